@@ -1,0 +1,194 @@
+/**
+ * Declarations of what a service does with its channels. Frozen data: nothing runs until `createBinder` gets them.
+ */
+
+import type { BackoffOptions } from '../core/backoff.ts'
+import type { Logger } from '../core/logger.ts'
+import type { SqlTransaction } from '../core/sql.ts'
+import type { Channel } from './channel.ts'
+import type { Inbox } from './inbox.ts'
+import type { Headers } from './message.ts'
+
+/** The message a handler works on, beside its payload. */
+export interface HandlerContext {
+  readonly id: string
+  readonly channel: string
+  readonly key: string | null
+  readonly headers: Headers
+  /** When the message was made, epoch ms. */
+  readonly time: number
+  readonly source: string
+  /** Which handler call this is for this delivery, from 1. Starts again when the process died in between. */
+  readonly attempt: number
+  /** The durable group, `null` when anonymous. */
+  readonly group: string | null
+  /** Where the message lies on the broker, for logs. */
+  readonly position: string
+  readonly redelivered: boolean | undefined
+  /** Aborts when the message was taken from this process or the drain ran out: stop, the message comes back. */
+  readonly signal: AbortSignal
+  /** Logs with the message's id, channel and attempt. */
+  readonly log: Logger
+}
+
+/** The context of a binding with an `inbox`: `tx` is the transaction that also holds the deduplication. */
+export interface TransactionContext extends HandlerContext {
+  readonly tx: SqlTransaction
+}
+
+export type Handler<Payload, Context, Result> = (payload: Payload, context: Context) => Result | Promise<Result>
+
+export interface ConsumerOptions {
+  /** Durable group whose members share the work. Without one each instance gets every message from now on. */
+  readonly group?: string | undefined
+  /** The binding's name in logs, health and control. @default `<channel>.<group>` */
+  readonly name?: string | undefined
+  /** Handler calls that may run at once in this process; those of one key never do. @default 1 */
+  readonly concurrency?: number | undefined
+  /** Handler calls per message including the first. @default 3 */
+  readonly maxAttempts?: number | undefined
+  /** Pauses between attempts. @default 1 s, doubled, at most 10 s, 20 % jitter */
+  readonly backoff?: BackoffOptions | undefined
+  /** Which errors are worth another attempt. @default all but those with `retryable === false` */
+  readonly retryable?: ((error: Error) => boolean) | undefined
+  /**
+   * What becomes of a message that failed for good: `dead-letter` sends it to `<channel>.<group>.dlq`, `drop` logs and
+   * forgets it, `halt` pauses the binding with the message unsettled and reports it unhealthy. @default 'dead-letter'
+   * for a group, 'drop' for an anonymous subscription
+   */
+  readonly onFailure?: 'dead-letter' | 'drop' | 'halt' | undefined
+  /** Deliveries held in this process at most. @default 200 */
+  readonly prefetch?: number | undefined
+  /** Bytes of payload held in this process, about. @default 16 MiB */
+  readonly prefetchBytes?: number | undefined
+}
+
+export interface InboxOptions extends ConsumerOptions {
+  readonly group: string
+  readonly inbox: Inbox
+}
+
+export interface SinkBinding {
+  readonly kind: 'sink'
+  readonly input: Channel
+  readonly output: undefined
+  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: Handler<unknown, TransactionContext, unknown>
+}
+
+export interface ProcessorBinding {
+  readonly kind: 'processor'
+  readonly input: Channel
+  readonly output: Channel
+  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: Handler<unknown, TransactionContext, unknown>
+}
+
+export interface SourceBinding {
+  readonly kind: 'source'
+  readonly output: Channel
+  readonly options: SourceOptions
+  readonly poll: (context: SourceContext) => unknown
+}
+
+export type Binding = SinkBinding | ProcessorBinding | SourceBinding
+
+export interface SourceOptions {
+  /** The binding's name. @default `<channel>.source` */
+  readonly name?: string | undefined
+  /** Pause between the end of one poll and the start of the next, in ms. */
+  readonly everyMs: number
+}
+
+export interface SourceContext {
+  /** Aborts when the binder closes. */
+  readonly signal: AbortSignal
+  readonly log: Logger
+}
+
+/** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
+export class Outputs<T> {
+  readonly payloads: readonly T[]
+
+  constructor(payloads: readonly T[]) {
+    this.payloads = Object.freeze([...payloads])
+  }
+}
+
+/** Returns several payloads from a processor or source; an array alone would be one payload. */
+export function several<T>(payloads: readonly T[]): Outputs<T> {
+  return new Outputs(payloads)
+}
+
+/** What a processor or a source may return: one payload, several, or nothing. */
+export type Result<T> = T | Outputs<T> | undefined | void
+
+/** Consumes `channel`. The message is settled after the handler resolved. */
+export function sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: InboxOptions,
+  handler: Handler<Out, TransactionContext, void>,
+): SinkBinding
+export function sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: ConsumerOptions & { readonly inbox?: undefined },
+  handler: Handler<Out, HandlerContext, void>,
+): SinkBinding
+export function sink(
+  channel: unknown,
+  options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
+  handler: unknown,
+): SinkBinding {
+  return Object.freeze({
+    kind: 'sink',
+    input: channel as Channel,
+    output: undefined,
+    options: Object.freeze({ ...options }),
+    handler: handler as SinkBinding['handler'],
+  })
+}
+
+/**
+ * Consumes `input` and sends what the handler returns to `output`. The input is settled after every output was
+ * confirmed; with an `inbox`, outputs go through its outbox in the handler's transaction.
+ */
+export function processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: InboxOptions,
+  handler: Handler<Out, TransactionContext, Result<OutIn>>,
+): ProcessorBinding
+export function processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: ConsumerOptions & { readonly inbox?: undefined },
+  handler: Handler<Out, HandlerContext, Result<OutIn>>,
+): ProcessorBinding
+export function processor(
+  input: unknown,
+  output: unknown,
+  options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
+  handler: unknown,
+): ProcessorBinding {
+  return Object.freeze({
+    kind: 'processor',
+    input: input as Channel,
+    output: output as Channel,
+    options: Object.freeze({ ...options }),
+    handler: handler as ProcessorBinding['handler'],
+  })
+}
+
+/** Calls `poll` again and again while the binder runs and sends what it returns. One call at a time. */
+export function source<In, Out>(
+  channel: Channel<In, Out>,
+  options: SourceOptions,
+  poll: (context: SourceContext) => Result<In> | Promise<Result<In>>,
+): SourceBinding {
+  return Object.freeze({
+    kind: 'source',
+    output: channel as unknown as Channel,
+    options: Object.freeze({ ...options }),
+    poll,
+  })
+}

@@ -1,0 +1,71 @@
+import { CodecError } from '../core/codec.ts'
+import { newId } from '../core/ids.ts'
+import { validate } from '../core/schema.ts'
+import type { Channel } from './channel.ts'
+import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
+
+/** What a sender may say beside the payload. */
+export interface SendOptions {
+  /** The message's id; give the same one when you send the same message again. @default a new UUIDv7 */
+  readonly id?: string | undefined
+  /** Overrides the channel's key. */
+  readonly key?: string | null | undefined
+  readonly headers?: Headers | undefined
+  /** When it happened, epoch ms. @default now */
+  readonly time?: number | undefined
+}
+
+const NO_HEADERS: Headers = Object.freeze({})
+
+/**
+ * Validates a payload against its channel and encodes it. Synchronous when the schema is.
+ * @param service CloudEvents `source`
+ * @throws SchemaError, CodecError, TypeError (headers, id): nothing was sent
+ */
+export function encodeMessage<In, Out>(
+  channel: Channel<In, Out>,
+  payload: In,
+  service: string,
+  options: SendOptions = {},
+): EncodedMessage | Promise<EncodedMessage> {
+  const valid = validate(`payload of "${channel.name}"`, channel.schema, payload)
+  return valid instanceof Promise
+    ? valid.then(() => encode(channel, payload, service, options))
+    : encode(channel, payload, service, options)
+}
+
+function encode<In, Out>(
+  channel: Channel<In, Out>,
+  payload: In,
+  service: string,
+  options: SendOptions,
+): EncodedMessage {
+  if (options.headers !== undefined) checkHeaders(options.headers)
+  const key = options.key !== undefined ? options.key : (channel.key?.(payload) ?? null)
+  if (key !== null && (typeof key !== 'string' || key.length > 1_024)) {
+    throw new TypeError(
+      `key of "${channel.name}": expected a string of at most 1024 characters or null, got ${typeof key}`,
+    )
+  }
+  return {
+    id: options.id ?? newId(),
+    destination: channel.name,
+    key,
+    type: channel.name,
+    source: service,
+    contentType: channel.codec.contentType,
+    time: options.time ?? Date.now(),
+    headers: options.headers ?? NO_HEADERS,
+    body: channel.codec.encode(payload),
+  }
+}
+
+/**
+ * Decodes and validates what arrived. Synchronous when the schema is.
+ * @throws CodecError, SchemaError: the message can never be handled
+ */
+export function decodePayload<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Out | Promise<Out> {
+  if (message.body === null)
+    throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" is a tombstone (no payload)`)
+  return validate(`payload of "${channel.name}"`, channel.schema, channel.codec.decode(message.body))
+}

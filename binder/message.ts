@@ -1,0 +1,75 @@
+import { invalidOption } from '../core/errors.ts'
+
+/** A header value; its type survives the round trip on every transport. */
+export type HeaderValue = string | number | boolean | Uint8Array | null
+export type Headers = Readonly<Record<string, HeaderValue>>
+
+/**
+ * A message as it travels: what `encodeMessage` makes, the outbox stores and a transport publishes. The payload is
+ * already bytes, so nothing that holds one needs its schema.
+ */
+export interface EncodedMessage {
+  /** UUIDv7 (or the caller's own id). The same message sent again after a crash has the same id. */
+  readonly id: string
+  /** Where it goes: a channel's name, on the broker a topic or an exchange. */
+  readonly destination: string
+  /** Messages of one key keep their order and share a partition; `null` has no order. */
+  readonly key: string | null
+  /** CloudEvents `type`: the channel's name where it was first sent. */
+  readonly type: string
+  /** CloudEvents `source`: the sending service. */
+  readonly source: string
+  /** Media type of `body`. */
+  readonly contentType: string
+  /** When it was made, epoch ms. */
+  readonly time: number
+  readonly headers: Headers
+  /** The encoded payload; `null` is a tombstone. */
+  readonly body: Uint8Array | null
+}
+
+/** Prefix of header names this package writes for itself: they never reach a handler and never leak to an output. */
+export const INTERNAL_PREFIX = 'concordat-'
+
+/** Bounds a sender must keep; a message over them is refused before it leaves. */
+export const MAX_HEADERS = 64
+export const MAX_HEADER_BYTES = 16 * 1024
+
+const encoder = new TextEncoder()
+
+/**
+ * Checks a caller's headers: names 1 to 128 visible ASCII characters, none reserved (`concordat-`, `ce_`,
+ * `cloudEvents`), at most `MAX_HEADERS`, together at most `MAX_HEADER_BYTES`.
+ * @throws TypeError / RangeError naming the header
+ */
+export function checkHeaders(headers: Headers): void {
+  const names = Object.keys(headers)
+  if (names.length > MAX_HEADERS) throw invalidOption('headers', names.length, `at most ${MAX_HEADERS} headers`)
+  let bytes = 0
+  for (const name of names) {
+    if (!/^[\x21-\x7e]{1,128}$/.test(name))
+      throw invalidOption('headers', name, 'names of 1 to 128 visible ASCII characters')
+    if (/^(concordat-|ce_|cloudevents)/i.test(name))
+      throw invalidOption(`headers.${name}`, name, 'a name without a reserved prefix (concordat-, ce_, cloudEvents)')
+    bytes += name.length + valueBytes(name, headers[name])
+  }
+  if (bytes > MAX_HEADER_BYTES) throw invalidOption('headers', bytes, `at most ${MAX_HEADER_BYTES} bytes in all`)
+}
+
+function valueBytes(name: string, value: unknown): number {
+  if (value === null || typeof value === 'boolean') return 1
+  if (typeof value === 'string') return encoder.encode(value).byteLength
+  if (typeof value === 'number' && Number.isFinite(value)) return 8
+  if (value instanceof Uint8Array) return value.byteLength
+  throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')
+}
+
+/** The headers a handler sees: all but this package's own. */
+export function publicHeaders(headers: Headers): Headers {
+  for (const name in headers) {
+    if (name.startsWith(INTERNAL_PREFIX)) {
+      return Object.fromEntries(Object.entries(headers).filter(([key]) => !key.startsWith(INTERNAL_PREFIX)))
+    }
+  }
+  return headers
+}

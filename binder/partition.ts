@@ -1,0 +1,34 @@
+/**
+ * The Java Kafka client's murmur2 and partition rule, so that every producer in every language puts a key in the same
+ * partition. Used for Kafka keys (kafkajs agrees), RabbitMQ partition queues and outbox partitions.
+ *
+ * @see org.apache.kafka.common.utils.Utils.murmur2 (Apache Kafka), Austin Appleby's MurmurHash2
+ */
+const SEED = 0x9747b28c
+const M = 0x5bd1e995
+const encoder = new TextEncoder()
+
+/** The partition of a key out of `count`: `(murmur2(utf8(key)) & 0x7fffffff) % count`. */
+export function partitionOf(key: string, count: number): number {
+  return (murmur2(encoder.encode(key)) & 0x7fffffff) % count
+}
+
+/** murmur2 of the bytes as a signed 32-bit integer. */
+export function murmur2(bytes: Uint8Array): number {
+  const length = bytes.length
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length)
+  let h = SEED ^ length
+  const blocks = length >> 2
+  for (let i = 0; i < blocks; i++) {
+    let k = Math.imul(view.getInt32(i * 4, true), M)
+    k = Math.imul(k ^ (k >>> 24), M)
+    h = Math.imul(h, M) ^ k
+  }
+  const tail = blocks * 4
+  const rest = length & 3
+  if (rest === 3) h ^= view.getUint8(tail + 2) << 16
+  if (rest >= 2) h ^= view.getUint8(tail + 1) << 8
+  if (rest >= 1) h = Math.imul(h ^ view.getUint8(tail), M)
+  h = Math.imul(h ^ (h >>> 13), M)
+  return h ^ (h >>> 15)
+}

@@ -1,0 +1,131 @@
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import type { TransportError } from './errors.ts'
+import type { EncodedMessage } from './message.ts'
+
+/**
+ * THE CONTRACT between the binder and a broker. An adapter moves bytes and keeps places; what a message means (retry,
+ * dead letters, order per key, concurrency, drain, re-subscription with backoff) is the binder's, once for all.
+ * `test/conformance/transport.ts` is this page as tests.
+ */
+export interface Transport {
+  /** For logs and errors: `memory`, `kafka`, `rabbitmq`. */
+  readonly name: string
+  /** What differs from the common meaning, with the reason; nothing else may differ. */
+  readonly features: TransportFeatures
+  /** How many `publish` calls may be open at once without changing the order of what they carry. */
+  readonly publishConcurrency: number
+
+  /** Called once by the binder before anything else. Opens nothing yet, never throws. */
+  attach(host: TransportHost): void
+
+  /**
+   * Makes the destinations and their durable groups exist. Idempotent, safe when several processes do it at once.
+   * @throws TransportError, `retryable` while the broker is away, not when an existing destination does not fit
+   */
+  provision(destinations: readonly DestinationSpec[]): Promise<void>
+
+  /**
+   * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per
+   * message, in the order given, `undefined` = confirmed and durable. Never rejects. Messages of one destination and key
+   * keep their order. One bad message does not harm the others. May wait for a reconnect, at most `host.publishTimeoutMs`.
+   */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+
+  /**
+   * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
+   * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
+   * closed; the binder subscribes again.
+   * @throws TransportError, `retryable` while the broker is away
+   */
+  subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription>
+
+  /** Whether the broker answered last time. Cheap, no I/O. */
+  health(): TransportHealth
+
+  /** Closes all connections. Idempotent. The binder has closed every subscription before. Never rejects. */
+  close(): Promise<void>
+}
+
+export interface TransportHost {
+  readonly service: string
+  /** Unique per process: names connections, consumer tags and client ids. */
+  readonly instance: string
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly publishTimeoutMs: number
+}
+
+export interface DestinationSpec {
+  readonly name: string
+  readonly partitions: number
+  /** Durable groups that must not miss a message from now on. */
+  readonly groups: readonly string[]
+}
+
+export interface SubscriptionSpec {
+  readonly destination: string
+  readonly partitions: number
+  /** A durable group, whose members share the partitions, or `null`: every message from now on, nothing durable. */
+  readonly group: string | null
+  /** The adapter keeps at most this many deliveries unsettled ... */
+  readonly prefetch: number
+  /** ... and stops fetching while the unsettled bodies exceed this. */
+  readonly prefetchBytes: number
+}
+
+/** What the adapter calls. Both are synchronous and never throw. */
+export interface Receiver {
+  /** One delivery, in the order of its partition. */
+  deliver(delivery: TransportDelivery): void
+  /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
+  lost(error: Error): void
+}
+
+/** One message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */
+export interface TransportDelivery {
+  readonly message: EncodedMessage
+  /** Where it lies on the broker, for people: `partition 3 offset 42`. */
+  readonly position: string
+  /** True when the broker says that it was handed out before; `undefined` when it can not tell. */
+  readonly redelivered: boolean | undefined
+  /** Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. */
+  readonly signal: AbortSignal
+  /** Settles it for good. After a crash the broker may still hand it out again. */
+  ack(): void
+  /** Gives it back unhandled; it comes back later, to this or another member. */
+  release(): void
+}
+
+export interface Subscription {
+  /** Stops handing out deliveries but keeps the place in the group. Idempotent. */
+  pause(): void
+  resume(): void
+  /**
+   * Stops handing out, flushes what was acked to the broker, gives the place and everything unsettled back. The binder
+   * calls it after its drain. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+/** `undefined`: confirmed. */
+export type PublishOutcome = TransportError | undefined
+
+export interface TransportHealth {
+  readonly status: 'up' | 'down' | 'idle'
+  readonly detail?: string | undefined
+}
+
+/** `true`, or why this broker can not. */
+export type Feature = true | { readonly missing: string }
+
+export interface TransportFeatures {
+  /** A durable group that never existed gets what was sent before it. */
+  readonly newGroupStartsAtEarliest: Feature
+  /** `redelivered` is known. */
+  readonly redeliveredFlag: Feature
+  /** Messages survive the death of the sending process. */
+  readonly durable: Feature
+  /** A message nobody will ever get is refused. */
+  readonly refusesUnroutable: Feature
+}

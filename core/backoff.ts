@@ -1,0 +1,47 @@
+import { SECOND } from './clock.ts'
+import { invalidOption, requireInteger } from './errors.ts'
+
+/** Exponential backoff with a cap and full-range jitter around the computed delay. */
+export interface BackoffOptions {
+  /** Delay before the first retry, in ms. @default 1 second */
+  readonly initialMs?: number | undefined
+  /** Growth per retry, at least 1. @default 2 */
+  readonly factor?: number | undefined
+  /** No delay is longer than this, in ms; jitter included. @default 10 seconds */
+  readonly maxMs?: number | undefined
+  /** Share of the delay that is random, 0 to 1: 0.2 means between 80 % and 100 %. @default 0.2 */
+  readonly jitter?: number | undefined
+}
+
+export type Backoff = Readonly<Record<'initialMs' | 'factor' | 'maxMs' | 'jitter', number>>
+
+export const DEFAULT_BACKOFF: Backoff = Object.freeze({
+  initialMs: 1 * SECOND,
+  factor: 2,
+  maxMs: 10 * SECOND,
+  jitter: 0.2,
+})
+
+/** Merges with the defaults and checks. @throws RangeError naming `<path>.<option>` */
+export function resolveBackoff(
+  path: string,
+  options: BackoffOptions = {},
+  defaults: Backoff = DEFAULT_BACKOFF,
+): Backoff {
+  const initialMs = requireInteger(`${path}.initialMs`, options.initialMs ?? defaults.initialMs, 0)
+  const maxMs = requireInteger(`${path}.maxMs`, options.maxMs ?? Math.max(defaults.maxMs, initialMs), initialMs)
+  const factor = options.factor ?? defaults.factor
+  if (!(factor >= 1)) throw invalidOption(`${path}.factor`, factor, 'a number >= 1')
+  const jitter = options.jitter ?? defaults.jitter
+  if (!(jitter >= 0 && jitter <= 1)) throw invalidOption(`${path}.jitter`, jitter, 'a number from 0 to 1')
+  return Object.freeze({ initialMs, maxMs, factor, jitter })
+}
+
+/**
+ * The pause in ms after failed attempt number `attempt` (1-based).
+ * @param random a number in [0, 1), e.g. `Math.random()`
+ */
+export function backoffDelayMs(backoff: Backoff, attempt: number, random: number): number {
+  const full = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** Math.max(0, attempt - 1))
+  return Math.round(full * (1 - backoff.jitter * random))
+}

@@ -1,0 +1,64 @@
+/**
+ * Time as a dependency. Whatever waits or measures takes a `Clock`, so that tests own the time.
+ *
+ * `now()` is wall time and may jump; `monotonic()` never goes back but stops while the machine is suspended. Leases
+ * compare both (see `locks/`); durations use `monotonic()`; instants that leave the process use `now()`.
+ */
+export interface Clock {
+  /** Wall time in epoch milliseconds. */
+  now(): number
+  /** Monotonic milliseconds since an arbitrary origin; sub-millisecond resolution. */
+  monotonic(): number
+  /**
+   * Resolves after `durationMs`, or rejects with the signal's reason as soon as `signal` aborts.
+   * Durations above 2^31 - 1 ms are clamped (Node fires such timers at once).
+   */
+  sleep(durationMs: number, signal?: AbortSignal): Promise<void>
+  /** Calls `callback` once after `durationMs`; the returned function cancels it. Does not keep the process alive. */
+  setTimer(durationMs: number, callback: () => void): () => void
+}
+
+export const SECOND = 1_000
+export const MINUTE = 60 * SECOND
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
+
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** The machine's own clocks. */
+export const systemClock: Clock = Object.freeze({
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep: (durationMs: number, signal?: AbortSignal) => sleep(durationMs, signal),
+  setTimer: (durationMs: number, callback: () => void) => {
+    const timer = setTimeout(callback, clamp(durationMs))
+    timer.unref()
+    return () => clearTimeout(timer)
+  },
+})
+
+function sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(toReason(signal))
+      return
+    }
+    const onAbort = (): void => {
+      clearTimeout(timer)
+      reject(toReason(signal))
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    }, clamp(durationMs))
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+function toReason(signal: AbortSignal | undefined): Error {
+  return signal?.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal?.reason })
+}
+
+function clamp(durationMs: number): number {
+  return Math.min(Math.max(durationMs, 0), MAX_TIMER_MS)
+}

@@ -1,0 +1,71 @@
+import { ConcordatError, show, toError } from './errors.ts'
+
+/** Turns a value into bytes and back. Both directions are pure; `decode(encode(v))` equals `v`. */
+export interface Codec<T> {
+  /** The media type written beside the bytes, e.g. `application/json`. */
+  readonly contentType: string
+  /** @throws CodecError when the value has no representation */
+  encode(value: T): Uint8Array
+  /** @throws CodecError when the bytes are not one */
+  decode(bytes: Uint8Array): T
+}
+
+/** Bytes that do not decode or a value that does not encode. Never retryable: the same input fails again. */
+export class CodecError extends ConcordatError {
+  readonly code = 'core.codec' as const
+  readonly retryable = false as const
+  readonly contentType: string
+
+  constructor(contentType: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.contentType = contentType
+  }
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decodeUtf8(contentType: string, bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes)
+  } catch (cause) {
+    throw new CodecError(contentType, `${bytes.byteLength} bytes are not valid UTF-8`, { cause })
+  }
+}
+
+/** JSON in UTF-8. A `__proto__` key stays plain data and can not reach a prototype. */
+export const jsonCodec: Codec<unknown> = Object.freeze({
+  contentType: 'application/json',
+  encode(value: unknown): Uint8Array {
+    let text: string | undefined
+    try {
+      text = JSON.stringify(value)
+    } catch (cause) {
+      throw new CodecError('application/json', `value has no JSON form: ${toError(cause).message}`, { cause })
+    }
+    if (text === undefined) throw new CodecError('application/json', `value has no JSON form: ${show(value)}`)
+    return encoder.encode(text)
+  },
+  decode(bytes: Uint8Array): unknown {
+    const text = decodeUtf8('application/json', bytes)
+    try {
+      return JSON.parse(text)
+    } catch (cause) {
+      throw new CodecError('application/json', `not JSON: ${toError(cause).message}`, { cause })
+    }
+  },
+})
+
+/** A string in UTF-8. */
+export const textCodec: Codec<string> = Object.freeze({
+  contentType: 'text/plain; charset=utf-8',
+  encode: (value: string) => encoder.encode(value),
+  decode: (bytes: Uint8Array) => decodeUtf8('text/plain; charset=utf-8', bytes),
+})
+
+/** The bytes as they are. */
+export const bytesCodec: Codec<Uint8Array> = Object.freeze({
+  contentType: 'application/octet-stream',
+  encode: (value: Uint8Array) => value,
+  decode: (bytes: Uint8Array) => bytes,
+})

@@ -1,0 +1,75 @@
+/**
+ * The base of every error this package throws at run time. Match on `code`, never on the text or the class:
+ * two copies of the package in one tree have two classes but one code.
+ *
+ * Wrong options are `TypeError` / `RangeError` at construction (see `invalidOption`), not a `ConcordatError`.
+ */
+export abstract class ConcordatError extends Error {
+  /** Stable identifier, `<folder>.<what>`, e.g. `locks.lost`. */
+  abstract readonly code: string
+  /** True when the same call may succeed later without a change of code, data or configuration. */
+  abstract readonly retryable: boolean
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
+  }
+}
+
+/** False only for an error that says so itself (`retryable === false`); anything else may be tried again. */
+export function isRetryable(error: unknown): boolean {
+  return !(typeof error === 'object' && error !== null && 'retryable' in error && error.retryable === false)
+}
+
+/** True when `error` carries this stable code. */
+export function hasCode(error: unknown, code: string): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code
+}
+
+/** The value itself when it is an `Error`, else an `Error` that wraps it. */
+export function toError(value: unknown): Error {
+  return value instanceof Error ? value : new Error(String(value), { cause: value })
+}
+
+/**
+ * A `RangeError` (value out of range) or `TypeError` (wrong kind) for an option, naming its path, its value and the
+ * remedy: `sink("orders").maxAttempts: expected a whole number >= 1, got 0`.
+ */
+export function invalidOption(path: string, value: unknown, expected: string): TypeError | RangeError {
+  const text = `${path}: expected ${expected}, got ${show(value)}`
+  return typeof value === 'number' ? new RangeError(text) : new TypeError(text)
+}
+
+/** A short, single-line rendering of any value for an error message; never throws, at most 120 characters. */
+export function show(value: unknown): string {
+  let text: string
+  if (typeof value === 'string') text = JSON.stringify(value)
+  else if (typeof value === 'function') text = `function ${value.name}`
+  else if (value instanceof Uint8Array) text = `${value.byteLength} bytes`
+  else {
+    try {
+      text = JSON.stringify(value) ?? String(value)
+    } catch {
+      text = Object.prototype.toString.call(value)
+    }
+  }
+  return text.length > 120 ? `${text.slice(0, 117)}...` : text
+}
+
+/** Checks a whole number in `[min, max]`. @throws RangeError / TypeError naming the path */
+export function requireInteger(
+  path: string,
+  value: unknown,
+  min: number,
+  max: number = Number.MAX_SAFE_INTEGER,
+): number {
+  if (Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max) return value as number
+  const upper = max === Number.MAX_SAFE_INTEGER ? '' : ` and <= ${max}`
+  throw invalidOption(path, value, `a whole number >= ${min}${upper}`)
+}
+
+/** Checks a non-empty string. @throws TypeError naming the path */
+export function requireText(path: string, value: unknown): string {
+  if (typeof value === 'string' && value.length > 0) return value
+  throw invalidOption(path, value, 'a non-empty string')
+}

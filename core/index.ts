@@ -1,0 +1,18 @@
+/** What users implement, match or inject: clock, codecs, errors, logger, schema, SQL. */
+export { type Backoff, type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff } from './backoff.ts'
+export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
+export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
+export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
+export { newId } from './ids.ts'
+export { type Logger, silentLogger } from './logger.ts'
+export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
+export {
+  migrate,
+  quoteIdentifier,
+  type SqlClient,
+  SqlCommitError,
+  type SqlExecutor,
+  type SqlMigration,
+  type SqlResult,
+  type SqlTransaction,
+} from './sql.ts'

@@ -1,0 +1,56 @@
+/**
+ * `SqlClient` on PGlite: real Postgres in the process, one connection, no contention. The embedded default and the fast
+ * tests; leases and races are tested on a server. Transactions queue behind each other.
+ *
+ * A query outside a transaction, made while one is open, waits for its end: never await one inside a transaction
+ * callback on the same database (use `tx`), or both wait for ever.
+ */
+import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+
+interface PgliteResult {
+  readonly rows: unknown[]
+  readonly affectedRows?: number | undefined
+}
+
+interface PgliteExecutor {
+  query(text: string, parameters?: unknown[]): Promise<PgliteResult>
+}
+
+/** The part of `PGlite` that is used. */
+export interface PgliteDatabase extends PgliteExecutor {
+  transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
+}
+
+/** A `SqlClient` over a `PGlite` instance. Closing the instance stays with the caller. */
+export function pgliteClient(database: PgliteDatabase): SqlClient {
+  return {
+    query: (text, parameters) => run(database, text, parameters),
+    transaction: (work) => transaction(database, work),
+  }
+}
+
+async function transaction<T>(database: PgliteDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+  return database.transaction(async (inner) => {
+    const result = await work({ inTransaction: true, query: (text, parameters) => run(inner, text, parameters) })
+    await refuseAborted(inner)
+    return result
+  })
+}
+
+/** In an aborted transaction any statement fails with 25P02, where COMMIT would silently roll back. */
+async function refuseAborted(inner: PgliteExecutor): Promise<void> {
+  try {
+    await inner.query('SELECT 1')
+  } catch {
+    throw new SqlCommitError()
+  }
+}
+
+async function run<Row extends object>(
+  executor: PgliteExecutor,
+  text: string,
+  parameters?: readonly unknown[],
+): Promise<SqlResult<Row>> {
+  const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
+  return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
+}

@@ -1,0 +1,60 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { ConcordatError } from './errors.ts'
+
+export type { StandardSchemaV1 } from '@standard-schema/spec'
+
+/** One reason why a value does not fit its schema; `path` reads like code: `lines[0].quantity`. */
+export interface SchemaIssue {
+  readonly path: string
+  readonly message: string
+}
+
+/** A value does not fit its schema. Never retryable. */
+export class SchemaError extends ConcordatError {
+  readonly code = 'core.schema' as const
+  readonly retryable = false as const
+  readonly subject: string
+  readonly issues: readonly SchemaIssue[]
+
+  constructor(subject: string, issues: readonly SchemaIssue[]) {
+    super(`${subject} does not fit its schema: ${issues.map(describeIssue).join('; ')}`)
+    this.subject = subject
+    this.issues = issues
+  }
+}
+
+/**
+ * Validates with any Standard Schema. Stays synchronous when the schema is.
+ * @param subject what is validated, for the error: `payload of orders.placed`
+ * @throws SchemaError with every issue and its path
+ * @see https://standardschema.dev
+ */
+export function validate<S extends StandardSchemaV1>(
+  subject: string,
+  schema: S,
+  value: unknown,
+): StandardSchemaV1.InferOutput<S> | Promise<StandardSchemaV1.InferOutput<S>> {
+  const result = schema['~standard'].validate(value)
+  return result instanceof Promise ? result.then((late) => unwrap(subject, late)) : unwrap(subject, result)
+}
+
+function unwrap<T>(subject: string, result: StandardSchemaV1.Result<T>): T {
+  if (result.issues === undefined) return result.value
+  throw new SchemaError(
+    subject,
+    result.issues.slice(0, 20).map((issue) => ({ path: pathText(issue.path ?? []), message: issue.message })),
+  )
+}
+
+function pathText(path: ReadonlyArray<PropertyKey | StandardSchemaV1.PathSegment>): string {
+  let text = ''
+  for (const segment of path) {
+    const key = typeof segment === 'object' ? segment.key : segment
+    text += typeof key === 'number' ? `[${key}]` : `${text === '' ? '' : '.'}${String(key)}`
+  }
+  return text
+}
+
+function describeIssue(issue: SchemaIssue): string {
+  return issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`
+}

@@ -1,0 +1,98 @@
+import { ConcordatError } from './errors.ts'
+
+/**
+ * The SQL contract: what outbox, inbox, participants and the saga store need of a PostgreSQL. Adapters: `core/pg`
+ * (node-postgres), `core/pglite` (PGlite, real Postgres in the process).
+ *
+ * Values travel as `pg` maps them: `bigint` columns and counts come back as strings or bigint-safe numbers, so cast in
+ * SQL (`::int`, `::text`) where the type matters; `bytea` is a `Uint8Array`; `jsonb` is parsed.
+ */
+export interface SqlExecutor {
+  /** Runs one statement with `$1`-style parameters. @throws the driver's error, with its SQLSTATE in `code` */
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    parameters?: readonly unknown[],
+  ): Promise<SqlResult<Row>>
+}
+
+export interface SqlResult<Row> {
+  readonly rows: readonly Row[]
+  /** Rows touched by INSERT / UPDATE / DELETE, rows returned by SELECT. */
+  readonly rowCount: number
+}
+
+/** Statements inside one open transaction. Invalid after the `transaction` callback settled. */
+export interface SqlTransaction extends SqlExecutor {
+  readonly inTransaction: true
+}
+
+export interface SqlClient extends SqlExecutor {
+  /**
+   * Runs `work` in one READ COMMITTED transaction: commits when it resolves, rolls back when it rejects. The rejection
+   * is handed on unchanged; a failing rollback never hides it. An outcome the server did not confirm (connection lost
+   * around COMMIT, or a COMMIT answered with ROLLBACK) rejects: it may or may not have been applied.
+   * @throws SqlCommitError when COMMIT was answered with ROLLBACK
+   */
+  transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T>
+}
+
+/** The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. */
+export class SqlCommitError extends ConcordatError {
+  readonly code = 'core.sql_commit' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super(
+      'COMMIT was answered with ROLLBACK: a statement in the transaction failed and its error was caught. Let it propagate.',
+    )
+  }
+}
+
+/** A migration that brings one part's tables from version `version - 1` to `version`. */
+export interface SqlMigration {
+  readonly version: number
+  /** One or more statements separated by `;\n`, with `{schema}` where the quoted schema name goes. */
+  readonly statements: readonly string[]
+}
+
+/**
+ * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
+ * transaction lock: idempotent, and safe when several processes start at once.
+ */
+export async function migrate(
+  sql: SqlClient,
+  schema: string,
+  part: string,
+  migrations: readonly SqlMigration[],
+): Promise<void> {
+  const quoted = quoteIdentifier(schema)
+  await sql.transaction(async (tx) => {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
+    await tx.query(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)
+    await tx.query(
+      `CREATE TABLE IF NOT EXISTS ${quoted}.concordat_migration (
+         part text NOT NULL, version int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (part, version))`,
+    )
+    const applied = await tx.query<{ version: number }>(
+      `SELECT coalesce(max(version), 0)::int AS version FROM ${quoted}.concordat_migration WHERE part = $1`,
+      [part],
+    )
+    const current = applied.rows[0]?.version ?? 0
+    for (const migration of migrations) {
+      if (migration.version <= current) continue
+      for (const statement of migration.statements) await tx.query(statement.replaceAll('{schema}', quoted))
+      await tx.query(`INSERT INTO ${quoted}.concordat_migration (part, version) VALUES ($1, $2)`, [
+        part,
+        migration.version,
+      ])
+    }
+  })
+}
+
+/** Quotes a name for use in SQL text. @throws TypeError when it is empty, over 63 bytes or holds a NUL */
+export function quoteIdentifier(name: string): string {
+  if (name.length === 0 || Buffer.byteLength(name) > 63 || name.includes('\0')) {
+    throw new TypeError(`SQL name ${JSON.stringify(name)}: expected 1 to 63 bytes without NUL`)
+  }
+  return `"${name.replaceAll('"', '""')}"`
+}
