@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs'
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { findBinary } from './binaries.ts'
+import { runCommand } from './command.ts'
+import { ServerUnavailable } from './kinds.ts'
+
+/** @see docs/decisions/0002-kafka-version.md */
+export const KAFKA_VERSION = '4.2.0'
+
+/** Kafka's own POM brings slf4j-api 1.7 without a back end for it, so this one is added: it writes to stderr. */
+const SLF4J_SIMPLE_VERSION = '1.7.36'
+const DEPENDENCY_PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1'
+
+/** The folder with Kafka's jars, shared by all checkouts of a user: `$XDG_CACHE_HOME/concordat/kafka-<version>`. */
+export function kafkaJarFolder(): string {
+  const cache = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache')
+  return join(cache, 'concordat', `kafka-${KAFKA_VERSION}`)
+}
+
+/** The folder appears by one rename, so it is complete when it is there. */
+export function haveKafkaJars(): boolean {
+  return existsSync(kafkaJarFolder())
+}
+
+/** Fetches the jars (45 MB) with Maven. Two processes may do this at the same time: one of them wins. */
+export async function fetchKafkaJars(): Promise<void> {
+  const maven = findBinary('mvn')
+  if (maven === undefined) {
+    throw new ServerUnavailable('kafka', `no mvn in PATH to fetch Kafka ${KAFKA_VERSION} (once)`)
+  }
+  const work = `${kafkaJarFolder()}.${process.pid}.part`
+  const jars = join(work, 'jars')
+  process.stderr.write(`kafka: fetching Kafka ${KAFKA_VERSION} with Maven, once, into ${kafkaJarFolder()}\n`)
+  try {
+    await mkdir(jars, { recursive: true })
+    await writeFile(join(work, 'pom.xml'), POM)
+    const goal = `${DEPENDENCY_PLUGIN}:copy-dependencies`
+    const args = ['-B', '-q', goal, '-DincludeScope=runtime', `-DoutputDirectory=${jars}`]
+    await runCommand({ file: maven, args }, work)
+    await rename(jars, kafkaJarFolder()).catch(ignoreIfThere)
+    process.stderr.write(`kafka: fetched\n`)
+  } catch (error) {
+    throw new ServerUnavailable('kafka', `Maven can not fetch Kafka ${KAFKA_VERSION}`, { cause: error })
+  } finally {
+    await rm(work, { recursive: true, force: true })
+  }
+}
+
+function ignoreIfThere(error: unknown): void {
+  if (!haveKafkaJars()) throw error
+}
+
+const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>concordat</groupId>
+  <artifactId>kafka-jars</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>${KAFKA_VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.slf4j</groupId>
+      <artifactId>slf4j-simple</artifactId>
+      <version>${SLF4J_SIMPLE_VERSION}</version>
+    </dependency>
+  </dependencies>
+</project>
+`

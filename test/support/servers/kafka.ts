@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { findBinary } from './binaries.ts'
+import { runCommand } from './command.ts'
+import { fetchKafkaJars, haveKafkaJars, kafkaJarFolder } from './kafka-jars.ts'
+import { ServerUnavailable } from './kinds.ts'
+import type { Command, Recipe, Site } from './recipe.ts'
+
+/** Kafka in KRaft mode: broker and controller in one process, run from its jars by the Java that is installed. */
+export const kafka: Recipe = {
+  kind: 'kafka',
+  stopSignal: 'SIGKILL',
+  require: async () => {
+    javaBinary()
+    if (!haveKafkaJars()) await fetchKafkaJars()
+  },
+  prepare: async (site) => {
+    const lines = Object.entries(settings(site)).map(([name, value]) => `${name}=${value}`)
+    await writeFile(propertiesFile(site), `${lines.join('\n')}\n`)
+    const clusterId = randomBytes(16).toString('base64url')
+    await runCommand(
+      java('kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', propertiesFile(site)]),
+      site.folder,
+    )
+  },
+  command: (site) => java('kafka.Kafka', [propertiesFile(site)]),
+  url: (site) => `127.0.0.1:${site.port}`,
+  ping,
+}
+
+/** One node that starts and answers fast: every internal topic has one partition and one replica. */
+const settings = (site: Site): Readonly<Record<string, string>> => ({
+  'process.roles': 'broker,controller',
+  'node.id': '1',
+  listeners: `PLAINTEXT://127.0.0.1:${site.port},CONTROLLER://127.0.0.1:${site.innerPort}`,
+  'advertised.listeners': `PLAINTEXT://127.0.0.1:${site.port}`,
+  'controller.listener.names': 'CONTROLLER',
+  'controller.quorum.voters': `1@127.0.0.1:${site.innerPort}`,
+  'log.dirs': join(site.folder, 'data'),
+  'auto.create.topics.enable': 'false',
+  'offsets.topic.num.partitions': '1',
+  'offsets.topic.replication.factor': '1',
+  'transaction.state.log.num.partitions': '1',
+  'transaction.state.log.replication.factor': '1',
+  'transaction.state.log.min.isr': '1',
+  'share.coordinator.state.topic.replication.factor': '1',
+  'share.coordinator.state.topic.min.isr': '1',
+  'group.initial.rebalance.delay.ms': '0',
+  // A killed broker may come back only when the session of its former life is over: 9 s by default.
+  'broker.session.timeout.ms': '2000',
+  'broker.heartbeat.interval.ms': '250',
+  // Lets a test use a short session, so that a killed consumer's partitions move on soon.
+  'group.min.session.timeout.ms': '500',
+  // 128 MB of heap by default, more than a third of what this broker has.
+  'log.cleaner.dedupe.buffer.size': String(4 * 1024 * 1024),
+  ...site.settings,
+})
+
+const propertiesFile = (site: Site): string => join(site.folder, 'server.properties')
+
+function java(mainClass: string, args: readonly string[]): Command {
+  const memory = ['-Xms128m', '-Xmx384m', '-XX:+UseSerialGC']
+  const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true']
+  return {
+    file: javaBinary(),
+    args: [...memory, ...logging, '-cp', join(kafkaJarFolder(), '*'), mainClass, ...args],
+  }
+}
+
+function javaBinary(): string {
+  const home = process.env['JAVA_HOME']
+  const found = (home && findBinary('java', [join(home, 'bin')])) || findBinary('java')
+  if (found === undefined) throw new ServerUnavailable('kafka', 'no java in PATH or JAVA_HOME (version 17 or newer)')
+  return found
+}
+
+async function ping(url: string): Promise<void> {
+  const { Kafka, logLevel } = await import('kafkajs')
+  const client = new Kafka({
+    brokers: [url],
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 2_000,
+    requestTimeout: 2_000,
+    retry: { retries: 0 },
+  })
+  const admin = client.admin()
+  try {
+    await admin.connect()
+    const { brokers } = await admin.describeCluster()
+    if (brokers.length === 0) throw new Error('the broker has not joined its cluster yet')
+  } finally {
+    await admin.disconnect()
+  }
+}

@@ -1,0 +1,36 @@
+/** The servers that tests, benchmarks and `npm run servers` know. */
+export type ServerKind = 'postgres' | 'redis' | 'rabbitmq' | 'kafka'
+
+export const serverKinds: readonly ServerKind[] = ['postgres', 'redis', 'rabbitmq', 'kafka']
+
+export function isServerKind(name: string): name is ServerKind {
+  return serverKinds.some((kind) => kind === name)
+}
+
+/** The environment variable that gives the address of a server which is already running. */
+export const addressVariable: Readonly<Record<ServerKind, string>> = {
+  postgres: 'POSTGRES_URL',
+  redis: 'REDIS_URL',
+  rabbitmq: 'RABBITMQ_URL',
+  kafka: 'KAFKA_BROKERS',
+}
+
+/** The Debian packages that a local server of each kind needs. */
+const packages: Readonly<Record<ServerKind, string>> = {
+  postgres: 'postgresql',
+  redis: 'redis-server',
+  rabbitmq: 'rabbitmq-server',
+  kafka: 'default-jre-headless maven',
+}
+
+/** A server that this machine can not give. The message names what is missing and how to get it, on one line. */
+export class ServerUnavailable extends Error {
+  readonly kind: ServerKind
+
+  constructor(kind: ServerKind, reason: string, options?: ErrorOptions) {
+    const remedy = `install it (Debian: apt-get install ${packages[kind]}), start Docker, or set ${addressVariable[kind]}`
+    super(`${kind}: ${reason}; ${remedy}`, options)
+    this.name = 'ServerUnavailable'
+    this.kind = kind
+  }
+}

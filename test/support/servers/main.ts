@@ -1,0 +1,75 @@
+/**
+ * `npm run servers [-- kafka redis]`: private servers for a session at the keyboard. Progress goes to stderr; once all of
+ * them answer, their addresses go to stdout as `export` lines. Ctrl-C or SIGTERM stops them all.
+ */
+import { addressVariable, isServerKind, type ServerKind, ServerUnavailable, serverKinds } from './kinds.ts'
+import { type ObtainedServer, obtainServer } from './obtain.ts'
+
+const EXIT_UNUSABLE = 2
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(names: readonly string[]): Promise<number> {
+  const unknown = names.find((name) => !isServerKind(name))
+  if (unknown !== undefined) {
+    say(`unknown server "${unknown}": choose from ${serverKinds.join(', ')}, or none for all of them`)
+    return EXIT_UNUSABLE
+  }
+  const wanted = names.length === 0 ? serverKinds : [...new Set(names.filter(isServerKind))]
+  const interrupted = interruption()
+  const starts = await Promise.allSettled(wanted.map((kind) => start(kind, interrupted)))
+  const servers = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
+  const failures = starts.flatMap((start) => (start.status === 'rejected' ? [start.reason as unknown] : []))
+  try {
+    if (interrupted.aborted) return 0
+    if (failures.length > 0) {
+      for (const failure of failures) say(describe(failure))
+      return EXIT_UNUSABLE
+    }
+    for (const { kind, url } of servers) console.log(`export ${addressVariable[kind]}=${url}`)
+    say('all of them answer; Ctrl-C stops them')
+    await untilAborted(interrupted)
+    return 0
+  } finally {
+    if (servers.length > 0) say('stopping')
+    await Promise.all(servers.map((server) => server.stop()))
+  }
+}
+
+async function start(kind: ServerKind, signal: AbortSignal): Promise<ObtainedServer> {
+  const begin = performance.now()
+  say(`starting ${kind}`)
+  const server = await obtainServer(kind, { signal })
+  say(`${kind} answers at ${server.url} (${((performance.now() - begin) / 1_000).toFixed(1)} s)`)
+  return server
+}
+
+/** Aborted by the first SIGINT, SIGTERM or SIGHUP; later ones do not cut the stopping short. */
+function interruption(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => controller.abort())
+  return controller.signal
+}
+
+/** Keeps the process alive until then: the servers themselves do not. */
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const keepAlive = setInterval(() => {}, 2 ** 30)
+    const finish = (): void => {
+      clearInterval(keepAlive)
+      resolve()
+    }
+    if (signal.aborted) finish()
+    else signal.addEventListener('abort', finish, { once: true })
+  })
+}
+
+/** One line for what a user can mend; the whole story for what he can not. */
+function describe(failure: unknown): string {
+  if (failure instanceof ServerUnavailable) return failure.message
+  return failure instanceof Error ? failure.message : String(failure)
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}

@@ -1,0 +1,165 @@
+import type { ChildProcess } from 'node:child_process'
+import { chownSync, mkdtempSync, readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { lastLines, spawnCommand } from './command.ts'
+import type { ServerKind } from './kinds.ts'
+import { freePort } from './ports.ts'
+import { endTree, killTree, pauseTree, resumeTree } from './process-tree.ts'
+import type { Recipe, Site } from './recipe.ts'
+import { Watchdog } from './watchdog.ts'
+
+/** A server of one's own, to be killed and paused at will: own processes, port and folder. */
+export interface PrivateServer extends AsyncDisposable {
+  readonly kind: ServerKind
+  /** The same across restarts. Kafka: `host:port`. */
+  readonly url: string
+  /** The server's own process (never a launcher); another one after each `start`. */
+  readonly pid: number
+  /** SIGKILL for all its processes; resolves when they are gone. Its data folder stays. */
+  kill(): Promise<void>
+  /** Starts it again, same port and data folder; resolves when it answers. Does nothing while it runs. */
+  start(): Promise<void>
+  /** SIGSTOP for all its processes: connections stay open and silent. */
+  pause(): void
+  /** SIGCONT after `pause`. */
+  resume(): void
+  /** Ends it and removes its folder. May be called again. */
+  stop(): Promise<void>
+}
+
+export interface StartOptions {
+  /** Gives up the start (and only that): what was begun is stopped, the promise rejects. */
+  readonly signal?: AbortSignal | undefined
+  /** More settings under the server's own names, e.g. `{ appendonly: 'yes', appendfsync: 'always' }` for Redis. */
+  readonly settings?: Readonly<Record<string, string>> | undefined
+}
+
+/** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
+const ANSWER_WITHIN_MS = 90_000
+const STOP_GRACE_MS = 5_000
+
+/** A new private server by this recipe; resolves when it answers. @throws ServerUnavailable, or Error with its log */
+export async function startPrivateServer(recipe: Recipe, options: StartOptions = {}): Promise<PrivateServer> {
+  await recipe.require()
+  options.signal?.throwIfAborted()
+  const [port, innerPort] = [await freePort(), await freePort()]
+  const folder = mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
+  const server = new LocalServer(recipe, { folder, port, innerPort, settings: options.settings ?? {} })
+  try {
+    await server.prepare()
+    await server.start(options.signal)
+    return server
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+class LocalServer implements PrivateServer {
+  readonly kind: ServerKind
+  readonly url: string
+  readonly #recipe: Recipe
+  readonly #site: Site
+  readonly #logFile: string
+  readonly #watchdog: Watchdog
+  #process: ChildProcess | undefined
+  #stopped: Promise<void> | undefined
+
+  constructor(recipe: Recipe, site: Site) {
+    this.kind = recipe.kind
+    this.url = recipe.url(site)
+    this.#recipe = recipe
+    this.#site = site
+    this.#logFile = join(site.folder, 'server.log')
+    this.#watchdog = new Watchdog(site.folder, recipe.stopSignal)
+  }
+
+  get pid(): number {
+    const pid = this.#process?.pid
+    if (pid === undefined) throw new Error(`${this.kind}: not running, it has no pid`)
+    return pid
+  }
+
+  async prepare(): Promise<void> {
+    const { account } = this.#recipe.command(this.#site)
+    if (account !== undefined) chownSync(this.#site.folder, account.uid, account.gid)
+    await this.#recipe.prepare(this.#site)
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.#stopped !== undefined) throw new Error(`${this.kind}: stopped for good, its folder is gone`)
+    if (this.#process !== undefined) return
+    const child = spawnCommand(this.#recipe.command(this.#site), this.#site.folder, this.#logFile)
+    child.on('error', () => {})
+    child.unref()
+    this.#process = child
+    if (child.pid !== undefined) this.#watchdog.guard(child.pid)
+    await this.#untilAnswer(child, signal)
+  }
+
+  async kill(): Promise<void> {
+    await this.#end((pid) => killTree(pid))
+  }
+
+  pause(): void {
+    pauseTree(this.pid)
+  }
+
+  resume(): void {
+    resumeTree(this.pid)
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  async #stop(): Promise<void> {
+    await this.#end((pid) => endTree(pid, this.#recipe.stopSignal, STOP_GRACE_MS))
+    await rm(this.#site.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    await this.#watchdog.dismiss()
+  }
+
+  async #end(endProcesses: (pid: number) => Promise<void>): Promise<void> {
+    const pid = this.#process?.pid
+    if (pid !== undefined) await endProcesses(pid)
+    this.#process = undefined
+    this.#watchdog.forget()
+  }
+
+  /** Tries until it answers, ends, is given up by `signal` or by the deadline. */
+  async #untilAnswer(child: ChildProcess, signal: AbortSignal | undefined): Promise<void> {
+    const deadline = performance.now() + ANSWER_WITHIN_MS
+    for (;;) {
+      signal?.throwIfAborted()
+      const failure = await this.#recipe.ping(this.url).then(() => undefined, String)
+      if (hasEnded(child)) throw this.#startError('ended at once')
+      if (failure === undefined) return
+      if (performance.now() > deadline) throw this.#startError(`gave no answer in ${ANSWER_WITHIN_MS} ms: ${failure}`)
+      await sleep(20)
+    }
+  }
+
+  #startError(what: string): Error {
+    return new Error(`${this.kind} at ${this.url} ${what}. The end of its log:\n${this.#logTail()}`)
+  }
+
+  #logTail(): string {
+    try {
+      return lastLines(readFileSync(this.#logFile, 'utf8'))
+    } catch {
+      return '(no log)'
+    }
+  }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.pid === undefined || child.exitCode !== null || child.signalCode !== null
+}

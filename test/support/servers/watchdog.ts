@@ -1,0 +1,60 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rmSync, writeFileSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { join } from 'node:path'
+import type { Writable } from 'node:stream'
+
+/**
+ * Waits for one line on its input. The line means "all done". The end of the input means that the process that started the
+ * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder.
+ */
+const SCRIPT = `
+read -r _ && exit 0
+if read -r pid < "$1/pid"; then
+  kill -s "$2" -- "-$pid"
+  i=0
+  while kill -s 0 -- "-$pid" && [ $i -lt 30 ]; do i=$((i + 1)); sleep 0.1; done
+  kill -s KILL -- "-$pid"
+fi
+rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
+`
+
+/**
+ * A tiny shell process beside a private server, so that neither the server nor its folder outlives this process, even
+ * if this process is killed with SIGKILL.
+ */
+export class Watchdog {
+  readonly #folder: string
+  readonly #shell: ChildProcessByStdio<Writable, null, null>
+
+  constructor(folder: string, stopSignal: NodeJS.Signals) {
+    this.#folder = folder
+    const args = ['-c', SCRIPT, 'watchdog', folder, stopSignal.replace('SIG', '')]
+    this.#shell = spawn('sh', args, { cwd: '/', stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+    this.#shell.on('error', ignore)
+    this.#shell.stdin.on('error', ignore)
+    this.#shell.unref()
+    if (this.#shell.stdin instanceof Socket) this.#shell.stdin.unref()
+  }
+
+  /** From now on this process group ends with us. */
+  guard(pid: number): void {
+    writeFileSync(join(this.#folder, 'pid'), `${pid}\n`)
+  }
+
+  /** The process is gone, its number may be reused: touch it no more. */
+  forget(): void {
+    rmSync(join(this.#folder, 'pid'), { force: true })
+  }
+
+  /** Ends the watch; resolves when the shell is gone. */
+  async dismiss(): Promise<void> {
+    if (this.#shell.exitCode !== null || this.#shell.signalCode !== null || this.#shell.pid === undefined) return
+    this.#shell.ref()
+    this.#shell.stdin.end('\n')
+    await once(this.#shell, 'exit')
+  }
+}
+
+const ignore = (): void => {}
