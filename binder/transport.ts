@@ -74,10 +74,15 @@ export interface SubscriptionSpec {
   readonly prefetchBytes: number
 }
 
-/** What the adapter calls. Both are synchronous and never throw. */
+/** What the adapter calls. All are synchronous and never throw. */
 export interface Receiver {
   /** One delivery, in the order of its partition. */
   deliver(delivery: TransportDelivery): void
+  /**
+   * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
+   * no handler has begun is released at once; what runs goes on and its `ack` still counts.
+   */
+  recall(): void
   /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
   lost(error: Error): void
 }

@@ -1,0 +1,285 @@
+import { backoffDelayMs } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { isRetryable, toError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import type { ProcessorBinding, SinkBinding } from './binding.ts'
+import { deadLetterSpec } from './dead-letter.ts'
+import { Handling, type HandlingEnd } from './handling.ts'
+import { Lanes } from './lanes.ts'
+import { RECONNECT_BACKOFF, type ResolvedConsumer } from './options.ts'
+import type { Destinations, Publisher } from './publisher.ts'
+import type { BindingState, BindingStatus } from './status.ts'
+import type { DestinationSpec, Subscription, Transport, TransportDelivery } from './transport.ts'
+
+export interface ConsumerHost {
+  readonly service: string
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly transport: Transport
+  readonly publisher: Publisher
+  readonly destinations: Destinations
+  readonly drainTimeoutMs: number
+}
+
+/**
+ * One sink or processor at work.
+ *
+ *   idle -> connecting -> running <-> paused
+ *              ^             |-> halted (a message failed for good and the binding asked to stop)
+ *              |-- lost -----|-> stopping -> stopped
+ *
+ * A subscription that breaks is made again for ever, with backoff. What this process held is dropped then: the broker
+ * hands it out again; keys that are still running here make their next delivery wait.
+ */
+export class Consumer {
+  readonly options: ResolvedConsumer
+  readonly #binding: SinkBinding | ProcessorBinding
+  readonly #host: ConsumerHost
+  readonly #lanes: Lanes<TransportDelivery>
+  readonly #watched: WeakSet<AbortSignal> = new WeakSet()
+  readonly #counts: Record<HandlingEnd, number> = { handled: 0, 'dead-lettered': 0, dropped: 0, returned: 0, halted: 0 }
+  #state: BindingState = 'idle'
+  /** Asked for by the user; survives a reconnect. */
+  #paused = false
+  #error: Error | undefined
+  #subscription: Subscription | undefined
+  /** Replaced at each start: what belongs to an older one is stale. */
+  #run: Run = new Run()
+  #handling: Handling
+
+  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: ConsumerHost) {
+    this.#binding = binding
+    this.options = options
+    this.#host = host
+    this.#handling = this.#newHandling()
+    this.#lanes = new Lanes(
+      options.concurrency,
+      (delivery) => delivery.message.key,
+      (delivery) => this.#process(delivery),
+    )
+  }
+
+  status(): BindingStatus {
+    return {
+      name: this.options.name,
+      kind: this.#binding.kind,
+      channel: this.#binding.input.name,
+      group: this.options.group,
+      state: this.#state,
+      error: this.#error?.message,
+      running: this.#lanes.running,
+      queued: this.#lanes.queued,
+      handled: this.#counts.handled,
+      deadLettered: this.#counts['dead-lettered'],
+      dropped: this.#counts.dropped,
+    }
+  }
+
+  /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
+  async start(): Promise<void> {
+    if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
+    this.#run = new Run()
+    this.#handling = this.#newHandling()
+    this.#paused = false
+    this.#lanes.release()
+    this.#error = undefined
+    this.#state = 'connecting'
+    try {
+      await this.#subscribe(this.#run)
+    } catch (error) {
+      if (!isRetryable(error)) {
+        this.#state = 'stopped'
+        throw error
+      }
+      this.#noteFailure(error)
+      void this.#reconnect(this.#run)
+    }
+  }
+
+  /** Hands nothing more to the handler; keeps the place in the group and what is prefetched. */
+  pause(): void {
+    if (this.#run.over) return
+    this.#paused = true
+    this.#lanes.hold()
+    this.#subscription?.pause()
+    if (this.#state === 'running') this.#state = 'paused'
+  }
+
+  resume(): void {
+    if (this.#run.over) return
+    this.#paused = false
+    this.#lanes.release()
+    this.#subscription?.resume()
+    if (this.#state === 'paused') this.#state = 'running'
+  }
+
+  /** Finishes what runs, within the drain time, gives back the rest and leaves the group. Idempotent; never rejects. */
+  async stop(): Promise<void> {
+    if (this.#state === 'idle') this.#state = 'stopped'
+    if (this.#state === 'stopped' || this.#state === 'stopping') return
+    const { run } = this.#end('stopping')
+    await this.#drain(run)
+    await this.#closeSubscription()
+    this.#state = 'stopped'
+  }
+
+  #newHandling(): Handling {
+    const { service, clock, logger, publisher } = this.#host
+    const drain = this.#run.drain.signal
+    return new Handling(this.#binding, this.options, {
+      service,
+      clock,
+      logger,
+      drain,
+      publish: (messages) => publisher.publish(messages),
+    })
+  }
+
+  #end(state: BindingState): { run: Run } {
+    const run = this.#run
+    run.over = true
+    run.stopConnecting.abort()
+    this.#state = state
+    this.#lanes.hold()
+    this.#subscription?.pause()
+    this.#giveBack()
+    return { run }
+  }
+
+  #giveBack(): void {
+    for (const delivery of this.#lanes.remove(() => true)) delivery.release()
+  }
+
+  async #drain(run: Run): Promise<void> {
+    const timer = new AbortController()
+    const timeout = this.#host.clock.sleep(this.#host.drainTimeoutMs, timer.signal).then(
+      () => run.drain.abort(new Error('the drain ran out of time')),
+      () => {},
+    )
+    await Promise.race([this.#lanes.idle(), timeout])
+    timer.abort()
+  }
+
+  async #subscribe(run: Run): Promise<void> {
+    const { transport, destinations } = this.#host
+    await destinations.provision(this.#specs())
+    const { name, partitions } = destinations.spec(this.#binding.input.name)
+    const { group, prefetch, prefetchBytes } = this.options
+    const token = new Run()
+    const subscription = await transport.subscribe(
+      { destination: name, partitions, group, prefetch, prefetchBytes },
+      {
+        deliver: (delivery) => (run.over ? delivery.release() : this.#accept(delivery)),
+        recall: () => this.#giveBack(),
+        lost: (error) => {
+          if (token.over) return
+          token.over = true
+          this.#lost(run, error)
+        },
+      },
+    )
+    if (run.over || token.over) {
+      await subscription.close()
+      return
+    }
+    this.#subscription = subscription
+    this.#error = undefined
+    if (this.#paused) subscription.pause()
+    this.#state = this.#paused ? 'paused' : 'running'
+    this.#host.logger.info({ binding: this.options.name }, 'binding is running')
+  }
+
+  #specs(): DestinationSpec[] {
+    const { destinations } = this.#host
+    const input = destinations.spec(this.#binding.input.name)
+    const { group, onFailure } = this.options
+    const groups = group === null ? input.groups : [...new Set([...input.groups, group])]
+    const specs = [{ ...input, groups }]
+    if (group !== null && onFailure === 'dead-letter') specs.push(deadLetterSpec(input.name, group))
+    return specs
+  }
+
+  #lost(run: Run, error: Error): void {
+    if (run.over) return
+    this.#noteFailure(error)
+    this.#state = 'connecting'
+    void this.#closeSubscription().then(() => this.#reconnect(run))
+  }
+
+  async #reconnect(run: Run): Promise<void> {
+    for (let attempt = 1; !run.over; attempt++) {
+      try {
+        await this.#host.clock.sleep(
+          backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()),
+          run.stopConnecting.signal,
+        )
+        await this.#subscribe(run)
+        return
+      } catch (error) {
+        if (run.over) return
+        this.#noteFailure(error)
+        if (!isRetryable(error)) {
+          this.#halt(toError(error))
+          return
+        }
+      }
+    }
+  }
+
+  #noteFailure(error: unknown): void {
+    this.#error = toError(error)
+    this.#host.logger.warn({ err: error, binding: this.options.name }, 'binding has no subscription, connecting')
+  }
+
+  #accept(delivery: TransportDelivery): void {
+    if (!this.#watched.has(delivery.signal)) this.#watch(delivery.signal)
+    this.#lanes.push(delivery)
+  }
+
+  /** When a loan is withdrawn, what has not started goes back at once and never runs here. */
+  #watch(signal: AbortSignal): void {
+    this.#watched.add(signal)
+    signal.addEventListener('abort', () => {
+      for (const delivery of this.#lanes.remove((queued) => queued.signal === signal)) delivery.release()
+    })
+  }
+
+  async #process(delivery: TransportDelivery): Promise<void> {
+    if (delivery.signal.aborted) {
+      delivery.release()
+      return
+    }
+    const end = await this.#handling.handle(delivery)
+    this.#counts[end]++
+    if (end === 'returned') delivery.release()
+    else if (end === 'halted') {
+      delivery.release()
+      this.#halt(
+        new Error(
+          `message ${delivery.message.id} at ${delivery.position} failed for good; start() the binding to try it again`,
+        ),
+      )
+    } else delivery.ack()
+  }
+
+  #halt(error: Error): void {
+    if (this.#run.over) return
+    this.#end('halted')
+    this.#error = error
+    this.#host.logger.error({ err: error, binding: this.options.name }, 'binding halted')
+    void this.#closeSubscription()
+  }
+
+  async #closeSubscription(): Promise<void> {
+    const subscription = this.#subscription
+    this.#subscription = undefined
+    await subscription?.close()
+  }
+}
+
+/** One span from start to stop. */
+class Run {
+  over = false
+  readonly stopConnecting: AbortController = new AbortController()
+  readonly drain: AbortController = new AbortController()
+}

@@ -1,0 +1,149 @@
+/**
+ * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items
+ * without a key, and items of different keys, run side by side. With concurrency 1 everything runs in the order pushed.
+ *
+ * A blocked item (a retry waiting for its backoff) keeps its place and its slot, so order survives a retry.
+ */
+export class Lanes<Item> {
+  readonly #concurrency: number
+  readonly #keyOf: (item: Item) => string | null
+  readonly #run: (item: Item) => Promise<void>
+  readonly #ready: Queue<Item> = new Queue()
+  /** Keys with a running or ready item, and what waits behind it. */
+  readonly #busy: Map<string, Queue<Item> | undefined> = new Map()
+  readonly #idleWaiters: Array<() => void> = []
+  #running = 0
+  #waiting = 0
+  #held = false
+
+  /** @param run must never reject */
+  constructor(concurrency: number, keyOf: (item: Item) => string | null, run: (item: Item) => Promise<void>) {
+    this.#concurrency = concurrency
+    this.#keyOf = concurrency === 1 ? () => null : keyOf
+    this.#run = run
+  }
+
+  get running(): number {
+    return this.#running
+  }
+
+  get queued(): number {
+    return this.#ready.length + this.#waiting
+  }
+
+  push(item: Item): void {
+    const key = this.#keyOf(item)
+    if (key !== null) {
+      if (this.#busy.has(key)) {
+        let behind = this.#busy.get(key)
+        if (behind === undefined) this.#busy.set(key, (behind = new Queue()))
+        behind.push(item)
+        this.#waiting++
+        return
+      }
+      this.#busy.set(key, undefined)
+    }
+    this.#ready.push(item)
+    this.#pump()
+  }
+
+  /** Starts nothing more until `release`; what runs goes on. */
+  hold(): void {
+    this.#held = true
+  }
+
+  release(): void {
+    this.#held = false
+    this.#pump()
+  }
+
+  /** Takes out every item that has not started and that `match` accepts. */
+  remove(match: (item: Item) => boolean): Item[] {
+    const removed: Item[] = []
+    for (const [key, behind] of this.#busy) {
+      if (behind === undefined) continue
+      for (const item of behind.drain()) {
+        if (match(item)) {
+          removed.push(item)
+          this.#waiting--
+        } else behind.push(item)
+      }
+      if (behind.length === 0) this.#busy.set(key, undefined)
+    }
+    for (const item of this.#ready.drain()) {
+      if (match(item)) {
+        removed.push(item)
+        const key = this.#keyOf(item)
+        if (key !== null) this.#next(key)
+      } else this.#ready.push(item)
+    }
+    return removed
+  }
+
+  /** Resolves when nothing runs. */
+  idle(): Promise<void> {
+    if (this.#running === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #pump(): void {
+    while (!this.#held && this.#running < this.#concurrency) {
+      const item = this.#ready.shift()
+      if (item === undefined) return
+      this.#running++
+      void this.#start(item)
+    }
+  }
+
+  async #start(item: Item): Promise<void> {
+    await this.#run(item)
+    this.#running--
+    const key = this.#keyOf(item)
+    if (key !== null) this.#next(key)
+    this.#pump()
+    if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  #next(key: string): void {
+    const behind = this.#busy.get(key)
+    const next = behind?.shift()
+    if (next === undefined) {
+      this.#busy.delete(key)
+      return
+    }
+    this.#waiting--
+    this.#ready.push(next)
+  }
+}
+
+/** First in, first out, in amortised constant time. */
+class Queue<Item> {
+  #items: Item[] = []
+  #head = 0
+
+  get length(): number {
+    return this.#items.length - this.#head
+  }
+
+  push(item: Item): void {
+    this.#items.push(item)
+  }
+
+  shift(): Item | undefined {
+    if (this.#head === this.#items.length) return undefined
+    const item = this.#items[this.#head] as Item
+    this.#items[this.#head++] = undefined as Item
+    if (this.#head > 1_024 && this.#head * 2 > this.#items.length) {
+      this.#items = this.#items.slice(this.#head)
+      this.#head = 0
+    }
+    return item
+  }
+
+  drain(): Item[] {
+    const items = this.#items.slice(this.#head)
+    this.#items = []
+    this.#head = 0
+    return items
+  }
+}

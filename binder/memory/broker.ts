@@ -1,0 +1,99 @@
+import type { EncodedMessage } from '../message.ts'
+import { partitionOf } from '../partition.ts'
+import type { DestinationSpec } from '../transport.ts'
+import { MemoryPartition } from './partition.ts'
+
+export interface MemoryBrokerOptions {
+  /**
+   * Messages a partition keeps that no group has still to get, so that a new group can start at the earliest.
+   * @default 1 000
+   */
+  readonly retainMessages?: number | undefined
+  /** A publisher waits while a group of its destination is this many messages of one partition behind. @default 100 000 */
+  readonly maxBacklog?: number | undefined
+}
+
+export interface ResolvedBrokerOptions {
+  readonly retainMessages: number
+  readonly maxBacklog: number
+}
+
+/**
+ * A broker in the process: partitioned logs with durable groups, shared by the transports that are given it. It lives as
+ * long as the object does. `interrupt` and `recover` play a broker that goes away and comes back with its data.
+ */
+export interface MemoryBroker {
+  /** Cuts every connection; until `recover`, publishing and subscribing fail as if no broker answered. */
+  interrupt(): void
+  recover(): void
+}
+
+export class Broker implements MemoryBroker {
+  readonly options: ResolvedBrokerOptions
+  readonly #destinations: Map<string, Destination> = new Map()
+  readonly #connections: Set<{ cut(): void }> = new Set()
+  #reachable = true
+
+  constructor(options: ResolvedBrokerOptions) {
+    this.options = options
+  }
+
+  get reachable(): boolean {
+    return this.#reachable
+  }
+
+  interrupt(): void {
+    this.#reachable = false
+    for (const connection of Array.from(this.#connections)) connection.cut()
+  }
+
+  recover(): void {
+    this.#reachable = true
+  }
+
+  connect(connection: { cut(): void }): () => void {
+    this.#connections.add(connection)
+    return () => this.#connections.delete(connection)
+  }
+
+  /** @returns the destination; an existing one keeps its number of partitions */
+  provision(spec: DestinationSpec): Destination {
+    let destination = this.#destinations.get(spec.name)
+    if (destination === undefined) {
+      destination = new Destination(spec, this.options)
+      this.#destinations.set(spec.name, destination)
+    }
+    for (const group of spec.groups) destination.ensureGroup(group)
+    return destination
+  }
+
+  find(name: string): Destination | undefined {
+    return this.#destinations.get(name)
+  }
+}
+
+export class Destination {
+  readonly name: string
+  readonly partitions: readonly MemoryPartition[]
+  readonly #groups: Set<string> = new Set()
+  #roundRobin = 0
+
+  constructor(spec: DestinationSpec, options: ResolvedBrokerOptions) {
+    this.name = spec.name
+    this.partitions = Array.from({ length: spec.partitions }, (_, index) => new MemoryPartition(index, options))
+  }
+
+  ensureGroup(group: string): void {
+    if (this.#groups.has(group)) return
+    this.#groups.add(group)
+    for (const partition of this.partitions) partition.addGroup(group)
+  }
+
+  append(message: EncodedMessage): MemoryPartition {
+    const count = this.partitions.length
+    const index = message.key === null ? this.#roundRobin++ % count : partitionOf(message.key, count)
+    const partition = this.partitions[index] as MemoryPartition
+    partition.append(message)
+    return partition
+  }
+}

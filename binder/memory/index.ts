@@ -1,0 +1,175 @@
+/**
+ * The transport in the process: the reference for what every transport means, the embedded default and the fast tests.
+ * Same partitions, groups, prefetch and redelivery as a broker; nothing survives the process.
+ *
+ * Several binders talk to each other when they share one broker: `const broker = memoryBroker()`, then
+ * `memoryTransport({ broker })` for each.
+ */
+import { MINUTE } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { TransportError, type TransportErrorKind } from '../errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import type {
+  DestinationSpec,
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  Transport,
+  TransportFeatures,
+  TransportHealth,
+  TransportHost,
+} from '../transport.ts'
+import { Broker, type Destination, type MemoryBroker, type MemoryBrokerOptions } from './broker.ts'
+import type { MemoryPartition } from './partition.ts'
+import { GroupMembers, MemorySubscription } from './subscription.ts'
+
+export type { MemoryBroker, MemoryBrokerOptions } from './broker.ts'
+
+export interface MemoryTransportOptions {
+  /** Shared by the transports that should reach each other. @default one of its own */
+  readonly broker?: MemoryBroker | undefined
+}
+
+/** @throws RangeError naming the option */
+export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
+  return new Broker({
+    retainMessages: requireInteger('memoryBroker.retainMessages', options.retainMessages ?? 1_000, 0),
+    maxBacklog: requireInteger('memoryBroker.maxBacklog', options.maxBacklog ?? 100_000, 1),
+  })
+}
+
+/** @throws TypeError when `broker` was not made by `memoryBroker` */
+export function memoryTransport(options: MemoryTransportOptions = {}): Transport {
+  const broker = options.broker ?? memoryBroker()
+  if (!(broker instanceof Broker)) throw invalidOption('memoryTransport.broker', broker, 'what memoryBroker() returned')
+  return new MemoryTransport(broker)
+}
+
+const FEATURES: TransportFeatures = Object.freeze({
+  newGroupStartsAtEarliest: true,
+  redeliveredFlag: true,
+  durable: { missing: 'everything is in the memory of the process' },
+  refusesUnroutable: { missing: 'a message is kept for groups to come, so none is unroutable' },
+})
+
+/** Groups are shared by all transports on one broker. */
+const groupsOf: WeakMap<Destination, Map<string, GroupMembers>> = new WeakMap()
+
+class MemoryTransport implements Transport {
+  readonly name = 'memory'
+  readonly features = FEATURES
+  readonly publishConcurrency = 1
+  readonly #broker: Broker
+  readonly #subscriptions: Set<MemorySubscription> = new Set()
+  #publishTimeoutMs: number = MINUTE
+  #closed = false
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+  }
+
+  attach(host: TransportHost): void {
+    this.#publishTimeoutMs = host.publishTimeoutMs
+  }
+
+  async provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    this.#requireReachable()
+    for (const spec of destinations) this.#broker.provision(spec)
+  }
+
+  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    const touched = new Set<MemoryPartition>()
+    const outcomes: PublishOutcome[] = messages.map((message) => this.#append(message, touched))
+    for (const partition of touched) partition.pump()
+    for (const partition of touched) if (partition.full) await this.#waitForRoom(partition)
+    return outcomes
+  }
+
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    this.#requireReachable()
+    const destination = this.#broker.provision({ name: spec.destination, partitions: spec.partitions, groups: [] })
+    const { group } = spec
+    if (group === null) return this.#subscribeAnonymously(destination, spec, receiver)
+    destination.ensureGroup(group)
+    const members = groupMembers(destination, group)
+    const subscription = this.#connect(spec, receiver, (leaving) => members.leave(leaving))
+    members.join(subscription)
+    return subscription
+  }
+
+  health(): TransportHealth {
+    if (this.#closed) return { status: 'down', detail: 'closed' }
+    return this.#broker.reachable ? { status: 'up' } : { status: 'down', detail: 'the memory broker is interrupted' }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+  }
+
+  #subscribeAnonymously(destination: Destination, spec: SubscriptionSpec, receiver: Receiver): Subscription {
+    const cursors = destination.partitions.map((partition) => partition.anonymousCursor())
+    const subscription = this.#connect(spec, receiver, () => {
+      for (const cursor of cursors) cursor.partition.forget(cursor)
+    })
+    for (const cursor of cursors) subscription.take(cursor)
+    return subscription
+  }
+
+  #connect(
+    spec: SubscriptionSpec,
+    receiver: Receiver,
+    onClose: (leaving: MemorySubscription) => void,
+  ): MemorySubscription {
+    const subscription = new MemorySubscription(spec, receiver, (leaving) => {
+      disconnect()
+      this.#subscriptions.delete(leaving)
+      onClose(leaving)
+    })
+    const disconnect = this.#broker.connect(subscription)
+    this.#subscriptions.add(subscription)
+    return subscription
+  }
+
+  #append(message: EncodedMessage, touched: Set<MemoryPartition>): PublishOutcome {
+    const { destination } = message
+    if (this.#closed) return this.#error('closed', 'the transport is closed', destination)
+    if (!this.#broker.reachable) return this.#error('unavailable', 'the memory broker is interrupted', destination)
+    const target = this.#broker.find(destination)
+    if (target === undefined)
+      return this.#error('unroutable', `destination "${destination}" was not provisioned`, destination)
+    touched.add(target.append(message))
+    return undefined
+  }
+
+  /** Backpressure on the publisher: the message is in, the answer waits until the slowest group has caught up. */
+  async #waitForRoom(partition: MemoryPartition): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, this.#publishTimeoutMs)))
+    await Promise.race([partition.room(), timeout])
+    clearTimeout(timer)
+  }
+
+  #requireReachable(): void {
+    if (this.#closed) throw this.#error('closed', 'the transport is closed')
+    if (!this.#broker.reachable) throw this.#error('unavailable', 'the memory broker is interrupted; call recover()')
+  }
+
+  #error(kind: TransportErrorKind, message: string, destination?: string): TransportError {
+    return new TransportError({
+      transport: 'memory',
+      kind,
+      message,
+      ...(destination === undefined ? {} : { destination }),
+    })
+  }
+}
+
+function groupMembers(destination: Destination, group: string): GroupMembers {
+  let groups = groupsOf.get(destination)
+  if (groups === undefined) groupsOf.set(destination, (groups = new Map()))
+  let members = groups.get(group)
+  if (members === undefined) groups.set(group, (members = new GroupMembers(destination, group)))
+  return members
+}

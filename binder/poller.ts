@@ -1,0 +1,116 @@
+import { backoffDelayMs } from '../core/backoff.ts'
+import type { Clock } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { Outputs, type SourceBinding } from './binding.ts'
+import { publishUntilConfirmed } from './confirm.ts'
+import { withFields } from './context.ts'
+import type { EncodedMessage } from './message.ts'
+import { RECONNECT_BACKOFF } from './options.ts'
+import type { BindingState, BindingStatus } from './status.ts'
+import type { PublishOutcome } from './transport.ts'
+
+export interface PollerHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  encode(payload: unknown): EncodedMessage | Promise<EncodedMessage>
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+/** One polled source at work: poll, send what came, wait, again. A poll or send that fails is logged and tried again with backoff. */
+export class Poller {
+  readonly name: string
+  readonly #binding: SourceBinding
+  readonly #everyMs: number
+  readonly #host: PollerHost
+  #state: BindingState = 'idle'
+  #error: Error | undefined
+  #stop: AbortController = new AbortController()
+  #loop: Promise<void> = Promise.resolve()
+  #wake: (() => void) | undefined
+  #handled = 0
+
+  constructor(binding: SourceBinding, options: { readonly name: string; readonly everyMs: number }, host: PollerHost) {
+    this.#binding = binding
+    this.name = options.name
+    this.#everyMs = options.everyMs
+    this.#host = host
+  }
+
+  status(): BindingStatus {
+    return {
+      name: this.name,
+      kind: 'source',
+      channel: this.#binding.output.name,
+      group: null,
+      state: this.#state,
+      error: this.#error?.message,
+      running: this.#state === 'running' ? 1 : 0,
+      queued: 0,
+      handled: this.#handled,
+      deadLettered: 0,
+      dropped: 0,
+    }
+  }
+
+  start(): Promise<void> {
+    if (this.#state !== 'idle' && this.#state !== 'stopped') return Promise.resolve()
+    this.#state = 'running'
+    this.#stop = new AbortController()
+    this.#loop = this.#poll(this.#stop.signal)
+    return Promise.resolve()
+  }
+
+  pause(): void {
+    if (this.#state === 'running') this.#state = 'paused'
+  }
+
+  resume(): void {
+    if (this.#state !== 'paused') return
+    this.#state = 'running'
+    this.#wake?.()
+  }
+
+  /** Lets the poll and its sends finish. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the binder closes'))
+    this.#wake?.()
+    await this.#loop
+    this.#state = 'stopped'
+  }
+
+  async #poll(signal: AbortSignal): Promise<void> {
+    let failures = 0
+    while (!signal.aborted) {
+      if (this.#state === 'paused') {
+        await new Promise<void>((resolve) => (this.#wake = resolve))
+        continue
+      }
+      failures = (await this.#pollOnce(signal)) ? 0 : failures + 1
+      const pauseMs = failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, failures, Math.random())
+      await this.#host.clock.sleep(pauseMs, signal).catch(() => {})
+    }
+  }
+
+  async #pollOnce(signal: AbortSignal): Promise<boolean> {
+    try {
+      const log = withFields(this.#host.logger, { binding: this.name })
+      const result = await this.#binding.poll({ signal, log })
+      if (result !== undefined) await this.#send(result instanceof Outputs ? result.payloads : [result], signal)
+      this.#handled++
+      this.#error = undefined
+      return true
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#error = toError(error)
+        this.#host.logger.error({ err: error, binding: this.name }, 'source failed, polling again')
+      }
+      return false
+    }
+  }
+
+  async #send(payloads: readonly unknown[], signal: AbortSignal): Promise<void> {
+    const messages = await Promise.all(payloads.map(async (payload) => this.#host.encode(payload)))
+    await publishUntilConfirmed(this.#host, messages, signal)
+  }
+}

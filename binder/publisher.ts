@@ -1,0 +1,179 @@
+import type { Clock } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import { SendError, TransportError } from './errors.ts'
+import type { EncodedMessage } from './message.ts'
+import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
+
+/**
+ * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
+ * batch before go out as the next one, so a confirm costs a round trip per batch and not per message. At most
+ * `maxInFlight` messages are unconfirmed; a caller beyond that waits (backpressure).
+ */
+export class Publisher {
+  readonly #transport: Transport
+  readonly #destinations: Destinations
+  readonly #clock: Clock
+  readonly #maxInFlight: number
+  readonly #timeoutMs: number
+  readonly #waiting: Entry[] = []
+  readonly #blocked: Array<() => void> = []
+  readonly #idleWaiters: Array<() => void> = []
+  #inFlight = 0
+  #openBatches = 0
+  #scheduled = false
+
+  constructor(transport: Transport, destinations: Destinations, clock: Clock, maxInFlight: number, timeoutMs: number) {
+    this.#transport = transport
+    this.#destinations = destinations
+    this.#clock = clock
+    this.#maxInFlight = maxInFlight
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Resolves when the broker has confirmed. @throws SendError */
+  async send(message: EncodedMessage): Promise<void> {
+    const outcome = await this.#enqueue(message)
+    if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
+  }
+
+  /** One outcome per message, in order; never rejects. */
+  publish(messages: readonly EncodedMessage[]): Promise<PublishOutcome[]> {
+    return Promise.all(messages.map((message) => this.#enqueue(message)))
+  }
+
+  /** Resolves when everything handed in has an outcome. */
+  idle(): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #enqueue(message: EncodedMessage): Promise<PublishOutcome> {
+    return this.#inFlight < this.#maxInFlight && this.#blocked.length === 0
+      ? this.#admit(message)
+      : this.#admitLater(message)
+  }
+
+  async #admitLater(message: EncodedMessage): Promise<PublishOutcome> {
+    await new Promise<void>((resolve) => this.#blocked.push(resolve))
+    return this.#admit(message)
+  }
+
+  #admit(message: EncodedMessage): Promise<PublishOutcome> {
+    this.#inFlight++
+    return new Promise((resolve) => {
+      this.#waiting.push({ message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs })
+      if (this.#scheduled) return
+      this.#scheduled = true
+      queueMicrotask(() => {
+        this.#scheduled = false
+        this.#pump()
+      })
+    })
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#openBatches < this.#transport.publishConcurrency) {
+      const batch = this.#waiting.splice(0, batchLength(this.#waiting))
+      this.#openBatches++
+      void this.#publishBatch(batch)
+    }
+  }
+
+  async #publishBatch(batch: readonly Entry[]): Promise<void> {
+    const now = this.#clock.monotonic()
+    const late = batch.filter((entry) => entry.deadline < now)
+    const live = late.length === 0 ? batch : batch.filter((entry) => entry.deadline >= now)
+    for (const entry of late) this.#settle(entry, timedOut(this.#transport.name, entry.message))
+    const outcomes = await this.#outcomes(live.map((entry) => entry.message))
+    for (let i = 0; i < live.length; i++) this.#settle(live[i] as Entry, outcomes[i])
+    this.#openBatches--
+    this.#pump()
+    if (this.#inFlight === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (messages.length === 0) return []
+    try {
+      await this.#destinations.ensure(messages)
+      return await this.#transport.publish(messages)
+    } catch (error) {
+      const outcome = asTransportError(this.#transport.name, error)
+      return messages.map(() => outcome)
+    }
+  }
+
+  #settle(entry: Entry, outcome: PublishOutcome): void {
+    this.#inFlight--
+    entry.resolve(outcome)
+    this.#blocked.shift()?.()
+  }
+}
+
+interface Entry {
+  readonly message: EncodedMessage
+  readonly resolve: (outcome: PublishOutcome) => void
+  readonly deadline: number
+}
+
+const MAX_BATCH = 1_000
+const MAX_BATCH_BYTES = 4 * 1024 * 1024
+
+function batchLength(waiting: readonly Entry[]): number {
+  let bytes = 0
+  const limit = Math.min(waiting.length, MAX_BATCH)
+  for (let i = 0; i < limit; i++) {
+    bytes += waiting[i]?.message.body?.byteLength ?? 0
+    if (bytes > MAX_BATCH_BYTES) return Math.max(i, 1)
+  }
+  return limit
+}
+
+function timedOut(transport: string, message: EncodedMessage): TransportError {
+  return new TransportError({
+    transport,
+    kind: 'timeout',
+    destination: message.destination,
+    message: `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`,
+  })
+}
+
+function asTransportError(transport: string, error: unknown): TransportError {
+  if (error instanceof TransportError) return error
+  const cause = toError(error)
+  return new TransportError({ transport, kind: 'unavailable', message: cause.message, cause })
+}
+
+/** Which destinations were made to exist on the broker. Each is provisioned once per connection to it. */
+export class Destinations {
+  readonly #transport: Transport
+  readonly #specs: ReadonlyMap<string, DestinationSpec>
+  readonly #defaults: (name: string) => DestinationSpec
+  readonly #known: Set<string> = new Set()
+
+  constructor(
+    transport: Transport,
+    specs: ReadonlyMap<string, DestinationSpec>,
+    defaults: (name: string) => DestinationSpec,
+  ) {
+    this.#transport = transport
+    this.#specs = specs
+    this.#defaults = defaults
+  }
+
+  spec(name: string): DestinationSpec {
+    return this.#specs.get(name) ?? this.#defaults(name)
+  }
+
+  /** @throws TransportError */
+  async ensure(messages: readonly EncodedMessage[]): Promise<void> {
+    const missing = new Set<string>()
+    for (const { destination } of messages) if (!this.#known.has(destination)) missing.add(destination)
+    if (missing.size > 0) await this.provision([...missing].map((name) => this.spec(name)))
+  }
+
+  /** @throws TransportError */
+  async provision(specs: readonly DestinationSpec[]): Promise<void> {
+    await this.#transport.provision(specs)
+    for (const spec of specs) this.#known.add(spec.name)
+  }
+}

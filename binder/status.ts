@@ -1,0 +1,46 @@
+import type { TransportHealth } from './transport.ts'
+
+/**
+ * - `connecting`: wants to run, the broker is away or not yet reached
+ * - `running`, `paused`
+ * - `halted`: stopped by itself; `error` says why, `start()` tries again
+ * - `stopping`, `stopped`, `idle` (never started)
+ */
+export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halted' | 'stopping' | 'stopped'
+
+export interface BindingStatus {
+  readonly name: string
+  readonly kind: 'source' | 'sink' | 'processor'
+  readonly channel: string
+  readonly group: string | null
+  readonly state: BindingState
+  /** Why it is not running. */
+  readonly error?: string | undefined
+  /** Handler calls under way. */
+  readonly running: number
+  /** Deliveries in this process that wait for their turn. */
+  readonly queued: number
+  /** Since the binder was made. */
+  readonly handled: number
+  readonly deadLettered: number
+  readonly dropped: number
+}
+
+export interface BinderHealth {
+  /** `up`: transport up and every binding that should run does. */
+  readonly status: 'up' | 'down'
+  readonly transport: TransportHealth
+  readonly bindings: readonly BindingStatus[]
+}
+
+/** Steers one binding. */
+export interface BindingControl {
+  status(): BindingStatus
+  /** Keeps its place in the group and gets nothing more. A source stops polling. */
+  pause(): void
+  resume(): void
+  /** Drains and leaves the group. */
+  stop(): Promise<void>
+  /** Again after `stop` or a halt. */
+  start(): Promise<void>
+}
