@@ -1,0 +1,11 @@
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { transportConformance } from '../../conformance/transport.ts'
+
+transportConformance('memory', async () => {
+  const broker = memoryBroker()
+  return {
+    transport: () => memoryTransport({ broker }),
+    broker: { kill: async () => broker.interrupt(), restart: async () => broker.recover() },
+    close: async () => {},
+  }
+})

@@ -1,0 +1,89 @@
+import {
+  type Binder,
+  type BinderOptions,
+  type Channel,
+  createBinder,
+  defineChannel,
+  type EncodedMessage,
+  type HandlerContext,
+  type PublishOutcome,
+  sink,
+  type Transport,
+  TransportError,
+} from 'concordat/binder'
+import { onTestFinished } from 'vitest'
+import { z } from 'zod'
+
+export const TestPayload = z.object({ key: z.string(), n: z.number().int() })
+export type TestPayload = z.infer<typeof TestPayload>
+export type TestChannel = Channel<TestPayload, TestPayload>
+
+/** A keyed channel whose groups exist before the first message, so that every transport starts alike. */
+export function createTestChannel(name: string, groups: readonly string[] = ['g']): TestChannel {
+  return defineChannel(name, { payload: TestPayload, key: (payload) => payload.key, groups })
+}
+
+/** Starts a binder, waits until it is ready and closes it after the test. */
+export async function started(transport: Transport, options: Partial<BinderOptions> = {}): Promise<Binder> {
+  const binder = createBinder({ service: 'conformance', transport, drainTimeoutMs: 2_000, ...options })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  await binder.ready({ timeoutMs: 60_000 })
+  return binder
+}
+
+/** Retries at once, so that tests wait for facts and not for backoff. */
+export const NO_PAUSE = Object.freeze({ initialMs: 0, maxMs: 0, jitter: 0 })
+
+export interface Received {
+  readonly payload: TestPayload
+  readonly context: Pick<
+    HandlerContext,
+    'id' | 'key' | 'headers' | 'attempt' | 'time' | 'source' | 'group' | 'redelivered'
+  >
+}
+
+/** A sink that keeps what it gets. */
+export function collector(
+  channel: TestChannel,
+  group: string | undefined,
+): { readonly got: Received[]; readonly binding: ReturnType<typeof sink> } {
+  const got: Received[] = []
+  const binding = sink(channel, { group }, (payload, context) => {
+    const { id, key, headers, attempt, time, source, redelivered } = context
+    got.push({ payload, context: { id, key, headers, attempt, time, source, group: context.group, redelivered } })
+  })
+  return { got, binding }
+}
+
+/** The dead letter channel of a group, readable as any other channel: dead letters keep their bytes. */
+export function deadLettersOf(channel: TestChannel, group: string): TestChannel {
+  return defineChannel(`${channel.name}.${group}.dlq`, { payload: TestPayload, partitions: 1, groups: ['redrive'] })
+}
+
+/** The same transport, but publishing to some destinations fails as if the broker were away. */
+export function failingPublish(transport: Transport, fails: (message: EncodedMessage) => boolean): Transport {
+  return new Proxy(transport, {
+    get(target, property) {
+      if (property === 'publish') {
+        return (messages: readonly EncodedMessage[]) => publishSome(target, messages, fails)
+      }
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+}
+
+async function publishSome(
+  target: Transport,
+  messages: readonly EncodedMessage[],
+  fails: (message: EncodedMessage) => boolean,
+): Promise<PublishOutcome[]> {
+  const good = messages.filter((message) => !fails(message))
+  const outcomes = [...(await target.publish(good))]
+  return messages.map((message) =>
+    fails(message)
+      ? new TransportError({ transport: target.name, kind: 'unavailable', message: 'no answer (made by the test)' })
+      : outcomes.shift(),
+  )
+}

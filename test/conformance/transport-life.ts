@@ -1,0 +1,128 @@
+import { createBinder, sink } from 'concordat/binder'
+import { describe, it, onTestFinished } from 'vitest'
+import { gate, until } from '../support/until.ts'
+import type { CaseContext } from './transport.ts'
+import { collector, createTestChannel, started } from './transport-kit.ts'
+
+export function lifeCases(context: CaseContext): void {
+  describe('drain', () => {
+    it('finishes what is in flight, confirms its settling and hands the rest to the next', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const begun = gate()
+      const mayEnd = gate()
+      const handled: number[] = []
+      const slow = sink(channel, { group: 'g' }, async ({ n }) => {
+        begun.open()
+        await mayEnd.opened
+        handled.push(n)
+      })
+      const first = await started(context.transport(), { bindings: [slow], drainTimeoutMs: 20_000 })
+      await first.sendBatch(
+        channel,
+        [0, 1, 2].map((n) => ({ key: 'k', n })),
+      )
+      await begun.opened
+      const closing = first.close()
+      mayEnd.open()
+      await closing
+      expect(handled).toEqual([0])
+      const rest = collector(channel, 'g')
+      await started(context.transport(), { bindings: [rest.binding] })
+      await until('the rest came', () => rest.got.length >= 2)
+      expect(rest.got.map(({ payload }) => payload.n)).toEqual([1, 2])
+    })
+
+    it('is idempotent and works on a binder that never started', async ({ expect }) => {
+      const binder = createBinder({ service: 'conformance', transport: context.transport() })
+      await Promise.all([binder.close(), binder.close()])
+      const other = await started(context.transport())
+      await Promise.all([other.close(), other.close()])
+      expect(other.health().status).toBe('down')
+    })
+  })
+
+  describe('control', () => {
+    it('pauses and resumes a binding without loss or repetition', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const control = binder.binding(`${channel.name}.g`)
+      await binder.send(channel, { key: 'k', n: 0 })
+      await until('the first came', () => got.length === 1)
+      control.pause()
+      expect(control.status().state).toBe('paused')
+      await binder.sendBatch(
+        channel,
+        [1, 2, 3].map((n) => ({ key: 'k', n })),
+      )
+      expect(got).toHaveLength(1)
+      control.resume()
+      await until('the others came', () => got.length >= 4)
+      expect(got.map(({ payload }) => payload.n)).toEqual([0, 1, 2, 3])
+    })
+
+    it('stops and starts a binding again', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const control = binder.binding(`${channel.name}.g`)
+      await control.stop()
+      expect(control.status().state).toBe('stopped')
+      await binder.send(channel, { key: 'k', n: 1 })
+      await control.start()
+      await until('it came', () => got.length > 0)
+      expect(got.map(({ payload }) => payload.n)).toEqual([1])
+    })
+  })
+
+  describe('reconnect', () => {
+    it('comes back by itself after the broker was killed and restarted, and nothing accepted is lost', {
+      timeout: 180_000,
+    }, async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const consumer = await started(context.transport(), { bindings: [binding] })
+      const sender = await started(context.transport(), { sends: [channel], sendTimeoutMs: 90_000 })
+      const accepted = new Set<number>()
+      const send = async (n: number): Promise<void> => {
+        await sender.send(channel, { key: `k${n % 5}`, n })
+        accepted.add(n)
+      }
+      for (let n = 0; n < 50; n++) await send(n)
+      const across = Promise.allSettled(Array.from({ length: 50 }, (_, i) => send(100 + i)))
+      await context.broker.kill()
+      await until('the consumer noticed', () => consumer.health().status === 'down', 60_000)
+      const meanwhile = Promise.allSettled(Array.from({ length: 5 }, (_, i) => send(200 + i)))
+      await context.broker.restart()
+      await Promise.all([across, meanwhile])
+      await consumer.ready({ timeoutMs: 90_000 })
+      for (let n = 300; n < 350; n++) await sender.send(channel, { key: `k${n % 5}`, n }).then(() => accepted.add(n))
+      const seen = (): Set<number> => new Set(got.map(({ payload }) => payload.n))
+      await until('every accepted message was handled', () => [...accepted].every((n) => seen().has(n)), 60_000)
+      expect(accepted.size).toBeGreaterThanOrEqual(100)
+      expect(consumer.health().status).toBe('up')
+    })
+
+    it('starts by itself when the broker was down at start', { timeout: 180_000 }, async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      await context.broker.kill()
+      const binder = createBinder({
+        service: 'conformance',
+        transport: context.transport(),
+        bindings: [binding],
+        sendTimeoutMs: 90_000,
+      })
+      onTestFinished(() => binder.close())
+      await binder.start()
+      expect(binder.bindings().map(({ state }) => state)).toEqual(['connecting'])
+      expect(binder.health().status).toBe('down')
+      await expect(binder.ready({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'binder.not_ready' })
+      await context.broker.restart()
+      await binder.ready({ timeoutMs: 90_000 })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.length > 0)
+      expect(got.map(({ payload }) => payload.n)).toEqual([1])
+    })
+  })
+}

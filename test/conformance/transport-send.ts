@@ -1,0 +1,104 @@
+import { defineChannel, encodeMessage, sink } from 'concordat/binder'
+import { bytesCodec } from 'concordat/core'
+import { describe, it } from 'vitest'
+import { z } from 'zod'
+import { until } from '../support/until.ts'
+import type { CaseContext } from './transport.ts'
+import { collector, createTestChannel, started } from './transport-kit.ts'
+
+export function sendCases(context: CaseContext): void {
+  describe('sending', () => {
+    it('resolves when the message is confirmed and hands over id, key, time and source', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const time = Date.now() - 5_000
+      const { id } = await binder.send(channel, { key: 'k', n: 1 }, { time })
+      await until('it came', () => got.length > 0)
+      expect(got[0]?.context).toMatchObject({ id, key: 'k', time, source: 'conformance', attempt: 1, group: 'g' })
+    })
+
+    it('keeps the type of every header value', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const headers = {
+        text: 'grüße, 世界',
+        empty: '',
+        digits: '42',
+        whole: 42,
+        negative: -7,
+        big: 2 ** 53 - 1,
+        fraction: 0.1,
+        yes: true,
+        no: false,
+        bytes: new Uint8Array([0, 255, 1]),
+        nothing: null,
+      }
+      await binder.send(channel, { key: 'ключ', n: 1 }, { headers })
+      await until('it came', () => got.length > 0)
+      const received = got[0]?.context.headers ?? {}
+      expect({ ...received, bytes: [...(received['bytes'] as Uint8Array)] }).toEqual({ ...headers, bytes: [0, 255, 1] })
+      expect(got[0]?.context.key).toBe('ключ')
+    })
+
+    it('shows a handler none of its own headers', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.length > 0)
+      expect(got[0]?.context.headers).toEqual({})
+    })
+
+    it('carries any bytes unchanged', async ({ expect }) => {
+      const channel = defineChannel(context.freshName(), {
+        payload: z.instanceof(Uint8Array),
+        codec: bytesCodec,
+        groups: ['g'],
+      })
+      const bodies: number[][] = []
+      const reader = sink(channel, { group: 'g' }, (body) => void bodies.push([...body]))
+      const binder = await started(context.transport(), { bindings: [reader] })
+      await binder.send(channel, new Uint8Array([0, 1, 2, 253, 254, 255]))
+      await binder.send(channel, new Uint8Array([]))
+      await until('both came', () => bodies.length >= 2)
+      expect(bodies.sort((a, b) => b.length - a.length)).toEqual([[0, 1, 2, 253, 254, 255], []])
+    })
+
+    it('refuses a payload that does not fit and reserved headers, and sends nothing', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      await expect(binder.send(channel, { key: 'k', n: 1.5 })).rejects.toMatchObject({ code: 'core.schema' })
+      await expect(binder.send(channel, { key: 'k', n: 1 }, { headers: { ce_id: 'x' } })).rejects.toThrow(
+        /reserved prefix/,
+      )
+      await binder.send(channel, { key: 'k', n: 2 })
+      await until('the good one came', () => got.length > 0)
+      expect(got.map(({ payload }) => payload.n)).toEqual([2])
+    })
+
+    it('gives each published message an outcome of its own', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const messages = await Promise.all([1, 2, 3].map(async (n) => encodeMessage(channel, { key: 'k', n }, 'relay')))
+      expect(await binder.publish(messages)).toEqual([undefined, undefined, undefined])
+      await until('all came', () => got.length >= 3)
+      expect(got.map(({ payload, context: { id } }) => [payload.n, id])).toEqual(
+        messages.map(({ id }, i) => [i + 1, id]),
+      )
+    })
+
+    it('keeps the order of one key over many sends in flight', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const count = 2_500
+      await Promise.all(Array.from({ length: count }, (_, n) => binder.send(channel, { key: 'k', n })))
+      await until('all came', () => got.length >= count)
+      expect(got.map(({ payload }) => payload.n)).toEqual(Array.from({ length: count }, (_, n) => n))
+    })
+  })
+}

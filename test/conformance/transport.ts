@@ -1,0 +1,72 @@
+/**
+ * THE transport conformance suite: the rules of design section 2 as tests. Every transport passes all of it against a
+ * real broker; what differs is a declared feature with a reason, printed at the start.
+ */
+import { randomUUID } from 'node:crypto'
+import { createBinder, type Feature, type Transport } from 'concordat/binder'
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { attemptCases } from './transport-attempts.ts'
+import { groupCases } from './transport-groups.ts'
+import { lifeCases } from './transport-life.ts'
+import { orderCases } from './transport-order.ts'
+import { sendCases } from './transport-send.ts'
+import { settleCases } from './transport-settle.ts'
+
+export interface TransportHarness {
+  /** A transport with connections of its own to the broker under test. */
+  transport(): Transport
+  /** Kills the broker (SIGKILL) and starts it again with its data. */
+  readonly broker: { kill(): Promise<void>; restart(): Promise<void> }
+  close(): Promise<void>
+}
+
+/** What a case works with. */
+export interface CaseContext {
+  transport(): Transport
+  readonly broker: TransportHarness['broker']
+  readonly features: Transport['features']
+  /** A channel name nobody used before. */
+  freshName(): string
+}
+
+export function transportConformance(name: string, setup: () => Promise<TransportHarness>): void {
+  describe(`${name} transport conformance`, () => {
+    let harness: TransportHarness | undefined
+    const context: CaseContext = {
+      transport: () => (harness as TransportHarness).transport(),
+      broker: {
+        kill: () => (harness as TransportHarness).broker.kill(),
+        restart: () => (harness as TransportHarness).broker.restart(),
+      },
+      get features() {
+        return (harness as TransportHarness).transport().features
+      },
+      freshName: () => `t${randomUUID().slice(0, 8)}`,
+    }
+
+    beforeAll(async () => {
+      harness = await setup()
+      for (const [feature, value] of Object.entries(context.features) as [string, Feature][]) {
+        console.log(`  ${name}: ${feature}: ${value === true ? 'yes' : `no, ${value.missing}`}`)
+      }
+    })
+    afterAll(() => harness?.close())
+
+    settleCases(context)
+    attemptCases(context)
+    groupCases(context)
+    orderCases(context)
+    sendCases(context)
+    lifeCases(context)
+
+    it('refuses to work before start and after close', async ({ expect }) => {
+      const { createTestChannel } = await import('./transport-kit.ts')
+      const channel = createTestChannel(context.freshName())
+      const binder = createBinder({ service: 'conformance', transport: context.transport() })
+      await expect(binder.send(channel, { key: 'k', n: 1 })).rejects.toMatchObject({ code: 'binder.closed' })
+      await binder.start()
+      await binder.close()
+      await expect(binder.send(channel, { key: 'k', n: 1 })).rejects.toMatchObject({ code: 'binder.closed' })
+    })
+  })
+}
