@@ -14,12 +14,13 @@ export interface ConfirmHost {
 
 /**
  * Publishes until the broker has confirmed every message, however long it is away. The ids stay the same throughout.
+ * @param signal asked for only when there is something to wait for
  * @throws SendError when the broker will never take one (too large, unroutable); the signal's reason when it aborts
  */
 export async function publishUntilConfirmed(
   host: ConfirmHost,
   messages: readonly EncodedMessage[],
-  signal: AbortSignal,
+  signal: () => AbortSignal,
 ): Promise<void> {
   let left = messages
   for (let attempt = 1; left.length > 0; attempt++) {
@@ -31,6 +32,6 @@ export async function publishUntilConfirmed(
     left = left.filter((_, i) => outcomes[i] !== undefined)
     if (left.length === 0) return
     host.logger.warn({ err: outcomes.find(Boolean), left: left.length }, 'not confirmed by the broker, sending again')
-    await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), signal)
+    await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), signal())
   }
 }

@@ -125,12 +125,12 @@ export class Consumer {
 
   #newHandling(): Handling {
     const { service, clock, logger, publisher } = this.#host
-    const drain = this.#run.drain.signal
     return new Handling(this.#binding, this.options, {
       service,
       clock,
       logger,
-      drain,
+      stopping: this.#run.stopping.signal,
+      drain: this.#run.drain.signal,
       publish: (messages) => publisher.publish(messages),
     })
   }
@@ -138,7 +138,7 @@ export class Consumer {
   #end(state: BindingState): { run: Run } {
     const run = this.#run
     run.over = true
-    run.stopConnecting.abort()
+    run.stopping.abort(new Error('the binding stops'))
     this.#state = state
     this.#lanes.hold()
     this.#subscription?.pause()
@@ -209,10 +209,7 @@ export class Consumer {
   async #reconnect(run: Run): Promise<void> {
     for (let attempt = 1; !run.over; attempt++) {
       try {
-        await this.#host.clock.sleep(
-          backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()),
-          run.stopConnecting.signal,
-        )
+        await this.#host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), run.stopping.signal)
         await this.#subscribe(run)
         return
       } catch (error) {
@@ -249,7 +246,7 @@ export class Consumer {
       delivery.release()
       return
     }
-    const end = await this.#handling.handle(delivery)
+    const end = await this.#handle(delivery)
     this.#counts[end]++
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {
@@ -260,6 +257,15 @@ export class Consumer {
         ),
       )
     } else delivery.ack()
+  }
+
+  async #handle(delivery: TransportDelivery): Promise<HandlingEnd> {
+    try {
+      return await this.#handling.handle(delivery)
+    } catch (error) {
+      this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
+      return 'halted'
+    }
   }
 
   #halt(error: Error): void {
@@ -280,6 +286,6 @@ export class Consumer {
 /** One span from start to stop. */
 class Run {
   over = false
-  readonly stopConnecting: AbortController = new AbortController()
+  readonly stopping: AbortController = new AbortController()
   readonly drain: AbortController = new AbortController()
 }

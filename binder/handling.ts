@@ -16,6 +16,8 @@ export interface HandlingHost {
   readonly service: string
   readonly clock: Clock
   readonly logger: Logger
+  /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
+  readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortSignal
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
@@ -59,7 +61,7 @@ export class Handling {
       } catch (thrown) {
         if (this.#gone(delivery)) return 'returned'
         const error = toError(thrown)
-        if (attempt >= this.#options.maxAttempts || !this.#options.retryable(error))
+        if (attempt >= this.#options.maxAttempts || !this.#worthRetrying(error))
           return this.#fail(delivery, error, attempt)
         this.#host.logger.warn(
           { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt },
@@ -127,17 +129,29 @@ export class Handling {
 
   /** For as long as the delivery is ours. */
   #publishConfirmed(messages: readonly EncodedMessage[], delivery: TransportDelivery): Promise<void> {
-    return publishUntilConfirmed(this.#host, messages, AbortSignal.any([delivery.signal, this.#host.drain]))
+    return publishUntilConfirmed(this.#host, messages, () => AbortSignal.any([delivery.signal, this.#host.drain]))
+  }
+
+  #worthRetrying(error: Error): boolean {
+    try {
+      return this.#options.retryable(error)
+    } catch (cause) {
+      this.#host.logger.error(
+        { err: cause, binding: this.#options.name },
+        'the `retryable` option threw; not tried again',
+      )
+      return false
+    }
   }
 
   #gone(delivery: TransportDelivery): boolean {
     return delivery.signal.aborted || this.#host.drain.aborted
   }
 
-  /** False when the delivery was taken away meanwhile. */
+  /** Waits for the next attempt. False when the delivery was taken away or the binding stops: it goes back. */
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
-      await this.#host.clock.sleep(delayMs, AbortSignal.any([delivery.signal, this.#host.drain]))
+      await this.#host.clock.sleep(delayMs, AbortSignal.any([delivery.signal, this.#host.stopping]))
       return true
     } catch {
       return false

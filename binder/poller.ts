@@ -111,6 +111,6 @@ export class Poller {
 
   async #send(payloads: readonly unknown[], signal: AbortSignal): Promise<void> {
     const messages = await Promise.all(payloads.map(async (payload) => this.#host.encode(payload)))
-    await publishUntilConfirmed(this.#host, messages, signal)
+    await publishUntilConfirmed(this.#host, messages, () => signal)
   }
 }

@@ -7,7 +7,7 @@ import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
 /**
  * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
  * batch before go out as the next one, so a confirm costs a round trip per batch and not per message. At most
- * `maxInFlight` messages are unconfirmed; a caller beyond that waits (backpressure).
+ * `maxInFlight` messages and about 64 MiB are unconfirmed; a caller beyond that waits (backpressure).
  */
 export class Publisher {
   readonly #transport: Transport
@@ -16,9 +16,10 @@ export class Publisher {
   readonly #maxInFlight: number
   readonly #timeoutMs: number
   readonly #waiting: Entry[] = []
-  readonly #blocked: Array<() => void> = []
+  readonly #blocked: Array<Omit<Entry, 'deadline'>> = []
   readonly #idleWaiters: Array<() => void> = []
   #inFlight = 0
+  #inFlightBytes = 0
   #openBatches = 0
   #scheduled = false
 
@@ -48,27 +49,33 @@ export class Publisher {
   }
 
   #enqueue(message: EncodedMessage): Promise<PublishOutcome> {
-    return this.#inFlight < this.#maxInFlight && this.#blocked.length === 0
-      ? this.#admit(message)
-      : this.#admitLater(message)
-  }
-
-  async #admitLater(message: EncodedMessage): Promise<PublishOutcome> {
-    await new Promise<void>((resolve) => this.#blocked.push(resolve))
-    return this.#admit(message)
-  }
-
-  #admit(message: EncodedMessage): Promise<PublishOutcome> {
-    this.#inFlight++
     return new Promise((resolve) => {
-      this.#waiting.push({ message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs })
-      if (this.#scheduled) return
-      this.#scheduled = true
-      queueMicrotask(() => {
-        this.#scheduled = false
-        this.#pump()
-      })
+      if (this.#hasRoom() && this.#blocked.length === 0) this.#admit(message, resolve)
+      else this.#blocked.push({ message, resolve })
     })
+  }
+
+  #hasRoom(): boolean {
+    return this.#inFlight < this.#maxInFlight && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES
+  }
+
+  #admit(message: EncodedMessage, resolve: (outcome: PublishOutcome) => void): void {
+    this.#inFlight++
+    this.#inFlightBytes += message.body?.byteLength ?? 0
+    this.#waiting.push({ message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs })
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.#pump()
+    })
+  }
+
+  #admitBlocked(): void {
+    while (this.#blocked.length > 0 && this.#hasRoom()) {
+      const next = this.#blocked.shift()
+      if (next !== undefined) this.#admit(next.message, next.resolve)
+    }
   }
 
   #pump(): void {
@@ -104,8 +111,9 @@ export class Publisher {
 
   #settle(entry: Entry, outcome: PublishOutcome): void {
     this.#inFlight--
+    this.#inFlightBytes -= entry.message.body?.byteLength ?? 0
     entry.resolve(outcome)
-    this.#blocked.shift()?.()
+    if (this.#blocked.length > 0) this.#admitBlocked()
   }
 }
 
@@ -115,6 +123,7 @@ interface Entry {
   readonly deadline: number
 }
 
+const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 const MAX_BATCH = 1_000
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
 
