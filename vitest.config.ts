@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
-const conditions = ['concordat-source', 'node', 'import', 'module', 'default']
+// No 'import' among them: vitest hands these to Node, where it would make a CommonJS driver `require` ES modules.
+const conditions = ['concordat-source', 'node']
 const source = { ssr: { resolve: { conditions } }, resolve: { conditions } }
 
 /** unit: no network. int: real servers (found or started, see test/support/servers). types: type tests only. */

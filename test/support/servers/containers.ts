@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { GenericContainer, StartedTestContainer } from 'testcontainers'
+import type * as testcontainers from 'testcontainers'
 import { KAFKA_VERSION } from './kafka-jars.ts'
 import type { ServerKind } from './kinds.ts'
 import { freePort } from './ports.ts'
@@ -15,12 +15,12 @@ export interface ContainerServer {
   stop(): Promise<void>
 }
 
-type Testcontainers = typeof import('testcontainers')
+type Testcontainers = typeof testcontainers
 
 interface Image {
   /** @param port a free port of this machine, for a server that must know its own address */
-  define(library: Testcontainers, port: number): GenericContainer
-  url(container: StartedTestContainer, port: number): string
+  define(library: Testcontainers, port: number): testcontainers.GenericContainer
+  url(container: testcontainers.StartedTestContainer, port: number): string
 }
 
 const images: Readonly<Record<ServerKind, Image>> = {

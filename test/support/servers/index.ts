@@ -1,4 +1,9 @@
-/** Servers for tests. Outside vitest (benchmarks, examples) import `start.ts`. */
+/**
+ * Servers for integration tests. Where they come from, in this order: an address in the environment (`POSTGRES_URL`,
+ * `REDIS_URL`, `RABBITMQ_URL`, `KAFKA_BROKERS`), a private server from local binaries, Docker, else a skip that names
+ * what is missing. Outside vitest (benchmarks, scripts) import `start.ts`.
+ */
+export { type DescribeWithOptions, describeWith, serverUrl } from './describe-with.ts'
 export { type ServerKind, ServerUnavailable } from './kinds.ts'
 export type { PrivateServer, StartOptions } from './private-server.ts'
 export { startServer } from './start.ts'

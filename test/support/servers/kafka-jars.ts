@@ -42,10 +42,17 @@ export async function fetchKafkaJars(): Promise<void> {
     await rename(jars, kafkaJarFolder()).catch(ignoreIfThere)
     process.stderr.write(`kafka: fetched\n`)
   } catch (error) {
-    throw new ServerUnavailable('kafka', `Maven can not fetch Kafka ${KAFKA_VERSION}`, { cause: error })
+    throw new ServerUnavailable('kafka', `Maven can not fetch Kafka ${KAFKA_VERSION} (${firstError(error)})`, {
+      cause: error,
+    })
   } finally {
     await rm(work, { recursive: true, force: true })
   }
+}
+
+function firstError(failure: unknown): string {
+  const lines = String(failure).split('\n')
+  return (lines.find((line) => line.includes('ERROR')) ?? lines[0] ?? '').slice(0, 300)
 }
 
 function ignoreIfThere(error: unknown): void {

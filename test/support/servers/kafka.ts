@@ -78,7 +78,7 @@ function javaBinary(): string {
 async function ping(url: string): Promise<void> {
   const { Kafka, logLevel } = await import('kafkajs')
   const client = new Kafka({
-    brokers: [url],
+    brokers: url.split(','),
     logLevel: logLevel.NOTHING,
     connectionTimeout: 2_000,
     requestTimeout: 2_000,

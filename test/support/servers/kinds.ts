@@ -15,6 +15,11 @@ export const addressVariable: Readonly<Record<ServerKind, string>> = {
   kafka: 'KAFKA_BROKERS',
 }
 
+/** The address of a running server from the environment; undefined when it gives none. */
+export function addressInEnvironment(kind: ServerKind): string | undefined {
+  return process.env[addressVariable[kind]] || undefined
+}
+
 /** The Debian packages that a local server of each kind needs. */
 const packages: Readonly<Record<ServerKind, string>> = {
   postgres: 'postgresql',

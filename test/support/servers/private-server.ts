@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { chownSync, mkdtempSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -91,7 +92,7 @@ class LocalServer implements PrivateServer {
 
   async start(signal?: AbortSignal): Promise<void> {
     if (this.#stopped !== undefined) throw new Error(`${this.kind}: stopped for good, its folder is gone`)
-    if (this.#process !== undefined) return
+    if (this.#process !== undefined && !hasEnded(this.#process)) return
     const child = spawnCommand(this.#recipe.command(this.#site), this.#site.folder, this.#logFile)
     child.on('error', () => {})
     child.unref()
@@ -128,8 +129,12 @@ class LocalServer implements PrivateServer {
   }
 
   async #end(endProcesses: (pid: number) => Promise<void>): Promise<void> {
-    const pid = this.#process?.pid
-    if (pid !== undefined) await endProcesses(pid)
+    const child = this.#process
+    if (child?.pid !== undefined && !hasEnded(child)) {
+      child.ref()
+      // Not before this event are all its threads gone, and with them its port.
+      await Promise.all([once(child, 'exit'), endProcesses(child.pid)])
+    }
     this.#process = undefined
     this.#watchdog.forget()
   }

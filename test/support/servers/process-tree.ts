@@ -39,7 +39,7 @@ const GONE_WITHIN_MS = 20_000
 async function untilGone(pids: readonly number[], withinMs = GONE_WITHIN_MS): Promise<void> {
   const deadline = performance.now() + withinMs
   while (pids.some(isRunning)) {
-    if (performance.now() > deadline) throw new Error(`still running after ${withinMs} ms: ${pids.filter(isRunning)}`)
+    if (performance.now() > deadline) throw new Error(`still there after ${withinMs} ms: processes ${pids.join(', ')}`)
     await sleep(5)
   }
 }
@@ -78,7 +78,7 @@ function processes(): readonly ProcessEntry[] {
   })
 }
 
-/** A zombie does not run any more: it holds no port and no file, and a container without an init keeps it for ever. */
+/** A zombie does not run any more, and in a container without an init it stays for ever. */
 function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) return (readStat(pid)?.state ?? 'Z') !== 'Z'
   try {

@@ -41,6 +41,6 @@ export interface Recipe {
   /** The command whose process is the server itself: no shell and no launcher stays between. */
   command(site: Site): Command
   url(site: Site): string
-  /** One try to talk to the server in its own protocol; rejects within a few seconds when it does not answer. */
+  /** One try to talk to any server of this kind, in its protocol; rejects within seconds when it does not answer. */
   ping(url: string): Promise<void>
 }

@@ -1,0 +1,93 @@
+/**
+ * Global setup of the vitest project `int`: starts one server of each kind that the selected files need, all at once, and
+ * tells the tests where they are. A kind with an address in the environment is not started.
+ */
+import { readFileSync } from 'node:fs'
+import type { TestProject } from 'vitest/node'
+import { addressInEnvironment, addressVariable, type ServerKind, serverKinds } from './kinds.ts'
+import { neededServers, type ServerNeeds } from './needs.ts'
+import { localLack, type ObtainedServer, obtainServer } from './obtain.ts'
+import { recipes } from './start.ts'
+
+/** What the tests are told about a kind; nothing about a kind that no selected file names. */
+export interface Provision {
+  /** Where the shared server is. */
+  readonly url?: string
+  /** Why there is none. */
+  readonly missing?: string
+}
+
+export type Provisions = Readonly<Partial<Record<ServerKind, Provision>>>
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    sharedServers: Provisions
+    ownServers: Provisions
+  }
+}
+
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const begin = performance.now()
+  const needs = findNeeds(project)
+  const started: ObtainedServer[] = []
+  const stop = async (): Promise<void> => {
+    await Promise.all(started.map((server) => server.stop()))
+  }
+  try {
+    const own = await gather(needs.own, async (kind) => describeLack(await localLack(kind)))
+    const shared = await gather(needs.shared, (kind) => provide(kind, started))
+    project.provide('ownServers', own)
+    project.provide('sharedServers', shared)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const kinds = started.map((server) => server.kind).join(', ')
+  if (kinds !== '') report(`started ${kinds} in ${((performance.now() - begin) / 1_000).toFixed(1)} s`)
+  return stop
+}
+
+/** In watch mode other files may be selected later, so everything is needed. */
+function findNeeds(project: TestProject): ServerNeeds {
+  if (project.vitest.config.watch) return { shared: serverKinds, own: serverKinds }
+  const selected = project.vitest.state.getPaths().filter((path) => path.endsWith('.int.test.ts'))
+  return neededServers(selected.map((path) => readFileSync(path, 'utf8')))
+}
+
+async function gather(
+  kinds: readonly ServerKind[],
+  provision: (kind: ServerKind) => Promise<Provision>,
+): Promise<Provisions> {
+  const entries = await Promise.all(kinds.map(async (kind) => [kind, await provision(kind)] as const))
+  return Object.fromEntries(entries)
+}
+
+async function provide(kind: ServerKind, started: ObtainedServer[]): Promise<Provision> {
+  const address = addressInEnvironment(kind)
+  if (address !== undefined) return checkAddress(kind, address)
+  try {
+    const server = await obtainServer(kind)
+    started.push(server)
+    return { url: server.url }
+  } catch (error) {
+    const missing = error instanceof Error ? error.message : String(error)
+    report(missing)
+    return { missing: missing.split('\n')[0] ?? missing }
+  }
+}
+
+/** An address that does not answer is a mistake of the caller, not a reason to skip. */
+async function checkAddress(kind: ServerKind, address: string): Promise<Provision> {
+  await recipes[kind].ping(address).catch((cause: unknown) => {
+    throw new Error(`${addressVariable[kind]} is set, but no ${kind} answers there: ${String(cause)}`, { cause })
+  })
+  return { url: address }
+}
+
+function describeLack(lack: Error | undefined): Provision {
+  return lack === undefined ? {} : { missing: lack.message }
+}
+
+function report(line: string): void {
+  process.stderr.write(`test servers: ${line}\n`)
+}

@@ -1,0 +1,99 @@
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { type Check, checks } from './checks.ts'
+import { describeWith, type PrivateServer, startServer } from './index.ts'
+
+/** All private servers of this file put their folders here, so that what they leave behind can be seen. */
+const temporary = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+chmodSync(temporary, 0o755)
+
+beforeAll(() => {
+  vi.stubEnv('TMPDIR', temporary)
+})
+afterAll(() => {
+  vi.unstubAllEnvs()
+  rmSync(temporary, { recursive: true })
+})
+
+describeWith(['postgres'], 'a private PostgreSQL', { private: true }, () => behavesAsPrivateServer(checks.postgres))
+describeWith(['redis'], 'a private Redis', { private: true }, () => behavesAsPrivateServer(checks.redis))
+describeWith(['rabbitmq'], 'a private RabbitMQ', { private: true }, () => behavesAsPrivateServer(checks.rabbitmq))
+describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPrivateServer(checks.kafka))
+
+function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
+  let server: PrivateServer
+  beforeAll(async () => {
+    server = await startServer(kind, { settings })
+  })
+  afterAll(() => server.stop())
+
+  test('keeps its data and its address across kill and start', async () => {
+    const { url, pid } = server
+    await write(url, 'before the kill')
+    await server.kill()
+    await expect(read(url)).rejects.toThrow()
+    await server.start()
+    expect(server.url).toBe(url)
+    expect(server.pid).not.toBe(pid)
+    expect(await read(url)).toBe('before the kill')
+  })
+
+  test('is silent while paused and answers after resume', async () => {
+    await write(server.url, 'before the pause')
+    server.pause()
+    const answer = read(server.url).catch(() => 'gave up')
+    expect(await Promise.race([answer, oneSecond()])).toBe('silence')
+    server.resume()
+    await answer
+    expect(await read(server.url)).toBe('before the pause')
+  })
+
+  test('leaves no process and no folder after stop, even when paused', async () => {
+    const { pid } = server
+    expect(foldersLeft()).toHaveLength(1)
+    server.pause()
+    await server.stop()
+    await server.stop()
+    expect(() => process.kill(pid, 0)).toThrow('ESRCH')
+    expect(foldersLeft()).toEqual([])
+    await expect(server.start()).rejects.toThrow('stopped for good')
+  })
+}
+
+describeWith(['redis'], 'startServer', { private: true }, () => {
+  afterEach(() => {
+    expect(foldersLeft()).toEqual([])
+  })
+
+  test('rejects with the end of the log when the server does not start', async () => {
+    const start = startServer('redis', { settings: { 'no-such-setting': '1' } })
+    await expect(start).rejects.toThrow(/redis at redis:.* ended at once.*no-such-setting/s)
+  })
+
+  test('gives up when its signal aborts', async () => {
+    const start = startServer('redis', { signal: AbortSignal.abort(new Error('no longer wanted')) })
+    await expect(start).rejects.toThrow('no longer wanted')
+  })
+
+  test('runs servers side by side', async () => {
+    await using one = await startServer('redis')
+    await using other = await startServer('redis')
+    await checks.redis.write(one.url, 'one')
+    await checks.redis.write(other.url, 'other')
+    expect(await checks.redis.read(one.url)).toBe('one')
+    expect(one.pid).not.toBe(other.pid)
+  })
+})
+
+/** The silence of a paused server has no signal to wait for: a second of it must do. */
+function oneSecond(): Promise<string> {
+  return new Promise((resolve) => {
+    setTimeout(() => resolve('silence'), 1_000)
+  })
+}
+
+function foldersLeft(): readonly string[] {
+  return readdirSync(temporary)
+}
