@@ -1,0 +1,49 @@
+/**
+ * The last lines of `.ci/run`: reads vitest's JSON report, lists what went wrong, ends with `N passed, N failed`.
+ * Here a skipped test is a failed one: every server is required, so there is no reason to skip.
+ *
+ * Arguments: the report, then `<step>=passed|failed` for each step of the run.
+ */
+import { readFileSync } from 'node:fs'
+
+interface Report {
+  readonly testResults: readonly FileResult[]
+}
+
+interface FileResult {
+  readonly name: string
+  readonly status: 'passed' | 'failed'
+  readonly message: string
+  readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[]
+}
+
+const [reportFile = '', ...steps] = process.argv.slice(2)
+const report = readReport(reportFile)
+const results = report.testResults.flatMap((file) => file.assertionResults)
+const passed = results.filter(({ status }) => status === 'passed').length
+const problems = [
+  ...results.filter(({ status }) => status !== 'passed').map(({ status, fullName }) => `${status}: ${fullName}`),
+  ...report.testResults.filter(failedAsAWhole).map(({ name, message }) => `failed: ${name} ${message}`),
+]
+// A step may fail without a failed test: a type error, a promise that nobody awaited.
+const failedSteps = steps.filter((step) => step.endsWith('=failed')).map((step) => step.replace('=failed', ''))
+if (failedSteps.includes('check')) problems.push('failed: npm run check')
+if (failedSteps.includes('tests') && problems.length === 0) problems.push('failed: npm test, see its output above')
+
+const lines = [...problems, `${passed} passed, ${problems.length} failed`]
+process.stdout.write(`${lines.join('\n')}\n`)
+process.exitCode = problems.length === 0 && passed > 0 ? 0 : 1
+
+/** A file that could not be loaded, or whose hooks failed, has no failed test of its own. */
+function failedAsAWhole(file: FileResult): boolean {
+  return file.status === 'failed' && file.assertionResults.every(({ status }) => status !== 'failed')
+}
+
+/** No report at all means that vitest itself did not get to its end. */
+function readReport(file: string): Report {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Report
+  } catch {
+    return { testResults: [] }
+  }
+}
