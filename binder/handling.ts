@@ -1,6 +1,7 @@
 import { backoffDelayMs } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import { derivedId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { Outputs, type ProcessorBinding, type SinkBinding } from './binding.ts'
 import { publishUntilConfirmed } from './confirm.ts'
@@ -80,7 +81,7 @@ export class Handling {
     const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger)
     const result = await this.#binding.handler(payload, context)
     if (this.#binding.kind === 'processor' && result !== undefined) {
-      await this.#publishConfirmed(await this.#encode(result, this.#binding), delivery)
+      await this.#publishConfirmed(await this.#encode(result, this.#binding, delivery.message), delivery)
     }
   }
 
@@ -92,14 +93,23 @@ export class Handling {
     await inbox?.process({ id: message.id, group, destination: message.destination }, async (tx, emit) => {
       const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger, tx)
       const result = await binding.handler(payload, context)
-      if (binding.kind === 'processor' && result !== undefined) await emit(await this.#encode(result, binding))
+      if (binding.kind === 'processor' && result !== undefined) await emit(await this.#encode(result, binding, message))
     })
   }
 
-  /** Output ids are new for each handler call: a call that is made again is new work, its outputs are deduplicated with an inbox. */
-  async #encode(result: unknown, binding: ProcessorBinding): Promise<EncodedMessage[]> {
+  /**
+   * An output's id follows from its input's, so that what a handler sends again after a crash is the same message for
+   * whoever deduplicates. Instances without a group each send their own.
+   */
+  async #encode(result: unknown, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
     const payloads = result instanceof Outputs ? result.payloads : [result]
-    return Promise.all(payloads.map(async (payload) => encodeMessage(binding.output, payload, this.#host.service)))
+    const { group } = this.#options
+    return Promise.all(
+      payloads.map(async (payload, index) => {
+        const id = group === null ? undefined : derivedId(input.id, input.destination, group, index)
+        return encodeMessage(binding.output, payload, this.#host.service, { id })
+      }),
+    )
   }
 
   async #fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {

@@ -77,6 +77,24 @@ export function settleCases(context: CaseContext): void {
       expect(got.map(({ payload }) => payload.n)).toEqual([1])
     })
 
+    it('gives an output that is sent again the same id', async ({ expect }) => {
+      const input = createTestChannel(context.freshName())
+      const output = createTestChannel(context.freshName(), ['out'])
+      let calls = 0
+      const copy = processor(input, output, { group: 'g', backoff: NO_PAUSE }, (payload) => {
+        calls++
+        return payload
+      })
+      const { got, binding } = collector(output, 'out')
+      const again = { id: '0198c0de-0000-7000-8000-000000000001' }
+      const binder = await started(context.transport(), { bindings: [copy, binding] })
+      await binder.send(input, { key: 'k', n: 1 }, again)
+      await binder.send(input, { key: 'k', n: 1 }, again)
+      await until('both outputs came', () => got.length >= 2)
+      expect(calls).toBe(2)
+      expect(new Set(got.map(({ context: { id } }) => id)).size).toBe(1)
+    })
+
     it('sends every output of a processor before it settles, and none for undefined', async ({ expect }) => {
       const { several } = await import('concordat/binder')
       const input = createTestChannel(context.freshName())
