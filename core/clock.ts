@@ -19,9 +19,9 @@ export interface Clock {
 }
 
 export const SECOND = 1_000
-export const MINUTE: number = 60 * SECOND
-export const HOUR: number = 60 * MINUTE
-export const DAY: number = 24 * HOUR
+export const MINUTE = 60 * SECOND
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 
