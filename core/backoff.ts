@@ -42,6 +42,8 @@ export function resolveBackoff(
  * @param random a number in [0, 1), e.g. `Math.random()`
  */
 export function backoffDelayMs(backoff: Backoff, attempt: number, random: number): number {
+  // Without this, 0 x Infinity would be NaN at a very late attempt.
+  if (backoff.initialMs === 0) return 0
   const full = Math.min(backoff.maxMs, backoff.initialMs * backoff.factor ** Math.max(0, attempt - 1))
   return Math.round(full * (1 - backoff.jitter * random))
 }

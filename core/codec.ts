@@ -59,7 +59,10 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
 /** A string in UTF-8. */
 export const textCodec: Codec<string> = Object.freeze({
   contentType: 'text/plain; charset=utf-8',
-  encode: (value: string) => encoder.encode(value),
+  encode(value: string): Uint8Array {
+    if (value.isWellFormed()) return encoder.encode(value)
+    throw new CodecError('text/plain; charset=utf-8', 'a string with half a surrogate pair has no UTF-8 form')
+  },
   decode: (bytes: Uint8Array) => decodeUtf8('text/plain; charset=utf-8', bytes),
 })
 

@@ -1,0 +1,80 @@
+import { DAY, HOUR, MINUTE, SECOND, systemClock } from 'concordat/core'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+describe('systemClock.sleep', () => {
+  it('resolves after the duration, not before', async () => {
+    vi.useFakeTimers()
+    let awake = false
+    const slept = systemClock.sleep(5 * SECOND).then(() => (awake = true))
+    await vi.advanceTimersByTimeAsync(5 * SECOND - 1)
+    expect(awake).toBe(false)
+    await vi.advanceTimersByTimeAsync(1)
+    await slept
+    expect(awake).toBe(true)
+  })
+
+  it('rejects with the reason as soon as the signal aborts, and leaves no timer', async () => {
+    vi.useFakeTimers()
+    const controller = new AbortController()
+    const slept = systemClock.sleep(HOUR, controller.signal)
+    controller.abort(new RangeError('enough'))
+    await expect(slept).rejects.toThrow(new RangeError('enough'))
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('rejects at once when the signal has aborted before', async () => {
+    await expect(systemClock.sleep(HOUR, AbortSignal.abort(new Error('before')))).rejects.toThrow('before')
+  })
+
+  it('wraps a reason that is no error', async () => {
+    await expect(systemClock.sleep(HOUR, AbortSignal.abort('text'))).rejects.toMatchObject({
+      message: 'aborted',
+      cause: 'text',
+    })
+  })
+
+  it('takes its listener off the signal when it has slept', async () => {
+    const { signal } = new AbortController()
+    const removed = vi.spyOn(signal, 'removeEventListener')
+    await systemClock.sleep(0, signal)
+    expect(removed).toHaveBeenCalledWith('abort', expect.any(Function))
+  })
+
+  it('waits the longest time a timer can instead of firing at once', async () => {
+    vi.useFakeTimers()
+    const controller = new AbortController()
+    let awake = false
+    const slept = systemClock.sleep(365 * DAY, controller.signal).then(() => (awake = true))
+    await vi.advanceTimersByTimeAsync(24 * DAY)
+    expect(awake).toBe(false)
+    controller.abort(new Error('over'))
+    await expect(slept).rejects.toThrow('over')
+  })
+})
+
+describe('systemClock.setTimer', () => {
+  it('calls back once', () => {
+    vi.useFakeTimers()
+    const callback = vi.fn()
+    systemClock.setTimer(MINUTE, callback)
+    vi.advanceTimersByTime(10 * MINUTE)
+    expect(callback).toHaveBeenCalledTimes(1)
+  })
+
+  it('never calls back after it was cancelled', () => {
+    vi.useFakeTimers()
+    const callback = vi.fn()
+    systemClock.setTimer(MINUTE, callback)()
+    vi.advanceTimersByTime(10 * MINUTE)
+    expect(callback).not.toHaveBeenCalled()
+  })
+})
+
+it('systemClock.monotonic never goes back', () => {
+  const samples = Array.from({ length: 1_000 }, () => systemClock.monotonic())
+  expect(samples.toSorted((a, b) => a - b)).toEqual(samples)
+})

@@ -1,0 +1,72 @@
+import { bytesCodec, CodecError, jsonCodec, textCodec } from 'concordat/core'
+import { describe, expect, it } from 'vitest'
+
+const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text)
+const INVALID_UTF8 = new Uint8Array([0x68, 0xff, 0xfe])
+
+describe('jsonCodec', () => {
+  it('keeps a __proto__ key as data, away from any prototype', () => {
+    const decoded = jsonCodec.decode(utf8('{"__proto__": {"polluted": true}}')) as object
+    expect(Object.getPrototypeOf(decoded)).toBe(Object.prototype)
+    expect(Object.hasOwn(decoded, '__proto__')).toBe(true)
+    expect('polluted' in {}).toBe(false)
+  })
+
+  it.for([
+    [undefined, 'value has no JSON form: undefined'],
+    [() => 1, 'value has no JSON form: function'],
+    [10n, 'value has no JSON form: '],
+  ] as const)('refuses to encode %o', ([value, message]) => {
+    expect(() => jsonCodec.encode(value)).toThrow(CodecError)
+    expect(() => jsonCodec.encode(value)).toThrow(message)
+  })
+
+  it('refuses to encode a ring', () => {
+    const ring: { self?: unknown } = {}
+    ring.self = ring
+    expect(() => jsonCodec.encode(ring)).toThrow(CodecError)
+  })
+
+  it('refuses what is not JSON and what is not UTF-8, with the cause', () => {
+    expect(() => jsonCodec.decode(utf8('{'))).toThrow(/^not JSON: /)
+    expect(() => jsonCodec.decode(new Uint8Array())).toThrow(CodecError)
+    const error = thrownBy(() => jsonCodec.decode(INVALID_UTF8))
+    expect(error).toMatchObject({ message: '3 bytes are not valid UTF-8', contentType: 'application/json' })
+    expect((error as Error).cause).toBeInstanceOf(TypeError)
+  })
+})
+
+describe('textCodec', () => {
+  it('keeps a byte order mark', () => {
+    expect(textCodec.decode(textCodec.encode('\uFEFFtext'))).toBe('\uFEFFtext')
+  })
+
+  it('refuses to encode half a surrogate pair, which would come back as another character', () => {
+    expect(() => textCodec.encode('a\ud800b')).toThrow(CodecError)
+  })
+
+  it('refuses what is not UTF-8', () => {
+    expect(() => textCodec.decode(INVALID_UTF8)).toThrow(CodecError)
+  })
+})
+
+it('bytesCodec hands the same bytes through', () => {
+  expect(bytesCodec.decode(bytesCodec.encode(INVALID_UTF8))).toBe(INVALID_UTF8)
+})
+
+it('codecs say their media type', () => {
+  expect([jsonCodec, textCodec, bytesCodec].map(({ contentType }) => contentType)).toEqual([
+    'application/json',
+    'text/plain; charset=utf-8',
+    'application/octet-stream',
+  ])
+})
+
+function thrownBy(work: () => unknown): unknown {
+  try {
+    work()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}

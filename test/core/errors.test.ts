@@ -1,0 +1,43 @@
+import { ConcordatError, hasCode, isRetryable, toError } from 'concordat/core'
+import { describe, expect, it } from 'vitest'
+
+class TooLate extends ConcordatError {
+  readonly code = 'test.too_late' as const
+  readonly retryable = false as const
+}
+
+describe('ConcordatError', () => {
+  it('is named after its class and keeps its cause', () => {
+    const cause = new Error('first')
+    const error = new TooLate('it is too late', { cause })
+    expect(error.name).toBe('TooLate')
+    expect(String(error)).toBe('TooLate: it is too late')
+    expect(error.cause).toBe(cause)
+  })
+})
+
+it('isRetryable is false only for an error that says so', () => {
+  expect(isRetryable(new TooLate('x'))).toBe(false)
+  expect(isRetryable({ retryable: false })).toBe(false)
+  expect(isRetryable(new Error('x'))).toBe(true)
+  expect(isRetryable({ retryable: 0 })).toBe(true)
+  expect([undefined, null, 'text', 7].map((value) => isRetryable(value))).toEqual([true, true, true, true])
+})
+
+it('hasCode matches the code whatever the class', () => {
+  expect(hasCode(new TooLate('x'), 'test.too_late')).toBe(true)
+  expect(hasCode({ code: 'test.too_late' }, 'test.too_late')).toBe(true)
+  expect(hasCode(new TooLate('x'), 'test.other')).toBe(false)
+  expect([undefined, null, 'test.too_late'].map((value) => hasCode(value, 'test.too_late'))).toEqual([
+    false,
+    false,
+    false,
+  ])
+})
+
+it('toError keeps an error and wraps anything else', () => {
+  const error = new Error('same')
+  expect(toError(error)).toBe(error)
+  expect(toError('text')).toMatchObject({ message: 'text', cause: 'text' })
+  expect(toError(undefined)).toMatchObject({ message: 'undefined' })
+})
