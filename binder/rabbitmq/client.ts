@@ -1,0 +1,97 @@
+/**
+ * The part of amqplib (>= 2) that this adapter uses, typed structurally: `amqplib` stays an optional peer, and anything
+ * with these methods will do. What `amqplib.connect(url)` resolves to is an `AmqpConnection`.
+ */
+
+interface AmqpEmitter {
+  on(event: string, listener: (...args: never[]) => void): unknown
+}
+
+export interface AmqpConnection extends AmqpEmitter {
+  createChannel(): Promise<AmqpChannel>
+  createConfirmChannel(options?: { highWaterMark?: number }): Promise<AmqpConfirmChannel>
+  close(): Promise<void>
+}
+
+export interface AmqpChannel extends AmqpEmitter {
+  assertExchange(
+    name: string,
+    type: string,
+    options?: { durable?: boolean; internal?: boolean; alternateExchange?: string },
+  ): Promise<unknown>
+  assertQueue(
+    name: string,
+    options?: { durable?: boolean; exclusive?: boolean; autoDelete?: boolean; arguments?: Record<string, unknown> },
+  ): Promise<AmqpQueueState>
+  bindQueue(queue: string, exchange: string, routingKey: string): Promise<unknown>
+  prefetch(count: number, global?: boolean): Promise<unknown>
+  consume(
+    queue: string,
+    onMessage: (message: AmqpMessage | null) => void,
+    options?: { consumerTag?: string; noAck?: boolean },
+  ): Promise<{ consumerTag: string }>
+  cancel(consumerTag: string): Promise<unknown>
+  ack(message: AmqpTag, allUpTo?: boolean): void
+  nack(message: AmqpTag, allUpTo?: boolean, requeue?: boolean): void
+  close(): Promise<void>
+}
+
+export interface AmqpConfirmChannel extends AmqpChannel {
+  publish(
+    exchange: string,
+    routingKey: string,
+    content: Buffer,
+    options: AmqpPublishOptions,
+    onConfirm: (error: Error | null) => void,
+  ): boolean
+}
+
+export interface AmqpQueueState {
+  readonly queue: string
+  readonly messageCount: number
+  readonly consumerCount: number
+}
+
+/** All that `ack` and `nack` look at; keeping the whole message would keep its body. */
+export interface AmqpTag {
+  readonly fields: { readonly deliveryTag: number }
+}
+
+export interface AmqpMessage {
+  readonly content: Uint8Array
+  readonly fields: { readonly deliveryTag: number; readonly redelivered: boolean }
+  readonly properties: AmqpProperties
+}
+
+/** Properties of a message that arrived, from whomever: nothing is sure but the names. */
+export interface AmqpProperties {
+  readonly headers?: Readonly<Record<string, unknown>> | undefined
+  readonly messageId?: unknown
+  readonly contentType?: unknown
+  readonly timestamp?: unknown
+  readonly type?: unknown
+  readonly appId?: unknown
+}
+
+export interface AmqpPublishOptions {
+  headers: Record<string, unknown>
+  contentType: string
+  persistent: boolean
+  mandatory: boolean
+  messageId?: string
+  timestamp?: number
+  type?: string
+  appId?: string
+}
+
+/** Ends a connection whose broker no longer answers: amqplib's own `close` would wait for it. */
+export function destroySocket(connection: AmqpConnection, reason: Error): void {
+  const inner = (connection as { connection?: { stream?: { destroy?: (error: Error) => unknown } } }).connection
+  inner?.stream?.destroy?.(reason)
+}
+
+/** The largest frame the broker takes, when amqplib tells. A message's headers have to fit in one. */
+export function frameMaxOf(connection: AmqpConnection): number {
+  const inner = (connection as { connection?: { frameMax?: unknown } }).connection
+  return typeof inner?.frameMax === 'number' && inner.frameMax > 0 ? inner.frameMax : Number.POSITIVE_INFINITY
+}

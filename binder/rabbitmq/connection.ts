@@ -1,0 +1,135 @@
+import { toError } from '../../core/errors.ts'
+import type { TransportHealth, TransportHost } from '../transport.ts'
+import { type AmqpConnection, destroySocket } from './client.ts'
+import { failure, toTransportError, within } from './failure.ts'
+import type { ResolvedRabbitOptions } from './options.ts'
+
+export interface LinkEvents {
+  /** The broker takes no more publishes on this connection (an alarm), `undefined`: it does again. */
+  onBlocked(reason: string | undefined): void
+}
+
+/**
+ * One connection to the broker, opened when first needed and again when needed after a loss. amqplib's own recovery is
+ * not used: it brings back neither channels nor consumers, so everything above is made anew on a new connection.
+ */
+export class Link {
+  readonly #name: string
+  readonly #options: ResolvedRabbitOptions
+  readonly #host: TransportHost
+  readonly #events: LinkEvents
+  #connection: AmqpConnection | undefined
+  #opening: Promise<AmqpConnection> | undefined
+  #error: Error | undefined
+  /** Monotonic ms of the last change to up or down; the later link of several tells the health. */
+  #changedAt = Number.NEGATIVE_INFINITY
+  #closed = false
+
+  constructor(purpose: string, options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
+    this.#name = `${host.service} ${host.instance} ${purpose}`
+    this.#options = options
+    this.#host = host
+    this.#events = events
+  }
+
+  get changedAt(): number {
+    return this.#changedAt
+  }
+
+  /** Why there is no connection, `undefined` while there is one. */
+  get error(): Error | undefined {
+    return this.#connection === undefined ? this.#error : undefined
+  }
+
+  health(): TransportHealth {
+    if (this.#connection !== undefined) return { status: 'up' }
+    return this.#error === undefined ? { status: 'idle' } : { status: 'down', detail: this.#error.message }
+  }
+
+  /** The open connection, or a new one. @throws TransportError */
+  acquire(): Promise<AmqpConnection> {
+    if (this.#closed) return Promise.reject(failure('closed', 'the transport is closed'))
+    if (this.#connection !== undefined) return Promise.resolve(this.#connection)
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined))
+    return this.#opening
+  }
+
+  /** Gives up a connection that does not answer; what is on it learns by its `close` event. */
+  drop(connection: AmqpConnection, reason: Error): void {
+    this.#lost(connection, reason)
+    destroySocket(connection, reason)
+  }
+
+  /** Bounded, never rejects. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#opening?.catch(() => {})
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection !== undefined) await this.#shut(connection)
+  }
+
+  async #open(): Promise<AmqpConnection> {
+    try {
+      const connection = await this.#connect()
+      this.#watch(connection)
+      if (this.#closed) {
+        await this.#shut(connection)
+        throw failure('closed', 'the transport is closed')
+      }
+      this.#connection = connection
+      this.#changedAt = this.#host.clock.monotonic()
+      return connection
+    } catch (cause) {
+      const error = toTransportError('connect to RabbitMQ', cause)
+      this.#note(error)
+      throw error
+    }
+  }
+
+  async #connect(): Promise<AmqpConnection> {
+    const attempt = this.#options.connect(this.#name)
+    let late = false
+    attempt.then(
+      (connection) => (late ? this.#shut(connection) : undefined),
+      () => {},
+    )
+    try {
+      return await within(this.#host.clock, this.#options.connectTimeoutMs, 'connect to RabbitMQ', attempt)
+    } finally {
+      late = true
+    }
+  }
+
+  #watch(connection: AmqpConnection): void {
+    // After `error` comes `close`, but the channels hear of it in between.
+    connection.on('error', (error: Error) => this.#lost(connection, error))
+    connection.on('close', (error?: Error) =>
+      this.#lost(connection, error ?? new Error('RabbitMQ closed the connection')),
+    )
+    connection.on('blocked', (reason: string) => this.#events.onBlocked(reason))
+    connection.on('unblocked', () => this.#events.onBlocked(undefined))
+  }
+
+  #lost(connection: AmqpConnection, error: Error): void {
+    if (this.#connection !== connection) return
+    this.#connection = undefined
+    this.#events.onBlocked(undefined)
+    this.#note(error)
+    if (!this.#closed) this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
+  }
+
+  #note(error: unknown): void {
+    this.#error = toError(error)
+    this.#changedAt = this.#host.clock.monotonic()
+  }
+
+  async #shut(connection: AmqpConnection): Promise<void> {
+    connection.on('error', () => {})
+    try {
+      await within(this.#host.clock, this.#options.closeTimeoutMs, 'close the connection', connection.close())
+    } catch (error) {
+      destroySocket(connection, toError(error))
+    }
+  }
+}

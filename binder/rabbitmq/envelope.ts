@@ -1,0 +1,174 @@
+import { newId } from '../../core/ids.ts'
+import type { EncodedMessage, HeaderValue } from '../message.ts'
+import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from './client.ts'
+
+/**
+ * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents_*` (the spelling
+ * `cloudEvents:*` is read too), `datacontenttype` is the content type property; message id, timestamp (seconds), type
+ * and app id are also set as properties, for people and for other clients. Headers of the user stay as they are.
+ *
+ * AMQP's own types carry the values: text, boolean, null and bytes have one each; a whole number travels as an integer
+ * of the smallest width and anything else as a double (amqplib alone throws on some of them).
+ *
+ * @see CloudEvents AMQP protocol binding 1.0.2, binary content mode
+ */
+const ATTRIBUTE = 'cloudEvents_'
+/** A null body and an empty one look alike in AMQP. */
+const TOMBSTONE = 'concordat-tombstone'
+/** Wraps names that RabbitMQ or amqplib would take as their own. */
+const ESCAPE = 'concordat-amqp-'
+
+/**
+ * Names a header can not have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
+ * `__proto__` is lost in amqplib, the others are written by the broker and by amqplib's peers; what comes under them
+ * unescaped is not the sender's and is left out.
+ */
+const BROKER_HEADER =
+  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*)$/
+
+/** What `publish` gets. @throws RangeError for a time outside of the calendar */
+export function toAmqp(
+  message: EncodedMessage,
+  mandatory: boolean,
+): { readonly content: Buffer; readonly options: AmqpPublishOptions } {
+  const { id, source, type, time, contentType, body } = message
+  const options: AmqpPublishOptions = { headers: toHeaders(message), contentType, persistent: true, mandatory }
+  if (fitsShortText(id)) options.messageId = id
+  if (fitsShortText(type)) options.type = type
+  if (fitsShortText(source)) options.appId = source
+  if (time >= 0) options.timestamp = Math.floor(time / 1_000)
+  const content = body === null ? EMPTY : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return { content, options }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+function toHeaders(message: EncodedMessage): Record<string, unknown> {
+  const headers: Record<string, unknown> = {
+    cloudEvents_specversion: '1.0',
+    cloudEvents_id: message.id,
+    cloudEvents_source: message.source,
+    cloudEvents_type: message.type,
+    cloudEvents_time: new Date(message.time).toISOString(),
+  }
+  if (message.key !== null) headers['cloudEvents_partitionkey'] = message.key
+  if (message.body === null) headers[TOMBSTONE] = true
+  for (const name of Object.keys(message.headers)) {
+    headers[BROKER_HEADER.test(name) ? ESCAPE + name : name] = toField(message.headers[name] as HeaderValue)
+  }
+  return headers
+}
+
+function toField(value: HeaderValue): unknown {
+  if (typeof value === 'number') {
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? value : { '!': 'double', value }
+  }
+  return value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value
+}
+
+function fitsShortText(text: string): boolean {
+  return text.length <= 85 || Buffer.byteLength(text) <= 255
+}
+
+/** How much of a frame the properties take, roughly and never too little. */
+export function propertiesBytes(options: AmqpPublishOptions): number {
+  let bytes = 1_024
+  for (const [name, value] of Object.entries(options.headers)) {
+    bytes += Buffer.byteLength(name) + 16
+    if (typeof value === 'string') bytes += Buffer.byteLength(value)
+    else if (value instanceof Uint8Array) bytes += value.byteLength
+  }
+  return bytes
+}
+
+/** The id a message was sent with, e.g. of one that was returned. */
+export function idOf(properties: AmqpProperties): string | undefined {
+  const headers = properties.headers ?? {}
+  return text(headers['cloudEvents_id']) ?? text(headers['cloudEvents:id']) ?? text(properties.messageId)
+}
+
+/**
+ * What arrived, from us or from anyone. Never throws. A message without an id gets a new one at each delivery, so a
+ * repeat of it can not be recognised.
+ * @param now epoch ms, for a message that has no time
+ */
+export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
+  const { content, properties } = message
+  const attributes: Record<string, unknown> = {}
+  const headers: Array<[string, HeaderValue]> = []
+  let tombstone = false
+  for (const [name, value] of Object.entries(properties.headers ?? {})) {
+    if (name.startsWith(ATTRIBUTE) || name.startsWith('cloudEvents:')) attributes[name.slice(ATTRIBUTE.length)] = value
+    else if (name === TOMBSTONE) tombstone = true
+    else if (name.startsWith(ESCAPE)) headers.push([name.slice(ESCAPE.length), fromField(value)])
+    else if (!BROKER_HEADER.test(name)) headers.push([name, fromField(value)])
+  }
+  for (const [name, value] of Object.entries(attributes)) {
+    if (!KNOWN.has(name) && !headers.some(([known]) => known === name)) headers.push([name, fromField(value)])
+  }
+  return {
+    id: text(attributes['id']) ?? text(properties.messageId) ?? newId(),
+    destination,
+    key: text(attributes['partitionkey']) ?? null,
+    type: text(attributes['type']) ?? text(properties.type) ?? destination,
+    source: text(attributes['source']) ?? text(properties.appId) ?? 'unknown',
+    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
+    time: timeOf(attributes['time'], properties.timestamp) ?? now,
+    headers: headers.length === 0 ? NO_HEADERS : Object.fromEntries(headers),
+    body: tombstone ? null : content,
+  }
+}
+
+const NO_HEADERS: EncodedMessage['headers'] = Object.freeze({})
+
+/** Attributes with a place of their own in a message; others (extensions) become headers without the prefix. */
+const KNOWN: ReadonlySet<string> = new Set([
+  'id',
+  'source',
+  'type',
+  'time',
+  'specversion',
+  'partitionkey',
+  'datacontenttype',
+])
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function timeOf(attribute: unknown, seconds: unknown): number | undefined {
+  const parsed = typeof attribute === 'string' ? Date.parse(attribute) : Number(fromField(attribute) ?? Number.NaN)
+  if (Number.isFinite(parsed)) return parsed
+  return typeof seconds === 'number' && Number.isFinite(seconds) ? seconds * 1_000 : undefined
+}
+
+/** AMQP knows more types than a header has: timestamps become epoch ms, decimals numbers, lists and tables JSON. */
+function fromField(value: unknown): HeaderValue {
+  switch (typeof value) {
+    case 'string':
+    case 'number':
+    case 'boolean':
+      return value
+    case 'object':
+      return value === null ? null : fromObject(value)
+    default:
+      return null
+  }
+}
+
+function fromObject(value: object): HeaderValue {
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  if (isTyped(value)) {
+    if (value['!'] === 'timestamp' && typeof value.value === 'number') return value.value * 1_000
+    if (value['!'] === 'decimal' && isDecimal(value.value)) return value.value.digits / 10 ** value.value.places
+  }
+  return JSON.stringify(value)
+}
+
+function isTyped(value: object): value is { readonly '!': unknown; readonly value: unknown } {
+  return '!' in value && 'value' in value
+}
+
+function isDecimal(value: unknown): value is { readonly digits: number; readonly places: number } {
+  return typeof value === 'object' && value !== null && 'digits' in value && 'places' in value
+}

@@ -1,0 +1,68 @@
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { TransportError, type TransportErrorKind } from '../errors.ts'
+
+export const TRANSPORT = 'rabbitmq'
+
+export function failure(
+  kind: TransportErrorKind,
+  message: string,
+  context: { destination?: string | undefined; cause?: unknown } = {},
+): TransportError {
+  return new TransportError({
+    transport: TRANSPORT,
+    kind,
+    message,
+    ...(context.destination === undefined ? {} : { destination: context.destination }),
+    ...(context.cause === undefined ? {} : { cause: context.cause }),
+  })
+}
+
+/** The AMQP reply code of an amqplib error, also of a refused handshake, which only says it in its text. */
+export function replyCodeOf(cause: unknown): number | undefined {
+  if (!(cause instanceof Error)) return undefined
+  if ('code' in cause && typeof cause.code === 'number') return cause.code
+  const match = /^Handshake terminated by server: (\d{3})/.exec(cause.message)
+  return match === null ? undefined : Number(match[1])
+}
+
+/** Any error of a request to the broker in the transport's words; `what` completes "could not". */
+export function toTransportError(what: string, cause: unknown, destination?: string): TransportError {
+  if (cause instanceof TransportError) return cause
+  const { kind, remedy } = verdict(cause)
+  return failure(kind, `could not ${what}: ${toError(cause).message}. ${remedy}`, { destination, cause })
+}
+
+function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
+  switch (replyCodeOf(cause)) {
+    case 402:
+    case 530:
+      return { kind: 'refused', remedy: 'Check the virtual host and its limits.' }
+    case 403:
+      return handshake(cause)
+        ? { kind: 'refused', remedy: 'Check the user and password.' }
+        : { kind: 'mismatch', remedy: 'Grant the user configure, write and read on it, or use another name.' }
+    case 405:
+    case 406:
+      return {
+        kind: 'mismatch',
+        remedy: 'What exists on the broker was declared otherwise: align the options, or delete it once it is drained.',
+      }
+    default:
+      return { kind: 'unavailable', remedy: 'Check that RabbitMQ is up and reachable.' }
+  }
+}
+
+function handshake(cause: unknown): boolean {
+  return cause instanceof Error && cause.message.startsWith('Handshake')
+}
+
+/** `promise`, or a `timeout` error after `durationMs`. What comes later is ignored. */
+export function within<T>(clock: Clock, durationMs: number, what: string, promise: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const cancel = clock.setTimer(durationMs, () =>
+      reject(failure('timeout', `could not ${what}: RabbitMQ did not answer within ${durationMs} ms`)),
+    )
+    promise.then(resolve, reject).finally(cancel)
+  })
+}

@@ -1,0 +1,190 @@
+/**
+ * RabbitMQ (3.10 or later) through amqplib (2 or later). What lies where on the broker: `topology.ts`; how messages
+ * look: `envelope.ts`. Both are part of the contract with other clients.
+ *
+ * What differs from other transports: a new group gets only what is sent after its queues were declared (name the
+ * groups in the channel), and a message no queue gets is refused. Order per key holds across members, restarts and
+ * handovers; a handover redelivers what was in the window.
+ */
+import type { TransportError } from '../errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import type {
+  DestinationSpec,
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  Transport,
+  TransportFeatures,
+  TransportHealth,
+  TransportHost,
+} from '../transport.ts'
+import type { AmqpChannel, AmqpConnection } from './client.ts'
+import { Link } from './connection.ts'
+import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
+import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
+import { provisionAnonymous, provisionDestination } from './provision.ts'
+import { RabbitPublisher } from './publisher.ts'
+import { RabbitSubscription } from './subscription.ts'
+import { queueOf, rotated } from './topology.ts'
+
+export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './client.ts'
+export type { RabbitOptions } from './options.ts'
+
+/** @throws TypeError / RangeError naming the option */
+export function rabbitTransport(options: RabbitOptions): Transport {
+  return new RabbitTransport(resolveRabbitOptions(options))
+}
+
+class RabbitTransport implements Transport {
+  readonly name = TRANSPORT
+  readonly features: TransportFeatures
+  /** All calls go through one queue and one channel (see publisher.ts), so any number keeps the order. */
+  readonly publishConcurrency = 8
+  readonly #options: ResolvedRabbitOptions
+  /** What was provisioned, with every group ever named. */
+  readonly #specs: Map<string, DestinationSpec> = new Map()
+  readonly #subscriptions: Set<RabbitSubscription> = new Set()
+  #parts: Parts | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedRabbitOptions) {
+    this.#options = options
+    this.features = Object.freeze({
+      newGroupStartsAtEarliest: {
+        missing: 'a queue gets only what is sent after it was declared: name the groups in the channel declaration',
+      },
+      redeliveredFlag: true,
+      durable: true,
+      refusesUnroutable:
+        options.unroutable === 'refuse' ? true : { missing: "rabbitTransport({ unroutable: 'accept' })" },
+    })
+  }
+
+  attach(host: TransportHost): void {
+    const options = this.#options
+    const control = new Link('consume', options, host, { onBlocked: () => {} })
+    const link = new Link('publish', options, host, { onBlocked: (reason) => publisher.setBlocked(reason) })
+    const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
+      ...host,
+      partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
+      reprovision: (destination) => this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined)),
+    })
+    this.#parts = { host, control, link, publisher }
+  }
+
+  async provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    if (destinations.length === 0) return
+    await this.#onControl(`provision ${destinations.map(({ name }) => `"${name}"`).join(', ')}`, async (channel) => {
+      for (const spec of destinations) {
+        await provisionDestination(channel, spec, this.#options)
+        const groups = new Set([...(this.#specs.get(spec.name)?.groups ?? []), ...spec.groups])
+        this.#specs.set(spec.name, { ...spec, groups: [...groups] })
+      }
+    })
+  }
+
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (this.#parts !== undefined) return this.#parts.publisher.publish(messages)
+    return Promise.resolve(messages.map(() => notAttached()))
+  }
+
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const { host, control } = this.#attached()
+    const groups = spec.group === null ? [] : [spec.group]
+    await this.provision([{ name: spec.destination, partitions: spec.partitions, groups }])
+    const connection = await control.acquire()
+    const queues = await this.#queues(connection, spec)
+    const subscription: RabbitSubscription = new RabbitSubscription(
+      { ...host, connection, options: this.#options, onClosed: () => this.#subscriptions.delete(subscription) },
+      spec,
+      queues,
+      receiver,
+    )
+    this.#subscriptions.add(subscription)
+    try {
+      await subscription.open()
+    } catch (cause) {
+      const error = toTransportError(`subscribe to "${spec.destination}"`, cause, spec.destination)
+      if (error.kind === 'timeout') control.drop(connection, error)
+      throw error
+    }
+    return subscription
+  }
+
+  health(): TransportHealth {
+    if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
+    if (this.#parts === undefined) return { status: 'idle' }
+    const { control, link } = this.#parts
+    return (control.changedAt >= link.changedAt ? control : link).health()
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#parts === undefined) return
+    const { publisher, control, link } = this.#parts
+    publisher.close()
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+    await Promise.all([control.close(), link.close()])
+  }
+
+  async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {
+    if (group !== null) {
+      return rotated(partitions, this.#attached().host.instance).map((p) => queueOf(destination, group, p, partitions))
+    }
+    return [
+      await this.#on(connection, 'declare an anonymous queue', (channel) =>
+        provisionAnonymous(channel, destination, partitions),
+      ),
+    ]
+  }
+
+  async #onControl<T>(what: string, work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    return this.#on(await this.#attached().control.acquire(), what, work)
+  }
+
+  /** Works on a channel of its own, since whatever the broker does not like closes it. */
+  async #on<T>(connection: AmqpConnection, what: string, work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    const { host, control } = this.#attached()
+    const { requestTimeoutMs, closeTimeoutMs } = this.#options
+    let channel: AmqpChannel | undefined
+    try {
+      channel = await within(host.clock, requestTimeoutMs, what, connection.createChannel())
+      channel.on('error', () => {})
+      return await within(host.clock, requestTimeoutMs, what, work(channel))
+    } catch (cause) {
+      const error = toTransportError(what, cause)
+      if (error.kind === 'timeout') control.drop(connection, error)
+      throw error
+    } finally {
+      if (channel !== undefined) {
+        await within(host.clock, closeTimeoutMs, 'close a channel', closed(channel)).catch(() => {})
+      }
+    }
+  }
+
+  #attached(): Parts {
+    if (this.#closed !== undefined) throw failure('closed', 'the transport is closed')
+    if (this.#parts === undefined) throw notAttached()
+    return this.#parts
+  }
+}
+
+interface Parts {
+  readonly host: TransportHost
+  /** Declares and consumes. Nothing is published on it, so that an alarm never stops acks. */
+  readonly control: Link
+  readonly link: Link
+  readonly publisher: RabbitPublisher
+}
+
+const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
+
+/** Closing a closed channel throws at once. */
+async function closed(channel: AmqpChannel): Promise<void> {
+  await channel.close()
+}

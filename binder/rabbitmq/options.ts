@@ -1,0 +1,129 @@
+import { SECOND } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import type { AmqpConnection } from './client.ts'
+
+export interface RabbitOptions {
+  /**
+   * `amqp://` or `amqps://` address. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address
+   * names one. Give either this or `connect`.
+   */
+  readonly url?: string | undefined
+  /**
+   * Opens a connection, for full control over TLS, credentials and several hosts:
+   * `(name) => amqplib.connect('amqps://...?heartbeat=10', { timeout: 5_000, clientProperties: { connection_name: name } })`.
+   * Called for two connections (a memory alarm blocks those that publish, and acks must not wait behind it) and again
+   * after each loss. Set a heartbeat (a frozen broker is noticed after two to three of them) and no `recovery`.
+   */
+  readonly connect?: ((name: string) => Promise<AmqpConnection>) | undefined
+  /** A connect that takes longer failed. @default 5 seconds */
+  readonly connectTimeoutMs?: number | undefined
+  /** A declare, consume or open that takes longer failed and ends the connection. @default 10 seconds */
+  readonly requestTimeoutMs?: number | undefined
+  /** What `close` waits for at most, per step. @default 3 seconds */
+  readonly closeTimeoutMs?: number | undefined
+  /**
+   * Type of a durable group's queues. `quorum` is replicated; beware of its delivery limit (20 by default since
+   * RabbitMQ 4): a message that came back that often is dropped or dead-lettered by the broker, outside of this
+   * package's dead letters. Set the policy `delivery-limit: -1` on them. @default 'classic'
+   */
+  readonly queueType?: 'classic' | 'quorum' | undefined
+  /** More arguments for a durable group's queues, e.g. `{ 'x-max-length-bytes': 1e9, 'x-overflow': 'reject-publish' }`. */
+  readonly queueArguments?: Readonly<Record<string, string | number | boolean>> | undefined
+  /**
+   * What becomes of a message that no queue gets: `refuse` gives the outcome `unroutable`, `accept` drops it as the
+   * broker does. @default 'refuse'
+   */
+  readonly unroutable?: 'refuse' | 'accept' | undefined
+  /**
+   * A longer body is refused before it leaves. RabbitMQ takes 16 MiB by default since 4.0, 128 MiB before.
+   * @default 16 MiB
+   */
+  readonly maxMessageBytes?: number | undefined
+  /** How often a group's members compare their shares of the partitions, in ms; 0 = never. @default 2 seconds */
+  readonly rebalanceMs?: number | undefined
+}
+
+export interface ResolvedRabbitOptions {
+  readonly connect: (name: string) => Promise<AmqpConnection>
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly queueArguments: Readonly<Record<string, string | number | boolean>>
+  readonly unroutable: 'refuse' | 'accept'
+  readonly maxMessageBytes: number
+  readonly rebalanceMs: number
+}
+
+export const RABBIT_DEFAULTS = Object.freeze({
+  connectTimeoutMs: 5 * SECOND,
+  requestTimeoutMs: 10 * SECOND,
+  closeTimeoutMs: 3 * SECOND,
+  queueType: 'classic',
+  unroutable: 'refuse',
+  maxMessageBytes: 16 * 1024 * 1024,
+  rebalanceMs: 2 * SECOND,
+})
+
+const HEARTBEAT_SECONDS = 10
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
+export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOptions {
+  const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
+  const milliseconds = (
+    name: 'connectTimeoutMs' | 'requestTimeoutMs' | 'closeTimeoutMs' | 'rebalanceMs',
+    min: number,
+  ) => requireInteger(`rabbitTransport.${name}`, merged[name], min)
+  const connectTimeoutMs = milliseconds('connectTimeoutMs', 1)
+  const queueType = oneOf('queueType', merged.queueType, ['classic', 'quorum'])
+  return Object.freeze({
+    connect: resolveConnect(options, connectTimeoutMs),
+    connectTimeoutMs,
+    requestTimeoutMs: milliseconds('requestTimeoutMs', 1),
+    closeTimeoutMs: milliseconds('closeTimeoutMs', 0),
+    queueArguments: Object.freeze({
+      ...options.queueArguments,
+      'x-queue-type': queueType,
+      'x-single-active-consumer': true,
+    }),
+    unroutable: oneOf('unroutable', merged.unroutable, ['refuse', 'accept']),
+    maxMessageBytes: requireInteger('rabbitTransport.maxMessageBytes', merged.maxMessageBytes, 1),
+    rebalanceMs: milliseconds('rebalanceMs', 0),
+  })
+}
+
+function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabbitOptions['connect'] {
+  const { url, connect } = options ?? {}
+  if (url !== undefined && connect !== undefined)
+    throw new TypeError('rabbitTransport: expected either url or connect, got both')
+  if (connect !== undefined) {
+    if (typeof connect !== 'function')
+      throw invalidOption('rabbitTransport.connect', connect, 'a function such as () => amqplib.connect(url)')
+    return connect
+  }
+  const address = withHeartbeat(url)
+  return async (name) => {
+    const { connect: open } = await import('amqplib')
+    return open(address, { timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true })
+  }
+}
+
+/** The address with a heartbeat. Its password is never shown. @throws TypeError */
+export function withHeartbeat(url: unknown): string {
+  if (typeof url !== 'string' || !/^amqps?:\/\//.test(url) || !URL.canParse(url)) {
+    throw new TypeError(
+      'rabbitTransport.url: expected amqp://user:password@host:port/vhost or amqps://..., got something else',
+    )
+  }
+  if (new URL(url).searchParams.has('heartbeat')) return url
+  return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`
+}
+
+function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value)
+  if (found !== undefined) return found
+  throw invalidOption(`rabbitTransport.${name}`, value, allowed.map((a) => `'${a}'`).join(' or '))
+}
+
+function defined(options: RabbitOptions): Partial<RabbitOptions> {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined))
+}

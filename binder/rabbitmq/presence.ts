@@ -1,0 +1,57 @@
+import { MINUTE } from '../../core/clock.ts'
+import type { AmqpChannel } from './client.ts'
+import { idleQueueOf, membersQueueOf } from './topology.ts'
+
+/**
+ * Who else is in the group, read off two queues that never hold a message: each member consumes from the first, each
+ * member without a partition from the second, and declaring a queue tells how many consumers it has. A member that dies
+ * is gone from the counts at once, since the broker keeps them; no message and no clock is involved. (The count of a
+ * partition's own queue would not do: quorum queues count the active consumer only.)
+ */
+export class Presence {
+  readonly #channel: AmqpChannel
+  readonly #members: string
+  readonly #idle: string
+  #idleTag: string | undefined
+
+  private constructor(channel: AmqpChannel, destination: string, group: string) {
+    this.#channel = channel
+    this.#members = membersQueueOf(destination, group)
+    this.#idle = idleQueueOf(destination, group)
+  }
+
+  /** Takes over the channel. */
+  static async join(channel: AmqpChannel, destination: string, group: string): Promise<Presence> {
+    const presence = new Presence(channel, destination, group)
+    channel.on('error', () => {})
+    await presence.#count(presence.#members)
+    await channel.consume(presence.#members, ignore, { noAck: true })
+    return presence
+  }
+
+  /** Tells the others whether this member has partitions, and counts. */
+  async look(isIdle: boolean): Promise<{ readonly members: number; readonly idle: number }> {
+    await this.#setIdle(isIdle)
+    return { members: await this.#count(this.#members), idle: await this.#count(this.#idle) }
+  }
+
+  async #setIdle(isIdle: boolean): Promise<void> {
+    if (isIdle === (this.#idleTag !== undefined)) return
+    if (this.#idleTag === undefined) {
+      await this.#count(this.#idle)
+      this.#idleTag = (await this.#channel.consume(this.#idle, ignore, { noAck: true })).consumerTag
+    } else {
+      await this.#channel.cancel(this.#idleTag)
+      this.#idleTag = undefined
+    }
+  }
+
+  async #count(queue: string): Promise<number> {
+    return (await this.#channel.assertQueue(queue, COUNTER)).consumerCount
+  }
+}
+
+/** Goes away by itself a while after its last member. */
+const COUNTER = Object.freeze({ durable: true, arguments: { 'x-expires': 1 * MINUTE } })
+
+const ignore = (): void => {}
