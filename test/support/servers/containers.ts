@@ -1,6 +1,9 @@
 /**
  * Servers in Docker, for machines without local binaries. testcontainers is loaded only here and only when Docker may
- * answer. It needs no privileges beyond the engine's socket, and its reaper removes the containers if this process dies.
+ * answer; its reaper removes the containers if this process dies.
+ *
+ * Not run yet: the machines on which this was written had no Docker engine. What has been run is the way around it: no
+ * socket, or a socket where nobody answers.
  */
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'

@@ -38,10 +38,15 @@ export function describeWith(
   }
   const mustFail = process.env['CONCORDAT_REQUIRE_SERVERS'] === '1' || provisions.includes(undeclared)
   describe(title, () => {
-    test.skipIf(!mustFail)(`needs ${missing.join(' | ')}`, () => {
+    test.skipIf(!mustFail)(`needs ${missing.map(firstLine).join(' | ')}`, () => {
       throw new Error(missing.join('\n'))
     })
   })
+}
+
+/** A server that did not start has its log in the lines below. */
+function firstLine(text: string): string {
+  return text.split('\n', 1).join()
 }
 
 /** The global setup found no literal name of the kind in the selected files: a mistake in the file, never skipped. */

@@ -38,6 +38,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
     const shared = await gather(needs.shared, (kind) => provide(kind, started))
     project.provide('ownServers', own)
     project.provide('sharedServers', shared)
+    reportMissing([...Object.values(shared), ...Object.values(own)])
   } catch (error) {
     await stop()
     throw error
@@ -54,12 +55,14 @@ function findNeeds(project: TestProject): ServerNeeds {
   return neededServers(selected.map((path) => readFileSync(path, 'utf8')))
 }
 
+/** Waits for all of them even when one rejects, so that none comes up after the others were stopped. */
 async function gather(
   kinds: readonly ServerKind[],
   provision: (kind: ServerKind) => Promise<Provision>,
 ): Promise<Provisions> {
-  const entries = await Promise.all(kinds.map(async (kind) => [kind, await provision(kind)] as const))
-  return Object.fromEntries(entries)
+  const outcomes = kinds.map(async (kind) => [kind, await provision(kind)] as const)
+  await Promise.allSettled(outcomes)
+  return Object.fromEntries(await Promise.all(outcomes))
 }
 
 async function provide(kind: ServerKind, started: ObtainedServer[]): Promise<Provision> {
@@ -70,9 +73,7 @@ async function provide(kind: ServerKind, started: ObtainedServer[]): Promise<Pro
     started.push(server)
     return { url: server.url }
   } catch (error) {
-    const missing = error instanceof Error ? error.message : String(error)
-    report(missing)
-    return { missing: missing.split('\n')[0] ?? missing }
+    return { missing: error instanceof Error ? error.message : String(error) }
   }
 }
 
@@ -86,6 +87,12 @@ async function checkAddress(kind: ServerKind, address: string): Promise<Provisio
 
 function describeLack(lack: Error | undefined): Provision {
   return lack === undefined ? {} : { missing: lack.message }
+}
+
+function reportMissing(provisions: readonly Provision[]): void {
+  const reasons = new Set(provisions.flatMap(({ missing }) => missing ?? []))
+  const fate = process.env['CONCORDAT_REQUIRE_SERVERS'] === '1' ? 'fail' : 'are skipped'
+  for (const reason of reasons) report(`its tests ${fate}: ${reason}`)
 }
 
 function report(line: string): void {

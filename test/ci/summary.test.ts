@@ -1,0 +1,57 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, onTestFinished, test } from 'vitest'
+
+const SUMMARY = fileURLToPath(new URL('../../.ci/summary.ts', import.meta.url))
+
+/** What `.ci/run` prints at its end for these files of test results. */
+function summarize(files: readonly object[], ...steps: readonly string[]) {
+  const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const report = join(folder, 'report.json')
+  writeFileSync(report, JSON.stringify({ testResults: files }))
+  const { status, stdout } = spawnSync(process.execPath, [SUMMARY, report, ...steps], { encoding: 'utf8' })
+  return { code: status, lines: stdout.trimEnd().split('\n') }
+}
+
+const passed = { fullName: 'adds', status: 'passed' }
+const file = (status: string, ...assertionResults: readonly object[]) => ({
+  name: 'a.test.ts',
+  status,
+  message: '',
+  assertionResults,
+})
+
+describe('the summary of .ci/run', () => {
+  test('counts what passed and exits with 0', () => {
+    const summary = summarize([file('passed', passed, passed), file('passed', passed)], 'check=passed', 'tests=passed')
+    expect(summary).toEqual({ code: 0, lines: ['3 passed, 0 failed'] })
+  })
+
+  test('names failed and skipped tests and counts both as failed', () => {
+    const failed = { fullName: 'divides', status: 'failed' }
+    const skipped = { fullName: 'needs kafka', status: 'skipped' }
+    const summary = summarize([file('failed', passed, failed, skipped)], 'check=passed', 'tests=failed')
+    expect(summary).toEqual({ code: 1, lines: ['failed: divides', 'skipped: needs kafka', '1 passed, 2 failed'] })
+  })
+
+  test('counts a file that could not be loaded', () => {
+    const broken = { name: 'b.test.ts', status: 'failed', message: 'SyntaxError', assertionResults: [] }
+    const summary = summarize([file('passed', passed), broken], 'check=passed', 'tests=failed')
+    expect(summary).toEqual({ code: 1, lines: ['failed: b.test.ts SyntaxError', '1 passed, 1 failed'] })
+  })
+
+  test('counts a failed check, and a failed run without a failed test', () => {
+    const check = summarize([file('passed', passed)], 'check=failed', 'tests=passed')
+    expect(check).toEqual({ code: 1, lines: ['failed: npm run check', '1 passed, 1 failed'] })
+    const run = summarize([file('passed', passed)], 'check=passed', 'tests=failed')
+    expect(run).toEqual({ code: 1, lines: ['failed: npm test, see its output above', '1 passed, 1 failed'] })
+  })
+
+  test('fails when nothing ran', () => {
+    expect(summarize([], 'check=passed', 'tests=passed')).toEqual({ code: 1, lines: ['0 passed, 0 failed'] })
+  })
+})
