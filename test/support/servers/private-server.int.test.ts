@@ -6,10 +6,11 @@ import { type Check, checks } from './checks.ts'
 import { describeWith, type PrivateServer, startServer } from './index.ts'
 
 /** All private servers of this file put their folders here, so that what they leave behind can be seen. */
-const temporary = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-chmodSync(temporary, 0o755)
+let temporary: string
 
 beforeAll(() => {
+  temporary = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+  chmodSync(temporary, 0o755)
   vi.stubEnv('TMPDIR', temporary)
 })
 afterAll(() => {
