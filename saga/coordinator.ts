@@ -1,0 +1,200 @@
+/**
+ * The coordinator: starts sagas, drives them, and gives people a view of them. Several instances of a service share the
+ * work through the database; none of them is special.
+ *
+ * A saga is owned only while a process runs a local step for it. While it waits for a reply or a pause it belongs to
+ * nobody: a reply is applied by whichever instance gets it, and what becomes due is taken by whichever looks first.
+ *
+ * Not guaranteed: isolation. Other transactions see the effects of a saga's first steps before its end.
+ */
+import type { Binding } from '../binder/binding.ts'
+import type { Channel } from '../binder/channel.ts'
+import type { SqlTransaction } from '../core/sql.ts'
+import type { Saga } from './definition.ts'
+import { Driver } from './driver.ts'
+import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from './errors.ts'
+import type { OperatorAction } from './event.ts'
+import type { SagaHealth } from './health.ts'
+import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
+import { createRun, type SagaRun } from './run.ts'
+import type { StartOptions } from './starter.ts'
+import type { SagaStatus } from './state.ts'
+import type { SagaSummary } from './store.ts'
+import { migrateSagas } from './tables.ts'
+
+export interface RunOptions {
+  /**
+   * True: sends every unanswered command again at once instead of when its time is up; it counts as no attempt. For a
+   * transport that loses what is in flight when the process dies (memory). @default false
+   */
+  readonly resend?: boolean | undefined
+}
+
+/** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
+export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
+
+/** Who does it and why; both end up in the timeline. */
+export interface OperatorNote {
+  readonly by: string
+  readonly reason: string
+}
+
+export interface ListFilter {
+  readonly status?: SagaStatus | undefined
+  readonly saga?: string | undefined
+  /** @default 100 */
+  readonly limit?: number | undefined
+}
+
+export interface Coordinator extends AsyncDisposable {
+  readonly instance: string
+  /** The reply sink: give it to `createBinder`. */
+  readonly bindings: readonly Binding[]
+  /** The command channels: the binder's `sends`. */
+  readonly channels: readonly Channel[]
+  /** Creates the tables. Idempotent; safe when several processes start at once. */
+  migrate(): Promise<void>
+  /**
+   * Begins to drive sagas; resolves once it does. Until then `start` leaves local steps to other instances.
+   * @throws SagaGraphChanged
+   */
+  run(options?: RunOptions): Promise<void>
+  /**
+   * Starts a saga, or finds the one that has this id already: idempotent by (saga name, id). Resolves when it is durable.
+   * @throws SagaConflict when the id has another input; SchemaError; SagaGraphChanged; CoordinatorClosed
+   */
+  start<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+  /** The same within the caller's transaction: the saga exists if that commits. */
+  start<In, Out, Results extends object>(
+    tx: SqlTransaction,
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+  /** A handle on a saga; reads nothing yet. */
+  get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
+  /** Oldest first. */
+  list(filter?: ListFilter): Promise<readonly SagaSummary[]>
+  /** Calls the step again on which the saga is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  retry(target: SagaTarget, note: OperatorNote): Promise<void>
+  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call, and goes on. */
+  skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before. */
+  compensate(target: SagaTarget, note: OperatorNote): Promise<void>
+  /** Ends the saga: the rest was settled by hand. */
+  resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void>
+  health(): SagaHealth
+  /**
+   * Stops taking work, lets running local steps finish (at most `drainTimeoutMs`), and gives every lease back at once.
+   * Close the binder before. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function createCoordinator(options: CoordinatorOptions): Coordinator {
+  return new SagaCoordinator(resolveCoordinatorOptions(options))
+}
+
+class SagaCoordinator implements Coordinator {
+  readonly instance: string
+  readonly bindings: readonly Binding[]
+  readonly channels: readonly Channel[]
+  readonly #options: ResolvedOptions
+  readonly #driver: Driver
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options
+    this.#driver = new Driver(options)
+    this.instance = options.instance
+    this.bindings = Object.freeze([this.#driver.replySink()])
+    this.channels = Object.freeze(commandChannels(options.sagas))
+  }
+
+  async migrate(): Promise<void> {
+    await migrateSagas(this.#options.sql, this.#options.schema)
+  }
+
+  async run({ resend = false }: RunOptions = {}): Promise<void> {
+    this.#requireOpen()
+    await this.#driver.run(resend)
+  }
+
+  start<Results extends object>(
+    first: SqlTransaction | Saga<unknown, unknown, Results>,
+    second: unknown,
+    third?: StartOptions<unknown>,
+  ): Promise<SagaRun<Results>> {
+    const [tx, saga, options] =
+      'inTransaction' in first ? [first, second as Saga, third] : [undefined, first, second as StartOptions<unknown>]
+    return this.#start(tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
+  }
+
+  async #start<Results extends object>(
+    tx: SqlTransaction | undefined,
+    saga: Saga<unknown, unknown, Results>,
+    options: StartOptions<unknown>,
+  ): Promise<SagaRun<Results>> {
+    this.#requireOpen()
+    await this.#driver.start(tx, saga, options)
+    return this.get(saga, options.id)
+  }
+
+  get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {
+    return createRun<Results>(this.#driver, saga.name, id)
+  }
+
+  list({ status, saga, limit = 100 }: ListFilter = {}): Promise<readonly SagaSummary[]> {
+    return this.#driver.store.list(this.#options.sql, { status, saga, limit })
+  }
+
+  retry(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'retry' }, note)
+  }
+
+  skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
+    return this.#operate(target, { do: 'skip', result: note.result }, note)
+  }
+
+  compensate(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'compensate' }, note)
+  }
+
+  resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void> {
+    return this.#operate(target, { do: 'resolve', outcome: note.outcome }, note)
+  }
+
+  health(): SagaHealth {
+    return this.#driver.health(this.#closed !== undefined)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#driver.close()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #operate(target: SagaTarget, action: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+    this.#requireOpen()
+    const key = { name: 'saga' in target ? target.saga : target.name, id: target.id }
+    const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
+    if (applied === undefined) throw new SagaNotFound(key.name, key.id)
+    if (!applied.changed) throw new SagaActionRefused(key.name, key.id, action.do, applied.snapshot.row.state.status)
+  }
+
+  #requireOpen(): void {
+    if (this.#closed !== undefined) throw new CoordinatorClosed()
+  }
+}
+
+function commandChannels(sagas: readonly Saga[]): Channel[] {
+  const steps = sagas.flatMap((saga) => saga.steps)
+  const channels = steps.flatMap((step) => (step.kind === 'command' ? [[step.to.name, step.to] as const] : []))
+  return [...new Map(channels).values()]
+}

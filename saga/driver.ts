@@ -1,0 +1,214 @@
+/** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
+import { type SinkBinding, sink } from '../binder/binding.ts'
+import { toError } from '../core/errors.ts'
+import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import type { Saga } from './definition.ts'
+import { type Applied, Engine, type Plan } from './engine.ts'
+import type { SagaEvent } from './event.ts'
+import { Census, type SagaHealth } from './health.ts'
+import { Leases } from './leases.ts'
+import type { ResolvedOptions } from './options.ts'
+import { replyEvent } from './outcome.ts'
+import type { RunHost } from './run.ts'
+import { Runner } from './runner.ts'
+import { Starter, type StartOptions } from './starter.ts'
+import { isEnded } from './state.ts'
+import { type SagaKey, type SagaRow, SagaStore } from './store.ts'
+import { Sweeper } from './sweeper.ts'
+import { Watch } from './watch.ts'
+import { REPLY_GROUP, type SagaReply, sagaReplies } from './wire.ts'
+
+/** Rows taken by one look. */
+const SWEEP_LIMIT = 32
+/** Sagas whose commands are sent again at once. */
+const RESEND_LIMIT = 64
+/** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
+const REPLY_ATTEMPTS = 10
+/** When to look for a saga that the caller's transaction starts: it has to commit first. */
+const COMMIT_MS = 20
+
+export class Driver implements RunHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly watch: Watch
+  readonly #options: ResolvedOptions
+  /** This process in the `owner` column. */
+  readonly #owner: string
+  readonly #definitions: ReadonlyMap<string, Saga>
+  readonly #engine: Engine
+  readonly #leases: Leases
+  readonly #runner: Runner
+  readonly #sweeper: Sweeper
+  readonly #starter: Starter
+  readonly #census: Census
+
+  constructor(options: ResolvedOptions) {
+    const store = new SagaStore(options.schema)
+    const { exclusive } = options.sql
+    const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
+    const shared = { ...options, store, instance }
+    this.#owner = instance
+    this.#options = options
+    this.sql = options.sql
+    this.store = store
+    this.#definitions = new Map(options.sagas.map((saga) => [versionKey(saga), saga]))
+    this.#engine = new Engine({
+      ...shared,
+      definition: (row) => this.definition(row),
+      mayRun: (owned) => this.#mayRun(owned),
+      committed: (plan) => this.#committed(plan),
+    })
+    this.watch = new Watch(shared)
+    this.#leases = new Leases(shared)
+    this.#runner = new Runner({
+      ...shared,
+      engine: this.#engine,
+      leases: this.#leases,
+      onRoom: () => this.#onRoom(),
+    })
+    this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
+    this.#starter = new Starter({ ...shared, engine: this.#engine })
+    this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
+  }
+
+  definition(row: { readonly name: string; readonly version: number }): Saga | undefined {
+    return this.#definitions.get(versionKey(row))
+  }
+
+  async run(resend: boolean): Promise<void> {
+    const { sql, store } = this
+    await this.#starter.register(sql)
+    if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
+    this.#sweeper.start()
+    if (resend) await this.#resend()
+  }
+
+  /** Asks again for every reply that is waited for. */
+  async #resend(): Promise<void> {
+    let after: SagaKey = { name: '', id: '' }
+    for (;;) {
+      const keys = await this.store.unowned(this.sql, this.#options.sagas, after, RESEND_LIMIT)
+      await Promise.all(keys.map((key) => this.#engine.apply(key, { type: 'resumed' })))
+      const last = keys.at(-1)
+      if (last === undefined) return
+      after = last
+    }
+  }
+
+  async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
+    await this.#starter.start(tx, saga, options, (plan) => {
+      this.#engine.committed(plan)
+      this.#runner.take(plan.next)
+    })
+    if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
+  }
+
+  /** An event from outside; begins the local call that follows from it. */
+  async apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
+    const applied = await this.#engine.apply(key, event)
+    if (applied?.changed === true) this.#runner.take(applied.snapshot)
+    return applied
+  }
+
+  replySink(): SinkBinding {
+    const { service, replyConcurrency } = this.#options
+    const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: REPLY_ATTEMPTS }
+    return sink(sagaReplies(service), options, (reply) => this.#reply(reply))
+  }
+
+  health(closed: boolean): SagaHealth {
+    const error = this.#sweeper.lastError?.message
+    const live = error === undefined ? 'up' : 'down'
+    const status = closed ? 'closed' : this.#sweeper.running ? live : 'idle'
+    const census = this.#census
+    return {
+      status,
+      ...(error !== undefined && { error }),
+      inHand: this.#leases.size,
+      open: census.count(),
+      stuck: census.count('stuck'),
+      unloaded: census.unloaded(),
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#sweeper.stop()
+    await this.#runner.close(this.#options.drainTimeoutMs)
+    this.watch.close()
+  }
+
+  async #reply(reply: SagaReply): Promise<void> {
+    const { logger } = this.#options
+    const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
+    const key = { name: reply.saga, id: reply.sagaId }
+    const known = await this.#engine.find(key)
+    if (known === undefined) {
+      logger.warn(fields, 'reply for a saga that is not here, or whose version is not loaded: ignored')
+      return
+    }
+    const applied = await this.apply(key, await replyEvent(known.saga, reply))
+    if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
+  }
+
+  /** A full process leaves local calls to others; a closing one begins none. */
+  #mayRun(owned: boolean): boolean {
+    if (this.#runner.closing) return false
+    return owned || (this.#sweeper.running && this.#runner.room > 0)
+  }
+
+  #onRoom(): void {
+    if (this.#behind) this.#sweeper.nudge(0)
+  }
+
+  /** True when work was left in the database for want of room here. */
+  #behind = false
+
+  #committed({ next, write }: Plan): void {
+    const { row } = next
+    const { status, failure } = row.state
+    if (write.wakeMs !== null && row.owner === null) this.#sweeper.nudge(write.wakeMs)
+    if (status === 'running' || status === 'compensating') return
+    this.watch.settled(row)
+    const { logger, onStuck } = this.#options
+    const fields = { saga: row.name, id: row.id, step: failure?.step, code: failure?.code }
+    if (isEnded(status)) {
+      logger.info(fields, `saga ${status}`)
+      return
+    }
+    logger.error(fields, 'saga stuck: an operator has to look at it')
+    onStuck({ saga: row.name, id: row.id, failure: failure ?? { step: '', code: '', message: '' } })
+  }
+
+  async #sweep(): Promise<boolean> {
+    const { leaseMs, sagas, clock } = this.#options
+    await this.#census.refresh()
+    const limit = Math.min(SWEEP_LIMIT, this.#runner.room)
+    this.#behind = limit === 0
+    if (limit === 0) return false
+    const takenAt = clock.monotonic()
+    const rows = await this.store.claim(this.sql, this.#owner, leaseMs, sagas, limit)
+    await Promise.all(rows.map((row) => this.#takeDue(row, takenAt)))
+    return rows.length === limit
+  }
+
+  async #takeDue(row: SagaRow, takenAt: number): Promise<void> {
+    const snapshot = this.#engine.snapshot(row, takenAt)
+    if (snapshot === undefined) return
+    try {
+      const applied = await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
+      if (applied?.changed === true) this.#runner.take(applied.snapshot)
+    } catch (error) {
+      const fields = { saga: row.name, id: row.id, err: toError(error) }
+      this.#options.logger.warn(fields, 'due saga not handled, it comes back after its lease')
+    }
+  }
+}
+
+function versionKey({ name, version }: { readonly name: string; readonly version: number }): string {
+  return `${name}@${version}`
+}
+
+/** Owners of one life of an embedded database begin so; those of a former life are gone for certain. */
+function ownerPrefix(exclusive: string): string {
+  return `${exclusive}:`
+}

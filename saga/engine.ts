@@ -1,0 +1,249 @@
+/**
+ * One event into one saga, durably: read, `advance`, encode the commands, write state and timeline and commands in one
+ * transaction guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
+ *
+ * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply what came
+ * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
+ * due at once for another when this one is full.
+ */
+import type { EncodedMessage } from '../binder/message.ts'
+import type { Clock } from '../core/clock.ts'
+import { validate } from '../core/schema.ts'
+import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import type { Saga } from './definition.ts'
+import { OwnershipLost } from './errors.ts'
+import type { SagaEvent, TimelineEntry } from './event.ts'
+import { stepKey } from './graph.ts'
+import { advance, type Transition } from './machine.ts'
+import { describeError, resultsOf } from './outcome.ts'
+import { type Call, isEnded } from './state.ts'
+import type { SagaKey, SagaRow, SagaStore, SagaWrite } from './store.ts'
+import { encodeCommand } from './wire.ts'
+
+/** A saga as it was last read or written. */
+export interface Snapshot {
+  readonly saga: Saga
+  readonly row: SagaRow
+  /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
+  readonly takenAt: number
+}
+
+/** A transition ready to be written. */
+export interface Plan {
+  readonly before: Snapshot
+  readonly next: Snapshot
+  readonly write: SagaWrite
+  readonly messages: readonly EncodedMessage[]
+}
+
+/** What the engine needs of the outbox. */
+export interface CommandOutbox {
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+}
+
+export interface EngineHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly outbox: CommandOutbox
+  readonly service: string
+  readonly instance: string
+  readonly leaseMs: number
+  readonly clock: Clock
+  /** The definition of a row, `undefined` when its version is not loaded. */
+  definition(row: { readonly name: string; readonly version: number }): Saga | undefined
+  /** Whether this instance makes the local calls of a saga that it owns already, or would take now. */
+  mayRun(owned: boolean): boolean
+  /** After each commit, in the order of one saga's writes. */
+  committed(plan: Plan): void
+}
+
+export interface Applied {
+  readonly snapshot: Snapshot
+  /** False: the event meant nothing in this state, nothing was written. */
+  readonly changed: boolean
+}
+
+/** Who applies: `epoch` when it is the owner, who must still be it. */
+export interface ApplyOptions {
+  readonly snapshot?: Snapshot | undefined
+  readonly epoch?: number | undefined
+}
+
+const MAX_CACHED = 4_096
+
+export class Engine {
+  readonly #host: EngineHost
+  /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
+  readonly #recent = new Map<string, Snapshot>()
+
+  constructor(host: EngineHost) {
+    this.#host = host
+  }
+
+  /**
+   * Applies an event and commits.
+   * @returns `undefined` when the saga does not exist or its version is not loaded
+   * @throws OwnershipLost when `epoch` is given and is not the present one
+   */
+  async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+    let known = options.snapshot ?? this.#recent.get(cacheKey(key))
+    for (;;) {
+      const snapshot = known ?? (await this.load(this.#host.sql, key))
+      if (snapshot === undefined) return undefined
+      this.#requireEpoch(snapshot, options.epoch)
+      const plan = await this.#plan(snapshot, event, options.epoch)
+      if (plan === undefined && known === undefined) return { snapshot, changed: false }
+      if (plan !== undefined && (await this.#commit(plan))) {
+        this.committed(plan)
+        return { snapshot: plan.next, changed: true }
+      }
+      known = undefined
+      this.#recent.delete(cacheKey(key))
+    }
+  }
+
+  /**
+   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit.
+   * @throws OwnershipLost: roll back
+   */
+  async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
+    const { epoch } = snapshot.row
+    let known: Snapshot | undefined = snapshot
+    while (known !== undefined) {
+      this.#requireEpoch(known, epoch)
+      const plan: Plan | undefined = await this.#plan(known, event, epoch)
+      if (plan === undefined) break
+      if (await this.#write(tx, plan)) return plan
+      known = await this.load(tx, snapshot.row)
+    }
+    throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+  }
+
+  /** Keeps the new snapshot and tells the host. */
+  committed(plan: Plan): void {
+    const key = cacheKey(plan.next.row)
+    this.#recent.delete(key)
+    if (!isEnded(plan.next.row.state.status)) this.#recent.set(key, plan.next)
+    if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
+    this.#host.committed(plan)
+  }
+
+  /** The saga as it was last written here, or else as it is in the database; maybe stale. */
+  async find(key: SagaKey): Promise<Snapshot | undefined> {
+    return this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
+  }
+
+  async load(sql: SqlExecutor, key: SagaKey): Promise<Snapshot | undefined> {
+    const takenAt = this.#host.clock.monotonic()
+    const row = await this.#host.store.load(sql, key)
+    return row === undefined ? undefined : this.snapshot(row, takenAt)
+  }
+
+  snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
+    const saga = this.#host.definition(row)
+    return saga === undefined ? undefined : { saga, row, takenAt }
+  }
+
+  /** Plans the first transition of a saga that is about to be inserted. */
+  async planStart(fresh: Snapshot): Promise<Plan> {
+    const transition = advance(fresh.saga, fresh.row.state, { type: 'started' }) as Transition
+    return this.#settle(fresh, transition, undefined)
+  }
+
+  #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
+    const { row } = snapshot
+    if (epoch === undefined || (row.epoch === epoch && row.owner === this.#host.instance)) return
+    throw new OwnershipLost(row.name, row.id)
+  }
+
+  async #plan(before: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined> {
+    const transition = advance(before.saga, before.row.state, event, Math.random())
+    return transition === undefined ? undefined : this.#settle(before, transition, epoch)
+  }
+
+  /** Encodes the commands of a transition; one that can not be encoded is the next event. */
+  async #settle(before: Snapshot, first: Transition, epoch: number | undefined): Promise<Plan> {
+    const { saga } = before
+    const messages: EncodedMessage[] = []
+    const timeline: TimelineEntry[] = [...first.timeline]
+    let last = first
+    const pending = [...first.calls]
+    for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
+      const event = await this.#prepare(before, last, call, messages, epoch !== undefined)
+      const next = event === undefined ? undefined : advance(saga, last.state, event)
+      if (next === undefined) continue
+      if (event?.type === 'yielded') timeline.pop() // the call that is not made
+      timeline.push(...next.timeline)
+      pending.push(...next.calls)
+      last = next
+    }
+    return this.#toPlan(before, last, timeline, messages, epoch)
+  }
+
+  /** Readies one call; an event when it can not be made by this process. */
+  async #prepare(
+    before: Snapshot,
+    { state }: Transition,
+    call: Call,
+    messages: EncodedMessage[],
+    owned: boolean,
+  ): Promise<SagaEvent | undefined> {
+    const { saga, row } = before
+    const definition = saga.steps[call.index]
+    const { step, operation, attempt } = call
+    if (definition?.kind !== 'command') {
+      return this.#host.mayRun(owned) ? undefined : { type: 'yielded', step }
+    }
+    try {
+      const input = await validate(`input of ${row.name}`, saga.input, row.input)
+      const results = await resultsOf(saga, state, call.index)
+      const context = { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
+      messages.push(await encodeCommand(definition, row.name, operation, attempt, this.#host.service, context))
+      return undefined
+    } catch (cause) {
+      const error = describeError(cause)
+      const neverSent = operation === 'invoke' && attempt === 1
+      return neverSent
+        ? { type: 'refused', step, operation, error }
+        : { type: 'failed', step, operation, error, terminal: true }
+    }
+  }
+
+  #toPlan(
+    before: Snapshot,
+    { state, wake }: Transition,
+    timeline: readonly TimelineEntry[],
+    messages: readonly EncodedMessage[],
+    epoch: number | undefined,
+  ): Plan {
+    const { instance, leaseMs, clock } = this.#host
+    const owned = wake.kind === 'lease'
+    const row: SagaRow = {
+      ...before.row,
+      state,
+      revision: before.row.revision + 1,
+      owner: owned ? instance : null,
+      epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
+    }
+    const wakeMs = wake.kind === 'lease' ? leaseMs : wake.kind === 'in' ? wake.ms : null
+    const next = { saga: before.saga, row, takenAt: clock.monotonic() }
+    return { before, next, messages, write: { row, wakeMs, timeline } }
+  }
+
+  async #commit(plan: Plan): Promise<boolean> {
+    const { sql, store } = this.#host
+    if (plan.messages.length === 0) return (await store.update(sql, [plan.write])).length === 1
+    return sql.transaction((tx) => this.#write(tx, plan))
+  }
+
+  async #write(tx: SqlTransaction, plan: Plan): Promise<boolean> {
+    const { store, outbox } = this.#host
+    if ((await store.update(tx, [plan.write])).length === 0) return false
+    if (plan.messages.length > 0) await outbox.addEncoded(tx, plan.messages)
+    return true
+  }
+}
+
+function cacheKey({ name, id }: SagaKey): string {
+  return `${name}/${id}`
+}

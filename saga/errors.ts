@@ -1,0 +1,109 @@
+import { ConcordatError } from '../core/errors.ts'
+
+/**
+ * A participant or a local step says no, having done nothing: the card is declined, the stock is empty. Terminal: the
+ * saga turns back, and its failure carries `code` and the message. Thrown by the user.
+ */
+export class Refusal extends ConcordatError {
+  readonly code: string
+  readonly retryable = false as const
+  /** Tells a refusal from any other error, whichever copy of the package made it. */
+  readonly refusal = true as const
+
+  /** @param code stable and machine-readable, e.g. `payments.declined`; it reaches `failure.code` */
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** `start` was called with an id that a saga with another input already has. */
+export class SagaConflict extends ConcordatError {
+  readonly code = 'saga.conflict' as const
+  readonly retryable = false as const
+  readonly saga: string
+  readonly id: string
+
+  constructor(saga: string, id: string) {
+    super(`saga ${saga}/${id} was already started with another input: use another id, or read the first with get()`)
+    this.saga = saga
+    this.id = id
+  }
+}
+
+/** A definition was changed without a new version while the database knows the old one. */
+export class SagaGraphChanged extends ConcordatError {
+  readonly code = 'saga.graph_changed' as const
+  readonly retryable = false as const
+  readonly saga: string
+  readonly version: number
+
+  constructor(saga: string, version: number) {
+    super(
+      `defineSaga("${saga}") version ${version} differs from the version ${version} that this database has run: ` +
+        'raise `version` and keep the old definition in `sagas` until its instances have ended',
+    )
+    this.saga = saga
+    this.version = version
+  }
+}
+
+/** No saga with this name and id. */
+export class SagaNotFound extends ConcordatError {
+  readonly code = 'saga.not_found' as const
+  readonly retryable = false as const
+
+  constructor(saga: string, id: string) {
+    super(`no saga ${saga}/${id}: it was never started here, or the transaction that started it was rolled back`)
+  }
+}
+
+/** An operator action that the saga's state does not allow. Nothing was changed. */
+export class SagaActionRefused extends ConcordatError {
+  readonly code = 'saga.action_refused' as const
+  readonly retryable = false as const
+
+  constructor(saga: string, id: string, action: string, status: string) {
+    super(`saga ${saga}/${id} is ${status}: "${action}" does not apply to it. Look at its timeline first.`)
+  }
+}
+
+/** `outcome()` ran out of time; the saga goes on. */
+export class SagaPending extends ConcordatError {
+  readonly code = 'saga.pending' as const
+  readonly retryable = true as const
+
+  constructor(saga: string, id: string, timeoutMs: number) {
+    super(`saga ${saga}/${id} did not end within ${timeoutMs} ms; it goes on, ask again`)
+  }
+}
+
+/** The coordinator was closed. */
+export class CoordinatorClosed extends ConcordatError {
+  readonly code = 'saga.closed' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super('the coordinator is closed: start nothing after close()')
+  }
+}
+
+/** A local step ran longer than its `timeoutMs`. Whether it had an effect is unknown unless it is transactional. */
+export class StepTimeout extends ConcordatError {
+  readonly code = 'saga.step_timeout' as const
+  readonly retryable = true as const
+
+  constructor(key: string, timeoutMs: number) {
+    super(`${key} did not finish within ${timeoutMs} ms: honour context.signal, or raise timeoutMs`)
+  }
+}
+
+/** Another coordinator has taken the saga over; what this one did for it was not written. */
+export class OwnershipLost extends ConcordatError {
+  readonly code = 'saga.ownership_lost' as const
+  readonly retryable = true as const
+
+  constructor(saga: string, id: string) {
+    super(`saga ${saga}/${id} was taken over by another coordinator`)
+  }
+}

@@ -1,0 +1,62 @@
+/** What happens to a saga (the machine's input) and what is remembered of it (the timeline). */
+import type { Operation, StepFailure } from './state.ts'
+
+export type SagaEvent =
+  | { readonly type: 'started' }
+  /** The time to look again has come: a reply is late, a pause is over, or whoever ran the step is gone. */
+  | { readonly type: 'due' }
+  /** What was in flight may be lost: send the unanswered command again. No attempt is used up. */
+  | { readonly type: 'resumed' }
+  /** A planned local call will not be made by this process; another one shall. */
+  | { readonly type: 'yielded'; readonly step: string }
+  | { readonly type: 'succeeded'; readonly step: string; readonly operation: Operation; readonly result?: unknown }
+  /** A definite no: nothing was done and asking again is pointless. */
+  | { readonly type: 'refused'; readonly step: string; readonly operation: Operation; readonly error: StepFailure }
+  | {
+      readonly type: 'failed'
+      readonly step: string
+      readonly operation: Operation
+      readonly error: StepFailure
+      /** True: trying again is pointless. */
+      readonly terminal: boolean
+      /** Which attempt failed; a report of an earlier one is ignored. */
+      readonly attempt?: number | undefined
+    }
+  | { readonly type: 'operator'; readonly action: OperatorAction; readonly by: string; readonly reason: string }
+
+/** What a person may do with a stuck saga. */
+export type OperatorAction =
+  /** Calls the step again, with all its attempts. */
+  | { readonly do: 'retry' }
+  /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
+  | { readonly do: 'skip'; readonly result?: unknown }
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+  | { readonly do: 'compensate' }
+  /** Ends the saga: the rest was settled by hand. */
+  | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
+
+export type TimelineKind =
+  | 'started'
+  | 'invoking'
+  | 'invoked'
+  | 'refused'
+  | 'failed'
+  | 'timed-out'
+  | 'orphaned'
+  | 'compensating'
+  | 'compensated'
+  | 'stuck'
+  | 'operator-retry'
+  | 'operator-skip'
+  | 'operator-compensate'
+  | 'operator-resolve'
+  | 'saga-completed'
+  | 'saga-compensated'
+
+/** One line of a saga's history. Never holds a payload. */
+export interface TimelineEntry {
+  readonly kind: TimelineKind
+  readonly step?: string | undefined
+  /** `attempt`, `code` and `message` of an error, `by` and `reason` of an operator. */
+  readonly detail?: Readonly<Record<string, string | number>> | undefined
+}

@@ -1,0 +1,57 @@
+/** What holds for a definition as a whole: names, the order of steps, its hash. */
+import { checkName } from '../binder/channel.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { Saga, SagaOptions, StepDefinition } from './definition.ts'
+import { hashJson } from './json.ts'
+
+export function checkSagaName(name: unknown): void {
+  checkName('defineSaga', name, 100)
+}
+
+export function requireVersion(name: string, options: SagaOptions<StandardSchemaV1>): void {
+  const path = `defineSaga("${name}")`
+  requireInteger(`${path}.version`, options?.version, 1, 1_000_000)
+  if (typeof options?.input?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.input`, options?.input, 'a Standard Schema such as z.object({...})')
+  }
+}
+
+/** @throws TypeError when the saga already has a step of this name */
+export function checkStep(path: string, before: readonly StepDefinition[], step: StepDefinition): void {
+  if (before.some(({ name }) => name === step.name)) {
+    throw new TypeError(`${path}: two steps are called "${step.name}", rename one of them`)
+  }
+}
+
+/** @throws TypeError for a saga without steps, or something that is no saga */
+export function checkSaga(path: string, saga: Saga): void {
+  if (!Array.isArray(saga?.steps)) throw invalidOption(path, saga, 'a saga made by defineSaga')
+  if (saga.steps.length > 0) return
+  throw new TypeError(`${path}: saga "${saga.name}" has no steps. Builders are immutable: pass what .step() returned.`)
+}
+
+/** Equal for definitions whose instances can stand in for each other. */
+export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {
+  const graph = steps.map((step) => ({
+    name: step.name,
+    kind: step.kind,
+    transactional: step.transactional,
+    pivot: step.pivot,
+    compensates: step.compensates,
+    to: step.kind === 'command' ? step.to.name : null,
+  }))
+  return hashJson({ name, version, steps: graph })
+}
+
+/** A saga id travels as a message key and in headers. @throws TypeError */
+export function requireSagaId(path: string, id: unknown): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (typeof id === 'string' && id.length >= 1 && id.length <= 200 && !/[\u0000-\u001f\u007f]/.test(id)) return id
+  throw invalidOption(path, id, 'a string of 1 to 200 characters without control characters')
+}
+
+/** `<saga>/<id>/<step>`: unambiguous, for names hold no slash. */
+export function stepKey(saga: string, id: string, step: string): string {
+  return `${saga}/${id}/${step}`
+}

@@ -1,0 +1,69 @@
+/** Distributed transactions: definitions, the coordinator that drives them, the participants in other services. */
+export { currentSaga, type SagaScope } from './context.ts'
+export {
+  type Coordinator,
+  createCoordinator,
+  type ListFilter,
+  type OperatorNote,
+  type RunOptions,
+  type SagaTarget,
+} from './coordinator.ts'
+export {
+  type CommandOptions,
+  type CompensationContext,
+  defineSaga,
+  type ForwardCommandOptions,
+  type ForwardSagaBuilder,
+  type ForwardStepOptions,
+  type RequestContext,
+  type RetryOptions,
+  type Saga,
+  type SagaBuilder,
+  type SagaOptions,
+  type StepContext,
+  type StepOptions,
+  type WithTransaction,
+} from './definition.ts'
+export {
+  CoordinatorClosed,
+  OwnershipLost,
+  Refusal,
+  SagaActionRefused,
+  SagaConflict,
+  SagaGraphChanged,
+  SagaNotFound,
+  SagaPending,
+  StepTimeout,
+} from './errors.ts'
+export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './event.ts'
+export type { SagaHealth } from './health.ts'
+export type { Stored } from './json.ts'
+export { advance, type Transition, type Wake } from './machine.ts'
+export type { CoordinatorOptions, StuckSaga } from './options.ts'
+export {
+  type ParticipantContext,
+  type ParticipantHandlers,
+  type ParticipantOptions,
+  participant,
+} from './participant.ts'
+export type { SagaOutcome, SagaReport, SagaRun } from './run.ts'
+export type { StartOptions } from './starter.ts'
+export {
+  type Call,
+  initialState,
+  type Operation,
+  type RetryPolicy,
+  type SagaFailure,
+  type SagaShape,
+  type SagaState,
+  type SagaStatus,
+  type StepFailure,
+  type StepShape,
+  type StepState,
+  type StepStatus,
+  type Wait,
+} from './state.ts'
+export type { SagaSummary, TimelineRow } from './store.ts'
+export { migrateParticipant } from './tables.ts'
+export type { OutcomeOptions } from './watch.ts'
+export { HEADERS as SAGA_HEADERS, type SagaReply, sagaReplies } from './wire.ts'

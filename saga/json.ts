@@ -1,0 +1,54 @@
+/** JSON as the saga store sees values: inputs and results go to the database and come back as this. */
+import { createHash } from 'node:crypto'
+import { CodecError } from '../core/codec.ts'
+import { toError } from '../core/errors.ts'
+
+/**
+ * What is left of `T` after a round trip through JSON: a `Date` is its string, functions are gone. Results are typed so,
+ * because after a takeover another process reads them.
+ */
+export type Stored<T> = unknown extends T
+  ? unknown
+  : T extends string | number | boolean | null | undefined
+    ? T
+    : T extends { toJSON(): infer J }
+      ? J
+      : T extends (...args: never[]) => unknown
+        ? never
+        : T extends object
+          ? { readonly [K in keyof T as T[K] extends (...args: never[]) => unknown ? never : K]: Stored<T[K]> }
+          : undefined
+
+/** Escapes of NUL and of lone surrogates, which PostgreSQL's jsonb refuses; an escaped backslash before them is text. */
+const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
+
+/**
+ * The value after the round trip.
+ * @throws CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL can not store
+ */
+export function stored(subject: string, value: unknown): unknown {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(value)
+  } catch (cause) {
+    throw new CodecError('application/json', `${subject} has no JSON form: ${toError(cause).message}`, { cause })
+  }
+  if (text === undefined) return undefined
+  if (UNSTORABLE.test(text)) {
+    throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which can not be stored`)
+  }
+  return JSON.parse(text)
+}
+
+/** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))
+  return `{${fields.map(([key, field]) => `${JSON.stringify(key)}:${canonicalJson(field)}`).join(',')}}`
+}
+
+/** sha-256 of the canonical JSON, in hex. */
+export function hashJson(value: unknown): string {
+  return createHash('sha256').update(canonicalJson(value)).digest('hex')
+}

@@ -1,0 +1,103 @@
+/** Options of a coordinator, merged with the defaults and checked. */
+
+import { checkName } from '../binder/channel.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import { type Clock, SECOND, systemClock } from '../core/clock.ts'
+import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
+import { quoteIdentifier, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import type { Saga } from './definition.ts'
+import { checkSaga } from './graph.ts'
+import type { SagaFailure } from './state.ts'
+import { DEFAULT_SCHEMA } from './tables.ts'
+
+export interface CoordinatorOptions {
+  /** The service. Replies come to `<service>.saga-replies`. */
+  readonly service: string
+  /** The database of this service: sagas, outbox and the effects of transactional steps live in it together. */
+  readonly sql: SqlClient
+  /** Commands leave through it, in the transaction of the state change. Made by `createOutbox` on the same `sql`. */
+  readonly outbox: { addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> }
+  /** Every definition whose instances this process drives; several versions of one name may stand side by side. */
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+  /** Where the tables are. @default 'concordat' */
+  readonly schema?: string | undefined
+  /** Unique per process, for the `owner` column and logs. @default a new id */
+  readonly instance?: string | undefined
+  /** How long a dead process keeps the sagas whose local step it ran. @default 10 seconds */
+  readonly leaseMs?: number | undefined
+  /** Due sagas of other instances are found within this. @default 1 second */
+  readonly pollMs?: number | undefined
+  /** Chains of local steps that run at once in this process. @default 64 */
+  readonly concurrency?: number | undefined
+  /** Replies handled at once in this process. @default 16 */
+  readonly replyConcurrency?: number | undefined
+  /** How long `close` waits for running local steps. @default 10 seconds */
+  readonly drainTimeoutMs?: number | undefined
+  /** Somebody must look at this saga. Called by the instance that parked it, after the commit; must not throw. */
+  readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+}
+
+export interface StuckSaga {
+  readonly saga: string
+  readonly id: string
+  readonly failure: SagaFailure
+}
+
+export type ResolvedOptions = { readonly [K in keyof CoordinatorOptions]-?: Exclude<CoordinatorOptions[K], undefined> }
+
+export const COORDINATOR_DEFAULTS = Object.freeze({
+  leaseMs: 10 * SECOND,
+  pollMs: 1 * SECOND,
+  concurrency: 64,
+  replyConcurrency: 16,
+  drainTimeoutMs: 10 * SECOND,
+})
+
+const MAX_MS = 2 ** 31 - 1
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveCoordinatorOptions(options: CoordinatorOptions): ResolvedOptions {
+  const path = 'createCoordinator'
+  const { service, sql, outbox, sagas } = options
+  checkName(`${path}.service`, service, 100)
+  if (typeof sql?.transaction !== 'function')
+    throw invalidOption(`${path}.sql`, sql, 'a SqlClient such as pgClient(pool)')
+  if (typeof outbox?.addEncoded !== 'function')
+    throw invalidOption(`${path}.outbox`, outbox, 'what createOutbox returns')
+  if (!Array.isArray(sagas) || sagas.length === 0) throw invalidOption(`${path}.sagas`, sagas, 'at least one saga')
+  for (const [index, saga] of sagas.entries()) checkSaga(`${path}.sagas[${index}]`, saga)
+  checkVersions(path, sagas)
+  const integer = (name: keyof typeof COORDINATOR_DEFAULTS, min: number, max: number): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? COORDINATOR_DEFAULTS[name], min, max)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  quoteIdentifier(schema)
+  return Object.freeze({
+    service,
+    sql,
+    outbox,
+    sagas,
+    schema,
+    instance: requireText(`${path}.instance`, options.instance ?? newId()),
+    leaseMs: integer('leaseMs', 100, MAX_MS),
+    pollMs: integer('pollMs', 1, MAX_MS),
+    concurrency: integer('concurrency', 1, 100_000),
+    replyConcurrency: integer('replyConcurrency', 1, 10_000),
+    drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
+    onStuck: options.onStuck ?? (() => {}),
+    logger: options.logger ?? silentLogger,
+    clock: options.clock ?? systemClock,
+  })
+}
+
+function checkVersions(path: string, sagas: readonly Saga[]): void {
+  const seen = new Set<string>()
+  for (const { name, version } of sagas) {
+    const key = `${name} version ${version}`
+    if (seen.has(key)) throw new TypeError(`${path}.sagas: ${key} is there twice, remove one or raise its version`)
+    seen.add(key)
+  }
+}

@@ -1,0 +1,74 @@
+/** From what happened outside to what the machine understands. */
+import { isRetryable, toError } from '../core/errors.ts'
+import { validate } from '../core/schema.ts'
+import type { Saga } from './definition.ts'
+import type { SagaEvent } from './event.ts'
+import { stored } from './json.ts'
+import type { Operation, SagaState, StepFailure } from './state.ts'
+import type { SagaReply } from './wire.ts'
+
+const MAX_MESSAGE = 500
+
+/** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
+export function describeError(error: unknown): StepFailure {
+  const { message, name } = toError(error)
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return {
+    code: clean(typeof code === 'string' && code !== '' ? code : name, 100),
+    message: clean(message, MAX_MESSAGE),
+  }
+}
+
+/** A `Refusal`, also one of another copy of this package. */
+export function isRefusal(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'refusal' in error && error.refusal === true
+}
+
+/** What a local call that rejected means. */
+export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
+  const error = describeError(cause)
+  if (isRefusal(cause)) return { type: 'refused', step, operation, error }
+  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
+}
+
+/** What a participant's reply means. A result that does not fit the step's schema: it did something, we can not use it. */
+export async function replyEvent(saga: Saga, reply: SagaReply): Promise<SagaEvent> {
+  const { step, operation } = reply
+  const error: StepFailure = {
+    code: clean(reply.code ?? 'saga.participant', 100),
+    message: clean(reply.message ?? `the participant answered "${reply.status}"`, MAX_MESSAGE),
+  }
+  if (reply.status === 'refused') return { type: 'refused', step, operation, error }
+  if (reply.status === 'failed') {
+    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt }
+  }
+  if (operation === 'compensate') return { type: 'succeeded', step, operation }
+  try {
+    const result = stored(`reply of ${step}`, reply.result)
+    const schema = replySchema(saga, step)
+    if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
+    return { type: 'succeeded', step, operation, result }
+  } catch (cause) {
+    return { type: 'failed', step, operation, error: describeError(cause), terminal: true }
+  }
+}
+
+/** The results of the steps before index `until`, in the form that the types promise. */
+export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
+  const results: Record<string, unknown> = {}
+  for (const { step, result } of state.steps.slice(0, until)) {
+    const schema = replySchema(saga, step)
+    const known = schema === undefined || result === undefined
+    results[step] = known ? result : await validate(`reply of ${step}`, schema, result)
+  }
+  return results
+}
+
+function replySchema(saga: Saga, name: string) {
+  const step = saga.steps.find((candidate) => candidate.name === name)
+  return step?.kind === 'command' ? step.reply : undefined
+}
+
+function clean(text: string, length: number): string {
+  return text.replaceAll('\0', '').toWellFormed().slice(0, length).toWellFormed()
+}

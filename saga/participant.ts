@@ -1,0 +1,214 @@
+/**
+ * The other side of a command: effect, deduplication and reply in one transaction of the participant's database.
+ *
+ * - `Refusal` from `invoke` is a definite no: what the handler wrote is rolled back, the refusal is kept and answered in
+ *   a second transaction. A crash between the two leaves nothing: the command comes again and is decided again.
+ * - Any other error rolls back and is retried here first (the binding's `maxAttempts`, blocking). After the last attempt,
+ *   or at once with `retryable === false`, the answer is `failed`: the coordinator asks again, or compensates. A command
+ *   is therefore not dead-lettered because its handler failed; only when the database does not take the answer either,
+ *   and then the coordinator's timeout asks again.
+ */
+import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
+import { type Channel, checkName } from '../binder/channel.ts'
+import type { SendOptions } from '../binder/encode.ts'
+import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
+import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { Barrier, type BarrierRow } from './barrier.ts'
+import { inSaga } from './context.ts'
+import { stored } from './json.ts'
+import { describeError, isRefusal } from './outcome.ts'
+import { DEFAULT_SCHEMA } from './tables.ts'
+import { type CommandHeaders, readCommandHeaders, replyChannel, type SagaReply } from './wire.ts'
+
+export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {
+  readonly group: string
+  /** The participant's own database: the barrier, the handlers' effects and the replies commit together. */
+  readonly sql: SqlClient
+  /** Of the same database. Made by `createOutbox`; its relay sends the replies. */
+  readonly outbox: ReplyOutbox
+  /** Where `migrateParticipant` put the barrier. @default 'concordat' */
+  readonly schema?: string | undefined
+}
+
+/** What a participant needs of the outbox. */
+export interface ReplyOutbox {
+  add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
+}
+
+export interface ParticipantContext {
+  /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
+  readonly tx: SqlTransaction
+  /** `<saga>/<id>/<step>`: the same in every repetition and in the compensation. */
+  readonly key: string
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  /** The message: its signal, its log, its headers. */
+  readonly message: HandlerContext
+}
+
+export interface ParticipantHandlers<Request> {
+  /** Does it. Returns the reply's result (JSON). Throw a `Refusal` to say no. */
+  readonly invoke: (request: Request, context: ParticipantContext) => unknown
+  /** Undoes it: called once, and only when `invoke` was committed or failed. Must not refuse. */
+  readonly compensate: (request: Request, context: ParticipantContext) => void | Promise<void>
+}
+
+const DEFAULT_ATTEMPTS = 3
+
+/**
+ * A sink for a command channel. The binder's `sends` needs the reply channel: `sagaReplies('orders')`.
+ * @throws TypeError / RangeError naming the option
+ */
+export function participant<In, Out>(
+  channel: Channel<In, Out>,
+  options: ParticipantOptions,
+  handlers: ParticipantHandlers<Out>,
+): SinkBinding {
+  const path = `participant("${channel?.name}")`
+  const { sql, outbox, schema = DEFAULT_SCHEMA, ...consumer } = options
+  checkName(`${path}.group`, options.group, 100)
+  if (typeof sql?.transaction !== 'function')
+    throw invalidOption(`${path}.sql`, sql, 'a SqlClient such as pgClient(pool)')
+  if (typeof outbox?.add !== 'function') throw invalidOption(`${path}.outbox`, outbox, 'what createOutbox returns')
+  for (const name of ['invoke', 'compensate'] as const) {
+    if (typeof handlers?.[name] !== 'function') throw invalidOption(`${path}.${name}`, handlers?.[name], 'a function')
+  }
+  const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
+  const side = new Participant(sql, outbox, new Barrier(schema), handlers, maxAttempts)
+  return sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) => side.handle(request, context))
+}
+
+class Participant<Request> {
+  readonly #sql: SqlClient
+  readonly #outbox: ReplyOutbox
+  readonly #barrier: Barrier
+  readonly #handlers: ParticipantHandlers<Request>
+  readonly #maxAttempts: number
+
+  constructor(
+    sql: SqlClient,
+    outbox: ReplyOutbox,
+    barrier: Barrier,
+    handlers: ParticipantHandlers<Request>,
+    maxAttempts: number,
+  ) {
+    this.#sql = sql
+    this.#outbox = outbox
+    this.#barrier = barrier
+    this.#handlers = handlers
+    this.#maxAttempts = maxAttempts
+  }
+
+  /** Resolves after the commit that holds the answer. */
+  async handle(request: Request, message: HandlerContext): Promise<void> {
+    const command = readCommandHeaders(message.headers)
+    if (command === undefined) throw new NotACommand(message)
+    const { saga, sagaId, step, operation, key } = command
+    await inSaga({ saga, sagaId, step, operation, key }, async () => {
+      try {
+        await this.#sql.transaction((tx) => this.#decide(tx, request, command, message))
+      } catch (error) {
+        await this.#answerError(command, message, error)
+      }
+    })
+  }
+
+  async #decide(tx: SqlTransaction, request: Request, command: CommandHeaders, message: HandlerContext): Promise<void> {
+    const { saga, sagaId, step, key } = command
+    const context: ParticipantContext = { tx, key, saga, sagaId, step, message }
+    const reply =
+      command.operation === 'invoke'
+        ? await this.#invoke(tx, request, command, context)
+        : await this.#compensate(tx, request, command, context)
+    await this.#send(tx, command, reply)
+  }
+
+  async #invoke(
+    tx: SqlTransaction,
+    request: Request,
+    command: CommandHeaders,
+    context: ParticipantContext,
+  ): Promise<SagaReply> {
+    const row = await this.#barrier.enter(tx, command.key, 'invoke', 'ok')
+    if (row?.status === 'cancelled') return cancelled(command)
+    if (row !== undefined && row.status !== 'failed' && row.reply !== null) return row.reply
+    const result = stored(`result of ${command.key}`, await this.#handlers.invoke(request, context))
+    const reply: SagaReply = { ...head(command), status: 'ok', ...(result !== undefined && { result }) }
+    await this.#barrier.keep(tx, command.key, 'invoke', 'ok', reply)
+    return reply
+  }
+
+  async #compensate(
+    tx: SqlTransaction,
+    request: Request,
+    command: CommandHeaders,
+    context: ParticipantContext,
+  ): Promise<SagaReply> {
+    const reply: SagaReply = { ...head(command), status: 'ok' }
+    const invoked = await this.#barrier.enter(tx, command.key, 'invoke', 'cancelled')
+    const before = await this.#barrier.enter(tx, command.key, 'compensate', 'ok')
+    if (before?.status === 'ok') return reply
+    if (hasEffect(invoked)) await this.#handlers.compensate(request, context)
+    if (invoked !== undefined) await this.#barrier.cancelInvoke(tx, command.key)
+    await this.#barrier.keep(tx, command.key, 'compensate', 'ok', reply)
+    return reply
+  }
+
+  /** The first transaction is rolled back; a second one keeps and sends the no. @throws the error: try again here */
+  async #answerError(command: CommandHeaders, message: HandlerContext, error: unknown): Promise<void> {
+    const refused = isRefusal(error) && command.operation === 'invoke'
+    const final = !isRetryable(error)
+    if (message.signal.aborted || (!final && message.attempt < this.#maxAttempts)) throw error
+    const { operation, key, attempt } = command
+    const { code, message: text } = describeError(error)
+    const status = refused ? 'refused' : final ? 'final' : 'failed'
+    message.log.warn({ sagaKey: key, operation, code, status }, 'saga command not done')
+    const reply: SagaReply = {
+      ...head(command),
+      status: refused ? 'refused' : 'failed',
+      code,
+      message: text,
+      ...(status === 'final' && { final: true }),
+      ...(attempt !== undefined && { attempt }),
+    }
+    await this.#sql.transaction(async (tx) => {
+      if (operation === 'compensate') return this.#send(tx, command, reply)
+      const row = await this.#barrier.enter(tx, key, 'invoke', status)
+      if (row?.status === 'cancelled') return this.#send(tx, command, cancelled(command))
+      if (row !== undefined && row.status !== 'failed') return this.#send(tx, command, row.reply ?? reply)
+      await this.#barrier.keep(tx, key, 'invoke', status, reply)
+      return this.#send(tx, command, reply)
+    })
+  }
+
+  async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
+    await this.#outbox.add(tx, replyChannel(replyTo), reply, { key: sagaId })
+  }
+}
+
+/** A message on a command channel without the saga headers: a sender's mistake, nobody waits for an answer. */
+class NotACommand extends TypeError {
+  readonly retryable = false as const
+
+  constructor({ id, channel }: HandlerContext) {
+    super(`message ${id} on "${channel}" is no saga command: its saga-* headers are missing or wrong`)
+  }
+}
+
+function hasEffect(invoked: BarrierRow | undefined): boolean {
+  return invoked?.status === 'ok' || invoked?.status === 'failed' || invoked?.status === 'final'
+}
+
+function cancelled(command: CommandHeaders): SagaReply {
+  return { ...head(command), status: 'refused', code: 'saga.cancelled', message: 'it was compensated before it came' }
+}
+
+function head({
+  saga,
+  sagaId,
+  step,
+  operation,
+}: CommandHeaders): Pick<SagaReply, 'saga' | 'sagaId' | 'step' | 'operation'> {
+  return { saga, sagaId, step, operation }
+}

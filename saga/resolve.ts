@@ -1,0 +1,141 @@
+/** Step options, merged with the defaults and checked. Everything here is called once, at definition. */
+import type { Channel } from '../binder/channel.ts'
+import { checkName } from '../binder/channel.ts'
+import { resolveBackoff } from '../core/backoff.ts'
+import { SECOND } from '../core/clock.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { CompensationContext, RequestContext, RetryOptions, StepContext, WithTransaction } from './definition.ts'
+import type { RetryPolicy, StepShape } from './state.ts'
+
+/** A step that runs in the coordinator's process. */
+export interface LocalDefinition extends StepShape {
+  readonly kind: 'local'
+  readonly remote: false
+  readonly run: (context: StepContext & Partial<WithTransaction>) => unknown
+  readonly undo: ((context: CompensationContext & Partial<WithTransaction>) => unknown) | undefined
+}
+
+/** A step that a participant in another service makes. */
+export interface CommandDefinition extends StepShape {
+  readonly kind: 'command'
+  readonly remote: true
+  readonly to: Channel
+  readonly request: (context: RequestContext) => unknown
+  readonly reply: StandardSchemaV1 | undefined
+}
+
+export const SAGA_DEFAULTS = Object.freeze({
+  timeoutMs: 30 * SECOND,
+  localAttempts: 3,
+  commandAttempts: 5,
+  forwardAttempts: 10,
+  compensationAttempts: 10,
+})
+
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw {
+  readonly transactional?: unknown
+  readonly pivot?: unknown
+  readonly invoke?: unknown
+  readonly compensate?: unknown
+  readonly timeoutMs?: number | undefined
+  readonly retry?: RetryOptions | undefined
+  readonly compensationRetry?: RetryOptions | undefined
+  readonly to?: Partial<Channel> | undefined
+  readonly request?: unknown
+  readonly reply?: Partial<StandardSchemaV1> | undefined
+}
+
+export function resolveLocal(method: string, name: string, options: Raw, pivoted: boolean): LocalDefinition {
+  const path = stepPath(method, name, options)
+  const { invoke, compensate } = options
+  if (typeof invoke !== 'function') throw invalidOption(`${path}.invoke`, invoke, 'a function')
+  if (compensate !== undefined && compensate !== 'none' && typeof compensate !== 'function') {
+    throw invalidOption(`${path}.compensate`, compensate, "a function, or 'none'")
+  }
+  const transactional = requireFlag(`${path}.transactional`, options.transactional)
+  return Object.freeze({
+    ...common(path, name, options, pivoted, SAGA_DEFAULTS.localAttempts),
+    kind: 'local' as const,
+    remote: false as const,
+    transactional,
+    run: invoke as LocalDefinition['run'],
+    undo: typeof compensate === 'function' ? (compensate as LocalDefinition['undo']) : undefined,
+  })
+}
+
+export function resolveCommand(method: string, name: string, options: Raw, pivoted: boolean): CommandDefinition {
+  const path = stepPath(method, name, options)
+  const { to, request, reply, compensate } = options
+  if (typeof to?.name !== 'string' || to.schema === undefined) {
+    throw invalidOption(`${path}.to`, to, 'a channel made by defineChannel')
+  }
+  if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
+  if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
+  }
+  if (compensate !== undefined && compensate !== 'none' && compensate !== true) {
+    throw invalidOption(`${path}.compensate`, compensate, "true (the participant undoes it), or 'none'")
+  }
+  return Object.freeze({
+    ...common(path, name, options, pivoted, SAGA_DEFAULTS.commandAttempts),
+    kind: 'command' as const,
+    remote: true as const,
+    transactional: false,
+    to: to as Channel,
+    request: request as CommandDefinition['request'],
+    reply: reply as StandardSchemaV1 | undefined,
+  })
+}
+
+function stepPath(method: string, name: string, options: Raw): string {
+  checkName(method, name, 100)
+  const path = `${method}("${name}")`
+  if (typeof options !== 'object' || options === null) throw invalidOption(path, options, 'an object of options')
+  return path
+}
+
+function common(path: string, name: string, options: Raw, pivoted: boolean, attempts: number) {
+  const pivot = requireFlag(`${path}.pivot`, options.pivot)
+  const forward = pivot || pivoted
+  const { compensate } = options
+  if (pivot && pivoted) throw new TypeError(`${path}.pivot: the saga already has a pivot, remove one of them`)
+  if (forward && compensate !== undefined && compensate !== 'none') {
+    const where = pivot ? 'the pivot' : 'a step after the pivot'
+    throw new TypeError(
+      `${path}.compensate: ${where} can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+    )
+  }
+  if (!forward && compensate === undefined) {
+    throw new TypeError(
+      `${path}.compensate: not stated. Say how to undo the step, or 'none' when there is nothing to undo.`,
+    )
+  }
+  return {
+    name,
+    pivot,
+    compensates: !forward && compensate !== 'none',
+    timeoutMs: requireInteger(`${path}.timeoutMs`, options.timeoutMs ?? SAGA_DEFAULTS.timeoutMs, 1, MAX_TIMEOUT_MS),
+    invoke: resolveRetry(`${path}.retry`, options.retry, forward ? SAGA_DEFAULTS.forwardAttempts : attempts),
+    compensate: resolveRetry(
+      `${path}.compensationRetry`,
+      options.compensationRetry,
+      SAGA_DEFAULTS.compensationAttempts,
+    ),
+  }
+}
+
+function requireFlag(path: string, value: unknown): boolean {
+  if (value === undefined || typeof value === 'boolean') return value === true
+  throw invalidOption(path, value, 'true or false')
+}
+
+function resolveRetry(path: string, options: RetryOptions | undefined, maxAttempts: number): RetryPolicy {
+  return Object.freeze({
+    maxAttempts: requireInteger(`${path}.maxAttempts`, options?.maxAttempts ?? maxAttempts, 1, 1_000_000),
+    backoff: resolveBackoff(path, options),
+  })
+}

@@ -1,0 +1,163 @@
+/**
+ * Makes the local calls of the sagas that this process owns. A chain of local steps runs through without waiting for a
+ * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
+ */
+import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
+import { SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import { type AttemptHost, attempt, isOwnershipLost } from './attempt.ts'
+import type { Engine, EngineHost, Plan, Snapshot } from './engine.ts'
+import { CoordinatorClosed } from './errors.ts'
+import type { SagaEvent } from './event.ts'
+import type { HeldLease, Leases } from './leases.ts'
+import { failedEvent } from './outcome.ts'
+import type { LocalDefinition } from './resolve.ts'
+import { type Call, localCall } from './state.ts'
+
+export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'instance'> {
+  readonly engine: Engine
+  readonly leases: Leases
+  readonly concurrency: number
+  /** Told when a chain ended: there is room. */
+  onRoom(): void
+}
+
+/** Sagas in hand per running chain: the line behind the running ones. */
+const LINE = 4
+/** How often a result that the database would not take is written again before the saga is left to its lease. */
+const MAX_WRITES = 8
+const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
+
+export class Runner {
+  readonly #host: RunnerHost
+  readonly #line: Array<() => void> = []
+  readonly #chains = new Set<Promise<void>>()
+  #running = 0
+  #closing = false
+
+  constructor(host: RunnerHost) {
+    this.#host = host
+  }
+
+  /** How many more sagas this process would take in hand. */
+  get room(): number {
+    return this.#closing ? 0 : Math.max(0, this.#host.concurrency * LINE - this.#host.leases.size)
+  }
+
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** Takes in hand a saga whose snapshot says that this instance owns it for a local call; else does nothing. */
+  take(snapshot: Snapshot): void {
+    if (!this.#owns(snapshot, snapshot.row.epoch)) return
+    const lease = this.#host.leases.hold(snapshot)
+    const chain = this.#chain(snapshot, lease).finally(() => {
+      this.#host.leases.drop(lease)
+      this.#chains.delete(chain)
+      this.#host.onRoom()
+    })
+    this.#chains.add(chain)
+  }
+
+  /** Lets the calls that run finish, at most `drainMs`; what comes after them is left to others. Never rejects. */
+  async close(drainMs: number): Promise<void> {
+    this.#closing = true
+    for (const begin of this.#line.splice(0)) begin()
+    const all = Promise.allSettled(this.#chains)
+    const stop = new AbortController()
+    await Promise.race([all, this.#host.clock.sleep(drainMs, stop.signal).catch(() => {})])
+    stop.abort()
+    await this.#host.leases.releaseAll(new CoordinatorClosed())
+    await Promise.race([all, this.#host.clock.sleep(1 * SECOND)])
+  }
+
+  async #chain(first: Snapshot, lease: HeldLease): Promise<void> {
+    const { logger } = this.#host
+    const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
+    await this.#slot()
+    try {
+      let current: Snapshot | undefined = first
+      while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#step(current, lease)
+    } catch (error) {
+      if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
+      else logger.error({ ...fields, err: toError(error) }, 'saga left to its lease')
+    } finally {
+      this.#running--
+      this.#line.shift()?.()
+    }
+  }
+
+  /** Waits for one of the `concurrency` slots. */
+  async #slot(): Promise<void> {
+    if (this.#running >= this.#host.concurrency && !this.#closing) {
+      await new Promise<void>((resolve) => this.#line.push(resolve))
+    }
+    this.#running++
+  }
+
+  #owns({ row }: Snapshot, epoch: number): boolean {
+    return row.owner === this.#host.instance && row.epoch === epoch && localCall(row.state) !== undefined
+  }
+
+  async #step(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
+    const call = localCall(current.row.state) as Call
+    if (this.#closing) return this.#record(current, { type: 'yielded', step: call.step }, lease)
+    const { transactional } = current.saga.steps[call.index] as LocalDefinition
+    return transactional ? this.#transactional(current, call, lease) : this.#plain(current, call, lease)
+  }
+
+  /** The intent is committed; now the effect, then its outcome. */
+  async #plain(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { step, operation } = call
+    let event: SagaEvent
+    try {
+      event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease.signal) }
+    } catch (error) {
+      event = this.#failed(call, lease, error)
+    }
+    return this.#record(current, event, lease)
+  }
+
+  /** Effect and outcome in one commit. */
+  async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { step, operation } = call
+    const { sql, engine } = this.#host
+    let plan: Plan
+    try {
+      plan = await sql.transaction(async (tx) => {
+        const result = await attempt(this.#host, current, call, lease.signal, tx)
+        return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
+      })
+    } catch (error) {
+      return this.#record(current, this.#failed(call, lease, error), lease)
+    }
+    engine.committed(plan)
+    return plan.next
+  }
+
+  /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
+  #failed(call: Call, lease: HeldLease, error: unknown): SagaEvent {
+    if (lease.signal.aborted) throw toError(lease.signal.reason)
+    if (isOwnershipLost(error)) throw error
+    const { step, operation, attempt: tried } = call
+    const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
+    this.#host.logger.warn({ ...fields, err: toError(error) }, 'saga step failed')
+    return failedEvent(call.step, call.operation, call.attempt, error)
+  }
+
+  /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
+  async #record(snapshot: Snapshot, event: SagaEvent, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { engine, clock, logger } = this.#host
+    for (let tries = 1; ; tries++) {
+      try {
+        const applied = await engine.apply(lease, event, { snapshot, epoch: lease.epoch })
+        return applied?.snapshot
+      } catch (error) {
+        if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
+        logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')
+        await clock.sleep(backoffDelayMs(WRITE_BACKOFF, tries, Math.random()), lease.signal)
+      }
+    }
+  }
+}

@@ -1,0 +1,116 @@
+/** Starting a saga: once per (name, id), alone or within the caller's transaction. */
+import { invalidOption } from '../core/errors.ts'
+import { validate } from '../core/schema.ts'
+import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import type { Saga } from './definition.ts'
+import type { CommandOutbox, Engine, Plan, Snapshot } from './engine.ts'
+import { SagaConflict, SagaGraphChanged } from './errors.ts'
+import { requireSagaId } from './graph.ts'
+import { hashJson, stored } from './json.ts'
+import { initialState } from './state.ts'
+import type { SagaRow, SagaStore, SagaWrite } from './store.ts'
+
+export interface StartOptions<In> {
+  /** The business id: one saga per name and id, whatever is called how often. 1 to 200 characters. */
+  readonly id: string
+  readonly input: In
+}
+
+export interface StarterHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly engine: Engine
+  readonly outbox: CommandOutbox
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+}
+
+export class Starter {
+  readonly #host: StarterHost
+  #registered = false
+
+  constructor(host: StarterHost) {
+    this.#host = host
+  }
+
+  /** Remembers the graphs of all definitions. @throws SagaGraphChanged */
+  async register(sql: SqlExecutor): Promise<void> {
+    if (this.#registered) return
+    for (const { name, version, graphHash } of this.#host.sagas) {
+      const known = await this.#host.store.register(sql, name, version, graphHash)
+      if (known !== graphHash) throw new SagaGraphChanged(name, version)
+    }
+    // In the caller's transaction it may still be rolled back; then it is simply done again.
+    this.#registered = !('inTransaction' in sql)
+  }
+
+  /**
+   * @param tx the caller's transaction, `undefined` for one of its own
+   * @param begin called after the commit, so that the first step can begin; not when the saga existed
+   */
+  async start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    options: StartOptions<unknown>,
+    begin: (plan: Plan) => void,
+  ): Promise<void> {
+    const fresh = await this.#fresh(saga, options)
+    const { sql, engine } = this.#host
+    await this.register(tx ?? sql)
+    if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
+    const plan = await engine.planStart(fresh)
+    const inserted = tx === undefined ? await this.#commit(plan) : await this.#insert(tx, plan)
+    if (!inserted) return this.#requireSame(tx ?? sql, fresh.row)
+    if (tx?.afterCommit === undefined) begin(plan)
+    else tx.afterCommit(() => begin(plan))
+  }
+
+  /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
+  async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<void> {
+    const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, timeline: [] }
+    const inserted = await this.#host.store.insert(tx, [write])
+    if (inserted.length === 0) await this.#requireSame(tx, fresh.row)
+  }
+
+  async #commit(plan: Plan): Promise<boolean> {
+    const { sql } = this.#host
+    return plan.messages.length === 0 ? this.#insert(sql, plan) : sql.transaction((tx) => this.#insert(tx, plan))
+  }
+
+  async #insert(sql: SqlExecutor, plan: Plan): Promise<boolean> {
+    const { store, outbox } = this.#host
+    if ((await store.insert(sql, [plan.write])).length === 0) return false
+    if (plan.messages.length > 0) await outbox.addEncoded(sql as SqlTransaction, plan.messages)
+    return true
+  }
+
+  /** @throws SagaConflict when the saga that has the id was started with something else */
+  async #requireSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<void> {
+    const existing = await this.#host.store.load(sql, { name, id })
+    if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)
+  }
+
+  async #fresh(saga: Saga, options: StartOptions<unknown>): Promise<Snapshot> {
+    const loaded = this.#host.sagas.find(({ name, version }) => name === saga?.name && version === saga.version)
+    if (loaded?.graphHash !== saga?.graphHash || loaded === undefined) {
+      throw invalidOption('start', saga?.name, 'a saga that createCoordinator got in `sagas`')
+    }
+    const path = `start("${saga.name}")`
+    const id = requireSagaId(`${path}.id`, options?.id)
+    const input = stored(`input of ${saga.name}/${id}`, options.input) ?? null
+    await validate(`input of ${saga.name}/${id}`, saga.input, input)
+    const { name, version, graphHash } = saga
+    const row: SagaRow = {
+      name,
+      id,
+      version,
+      graphHash,
+      state: initialState(saga),
+      input,
+      inputHash: hashJson(input),
+      revision: 0,
+      owner: null,
+      epoch: 0,
+    }
+    return { saga: loaded, row, takenAt: 0 }
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * What the machine works on: the shape of a saga (the definition without its functions) and the state of one instance.
+ * Plain JSON data: the state is stored as it is.
+ */
+import type { Backoff } from '../core/backoff.ts'
+
+/** `invoke` goes forward, `compensate` undoes. */
+export type Operation = 'invoke' | 'compensate'
+
+export interface RetryPolicy {
+  /** Calls of one operation, the first included. */
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+}
+
+/** All the machine knows of a step. A new kind of participant is a new row of these facts, not a new machine. */
+export interface StepShape {
+  readonly name: string
+  /** True: the call leaves as a message and the answer comes as one. False: this process runs a function. */
+  readonly remote: boolean
+  /** True: the effect commits together with the saga's advance, so a failed attempt certainly left nothing. */
+  readonly transactional: boolean
+  /** The point of no return: it can still be refused; once it is done there is only forward. */
+  readonly pivot: boolean
+  /** False: there is nothing to call to undo it. */
+  readonly compensates: boolean
+  /** How long one attempt may take: a reply, or a local call. */
+  readonly timeoutMs: number
+  readonly invoke: RetryPolicy
+  readonly compensate: RetryPolicy
+}
+
+export interface SagaShape {
+  readonly steps: readonly StepShape[]
+}
+
+/**
+ * - `pending`: nothing was begun.
+ * - `invoking`: the intent is durable, the call may have happened.
+ * - `invoked`: it happened, the result is known.
+ * - `refused`: the participant said no and did nothing. Nothing to undo.
+ * - `failed`: given up with certainly no effect (transactional). Nothing to undo.
+ * - `unknown`: given up, it may have happened. Undone like a success.
+ * - `compensating`, `compensated`: the same backward.
+ * - `skipped`: an operator said so.
+ */
+export type StepStatus =
+  | 'pending'
+  | 'invoking'
+  | 'invoked'
+  | 'refused'
+  | 'failed'
+  | 'unknown'
+  | 'compensating'
+  | 'compensated'
+  | 'skipped'
+
+/**
+ * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, or an
+ * `operator` (the saga is stuck on it).
+ */
+export type Wait = 'call' | 'reply' | 'retry' | 'operator'
+
+export interface StepFailure {
+  readonly code: string
+  readonly message: string
+}
+
+export interface StepState {
+  readonly step: string
+  readonly status: StepStatus
+  /** Attempts of the operation that is open or was the last. */
+  readonly attempts: number
+  readonly wait?: Wait | undefined
+  /** An earlier attempt may have had an effect. */
+  readonly doubt?: true | undefined
+  /** Calls that were cut short by the end of their process. */
+  readonly orphans?: number | undefined
+  readonly result?: unknown
+  readonly error?: StepFailure | undefined
+}
+
+/** Why a saga turned back (or is stuck): the first step that said no, and with which words. */
+export interface SagaFailure extends StepFailure {
+  readonly step: string
+}
+
+/** `stuck` is not an end: an operator has to look at it. */
+export type SagaStatus = 'running' | 'compensating' | 'completed' | 'compensated' | 'stuck'
+
+export interface SagaState {
+  readonly status: SagaStatus
+  readonly steps: readonly StepState[]
+  readonly failure?: SagaFailure | undefined
+}
+
+/** The state before anything happened. */
+export function initialState(shape: SagaShape): SagaState {
+  return {
+    status: 'running',
+    steps: shape.steps.map(({ name }) => ({ step: name, status: 'pending', attempts: 0 })),
+  }
+}
+
+export function isEnded(status: SagaStatus): boolean {
+  return status === 'completed' || status === 'compensated'
+}
+
+/** The index of the step with an open operation, or -1: before the start, and at the end. */
+export function openStep(state: SagaState): number {
+  return state.steps.findIndex(({ status }) => status === 'invoking' || status === 'compensating')
+}
+
+/** The operation that an open step is in. */
+export function operationOf(step: StepState): Operation | undefined {
+  if (step.status === 'invoking') return 'invoke'
+  return step.status === 'compensating' ? 'compensate' : undefined
+}
+
+/** The local call that somebody must have in hand in this state. */
+export function localCall(state: SagaState): Call | undefined {
+  const index = openStep(state)
+  const step = state.steps[index]
+  const operation = step === undefined ? undefined : operationOf(step)
+  if (step === undefined || operation === undefined || step.wait !== 'call') return undefined
+  return { index, step: step.step, operation, attempt: step.attempts }
+}
+
+/** Something to be done: run the function, or send the command. */
+export interface Call {
+  readonly index: number
+  readonly step: string
+  readonly operation: Operation
+  readonly attempt: number
+}

@@ -1,0 +1,282 @@
+/**
+ * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded
+ * by its own revision; so one saga or hundreds can share a commit.
+ *
+ * All times are the server's. `due_at` is when somebody must look at the row: with an `owner` it is the end of its lease,
+ * without one the time of a retry or of a late reply. `epoch` counts changes of ownership: whoever was given epoch n can
+ * not write once it is n + 1.
+ */
+import { quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
+import type { TimelineEntry } from './event.ts'
+import type { SagaState, SagaStatus } from './state.ts'
+
+export interface SagaKey {
+  readonly name: string
+  readonly id: string
+}
+
+/** A version of a definition. */
+export interface SagaVersion {
+  readonly name: string
+  readonly version: number
+}
+
+export interface SagaRow extends SagaKey {
+  readonly version: number
+  readonly graphHash: string
+  readonly state: SagaState
+  readonly input: unknown
+  readonly inputHash: string
+  readonly revision: number
+  readonly owner: string | null
+  readonly epoch: number
+}
+
+/** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
+export interface SagaWrite {
+  readonly row: SagaRow
+  /** Look again after this long; `null`: never. */
+  readonly wakeMs: number | null
+  readonly timeline: readonly TimelineEntry[]
+}
+
+export interface SagaLease extends SagaKey {
+  readonly epoch: number
+}
+
+/** One line of `list()`. */
+export interface SagaSummary extends SagaKey {
+  readonly version: number
+  readonly status: SagaStatus
+  readonly failure: SagaState['failure']
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+/** A timeline entry as it is kept. */
+export interface TimelineRow extends TimelineEntry {
+  /** Epoch ms, server time. */
+  readonly at: number
+}
+
+const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, input_hash AS "inputHash",
+  revision::float8 AS revision, owner, epoch::float8 AS epoch`
+const SUMMARY = `name, id, version, status, state->'failure' AS failure,
+  (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
+  (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
+const DUE = `clock_timestamp() + w."wakeMs" * interval '1 millisecond'`
+
+export class SagaStore {
+  readonly #saga: string
+  readonly #event: string
+  readonly #definition: string
+
+  constructor(schema: string) {
+    const quoted = quoteIdentifier(schema)
+    this.#saga = `${quoted}.saga`
+    this.#event = `${quoted}.saga_event`
+    this.#definition = `${quoted}.saga_definition`
+  }
+
+  /** Inserts sagas that do not exist; returns the keys that did not. */
+  async insert(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<readonly SagaKey[]> {
+    return this.#write(
+      sql,
+      writes,
+      `INSERT INTO ${this.#saga} (name, id, version, graph_hash, status, state, input, input_hash, revision, owner,
+           epoch, due_at, ended_at)
+       SELECT name, id, version, "graphHash", status, state, input, "inputHash", revision, owner, epoch, ${DUE},
+           CASE WHEN ended THEN clock_timestamp() END
+       FROM w ON CONFLICT (name, id) DO NOTHING RETURNING name, id`,
+    )
+  }
+
+  /** Applies each write whose revision still fits; returns the keys of those that did. */
+  async update(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<readonly SagaKey[]> {
+    return this.#write(
+      sql,
+      writes,
+      `UPDATE ${this.#saga} s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
+           epoch = w.epoch, due_at = ${DUE}, updated_at = clock_timestamp(),
+           ended_at = CASE WHEN w.ended THEN clock_timestamp() END
+       FROM w WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 RETURNING s.name, s.id`,
+    )
+  }
+
+  async #write(sql: SqlExecutor, writes: readonly SagaWrite[], statement: string): Promise<readonly SagaKey[]> {
+    const result = await sql.query<SagaKey>(
+      `WITH w AS (
+         SELECT * FROM jsonb_to_recordset($1::jsonb) AS w(name text, id text, version int, "graphHash" text,
+           status text, state jsonb, input jsonb, "inputHash" text, revision bigint, owner text, epoch bigint,
+           "wakeMs" float8, ended boolean, timeline jsonb)
+       ), done AS (${statement}), history AS (
+         INSERT INTO ${this.#event} (saga, id, kind, step, detail)
+         SELECT w.name, w.id, e.value->>'kind', e.value->>'step', e.value->'detail'
+         FROM w JOIN done USING (name, id), jsonb_array_elements(w.timeline) WITH ORDINALITY AS e(value, n)
+         ORDER BY w.name, w.id, e.n
+       ) SELECT name, id FROM done`,
+      [JSON.stringify(writes.map(toRecord))],
+    )
+    return result.rows
+  }
+
+  async load(sql: SqlExecutor, key: SagaKey): Promise<SagaRow | undefined> {
+    const text = `SELECT ${COLUMNS} FROM ${this.#saga} WHERE name = $1 AND id = $2`
+    return (await sql.query<SagaRow>(text, [key.name, key.id])).rows[0]
+  }
+
+  /** Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. */
+  async claim(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    versions: readonly SagaVersion[],
+    limit: number,
+  ): Promise<readonly SagaRow[]> {
+    const result = await sql.query<SagaRow>(
+      `WITH due AS MATERIALIZED (
+         SELECT name, id FROM ${this.#saga}
+         WHERE due_at <= clock_timestamp() AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
+         ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
+       ), taken AS (
+         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
+           due_at = clock_timestamp() + $2 * interval '1 millisecond'
+         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*
+       ) SELECT ${COLUMNS} FROM taken`,
+      [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+
+  /** In how many ms the next row becomes due, `undefined` when none waits. */
+  async nextDueMs(sql: SqlExecutor): Promise<number | undefined> {
+    const result = await sql.query<{ ms: number | null }>(
+      `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
+       FROM ${this.#saga} WHERE due_at > clock_timestamp()`,
+    )
+    return result.rows[0]?.ms ?? undefined
+  }
+
+  /** Extends leases; returns those that are still held. */
+  async renew(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    leases: readonly SagaLease[],
+  ): Promise<readonly SagaKey[]> {
+    const result = await sql.query<SagaKey>(
+      `UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $2 * interval '1 millisecond'
+       FROM unnest($3::text[], $4::text[], $5::bigint[]) AS h(name, id, epoch)
+       WHERE s.name = h.name AND s.id = h.id AND s.owner = $1 AND s.epoch = h.epoch RETURNING s.name, s.id`,
+      [owner, leaseMs, ...columns(leases)],
+    )
+    return result.rows
+  }
+
+  /** Gives leases back at once: due now, and a late write of this owner is refused. */
+  async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
+    await sql.query(
+      `UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
+           due_at = clock_timestamp()
+       FROM unnest($2::text[], $3::text[], $4::bigint[]) AS h(name, id, epoch)
+       WHERE s.name = h.name AND s.id = h.id AND s.owner = $1 AND s.epoch = h.epoch`,
+      [owner, ...columns(leases)],
+    )
+  }
+
+  /** Ends the leases of owners whose name does not begin so: they are known to be gone. */
+  async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
+    await sql.query(
+      `UPDATE ${this.#saga} SET owner = NULL, epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
+       WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
+      [ownerPrefix],
+    )
+  }
+
+  /** Unfinished sagas that nobody has in hand, by key. */
+  async unowned(
+    sql: SqlExecutor,
+    versions: readonly SagaVersion[],
+    after: SagaKey,
+    limit: number,
+  ): Promise<readonly SagaKey[]> {
+    const result = await sql.query<SagaKey>(
+      `SELECT name, id FROM ${this.#saga}
+       WHERE due_at IS NOT NULL AND owner IS NULL AND (name, id) > ($1, $2)
+         AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[])) ORDER BY name, id LIMIT $5`,
+      [after.name, after.id, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+
+  /** Remembers the graph of a version the first time; returns the hash that is remembered. */
+  async register(sql: SqlExecutor, name: string, version: number, graphHash: string): Promise<string> {
+    const result = await sql.query<{ hash: string }>(
+      `INSERT INTO ${this.#definition} AS d (name, version, graph_hash) VALUES ($1, $2, $3)
+       ON CONFLICT (name, version) DO UPDATE SET graph_hash = d.graph_hash RETURNING graph_hash AS hash`,
+      [name, version, graphHash],
+    )
+    return result.rows[0]?.hash ?? graphHash
+  }
+
+  async timeline(sql: SqlExecutor, key: SagaKey): Promise<readonly TimelineRow[]> {
+    const result = await sql.query<TimelineRow>(
+      `SELECT (extract(epoch FROM at) * 1000)::float8 AS at, kind, step, detail FROM ${this.#event}
+       WHERE saga = $1 AND id = $2 ORDER BY seq`,
+      [key.name, key.id],
+    )
+    return result.rows.map(({ at, kind, step, detail }) => ({
+      at,
+      kind,
+      ...(step != null && { step }),
+      ...(detail != null && { detail }),
+    }))
+  }
+
+  /** Which of these have ended or are stuck. */
+  async settled(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly SagaKey[]> {
+    const result = await sql.query<SagaKey>(
+      `SELECT s.name, s.id FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
+       WHERE s.status IN ('completed', 'compensated', 'stuck')`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    return result.rows
+  }
+
+  async list(
+    sql: SqlExecutor,
+    filter: { readonly status?: SagaStatus | undefined; readonly saga?: string | undefined; readonly limit: number },
+  ): Promise<readonly SagaSummary[]> {
+    const result = await sql.query<SagaSummary>(
+      `SELECT ${SUMMARY} FROM ${this.#saga} WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR name = $2)
+       ORDER BY created_at, name, id LIMIT $3`,
+      [filter.status ?? null, filter.saga ?? null, filter.limit],
+    )
+    return result.rows.map((row) => ({ ...row, failure: row.failure ?? undefined }))
+  }
+
+  /** Unfinished sagas by version and status. */
+  async open(sql: SqlExecutor): Promise<readonly OpenSagas[]> {
+    const result = await sql.query<OpenSagas>(
+      `SELECT name, version, status, count(*)::int AS count FROM ${this.#saga} WHERE ended_at IS NULL
+       GROUP BY name, version, status`,
+    )
+    return result.rows
+  }
+}
+
+export interface OpenSagas {
+  readonly name: string
+  readonly version: number
+  readonly status: SagaStatus
+  readonly count: number
+}
+
+function toRecord({ row, wakeMs, timeline }: SagaWrite): object {
+  const { status } = row.state
+  return { ...row, status, wakeMs, timeline, ended: status === 'completed' || status === 'compensated' }
+}
+
+function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {
+  return [leases.map(({ name }) => name), leases.map(({ id }) => id), leases.map(({ epoch }) => epoch)]
+}

@@ -1,0 +1,135 @@
+/**
+ * What travels between a coordinator and its participants. A command is the request payload on the participant's channel
+ * with these headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, keyed the same. A
+ * participant in any language that keeps these shapes and the rules of `docs/saga.md` can take part.
+ */
+import { type Channel, checkName, defineChannel } from '../binder/channel.ts'
+import { encodeMessage } from '../binder/encode.ts'
+import type { EncodedMessage, Headers } from '../binder/message.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { RequestContext } from './definition.ts'
+import { stepKey } from './graph.ts'
+import type { CommandDefinition } from './resolve.ts'
+import type { Operation } from './state.ts'
+
+export const HEADERS = Object.freeze({
+  saga: 'saga-name',
+  id: 'saga-id',
+  step: 'saga-step',
+  operation: 'saga-operation',
+  /** The barrier's key, `<saga>/<id>/<step>`: the same for every resend and for the compensation. */
+  key: 'saga-key',
+  /** Which send of this operation it is, from 1; a `failed` reply repeats it. */
+  attempt: 'saga-attempt',
+  replyTo: 'saga-reply-to',
+})
+
+/** What a participant answers. */
+export interface SagaReply {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  /**
+   * `ok`: done. `refused`: a definite no, nothing was done. `failed`: it did not work; with `final` asking again is
+   * pointless, else the coordinator asks again.
+   */
+  readonly status: 'ok' | 'refused' | 'failed'
+  readonly result?: unknown
+  readonly code?: string | undefined
+  readonly message?: string | undefined
+  readonly final?: boolean | undefined
+  readonly attempt?: number | undefined
+}
+
+/** The durable group in which the coordinators of a service share the replies. */
+export const REPLY_GROUP = 'coordinator'
+
+/** The channel on which the coordinators of `service` get replies. A participant's binder lists it in `sends`. */
+export function sagaReplies(service: string): Channel<SagaReply> {
+  return replyChannel(`${service}.saga-replies`)
+}
+
+/** The reply channel of this name. @throws TypeError when the name is not a destination */
+export function replyChannel(name: string): Channel<SagaReply> {
+  return defineChannel(checkName('saga-reply-to', name, 200), {
+    payload: REPLY_SCHEMA,
+    key: (reply) => reply.sagaId,
+    groups: [REPLY_GROUP],
+  })
+}
+
+/** What a command's headers say, or `undefined` when it is not a saga command. */
+export interface CommandHeaders {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  readonly key: string
+  readonly attempt: number | undefined
+  readonly replyTo: string
+}
+
+export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
+  const text = (name: string): string | undefined => {
+    const value = headers[name]
+    return typeof value === 'string' && value !== '' ? value : undefined
+  }
+  const [saga, sagaId, step] = [text(HEADERS.saga), text(HEADERS.id), text(HEADERS.step)]
+  const [operation, key, replyTo] = [text(HEADERS.operation), text(HEADERS.key), text(HEADERS.replyTo)]
+  const attempt = headers[HEADERS.attempt]
+  if (saga === undefined || sagaId === undefined || step === undefined || key === undefined || replyTo === undefined) {
+    return undefined
+  }
+  if (operation !== 'invoke' && operation !== 'compensate') return undefined
+  return { saga, sagaId, step, operation, key, replyTo, attempt: typeof attempt === 'number' ? attempt : undefined }
+}
+
+/** Encodes one send of a command. @throws whatever `request` or the channel's schema throws */
+export async function encodeCommand(
+  step: CommandDefinition,
+  saga: string,
+  operation: Operation,
+  attempt: number,
+  service: string,
+  context: RequestContext,
+): Promise<EncodedMessage> {
+  const payload: unknown = step.request(context)
+  return encodeMessage(step.to, payload, service, {
+    key: context.sagaId,
+    headers: {
+      [HEADERS.saga]: saga,
+      [HEADERS.id]: context.sagaId,
+      [HEADERS.step]: step.name,
+      [HEADERS.operation]: operation,
+      [HEADERS.key]: stepKey(saga, context.sagaId, step.name),
+      [HEADERS.attempt]: attempt,
+      [HEADERS.replyTo]: `${service}.saga-replies`,
+    },
+  })
+}
+
+const REPLY_SCHEMA: StandardSchemaV1<SagaReply> = {
+  '~standard': {
+    version: 1,
+    vendor: 'concordat',
+    validate: (value) => {
+      const problem = replyProblem(value)
+      return problem === undefined ? { value: value as SagaReply } : { issues: [{ message: problem }] }
+    },
+  },
+}
+
+function replyProblem(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return 'expected an object'
+  const reply = value as Partial<Record<keyof SagaReply, unknown>>
+  for (const name of ['saga', 'sagaId', 'step'] as const) {
+    if (typeof reply[name] !== 'string') return `${name}: expected a string`
+  }
+  if (reply.operation !== 'invoke' && reply.operation !== 'compensate')
+    return 'operation: expected invoke or compensate'
+  if (reply.status !== 'ok' && reply.status !== 'refused' && reply.status !== 'failed') {
+    return 'status: expected ok, refused or failed'
+  }
+  return undefined
+}

@@ -1,0 +1,156 @@
+/** A service with a coordinator and a service with a participant, over the memory transport, each with a schema. */
+import { PGlite } from '@electric-sql/pglite'
+import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { quoteIdentifier, type SqlClient } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
+import {
+  type Coordinator,
+  createCoordinator,
+  migrateParticipant,
+  type ParticipantHandlers,
+  participant,
+  type Saga,
+  sagaReplies,
+} from 'concordat/saga'
+import { z } from 'zod'
+
+export const stockCommands = defineChannel('stock.commands', {
+  payload: z.object({ sku: z.string(), n: z.number() }),
+})
+export type StockCommand = { sku: string; n: number }
+
+/** Tried again at once. */
+export const FAST = { initialMs: 1, maxMs: 5, jitter: 0 } as const
+
+export interface WorldOptions {
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+  readonly handlers?: ParticipantHandlers<StockCommand>
+  readonly sql?: SqlClient
+  readonly coordinator?: Partial<Parameters<typeof createCoordinator>[0]>
+  readonly participantAttempts?: number
+}
+
+export interface World {
+  readonly sql: SqlClient
+  /** Quoted: the coordinator's and the participant's. */
+  readonly schema: string
+  readonly stockSchema: string
+  readonly outbox: Outbox
+  readonly stockOutbox: Outbox
+  readonly participant: SinkBinding
+  readonly coordinator: Coordinator
+  /** Another instance of the coordinator on the same tables, without a binder of its own. */
+  another(options?: Partial<Parameters<typeof createCoordinator>[0]>): Coordinator
+  /** Everything runs from here on. */
+  start(): Promise<void>
+  events(saga: string, id: string): Promise<string[]>
+  close(): Promise<void>
+}
+
+let database: PGlite | undefined
+let count = 0
+
+/** One embedded database per test file. */
+export function embedded(): SqlClient {
+  database ??= new PGlite()
+  return pgliteClient(database)
+}
+
+export async function closeEmbedded(): Promise<void> {
+  await database?.close()
+  database = undefined
+}
+
+export async function setupWorld(options: WorldOptions): Promise<World> {
+  const sql = options.sql ?? embedded()
+  const run = `${Date.now().toString(36)}_${++count}`
+  const [schema, stockSchema] = [`orders_${run}`, `stock_${run}`]
+  const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 1 })
+  const stockOutbox = createOutbox({ sql, service: 'stock', schema: stockSchema, partitions: 1 })
+  const create = (more: Partial<Parameters<typeof createCoordinator>[0]> = {}): Coordinator =>
+    createCoordinator({
+      service: 'orders',
+      sql,
+      outbox,
+      schema,
+      sagas: options.sagas,
+      pollMs: 50,
+      ...options.coordinator,
+      ...more,
+    })
+  const coordinator = create()
+  const side = participant(
+    stockCommands,
+    {
+      group: 'stock',
+      sql,
+      outbox: stockOutbox,
+      schema: stockSchema,
+      backoff: FAST,
+      concurrency: 4,
+      maxAttempts: options.participantAttempts ?? 3,
+    },
+    options.handlers ?? { invoke: () => undefined, compensate: () => undefined },
+  )
+  await outbox.migrate()
+  await stockOutbox.migrate()
+  await coordinator.migrate()
+  await migrateParticipant(sql, stockSchema)
+  const parts = wire(memoryBroker(), coordinator, side, outbox, stockOutbox)
+  return {
+    sql,
+    schema: quoteIdentifier(schema),
+    stockSchema: quoteIdentifier(stockSchema),
+    outbox,
+    stockOutbox,
+    participant: side,
+    coordinator,
+    another: create,
+    start: async () => {
+      for (const binder of parts.binders) await binder.start()
+      for (const relay of parts.relays) relay.start()
+      await coordinator.run()
+    },
+    events: async (saga, id) => {
+      const { rows } = await sql.query<{ text: string }>(
+        `SELECT kind || coalesce(' ' || step, '') AS text FROM ${quoteIdentifier(schema)}.saga_event
+         WHERE saga = $1 AND id = $2 ORDER BY seq`,
+        [saga, id],
+      )
+      return rows.map(({ text }) => text)
+    },
+    close: async () => {
+      for (const relay of parts.relays) await relay.close()
+      for (const binder of parts.binders) await binder.close()
+      await coordinator.close()
+    },
+  }
+}
+
+function wire(
+  broker: MemoryBroker,
+  coordinator: Coordinator,
+  side: SinkBinding,
+  outbox: Outbox,
+  stockOutbox: Outbox,
+): { binders: Binder[]; relays: Relay[] } {
+  const orders = createBinder({
+    service: 'orders',
+    transport: memoryTransport({ broker }),
+    bindings: coordinator.bindings,
+    sends: coordinator.channels,
+  })
+  const stock = createBinder({
+    service: 'stock',
+    transport: memoryTransport({ broker }),
+    bindings: [side],
+    sends: [sagaReplies('orders')],
+  })
+  const relays = [
+    createRelay({ outbox, publisher: orders, idlePollMs: 20 }),
+    createRelay({ outbox: stockOutbox, publisher: stock, idlePollMs: 20 }),
+  ]
+  return { binders: [orders, stock], relays }
+}
