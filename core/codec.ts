@@ -22,7 +22,6 @@ export class CodecError extends ConcordatError {
   }
 }
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function decodeUtf8(contentType: string, bytes: Uint8Array): string {
@@ -44,7 +43,7 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
       throw new CodecError('application/json', `value has no JSON form: ${toError(cause).message}`, { cause })
     }
     if (text === undefined) throw new CodecError('application/json', `value has no JSON form: ${show(value)}`)
-    return encoder.encode(text)
+    return Buffer.from(text)
   },
   decode(bytes: Uint8Array): unknown {
     const text = decodeUtf8('application/json', bytes)
@@ -60,7 +59,7 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
 export const textCodec: Codec<string> = Object.freeze({
   contentType: 'text/plain; charset=utf-8',
   encode(value: string): Uint8Array {
-    if (value.isWellFormed()) return encoder.encode(value)
+    if (value.isWellFormed()) return Buffer.from(value)
     throw new CodecError('text/plain; charset=utf-8', 'a string with half a surrogate pair has no UTF-8 form')
   },
   decode: (bytes: Uint8Array) => decodeUtf8('text/plain; charset=utf-8', bytes),
