@@ -48,8 +48,8 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   'share.coordinator.state.topic.min.isr': '1',
   'group.initial.rebalance.delay.ms': '0',
   // A killed broker may come back only when the session of its former life is over: 9 s by default.
-  'broker.session.timeout.ms': '2000',
-  'broker.heartbeat.interval.ms': '250',
+  'broker.session.timeout.ms': '3000',
+  'broker.heartbeat.interval.ms': '300',
   // Lets a test use a short session, so that a killed consumer's partitions move on soon.
   'group.min.session.timeout.ms': '500',
   // 128 MB of heap by default, more than a third of what this broker has.
