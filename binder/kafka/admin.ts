@@ -1,0 +1,58 @@
+import type { Clock } from '../../core/clock.ts'
+import type { KafkaAdmin } from './client.ts'
+import { connectWithin, settle, within } from './deadline.ts'
+import { toTransportError, transportError } from './errors.ts'
+import type { KafkaOptions } from './options.ts'
+
+const CLOSE_MS = 2_000
+
+/**
+ * One administrative connection, opened when first needed, thrown away after a failure. Every call is bounded in time.
+ */
+export class AdminConnection {
+  readonly #options: KafkaOptions
+  readonly #clock: Clock
+  #admin: Promise<KafkaAdmin> | undefined
+  #closed = false
+
+  constructor(options: KafkaOptions, clock: Clock) {
+    this.#options = options
+    this.#clock = clock
+  }
+
+  /** Runs `work` on the connection. @throws TransportError */
+  async use<T>(attempted: string, work: (admin: KafkaAdmin) => Promise<T>, destination?: string): Promise<T> {
+    if (this.#closed) throw transportError('closed', `${attempted} failed`, destination)
+    this.#admin ??= this.#connect()
+    const current = this.#admin
+    try {
+      const admin = await current
+      return await within(this.#clock, this.#options.requestTimeoutMs, attempted, work(admin))
+    } catch (error) {
+      if (this.#admin === current) this.#admin = undefined
+      this.#discard(current)
+      throw toTransportError(error, attempted, destination)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const admin = this.#admin
+    this.#admin = undefined
+    if (admin !== undefined) await settle(this.#clock, CLOSE_MS, disconnect(admin))
+  }
+
+  async #connect(): Promise<KafkaAdmin> {
+    const admin = this.#options.kafka.admin({ retry: { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 } })
+    await connectWithin(this.#clock, this.#options.connectTimeoutMs, admin)
+    return admin
+  }
+
+  #discard(admin: Promise<KafkaAdmin>): void {
+    void settle(this.#clock, CLOSE_MS, disconnect(admin))
+  }
+}
+
+async function disconnect(admin: Promise<KafkaAdmin>): Promise<void> {
+  await (await admin).disconnect()
+}

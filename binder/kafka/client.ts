@@ -1,0 +1,164 @@
+/**
+ * The part of kafkajs that this adapter uses, as structure: a `new Kafka({ ... })` of kafkajs 2.2 fits, nothing here
+ * imports it, and a program without Kafka loads none of it.
+ */
+export interface KafkaClient {
+  producer(config: KafkaProducerConfig): KafkaProducer
+  consumer(config: KafkaConsumerConfig): KafkaConsumer
+  admin(config?: { readonly retry?: KafkaRetry }): KafkaAdmin
+}
+
+export interface KafkaRetry {
+  initialRetryTime?: number
+  maxRetryTime?: number
+  factor?: number
+  multiplier?: number
+  retries?: number
+  restartOnFailure?: (error: Error) => Promise<boolean>
+}
+
+// ---- producer
+
+export interface KafkaProducerConfig {
+  idempotent: boolean
+  allowAutoTopicCreation: boolean
+  createPartitioner: () => (args: PartitionerArgs) => number
+  retry: KafkaRetry
+}
+
+export interface PartitionerArgs {
+  topic: string
+  partitionMetadata: ReadonlyArray<{ readonly partitionId: number }>
+  /** The very object that was given to `sendBatch`. */
+  message: unknown
+}
+
+/** A message as kafkajs sends it. kafkajs writes a header or value that is not a `Buffer` as `String(value)`. */
+export interface OutgoingRecord {
+  key: string | null
+  value: Buffer | null
+  headers: Record<string, Buffer | string>
+}
+
+export interface KafkaProducer {
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  sendBatch(batch: {
+    acks: number
+    timeout: number
+    topicMessages: Array<{ topic: string; messages: OutgoingRecord[] }>
+  }): Promise<ReadonlyArray<{ readonly topicName: string; readonly partition: number; readonly errorCode: number }>>
+}
+
+// ---- consumer
+
+export interface KafkaConsumerConfig {
+  groupId: string
+  allowAutoTopicCreation: boolean
+  partitionAssigners: Array<(config: { readonly cluster: KafkaCluster }) => KafkaAssigner>
+  sessionTimeout: number
+  rebalanceTimeout: number
+  heartbeatInterval: number
+  maxWaitTimeInMs: number
+  maxBytes: number
+  maxBytesPerPartition: number
+  retry: KafkaRetry
+}
+
+/** What kafkajs hands to a custom assigner: the consumer's own connections. */
+export interface KafkaCluster {
+  findTopicPartitionMetadata(topic: string): ReadonlyArray<{ readonly partitionId: number }>
+}
+
+export interface KafkaAssigner {
+  name: string
+  version: number
+  assign(group: {
+    readonly members: ReadonlyArray<{ readonly memberId: string }>
+    readonly topics: readonly string[]
+  }): Promise<Array<{ memberId: string; memberAssignment: Buffer }>>
+  protocol(subscription: { readonly topics: readonly string[] }): { name: string; metadata: Buffer }
+}
+
+/** A message as kafkajs received it. */
+export interface IncomingRecord {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  readonly timestamp: string
+  readonly offset: string
+  readonly headers?: Readonly<Record<string, IncomingHeader>>
+}
+
+export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | undefined
+
+export interface KafkaBatch {
+  readonly topic: string
+  readonly partition: number
+  readonly messages: readonly IncomingRecord[]
+  lastOffset(): string
+}
+
+export interface TopicOffsets {
+  topics: Array<{ topic: string; partitions: Array<{ partition: number; offset: string }> }>
+}
+
+export interface KafkaBatchPayload {
+  readonly batch: KafkaBatch
+  resolveOffset(offset: string): void
+  heartbeat(): Promise<void>
+  /** Straight to the coordinator, without the retries of `consumer.commitOffsets`. */
+  commitOffsetsIfNecessary(offsets: TopicOffsets): Promise<void>
+  isStale(): boolean
+}
+
+export interface KafkaConsumer {
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  subscribe(subscription: { topics: string[]; fromBeginning: boolean }): Promise<void>
+  run(config: {
+    autoCommit: boolean
+    eachBatchAutoResolve: boolean
+    partitionsConsumedConcurrently: number
+    eachBatch: (payload: KafkaBatchPayload) => Promise<void>
+  }): Promise<void>
+  seek(position: { topic: string; partition: number; offset: string }): void
+  pause(partitions: Array<{ topic: string; partitions?: number[] }>): void
+  resume(partitions: Array<{ topic: string; partitions?: number[] }>): void
+  on(event: KafkaConsumerEvent, listener: (event: { readonly payload: unknown }) => void): unknown
+}
+
+export type KafkaConsumerEvent = 'consumer.group_join' | 'consumer.heartbeat' | 'consumer.crash' | 'consumer.stop'
+
+/** Payload of `consumer.group_join`. */
+export interface GroupJoin {
+  readonly memberAssignment: Readonly<Record<string, readonly number[]>>
+}
+
+/** Payload of `consumer.crash`. */
+export interface Crash {
+  readonly error: Error
+}
+
+// ---- admin
+
+export interface KafkaAdmin {
+  connect(): Promise<void>
+  disconnect(): Promise<void>
+  listTopics(): Promise<string[]>
+  createTopics(options: { topics: NewTopic[]; waitForLeaders: boolean; timeout: number }): Promise<boolean>
+  fetchTopicMetadata(options: { topics: string[] }): Promise<{
+    topics: ReadonlyArray<{
+      readonly name: string
+      readonly partitions: ReadonlyArray<{ readonly partitionId: number; readonly leader: number }>
+    }>
+  }>
+  fetchTopicOffsets(topic: string): Promise<ReadonlyArray<{ readonly partition: number; readonly high: string }>>
+  deleteGroups(groupIds: string[]): Promise<unknown>
+}
+
+export interface NewTopic {
+  topic: string
+  numPartitions: number
+  replicationFactor: number
+  configEntries: Array<{ name: string; value: string }>
+}

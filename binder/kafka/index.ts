@@ -1,0 +1,9 @@
+export type {
+  KafkaAdmin,
+  KafkaClient,
+  KafkaConsumer,
+  KafkaProducer,
+} from './client.ts'
+export type { KafkaTransportOptions } from './options.ts'
+export { groupIdOf } from './subscriber.ts'
+export { kafkaTransport } from './transport.ts'

@@ -1,0 +1,114 @@
+import { MINUTE, SECOND } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import type { KafkaClient } from './client.ts'
+
+export interface KafkaTransportOptions {
+  /** A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It stays yours; we open and close connections on it. */
+  readonly kafka: KafkaClient
+  /** Copies of each topic made by `provision`; -1 is the broker's `default.replication.factor`. @default -1 */
+  readonly replicationFactor?: number | undefined
+  /** Topic settings for topics made by `provision`, such as `{ 'min.insync.replicas': '2' }`. @default none */
+  readonly topicConfig?: Readonly<Record<string, string>> | undefined
+  /**
+   * The most bytes of one message and of one batch on the wire; must not exceed the topics' `max.message.bytes` (broker
+   * default 1 048 588). A larger message fails alone with kind `too_large`. @default 1_000_000
+   */
+  readonly maxMessageBytes?: number | undefined
+  /** How long a connection may take, in ms. @default 5 s */
+  readonly connectTimeoutMs?: number | undefined
+  /** How long an administrative request (topics, offsets) may take, in ms. @default 15 s */
+  readonly requestTimeoutMs?: number | undefined
+  /**
+   * Without a heartbeat for this long the group gives a member's partitions to others: the time a killed process keeps
+   * them. At least the broker's `group.min.session.timeout.ms` (6 s). @default 10 s
+   */
+  readonly sessionTimeoutMs?: number | undefined
+  /** Pause between heartbeats; also how soon a member hears of a rebalance. At most a third of the session. @default 1 s */
+  readonly heartbeatIntervalMs?: number | undefined
+  /**
+   * How long a rebalance may take. A member finishes its unsettled deliveries for two thirds of it before it gives its
+   * partitions up; what is still unsettled then is withdrawn and comes back. @default 30 s
+   */
+  readonly rebalanceTimeoutMs?: number | undefined
+  /**
+   * How long the broker may hold an empty fetch, in ms: also the delay before a resumed partition flows again.
+   * @default 250 ms
+   */
+  readonly maxWaitMs?: number | undefined
+  /** Longest time a finished message waits for its offset commit: what a crash repeats. @default 200 ms */
+  readonly commitIntervalMs?: number | undefined
+}
+
+export interface KafkaOptions {
+  readonly kafka: KafkaClient
+  readonly replicationFactor: number
+  readonly topicConfig: Readonly<Record<string, string>>
+  readonly maxMessageBytes: number
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly maxWaitMs: number
+  readonly commitIntervalMs: number
+}
+
+const DEFAULTS = {
+  replicationFactor: -1,
+  maxMessageBytes: 1_000_000,
+  connectTimeoutMs: 5 * SECOND,
+  requestTimeoutMs: 15 * SECOND,
+  sessionTimeoutMs: 10 * SECOND,
+  heartbeatIntervalMs: 1 * SECOND,
+  rebalanceTimeoutMs: 30 * SECOND,
+  maxWaitMs: 250,
+  commitIntervalMs: 200,
+} as const
+
+const MAX_BYTES = 1_000_000_000
+
+/** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
+export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOptions {
+  const path = 'kafkaTransport'
+  const number = (name: keyof typeof DEFAULTS, min: number, max: number): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], min, max)
+  const resolved: KafkaOptions = {
+    kafka: checkClient(options?.kafka),
+    replicationFactor: checkReplication(number('replicationFactor', -1, 1_000)),
+    topicConfig: checkTopicConfig(options.topicConfig ?? {}),
+    maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),
+    connectTimeoutMs: number('connectTimeoutMs', 100, 10 * MINUTE),
+    requestTimeoutMs: number('requestTimeoutMs', 100, 10 * MINUTE),
+    sessionTimeoutMs: number('sessionTimeoutMs', 500, 30 * MINUTE),
+    heartbeatIntervalMs: number('heartbeatIntervalMs', 50, 10 * MINUTE),
+    rebalanceTimeoutMs: number('rebalanceTimeoutMs', 500, 30 * MINUTE),
+    maxWaitMs: number('maxWaitMs', 10, 1 * MINUTE),
+    commitIntervalMs: number('commitIntervalMs', 1, 1 * MINUTE),
+  }
+  if (resolved.heartbeatIntervalMs * 3 > resolved.sessionTimeoutMs)
+    throw invalidOption(
+      `${path}.heartbeatIntervalMs`,
+      resolved.heartbeatIntervalMs,
+      `at most a third of sessionTimeoutMs (${resolved.sessionTimeoutMs})`,
+    )
+  return Object.freeze(resolved)
+}
+
+function checkClient(kafka: unknown): KafkaClient {
+  const client = kafka as Readonly<Record<string, unknown>> | null | undefined
+  if (['producer', 'consumer', 'admin'].every((method) => typeof client?.[method] === 'function'))
+    return kafka as KafkaClient
+  throw invalidOption('kafkaTransport.kafka', kafka, 'a kafkajs client: new Kafka({ brokers: [...] })')
+}
+
+function checkReplication(value: number): number {
+  if (value !== 0) return value
+  throw invalidOption('kafkaTransport.replicationFactor', value, '-1 (the default of the broker) or a number >= 1')
+}
+
+function checkTopicConfig(config: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> {
+  for (const [name, value] of Object.entries(config)) {
+    if (typeof value !== 'string') throw invalidOption(`kafkaTransport.topicConfig.${name}`, value, 'a string')
+  }
+  return Object.freeze({ ...(config as Readonly<Record<string, string>>) })
+}

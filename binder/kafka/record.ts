@@ -1,0 +1,160 @@
+/**
+ * `EncodedMessage` <-> Kafka record: CloudEvents 1.0, binary mode. Pure.
+ *
+ * | part               | holds                                                                        |
+ * |--------------------|------------------------------------------------------------------------------|
+ * | key, value         | the key in UTF-8 or null; the payload as encoded, null for a tombstone        |
+ * | `ce_specversion` `ce_id` `ce_source` `ce_type` `ce_time` | the CloudEvents attributes, time in RFC 3339 |
+ * | `ce_partitionkey`  | the key, when there is one                                                   |
+ * | `content-type`     | media type of the payload                                                    |
+ * | `concordat-types`  | which headers are not strings, as JSON: `{"retries":"number"}`               |
+ * | any other          | the sender's headers under their own names                                   |
+ *
+ * Kafka headers are bytes. A string is its UTF-8 (lone surrogates become U+FFFD), bytes are themselves, numbers and
+ * booleans their decimal and literal text, null is empty; `concordat-types` names those that are not strings (`number`,
+ * `boolean`, `bytes`, `null`). A sender's own `content-type` header travels as `concordat-header-content-type`.
+ *
+ * Foreign records are accepted: without `ce_id` the id is `<topic>/<partition>/<offset>`, other attributes have
+ * defaults; a header that is not UTF-8 is bytes; of a repeated header the last one counts; `ce_` extension attributes
+ * are ordinary headers.
+ *
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+ */
+import { isUtf8 } from 'node:buffer'
+import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
+import type { IncomingHeader, IncomingRecord, OutgoingRecord } from './client.ts'
+
+const TYPES_HEADER = 'concordat-types'
+const CONTENT_TYPE = 'content-type'
+const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
+const OWN = new Set([
+  'ce_specversion',
+  'ce_id',
+  'ce_source',
+  'ce_type',
+  'ce_time',
+  'ce_partitionkey',
+  CONTENT_TYPE,
+  TYPES_HEADER,
+])
+const EMPTY = Buffer.alloc(0)
+const FOREIGN_CONTENT_TYPE = 'application/octet-stream'
+
+/** @throws RangeError when `time` is no instant */
+export function encodeRecord(message: EncodedMessage): OutgoingRecord {
+  const headers: Record<string, Buffer | string> = {
+    ce_specversion: '1.0',
+    ce_id: message.id,
+    ce_source: message.source,
+    ce_type: message.type,
+    ce_time: new Date(message.time).toISOString(),
+    [CONTENT_TYPE]: message.contentType,
+  }
+  if (message.key !== null) headers['ce_partitionkey'] = message.key
+  const types: Array<[string, string]> = []
+  for (const name in message.headers) {
+    const wireName = name === CONTENT_TYPE ? ESCAPED_CONTENT_TYPE : name
+    if (OWN.has(wireName)) continue
+    const value = message.headers[name] as HeaderValue
+    const type = typeOf(value)
+    if (type !== 'string') types.push([wireName, type])
+    put(headers, wireName, encodeHeader(value))
+  }
+  if (types.length > 0) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
+  return { key: message.key, value: message.body === null ? null : toBuffer(message.body), headers }
+}
+
+/** Never throws: whatever another program wrote becomes a message. */
+export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
+  const raw = record.headers ?? {}
+  const time = Date.parse(text(raw['ce_time']) ?? '')
+  return {
+    id: text(raw['ce_id']) ?? `${topic}/${partition}/${record.offset}`,
+    destination: topic,
+    key: record.key === null ? null : record.key.toString(),
+    type: text(raw['ce_type']) ?? topic,
+    source: text(raw['ce_source']) ?? `kafka/${topic}`,
+    contentType: text(raw[CONTENT_TYPE]) ?? FOREIGN_CONTENT_TYPE,
+    time: Number.isNaN(time) ? Number(record.timestamp) : time,
+    headers: decodeHeaders(raw),
+    body: record.value === null ? null : toView(record.value),
+  }
+}
+
+/** Size on the wire, never too small: varints at their longest. */
+export function recordBytes(record: OutgoingRecord): number {
+  let bytes = 32 + (record.key === null ? 0 : Buffer.byteLength(record.key)) + (record.value?.byteLength ?? 0)
+  for (const name in record.headers)
+    bytes += 10 + Buffer.byteLength(name) + Buffer.byteLength(record.headers[name] as Buffer | string)
+  return bytes
+}
+
+type HeaderType = 'string' | 'number' | 'boolean' | 'bytes' | 'null'
+
+function typeOf(value: HeaderValue): HeaderType {
+  if (value === null) return 'null'
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+    return typeof value as 'string' | 'number' | 'boolean'
+  return 'bytes'
+}
+
+function encodeHeader(value: HeaderValue): Buffer | string {
+  if (value === null) return EMPTY
+  if (typeof value === 'object') return toBuffer(value)
+  return Object.is(value, -0) ? '-0' : String(value)
+}
+
+function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
+  const headers: Record<string, HeaderValue> = {}
+  const types = decodeTypes(raw[TYPES_HEADER])
+  for (const name in raw) {
+    if (OWN.has(name)) continue
+    put(headers, name === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : name, decodeHeader(last(raw[name]), types?.[name]))
+  }
+  return headers
+}
+
+function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {
+  const json = text(header)
+  if (json === undefined) return undefined
+  try {
+    const types: unknown = JSON.parse(json)
+    return typeof types === 'object' && types !== null ? (types as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function decodeHeader(value: Buffer | string | undefined, type: unknown): HeaderValue {
+  if (value === undefined || type === 'null') return null
+  if (type === 'bytes') return toView(typeof value === 'string' ? Buffer.from(value) : value)
+  if (type === 'number') return Number(value.toString())
+  if (type === 'boolean') return value.toString() === 'true'
+  if (typeof value === 'string') return value
+  return isUtf8(value) ? value.toString() : toView(value)
+}
+
+/** The last of a repeated header, as Kafka's own `lastHeader`. A null value is `undefined`. */
+function last(header: IncomingHeader): Buffer | string | undefined {
+  return (typeof header === 'object' && !Buffer.isBuffer(header) ? header?.at(-1) : header) ?? undefined
+}
+
+function text(header: IncomingHeader): string | undefined {
+  return last(header)?.toString()
+}
+
+/** A plain assignment to `__proto__` would be lost. */
+function put<T>(target: Record<string, T>, name: string, value: T): void {
+  if (name === '__proto__')
+    Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
+  else target[name] = value
+}
+
+/** The same memory as a `Buffer`: kafkajs writes any other array of bytes as its decimal text. */
+function toBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function toView(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,324 @@
+/**
+ * One kafkajs consumer for one subscription.
+ *
+ *   opening -> joining -> member --rebalance--> handing over -> joining -> member ...
+ *                           \_ close() or lost, from anywhere: ended
+ *
+ * Batches go into lanes (one per partition) at once and kafkajs moves on; what is lent and how far it is finished is
+ * ours (`Assignment`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
+ * Before every join the gate (`gatedAssigner`) holds kafkajs until what is lent is settled and committed, so that no key
+ * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
+ * timeout, the subscription is lost and the binder makes a new one.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { Receiver, Subscription } from '../transport.ts'
+import { JoinRefused } from './assigner.ts'
+import { Assignment } from './assignment.ts'
+import type { Crash, GroupJoin, KafkaBatch, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import { Commits } from './commits.ts'
+import { connectWithin, settle, within } from './deadline.ts'
+import { hasType, toTransportError, transportError } from './errors.ts'
+import { FetchGate } from './fetch-gate.ts'
+import { Heart } from './heart.ts'
+import type { Lane } from './lane.ts'
+import type { KafkaOptions } from './options.ts'
+
+const RELEASE_PAUSE_MS = 100
+const FLUSH_MS = 3_000
+const CLOSE_MS = 5_000
+
+export interface ConsumerSpec {
+  readonly topic: string
+  readonly groupId: string
+  readonly partitions: number
+  readonly prefetch: number
+  readonly prefetchBytes: number
+  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
+  readonly startAt: ReadonlyMap<number, number> | undefined
+}
+
+export interface ConsumerHost {
+  readonly options: KafkaOptions
+  readonly clock: Clock
+  readonly logger: Logger
+  createConsumer(spec: ConsumerSpec, beforeJoin: () => Promise<void>): KafkaConsumer
+  /** The broker answered, or did not. */
+  onAnswer(error?: unknown): void
+  /** The consumer has gone, for good. Never rejects. */
+  onEnd(): Promise<void>
+}
+
+export class KafkaSubscription implements Subscription {
+  readonly #spec: ConsumerSpec
+  readonly #host: ConsumerHost
+  readonly #receiver: Receiver
+  readonly #consumer: KafkaConsumer
+  readonly #fetching: FetchGate
+  readonly #commits: Commits
+  readonly #heart: Heart
+  readonly #joined = Promise.withResolvers<void>()
+  /** Where fetching stood when partitions were given up: a late batch from there would skip what came back. */
+  readonly #suspects = new Map<number, number>()
+  /** For a group that commits nothing: where each partition goes on. */
+  readonly #positions: Map<number, number>
+  #assignment: Assignment | undefined
+  #running: Promise<void> = Promise.resolve()
+  #rebalancing = false
+  #handingOver = false
+  #isOpen = false
+  #ended: Promise<void> | undefined
+
+  constructor(spec: ConsumerSpec, host: ConsumerHost, receiver: Receiver) {
+    const { clock, options, logger } = host
+    this.#spec = spec
+    this.#host = host
+    this.#receiver = receiver
+    this.#positions = new Map(spec.startAt)
+    this.#consumer = host.createConsumer(spec, () => this.#beforeJoin())
+    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, spec.prefetch)
+    this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
+    const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
+    this.#heart = new Heart(
+      clock,
+      { ...options, joinTimeoutMs },
+      {
+        onLost: (error) => this.#lost(error),
+        onExpelled: (error) => this.#assignment?.withdraw(toError(error)),
+        onRebalance: () => this.#holdForRebalance(),
+        onSilence: (error) => host.onAnswer(error),
+      },
+    )
+    this.#joined.promise.catch(() => {})
+  }
+
+  /** Resolves once the place in the group is taken. @throws TransportError */
+  async open(): Promise<void> {
+    const { clock, options } = this.#host
+    const { topic } = this.#spec
+    this.#listen()
+    try {
+      await connectWithin(clock, options.connectTimeoutMs, this.#consumer)
+      const subscribing = this.#consumer.subscribe({ topics: [topic], fromBeginning: true })
+      await within(clock, options.requestTimeoutMs, `looking up topic "${topic}"`, subscribing)
+      this.#heart.membership.joining()
+      this.#running = this.#run()
+      this.#heart.start()
+      await this.#joined.promise
+      this.#isOpen = true
+    } catch (error) {
+      this.#lost(error)
+      // The topic was provisioned before; a broker that has just started may not know it yet.
+      if (hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION'))
+        throw transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, error)
+      throw toTransportError(error, `subscribing to "${topic}"`, topic)
+    }
+  }
+
+  pause(): void {
+    this.#fetching.setPaused(true)
+    this.#applyHold()
+  }
+
+  resume(): void {
+    this.#fetching.setPaused(false)
+    this.#applyHold()
+  }
+
+  close(): Promise<void> {
+    return this.#end(new Error('the subscription was closed'), true)
+  }
+
+  // ---- kafkajs' callbacks
+
+  #listen(): void {
+    const consumer = this.#consumer
+    consumer.on('consumer.heartbeat', () => this.#onHeartbeat())
+    consumer.on('consumer.group_join', ({ payload }) => this.#onJoin(payload as GroupJoin))
+    consumer.on('consumer.crash', ({ payload }) => this.#lost((payload as Crash).error))
+    consumer.on('consumer.stop', () => this.#lost(new Error('the consumer stopped')))
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: this.#spec.partitions,
+        eachBatch: (payload) => this.#onBatch(payload),
+      })
+    } catch (error) {
+      this.#lost(error)
+    }
+  }
+
+  #onHeartbeat(): void {
+    this.#heart.membership.confirmed()
+    this.#host.onAnswer()
+    // The coordinator moved, say, and came back: no rebalance after all.
+    if (!this.#rebalancing || this.#handingOver) return
+    this.#rebalancing = false
+    this.#applyHold()
+  }
+
+  #onJoin({ memberAssignment }: GroupJoin): void {
+    this.#assignment?.withdraw(new Error('the group was joined anew'))
+    if (this.#ended !== undefined) return
+    this.#heart.membership.joined()
+    this.#host.onAnswer()
+    const partitions = memberAssignment[this.#spec.topic] ?? []
+    this.#rebalancing = false
+    this.#assignment = new Assignment(partitions, this.#spec, {
+      deliver: (delivery) => this.#receiver.deliver(delivery),
+      onProgress: (lane) => this.#onProgress(lane),
+      onReleased: (lane) => this.#lendLater(lane),
+      onRoom: () => this.#fetching.refresh(),
+    })
+    this.#fetching.reset()
+    this.#fetching.apply()
+    this.#applyHold()
+    this.#seek(partitions)
+    this.#host.logger.debug({ topic: this.#spec.topic, group: this.#spec.groupId, partitions }, 'joined a Kafka group')
+    this.#joined.resolve()
+  }
+
+  async #onBatch(payload: KafkaBatchPayload): Promise<void> {
+    const { batch } = payload
+    this.#heart.use(() => payload.heartbeat())
+    this.#commits.use((offsets) => payload.commitOffsetsIfNecessary(offsets))
+    const assignment = this.#assignment
+    const lane = assignment?.lanes.get(batch.partition)
+    if (assignment === undefined || lane === undefined || payload.isStale() || this.#isHeld()) return
+    if (this.#isLate(batch)) return
+    const mayTake = await this.#fetching.room(lane, assignment.lanes.size)
+    if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
+    payload.resolveOffset(batch.lastOffset())
+    lane.append(batch)
+    assignment.lend(lane)
+  }
+
+  /** Fetched before the group was joined anew, from behind what came back then: it will be fetched from the right place. */
+  #isLate(batch: KafkaBatch): boolean {
+    const suspect = this.#suspects.get(batch.partition)
+    this.#suspects.delete(batch.partition)
+    return suspect !== undefined && suspect === Number((batch as { readonly fetchedOffset?: unknown }).fetchedOffset)
+  }
+
+  /** A group that commits nothing goes on from its own memory. */
+  #seek(partitions: readonly number[]): void {
+    if (this.#spec.startAt === undefined) return
+    for (const partition of partitions) {
+      const offset = String(this.#positions.get(partition) ?? 0)
+      this.#consumer.seek({ topic: this.#spec.topic, partition, offset })
+    }
+  }
+
+  // ---- what the lanes report
+
+  #onProgress(lane: Lane): void {
+    const position = lane.tracker.position
+    if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(lane.partition, position)
+  }
+
+  #lendLater(lane: Lane): void {
+    const assignment = this.#assignment
+    this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => assignment?.lend(lane))
+  }
+
+  // ---- giving partitions up
+
+  /** kafkajs waits for this before each join. */
+  async #beforeJoin(): Promise<void> {
+    this.#refuseIfEnded()
+    const assignment = this.#assignment
+    if (assignment !== undefined) {
+      this.#handingOver = true
+      this.#heart.membership.leaving()
+      this.#holdForRebalance()
+      await this.#handOver(assignment)
+      this.#handingOver = false
+    }
+    this.#refuseIfEnded()
+    this.#heart.membership.joining()
+  }
+
+  #refuseIfEnded(): void {
+    if (this.#ended !== undefined) throw new JoinRefused('the subscription has ended')
+  }
+
+  /** Waits until what is lent is settled and committed, about two thirds of the rebalance timeout at most. */
+  async #handOver(assignment: Assignment): Promise<void> {
+    const { clock, options } = this.#host
+    await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), assignment.settled())
+    if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
+    this.#remember(assignment)
+    this.#commits.reset()
+    assignment.withdraw(new Error('the group is rebalancing: the partition may have gone to another member'))
+    if (this.#assignment === assignment) this.#assignment = undefined
+  }
+
+  #remember(assignment: Assignment): void {
+    for (const { partition, fetchPosition, tracker } of assignment.lanes.values()) {
+      if (tracker.position === undefined) continue
+      this.#positions.set(partition, tracker.position)
+      if (fetchPosition !== undefined && fetchPosition !== tracker.position)
+        this.#suspects.set(partition, fetchPosition)
+    }
+  }
+
+  #holdForRebalance(): void {
+    this.#rebalancing = true
+    this.#applyHold()
+    this.#fetching.leaveAll()
+  }
+
+  #isHeld(): boolean {
+    return this.#rebalancing || this.#fetching.isPaused || this.#ended !== undefined
+  }
+
+  #applyHold(): void {
+    this.#assignment?.hold(this.#isHeld())
+  }
+
+  async #flush(): Promise<void> {
+    await this.#commits.flush().catch(() => this.#commits.flush())
+  }
+
+  // ---- the end
+
+  #lost(error: unknown): void {
+    if (this.#ended !== undefined) return
+    const reason = toError(error)
+    const wasOpen = this.#isOpen
+    this.#host.onAnswer(reason)
+    this.#joined.reject(reason)
+    this.#assignment?.withdraw(reason)
+    void this.#end(reason, false)
+    if (wasOpen) this.#receiver.lost(toTransportError(error, `consuming "${this.#spec.topic}"`, this.#spec.topic))
+  }
+
+  #end(reason: Error, flush: boolean): Promise<void> {
+    this.#ended ??= Promise.resolve().then(() => this.#shutDown(reason, flush))
+    return this.#ended
+  }
+
+  async #shutDown(reason: Error, flush: boolean): Promise<void> {
+    const { clock } = this.#host
+    this.#heart.stop()
+    this.#applyHold()
+    this.#fetching.leaveAll()
+    if (flush && this.#assignment?.isWithdrawn === false) await settle(clock, FLUSH_MS, this.#flush())
+    this.#commits.reset()
+    this.#assignment?.withdraw(reason)
+    this.#joined.reject(reason)
+    await settle(clock, CLOSE_MS, this.#disconnect())
+    await this.#host.onEnd()
+  }
+
+  /** kafkajs can not stop a consumer that is just starting, and would leave it in the group: first let it have started. */
+  async #disconnect(): Promise<void> {
+    await this.#running
+    await this.#consumer.disconnect()
+  }
+}

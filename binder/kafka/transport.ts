@@ -1,0 +1,127 @@
+import { isRetryable, toError } from '../../core/errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import type {
+  DestinationSpec,
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  Transport,
+  TransportFeatures,
+  TransportHealth,
+  TransportHost,
+} from '../transport.ts'
+import { AdminConnection } from './admin.ts'
+import { TRANSPORT, transportError } from './errors.ts'
+import type { KafkaOptions } from './options.ts'
+import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
+import { Publisher } from './publisher.ts'
+import { Subscriber } from './subscriber.ts'
+import { Topics } from './topics.ts'
+
+const FEATURES: TransportFeatures = Object.freeze({
+  newGroupStartsAtEarliest: true,
+  redeliveredFlag: { missing: 'Kafka keeps a position per partition and nothing about single messages' },
+  durable: true,
+  refusesUnroutable: { missing: 'a topic keeps a message whether or not a group will ever read it' },
+})
+
+/**
+ * Kafka as a transport, over a kafkajs 2.2 client of yours.
+ *
+ * A destination is a topic; a durable group is the Kafka group `<group>.<destination>`, from the earliest offset; no
+ * group is a throw-away Kafka group from the end, which commits nothing. Records are CloudEvents in binary mode. A key's
+ * partition is that of the Java client.
+ *
+ * Node 24 prints `TimeoutNegativeWarning` for each connection that kafkajs makes (a negative timer of its own, which
+ * does no harm): run with `--disable-warning=TimeoutNegativeWarning`.
+ */
+export function kafkaTransport(options: KafkaTransportOptions): Transport {
+  return new KafkaTransport(resolveKafkaOptions(options))
+}
+
+interface Parts {
+  readonly admin: AdminConnection
+  readonly topics: Topics
+  readonly publisher: Publisher
+  readonly subscriber: Subscriber
+}
+
+class KafkaTransport implements Transport {
+  readonly name = TRANSPORT
+  readonly features = FEATURES
+  /** kafkajs keeps the order of what one call carries; calls that overlap can pass one another in its retries. */
+  readonly publishConcurrency = 1
+  readonly #options: KafkaOptions
+  #parts: Parts | undefined
+  #health: TransportHealth = { status: 'idle' }
+  #closed: Promise<void> | undefined
+
+  constructor(options: KafkaOptions) {
+    this.#options = options
+  }
+
+  attach(host: TransportHost): void {
+    const options = this.#options
+    const admin = new AdminConnection(options, host.clock)
+    const topics = new Topics(options, admin, host.clock, host.logger)
+    this.#parts = {
+      admin,
+      topics,
+      publisher: new Publisher(options, topics, host.clock, host.publishTimeoutMs),
+      subscriber: new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error)),
+    }
+  }
+
+  provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    return this.#watch('provision', ({ topics }) => topics.provision(destinations))
+  }
+
+  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (this.#closed !== undefined || this.#parts === undefined)
+      return messages.map(({ destination }) => transportError('closed', 'publishing failed', destination))
+    const outcomes = await this.#parts.publisher.publish(messages)
+    const away = outcomes.find((outcome) => outcome?.kind === 'unavailable' || outcome?.kind === 'timeout')
+    if (messages.length > 0) this.#onAnswer(away)
+    return outcomes
+  }
+
+  subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    return this.#watch('subscribe', ({ subscriber }) => subscriber.subscribe(spec, receiver))
+  }
+
+  health(): TransportHealth {
+    return this.#health
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const parts = this.#parts
+    if (parts === undefined) return
+    await Promise.all([parts.subscriber.close(), parts.publisher.close()])
+    await parts.admin.close()
+    this.#health = { status: 'down', detail: 'closed' }
+  }
+
+  async #watch<T>(attempted: string, work: (parts: Parts) => Promise<T>): Promise<T> {
+    if (this.#parts === undefined || this.#closed !== undefined) throw transportError('closed', `${attempted} failed`)
+    try {
+      const result = await work(this.#parts)
+      this.#onAnswer()
+      return result
+    } catch (error) {
+      this.#onAnswer(error)
+      throw error
+    }
+  }
+
+  /** A refusal for good is an answer too. */
+  #onAnswer(error?: unknown): void {
+    if (error === undefined || !isRetryable(error)) this.#health = { status: 'up' }
+    else this.#health = { status: 'down', detail: toError(error).message }
+  }
+}
