@@ -1,3 +1,5 @@
+import { Queue } from './queue.ts'
+
 /**
  * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items
  * without a key, and items of different keys, run side by side. With concurrency 1 everything runs in the order pushed.
@@ -113,37 +115,5 @@ export class Lanes<Item> {
     }
     this.#waiting--
     this.#ready.push(next)
-  }
-}
-
-/** First in, first out, in amortised constant time. */
-class Queue<Item> {
-  #items: Item[] = []
-  #head = 0
-
-  get length(): number {
-    return this.#items.length - this.#head
-  }
-
-  push(item: Item): void {
-    this.#items.push(item)
-  }
-
-  shift(): Item | undefined {
-    if (this.#head === this.#items.length) return undefined
-    const item = this.#items[this.#head] as Item
-    this.#items[this.#head++] = undefined as Item
-    if (this.#head > 1_024 && this.#head * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#head)
-      this.#head = 0
-    }
-    return item
-  }
-
-  drain(): Item[] {
-    const items = this.#items.slice(this.#head)
-    this.#items = []
-    this.#head = 0
-    return items
   }
 }

@@ -6,11 +6,10 @@
  */
 const SEED = 0x9747b28c
 const M = 0x5bd1e995
-const encoder = new TextEncoder()
 
 /** The partition of a key out of `count`: `(murmur2(utf8(key)) & 0x7fffffff) % count`. */
 export function partitionOf(key: string, count: number): number {
-  return (murmur2(encoder.encode(key)) & 0x7fffffff) % count
+  return (murmur2(Buffer.from(key)) & 0x7fffffff) % count
 }
 
 /** murmur2 of the bytes as a signed 32-bit integer. */

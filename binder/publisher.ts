@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { SendError, TransportError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
+import { Queue } from './queue.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
 
 /**
@@ -15,8 +16,8 @@ export class Publisher {
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number
-  readonly #waiting: Entry[] = []
-  readonly #blocked: Array<Omit<Entry, 'deadline'>> = []
+  readonly #waiting: Queue<Entry> = new Queue()
+  readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
   #inFlight = 0
   #inFlightBytes = 0
@@ -80,7 +81,7 @@ export class Publisher {
 
   #pump(): void {
     while (this.#waiting.length > 0 && this.#openBatches < this.#transport.publishConcurrency) {
-      const batch = this.#waiting.splice(0, batchLength(this.#waiting))
+      const batch = takeBatch(this.#waiting)
       this.#openBatches++
       void this.#publishBatch(batch)
     }
@@ -127,14 +128,16 @@ const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 const MAX_BATCH = 1_000
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
 
-function batchLength(waiting: readonly Entry[]): number {
+function takeBatch(waiting: Queue<Entry>): Entry[] {
+  const batch: Entry[] = []
   let bytes = 0
-  const limit = Math.min(waiting.length, MAX_BATCH)
-  for (let i = 0; i < limit; i++) {
-    bytes += waiting[i]?.message.body?.byteLength ?? 0
-    if (bytes > MAX_BATCH_BYTES) return Math.max(i, 1)
+  for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
+    bytes += next.message.body?.byteLength ?? 0
+    if (bytes > MAX_BATCH_BYTES && batch.length > 0) break
+    batch.push(next)
+    waiting.shift()
   }
-  return limit
+  return batch
 }
 
 function timedOut(transport: string, message: EncodedMessage): TransportError {
