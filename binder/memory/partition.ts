@@ -75,10 +75,10 @@ export class MemoryPartition {
     if ((offset & 1_023) === 0 || this.#roomWaiters.length > 0) this.trim()
   }
 
-  /** Drops what every cursor has settled, but for the retained tail; in big steps, since it moves the log. */
+  /** Drops what every cursor has settled, but for the retained tail; in big steps, since it moves the rest of the log. */
   trim(): void {
     const droppable = Math.min(this.#lowest(), this.end - this.#options.retainMessages) - this.#base
-    if (droppable >= 1_024) {
+    if (droppable >= 1_024 && droppable * 2 >= this.#log.length) {
       this.#log = this.#log.slice(droppable)
       this.#base += droppable
     }
