@@ -14,7 +14,7 @@ export class RabbitDelivery implements TransportDelivery {
   readonly tag: number
   readonly bytes: number
   readonly signal: AbortSignal
-  redelivered: boolean
+  readonly redelivered: boolean
   /** With the receiver. */
   lent = false
   readonly #lender: Lender
@@ -41,7 +41,11 @@ export class RabbitDelivery implements TransportDelivery {
   release(): void {
     if (!this.lent) return
     this.lent = false
-    this.redelivered = true
     this.#lender.returned(this)
+  }
+
+  /** The next loan of the same message: late calls on this one mean nothing for it. */
+  again(): RabbitDelivery {
+    return new RabbitDelivery(this.#lender, this.message, this.tag, true, this.signal)
   }
 }

@@ -26,7 +26,7 @@ const ESCAPE = 'concordat-amqp-'
 const BROKER_HEADER =
   /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*)$/
 
-/** What `publish` gets. @throws RangeError for a time outside of the calendar */
+/** What `publish` gets. @throws TypeError for a time outside of the calendar */
 export function toAmqp(
   message: EncodedMessage,
   mandatory: boolean,
@@ -49,7 +49,7 @@ function toHeaders(message: EncodedMessage): Record<string, unknown> {
     cloudEvents_id: message.id,
     cloudEvents_source: message.source,
     cloudEvents_type: message.type,
-    cloudEvents_time: new Date(message.time).toISOString(),
+    cloudEvents_time: isoTime(message.time),
   }
   if (message.key !== null) headers['cloudEvents_partitionkey'] = message.key
   if (message.body === null) headers[TOMBSTONE] = true
@@ -57,6 +57,12 @@ function toHeaders(message: EncodedMessage): Record<string, unknown> {
     headers[BROKER_HEADER.test(name) ? ESCAPE + name : name] = toField(message.headers[name] as HeaderValue)
   }
   return headers
+}
+
+function isoTime(time: number): string {
+  const date = new Date(time)
+  if (Number.isNaN(date.getTime())) throw new TypeError(`time ${time} is not an instant in epoch ms`)
+  return date.toISOString()
 }
 
 function toField(value: HeaderValue): unknown {
@@ -115,7 +121,7 @@ export function fromAmqp(message: AmqpMessage, destination: string, now: number)
     contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
     time: timeOf(attributes['time'], properties.timestamp) ?? now,
     headers: headers.length === 0 ? NO_HEADERS : Object.fromEntries(headers),
-    body: tombstone ? null : content,
+    body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
   }
 }
 

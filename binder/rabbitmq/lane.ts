@@ -99,7 +99,7 @@ export class Lane implements Lender {
 
   returned(delivery: RabbitDelivery): void {
     if (!this.#lent.delete(delivery)) return
-    this.#waiting.push(delivery)
+    this.#waiting.push(delivery.again())
     this.#disordered = true
     this.#ended(delivery, true)
   }

@@ -66,8 +66,13 @@ export const RABBIT_DEFAULTS = Object.freeze({
 
 const HEARTBEAT_SECONDS = 10
 
+const NAMES: ReadonlySet<string> = new Set(['url', 'connect', 'queueArguments', ...Object.keys(RABBIT_DEFAULTS)])
+
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
 export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOptions {
+  for (const name of Object.keys(options ?? {})) {
+    if (!NAMES.has(name)) throw invalidOption(`rabbitTransport.${name}`, name, `one of ${[...NAMES].join(', ')}`)
+  }
   const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
   const milliseconds = (
     name: 'connectTimeoutMs' | 'requestTimeoutMs' | 'closeTimeoutMs' | 'rebalanceMs',

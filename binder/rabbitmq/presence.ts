@@ -9,13 +9,13 @@ import { idleQueueOf, membersQueueOf } from './topology.ts'
  * partition's own queue would not do: quorum queues count the active consumer only.)
  */
 export class Presence {
-  readonly #channel: AmqpChannel
+  readonly channel: AmqpChannel
   readonly #members: string
   readonly #idle: string
   #idleTag: string | undefined
 
   private constructor(channel: AmqpChannel, destination: string, group: string) {
-    this.#channel = channel
+    this.channel = channel
     this.#members = membersQueueOf(destination, group)
     this.#idle = idleQueueOf(destination, group)
   }
@@ -39,15 +39,15 @@ export class Presence {
     if (isIdle === (this.#idleTag !== undefined)) return
     if (this.#idleTag === undefined) {
       await this.#count(this.#idle)
-      this.#idleTag = (await this.#channel.consume(this.#idle, ignore, { noAck: true })).consumerTag
+      this.#idleTag = (await this.channel.consume(this.#idle, ignore, { noAck: true })).consumerTag
     } else {
-      await this.#channel.cancel(this.#idleTag)
+      await this.channel.cancel(this.#idleTag)
       this.#idleTag = undefined
     }
   }
 
   async #count(queue: string): Promise<number> {
-    return (await this.#channel.assertQueue(queue, COUNTER)).consumerCount
+    return (await this.channel.assertQueue(queue, COUNTER)).consumerCount
   }
 }
 

@@ -17,8 +17,8 @@ export interface SubscriptionHost extends TransportHost {
 /**
  * One member of a group, or one anonymous reader: a lane per queue, and one window over all of them.
  *
- * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each lane gets its share
- *   (at least 1) and at most `prefetch` deliveries are lent; with more partitions than `prefetch`, the rest waits here.
+ * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each lane gets its share,
+ *   rounded up, and at most `prefetch` deliveries are lent; what the rounding brings too many waits here.
  * - *Bytes.* The broker has no byte window at all. While what is here exceeds the budget nothing more is lent, and acks
  *   are kept back, which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at
  *   most `prefetch` messages; lower `prefetch` for channels of large messages.
@@ -52,14 +52,17 @@ export class RabbitSubscription implements Subscription, LaneHost {
     this.#receiver = receiver
     this.destination = spec.destination
     this.consumerTag = host.instance.slice(0, 60)
-    const prefetch = Math.max(1, Math.floor(spec.prefetch / queues.length))
+    const prefetch = Math.ceil(spec.prefetch / queues.length)
     this.#lanes = queues.map((queue) => new Lane(queue, Math.min(prefetch, 65_535), this))
   }
 
   /** Takes the place in every queue. Deliveries start after the caller has the subscription. */
   async open(): Promise<void> {
     try {
-      await this.#request(`consume from "${this.destination}"`, Promise.all(this.#lanes.map((lane) => lane.open())))
+      await this.#request(
+        `consume from "${this.destination}"`,
+        Promise.all(this.#lanes.map((lane) => this.#openLane(lane))),
+      )
       if (this.#failure !== undefined) throw this.#failure
     } catch (error) {
       await this.close()
@@ -122,10 +125,10 @@ export class RabbitSubscription implements Subscription, LaneHost {
       this.#waiting++
       this.#waitingBytes += bytes
       this.#lendSoon()
-    } else {
-      if (held && !this.holdsAcks) for (const lane of this.#lanes) lane.flush()
-      if (this.#waiting > 0) this.#lend()
+      return
     }
+    if (held) this.#flushHeld()
+    if (this.#waiting > 0) this.#lend()
   }
 
   dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void {
@@ -133,6 +136,7 @@ export class RabbitSubscription implements Subscription, LaneHost {
     this.#lentBytes -= lentBytes
     this.#waiting -= waiting
     this.#waitingBytes -= waitingBytes
+    this.#flushHeld()
   }
 
   broken(error: Error): void {
@@ -140,6 +144,10 @@ export class RabbitSubscription implements Subscription, LaneHost {
     if (this.#state !== 'open') return
     void this.close()
     this.#receiver.lost(error)
+  }
+
+  #flushHeld(): void {
+    if (!this.holdsAcks) for (const lane of this.#lanes) lane.flush()
   }
 
   #mayLend(): boolean {
@@ -186,34 +194,47 @@ export class RabbitSubscription implements Subscription, LaneHost {
     })
   }
 
+  async #openLane(lane: Lane): Promise<void> {
+    await lane.open()
+    // Closed meanwhile, perhaps because another lane did not open: this one must not stay behind as a mute consumer.
+    if (this.#state === 'closed') await lane.leave()
+  }
+
   /** Compares shares until closed. */
   async #share(): Promise<void> {
     const { clock, options, logger } = this.#host
-    try {
-      const presence = await this.#join()
-      for (;;) {
-        const active = this.#lanes.filter((lane) => lane.active).length
-        const { members, idle } = await this.#request('count the members', presence.look(active === 0))
-        const over = surplus({ partitions: this.#lanes.length, members, idle, active })
-        if (over > 0 && !this.#paused) await this.#giveUp(over)
-        const pause = options.rebalanceMs * (0.75 + Math.random() / 2)
-        await clock.sleep(pause, this.#closing.signal)
+    let presence: Presence | undefined
+    while (this.#state === 'open') {
+      try {
+        presence ??= await this.#join()
+        await this.#compare(presence)
+      } catch (err) {
+        if (this.#state === 'open')
+          logger.warn({ err, destination: this.destination }, 'could not compare partition shares')
+        if (presence !== undefined) await this.closeChannel(presence.channel)
+        presence = undefined
       }
-    } catch (error) {
-      if (this.#state === 'open') logger.warn({ err: error, destination: this.destination }, 'shares no partitions')
+      await clock.sleep(options.rebalanceMs * (0.75 + Math.random() / 2), this.#closing.signal).catch(() => {})
     }
+    if (presence !== undefined) await this.closeChannel(presence.channel)
+  }
+
+  async #compare(presence: Presence): Promise<void> {
+    const active = this.#lanes.filter((lane) => lane.active).length
+    const { members, idle } = await this.#request('count the members', presence.look(active === 0))
+    const over = surplus({ partitions: this.#lanes.length, members, idle, active })
+    if (over > 0 && !this.#paused && this.#state === 'open') await this.#giveUp(over)
   }
 
   async #join(): Promise<Presence> {
-    const channel = await this.openChannel()
     const { destination, group } = this.#spec
-    this.#closing.signal.addEventListener('abort', () => void this.closeChannel(channel))
+    const channel = await this.openChannel()
     return this.#request('join the group', Presence.join(channel, destination, group ?? ''))
   }
 
   /** Passes the active role of some lanes on, those with the least to wait for. */
   async #giveUp(count: number): Promise<void> {
-    const lanes = this.#lanes.filter((lane) => lane.active).sort((a, b) => a.lent - b.lent)
+    const lanes = this.#lanes.filter((lane) => lane.active).sort((a, b) => a.lent - b.lent || Math.random() - 0.5)
     const leaving = lanes.slice(0, count)
     const idle = leaving.map((lane) => lane.idle())
     this.#receiver.recall()
@@ -226,11 +247,10 @@ export class RabbitSubscription implements Subscription, LaneHost {
     await lane.leave()
     if (this.#state !== 'open') return
     try {
-      await this.#request(`consume from ${lane.queue} again`, lane.open())
+      await this.#request(`consume from ${lane.queue} again`, this.#openLane(lane))
     } catch (error) {
       this.broken(toError(error))
     }
-    if (this.#state !== 'open') await lane.leave()
   }
 
   async #close(): Promise<void> {

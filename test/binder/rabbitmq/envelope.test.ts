@@ -1,0 +1,170 @@
+import type { EncodedMessage } from 'concordat/binder'
+import fc from 'fast-check'
+import { describe, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter; through a broker: envelope.int.test.ts
+import { fromAmqp, idOf, propertiesBytes, toAmqp } from '../../../binder/rabbitmq/envelope.ts'
+import { anyMessage, plainMessage } from './messages.ts'
+
+const NOW = 1_700_000_000_000
+
+/** What the far side sees: amqplib unwraps its typed values. */
+function travelled(message: EncodedMessage): Parameters<typeof fromAmqp>[0] {
+  const { content, options } = toAmqp(message, true)
+  const headers = Object.fromEntries(
+    Object.entries(options.headers).map(([name, value]) => [name, isTyped(value) ? value.value : value]),
+  )
+  return { content, fields: { deliveryTag: 1, redelivered: false }, properties: { ...options, headers } }
+}
+
+function isTyped(value: unknown): value is { readonly '!': string; readonly value: unknown } {
+  return typeof value === 'object' && value !== null && '!' in value
+}
+
+describe('AMQP envelope', () => {
+  it('gives back what it was given', ({ expect }) => {
+    fc.assert(
+      fc.property(anyMessage, (message) => {
+        expect(fromAmqp(travelled(message), message.destination, NOW)).toEqual(message)
+      }),
+    )
+  })
+
+  it('is CloudEvents in binary mode', ({ expect }) => {
+    const { options } = toAmqp(plainMessage({ key: 'k', headers: { tenant: 'acme' } }), true)
+    expect(options).toEqual({
+      headers: {
+        cloudEvents_specversion: '1.0',
+        cloudEvents_id: 'm1',
+        cloudEvents_source: 'tests',
+        cloudEvents_type: 'orders.placed',
+        cloudEvents_time: '2026-11-20T08:00:00.250Z',
+        cloudEvents_partitionkey: 'k',
+        tenant: 'acme',
+      },
+      contentType: 'application/json',
+      persistent: true,
+      mandatory: true,
+      messageId: 'm1',
+      type: 'orders.placed',
+      appId: 'tests',
+      timestamp: Date.UTC(2026, 10, 20, 8) / 1_000,
+    })
+  })
+
+  it('tells a tombstone from an empty body', ({ expect }) => {
+    const tombstone = fromAmqp(travelled(plainMessage({ body: null })), 'd', NOW)
+    const empty = fromAmqp(travelled(plainMessage({ body: new Uint8Array() })), 'd', NOW)
+    expect([tombstone.body, empty.body?.byteLength, Object.keys(tombstone.headers)]).toEqual([null, 0, []])
+  })
+
+  it('keeps names that the broker would take for its own out of its sight', ({ expect }) => {
+    const headers = Object.fromEntries([
+      ['CC', 'me'],
+      ['BCC', 'you'],
+      ['x-death', 'mine'],
+      ['__proto__', 'odd'],
+      ['x-tenant', 'plain'],
+    ])
+    const message = plainMessage({ headers })
+    const names = Object.keys(toAmqp(message, true).options.headers).filter((name) => !name.startsWith('cloudEvents'))
+    expect(names).toEqual([
+      'concordat-amqp-CC',
+      'concordat-amqp-BCC',
+      'concordat-amqp-x-death',
+      'concordat-amqp-__proto__',
+      'x-tenant',
+    ])
+    expect(Object.entries(fromAmqp(travelled(message), 'd', NOW).headers)).toEqual(Object.entries(headers))
+  })
+
+  it('leaves out what the broker added', ({ expect }) => {
+    const { headers } = fromAmqp(
+      foreign({ headers: { 'x-death': [{ count: 1 }], 'x-delivery-count': 2, 'x-first-death-queue': 'q', mine: 1 } }),
+      'd',
+      NOW,
+    )
+    expect(headers).toEqual({ mine: 1 })
+  })
+
+  it('reads a message of anybody', ({ expect }) => {
+    const message = fromAmqp(
+      foreign({
+        messageId: 'theirs',
+        contentType: 'text/plain',
+        timestamp: 1_600_000_000,
+        type: 'their.type',
+        appId: 'them',
+      }),
+      'orders',
+      NOW,
+    )
+    expect(message).toMatchObject({
+      id: 'theirs',
+      destination: 'orders',
+      key: null,
+      type: 'their.type',
+      source: 'them',
+      contentType: 'text/plain',
+      time: 1_600_000_000_000,
+      headers: {},
+    })
+  })
+
+  it('reads a message with nothing on it', ({ expect }) => {
+    const message = fromAmqp(foreign({}), 'orders', NOW)
+    expect(message).toMatchObject({
+      key: null,
+      type: 'orders',
+      source: 'unknown',
+      contentType: 'application/octet-stream',
+      time: NOW,
+    })
+    expect(message.id).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  it('reads the other spelling of CloudEvents and hands extensions over as headers', ({ expect }) => {
+    const headers = {
+      'cloudEvents:id': 'ce',
+      'cloudEvents:source': '/them',
+      'cloudEvents:type': 't',
+      'cloudEvents:time': '2020-01-01T00:00:00Z',
+      'cloudEvents:subject': 'order 7',
+      'cloudEvents:traceparent': '00-1-2-01',
+    }
+    const message = fromAmqp(foreign({ headers }), 'd', NOW)
+    expect(message).toMatchObject({ id: 'ce', source: '/them', type: 't', time: Date.UTC(2020, 0) })
+    expect(message.headers).toEqual({ subject: 'order 7', traceparent: '00-1-2-01' })
+  })
+
+  it('turns AMQP types that a header has not into ones that it has', ({ expect }) => {
+    const headers = {
+      at: { '!': 'timestamp', value: 10 },
+      price: { '!': 'decimal', value: { places: 2, digits: 1_999 } },
+      list: [1, 'two'],
+      table: { a: null },
+    }
+    expect(fromAmqp(foreign({ headers }), 'd', NOW).headers).toEqual({
+      at: 10_000,
+      price: 19.99,
+      list: '[1,"two"]',
+      table: '{"a":null}',
+    })
+  })
+
+  it('finds the id of a returned message, also one too long for the property', ({ expect }) => {
+    const long = plainMessage({ id: 'ä'.repeat(200) })
+    const { options } = toAmqp(long, true)
+    expect(options.messageId).toBeUndefined()
+    expect(idOf(options)).toBe(long.id)
+    expect(idOf({ messageId: 'only' })).toBe('only')
+  })
+
+  it('never takes headers for smaller than they are', ({ expect }) => {
+    const { options } = toAmqp(plainMessage({ headers: { a: 'ä'.repeat(5_000), b: new Uint8Array(5_000) } }), true)
+    expect(propertiesBytes(options)).toBeGreaterThan(15_000)
+  })
+})
+
+function foreign(properties: Parameters<typeof fromAmqp>[0]['properties']): Parameters<typeof fromAmqp>[0] {
+  return { content: Buffer.from('x'), fields: { deliveryTag: 1, redelivered: false }, properties }
+}

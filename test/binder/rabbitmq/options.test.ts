@@ -1,0 +1,62 @@
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { describe, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { resolveRabbitOptions, withHeartbeat } from '../../../binder/rabbitmq/options.ts'
+
+const connect = (): Promise<never> => Promise.reject(new Error('not in this test'))
+
+describe('rabbitTransport options', () => {
+  it('have defaults', ({ expect }) => {
+    expect(resolveRabbitOptions({ connect })).toEqual({
+      connect,
+      connectTimeoutMs: 5_000,
+      requestTimeoutMs: 10_000,
+      closeTimeoutMs: 3_000,
+      queueArguments: { 'x-queue-type': 'classic', 'x-single-active-consumer': true },
+      unroutable: 'refuse',
+      maxMessageBytes: 16 * 1024 * 1024,
+      rebalanceMs: 2_000,
+    })
+  })
+
+  it('keep undefined at the default', ({ expect }) => {
+    expect(resolveRabbitOptions({ connect, unroutable: undefined, rebalanceMs: undefined })).toMatchObject({
+      unroutable: 'refuse',
+      rebalanceMs: 2_000,
+    })
+  })
+
+  it('never let a queue lose its single active consumer', ({ expect }) => {
+    const queueArguments = { 'x-single-active-consumer': false, 'x-max-length': 10 }
+    expect(resolveRabbitOptions({ connect, queueArguments, queueType: 'quorum' }).queueArguments).toEqual({
+      'x-queue-type': 'quorum',
+      'x-single-active-consumer': true,
+      'x-max-length': 10,
+    })
+  })
+
+  it('add a heartbeat to an address without one', ({ expect }) => {
+    expect(withHeartbeat('amqp://localhost')).toBe('amqp://localhost?heartbeat=10')
+    expect(withHeartbeat('amqps://u:p@h:1/v?frameMax=8192')).toBe('amqps://u:p@h:1/v?frameMax=8192&heartbeat=10')
+    expect(withHeartbeat('amqp://localhost?heartbeat=0')).toBe('amqp://localhost?heartbeat=0')
+  })
+
+  it.for([
+    [{}, /url: expected amqp/],
+    [{ url: 'http://localhost' }, /url: expected amqp/],
+    [{ url: 'amqp://localhost', connect }, /either url or connect, got both/],
+    [{ connect: 'amqp://localhost' }, /connect: expected a function/],
+    [{ connect, queueType: 'stream' }, /queueType: expected 'classic' or 'quorum', got "stream"/],
+    [{ connect, unroutable: 'drop' }, /unroutable: expected 'refuse' or 'accept'/],
+    [{ connect, connectTimeoutMs: 0 }, /connectTimeoutMs: expected a whole number >= 1, got 0/],
+    [{ connect, rebalanceMs: -1 }, /rebalanceMs: expected a whole number >= 0/],
+    [{ connect, maxMessageBytes: 1.5 }, /maxMessageBytes: expected a whole number/],
+    [{ connect, prefech: 1 }, /rabbitTransport.prefech: expected one of/],
+  ] as const)('are refused with the path and the remedy: %o', ([options, message], { expect }) => {
+    expect(() => rabbitTransport(options as never)).toThrow(message)
+  })
+
+  it('never show a password', ({ expect }) => {
+    expect(() => rabbitTransport({ url: 'ampq://user:secret@host' })).toThrow(/^((?!secret).)*$/)
+  })
+})
