@@ -12,7 +12,9 @@ export {
   type SqlClient,
   SqlCommitError,
   type SqlExecutor,
+  type SqlListener,
   type SqlMigration,
   type SqlResult,
   type SqlTransaction,
+  SqlTransactionEnded,
 } from './sql.ts'

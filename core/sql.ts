@@ -24,9 +24,19 @@ export interface SqlResult<Row> {
 /** Statements inside one open transaction. Invalid after the `transaction` callback settled. */
 export interface SqlTransaction extends SqlExecutor {
   readonly inTransaction: true
+  /**
+   * Calls `listener` once after the server confirmed the commit; never when it rolled back or the outcome is unknown, so
+   * only good for hints. Absent when the transaction's end is not ours to see (`pgTransaction`).
+   */
+  readonly afterCommit?: ((listener: () => void) => void) | undefined
 }
 
 export interface SqlClient extends SqlExecutor {
+  /**
+   * Set when no other process can use this database (PGlite): a token unique to this client. A lease that carries
+   * another token belongs to a process that is gone, and need not be waited for.
+   */
+  readonly exclusive?: string | undefined
   /**
    * Runs `work` in one READ COMMITTED transaction: commits when it resolves, rolls back when it rejects. The rejection
    * is handed on unchanged; a failing rollback never hides it. An outcome the server did not confirm (connection lost
@@ -46,6 +56,28 @@ export class SqlCommitError extends ConcordatError {
       'COMMIT was answered with ROLLBACK: a statement in the transaction failed and its error was caught. Let it propagate.',
     )
   }
+}
+
+/** A statement was sent through a `SqlTransaction` whose callback had already settled. */
+export class SqlTransactionEnded extends ConcordatError {
+  readonly code = 'core.sql_transaction_ended' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super('the transaction has ended: await every query inside its callback, and keep `tx` nowhere else')
+  }
+}
+
+/** Hears `NOTIFY`. Needs a connection of its own that no transaction pooler sits on. */
+export interface SqlListener {
+  /**
+   * Calls `onNotify` with the payload of each notification on `channel`, and with `''` after every reconnect, because what
+   * was sent in between is lost. Does not wait for the server: it connects in the background and retries for ever.
+   * @returns stops listening
+   */
+  listen(channel: string, onNotify: (payload: string) => void): () => void
+  /** Ends the connection. Idempotent, never rejects. */
+  close(): Promise<void>
 }
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */

@@ -1,84 +1,10 @@
-/**
- * `SqlClient` on node-postgres. The pool comes in; only the methods named here are used. The pool's own `error` event
- * needs a listener or an idle connection that dies takes the process down: `pgClient` adds one.
- */
-import { type Logger, silentLogger } from '../logger.ts'
-import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
-
-/** The part of `pg.Client` / `pg.PoolClient` that is used. */
-export interface PgConnection {
-  query(text: string, values?: unknown[]): Promise<PgResult>
-}
-
-export interface PgPoolConnection extends PgConnection {
-  release(destroy?: boolean | Error): void
-  on(event: 'error', listener: (error: Error) => void): unknown
-  off(event: 'error', listener: (error: Error) => void): unknown
-}
-
-/** The part of `pg.Pool` that is used. */
-export interface PgPool extends PgConnection {
-  connect(): Promise<PgPoolConnection>
-  on(event: 'error', listener: (error: Error) => void): unknown
-}
-
-interface PgResult {
-  readonly rows: unknown[]
-  readonly rowCount: number | null
-  readonly command?: string
-}
-
-export interface PgClientOptions {
-  /** Told of idle connections that died. @default silentLogger */
-  readonly logger?: Logger | undefined
-}
-
-/** A `SqlClient` over a `pg.Pool`. Ending the pool stays with the caller. */
-export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient {
-  const logger = options.logger ?? silentLogger
-  pool.on('error', (error) => logger.warn({ err: error }, 'idle PostgreSQL connection lost'))
-  return {
-    query: (text, parameters) => run(pool, text, parameters),
-    transaction: (work) => transaction(pool, work),
-  }
-}
-
-/**
- * The caller's own open transaction as a `SqlTransaction`, e.g. to call `outbox.add` between one's `BEGIN` and
- * `COMMIT` on a `PoolClient`. Begins and ends nothing.
- */
-export function pgTransaction(connection: PgConnection): SqlTransaction {
-  return { inTransaction: true, query: (text, parameters) => run(connection, text, parameters) }
-}
-
-const ignoreError = (): void => {}
-
-async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
-  const connection = await pool.connect()
-  connection.on('error', ignoreError)
-  let broken: Error | boolean = false
-  try {
-    await connection.query('BEGIN')
-    const result = await work(pgTransaction(connection))
-    const commit = await connection.query('COMMIT')
-    if (commit.command === 'ROLLBACK') throw new SqlCommitError()
-    return result
-  } catch (error) {
-    await connection.query('ROLLBACK').catch(() => {
-      broken = true
-    })
-    throw error
-  } finally {
-    connection.off('error', ignoreError)
-    connection.release(broken)
-  }
-}
-
-async function run<Row extends object>(
-  connection: PgConnection,
-  text: string,
-  parameters?: readonly unknown[],
-): Promise<SqlResult<Row>> {
-  const result = parameters === undefined ? await connection.query(text) : await connection.query(text, [...parameters])
-  return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
-}
+/** `SqlClient` and `SqlListener` on node-postgres (`pg`). */
+export {
+  type PgClientOptions,
+  type PgConnection,
+  type PgPool,
+  type PgPoolConnection,
+  pgClient,
+  pgTransaction,
+} from './client.ts'
+export { type PgListenConnection, type PgListenerOptions, pgListener } from './listener.ts'

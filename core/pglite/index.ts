@@ -5,7 +5,9 @@
  * A query outside a transaction, made while one is open, waits for its end: never await one inside a transaction
  * callback on the same database (use `tx`), or both wait for ever.
  */
+import { newId } from '../ids.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { TransactionScope } from '../transaction-scope.ts'
 
 interface PgliteResult {
   readonly rows: unknown[]
@@ -24,17 +26,22 @@ export interface PgliteDatabase extends PgliteExecutor {
 /** A `SqlClient` over a `PGlite` instance. Closing the instance stays with the caller. */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
   return {
+    exclusive: newId(),
     query: (text, parameters) => run(database, text, parameters),
     transaction: (work) => transaction(database, work),
   }
 }
 
 async function transaction<T>(database: PgliteDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
-  return database.transaction(async (inner) => {
-    const result = await work({ inTransaction: true, query: (text, parameters) => run(inner, text, parameters) })
+  let scope: TransactionScope | undefined
+  const result = await database.transaction(async (inner) => {
+    scope = new TransactionScope({ query: (text, parameters) => run(inner, text, parameters) })
+    const outcome = await work(scope.tx).finally(() => scope?.close())
     await refuseAborted(inner)
-    return result
+    return outcome
   })
+  scope?.committed()
+  return result
 }
 
 /** In an aborted transaction any statement fails with 25P02, where COMMIT would silently roll back. */

@@ -1,0 +1,110 @@
+/**
+ * `SqlListener` on node-postgres: one connection of its own, made again when it dies. The connection must reach the
+ * server itself or a pooler in session mode; behind a transaction pooler `LISTEN` hears nothing.
+ */
+import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
+import { type Clock, SECOND, systemClock } from '../clock.ts'
+import { toError } from '../errors.ts'
+import { type Logger, silentLogger } from '../logger.ts'
+import { quoteIdentifier, type SqlListener } from '../sql.ts'
+
+/** The part of `pg.Client` that is used. */
+export interface PgListenConnection {
+  connect(): Promise<unknown>
+  query(text: string): Promise<unknown>
+  end(): Promise<void>
+  on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end', listener: () => void): unknown
+}
+
+export interface PgListenerOptions {
+  /** Makes an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`. */
+  readonly connect: () => PgListenConnection
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+const RECONNECT: Backoff = resolveBackoff('pgListener', { initialMs: 100, maxMs: 5 * SECOND })
+
+export function pgListener(options: PgListenerOptions): SqlListener {
+  return new PgListener(options)
+}
+
+class PgListener implements SqlListener {
+  readonly #connect: () => PgListenConnection
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #listeners = new Map<string, Set<(payload: string) => void>>()
+  readonly #stopping = new AbortController()
+  #connection: PgListenConnection | undefined
+  #up = false
+  #running: Promise<void> | undefined
+
+  constructor(options: PgListenerOptions) {
+    this.#connect = options.connect
+    this.#logger = options.logger ?? silentLogger
+    this.#clock = options.clock ?? systemClock
+  }
+
+  listen(channel: string, onNotify: (payload: string) => void): () => void {
+    const listeners = this.#listeners.get(channel) ?? new Set()
+    this.#listeners.set(channel, listeners.add(onNotify))
+    if (this.#running === undefined) this.#running = this.#run()
+    else if (this.#up) this.#connection?.query(`LISTEN ${quoteIdentifier(channel)}`).catch(() => {})
+    return () => {
+      listeners.delete(onNotify)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    await this.#connection?.end().catch(() => {})
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      const error = await this.#session(() => {
+        attempt = 0
+      })
+      if (signal.aborted) return
+      this.#logger.warn({ err: error, attempt }, 'LISTEN connection lost, reconnecting')
+      await this.#clock
+        .sleep(backoffDelayMs(RECONNECT, Math.max(1, attempt), Math.random()), signal)
+        .catch(() => undefined)
+    }
+  }
+
+  /** One connection from `connect` to its end; resolves with why it ended. */
+  async #session(onUp: () => void): Promise<Error> {
+    const connection = this.#connect()
+    this.#connection = connection
+    const ended = new Promise<Error>((resolve) => {
+      connection.on('error', resolve)
+      connection.on('end', () => resolve(new Error('the server closed the connection')))
+    })
+    connection.on('notification', (message) => this.#deliver(message.channel, message.payload ?? ''))
+    try {
+      await connection.connect()
+      for (const channel of this.#listeners.keys()) await connection.query(`LISTEN ${quoteIdentifier(channel)}`)
+      if (this.#stopping.signal.aborted) return new Error('closed')
+      this.#up = true
+      onUp()
+      for (const channel of this.#listeners.keys()) this.#deliver(channel, '')
+      return await ended
+    } catch (error) {
+      return toError(error)
+    } finally {
+      this.#up = false
+      await connection.end().catch(() => {})
+    }
+  }
+
+  #deliver(channel: string, payload: string): void {
+    for (const listener of this.#listeners.get(channel) ?? []) listener(payload)
+  }
+}

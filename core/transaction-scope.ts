@@ -1,0 +1,29 @@
+import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from './sql.ts'
+
+/** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
+export class TransactionScope {
+  readonly tx: SqlTransaction
+  #open = true
+  readonly #committed: Array<() => void> = []
+
+  constructor(executor: SqlExecutor) {
+    this.tx = {
+      inTransaction: true,
+      query: (text, parameters) => {
+        if (this.#open) return executor.query(text, parameters)
+        return Promise.reject(new SqlTransactionEnded())
+      },
+      afterCommit: (listener) => void this.#committed.push(listener),
+    }
+  }
+
+  /** The callback settled: later queries reject instead of running on a connection that somebody else may hold. */
+  close(): void {
+    this.#open = false
+  }
+
+  /** The server confirmed the commit. */
+  committed(): void {
+    for (const listener of this.#committed) listener()
+  }
+}

@@ -1,0 +1,70 @@
+import { ConcordatError } from '../core/errors.ts'
+
+/** A message over the outbox's limit. Nothing was written; the caller's transaction is still usable. */
+export class OutboxPayloadTooLarge extends ConcordatError {
+  readonly code = 'outbox.too_large' as const
+  readonly retryable = false as const
+  readonly destination: string
+  readonly messageId: string
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(fields: { destination: string; messageId: string; bytes: number; maxBytes: number }) {
+    super(
+      `message ${fields.messageId} to "${fields.destination}" has a payload of ${fields.bytes} bytes, over the outbox's maxPayloadBytes of ${fields.maxBytes}: send a reference instead, or raise the limit together with the broker's`,
+    )
+    this.destination = fields.destination
+    this.messageId = fields.messageId
+    this.bytes = fields.bytes
+    this.maxBytes = fields.maxBytes
+  }
+}
+
+/** PostgreSQL text can not hold a NUL. Nothing was written; the caller's transaction is still usable. */
+export class OutboxTextInvalid extends ConcordatError {
+  readonly code = 'outbox.text' as const
+  readonly retryable = false as const
+  readonly field: string
+  readonly destination: string
+
+  constructor(field: string, destination: string) {
+    super(
+      `${field} of a message to "${destination}" holds a NUL character, which PostgreSQL text can not store: encode it`,
+    )
+    this.field = field
+    this.destination = destination
+  }
+}
+
+/**
+ * The number of partitions is fixed when the tables are made, because a key's partition depends on it. Thrown by
+ * `migrate`, by `relay.start` and by an `add` (which wrote nothing).
+ */
+export class OutboxPartitionsMismatch extends ConcordatError {
+  readonly code = 'outbox.partitions' as const
+  readonly retryable = false as const
+  readonly schema: string
+  readonly configured: number
+  readonly stored: number | undefined
+
+  constructor(schema: string, configured: number, stored: number | undefined) {
+    super(
+      stored === undefined
+        ? `the outbox in schema "${schema}" is not ready for ${configured} partitions: call outbox.migrate() first, with the same "partitions" in every process`
+        : `the outbox in schema "${schema}" was made with ${stored} partitions, this process says ${configured}: set createOutbox({ partitions: ${stored} }), or drain it and use another schema`,
+    )
+    this.schema = schema
+    this.configured = configured
+    this.stored = stored
+  }
+}
+
+/** A handler behind an inbox gave outputs, but the inbox was made without an `outbox`. */
+export class InboxWithoutOutbox extends ConcordatError {
+  readonly code = 'outbox.inbox_without_outbox' as const
+  readonly retryable = false as const
+
+  constructor(group: string) {
+    super(`the handler of group "${group}" gave outputs, but its inbox has no outbox: createInbox({ sql, outbox })`)
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * What a relay asks of its partition, as SQL functions. Each reads or writes only while the caller's lease is in force,
+ * checked in the same statement.
+ *
+ * They are functions for their SET clauses: the statistics of a queue are always stale, and a planner that believes a
+ * partition to be nearly empty scans and sorts all of it for each window (measured with 10^6 rows: 4 000 messages/s
+ * instead of 50 000). The only plans left are those that follow the primary key.
+ */
+const BY_PRIMARY_KEY =
+  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
+
+const LEASE = `SELECT 1 FROM {schema}.outbox_lease
+    WHERE partition = p_partition AND owner = p_owner AND epoch = p_epoch`
+
+/**
+ * The next rows in the order of `seq`, without those whose key is held back; none when the lease is not the caller's.
+ * One snapshot for rows, held keys and lease: that is what keeps the order.
+ */
+export const WINDOW_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int)
+  RETURNS SETOF {schema}.outbox LANGUAGE sql STABLE ${BY_PRIMARY_KEY}
+  AS $$
+    WITH held AS MATERIALIZED (
+      SELECT aggregatetype, aggregateid FROM {schema}.outbox
+      WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
+    )
+    SELECT * FROM {schema}.outbox
+    WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+      AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
+      AND EXISTS (${LEASE})
+    ORDER BY seq LIMIT p_limit
+  $$`
+
+/** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
+export const CONFIRM_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
+  RETURNS boolean LANGUAGE sql ${BY_PRIMARY_KEY}
+  AS $$
+    WITH lease AS MATERIALIZED (${LEASE}), gone AS (
+      DELETE FROM {schema}.outbox o USING unnest(p_seqs) AS confirmed(seq)
+      WHERE o.partition = p_partition AND o.seq = confirmed.seq AND EXISTS (SELECT 1 FROM lease)
+    )
+    SELECT EXISTS (SELECT 1 FROM lease)
+  $$`
+
+/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
+export const HOLD_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
+  RETURNS boolean LANGUAGE sql ${BY_PRIMARY_KEY}
+  AS $$
+    WITH lease AS MATERIALIZED (${LEASE}), held AS (
+      UPDATE {schema}.outbox o
+      SET attempts = o.attempts + 1, strikes = f.strikes, last_error = f.error,
+        parked_at = CASE WHEN f."delayMs" IS NULL THEN clock_timestamp() END,
+        next_attempt_at = coalesce(clock_timestamp() + f."delayMs" * interval '1 ms', 'infinity')
+      FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
+      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
+    )
+    SELECT EXISTS (SELECT 1 FROM lease)
+  $$`

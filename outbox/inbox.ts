@@ -1,0 +1,159 @@
+/**
+ * Inbox: a handler's effect, the memory of having handled the message, and the messages it sends commit together.
+ *
+ * The id is inserted first in the handler's transaction. A second delivery of the same message, also one that runs at
+ * the same time in another process, waits there until the first one ends: then it is a duplicate if that committed, and
+ * the first if it rolled back.
+ *
+ * Transactions are READ COMMITTED. Under REPEATABLE READ or SERIALIZABLE the insert fails with 40001 when the other
+ * delivery committed meanwhile, instead of finding a duplicate: do not raise the isolation level inside a handler.
+ *
+ * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
+ * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
+ */
+import type { Inbox } from '../binder/inbox.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import { type Clock, DAY, HOUR, systemClock } from '../core/clock.ts'
+import { requireInteger } from '../core/errors.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
+import { migrate, quoteIdentifier, type SqlClient, type SqlMigration, type SqlTransaction } from '../core/sql.ts'
+import { InboxWithoutOutbox } from './errors.ts'
+import type { Outbox } from './outbox.ts'
+
+export interface InboxOptions {
+  /** The database of the handlers' effects. */
+  readonly sql: SqlClient
+  /** @default 'concordat' */
+  readonly schema?: string | undefined
+  /** Takes what handlers send, in the same transaction. Needed for processors. */
+  readonly outbox?: Pick<Outbox, 'addEncoded'> | undefined
+  /** How long a processed id is remembered, in ms; at least 1 minute. @default 7 days */
+  readonly retentionMs?: number | undefined
+  /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
+  readonly sweepEveryMs?: number | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+/** What `createInbox` gives: the `Inbox` that bindings take, with its upkeep. */
+export interface SqlInbox extends Inbox {
+  /** Makes or upgrades the table. Idempotent, safe in several processes at once. */
+  migrate(): Promise<void>
+  /** Deletes ids older than the retention, in batches that lock nothing for long. @returns how many */
+  sweep(signal?: AbortSignal): Promise<number>
+  /** Sweeps now and then, until closed. Failures are logged. */
+  start(): void
+  /** Idempotent, never rejects. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+const SWEEP_BATCH = 5_000
+
+const MIGRATIONS: readonly SqlMigration[] = [
+  {
+    version: 1,
+    statements: [
+      `CREATE TABLE {schema}.inbox (
+         consumer text NOT NULL, message_id text NOT NULL, received_at timestamptz NOT NULL DEFAULT now(),
+         PRIMARY KEY (consumer, message_id)
+       ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05)`,
+      `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
+    ],
+  },
+]
+
+/** @throws TypeError / RangeError naming the option */
+export function createInbox(options: InboxOptions): SqlInbox {
+  return new TableInbox(options)
+}
+
+class TableInbox implements SqlInbox {
+  readonly hasOutbox: boolean
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #table: string
+  readonly #outbox: Pick<Outbox, 'addEncoded'> | undefined
+  readonly #retentionMs: number
+  readonly #sweepEveryMs: number
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #stopping = new AbortController()
+  #sweeping: Promise<void> | undefined
+
+  constructor(options: InboxOptions) {
+    this.#sql = options.sql
+    this.#schema = options.schema ?? 'concordat'
+    this.#table = `${quoteIdentifier(this.#schema)}.inbox`
+    this.#outbox = options.outbox
+    this.hasOutbox = options.outbox !== undefined
+    this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000)
+    this.#sweepEveryMs = requireInteger('createInbox.sweepEveryMs', options.sweepEveryMs ?? 1 * HOUR, 1)
+    this.#logger = options.logger ?? silentLogger
+    this.#clock = options.clock ?? systemClock
+  }
+
+  migrate(): Promise<void> {
+    return migrate(this.#sql, this.#schema, 'inbox', MIGRATIONS)
+  }
+
+  process(
+    message: { readonly id: string; readonly group: string; readonly destination: string },
+    work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
+  ): Promise<'processed' | 'duplicate'> {
+    return this.#sql.transaction(async (tx) => {
+      const { rowCount } = await tx.query(
+        `INSERT INTO ${this.#table} (consumer, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
+        [message.group, message.id],
+      )
+      if (rowCount === 0) return 'duplicate'
+      await work(tx, (outputs) => this.#emit(tx, message.group, outputs))
+      return 'processed'
+    })
+  }
+
+  async sweep(signal?: AbortSignal): Promise<number> {
+    for (let total = 0; ; ) {
+      const { rowCount } = await this.#sql.query(
+        `DELETE FROM ${this.#table} WHERE ctid = ANY(ARRAY(
+           SELECT ctid FROM ${this.#table} WHERE received_at < now() - $1::float8 * interval '1 ms'
+           ORDER BY received_at LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED))`,
+        [this.#retentionMs],
+      )
+      total += rowCount
+      if (rowCount < SWEEP_BATCH || signal?.aborted === true) return total
+    }
+  }
+
+  start(): void {
+    if (!this.#stopping.signal.aborted) this.#sweeping ??= this.#sweepForEver(this.#stopping.signal)
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    await this.#sweeping
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #emit(tx: SqlTransaction, group: string, outputs: readonly EncodedMessage[]): Promise<void> {
+    if (this.#outbox === undefined) throw new InboxWithoutOutbox(group)
+    await this.#outbox.addEncoded(tx, outputs)
+  }
+
+  async #sweepForEver(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const swept = await this.sweep(signal)
+        if (swept > 0) this.#logger.debug({ swept }, 'inbox swept')
+      } catch (error) {
+        this.#logger.warn({ err: error }, 'inbox sweep failed, the next one is in sweepEveryMs')
+      }
+      await this.#clock.sleep(this.#sweepEveryMs, signal).catch(() => undefined)
+    }
+  }
+}

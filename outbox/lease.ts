@@ -1,0 +1,191 @@
+/**
+ * Which relay works on which partition.
+ *
+ * A partition belongs to the relay named in its lease row until `lease_until`, by the server's clock. Taking a free or
+ * expired lease raises its epoch, and every write of a relay names the epoch it works under, so a relay that lost its
+ * lease without noticing writes nothing. A relay believes in a lease until `leaseMs` after it *sent* the renewal, less a
+ * margin, on the later of the monotonic and the wall clock: it stops before the server lets anyone else in.
+ *
+ * No session advisory locks: they do not survive a transaction pooler, and a lost connection looks like a held lock.
+ *
+ * Not guaranteed: a process that is suspended between its check and its publish publishes after its lease ended. What
+ * it then sends again has the same ids.
+ */
+import type { Clock } from '../core/clock.ts'
+import type { SqlClient } from '../core/sql.ts'
+import type { OutboxTables } from './tables.ts'
+
+/** One partition held under one epoch. */
+export class HeldLease {
+  readonly partition: number
+  readonly epoch: string
+  readonly owner: string
+  readonly #clock: Clock
+  #validUntil = { monotonic: 0, wall: 0 }
+  #lost = false
+
+  constructor(partition: number, epoch: string, owner: string, clock: Clock) {
+    this.partition = partition
+    this.epoch = epoch
+    this.owner = owner
+    this.#clock = clock
+  }
+
+  /** May we still publish? */
+  isValid(): boolean {
+    const { monotonic, wall } = this.#validUntil
+    return !this.#lost && this.#clock.monotonic() < monotonic && this.#clock.now() < wall
+  }
+
+  get isLost(): boolean {
+    return this.#lost
+  }
+
+  renewed(sent: Instant, validMs: number): void {
+    this.#validUntil = { monotonic: sent.monotonic + validMs, wall: sent.wall + validMs }
+  }
+
+  /** A write under this epoch was refused, or the renewal did not find it. Terminal. */
+  lose(): void {
+    this.#lost = true
+  }
+}
+
+export interface Instant {
+  readonly monotonic: number
+  readonly wall: number
+}
+
+/** How many partitions one of `live` relays may hold, so that all are covered. */
+export function fairShare(partitions: number, live: number): number {
+  return Math.ceil(partitions / Math.max(1, live))
+}
+
+interface RenewedRow {
+  readonly live: number
+  readonly partition: number | null
+  readonly epoch: string | null
+}
+
+/** Share of `leaseMs` that a holder gives up, for clocks that run at different speeds. */
+const MARGIN = 0.1
+
+/** One relay's leases. Every method is one statement; none retries. */
+export class LeaseKeeper {
+  readonly owner: string
+  readonly #sql: SqlClient
+  readonly #tables: OutboxTables
+  readonly #leaseMs: number
+  readonly #clock: Clock
+  readonly #held = new Map<number, HeldLease>()
+
+  constructor(fields: { sql: SqlClient; tables: OutboxTables; instance: string; leaseMs: number; clock: Clock }) {
+    this.#sql = fields.sql
+    this.#tables = fields.tables
+    this.#leaseMs = fields.leaseMs
+    this.#clock = fields.clock
+    this.owner = `${fields.instance}@${fields.sql.exclusive ?? ''}`
+  }
+
+  get held(): readonly HeldLease[] {
+    return [...this.#held.values()]
+  }
+
+  /** Frees what dead processes held, on a database that only this process can use. */
+  async freeDead(): Promise<void> {
+    const token = this.#sql.exclusive
+    if (token === undefined) return
+    await this.#sql.query(
+      `WITH gone AS (DELETE FROM ${this.#tables.relay} WHERE right(owner, length($1)) <> $1)
+       UPDATE ${this.#tables.lease} SET owner = NULL, lease_until = NULL WHERE right(owner, length($1)) <> $1`,
+      [token],
+    )
+  }
+
+  /** Says that this relay lives and extends its leases. @returns how many relays live, this one included */
+  async renew(): Promise<number> {
+    const sent = this.#instant()
+    const { rows } = await this.#sql.query<RenewedRow>(
+      `WITH alive AS (
+         INSERT INTO ${this.#tables.relay} (owner, live_until) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms')
+         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until
+       ), kept AS (
+         UPDATE ${this.#tables.lease} SET lease_until = clock_timestamp() + $2::int * interval '1 ms'
+         WHERE owner = $1 RETURNING partition, epoch
+       ), others AS (
+         SELECT count(*)::int AS n FROM ${this.#tables.relay} WHERE owner <> $1 AND live_until > clock_timestamp()
+       )
+       SELECT others.n + 1 AS live, kept.partition, kept.epoch::text AS epoch FROM others LEFT JOIN kept ON true`,
+      [this.owner, this.#leaseMs],
+    )
+    this.#keep(rows, sent)
+    return rows[0]?.live ?? 1
+  }
+
+  /** Takes at most `count` leases that are free or expired. */
+  async claim(count: number): Promise<void> {
+    const sent = this.#instant()
+    const { rows } = await this.#sql.query<{ partition: number; epoch: string }>(
+      `WITH free AS MATERIALIZED (
+         SELECT partition FROM ${this.#tables.lease} WHERE owner IS NULL OR lease_until < clock_timestamp()
+         ORDER BY partition LIMIT $3 FOR UPDATE SKIP LOCKED
+       )
+       UPDATE ${this.#tables.lease} lease
+       SET owner = $1, epoch = epoch + 1, lease_until = clock_timestamp() + $2::int * interval '1 ms'
+       FROM free WHERE lease.partition = free.partition
+       RETURNING lease.partition, lease.epoch::text AS epoch`,
+      [this.owner, this.#leaseMs, count],
+    )
+    for (const row of rows) {
+      this.#held.get(row.partition)?.lose()
+      this.#hold(row.partition, row.epoch, sent)
+    }
+  }
+
+  /** Gives one lease back for others to take at once. */
+  async release(lease: HeldLease): Promise<void> {
+    lease.lose()
+    if (this.#held.get(lease.partition) === lease) this.#held.delete(lease.partition)
+    await this.#sql.query(
+      `UPDATE ${this.#tables.lease} SET owner = NULL, lease_until = NULL
+       WHERE partition = $1 AND owner = $2 AND epoch = $3::bigint`,
+      [lease.partition, lease.owner, lease.epoch],
+    )
+  }
+
+  /** No longer counts as a living relay; forgets relays dead for long. */
+  async leave(): Promise<void> {
+    await this.#sql.query(
+      `DELETE FROM ${this.#tables.relay} WHERE owner = $1 OR live_until < clock_timestamp() - interval '1 day'`,
+      [this.owner],
+    )
+  }
+
+  #keep(rows: readonly RenewedRow[], sent: Instant): void {
+    const kept = new Map(rows.flatMap((row) => (row.partition === null ? [] : [[row.partition, row.epoch] as const])))
+    for (const lease of this.#held.values()) {
+      if (kept.get(lease.partition) === lease.epoch && !lease.isLost) lease.renewed(sent, this.#validMs)
+      else {
+        lease.lose()
+        this.#held.delete(lease.partition)
+      }
+    }
+    for (const [partition, epoch] of kept) {
+      if (epoch !== null && !this.#held.has(partition)) this.#hold(partition, epoch, sent)
+    }
+  }
+
+  #hold(partition: number, epoch: string, sent: Instant): void {
+    const lease = new HeldLease(partition, epoch, this.owner, this.#clock)
+    lease.renewed(sent, this.#validMs)
+    this.#held.set(partition, lease)
+  }
+
+  get #validMs(): number {
+    return this.#leaseMs * (1 - MARGIN)
+  }
+
+  #instant(): Instant {
+    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+  }
+}

@@ -1,0 +1,176 @@
+/**
+ * Outbox: messages written in the transaction that changes the data, published by a relay after it committed.
+ *
+ * Model: a row per message in one of P hash partitions of its key. `add` takes the row's number (`seq`) inside the
+ * caller's transaction; the relay publishes what is left of a partition in the order of `seq`, and deletes it.
+ *
+ * Order per key holds when transactions that write messages of one key wait for each other before they call `add`, as
+ * they do when each changes the row the key stands for first (`UPDATE orders ...`). Two transactions that add messages
+ * of one key with nothing between them have no order to keep.
+ *
+ * @see docs/outbox.md for what happens when each part dies at each moment
+ */
+import type { Channel } from '../binder/channel.ts'
+import { encodeMessage, type SendOptions } from '../binder/encode.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import { requireInteger, requireText } from '../core/errors.ts'
+import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { OutboxPayloadTooLarge } from './errors.ts'
+import { notifier } from './notify.ts'
+import { type DropReason, dropHeld, listParked, type ParkedMessage, type RetryReason, retryHeld } from './parked.ts'
+import { insertMessages } from './rows.ts'
+import { type OutboxStats, readStats } from './stats.ts'
+import { migrateOutbox, outboxTables } from './tables.ts'
+
+export interface OutboxOptions {
+  readonly sql: SqlClient
+  /** CloudEvents `source` of what is added here. */
+  readonly service: string
+  /** Schema of the tables; one outbox per schema. @default 'concordat' */
+  readonly schema?: string | undefined
+  /** Hash partitions: the most relays that can work at a time. Fixed once created, the same everywhere. @default 4 */
+  readonly partitions?: number | undefined
+  /** A larger payload is refused by `add`. Keep it under the broker's own limit. @default 1 MiB */
+  readonly maxPayloadBytes?: number | undefined
+  /**
+   * Wakes relays in other processes by `NOTIFY`, at most once per this many ms, from a connection other than the
+   * transaction's and after its commit (a `NOTIFY` inside costs business transactions up to 60 % of their rate). The
+   * relay needs a `listener`. @default undefined: none
+   */
+  readonly notifyEveryMs?: number | undefined
+}
+
+export interface Outbox {
+  readonly sql: SqlClient
+  readonly service: string
+  readonly schema: string
+  readonly partitions: number
+  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws OutboxPartitionsMismatch */
+  migrate(): Promise<void>
+  /**
+   * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
+   * least once, under the `id` returned.
+   * @throws SchemaError, CodecError, TypeError, OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
+   * nothing was written and the transaction is still usable
+   */
+  add<In, Out>(
+    tx: SqlTransaction,
+    channel: Channel<In, Out>,
+    payload: In,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
+  /** Writes messages in the order given, in one statement. @throws as `add`, but for schema and codec */
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+  /**
+   * Hears of additions made through this object, with their partitions: after the commit where the transaction tells of
+   * it, else (`pgTransaction`) right after the INSERT, when it is not visible yet. A hint, not a promise.
+   * @returns stops it
+   */
+  onAdded(listener: (partitions: ReadonlySet<number>) => void): () => void
+  /** What is left to publish, how old it is, what is held back. Reads the tables. */
+  stats(): Promise<OutboxStats>
+  /** Messages the relay gave up on, oldest first. Each holds back the later messages of its key until it is resolved. */
+  parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedMessage[]>
+  /** Lets a failed message be tried again at once, parked or not; recorded. @returns false when there is none of this id */
+  retry(id: string, reason?: RetryReason): Promise<boolean>
+  /** Gives a failed message up, parked or not, and frees its key; it is kept whole in the audit table. @returns as `retry` */
+  drop(id: string, reason: DropReason): Promise<boolean>
+}
+
+const DEFAULTS = { schema: 'concordat', partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
+
+/** @throws TypeError / RangeError naming the option */
+export function createOutbox(options: OutboxOptions): Outbox {
+  return new SqlOutbox(options)
+}
+
+class SqlOutbox implements Outbox {
+  readonly sql: SqlClient
+  readonly service: string
+  readonly schema: string
+  readonly partitions: number
+  readonly #maxPayloadBytes: number
+  readonly #tables
+  readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
+
+  constructor(options: OutboxOptions) {
+    this.sql = options.sql
+    this.service = requireText('createOutbox.service', options.service)
+    this.schema = options.schema ?? DEFAULTS.schema
+    this.partitions = requireInteger('createOutbox.partitions', options.partitions ?? DEFAULTS.partitions, 1, 1_000)
+    this.#maxPayloadBytes = requireInteger(
+      'createOutbox.maxPayloadBytes',
+      options.maxPayloadBytes ?? DEFAULTS.maxPayloadBytes,
+      1,
+    )
+    this.#tables = outboxTables(this.schema)
+    if (options.notifyEveryMs !== undefined) {
+      requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
+      this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))
+    }
+  }
+
+  migrate(): Promise<void> {
+    return migrateOutbox(this.sql, this.schema, this.partitions)
+  }
+
+  async add<In, Out>(
+    tx: SqlTransaction,
+    channel: Channel<In, Out>,
+    payload: In,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }> {
+    const message = await encodeMessage(channel, payload, this.service, options)
+    await this.addEncoded(tx, [message])
+    return { id: message.id }
+  }
+
+  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> {
+    if (messages.length === 0) return
+    for (const message of messages) this.#checkSize(message)
+    const partitions = await insertMessages(tx, this.#tables, this.schema, this.partitions, messages)
+    if (tx.afterCommit === undefined) this.#hint(partitions)
+    else tx.afterCommit(() => this.#hint(partitions))
+  }
+
+  onAdded(listener: (partitions: ReadonlySet<number>) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  stats(): Promise<OutboxStats> {
+    return readStats(this.sql, this.#tables)
+  }
+
+  parked(options: { readonly limit?: number | undefined } = {}): Promise<readonly ParkedMessage[]> {
+    return listParked(this.sql, this.#tables, requireInteger('outbox.parked.limit', options.limit ?? 100, 1))
+  }
+
+  async retry(id: string, reason?: RetryReason): Promise<boolean> {
+    return this.#resolved(await retryHeld(this.sql, this.#tables, id, reason))
+  }
+
+  async drop(id: string, reason: DropReason): Promise<boolean> {
+    return this.#resolved(await dropHeld(this.sql, this.#tables, id, reason))
+  }
+
+  #resolved(partitions: ReadonlySet<number>): boolean {
+    if (partitions.size > 0) this.#hint(partitions)
+    return partitions.size > 0
+  }
+
+  #hint(partitions: ReadonlySet<number>): void {
+    for (const listener of this.#listeners) listener(partitions)
+  }
+
+  #checkSize(message: EncodedMessage): void {
+    const bytes = message.body?.byteLength ?? 0
+    if (bytes <= this.#maxPayloadBytes) return
+    throw new OutboxPayloadTooLarge({
+      destination: message.destination,
+      messageId: message.id,
+      bytes,
+      maxBytes: this.#maxPayloadBytes,
+    })
+  }
+}

@@ -1,0 +1,186 @@
+import { TransportError } from '../binder/errors.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import type { PublishOutcome } from '../binder/transport.ts'
+import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { IdleGate } from './idle-gate.ts'
+import type { HeldLease } from './lease.ts'
+import type { PartitionTable } from './partition-table.ts'
+import { holdOf, judge, publishWindow, type WindowResult } from './window.ts'
+
+/** Publishes messages that are already encoded; a binder is one. */
+export interface RelayPublisher {
+  /** One outcome per message in the order given, `undefined` = confirmed and durable. Never rejects. */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+export interface PartitionRelayOptions {
+  readonly publisher: RelayPublisher
+  readonly batchSize: number
+  readonly batchBytes: number
+  readonly idlePollMs: number
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+/** Pauses of a whole partition while the broker or the database is away. */
+const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
+
+/**
+ * The relay of one partition under one lease: fetch a window, publish it, delete what was confirmed; one window at a
+ * time, so that a message leaves only after all before it in its lane were confirmed. Ends when stopped or when the
+ * lease is lost, at the end of a window.
+ */
+export class PartitionRelay {
+  readonly lease: HeldLease
+  readonly #table: PartitionTable
+  readonly #options: PartitionRelayOptions
+  readonly #onWindow: (result: WindowResult, lagMs: number) => void
+  readonly #gate: IdleGate
+  readonly #stopping = new AbortController()
+  readonly #ended: Promise<void>
+  #hasEnded = false
+  #outages = 0
+  #error: Error | undefined
+
+  /** @param onWindow told of each window that was settled, and the age of its first row */
+  constructor(
+    lease: HeldLease,
+    table: PartitionTable,
+    options: PartitionRelayOptions,
+    onWindow: (result: WindowResult, lagMs: number) => void,
+  ) {
+    this.lease = lease
+    this.#onWindow = onWindow
+    this.#table = table
+    this.#options = options
+    this.#gate = new IdleGate(options.clock, options.idlePollMs)
+    this.#ended = this.#run().finally(() => {
+      this.#hasEnded = true
+    })
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded
+  }
+
+  /** Why nothing moves, while nothing does. */
+  get error(): Error | undefined {
+    return this.#error
+  }
+
+  wake(): void {
+    this.#gate.wake()
+  }
+
+  /** Asks it to end. Resolves when the window in flight is settled. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#gate.wake()
+    return this.#ended
+  }
+
+  get #goesOn(): boolean {
+    return !this.#stopping.signal.aborted && !this.lease.isLost
+  }
+
+  async #run(): Promise<void> {
+    while (this.#goesOn) {
+      try {
+        const moved = this.lease.isValid() && (await this.#window())
+        if (moved) this.#gate.reset()
+        else if (this.#goesOn) await this.#gate.wait()
+      } catch (error) {
+        await this.#pause(toError(error), 'outbox relay can not reach its database')
+      }
+    }
+  }
+
+  /** @returns whether there was anything to do */
+  async #window(): Promise<boolean> {
+    const { rows, lagMs } = await this.#table.fetch(this.#options.batchSize, this.#options.batchBytes)
+    if (rows.length === 0) {
+      this.#moved()
+      return false
+    }
+    const result = await publishWindow(
+      rows,
+      (messages) => this.#publish(messages),
+      () => this.lease.isValid(),
+    )
+    await this.#settle(result)
+    this.#onWindow(result, lagMs)
+    if (!isOutage(result)) this.#moved()
+    else if (result.failed.length > 0) {
+      await this.#pause(result.failed[0]?.error as Error, 'outbox relay can not reach the broker')
+    }
+    return true
+  }
+
+  /** A publisher that rejects, against its contract, has confirmed nothing. */
+  async #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    try {
+      return await this.#options.publisher.publish(messages)
+    } catch (cause) {
+      const message = `the publisher rejected: ${toError(cause).message}`
+      return messages.map(() => new TransportError({ transport: 'publisher', kind: 'unavailable', message, cause }))
+    }
+  }
+
+  /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
+  async #settle(result: WindowResult): Promise<void> {
+    const { confirmed, failed } = result
+    if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
+    if (failed.length === 0 || isOutage(result)) return
+    const { backoff, maxAttempts } = this.#options
+    const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
+    for (const [i, { row, error }] of failed.entries()) this.#logFailure(row.message, error, holds[i]?.delayMs)
+    await this.#insist(() => this.#table.hold(holds))
+  }
+
+  /** Repeats a guarded write until the database answers. An answer of "not yours" means that the lease is lost. */
+  async #insist(write: () => Promise<boolean>): Promise<void> {
+    for (;;) {
+      try {
+        if (!(await write())) this.lease.lose()
+        return
+      } catch (error) {
+        if (!this.#goesOn) return
+        await this.#pause(toError(error), 'outbox relay can not settle what it published')
+      }
+    }
+  }
+
+  #moved(): void {
+    this.#outages = 0
+    this.#error = undefined
+  }
+
+  async #pause(error: Error, message: string): Promise<void> {
+    this.#outages++
+    this.#error = error
+    const { logger, clock } = this.#options
+    const fields = { err: error, partition: this.lease.partition, attempt: this.#outages }
+    if (this.#outages === 1) logger.warn(fields, message)
+    else logger.debug(fields, message)
+    const delayMs = backoffDelayMs(OUTAGE, this.#outages, Math.random())
+    await clock.sleep(delayMs, this.#stopping.signal).catch(() => undefined)
+  }
+
+  #logFailure(message: EncodedMessage, error: Error, delayMs: number | undefined): void {
+    const { logger } = this.#options
+    const fields = { err: error, id: message.id, destination: message.destination, key: message.key }
+    if (delayMs === undefined)
+      logger.error(fields, 'outbox message parked: its key waits for outbox.retry or outbox.drop')
+    else logger.warn({ ...fields, delayMs }, 'outbox message failed, its key waits')
+  }
+}
+
+/** Nothing got through, and not because of the messages: wait for the broker, and blame no message. */
+function isOutage(result: WindowResult): boolean {
+  return result.confirmed.length === 0 && result.failed.every(({ error }) => judge(error) === 'outage')
+}

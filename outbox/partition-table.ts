@@ -1,0 +1,74 @@
+/** One partition as its relay sees it: `functions.ts`, called under a lease. */
+import type { SqlClient } from '../core/sql.ts'
+import type { HeldLease } from './lease.ts'
+import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
+import type { OutboxTables } from './tables.ts'
+import type { Hold, WindowRow } from './window.ts'
+
+export interface Window {
+  readonly rows: readonly WindowRow[]
+  /** Age of the first row by server time, in ms. */
+  readonly lagMs: number
+}
+
+interface FetchedRow extends MessageRow {
+  readonly seq: string
+  readonly attempts: number
+  readonly strikes: number
+  readonly age_ms: number
+}
+
+export class PartitionTable {
+  readonly #sql: SqlClient
+  readonly #tables: OutboxTables
+  readonly #guard: readonly [partition: number, owner: string, epoch: string]
+
+  constructor(sql: SqlClient, tables: OutboxTables, lease: HeldLease) {
+    this.#sql = sql
+    this.#tables = tables
+    this.#guard = [lease.partition, lease.owner, lease.epoch]
+  }
+
+  /** The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours. */
+  async fetch(limit: number, maxBytes: number): Promise<Window> {
+    const { rows } = await this.#sql.query<FetchedRow>(
+      `WITH sized AS (
+         SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+         FROM ${this.#tables.window}($1, $2, $3::bigint, $4)
+       )
+       SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
+         (extract(epoch FROM clock_timestamp() - added_at) * 1000)::int AS age_ms
+       FROM sized WHERE coalesce(bytes_so_far - octet_length(payload), 0) < $5 ORDER BY sized.seq`,
+      [...this.#guard, limit, maxBytes],
+    )
+    return { rows: rows.map(windowRow), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
+  }
+
+  /**
+   * Deletes. Does not wait for the disk: after a crash of the server the rows may be back, and leave again with the same
+   * ids, as they would had the crash come a moment earlier.
+   * @returns false when the lease is not ours: nothing was deleted
+   */
+  async confirm(rows: readonly WindowRow[]): Promise<boolean> {
+    const seqs = rows.map((row) => row.seq).join(',')
+    return this.#owned(
+      `SELECT ${this.#tables.confirm}($1, $2, $3::bigint, string_to_array($4, ',')::bigint[]) AS owned,
+         set_config('synchronous_commit', 'off', true)`,
+      seqs,
+    )
+  }
+
+  /** Writes failures down. @returns as `confirm` */
+  async hold(holds: readonly Hold[]): Promise<boolean> {
+    return this.#owned(`SELECT ${this.#tables.hold}($1, $2, $3::bigint, $4::json) AS owned`, JSON.stringify(holds))
+  }
+
+  async #owned(text: string, change: string): Promise<boolean> {
+    const { rows } = await this.#sql.query<{ owned: boolean }>(text, [...this.#guard, change])
+    return rows[0]?.owned === true
+  }
+}
+
+function windowRow(row: FetchedRow): WindowRow {
+  return { seq: row.seq, message: messageOf(row), attempts: row.attempts, strikes: row.strikes }
+}

@@ -1,0 +1,64 @@
+import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backoff.ts'
+import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
+import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
+import type { SqlListener } from '../core/sql.ts'
+import type { Outbox } from './outbox.ts'
+import type { RelayPublisher } from './partition-relay.ts'
+
+export interface RelayOptions {
+  readonly outbox: Outbox
+  /** Where messages go: a started binder that knows their channels (`sends`). */
+  readonly publisher: RelayPublisher
+  /** Names this process in lease rows and logs. Need not be unique. @default the outbox's service */
+  readonly instance?: string | undefined
+  /** A dead relay is replaced after this long, in ms; at least 1 s. @default 10 seconds */
+  readonly leaseMs?: number | undefined
+  /** Rows per window, 1 to 10 000. @default 1000 */
+  readonly batchSize?: number | undefined
+  /** Payload bytes per window, about: with `partitions` it bounds the relay's memory. @default 8 MiB */
+  readonly batchBytes?: number | undefined
+  /** Longest pause between looks at an idle partition, in ms. @default 200 */
+  readonly idlePollMs?: number | undefined
+  /** A message that the broker rejects as it is configured now is parked after this many attempts. @default 10 */
+  readonly maxAttempts?: number | undefined
+  /** Pauses of a key whose message failed. @default 1 s, doubled, at most 1 minute, 20 % jitter */
+  readonly backoff?: BackoffOptions | undefined
+  /** How long `close` waits for windows in flight, in ms. @default 10 seconds */
+  readonly drainTimeoutMs?: number | undefined
+  /** Hears the `NOTIFY` of outboxes with `notifyEveryMs` in other processes. Closing it stays with the caller. */
+  readonly listener?: SqlListener | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+export type ResolvedRelayOptions = {
+  readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff'>]-?: NonNullable<RelayOptions[K]>
+} & { readonly backoff: Backoff; readonly listener: SqlListener | undefined }
+
+const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions {
+  const path = 'createRelay'
+  if (typeof options.publisher?.publish !== 'function') {
+    throw invalidOption(`${path}.publisher`, options.publisher, 'something with publish(messages), such as a binder')
+  }
+  return Object.freeze({
+    outbox: options.outbox,
+    publisher: options.publisher,
+    instance: requireText(`${path}.instance`, options.instance ?? options.outbox.service),
+    leaseMs: requireInteger(`${path}.leaseMs`, options.leaseMs ?? 10 * SECOND, 1 * SECOND),
+    batchSize: requireInteger(`${path}.batchSize`, options.batchSize ?? 1_000, 1, 10_000),
+    batchBytes: requireInteger(`${path}.batchBytes`, options.batchBytes ?? 8 * 1024 * 1024, 1),
+    idlePollMs: requireInteger(`${path}.idlePollMs`, options.idlePollMs ?? 200, 1),
+    maxAttempts: requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? 10, 1),
+    backoff: resolveBackoff(`${path}.backoff`, options.backoff, BACKOFF),
+    drainTimeoutMs: requireInteger(`${path}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
+    listener: options.listener,
+    logger: options.logger ?? silentLogger,
+    clock: options.clock ?? systemClock,
+  })
+}

@@ -1,0 +1,227 @@
+/**
+ * The relay of one process: holds a fair share of the partitions by lease and runs a `PartitionRelay` for each.
+ *
+ * Any number of processes may run one; each partition has one relay at a time. A relay that dies is replaced within
+ * `leaseMs`, one that closes within a second. What was published but not yet deleted when it died is published again
+ * under the same ids.
+ */
+import { SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import { OutboxPartitionsMismatch } from './errors.ts'
+import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
+import { notifyChannel, partitionsOfPayload } from './notify.ts'
+import { PartitionRelay } from './partition-relay.ts'
+import { PartitionTable } from './partition-table.ts'
+import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
+import { checkPartitions, type OutboxTables, outboxTables } from './tables.ts'
+import type { WindowResult } from './window.ts'
+
+export interface Relay {
+  /**
+   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried for ever.
+   * @throws OutboxPartitionsMismatch
+   */
+  start(): Promise<void>
+  /** Looks for messages now. Never needed, only sooner. */
+  wake(): void
+  /** What this process does. No I/O; what is left in the tables is `outbox.stats()`. */
+  health(): RelayHealth
+  /** Finishes the windows in flight and hands its partitions over at once. Idempotent, never rejects. */
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+export interface RelayHealth {
+  /** `down`: the database did not answer, or the broker took nothing. */
+  readonly status: 'idle' | 'up' | 'down' | 'closed'
+  readonly detail: string | undefined
+  /** Partitions held, in ascending order. */
+  readonly partitions: readonly number[]
+  /** Relays alive when last seen, this one included. */
+  readonly relays: number
+  /** Since the start: messages confirmed by the broker, and publishes that failed. */
+  readonly published: number
+  readonly failed: number
+  /** Age of the oldest message of the last window when it was fetched, in ms. */
+  readonly lagMs: number
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function createRelay(options: RelayOptions): Relay {
+  return new LeasedRelay(resolveRelayOptions(options))
+}
+
+class LeasedRelay implements Relay {
+  readonly #options: ResolvedRelayOptions
+  readonly #tables: OutboxTables
+  readonly #keeper: LeaseKeeper
+  readonly #workers = new Map<number, PartitionRelay>()
+  readonly #unsubscribe: Array<() => void> = []
+  #nap = new AbortController()
+  #beat: Promise<void> | undefined
+  #closing: Promise<void> | undefined
+  #drained = false
+  #freedDead = false
+  #error: Error | undefined
+  #relays = 0
+  #published = 0
+  #failed = 0
+  #lagMs = 0
+
+  constructor(options: ResolvedRelayOptions) {
+    const { outbox, leaseMs, clock } = options
+    this.#options = options
+    this.#tables = outboxTables(outbox.schema)
+    const instance = `${options.instance}/${newId()}`
+    this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
+  }
+
+  async start(): Promise<void> {
+    if (this.#beat !== undefined || this.#closing !== undefined) return
+    const { outbox, listener } = this.#options
+    this.#unsubscribe.push(outbox.onAdded((partitions) => this.#wake(partitions)))
+    if (listener !== undefined) {
+      const onNotify = (payload: string): void => this.#wake(partitionsOfPayload(payload))
+      this.#unsubscribe.push(listener.listen(notifyChannel(outbox.schema), onNotify))
+    }
+    const first = this.#firstTick()
+    this.#beat = first.then(
+      () => this.#run(),
+      () => undefined,
+    )
+    await first
+  }
+
+  wake(): void {
+    this.#wake(undefined)
+  }
+
+  health(): RelayHealth {
+    const error = this.#error ?? [...this.#workers.values()].find((worker) => worker.error !== undefined)?.error
+    return {
+      status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : 'up',
+      detail: error?.message,
+      partitions: this.#keeper.held.map((lease) => lease.partition).sort((a, b) => a - b),
+      relays: this.#relays,
+      published: this.#published,
+      failed: this.#failed,
+      lagMs: this.#lagMs,
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** A mismatch is a mistake in the configuration; anything else is a database that may come back. */
+  async #firstTick(): Promise<void> {
+    const { sql, schema, partitions } = this.#options.outbox
+    try {
+      await checkPartitions(sql, schema, partitions)
+    } catch (error) {
+      if (error instanceof OutboxPartitionsMismatch) throw error
+    }
+    await this.#tick()
+  }
+
+  async #run(): Promise<void> {
+    const { clock, leaseMs } = this.#options
+    while (!this.#drained) {
+      await clock.sleep(Math.min(leaseMs / 3, 1 * SECOND), this.#nap.signal).catch(() => undefined)
+      this.#nap = new AbortController()
+      if (!this.#drained) await this.#tick()
+    }
+  }
+
+  /** Renews, gives up what is over its share, takes what is free. Never rejects. */
+  async #tick(): Promise<void> {
+    try {
+      if (!this.#freedDead) await this.#keeper.freeDead()
+      this.#freedDead = true
+      this.#relays = await this.#keeper.renew()
+      if (this.#closing === undefined) await this.#balance()
+      if (this.#error !== undefined) this.#options.logger.info({}, 'outbox relay reaches its database again')
+      this.#error = undefined
+    } catch (error) {
+      if (this.#error === undefined) this.#options.logger.warn({ err: error }, 'outbox relay can not renew its leases')
+      this.#error = toError(error)
+    }
+    this.#staff()
+  }
+
+  async #balance(): Promise<void> {
+    const share = fairShare(this.#options.outbox.partitions, this.#relays)
+    for (const lease of this.#keeper.held.slice(share)) {
+      const worker = this.#workers.get(lease.partition)
+      if (worker === undefined || worker.hasEnded) await this.#keeper.release(lease)
+      else this.#retire(worker)
+    }
+    const missing = share - this.#keeper.held.length
+    if (missing > 0) await this.#keeper.claim(missing)
+  }
+
+  /** One worker per lease held, none for a lease that is gone. */
+  #staff(): void {
+    const held = new Map(this.#keeper.held.map((lease) => [lease.partition, lease]))
+    for (const [partition, worker] of this.#workers) {
+      if (worker.hasEnded) this.#workers.delete(partition)
+      else if (held.get(partition) !== worker.lease) this.#retire(worker)
+    }
+    if (this.#closing !== undefined) return
+    for (const [partition, lease] of held) {
+      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#worker(lease))
+    }
+  }
+
+  /** Ends it without waiting; the tick that follows its end gives the partition back or starts it anew. */
+  #retire(worker: PartitionRelay): void {
+    void worker.stop().then(() => this.#nap.abort())
+  }
+
+  #worker(lease: HeldLease): PartitionRelay {
+    const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease)
+    return new PartitionRelay(lease, table, this.#options, (result, lagMs) => this.#count(result, lagMs))
+  }
+
+  #count(result: WindowResult, lagMs: number): void {
+    this.#published += result.confirmed.length
+    this.#failed += result.failed.length
+    this.#lagMs = lagMs
+  }
+
+  #wake(partitions: ReadonlySet<number> | undefined): void {
+    for (const [partition, worker] of this.#workers) {
+      if (partitions === undefined || partitions.has(partition)) worker.wake()
+    }
+  }
+
+  /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */
+  async #close(): Promise<void> {
+    const { clock, drainTimeoutMs, logger } = this.#options
+    for (const unsubscribe of this.#unsubscribe) unsubscribe()
+    const timeout = new AbortController()
+    const ended = Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+    await Promise.race([ended, clock.sleep(drainTimeoutMs, timeout.signal).catch(() => undefined)])
+    timeout.abort()
+    this.#drained = true
+    this.#nap.abort()
+    await this.#beat
+    try {
+      for (const lease of this.#keeper.held) {
+        if (this.#workers.get(lease.partition)?.hasEnded !== false) await this.#keeper.release(lease)
+      }
+      await this.#keeper.leave()
+    } catch (error) {
+      logger.warn(
+        { err: error },
+        'outbox relay could not hand its partitions over: they are free when their leases expire',
+      )
+    }
+  }
+}

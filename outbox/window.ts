@@ -1,0 +1,126 @@
+/**
+ * Deciding, without I/O: in which steps a window of rows is published, and what a failed row gets.
+ *
+ * A lane is what has an order: one destination and key. Rows without key are a lane each.
+ */
+import type { TransportError } from '../binder/errors.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import type { PublishOutcome } from '../binder/transport.ts'
+import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
+
+export interface WindowRow {
+  readonly seq: string
+  readonly message: EncodedMessage
+  /** Failed publishes so far. */
+  readonly attempts: number
+  /** Those of them that count towards parking. */
+  readonly strikes: number
+}
+
+export interface WindowFailure {
+  readonly row: WindowRow
+  readonly error: TransportError
+}
+
+export interface WindowResult {
+  readonly confirmed: readonly WindowRow[]
+  readonly failed: readonly WindowFailure[]
+}
+
+/**
+ * Publishes the rows, never two of one lane in one call: whether the second may leave depends on the first. A lane stops
+ * at its first failure. Stops early, leaving the rest untouched, when `mayGoOn` says no or a whole call met an outage.
+ */
+export async function publishWindow(
+  rows: readonly WindowRow[],
+  publish: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]>,
+  mayGoOn: () => boolean,
+): Promise<WindowResult> {
+  const confirmed: WindowRow[] = []
+  const failed: WindowFailure[] = []
+  const stopped = new Set<string>()
+  for (const round of roundsOf(rows)) {
+    if (!mayGoOn()) break
+    const open = stopped.size === 0 ? round : round.filter((row) => !stopped.has(laneOf(row)))
+    if (open.length === 0) continue
+    const outcomes = await publish(open.map((row) => row.message))
+    const before = failed.length
+    open.forEach((row, i) => {
+      const error = outcomes[i]
+      if (error === undefined) confirmed.push(row)
+      else {
+        failed.push({ row, error })
+        stopped.add(laneOf(row))
+      }
+    })
+    if (failed.length - before === open.length && failed.slice(before).every((f) => judge(f.error) === 'outage')) break
+  }
+  return { confirmed, failed }
+}
+
+/** The n-th rows of all lanes make the n-th round; each round keeps the order of the window. */
+export function roundsOf(rows: readonly WindowRow[]): ReadonlyArray<readonly WindowRow[]> {
+  const rounds: WindowRow[][] = []
+  const seen = new Map<string, number>()
+  for (const row of rows) {
+    const lane = laneOf(row)
+    const n = seen.get(lane) ?? 0
+    seen.set(lane, n + 1)
+    const round = rounds[n]
+    if (round === undefined) rounds.push([row])
+    else round.push(row)
+  }
+  return rounds
+}
+
+export function laneOf(row: WindowRow): string {
+  const { destination, key } = row.message
+  return key === null ? `#${row.seq}` : `${destination}\0${key}`
+}
+
+/**
+ * - `outage`: the broker is not there. Says nothing about the message; never parks it.
+ * - `wait`: the broker is there and says not now. Never parks it either: it heals without us.
+ * - `strike`: something is configured wrong and may be mended while we retry; parked after `maxAttempts`.
+ * - `park`: no later attempt can differ.
+ */
+export type Verdict = 'outage' | 'wait' | 'strike' | 'park'
+
+export function judge(error: TransportError): Verdict {
+  switch (error.kind) {
+    case 'unavailable':
+    case 'timeout':
+    case 'closed':
+      return 'outage'
+    case 'refused':
+      return 'wait'
+    case 'unroutable':
+    case 'mismatch':
+      return 'strike'
+    case 'too_large':
+      return 'park'
+  }
+}
+
+/** What is written on a row that failed. `delayMs` undefined: parked. */
+export interface Hold {
+  readonly seq: string
+  readonly strikes: number
+  readonly delayMs: number | undefined
+  readonly error: string
+}
+
+const MAX_ERROR_CHARACTERS = 2_000
+
+export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: number, random: number): Hold {
+  const { row, error } = failure
+  const verdict = judge(error)
+  const strikes = row.strikes + (verdict === 'strike' || verdict === 'park' ? 1 : 0)
+  const parks = verdict === 'park' || (verdict === 'strike' && strikes >= maxAttempts)
+  return {
+    seq: row.seq,
+    strikes,
+    delayMs: parks ? undefined : backoffDelayMs(backoff, row.attempts + 1, random),
+    error: `${error.kind}: ${error.message}`.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD'),
+  }
+}
