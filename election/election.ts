@@ -1,0 +1,84 @@
+/**
+ * THE CONTRACT: at most one instance leads a role, for one term at a time.
+ *
+ * A leader is the holder of a lease lock; its term is the lease's fencing token.
+ *
+ *     idle -> campaigning -> leading -> stepping_down -> campaigning ...       any -> closed
+ *
+ * Clocks: a leader believes until its lease's deadline minus a margin, counted on its own clocks; a successor begins only
+ * after the store let the lease go. What is not guaranteed: a leader that was paused can still act once before it
+ * notices. Give `term.term` to whatever stores the effect (`createFence`); see `docs/election.md`.
+ */
+export interface Election extends AsyncDisposable {
+  /** Begins to campaign. Returns at once; a store that is away is tried again for ever. Idempotent until closed. */
+  start(): void
+  /** The term this instance leads at this moment, by the clocks; `undefined` when it does not. Synchronous. */
+  current(): Term | undefined
+  /** What this instance knows about itself. Cheap, no I/O. */
+  status(): ElectionStatus
+  /** Who leads, as the store sees it; `undefined` between two terms. Needs no candidacy: no `start` either. */
+  leader(): Promise<LeaderInfo | undefined>
+  /** Told of this instance's own transitions, in order; what it throws is logged. Returns the way to stop. */
+  subscribe(listener: (event: ElectionEvent) => void): () => void
+  /**
+   * Hands over if it leads: ends the term, awaits the handlers (at most `stopGraceMs`), gives the lease back and gets in
+   * line again, behind all who wait. Resolves when the lease is given back.
+   */
+  resign(): Promise<void>
+  health(): ElectionHealth
+  /**
+   * Resigns and stops campaigning. The next candidate leads within milliseconds. Call it on SIGTERM, before the parts
+   * that the leader works with. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+/** One term of leadership. Each has objects of its own: nothing of a term is true in the next. */
+export interface Term {
+  readonly role: string
+  readonly instance: string
+  /** Strictly rising per role: the fencing token. */
+  readonly term: number
+  /** Aborts when the term ends, before the lease is given back or lapses. Best effort after an event-loop stall. */
+  readonly signal: AbortSignal
+  /** Until when this instance may believe that it leads, epoch ms; moves with each renewal. */
+  validUntil(): number
+  /** Synchronous, by the clocks. @throws TermOver when it is over, LockLost when less than `minRemainingMs` are left */
+  assertValid(minRemainingMs?: number): void
+}
+
+/**
+ * Why a term ended: `resigned`, `closed` by us; `lost` because no renewal was confirmed in time or the store forgot;
+ * `failed` because `onGranted` threw.
+ */
+export type RevokedReason = 'resigned' | 'closed' | 'lost' | 'failed'
+
+export type ElectionEvent =
+  | { readonly type: 'granted'; readonly role: string; readonly term: number }
+  | { readonly type: 'revoked'; readonly role: string; readonly term: number; readonly reason: RevokedReason }
+
+export type ElectionState = 'idle' | 'campaigning' | 'leading' | 'stepping_down' | 'closed'
+
+export interface ElectionStatus {
+  readonly role: string
+  readonly instance: string
+  readonly state: ElectionState
+  /** The term that is led or being ended. */
+  readonly term: number | undefined
+  /** Terms this instance was granted since `start`. */
+  readonly terms: number
+  /** Why campaigning does not work at the moment. */
+  readonly error: string | undefined
+}
+
+export interface LeaderInfo {
+  readonly instance: string
+  readonly term: number
+  readonly expiresInMs: number
+}
+
+export interface ElectionHealth {
+  /** `down`: the store can not be reached, or a handler of an ended term has not returned and blocks the next. */
+  readonly status: 'up' | 'down' | 'idle' | 'closed'
+  readonly detail?: string | undefined
+}

@@ -1,0 +1,154 @@
+import { ConcordatError } from '../core/errors.ts'
+
+/** Somebody holds the lock, and the caller did not want to wait. */
+export class LockBusy extends ConcordatError {
+  readonly code = 'locks.busy' as const
+  readonly retryable = true as const
+  readonly key: string
+  /** Who holds it, if the store knew. */
+  readonly owner: string | undefined
+  /** It frees itself after this long unless it is renewed. */
+  readonly retryAfterMs: number
+
+  constructor(key: string, owner: string | undefined, retryAfterMs: number) {
+    super(
+      `lock "${key}" is held by ${owner ?? 'another holder'} (for ${retryAfterMs} ms more unless renewed): pass waitMs to wait for it`,
+    )
+    this.key = key
+    this.owner = owner
+    this.retryAfterMs = retryAfterMs
+  }
+}
+
+/** `waitMs` passed without a grant. */
+export class LockTimeout extends ConcordatError {
+  readonly code = 'locks.timeout' as const
+  readonly retryable = true as const
+  readonly key: string
+  readonly waitMs: number
+  readonly owner: string | undefined
+  /** Place in the line at the last try, 0 = next. */
+  readonly position: number | undefined
+
+  constructor(key: string, waitMs: number, owner: string | undefined, position: number | undefined) {
+    const place = position === undefined ? '' : `, ${position} ahead in the line`
+    super(
+      `lock "${key}" was not free within ${waitMs} ms (held by ${owner ?? 'another holder'}${place}): wait longer, hold it shorter, or split the key`,
+    )
+    this.key = key
+    this.waitMs = waitMs
+    this.owner = owner
+    this.position = position
+  }
+}
+
+/**
+ * Why a lease ended without a clean release.
+ * - `expired`: no renewal was confirmed in time (store away, event loop stalled, machine asleep).
+ * - `displaced`: the store said that the lock is not ours: deleted, flushed, or lost in a restart or failover.
+ * - `max_hold`: held longer than `maxHoldMs`.
+ * - `closed`: `locks.close()` ended it.
+ * - `released`: it was released by its own holder, and is used after that.
+ */
+export type LockLostReason = 'expired' | 'displaced' | 'max_hold' | 'closed' | 'released'
+
+const REMEDY: Readonly<Record<LockLostReason, string>> = {
+  expired: 'no renewal was confirmed in time. Acquire again and repeat the work; the fence refuses what came late',
+  displaced: 'the store does not know it any more. Acquire again and repeat the work; the fence refuses what came late',
+  max_hold: 'it was held longer than maxHoldMs. Split the work, or raise maxHoldMs',
+  closed: 'the locks were closed while it was held. Finish the work before close()',
+  released: 'it was released before. Do not use a lease after its release',
+}
+
+/** The lease is over: stop, do not write. */
+export class LockLost extends ConcordatError {
+  readonly code = 'locks.lost' as const
+  readonly retryable = true as const
+  readonly key: string
+  readonly token: number
+  readonly reason: LockLostReason
+
+  constructor(key: string, token: number, reason: LockLostReason, detail?: string, cause?: unknown) {
+    const text = `lock "${key}" (token ${token}) is lost: ${detail ?? REMEDY[reason]}`
+    super(text, cause === undefined ? undefined : { cause })
+    this.key = key
+    this.token = token
+    this.reason = reason
+  }
+}
+
+/** The store can not be reached, does not answer in time, or is not ready. Nothing was granted to the caller. */
+export class LockStoreUnavailable extends ConcordatError {
+  readonly code = 'locks.store_unavailable' as const
+  readonly retryable = true as const
+  readonly store: string
+  /** `unknown`: the step may have happened, or may yet happen. */
+  readonly outcome: 'not_done' | 'unknown'
+
+  constructor(store: string, outcome: 'not_done' | 'unknown', detail: string, cause?: unknown) {
+    super(
+      `lock store ${store} is unavailable: ${detail}. Check that it is up and reachable; it is tried again in the background`,
+      cause === undefined ? undefined : { cause },
+    )
+    this.store = store
+    this.outcome = outcome
+  }
+}
+
+/** The store answered and will answer the same again: wrong type under our key, missing permission, script error. */
+export class LockStoreRefused extends ConcordatError {
+  readonly code = 'locks.store_refused' as const
+  readonly retryable = false as const
+  readonly store: string
+
+  constructor(store: string, cause: Error) {
+    super(`lock store ${store} refused: ${cause.message}. Check the prefix, the permissions and the server version`, {
+      cause,
+    })
+    this.store = store
+  }
+}
+
+/**
+ * A newer holder has written to this resource: this token comes too late, now and for ever. Roll back, and repeat the
+ * work under a new lease, for which the error counts as retryable.
+ */
+export class FenceRejected extends ConcordatError {
+  readonly code = 'locks.fence_rejected' as const
+  readonly retryable = true as const
+  readonly resource: string
+  readonly token: number
+  /** The highest token the resource has seen; pass it as `tokenAbove` if the lock store went back in time. */
+  readonly lastToken: number
+
+  constructor(resource: string, token: number, lastToken: number) {
+    super(
+      `fence of "${resource}" refuses token ${token}: ${lastToken} was here. The lock was lost meanwhile; acquire again and repeat the work`,
+    )
+    this.resource = resource
+    this.token = token
+    this.lastToken = lastToken
+  }
+}
+
+/** `acquire` of a key inside `using` of the same key: it would wait for itself. */
+export class LockReentered extends ConcordatError {
+  readonly code = 'locks.reentered' as const
+  readonly retryable = false as const
+  readonly key: string
+
+  constructor(key: string) {
+    super(`lock "${key}" is already held by this call chain and would wait for itself: pass the lease on instead`)
+    this.key = key
+  }
+}
+
+/** Used after `close()`, or waiting when it came. */
+export class LocksClosed extends ConcordatError {
+  readonly code = 'locks.closed' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super('the locks are closed: acquire nothing after close()')
+  }
+}

@@ -1,0 +1,82 @@
+import { requireInteger, requireText } from '../core/errors.ts'
+import { migrate, quoteIdentifier, type SqlClient, type SqlMigration, type SqlTransaction } from '../core/sql.ts'
+import { FenceRejected } from './errors.ts'
+
+export interface FenceOptions {
+  readonly sql: SqlClient
+  /** Schema of the guard table `lock_fence`. @default 'concordat' */
+  readonly schema?: string | undefined
+}
+
+/**
+ * The other half of a lock: PostgreSQL remembers the highest token per resource and lets no older holder write.
+ *
+ *     await sql.transaction(async (tx) => {
+ *       await fence.check(tx, 'ledger', lease.token)      // locks the guard row until the transaction ends
+ *       await tx.query('INSERT INTO ledger ...')
+ *     })
+ */
+export interface Fence {
+  /** Creates or updates the guard table. Idempotent, safe from several processes at once. */
+  migrate(): Promise<void>
+  /**
+   * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
+   * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
+   * @throws FenceRejected when a newer token was here: let it roll the transaction back
+   */
+  check(tx: SqlTransaction, resource: string, token: number): Promise<void>
+  /** The highest token seen, or `undefined`. */
+  lastToken(resource: string): Promise<number | undefined>
+}
+
+const MIGRATIONS: readonly SqlMigration[] = [
+  {
+    version: 1,
+    statements: [`CREATE TABLE {schema}.lock_fence (resource text PRIMARY KEY, token bigint NOT NULL)`],
+  },
+]
+
+export function createFence(options: FenceOptions): Fence {
+  return new SqlFence(options.sql, options.schema ?? 'concordat')
+}
+
+class SqlFence implements Fence {
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #table: string
+
+  constructor(sql: SqlClient, schema: string) {
+    this.#sql = sql
+    this.#schema = schema
+    this.#table = `${quoteIdentifier(schema)}.lock_fence`
+  }
+
+  migrate(): Promise<void> {
+    return migrate(this.#sql, this.#schema, 'locks', MIGRATIONS)
+  }
+
+  async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {
+    requireText('fence resource', resource)
+    requireInteger(`fence("${resource}") token`, token, 0)
+    const accepted = await tx.query(
+      `INSERT INTO ${this.#table} AS guard (resource, token) VALUES ($1, $2::bigint)
+       ON CONFLICT (resource) DO UPDATE SET token = EXCLUDED.token WHERE guard.token <= EXCLUDED.token`,
+      [resource, String(token)],
+    )
+    if (accepted.rowCount > 0) return
+    const last = await tx.query<{ token: string }>(
+      `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
+      [resource],
+    )
+    throw new FenceRejected(resource, token, Number(last.rows[0]?.token))
+  }
+
+  async lastToken(resource: string): Promise<number | undefined> {
+    const found = await this.#sql.query<{ token: string }>(
+      `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
+      [resource],
+    )
+    const row = found.rows[0]
+    return row === undefined ? undefined : Number(row.token)
+  }
+}

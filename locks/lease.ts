@@ -1,0 +1,262 @@
+/**
+ * The life of one lease, the same for every store.
+ *
+ *            renewal confirmed in time
+ *              +-----+
+ *              v     |
+ *   granted -> HELD -+--- release() ---> RELEASING ---> RELEASED
+ *               |                           |
+ *               +--> LOST <-----------------+
+ *
+ * One way: what is lost stays lost, also when a renewal is confirmed too late. The deadline is computed from the clocks
+ * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
+ */
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import { LockLost, type LockLostReason } from './errors.ts'
+import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
+import type { LockStore } from './store.ts'
+import { type Instant, type LeaseTiming, readInstant, remainingMs } from './validity.ts'
+import { within } from './within.ts'
+
+/** What `acquire` has won, with everything the lease needs to live on. */
+export interface Grant {
+  readonly store: LockStore
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly key: string
+  readonly value: string
+  readonly token: number
+  readonly timing: LeaseTiming
+  /** Both clocks before the winning request was sent. */
+  readonly sentAt: Instant
+  readonly maxHoldMs: number
+  /** An earlier request for this value has an unknown outcome and may yet arrive. */
+  readonly stragglers: boolean
+  /** Called once, when the lease needs nothing any more. */
+  readonly onEnd: (lease: HeldLease) => void
+}
+
+/** How long `release()` makes its caller wait after a first failure; it goes on in the background. */
+const RELEASE_WAIT_MS = 1_000
+const RELEASE_RETRY_MS = 50
+
+const NOT_CONFIRMED = Symbol('not confirmed')
+
+export class HeldLease implements Lease {
+  readonly key: string
+  readonly token: number
+  readonly #grant: Grant
+  readonly #grantedAt: Instant
+  #anchor: Instant
+  #state: LeaseState = 'held'
+  #lost: LockLost | undefined
+  #abort: AbortController | undefined
+  #releasing: Promise<ReleaseOutcome> | undefined
+  #lastFailure: unknown
+  #renewing = false
+  #cancelWatchdog: () => void = noop
+  #cancelRenewal: () => void = noop
+
+  constructor(grant: Grant) {
+    this.key = grant.key
+    this.token = grant.token
+    this.#grant = grant
+    this.#grantedAt = grant.sentAt
+    this.#anchor = grant.sentAt
+    // The watchdog is armed with the first renewal, long before the deadline: most leases end before either.
+    this.#scheduleRenewal(grant.timing.renewEveryMs)
+  }
+
+  get state(): LeaseState {
+    if (this.#state === 'held') this.#remaining()
+    return this.#state
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#lost !== undefined) this.#abort.abort(this.#lost)
+    return this.#abort.signal
+  }
+
+  validUntil(): number {
+    return this.#grant.clock.now() + this.remainingMs()
+  }
+
+  remainingMs(): number {
+    return this.#state === 'held' ? this.#remaining() : 0
+  }
+
+  assertValid(minRemainingMs = 0): void {
+    const left = this.remainingMs()
+    if (this.#lost !== undefined) throw this.#lost
+    if (this.#state !== 'held') throw new LockLost(this.key, this.token, 'released')
+    if (left >= minRemainingMs) return
+    const detail = `${Math.floor(left)} ms of validity are left, ${minRemainingMs} ms were asked for`
+    throw new LockLost(this.key, this.token, 'expired', detail, this.#lastFailure)
+  }
+
+  release(): Promise<ReleaseOutcome> {
+    this.#releasing ??= this.#release()
+    return this.#releasing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release()
+  }
+
+  /** Why it was lost, once it was. */
+  get lost(): LockLost | undefined {
+    return this.#lost
+  }
+
+  /** Renews now: after a reconnect the store may have forgotten the lock, and then nobody should wait for a timer. */
+  verify(): void {
+    this.#scheduleRenewal(0)
+  }
+
+  /** `locks.close()`: over for the holder at once, then given back. */
+  async close(): Promise<void> {
+    if (this.#state === 'held') {
+      const left = this.#remaining()
+      this.#lose('closed')
+      this.#releasing ??= this.#giveBack(left).then((outcome) => (outcome === 'released' ? 'lost' : outcome))
+    }
+    await this.#releasing
+  }
+
+  /** Validity by the clocks now. Seeing it over is losing it. */
+  #remaining(): number {
+    const left = remainingMs(this.#grant.timing, this.#anchor, readInstant(this.#grant.clock))
+    if (left <= 0) this.#loseByTime()
+    return left
+  }
+
+  #loseByTime(): void {
+    this.#lose(this.#heldTooLong() ? 'max_hold' : 'expired')
+  }
+
+  #heldTooLong(): boolean {
+    const { clock, maxHoldMs } = this.#grant
+    return clock.monotonic() - this.#grantedAt.monotonicMs >= maxHoldMs
+  }
+
+  #lose(reason: LockLostReason): void {
+    if (this.#state === 'lost' || this.#state === 'released') return
+    this.#state = 'lost'
+    this.#lost = new LockLost(this.key, this.token, reason, undefined, this.#lastFailure)
+    this.#stopTimers()
+    if (reason !== 'closed') {
+      this.#grant.logger.warn({ key: this.key, token: this.token, reason, err: this.#lastFailure }, 'lock lost')
+      this.#grant.onEnd(this)
+    }
+    this.#abort?.abort(this.#lost)
+  }
+
+  #stopTimers(): void {
+    this.#cancelWatchdog()
+    this.#cancelRenewal()
+  }
+
+  #armWatchdog(): void {
+    this.#cancelWatchdog()
+    const left = remainingMs(this.#grant.timing, this.#anchor, readInstant(this.#grant.clock))
+    this.#cancelWatchdog = this.#grant.clock.setTimer(Math.max(0, left), () => {
+      if (this.#state !== 'held') return
+      // Timers count whole milliseconds: what is left of the last one is not worth another.
+      if (this.#remaining() < 1) this.#loseByTime()
+      else this.#armWatchdog()
+    })
+  }
+
+  #scheduleRenewal(delayMs: number): void {
+    this.#cancelRenewal()
+    this.#cancelRenewal = this.#grant.clock.setTimer(delayMs, () => {
+      this.#armWatchdog()
+      void this.#renew()
+    })
+  }
+
+  async #renew(): Promise<void> {
+    if (this.#state !== 'held' || this.#renewing || this.#heldTooLong()) return
+    this.#renewing = true
+    const sentAt = readInstant(this.#grant.clock)
+    const outcome = await this.#extend()
+    this.#renewing = false
+    // A confirmation that comes after the deadline, or after a release began, changes nothing any more.
+    if (this.#state !== 'held' || this.#remaining() <= 0) return
+    if (outcome === 'lost') {
+      this.#lose('displaced')
+    } else if (outcome === 'extended') {
+      this.#anchor = sentAt
+      this.#lastFailure = undefined
+      this.#armWatchdog()
+      this.#scheduleRenewal(this.#grant.timing.renewEveryMs)
+    } else {
+      this.#scheduleRenewal(this.#grant.timing.retryRenewalMs * (0.75 + 0.5 * Math.random()))
+    }
+  }
+
+  async #extend(): Promise<'extended' | 'lost' | 'failed'> {
+    const { store, clock, key, value, timing, logger } = this.#grant
+    try {
+      const outcome = await within(clock, timing.renewTimeoutMs, store.extend(key, value, timing.ttlMs), NOT_CONFIRMED)
+      if (outcome !== NOT_CONFIRMED) return outcome
+      this.#lastFailure = new Error(`renewal not confirmed within ${Math.round(timing.renewTimeoutMs)} ms`)
+    } catch (error) {
+      this.#lastFailure = error
+    }
+    logger.warn({ key, token: this.token, err: this.#lastFailure }, 'lock renewal failed, trying again')
+    return 'failed'
+  }
+
+  async #release(): Promise<ReleaseOutcome> {
+    const left = this.#state === 'held' ? this.#remaining() : 0
+    if (this.#state !== 'held') return 'lost'
+    // The belief ends before the store is told: between the two nobody holds the lock, never two.
+    this.#state = 'releasing'
+    this.#stopTimers()
+    const outcome = await this.#giveBack(left)
+    if (outcome === 'lost') this.#lose('displaced')
+    else this.#state = 'released'
+    return outcome
+  }
+
+  /** A store answers within about a second (its contract). Without an answer it goes on in the background. */
+  async #giveBack(validForMs: number): Promise<ReleaseOutcome> {
+    const { store, clock, key, value, onEnd } = this.#grant
+    const until = clock.monotonic() + validForMs
+    try {
+      const outcome = await store.release(key, value, this.#forgetAfterMs)
+      onEnd(this)
+      return outcome
+    } catch (error) {
+      const retrying = this.#releaseAgain(until, error).finally(() => onEnd(this))
+      return within(clock, RELEASE_WAIT_MS, retrying, 'unconfirmed')
+    }
+  }
+
+  /** Until the validity is over: after that the lock frees itself. */
+  async #releaseAgain(until: number, failure: unknown): Promise<'released' | 'unconfirmed'> {
+    const { store, clock, logger, key, value } = this.#grant
+    let lastFailure = failure
+    while (clock.monotonic() + RELEASE_RETRY_MS < until) {
+      await clock.sleep(RELEASE_RETRY_MS)
+      try {
+        const outcome = await store.release(key, value, this.#forgetAfterMs)
+        // "Not ours" may only mean that an earlier attempt, whose answer was lost, has done it.
+        return outcome === 'lost' ? 'unconfirmed' : outcome
+      } catch (error) {
+        lastFailure = error
+      }
+    }
+    logger.warn({ key, token: this.token, err: lastFailure }, 'lock release not confirmed, it frees itself')
+    return 'unconfirmed'
+  }
+
+  get #forgetAfterMs(): number {
+    return this.#grant.stragglers ? this.#grant.timing.ttlMs : 0
+  }
+}
+
+function noop(): void {}

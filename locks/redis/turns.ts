@@ -1,0 +1,49 @@
+import { LockStoreUnavailable } from '../errors.ts'
+import type { RedisConnection } from './connection.ts'
+
+/**
+ * Wake-ups for all waiters of this process over one subscription to one channel of its own. Pub/sub may lose messages:
+ * after a reconnect everybody is woken once, and each waiter's heartbeat covers the rest.
+ */
+export class Turns {
+  readonly #connection: RedisConnection
+  readonly #channel: string
+  readonly #onUnclaimed: (value: string, lockKey: string) => void
+  readonly #waiters = new Map<string, () => void>()
+  #subscribed: Promise<unknown> | undefined
+
+  /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
+  constructor(connection: RedisConnection, channel: string, onUnclaimed: (value: string, lockKey: string) => void) {
+    this.#connection = connection
+    this.#channel = channel
+    this.#onUnclaimed = onUnclaimed
+    connection.onReady((client, first) => {
+      if (first) client.on('message', (_channel: string, message: string) => this.#onMessage(message))
+      this.#subscribed = client.subscribe(channel).then(() => {
+        if (!first) for (const onTurn of this.#waiters.values()) onTurn()
+      })
+      // Who waits for the subscription sees the failure; a broken connection comes back and subscribes again.
+      this.#subscribed.catch(() => {})
+    })
+  }
+
+  /** @throws LockStoreUnavailable when the subscription is not confirmed */
+  async listen(value: string, onTurn: () => void): Promise<() => void> {
+    await this.#connection.ready()
+    try {
+      await this.#subscribed
+    } catch (error) {
+      throw new LockStoreUnavailable('redis', 'not_done', `can not subscribe to ${this.#channel}`, error)
+    }
+    this.#waiters.set(value, onTurn)
+    return () => this.#waiters.delete(value)
+  }
+
+  #onMessage(message: string): void {
+    const space = message.indexOf(' ')
+    const value = message.slice(0, space)
+    const onTurn = this.#waiters.get(value)
+    if (onTurn === undefined) this.#onUnclaimed(value, message.slice(space + 1))
+    else onTurn()
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * The arithmetic of a lease, free of I/O and timers.
+ *
+ * The store counts `ttlMs` from the moment it executed the request, on its own clock. The holder can not see that
+ * moment, so it counts from *before* it sent the request, on clocks that never understate: the monotonic one stops while
+ * the machine is suspended and the wall clock may be set back, so the larger advance of the two counts. What is then
+ * left is cut by a margin for clocks that run at different rates and for an event loop that is late.
+ *
+ * Not covered: a machine that sleeps *and* has its wall clock set back within one lease. Then only the fence protects.
+ */
+import type { Clock } from '../core/clock.ts'
+
+/** One reading of both clocks. */
+export interface Instant {
+  readonly monotonicMs: number
+  readonly wallMs: number
+}
+
+export interface LeaseTiming {
+  readonly ttlMs: number
+  /** Part of the ttl that the holder does not use: 1 % + 2 ms for clock drift, plus the stall margin. */
+  readonly marginMs: number
+  /** A third of the valid time: two renewals may fail. */
+  readonly renewEveryMs: number
+  readonly renewTimeoutMs: number
+  readonly retryRenewalMs: number
+}
+
+export function readInstant(clock: Clock): Instant {
+  return { monotonicMs: clock.monotonic(), wallMs: clock.now() }
+}
+
+/** The larger of both advances; a wall clock that went back counts as no advance. */
+export function elapsedMs(from: Instant, to: Instant): number {
+  return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs)
+}
+
+/** @param stallMarginMs how late the event loop may be @default 2 % of the ttl, at least 5 ms */
+export function leaseTiming(ttlMs: number, stallMarginMs: number = Math.max(5, ttlMs * 0.02)): LeaseTiming {
+  const marginMs = ttlMs * 0.01 + 2 + stallMarginMs
+  const renewEveryMs = Math.max(1, (ttlMs - marginMs) / 3)
+  return { ttlMs, marginMs, renewEveryMs, renewTimeoutMs: renewEveryMs / 2, retryRenewalMs: renewEveryMs / 4 }
+}
+
+/**
+ * Validity left at `now` of a lease whose winning request (grant or renewal) was sent at `sentAt`.
+ * Zero or less: over.
+ */
+export function remainingMs(timing: LeaseTiming, sentAt: Instant, now: Instant): number {
+  return timing.ttlMs - timing.marginMs - elapsedMs(sentAt, now)
+}

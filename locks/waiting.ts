@@ -1,0 +1,108 @@
+import type { Clock } from '../core/clock.ts'
+import type { Acquisition, Won } from './acquisition.ts'
+import { LockStoreUnavailable } from './errors.ts'
+import type { AcquireReply, LockStore } from './store.ts'
+import { unlessAborted } from './within.ts'
+
+type Busy = Extract<AcquireReply, { status: 'busy' }>
+
+/** A waiter keeps its place over a store outage of this length; then it gives up with `LockStoreUnavailable`. */
+const OUTAGE_MS = 2_000
+const OUTAGE_RETRY_MS = 100
+/** After missing this many heartbeats a waiter has lost its place. */
+const MISSES = 3
+
+/**
+ * Waits in line until granted. The order is: be told of turns (confirmed), take the place (this also tries), sleep until
+ * told or until the holder's time is over. So no wake-up can fall between a try and the sleep after it.
+ * @param onBusy told of every refusal, for the error at the end
+ */
+export async function waitInLine(fields: {
+  store: LockStore
+  clock: Clock
+  heartbeatMs: number
+  acquisition: Acquisition
+  /** Ends the waiting: timeout, the caller's signal, or close. */
+  over: AbortSignal
+  onBusy: (reply: Busy) => void
+}): Promise<Won> {
+  const { store, clock, heartbeatMs, acquisition, over } = fields
+  const turn = new Turn()
+  const ring = (): void => turn.ring()
+  over.addEventListener('abort', ring, { once: true })
+  let listening: { value: string; stop: () => void } | undefined
+  let downSince: number | undefined
+  try {
+    for (;;) {
+      over.throwIfAborted()
+      let pauseMs: number
+      try {
+        if (listening?.value !== acquisition.value) {
+          listening?.stop()
+          listening = { value: acquisition.value, stop: await listen(store, acquisition.value, ring, over) }
+        }
+        const reply = await acquisition.attempt(heartbeatMs * MISSES, over)
+        if (reply.status === 'won') return reply
+        fields.onBusy(reply)
+        downSince = undefined
+        pauseMs = pauseAfter(reply, heartbeatMs)
+      } catch (error) {
+        if (!(error instanceof LockStoreUnavailable)) throw error
+        const now = clock.monotonic()
+        if (listening === undefined || now - (downSince ??= now) >= OUTAGE_MS) throw error
+        pauseMs = OUTAGE_RETRY_MS
+      }
+      await turn.wait(clock, pauseMs)
+    }
+  } finally {
+    over.removeEventListener('abort', ring)
+    listening?.stop()
+  }
+}
+
+async function listen(store: LockStore, value: string, ring: () => void, over: AbortSignal): Promise<() => void> {
+  const listening = store.listen(value, ring)
+  try {
+    return await unlessAborted(over, listening)
+  } catch (error) {
+    listening.then(
+      (stop) => stop(),
+      () => {},
+    )
+    throw error
+  }
+}
+
+/**
+ * The first in line wakes with the end of the holder's lease, the next two a little later in case that one is dead too;
+ * all others only with their heartbeat, so that a crash does not wake a crowd.
+ */
+function pauseAfter(reply: Busy, heartbeatMs: number): number {
+  const position = reply.position ?? 0
+  if (position > 2 || reply.retryAfterMs < 0) return heartbeatMs
+  return Math.min(heartbeatMs, reply.retryAfterMs + 1 + position * 20)
+}
+
+/** A sleep that a ring cuts short; a ring while awake is kept for the next sleep. */
+class Turn {
+  #rung = false
+  #wake: (() => void) | undefined
+
+  ring(): void {
+    this.#rung = true
+    this.#wake?.()
+  }
+
+  async wait(clock: Clock, durationMs: number): Promise<void> {
+    const sleeping = new AbortController()
+    if (!this.#rung) {
+      const rung = new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      await Promise.race([rung, clock.sleep(durationMs, sleeping.signal).catch(() => {})])
+      sleeping.abort()
+    }
+    this.#wake = undefined
+    this.#rung = false
+  }
+}

@@ -1,0 +1,235 @@
+import { createLocks, LockLost, LockStoreUnavailable } from 'concordat/locks'
+import { describe, expect, it } from 'vitest'
+import { drain, FakeClock } from './fake-clock.ts'
+import { ScriptedStore, silence } from './scripted-store.ts'
+
+/** ttl 1000: margin 1 % + 2 ms + 2 % = 32 ms, so valid for 968 ms and renewed every 322.67 ms. */
+const VALID_MS = 968
+const down = (): Error => new LockStoreUnavailable('scripted', 'unknown', 'scripted outage')
+
+function setup() {
+  const clock = new FakeClock()
+  const store = new ScriptedStore()
+  const locks = createLocks(store, { clock })
+  const acquire = (options: object = {}) => locks.acquire('k', { ttlMs: 1_000, ...options })
+  return { clock, store, locks, acquire }
+}
+
+describe('validity', () => {
+  it('counts from before the winning request', async () => {
+    const { clock, store, acquire } = setup()
+    const reply = Promise.withResolvers<{ status: 'granted'; token: number }>()
+    store.acquires.push(reply.promise)
+    const acquiring = acquire()
+    await clock.advance(300)
+    reply.resolve({ status: 'granted', token: 7 })
+    const lease = await acquiring
+    expect(lease.remainingMs()).toBe(VALID_MS - 300)
+    expect(lease.validUntil()).toBe(clock.now() + VALID_MS - 300)
+  })
+
+  it('never hands out a grant that took its whole ttl to arrive, and gives it back', async () => {
+    const { clock, store, acquire } = setup()
+    const reply = Promise.withResolvers<{ status: 'granted'; token: number }>()
+    store.acquires.push(reply.promise)
+    const acquiring = acquire()
+    await clock.advance(VALID_MS)
+    reply.resolve({ status: 'granted', token: 7 })
+    await expect(acquiring).rejects.toMatchObject({ code: 'locks.store_unavailable' })
+    await drain()
+    expect(store.abandoned).toHaveLength(1)
+  })
+
+  it('is over after a stall although neither the signal nor a timer has fired', async () => {
+    const { clock, acquire } = setup()
+    const lease = await acquire()
+    const { signal } = lease
+    clock.stall(VALID_MS)
+    expect(signal.aborted).toBe(false)
+    expect(() => lease.assertValid()).toThrow(LockLost)
+    expect(signal.aborted).toBe(true)
+  })
+
+  it('is over after a suspend, which the monotonic clock does not see', async () => {
+    const { clock, acquire } = setup()
+    const lease = await acquire()
+    clock.suspend(VALID_MS)
+    expect(lease.remainingMs()).toBe(0)
+    expect(lease.state).toBe('lost')
+  })
+
+  it('does not grow when the wall clock is set back', async () => {
+    const { clock, acquire } = setup()
+    const lease = await acquire()
+    clock.suspend(-60_000)
+    clock.stall(100)
+    expect(lease.remainingMs()).toBe(VALID_MS - 100)
+  })
+
+  it('refuses when less is left than asked for, and stays held', async () => {
+    const { clock, acquire } = setup()
+    const lease = await acquire()
+    clock.stall(500)
+    expect(() => lease.assertValid(469)).toThrow('468 ms of validity are left, 469 ms were asked for')
+    lease.assertValid(468)
+    expect(lease.state).toBe('held')
+  })
+})
+
+describe('renewal', () => {
+  it('runs every third of the validity and counts from its own sending', async () => {
+    const { clock, store, acquire } = setup()
+    const lease = await acquire()
+    await clock.advance(10_000)
+    expect(lease.state).toBe('held')
+    expect(store.calls.filter((call) => call === 'extend')).toHaveLength(30)
+    expect(lease.remainingMs()).toBeGreaterThan((VALID_MS * 2) / 3 - 1)
+  })
+
+  it('survives two failures in a row', async () => {
+    const { clock, store, acquire } = setup()
+    const lease = await acquire()
+    store.extends.push(down(), down())
+    await clock.advance(900)
+    expect(lease.state).toBe('held')
+    expect(lease.remainingMs()).toBeGreaterThan(300)
+  })
+
+  it('gives up a silent try after half an interval and tries again', async () => {
+    const { clock, store, acquire } = setup()
+    const lease = await acquire()
+    store.extends.push(silence())
+    await clock.advance(700)
+    expect(store.calls.filter((call) => call === 'extend').length).toBeGreaterThanOrEqual(2)
+    expect(lease.state).toBe('held')
+  })
+
+  it('aborts the signal at the deadline when the store is silent, not later', async () => {
+    const { clock, store, acquire } = setup()
+    for (let n = 0; n < 20; n++) store.extends.push(silence())
+    const lease = await acquire()
+    const { signal } = lease
+    await clock.advance(VALID_MS - 1)
+    expect(signal.aborted).toBe(false)
+    await clock.advance(1)
+    expect(signal.aborted).toBe(true)
+    expect(signal.reason).toMatchObject({ code: 'locks.lost', reason: 'expired', key: 'k', token: lease.token })
+  })
+
+  it('does not revive a lease whose confirmation comes after the deadline', async () => {
+    const { clock, store, acquire } = setup()
+    const reply = Promise.withResolvers<'extended'>()
+    store.extends.push(reply.promise)
+    const lease = await acquire()
+    await clock.advance(330)
+    clock.stall(VALID_MS)
+    reply.resolve('extended')
+    await drain()
+    expect(lease.state).toBe('lost')
+    expect(lease.remainingMs()).toBe(0)
+    await clock.advance(10_000)
+    expect(lease.state).toBe('lost')
+  })
+
+  it('ends the lease at once when the store says that it is not ours', async () => {
+    const { clock, store, acquire } = setup()
+    store.extends.push('lost')
+    const lease = await acquire()
+    await clock.advance(323)
+    expect(() => lease.assertValid()).toThrow(expect.objectContaining({ reason: 'displaced' }))
+  })
+
+  it('verifies at once after the connection came back', async () => {
+    const { store, acquire, clock } = setup()
+    const lease = await acquire()
+    store.extends.push('lost')
+    store.restored()
+    await clock.advance(0)
+    expect(lease.state).toBe('lost')
+  })
+
+  it('begins none after maxHoldMs', async () => {
+    const { clock, store, acquire } = setup()
+    const lease = await acquire({ maxHoldMs: 700 })
+    const { signal } = lease
+    await clock.advance(3_000)
+    expect(store.calls.filter((call) => call === 'extend')).toHaveLength(2)
+    expect(signal.reason).toMatchObject({ reason: 'max_hold' })
+  })
+
+  it('is switched off by maxHoldMs 0', async () => {
+    const { clock, store, acquire } = setup()
+    await acquire({ maxHoldMs: 0 })
+    await clock.advance(3_000)
+    expect(store.calls).not.toContain('extend')
+  })
+})
+
+describe('release', () => {
+  it('ends the belief before the store is told', async () => {
+    const { store, acquire } = setup()
+    const reply = Promise.withResolvers<'released'>()
+    store.releases.push(reply.promise)
+    const lease = await acquire()
+    const releasing = lease.release()
+    expect(lease.state).toBe('releasing')
+    expect(() => lease.assertValid()).toThrow(expect.objectContaining({ reason: 'released' }))
+    reply.resolve('released')
+    expect(await releasing).toBe('released')
+    expect(lease.state).toBe('released')
+  })
+
+  it('leaves no timer behind', async () => {
+    const { clock, acquire } = setup()
+    const lease = await acquire()
+    await clock.advance(400)
+    await lease.release()
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('is idempotent', async () => {
+    const { store, acquire } = setup()
+    const lease = await acquire()
+    expect(await Promise.all([lease.release(), lease.release()])).toEqual(['released', 'released'])
+    expect(store.calls.filter((call) => call === 'release')).toHaveLength(1)
+  })
+
+  it('reports a lock that was not ours any more as lost', async () => {
+    const { store, acquire } = setup()
+    store.releases.push('lost')
+    const lease = await acquire()
+    expect(await lease.release()).toBe('lost')
+    expect(lease.state).toBe('lost')
+  })
+
+  it('asks nothing of the store when the lease is over already', async () => {
+    const { clock, store, acquire } = setup()
+    const lease = await acquire()
+    clock.stall(VALID_MS)
+    expect(await lease.release()).toBe('lost')
+    expect(store.calls).not.toContain('release')
+  })
+
+  it('keeps its caller a second when the store fails, and tries on until the validity is over', async () => {
+    const { clock, store, acquire } = setup()
+    for (let n = 0; n < 200; n++) store.releases.push(down())
+    const lease = await acquire({ ttlMs: 4_000 })
+    const releasing = lease.release()
+    await clock.advance(1_000)
+    expect(await releasing).toBe('unconfirmed')
+    await clock.advance(1_000)
+    const tries = store.calls.length
+    expect(tries).toBeGreaterThan(30)
+    await clock.advance(20_000)
+    expect(store.calls.length).toBeLessThan(2 + 4_000 / 50)
+  })
+
+  it('calls it unconfirmed when a second try finds the lock gone', async () => {
+    const { clock, store, acquire } = setup()
+    store.releases.push(down(), 'lost')
+    const lease = await acquire()
+    const releasing = lease.release()
+    await clock.advance(100)
+    expect(await releasing).toBe('unconfirmed')
+  })
+})

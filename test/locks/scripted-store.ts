@@ -1,0 +1,75 @@
+import type { AcquireReply, AcquireRequest, LockStore } from 'concordat/locks'
+
+type Answer<T> = T | Error | Promise<T>
+
+/** A store that answers as told, to put faults where a real one has them. Unscripted calls succeed. */
+export class ScriptedStore implements LockStore {
+  readonly name = 'scripted'
+  readonly calls: string[] = []
+  readonly requests: AcquireRequest[] = []
+  readonly acquires: Array<Answer<AcquireReply>> = []
+  readonly extends: Array<Answer<'extended' | 'lost'>> = []
+  readonly releases: Array<Answer<'released' | 'lost'>> = []
+  readonly abandons: Array<Answer<undefined>> = []
+  readonly abandoned: Array<{ value: string; forgetAfterMs: number }> = []
+  readonly listeners = new Map<string, () => void>()
+  restored: () => void = () => {}
+  #values = 0
+  #tokens = 0
+
+  newValue(owner: string): string {
+    return `${++this.#values}.${owner}`
+  }
+
+  acquire(request: AcquireRequest): Promise<AcquireReply> {
+    this.calls.push('acquire')
+    this.requests.push(request)
+    return answer(this.acquires.shift() ?? { status: 'granted', token: ++this.#tokens })
+  }
+
+  extend(): Promise<'extended' | 'lost'> {
+    this.calls.push('extend')
+    return answer(this.extends.shift() ?? 'extended')
+  }
+
+  release(): Promise<'released' | 'lost'> {
+    this.calls.push('release')
+    return answer(this.releases.shift() ?? 'released')
+  }
+
+  async abandon(_key: string, value: string, forgetAfterMs: number): Promise<void> {
+    this.calls.push('abandon')
+    await answer(this.abandons.shift())
+    this.abandoned.push({ value, forgetAfterMs })
+  }
+
+  async listen(value: string, onTurn: () => void): Promise<() => void> {
+    this.listeners.set(value, onTurn)
+    return () => this.listeners.delete(value)
+  }
+
+  async inspect(): Promise<undefined> {}
+
+  onRestored(listener: () => void): void {
+    this.restored = listener
+  }
+
+  health(): { status: 'up' } {
+    return { status: 'up' }
+  }
+
+  async close(): Promise<void> {
+    this.calls.push('close')
+  }
+}
+
+function answer<T>(value: Answer<T>): Promise<T> {
+  return value instanceof Error ? Promise.reject(value) : Promise.resolve(value)
+}
+
+/** Never answers. */
+export function silence<T>(): Promise<T> {
+  return new Promise<T>(() => {})
+}
+
+export const busy: AcquireReply = { status: 'busy', retryAfterMs: 5_000, position: undefined, owner: 'other' }
