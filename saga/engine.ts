@@ -10,6 +10,7 @@ import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import { Committer, writePlans } from './committer.ts'
 import type { Saga } from './definition.ts'
 import { OwnershipLost } from './errors.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
@@ -73,11 +74,18 @@ const MAX_CACHED = 4_096
 
 export class Engine {
   readonly #host: EngineHost
+  readonly #committer: Committer
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, Snapshot>()
 
   constructor(host: EngineHost) {
     this.#host = host
+    this.#committer = new Committer(host)
+  }
+
+  /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
+  commit(plan: Plan): Promise<boolean> {
+    return this.#committer.commit(plan)
   }
 
   /**
@@ -93,7 +101,7 @@ export class Engine {
       this.#requireEpoch(snapshot, options.epoch)
       const plan = await this.#plan(snapshot, event, options.epoch)
       if (plan === undefined && known === undefined) return { snapshot, changed: false }
-      if (plan !== undefined && (await this.#commit(plan))) {
+      if (plan !== undefined && (await this.commit(plan))) {
         this.committed(plan)
         return { snapshot: plan.next, changed: true }
       }
@@ -113,7 +121,7 @@ export class Engine {
       this.#requireEpoch(known, epoch)
       const plan: Plan | undefined = await this.#plan(known, event, epoch)
       if (plan === undefined) break
-      if (await this.#write(tx, plan)) return plan
+      if ((await writePlans(tx, this.#host, [plan])).size === 1) return plan
       known = await this.load(tx, snapshot.row)
     }
     throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
@@ -228,19 +236,6 @@ export class Engine {
     const wakeMs = wake.kind === 'lease' ? leaseMs : wake.kind === 'in' ? wake.ms : null
     const next = { saga: before.saga, row, takenAt: clock.monotonic() }
     return { before, next, messages, write: { row, wakeMs, timeline } }
-  }
-
-  async #commit(plan: Plan): Promise<boolean> {
-    const { sql, store } = this.#host
-    if (plan.messages.length === 0) return (await store.update(sql, [plan.write])).length === 1
-    return sql.transaction((tx) => this.#write(tx, plan))
-  }
-
-  async #write(tx: SqlTransaction, plan: Plan): Promise<boolean> {
-    const { store, outbox } = this.#host
-    if ((await store.update(tx, [plan.write])).length === 0) return false
-    if (plan.messages.length > 0) await outbox.addEncoded(tx, plan.messages)
-    return true
   }
 }
 

@@ -2,6 +2,7 @@
 import { invalidOption } from '../core/errors.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import { writePlans } from './committer.ts'
 import type { Saga } from './definition.ts'
 import type { CommandOutbox, Engine, Plan, Snapshot } from './engine.ts'
 import { SagaConflict, SagaGraphChanged } from './errors.ts'
@@ -58,7 +59,7 @@ export class Starter {
     await this.register(tx ?? sql)
     if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
     const plan = await engine.planStart(fresh)
-    const inserted = tx === undefined ? await this.#commit(plan) : await this.#insert(tx, plan)
+    const inserted = tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan)
     if (!inserted) return this.#requireSame(tx ?? sql, fresh.row)
     if (tx?.afterCommit === undefined) begin(plan)
     else tx.afterCommit(() => begin(plan))
@@ -67,20 +68,12 @@ export class Starter {
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
   async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<void> {
     const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, timeline: [] }
-    const inserted = await this.#host.store.insert(tx, [write])
-    if (inserted.length === 0) await this.#requireSame(tx, fresh.row)
+    const written = await this.#host.store.write(tx, [write])
+    if (written.size === 0) await this.#requireSame(tx, fresh.row)
   }
 
-  async #commit(plan: Plan): Promise<boolean> {
-    const { sql } = this.#host
-    return plan.messages.length === 0 ? this.#insert(sql, plan) : sql.transaction((tx) => this.#insert(tx, plan))
-  }
-
-  async #insert(sql: SqlExecutor, plan: Plan): Promise<boolean> {
-    const { store, outbox } = this.#host
-    if ((await store.insert(sql, [plan.write])).length === 0) return false
-    if (plan.messages.length > 0) await outbox.addEncoded(sql as SqlTransaction, plan.messages)
-    return true
+  async #insert(tx: SqlTransaction, plan: Plan): Promise<boolean> {
+    return (await writePlans(tx, this.#host, [plan])).size === 1
   }
 
   /** @throws SagaConflict when the saga that has the id was started with something else */

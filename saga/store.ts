@@ -1,6 +1,6 @@
 /**
  * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded
- * by its own revision; so one saga or hundreds can share a commit.
+ * by its own revision; so one saga or hundreds share a commit.
  *
  * All times are the server's. `due_at` is when somebody must look at the row: with an `owner` it is the end of its lease,
  * without one the time of a retry or of a late reply. `epoch` counts changes of ownership: whoever was given epoch n can
@@ -64,60 +64,29 @@ const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, inp
 const SUMMARY = `name, id, version, status, state->'failure' AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
-const DUE = `clock_timestamp() + w."wakeMs" * interval '1 millisecond'`
 
 export class SagaStore {
   readonly #saga: string
   readonly #event: string
   readonly #definition: string
+  readonly #write: string
 
   constructor(schema: string) {
     const quoted = quoteIdentifier(schema)
     this.#saga = `${quoted}.saga`
     this.#event = `${quoted}.saga_event`
     this.#definition = `${quoted}.saga_definition`
+    this.#write = `${quoted}.saga_write`
   }
 
-  /** Inserts sagas that do not exist; returns the keys that did not. */
-  async insert(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<readonly SagaKey[]> {
-    return this.#write(
-      sql,
-      writes,
-      `INSERT INTO ${this.#saga} (name, id, version, graph_hash, status, state, input, input_hash, revision, owner,
-           epoch, due_at, ended_at)
-       SELECT name, id, version, "graphHash", status, state, input, "inputHash", revision, owner, epoch, ${DUE},
-           CASE WHEN ended THEN clock_timestamp() END
-       FROM w ON CONFLICT (name, id) DO NOTHING RETURNING name, id`,
-    )
-  }
-
-  /** Applies each write whose revision still fits; returns the keys of those that did. */
-  async update(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<readonly SagaKey[]> {
-    return this.#write(
-      sql,
-      writes,
-      `UPDATE ${this.#saga} s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
-           epoch = w.epoch, due_at = ${DUE}, updated_at = clock_timestamp(),
-           ended_at = CASE WHEN w.ended THEN clock_timestamp() END
-       FROM w WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 RETURNING s.name, s.id`,
-    )
-  }
-
-  async #write(sql: SqlExecutor, writes: readonly SagaWrite[], statement: string): Promise<readonly SagaKey[]> {
-    const result = await sql.query<SagaKey>(
-      `WITH w AS (
-         SELECT * FROM jsonb_to_recordset($1::jsonb) AS w(name text, id text, version int, "graphHash" text,
-           status text, state jsonb, input jsonb, "inputHash" text, revision bigint, owner text, epoch bigint,
-           "wakeMs" float8, ended boolean, timeline jsonb)
-       ), done AS (${statement}), history AS (
-         INSERT INTO ${this.#event} (saga, id, kind, step, detail)
-         SELECT w.name, w.id, e.value->>'kind', e.value->>'step', e.value->'detail'
-         FROM w JOIN done USING (name, id), jsonb_array_elements(w.timeline) WITH ORDINALITY AS e(value, n)
-         ORDER BY w.name, w.id, e.n
-       ) SELECT name, id FROM done`,
-      [JSON.stringify(writes.map(toRecord))],
-    )
-    return result.rows
+  /**
+   * Applies each write whose revision fits: 1 inserts a saga that does not exist, a later one replaces the one before.
+   * @returns the indexes of those that did
+   */
+  async write(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> {
+    const text = `SELECT n FROM ${this.#write}($1::jsonb) AS n`
+    const { rows } = await sql.query<{ n: number }>(text, [JSON.stringify(writes.map(toRecord))])
+    return new Set(rows.map(({ n }) => n))
   }
 
   async load(sql: SqlExecutor, key: SagaKey): Promise<SagaRow | undefined> {
@@ -272,9 +241,10 @@ export interface OpenSagas {
   readonly count: number
 }
 
-function toRecord({ row, wakeMs, timeline }: SagaWrite): object {
-  const { status } = row.state
-  return { ...row, status, wakeMs, timeline, ended: status === 'completed' || status === 'compensated' }
+function toRecord({ row, wakeMs, timeline }: SagaWrite, n: number): object {
+  const { name, id, version, state, input, revision, owner, epoch } = row
+  const first = revision === 1 ? { version, graph_hash: row.graphHash, input, input_hash: row.inputHash } : undefined
+  return { n, name, id, revision, status: state.status, state, owner, epoch, wake_ms: wakeMs, timeline, ...first }
 }
 
 function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {

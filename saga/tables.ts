@@ -1,6 +1,42 @@
 /** The tables of the saga store and of participants. */
 import { migrate, type SqlClient, type SqlMigration } from '../core/sql.ts'
 
+/**
+ * Applies a list of writes in key order (two writers of the same sagas can not deadlock) and returns the numbers of those
+ * that fitted: revision 1 inserts, a later one replaces the revision before it. A function, because its plans are cached
+ * for the session: planning cost four times as much as the write itself.
+ */
+const WRITE_FUNCTION = `CREATE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql AS $$
+DECLARE w record;
+BEGIN
+  FOR w IN
+    SELECT r.*, clock_timestamp() + r.wake_ms * interval '1 millisecond' AS due,
+      CASE WHEN r.status IN ('completed', 'compensated') THEN clock_timestamp() END AS ended
+    FROM jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
+      state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
+      timeline jsonb)
+    ORDER BY r.name, r.id
+  LOOP
+    IF w.revision = 1 THEN
+      INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
+        due_at, ended_at)
+      VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
+        w.due, w.ended)
+      ON CONFLICT (name, id) DO NOTHING;
+    ELSE
+      UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
+        epoch = w.epoch, due_at = w.due, updated_at = clock_timestamp(), ended_at = w.ended
+      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1;
+    END IF;
+    IF FOUND THEN
+      INSERT INTO {schema}.saga_event (saga, id, kind, step, detail)
+      SELECT w.name, w.id, e.value->>'kind', e.value->>'step', e.value->'detail'
+      FROM jsonb_array_elements(w.timeline) WITH ORDINALITY AS e(value, n) ORDER BY e.n;
+      RETURN NEXT w.n;
+    END IF;
+  END LOOP;
+END $$`
+
 const SAGA_TABLES: readonly SqlMigration[] = [
   {
     version: 1,
@@ -39,6 +75,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          graph_hash text NOT NULL,
          first_seen_at timestamptz NOT NULL DEFAULT now(),
          PRIMARY KEY (name, version))`,
+      WRITE_FUNCTION,
     ],
   },
 ]

@@ -110,7 +110,7 @@ export async function setupWorld(options: WorldOptions): Promise<World> {
     another: create,
     start: async () => {
       for (const binder of parts.binders) await binder.start()
-      for (const relay of parts.relays) relay.start()
+      for (const relay of parts.relays) await relay.start()
       await coordinator.run()
     },
     events: async (saga, id) => {

@@ -1,0 +1,84 @@
+/**
+ * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
+ * one their commands; each still stands or falls by its own revision.
+ */
+import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import type { CommandOutbox, Plan } from './engine.ts'
+import type { SagaStore } from './store.ts'
+
+export interface CommitHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly outbox: CommandOutbox
+}
+
+interface Waiting {
+  readonly plan: Plan
+  readonly resolve: (written: boolean) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Transitions per commit, and commits at once. */
+const MAX_BATCH = 128
+const MAX_OPEN = 2
+
+export class Committer {
+  readonly #host: CommitHost
+  readonly #waiting: Waiting[] = []
+  #open = 0
+
+  constructor(host: CommitHost) {
+    this.#host = host
+  }
+
+  /** True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on. */
+  commit(plan: Plan): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ plan, resolve, reject })
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
+    })
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
+      this.#open++
+      void this.#flush(this.#waiting.splice(0, MAX_BATCH)).finally(() => {
+        this.#open--
+        this.#pump()
+      })
+    }
+  }
+
+  async #flush(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const written = await this.#commit(batch.map(({ plan }) => plan))
+      for (const [index, { resolve }] of batch.entries()) resolve(written.has(index))
+    } catch (error) {
+      if (batch.length === 1) batch[0]?.reject(error)
+      // One that can not be written must not hold up the others.
+      else for (const one of batch) await this.#flush([one])
+    }
+  }
+
+  async #commit(plans: readonly Plan[]): Promise<ReadonlySet<number>> {
+    const { sql, store } = this.#host
+    if (plans.every(({ messages }) => messages.length === 0)) return store.write(sql, plans.map(toWrite))
+    return sql.transaction((tx) => writePlans(tx, this.#host, plans))
+  }
+}
+
+/** Writes plans, and the commands of those that fitted, in the caller's transaction. */
+export async function writePlans(
+  tx: SqlTransaction,
+  { store, outbox }: Pick<CommitHost, 'store' | 'outbox'>,
+  plans: readonly Plan[],
+): Promise<ReadonlySet<number>> {
+  const written = await store.write(tx, plans.map(toWrite))
+  const messages = plans.flatMap((plan, index) => (written.has(index) ? plan.messages : []))
+  if (messages.length > 0) await outbox.addEncoded(tx, messages)
+  return written
+}
+
+function toWrite({ write }: Plan): Plan['write'] {
+  return write
+}
