@@ -47,5 +47,9 @@ function plain(message: EncodedMessage): unknown {
     name,
     value instanceof Uint8Array ? { bytes: [...value] } : value,
   ])
-  return { ...message, body: message.body === null ? null : [...message.body], headers: headers.toSorted() }
+  return {
+    ...message,
+    body: message.body === null ? null : [...message.body],
+    headers: Object.fromEntries(headers as [string, unknown][]),
+  }
 }

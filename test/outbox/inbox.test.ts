@@ -1,0 +1,103 @@
+import { createInbox, createOutbox } from 'concordat/outbox'
+import { afterAll, expect, test } from 'vitest'
+import { message, uniqueName } from './support/messages.ts'
+import { closeEmbedded, embedded } from './support/pglite.ts'
+
+afterAll(closeEmbedded)
+
+async function setup(options: { readonly withOutbox?: boolean; readonly retentionMs?: number } = {}) {
+  const sql = embedded()
+  const schema = uniqueName('inbox')
+  const outbox = createOutbox({ sql, service: 'stock', schema })
+  await outbox.migrate()
+  const inbox = createInbox({
+    sql,
+    schema,
+    outbox: options.withOutbox === false ? undefined : outbox,
+    retentionMs: options.retentionMs,
+  })
+  await inbox.migrate()
+  await sql.query(`CREATE TABLE "${schema}".effect (id text)`)
+  const incoming = (id: string, group = 'stock') => ({ id, group, destination: 'orders.placed' })
+  const effects = async (): Promise<number> =>
+    (await sql.query<{ n: number }>(`SELECT count(*)::int AS n FROM "${schema}".effect`)).rows[0]?.n ?? 0
+  const effect = `INSERT INTO "${schema}".effect VALUES ('x')`
+  return { sql, schema, outbox, inbox, incoming, effects, effect }
+}
+
+test('handles a message once per group', async () => {
+  const t = await setup()
+  const work = async (tx: { query(text: string): Promise<unknown> }): Promise<void> => void (await tx.query(t.effect))
+  expect(await t.inbox.process(t.incoming('a'), work)).toBe('processed')
+  expect(await t.inbox.process(t.incoming('a'), work)).toBe('duplicate')
+  expect(await t.inbox.process(t.incoming('a', 'audit'), work)).toBe('processed')
+  expect(await t.effects()).toBe(2)
+})
+
+test('a handler that fails leaves no trace, and the message is handled when it comes again', async () => {
+  const t = await setup()
+  const failed = t.inbox.process(t.incoming('a'), async (tx, emit) => {
+    await tx.query(t.effect)
+    await emit([message('out')])
+    throw new Error('later')
+  })
+  await expect(failed).rejects.toThrow('later')
+  expect(await t.effects()).toBe(0)
+  expect((await t.outbox.stats()).pending).toBe(0)
+  expect(await t.inbox.process(t.incoming('a'), async (tx) => void (await tx.query(t.effect)))).toBe('processed')
+  expect(await t.effects()).toBe(1)
+})
+
+test('a handler that swallows a failed statement is not taken for done', async () => {
+  const t = await setup()
+  const swallowing = t.inbox.process(t.incoming('a'), async (tx) => {
+    await tx.query('SELECT * FROM missing').catch(() => undefined)
+  })
+  await expect(swallowing).rejects.toMatchObject({ code: 'core.sql_commit' })
+  expect(await t.inbox.process(t.incoming('a'), async () => {})).toBe('processed')
+})
+
+test('what a handler sends commits with its effect', async () => {
+  const t = await setup()
+  expect(t.inbox.hasOutbox).toBe(true)
+  await t.inbox.process(t.incoming('a'), async (tx, emit) => {
+    await tx.query(t.effect)
+    await emit([message('out1'), message('out2')])
+  })
+  expect((await t.outbox.stats()).pending).toBe(2)
+})
+
+test('without an outbox refuses what a handler sends', async () => {
+  const t = await setup({ withOutbox: false })
+  expect(t.inbox.hasOutbox).toBe(false)
+  const sending = t.inbox.process(t.incoming('a'), (_, emit) => emit([message('out')]))
+  await expect(sending).rejects.toMatchObject({ code: 'outbox.inbox_without_outbox' })
+})
+
+test('sweeps ids older than the retention, and keeps the younger', async () => {
+  const t = await setup({ retentionMs: 3_600_000 })
+  await t.sql.query(
+    `INSERT INTO "${t.schema}".inbox SELECT 'stock', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
+  )
+  await t.sql.query(`INSERT INTO "${t.schema}".inbox VALUES ('stock', 'young', now() - interval '59 minutes')`)
+  expect(await t.inbox.sweep()).toBe(12_000)
+  expect(await t.inbox.sweep()).toBe(0)
+  expect(await t.inbox.process(t.incoming('young'), async () => {})).toBe('duplicate')
+})
+
+test('sweeps in the background until closed', async () => {
+  const t = await setup()
+  await t.sql.query(`INSERT INTO "${t.schema}".inbox VALUES ('stock', 'old', now() - interval '8 days')`)
+  t.inbox.start()
+  t.inbox.start()
+  await t.inbox.close()
+  expect(await t.inbox.process(t.incoming('old'), async () => {})).toBe('processed')
+})
+
+test.each([
+  [{ retentionMs: 1 }, 'createInbox.retentionMs'],
+  [{ sweepEveryMs: 0 }, 'createInbox.sweepEveryMs'],
+  [{ schema: '' }, 'SQL name'],
+])('refuses the option %o by name', (options, path) => {
+  expect(() => createInbox({ sql: embedded(), ...options })).toThrow(path)
+})
