@@ -109,6 +109,8 @@ export interface LockHolder {
   readonly token: number
   /** Until the lock frees itself unless it is renewed, in ms, by the store's clock. */
   readonly expiresInMs: number
+  /** How many wait for it. */
+  readonly waiting: number
 }
 
 export interface LocksHealth {

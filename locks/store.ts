@@ -1,3 +1,5 @@
+import type { LockHolder } from './lock.ts'
+
 /**
  * What a store implements; leases, renewal, waiting and errors are built on it once for all (`createLocks`).
  *
@@ -36,7 +38,7 @@ export interface LockStore {
    */
   listen(value: string, onTurn: () => void): Promise<() => void>
 
-  inspect(key: string): Promise<{ owner: string; token: number; expiresInMs: number } | undefined>
+  inspect(key: string): Promise<LockHolder | undefined>
 
   /** Calls `listener` after the connection came back: held locks must be verified, the store may have forgotten them. */
   onRestored(listener: () => void): void

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
+import type { LockHolder } from '../lock.ts'
 import type { AcquireReply, AcquireRequest } from '../store.ts'
 
 interface Held {
@@ -76,11 +77,19 @@ export class MemoryLockServer {
     return () => this.#listeners.delete(value)
   }
 
-  inspect(key: string): { owner: string; token: number; expiresInMs: number } | undefined {
+  inspect(key: string): LockHolder | undefined {
     const held = this.#current(key)
     if (held === undefined) return undefined
     const expiresInMs = held.expiresAt - this.#clock.monotonic()
-    return { owner: ownerOf(held.value), token: held.token, expiresInMs }
+    const waiting = this.#lines.get(key)?.size ?? 0
+    return { owner: ownerOf(held.value), token: held.token, expiresInMs, waiting }
+  }
+
+  /** Every key that is held or waited for. */
+  keys(): readonly string[] {
+    return [...new Set([...this.#held.keys(), ...this.#lines.keys()])].filter(
+      (key) => this.#current(key) !== undefined || this.#lines.has(key),
+    )
   }
 
   #current(key: string): Held | undefined {

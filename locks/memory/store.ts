@@ -1,3 +1,4 @@
+import type { LockHolder } from '../lock.ts'
 import { randomId } from '../random.ts'
 import type { AcquireReply, AcquireRequest, LockStore } from '../store.ts'
 import type { MemoryLockServer } from './server.ts'
@@ -35,7 +36,7 @@ export class MemoryLockStore implements LockStore {
     return this.#server.listen(value, onTurn)
   }
 
-  async inspect(key: string): Promise<{ owner: string; token: number; expiresInMs: number } | undefined> {
+  async inspect(key: string): Promise<LockHolder | undefined> {
     return this.#server.inspect(key)
   }
 

@@ -134,9 +134,9 @@ end
 return 1
 `
 
-/** KEYS lock fence   -> {value, token, expires_in_ms}, or nil when free. One script: the three belong together. */
+/** KEYS lock fence line   -> {value, token, expires_in_ms, waiting}, or nil when free. One script: they belong together. */
 export const INSPECT = `
 local held = redis.call('MGET', KEYS[1], KEYS[2])
 if not held[1] then return nil end
-return {held[1], held[2], redis.call('PTTL', KEYS[1])}
+return {held[1], held[2], redis.call('PTTL', KEYS[1]), redis.call('ZCARD', KEYS[3])}
 `

@@ -1,4 +1,5 @@
 import { LockStoreUnavailable } from '../errors.ts'
+import type { LockHolder } from '../lock.ts'
 import { randomId } from '../random.ts'
 import type { AcquireReply, AcquireRequest, LockStore } from '../store.ts'
 import { defineScript, type RedisConnection, type Script } from './connection.ts'
@@ -67,10 +68,12 @@ export class RedisLockStore implements LockStore {
     return this.#turns.listen(value, onTurn)
   }
 
-  async inspect(key: string): Promise<{ owner: string; token: number; expiresInMs: number } | undefined> {
+  async inspect(key: string): Promise<LockHolder | undefined> {
     const lock = this.#lockKey(key)
-    const reply = (await this.#run(inspectScript, [lock, `${lock}:fence`], [])) as [string, string, number] | null
-    return reply === null ? undefined : { owner: ownerOf(reply[0]), token: Number(reply[1]), expiresInMs: reply[2] }
+    const reply = await this.#run(inspectScript, [lock, `${lock}:fence`, `${lock}:line`], [])
+    if (reply === null) return undefined
+    const [value, token, expiresInMs, waiting] = reply as [string, string, number, number]
+    return { owner: ownerOf(value), token: Number(token), expiresInMs, waiting }
   }
 
   onRestored(listener: () => void): void {

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto'
+import { hasCode } from 'concordat/core'
+import { describe, expect, it } from 'vitest'
+import { until } from '../support/until.ts'
+import type { LocksContext } from './locks.ts'
+
+export function grantCases({ contender }: LocksContext): void {
+  describe('granting', () => {
+    it('gives a lock to one contender at a time', async () => {
+      const [a, b, key] = [contender(), contender(), randomUUID()]
+      const lease = await a.tryAcquire(key)
+      expect(lease?.state).toBe('held')
+      expect(await b.tryAcquire(key)).toBeUndefined()
+      expect(await a.tryAcquire(key)).toBeUndefined()
+      expect(await lease?.release()).toBe('released')
+      expect(await b.tryAcquire(key)).toMatchObject({ key, state: 'held' })
+    })
+
+    it('keeps keys apart, whatever is in them', async () => {
+      const locks = contender()
+      const keys = ['a', 'a b', 'ü{x}:line', '{', ':fence', `long-${'k'.repeat(500)}`].map((key) => key + randomUUID())
+      const leases = await Promise.all(keys.map((key) => locks.tryAcquire(key)))
+      expect(leases.map((lease) => lease?.key)).toEqual(keys)
+    })
+
+    it('hands out strictly rising tokens, also to other contenders and other keys', async () => {
+      const [a, b, key] = [contender(), contender(), randomUUID()]
+      let last = 0
+      for (const locks of [a, b, b, a, b, a, a]) {
+        const lease = await locks.acquire(key)
+        expect(lease.token).toBeGreaterThan(last)
+        expect(Number.isSafeInteger(lease.token)).toBe(true)
+        last = lease.token
+        await lease.release()
+      }
+    })
+
+    it('grants a token above the one that is asked for', async () => {
+      const locks = contender()
+      const tokenAbove = (Date.now() + 3_600_000) * 1_000
+      const key = randomUUID()
+      await locks.using(key, { tokenAbove }, (lease) => expect(lease.token).toBeGreaterThan(tokenAbove))
+      await contender().using(key, {}, (lease) => expect(lease.token).toBeGreaterThan(tokenAbove + 1))
+    })
+
+    it('renews a lease under the same token until it is released', async () => {
+      const [a, b, key] = [contender(), contender(), randomUUID()]
+      const lease = await a.acquire(key, { ttlMs: 300 })
+      const { token } = lease
+      const first = lease.validUntil()
+      await until('the lease is twice as old as its ttl', () => lease.validUntil() > first + 600)
+      expect(lease.state).toBe('held')
+      expect(lease.token).toBe(token)
+      expect(await b.tryAcquire(key)).toBeUndefined()
+      expect(await b.inspect(key)).toMatchObject({ token })
+    })
+
+    it('frees the lock of a holder that does not renew, not before its time and not much after', async () => {
+      const [a, b, key] = [contender(), contender(), randomUUID()]
+      const begun = performance.now()
+      const lost = await a.acquire(key, { ttlMs: 300, maxHoldMs: 0 })
+      const lease = await b.acquire(key)
+      const tookMs = performance.now() - begun
+      expect(lost.remainingMs()).toBeLessThanOrEqual(0)
+      expect(tookMs).toBeGreaterThanOrEqual(290)
+      expect(tookMs).toBeLessThan(1_000)
+      expect(lease.token).toBeGreaterThan(lost.token)
+    })
+
+    it('does not let a holder that lost the lock free it for its successor', async () => {
+      const [a, b, key] = [contender(), contender(), randomUUID()]
+      const lost = await a.acquire(key, { ttlMs: 100, maxHoldMs: 0 })
+      const lease = await b.acquire(key)
+      expect(await lost.release()).toBe('lost')
+      expect(await a.tryAcquire(key)).toBeUndefined()
+      lease.assertValid()
+    })
+
+    it('says who holds a lock and who was found in the way', async () => {
+      const [a, b, key] = [contender({ owner: 'a/1 ü' }), contender(), randomUUID()]
+      expect(await b.inspect(key)).toBeUndefined()
+      const lease = await a.acquire(key, { ttlMs: 5_000 })
+      const holder = await b.inspect(key)
+      expect(holder).toMatchObject({ owner: 'a/1 ü', token: lease.token, waiting: 0 })
+      expect(holder?.expiresInMs).toBeGreaterThan(4_000)
+      expect(holder?.expiresInMs).toBeLessThanOrEqual(5_000)
+      const error = await b.acquire(key, { waitMs: 0 }).catch((caught: unknown) => caught)
+      expect(error).toMatchObject({ code: 'locks.busy', key, owner: 'a/1 ü', retryable: true })
+      await using other = await b.acquire(randomUUID(), { owner: 'job 7' })
+      expect(await a.inspect(other.key)).toMatchObject({ owner: 'job 7' })
+    })
+
+    it('names the option that is wrong', async () => {
+      const locks = contender()
+      await expect(locks.acquire('')).rejects.toThrow(TypeError)
+      await expect(locks.acquire('}k')).rejects.toThrow('does not begin with "}"')
+      await expect(locks.acquire('k', { ttlMs: 50 })).rejects.toThrow('lock("k").ttlMs: expected a whole number >= 100')
+      await expect(locks.acquire('k', { waitMs: -1 })).rejects.toThrow('lock("k").waitMs')
+      await expect(locks.tryAcquire('k', { maxHoldMs: 0.5 })).rejects.toThrow('lock("k").maxHoldMs')
+      await expect(locks.tryAcquire('k', { owner: '' })).rejects.toThrow('lock("k").owner')
+    })
+
+    it('never lets two sections overlap, and a fenced sink sees rising tokens only', async () => {
+      const key = randomUUID()
+      const contenders = Array.from({ length: 4 }, () => contender())
+      const sink: number[] = []
+      let inside = 0
+      const worker = async (index: number): Promise<void> => {
+        for (let round = 0; round < 15; round++) {
+          await contenders[index % contenders.length]?.using(key, { waitMs: 60_000 }, async (lease) => {
+            expect(++inside).toBe(1)
+            if (round % 3 === 0) await new Promise((resolve) => setImmediate(resolve))
+            lease.assertValid()
+            sink.push(lease.token)
+            inside -= 1
+          })
+        }
+      }
+      await Promise.all(Array.from({ length: 12 }, (_, index) => worker(index)))
+      expect(sink).toHaveLength(180)
+      expect(sink.every((token, index) => index === 0 || token > (sink[index - 1] ?? 0))).toBe(true)
+    })
+
+    it('lets some tries win and some lose when all come at once, never two', async () => {
+      const key = randomUUID()
+      const contenders = Array.from({ length: 3 }, () => contender())
+      for (let round = 0; round < 10; round++) {
+        const tries = await Promise.all([0, 1, 2, 3, 4, 5].map((n) => contenders[n % 3]?.tryAcquire(key)))
+        const won = tries.filter((lease) => lease !== undefined)
+        expect(won).toHaveLength(1)
+        await won[0]?.release()
+      }
+    })
+
+    it('rejects with the reason of a signal that has aborted, and asks nothing of the store', async () => {
+      const [locks, key, reason] = [contender(), randomUUID(), new Error('not any more')]
+      const signal = AbortSignal.abort(reason)
+      await expect(locks.tryAcquire(key, { signal })).rejects.toBe(reason)
+      await expect(locks.acquire(key, { signal })).rejects.toBe(reason)
+      const late = await locks.tryAcquire(key).catch((error: unknown) => hasCode(error, 'locks.busy'))
+      expect(late).toMatchObject({ state: 'held' })
+    })
+  })
+}
