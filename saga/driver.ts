@@ -3,7 +3,7 @@ import { type SinkBinding, sink } from '../binder/binding.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
-import { type Applied, Engine, type Plan } from './engine.ts'
+import { type Applied, Engine, type Plan, type Snapshot } from './engine.ts'
 import type { SagaEvent } from './event.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { Leases } from './leases.ts'
@@ -12,7 +12,7 @@ import { replyEvent } from './outcome.ts'
 import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
 import { Starter, type StartOptions } from './starter.ts'
-import { isEnded } from './state.ts'
+import { isEnded, openStep } from './state.ts'
 import { type SagaKey, type SagaRow, SagaStore } from './store.ts'
 import { Sweeper } from './sweeper.ts'
 import { Watch } from './watch.ts'
@@ -143,7 +143,9 @@ export class Driver implements RunHost {
     const key = { name: reply.saga, id: reply.sagaId }
     const known = await this.#engine.find(key)
     if (known === undefined) {
-      logger.warn(fields, 'reply for a saga that is not here, or whose version is not loaded: ignored')
+      if (await this.store.post(this.sql, key, reply))
+        logger.info(fields, 'reply left for an instance with its version')
+      else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
     const applied = await this.apply(key, await replyEvent(known.saga, reply))
@@ -191,11 +193,25 @@ export class Driver implements RunHost {
     return rows.length === limit
   }
 
+  /** The first of the waiting replies that means something; when none does, the command is sent again. */
+  async #readMail({ saga, row, takenAt }: Snapshot, mail: readonly SagaReply[]): Promise<Applied | undefined> {
+    const options = { snapshot: { saga, row: { ...row, mail: null }, takenAt }, epoch: row.epoch }
+    for (const reply of mail) {
+      const applied = await this.#engine.apply(row, await replyEvent(saga, reply), options)
+      if (applied?.changed === true) return applied
+    }
+    const waitsForReply = row.state.steps[openStep(row.state)]?.wait === 'reply'
+    return this.#engine.apply(row, { type: waitsForReply ? 'resumed' : 'due' }, options)
+  }
+
   async #takeDue(row: SagaRow, takenAt: number): Promise<void> {
     const snapshot = this.#engine.snapshot(row, takenAt)
     if (snapshot === undefined) return
     try {
-      const applied = await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
+      const applied =
+        row.mail === null
+          ? await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
+          : await this.#readMail(snapshot, row.mail)
       if (applied?.changed === true) this.#runner.take(applied.snapshot)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }

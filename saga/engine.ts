@@ -233,7 +233,8 @@ export class Engine {
       owner: owned ? instance : null,
       epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
     }
-    const wakeMs = wake.kind === 'lease' ? leaseMs : wake.kind === 'in' ? wake.ms : null
+    const laterMs = wake.kind === 'in' ? (row.mail === null ? wake.ms : 0) : null
+    const wakeMs = owned ? leaseMs : laterMs
     const next = { saga: before.saga, row, takenAt: clock.monotonic() }
     return { before, next, messages, write: { row, wakeMs, timeline } }
   }

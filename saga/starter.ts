@@ -103,6 +103,7 @@ export class Starter {
       revision: 0,
       owner: null,
       epoch: 0,
+      mail: null,
     }
     return { saga: loaded, row, takenAt: 0 }
   }

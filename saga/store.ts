@@ -9,6 +9,7 @@
 import { quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
 import type { TimelineEntry } from './event.ts'
 import type { SagaState, SagaStatus } from './state.ts'
+import type { SagaReply } from './wire.ts'
 
 export interface SagaKey {
   readonly name: string
@@ -30,6 +31,8 @@ export interface SagaRow extends SagaKey {
   readonly revision: number
   readonly owner: string | null
   readonly epoch: number
+  /** Replies that reached an instance without this version; whoever takes the saga next applies them. */
+  readonly mail: readonly SagaReply[] | null
 }
 
 /** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
@@ -60,7 +63,7 @@ export interface TimelineRow extends TimelineEntry {
 }
 
 const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, input_hash AS "inputHash",
-  revision::float8 AS revision, owner, epoch::float8 AS epoch`
+  revision::float8 AS revision, owner, epoch::float8 AS epoch, mail`
 const SUMMARY = `name, id, version, status, state->'failure' AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
@@ -140,6 +143,17 @@ export class SagaStore {
       [owner, leaseMs, ...columns(leases)],
     )
     return result.rows
+  }
+
+  /** Leaves a reply for an instance that has the saga's version, due at once. False: there is no such open saga. */
+  async post(sql: SqlExecutor, key: SagaKey, reply: SagaReply): Promise<boolean> {
+    const result = await sql.query(
+      `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
+           due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
+       WHERE name = $1 AND id = $2 AND ended_at IS NULL`,
+      [key.name, key.id, JSON.stringify([reply])],
+    )
+    return result.rowCount === 1
   }
 
   /** Gives leases back at once: due now, and a late write of this owner is refused. */
@@ -242,9 +256,10 @@ export interface OpenSagas {
 }
 
 function toRecord({ row, wakeMs, timeline }: SagaWrite, n: number): object {
-  const { name, id, version, state, input, revision, owner, epoch } = row
+  const { name, id, version, state, input, revision, owner, epoch, mail } = row
   const first = revision === 1 ? { version, graph_hash: row.graphHash, input, input_hash: row.inputHash } : undefined
-  return { n, name, id, revision, status: state.status, state, owner, epoch, wake_ms: wakeMs, timeline, ...first }
+  const { status } = state
+  return { n, name, id, revision, status, state, owner, epoch, mail, wake_ms: wakeMs, timeline, ...first }
 }
 
 function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {

@@ -14,7 +14,7 @@ BEGIN
       CASE WHEN r.status IN ('completed', 'compensated') THEN clock_timestamp() END AS ended
     FROM jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
       state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
-      timeline jsonb)
+      mail jsonb, timeline jsonb)
     ORDER BY r.name, r.id
   LOOP
     IF w.revision = 1 THEN
@@ -25,7 +25,7 @@ BEGIN
       ON CONFLICT (name, id) DO NOTHING;
     ELSE
       UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
-        epoch = w.epoch, due_at = w.due, updated_at = clock_timestamp(), ended_at = w.ended
+        epoch = w.epoch, due_at = w.due, mail = w.mail, updated_at = clock_timestamp(), ended_at = w.ended
       WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1;
     END IF;
     IF FOUND THEN
@@ -54,6 +54,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          owner text,
          epoch bigint NOT NULL DEFAULT 0,
          due_at timestamptz,
+         mail jsonb,
          created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
          ended_at timestamptz,

@@ -1,0 +1,60 @@
+import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
+
+/** The process that used this client is gone. */
+export class Dead extends Error {}
+
+/**
+ * A client whose process dies at its n-th step: a statement or a commit, just before it reached the database or just
+ * after the database did it. From then on nothing gets through.
+ */
+export class MortalClient implements SqlClient {
+  steps = 0
+  dead = false
+  readonly #inner: SqlClient
+  readonly #dieAt: number
+  readonly #when: 'before' | 'after'
+
+  constructor(inner: SqlClient, dieAt: number, when: 'before' | 'after') {
+    this.#inner = inner
+    this.#dieAt = dieAt
+    this.#when = when
+  }
+
+  query: SqlExecutor['query'] = (text, parameters) => this.#step(() => this.#inner.query(text, parameters))
+
+  async transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+    this.#requireAlive()
+    let dies = false
+    const result = await this.#inner.transaction(async (tx) => {
+      const mortal: SqlTransaction = {
+        ...tx,
+        query: (text, parameters) => this.#step(() => tx.query(text, parameters)),
+      }
+      const outcome = await work(mortal)
+      dies = ++this.steps === this.#dieAt
+      if (dies && this.#when === 'before') this.#die()
+      return outcome
+    })
+    if (dies) this.#die()
+    return result
+  }
+
+  async #step<T>(work: () => Promise<T>): Promise<T> {
+    this.#requireAlive()
+    const dies = ++this.steps === this.#dieAt
+    if (dies && this.#when === 'before') this.#die()
+    const result = await work()
+    if (dies) this.#die()
+    this.#requireAlive()
+    return result
+  }
+
+  #die(): never {
+    this.dead = true
+    throw new Dead('killed')
+  }
+
+  #requireAlive(): void {
+    if (this.dead) throw new Dead('dead')
+  }
+}
