@@ -61,7 +61,7 @@ async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promis
   let broken = false
   let result: T
   try {
-    await connection.query('BEGIN')
+    await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED')
     result = await work(scope.tx)
     scope.close()
     const commit = await connection.query('COMMIT')
