@@ -1,0 +1,194 @@
+/** The command line: what was asked for, or one line that says what is wrong with it. */
+import { randomBytes } from 'node:crypto'
+import { parseArgs } from 'node:util'
+
+/** A mistake of whoever called us: one line with the remedy, exit code 2. */
+export class UsageError extends Error {}
+
+export type TransportName = 'memory' | 'kafka' | 'rabbitmq'
+
+export interface Files {
+  /** A path, or `-` for standard input; `undefined` is the bundled file. */
+  readonly orders: string | undefined
+  readonly accounts: string | undefined
+  readonly stock: string | undefined
+}
+
+export interface EmbeddedOptions {
+  readonly mode: 'embedded'
+  /** Where the database lives; in memory without. */
+  readonly data: string | undefined
+}
+
+export interface DistributedOptions {
+  readonly mode: 'distributed'
+  readonly transport: 'kafka' | 'rabbitmq'
+  /** `host:port,...` or `amqp://...` */
+  readonly broker: string
+  readonly postgres: string
+  readonly redis: string
+  /** Operating system processes per service. */
+  readonly processes: number
+  readonly kill: number
+  readonly seed: number
+  readonly runId: string
+  /** Leaves tables, topics and queues behind, to look at. */
+  readonly keep: boolean
+}
+
+export interface CommonOptions {
+  readonly files: Files
+  readonly report: string | undefined
+  readonly logLevel: string
+}
+
+export type Options = CommonOptions & (EmbeddedOptions | DistributedOptions)
+
+export const USAGE = `npm start -- [options]
+
+  --orders FILE      orders, one JSON object per line; '-' reads standard input  (default: the bundled 500)
+  --accounts FILE    opening balances {"customer": cents}   (default: accounts.json next to the orders, else bundled)
+  --stock FILE       opening stock {"sku": units}           (default: stock.json next to the orders, else bundled)
+  --report FILE      writes the report as JSON
+  --data DIR         embedded, with its database on disk: kill -9 at any point, run again, it resumes and finishes
+
+  --transport NAME   memory (default), kafka or rabbitmq. With kafka or rabbitmq each service is processes of its own:
+  --kafka HOST:PORT  --rabbitmq URL  --postgres URL  --redis URL
+  --processes N      processes per service, 1 to 8  (default: 1)
+  --kill N           kills N service processes with SIGKILL while it runs, and starts each again
+  --seed N           chooses the victims and the moments  (default: 1)
+  --run-id NAME      names the schemas, topics and queues of this run  (default: random)
+  --keep             leaves them behind, to look at
+
+  --log-level LEVEL  silent, error (default), warn, info or debug; to standard error
+  --help
+`
+
+const TEXT = { type: 'string' } as const
+const FLAGS = {
+  orders: TEXT,
+  accounts: TEXT,
+  stock: TEXT,
+  report: TEXT,
+  data: TEXT,
+  transport: TEXT,
+  kafka: TEXT,
+  rabbitmq: TEXT,
+  postgres: TEXT,
+  redis: TEXT,
+  processes: TEXT,
+  kill: TEXT,
+  seed: TEXT,
+  'run-id': TEXT,
+  keep: { type: 'boolean' },
+  'log-level': TEXT,
+  help: { type: 'boolean' },
+} as const
+
+type Values = { readonly [K in keyof typeof FLAGS]?: (typeof FLAGS)[K]['type'] extends 'boolean' ? boolean : string }
+
+/** @throws UsageError */
+export function parseOptions(argv: readonly string[]): Options | 'help' {
+  const values = parseFlags(argv)
+  if (values.help === true) return 'help'
+  for (const [flag, value] of Object.entries(values)) {
+    if (value === '') throw new UsageError(`--${flag} is empty: give it a value or leave it out`)
+  }
+  const common: CommonOptions = {
+    files: { orders: values.orders, accounts: values.accounts, stock: values.stock },
+    report: values.report,
+    logLevel: oneOf('log-level', values['log-level'] ?? 'error', ['silent', 'error', 'warn', 'info', 'debug']),
+  }
+  const transport = oneOf('transport', values.transport ?? 'memory', ['memory', 'kafka', 'rabbitmq'])
+  return { ...common, ...(transport === 'memory' ? embedded(values) : distributed(transport, values)) }
+}
+
+function parseFlags(argv: readonly string[]): Values {
+  try {
+    return parseArgs({ args: [...argv], options: FLAGS, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    const message = error instanceof Error ? (error.message.split(/\.(?:\s|$)/)[0] ?? '') : String(error)
+    throw new UsageError(`${message}: see npm start -- --help`)
+  }
+}
+
+function embedded(values: Values): EmbeddedOptions {
+  for (const flag of [
+    'kafka',
+    'rabbitmq',
+    'postgres',
+    'redis',
+    'processes',
+    'kill',
+    'seed',
+    'run-id',
+    'keep',
+  ] as const) {
+    if (values[flag] !== undefined)
+      throw new UsageError(`--${flag} needs --transport kafka or rabbitmq: without it everything runs in one process`)
+  }
+  return { mode: 'embedded', data: values.data }
+}
+
+function distributed(transport: 'kafka' | 'rabbitmq', values: Values): DistributedOptions {
+  const other = transport === 'kafka' ? 'rabbitmq' : 'kafka'
+  if (values[other] !== undefined)
+    throw new UsageError(`--${other} does not go with --transport ${transport}: drop one`)
+  if (values.data !== undefined)
+    throw new UsageError('--data is for the embedded run: with a broker the data is in --postgres, drop --data')
+  return {
+    mode: 'distributed',
+    transport,
+    broker:
+      transport === 'kafka'
+        ? brokers(required(values, 'kafka', transport))
+        : amqp(required(values, 'rabbitmq', transport)),
+    postgres: url('postgres', required(values, 'postgres', transport), ['postgres:', 'postgresql:']),
+    redis: url('redis', required(values, 'redis', transport), ['redis:', 'rediss:']),
+    processes: whole('processes', values.processes ?? '1', 1, 8),
+    kill: whole('kill', values.kill ?? '0', 0, 1_000),
+    seed: whole('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
+    runId: runId(values['run-id'] ?? randomBytes(4).toString('hex')),
+    keep: values.keep ?? false,
+  }
+}
+
+function required(values: Values, flag: 'kafka' | 'rabbitmq' | 'postgres' | 'redis', transport: string): string {
+  const value = values[flag]
+  if (value !== undefined) return value
+  throw new UsageError(
+    `--transport ${transport} needs --${flag}: start servers with "npm run servers" and pass what it prints for ${flag}`,
+  )
+}
+
+function brokers(value: string): string {
+  if (value.split(',').every((broker) => /^[^\s:/]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$/.test(broker))) return value
+  throw new UsageError(`--kafka: expected HOST:PORT, or several with commas, got "${value}"`)
+}
+
+function amqp(value: string): string {
+  return url('rabbitmq', value, ['amqp:', 'amqps:'])
+}
+
+/** Never shows the address: it may hold a password. */
+function url(flag: string, value: string, protocols: readonly string[]): string {
+  if (URL.canParse(value) && protocols.includes(new URL(value).protocol)) return value
+  throw new UsageError(`--${flag}: expected an address that begins with ${protocols.map((p) => `${p}//`).join(' or ')}`)
+}
+
+function whole(flag: string, value: string, min: number, max: number): number {
+  const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN
+  if (number >= min && number <= max) return number
+  throw new UsageError(`--${flag}: expected a whole number from ${min} to ${max}, got "${value}"`)
+}
+
+function runId(value: string): string {
+  if (/^[a-z0-9_]{1,20}$/.test(value)) return value
+  throw new UsageError(`--run-id: expected 1 to 20 characters out of a-z 0-9 _, got "${value}"`)
+}
+
+function oneOf<const T extends string>(flag: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((candidate) => candidate === value)
+  if (found !== undefined) return found
+  throw new UsageError(`--${flag}: expected ${allowed.slice(0, -1).join(', ')} or ${allowed.at(-1)}, got "${value}"`)
+}

@@ -1,0 +1,77 @@
+/**
+ * The saga: open -> reserve (stock) -> charge (payments) -> confirm. A refusal on the way undoes what was done, last
+ * step first, and closes the order with the reason. `confirm` is the pivot: after it there is only forward.
+ */
+import type { Outbox } from 'concordat/outbox'
+import { type CompensationContext, defineSaga } from 'concordat/saga'
+import {
+  OUT_OF_STOCK,
+  orderConfirmed,
+  orderSettled,
+  paymentCommands,
+  Submission,
+  stockCommands,
+  totalCents,
+  unitsBySku,
+} from '../contracts.ts'
+import type { OrderTables } from './tables.ts'
+
+/**
+ * A participant that is being restarted answers late, not never: it is asked every five seconds, for as long as it takes.
+ * Only its own no turns an order down.
+ */
+const PATIENT_COMMAND = { timeoutMs: 5_000, retry: { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } } as const
+
+/** The announcement of an order has the same id whenever it is sent, so that a receipt is written once. */
+export function announcementId(orderId: string): string {
+  return `orders.confirmed/${orderId}`
+}
+
+export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
+  return defineSaga('place-order', { version: 1, input: Submission })
+    .step('open', {
+      transactional: true,
+      invoke: async ({ sagaId, tx }) => {
+        await tx.query(`UPDATE ${purchase} SET status = 'pending' WHERE order_id = $1`, [sagaId])
+      },
+      compensate: async (context) => {
+        const outcome = reasonOf(context)
+        const { tx, sagaId: orderId, input } = context
+        await tx.query(`UPDATE ${purchase} SET status = $2 WHERE order_id = $1`, [orderId, outcome])
+        await outbox.add(tx, orderSettled, { line: input.line, orderId, outcome })
+      },
+    })
+    .command('reserve', {
+      ...PATIENT_COMMAND,
+      to: stockCommands,
+      request: ({ sagaId, input }) => ({ orderId: sagaId, items: [...unitsBySku(input.order)] }),
+      compensate: true,
+    })
+    .command('charge', {
+      ...PATIENT_COMMAND,
+      to: paymentCommands,
+      request: ({ sagaId, input: { order } }) => ({
+        orderId: sagaId,
+        customer: order.customer,
+        card: order.card,
+        amountCents: totalCents(order),
+      }),
+      compensate: true,
+    })
+    .step('confirm', {
+      pivot: true,
+      transactional: true,
+      invoke: async ({ sagaId: orderId, input: { line, order }, tx }) => {
+        await tx.query(`UPDATE ${purchase} SET status = 'confirmed' WHERE order_id = $1`, [orderId])
+        const announcement = { orderId, customer: order.customer, amountCents: totalCents(order) }
+        await outbox.add(tx, orderConfirmed, announcement, { id: announcementId(orderId) })
+        await outbox.add(tx, orderSettled, { line, orderId, outcome: 'confirmed' as const })
+      },
+    })
+}
+
+export type PlaceOrder = ReturnType<typeof placeOrderSaga>
+
+function reasonOf({ failure }: Pick<CompensationContext, 'failure'>): 'outOfStock' | 'declined' {
+  return failure.code === OUT_OF_STOCK ? 'outOfStock' : 'declined'
+}

@@ -1,0 +1,45 @@
+/**
+ * One credit check per customer at a time, over all instances of payments.
+ *
+ * What the lock is for: the bank, an outside system, turns down a second request of a customer while one is under way,
+ * and a row lock can not be held towards somebody else's system for as long as that takes without keeping a database
+ * connection for each. What it is not for: the balance. That is guarded by the conditional UPDATE in the database, and
+ * would be right without this lock.
+ *
+ * The lock is taken before the participant's transaction begins and given back after it has ended, so the next holder
+ * sees what this one committed. A holder that was paused and lost it is stopped by the fence: `charge` gives the token
+ * to the ledger.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { SinkBinding } from 'concordat/binder'
+import type { Lease, Locks } from 'concordat/locks'
+import { LEASE_MS } from '../service.ts'
+
+const held = new AsyncLocalStorage<Lease>()
+
+/** The lease under which the calling code runs. @throws Error outside of `underCreditLock` */
+export function creditLease(): Lease {
+  const lease = held.getStore()
+  if (lease === undefined)
+    throw new Error('the credit check runs without its lock: wrap the binding in underCreditLock')
+  return lease
+}
+
+/** The same binding, each call of it under its customer's lock. */
+export function underCreditLock(
+  binding: SinkBinding,
+  locks: Locks,
+  customerOf: (payload: unknown) => string,
+): SinkBinding {
+  const handler: SinkBinding['handler'] = (payload, context) => {
+    const options = { ttlMs: LEASE_MS, waitMs: 20 * LEASE_MS, signal: context.signal }
+    return locks.using(creditKey(customerOf(payload)), options, (lease) =>
+      held.run(lease, async () => binding.handler(payload, context)),
+    )
+  }
+  return Object.freeze({ ...binding, handler })
+}
+
+export function creditKey(customer: string): string {
+  return `credit:${customer}`
+}

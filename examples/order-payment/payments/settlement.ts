@@ -1,0 +1,99 @@
+/**
+ * The settlement job: closes the books when it is asked to. Only the elected leader of the payments instances does it,
+ * and the ledger lets only the newest term write: a leader that was paused and replaced gets a FenceRejected.
+ *
+ * `payments.close-books` reaches any instance, which writes the request down; the leader looks for requests. So it does
+ * not matter who hears of it, nor whether the leader is killed in between: the next one finds the request.
+ */
+import { type SinkBinding, sink } from 'concordat/binder'
+import type { Logger, SqlClient } from 'concordat/core'
+import type { Fence } from 'concordat/locks'
+import type { Outbox } from 'concordat/outbox'
+import { booksClosed, closeBooks } from '../contracts.ts'
+import { PATIENT } from '../service.ts'
+import type { LedgerTables } from './ledger.ts'
+
+export interface SettlementParts {
+  readonly sql: SqlClient
+  readonly tables: LedgerTables
+  readonly outbox: Outbox
+  readonly fence: Fence
+  readonly instance: string
+  readonly logger: Logger
+}
+
+/** The resource whose guard row holds the highest term that has written. */
+const BOOKS = 'books'
+const LOOK_EVERY_MS = 200
+
+/** Writes requests down. One that was served before is answered again. */
+export function closingRequests({ sql, tables, outbox }: SettlementParts): SinkBinding {
+  return sink(closeBooks, { ...PATIENT, group: 'payments' }, async ({ closing }) => {
+    await sql.transaction(async (tx) => {
+      await tx.query(`INSERT INTO ${tables.closing} (closing) VALUES ($1) ON CONFLICT DO NOTHING`, [closing])
+      const served = await tx.query<{ term: string }>(
+        `SELECT term::text AS term FROM ${tables.closing} WHERE closing = $1 AND term IS NOT NULL`,
+        [closing],
+      )
+      const term = served.rows[0]?.term
+      if (term !== undefined) await outbox.add(tx, booksClosed, { closing, term: Number(term) })
+    })
+  })
+}
+
+/** One term of leadership: says so in the ledger, then serves requests until the term is over. Never rejects. */
+export async function lead(parts: SettlementParts, term: number, signal: AbortSignal): Promise<void> {
+  let known = false
+  while (!signal.aborted) {
+    try {
+      if (!known) await recordTerm(parts, term)
+      known = true
+      await closeRequested(parts, term)
+    } catch (error) {
+      if (!signal.aborted) parts.logger.warn({ err: error, term }, 'settlement failed, looking again')
+    }
+    await pause(LOOK_EVERY_MS, signal)
+  }
+}
+
+async function recordTerm({ sql, tables, fence, instance }: SettlementParts, term: number): Promise<void> {
+  await sql.transaction(async (tx) => {
+    await fence.check(tx, BOOKS, term)
+    await tx.query(`INSERT INTO ${tables.term} (term, instance) VALUES ($1, $2) ON CONFLICT DO NOTHING`, [
+      String(term),
+      instance,
+    ])
+  })
+}
+
+/** Writes the closing line of each open request, and the answer to it, under this term. */
+async function closeRequested({ sql, tables, fence, outbox }: SettlementParts, term: number): Promise<void> {
+  const open = await sql.query<{ closing: string }>(`SELECT closing FROM ${tables.closing} WHERE term IS NULL`)
+  for (const { closing } of open.rows) {
+    await sql.transaction(async (tx) => {
+      await fence.check(tx, BOOKS, term)
+      const written = await tx.query(
+        `UPDATE ${tables.closing} SET term = $2::bigint,
+           charged = (SELECT coalesce(sum(cents), 0) FROM ${tables.entry} WHERE kind = 'charge'),
+           refunded = (SELECT coalesce(sum(cents), 0) FROM ${tables.entry} WHERE kind = 'refund'),
+           balance = (SELECT coalesce(sum(balance), 0) FROM ${tables.account})
+         WHERE closing = $1 AND term IS NULL`,
+        [closing, String(term)],
+      )
+      if (written.rowCount === 1) await outbox.add(tx, booksClosed, { closing, term })
+    })
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) done()
+  })
+}

@@ -1,0 +1,56 @@
+/** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
+
+import type { Transport } from 'concordat/binder'
+import { kafkaTransport } from 'concordat/binder/kafka'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Logger, SqlClient } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import type { Locks } from 'concordat/locks'
+import { redisLocks } from 'concordat/locks/redis'
+import { Kafka, logLevel } from 'kafkajs'
+import pg from 'pg'
+import { namespaced } from './namespace.ts'
+
+export interface Addresses {
+  readonly transport: 'kafka' | 'rabbitmq'
+  readonly broker: string
+  readonly postgres: string
+  readonly redis: string
+  /** See `RunNames`. */
+  readonly prefix: string
+  readonly lockPrefix: string
+}
+
+export interface Connections {
+  readonly sql: SqlClient
+  readonly transport: Transport
+  /** Opens its connections when the first lock is asked for. */
+  readonly locks: Locks
+  close(): Promise<void>
+}
+
+export function connect(addresses: Addresses, instance: string, logger: Logger): Connections {
+  const pool = new pg.Pool({ connectionString: addresses.postgres, max: 8, application_name: instance })
+  const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
+  return {
+    sql: pgClient(pool, { logger }),
+    transport: namespaced(openTransport(addresses, instance), addresses.prefix),
+    locks,
+    close: async () => {
+      await locks.close()
+      await pool.end()
+    },
+  }
+}
+
+function openTransport({ transport, broker }: Addresses, instance: string): Transport {
+  if (transport === 'rabbitmq') return rabbitTransport({ url: broker })
+  const kafka = new Kafka({
+    clientId: instance,
+    brokers: broker.split(','),
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 5_000,
+  })
+  // How long the broker waits for a killed process before it gives its partitions to another: its own minimum.
+  return kafkaTransport({ kafka, replicationFactor: 1, sessionTimeoutMs: 6_000 })
+}

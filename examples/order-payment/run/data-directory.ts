@@ -1,0 +1,158 @@
+/**
+ * `--data DIR`: a PGlite on disk that survives kill -9.
+ *
+ *   DIR/lock          which process uses it; one of a dead process counts for nothing
+ *   DIR/manifest.json which orders, accounts and stock it belongs to
+ *   DIR/ready         written once initdb has finished; without it `pg` is half made and is made again
+ *   DIR/pg/           the database
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { link, mkdir, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { PGlite } from '@electric-sql/pglite'
+import { UsageError } from '../options.ts'
+import type { InputFiles } from './files.ts'
+
+export interface DataDirectory {
+  readonly database: PGlite
+  close(): Promise<void>
+}
+
+const OURS: ReadonlySet<string> = new Set(['lock', 'manifest.json', 'ready', 'pg'])
+
+/** @throws UsageError when it is used by another process, belongs to other files, or is no data directory */
+export async function openDataDirectory(directory: string, files: InputFiles): Promise<DataDirectory> {
+  await makeDirectory(directory)
+  const unlock = await lock(directory)
+  try {
+    await sweepTemporary(directory)
+    await checkManifest(directory, files)
+    const database = await openDatabase(directory)
+    return {
+      database,
+      close: async () => {
+        await database.close()
+        await unlock()
+      },
+    }
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+}
+
+async function makeDirectory(directory: string): Promise<void> {
+  const entries = await mkdir(directory, { recursive: true })
+    .then(() => readdir(directory))
+    .catch((error: unknown) => {
+      throw new UsageError(`--data: ${directory} can not be used as a folder (${codeOf(error)}): pass another one`)
+    })
+  const foreign = entries.find((entry) => !OURS.has(entry) && !entry.endsWith('.tmp'))
+  if (foreign === undefined) return
+  throw new UsageError(`--data: ${directory} holds "${foreign}", which is not ours: pass an empty folder or a new one`)
+}
+
+/** What a killed process had half written. */
+async function sweepTemporary(directory: string): Promise<void> {
+  for (const entry of await readdir(directory)) {
+    if (entry.endsWith('.tmp')) await rm(join(directory, entry), { force: true })
+  }
+}
+
+async function openDatabase(directory: string): Promise<PGlite> {
+  const path = join(directory, 'pg')
+  const ready = join(directory, 'ready')
+  if (!(await exists(ready))) await rm(path, { recursive: true, force: true })
+  const database = await PGlite.create({ dataDir: path })
+  if (!(await exists(ready))) await writeWhole(ready, '')
+  return database
+}
+
+/** What the directory was begun with is what it goes on with: other orders would mix two runs into one ledger. */
+async function checkManifest(directory: string, files: InputFiles): Promise<void> {
+  const path = join(directory, 'manifest.json')
+  const now: Record<string, string> = {
+    orders: files.orders === '-' ? '-' : await digestOf(files.orders),
+    accounts: await digestOf(files.accounts),
+    stock: await digestOf(files.stock),
+  }
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  if (text === undefined) return writeWhole(path, JSON.stringify(now))
+  const before = JSON.parse(text) as Record<string, string>
+  for (const [what, digest] of Object.entries(now)) {
+    if (before[what] === digest || digest === '-' || before[what] === '-') continue
+    throw new UsageError(
+      `--data: ${directory} was begun with another ${what} file: run it with the same files, or pass a new folder`,
+    )
+  }
+}
+
+async function digestOf(file: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(file)) hash.update(chunk as Uint8Array)
+  return hash.digest('hex')
+}
+
+/** @returns gives the lock back */
+async function lock(directory: string): Promise<() => Promise<void>> {
+  const path = join(directory, 'lock')
+  const mine = join(directory, `${randomUUID()}.tmp`)
+  const me = JSON.stringify({ pid: process.pid, started: await startedAt(process.pid) })
+  await writeFile(mine, me)
+  try {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // A link is made whole or not at all, and fails if the name is taken.
+        await link(mine, path)
+        return () => unlink(path).catch(() => undefined)
+      } catch (error) {
+        if (codeOf(error) !== 'EEXIST' || attempt === 5) throw error
+        await removeStaleLock(directory, path)
+      }
+    }
+  } finally {
+    await unlink(mine)
+  }
+}
+
+async function removeStaleLock(directory: string, path: string): Promise<void> {
+  const text = await readFile(path, 'utf8').catch(() => undefined)
+  if (text === undefined) return
+  const { pid, started } = JSON.parse(text) as { pid: number; started: string }
+  if (isAlive(pid) && (await startedAt(pid)) === started) {
+    throw new UsageError(`--data: ${directory} is in use by process ${pid}: wait for it, or pass another folder`)
+  }
+  const aside = join(directory, `${randomUUID()}.tmp`)
+  await rename(path, aside).catch(() => undefined)
+  await rm(aside, { force: true })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return codeOf(error) === 'EPERM'
+  }
+}
+
+/** Tells a process from a later one that got the same id, where the system says so. */
+async function startedAt(pid: number): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+}
+
+async function writeWhole(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`
+  await writeFile(temporary, text)
+  await rename(temporary, path)
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await readFile(path).catch(() => undefined)) !== undefined
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+}

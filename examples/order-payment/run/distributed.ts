@@ -1,0 +1,91 @@
+/** Each service in processes of its own, on a broker, PostgreSQL and Redis; some of them killed on the way. */
+import type { Logger } from 'concordat/core'
+import type { DistributedOptions } from '../options.ts'
+import { serviceNames } from '../services.ts'
+import type { Schemas } from './audit.ts'
+import { connect } from './connect.ts'
+import type { InputFiles } from './files.ts'
+import { type PlannedKill, planKills } from './kill-plan.ts'
+import type { Stage } from './stage.ts'
+import { type StartMessage, Supervisor } from './supervisor.ts'
+import { type RunNames, sweep } from './sweep.ts'
+
+/** @param orders how many are expected: it spreads the kills */
+export function distributedStage(
+  options: DistributedOptions & { readonly logLevel: string },
+  files: InputFiles,
+  orders: number,
+  logger: Logger,
+): Stage {
+  const names = namesOf(options.runId)
+  const { transport, broker, postgres, redis, processes, kill, seed } = options
+  const addresses = { transport, broker, postgres, redis, prefix: names.prefix, lockPrefix: names.lockPrefix }
+  const supervisor = new Supervisor(startMessages(options, files, names, addresses))
+  const connections = connect(addresses, 'intake', logger)
+  const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]
+  return {
+    title: `${serviceNames.length} services x ${processes} processes, ${transport}, PostgreSQL, Redis, run ${options.runId}`,
+    transport: connections.transport,
+    sql: connections.sql,
+    schemas: names.schemas,
+    logger,
+    maxUnderWay: 128,
+    mayAdmit: () => (plan[0] === undefined ? Number.POSITIVE_INFINITY : plan[0].at + 1),
+    start: () => supervisor.start(),
+    accompany: async (intake, signal) => {
+      for (let next = plan[0]; next !== undefined && !signal.aborted; next = plan[0]) {
+        await intake.admitted(next.at, signal)
+        const killed = supervisor.kill(instanceOf(next))
+        plan.shift()
+        intake.poke()
+        await killed
+      }
+    },
+    restarts: () => supervisor.restarts,
+    failed: supervisor.failed,
+    close: async (clean) => {
+      await supervisor.stop()
+      await connections.close()
+      if (clean && !options.keep) {
+        await sweep(options, names)
+        return undefined
+      }
+      return `Left behind: schemas ${Object.values(names.schemas).join(', ')}; topics, queues and locks of run ${options.runId}.`
+    },
+  }
+}
+
+function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>): string {
+  return `${service}-${index}`
+}
+
+function namesOf(runId: string): RunNames {
+  const schema = (service: string): string => `order_payment_${runId}_${service}`
+  const schemas: Schemas = {
+    orders: schema('orders'),
+    payments: schema('payments'),
+    stock: schema('stock'),
+    receipts: schema('receipts'),
+  }
+  return { schemas, prefix: `order-payment-${runId}.`, lockPrefix: `order-payment-${runId}:` }
+}
+
+function startMessages(
+  { processes, logLevel }: DistributedOptions & { readonly logLevel: string },
+  files: InputFiles,
+  { schemas }: RunNames,
+  addresses: StartMessage['addresses'],
+): readonly StartMessage[] {
+  const indexes = Array.from({ length: processes }, (_, i) => i + 1)
+  return serviceNames.flatMap((service) =>
+    indexes.map((index) => ({
+      type: 'start' as const,
+      service,
+      instance: instanceOf({ service, index }),
+      schema: schemas[service],
+      openingFile: service === 'payments' ? files.accounts : service === 'stock' ? files.stock : undefined,
+      addresses,
+      logLevel,
+    })),
+  )
+}

@@ -1,0 +1,77 @@
+/** The three input files: found and opened before anything starts, so that a wrong path starts nothing. */
+import { constants, createReadStream } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import type { Opening } from '../intake/admission.ts'
+import { OpeningFileError, readOpeningFile } from '../opening-file.ts'
+import { type Files, UsageError } from '../options.ts'
+
+const BUNDLED = join(import.meta.dirname, '..', 'data')
+
+export interface InputFiles {
+  /** Absolute, or `-`. */
+  readonly orders: string
+  readonly accounts: string
+  readonly stock: string
+  readonly opening: Opening
+}
+
+/** @throws UsageError naming the file and the flag */
+export async function findInputFiles(files: Files): Promise<InputFiles> {
+  const orders = files.orders === '-' ? '-' : resolve(files.orders ?? join(BUNDLED, 'orders.jsonl'))
+  if (orders !== '-') await requireFile('orders', orders)
+  const accounts = await pick('accounts', files.accounts, orders)
+  const stock = await pick('stock', files.stock, orders)
+  try {
+    const opening = {
+      accounts: await readOpeningFile(accounts, 'accounts'),
+      stock: await readOpeningFile(stock, 'stock'),
+    }
+    return { orders, accounts, stock, opening }
+  } catch (error) {
+    if (error instanceof OpeningFileError) throw new UsageError(error.message)
+    throw error
+  }
+}
+
+export function openOrders({ orders }: InputFiles): AsyncIterable<Uint8Array> {
+  return orders === '-' ? process.stdin : createReadStream(orders)
+}
+
+/** The one that was named, else the one next to the orders, else the bundled one. */
+async function pick(what: 'accounts' | 'stock', named: string | undefined, orders: string): Promise<string> {
+  if (named !== undefined) {
+    await requireFile(what, resolve(named))
+    return resolve(named)
+  }
+  const beside = join(dirname(orders), `${what}.json`)
+  return orders !== '-' && (await isReadable(beside)) ? beside : join(BUNDLED, `${what}.json`)
+}
+
+async function requireFile(flag: string, path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined)
+  if (found === undefined) throw new UsageError(`${path} does not exist: pass an existing file with --${flag}`)
+  if (found.isDirectory()) throw new UsageError(`${path} is a folder: pass a file with --${flag}`)
+  if (!(await isReadable(path)))
+    throw new UsageError(`${path} can not be read: check its permissions, or pass another --${flag}`)
+}
+
+function isReadable(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** The report's folder must be there when the run is over; better known now. @throws UsageError */
+export async function requireReportPlace(report: string | undefined): Promise<void> {
+  if (report === undefined) return
+  const path = resolve(report)
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory() === true) throw new UsageError(`--report: ${path} is a folder, pass a file`)
+  const writable = await access(found === undefined ? dirname(path) : path, constants.W_OK).then(
+    () => true,
+    () => false,
+  )
+  if (!writable) throw new UsageError(`--report: ${path} can not be written: pass a file in a folder that exists`)
+}

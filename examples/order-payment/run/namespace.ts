@@ -1,0 +1,47 @@
+/**
+ * A transport whose names all begin with a prefix, so that runs on one broker do not see each other. It shows what the
+ * transport contract is good for: forty lines, and neither services nor channels know of it.
+ */
+import type { EncodedMessage, Transport, TransportDelivery } from 'concordat/binder'
+
+export function namespaced(inner: Transport, prefix: string): Transport {
+  const outside = (name: string): string => prefix + name
+  return {
+    name: inner.name,
+    features: inner.features,
+    publishConcurrency: inner.publishConcurrency,
+    attach: (host) => inner.attach(host),
+    health: () => inner.health(),
+    close: () => inner.close(),
+    provision: (specs) => inner.provision(specs.map((spec) => ({ ...spec, name: outside(spec.name) }))),
+    publish: (messages) =>
+      inner.publish(messages.map((message) => withDestination(message, outside(message.destination)))),
+    subscribe: (spec, receiver) =>
+      inner.subscribe(
+        { ...spec, destination: outside(spec.destination) },
+        {
+          deliver: (delivery) => receiver.deliver(inside(delivery, prefix)),
+          recall: () => receiver.recall(),
+          lost: (error) => receiver.lost(error),
+        },
+      ),
+  }
+}
+
+function withDestination(message: EncodedMessage, destination: string): EncodedMessage {
+  return { ...message, destination }
+}
+
+function inside(delivery: TransportDelivery, prefix: string): TransportDelivery {
+  const { message } = delivery
+  return {
+    message: withDestination(message, message.destination.slice(prefix.length)),
+    position: delivery.position,
+    redelivered: delivery.redelivered,
+    get signal() {
+      return delivery.signal
+    },
+    ack: () => delivery.ack(),
+    release: () => delivery.release(),
+  }
+}

@@ -1,0 +1,86 @@
+/** The report: what `--report` writes, and whether it may be believed. */
+import { rename, writeFile } from 'node:fs/promises'
+import type { InvalidLine } from '../intake/intake.ts'
+import type { Audit } from './audit.ts'
+
+export interface Report {
+  readonly orders: {
+    readonly read: number
+    readonly invalid: number
+    readonly duplicate: number
+    readonly conflict: number
+    readonly confirmed: number
+    readonly declined: number
+    readonly outOfStock: number
+    readonly stuck: number
+  }
+  readonly ledger: {
+    readonly openingCents: number
+    readonly chargedCents: number
+    readonly refundedCents: number
+    readonly closingCents: number
+    readonly balanced: boolean
+  }
+  readonly stock: {
+    readonly opening: number
+    readonly shipped: number
+    readonly closing: number
+    readonly balanced: boolean
+  }
+  readonly invalidLines: readonly InvalidLine[]
+  readonly receipts: number
+  readonly leaderTerms: number
+  readonly restarts: number
+  readonly elapsedMs: number
+  readonly ordersPerSecond: number
+}
+
+export interface Measured {
+  readonly invalidLines: readonly InvalidLine[]
+  readonly restarts: number
+  readonly elapsedMs: number
+}
+
+/** Everything but the invalid lines, which reach no table, and the clock comes from the tables. */
+export function makeReport(audit: Audit, { invalidLines, restarts, elapsedMs }: Measured): Report {
+  const { duplicate, conflict, confirmed, declined, outOfStock, stuck } = audit.orders
+  const judged = duplicate + conflict + confirmed + declined + outOfStock + stuck
+  const elapsed = Math.max(1, Math.round(elapsedMs))
+  return {
+    orders: {
+      read: invalidLines.length + judged,
+      invalid: invalidLines.length,
+      duplicate,
+      conflict,
+      confirmed,
+      declined,
+      outOfStock,
+      stuck,
+    },
+    ledger: { ...audit.ledger },
+    stock: { ...audit.stock },
+    invalidLines: [...invalidLines].toSorted((a, b) => a.line - b.line),
+    receipts: audit.receipts,
+    leaderTerms: audit.leaderTerms,
+    restarts,
+    elapsedMs: elapsed,
+    ordersPerSecond: Math.round((judged * 10_000) / elapsed) / 10,
+  }
+}
+
+/** What keeps the exit code from being 0, in words. */
+export function faultsOf(report: Report, audit: Audit): readonly string[] {
+  const { orders } = report
+  const faults = [...audit.faults]
+  if (orders.stuck > 0) faults.push(`${orders.stuck} orders did not reach an end`)
+  if (report.receipts !== orders.confirmed)
+    faults.push(`${report.receipts} receipts for ${orders.confirmed} confirmed orders`)
+  return faults
+}
+
+/** Whole or not at all. */
+export async function writeReport(path: string, report: Report): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`
+  await writeFile(temporary, `${JSON.stringify(report, null, 2)}\n`)
+  await rename(temporary, path)
+}

@@ -1,0 +1,111 @@
+/** The servers of a distributed run, asked once whether they answer before anything starts. */
+import amqplib from 'amqplib'
+import { Redis } from 'ioredis'
+import { type Admin, Kafka, logLevel } from 'kafkajs'
+import pg from 'pg'
+import { type DistributedOptions, UsageError } from '../options.ts'
+
+const ANSWER_MS = 5_000
+
+/** @throws UsageError: one line that names the server, what it said and the remedy */
+export async function requireServers(options: DistributedOptions): Promise<void> {
+  const { transport, broker, postgres, redis } = options
+  const checks = [
+    check(transport, transport === 'kafka' ? broker : hostOf(broker), () =>
+      transport === 'kafka' ? askKafka(broker) : askRabbit(broker),
+    ),
+    check('postgres', hostOf(postgres), () => askPostgres(postgres)),
+    check('redis', hostOf(redis), () => askRedis(redis)),
+  ]
+  for (const outcome of await Promise.allSettled(checks)) if (outcome.status === 'rejected') throw outcome.reason
+}
+
+async function check(flag: string, where: string, ask: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS / 1_000} s`)), ANSWER_MS)
+  })
+  try {
+    await Promise.race([ask(), late])
+  } catch (error) {
+    throw new UsageError(
+      `${flag} at ${where} can not be used (${reasonOf(error)}): start it with "npm run servers -- ${flag}", or pass the right --${flag}`,
+    )
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function askKafka(brokers: string): Promise<void> {
+  await withKafkaAdmin(brokers, async (admin) => {
+    await admin.describeCluster()
+  })
+}
+
+export async function withKafkaAdmin(brokers: string, work: (admin: Admin) => Promise<void>): Promise<void> {
+  const kafka = new Kafka({
+    clientId: 'order-payment-check',
+    brokers: brokers.split(','),
+    logLevel: logLevel.NOTHING,
+    connectionTimeout: 3_000,
+    retry: { retries: 1 },
+  })
+  const admin = kafka.admin()
+  await admin.connect()
+  try {
+    await work(admin)
+  } finally {
+    await admin.disconnect()
+  }
+}
+
+async function askRabbit(url: string): Promise<void> {
+  const connection = await amqplib.connect(url, { timeout: ANSWER_MS })
+  await connection.close()
+}
+
+async function askPostgres(url: string): Promise<void> {
+  await withPostgres(url, async (client) => {
+    await client.query('SELECT 1')
+  })
+}
+
+export async function withPostgres(url: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: ANSWER_MS })
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+async function askRedis(url: string): Promise<void> {
+  const client = redisClient(url)
+  try {
+    await client.connect()
+    await client.ping()
+  } finally {
+    client.disconnect()
+  }
+}
+
+/** Gives up at once: for a question, not for work. */
+export function redisClient(url: string): Redis {
+  const client = new Redis(url, { lazyConnect: true, retryStrategy: () => null, connectTimeout: ANSWER_MS })
+  client.on('error', () => {})
+  return client
+}
+
+/** Without the password. */
+function hostOf(url: string): string {
+  return new URL(url).host
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) return reasonOf(error.errors[0])
+  const message =
+    error instanceof Error ? error.message || String((error as NodeJS.ErrnoException).code) : String(error)
+  return message.replaceAll(/\s+/g, ' ').slice(0, 120)
+}

@@ -1,0 +1,84 @@
+/** Takes away what a distributed run has made: schemas, topics or queues, lock keys. */
+import amqplib from 'amqplib'
+import { deadLetterName } from 'concordat/binder'
+import { quoteIdentifier } from 'concordat/core'
+import { sagaReplies } from 'concordat/saga'
+import { CHANNELS } from '../contracts.ts'
+import type { DistributedOptions } from '../options.ts'
+import type { Schemas } from './audit.ts'
+import { redisClient, withKafkaAdmin, withPostgres } from './servers.ts'
+
+export interface RunNames {
+  readonly schemas: Schemas
+  /** Begins every topic, exchange and queue. */
+  readonly prefix: string
+  /** Begins every lock key. */
+  readonly lockPrefix: string
+}
+
+export async function sweep(options: DistributedOptions, names: RunNames): Promise<void> {
+  const broker = options.transport === 'kafka' ? sweepKafka : sweepRabbit
+  await Promise.all([
+    sweepPostgres(options.postgres, names.schemas),
+    broker(options.broker, names.prefix),
+    sweepRedis(options.redis, names.lockPrefix),
+  ])
+}
+
+async function sweepPostgres(url: string, schemas: Schemas): Promise<void> {
+  await withPostgres(url, async (client) => {
+    for (const schema of Object.values(schemas) as string[]) {
+      await client.query(`DROP SCHEMA IF EXISTS ${quoteIdentifier(schema)} CASCADE`)
+    }
+  })
+}
+
+async function sweepKafka(brokers: string, prefix: string): Promise<void> {
+  await withKafkaAdmin(brokers, async (admin) => {
+    const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(prefix))
+    if (topics.length > 0) await admin.deleteTopics({ topics })
+    const { groups } = await admin.listGroups()
+    const ours = groups.map(({ groupId }) => groupId).filter((groupId) => groupId.includes(prefix))
+    if (ours.length > 0) await admin.deleteGroups(ours)
+  })
+}
+
+/** AMQP can not list, but the names follow from the declarations (see `binder/rabbitmq/topology.ts`). */
+async function sweepRabbit(url: string, prefix: string): Promise<void> {
+  const connection = await amqplib.connect(url)
+  try {
+    const channel = await connection.createChannel()
+    for (const { name, partitions, groups } of destinations()) {
+      const exchange = prefix + name
+      for (const group of groups) {
+        const queue = `${exchange}:${group}`
+        const numbered = Array.from({ length: partitions }, (_, partition) => `${queue}:${partition}`)
+        for (const each of [queue, ...numbered, `${queue}:members`, `${queue}:idle`]) await channel.deleteQueue(each)
+      }
+      await channel.deleteExchange(exchange)
+      await channel.deleteExchange(`${exchange}:partitions`)
+    }
+  } finally {
+    await connection.close()
+  }
+}
+
+function destinations() {
+  const channels = [...CHANNELS, sagaReplies('orders')]
+  const dead = channels.flatMap(({ name, groups }) =>
+    groups.map((group) => ({ name: deadLetterName(name, group), partitions: 1, groups: ['redrive'] })),
+  )
+  return [...channels, ...dead]
+}
+
+async function sweepRedis(url: string, prefix: string): Promise<void> {
+  const client = redisClient(url)
+  try {
+    await client.connect()
+    for await (const keys of client.scanStream({ match: `*${prefix}*`, count: 1_000 })) {
+      if ((keys as string[]).length > 0) await client.del(...(keys as string[]))
+    }
+  } finally {
+    client.disconnect()
+  }
+}

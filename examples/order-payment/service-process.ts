@@ -1,0 +1,55 @@
+/**
+ * One service in a process of its own: `service-process.ts payments 2`. The parent sends the addresses, gets `ready`, and
+ * ends it with `stop`. When the parent is gone, so is this.
+ */
+import { pino } from 'pino'
+import { type Addresses, connect } from './run/connect.ts'
+import { SERVICES, type ServiceName } from './services.ts'
+
+/** From the parent. */
+export type ToService =
+  | {
+      readonly type: 'start'
+      readonly service: ServiceName
+      readonly instance: string
+      readonly schema: string
+      readonly openingFile: string | undefined
+      readonly addresses: Addresses
+      readonly logLevel: string
+    }
+  | { readonly type: 'stop' }
+
+/** To the parent. */
+export interface FromService {
+  readonly type: 'ready'
+}
+
+process.on('disconnect', () => process.exit(1))
+// Ctrl-C reaches every process of the terminal; the parent says when to stop.
+process.on('SIGINT', () => {})
+process.on('SIGTERM', () => {})
+process.once('message', (message) => void run(message as ToService))
+
+async function run(start: ToService): Promise<void> {
+  if (start.type !== 'start') process.exit(0)
+  const { service, instance, schema, openingFile, addresses } = start
+  const logger = pino({ level: start.logLevel, base: { service, instance } }, pino.destination(2))
+  const stopped = new Promise<void>((resolve) => {
+    process.on('message', (message) => {
+      if ((message as ToService).type === 'stop') resolve()
+    })
+  })
+  try {
+    const connections = connect(addresses, instance, logger)
+    const { sql, transport, locks } = connections
+    const running = await SERVICES[service]({ sql, schema, transport, locks, logger, instance, openingFile })
+    process.send?.({ type: 'ready' } satisfies FromService)
+    await stopped
+    await running.close()
+    await connections.close()
+    process.exit(0)
+  } catch (error) {
+    logger.error({ err: error }, 'service failed')
+    process.exit(1)
+  }
+}

@@ -1,0 +1,38 @@
+/** What a service gets to run with, and what it gives back. The same for one process and for many. */
+import type { Transport } from 'concordat/binder'
+import type { Logger, SqlClient } from 'concordat/core'
+import type { Locks } from 'concordat/locks'
+
+export interface ServiceEnvironment {
+  /** The service's database. It touches its own schema only. */
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly transport: Transport
+  readonly locks: Locks
+  readonly logger: Logger
+  /** Unique per process: `payments-2`. */
+  readonly instance: string
+  /** The file that the service is filled from when it starts for the first time, if it is filled. */
+  readonly openingFile?: string | undefined
+}
+
+export interface RunningService {
+  /** Finishes what it has in hand and leaves. Idempotent. */
+  close(): Promise<void>
+}
+
+export type StartService = (environment: ServiceEnvironment) => Promise<RunningService>
+
+/** How patiently a handler is repeated: a database or a lock server that is away comes back. */
+export const PATIENT = Object.freeze({
+  maxAttempts: 1_000,
+  backoff: Object.freeze({ initialMs: 50, factor: 2, maxMs: 1_000 }),
+})
+
+/** How long a dead process keeps what it had a lease on, in ms. */
+export const LEASE_MS = 3_000
+
+/** Closes parts in the reverse order of their start; one that fails does not keep the others open. */
+export async function closeAll(parts: ReadonlyArray<{ close(): Promise<unknown> }>): Promise<void> {
+  for (const part of parts.toReversed()) await part.close().catch(() => undefined)
+}

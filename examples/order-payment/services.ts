@@ -1,0 +1,18 @@
+/** The services by name. */
+import { startOrders } from './orders/orders.ts'
+import { startPayments } from './payments/payments.ts'
+import { startReceipts } from './receipts/receipts.ts'
+import type { StartService } from './service.ts'
+import { startStock } from './stock/stock.ts'
+
+export const SERVICES = {
+  receipts: startReceipts,
+  stock: startStock,
+  payments: startPayments,
+  orders: startOrders,
+} as const satisfies Readonly<Record<string, StartService>>
+
+export type ServiceName = keyof typeof SERVICES
+
+/** Those that answer before those that ask. */
+export const serviceNames: readonly ServiceName[] = ['receipts', 'stock', 'payments', 'orders']
