@@ -1,3 +1,5 @@
+import { backoffDelayMs, resolveBackoff } from '../../core/backoff.ts'
+import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { TransportHealth, TransportHost } from '../transport.ts'
 import { type AmqpConnection, destroySocket } from './client.ts'
@@ -10,8 +12,9 @@ export interface LinkEvents {
 }
 
 /**
- * One connection to the broker, opened when first needed and again when needed after a loss. amqplib's own recovery is
- * not used: it brings back neither channels nor consumers, so everything above is made anew on a new connection.
+ * One connection to the broker, opened when first needed and from then on kept: after a loss or a failed attempt it is
+ * tried again in the background, so that health mends itself without traffic. amqplib's own recovery is not used: it
+ * brings back neither channels nor consumers, so everything above is made anew on a new connection.
  */
 export class Link {
   readonly #name: string
@@ -21,19 +24,14 @@ export class Link {
   #connection: AmqpConnection | undefined
   #opening: Promise<AmqpConnection> | undefined
   #error: Error | undefined
-  /** Monotonic ms of the last change to up or down; the later link of several tells the health. */
-  #changedAt = Number.NEGATIVE_INFINITY
-  #closed = false
+  #keeping = false
+  readonly #closing: AbortController = new AbortController()
 
   constructor(purpose: string, options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
     this.#name = `${host.service} ${host.instance} ${purpose}`
     this.#options = options
     this.#host = host
     this.#events = events
-  }
-
-  get changedAt(): number {
-    return this.#changedAt
   }
 
   /** Why there is no connection, `undefined` while there is one. */
@@ -48,7 +46,7 @@ export class Link {
 
   /** The open connection, or a new one. @throws TransportError */
   acquire(): Promise<AmqpConnection> {
-    if (this.#closed) return Promise.reject(failure('closed', 'the transport is closed'))
+    if (this.#closing.signal.aborted) return Promise.reject(failure('closed', 'the transport is closed'))
     if (this.#connection !== undefined) return Promise.resolve(this.#connection)
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined))
     return this.#opening
@@ -62,7 +60,7 @@ export class Link {
 
   /** Bounded, never rejects. Idempotent. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#closing.abort()
     await this.#opening?.catch(() => {})
     const connection = this.#connection
     this.#connection = undefined
@@ -73,17 +71,16 @@ export class Link {
     try {
       const connection = await this.#connect()
       this.#watch(connection)
-      if (this.#closed) {
+      if (this.#closing.signal.aborted) {
         await this.#shut(connection)
         throw failure('closed', 'the transport is closed')
       }
       this.#connection = connection
-      this.#changedAt = this.#host.clock.monotonic()
       return connection
     } catch (cause) {
-      const error = toTransportError('connect to RabbitMQ', cause)
-      this.#note(error)
-      throw error
+      this.#error = toTransportError('connect to RabbitMQ', cause)
+      void this.#keep()
+      throw this.#error
     }
   }
 
@@ -115,13 +112,21 @@ export class Link {
     if (this.#connection !== connection) return
     this.#connection = undefined
     this.#events.onBlocked(undefined)
-    this.#note(error)
-    if (!this.#closed) this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
+    this.#error = toError(error)
+    if (this.#closing.signal.aborted) return
+    this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
+    void this.#keep()
   }
 
-  #note(error: unknown): void {
-    this.#error = toError(error)
-    this.#changedAt = this.#host.clock.monotonic()
+  async #keep(): Promise<void> {
+    if (this.#keeping) return
+    this.#keeping = true
+    const { signal } = this.#closing
+    for (let attempt = 1; !signal.aborted && this.#connection === undefined; attempt++) {
+      await this.#host.clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
+      if (!signal.aborted) await this.acquire().catch(() => {})
+    }
+    this.#keeping = false
   }
 
   async #shut(connection: AmqpConnection): Promise<void> {
@@ -133,3 +138,5 @@ export class Link {
     }
   }
 }
+
+const BACKOFF = resolveBackoff('rabbitTransport', { initialMs: 100, maxMs: 5 * SECOND })

@@ -115,8 +115,10 @@ class RabbitTransport implements Transport {
   health(): TransportHealth {
     if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
     if (this.#parts === undefined) return { status: 'idle' }
-    const { control, link } = this.#parts
-    return (control.changedAt >= link.changedAt ? control : link).health()
+    const both = [this.#parts.control.health(), this.#parts.link.health()]
+    return (
+      both.find(({ status }) => status === 'down') ?? both.find(({ status }) => status === 'up') ?? { status: 'idle' }
+    )
   }
 
   close(): Promise<void> {

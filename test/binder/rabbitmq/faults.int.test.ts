@@ -168,6 +168,19 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     }
   })
 
+  it('mends its health by itself, with nothing to do', async () => {
+    const server = await broker()
+    const transport = attached({ url: server.url })
+    expect(transport.health()).toEqual({ status: 'idle' })
+    await transport.provision([spec])
+    expect(transport.health()).toEqual({ status: 'up' })
+    await server.kill()
+    await until('it is known to be down', () => transport.health().status === 'down')
+    expect(transport.health().detail).not.toBe('')
+    await server.start()
+    await until('it is up again', () => transport.health().status === 'up')
+  })
+
   it('waits for a broker that is not up yet', async () => {
     const server = await broker()
     const transport = attached({ url: server.url }, 60_000)
