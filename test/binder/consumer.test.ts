@@ -1,0 +1,228 @@
+import { type Binder, type ConsumerOptions, createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../support/until.ts'
+import { ScriptedTransport } from './support/scripted-transport.ts'
+
+const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
+
+/** A started sink whose handler calls end when the test says so. */
+async function setup(
+  options: Partial<ConsumerOptions> = {},
+  transport: ScriptedTransport = new ScriptedTransport(),
+): Promise<{ binder: Binder; transport: ScriptedTransport; begun: number[]; finish: (n: number) => void }> {
+  const begun: number[] = []
+  const gates = new Map<number, ReturnType<typeof gate>>()
+  const gateOf = (n: number): ReturnType<typeof gate> => {
+    const known = gates.get(n) ?? gate()
+    gates.set(n, known)
+    return known
+  }
+  const binding = sink(channel, { group: 'g', concurrency: 4, ...options }, async (n) => {
+    begun.push(n)
+    await gateOf(n).opened
+  })
+  const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+  onTestFinished(() => {
+    for (let n = 0; n < 20; n++) gateOf(n).open()
+    return binder.close()
+  })
+  await binder.start()
+  return { binder, transport, begun, finish: (n) => gateOf(n).open() }
+}
+
+const status = (binder: Binder): ReturnType<Binder['bindings']>[number] => binder.binding('numbers.g').status()
+
+describe('messages', () => {
+  it('without a key are handled side by side, those of one key are not', async () => {
+    const { transport, begun } = await setup()
+    for (const [n, key] of [null, null, 'k', 'k'].entries()) transport.subscription.deliver(key, n)
+    expect(begun).toEqual([0, 1, 2])
+  })
+
+  it('of any key are handled one by one with concurrency 1', async () => {
+    const { transport, begun, finish } = await setup({ concurrency: 1 })
+    for (const [n, key] of ['a', 'b'].entries()) transport.subscription.deliver(key, n)
+    expect(begun).toEqual([0])
+    finish(0)
+    await until('the second began', () => begun.length === 2)
+  })
+
+  it('are counted as running and queued', async () => {
+    const { binder, transport } = await setup()
+    for (const [n, key] of ['a', 'a', 'a', 'b'].entries()) transport.subscription.deliver(key, n)
+    expect(status(binder)).toMatchObject({ running: 2, queued: 2, handled: 0 })
+  })
+
+  it('that were not begun are released when the binding stops, and the running one is settled', async () => {
+    const { binder, transport, finish } = await setup()
+    const [running, queued] = [0, 1].map((n) => transport.subscription.deliver('k', n))
+    const stopped = binder.binding('numbers.g').stop()
+    expect(queued?.end).toBe('released')
+    finish(0)
+    await stopped
+    expect(running?.end).toBe('acked')
+    expect(transport.subscription.closed).toBe(true)
+    expect(transport.subscription.deliver('k', 2).end).toBe('released')
+  })
+})
+
+describe('recall', () => {
+  it('releases what has not begun; what runs is still settled', async () => {
+    const { transport, begun, finish } = await setup()
+    const [running, queued, other] = ['a', 'a', 'b'].map((key, n) => transport.subscription.deliver(key, n))
+    transport.subscription.receiver.recall()
+    expect([running?.end, queued?.end, other?.end]).toEqual([undefined, 'released', undefined])
+    finish(0)
+    finish(2)
+    await until('both were settled', () => running?.end === 'acked' && other?.end === 'acked')
+    expect(begun).toEqual([0, 2])
+  })
+
+  it('leaves the key free for what comes next', async () => {
+    const { transport, begun, finish } = await setup()
+    for (const n of [0, 1, 2]) transport.subscription.deliver('k', n)
+    transport.subscription.receiver.recall()
+    finish(0)
+    transport.subscription.deliver('k', 1)
+    await until('it began', () => begun.includes(1))
+    expect(begun).toEqual([0, 1])
+  })
+})
+
+describe('a withdrawn loan', () => {
+  it('releases its queued deliveries, and none of another loan', async () => {
+    const { transport, begun, finish } = await setup()
+    const loan = new AbortController()
+    const [running, queued] = [0, 1].map((n) => transport.subscription.deliver('k', n, loan))
+    const kept = transport.subscription.deliver('k', 2)
+    loan.abort(new Error('the partition moved'))
+    expect(running?.end).toBeUndefined()
+    expect(queued?.end).toBe('released')
+    finish(0)
+    await until('the other loan had its turn', () => begun.includes(2))
+    finish(2)
+    await until('it was settled', () => kept.end === 'acked')
+    expect(begun).toEqual([0, 2])
+  })
+
+  it('ends the retries of a running delivery without a dead letter', async () => {
+    const transport = new ScriptedTransport()
+    let calls = 0
+    const failing = sink(channel, { group: 'g' }, () => {
+      calls++
+      throw new Error('always')
+    })
+    const binder = createBinder({ service: 'test', transport, bindings: [failing] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const loan = new AbortController()
+    const delivery = transport.subscription.deliver('k', 0, loan)
+    await until('it was tried once', () => calls === 1)
+    loan.abort(new Error('the partition moved'))
+    await until('it was given back', () => delivery.end === 'released')
+    expect(calls).toBe(1)
+    expect(transport.published).toEqual([])
+  })
+})
+
+describe('a subscription', () => {
+  it('that is lost is closed and made again, and the new one is used', async () => {
+    const { binder, transport, begun } = await setup()
+    const first = transport.subscription
+    first.receiver.lost(new Error('connection reset'))
+    expect(status(binder)).toMatchObject({ state: 'connecting', error: 'connection reset' })
+    expect(binder.health().status).toBe('down')
+    await until('it runs again', () => status(binder).state === 'running')
+    expect(first.closed).toBe(true)
+    expect(transport.subscriptions).toHaveLength(2)
+    transport.subscription.deliver('k', 7)
+    expect(begun).toEqual([7])
+    expect(binder.health().status).toBe('up')
+  })
+
+  it('that is lost twice is made again once', async () => {
+    const { binder, transport } = await setup()
+    const first = transport.subscription
+    first.receiver.lost(new Error('one'))
+    first.receiver.lost(new Error('two'))
+    await until('it runs again', () => status(binder).state === 'running')
+    first.receiver.lost(new Error('three'))
+    expect(transport.subscriptions).toHaveLength(2)
+    expect(status(binder).state).toBe('running')
+  })
+
+  it('is tried again while the broker is away at start', async () => {
+    const transport = new ScriptedTransport()
+    let failures = 2
+    transport.onSubscribe = async () => {
+      if (failures-- > 0) throw new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'away' })
+    }
+    const { binder } = await setup({}, transport)
+    expect(status(binder)).toMatchObject({ state: 'connecting', error: 'away' })
+    await binder.ready()
+    expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
+  })
+
+  it('fails start when no retry will mend it, and nothing stays behind', async () => {
+    const transport = new ScriptedTransport()
+    transport.onSubscribe = async () =>
+      Promise.reject(
+        new TransportError({ transport: 'scripted', kind: 'mismatch', message: 'has 8 partitions, not 4' }),
+      )
+    const binder = createBinder({ service: 'test', transport, bindings: [sink(channel, { group: 'g' }, () => {})] })
+    await expect(binder.start()).rejects.toThrow('has 8 partitions, not 4')
+    expect(transport.closed).toBe(true)
+  })
+
+  it('stays paused over a reconnect', async () => {
+    const { binder, transport } = await setup()
+    binder.binding('numbers.g').pause()
+    transport.subscription.receiver.lost(new Error('connection reset'))
+    await until('it has subscribed again', () => transport.subscriptions.length === 2)
+    await until('it is paused', () => status(binder).state === 'paused')
+    expect(transport.subscription.paused).toBe(true)
+    binder.binding('numbers.g').resume()
+    expect(transport.subscription.paused).toBe(false)
+  })
+
+  it('that comes up after stop is closed at once', async () => {
+    const transport = new ScriptedTransport()
+    const asked = gate()
+    const answer = gate()
+    transport.onSubscribe = async () => {
+      asked.open()
+      await answer.opened
+    }
+    const binder = createBinder({ service: 'test', transport, bindings: [sink(channel, { group: 'g' }, () => {})] })
+    const starting = binder.start()
+    await asked.opened
+    const closing = binder.close()
+    answer.open()
+    await Promise.all([starting, closing])
+    await until('it was closed', () => transport.subscription.closed)
+  })
+})
+
+it('ready names the bindings that do not run, with the reason', async () => {
+  const transport = new ScriptedTransport()
+  transport.onSubscribe = async () =>
+    Promise.reject(new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'no answer' }))
+  const { binder } = await setup({}, transport)
+  await expect(binder.ready({ timeoutMs: 0 })).rejects.toMatchObject({
+    code: 'binder.not_ready',
+    bindings: ['numbers.g'],
+    message: expect.stringContaining('numbers.g is connecting (no answer)'),
+  })
+})
+
+it('asks for prefetch and its byte budget as declared', async () => {
+  const { transport } = await setup({ prefetch: 50, prefetchBytes: 1_000 })
+  expect(transport.subscription.spec).toEqual({
+    destination: 'numbers',
+    partitions: 4,
+    group: 'g',
+    prefetch: 50,
+    prefetchBytes: 1_000,
+  })
+})

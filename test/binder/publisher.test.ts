@@ -1,0 +1,208 @@
+import { type Binder, createBinder, defineChannel, SendError, TransportError } from 'concordat/binder'
+import { type Clock, systemClock } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../support/until.ts'
+import { messageOn, ScriptedTransport } from './support/scripted-transport.ts'
+
+const Payload = z.object({ n: z.number(), text: z.string().optional() })
+const channel = defineChannel('numbers', { payload: Payload, key: ({ n }) => String(n) })
+
+async function setup(
+  transport: ScriptedTransport = new ScriptedTransport(),
+  options: { maxInFlight?: number; sendTimeoutMs?: number; clock?: Clock } = {},
+): Promise<{
+  transport: ScriptedTransport
+  binder: Binder
+  send: (n: number) => Promise<unknown>
+  calls: () => number[][]
+}> {
+  const binder = createBinder({ service: 'test', transport, ...options })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  return {
+    transport,
+    binder,
+    send: (n) => binder.send(channel, { n }),
+    calls: () => transport.published.map((messages) => messages.map(({ key }) => Number(key))),
+  }
+}
+
+/** Publishing that waits until the test lets the next call through. */
+function stepwise(transport: ScriptedTransport): { next: () => void } {
+  const waiting: Array<() => void> = []
+  transport.onPublish = async (messages) => {
+    const answer = gate()
+    waiting.push(() => answer.open())
+    await answer.opened
+    return messages.map(() => undefined)
+  }
+  onTestFinished(() => {
+    transport.onPublish = async (messages) => messages.map(() => undefined)
+    for (const open of waiting.splice(0)) open()
+  })
+  return { next: () => waiting.shift()?.() }
+}
+
+describe('sending', () => {
+  it('puts what is sent in one turn into one call, in order', async () => {
+    const { send, calls } = await setup()
+    await Promise.all([send(1), send(2), send(3)])
+    expect(calls()).toEqual([[1, 2, 3]])
+  })
+
+  it('gathers the next call while one is open', async () => {
+    const { transport, send, calls } = await setup()
+    const { next } = stepwise(transport)
+    const first = send(1)
+    await until('the first call is open', () => calls().length === 1)
+    const rest = Promise.all([send(2), send(3)])
+    await Promise.resolve()
+    expect(calls()).toEqual([[1]])
+    next()
+    await first
+    await until('the second call is open', () => calls().length === 2)
+    next()
+    await rest
+    expect(calls()).toEqual([[1], [2, 3]])
+  })
+
+  it('has as many calls open as the transport allows', async () => {
+    const { transport, send, calls } = await setup(new ScriptedTransport(2))
+    const { next } = stepwise(transport)
+    const sent: Array<Promise<unknown>> = []
+    for (const n of [1, 2, 3]) {
+      sent.push(send(n))
+      await new Promise(setImmediate)
+    }
+    expect(calls()).toEqual([[1], [2]])
+    next()
+    await until('the third call is open', () => calls().length === 3)
+    next()
+    next()
+    await Promise.all(sent)
+  })
+
+  it('makes the sender wait when maxInFlight messages are unconfirmed', async () => {
+    const { transport, send, calls } = await setup(new ScriptedTransport(), { maxInFlight: 2 })
+    const { next } = stepwise(transport)
+    const sent = Promise.all([1, 2, 3, 4, 5].map((n) => send(n)))
+    await until('the window is open', () => calls().length === 1)
+    await new Promise(setImmediate)
+    expect(calls()).toEqual([[1, 2]])
+    for (let call = 2; call <= 3; call++) {
+      next()
+      await until(`call ${call} is open`, () => calls().length === call)
+    }
+    next()
+    await sent
+    expect(calls()).toEqual([[1, 2], [3, 4], [5]])
+  })
+
+  it('splits a call at a thousand messages and at four MiB', async () => {
+    const { transport, binder, send } = await setup()
+    await Promise.all(Array.from({ length: 2_500 }, (_, n) => send(n)))
+    expect(transport.published.map(({ length }) => length)).toEqual([1_000, 1_000, 500])
+    transport.published.length = 0
+    const text = 'x'.repeat(1024 * 1024)
+    await binder.sendBatch(
+      channel,
+      [1, 2, 3, 4, 5].map((n) => ({ n, text })),
+    )
+    expect(transport.published.map(({ length }) => length)).toEqual([3, 2])
+  })
+
+  it('keeps the order of a hundred thousand sends that nobody awaits', async () => {
+    const { transport, send } = await setup(new ScriptedTransport(), { maxInFlight: 100 })
+    await Promise.all(Array.from({ length: 100_000 }, (_, n) => send(n)))
+    const order = transport.published.flatMap((messages) => messages.map(({ key }) => Number(key)))
+    expect(order.findIndex((n, i) => n !== i)).toBe(-1)
+    expect(order).toHaveLength(100_000)
+  })
+})
+
+describe('a send that is not confirmed', () => {
+  it('rejects with the reason, its destination, its id and whether it may be tried again', async () => {
+    const { transport, binder } = await setup()
+    const refusal = new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' })
+    transport.onPublish = async () => [refusal]
+    const error = await binder.send(channel, { n: 1 }, { id: 'mine' }).catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(SendError)
+    expect(error).toMatchObject({ destination: 'numbers', messageId: 'mine', retryable: false, cause: refusal })
+  })
+
+  it('does not harm the others of its call', async () => {
+    const { transport, binder, send } = await setup()
+    transport.onPublish = async (messages) =>
+      messages.map(({ key }) =>
+        key === '2' ? new TransportError({ transport: 'scripted', kind: 'refused', message: 'not now' }) : undefined,
+      )
+    const settled = await Promise.allSettled([send(1), send(2), send(3)])
+    expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    const outcomes = await binder.publish(['1', '2'].map((key) => messageOn('numbers', key, {})))
+    expect(outcomes.map((outcome) => outcome?.kind)).toEqual([undefined, 'refused'])
+  })
+
+  it('rejects as unavailable when the transport breaks its promise and throws', async () => {
+    const { transport, send } = await setup()
+    transport.onPublish = async () => Promise.reject(new Error('socket hang up'))
+    await expect(send(1)).rejects.toMatchObject({
+      code: 'binder.send',
+      retryable: true,
+      cause: { kind: 'unavailable', message: 'socket hang up' },
+    })
+  })
+
+  it('rejects as timed out, without reaching the transport, when it waited longer than sendTimeoutMs', async () => {
+    let elapsedMs = 0
+    const clock: Clock = { ...systemClock, monotonic: () => elapsedMs }
+    const { transport, send, calls } = await setup(new ScriptedTransport(), { sendTimeoutMs: 1_000, clock })
+    const { next } = stepwise(transport)
+    const first = send(1)
+    await until('the first call is open', () => calls().length === 1)
+    const second = send(2)
+    elapsedMs = 1_001
+    next()
+    await first
+    await expect(second).rejects.toMatchObject({ retryable: true, cause: { kind: 'timeout' } })
+    expect(calls()).toEqual([[1]])
+  })
+})
+
+describe('destinations', () => {
+  it('are provisioned once, as they were declared, before the first message to them', async () => {
+    const transport = new ScriptedTransport()
+    const declared = defineChannel('numbers', { payload: Payload, partitions: 7, groups: ['g'] })
+    const binder = createBinder({ service: 'test', transport, sends: [declared] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await binder.send(channel, { n: 1 })
+    await binder.send(channel, { n: 2 })
+    expect(transport.provisioned).toEqual([[{ name: 'numbers', partitions: 7, groups: ['g'] }]])
+  })
+
+  it('are provisioned again when it did not work', async () => {
+    const { transport, send, calls } = await setup()
+    transport.onProvision = async () =>
+      Promise.reject(new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'away' }))
+    await expect(send(1)).rejects.toMatchObject({ code: 'binder.send', retryable: true })
+    transport.onProvision = async () => {}
+    await send(2)
+    expect(transport.provisioned).toHaveLength(2)
+    expect(calls()).toEqual([[2]])
+  })
+})
+
+it('close waits for the confirms of what was sent', async () => {
+  const { transport, binder, send } = await setup()
+  const { next } = stepwise(transport)
+  const sent = send(1)
+  await until('the call is open', () => transport.published.length === 1)
+  const closed = binder.close()
+  await new Promise(setImmediate)
+  expect(transport.closed).toBe(false)
+  next()
+  await sent
+  await closed
+  expect(transport.closed).toBe(true)
+})
