@@ -1,0 +1,112 @@
+import {
+  type Binding,
+  type ConsumerOptions,
+  createBinder,
+  defineChannel,
+  type Inbox,
+  processor,
+  type SourceOptions,
+  sink,
+  source,
+} from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+
+const channel = defineChannel('orders', { payload: z.string() })
+const other = defineChannel('other', { payload: z.string() })
+const inboxWithoutOutbox: Inbox = { hasOutbox: false, process: async () => 'processed' }
+
+const consumer = (options: unknown): Binding =>
+  sink(channel, options as ConsumerOptions & { inbox?: undefined }, () => {})
+const make = (options: object): unknown =>
+  createBinder({ service: 'test', transport: memoryTransport(), ...options } as Parameters<typeof createBinder>[0])
+
+/** The option, what is wrong with it, and the whole message. */
+describe('createBinder refuses', () => {
+  it.for([
+    [{ service: '' }, 'createBinder.service: expected a name of 1 to 100 characters out of A-Z a-z 0-9 . _ -, got ""'],
+    [{ service: 'my service' }, 'createBinder.service: expected a name'],
+    [{ instance: '' }, 'createBinder.instance: expected a non-empty string, got ""'],
+    [{ transport: {} }, 'createBinder.transport: expected a transport such as memoryTransport(), got {}'],
+    [{ transport: undefined }, 'createBinder.transport: expected a transport such as memoryTransport(), got undefined'],
+    [{ maxInFlight: 0 }, 'createBinder.maxInFlight: expected a whole number >= 1, got 0'],
+    [{ sendTimeoutMs: 0 }, 'createBinder.sendTimeoutMs: expected a whole number >= 1, got 0'],
+    [{ drainTimeoutMs: -1 }, 'createBinder.drainTimeoutMs: expected a whole number >= 0, got -1'],
+    [{ bindings: [{}] }, 'createBinder.bindings[0]: expected what sink(), processor() or source() returned, got {}'],
+  ] as const)('%o', ([options, message]) => {
+    expect(() => make(options)).toThrow(message)
+  })
+
+  it.for([
+    [{ group: 'a b' }, 'sink("orders").group: expected a name of 1 to 100 characters'],
+    [{ concurency: 2 }, 'sink("orders").concurency: expected one of group, name, concurrency,'],
+    [{ name: '' }, 'sink("orders").name: expected a non-empty string, got ""'],
+    [{ concurrency: 0 }, 'sink("orders").concurrency: expected a whole number >= 1 and <= 10000, got 0'],
+    [{ maxAttempts: 0 }, 'sink("orders").maxAttempts: expected a whole number >= 1, got 0'],
+    [{ maxAttempts: 2.5 }, 'sink("orders").maxAttempts: expected a whole number >= 1, got 2.5'],
+    [{ backoff: { factor: 0 } }, 'sink("orders").backoff.factor: expected a number >= 1, got 0'],
+    [{ retryable: true }, 'sink("orders").retryable: expected a function, got true'],
+    [
+      { group: 'g', onFailure: 'retry' },
+      `sink("orders").onFailure: expected 'dead-letter', 'drop' or 'halt', got "retry"`,
+    ],
+    [
+      { onFailure: 'dead-letter' },
+      `sink("orders").onFailure: expected a group for dead letters, or 'drop' without one`,
+    ],
+    [{ concurrency: 10, prefetch: 5 }, 'sink("orders").prefetch: expected a whole number >= 10 and <= 65535, got 5'],
+    [{ prefetchBytes: 0 }, 'sink("orders").prefetchBytes: expected a whole number >= 1, got 0'],
+    [{ group: 'g', inbox: {} }, 'sink("orders").inbox: expected an inbox made by createInbox, got {}'],
+    [
+      { inbox: inboxWithoutOutbox },
+      'sink("orders").group: expected a group, which an inbox needs to know its duplicates',
+    ],
+  ] as const)('a sink with %o', ([options, message]) => {
+    expect(() => make({ bindings: [consumer(options)] })).toThrow(message)
+  })
+
+  it('a consumer whose handler is no function', () => {
+    const broken = sink(channel, {}, 'handler' as never)
+    expect(() => make({ bindings: [broken] })).toThrow('sink("orders") handler: expected a function, got "handler"')
+  })
+
+  it('a processor with an inbox that has no outbox', () => {
+    const broken = processor(channel, other, { group: 'g', inbox: inboxWithoutOutbox }, (text) => text)
+    expect(() => make({ bindings: [broken] })).toThrow('processor("orders").inbox: expected createInbox({ outbox })')
+  })
+
+  it.for([
+    [{}, 'source("orders").everyMs: expected a whole number >= 0 and <= 86400000, got undefined'],
+    [{ everyMs: 1.5 }, 'source("orders").everyMs: expected a whole number >= 0 and <= 86400000, got 1.5'],
+    [{ everyMs: 1, name: '' }, 'source("orders").name: expected a non-empty string'],
+  ] as const)('a source with %o', ([options, message]) => {
+    expect(() => make({ bindings: [source(channel, options as SourceOptions, () => 'x')] })).toThrow(message)
+  })
+
+  it('two bindings of one name, and two members of one group', () => {
+    const named = (name: string): Binding => consumer({ name })
+    expect(() => make({ bindings: [named('a'), named('a')] })).toThrow(
+      'createBinder.bindings: expected a name of its own for each binding (option `name`), got "a"',
+    )
+    const members = [consumer({ group: 'g' }), consumer({ group: 'g', name: 'second' })]
+    expect(() => make({ bindings: members })).toThrow('expected one consumer per channel and group in a process')
+  })
+
+  it('two declarations of one channel that differ in partitions', () => {
+    const again = defineChannel('orders', { payload: z.string(), partitions: 9 })
+    expect(() => make({ bindings: [consumer({})], sends: [again] })).toThrow(
+      'channel("orders").partitions: expected 4, as another declaration of the same name says, got 9',
+    )
+  })
+})
+
+it('a wrong number is a RangeError, a wrong kind a TypeError', () => {
+  expect(() => make({ maxInFlight: 0 })).toThrow(RangeError)
+  expect(() => make({ maxInFlight: '5' })).toThrow(TypeError)
+})
+
+it('binding names the bindings there are when it knows none of that name', () => {
+  const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings: [consumer({ group: 'g' })] })
+  expect(() => binder.binding('order')).toThrow('binding: expected one of orders.g, got "order"')
+})

@@ -1,0 +1,50 @@
+import { murmur2, partitionOf } from 'concordat/binder'
+import fc from 'fast-check'
+import { Partitioners } from 'kafkajs'
+import { describe, expect, it } from 'vitest'
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+describe('murmur2', () => {
+  /** From UtilsTest.testMurmur2 of Apache Kafka. */
+  it.for([
+    ['21', -973932308],
+    ['foobar', -790332482],
+    ['a-little-bit-long-string', -985981536],
+    ['a-little-bit-longer-string', -1486304829],
+    ['lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8', -58897971],
+    ['abc', 479470107],
+  ] as const)('of %s is the Java client’s %i', ([text, hash]) => {
+    expect(murmur2(bytes(text))).toBe(hash)
+  })
+
+  it('reads a view into a larger buffer as it reads a copy', () => {
+    const whole = bytes('--foobar--')
+    expect(murmur2(whole.subarray(2, 8))).toBe(-790332482)
+  })
+})
+
+describe('partitionOf', () => {
+  it('agrees with kafkajs for every key and count', () => {
+    const partitioner = Partitioners.DefaultPartitioner()
+    fc.assert(
+      fc.property(fc.string({ minLength: 1, unit: 'grapheme' }), fc.integer({ min: 1, max: 200 }), (key, count) => {
+        const partitionMetadata = Array.from({ length: count }, (_, partitionId) => ({ partitionId, leader: 1 }))
+        const message = { key, value: null }
+        expect(partitionOf(key, count)).toBe(
+          partitioner({ topic: 't', partitionMetadata: partitionMetadata as never, message }),
+        )
+      }),
+    )
+  })
+
+  it('spreads a thousand keys over all partitions, none with twice its share', () => {
+    const counts = new Map<number, number>()
+    for (let i = 0; i < 1_000; i++) {
+      const partition = partitionOf(`order-${i}`, 8)
+      counts.set(partition, (counts.get(partition) ?? 0) + 1)
+    }
+    expect(counts.size).toBe(8)
+    expect(Math.max(...counts.values())).toBeLessThan(250)
+  })
+})

@@ -1,0 +1,123 @@
+import {
+  createBinder,
+  defineChannel,
+  type SourceBinding,
+  several,
+  sink,
+  source,
+  TransportError,
+} from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import type { Logger } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../support/until.ts'
+import { ScriptedTransport } from './support/scripted-transport.ts'
+
+const ticks = defineChannel('ticks', { payload: z.number(), groups: ['g'] })
+const pending = (): Promise<never> => new Promise(() => {})
+
+async function hear(binding: SourceBinding, logger?: Logger): Promise<{ heard: number[]; close: () => Promise<void> }> {
+  const heard: number[] = []
+  const binder = createBinder({
+    service: 'test',
+    transport: memoryTransport(),
+    bindings: [binding, sink(ticks, { group: 'g' }, (n) => void heard.push(n))],
+    logger,
+  })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  return { heard, close: () => binder.close() }
+}
+
+describe('a source', () => {
+  it('sends one payload, several, or none per poll', async () => {
+    const answers = [1, undefined, several([2, 3]), several([])]
+    const binding = source(ticks, { everyMs: 0 }, () => (answers.length > 0 ? answers.shift() : undefined))
+    const { heard } = await hear(binding)
+    await until('all came', () => heard.length === 3 && answers.length === 0)
+    expect(heard).toEqual([1, 2, 3])
+  })
+
+  it('never polls twice at a time', async () => {
+    let polls = 0
+    const { opened, ...hold } = gate()
+    const binding = source(ticks, { everyMs: 0 }, async () => {
+      polls++
+      await opened
+      return polls
+    })
+    const { heard } = await hear(binding)
+    await new Promise(setImmediate)
+    expect(polls).toBe(1)
+    hold.open()
+    await until('it polled on', () => heard.length > 1)
+    expect(heard.slice(0, 2)).toEqual([1, 2])
+  })
+
+  it('polls again after a poll that threw, and says so', async () => {
+    let polls = 0
+    const errors: string[] = []
+    const ignore = (): void => {}
+    const logger = { debug: ignore, info: ignore, warn: ignore, error: (_: unknown, text: string) => errors.push(text) }
+    const binding = source(ticks, { everyMs: 0 }, () => {
+      if (++polls === 1) throw new Error('first')
+      return polls
+    })
+    const { heard } = await hear(binding, logger as unknown as Logger)
+    await until('a later poll worked', () => heard.length > 0)
+    expect(heard[0]).toBe(2)
+    expect(errors).toContain('source failed, polling again')
+  })
+
+  it('gets its signal aborted when the binder closes', async () => {
+    const aborted = gate()
+    const begun = gate()
+    const binding = source(ticks, { everyMs: 0 }, async ({ signal }) => {
+      begun.open()
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      aborted.open()
+      return undefined
+    })
+    const { close } = await hear(binding)
+    await begun.opened
+    await close()
+    await aborted.opened
+  })
+
+  it('polls nothing while it is paused', async () => {
+    const counts = { paused: 0, other: 0 }
+    const others = defineChannel('others', { payload: z.number() })
+    const bindings = [
+      source(ticks, { everyMs: 0 }, () => void counts.paused++),
+      source(others, { everyMs: 0 }, () => void counts.other++),
+    ]
+    const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await until('it polls', () => counts.paused > 0)
+    binder.binding('ticks.source').pause()
+    const before = { ...counts }
+    await until('the other one polled on', () => counts.other > before.other + 5)
+    expect(counts.paused).toBe(before.paused)
+    binder.binding('ticks.source').resume()
+    await until('it polls again', () => counts.paused > before.paused)
+  })
+
+  it('sends the same message again, under the same id, until it is confirmed', async () => {
+    const transport = new ScriptedTransport()
+    let refusals = 2
+    transport.onPublish = async (messages) =>
+      messages.map(() =>
+        refusals-- > 0 ? new TransportError({ transport: 'scripted', kind: 'refused', message: 'not now' }) : undefined,
+      )
+    let polls = 0
+    const binding = source(ticks, { everyMs: 0 }, () => (++polls === 1 ? 7 : pending()))
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], drainTimeoutMs: 0 })
+    await binder.start()
+    await until('it was confirmed', () => polls === 2)
+    const ids = transport.published.map(([message]) => message?.id)
+    expect(ids).toHaveLength(3)
+    expect(new Set(ids).size).toBe(1)
+  })
+})
