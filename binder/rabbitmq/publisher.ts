@@ -103,7 +103,7 @@ export class RabbitPublisher {
 
   #pump(): void {
     for (;;) {
-      while (this.#queue[this.#head]?.settled === true) this.#advance()
+      this.#skipSettled()
       const entry = this.#queue[this.#head]
       if (entry === undefined || this.#full || this.#blocked !== undefined) return
       if (this.#suspects > 0 && this.#inFlight.size > 0) return
@@ -115,6 +115,10 @@ export class RabbitPublisher {
       this.#advance()
       this.#send(channel, entry)
     }
+  }
+
+  #skipSettled(): void {
+    while (this.#queue[this.#head]?.settled === true) this.#advance()
   }
 
   #advance(): void {
@@ -140,7 +144,7 @@ export class RabbitPublisher {
     try {
       this.#write(channel, entry, routingKeyOf(partition))
     } catch (cause) {
-      this.#unsendable(channel, entry, toError(cause))
+      this.#unsendable(entry, toError(cause))
     }
   }
 
@@ -160,11 +164,12 @@ export class RabbitPublisher {
   }
 
   /** `channel.publish` threw: nothing was written. */
-  #unsendable(channel: AmqpConfirmChannel, entry: PublishEntry, cause: Error): void {
+  #unsendable(entry: PublishEntry, cause: Error): void {
     if (cause.name === 'IllegalOperationError') {
-      // The channel is closed and its `close` event is on its way.
-      if (this.#channel === channel) this.#channel = undefined
-      this.#putBack([entry])
+      // The channel is closing: its `close` event decides about the rest.
+      this.#full = true
+      this.#queue = [entry, ...this.#waiting()]
+      this.#head = 0
       return
     }
     this.#settle(entry, unwritable(entry.message, this.#options.maxMessageBytes, cause))
@@ -207,9 +212,10 @@ export class RabbitPublisher {
       else if (entry.sent) this.#settle(entry, unanswered(message, publishTimeoutMs, cause))
       else this.#settle(entry, unreached(message, publishTimeoutMs, cause))
     }
+    this.#skipSettled()
   }
 
-  /** Until there is a channel, nothing left to send, or the transport is closed. */
+  /** Until there is a channel or the transport is closed. */
   async #connect(): Promise<void> {
     this.#connecting = true
     const { clock } = this.#host

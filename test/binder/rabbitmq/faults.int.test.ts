@@ -3,7 +3,7 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 import { expect, it, onTestFinished } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
-import { attached, body, numbered, numbers, Recorder, subscribe } from './kit.ts'
+import { attached, body, cut, numbered, numbers, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
 /** A broker of one's own. Nothing on it needs cleaning. */
@@ -193,9 +193,3 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     await until('it is up again', () => transport.health().status === 'up')
   })
 })
-
-/** As a broken network does it. */
-function cut(connection: AmqpConnection | undefined): void {
-  const inner = connection as unknown as { connection: { stream: { destroy(error: Error): void } } }
-  inner.connection.stream.destroy(new Error('cut by the test'))
-}

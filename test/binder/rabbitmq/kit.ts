@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
 import type { EncodedMessage, Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder'
-import { type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { type AmqpConnection, type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
 import { silentLogger, systemClock } from 'concordat/core'
 import { onTestFinished } from 'vitest'
 import { plainMessage } from './messages.ts'
@@ -106,4 +106,10 @@ export async function subscribe(
     { destination, partitions: 4, group: 'g', prefetch: 200, prefetchBytes: 16 * 1024 * 1024, ...spec },
     receiver,
   )
+}
+
+/** As a broken network does it. */
+export function cut(connection: AmqpConnection | undefined): void {
+  const inner = connection as unknown as { connection: { stream: { destroy(error: Error): void } } }
+  inner.connection.stream.destroy(new Error('cut by the test'))
 }
