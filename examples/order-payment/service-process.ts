@@ -41,8 +41,8 @@ async function run(start: ToService): Promise<void> {
   })
   try {
     const connections = connect(addresses, instance, logger)
-    const { sql, transport, locks } = connections
-    const running = await SERVICES[service]({ sql, schema, transport, locks, logger, instance, openingFile })
+    const { sql, listener, transport, locks } = connections
+    const running = await SERVICES[service]({ sql, listener, schema, transport, locks, logger, instance, openingFile })
     process.send?.({ type: 'ready' } satisfies FromService)
     await stopped
     await running.close()

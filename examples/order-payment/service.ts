@@ -1,12 +1,15 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
-import type { Transport } from 'concordat/binder'
-import type { Logger, SqlClient } from 'concordat/core'
+import type { Binder, Transport } from 'concordat/binder'
+import type { Logger, SqlClient, SqlListener } from 'concordat/core'
 import type { Locks } from 'concordat/locks'
+import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
 
 export interface ServiceEnvironment {
   /** The service's database. It touches its own schema only. */
   readonly sql: SqlClient
   readonly schema: string
+  /** Wakes the relays of other processes; one process needs none. */
+  readonly listener?: SqlListener | undefined
   readonly transport: Transport
   readonly locks: Locks
   readonly logger: Logger
@@ -31,6 +34,16 @@ export const PATIENT = Object.freeze({
 
 /** How long a dead process keeps what it had a lease on, in ms. */
 export const LEASE_MS = 3_000
+const NOTIFY_EVERY_MS = 5
+
+/** The service's outbox and what sends it, woken from other processes where there are any. */
+export function outboxOf({ sql, schema, listener }: ServiceEnvironment, service: string): Outbox {
+  return createOutbox({ sql, service, schema, notifyEveryMs: listener === undefined ? undefined : NOTIFY_EVERY_MS })
+}
+
+export function relayOf({ listener, instance, logger }: ServiceEnvironment, outbox: Outbox, publisher: Binder): Relay {
+  return createRelay({ outbox, publisher, listener, instance, leaseMs: LEASE_MS, logger })
+}
 
 /** Closes parts in the reverse order of their start; one that fails does not keep the others open. */
 export async function closeAll(parts: ReadonlyArray<{ close(): Promise<unknown> }>): Promise<void> {

@@ -1,16 +1,16 @@
 /** The orders service: takes submitted lines, runs the saga `place-order`, announces what was confirmed. */
 import { type Binder, createBinder } from 'concordat/binder'
-import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
+import type { Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator } from 'concordat/saga'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
-import { closeAll, LEASE_MS, type RunningService, type ServiceEnvironment } from '../service.ts'
+import { closeAll, LEASE_MS, outboxOf, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
 import { submissions } from './submissions.ts'
 import { migrateOrders, type OrderTables, orderTables } from './tables.ts'
 
 export async function startOrders(environment: ServiceEnvironment): Promise<RunningService> {
   const { sql, schema, transport, logger, instance } = environment
-  const outbox = createOutbox({ sql, service: 'orders', schema })
+  const outbox = outboxOf(environment, 'orders')
   const tables = orderTables(schema)
   const placeOrder = placeOrderSaga(outbox, tables)
   const coordinator = createCoordinator({
@@ -35,7 +35,7 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
     instance,
     logger,
   })
-  const relay = createRelay({ outbox, publisher: binder, instance, leaseMs: LEASE_MS, logger })
+  const relay = relayOf(environment, outbox, binder)
   const durable = transport.features.durable === true
   await run(binder, coordinator, relay, durable)
   if (!durable) await announceAgain(environment, tables, outbox)

@@ -2,10 +2,17 @@
 import { createBinder } from 'concordat/binder'
 import { createElection, type Election } from 'concordat/election'
 import { createFence } from 'concordat/locks'
-import { createOutbox, createRelay } from 'concordat/outbox'
 import { migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
 import { booksClosed, type Charge, DECLINED_BY_BANK, paymentCommands } from '../contracts.ts'
-import { closeAll, LEASE_MS, PATIENT, type RunningService, type ServiceEnvironment } from '../service.ts'
+import {
+  closeAll,
+  LEASE_MS,
+  outboxOf,
+  PATIENT,
+  type RunningService,
+  relayOf,
+  type ServiceEnvironment,
+} from '../service.ts'
 import { standInBank } from './bank.ts'
 import { creditKey, creditLease, underCreditLock } from './credit-lock.ts'
 import { charge, ledgerTables, migrateLedger, openAccounts, refund } from './ledger.ts'
@@ -13,7 +20,7 @@ import { closingRequests, lead, type SettlementParts } from './settlement.ts'
 
 export async function startPayments(environment: ServiceEnvironment): Promise<RunningService> {
   const { sql, schema, transport, locks, logger, instance, openingFile } = environment
-  const outbox = createOutbox({ sql, service: 'payments', schema })
+  const outbox = outboxOf(environment, 'payments')
   const fence = createFence({ sql, schema })
   const parts: SettlementParts = { sql, tables: ledgerTables(schema), outbox, fence, instance, logger }
   await migrateLedger(sql, schema)
@@ -32,7 +39,7 @@ export async function startPayments(environment: ServiceEnvironment): Promise<Ru
     instance,
     logger,
   })
-  const relay = createRelay({ outbox, publisher: binder, instance, leaseMs: LEASE_MS, logger })
+  const relay = relayOf(environment, outbox, binder)
   const settlement = electSettlement(environment, parts)
   await binder.start()
   await relay.start()

@@ -3,8 +3,8 @@
 import type { Transport } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
-import type { Logger, SqlClient } from 'concordat/core'
-import { pgClient } from 'concordat/core/pg'
+import type { Logger, SqlClient, SqlListener } from 'concordat/core'
+import { pgClient, pgListener } from 'concordat/core/pg'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import { Kafka, logLevel } from 'kafkajs'
@@ -23,6 +23,7 @@ export interface Addresses {
 
 export interface Connections {
   readonly sql: SqlClient
+  readonly listener: SqlListener
   readonly transport: Transport
   /** Opens its connections when the first lock is asked for. */
   readonly locks: Locks
@@ -32,12 +33,18 @@ export interface Connections {
 export function connect(addresses: Addresses, instance: string, logger: Logger): Connections {
   const pool = new pg.Pool({ connectionString: addresses.postgres, max: 8, application_name: instance })
   const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
+  const listener = pgListener({
+    connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),
+    logger,
+  })
   return {
+    listener,
     sql: pgClient(pool, { logger }),
     transport: namespaced(openTransport(addresses, instance), addresses.prefix),
     locks,
     close: async () => {
       await locks.close()
+      await listener.close()
       await pool.end()
     },
   }

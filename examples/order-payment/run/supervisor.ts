@@ -11,6 +11,8 @@ const PROGRAM = join(import.meta.dirname, '..', 'service-process.ts')
 /** How often in a row a process may die before it was ready. */
 const MAX_FAILED_STARTS = 5
 const STOP_MS = 15_000
+/** kafkajs 2.2.4 sets a timer in the past, of which Node 24 warns. Harmless. */
+const KAFKAJS_WARNING = '--disable-warning=TimeoutNegativeWarning'
 
 export class Supervisor {
   readonly #processes: readonly ServiceProcess[]
@@ -67,7 +69,10 @@ class ServiceProcess {
   }
 
   start(): void {
-    const child = fork(PROGRAM, [this.#start.service, this.instance], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const child = fork(PROGRAM, [this.#start.service, this.instance], {
+      execArgv: [...process.execArgv, KAFKAJS_WARNING],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    })
     this.#child = child
     this.#ready = new Promise((resolve) => {
       child.on('message', (message) => {

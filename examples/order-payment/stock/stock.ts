@@ -1,14 +1,13 @@
 /** The stock service: takes part in sagas with reserve (all units or none) and its undoing, release. */
 import { createBinder } from 'concordat/binder'
-import { createOutbox, createRelay } from 'concordat/outbox'
 import { migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import { stockCommands } from '../contracts.ts'
-import { closeAll, LEASE_MS, PATIENT, type RunningService, type ServiceEnvironment } from '../service.ts'
+import { closeAll, outboxOf, PATIENT, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { fillShelves, migrateShelves, release, reserve, shelfTables } from './shelves.ts'
 
 export async function startStock(environment: ServiceEnvironment): Promise<RunningService> {
   const { sql, schema, transport, logger, instance, openingFile } = environment
-  const outbox = createOutbox({ sql, service: 'stock', schema })
+  const outbox = outboxOf(environment, 'stock')
   const tables = shelfTables(schema)
   await migrateShelves(sql, schema)
   await migrateParticipant(sql, schema)
@@ -24,7 +23,7 @@ export async function startStock(environment: ServiceEnvironment): Promise<Runni
   )
   const sends = [sagaReplies('orders')]
   const binder = createBinder({ service: 'stock', transport, bindings: [commands], sends, instance, logger })
-  const relay = createRelay({ outbox, publisher: binder, instance, leaseMs: LEASE_MS, logger })
+  const relay = relayOf(environment, outbox, binder)
   await binder.start()
   await relay.start()
   return { close: () => closeAll([binder, relay]) }
