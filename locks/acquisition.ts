@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { LockStoreUnavailable } from './errors.ts'
+import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
 import type { ResolvedAcquire } from './options.ts'
 import type { AcquireReply, LockStore } from './store.ts'
 import { type Instant, readInstant, remainingMs } from './validity.ts'
@@ -88,7 +88,9 @@ export class Acquisition {
     try {
       return await (signal === undefined ? request : unlessAborted(signal, request))
     } catch (error) {
-      if (!(error instanceof LockStoreUnavailable && error.outcome === 'not_done')) this.#uncertain = true
+      const notDone =
+        error instanceof LockStoreRefused || (error instanceof LockStoreUnavailable && error.outcome === 'not_done')
+      if (!notDone) this.#uncertain = true
       throw error
     }
   }

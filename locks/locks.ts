@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { Acquisition, type Won } from './acquisition.ts'
-import { LockBusy, LockReentered, LocksClosed, LockTimeout } from './errors.ts'
+import { LockBusy, LockReentered, LockStoreRefused, LocksClosed, LockTimeout } from './errors.ts'
 import { HeldLease } from './lease.ts'
 import type { AcquireOptions, Lease, LeaseOptions, LockHolder, Locks, LocksHealth } from './lock.ts'
 import { type LocksOptions, type ResolvedAcquire, type ResolvedLocks, resolveAcquire, resolveLocks } from './options.ts'
@@ -203,7 +203,7 @@ class LeaseLocks implements Locks {
         return
       } catch (error) {
         const pauseMs = backoffDelayMs(UNDO_BACKOFF, attempt, Math.random())
-        if (clock.monotonic() + pauseMs >= until) throw error
+        if (error instanceof LockStoreRefused || clock.monotonic() + pauseMs >= until) throw error
         await clock.sleep(pauseMs)
       }
     }

@@ -106,8 +106,9 @@ export class RedisConnection {
       client.on('error', (error: Error) => this.#failed(error))
       client.on('ready', () => this.#becameReady(client))
       if (this.#closed) return
-      // ioredis waits for `ready` here, and goes on by itself when this rejects.
-      await Promise.race([client.connect(), unrefTimeout(this.#options.answerMs)])
+      // Settles when `ready`, or when the first attempt failed: `error` has said why, and ioredis goes on trying.
+      const connected = client.connect().catch(() => {})
+      await Promise.race([connected, unrefTimeout(this.#options.answerMs)])
     } catch (error) {
       this.#failed(toError(error))
       if (this.#client === undefined) this.#opening = undefined

@@ -10,11 +10,13 @@ import type { RedisConnection } from './connection.ts'
  * @see https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/ "delayed restarts"
  */
 export class RestartGuard {
+  readonly #connection: RedisConnection
   readonly #graceMs: number
   readonly #logger: Logger
   #grantsFrom: Promise<number> = Promise.resolve(0)
 
   constructor(connection: RedisConnection, graceMs: number, logger: Logger) {
+    this.#connection = connection
     this.#graceMs = requireInteger('redisLocks.restartGraceMs', graceMs, 0)
     this.#logger = logger
     connection.onReady((client) => {
@@ -29,6 +31,7 @@ export class RestartGuard {
 
   /** @throws LockStoreUnavailable while the server is too young */
   async requireSettled(): Promise<void> {
+    await this.#connection.ready()
     const waitMs = Math.ceil((await this.#grantsFrom.catch(() => 0)) - performance.now())
     if (waitMs <= 0) return
     const detail = `it restarted and may have forgotten locks; it grants again in ${waitMs} ms`

@@ -18,7 +18,7 @@ export interface LocksHarness {
 
 /** What a case works with; contenders are closed after it. */
 export interface LocksContext {
-  contender(options?: LocksOptions): Locks
+  readonly contender: (options?: LocksOptions) => Locks
 }
 
 export function locksConformance(name: string, setup: () => Promise<LocksHarness>): void {

@@ -1,0 +1,43 @@
+import { ConcordatError } from 'concordat/core'
+import {
+  FenceRejected,
+  LockBusy,
+  LockLost,
+  LockReentered,
+  LockStoreRefused,
+  LockStoreUnavailable,
+  LocksClosed,
+  LockTimeout,
+} from 'concordat/locks'
+import { describe, expect, it } from 'vitest'
+
+const cause = new Error('boom')
+
+/** error, code, retryable, what the message must tell: what, on what, the values, the remedy */
+const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly string[]]> = [
+  [new LockBusy('k', 'me', 12), 'locks.busy', true, ['"k"', 'me', '12 ms', 'waitMs']],
+  [new LockTimeout('k', 50, undefined, 3), 'locks.timeout', true, ['"k"', '50 ms', '3 ahead', 'wait longer']],
+  [new LockLost('k', 7, 'expired', undefined, cause), 'locks.lost', true, ['"k"', 'token 7', 'Acquire again']],
+  [new LockLost('k', 7, 'displaced'), 'locks.lost', true, ['does not know it any more', 'Acquire again']],
+  [new LockLost('k', 7, 'max_hold'), 'locks.lost', true, ['maxHoldMs']],
+  [new LockLost('k', 7, 'closed'), 'locks.lost', true, ['before close()']],
+  [new LockLost('k', 7, 'released'), 'locks.lost', true, ['after its release']],
+  [
+    new LockStoreUnavailable('redis', 'unknown', 'no answer', cause),
+    'locks.store_unavailable',
+    true,
+    ['redis', 'no answer', 'reachable'],
+  ],
+  [new LockStoreRefused('redis', cause), 'locks.store_refused', false, ['redis', 'boom', 'permissions']],
+  [new FenceRejected('ledger', 3, 9), 'locks.fence_rejected', true, ['"ledger"', 'token 3', '9', 'acquire again']],
+  [new LockReentered('k'), 'locks.reentered', false, ['"k"', 'pass the lease']],
+  [new LocksClosed(), 'locks.closed', false, ['closed']],
+]
+
+describe('errors', () => {
+  it.each(table)('%s', (error, code, retryable, parts) => {
+    expect(error).toBeInstanceOf(ConcordatError)
+    expect(error).toMatchObject({ code, retryable, name: error.constructor.name })
+    for (const part of parts) expect(error.message).toContain(part)
+  })
+})
