@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { addressInEnvironment, type ServerKind, ServerUnavailable } from '../../test/support/servers/kinds.ts'
+import { startServer } from '../../test/support/servers/start.ts'
+import type { Measured } from '../compare.ts'
+import type { SuiteOptions } from '../main.ts'
+
+const MAIN = 'examples/order-payment/main.ts'
+
+/** The bundled 500 orders through the three services: embedded, and as two processes per service on real servers. */
+export async function exampleSuite(options: SuiteOptions): Promise<void> {
+  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name)
+  if (wanted('embedded')) {
+    await options.measure({ what: 'example, embedded, orders/s', ours: () => runExample([]) })
+    await options.measure({ what: 'example, embedded, orders/s of wall time', ours: () => runExample([], 'wall') })
+  }
+  for (const broker of ['kafka', 'rabbitmq'] as const) if (wanted(broker)) await onServers(broker, options)
+}
+
+async function onServers(broker: 'kafka' | 'rabbitmq', options: SuiteOptions): Promise<void> {
+  await using stack = new AsyncDisposableStack()
+  const addresses: string[] = []
+  try {
+    for (const kind of [broker, 'postgres', 'redis'] as const) addresses.push(`--${kind}`, await address(kind, stack))
+  } catch (error) {
+    if (!(error instanceof ServerUnavailable)) throw error
+    options.skip(error.message)
+    return
+  }
+  const flags = ['--transport', broker, ...addresses, '--processes', '2']
+  await options.measure({
+    what: `example, ${broker}, 2 processes per service, orders/s`,
+    ours: () => runExample(flags),
+  })
+}
+
+async function address(kind: ServerKind, stack: AsyncDisposableStack): Promise<string> {
+  const given = addressInEnvironment(kind)
+  return given ?? stack.use(await startServer(kind)).url
+}
+
+/** One run in a process of its own. `wall` counts from its start to its end, `work` what its report says. */
+async function runExample(flags: readonly string[], clock: 'work' | 'wall' = 'work'): Promise<Measured> {
+  const folder = await mkdtemp(join(tmpdir(), 'concordat-bench-'))
+  try {
+    const file = join(folder, 'report.json')
+    const startedAt = performance.now()
+    await runToEnd(['--conditions=concordat-source', MAIN, '--report', file, ...flags])
+    const wallMs = performance.now() - startedAt
+    const report = JSON.parse(await readFile(file, 'utf8')) as { orders: { read: number }; elapsedMs: number }
+    return { units: report.orders.read, ms: clock === 'wall' ? wallMs : report.elapsedMs }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+function runToEnd(args: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+    let complaints = ''
+    child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()))
+    child.on('error', reject)
+    child.on('close', (code) => {
+      if (code === 0) resolve()
+      else reject(new Error(`the example ended with ${code}: ${complaints.trim().slice(-500)}`))
+    })
+  })
+}
