@@ -13,7 +13,7 @@ beforeAll(async () => {
   fence = createFence({ sql, schema: 'app' })
   await fence.migrate()
   await sql.query('CREATE TABLE ledger (token bigint)')
-})
+}, 60_000)
 afterAll(() => db.close())
 
 const write = (resource: string, token: number): Promise<void> =>
