@@ -1,0 +1,150 @@
+import * as binder from 'concordat/binder'
+import * as core from 'concordat/core'
+import { ConcordatError } from 'concordat/core'
+import * as election from 'concordat/election'
+import * as locks from 'concordat/locks'
+import * as outbox from 'concordat/outbox'
+import * as saga from 'concordat/saga'
+import { describe, expect, it } from 'vitest'
+
+interface Row {
+  readonly error: ConcordatError
+  readonly code: string
+  readonly retryable: boolean
+  /** The part of the message that says what to do, or where to look. */
+  readonly remedy: string
+}
+
+const row = (error: ConcordatError, code: string, retryable: boolean, remedy: string): Row => ({
+  error,
+  code,
+  retryable,
+  remedy,
+})
+const away = new binder.TransportError({
+  transport: 'kafka',
+  kind: 'unavailable',
+  message: 'no broker answers; is it up?',
+})
+const tooLarge = new binder.TransportError({
+  transport: 'kafka',
+  kind: 'too_large',
+  message: 'over 1 MB; send a reference',
+})
+
+/** Every error that can be imported, with what it promises. */
+const ERRORS: readonly Row[] = [
+  row(new core.CodecError('application/json', 'not JSON: unexpected end'), 'core.codec', false, 'not JSON'),
+  row(
+    new core.SchemaError('payload of "a"', [{ path: 'n', message: 'expected 1' }]),
+    'core.schema',
+    false,
+    'n: expected 1',
+  ),
+  row(new core.SqlCommitError(), 'core.sql_commit', false, 'Let it propagate'),
+  row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
+  row(away, 'binder.transport', true, 'is it up?'),
+  row(tooLarge, 'binder.transport', false, 'send a reference'),
+  row(new binder.SendError('a', 'id-1', away), 'binder.send', true, 'is it up?'),
+  row(new binder.SendError('a', 'id-1', tooLarge), 'binder.send', false, 'send a reference'),
+  row(new binder.BinderClosed('closed'), 'binder.closed', false, 'call start() before sending'),
+  row(
+    new binder.BinderNotReady([{ name: 'a.g', state: 'connecting' }]),
+    'binder.not_ready',
+    true,
+    'Check that the broker is up',
+  ),
+  row(new binder.TerminalError('the order is unknown'), 'binder.terminal', false, 'the order is unknown'),
+  row(
+    new outbox.OutboxPayloadTooLarge({ destination: 'a', messageId: 'id-1', bytes: 2, maxBytes: 1 }),
+    'outbox.too_large',
+    false,
+    'send a reference instead',
+  ),
+  row(new outbox.OutboxTextInvalid('key', 'a'), 'outbox.text', false, 'encode it'),
+  row(
+    new outbox.OutboxPartitionsMismatch('s', 4, 8),
+    'outbox.partitions',
+    false,
+    'set createOutbox({ partitions: 8 })',
+  ),
+  row(
+    new outbox.OutboxPartitionsMismatch('s', 4, undefined),
+    'outbox.partitions',
+    false,
+    'call outbox.migrate() first',
+  ),
+  row(new outbox.InboxWithoutOutbox('g'), 'outbox.inbox_without_outbox', false, 'createInbox({ sql, outbox })'),
+  row(new saga.Refusal('payments.declined', 'over the limit'), 'payments.declined', false, 'over the limit'),
+  row(new saga.SagaConflict('s', 'id-1'), 'saga.conflict', false, 'use another id'),
+  row(new saga.SagaGraphChanged('s', 1), 'saga.graph_changed', false, 'raise `version`'),
+  row(new saga.SagaNotFound('s', 'id-1'), 'saga.not_found', false, 'it was never started here'),
+  row(
+    new saga.SagaActionRefused('s', 'id-1', 'retry', 'completed'),
+    'saga.action_refused',
+    false,
+    'Look at its timeline',
+  ),
+  row(new saga.SagaPending('s', 'id-1', 5), 'saga.pending', true, 'ask again'),
+  row(new saga.CoordinatorClosed(), 'saga.closed', false, 'start nothing after close()'),
+  row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
+  row(new saga.OwnershipLost('s', 'id-1'), 'saga.ownership_lost', true, 'taken over by another coordinator'),
+  row(new locks.LockBusy('k', 'me', 5), 'locks.busy', true, 'pass waitMs'),
+  row(new locks.LockTimeout('k', 5, undefined, 2), 'locks.timeout', true, 'wait longer'),
+  row(new locks.LockLost('k', 7, 'expired'), 'locks.lost', true, 'Acquire again'),
+  row(new locks.LockLost('k', 7, 'max_hold'), 'locks.lost', true, 'Split the work'),
+  row(
+    new locks.LockStoreUnavailable('redis', 'unknown', 'no answer'),
+    'locks.store_unavailable',
+    true,
+    'Check that it is up',
+  ),
+  row(new locks.LockStoreRefused('redis', new Error('WRONGTYPE')), 'locks.store_refused', false, 'Check the prefix'),
+  row(new locks.FenceRejected('r', 6, 7), 'locks.fence_rejected', true, 'acquire again'),
+  row(new locks.LockReentered('k'), 'locks.reentered', false, 'pass the lease on'),
+  row(new locks.LocksClosed(), 'locks.closed', false, 'acquire nothing after close()'),
+  row(new election.TermOver('settlement', 7, 'lost'), 'election.term_over', true, 'stop its work'),
+]
+
+/** Thrown by users, with a code of theirs. */
+const USERS_OWN = new Set(['Refusal'])
+
+const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election }
+
+describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
+  it('is named after its class, carries its code and says whether to try again', () => {
+    expect(error).toBeInstanceOf(ConcordatError)
+    expect(error.name).toBe(error.constructor.name)
+    expect({ code: error.code, retryable: error.retryable }).toEqual({ code, retryable })
+  })
+
+  it('says what to do, on one line', () => {
+    expect(error.message).toContain(remedy)
+    expect(error.message).not.toContain('\n')
+    expect(error.message).not.toMatch(/undefined|\[object/)
+  })
+})
+
+describe('every exported error', () => {
+  it('is in this table', () => {
+    const listed = new Set<unknown>(ERRORS.map(({ error }) => error.constructor))
+    for (const exported of Object.values(FOLDERS)) {
+      const errors = Object.values(exported).filter((value) => isErrorClass(value) && value !== ConcordatError)
+      for (const error of errors) expect(listed, (error as { name: string }).name).toContain(error)
+    }
+  })
+
+  it('has a code of its own that begins with its folder', () => {
+    const classOf = new Map<string, unknown>()
+    for (const { error, code } of ERRORS) {
+      if (USERS_OWN.has(error.name)) continue
+      expect(classOf.get(code) ?? error.constructor, code).toBe(error.constructor)
+      classOf.set(code, error.constructor)
+      expect(FOLDERS[code.split('.')[0] ?? ''], code).toHaveProperty(error.name, error.constructor)
+    }
+  })
+})
+
+function isErrorClass(value: unknown): boolean {
+  return typeof value === 'function' && value.prototype instanceof Error
+}
