@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hasCode } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
+import { FakeClock } from '../support/locks/fake-clock.ts'
 import { until } from '../support/until.ts'
 import type { LocksContext } from './locks.ts'
 
@@ -67,13 +68,21 @@ export function grantCases({ contender }: LocksContext): void {
       expect(lease.token).toBeGreaterThan(lost.token)
     })
 
-    it('does not let a holder that lost the lock free it for its successor', async () => {
-      const [a, b, key] = [contender(), contender(), randomUUID()]
-      const lost = await a.acquire(key, { ttlMs: 100, maxHoldMs: 0 })
+    it('does not let a holder whose clock stands still renew or free the lock of its successor', async () => {
+      const clock = new FakeClock()
+      const [a, b, key] = [contender({ clock }), contender(), randomUUID()]
+      const believer = await a.acquire(key, { ttlMs: 150 })
       const lease = await b.acquire(key)
-      expect(await lost.release()).toBe('lost')
-      expect(await a.tryAcquire(key)).toBeUndefined()
+      believer.assertValid()
+      expect(await believer.release()).toBe('lost')
+      expect(await b.tryAcquire(key)).toBeUndefined()
+      const second = await a.tryAcquire(`${key} 2`, { ttlMs: 150 })
+      const successor = await b.acquire(`${key} 2`)
+      await clock.advance(60)
+      await until('the renewal is refused', () => second?.state === 'lost')
+      expect(second?.signal.reason).toMatchObject({ reason: 'displaced' })
       lease.assertValid()
+      successor.assertValid()
     })
 
     it('says who holds a lock and who was found in the way', async () => {

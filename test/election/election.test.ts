@@ -2,8 +2,8 @@ import { createElection, type Election, type ElectionEvent, type ElectionOptions
 import { createLocks, LockStoreUnavailable } from 'concordat/locks'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { afterEach, describe, expect, it } from 'vitest'
-import { drain, FakeClock } from '../locks/fake-clock.ts'
-import { ScriptedStore, silence } from '../locks/scripted-store.ts'
+import { drain, FakeClock } from '../support/locks/fake-clock.ts'
+import { ScriptedStore, silence } from '../support/locks/scripted-store.ts'
 import { gate } from '../support/until.ts'
 
 const open: Election[] = []

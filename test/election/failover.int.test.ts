@@ -3,7 +3,7 @@ import { createElection } from 'concordat/election'
 import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { WorkerProcess } from '../locks/worker-process.ts'
+import { WorkerProcess } from '../support/locks/worker-process.ts'
 import { describeWith, type PrivateServer, serverUrl, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 

@@ -1,7 +1,7 @@
 import { createLocks, LockLost, LockStoreUnavailable } from 'concordat/locks'
 import { describe, expect, it } from 'vitest'
-import { drain, FakeClock } from './fake-clock.ts'
-import { ScriptedStore, silence } from './scripted-store.ts'
+import { drain, FakeClock } from '../support/locks/fake-clock.ts'
+import { ScriptedStore, silence } from '../support/locks/scripted-store.ts'
 
 /** ttl 1000: margin 1 % + 2 ms + 2 % = 32 ms, so valid for 968 ms and renewed every 322.67 ms. */
 const VALID_MS = 968

@@ -5,9 +5,9 @@ import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WorkerProcess } from '../support/locks/worker-process.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
-import { WorkerProcess } from './worker-process.ts'
 
 const TTL_MS = 1_500
 

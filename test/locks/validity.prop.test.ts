@@ -1,8 +1,8 @@
 import { createLocks } from 'concordat/locks'
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { drain, FakeClock } from './fake-clock.ts'
-import { ScriptedStore } from './scripted-store.ts'
+import { drain, FakeClock } from '../support/locks/fake-clock.ts'
+import { ScriptedStore } from '../support/locks/scripted-store.ts'
 
 type Step =
   | { readonly do: 'advance' | 'stall' | 'suspend'; readonly ms: number }

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { until } from '../support/until.ts'
+import { until } from '../until.ts'
 import type { Order, Report } from './worker.ts'
 
 /** One worker process; everything it reports, in order. */

@@ -72,4 +72,9 @@ export function silence<T>(): Promise<T> {
   return new Promise<T>(() => {})
 }
 
-export const busy: AcquireReply = { status: 'busy', retryAfterMs: 5_000, position: undefined, owner: 'other' }
+export const busy: Extract<AcquireReply, { status: 'busy' }> = {
+  status: 'busy',
+  retryAfterMs: 5_000,
+  position: undefined,
+  owner: 'other',
+}

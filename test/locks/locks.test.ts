@@ -1,0 +1,237 @@
+import { createLocks, LockStoreRefused, LockStoreUnavailable } from 'concordat/locks'
+import { describe, expect, it } from 'vitest'
+import { drain, FakeClock } from '../support/locks/fake-clock.ts'
+import { busy, ScriptedStore, silence } from '../support/locks/scripted-store.ts'
+
+const notSent = (): Error => new LockStoreUnavailable('scripted', 'not_done', 'not connected')
+const noAnswer = (): Error => new LockStoreUnavailable('scripted', 'unknown', 'no answer')
+
+function setup() {
+  const clock = new FakeClock()
+  const store = new ScriptedStore()
+  const locks = createLocks(store, { clock, owner: 'me', heartbeatMs: 1_000 })
+  return { clock, store, locks }
+}
+
+/** The rejection, watched from the start so that it is never unhandled. */
+const rejectionOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => 'resolved',
+    (error: unknown) => error,
+  )
+
+describe('an attempt', () => {
+  it('that never reached the store leaves nothing to undo', async () => {
+    const { store, locks } = setup()
+    store.acquires.push(notSent())
+    await expect(locks.tryAcquire('k')).rejects.toMatchObject({ outcome: 'not_done' })
+    await drain()
+    expect(store.calls).toEqual(['acquire'])
+  })
+
+  it('without an answer is undone in the background, with a tombstone as long as the ttl', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(noAnswer())
+    store.abandons.push(notSent(), noAnswer())
+    await expect(locks.tryAcquire('k', { ttlMs: 3_000 })).rejects.toMatchObject({ outcome: 'unknown' })
+    await clock.advance(500)
+    expect(store.abandoned).toEqual([{ value: '1.me', forgetAfterMs: 3_000 }])
+  })
+
+  it('is undone as long as there can be something to undo, not longer', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(noAnswer())
+    for (let n = 0; n < 100; n++) store.abandons.push(notSent())
+    await expect(locks.tryAcquire('k', { ttlMs: 3_000 })).rejects.toThrow()
+    await clock.advance(30_000)
+    expect(store.abandoned).toEqual([])
+    expect(store.calls.filter((call) => call === 'abandon').length).toBeLessThan(12)
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('that was refused for good is not undone and not tried again', async () => {
+    const { store, locks } = setup()
+    store.acquires.push(new LockStoreRefused('scripted', new Error('WRONGTYPE')))
+    await expect(locks.acquire('k')).rejects.toMatchObject({ code: 'locks.store_refused' })
+    expect(store.calls).toEqual(['acquire'])
+  })
+
+  it('that is aborted while under way rejects at once and is undone', async () => {
+    const { store, locks } = setup()
+    const giveUp = new AbortController()
+    store.acquires.push(silence())
+    const trying = rejectionOf(locks.tryAcquire('k', { signal: giveUp.signal }))
+    const reason = new Error('enough')
+    giveUp.abort(reason)
+    expect(await trying).toBe(reason)
+    await drain()
+    expect(store.abandoned).toHaveLength(1)
+    expect(store.abandoned[0]?.forgetAfterMs).toBeGreaterThan(0)
+  })
+
+  it('sends the highest token seen so far, of whatever key, as the floor', async () => {
+    const { store, locks } = setup()
+    store.acquires.push({ status: 'granted', token: 500 })
+    await locks.acquire('a')
+    await locks.acquire('b')
+    await locks.acquire('c', { tokenAbove: 900 })
+    expect(store.requests.map((request) => request.tokenFloor)).toEqual([0, 500, 900])
+  })
+})
+
+describe('waiting', () => {
+  it('tries once without a place, then listens, takes its place, and asks under one value until granted', async () => {
+    const { clock, store, locks } = setup()
+    const inLine = { ...busy, position: 5 }
+    store.acquires.push(busy, inLine, inLine)
+    const waiting = locks.acquire('k')
+    await clock.advance(2_000)
+    expect((await waiting).token).toBe(1)
+    expect(store.requests.map((request) => request.keepPlaceMs)).toEqual([0, 3_000, 3_000, 3_000])
+    expect(new Set(store.requests.map((request) => request.value)).size).toBe(1)
+    expect(store.listeners.size).toBe(0)
+  })
+
+  it('asks when it is told that it is its turn, without waiting for the heartbeat', async () => {
+    const { store, locks } = setup()
+    store.acquires.push(busy, { ...busy, position: 0, retryAfterMs: 60_000 })
+    const waiting = locks.acquire('k')
+    await drain()
+    expect(store.requests).toHaveLength(2)
+    for (const onTurn of store.listeners.values()) onTurn()
+    await waiting
+    expect(store.requests).toHaveLength(3)
+  })
+
+  it('does not miss a turn that comes while it asks', async () => {
+    const { store, locks } = setup()
+    const reply = Promise.withResolvers<typeof busy>()
+    store.acquires.push(busy, reply.promise)
+    const waiting = locks.acquire('k')
+    await drain()
+    for (const onTurn of store.listeners.values()) onTurn()
+    reply.resolve({ ...busy, retryAfterMs: 60_000 })
+    await waiting
+    expect(store.requests).toHaveLength(3)
+  })
+
+  it('asks when the time of the holder is over, if it is first in line', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(busy, { ...busy, position: 0, retryAfterMs: 400 })
+    const waiting = locks.acquire('k')
+    await clock.advance(400)
+    expect(store.requests).toHaveLength(2)
+    await clock.advance(1)
+    await waiting
+  })
+
+  it('counts validity from the try that won, not from the first', async () => {
+    const { clock, store, locks } = setup()
+    for (let n = 0; n < 20; n++) store.acquires.push({ ...busy, position: 9 })
+    const waiting = locks.acquire('k', { ttlMs: 1_000, waitMs: 60_000 })
+    await clock.advance(25_000)
+    expect((await waiting).remainingMs()).toBeGreaterThan(300)
+  })
+
+  it('keeps its place over a short outage, and gives up after two seconds of it', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(busy, { ...busy, position: 3 })
+    for (let n = 0; n < 15; n++) store.acquires.push(notSent())
+    const survivor = locks.acquire('k', { waitMs: 60_000 })
+    await clock.advance(5_000)
+    await survivor
+    store.acquires.push(busy, { ...busy, position: 3 })
+    for (let n = 0; n < 50; n++) store.acquires.push(notSent())
+    const waiting = rejectionOf(locks.acquire('k2', { waitMs: 60_000 }))
+    await clock.advance(4_000)
+    expect(await waiting).toMatchObject({ code: 'locks.store_unavailable' })
+  })
+
+  it('fails at once when the store is away at the beginning', async () => {
+    const { store, locks } = setup()
+    store.acquires.push(notSent())
+    await expect(locks.acquire('k', { waitMs: 60_000 })).rejects.toMatchObject({ code: 'locks.store_unavailable' })
+  })
+
+  it('leaves the line when it times out, with a tombstone only if a try was under way', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(busy, { ...busy, position: 3 })
+    const calm = rejectionOf(locks.acquire('k', { waitMs: 200 }))
+    await clock.advance(200)
+    expect(await calm).toMatchObject({ code: 'locks.timeout', position: 3 })
+    store.acquires.push(busy, silence())
+    const hurried = rejectionOf(locks.acquire('k', { waitMs: 200, ttlMs: 5_000 }))
+    await clock.advance(200)
+    expect(await hurried).toMatchObject({ code: 'locks.timeout' })
+    expect(store.abandoned.map((each) => each.forgetAfterMs)).toEqual([0, 5_000])
+    expect(store.listeners.size).toBe(0)
+  })
+
+  it('gives back a grant that comes after it timed out', async () => {
+    const { clock, store, locks } = setup()
+    const late = Promise.withResolvers<{ status: 'granted'; token: number }>()
+    store.acquires.push(busy, late.promise)
+    const waiting = rejectionOf(locks.acquire('k', { waitMs: 200 }))
+    await clock.advance(200)
+    late.resolve({ status: 'granted', token: 3 })
+    expect(await waiting).toMatchObject({ code: 'locks.timeout' })
+    await drain()
+    expect(store.abandoned).toHaveLength(1)
+    expect(locks.health()).toMatchObject({ held: 0, waiting: 0 })
+  })
+})
+
+describe('a release', () => {
+  it('leaves a tombstone when an earlier request of the lock may yet arrive', async () => {
+    const { clock, store, locks } = setup()
+    const forgets: number[] = []
+    const release = store.release.bind(store)
+    store.release = (...args: unknown[]) => {
+      forgets.push(args[2] as number)
+      return release()
+    }
+    store.acquires.push(busy, { ...busy, position: 0 }, noAnswer())
+    const waiting = locks.acquire('k', { ttlMs: 2_000 })
+    await clock.advance(2_000)
+    await (await waiting).release()
+    await (await locks.acquire('other')).release()
+    expect(forgets).toEqual([2_000, 0])
+  })
+})
+
+describe('closing', () => {
+  it('does not wait for ever for a store that is silent', async () => {
+    const { clock, store, locks } = setup()
+    store.releases.push(silence())
+    await locks.acquire('k')
+    const closing = locks.close()
+    await clock.advance(2_500)
+    await closing
+    expect(store.calls.at(-1)).toBe('close')
+  })
+
+  it('waits until what was begun is undone', async () => {
+    const { clock, store, locks } = setup()
+    store.acquires.push(noAnswer())
+    store.abandons.push(notSent())
+    await expect(locks.tryAcquire('k')).rejects.toThrow()
+    const closing = locks.close()
+    await clock.advance(300)
+    await closing
+    expect(store.calls).toEqual(['acquire', 'abandon', 'abandon', 'close'])
+  })
+})
+
+describe('options', () => {
+  it('are checked at construction', () => {
+    const store = new ScriptedStore()
+    expect(() => createLocks(store, { owner: '' })).toThrow('locks.owner')
+    expect(() => createLocks(store, { heartbeatMs: 1 })).toThrow('locks.heartbeatMs')
+    expect(() => createLocks(store, { stallMarginMs: -1 })).toThrow('locks.stallMarginMs')
+  })
+
+  it('refuse a ttl that the margin eats up', async () => {
+    const locks = createLocks(new ScriptedStore(), { stallMarginMs: 500 })
+    await expect(locks.acquire('k', { ttlMs: 900 })).rejects.toThrow('at least twice the margin of 511 ms')
+  })
+})
