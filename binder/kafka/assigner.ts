@@ -7,11 +7,16 @@
  * assigners, though, get the consumer's own `cluster`, and each join, whatever caused it, begins with
  * `await cluster.findGroupCoordinator(...)`. That call of that one consumer is made to wait for the gate first.
  */
-import { ConcordatError } from '../../core/errors.ts'
+import type { Clock } from '../../core/clock.ts'
+import { ConcordatError, toError } from '../../core/errors.ts'
 import type { KafkaAssigner, KafkaCluster } from './client.ts'
 
 /** Resolves when this member may join. A rejection stops the consumer for good. */
 export type JoinGate = () => Promise<void>
+
+/** A broker that has just started, or a coordinator that moves, has no answer for a while: kafkajs would give up. */
+const COORDINATOR_ATTEMPTS = 20
+const COORDINATOR_PAUSE_MS = 250
 
 /** A consumer that was given up must not come back into the group behind our back. */
 export class JoinRefused extends ConcordatError {
@@ -25,9 +30,12 @@ const NAME = 'RoundRobinAssigner'
 const VERSION = 0
 
 /** An assigner for `partitionAssigners` whose consumer waits for `gate` before it joins. */
-export function gatedAssigner(gate: JoinGate): (config: { readonly cluster: KafkaCluster }) => KafkaAssigner {
+export function gatedAssigner(
+  clock: Clock,
+  gate: JoinGate,
+): (config: { readonly cluster: KafkaCluster }) => KafkaAssigner {
   return ({ cluster }) => {
-    installGate(cluster, gate)
+    installGate(cluster, clock, gate)
     return {
       name: NAME,
       version: VERSION,
@@ -41,14 +49,21 @@ interface CoordinatorFinder {
   findGroupCoordinator(group: unknown): Promise<unknown>
 }
 
-function installGate(cluster: object, gate: JoinGate): void {
+function installGate(cluster: object, clock: Clock, gate: JoinGate): void {
   const finder = cluster as CoordinatorFinder
   if (typeof finder.findGroupCoordinator !== 'function')
     throw new TypeError('kafkaTransport needs kafkajs 2.2: the cluster of this one has no findGroupCoordinator')
   const find = finder.findGroupCoordinator.bind(cluster)
   finder.findGroupCoordinator = async (group) => {
-    await gate()
-    return find(group)
+    for (let attempt = 1; ; attempt++) {
+      await gate()
+      try {
+        return await find(group)
+      } catch (error) {
+        if (attempt >= COORDINATOR_ATTEMPTS || toError(error).name !== 'KafkaJSGroupCoordinatorNotFound') throw error
+        await clock.sleep(COORDINATOR_PAUSE_MS)
+      }
+    }
   }
 }
 

@@ -65,11 +65,14 @@ const DEFAULTS = {
   commitIntervalMs: 200,
 } as const
 
+const NAMES: readonly string[] = ['kafka', 'topicConfig', ...Object.keys(DEFAULTS)]
 const MAX_BYTES = 1_000_000_000
 
 /** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
 export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOptions {
   const path = 'kafkaTransport'
+  const unknown = Object.keys(options ?? {}).find((name) => !NAMES.includes(name))
+  if (unknown !== undefined) throw invalidOption(`${path}.${unknown}`, unknown, `one of ${NAMES.join(', ')}`)
   const number = (name: keyof typeof DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], min, max)
   const resolved: KafkaOptions = {

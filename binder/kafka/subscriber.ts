@@ -98,19 +98,23 @@ export class Subscriber {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (spec, beforeJoin) => createConsumer(this.#options, spec, beforeJoin),
+      createConsumer: (spec, beforeJoin) => createConsumer(this.#options, spec, gatedAssigner(clock, beforeJoin)),
       onAnswer: this.#onAnswer,
       onEnd,
     }
   }
 }
 
-function createConsumer(options: KafkaOptions, spec: ConsumerSpec, beforeJoin: () => Promise<void>): KafkaConsumer {
+function createConsumer(
+  options: KafkaOptions,
+  spec: ConsumerSpec,
+  assigner: ReturnType<typeof gatedAssigner>,
+): KafkaConsumer {
   const perPartition = Math.floor(spec.prefetchBytes / Math.max(1, spec.partitions))
   return options.kafka.consumer({
     groupId: spec.groupId,
     allowAutoTopicCreation: false,
-    partitionAssigners: [gatedAssigner(beforeJoin)],
+    partitionAssigners: [assigner],
     sessionTimeout: options.sessionTimeoutMs,
     rebalanceTimeout: options.rebalanceTimeoutMs,
     heartbeatInterval: options.heartbeatIntervalMs,

@@ -28,6 +28,7 @@ import type { KafkaOptions } from './options.ts'
 const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
+const CRASH_MS = 500
 
 export interface ConsumerSpec {
   readonly topic: string
@@ -137,7 +138,10 @@ export class KafkaSubscription implements Subscription {
     consumer.on('consumer.heartbeat', () => this.#onHeartbeat())
     consumer.on('consumer.group_join', ({ payload }) => this.#onJoin(payload as GroupJoin))
     consumer.on('consumer.crash', ({ payload }) => this.#lost((payload as Crash).error))
-    consumer.on('consumer.stop', () => this.#lost(new Error('the consumer stopped')))
+    // A crash stops the consumer first and says why later, if it gets that far.
+    consumer.on('consumer.stop', () => {
+      this.#host.clock.setTimer(CRASH_MS, () => this.#lost(new Error('the consumer stopped')))
+    })
   }
 
   async #run(): Promise<void> {
@@ -247,9 +251,10 @@ export class KafkaSubscription implements Subscription {
     if (this.#ended !== undefined) throw new JoinRefused('the subscription has ended')
   }
 
-  /** Waits until what is lent is settled and committed, about two thirds of the rebalance timeout at most. */
+  /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
   async #handOver(assignment: Assignment): Promise<void> {
     const { clock, options } = this.#host
+    this.#receiver.recall()
     await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), assignment.settled())
     if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
     this.#remember(assignment)

@@ -1,0 +1,51 @@
+import { TransportError } from 'concordat/binder'
+import { describe, it } from 'vitest'
+import { isExpelled, isRebalance, kindOf, toTransportError } from './inside.ts'
+
+const kafkaError = (fields: object) => Object.assign(new Error('from kafkajs'), fields)
+
+describe('errors of kafkajs', () => {
+  it.for([
+    [{ type: 'MESSAGE_TOO_LARGE' }, 'too_large', false],
+    [{ type: 'UNKNOWN_TOPIC_OR_PARTITION' }, 'unroutable', false],
+    [{ type: 'NOT_ENOUGH_REPLICAS' }, 'refused', true],
+    [{ type: 'REQUEST_TIMED_OUT' }, 'timeout', true],
+    [{ name: 'KafkaJSRequestTimeoutError' }, 'timeout', true],
+    [{ type: 'TOPIC_AUTHORIZATION_FAILED' }, 'mismatch', false],
+    [{ name: 'KafkaJSSASLAuthenticationError' }, 'mismatch', false],
+    [{ name: 'KafkaJSConnectionError' }, 'unavailable', true],
+    [{ type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }, 'unavailable', true],
+    [{ name: 'KafkaJSNumberOfRetriesExceeded', cause: kafkaError({ type: 'MESSAGE_TOO_LARGE' }) }, 'too_large', false],
+    [{ name: 'KafkaJSAggregateError', errors: [kafkaError({ type: 'INVALID_PARTITIONS' })] }, 'mismatch', false],
+    [{}, 'unavailable', true],
+  ] as const)('%j is %s', ([fields, kind, retryable], { expect }) => {
+    const error = toTransportError(kafkaError(fields), 'publishing', 'orders')
+    expect(error).toMatchObject({
+      code: 'binder.transport',
+      transport: 'kafka',
+      kind,
+      retryable,
+      destination: 'orders',
+      cause: { message: 'from kafkajs' },
+    })
+    expect(error.message).toMatch(/^kafka: publishing failed: from kafkajs\. \S/)
+  })
+
+  it('are handed on when they are the binder’s already', ({ expect }) => {
+    const error = new TransportError({ transport: 'kafka', kind: 'closed', message: 'closed' })
+    expect(toTransportError(error, 'anything')).toBe(error)
+  })
+
+  it('tell a rebalance from an expulsion', ({ expect }) => {
+    expect(isRebalance(kafkaError({ type: 'REBALANCE_IN_PROGRESS' }))).toBe(true)
+    expect(isExpelled(kafkaError({ type: 'REBALANCE_IN_PROGRESS' }))).toBe(false)
+    expect(isExpelled(kafkaError({ type: 'UNKNOWN_MEMBER_ID' }))).toBe(true)
+    expect(isRebalance(kafkaError({ type: 'ILLEGAL_GENERATION' }))).toBe(false)
+  })
+
+  it('survive values that are no errors and causes that go in circles', ({ expect }) => {
+    const circle = kafkaError({})
+    Object.assign(circle, { cause: circle })
+    expect([kindOf(circle), kindOf('text'), kindOf(undefined)]).toEqual(['unavailable', 'unavailable', 'unavailable'])
+  })
+})

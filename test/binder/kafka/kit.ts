@@ -1,0 +1,123 @@
+import { randomUUID } from 'node:crypto'
+import type { EncodedMessage, Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder'
+import { type KafkaTransportOptions, kafkaTransport } from 'concordat/binder/kafka'
+import { isRetryable, silentLogger, systemClock } from 'concordat/core'
+import { Kafka, logLevel } from 'kafkajs'
+import { onTestFinished } from 'vitest'
+import { until } from '../../support/until.ts'
+
+export function client(brokers: string): Kafka {
+  return new Kafka({ clientId: 'tests', brokers: [brokers], logLevel: logLevel.NOTHING })
+}
+
+/** A transport as a binder would use it; closed after the test. */
+export function attached(
+  brokers: string,
+  options: Partial<KafkaTransportOptions> = {},
+  publishTimeoutMs = 10_000,
+): Transport {
+  const transport = kafkaTransport({ kafka: client(brokers), ...options })
+  const instance = `tests-${randomUUID().slice(0, 8)}`
+  transport.attach({ service: 'tests', instance, logger: silentLogger, clock: systemClock, publishTimeoutMs })
+  onTestFinished(() => transport.close())
+  return transport
+}
+
+/** A topic nobody used before. */
+export async function freshTopic(transport: Transport, partitions = 4): Promise<string> {
+  const name = `kt-${randomUUID().slice(0, 8)}`
+  await transport.provision([{ name, partitions, groups: [] }])
+  return name
+}
+
+export function plainMessage(fields: Partial<EncodedMessage> = {}): EncodedMessage {
+  return {
+    id: randomUUID(),
+    destination: 'orders.placed',
+    key: null,
+    type: 'orders.placed',
+    source: 'tests',
+    contentType: 'application/json',
+    time: Date.UTC(2026, 10, 20, 8, 0, 0, 250),
+    headers: {},
+    body: new TextEncoder().encode('{}'),
+    ...fields,
+  }
+}
+
+/** Messages `from` to `from + count - 1`, round robin over `keys`. */
+export function numbered(topic: string, count: number, keys: readonly (string | null)[], from = 0): EncodedMessage[] {
+  return Array.from({ length: count }, (_, i) =>
+    plainMessage({
+      destination: topic,
+      key: keys[i % keys.length] ?? null,
+      body: new TextEncoder().encode(String(from + i)),
+    }),
+  )
+}
+
+export const numberOf = ({ message }: Pick<TransportDelivery, 'message'>): number =>
+  Number(new TextDecoder().decode(message.body ?? new Uint8Array()))
+
+/** One for each of four partitions, in their order. */
+export const KEYS = ['k3', 'k0', 'k8', 'k14'] as const
+
+/** Keeps what it is handed; settles it at once unless told otherwise. */
+export class Recorder implements Receiver {
+  readonly got: TransportDelivery[] = []
+  readonly losses: Error[] = []
+  readonly #onDelivery: (delivery: TransportDelivery) => void
+  recalls = 0
+
+  constructor(onDelivery: (delivery: TransportDelivery) => void = (delivery) => delivery.ack()) {
+    this.#onDelivery = onDelivery
+  }
+
+  /** Settles nothing. */
+  static keeping(): Recorder {
+    return new Recorder(() => {})
+  }
+
+  deliver(delivery: TransportDelivery): void {
+    this.got.push(delivery)
+    this.#onDelivery(delivery)
+  }
+
+  recall(): void {
+    this.recalls++
+  }
+
+  lost(error: Error): void {
+    this.losses.push(error)
+  }
+
+  get numbers(): number[] {
+    return this.got.map(numberOf)
+  }
+}
+
+/**
+ * Tries until it works, as the binder does: a broker that has just started has no group coordinator yet. Closed after the
+ * test, before its transport.
+ */
+export async function subscribe(
+  transport: Transport,
+  topic: string,
+  receiver: Receiver,
+  fields: Partial<Parameters<Transport['subscribe']>[0]> = {},
+): Promise<Subscription> {
+  const spec = { destination: topic, partitions: 4, group: 'g', prefetch: 200, prefetchBytes: 16 << 20, ...fields }
+  let subscription: Subscription | undefined
+  await until('the subscription is there', async () => {
+    subscription = await transport.subscribe(spec, receiver).catch(unlessRetryable)
+    return subscription !== undefined
+  })
+  onTestFinished(() => subscription?.close())
+  return subscription as Subscription
+}
+
+function unlessRetryable(error: Error): undefined {
+  if (!isRetryable(error)) throw error
+}
+
+export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i)

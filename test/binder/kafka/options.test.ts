@@ -1,0 +1,53 @@
+import { kafkaTransport } from 'concordat/binder/kafka'
+import { describe, it } from 'vitest'
+import { type KafkaClient, resolveKafkaOptions } from './inside.ts'
+
+const none = (): never => {
+  throw new Error('not called')
+}
+const kafka: KafkaClient = { producer: none, consumer: none, admin: none }
+
+describe('kafkaTransport options', () => {
+  it('have defaults', ({ expect }) => {
+    expect(resolveKafkaOptions({ kafka })).toEqual({
+      kafka,
+      replicationFactor: -1,
+      topicConfig: {},
+      maxMessageBytes: 1_000_000,
+      connectTimeoutMs: 5_000,
+      requestTimeoutMs: 15_000,
+      sessionTimeoutMs: 10_000,
+      heartbeatIntervalMs: 1_000,
+      rebalanceTimeoutMs: 30_000,
+      maxWaitMs: 250,
+      commitIntervalMs: 200,
+    })
+  })
+
+  it.for([
+    [{ kafka: {} }, 'kafkaTransport.kafka: expected a kafkajs client'],
+    [{ kafka: undefined }, 'kafkaTransport.kafka: expected a kafkajs client'],
+    [{ maxMessageBytes: 10 }, 'kafkaTransport.maxMessageBytes: expected a whole number >= 1024'],
+    [{ replicationFactor: 0 }, 'kafkaTransport.replicationFactor: expected -1'],
+    [{ sessionTimeoutMs: 1.5 }, 'kafkaTransport.sessionTimeoutMs: expected a whole number'],
+    [{ sessionTimeoutMs: 6_000, heartbeatIntervalMs: 3_000 }, 'heartbeatIntervalMs: expected at most a third'],
+    [{ topicConfig: { 'retention.ms': 5 } }, 'kafkaTransport.topicConfig.retention.ms: expected a string'],
+    [{ maxWait: 5 }, 'kafkaTransport.maxWait: expected one of'],
+  ] as const)('name what is wrong in %j', ([options, text], { expect }) => {
+    expect(() => resolveKafkaOptions({ kafka, ...options } as never)).toThrow(text)
+  })
+})
+
+describe('kafkaTransport', () => {
+  it('opens nothing when made and attached', ({ expect }) => {
+    const transport = kafkaTransport({ kafka })
+    expect(transport.name).toBe('kafka')
+    expect(transport.health()).toEqual({ status: 'idle' })
+  })
+
+  it('refuses to work before it is attached', async ({ expect }) => {
+    const transport = kafkaTransport({ kafka })
+    await expect(transport.provision([])).rejects.toMatchObject({ kind: 'closed' })
+    await expect(transport.close()).resolves.toBeUndefined()
+  })
+})
