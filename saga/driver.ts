@@ -132,6 +132,7 @@ export class Driver implements RunHost {
   }
 
   async close(): Promise<void> {
+    this.#runner.stop()
     await this.#sweeper.stop()
     await this.#runner.close(this.#options.drainTimeoutMs)
     this.watch.close()

@@ -60,10 +60,15 @@ export class Runner {
     this.#chains.add(chain)
   }
 
-  /** Lets the calls that run finish, at most `drainMs`; what comes after them is left to others. Never rejects. */
-  async close(drainMs: number): Promise<void> {
+  /** From now on nothing is taken in hand, and what comes after the calls that run is left to others. */
+  stop(): void {
     this.#closing = true
     for (const begin of this.#line.splice(0)) begin()
+  }
+
+  /** Lets the calls that run finish, at most `drainMs`. Never rejects. */
+  async close(drainMs: number): Promise<void> {
+    this.stop()
     const all = Promise.allSettled(this.#chains)
     const stop = new AbortController()
     await Promise.race([all, this.#host.clock.sleep(drainMs, stop.signal).catch(() => {})])

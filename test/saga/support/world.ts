@@ -1,12 +1,13 @@
 /** A service with a coordinator and a service with a participant, over the memory transport, each with a schema. */
 import { PGlite } from '@electric-sql/pglite'
-import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { type Binder, type BindingControl, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
 import {
   type Coordinator,
+  type CoordinatorOptions,
   createCoordinator,
   migrateParticipant,
   type ParticipantHandlers,
@@ -28,7 +29,7 @@ export interface WorldOptions {
   readonly sagas: readonly Saga<unknown, unknown, object>[]
   readonly handlers?: ParticipantHandlers<StockCommand>
   readonly sql?: SqlClient
-  readonly coordinator?: Partial<Parameters<typeof createCoordinator>[0]>
+  readonly coordinator?: Partial<CoordinatorOptions>
   readonly participantAttempts?: number
 }
 
@@ -42,11 +43,13 @@ export interface World {
   readonly participant: SinkBinding
   readonly coordinator: Coordinator
   /** Another instance of the coordinator on the same tables, without a binder of its own. */
-  another(options?: Partial<Parameters<typeof createCoordinator>[0]>): Coordinator
+  readonly another: (options?: Partial<CoordinatorOptions>) => Coordinator
   /** Everything runs from here on. */
-  start(): Promise<void>
-  events(saga: string, id: string): Promise<string[]>
-  close(): Promise<void>
+  readonly start: () => Promise<void>
+  readonly events: (saga: string, id: string) => Promise<string[]>
+  /** The participant's binding: pause, resume. */
+  readonly stock: () => BindingControl
+  readonly close: () => Promise<void>
 }
 
 let database: PGlite | undefined
@@ -69,7 +72,7 @@ export async function setupWorld(options: WorldOptions): Promise<World> {
   const [schema, stockSchema] = [`orders_${run}`, `stock_${run}`]
   const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 1 })
   const stockOutbox = createOutbox({ sql, service: 'stock', schema: stockSchema, partitions: 1 })
-  const create = (more: Partial<Parameters<typeof createCoordinator>[0]> = {}): Coordinator =>
+  const create = (more: Partial<CoordinatorOptions> = {}): Coordinator =>
     createCoordinator({
       service: 'orders',
       sql,
@@ -113,6 +116,7 @@ export async function setupWorld(options: WorldOptions): Promise<World> {
       for (const relay of parts.relays) await relay.start()
       await coordinator.run()
     },
+    stock: () => (parts.binders[1] as Binder).binding('stock.commands.stock'),
     events: async (saga, id) => {
       const { rows } = await sql.query<{ text: string }>(
         `SELECT kind || coalesce(' ' || step, '') AS text FROM ${quoteIdentifier(schema)}.saga_event

@@ -1,0 +1,139 @@
+import { defineChannel } from 'concordat/binder'
+import { type CoordinatorOptions, createCoordinator, defineSaga } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+
+const input = z.object({ n: z.number() })
+const begin = defineSaga('s', { version: 1, input })
+const none = { invoke: () => 1, compensate: 'none' } as const
+const channel = defineChannel('c', { payload: z.object({ n: z.number() }) })
+
+describe('a definition', () => {
+  test('is frozen, and each call gives a new one', () => {
+    const one = begin.step('a', none)
+    expect(begin.steps).toHaveLength(0)
+    expect(one.steps).toHaveLength(1)
+    expect(Object.isFrozen(one) && Object.isFrozen(one.steps) && Object.isFrozen(one.steps[0])).toBe(true)
+  })
+
+  test('has a hash of its graph that timeouts and retries do not change', () => {
+    const one = begin.step('a', none)
+    expect(begin.step('a', { ...none, timeoutMs: 5, retry: { maxAttempts: 9 } }).graphHash).toBe(one.graphHash)
+    const others = [
+      begin.step('b', none),
+      begin.step('a', { ...none, transactional: true }),
+      begin.step('a', { ...none, pivot: true }),
+      begin.step('a', { ...none, compensate: () => {} }),
+      begin.command('a', { to: channel, request: () => ({ n: 1 }), compensate: 'none' }),
+      defineSaga('s', { version: 2, input }).step('a', none),
+      defineSaga('t', { version: 1, input }).step('a', none),
+    ]
+    expect(new Set([one, ...others].map(({ graphHash }) => graphHash)).size).toBe(others.length + 1)
+  })
+
+  test.each<[string, () => unknown, string]>([
+    [
+      'a step twice',
+      () => begin.step('a', none).step('a' as never, none),
+      'defineSaga("s"): two steps are called "a", rename one of them',
+    ],
+    [
+      'no compensation',
+      () => begin.step('a', { invoke: () => 1 } as never),
+      `defineSaga("s").step("a").compensate: not stated. Say how to undo the step, or 'none' when there is nothing to undo.`,
+    ],
+    [
+      'a compensation of the pivot',
+      () => begin.step('a', { pivot: true, invoke: () => 1, compensate: () => {} } as never),
+      `defineSaga("s").step("a").compensate: the pivot can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+    ],
+    [
+      'a compensation after the pivot',
+      () => begin.step('p', { pivot: true, invoke: () => 1 }).step('a', { ...none, compensate: (() => {}) as never }),
+      `defineSaga("s").step("a").compensate: a step after the pivot can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+    ],
+    [
+      'two pivots',
+      () => begin.step('p', { pivot: true, invoke: () => 1 }).step('a', { pivot: true, invoke: () => 1 } as never),
+      'defineSaga("s").step("a").pivot: the saga already has a pivot, remove one of them',
+    ],
+    [
+      'a bad step name',
+      () => begin.step('a/b', none),
+      'defineSaga("s").step: expected a name of 1 to 100 characters out of A-Z a-z 0-9 . _ -, got "a/b"',
+    ],
+    [
+      'no function',
+      () => begin.step('a', { compensate: 'none' } as never),
+      'defineSaga("s").step("a").invoke: expected a function, got undefined',
+    ],
+    [
+      'a bad timeout',
+      () => begin.step('a', { ...none, timeoutMs: 0 }),
+      'defineSaga("s").step("a").timeoutMs: expected a whole number >= 1 and <= 2147483647, got 0',
+    ],
+    [
+      'bad attempts',
+      () => begin.step('a', { ...none, retry: { maxAttempts: 0 } }),
+      'defineSaga("s").step("a").retry.maxAttempts: expected a whole number >= 1 and <= 1000000, got 0',
+    ],
+    [
+      'no channel',
+      () => begin.command('a', { request: () => ({ n: 1 }), compensate: true } as never),
+      'defineSaga("s").command("a").to: expected a channel made by defineChannel, got undefined',
+    ],
+    [
+      'a function as the compensation of a command',
+      () => begin.command('a', { to: channel, request: () => ({ n: 1 }), compensate: (() => {}) as never }),
+      `defineSaga("s").command("a").compensate: expected true (the participant undoes it), or 'none', got function`,
+    ],
+    [
+      'no version',
+      () => defineSaga('s', { input } as never),
+      'defineSaga("s").version: expected a whole number >= 1 and <= 1000000, got undefined',
+    ],
+    [
+      'no schema',
+      () => defineSaga('s', { version: 1 } as never),
+      'defineSaga("s").input: expected a Standard Schema such as z.object({...}), got undefined',
+    ],
+  ])('%s is refused at construction, with path and remedy', (_, define, message) => {
+    expect(define).toThrow(message)
+  })
+})
+
+describe('createCoordinator', () => {
+  const saga = begin.step('a', none)
+  const good: CoordinatorOptions = {
+    service: 'orders',
+    sql: { query: async () => ({ rows: [], rowCount: 0 }), transaction: async () => undefined as never },
+    outbox: { addEncoded: async () => {} },
+    sagas: [saga],
+  }
+
+  test.each<[string, Partial<CoordinatorOptions>, string]>([
+    [
+      'an empty saga',
+      { sagas: [begin] },
+      'createCoordinator.sagas[0]: saga "s" has no steps. Builders are immutable: pass what .step() returned.',
+    ],
+    ['no saga', { sagas: [] }, 'createCoordinator.sagas: expected at least one saga, got []'],
+    [
+      'a version twice',
+      { sagas: [saga, saga] },
+      'createCoordinator.sagas: s version 1 is there twice, remove one or raise its version',
+    ],
+    ['a bad lease', { leaseMs: 1 }, 'createCoordinator.leaseMs: expected a whole number >= 100'],
+    ['no outbox', { outbox: undefined as never }, 'createCoordinator.outbox: expected what createOutbox returns'],
+    ['a bad service', { service: 'a b' }, 'createCoordinator.service: expected a name'],
+  ])('refuses %s, with path and remedy', (_, wrong, message) => {
+    expect(() => createCoordinator({ ...good, ...wrong })).toThrow(message)
+  })
+
+  test('names the command channels for the binder', () => {
+    const withCommand = begin.command('a', { to: channel, request: () => ({ n: 1 }), compensate: true })
+    const { channels, bindings } = createCoordinator({ ...good, sagas: [withCommand] })
+    expect(channels.map(({ name }) => name)).toEqual(['c'])
+    expect(bindings).toMatchObject([{ kind: 'sink', input: { name: 'orders.saga-replies' } }])
+  })
+})

@@ -1,0 +1,70 @@
+import {
+  decodePayload,
+  type HandlerContext,
+  type Headers,
+  type SinkBinding,
+  type TransactionContext,
+} from 'concordat/binder'
+import { type SqlClient, silentLogger } from 'concordat/core'
+import { type Operation, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+
+export function commandHeaders(sagaId: string, operation: Operation, attempt = 1, step = 'reserve'): Headers {
+  return {
+    [SAGA_HEADERS.saga]: 'order',
+    [SAGA_HEADERS.id]: sagaId,
+    [SAGA_HEADERS.step]: step,
+    [SAGA_HEADERS.operation]: operation,
+    [SAGA_HEADERS.key]: `order/${sagaId}/${step}`,
+    [SAGA_HEADERS.attempt]: attempt,
+    [SAGA_HEADERS.replyTo]: 'orders.saga-replies',
+  }
+}
+
+/** Calls the binding's handler as the binder does: again up to `attempts` times when it rejects. */
+export async function deliver(binding: SinkBinding, payload: unknown, headers: Headers, attempts = 3): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const context: HandlerContext = {
+      id: `m${attempt}`,
+      channel: binding.input.name,
+      key: null,
+      headers,
+      time: 0,
+      source: 'test',
+      attempt,
+      group: 'stock',
+      position: 'here',
+      redelivered: false,
+      signal: new AbortController().signal,
+      log: silentLogger,
+    }
+    try {
+      await binding.handler(payload, context as TransactionContext)
+      return
+    } catch (error) {
+      if (attempt === attempts) throw error
+    }
+  }
+}
+
+/** The replies that wait in an outbox, oldest first, and removes them. */
+export async function takeReplies(sql: SqlClient, schema: string): Promise<SagaReply[]> {
+  const { rows } = await sql.query<{ payload: Uint8Array }>(
+    `WITH gone AS (DELETE FROM ${schema}.outbox RETURNING seq, payload) SELECT payload FROM gone ORDER BY seq`,
+  )
+  const channel = sagaReplies('orders')
+  return Promise.all(
+    rows.map(async ({ payload }) =>
+      decodePayload(channel, {
+        id: '',
+        destination: channel.name,
+        key: null,
+        type: '',
+        source: '',
+        contentType: 'application/json',
+        time: 0,
+        headers: {},
+        body: payload,
+      }),
+    ),
+  )
+}
