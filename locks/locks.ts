@@ -25,7 +25,8 @@ class LeaseLocks implements Locks {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
   readonly #held = new Set<HeldLease>()
-  readonly #undoing = new Set<Promise<void>>()
+  readonly #trying = new Set<Promise<unknown>>()
+  readonly #undoing = new Set<Promise<unknown>>()
   readonly #around = new AsyncLocalStorage<Around>()
   readonly #waiters = new Set<AbortController>()
   /** The highest token seen, of whatever key: the floor of all that follow. */
@@ -42,7 +43,7 @@ class LeaseLocks implements Locks {
 
   async tryAcquire(key: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
     const resolved = resolveAcquire(key, options, this.#options)
-    const reply = await this.#tryOnce(key, resolved)
+    const reply = await this.#firstTry(this.#begin(key, resolved), key, resolved)
     return reply instanceof HeldLease ? reply : undefined
   }
 
@@ -87,9 +88,7 @@ class LeaseLocks implements Locks {
     for (const waiter of this.#waiters) waiter.abort(new LocksClosed())
     const ending = Promise.all([...this.#held].map((lease) => lease.close()))
     await within(this.#options.clock, CLOSE_WAIT_MS, ending, undefined)
-    // Waiters that were just turned away leave the line in a later turn of the event loop.
-    await new Promise((resolve) => setImmediate(resolve))
-    await within(this.#options.clock, CLOSE_WAIT_MS, Promise.all(this.#undoing), undefined)
+    await within(this.#options.clock, CLOSE_WAIT_MS, this.#quiet(), undefined)
     await this.#store.close()
   }
 
@@ -103,6 +102,12 @@ class LeaseLocks implements Locks {
     if (reply instanceof HeldLease) return reply
     if (resolved.waitMs === 0) throw new LockBusy(key, reply.owner, Math.max(0, reply.retryAfterMs))
     return this.#wait(acquisition, key, resolved, reply)
+  }
+
+  /** Tries under way first: what they leave behind is then among the undoing. */
+  async #quiet(): Promise<void> {
+    await Promise.allSettled(this.#trying)
+    await Promise.allSettled(this.#undoing)
   }
 
   #requireOpen(): void {
@@ -122,13 +127,9 @@ class LeaseLocks implements Locks {
     })
   }
 
-  #tryOnce(key: string, options: ResolvedAcquire): Promise<HeldLease | Busy> {
-    return this.#firstTry(this.#begin(key, options), key, options)
-  }
-
   async #firstTry(acquisition: Acquisition, key: string, options: ResolvedAcquire): Promise<HeldLease | Busy> {
     try {
-      const reply = await acquisition.attempt(0, options.signal)
+      const reply = await track(this.#trying, acquisition.attempt(0, options.signal))
       return reply.status === 'won' ? this.#hold(key, options, reply) : reply
     } catch (error) {
       acquisition.giveUp()
@@ -152,8 +153,8 @@ class LeaseLocks implements Locks {
       const onBusy = (reply: Busy): void => {
         last = reply
       }
-      const won = await waitInLine({ store: this.#store, clock, heartbeatMs, acquisition, over: over.signal, onBusy })
-      return this.#hold(key, options, won)
+      const waiting = waitInLine({ store: this.#store, clock, heartbeatMs, acquisition, over: over.signal, onBusy })
+      return this.#hold(key, options, await track(this.#trying, waiting))
     } catch (error) {
       acquisition.giveUp()
       throw error
@@ -170,6 +171,10 @@ class LeaseLocks implements Locks {
   }
 
   #hold(key: string, options: ResolvedAcquire, won: Won): HeldLease {
+    if (this.#closed !== undefined) {
+      this.#undo(key, won.value, options.timing.ttlMs, won.stragglers)
+      throw new LocksClosed()
+    }
     this.#floor = Math.max(this.#floor, won.token)
     const lease = new HeldLease({
       ...won,
@@ -190,8 +195,7 @@ class LeaseLocks implements Locks {
     const undoing = this.#abandon(key, value, ttlMs, uncertain).catch((error: unknown) => {
       this.#options.logger.warn({ key, err: error }, 'an unfinished acquisition was not undone, it frees itself')
     })
-    this.#undoing.add(undoing)
-    void undoing.finally(() => this.#undoing.delete(undoing))
+    void track(this.#undoing, undoing)
   }
 
   async #abandon(key: string, value: string, ttlMs: number, uncertain: boolean): Promise<void> {
@@ -208,4 +212,12 @@ class LeaseLocks implements Locks {
       }
     }
   }
+}
+
+/** In `all` until it settles. */
+function track<T>(all: Set<Promise<unknown>>, work: Promise<T>): Promise<T> {
+  all.add(work)
+  const untrack = (): void => void all.delete(work)
+  work.then(untrack, untrack)
+  return work
 }

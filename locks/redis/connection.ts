@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
+import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { within } from '../within.ts'
 import { failFast, type RedisClient, type RedisConnectionClient } from './client.ts'
 
 export interface ConnectionOptions {
@@ -10,6 +12,7 @@ export interface ConnectionOptions {
   readonly name: string
   /** Every command settles within about this. */
   readonly answerMs: number
+  readonly clock: Clock
   readonly logger: Logger
 }
 
@@ -108,7 +111,7 @@ export class RedisConnection {
       if (this.#closed) return
       // Settles when `ready`, or when the first attempt failed: `error` has said why, and ioredis goes on trying.
       const connected = client.connect().catch(() => {})
-      await Promise.race([connected, unrefTimeout(this.#options.answerMs)])
+      await within(this.#options.clock, this.#options.answerMs, connected, undefined)
     } catch (error) {
       this.#failed(toError(error))
       if (this.#client === undefined) this.#opening = undefined
@@ -162,10 +165,4 @@ const RETRYABLE_REPLIES = [
 
 function startsWith(error: unknown, code: string): boolean {
   return error instanceof Error && error.message.startsWith(code)
-}
-
-function unrefTimeout(durationMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, durationMs).unref()
-  })
 }

@@ -37,13 +37,13 @@ export type { RedisClient, RedisConnectionClient } from './client.ts'
 
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisLocks(options: RedisLocksOptions): Locks {
-  const { logger } = resolveLocks(options)
+  const { clock, logger } = resolveLocks(options)
   const prefix = requireText('redisLocks.prefix', options.prefix ?? 'concordat:lock:')
   const answerMs = requireInteger('redisLocks.answerMs', options.answerMs ?? 1 * SECOND, 10)
   const client = source(options)
-  const commands = new RedisConnection({ client, name: 'concordat-locks', answerMs, logger })
-  const subscriber = new RedisConnection({ client, name: 'concordat-locks-turns', answerMs, logger })
-  const guard = new RestartGuard(commands, options.restartGraceMs ?? 0, logger)
+  const commands = new RedisConnection({ client, name: 'concordat-locks', answerMs, clock, logger })
+  const subscriber = new RedisConnection({ client, name: 'concordat-locks-turns', answerMs, clock, logger })
+  const guard = new RestartGuard(commands, options.restartGraceMs ?? 0, clock, logger)
   return createLocks(new RedisLockStore({ commands, subscriber, guard, prefix }), options)
 }
 

@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { LockStoreUnavailable } from '../errors.ts'
@@ -12,12 +13,14 @@ import type { RedisConnection } from './connection.ts'
 export class RestartGuard {
   readonly #connection: RedisConnection
   readonly #graceMs: number
+  readonly #clock: Clock
   readonly #logger: Logger
   #grantsFrom: Promise<number> = Promise.resolve(0)
 
-  constructor(connection: RedisConnection, graceMs: number, logger: Logger) {
+  constructor(connection: RedisConnection, graceMs: number, clock: Clock, logger: Logger) {
     this.#connection = connection
     this.#graceMs = requireInteger('redisLocks.restartGraceMs', graceMs, 0)
+    this.#clock = clock
     this.#logger = logger
     connection.onReady((client) => {
       this.#grantsFrom = client.info().then((info) => this.#read(info))
@@ -32,7 +35,7 @@ export class RestartGuard {
   /** @throws LockStoreUnavailable while the server is too young */
   async requireSettled(): Promise<void> {
     await this.#connection.ready()
-    const waitMs = Math.ceil((await this.#grantsFrom.catch(() => 0)) - performance.now())
+    const waitMs = Math.ceil((await this.#grantsFrom.catch(() => 0)) - this.#clock.monotonic())
     if (waitMs <= 0) return
     const detail = `it restarted and may have forgotten locks; it grants again in ${waitMs} ms`
     throw new LockStoreUnavailable('redis', 'not_done', detail)
@@ -45,7 +48,7 @@ export class RestartGuard {
       this.#logger.warn({ policy }, 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction')
     }
     const uptimeMs = Number(field(info, 'uptime_in_seconds') ?? Number.POSITIVE_INFINITY) * 1_000
-    return performance.now() + this.#graceMs - uptimeMs
+    return this.#clock.monotonic() + this.#graceMs - uptimeMs
   }
 }
 
