@@ -8,13 +8,10 @@ import type { Logger } from 'concordat/core'
 import { pino } from 'pino'
 import { readLines } from './intake/lines.ts'
 import { type Options, parseOptions, USAGE, UsageError } from './options.ts'
-import { distributedStage } from './run/distributed.ts'
-import { embeddedStage } from './run/embedded.ts'
-import { findInputFiles, type InputFiles, openOrders, requireReportPlace } from './run/files.ts'
+import { findInputFiles, type InputFiles, openOrders, requireReportPlace, spoolOrders } from './run/files.ts'
 import { Interrupted, onInterrupt } from './run/interrupt.ts'
 import { writeReport } from './run/report.ts'
 import { type RunResult, run } from './run/run.ts'
-import { requireServers } from './run/servers.ts'
 import type { Stage } from './run/stage.ts'
 import { describeResult } from './run/terminal.ts'
 
@@ -26,40 +23,55 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE)
     return 0
   }
-  const files = await findInputFiles(options.files)
+  const found = await findInputFiles(options.files)
   await requireReportPlace(options.report)
-  if (options.mode === 'distributed') await requireServers(options)
+  if (options.mode === 'distributed') await (await import('./run/servers.ts')).requireServers(options)
   const logger = pino({ level: options.logLevel, base: { service: 'main' } }, pino.destination(2))
   const signal = onInterrupt()
+  // Kills are spread over the run, so its length must be known.
+  const files = killsOf(options) > 0 && !found.isRereadable ? await spoolOrders(found) : found
   const total = await countLines(files)
   const stage = await openStage(options, files, total, logger)
   process.stderr.write(`${stage.title}\n`)
   let result: RunResult | undefined
-  let note: string | undefined
   try {
     result = await run({ stage, files, total, startedAt, signal })
+    if (options.report !== undefined) await writeReport(options.report, result.report)
   } finally {
-    note = await stage.close(result !== undefined && result.faults.length === 0)
+    const note = await stage.close(result?.faults.length === 0)
+    const notes = [killedText(stage), note].filter((text) => text !== undefined)
+    if (result === undefined) process.stderr.write(notes.map((text) => `${text}\n`).join(''))
+    else process.stdout.write(describeResult(result.report, result.faults, notes))
   }
-  if (options.report !== undefined) await writeReport(options.report, result.report)
-  process.stdout.write(describeResult(result.report, result.faults, note === undefined ? [] : [note]))
   return result.faults.length === 0 ? 0 : 1
 }
 
-function openStage(
+function killsOf(options: Options): number {
+  return options.mode === 'distributed' ? options.kill : 0
+}
+
+function killedText({ killed }: Stage): string | undefined {
+  return killed.length === 0 ? undefined : `Killed in turn: ${killed.join(', ')}.`
+}
+
+/** Loads the drivers of this mode only. */
+async function openStage(
   options: Options,
   files: InputFiles,
   total: number | undefined,
   logger: Logger,
-): Stage | Promise<Stage> {
-  return options.mode === 'embedded'
-    ? embeddedStage(options.data, files, logger)
-    : distributedStage(options, files, total ?? 0, logger)
+): Promise<Stage> {
+  if (options.mode === 'embedded') {
+    const { embeddedStage } = await import('./run/embedded.ts')
+    return embeddedStage(options.data, files, logger)
+  }
+  const { distributedStage } = await import('./run/distributed.ts')
+  return distributedStage(options, files, total ?? 0, logger)
 }
 
-/** For the progress bar and the moments of the kills. Nobody knows how much will come from standard input. */
+/** For the progress bar and the moments of the kills. Nobody knows how much will come through a pipe. */
 async function countLines(files: InputFiles): Promise<number | undefined> {
-  if (files.orders === '-') return undefined
+  if (!files.isRereadable) return undefined
   let count = 0
   for await (const _ of readLines(openOrders(files), 0)) count++
   return count

@@ -73,7 +73,7 @@ async function openDatabase(directory: string): Promise<PGlite> {
 async function checkManifest(directory: string, files: InputFiles): Promise<void> {
   const path = join(directory, 'manifest.json')
   const now: Record<string, string> = {
-    orders: files.orders === '-' ? '-' : await digestOf(files.orders),
+    orders: files.isRereadable ? await digestOf(files.orders) : '-',
     accounts: await digestOf(files.accounts),
     stock: await digestOf(files.stock),
   }

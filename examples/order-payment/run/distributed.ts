@@ -22,6 +22,7 @@ export function distributedStage(
   const addresses = { transport, broker, postgres, redis, prefix: names.prefix, lockPrefix: names.lockPrefix }
   const supervisor = new Supervisor(startMessages(options, files, names, addresses))
   const connections = connect(addresses, 'intake', logger)
+  const killed: string[] = []
   const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]
   return {
     title: `${serviceNames.length} services x ${processes} processes, ${transport}, PostgreSQL, Redis, run ${options.runId}`,
@@ -35,24 +36,36 @@ export function distributedStage(
     accompany: async (intake, signal) => {
       for (let next = plan[0]; next !== undefined && !signal.aborted; next = plan[0]) {
         await intake.admitted(next.at, signal)
-        const killed = supervisor.kill(instanceOf(next))
+        killed.push(instanceOf(next))
+        const replaced = supervisor.kill(instanceOf(next))
         plan.shift()
         intake.poke()
-        await killed
+        await replaced
       }
     },
     restarts: () => supervisor.restarts,
+    killed,
     failed: supervisor.failed,
     close: async (clean) => {
       await supervisor.stop()
       await connections.close()
-      if (clean && !options.keep) {
-        await sweep(options, names)
-        return undefined
-      }
-      return `Left behind: schemas ${Object.values(names.schemas).join(', ')}; topics, queues and locks of run ${options.runId}.`
+      if (clean && !options.keep) return cleanUp(options, names)
+      return leftBehind(options, names)
     },
   }
+}
+
+async function cleanUp(options: DistributedOptions, names: RunNames): Promise<string | undefined> {
+  try {
+    await sweep(options, names)
+    return undefined
+  } catch (error) {
+    return `${leftBehind(options, names)} Cleaning up failed: ${String(error)}`
+  }
+}
+
+function leftBehind({ runId }: DistributedOptions, { schemas }: RunNames): string {
+  return `Left behind: schemas ${Object.values(schemas).join(', ')}; topics, queues and locks of run ${runId}.`
 }
 
 function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>): string {

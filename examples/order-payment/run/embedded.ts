@@ -46,6 +46,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
     },
     accompany: () => Promise.resolve(),
     restarts: () => 0,
+    killed: [],
     failed: new Promise<never>(() => {}),
     close: async () => {
       await closeAll(running)

@@ -1,6 +1,7 @@
 /** The three input files: found and opened before anything starts, so that a wrong path starts nothing. */
-import { constants, createReadStream } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
+import { constants, createReadStream, rmSync } from 'node:fs'
+import { access, mkdtemp, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Opening } from '../intake/admission.ts'
 import { OpeningFileError, readOpeningFile } from '../opening-file.ts'
@@ -11,6 +12,8 @@ const BUNDLED = join(import.meta.dirname, '..', 'data')
 export interface InputFiles {
   /** Absolute, or `-`. */
   readonly orders: string
+  /** False for standard input and pipes: what was read of them is gone. */
+  readonly isRereadable: boolean
   readonly accounts: string
   readonly stock: string
   readonly opening: Opening
@@ -20,6 +23,7 @@ export interface InputFiles {
 export async function findInputFiles(files: Files): Promise<InputFiles> {
   const orders = files.orders === '-' ? '-' : resolve(files.orders ?? join(BUNDLED, 'orders.jsonl'))
   if (orders !== '-') await requireFile('orders', orders)
+  const isRereadable = orders !== '-' && (await stat(orders)).isFile()
   const accounts = await pick('accounts', files.accounts, orders)
   const stock = await pick('stock', files.stock, orders)
   try {
@@ -27,7 +31,7 @@ export async function findInputFiles(files: Files): Promise<InputFiles> {
       accounts: await readOpeningFile(accounts, 'accounts'),
       stock: await readOpeningFile(stock, 'stock'),
     }
-    return { orders, accounts, stock, opening }
+    return { orders, isRereadable, accounts, stock, opening }
   } catch (error) {
     if (error instanceof OpeningFileError) throw new UsageError(error.message)
     throw error
@@ -36,6 +40,14 @@ export async function findInputFiles(files: Files): Promise<InputFiles> {
 
 export function openOrders({ orders }: InputFiles): AsyncIterable<Uint8Array> {
   return orders === '-' ? process.stdin : createReadStream(orders)
+}
+
+/** The same files with the orders copied to a temporary file, so that they can be counted first. */
+export async function spoolOrders(files: InputFiles): Promise<InputFiles> {
+  const orders = join(await mkdtemp(join(tmpdir(), 'order-payment-')), 'orders.jsonl')
+  await writeFile(orders, openOrders(files))
+  process.once('exit', () => rmSync(dirname(orders), { recursive: true, force: true }))
+  return { ...files, orders, isRereadable: true }
 }
 
 /** The one that was named, else the one next to the orders, else the bundled one. */

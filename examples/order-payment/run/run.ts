@@ -51,7 +51,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
   })
   const progress = watch(intake, stage, total, stalled)
   try {
-    await Promise.race([stage.start(), rejection(signal)])
+    await Promise.race([stage.start(), rejection(ending)])
     await binder.start()
     await Promise.race([work(intake, stage, ending), stage.failed])
   } catch (error) {

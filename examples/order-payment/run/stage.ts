@@ -22,6 +22,8 @@ export interface Stage {
   /** Goes on beside the intake until its work (killing) is done. */
   accompany(intake: Intake, signal: AbortSignal): Promise<void>
   restarts(): number
+  /** Who was killed, in turn. */
+  readonly killed: readonly string[]
   /** Rejects when the stage can not go on, e.g. a service that does not start any more. */
   readonly failed: Promise<never>
   /** Ends everything. @param clean the run is over and well: nothing of it needs to stay */

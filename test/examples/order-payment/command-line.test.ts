@@ -1,0 +1,143 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { folder, start } from './support/command.ts'
+
+const LIMIT_MS = 60_000
+const GOOD = '{"orderId":"o-1","customer":"c","card":"tok_ok","lines":[{"sku":"s","quantity":1,"unitPriceCents":1}]}'
+/** Nothing listens there. */
+const NOWHERE = '127.0.0.1:1'
+
+describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
+  const file = (name: string, content: string) => ({ name, content })
+  test.each<[string, readonly string[], RegExp, ...Array<{ name: string; content: string }>]>([
+    ['an unknown flag', ['--nonsense'], /Unknown option '--nonsense'/],
+    ['an unknown transport', ['--transport', 'nats'], /--transport: expected memory, kafka or rabbitmq/],
+    [
+      'a missing orders file',
+      ['--orders', 'DIR/none.jsonl'],
+      /none\.jsonl does not exist: pass an existing file with --orders/,
+    ],
+    ['a folder for a file', ['--orders', 'DIR'], /is a folder: pass a file with --orders/],
+    ['a missing accounts file', ['--accounts', 'DIR/none.json'], /none\.json does not exist: .* --accounts/],
+    ['a missing stock file', ['--stock', 'DIR/none.json'], /none\.json does not exist: .* --stock/],
+    ['accounts that are no JSON', ['--accounts', 'DIR/a.json'], /a\.json: not JSON/, file('a.json', '{')],
+    [
+      'accounts with text',
+      ['--accounts', 'DIR/a.json'],
+      /a\.json: "c": expected an integer of 0 or more, got "1"/,
+      file('a.json', '{"c":"1"}'),
+    ],
+    ['a list for stock', ['--stock', 'DIR/s.json'], /s\.json: expected an object/, file('s.json', '[1]')],
+    [
+      'negative stock',
+      ['--stock', 'DIR/s.json'],
+      /s\.json: "s": expected an integer of 0 or more, got -1/,
+      file('s.json', '{"s":-1}'),
+    ],
+    ['a report into nowhere', ['--report', 'DIR/none/r.json'], /--report: .* can not be written/],
+    ['a folder that is not ours for --data', ['--data', 'DIR'], /holds "x\.txt", which is not ours/, file('x.txt', '')],
+    ['a file for --data', ['--data', 'DIR/x.txt'], /--data: .* can not be used as a folder/, file('x.txt', '')],
+    ['no server named', ['--transport', 'kafka'], /needs --kafka/],
+    [
+      'a server that is not there',
+      [
+        '--transport',
+        'rabbitmq',
+        '--rabbitmq',
+        `amqp://${NOWHERE}`,
+        '--postgres',
+        `postgres://u:secret@${NOWHERE}/d`,
+        '--redis',
+        `redis://${NOWHERE}`,
+      ],
+      /rabbitmq at 127\.0\.0\.1:1 can not be used \(.*ECONNREFUSED.*\): start it with "npm run servers -- rabbitmq"/,
+    ],
+    [
+      'a Kafka that is not there',
+      [
+        '--transport',
+        'kafka',
+        '--kafka',
+        NOWHERE,
+        '--postgres',
+        `postgres://u:secret@${NOWHERE}/d`,
+        '--redis',
+        `redis://${NOWHERE}`,
+      ],
+      /kafka at 127\.0\.0\.1:1 can not be used/,
+    ],
+  ])('%s: one line with the remedy, exit code 2, nothing started', async (_, args, message, ...files) => {
+    await using place = await folder()
+    for (const { name, content } of files) await place.file(name, content)
+    const before = await readdir(place.path)
+    const ended = await start(args.map((arg) => arg.replace('DIR', place.path))).ended
+    expect(ended.stderr).toMatch(message)
+    expect(ended.stderr.trimEnd().split('\n')).toHaveLength(1)
+    expect(ended.stderr).not.toContain('secret')
+    expect(ended.stdout).toBe('')
+    expect(ended.code).toBe(2)
+    expect(await readdir(place.path)).toEqual(before)
+  })
+})
+
+test('--help lists the flags', { timeout: LIMIT_MS }, async () => {
+  const { code, stdout } = await start(['--help']).ended
+  expect(stdout).toContain('--orders FILE')
+  expect(code).toBe(0)
+})
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)(
+  '%s ends it in good order, and with --data the next run goes on',
+  { timeout: 2 * LIMIT_MS },
+  async (signal, code) => {
+    await using place = await folder()
+    const data = ['--data', join(place.path, 'data')]
+    const flags = await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })
+    const [, , ...amounts] = flags
+    const running = start(['--orders', '-', ...amounts, ...data], { open: true })
+    const interrupted = running.ended
+    await new Promise<void>((resolve) => running.child.stderr?.once('data', () => resolve()))
+    running.child.kill(signal)
+    const { code: got, stderr } = await interrupted
+    expect(stderr).toContain(`interrupted by ${signal}`)
+    expect(got).toBe(code)
+    const { report } = await place.report([...flags, ...data])
+    expect(report.orders).toMatchObject({ read: 1, confirmed: 1 })
+  },
+)
+
+test('a second process on the same --data is refused while the first runs', { timeout: 2 * LIMIT_MS }, async () => {
+  await using place = await folder()
+  const [, , ...amounts] = await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })
+  const args = ['--orders', '-', ...amounts, '--data', join(place.path, 'data')]
+  const first = start(args, { open: true })
+  await new Promise<void>((resolve) => first.child.stderr?.once('data', () => resolve()))
+  const second = await start(args).ended
+  expect(second.stderr).toMatch(/is in use by process \d+: wait for it, or pass another folder/)
+  expect(second.code).toBe(2)
+  first.child.kill('SIGTERM')
+  await first.ended
+})
+
+test('--data goes on with the files it was begun with only', { timeout: 2 * LIMIT_MS }, async () => {
+  await using place = await folder()
+  const data = ['--data', join(place.path, 'data')]
+  const first = await place.report([
+    ...(await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })),
+    ...data,
+  ])
+  const again = await place.report([
+    ...(await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })),
+    ...data,
+  ])
+  expect(again.report.orders).toEqual(first.report.orders)
+  expect(again.report.ledger).toEqual(first.report.ledger)
+  const others = await place.orders({ orders: GOOD.replace('o-1', 'o-2'), accounts: { c: 9 }, stock: { s: 9 } })
+  const refused = await start([...others, ...data]).ended
+  expect(refused.stderr).toMatch(/was begun with another orders file/)
+  expect(refused.code).toBe(2)
+})

@@ -1,0 +1,148 @@
+/** The example on real servers, with service processes killed on the way; judged by its tables, not by its report alone. */
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import pg from 'pg'
+import { expect, test } from 'vitest'
+import type { Report } from '../../../examples/order-payment/run/report.ts'
+import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
+import { folder, start } from './support/command.ts'
+import { type Expected, expected } from './support/model.ts'
+import { orderFiles } from './support/orders.ts'
+
+const LIMIT_MS = 170_000
+const KILLS = process.env['CONCORDAT_KILLS'] ?? '3'
+const SEEDS = (process.env['CONCORDAT_SEEDS'] ?? '7').split(',')
+
+interface Place {
+  readonly args: readonly string[]
+  readonly schema: (service: string) => string
+}
+
+function placeOn(transport: 'kafka' | 'rabbitmq'): Place {
+  const runId = randomBytes(4).toString('hex')
+  const broker = transport === 'kafka' ? ['--kafka', need('kafka')] : ['--rabbitmq', need('rabbitmq')]
+  const stores = ['--postgres', need('postgres'), '--redis', need('redis')]
+  return {
+    args: ['--transport', transport, ...broker, ...stores, '--processes', '2', '--run-id', runId, '--keep'],
+    schema: (service) => `order_payment_${runId}_${service}`,
+  }
+}
+
+function need(kind: 'kafka' | 'rabbitmq' | 'postgres' | 'redis'): string {
+  const url = serverUrl(kind)
+  if (url === undefined) throw new Error(`${kind} is not there`)
+  return url
+}
+
+/** What the tables of the run say. */
+async function tablesOf({ schema }: Place) {
+  const client = new pg.Client({ connectionString: need('postgres') })
+  await client.connect()
+  try {
+    const rows = async (query: string): Promise<readonly string[]> =>
+      (await client.query<{ x: string }>(query)).rows.map(({ x }) => x)
+    const found = {
+      chargedTwice: await rows(
+        `SELECT order_id AS x FROM ${schema('payments')}.entry WHERE kind = 'charge' GROUP BY 1 HAVING count(*) > 1`,
+      ),
+      charged: await rows(`SELECT order_id AS x FROM ${schema('payments')}.entry WHERE kind = 'charge'`),
+      refunded: await rows(`SELECT order_id AS x FROM ${schema('payments')}.entry WHERE kind = 'refund'`),
+      held: await rows(`SELECT DISTINCT order_id AS x FROM ${schema('stock')}.reservation WHERE NOT released`),
+      receipts: await rows(`SELECT order_id AS x FROM ${schema('receipts')}.receipt`),
+      sagas: await rows(`SELECT DISTINCT status AS x FROM ${schema('orders')}.saga`),
+    }
+    for (const service of ['orders', 'payments', 'stock', 'receipts'])
+      await client.query(`DROP SCHEMA ${schema(service)} CASCADE`)
+    return found
+  } finally {
+    await client.end()
+  }
+}
+
+function expectModel(report: Report, model: Expected, kills: number): void {
+  expect(report.orders).toEqual(model.orders)
+  expect(report.ledger).toMatchObject({ chargedCents: model.chargedCents, balanced: true })
+  expect(report.stock).toMatchObject({ shipped: model.shipped, balanced: true })
+  expect(report.receipts).toBe(model.orders.confirmed)
+  expect(report.restarts).toBe(kills)
+  expect(report.leaderTerms).toBeGreaterThanOrEqual(1)
+}
+
+async function runWithKills(transport: 'kafka' | 'rabbitmq', seed: string): Promise<void> {
+  await using files = await folder()
+  const orders = orderFiles({ seed: 40 + Number(seed), lines: 150, customers: 20, skus: 8, plenty: 0.6 })
+  const model = expected(orders)
+  const place = placeOn(transport)
+  const { code, report, stderr } = await files.report([
+    ...(await files.orders(orders)),
+    ...place.args,
+    '--kill',
+    KILLS,
+    '--seed',
+    seed,
+  ])
+  expect(code, stderr).toBe(0)
+  expectModel(report, model, Number(KILLS))
+  const confirmed = [...model.outcomes].filter(([, outcome]) => outcome === 'confirmed').map(([id]) => id)
+  const tables = await tablesOf(place)
+  expect(tables.chargedTwice).toEqual([])
+  expect(tables.charged.toSorted()).toEqual(confirmed.toSorted())
+  expect(tables.refunded).toEqual([])
+  expect(tables.held.toSorted()).toEqual(confirmed.toSorted())
+  expect(tables.receipts.toSorted()).toEqual(confirmed.toSorted())
+  expect(tables.sagas.toSorted()).toEqual(['compensated', 'completed'])
+}
+
+describeWith(['kafka', 'postgres', 'redis'], 'two processes per service on Kafka', () => {
+  test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
+    await runWithKills('kafka', seed)
+  })
+})
+
+describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on RabbitMQ', () => {
+  test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
+    await runWithKills('rabbitmq', seed)
+  })
+
+  test('a run leaves nothing behind', { timeout: LIMIT_MS }, async () => {
+    await using files = await folder()
+    const orders = orderFiles({ seed: 3, lines: 20 })
+    const { args, schema } = placeOn('rabbitmq')
+    const run = [...(await files.orders(orders)), ...args.filter((arg) => arg !== '--keep')]
+    const { code, stderr } = await files.report(run)
+    expect(code, stderr).toBe(0)
+    const client = new pg.Client({ connectionString: need('postgres') })
+    await client.connect()
+    const schemas = await client.query('SELECT 1 FROM pg_namespace WHERE nspname = ANY($1)', [
+      ['orders', 'payments', 'stock', 'receipts'].map(schema),
+    ])
+    await client.end()
+    expect(schemas.rows).toEqual([])
+  })
+
+  test('the service processes die with the main process', { timeout: LIMIT_MS }, async () => {
+    await using files = await folder()
+    const place = placeOn('rabbitmq')
+    const [, , ...amounts] = await files.orders(orderFiles({ seed: 3, lines: 20 }))
+    const { child, ended } = start(['--orders', '-', ...amounts, ...place.args], { open: true })
+    await until('all service processes run', async () => (await childrenOf(child.pid)).length === 8)
+    const group = await childrenOf(child.pid)
+    child.kill('SIGKILL')
+    await ended
+    await Promise.all(group.map((pid) => gone(pid)))
+    await tablesOf(place).catch(() => undefined)
+  })
+})
+
+async function childrenOf(pid: number | undefined): Promise<readonly number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
+  return text.split(' ').filter(Boolean).map(Number)
+}
+
+async function gone(pid: number): Promise<void> {
+  await until(`process ${pid} is gone`, async () => {
+    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => 'State:\tZ')
+    return /State:\s+Z/.test(status)
+  })
+}
