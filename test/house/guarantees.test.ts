@@ -1,0 +1,51 @@
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+/** `[title](../test/file.ts)` in the page: the title of a test in that file. */
+const LINK = /\[(?<title>[^\]]+)\]\(\.\.\/(?<file>test\/[^)]+)\)/g
+
+const page = await readFile('docs/guarantees.md', 'utf8')
+const links = Array.from(page.matchAll(LINK), ({ groups }) => ({
+  title: groups?.['title'] ?? '',
+  file: groups?.['file'] ?? '',
+}))
+
+/** Every string literal of a test file that stands on one line. */
+function literals(source: string): string[] {
+  return Array.from(source.matchAll(/(['"`])(?<text>(?:\\.|(?!\1).)*)\1/g), ({ groups }) => groups?.['text'] ?? '')
+}
+
+/** Equal, where a `${...}` of a template stands for anything. */
+function matches(literal: string, title: string): boolean {
+  const parts = literal.replaceAll(/\\(.)/g, '$1').split(/\$\{[^}]*\}/)
+  if (parts.join('').length < 10) return false
+  const escaped = parts.map((part) => part.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
+  return new RegExp(`^${escaped.join('.+')}$`).test(title)
+}
+
+describe('docs/guarantees.md', () => {
+  it.for(links)('names a test that exists: $title', async ({ title, file }) => {
+    const titles = literals(await readFile(file, 'utf8'))
+    expect(
+      titles.some((literal) => matches(literal, title)),
+      `"${title}" in ${file}`,
+    ).toBe(true)
+  })
+
+  it('has something to show in every section of faults', () => {
+    const sections = page.split(/^### /m).slice(1)
+    expect(sections.length).toBeGreaterThanOrEqual(5)
+    for (const section of sections) expect(section.match(LINK)?.length ?? 0, section.split('\n')[0]).toBeGreaterThan(2)
+  })
+
+  it.for(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/guarantees.md', 'docs/wire-format.md'])(
+    'and %s link to files that exist',
+    async (path) => {
+      const text = await readFile(path, 'utf8')
+      for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g))
+        expect(existsSync(resolve(path, '..', target)), `${path} -> ${target}`).toBe(true)
+    },
+  )
+})
