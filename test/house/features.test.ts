@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises'
+import type { Feature, Transport, TransportFeatures } from 'concordat/binder'
+import { kafkaTransport } from 'concordat/binder/kafka'
+import { memoryTransport } from 'concordat/binder/memory'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { Kafka } from 'kafkajs'
+import { expect, it } from 'vitest'
+
+/** How the README calls each feature. */
+const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
+  durable: 'messages survive the sending process',
+  newGroupStartsAtEarliest: 'a new group gets what was sent before it',
+  redeliveredFlag: 'a handler can see that a message came before (`redelivered`)',
+  refusesUnroutable: 'a message nobody will ever get is refused',
+}
+
+const TRANSPORTS: readonly Transport[] = [
+  memoryTransport(),
+  kafkaTransport({ kafka: new Kafka({ brokers: ['localhost:9092'] }) }),
+  rabbitTransport({ url: 'amqp://localhost' }),
+]
+
+const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
+
+it('the table of transports in the README says what the transports declare', async () => {
+  const lines = (await readFile('README.md', 'utf8')).split('\n')
+  for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
+    const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))
+    expect(lines).toContain(`| ${[name, ...cells].join(' | ')} |`)
+  }
+})
+
+it('every transport declares the same features', () => {
+  for (const { name, features } of TRANSPORTS)
+    expect(Object.keys(features).toSorted(), name).toEqual(Object.keys(ROWS).toSorted())
+})
