@@ -71,7 +71,10 @@ describe('start', () => {
   test('within a transaction whose commit can not be seen the saga is found by polling', async () => {
     const { coordinator, sql } = await setup({ sagas: [simple] })
     const run = await sql.transaction((tx) =>
-      coordinator.start({ inTransaction: true, query: tx.query }, simple, { id: 'x', input }),
+      coordinator.start({ inTransaction: true, query: (text, values) => tx.query(text, values) }, simple, {
+        id: 'x',
+        input,
+      }),
     )
     expect((await run.outcome({ timeoutMs: 5_000 })).status).toBe('completed')
   })
