@@ -13,16 +13,18 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
     WHERE partition = p_partition AND owner = p_owner AND epoch = p_epoch`
 
 /**
- * The next rows in the order of `seq`, without those whose key is held back; none when the lease is not the caller's.
- * One snapshot for rows, held keys and lease: that is what keeps the order.
+ * The next rows in the order of `seq`, without those whose key is held back or whose destination and key the caller skips;
+ * none when the lease is not the caller's. One snapshot for rows, held keys and lease: that is what keeps the order.
  */
 export const WINDOW_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int)
+  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
+    p_skip_destinations text[], p_skip_keys text[])
   RETURNS SETOF {schema}.outbox LANGUAGE sql STABLE ${BY_PRIMARY_KEY}
   AS $$
     WITH held AS MATERIALIZED (
       SELECT aggregatetype, aggregateid FROM {schema}.outbox
       WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
+      UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
     )
     SELECT * FROM {schema}.outbox
     WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())

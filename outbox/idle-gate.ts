@@ -9,13 +9,14 @@ const FIRST_PAUSE_MS = 5
 export class IdleGate {
   readonly #clock: Clock
   readonly #maxMs: number
-  #pauseMs = FIRST_PAUSE_MS
+  #pauseMs: number
   #woken = false
   #sleeping: AbortController | undefined
 
   constructor(clock: Clock, maxMs: number) {
     this.#clock = clock
     this.#maxMs = maxMs
+    this.#pauseMs = Math.min(FIRST_PAUSE_MS, maxMs)
   }
 
   wake(): void {

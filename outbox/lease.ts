@@ -91,13 +91,15 @@ export class LeaseKeeper {
     return [...this.#held.values()]
   }
 
-  /** Frees what dead processes held, on a database that only this process can use. */
-  async freeDead(): Promise<void> {
+  /** Forgets relays dead for long and, on a database that only this process can use, frees what dead processes held. */
+  async tidy(): Promise<void> {
+    const { relay, lease } = this.#tables
+    await this.#sql.query(`DELETE FROM ${relay} WHERE live_until < clock_timestamp() - interval '1 day'`)
     const token = this.#sql.exclusive
     if (token === undefined) return
     await this.#sql.query(
-      `WITH gone AS (DELETE FROM ${this.#tables.relay} WHERE right(owner, length($1)) <> $1)
-       UPDATE ${this.#tables.lease} SET owner = NULL, lease_until = NULL WHERE right(owner, length($1)) <> $1`,
+      `WITH gone AS (DELETE FROM ${relay} WHERE right(owner, length($1)) <> $1)
+       UPDATE ${lease} SET owner = NULL, lease_until = NULL WHERE right(owner, length($1)) <> $1`,
       [token],
     )
   }
@@ -153,12 +155,9 @@ export class LeaseKeeper {
     )
   }
 
-  /** No longer counts as a living relay; forgets relays dead for long. */
+  /** No longer counts as a living relay. */
   async leave(): Promise<void> {
-    await this.#sql.query(
-      `DELETE FROM ${this.#tables.relay} WHERE owner = $1 OR live_until < clock_timestamp() - interval '1 day'`,
-      [this.owner],
-    )
+    await this.#sql.query(`DELETE FROM ${this.#tables.relay} WHERE owner = $1`, [this.owner])
   }
 
   #keep(rows: readonly RenewedRow[], sent: Instant): void {

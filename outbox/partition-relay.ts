@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.ts'
 import { IdleGate } from './idle-gate.ts'
 import type { HeldLease } from './lease.ts'
 import type { PartitionTable } from './partition-table.ts'
-import { holdOf, judge, publishWindow, type WindowResult } from './window.ts'
+import { bodyBytes, carryOver, holdOf, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
 
 /** Publishes messages that are already encoded; a binder is one. */
 export interface RelayPublisher {
@@ -47,6 +47,8 @@ export class PartitionRelay {
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
   #hasEnded = false
+  /** Fetched and not tried yet; their lanes are left out of the next fetch. */
+  #carried: readonly WindowRow[] = []
   #outages = 0
   #error: Error | undefined
 
@@ -114,17 +116,23 @@ export class PartitionRelay {
 
   /** @returns how many rows it found */
   async #window(): Promise<number> {
-    const { rows, lagMs } = await this.#table.fetch(this.#options.batchSize, this.#options.batchBytes)
+    const { batchSize, batchBytes } = this.#options
+    const carried = this.#carried
+    const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
+    const { rows: fetched, lagMs } = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried)
+    const rows = [...carried, ...fetched]
     if (rows.length === 0) {
       this.#moved()
       return 0
     }
+    this.#carried = []
     const result = await publishWindow(
       rows,
       (messages) => this.#publish(messages),
-      () => this.lease.isValid(),
+      () => this.#goesOn && this.lease.isValid(),
     )
     await this.#settle(result)
+    this.#carried = carryOver(result.rest, batchSize, batchBytes)
     this.#onWindow(result, lagMs)
     if (!isOutage(result)) this.#moved()
     else if (result.failed.length > 0) {

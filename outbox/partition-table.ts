@@ -3,7 +3,7 @@ import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
-import type { Hold, WindowRow } from './window.ts'
+import { type Hold, laneOf, type WindowRow } from './window.ts'
 
 export interface Window {
   readonly rows: readonly WindowRow[]
@@ -29,17 +29,21 @@ export class PartitionTable {
     this.#guard = [lease.partition, lease.owner, lease.epoch]
   }
 
-  /** The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours. */
-  async fetch(limit: number, maxBytes: number): Promise<Window> {
+  /**
+   * The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours.
+   * @param skip rows whose lanes are left out
+   */
+  async fetch(limit: number, maxBytes: number, skip: readonly WindowRow[]): Promise<Window> {
+    const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
     const { rows } = await this.#sql.query<FetchedRow>(
       `WITH sized AS (
          SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
-         FROM ${this.#tables.window}($1, $2, $3::bigint, $4)
+         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[])
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
-         (extract(epoch FROM clock_timestamp() - added_at) * 1000)::int AS age_ms
+         extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 AS age_ms
        FROM sized WHERE coalesce(bytes_so_far - octet_length(payload), 0) < $5 ORDER BY sized.seq`,
-      [...this.#guard, limit, maxBytes],
+      [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key)],
     )
     return { rows: rows.map(windowRow), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
   }

@@ -62,7 +62,7 @@ class LeasedRelay implements Relay {
   #beat: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #drained = false
-  #freedDead = false
+  #isTidy = false
   #error: Error | undefined
   #relays = 0
   #published = 0
@@ -125,7 +125,10 @@ class LeasedRelay implements Relay {
     try {
       await checkPartitions(sql, schema, partitions)
     } catch (error) {
-      if (error instanceof OutboxPartitionsMismatch) throw error
+      if (error instanceof OutboxPartitionsMismatch) {
+        this.#error = error
+        throw error
+      }
     }
     await this.#tick()
   }
@@ -142,8 +145,8 @@ class LeasedRelay implements Relay {
   /** Renews, gives up what is over its share, takes what is free. Never rejects. */
   async #tick(): Promise<void> {
     try {
-      if (!this.#freedDead) await this.#keeper.freeDead()
-      this.#freedDead = true
+      if (!this.#isTidy) await this.#keeper.tidy()
+      this.#isTidy = true
       this.#relays = await this.#keeper.renew()
       if (this.#closing === undefined) await this.#balance()
       if (this.#error !== undefined) this.#options.logger.info({}, 'outbox relay reaches its database again')

@@ -25,11 +25,16 @@ export interface WindowFailure {
 export interface WindowResult {
   readonly confirmed: readonly WindowRow[]
   readonly failed: readonly WindowFailure[]
+  /** Not tried yet, each lane in its order; empty when the window was broken off. */
+  readonly rest: readonly WindowRow[]
 }
+
+/** So that one lane with many rows does not keep the others waiting: what is left is carried into the next window. */
+const MAX_ROUNDS = 16
 
 /**
  * Publishes the rows, never two of one lane in one call: whether the second may leave depends on the first. A lane stops
- * at its first failure. Stops early, leaving the rest untouched, when `mayGoOn` says no or a whole call met an outage.
+ * at its first failure. Is broken off when `mayGoOn` says no or a whole call met an outage.
  */
 export async function publishWindow(
   rows: readonly WindowRow[],
@@ -39,23 +44,36 @@ export async function publishWindow(
   const confirmed: WindowRow[] = []
   const failed: WindowFailure[] = []
   const stopped = new Set<string>()
-  for (const round of roundsOf(rows)) {
-    if (!mayGoOn()) break
-    const open = stopped.size === 0 ? round : round.filter((row) => !stopped.has(laneOf(row)))
+  const isOpen = (row: WindowRow): boolean => stopped.size === 0 || !stopped.has(laneOf(row))
+  const rounds = roundsOf(rows)
+  for (const round of rounds.slice(0, MAX_ROUNDS)) {
+    const open = round.filter(isOpen)
     if (open.length === 0) continue
+    if (!mayGoOn()) return { confirmed, failed, rest: [] }
     const outcomes = await publish(open.map((row) => row.message))
-    const before = failed.length
-    open.forEach((row, i) => {
-      const error = outcomes[i]
-      if (error === undefined) confirmed.push(row)
-      else {
-        failed.push({ row, error })
-        stopped.add(laneOf(row))
-      }
-    })
-    if (failed.length - before === open.length && failed.slice(before).every((f) => judge(f.error) === 'outage')) break
+    const met = open.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
+    confirmed.push(...open.filter((_, i) => outcomes[i] === undefined))
+    failed.push(...met)
+    for (const { row } of met) stopped.add(laneOf(row))
+    if (met.length === open.length && met.every(({ error }) => judge(error) === 'outage')) {
+      return { confirmed, failed, rest: [] }
+    }
   }
-  return { confirmed, failed }
+  return { confirmed, failed, rest: rounds.slice(MAX_ROUNDS).flat().filter(isOpen) }
+}
+
+/** As many of the rows, in their order, as fit half a window: the other half is for lanes that are not among them. */
+export function carryOver(rest: readonly WindowRow[], windowRows: number, windowBytes: number): readonly WindowRow[] {
+  let bytes = 0
+  const end = rest.findIndex((row, i) => {
+    bytes += bodyBytes(row)
+    return i >= windowRows / 2 || bytes > windowBytes / 2
+  })
+  return end === -1 ? rest : rest.slice(0, end)
+}
+
+export function bodyBytes(row: WindowRow): number {
+  return row.message.body?.byteLength ?? 0
 }
 
 /** The n-th rows of all lanes make the n-th round; each round keeps the order of the window. */

@@ -23,6 +23,29 @@ export function outboxConformance(open: () => SqlClient): void {
       expect(t.publisher.idsOf('k1')).toEqual(added.filter((m) => m.key === 'k1').map((m) => m.id))
     })
 
+    test('a key with a backlog does not keep the others waiting', async () => {
+      await using t = await setupOutbox({ partitions: 1 })
+      const hot = Array.from({ length: 300 }, (_, i) => message(`hot${i}`, 'hot'))
+      const cold = Array.from({ length: 20 }, (_, i) => message(`cold${i}`, `c${i % 5}`))
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [...hot, ...cold]))
+      await t.relay({ batchSize: 40 }).start()
+      await until(() => t.publisher.confirmed.length === 320, 'published')
+      expect(t.publisher.idsOf('hot')).toEqual(hot.map((m) => m.id))
+      for (let c = 0; c < 5; c++) expect(t.publisher.idsOf(`c${c}`)).toEqual([0, 5, 10, 15].map((i) => `cold${c + i}`))
+      const lastCold = Math.max(...cold.map((m) => t.publisher.ids.indexOf(m.id)))
+      expect(lastCold).toBeLessThan(100)
+    })
+
+    test('a key with a backlog stops at its first failure, over all windows', async () => {
+      await using t = await setupOutbox({ partitions: 1 })
+      const hot = Array.from({ length: 100 }, (_, i) => message(`hot${i}`, 'hot'))
+      t.publisher.verdict = ({ id }, tries) => ((id === 'hot17' || id === 'hot50') && tries < 3 ? 'refused' : undefined)
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [...hot, message('other', 'o')]))
+      await t.relay({ batchSize: 40 }).start()
+      await until(() => t.publisher.confirmed.length === 101, 'published')
+      expect(t.publisher.idsOf('hot')).toEqual(hot.map((m) => m.id))
+    })
+
     test('messages without key share a call', async () => {
       await using t = await setupOutbox({ partitions: 1 })
       const added = Array.from({ length: 30 }, (_, i) => message(`m${i}`, null))

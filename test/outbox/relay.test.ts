@@ -135,10 +135,15 @@ describe('close', () => {
 
   test('does not wait for a broker that never answers longer than the drain', async () => {
     await using t = await setupOutbox({ partitions: 1 })
-    t.publisher.before = () => new Promise(() => {})
+    const inFlight = Promise.withResolvers<void>()
+    t.publisher.before = () => {
+      inFlight.resolve()
+      return new Promise(() => {})
+    }
     await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
     const relay = t.relay({ drainTimeoutMs: 50 })
     await relay.start()
+    await inFlight.promise
     await relay.close()
     expect((await t.outbox.stats()).pending).toBe(1)
     const { rows } = await t.sql.query(`SELECT owner IS NULL AS free FROM "${t.outbox.schema}".outbox_lease`)
