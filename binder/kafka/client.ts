@@ -95,6 +95,8 @@ export interface KafkaBatch {
   readonly topic: string
   readonly partition: number
   readonly messages: readonly IncomingRecord[]
+  /** Where the fetch began; in kafkajs' code, not in its types. */
+  readonly fetchedOffset?: unknown
   lastOffset(): string
 }
 

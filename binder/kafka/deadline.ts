@@ -38,6 +38,7 @@ export async function connectWithin(
       .catch(() => {})
       .then(() => client.disconnect())
       .catch(() => {})
-    throw error
+    // Nothing was asked yet, so nothing is unknown: the broker is away.
+    throw error instanceof DeadlineExceeded ? new Error(`no connection within ${durationMs} ms`) : error
   }
 }

@@ -41,7 +41,14 @@ export class Heart {
   }
 
   start(): void {
-    if (this.#stopped) return
+    if (!this.#stopped) this.#tick()
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #tick(): void {
     const doubt = this.membership.doubt()
     if (doubt !== undefined) {
       this.#events.onLost(new Error(doubt))
@@ -50,10 +57,6 @@ export class Heart {
     if (this.membership.isForgotten()) this.#events.onExpelled(new Error('the group does not know this member'))
     void this.#beat()
     this.#clock.setTimer(this.#tickMs, () => this.start())
-  }
-
-  stop(): void {
-    this.#stopped = true
   }
 
   async #beat(): Promise<void> {

@@ -2,16 +2,13 @@ import { randomUUID } from 'node:crypto'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport.ts'
 import type { AdminConnection } from './admin.ts'
 import { gatedAssigner } from './assigner.ts'
-import type { KafkaConsumer } from './client.ts'
+import { type ConsumerSpec, createConsumer } from './consumer.ts'
 import { settle } from './deadline.ts'
 import type { KafkaOptions } from './options.ts'
-import { type ConsumerHost, type ConsumerSpec, KafkaSubscription } from './subscription.ts'
+import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 import type { Topics } from './topics.ts'
 
 const DELETE_MS = 2_000
-const MIN_FETCH_BYTES = 64 * 1024
-const MAX_PARTITION_BYTES = 1024 * 1024
-const MAX_FETCH_BYTES = 10 * 1024 * 1024
 
 /**
  * The Kafka group of a subscription. Kafka groups are global and one member's topics are the group's, so the topic is
@@ -55,14 +52,11 @@ export class Subscriber {
       prefetchBytes: spec.prefetchBytes,
       startAt: spec.group === null ? await this.#endOf(spec.destination) : undefined,
     }
-    const subscription: KafkaSubscription = new KafkaSubscription(
-      consumerSpec,
-      this.#consumerHost(async () => {
-        this.#open.delete(subscription)
-        if (spec.group === null) await this.#deleteGroup(consumerSpec.groupId)
-      }),
-      receiver,
-    )
+    const onEnd = async (): Promise<void> => {
+      this.#open.delete(subscription)
+      if (spec.group === null) await this.#deleteGroup(consumerSpec.groupId)
+    }
+    const subscription: KafkaSubscription = new KafkaSubscription(consumerSpec, this.#consumerHost(onEnd), receiver)
     this.#open.add(subscription)
     await subscription.open()
     return subscription
@@ -103,29 +97,4 @@ export class Subscriber {
       onEnd,
     }
   }
-}
-
-function createConsumer(
-  options: KafkaOptions,
-  spec: ConsumerSpec,
-  assigner: ReturnType<typeof gatedAssigner>,
-): KafkaConsumer {
-  const perPartition = Math.floor(spec.prefetchBytes / Math.max(1, spec.partitions))
-  return options.kafka.consumer({
-    groupId: spec.groupId,
-    allowAutoTopicCreation: false,
-    partitionAssigners: [assigner],
-    sessionTimeout: options.sessionTimeoutMs,
-    rebalanceTimeout: options.rebalanceTimeoutMs,
-    heartbeatInterval: options.heartbeatIntervalMs,
-    maxWaitTimeInMs: options.maxWaitMs,
-    maxBytes: Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, spec.prefetchBytes)),
-    maxBytesPerPartition: Math.min(MAX_PARTITION_BYTES, Math.max(MIN_FETCH_BYTES, perPartition)),
-    retry: {
-      retries: 10,
-      initialRetryTime: 100,
-      maxRetryTime: 1_000,
-      restartOnFailure: () => Promise.resolve(false),
-    },
-  })
 }

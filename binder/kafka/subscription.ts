@@ -16,8 +16,10 @@ import type { Logger } from '../../core/logger.ts'
 import type { Receiver, Subscription } from '../transport.ts'
 import { JoinRefused } from './assigner.ts'
 import { Assignment } from './assignment.ts'
-import type { Crash, GroupJoin, KafkaBatch, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import { CarryOver } from './carry-over.ts'
+import type { Crash, GroupJoin, KafkaBatchPayload, KafkaConsumer } from './client.ts'
 import { Commits } from './commits.ts'
+import type { ConsumerSpec } from './consumer.ts'
 import { connectWithin, settle, within } from './deadline.ts'
 import { hasType, toTransportError, transportError } from './errors.ts'
 import { FetchGate } from './fetch-gate.ts'
@@ -29,16 +31,6 @@ const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
-
-export interface ConsumerSpec {
-  readonly topic: string
-  readonly groupId: string
-  readonly partitions: number
-  readonly prefetch: number
-  readonly prefetchBytes: number
-  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
-  readonly startAt: ReadonlyMap<number, number> | undefined
-}
 
 export interface ConsumerHost {
   readonly options: KafkaOptions
@@ -60,10 +52,9 @@ export class KafkaSubscription implements Subscription {
   readonly #commits: Commits
   readonly #heart: Heart
   readonly #joined = Promise.withResolvers<void>()
-  /** Where fetching stood when partitions were given up: a late batch from there would skip what came back. */
-  readonly #suspects = new Map<number, number>()
-  /** For a group that commits nothing: where each partition goes on. */
-  readonly #positions: Map<number, number>
+  readonly #carried: CarryOver
+  /** Lanes with something that was given back, to be lent again after a pause. */
+  readonly #released = new Set<Lane>()
   #assignment: Assignment | undefined
   #running: Promise<void> = Promise.resolve()
   #rebalancing = false
@@ -76,7 +67,7 @@ export class KafkaSubscription implements Subscription {
     this.#spec = spec
     this.#host = host
     this.#receiver = receiver
-    this.#positions = new Map(spec.startAt)
+    this.#carried = new CarryOver(spec.startAt)
     this.#consumer = host.createConsumer(spec, () => this.#beforeJoin())
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, spec.prefetch)
     this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
@@ -194,7 +185,7 @@ export class KafkaSubscription implements Subscription {
     const assignment = this.#assignment
     const lane = assignment?.lanes.get(batch.partition)
     if (assignment === undefined || lane === undefined || payload.isStale() || this.#isHeld()) return
-    if (this.#isLate(batch)) return
+    if (this.#carried.isLate(batch)) return
     const mayTake = await this.#fetching.room(lane, assignment.lanes.size)
     if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
     payload.resolveOffset(batch.lastOffset())
@@ -202,18 +193,11 @@ export class KafkaSubscription implements Subscription {
     assignment.lend(lane)
   }
 
-  /** Fetched before the group was joined anew, from behind what came back then: it will be fetched from the right place. */
-  #isLate(batch: KafkaBatch): boolean {
-    const suspect = this.#suspects.get(batch.partition)
-    this.#suspects.delete(batch.partition)
-    return suspect !== undefined && suspect === Number((batch as { readonly fetchedOffset?: unknown }).fetchedOffset)
-  }
-
   /** A group that commits nothing goes on from its own memory. */
   #seek(partitions: readonly number[]): void {
     if (this.#spec.startAt === undefined) return
     for (const partition of partitions) {
-      const offset = String(this.#positions.get(partition) ?? 0)
+      const offset = String(this.#carried.positionOf(partition))
       this.#consumer.seek({ topic: this.#spec.topic, partition, offset })
     }
   }
@@ -226,8 +210,15 @@ export class KafkaSubscription implements Subscription {
   }
 
   #lendLater(lane: Lane): void {
-    const assignment = this.#assignment
-    this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => assignment?.lend(lane))
+    const isFirst = this.#released.size === 0
+    this.#released.add(lane)
+    if (isFirst) this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => this.#lendReleased())
+  }
+
+  #lendReleased(): void {
+    const lanes = [...this.#released]
+    this.#released.clear()
+    for (const lane of lanes) if (this.#assignment?.lanes.get(lane.partition) === lane) this.#assignment.lend(lane)
   }
 
   // ---- giving partitions up
@@ -257,19 +248,10 @@ export class KafkaSubscription implements Subscription {
     this.#receiver.recall()
     await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), assignment.settled())
     if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
-    this.#remember(assignment)
+    this.#carried.remember(assignment)
     this.#commits.reset()
     assignment.withdraw(new Error('the group is rebalancing: the partition may have gone to another member'))
     if (this.#assignment === assignment) this.#assignment = undefined
-  }
-
-  #remember(assignment: Assignment): void {
-    for (const { partition, fetchPosition, tracker } of assignment.lanes.values()) {
-      if (tracker.position === undefined) continue
-      this.#positions.set(partition, tracker.position)
-      if (fetchPosition !== undefined && fetchPosition !== tracker.position)
-        this.#suspects.set(partition, fetchPosition)
-    }
   }
 
   #holdForRebalance(): void {

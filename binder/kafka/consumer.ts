@@ -1,0 +1,46 @@
+import type { gatedAssigner } from './assigner.ts'
+import type { KafkaConsumer } from './client.ts'
+import type { KafkaOptions } from './options.ts'
+
+const MIN_FETCH_BYTES = 64 * 1024
+const MAX_PARTITION_BYTES = 1024 * 1024
+const MAX_FETCH_BYTES = 10 * 1024 * 1024
+
+export interface ConsumerSpec {
+  readonly topic: string
+  readonly groupId: string
+  readonly partitions: number
+  readonly prefetch: number
+  readonly prefetchBytes: number
+  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
+  readonly startAt: ReadonlyMap<number, number> | undefined
+}
+
+/**
+ * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead) and rides out
+ * several rebalances in a row.
+ */
+export function createConsumer(
+  options: KafkaOptions,
+  spec: ConsumerSpec,
+  assigner: ReturnType<typeof gatedAssigner>,
+): KafkaConsumer {
+  const perPartition = Math.floor(spec.prefetchBytes / Math.max(1, spec.partitions))
+  return options.kafka.consumer({
+    groupId: spec.groupId,
+    allowAutoTopicCreation: false,
+    partitionAssigners: [assigner],
+    sessionTimeout: options.sessionTimeoutMs,
+    rebalanceTimeout: options.rebalanceTimeoutMs,
+    heartbeatInterval: options.heartbeatIntervalMs,
+    maxWaitTimeInMs: options.maxWaitMs,
+    maxBytes: Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, spec.prefetchBytes)),
+    maxBytesPerPartition: Math.min(MAX_PARTITION_BYTES, Math.max(MIN_FETCH_BYTES, perPartition)),
+    retry: {
+      retries: 10,
+      initialRetryTime: 100,
+      maxRetryTime: 1_000,
+      restartOnFailure: () => Promise.resolve(false),
+    },
+  })
+}
