@@ -27,6 +27,9 @@ export interface PartitionRelayOptions {
   readonly clock: Clock
 }
 
+/** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
+const WINDOW_MS = 50
+
 /** Windows that are far from full start no closer to each other than this. */
 const GATHER_MS = 5
 
@@ -116,7 +119,7 @@ export class PartitionRelay {
 
   /** @returns how many rows it found */
   async #window(): Promise<number> {
-    const { batchSize, batchBytes } = this.#options
+    const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
     const { rows: fetched, lagMs } = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried)
@@ -126,10 +129,12 @@ export class PartitionRelay {
       return 0
     }
     this.#carried = []
+    const due = clock.monotonic() + WINDOW_MS
     const result = await publishWindow(
       rows,
       (messages) => this.#publish(messages),
       () => this.#goesOn && this.lease.isValid(),
+      () => clock.monotonic() >= due,
     )
     await this.#settle(result)
     this.#carried = carryOver(result.rest, batchSize, batchBytes)

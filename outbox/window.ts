@@ -25,30 +25,30 @@ export interface WindowFailure {
 export interface WindowResult {
   readonly confirmed: readonly WindowRow[]
   readonly failed: readonly WindowFailure[]
-  /** Not tried yet, each lane in its order; empty when the window was broken off. */
+  /** Not tried yet because the window was due, each lane in its order; empty when it was broken off. */
   readonly rest: readonly WindowRow[]
 }
 
-/** So that one lane with many rows does not keep the others waiting: what is left is carried into the next window. */
-const MAX_ROUNDS = 16
-
 /**
  * Publishes the rows, never two of one lane in one call: whether the second may leave depends on the first. A lane stops
- * at its first failure. Is broken off when `mayGoOn` says no or a whole call met an outage.
+ * at its first failure. Ends early when `isDue`, so that one lane with many rows does not keep those waiting that are
+ * not in the window. Is broken off when `mayGoOn` says no or a whole call met an outage.
  */
 export async function publishWindow(
   rows: readonly WindowRow[],
   publish: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]>,
   mayGoOn: () => boolean,
+  isDue: () => boolean,
 ): Promise<WindowResult> {
   const confirmed: WindowRow[] = []
   const failed: WindowFailure[] = []
   const stopped = new Set<string>()
   const isOpen = (row: WindowRow): boolean => stopped.size === 0 || !stopped.has(laneOf(row))
   const rounds = roundsOf(rows)
-  for (const round of rounds.slice(0, MAX_ROUNDS)) {
+  for (const [n, round] of rounds.entries()) {
     const open = round.filter(isOpen)
     if (open.length === 0) continue
+    if (n > 0 && isDue()) return { confirmed, failed, rest: rounds.slice(n).flat().filter(isOpen) }
     if (!mayGoOn()) return { confirmed, failed, rest: [] }
     const outcomes = await publish(open.map((row) => row.message))
     const met = open.flatMap((row, i) => (outcomes[i] === undefined ? [] : [{ row, error: outcomes[i] }]))
@@ -59,7 +59,7 @@ export async function publishWindow(
       return { confirmed, failed, rest: [] }
     }
   }
-  return { confirmed, failed, rest: rounds.slice(MAX_ROUNDS).flat().filter(isOpen) }
+  return { confirmed, failed, rest: [] }
 }
 
 /** As many of the rows, in their order, as fit half a window: the other half is for lanes that are not among them. */

@@ -1,5 +1,5 @@
 import type { TransportErrorKind } from 'concordat/binder'
-import type { SqlClient } from 'concordat/core'
+import { type SqlClient, systemClock } from 'concordat/core'
 import type { OutboxOptions } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
 import { message, until } from '../outbox/support/messages.ts'
@@ -28,7 +28,8 @@ export function outboxConformance(open: () => SqlClient): void {
       const hot = Array.from({ length: 300 }, (_, i) => message(`hot${i}`, 'hot'))
       const cold = Array.from({ length: 20 }, (_, i) => message(`cold${i}`, `c${i % 5}`))
       await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [...hot, ...cold]))
-      await t.relay({ batchSize: 40 }).start()
+      const clock = { ...systemClock, monotonic: () => t.publisher.calls.length * 10 }
+      await t.relay({ batchSize: 40, clock }).start()
       await until(() => t.publisher.confirmed.length === 320, 'published')
       expect(t.publisher.idsOf('hot')).toEqual(hot.map((m) => m.id))
       for (let c = 0; c < 5; c++) expect(t.publisher.idsOf(`c${c}`)).toEqual([0, 5, 10, 15].map((i) => `cold${c + i}`))
@@ -41,7 +42,8 @@ export function outboxConformance(open: () => SqlClient): void {
       const hot = Array.from({ length: 100 }, (_, i) => message(`hot${i}`, 'hot'))
       t.publisher.verdict = ({ id }, tries) => ((id === 'hot17' || id === 'hot50') && tries < 3 ? 'refused' : undefined)
       await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [...hot, message('other', 'o')]))
-      await t.relay({ batchSize: 40 }).start()
+      const clock = { ...systemClock, monotonic: () => t.publisher.calls.length * 10 }
+      await t.relay({ batchSize: 40, clock }).start()
       await until(() => t.publisher.confirmed.length === 101, 'published')
       expect(t.publisher.idsOf('hot')).toEqual(hot.map((m) => m.id))
     })
