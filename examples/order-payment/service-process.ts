@@ -4,7 +4,8 @@
  */
 import { pino } from 'pino'
 import { type Addresses, connect } from './run/connect.ts'
-import { SERVICES, type ServiceName } from './services.ts'
+import type { ServiceName } from './service-names.ts'
+import { SERVICES } from './services.ts'
 
 /** From the parent. */
 export type ToService =

@@ -3,6 +3,7 @@ import { startOrders } from './orders/orders.ts'
 import { startPayments } from './payments/payments.ts'
 import { startReceipts } from './receipts/receipts.ts'
 import type { StartService } from './service.ts'
+import type { ServiceName } from './service-names.ts'
 import { startStock } from './stock/stock.ts'
 
 export const SERVICES = {
@@ -10,9 +11,4 @@ export const SERVICES = {
   stock: startStock,
   payments: startPayments,
   orders: startOrders,
-} as const satisfies Readonly<Record<string, StartService>>
-
-export type ServiceName = keyof typeof SERVICES
-
-/** Those that answer before those that ask. */
-export const serviceNames: readonly ServiceName[] = ['receipts', 'stock', 'payments', 'orders']
+} as const satisfies Readonly<Record<ServiceName, StartService>>

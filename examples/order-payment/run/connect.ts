@@ -19,6 +19,8 @@ export interface Addresses {
   /** See `RunNames`. */
   readonly prefix: string
   readonly lockPrefix: string
+  /** Database connections per process, beside one that listens. */
+  readonly poolSize: number
 }
 
 export interface Connections {
@@ -31,7 +33,11 @@ export interface Connections {
 }
 
 export function connect(addresses: Addresses, instance: string, logger: Logger): Connections {
-  const pool = new pg.Pool({ connectionString: addresses.postgres, max: 8, application_name: instance })
+  const pool = new pg.Pool({
+    connectionString: addresses.postgres,
+    max: addresses.poolSize,
+    application_name: instance,
+  })
   const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
   const listener = pgListener({
     connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),

@@ -1,11 +1,12 @@
 /** Each service in processes of its own, on a broker, PostgreSQL and Redis; some of them killed on the way. */
 import type { Logger } from 'concordat/core'
 import type { DistributedOptions } from '../options.ts'
-import { serviceNames } from '../services.ts'
+import { serviceNames } from '../service-names.ts'
 import type { Schemas } from './audit.ts'
 import { connect } from './connect.ts'
 import type { InputFiles } from './files.ts'
 import { type PlannedKill, planKills } from './kill-plan.ts'
+import { poolSize } from './servers.ts'
 import type { Stage } from './stage.ts'
 import { type StartMessage, Supervisor } from './supervisor.ts'
 import { type RunNames, sweep } from './sweep.ts'
@@ -19,9 +20,10 @@ export function distributedStage(
 ): Stage {
   const names = namesOf(options.runId)
   const { transport, broker, postgres, redis, processes, kill, seed } = options
-  const addresses = { transport, broker, postgres, redis, prefix: names.prefix, lockPrefix: names.lockPrefix }
+  const { prefix, lockPrefix } = names
+  const addresses = { transport, broker, postgres, redis, prefix, lockPrefix, poolSize: poolSize(processes) }
   const supervisor = new Supervisor(startMessages(options, files, names, addresses))
-  const connections = connect(addresses, 'intake', logger)
+  const connections = connect({ ...addresses, poolSize: 2 }, 'intake', logger)
   const killed: string[] = []
   const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]
   return {

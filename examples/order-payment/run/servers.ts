@@ -4,6 +4,7 @@ import { Redis } from 'ioredis'
 import { type Admin, Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { type DistributedOptions, UsageError } from '../options.ts'
+import { serviceNames } from '../service-names.ts'
 
 const ANSWER_MS = 5_000
 
@@ -14,7 +15,7 @@ export async function requireServers(options: DistributedOptions): Promise<void>
     check(transport, transport === 'kafka' ? broker : hostOf(broker), () =>
       transport === 'kafka' ? askKafka(broker) : askRabbit(broker),
     ),
-    check('postgres', hostOf(postgres), () => askPostgres(postgres)),
+    check('postgres', hostOf(postgres), () => askPostgres(postgres, options.processes)),
     check('redis', hostOf(redis), () => askRedis(redis)),
   ]
   for (const outcome of await Promise.allSettled(checks)) if (outcome.status === 'rejected') throw outcome.reason
@@ -64,9 +65,28 @@ async function askRabbit(url: string): Promise<void> {
   await connection.close()
 }
 
-async function askPostgres(url: string): Promise<void> {
+/** PostgreSQL allows 100 connections unless told otherwise: the processes share what a run may have of them. */
+export function poolSize(processes: number): number {
+  return Math.max(3, Math.floor(40 / (serviceNames.length * processes)))
+}
+
+/** Each service process has its pool and a listener; the intake has a few. */
+function connectionsOf(processes: number): number {
+  return serviceNames.length * processes * (poolSize(processes) + 1) + 3
+}
+
+async function askPostgres(url: string, processes: number): Promise<void> {
   await withPostgres(url, async (client) => {
-    await client.query('SELECT 1')
+    const found = await client.query<{ free: number }>(
+      `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+         - (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS free`,
+    )
+    const free = found.rows[0]?.free ?? 0
+    const needed = connectionsOf(processes)
+    if (free < needed)
+      throw new Error(
+        `${free} connections free, the run needs up to ${needed}: fewer --processes, or raise max_connections`,
+      )
   })
 }
 

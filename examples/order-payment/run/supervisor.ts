@@ -8,8 +8,9 @@ export type StartMessage = Extract<ToService, { type: 'start' }>
 
 const PROGRAM = join(import.meta.dirname, '..', 'service-process.ts')
 
-/** How often in a row a process may die before it was ready. */
-const MAX_FAILED_STARTS = 5
+/** How often in a row a process may die before it was ready, with growing pauses in between. */
+const MAX_FAILED_STARTS = 6
+const START_PAUSE_MS = 200
 const STOP_MS = 15_000
 /** kafkajs 2.2.4 sets a timer in the past, of which Node 24 warns. Harmless. */
 const KAFKAJS_WARNING = '--disable-warning=TimeoutNegativeWarning'
@@ -50,7 +51,8 @@ class ServiceProcess {
   readonly #start: StartMessage
   readonly #onFailed: (error: Error) => void
   #child: ChildProcess | undefined
-  #ready: Promise<void> = Promise.resolve()
+  /** Resolved while the process in this place is ready. */
+  #ready = Promise.withResolvers<void>()
   #stopping = false
   #failedStarts = 0
   restarts = 0
@@ -65,44 +67,40 @@ class ServiceProcess {
   }
 
   ready(): Promise<void> {
-    return this.#ready
+    return this.#ready.promise
   }
 
   start(): void {
+    if (this.#stopping) return
     const child = fork(PROGRAM, [this.#start.service, this.instance], {
       execArgv: [...process.execArgv, KAFKAJS_WARNING],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
     this.#child = child
-    this.#ready = new Promise((resolve) => {
-      child.on('message', (message) => {
-        if ((message as FromService).type !== 'ready') return
-        this.#failedStarts = 0
-        resolve()
-      })
-      child.once('exit', () => {
-        resolve()
-        this.#onExit()
-      })
+    let wasReady = false
+    child.on('message', (message) => {
+      wasReady ||= (message as FromService).type === 'ready'
+      if (wasReady) this.#ready.resolve()
     })
+    child.once('exit', () => (wasReady ? this.#replace() : this.#tryAgain()))
     child.on('error', () => {})
     child.send(this.#start, () => {})
   }
 
   async kill(): Promise<void> {
-    await this.#ready
+    await this.ready()
     const child = this.#child
-    if (child === undefined) return
+    if (child === undefined || isGone(child)) return
     const gone = once(child, 'exit')
     child.kill('SIGKILL')
     await gone
-    await this.#ready
+    await this.ready()
   }
 
   async stop(): Promise<void> {
     this.#stopping = true
     const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child === undefined || isGone(child)) return
     const gone = once(child, 'exit')
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
     child.send({ type: 'stop' } satisfies ToService, () => {})
@@ -110,16 +108,26 @@ class ServiceProcess {
     clearTimeout(timer)
   }
 
-  #onExit(): void {
+  /** It worked and is gone: that is a restart. */
+  #replace(): void {
     if (this.#stopping) return
-    this.#failedStarts++
-    if (this.#failedStarts > MAX_FAILED_STARTS) {
-      this.#onFailed(
-        new Error(`${this.instance} did not start ${MAX_FAILED_STARTS} times: see its log (--log-level info)`),
-      )
-      return
-    }
+    this.#ready = Promise.withResolvers()
+    this.#failedStarts = 0
     this.restarts++
     this.start()
   }
+
+  #tryAgain(): void {
+    this.#failedStarts++
+    if (this.#failedStarts < MAX_FAILED_STARTS) {
+      setTimeout(() => this.start(), START_PAUSE_MS * 2 ** this.#failedStarts)
+      return
+    }
+    const remedy = 'see its log (--log-level info)'
+    this.#onFailed(new Error(`${this.instance} failed to start ${MAX_FAILED_STARTS} times: ${remedy}`))
+  }
+}
+
+function isGone(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null
 }
