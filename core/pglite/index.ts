@@ -35,9 +35,16 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
 async function transaction<T>(database: PgliteDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   let scope: TransactionScope | undefined
   const result = await database.transaction(async (inner) => {
-    scope = new TransactionScope({ query: (text, parameters) => run(inner, text, parameters) })
+    let failed = false
+    const query = <Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> =>
+      run<Row>(inner, text, parameters).catch((error: unknown) => {
+        failed = true
+        throw error
+      })
+    scope = new TransactionScope({ query })
     const outcome = await work(scope.tx).finally(() => scope?.close())
-    await refuseAborted(inner)
+    // Only a statement that failed, and whose error was swallowed, can have left it aborted.
+    if (failed) await refuseAborted(inner)
     return outcome
   })
   scope?.committed()
