@@ -19,6 +19,7 @@ type Suite = (options: SuiteOptions) => Promise<void>
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
   example: async () => (await import('./example/suite.ts')).exampleSuite,
+  outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
 }
 
 async function main(): Promise<number> {
