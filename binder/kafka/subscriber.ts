@@ -63,7 +63,7 @@ export class Subscriber {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#open].map((subscription) => subscription.close()))
+    await Promise.all([...this.#open].map((subscription) => subscription.ended()))
   }
 
   #groupId({ group, destination }: SubscriptionSpec): string {

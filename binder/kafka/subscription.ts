@@ -60,6 +60,7 @@ export class KafkaSubscription implements Subscription {
   #rebalancing = false
   #handingOver = false
   #isOpen = false
+  #isLost = false
   #ended: Promise<void> | undefined
 
   constructor(spec: ConsumerSpec, host: ConsumerHost, receiver: Receiver) {
@@ -118,7 +119,13 @@ export class KafkaSubscription implements Subscription {
     this.#applyHold()
   }
 
-  close(): Promise<void> {
+  /** One that was lost has nothing left to flush: it does not keep the next one waiting for its connections to end. */
+  async close(): Promise<void> {
+    if (!this.#isLost) await this.ended()
+  }
+
+  /** Ends it if need be; resolves when kafkajs has let go, or has taken too long. */
+  ended(): Promise<void> {
     return this.#end(new Error('the subscription was closed'), true)
   }
 
@@ -278,6 +285,7 @@ export class KafkaSubscription implements Subscription {
     if (this.#ended !== undefined) return
     const reason = toError(error)
     const wasOpen = this.#isOpen
+    this.#isLost = true
     this.#host.onAnswer(reason)
     this.#joined.reject(reason)
     this.#assignment?.withdraw(reason)
