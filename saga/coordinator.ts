@@ -184,8 +184,10 @@ class SagaCoordinator implements Coordinator {
     this.#requireOpen()
     const key = { name: 'saga' in target ? target.saga : target.name, id: target.id }
     const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
-    if (applied === undefined) throw new SagaNotFound(key.name, key.id)
-    if (!applied.changed) throw new SagaActionRefused(key.name, key.id, action.do, applied.snapshot.row.state.status)
+    if (applied?.changed === true) return
+    const status = applied?.snapshot.row.state.status ?? (await this.#driver.statusOfUnloaded(key))
+    if (status === undefined) throw new SagaNotFound(key.name, key.id)
+    throw new SagaActionRefused(key.name, key.id, action.do, status)
   }
 
   #requireOpen(): void {

@@ -106,7 +106,7 @@ export interface ForwardStepOptions<Input, Results extends object, Result, T>
 
 interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CommonOptions {
   /** The participant's command channel. */
-  readonly to: Channel<ToIn, never> | Channel<ToIn, unknown>
+  readonly to: Channel<ToIn, unknown>
   /** The command's payload. Pure: called again for each resend and for the compensation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
   /** Schema of the reply's result. @default any JSON, typed `unknown` */

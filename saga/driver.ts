@@ -1,5 +1,6 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { type SinkBinding, sink } from '../binder/binding.ts'
+import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
@@ -24,6 +25,8 @@ const SWEEP_LIMIT = 32
 const RESEND_LIMIT = 64
 /** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
 const REPLY_ATTEMPTS = 10
+/** What closing may take beside the drain. */
+const CLOSE_MS = 5 * SECOND
 /** When to look for a saga that the caller's transaction starts: it has to commit first. */
 const COMMIT_MS = 20
 
@@ -110,6 +113,12 @@ export class Driver implements RunHost {
     return applied
   }
 
+  /** For errors: what to say of a saga that can not be driven here, `undefined` when there is none. */
+  async statusOfUnloaded(key: SagaKey): Promise<string | undefined> {
+    const row = await this.store.load(this.sql, key)
+    return row === undefined ? undefined : `${row.state.status} on version ${row.version}, which is not loaded here`
+  }
+
   replySink(): SinkBinding {
     const { service, replyConcurrency } = this.#options
     const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: REPLY_ATTEMPTS }
@@ -131,11 +140,20 @@ export class Driver implements RunHost {
     }
   }
 
+  /** Bounded, also when the database does not answer: what is left then expires by its lease. */
   async close(): Promise<void> {
+    const { clock, drainTimeoutMs } = this.#options
     this.#runner.stop()
+    const stop = new AbortController()
+    const limit = clock.sleep(drainTimeoutMs + CLOSE_MS, stop.signal).catch(() => {})
+    await Promise.race([limit, this.#handOver()])
+    stop.abort()
+    this.watch.close()
+  }
+
+  async #handOver(): Promise<void> {
     await this.#sweeper.stop()
     await this.#runner.close(this.#options.drainTimeoutMs)
-    this.watch.close()
   }
 
   async #reply(reply: SagaReply): Promise<void> {
@@ -179,7 +197,11 @@ export class Driver implements RunHost {
       return
     }
     logger.error(fields, 'saga stuck: an operator has to look at it')
-    onStuck({ saga: row.name, id: row.id, failure: failure ?? { step: '', code: '', message: '' } })
+    try {
+      onStuck({ saga: row.name, id: row.id, failure: failure ?? { step: '', code: '', message: '' } })
+    } catch (error) {
+      logger.error({ ...fields, err: toError(error) }, 'onStuck threw')
+    }
   }
 
   async #sweep(): Promise<boolean> {

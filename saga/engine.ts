@@ -12,10 +12,11 @@ import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
 import { Committer, writePlans } from './committer.ts'
 import type { Saga } from './definition.ts'
+import type { Transition } from './draft.ts'
 import { OwnershipLost } from './errors.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
 import { stepKey } from './graph.ts'
-import { advance, type Transition } from './machine.ts'
+import { advance } from './machine.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import { type Call, isEnded } from './state.ts'
 import type { SagaKey, SagaRow, SagaStore, SagaWrite } from './store.ts'
@@ -70,7 +71,7 @@ export interface ApplyOptions {
   readonly epoch?: number | undefined
 }
 
-const MAX_CACHED = 4_096
+const MAX_CACHED = 1_000
 
 export class Engine {
   readonly #host: EngineHost

@@ -24,6 +24,7 @@ export {
   type StepOptions,
   type WithTransaction,
 } from './definition.ts'
+export type { Transition, Wake } from './draft.ts'
 export {
   CoordinatorClosed,
   OwnershipLost,
@@ -38,7 +39,7 @@ export {
 export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './event.ts'
 export type { SagaHealth } from './health.ts'
 export type { Stored } from './json.ts'
-export { advance, type Transition, type Wake } from './machine.ts'
+export { advance } from './machine.ts'
 export type { CoordinatorOptions, StuckSaga } from './options.ts'
 export {
   type ParticipantContext,

@@ -85,7 +85,8 @@ export class Runner {
       let current: Snapshot | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#step(current, lease)
     } catch (error) {
-      if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
+      if (this.#closing && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
+      else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else logger.error({ ...fields, err: toError(error) }, 'saga left to its lease')
     } finally {
       this.#running--

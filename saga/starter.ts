@@ -34,14 +34,14 @@ export class Starter {
   }
 
   /** Remembers the graphs of all definitions. @throws SagaGraphChanged */
-  async register(sql: SqlExecutor): Promise<void> {
+  async register(sql: SqlClient | SqlTransaction): Promise<void> {
     if (this.#registered) return
     for (const { name, version, graphHash } of this.#host.sagas) {
       const known = await this.#host.store.register(sql, name, version, graphHash)
       if (known !== graphHash) throw new SagaGraphChanged(name, version)
     }
-    // In the caller's transaction it may still be rolled back; then it is simply done again.
-    this.#registered = !('inTransaction' in sql)
+    if ('inTransaction' in sql) sql.afterCommit?.(() => (this.#registered = true))
+    else this.#registered = true
   }
 
   /**

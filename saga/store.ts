@@ -194,12 +194,15 @@ export class SagaStore {
 
   /** Remembers the graph of a version the first time; returns the hash that is remembered. */
   async register(sql: SqlExecutor, name: string, version: number, graphHash: string): Promise<string> {
-    const result = await sql.query<{ hash: string }>(
-      `INSERT INTO ${this.#definition} AS d (name, version, graph_hash) VALUES ($1, $2, $3)
-       ON CONFLICT (name, version) DO UPDATE SET graph_hash = d.graph_hash RETURNING graph_hash AS hash`,
+    await sql.query(
+      `INSERT INTO ${this.#definition} (name, version, graph_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
       [name, version, graphHash],
     )
-    return result.rows[0]?.hash ?? graphHash
+    const { rows } = await sql.query<{ hash: string }>(
+      `SELECT graph_hash AS hash FROM ${this.#definition} WHERE name = $1 AND version = $2`,
+      [name, version],
+    )
+    return rows[0]?.hash ?? graphHash
   }
 
   async timeline(sql: SqlExecutor, key: SagaKey): Promise<readonly TimelineRow[]> {

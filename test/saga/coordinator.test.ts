@@ -1,7 +1,15 @@
 import { defineSaga, Refusal, type SagaOutcome } from 'concordat/saga'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { closeEmbedded, FAST, setupWorld, stockCommands, type World, type WorldOptions } from './support/world.ts'
+import {
+  closeEmbedded,
+  FAST,
+  openEmbedded,
+  setupWorld,
+  stockCommands,
+  type World,
+  type WorldOptions,
+} from './support/world.ts'
 
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
@@ -11,6 +19,7 @@ afterEach(async () => {
   await world?.close()
   world = undefined
 })
+beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
 async function setup(options: WorldOptions): Promise<World> {

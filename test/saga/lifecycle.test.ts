@@ -1,8 +1,16 @@
 import { currentSaga, defineSaga, Refusal, type SagaScope, type StuckSaga } from 'concordat/saga'
-import { afterAll, afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../support/until.ts'
-import { closeEmbedded, FAST, setupWorld, stockCommands, type World, type WorldOptions } from './support/world.ts'
+import {
+  closeEmbedded,
+  FAST,
+  openEmbedded,
+  setupWorld,
+  stockCommands,
+  type World,
+  type WorldOptions,
+} from './support/world.ts'
 
 const Input = z.object({ n: z.number() })
 const input = { n: 1 }
@@ -13,6 +21,7 @@ afterEach(async () => {
   await world?.close()
   world = undefined
 })
+beforeAll(openEmbedded, 120_000)
 afterAll(closeEmbedded)
 
 async function setup(options: WorldOptions): Promise<World> {

@@ -26,7 +26,7 @@ beforeAll(async () => {
   await outbox.migrate()
   await migrateParticipant(sql, schema)
   await sql.query('CREATE TABLE effects (id text, what text)')
-})
+}, 120_000)
 beforeEach(() => {
   id = `s${++ids}`
 })

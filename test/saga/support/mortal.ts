@@ -5,7 +5,7 @@ export class Dead extends Error {}
 
 /**
  * A client whose process dies at its n-th step: a statement or a commit, just before it reached the database or just
- * after the database did it. From then on nothing gets through.
+ * after the database did it. From then on nothing gets through; with `recovers` only that one step fails.
  */
 export class MortalClient implements SqlClient {
   steps = 0
@@ -13,11 +13,13 @@ export class MortalClient implements SqlClient {
   readonly #inner: SqlClient
   readonly #dieAt: number
   readonly #when: 'before' | 'after'
+  readonly #recovers: boolean
 
-  constructor(inner: SqlClient, dieAt: number, when: 'before' | 'after') {
+  constructor(inner: SqlClient, dieAt: number, when: 'before' | 'after', recovers = false) {
     this.#inner = inner
     this.#dieAt = dieAt
     this.#when = when
+    this.#recovers = recovers
   }
 
   query: SqlExecutor['query'] = (text, parameters) => this.#step(() => this.#inner.query(text, parameters))
@@ -50,7 +52,7 @@ export class MortalClient implements SqlClient {
   }
 
   #die(): never {
-    this.dead = true
+    this.dead = !this.#recovers
     throw new Dead('killed')
   }
 

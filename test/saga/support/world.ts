@@ -61,6 +61,11 @@ export function embedded(): SqlClient {
   return pgliteClient(database)
 }
 
+/** Starting it takes seconds on a busy machine: not within a test's time. */
+export async function openEmbedded(): Promise<void> {
+  await embedded().query('SELECT 1')
+}
+
 export async function closeEmbedded(): Promise<void> {
   await database?.close()
   database = undefined
