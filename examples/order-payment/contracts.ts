@@ -4,7 +4,7 @@
  *
  *   intake --orders.submitted--> orders --stock.commands--> stock --orders.saga-replies--> orders
  *                                       --payments.commands--> payments --orders.saga-replies--> orders
- *                                       --orders.confirmed--> receipts
+ *                                       --order.confirmed--> receipts
  *                                       --orders.settled--> intake
  *   intake --payments.close-books--> payments --payments.books-closed--> intake
  */
@@ -58,7 +58,7 @@ export const orderSettled = defineChannel('orders.settled', {
 
 const Confirmed = z.object({ orderId: name, customer: name, amountCents: z.int().nonnegative() })
 
-export const orderConfirmed = defineChannel('orders.confirmed', {
+export const orderConfirmed = defineChannel('order.confirmed', {
   payload: Confirmed,
   key: ({ orderId }) => orderId,
   groups: ['receipts'],

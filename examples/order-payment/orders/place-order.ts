@@ -24,7 +24,7 @@ const PATIENT_COMMAND = { timeoutMs: 5_000, retry: { maxAttempts: 1_000_000, ini
 
 /** The announcement of an order has the same id whenever it is sent, so that a receipt is written once. */
 export function announcementId(orderId: string): string {
-  return `orders.confirmed/${orderId}`
+  return `order.confirmed/${orderId}`
 }
 
 export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {

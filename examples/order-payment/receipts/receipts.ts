@@ -1,6 +1,6 @@
 /** The receipts service: one receipt per confirmed order, however often the announcement comes. */
 import { createBinder, sink } from 'concordat/binder'
-import { migrate, quoteIdentifier } from 'concordat/core'
+import { migrate, quoteIdentifier, type SqlClient } from 'concordat/core'
 import { createInbox } from 'concordat/outbox'
 import { orderConfirmed } from '../contracts.ts'
 import { closeAll, PATIENT, type RunningService, type ServiceEnvironment } from '../service.ts'
@@ -9,17 +9,7 @@ export async function startReceipts(environment: ServiceEnvironment): Promise<Ru
   const { sql, schema, transport, logger, instance } = environment
   const inbox = createInbox({ sql, schema, logger })
   await inbox.migrate()
-  await migrate(sql, schema, 'receipts', [
-    {
-      version: 1,
-      statements: [
-        `CREATE TABLE {schema}.receipt (
-           number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id text NOT NULL, customer text NOT NULL,
-           cents bigint NOT NULL)`,
-      ],
-    },
-  ])
-  // No unique order id on the table: that there is one receipt per order is the inbox's doing, and the report checks it.
+  await migrateReceipts(sql, schema)
   const write = sink(
     orderConfirmed,
     { ...PATIENT, group: 'receipts', concurrency: 8, inbox },
@@ -34,4 +24,18 @@ export async function startReceipts(environment: ServiceEnvironment): Promise<Ru
   const binder = createBinder({ service: 'receipts', transport, bindings: [write], instance, logger })
   await binder.start()
   return { close: () => closeAll([binder]) }
+}
+
+/** No unique order id: that there is one receipt per order is the inbox's doing, and the audit checks it. */
+export async function migrateReceipts(sql: SqlClient, schema: string): Promise<void> {
+  await migrate(sql, schema, 'receipts', [
+    {
+      version: 1,
+      statements: [
+        `CREATE TABLE {schema}.receipt (
+           number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id text NOT NULL, customer text NOT NULL,
+           cents bigint NOT NULL)`,
+      ],
+    },
+  ])
 }
