@@ -2,10 +2,9 @@ import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { addressInEnvironment, type ServerKind, ServerUnavailable } from '../../test/support/servers/kinds.ts'
-import { startServer } from '../../test/support/servers/start.ts'
 import type { Measured } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
+import { provideServer } from '../servers.ts'
 
 const MAIN = 'examples/order-payment/main.ts'
 
@@ -21,24 +20,16 @@ export async function exampleSuite(options: SuiteOptions): Promise<void> {
 
 async function onServers(broker: 'kafka' | 'rabbitmq', options: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
-  const addresses: string[] = []
-  try {
-    for (const kind of [broker, 'postgres', 'redis'] as const) addresses.push(`--${kind}`, await address(kind, stack))
-  } catch (error) {
-    if (!(error instanceof ServerUnavailable)) throw error
-    options.skip(error.message)
-    return
+  const flags = ['--transport', broker, '--processes', '2']
+  for (const kind of [broker, 'postgres', 'redis'] as const) {
+    const server = await provideServer(kind, stack)
+    if ('missing' in server) return options.skip(server.missing)
+    flags.push(`--${kind}`, server.address)
   }
-  const flags = ['--transport', broker, ...addresses, '--processes', '2']
   await options.measure({
     what: `example, ${broker}, 2 processes per service, orders/s`,
     ours: () => runExample(flags),
   })
-}
-
-async function address(kind: ServerKind, stack: AsyncDisposableStack): Promise<string> {
-  const given = addressInEnvironment(kind)
-  return given ?? stack.use(await startServer(kind)).url
 }
 
 /** One run in a process of its own. `wall` counts from its start to its end, `work` what its report says. */

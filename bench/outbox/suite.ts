@@ -1,10 +1,9 @@
 import type { EncodedMessage } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
 import { createRelay, type RelayPublisher } from 'concordat/outbox'
-import { addressInEnvironment, ServerUnavailable } from '../../test/support/servers/kinds.ts'
-import { startServer } from '../../test/support/servers/start.ts'
 import { type Measured, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
+import { provideServer } from '../servers.ts'
 import { Bed, makeMessages } from './bed.ts'
 
 const BACKLOG = 100_000
@@ -15,15 +14,9 @@ const LOAD_MS = 2_000
 export async function outboxSuite(options: SuiteOptions): Promise<void> {
   const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name)
   await using stack = new AsyncDisposableStack()
-  let address = addressInEnvironment('postgres')
-  try {
-    address ??= stack.use(await startServer('postgres')).url
-  } catch (error) {
-    if (!(error instanceof ServerUnavailable)) throw error
-    options.skip(error.message)
-    return
-  }
-  const bed = stack.use(await Bed.open(address))
+  const server = await provideServer('postgres', stack)
+  if ('missing' in server) return options.skip(server.missing)
+  const bed = stack.use(await Bed.open(server.address))
   if (wanted('relay')) await measureRelay(bed, options)
   if (wanted('add')) await measureAdd(bed, options)
 }

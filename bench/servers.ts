@@ -1,0 +1,17 @@
+import { addressInEnvironment, type ServerKind, ServerUnavailable } from '../test/support/servers/kinds.ts'
+import { startServer } from '../test/support/servers/start.ts'
+
+/** Where a server is: the address in the environment, else a private one that ends with `stack`; or why there is none. */
+export async function provideServer(
+  kind: ServerKind,
+  stack: AsyncDisposableStack,
+): Promise<{ readonly address: string } | { readonly missing: string }> {
+  const given = addressInEnvironment(kind)
+  if (given !== undefined) return { address: given }
+  try {
+    return { address: stack.use(await startServer(kind)).url }
+  } catch (error) {
+    if (error instanceof ServerUnavailable) return { missing: error.message }
+    throw error
+  }
+}
