@@ -16,6 +16,7 @@ import type { Logger } from '../core/logger.ts'
 import { LockLost, type LockLostReason } from './errors.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
 import type { LockStore } from './store.ts'
+import { forgetAfterMs } from './undo.ts'
 import { type Instant, type LeaseTiming, readInstant, remainingMs } from './validity.ts'
 import { within } from './within.ts'
 
@@ -255,7 +256,7 @@ export class HeldLease implements Lease {
   }
 
   get #forgetAfterMs(): number {
-    return this.#grant.stragglers ? this.#grant.timing.ttlMs : 0
+    return this.#grant.stragglers ? forgetAfterMs(this.#grant.timing.ttlMs) : 0
   }
 }
 

@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { Acquisition, type Won } from './acquisition.ts'
-import { LockBusy, LockReentered, LockStoreRefused, LocksClosed, LockTimeout } from './errors.ts'
+import { LockBusy, LockReentered, LocksClosed, LockTimeout } from './errors.ts'
 import { HeldLease } from './lease.ts'
 import type { AcquireOptions, Lease, LeaseOptions, LockHolder, Locks, LocksHealth } from './lock.ts'
 import { type LocksOptions, type ResolvedAcquire, type ResolvedLocks, resolveAcquire, resolveLocks } from './options.ts'
 import type { AcquireReply, LockStore } from './store.ts'
+import { Undoing } from './undo.ts'
 import { waitInLine } from './waiting.ts'
 import { within } from './within.ts'
 
@@ -17,7 +17,6 @@ export function createLocks(store: LockStore, options: LocksOptions = {}): Locks
 type Busy = Extract<AcquireReply, { status: 'busy' }>
 
 const CLOSE_WAIT_MS = 1_000
-const UNDO_BACKOFF = resolveBackoff('locks.undo', { initialMs: 50, maxMs: 1_000 })
 /** The leases held by the `using` calls around the running code. */
 type Around = readonly Lease[]
 
@@ -26,7 +25,7 @@ class LeaseLocks implements Locks {
   readonly #options: ResolvedLocks
   readonly #held = new Set<HeldLease>()
   readonly #trying = new Set<Promise<unknown>>()
-  readonly #undoing = new Set<Promise<unknown>>()
+  readonly #undoing: Undoing
   readonly #around = new AsyncLocalStorage<Around>()
   readonly #waiters = new Set<AbortController>()
   /** The highest token seen, of whatever key: the floor of all that follow. */
@@ -36,6 +35,7 @@ class LeaseLocks implements Locks {
   constructor(store: LockStore, options: ResolvedLocks) {
     this.#store = store
     this.#options = options
+    this.#undoing = new Undoing(store, options.clock, options.logger)
     store.onRestored(() => {
       for (const lease of this.#held) lease.verify()
     })
@@ -89,6 +89,7 @@ class LeaseLocks implements Locks {
     const ending = Promise.all([...this.#held].map((lease) => lease.close()))
     await within(this.#options.clock, CLOSE_WAIT_MS, ending, undefined)
     await within(this.#options.clock, CLOSE_WAIT_MS, this.#quiet(), undefined)
+    this.#undoing.stop()
     await this.#store.close()
   }
 
@@ -107,7 +108,7 @@ class LeaseLocks implements Locks {
   /** Tries under way first: what they leave behind is then among the undoing. */
   async #quiet(): Promise<void> {
     await Promise.allSettled(this.#trying)
-    await Promise.allSettled(this.#undoing)
+    await this.#undoing.settled()
   }
 
   #requireOpen(): void {
@@ -123,7 +124,7 @@ class LeaseLocks implements Locks {
       key,
       options,
       floor: () => this.#floor,
-      undo: (value, uncertain) => this.#undo(key, value, options.timing.ttlMs, uncertain),
+      undo: (value, uncertain) => this.#undoing.begin(key, value, options.timing.ttlMs, uncertain),
     })
   }
 
@@ -172,7 +173,7 @@ class LeaseLocks implements Locks {
 
   #hold(key: string, options: ResolvedAcquire, won: Won): HeldLease {
     if (this.#closed !== undefined) {
-      this.#undo(key, won.value, options.timing.ttlMs, won.stragglers)
+      this.#undoing.begin(key, won.value, options.timing.ttlMs, won.stragglers)
       throw new LocksClosed()
     }
     this.#floor = Math.max(this.#floor, won.token)
@@ -188,29 +189,6 @@ class LeaseLocks implements Locks {
     })
     this.#held.add(lease)
     return lease
-  }
-
-  /** In the background: until the store confirms, or until what there may be has ended by itself. */
-  #undo(key: string, value: string, ttlMs: number, uncertain: boolean): void {
-    const undoing = this.#abandon(key, value, ttlMs, uncertain).catch((error: unknown) => {
-      this.#options.logger.warn({ key, err: error }, 'an unfinished acquisition was not undone, it frees itself')
-    })
-    void track(this.#undoing, undoing)
-  }
-
-  async #abandon(key: string, value: string, ttlMs: number, uncertain: boolean): Promise<void> {
-    const { clock } = this.#options
-    const until = clock.monotonic() + ttlMs
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await this.#store.abandon(key, value, uncertain ? ttlMs : 0)
-        return
-      } catch (error) {
-        const pauseMs = backoffDelayMs(UNDO_BACKOFF, attempt, Math.random())
-        if (error instanceof LockStoreRefused || clock.monotonic() + pauseMs >= until) throw error
-        await clock.sleep(pauseMs)
-      }
-    }
   }
 }
 

@@ -54,7 +54,7 @@ export function lineCases({ contender }: LocksContext): void {
       const [a, b, key] = [contender({ owner: 'a' }), contender(), randomUUID()]
       await a.acquire(key)
       const begun = performance.now()
-      const error = await b.acquire(key, { ttlMs: 2_000, waitMs: 80 }).catch((caught: unknown) => caught)
+      const error = await b.acquire(key, { waitMs: 80 }).catch((caught: unknown) => caught)
       expect(error).toMatchObject({ code: 'locks.timeout', key, waitMs: 80, owner: 'a', position: 0, retryable: true })
       expect(performance.now() - begun).toBeGreaterThanOrEqual(75)
       await inLine(a, key, 0)
@@ -82,8 +82,7 @@ export function lineCases({ contender }: LocksContext): void {
         const key = randomUUID()
         const holder = await a.acquire(key, { ttlMs: 30_000 })
         const giveUp = new AbortController()
-        // A short ttl: the tombstone of a try that was under way lives as long.
-        const first = b.acquire(key, { ttlMs: 2_000, signal: giveUp.signal }).catch(() => undefined)
+        const first = b.acquire(key, { signal: giveUp.signal }).catch(() => undefined)
         await inLine(a, key, 1)
         const second = c.acquire(key)
         await inLine(a, key, 2)
@@ -102,7 +101,7 @@ export function lineCases({ contender }: LocksContext): void {
       const giveUps = Array.from({ length: 20 }, () => new AbortController())
       const served: number[] = []
       const waiters = giveUps.map(async ({ signal }, n) => {
-        const options = { ttlMs: 2_000, signal, waitMs: 30_000 }
+        const options = { signal, waitMs: 30_000 }
         const waiting = [a, b, c][n % 3]?.using(key, options, async () => {
           served.push(n)
           giveUps[n + 3]?.abort(new Error('gave up'))

@@ -11,7 +11,7 @@ import { lineCases } from './locks-line.ts'
 export interface LocksHarness {
   /** Another contender on the same store. */
   contender(options?: LocksOptions): Locks
-  /** What the store still holds that should be gone: locks, places in line, tombstones. Fencing counters stay. */
+  /** What the store still holds that should be gone: locks and places in line. Counters stay, tombstones expire. */
   leftovers(): Promise<readonly string[]>
   close(): Promise<void>
 }

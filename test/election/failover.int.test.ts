@@ -33,11 +33,11 @@ describeWith(['redis'], 'failover between processes', () => {
   })
 
   /** A candidate that is in line, or leads. */
-  async function candidate(role: string, waitingBefore: number | undefined): Promise<WorkerProcess> {
-    const worker = new WorkerProcess(serverUrl('redis') as string, prefix)
+  async function candidate(role: string, ttlMs: number, waitingBefore?: number): Promise<WorkerProcess> {
+    const worker = new WorkerProcess(serverUrl('redis') as string, prefix, String(ttlMs))
     workers.push(worker)
     await worker.report('ready')
-    worker.order({ do: 'lead', role, ttlMs: TTL_MS })
+    worker.order({ do: 'lead', role, ttlMs })
     if (waitingBefore === undefined) return worker
     const line = `${prefix}{election/${role}}:line`
     await until('it is in line', async () => (await client.zcard(line)) === waitingBefore + 1)
@@ -45,10 +45,14 @@ describeWith(['redis'], 'failover between processes', () => {
   }
 
   /** Each round ends the leader and starts a new last candidate; tells how long the role was without a leader. */
-  async function failovers(role: string, end: (leader: WorkerProcess) => Promise<number>): Promise<number[]> {
-    let leader = await candidate(role, undefined)
+  async function failovers(
+    role: string,
+    ttlMs: number,
+    end: (leader: WorkerProcess) => Promise<number>,
+  ): Promise<number[]> {
+    let leader = await candidate(role, ttlMs)
     let { token: term } = await leader.report('granted')
-    let next = await candidate(role, 0)
+    let next = await candidate(role, ttlMs, 0)
     const times: number[] = []
     for (let round = 0; round < ROUNDS; round++) {
       const endedAt = await end(leader)
@@ -57,13 +61,13 @@ describeWith(['redis'], 'failover between processes', () => {
       expect(granted.token).toBeGreaterThan(term as number)
       term = granted.token
       leader = next
-      if (round < ROUNDS - 1) next = await candidate(role, 0)
+      if (round < ROUNDS - 1) next = await candidate(role, ttlMs, 0)
     }
     return times
   }
 
   it('a killed leader is replaced within its ttl and 100 ms', async () => {
-    const times = await failovers('crash', (leader) => leader.kill())
+    const times = await failovers('crash', TTL_MS, (leader) => leader.kill())
     console.log(`  failover after kill -9, ttl ${TTL_MS} ms: ${describeTimes(times)} ms`)
     // The target is ttl + 100 ms; the rest is for a machine that does other things meanwhile.
     expect(Math.max(...times)).toBeLessThan(TTL_MS + 1_000)
@@ -71,13 +75,13 @@ describeWith(['redis'], 'failover between processes', () => {
   })
 
   it('a leader that closes is replaced within milliseconds', async () => {
-    const times = await failovers('graceful', async (leader) => {
+    const times = await failovers('graceful', 30_000, async (leader) => {
       leader.order({ do: 'close' })
       return (await leader.report('revoked')).at
     })
     console.log(`  hand-over by close(): ${describeTimes(times)} ms`)
-    // The target is 50 ms.
-    expect(Math.max(...times)).toBeLessThan(500)
+    // The target is 50 ms. With a ttl and a heartbeat of 30 s, only a wake-up that arrived is this fast.
+    expect(Math.max(...times)).toBeLessThan(5_000)
   })
 })
 
@@ -90,13 +94,13 @@ describeWith(['redis'], 'a leader whose Redis freezes', { private: true }, () =>
 
   it('is revoked before the server can give the lease away, and leads again after', async () => {
     const locks = redisLocks({ url: server.url, answerMs: 300 })
-    const revoked: Array<{ term: number; lateMs: number }> = []
+    const revoked: number[] = []
     const election = createElection({
       locks,
       role: 'r',
       ttlMs: TTL_MS,
       retryMs: 100,
-      onRevoked: (term) => void revoked.push({ term: term.term, lateMs: Date.now() - term.validUntil() }),
+      onRevoked: (term) => void revoked.push(term.term),
     })
     election.start()
     await until('it leads', () => election.current() !== undefined)
@@ -104,7 +108,8 @@ describeWith(['redis'], 'a leader whose Redis freezes', { private: true }, () =>
     server.pause()
     const pausedAt = performance.now()
     await until('it is revoked', () => revoked.length === 1)
-    expect(performance.now() - pausedAt).toBeLessThan(TTL_MS + 200)
+    // The last renewal was sent before the pause, so the server holds the lease for at most a ttl from then.
+    expect(performance.now() - pausedAt).toBeLessThan(TTL_MS + 500)
     expect(first?.signal.aborted).toBe(true)
     expect(election.current()).toBeUndefined()
     await until('health tells', () => election.health().status === 'down')

@@ -77,7 +77,20 @@ describe('validity', () => {
 })
 
 describe('renewal', () => {
-  it('runs every third of the validity and counts from its own sending', async () => {
+  it('counts from its own sending, not from its confirmation', async () => {
+    const { clock, store, acquire } = setup()
+    const reply = Promise.withResolvers<'extended'>()
+    store.extends.push(reply.promise)
+    const lease = await acquire()
+    await clock.advance(323)
+    await clock.advance(100)
+    reply.resolve('extended')
+    await drain()
+    expect(lease.remainingMs()).toBeGreaterThan(VALID_MS - 102)
+    expect(lease.remainingMs()).toBeLessThanOrEqual(VALID_MS - 100)
+  })
+
+  it('runs every third of the validity', async () => {
     const { clock, store, acquire } = setup()
     const lease = await acquire()
     await clock.advance(10_000)
@@ -122,7 +135,8 @@ describe('renewal', () => {
     store.extends.push(reply.promise)
     const lease = await acquire()
     await clock.advance(330)
-    clock.stall(VALID_MS)
+    // Over by the old deadline; what the store prolonged would last until 1290.
+    clock.stall(700)
     reply.resolve('extended')
     await drain()
     expect(lease.state).toBe('lost')

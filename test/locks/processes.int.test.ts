@@ -19,7 +19,7 @@ function setup(postgres: boolean) {
   const locks = redisLocks({ url: redisUrl, prefix })
   const workers: WorkerProcess[] = []
   const worker = async (): Promise<WorkerProcess> => {
-    const started = new WorkerProcess(redisUrl, prefix, postgresUrl, schema)
+    const started = new WorkerProcess(redisUrl, prefix, '1000', postgresUrl, schema)
     workers.push(started)
     await started.report('ready')
     return started

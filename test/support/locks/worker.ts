@@ -23,8 +23,8 @@ export interface Report {
   readonly code?: string
 }
 
-const [redisUrl = '', prefix = '', postgresUrl = '', schema = ''] = process.argv.slice(2)
-const locks = redisLocks({ url: redisUrl, prefix })
+const [redisUrl = '', prefix = '', heartbeatMs = '1000', postgresUrl = '', schema = ''] = process.argv.slice(2)
+const locks = redisLocks({ url: redisUrl, prefix, heartbeatMs: Number(heartbeatMs) })
 const pool = postgresUrl === '' ? undefined : new pg.Pool({ connectionString: postgresUrl, max: 1 })
 const now = (): number => performance.timeOrigin + performance.now()
 const report = (fields: Omit<Report, 'at'>): void => void process.send?.({ ...fields, at: now() })

@@ -1,0 +1,72 @@
+import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
+import { type Clock, MINUTE } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import { LockStoreRefused } from './errors.ts'
+import type { LockStore } from './store.ts'
+
+/**
+ * How long after we gave up on a request it may still arrive: a server that was frozen executes what dead connections
+ * left in its buffers, and TCP sends the last bytes of a closed connection again for about as long.
+ */
+const STRAGGLER_MS = 1 * MINUTE
+const BACKOFF = resolveBackoff('locks.undo', { initialMs: 50, maxMs: 1_000 })
+
+/** How long the store has to refuse requests for a value of which one may still be under way. */
+export function forgetAfterMs(ttlMs: number): number {
+  return Math.max(ttlMs, STRAGGLER_MS)
+}
+
+/** Undoes acquisitions with an unknown end, in the background and without keeping the process alive. */
+export class Undoing {
+  readonly #store: LockStore
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #open = new Set<Promise<void>>()
+  #stopped = false
+
+  constructor(store: LockStore, clock: Clock, logger: Logger) {
+    this.#store = store
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  /**
+   * Until the store confirms, or until what there may be has ended by itself.
+   * @param uncertain a request for the value may still be under way
+   */
+  begin(key: string, value: string, ttlMs: number, uncertain: boolean): void {
+    const undoing = this.#abandon(key, value, ttlMs, uncertain)
+      .catch((error: unknown) => {
+        this.#logger.warn({ key, err: error }, 'an unfinished acquisition was not undone, it ends by itself')
+      })
+      .finally(() => this.#open.delete(undoing))
+    this.#open.add(undoing)
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#open)
+  }
+
+  /** No further tries: the store is closing. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  async #abandon(key: string, value: string, ttlMs: number, uncertain: boolean): Promise<void> {
+    const forgetMs = uncertain ? forgetAfterMs(ttlMs) : 0
+    const until = this.#clock.monotonic() + Math.max(ttlMs, forgetMs)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.#store.abandon(key, value, forgetMs)
+        return
+      } catch (error) {
+        const pauseMs = backoffDelayMs(BACKOFF, attempt, Math.random())
+        const pointless = error instanceof LockStoreRefused || this.#stopped
+        if (pointless || this.#clock.monotonic() + pauseMs >= until) throw error
+        await new Promise<void>((resolve) => {
+          this.#clock.setTimer(pauseMs, resolve)
+        })
+      }
+    }
+  }
+}

@@ -1,0 +1,138 @@
+import {
+  type AcquireReply,
+  type AcquireRequest,
+  type LockHolder,
+  type LockStore,
+  LockStoreUnavailable,
+} from 'concordat/locks'
+import type { MemoryLockServer } from 'concordat/locks/memory'
+import type { FakeClock } from './fake-clock.ts'
+
+/**
+ * What can happen to one request:
+ * - `refused`: not sent, and the caller knows.
+ * - `request lost`: never executed; the caller hears nothing and gives up after `ANSWER_MS`.
+ * - `reply lost`: executed; the caller hears nothing.
+ * - `late`, `very late`: the caller gave up; executed after that, within or beyond a ttl.
+ * - `slow`: executed and answered, but later than a ttl.
+ * - `slow reply`: executed at once, answered late.
+ * - `stall`: answered, and the process is stopped for longer than a ttl before it reads the answer.
+ */
+export const faults = [
+  'refused',
+  'request lost',
+  'reply lost',
+  'late',
+  'very late',
+  'slow',
+  'slow reply',
+  'stall',
+] as const
+export type Fault = (typeof faults)[number]
+
+const LATENCY_MS = 2
+const ANSWER_MS = 200
+const DELAY_MS: Readonly<Record<'late' | 'very late' | 'slow', number>> = { late: 450, 'very late': 1_700, slow: 1_300 }
+const SLOW_REPLY_MS = 800
+const STALL_MS = 1_600
+
+/** A lock store behind a network that fails at the steps it is told to, counted over all contenders. */
+export class FaultyNetwork {
+  readonly server: MemoryLockServer
+  readonly clock: FakeClock
+  readonly #plan: ReadonlyMap<number, Fault>
+  /** Values given up, until when: what Redis keeps in its tombstones. */
+  readonly #dead = new Map<string, number>()
+  steps = 0
+
+  constructor(server: MemoryLockServer, clock: FakeClock, plan: ReadonlyMap<number, Fault>) {
+    this.server = server
+    this.clock = clock
+    this.#plan = plan
+  }
+
+  async request<T>(execute: () => T): Promise<T> {
+    const fault = this.#plan.get(this.steps++)
+    if (fault === 'refused') throw new LockStoreUnavailable('faulty', 'not_done', 'refused')
+    if (fault === 'request lost') return this.#noAnswer()
+    if (fault === 'late' || fault === 'very late') {
+      this.clock.setTimer(DELAY_MS[fault], () => void execute())
+      return this.#noAnswer()
+    }
+    await this.clock.sleep(fault === 'slow' ? DELAY_MS.slow : LATENCY_MS)
+    const result = execute()
+    if (fault === 'reply lost') return this.#noAnswer()
+    await this.clock.sleep(fault === 'slow reply' ? SLOW_REPLY_MS : LATENCY_MS)
+    if (fault === 'stall') this.clock.stall(STALL_MS)
+    return result
+  }
+
+  forget(value: string, forMs: number): void {
+    if (forMs > 0) this.#dead.set(value, this.clock.monotonic() + forMs)
+  }
+
+  isDead(value: string): boolean {
+    return (this.#dead.get(value) ?? 0) > this.clock.monotonic()
+  }
+
+  async #noAnswer(): Promise<never> {
+    await this.clock.sleep(ANSWER_MS)
+    throw new LockStoreUnavailable('faulty', 'unknown', 'no answer')
+  }
+}
+
+export class FaultyStore implements LockStore {
+  readonly name = 'faulty'
+  readonly #network: FaultyNetwork
+  readonly #id: string
+  #values = 0
+
+  constructor(network: FaultyNetwork, id: string) {
+    this.#network = network
+    this.#id = id
+  }
+
+  newValue(owner: string): string {
+    return `${this.#id}${++this.#values}.${owner}`
+  }
+
+  acquire(request: AcquireRequest): Promise<AcquireReply> {
+    const { server } = this.#network
+    const refused: AcquireReply = { status: 'busy', retryAfterMs: 1_000, position: undefined, owner: undefined }
+    return this.#network.request(() => (this.#network.isDead(request.value) ? refused : server.acquire(request)))
+  }
+
+  extend(key: string, value: string, ttlMs: number): Promise<'extended' | 'lost'> {
+    return this.#network.request(() => this.#network.server.extend(key, value, ttlMs))
+  }
+
+  release(key: string, value: string, forgetAfterMs: number): Promise<'released' | 'lost'> {
+    return this.#network.request(() => {
+      this.#network.forget(value, forgetAfterMs)
+      return this.#network.server.release(key, value)
+    })
+  }
+
+  abandon(key: string, value: string, forgetAfterMs: number): Promise<void> {
+    return this.#network.request(() => {
+      this.#network.forget(value, forgetAfterMs)
+      this.#network.server.abandon(key, value)
+    })
+  }
+
+  async listen(value: string, onTurn: () => void): Promise<() => void> {
+    return this.#network.server.listen(value, onTurn)
+  }
+
+  async inspect(key: string): Promise<LockHolder | undefined> {
+    return this.#network.server.inspect(key)
+  }
+
+  onRestored(): void {}
+
+  health(): { status: 'up' } {
+    return { status: 'up' }
+  }
+
+  async close(): Promise<void> {}
+}
