@@ -58,11 +58,15 @@ export interface Binder extends AsyncDisposable {
    * Resolves when the broker has confirmed the message.
    * @throws SendError when not (it may still have arrived; send again with the same id), SchemaError when the payload is wrong
    */
-  send<In, Out>(channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<{ readonly id: string }>
+  send<In, Out>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
   /** Sends many, confirmed together. Messages of one key keep their order. @throws SendError for the first that failed */
   sendBatch<In, Out>(
     channel: Channel<In, Out>,
-    payloads: readonly In[],
+    payloads: ReadonlyArray<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>>
   /** For relays: publishes what is already encoded. One outcome per message; never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
@@ -146,7 +150,11 @@ class TransportBinder implements Binder {
     }
   }
 
-  async send<In, Out>(channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<{ readonly id: string }> {
+  async send<In, Out>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }> {
     this.#requireStarted()
     const encoded = encodeMessage(channel, payload, this.service, options)
     const message = encoded instanceof Promise ? await encoded : encoded
@@ -156,7 +164,7 @@ class TransportBinder implements Binder {
 
   async sendBatch<In, Out>(
     channel: Channel<In, Out>,
-    payloads: readonly In[],
+    payloads: ReadonlyArray<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
     this.#requireStarted()
     const messages = await Promise.all(payloads.map(async (payload) => encodeMessage(channel, payload, this.service)))

@@ -56,7 +56,7 @@ export interface Outbox {
   add<In, Out>(
     tx: SqlTransaction,
     channel: Channel<In, Out>,
-    payload: In,
+    payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
   /** Writes messages in the order given, in one statement. @throws as `add`, but for schema and codec */
@@ -117,7 +117,7 @@ class SqlOutbox implements Outbox {
   async add<In, Out>(
     tx: SqlTransaction,
     channel: Channel<In, Out>,
-    payload: In,
+    payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     const message = await encodeMessage(channel, payload, this.service, options)

@@ -41,7 +41,7 @@ async function run(start: ToService): Promise<void> {
     })
   })
   try {
-    const connections = connect(addresses, instance, logger)
+    const connections = await connect(addresses, instance, logger)
     const { sql, listener, transport, locks } = connections
     const running = await SERVICES[service]({ sql, listener, schema, transport, locks, logger, instance, openingFile })
     process.send?.({ type: 'ready' } satisfies FromService)

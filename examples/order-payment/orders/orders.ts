@@ -5,7 +5,7 @@ import { type Coordinator, createCoordinator } from 'concordat/saga'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
 import { closeAll, LEASE_MS, outboxOf, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
-import { submissions } from './submissions.ts'
+import { reportStuck, submissions } from './submissions.ts'
 import { migrateOrders, type OrderTables, orderTables } from './tables.ts'
 
 export async function startOrders(environment: ServiceEnvironment): Promise<RunningService> {
@@ -21,7 +21,12 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
     schema,
     instance,
     leaseMs: LEASE_MS,
-    onStuck: ({ id, failure }) => logger.error({ orderId: id, failure }, 'order is stuck, somebody has to look at it'),
+    onStuck: ({ id, failure }) => {
+      logger.error({ orderId: id, failure }, 'order is stuck, somebody has to look at it')
+      void reportStuck(id, { sql, tables, outbox }).catch((error: unknown) =>
+        logger.error({ err: error }, 'not reported'),
+      )
+    },
     logger,
   })
   await migrateOrders(sql, schema)

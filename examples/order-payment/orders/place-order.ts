@@ -17,10 +17,12 @@ import {
 import type { OrderTables } from './tables.ts'
 
 /**
- * A participant that is being restarted answers late, not never: it is asked every five seconds, for as long as it takes.
- * Only its own no turns an order down.
+ * A participant or a database that is being restarted answers late, not never: it is asked for as long as it takes, a
+ * command every five seconds. Only a participant's own no turns an order down.
  */
-const PATIENT_COMMAND = { timeoutMs: 5_000, retry: { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } } as const
+const RETRY = { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } as const
+const PATIENT_STEP = { transactional: true, retry: RETRY, compensationRetry: RETRY } as const
+const PATIENT_COMMAND = { timeoutMs: 5_000, retry: RETRY, compensationRetry: RETRY } as const
 
 /** The announcement of an order has the same id whenever it is sent, so that a receipt is written once. */
 export function announcementId(orderId: string): string {
@@ -30,7 +32,7 @@ export function announcementId(orderId: string): string {
 export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
   return defineSaga('place-order', { version: 1, input: Submission })
     .step('open', {
-      transactional: true,
+      ...PATIENT_STEP,
       invoke: async ({ sagaId, tx }) => {
         await tx.query(`UPDATE ${purchase} SET status = 'pending' WHERE order_id = $1`, [sagaId])
       },
@@ -59,13 +61,13 @@ export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
       compensate: true,
     })
     .step('confirm', {
+      ...PATIENT_STEP,
       pivot: true,
-      transactional: true,
       invoke: async ({ sagaId: orderId, input: { line, order }, tx }) => {
         await tx.query(`UPDATE ${purchase} SET status = 'confirmed' WHERE order_id = $1`, [orderId])
         const announcement = { orderId, customer: order.customer, amountCents: totalCents(order) }
         await outbox.add(tx, orderConfirmed, announcement, { id: announcementId(orderId) })
-        await outbox.add(tx, orderSettled, { line, orderId, outcome: 'confirmed' as const })
+        await outbox.add(tx, orderSettled, { line, orderId, outcome: 'confirmed' })
       },
     })
 }

@@ -93,3 +93,19 @@ async function answerAgain(
   if (outcome === undefined || outcome === 'received' || outcome === 'pending') return
   await outbox.add(tx, orderSettled, { line, orderId, outcome })
 }
+
+/** An order that no retry will end: the intake need not wait for it. */
+export async function reportStuck(
+  orderId: string,
+  { sql, tables, outbox }: Pick<SubmissionParts, 'sql' | 'tables' | 'outbox'>,
+): Promise<void> {
+  await sql.transaction(async (tx) => {
+    const found = await tx.query<{ line: string }>(
+      `SELECT line::text AS line FROM ${tables.submission} WHERE order_id = $1 AND verdict = 'accepted'`,
+      [orderId],
+    )
+    for (const { line } of found.rows) {
+      await outbox.add(tx, orderSettled, { line: Number(line), orderId, outcome: 'stuck' })
+    }
+  })
+}

@@ -1,13 +1,10 @@
 /** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
 
 import type { Transport } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
-import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
-import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { namespaced } from './namespace.ts'
 
@@ -32,7 +29,8 @@ export interface Connections {
   close(): Promise<void>
 }
 
-export function connect(addresses: Addresses, instance: string, logger: Logger): Connections {
+/** Loads the driver of this broker only. */
+export async function connect(addresses: Addresses, instance: string, logger: Logger): Promise<Connections> {
   const pool = new pg.Pool({
     connectionString: addresses.postgres,
     max: addresses.poolSize,
@@ -46,7 +44,7 @@ export function connect(addresses: Addresses, instance: string, logger: Logger):
   return {
     listener,
     sql: pgClient(pool, { logger }),
-    transport: namespaced(openTransport(addresses, instance), addresses.prefix),
+    transport: namespaced(await openTransport(addresses, instance), addresses.prefix),
     locks,
     close: async () => {
       await locks.close()
@@ -56,8 +54,13 @@ export function connect(addresses: Addresses, instance: string, logger: Logger):
   }
 }
 
-function openTransport({ transport, broker }: Addresses, instance: string): Transport {
-  if (transport === 'rabbitmq') return rabbitTransport({ url: broker })
+async function openTransport({ transport, broker }: Addresses, instance: string): Promise<Transport> {
+  if (transport === 'rabbitmq') {
+    const { rabbitTransport } = await import('concordat/binder/rabbitmq')
+    return rabbitTransport({ url: broker })
+  }
+  const { kafkaTransport } = await import('concordat/binder/kafka')
+  const { Kafka, logLevel } = await import('kafkajs')
   const kafka = new Kafka({
     clientId: instance,
     brokers: broker.split(','),

@@ -12,18 +12,18 @@ import { type StartMessage, Supervisor } from './supervisor.ts'
 import { type RunNames, sweep } from './sweep.ts'
 
 /** @param orders how many are expected: it spreads the kills */
-export function distributedStage(
+export async function distributedStage(
   options: DistributedOptions & { readonly logLevel: string },
   files: InputFiles,
   orders: number,
   logger: Logger,
-): Stage {
+): Promise<Stage> {
   const names = namesOf(options.runId)
   const { transport, broker, postgres, redis, processes, kill, seed } = options
   const { prefix, lockPrefix } = names
   const addresses = { transport, broker, postgres, redis, prefix, lockPrefix, poolSize: poolSize(processes) }
   const supervisor = new Supervisor(startMessages(options, files, names, addresses))
-  const connections = connect({ ...addresses, poolSize: 2 }, 'intake', logger)
+  const connections = await connect({ ...addresses, poolSize: 2 }, 'intake', logger)
   const killed: string[] = []
   const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]
   return {
@@ -67,7 +67,7 @@ async function cleanUp(options: DistributedOptions, names: RunNames): Promise<st
 }
 
 function leftBehind({ runId }: DistributedOptions, { schemas }: RunNames): string {
-  return `Left behind: schemas ${Object.values(schemas).join(', ')}; topics, queues and locks of run ${runId}.`
+  return `Left behind: schemas ${Object.values(schemas).join(', ')}; topics, queues and locks of run ${runId}; --run-id ${runId} goes on with it.`
 }
 
 function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>): string {

@@ -29,6 +29,7 @@ async function check(flag: string, where: string, ask: () => Promise<void>): Pro
   try {
     await Promise.race([ask(), late])
   } catch (error) {
+    if (error instanceof UsageError) throw error
     throw new UsageError(
       `${flag} at ${where} can not be used (${reasonOf(error)}): start it with "npm run servers -- ${flag}", or pass the right --${flag}`,
     )
@@ -83,10 +84,10 @@ async function askPostgres(url: string, processes: number): Promise<void> {
     )
     const free = found.rows[0]?.free ?? 0
     const needed = connectionsOf(processes)
-    if (free < needed)
-      throw new Error(
-        `${free} connections free, the run needs up to ${needed}: fewer --processes, or raise max_connections`,
-      )
+    if (free >= needed) return
+    throw new UsageError(
+      `postgres at ${hostOf(url)} has ${free} connections free, the run needs up to ${needed}: pass fewer --processes, or raise max_connections`,
+    )
   })
 }
 
