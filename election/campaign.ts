@@ -1,4 +1,4 @@
-import { toError } from '../core/errors.ts'
+import { hasCode, toError } from '../core/errors.ts'
 import type { Lease } from '../locks/lock.ts'
 import { within } from '../locks/within.ts'
 import type {
@@ -108,6 +108,11 @@ class Campaign implements Election {
     }
   }
 
+  #giveUp(): void {
+    this.#closing.abort()
+    this.#state = 'closed'
+  }
+
   /** A lease, or `undefined` when closing or the store failed. */
   async #win(): Promise<Lease | undefined> {
     const { locks, key, ttlMs, instance, logger, role } = this.#options
@@ -118,6 +123,8 @@ class Campaign implements Election {
       this.#error = undefined
       return lease
     } catch (error) {
+      // Nothing to campaign for without locks; going on would only keep the process alive.
+      if (hasCode(error, 'locks.closed')) this.#giveUp()
       if (this.#closing.signal.aborted) return undefined
       this.#error = toError(error).message
       logger.warn({ role, err: error }, 'election: can not campaign, trying again')

@@ -34,7 +34,7 @@ export interface Grant {
   readonly maxHoldMs: number
   /** An earlier request for this value has an unknown outcome and may yet arrive. */
   readonly stragglers: boolean
-  /** Called once, when the lease needs nothing any more. */
+  /** Called when the lease needs nothing any more; perhaps twice. */
   readonly onEnd: (lease: HeldLease) => void
 }
 

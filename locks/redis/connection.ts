@@ -59,12 +59,12 @@ export class RedisConnection {
     try {
       return await client.evalsha(script.sha, keys.length, ...keys, ...args)
     } catch (error) {
-      if (!startsWith(error, 'NOSCRIPT')) throw this.#translate(error)
+      if (!startsWith(error, 'NOSCRIPT')) throw this.translate(error)
     }
     try {
       return await client.eval(script.lua, keys.length, ...keys, ...args)
     } catch (error) {
-      throw this.#translate(error)
+      throw this.translate(error)
     }
   }
 
@@ -132,7 +132,8 @@ export class RedisConnection {
     this.#lastError = error
   }
 
-  #translate(error: unknown): Error {
+  /** A driver's error as one of ours. */
+  translate(error: unknown): LockStoreUnavailable | LockStoreRefused {
     if (!(error instanceof Error) || error.name !== 'ReplyError') {
       return this.#unavailable('unknown', `no answer (${toError(error).message})`, error)
     }

@@ -1,4 +1,3 @@
-import { LockStoreUnavailable } from '../errors.ts'
 import type { RedisConnection } from './connection.ts'
 
 /**
@@ -7,7 +6,6 @@ import type { RedisConnection } from './connection.ts'
  */
 export class Turns {
   readonly #connection: RedisConnection
-  readonly #channel: string
   readonly #onUnclaimed: (value: string, lockKey: string) => void
   readonly #waiters = new Map<string, () => void>()
   #subscribed: Promise<unknown> | undefined
@@ -15,7 +13,6 @@ export class Turns {
   /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
   constructor(connection: RedisConnection, channel: string, onUnclaimed: (value: string, lockKey: string) => void) {
     this.#connection = connection
-    this.#channel = channel
     this.#onUnclaimed = onUnclaimed
     connection.onReady((client, first) => {
       if (first) client.on('message', (_channel: string, message: string) => this.#onMessage(message))
@@ -27,13 +24,13 @@ export class Turns {
     })
   }
 
-  /** @throws LockStoreUnavailable when the subscription is not confirmed */
+  /** @throws LockStoreUnavailable, LockStoreRefused when the subscription is not confirmed */
   async listen(value: string, onTurn: () => void): Promise<() => void> {
     await this.#connection.ready()
     try {
       await this.#subscribed
     } catch (error) {
-      throw new LockStoreUnavailable('redis', 'not_done', `can not subscribe to ${this.#channel}`, error)
+      throw this.#connection.translate(error)
     }
     this.#waiters.set(value, onTurn)
     return () => this.#waiters.delete(value)

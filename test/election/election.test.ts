@@ -285,6 +285,21 @@ describe('a store that fails', () => {
     expect(election.status().state).toBe('stepping_down')
   })
 
+  it('ends the campaign when the locks are closed under it', async () => {
+    const clock = new FakeClock()
+    const locks = memoryLocks({ clock })
+    const election = createElection({ locks, role: 'r', clock, ttlMs: 1_000 })
+    election.start()
+    await drain()
+    expect(election.current()).toBeDefined()
+    await locks.close()
+    await drain()
+    expect(election.current()).toBeUndefined()
+    expect(election.status().state).toBe('closed')
+    await election.close()
+    expect(clock.pendingTimers).toBe(0)
+  })
+
   it('is tried again for ever, and health says why', async () => {
     const { clock, store, election } = scripted()
     for (let n = 0; n < 5; n++) store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'no route'))
