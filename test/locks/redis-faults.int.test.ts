@@ -187,6 +187,28 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     expect(error).toMatchObject({ state: 'held' })
   })
 
+  it('refuses to wait when it may not subscribe, and still tries', async () => {
+    await admin((client) => client.call('ACL', 'SETUSER', 'mute', 'on', '>secret', '~*', '&*', '+@all', '-subscribe'))
+    const source = new Redis(context.server.url, { username: 'mute', password: 'secret', lazyConnect: true })
+    const locks = redisLocks({ client: source })
+    context.open.push(locks)
+    await (await locks.acquire('k')).release()
+    const holder = await contender().acquire('k')
+    expect(await locks.tryAcquire('k')).toBeUndefined()
+    const error = await locks.acquire('k').catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'locks.store_refused', retryable: false })
+    expect(String(error)).toContain('NOPERM')
+    await holder.release()
+    expect(source.status).toBe('wait')
+  })
+
+  it('needs one source of connections', () => {
+    expect(() => redisLocks({})).toThrow('expected either client (an ioredis instance) or url')
+    expect(() => redisLocks({ url: 'redis://x', client: new Redis({ lazyConnect: true }) })).toThrow('either client')
+    expect(() => redisLocks({ url: 'redis://x', answerMs: 1 })).toThrow('redisLocks.answerMs')
+    expect(() => redisLocks({ url: 'redis://x', prefix: '' })).toThrow('redisLocks.prefix')
+  })
+
   it('spends the same few commands on a hand-over whether 2 or 32 wait', async () => {
     const perHandOver = async (waiters: number): Promise<number> => {
       const contenders = [contender(), contender(), contender()]
