@@ -95,6 +95,24 @@ export class Assignment {
     this.#lending = false
   }
 
+  /**
+   * Lends what was left undone below something finished, although held: else the finished would come again with it.
+   * Returns whether there was any.
+   */
+  lendGaps(): boolean {
+    if (this.isWithdrawn) return false
+    const gaps: Parcel[] = []
+    for (const lane of this.lanes.values()) {
+      for (let gap = this.#nextGap(lane, gaps); gap !== undefined; gap = this.#nextGap(lane, gaps)) gaps.push(gap)
+    }
+    for (const gap of gaps) this.#lendOne(gap)
+    return gaps.length > 0
+  }
+
+  #nextGap(lane: Lane, taken: readonly Parcel[]): Parcel | undefined {
+    return this.#unsettled + taken.length < this.#limits.prefetch ? lane.nextGap() : undefined
+  }
+
   #isFull(): boolean {
     return (
       this.#held ||

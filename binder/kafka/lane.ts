@@ -59,6 +59,12 @@ export class Lane {
     return parcel
   }
 
+  /** The next one if it is a gap below something finished. */
+  nextGap(): Parcel | undefined {
+    const parcel = this.#backlog[this.#head]
+    return parcel !== undefined && this.tracker.isGap(parcel.slot) ? this.next() : undefined
+  }
+
   /** Puts a released message back to its place in the order. */
   putBack(parcel: Parcel): void {
     parcel.returned = true

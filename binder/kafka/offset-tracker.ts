@@ -17,10 +17,16 @@ export class OffsetTracker {
   #slots: Slot[] = []
   #head = 0
   #next: number | undefined
+  #highestDone = -1
 
   /** Offset of the lowest unfinished message, else the one after all seen; `undefined` before the first. */
   get position(): number | undefined {
     return this.#slots[this.#head]?.offset ?? this.#next
+  }
+
+  /** True for a message that makes finished ones come again if it is left undone. */
+  isGap(slot: Slot): boolean {
+    return !slot.done && slot.offset < this.#highestDone
   }
 
   /** Registers the next message. Offsets rise, with gaps (compaction, control records). */
@@ -35,6 +41,7 @@ export class OffsetTracker {
   finish(slot: Slot): boolean {
     if (slot.done) return false
     slot.done = true
+    if (slot.offset > this.#highestDone) this.#highestDone = slot.offset
     if (this.#slots[this.#head] !== slot) return false
     do this.#head++
     while (this.#slots[this.#head]?.done === true)

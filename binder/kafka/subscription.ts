@@ -31,6 +31,8 @@ const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
+/** One is enough unless the binder gives back again. */
+const GAP_ROUNDS = 3
 
 export interface ConsumerHost {
   readonly options: KafkaOptions
@@ -253,7 +255,7 @@ export class KafkaSubscription implements Subscription {
   async #handOver(assignment: Assignment): Promise<void> {
     const { clock, options } = this.#host
     this.#receiver.recall()
-    await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), assignment.settled())
+    await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
     if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
     this.#carried.remember(assignment)
     this.#commits.reset()
@@ -316,4 +318,10 @@ export class KafkaSubscription implements Subscription {
     await this.#running
     await this.#consumer.disconnect()
   }
+}
+
+/** Several keys of a partition are worked on at once: what one of them left undone below the others is done too. */
+async function finishStarted(assignment: Assignment): Promise<void> {
+  await assignment.settled()
+  for (let round = 0; round < GAP_ROUNDS && assignment.lendGaps(); round++) await assignment.settled()
 }

@@ -108,6 +108,19 @@ describe('assignment', () => {
     expect(lent).toHaveLength(3)
   })
 
+  it('lends, although held, what was left undone below something finished, and nothing else', ({ expect }) => {
+    const { assignment, lent, feed, offsets } = setup([0], 5)
+    feed(0, 0, 8)
+    lent[3]?.ack()
+    assignment.hold(true)
+    for (const i of [0, 1, 2, 4, 5]) lent[i]?.release()
+    expect(assignment.lendGaps()).toBe(true)
+    expect(offsets(0).slice(6)).toEqual([0, 1, 2])
+    for (const delivery of lent) delivery.ack()
+    expect(assignment.lendGaps()).toBe(false)
+    expect(assignment.lanes.get(0)?.tracker.position).toBe(4)
+  })
+
   it('withdraws everything at once: signals abort, settling has no effect', async ({ expect }) => {
     const { assignment, lent, feed, positions } = setup([0], 3)
     feed(0, 0, 5)

@@ -66,11 +66,11 @@ export const KEYS = ['k3', 'k0', 'k8', 'k14'] as const
 export class Recorder implements Receiver {
   readonly got: TransportDelivery[] = []
   readonly losses: Error[] = []
-  readonly #onDelivery: (delivery: TransportDelivery) => void
+  onDelivery: (delivery: TransportDelivery) => void
   recalls = 0
 
   constructor(onDelivery: (delivery: TransportDelivery) => void = (delivery) => delivery.ack()) {
-    this.#onDelivery = onDelivery
+    this.onDelivery = onDelivery
   }
 
   /** Settles nothing. */
@@ -80,7 +80,7 @@ export class Recorder implements Receiver {
 
   deliver(delivery: TransportDelivery): void {
     this.got.push(delivery)
-    this.#onDelivery(delivery)
+    this.onDelivery(delivery)
   }
 
   recall(): void {
