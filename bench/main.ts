@@ -42,7 +42,10 @@ async function main(): Promise<number> {
     },
     skip: (reason) => void skipped.push(reason),
   })
-  printTable(`${given.name}: medians of ${given.rounds} rounds, both sides taking turns`, results)
+  printTable(
+    `${given.name}: medians of ${given.rounds} round${given.rounds === 1 ? '' : 's'}, both sides taking turns`,
+    results,
+  )
   for (const reason of skipped) console.log(`left out: ${reason}`)
   return 0
 }
