@@ -23,7 +23,7 @@ export interface PgliteDatabase extends PgliteExecutor {
   transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
 }
 
-/** A `SqlClient` over a `PGlite` instance. Closing the instance stays with the caller. */
+/** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
   return {
     exclusive: newId(),
