@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -40,7 +40,7 @@ describe('docs/guarantees.md', () => {
     for (const section of sections) expect(section.match(LINK)?.length ?? 0, section.split('\n')[0]).toBeGreaterThan(2)
   })
 
-  it.for(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/guarantees.md', 'docs/wire-format.md'])(
+  it.for(['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('{docs,bench,examples}/**/*.md')])(
     'and %s link to files that exist',
     async (path) => {
       const text = await readFile(path, 'utf8')
