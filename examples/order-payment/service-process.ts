@@ -7,6 +7,9 @@ import { type Addresses, connect } from './run/connect.ts'
 import type { ServiceName } from './service-names.ts'
 import { SERVICES } from './services.ts'
 
+/** Fixed when a run's tables are made, so the same however many processes there are. */
+const RELAYS = 4
+
 /** From the parent. */
 export type ToService =
   | {
@@ -43,7 +46,17 @@ async function run(start: ToService): Promise<void> {
   try {
     const connections = await connect(addresses, instance, logger)
     const { sql, listener, transport, locks } = connections
-    const running = await SERVICES[service]({ sql, listener, schema, transport, locks, logger, instance, openingFile })
+    const running = await SERVICES[service]({
+      sql,
+      listener,
+      schema,
+      transport,
+      locks,
+      logger,
+      instance,
+      openingFile,
+      relays: RELAYS,
+    })
     process.send?.({ type: 'ready' } satisfies FromService)
     await stopped
     await running.close()

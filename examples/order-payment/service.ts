@@ -8,6 +8,8 @@ export interface ServiceEnvironment {
   /** The service's database. It touches its own schema only. */
   readonly sql: SqlClient
   readonly schema: string
+  /** How many relays of one service can share its outbox; one process needs one. */
+  readonly relays: number
   /** Wakes the relays of other processes; one process needs none. */
   readonly listener?: SqlListener | undefined
   readonly transport: Transport
@@ -37,8 +39,9 @@ export const LEASE_MS = 3_000
 const NOTIFY_EVERY_MS = 5
 
 /** The service's outbox and what sends it, woken from other processes where there are any. */
-export function outboxOf({ sql, schema, listener }: ServiceEnvironment, service: string): Outbox {
-  return createOutbox({ sql, service, schema, notifyEveryMs: listener === undefined ? undefined : NOTIFY_EVERY_MS })
+export function outboxOf({ sql, schema, relays, listener }: ServiceEnvironment, service: string): Outbox {
+  const notifyEveryMs = listener === undefined ? undefined : NOTIFY_EVERY_MS
+  return createOutbox({ sql, service, schema, partitions: relays, notifyEveryMs })
 }
 
 export function relayOf({ listener, instance, logger }: ServiceEnvironment, outbox: Outbox, publisher: Binder): Relay {

@@ -31,6 +31,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
         logger,
         instance: service,
         openingFile,
+        relays: 1,
       }),
     )
   }
