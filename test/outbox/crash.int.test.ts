@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import type { EncodedMessage } from 'concordat/binder'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -8,37 +9,74 @@ import { describeWith, startServer } from '../support/servers/index.ts'
 import { message, until } from './support/messages.ts'
 import { createDatabase, type TestDatabase } from './support/postgres.ts'
 import { setupOutboxOn } from './support/setup.ts'
+import { firstArrivals, TABLE_BROKER, tablePublisher } from './support/table-broker.ts'
 
-describeWith(['postgres'], 'a relay that is killed', () => {
+describeWith(['postgres'], 'a relay process', () => {
   let database: TestDatabase
   beforeAll(async () => {
     database = await createDatabase()
   })
   afterAll(() => database.drop())
 
-  test('between publish and delete loses nothing, and sends again under the same ids in the same order', async () => {
-    await using t = await setupOutboxOn(database.sql, { partitions: 2 })
+  /** An outbox whose relays all publish to one table. */
+  async function setup() {
+    const t = await setupOutboxOn(database.sql, { partitions: 2 })
     const { schema } = t.outbox
-    await t.sql.query(`CREATE TABLE "${schema}".broker (n bigserial, id text, key text)`)
-    const added = Array.from({ length: 400 }, (_, i) => message(`m${i}`, `k${i % 20}`))
-    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, added))
-    for (const dieAt of [1, 3, 2]) {
+    await t.sql.query(TABLE_BROKER(schema))
+    const added: EncodedMessage[] = []
+    const add = async (count: number): Promise<void> => {
+      const more = Array.from({ length: count }, (_, i) => message(`m${added.length + i}`, `k${i % 20}`))
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, more))
+      added.push(...more)
+    }
+    const drained = (): Promise<void> => until(async () => (await t.outbox.stats()).pending === 0, 'drained')
+    const healthy = () => t.relay({ leaseMs: 1_000, publisher: tablePublisher(database.pool, schema) })
+    const doomed = (nth: number, signal: NodeJS.Signals): ChildProcess => {
       const script = fileURLToPath(new URL('support/doomed-relay.ts', import.meta.url))
-      const args = ['--conditions=concordat-source', script, database.url, schema, String(dieAt)]
-      const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
-      const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
+      const args = ['--conditions=concordat-source', script, database.url, schema, String(nth), signal]
+      return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+    }
+    /** Everything arrived, and each key's messages arrived first in their order. */
+    const check = async (): Promise<void> => {
+      const expected = new Map([...Map.groupBy(added, (m) => m.key)].map(([key, list]) => [key, list.map((m) => m.id)]))
+      expect(await firstArrivals(database.pool, schema)).toEqual(expected)
+    }
+    const published = async (): Promise<number> => (await t.sql.query(`SELECT 1 FROM "${schema}".broker`)).rowCount
+    return { ...t, added, add, drained, healthy, doomed, check, published }
+  }
+
+  test('killed between publish and delete loses nothing: all is sent again, same ids, same order', async () => {
+    await using t = await setup()
+    await t.add(400)
+    for (const nth of [1, 3, 2]) {
+      const [, signal] = (await once(t.doomed(nth, 'SIGKILL'), 'exit')) as [number | null, string | null]
       expect(signal).toBe('SIGKILL')
     }
-    await t.relay({ leaseMs: 1_000 }).start()
-    await until(async () => (await t.outbox.stats()).pending === 0, 'drained')
-    const { rows } = await t.sql.query<{ id: string; key: string }>(`SELECT id, key FROM "${schema}".broker ORDER BY n`)
-    const sent = [...rows, ...t.publisher.confirmed.map(({ id, key }) => ({ id, key }))]
-    expect(sent.length).toBeGreaterThan(added.length)
-    const first = [...new Map(sent.map(({ id, key }) => [id, key]))]
-    expect(new Map(first)).toEqual(new Map(added.map(({ id, key }) => [id, key])))
-    for (let k = 0; k < 20; k++) {
-      const expected = added.filter((m) => m.key === `k${k}`).map((m) => m.id)
-      expect(first.filter(([, key]) => key === `k${k}`).map(([id]) => id)).toEqual(expected)
+    await t.healthy().start()
+    await t.drained()
+    await t.check()
+    expect(await t.published()).toBeGreaterThan(t.added.length)
+  })
+
+  test('suspended past its lease between publish and delete harms nothing when it wakes up', async () => {
+    await using t = await setup()
+    await t.add(200)
+    const child = t.doomed(2, 'SIGSTOP')
+    try {
+      await until(async () => (await t.published()) > 0, 'published by the child')
+      const relay = t.healthy()
+      await relay.start()
+      await until(() => relay.health().partitions.length === 2, 'taken over')
+      await t.add(200)
+      child.kill('SIGCONT')
+      await t.add(200)
+      await t.drained()
+      await until(() => relay.health().partitions.length === 1, 'shared again')
+      await t.add(200)
+      await t.drained()
+      await t.check()
+    } finally {
+      child.kill('SIGKILL')
     }
   })
 })

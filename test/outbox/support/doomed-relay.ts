@@ -1,26 +1,14 @@
-/** A relay process that writes each message to a table of its own, and at the nth publish is killed before it can delete. */
-import type { EncodedMessage } from 'concordat/binder'
+/** A relay process that sends itself a signal after its nth publish, before it can delete what it published. */
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import pg from 'pg'
+import { tablePublisher } from './table-broker.ts'
 
-const [url, schema, dieAt] = process.argv.slice(2) as [string, string, string]
+const [url, schema, nth, signal] = process.argv.slice(2) as [string, string, string, NodeJS.Signals]
 const pool = new pg.Pool({ connectionString: url, max: 4 })
 const outbox = createOutbox({ sql: pgClient(pool), service: 'orders', schema, partitions: 2 })
-let calls = 0
-const relay = createRelay({
-  outbox,
-  leaseMs: 1_000,
-  batchSize: 20,
-  publisher: {
-    async publish(messages: readonly EncodedMessage[]) {
-      await pool.query(`INSERT INTO "${schema}".broker (id, key) SELECT * FROM unnest($1::text[], $2::text[])`, [
-        messages.map((message) => message.id),
-        messages.map((message) => message.key),
-      ])
-      if (++calls === Number(dieAt)) process.kill(process.pid, 'SIGKILL')
-      return messages.map(() => undefined)
-    },
-  },
+const publisher = tablePublisher(pool, schema, (calls) => {
+  if (calls === Number(nth)) process.kill(process.pid, signal)
 })
+const relay = createRelay({ outbox, publisher, leaseMs: 1_000, batchSize: 20, idlePollMs: 20 })
 await relay.start()
