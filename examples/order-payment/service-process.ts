@@ -9,6 +9,7 @@ import { SERVICES } from './services.ts'
 
 /** Fixed when a run's tables are made, so the same however many processes there are. */
 const RELAYS = 4
+const LEASE_MS = 3_000
 
 /** From the parent. */
 export type ToService =
@@ -56,6 +57,7 @@ async function run(start: ToService): Promise<void> {
       instance,
       openingFile,
       relays: RELAYS,
+      leaseMs: LEASE_MS,
     })
     process.send?.({ type: 'ready' } satisfies FromService)
     await stopped

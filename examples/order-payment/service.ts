@@ -8,6 +8,8 @@ export interface ServiceEnvironment {
   /** The service's database. It touches its own schema only. */
   readonly sql: SqlClient
   readonly schema: string
+  /** How long a dead process keeps what it had a lease on, in ms. */
+  readonly leaseMs: number
   /** How many relays of one service can share its outbox; one process needs one. */
   readonly relays: number
   /** Wakes the relays of other processes; one process needs none. */
@@ -34,8 +36,6 @@ export const PATIENT = Object.freeze({
   backoff: Object.freeze({ initialMs: 50, factor: 2, maxMs: 1_000 }),
 })
 
-/** How long a dead process keeps what it had a lease on, in ms. */
-export const LEASE_MS = 3_000
 const NOTIFY_EVERY_MS = 5
 
 /** The service's outbox and what sends it, woken from other processes where there are any. */
@@ -44,8 +44,9 @@ export function outboxOf({ sql, schema, relays, listener }: ServiceEnvironment, 
   return createOutbox({ sql, service, schema, partitions: relays, notifyEveryMs })
 }
 
-export function relayOf({ listener, instance, logger }: ServiceEnvironment, outbox: Outbox, publisher: Binder): Relay {
-  return createRelay({ outbox, publisher, listener, instance, leaseMs: LEASE_MS, logger })
+export function relayOf(environment: ServiceEnvironment, outbox: Outbox, publisher: Binder): Relay {
+  const { listener, instance, leaseMs, logger } = environment
+  return createRelay({ outbox, publisher, listener, instance, leaseMs, logger })
 }
 
 /** Closes parts in the reverse order of their start; one that fails does not keep the others open. */

@@ -3,13 +3,13 @@ import { type Binder, createBinder } from 'concordat/binder'
 import type { Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator } from 'concordat/saga'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
-import { closeAll, LEASE_MS, outboxOf, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
+import { closeAll, outboxOf, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
 import { reportStuck, submissions } from './submissions.ts'
 import { migrateOrders, type OrderTables, orderTables } from './tables.ts'
 
 export async function startOrders(environment: ServiceEnvironment): Promise<RunningService> {
-  const { sql, schema, transport, logger, instance } = environment
+  const { sql, schema, transport, logger, instance, leaseMs } = environment
   const outbox = outboxOf(environment, 'orders')
   const tables = orderTables(schema)
   const placeOrder = placeOrderSaga(outbox, tables)
@@ -20,7 +20,7 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
     sagas: [placeOrder],
     schema,
     instance,
-    leaseMs: LEASE_MS,
+    leaseMs,
     onStuck: ({ id, failure }) => {
       logger.error({ orderId: id, failure }, 'order is stuck, somebody has to look at it')
       void reportStuck(id, { sql, tables, outbox }).catch((error: unknown) =>

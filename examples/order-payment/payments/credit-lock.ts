@@ -12,8 +12,11 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SinkBinding } from 'concordat/binder'
-import type { Lease, Locks } from 'concordat/locks'
-import { LEASE_MS } from '../service.ts'
+import type { Lease } from 'concordat/locks'
+import type { ServiceEnvironment } from '../service.ts'
+
+/** Longer than a dead holder keeps it; after that the command is simply tried again. */
+const WAIT_MS = 60_000
 
 const held = new AsyncLocalStorage<Lease>()
 
@@ -28,11 +31,11 @@ export function creditLease(): Lease {
 /** The same binding, each call of it under its customer's lock. */
 export function underCreditLock(
   binding: SinkBinding,
-  locks: Locks,
+  { locks, leaseMs }: Pick<ServiceEnvironment, 'locks' | 'leaseMs'>,
   customerOf: (payload: unknown) => string,
 ): SinkBinding {
   const handler: SinkBinding['handler'] = (payload, context) => {
-    const options = { ttlMs: LEASE_MS, waitMs: 20 * LEASE_MS, signal: context.signal }
+    const options = { ttlMs: leaseMs, waitMs: WAIT_MS, signal: context.signal }
     return locks.using(creditKey(customerOf(payload)), options, (lease) =>
       held.run(lease, async () => binding.handler(payload, context)),
     )

@@ -4,22 +4,14 @@ import { createElection, type Election } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
 import { booksClosed, type Charge, DECLINED_BY_BANK, paymentCommands } from '../contracts.ts'
-import {
-  closeAll,
-  LEASE_MS,
-  outboxOf,
-  PATIENT,
-  type RunningService,
-  relayOf,
-  type ServiceEnvironment,
-} from '../service.ts'
+import { closeAll, outboxOf, PATIENT, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { standInBank } from './bank.ts'
 import { creditKey, creditLease, underCreditLock } from './credit-lock.ts'
 import { charge, ledgerTables, migrateLedger, openAccounts, refund } from './ledger.ts'
 import { closingRequests, lead, type SettlementParts } from './settlement.ts'
 
 export async function startPayments(environment: ServiceEnvironment): Promise<RunningService> {
-  const { sql, schema, transport, locks, logger, instance, openingFile } = environment
+  const { sql, schema, transport, logger, instance, openingFile } = environment
   const outbox = outboxOf(environment, 'payments')
   const fence = createFence({ sql, schema })
   const parts: SettlementParts = { sql, tables: ledgerTables(schema), outbox, fence, instance, logger }
@@ -32,7 +24,7 @@ export async function startPayments(environment: ServiceEnvironment): Promise<Ru
     service: 'payments',
     transport,
     bindings: [
-      underCreditLock(chargeCommands(environment, parts), locks, (payload) => (payload as Charge).customer),
+      underCreditLock(chargeCommands(environment, parts), environment, (payload) => (payload as Charge).customer),
       closingRequests(parts),
     ],
     sends: [sagaReplies('orders'), booksClosed],
@@ -68,12 +60,12 @@ function chargeCommands({ sql, schema }: ServiceEnvironment, { outbox, tables, f
 }
 
 /** One instance of payments leads at a time; its term is the token that the ledger checks. */
-function electSettlement({ locks, instance, logger }: ServiceEnvironment, parts: SettlementParts): Election {
+function electSettlement({ locks, instance, leaseMs, logger }: ServiceEnvironment, parts: SettlementParts): Election {
   return createElection({
     locks,
     role: 'settlement',
     instance,
-    ttlMs: LEASE_MS,
+    ttlMs: leaseMs,
     onGranted: ({ term, signal }) => lead(parts, term, signal),
     logger,
   })

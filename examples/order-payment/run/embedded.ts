@@ -32,6 +32,8 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
         instance: service,
         openingFile,
         relays: 1,
+        // Nobody else is there to take over; a new process finds that the old one is gone (`SqlClient.exclusive`).
+        leaseMs: 60_000,
       }),
     )
   }
