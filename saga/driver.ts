@@ -4,7 +4,7 @@ import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
-import { type Applied, Engine, type Plan, type Snapshot } from './engine.ts'
+import { type Applied, Engine, type Plan, type Snapshot, takesOwnership } from './engine.ts'
 import type { SagaEvent } from './event.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { Leases } from './leases.ts'
@@ -59,6 +59,7 @@ export class Driver implements RunHost {
       ...shared,
       definition: (row) => this.definition(row),
       mayRun: (owned) => this.#mayRun(owned),
+      letGo: () => this.#runner.letGo(1),
       committed: (plan) => this.#committed(plan),
     })
     this.watch = new Watch(shared)
@@ -99,18 +100,13 @@ export class Driver implements RunHost {
   }
 
   async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
-    await this.#starter.start(tx, saga, options, (plan) => {
-      this.#engine.committed(plan)
-      this.#runner.take(plan.next)
-    })
+    await this.#starter.start(tx, saga, options)
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
   }
 
-  /** An event from outside; begins the local call that follows from it. */
-  async apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
-    const applied = await this.#engine.apply(key, event)
-    if (applied?.changed === true) this.#runner.take(applied.snapshot)
-    return applied
+  /** An event from outside. */
+  apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
+    return this.#engine.apply(key, event)
   }
 
   /** For errors: what to say of a saga that can not be driven here, `undefined` when there is none. */
@@ -174,7 +170,10 @@ export class Driver implements RunHost {
   /** A full process leaves local calls to others; a closing one begins none. */
   #mayRun(owned: boolean): boolean {
     if (this.#runner.closing) return false
-    return owned || (this.#sweeper.running && this.#runner.room > 0)
+    if (owned) return true
+    if (!this.#sweeper.running || this.#runner.room === 0) return false
+    this.#runner.keep(1)
+    return true
   }
 
   #onRoom(): void {
@@ -184,8 +183,10 @@ export class Driver implements RunHost {
   /** True when work was left in the database for want of room here. */
   #behind = false
 
-  #committed({ next, write }: Plan): void {
+  #committed(plan: Plan): void {
+    const { next, write } = plan
     const { row } = next
+    if (takesOwnership(plan)) this.#runner.take(next)
     const { status, failure } = row.state
     if (write.wakeMs !== null && row.owner === null) this.#sweeper.nudge(write.wakeMs)
     if (status === 'running' || status === 'compensating') return
@@ -210,10 +211,15 @@ export class Driver implements RunHost {
     const limit = Math.min(SWEEP_LIMIT, this.#runner.room)
     this.#behind = limit === 0
     if (limit === 0) return false
-    const takenAt = clock.monotonic()
-    const rows = await this.store.claim(this.sql, this.#owner, leaseMs, sagas, limit)
-    await Promise.all(rows.map((row) => this.#takeDue(row, takenAt)))
-    return rows.length === limit
+    this.#runner.keep(limit)
+    try {
+      const takenAt = clock.monotonic()
+      const rows = await this.store.claim(this.sql, this.#owner, leaseMs, sagas, limit)
+      await Promise.all(rows.map((row) => this.#takeDue(row, takenAt)))
+      return rows.length === limit
+    } finally {
+      this.#runner.letGo(limit)
+    }
   }
 
   /** The first of the waiting replies that means something; when none does, the command is sent again. */

@@ -53,10 +53,17 @@ export interface EngineHost {
   readonly clock: Clock
   /** The definition of a row, `undefined` when its version is not loaded. */
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
-  /** Whether this instance makes the local calls of a saga that it owns already, or would take now. */
+  /** Whether this instance makes the local calls of a saga that it owns already, or takes it now: then room is kept. */
   mayRun(owned: boolean): boolean
+  /** Gives up the room kept for a saga: it is in hand now, or was not taken after all. */
+  letGo(): void
   /** After each commit, in the order of one saga's writes. */
   committed(plan: Plan): void
+}
+
+/** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
+export function takesOwnership({ before, next }: Plan): boolean {
+  return next.row.owner !== null && next.row.epoch !== before.row.epoch
 }
 
 export interface Applied {
@@ -85,8 +92,19 @@ export class Engine {
   }
 
   /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
-  commit(plan: Plan): Promise<boolean> {
-    return this.#committer.commit(plan)
+  async commit(plan: Plan): Promise<boolean> {
+    try {
+      const written = await this.#committer.commit(plan)
+      if (written) this.committed(plan)
+      return written
+    } finally {
+      this.settled(plan)
+    }
+  }
+
+  /** A plan was written or given up: what it takes is no longer on its way. */
+  settled(plan: Plan): void {
+    if (takesOwnership(plan)) this.#host.letGo()
   }
 
   /**
@@ -102,10 +120,7 @@ export class Engine {
       this.#requireEpoch(snapshot, options.epoch)
       const plan = await this.#plan(snapshot, event, options.epoch)
       if (plan === undefined && known === undefined) return { snapshot, changed: false }
-      if (plan !== undefined && (await this.commit(plan))) {
-        this.committed(plan)
-        return { snapshot: plan.next, changed: true }
-      }
+      if (plan !== undefined && (await this.commit(plan))) return { snapshot: plan.next, changed: true }
       known = undefined
       this.#recent.delete(cacheKey(key))
     }

@@ -33,6 +33,7 @@ export class Runner {
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
   #running = 0
+  #kept = 0
   #closing = false
 
   constructor(host: RunnerHost) {
@@ -41,7 +42,17 @@ export class Runner {
 
   /** How many more sagas this process would take in hand. */
   get room(): number {
-    return this.#closing ? 0 : Math.max(0, this.#host.concurrency * LINE - this.#host.leases.size)
+    const { concurrency, leases } = this.#host
+    return this.#closing ? 0 : Math.max(0, concurrency * LINE - leases.size - this.#kept)
+  }
+
+  /** Keeps room for sagas that are on their way into this process's hands. */
+  keep(count: number): void {
+    this.#kept += count
+  }
+
+  letGo(count: number): void {
+    this.#kept -= count
   }
 
   get closing(): boolean {

@@ -46,23 +46,18 @@ export class Starter {
 
   /**
    * @param tx the caller's transaction, `undefined` for one of its own
-   * @param begin called after the commit, so that the first step can begin; not when the saga existed
+   * @throws SagaConflict, SagaGraphChanged, SchemaError
    */
-  async start(
-    tx: SqlTransaction | undefined,
-    saga: Saga,
-    options: StartOptions<unknown>,
-    begin: (plan: Plan) => void,
-  ): Promise<void> {
+  async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
     const fresh = await this.#fresh(saga, options)
     const { sql, engine } = this.#host
     await this.register(tx ?? sql)
     if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
     const plan = await engine.planStart(fresh)
-    const inserted = tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan)
-    if (!inserted) return this.#requireSame(tx ?? sql, fresh.row)
-    if (tx?.afterCommit === undefined) begin(plan)
-    else tx.afterCommit(() => begin(plan))
+    const inserted =
+      tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan).finally(() => engine.settled(plan))
+    if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
+    else tx?.afterCommit?.(() => engine.committed(plan))
   }
 
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */

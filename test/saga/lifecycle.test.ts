@@ -142,9 +142,11 @@ describe('a running saga', () => {
   test('runs at most `concurrency` chains of local steps at once', async () => {
     let running = 0
     let most = 0
+    let mostInHand = 0
     const saga = defineSaga('bound', { version: 1, input: Input }).step('a', {
       invoke: async () => {
         most = Math.max(most, ++running)
+        mostInHand = Math.max(mostInHand, coordinator.health().inHand)
         await new Promise((resolve) => setImmediate(resolve))
         running--
       },
@@ -152,10 +154,11 @@ describe('a running saga', () => {
     })
     const { coordinator } = await setup({ sagas: [saga], coordinator: { concurrency: 3 } })
     const runs = await Promise.all(
-      Array.from({ length: 60 }, (_, i) => coordinator.start(saga, { id: `x${i}`, input })),
+      Array.from({ length: 200 }, (_, i) => coordinator.start(saga, { id: `x${i}`, input })),
     )
     for (const run of runs) expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
     expect(most).toBe(3)
+    expect(mostInHand).toBeLessThanOrEqual(3 * 4)
   })
 
   test('that was taken over can not be written by its former owner, whose effect is rolled back', async () => {

@@ -47,8 +47,8 @@ describeWith(['postgres'], 'coordinators as processes on one PostgreSQL', () => 
     await pool.end()
   })
 
-  function join(instance: string): typeof local {
-    return transferCoordinator({ schema, instance, sql, inSlow: async () => {} }, LEASE_MS)
+  function join(instance: string, inSlow = async (): Promise<void> => {}): typeof local {
+    return transferCoordinator({ schema, instance, sql, inSlow }, LEASE_MS)
   }
 
   async function launch(instance: string, more: object = {}): Promise<Process> {
@@ -117,6 +117,21 @@ describeWith(['postgres'], 'coordinators as processes on one PostgreSQL', () => 
       )
     },
   )
+
+  test('a coordinator that stalled beyond its lease writes at once when it wakes up, and is refused', async () => {
+    const stalled = await launch('stalled', {
+      start: { saga: 'transactional', id: 'stall' },
+      stallMs: 2 * LEASE_MS,
+    })
+    await stalled.says('in-slow')
+    const refused = until('the stalled one was refused', () => stalled.lines.some((line) => /taken over/.test(line)))
+    // The new owner is in the middle of the same step when the old one tries to write.
+    local = join('local', () => refused)
+    await local.coordinator.run()
+    const run = local.coordinator.get(local.sagas.transactional, 'stall')
+    expect((await run.outcome({ timeoutMs: 30_000 })).status).toBe('completed')
+    expect(await effects('tx/stall')).toEqual(['end by local', 'open by stalled', 'slow by local'])
+  })
 
   test('three processes share the work, die at random, and every effect is there once', async () => {
     const N = 120

@@ -13,6 +13,8 @@ interface Job {
   readonly leaseMs: number
   /** A saga to start, and to pause in. */
   readonly start?: { readonly saga: 'transactional' | 'plain'; readonly id: string } | undefined
+  /** Stalls the whole process in that saga instead, so that no timer can tell it of its lost lease. */
+  readonly stallMs?: number | undefined
   /** How long the work of step `slow` takes otherwise. */
   readonly workMs?: number | undefined
 }
@@ -32,6 +34,10 @@ const { coordinator, sagas } = transferCoordinator(
       if (sagaId !== job.start?.id || paused) return
       paused = true
       say('in-slow')
+      if (job.stallMs !== undefined) {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, job.stallMs)
+        return
+      }
       await new Promise((resolve) => process.stdin.once('data', resolve))
     },
   },
