@@ -20,6 +20,8 @@ export class FetchGate {
   readonly #waiters = new Map<Lane, (mayTake: boolean) => void>()
   readonly #parked = new Set<Lane>()
   #paused = false
+  /** kafkajs was told to pause something. */
+  #hasPaused = false
 
   constructor(consumer: KafkaConsumer, topic: string, clock: Clock, prefetch: number) {
     this.#consumer = consumer
@@ -79,7 +81,9 @@ export class FetchGate {
   apply(): void {
     const topic = this.#topic
     try {
-      this.#consumer.resume([{ topic }])
+      // kafkajs logs each call.
+      if (this.#hasPaused) this.#consumer.resume([{ topic }])
+      this.#hasPaused = this.#paused || this.#parked.size > 0
       if (this.#paused) this.#consumer.pause([{ topic }])
       else if (this.#parked.size > 0)
         this.#consumer.pause([{ topic, partitions: [...this.#parked].map((lane) => lane.partition) }])
