@@ -88,7 +88,7 @@ export interface Coordinator extends AsyncDisposable {
   health(): SagaHealth
   /**
    * Stops taking work, lets running local steps finish (at most `drainTimeoutMs`), and gives every lease back at once.
-   * Close the binder before. Idempotent, never rejects.
+   * Before or after the binder, but before the database. Idempotent, never rejects.
    */
   close(): Promise<void>
 }

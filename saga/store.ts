@@ -73,6 +73,8 @@ export class SagaStore {
   readonly #event: string
   readonly #definition: string
   readonly #write: string
+  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two can not deadlock. */
+  readonly #held: string
 
   constructor(schema: string) {
     const quoted = quoteIdentifier(schema)
@@ -80,6 +82,9 @@ export class SagaStore {
     this.#event = `${quoted}.saga_event`
     this.#definition = `${quoted}.saga_definition`
     this.#write = `${quoted}.saga_write`
+    this.#held = `SELECT s.name, s.id FROM ${this.#saga} s
+      JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS h(name, id, epoch) USING (name, id, epoch)
+      WHERE s.owner = $1 ORDER BY s.name, s.id FOR UPDATE OF s`
   }
 
   /**
@@ -137,10 +142,10 @@ export class SagaStore {
     leases: readonly SagaLease[],
   ): Promise<readonly SagaKey[]> {
     const result = await sql.query<SagaKey>(
-      `UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $2 * interval '1 millisecond'
-       FROM unnest($3::text[], $4::text[], $5::bigint[]) AS h(name, id, epoch)
-       WHERE s.name = h.name AND s.id = h.id AND s.owner = $1 AND s.epoch = h.epoch RETURNING s.name, s.id`,
-      [owner, leaseMs, ...columns(leases)],
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $5 * interval '1 millisecond'
+       FROM held WHERE s.name = held.name AND s.id = held.id RETURNING s.name, s.id`,
+      [owner, ...columns(leases), leaseMs],
     )
     return result.rows
   }
@@ -159,10 +164,10 @@ export class SagaStore {
   /** Gives leases back at once: due now, and a late write of this owner is refused. */
   async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
     await sql.query(
-      `UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
            due_at = clock_timestamp()
-       FROM unnest($2::text[], $3::text[], $4::bigint[]) AS h(name, id, epoch)
-       WHERE s.name = h.name AND s.id = h.id AND s.owner = $1 AND s.epoch = h.epoch`,
+       FROM held WHERE s.name = held.name AND s.id = held.id`,
       [owner, ...columns(leases)],
     )
   }

@@ -187,6 +187,37 @@ describe('a running saga', () => {
   })
 })
 
+describe('a lease', () => {
+  test('is renewed while a step runs, however long that takes', async () => {
+    const [reached, open] = [gate(), gate()]
+    let calls = 0
+    const saga = defineSaga('long', { version: 1, input: Input }).step('a', {
+      invoke: async () => {
+        calls++
+        reached.open()
+        await open.opened
+      },
+      compensate: 'none',
+    })
+    const { coordinator, sql, schema, events } = await setup({ sagas: [saga], coordinator: { leaseMs: 1_500 } })
+    const run = await coordinator.start(saga, { id: 'x', input })
+    await reached.opened
+    const leaseEnd = async (): Promise<number> => {
+      const { rows } = await sql.query<{ ms: number }>(
+        `SELECT (extract(epoch FROM due_at) * 1000)::float8 AS ms FROM ${schema}.saga WHERE id = 'x'`,
+      )
+      return rows[0]?.ms ?? 0
+    }
+    const first = await leaseEnd()
+    await until('the step outlived its first lease', () => Date.now() > first + 100)
+    expect(await leaseEnd()).toBeGreaterThan(first)
+    open.open()
+    expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
+    expect(await events('long', 'x')).not.toContain('orphaned a')
+    expect(calls).toBe(1)
+  })
+})
+
 describe('a stuck saga', () => {
   let broken = true
   const stuckSagas: StuckSaga[] = []
