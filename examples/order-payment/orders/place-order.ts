@@ -2,6 +2,7 @@
  * The saga: open -> reserve (stock) -> charge (payments) -> confirm. A refusal on the way undoes what was done, last
  * step first, and closes the order with the reason. `confirm` is the pivot: after it there is only forward.
  */
+import { createHash } from 'node:crypto'
 import type { Outbox } from 'concordat/outbox'
 import { type CompensationContext, defineSaga } from 'concordat/saga'
 import {
@@ -24,9 +25,12 @@ const RETRY = { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } as const
 const PATIENT_STEP = { transactional: true, retry: RETRY, compensationRetry: RETRY } as const
 const PATIENT_COMMAND = { timeoutMs: 5_000, retry: RETRY, compensationRetry: RETRY } as const
 
-/** The announcement of an order has the same id whenever it is sent, so that a receipt is written once. */
+/**
+ * The announcement of an order has the same id whenever it is sent, so that a receipt is written once. Hashed, because
+ * AMQP has room for 255 bytes.
+ */
 export function announcementId(orderId: string): string {
-  return `order.confirmed/${orderId}`
+  return `confirmed-${createHash('sha256').update(orderId).digest('hex')}`
 }
 
 export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {

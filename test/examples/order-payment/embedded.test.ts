@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Report } from '../../../examples/order-payment/run/report.ts'
 import { folder } from './support/command.ts'
 import { type Expected, expected } from './support/model.ts'
-import { type OrderFiles, orderFiles } from './support/orders.ts'
+import { orderFiles } from './support/orders.ts'
 
 const LIMIT_MS = 120_000
 
@@ -79,21 +79,29 @@ describe('embedded, as a process', { timeout: LIMIT_MS }, () => {
     expect(code).toBe(0)
   })
 
-  test('names of properties that every object has are names like any other', async () => {
+  test('any name is a name like any other', async () => {
     await using place = await folder()
-    const order = (orderId: string, customer: string, sku: string): string =>
-      JSON.stringify({ orderId, customer, card: 'tok_ok', lines: [{ sku, quantity: 1, unitPriceCents: 1 }] })
-    const orders = [
-      order('__proto__', 'constructor', 'toString'),
-      order('hasOwnProperty', 'toString', '__proto__'),
-    ].join('\n')
-    const files: OrderFiles = {
-      orders,
-      accounts: { constructor: 5, toString: 5 } as unknown as Record<string, number>,
-      stock: JSON.parse('{"toString": 5, "__proto__": 5}') as Record<string, number>,
+    const names = [
+      '__proto__',
+      'toString',
+      '漢'.repeat(200),
+      '😀',
+      'a b',
+      '../..',
+      ':',
+      '{tag}',
+      `'; DROP TABLE x; --`,
+      '"\\',
+    ]
+    const order = (i: number): string => {
+      const [orderId, customer, sku] = [names[i], names[(i + 1) % names.length], names[(i + 2) % names.length]]
+      return JSON.stringify({ orderId, customer, card: 'tok_ok', lines: [{ sku, quantity: 1, unitPriceCents: 1 }] })
     }
-    const { report } = await place.report(await place.orders(files))
-    expect(report.orders).toMatchObject({ read: 2, confirmed: 2 })
+    const amounts = `{${names.map((name) => `${JSON.stringify(name)}: 5`).join()}}`
+    const flags = ['--accounts', await place.file('a.json', amounts), '--stock', await place.file('s.json', amounts)]
+    const orders = [...names.keys()].map(order).join('\n')
+    const { report } = await place.report(['--orders', '-', ...flags], orders)
+    expect(report.orders).toMatchObject({ read: names.length, confirmed: names.length })
   })
 })
 
