@@ -1,9 +1,10 @@
 import { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sqlConformance } from '../conformance/sql.ts'
 
 const database = new PGlite()
+beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())
 
 sqlConformance(() => pgliteClient(database))

@@ -1,7 +1,6 @@
-import { afterAll } from 'vitest'
 import { outboxConformance } from '../conformance/outbox.ts'
-import { closeEmbedded, embedded } from './support/pglite.ts'
+import { embedded, useEmbedded } from './support/pglite.ts'
 
-afterAll(closeEmbedded)
+useEmbedded()
 
 outboxConformance(embedded)

@@ -1,9 +1,9 @@
 import { createInbox, createOutbox } from 'concordat/outbox'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { message, uniqueName } from './support/messages.ts'
-import { closeEmbedded, embedded } from './support/pglite.ts'
+import { embedded, useEmbedded } from './support/pglite.ts'
 
-afterAll(closeEmbedded)
+useEmbedded()
 
 async function setup(options: { readonly withOutbox?: boolean; readonly retentionMs?: number } = {}) {
   const sql = embedded()

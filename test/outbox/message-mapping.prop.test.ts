@@ -1,10 +1,10 @@
 import type { EncodedMessage, HeaderValue } from 'concordat/binder'
 import fc from 'fast-check'
-import { afterAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { until } from './support/messages.ts'
-import { closeEmbedded, setupOutbox } from './support/pglite.ts'
+import { setupOutbox, useEmbedded } from './support/pglite.ts'
 
-afterAll(closeEmbedded)
+useEmbedded()
 
 const noNul = (text: string): boolean => !text.includes('\0')
 const text = fc.string({ unit: 'grapheme', maxLength: 40 }).filter(noNul)

@@ -1,17 +1,17 @@
 import { defineChannel } from 'concordat/binder'
 import { bytesCodec } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { message, until } from './support/messages.ts'
-import { closeEmbedded, embedded, setupOutbox } from './support/pglite.ts'
+import { embedded, setupOutbox, useEmbedded } from './support/pglite.ts'
 
 const placed = defineChannel('orders.placed', {
   payload: z.object({ orderId: z.string(), total: z.number().int().positive() }),
   key: (order) => order.orderId,
 })
 
-afterAll(closeEmbedded)
+useEmbedded()
 
 describe('add', () => {
   test('sends what committed, as it was added', async () => {

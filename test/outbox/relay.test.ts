@@ -2,12 +2,12 @@ import { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox, createRelay } from 'concordat/outbox'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { message, until } from './support/messages.ts'
-import { closeEmbedded, embedded, setupOutbox } from './support/pglite.ts'
+import { embedded, setupOutbox, useEmbedded } from './support/pglite.ts'
 import { FakePublisher } from './support/publisher.ts'
 
-afterAll(closeEmbedded)
+useEmbedded()
 
 describe('start', () => {
   test('takes every partition when it is alone', async () => {
@@ -18,7 +18,7 @@ describe('start', () => {
     expect(relay.health()).toMatchObject({ status: 'up', partitions: [0, 1, 2, 3, 4], relays: 1 })
   })
 
-  test('takes over at once what a dead process held on an embedded database', async () => {
+  test('takes over at once what a dead process held on an embedded database', { timeout: 180_000 }, async () => {
     const database = new PGlite()
     const dead = createOutbox({ sql: pgliteClient(database), service: 'orders' })
     await dead.migrate()

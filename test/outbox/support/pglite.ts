@@ -2,22 +2,22 @@ import { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { OutboxOptions } from 'concordat/outbox'
+import { afterAll, beforeAll } from 'vitest'
 import { type OutboxSetup, setupOutboxOn } from './setup.ts'
 
-let database: PGlite | undefined
 let client: SqlClient | undefined
 
-/** One embedded database per test file, made when first needed. */
-export function embedded(): SqlClient {
-  database ??= new PGlite()
-  client ??= pgliteClient(database)
-  return client
+/** Gives the test file one embedded database. It takes seconds to start, on a busy machine many. */
+export function useEmbedded(): void {
+  const database = new PGlite()
+  client = pgliteClient(database)
+  beforeAll(() => database.waitReady, 180_000)
+  afterAll(() => database.close(), 60_000)
 }
 
-export async function closeEmbedded(): Promise<void> {
-  await database?.close()
-  database = undefined
-  client = undefined
+export function embedded(): SqlClient {
+  if (client === undefined) throw new Error('call useEmbedded() at the top of the test file')
+  return client
 }
 
 export function setupOutbox(options: Partial<OutboxOptions> = {}): Promise<OutboxSetup> {
