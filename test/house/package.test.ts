@@ -106,7 +106,7 @@ async function importAll(project: string): Promise<Record<string, number | strin
   return JSON.parse(stdout) as Record<string, number | string>
 }
 
-describe('the packed package', () => {
+describe('the packed package', { timeout: 120_000 }, () => {
   it('holds what is built, the licence and the two pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', tarball], folder)
     const files = stdout.trim().split('\n')
