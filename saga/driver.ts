@@ -44,6 +44,8 @@ export class Driver implements RunHost {
   readonly #sweeper: Sweeper
   readonly #starter: Starter
   readonly #census: Census
+  /** True when work was left in the database for want of room here. */
+  #behind = false
 
   constructor(options: ResolvedOptions) {
     const store = new SagaStore(options.schema)
@@ -180,9 +182,6 @@ export class Driver implements RunHost {
     if (this.#behind) this.#sweeper.nudge(0)
   }
 
-  /** True when work was left in the database for want of room here. */
-  #behind = false
-
   #committed(plan: Plan): void {
     const { next, write } = plan
     const { row } = next
@@ -194,7 +193,7 @@ export class Driver implements RunHost {
     const { logger, onStuck } = this.#options
     const fields = { saga: row.name, id: row.id, step: failure?.step, code: failure?.code }
     if (isEnded(status)) {
-      logger.info(fields, `saga ${status}`)
+      logger.debug(fields, `saga ${status}`)
       return
     }
     logger.error(fields, 'saga stuck: an operator has to look at it')
@@ -208,7 +207,7 @@ export class Driver implements RunHost {
   async #sweep(): Promise<boolean> {
     const { leaseMs, sagas, clock } = this.#options
     await this.#census.refresh()
-    const limit = Math.min(SWEEP_LIMIT, this.#runner.room)
+    const limit = Math.min(SWEEP_LIMIT, Math.ceil(this.#runner.room / 2)) // the other half is for what starts here
     this.#behind = limit === 0
     if (limit === 0) return false
     this.#runner.keep(limit)
@@ -242,6 +241,7 @@ export class Driver implements RunHost {
           ? await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
           : await this.#readMail(snapshot, row.mail)
       if (applied?.changed === true) this.#runner.take(applied.snapshot)
+      else if (row.state.status === 'stuck') await this.store.rest(this.sql, row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
       this.#options.logger.warn(fields, 'due saga not handled, it comes back after its lease')

@@ -161,6 +161,15 @@ export class SagaStore {
     return result.rowCount === 1
   }
 
+  /** Nothing came of taking a stuck saga: it waits for an operator again. */
+  async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
+    await sql.query(
+      `UPDATE ${this.#saga} SET owner = NULL, due_at = NULL, mail = NULL, revision = revision + 1
+       WHERE name = $1 AND id = $2 AND revision = $3`,
+      [name, id, revision],
+    )
+  }
+
   /** Gives leases back at once: due now, and a late write of this owner is refused. */
   async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
     await sql.query(

@@ -261,6 +261,19 @@ describe('a stuck saga', () => {
     expect(await coordinator.list({ status: 'stuck' })).toEqual([])
   })
 
+  test('that gets a reply which means nothing goes back to waiting for an operator', async () => {
+    const { coordinator, sql, schema } = await stick()
+    const reply = { saga: 'stuck', sagaId: 'x', step: 'ship', operation: 'invoke', status: 'failed' }
+    await sql.query(`UPDATE ${schema}.saga SET mail = $1::jsonb, due_at = now(), revision = revision + 1`, [
+      JSON.stringify([reply]),
+    ])
+    await until('it rests', async () => {
+      const { rows } = await sql.query(`SELECT 1 FROM ${schema}.saga WHERE mail IS NULL AND due_at IS NULL`)
+      return rows.length === 1
+    })
+    expect((await coordinator.get(saga, 'x').report()).status).toBe('stuck')
+  })
+
   test('can be skipped and resolved, with who and why in the timeline', async () => {
     const { coordinator } = await stick()
     const [stuck] = await coordinator.list({ status: 'stuck', saga: 'stuck' })
