@@ -19,6 +19,8 @@ export interface Ended {
 
 export interface Running {
   readonly child: ChildProcess
+  /** So far. */
+  stderr(): string
   readonly ended: Promise<Ended>
 }
 
@@ -33,7 +35,7 @@ export function start(args: readonly string[], input: string | Uint8Array | { re
   const ended = new Promise<Ended>((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal, ...text }))
   })
-  return { child, ended }
+  return { child, stderr: () => text.stderr, ended }
 }
 
 /** A folder that is gone at the end of the test. */
