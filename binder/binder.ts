@@ -21,6 +21,7 @@ import { resolveConsumer, resolveSource } from './options.ts'
 import { Poller } from './poller.ts'
 import { Destinations, Publisher } from './publisher.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
+import { finishesWithin } from './time-limit.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
 
 export interface BinderOptions {
@@ -215,9 +216,7 @@ class TransportBinder implements Binder {
     this.#state = 'closing'
     const runners = [...this.#runners.values()]
     await Promise.all(runners.map((runner) => runner.stop()))
-    const timer = new AbortController()
-    await Promise.race([this.#publisher.idle(), this.#clock.sleep(this.#drainTimeoutMs, timer.signal).catch(() => {})])
-    timer.abort()
+    await finishesWithin(this.#clock, this.#drainTimeoutMs, this.#publisher.idle())
     await this.#transport.close()
     this.#state = 'closed'
   }
@@ -265,6 +264,7 @@ class TransportBinder implements Binder {
     return new Poller(binding, resolveSource(binding), {
       clock: this.#clock,
       logger: this.#logger,
+      drainTimeoutMs: this.#drainTimeoutMs,
       encode: (payload) => encodeMessage(binding.output, payload, this.service),
       publish: (messages) => this.#publisher.publish(messages),
     })

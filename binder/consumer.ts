@@ -9,6 +9,7 @@ import { Lanes } from './lanes.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from './options.ts'
 import type { Destinations, Publisher } from './publisher.ts'
 import type { BindingState, BindingStatus } from './status.ts'
+import { finishesWithin } from './time-limit.ts'
 import type { DestinationSpec, Subscription, Transport, TransportDelivery } from './transport.ts'
 
 export interface ConsumerHost {
@@ -151,13 +152,9 @@ export class Consumer {
   }
 
   async #drain(run: Run): Promise<void> {
-    const timer = new AbortController()
-    const timeout = this.#host.clock.sleep(this.#host.drainTimeoutMs, timer.signal).then(
-      () => run.drain.abort(new Error('the drain ran out of time')),
-      () => {},
-    )
-    await Promise.race([this.#lanes.idle(), timeout])
-    timer.abort()
+    const { clock, drainTimeoutMs } = this.#host
+    const drained = await finishesWithin(clock, drainTimeoutMs, this.#lanes.idle())
+    if (!drained) run.drain.abort(new Error('the drain ran out of time'))
   }
 
   async #subscribe(run: Run): Promise<void> {

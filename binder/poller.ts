@@ -8,11 +8,13 @@ import { withFields } from './context.ts'
 import type { EncodedMessage } from './message.ts'
 import { RECONNECT_BACKOFF } from './options.ts'
 import type { BindingState, BindingStatus } from './status.ts'
+import { finishesWithin } from './time-limit.ts'
 import type { PublishOutcome } from './transport.ts'
 
 export interface PollerHost {
   readonly clock: Clock
   readonly logger: Logger
+  readonly drainTimeoutMs: number
   encode(payload: unknown): EncodedMessage | Promise<EncodedMessage>
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
@@ -71,11 +73,11 @@ export class Poller {
     this.#wake?.()
   }
 
-  /** Lets the poll and its sends finish. */
+  /** Lets the poll and its sends finish, within the drain time. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('the binder closes'))
     this.#wake?.()
-    await this.#loop
+    await finishesWithin(this.#host.clock, this.#host.drainTimeoutMs, this.#loop)
     this.#state = 'stopped'
   }
 

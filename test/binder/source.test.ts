@@ -85,6 +85,20 @@ describe('a source', () => {
     await aborted.opened
   })
 
+  it('that never returns does not keep the binder from closing', async () => {
+    const begun = gate()
+    const binding = source(ticks, { everyMs: 0 }, () => {
+      begun.open()
+      return pending()
+    })
+    const options = { service: 'test', transport: memoryTransport(), bindings: [binding], drainTimeoutMs: 10 }
+    const binder = createBinder(options)
+    await binder.start()
+    await begun.opened
+    await binder.close()
+    expect(binder.binding('ticks.source').status().state).toBe('stopped')
+  })
+
   it('polls nothing while it is paused', async () => {
     const counts = { paused: 0, other: 0 }
     const others = defineChannel('others', { payload: z.number() })
@@ -114,6 +128,7 @@ describe('a source', () => {
     let polls = 0
     const binding = source(ticks, { everyMs: 0 }, () => (++polls === 1 ? 7 : pending()))
     const binder = createBinder({ service: 'test', transport, bindings: [binding], drainTimeoutMs: 0 })
+    onTestFinished(() => binder.close())
     await binder.start()
     await until('it was confirmed', () => polls === 2)
     const ids = transport.published.map(([message]) => message?.id)
