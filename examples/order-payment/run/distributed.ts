@@ -2,14 +2,13 @@
 import type { Logger } from 'concordat/core'
 import type { DistributedOptions } from '../options.ts'
 import { serviceNames } from '../service-names.ts'
-import type { Schemas } from './audit.ts'
 import { connect } from './connect.ts'
 import type { InputFiles } from './files.ts'
 import { type PlannedKill, planKills } from './kill-plan.ts'
 import { poolSize } from './servers.ts'
 import type { Stage } from './stage.ts'
 import { type StartMessage, Supervisor } from './supervisor.ts'
-import { type RunNames, sweep } from './sweep.ts'
+import { namesOf, type RunNames, sweep } from './sweep.ts'
 
 /** @param orders how many are expected: it spreads the kills */
 export async function distributedStage(
@@ -72,17 +71,6 @@ function leftBehind({ runId }: DistributedOptions, { schemas }: RunNames): strin
 
 function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>): string {
   return `${service}-${index}`
-}
-
-function namesOf(runId: string): RunNames {
-  const schema = (service: string): string => `order_payment_${runId}_${service}`
-  const schemas: Schemas = {
-    orders: schema('orders'),
-    payments: schema('payments'),
-    stock: schema('stock'),
-    receipts: schema('receipts'),
-  }
-  return { schemas, prefix: `order-payment-${runId}.`, lockPrefix: `order-payment-${runId}:` }
 }
 
 function startMessages(

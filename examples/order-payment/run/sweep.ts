@@ -16,7 +16,20 @@ export interface RunNames {
   readonly lockPrefix: string
 }
 
-export async function sweep(options: DistributedOptions, names: RunNames): Promise<void> {
+export function namesOf(runId: string): RunNames {
+  const schema = (service: string): string => `order_payment_${runId}_${service}`
+  const schemas: Schemas = {
+    orders: schema('orders'),
+    payments: schema('payments'),
+    stock: schema('stock'),
+    receipts: schema('receipts'),
+  }
+  return { schemas, prefix: `order-payment-${runId}.`, lockPrefix: `order-payment-${runId}:` }
+}
+
+type Servers = Pick<DistributedOptions, 'transport' | 'broker' | 'postgres' | 'redis'>
+
+export async function sweep(options: Servers, names: RunNames): Promise<void> {
   const broker = options.transport === 'kafka' ? sweepKafka : sweepRabbit
   await Promise.all([
     sweepPostgres(options.postgres, names.schemas),

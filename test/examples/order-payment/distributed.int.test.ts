@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import type { Report } from '../../../examples/order-payment/run/report.ts'
+import { namesOf, sweep } from '../../../examples/order-payment/run/sweep.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { folder, start } from './support/command.ts'
@@ -17,6 +18,8 @@ const SEEDS = (process.env['CONCORDAT_SEEDS'] ?? '7').split(',')
 interface Place {
   readonly args: readonly string[]
   readonly schema: (service: string) => string
+  /** Takes away what `--keep` left. */
+  readonly sweep: () => Promise<void>
 }
 
 function placeOn(transport: 'kafka' | 'rabbitmq'): Place {
@@ -26,6 +29,8 @@ function placeOn(transport: 'kafka' | 'rabbitmq'): Place {
   return {
     args: ['--transport', transport, ...broker, ...stores, '--processes', '2', '--run-id', runId, '--keep'],
     schema: (service) => `order_payment_${runId}_${service}`,
+    sweep: () =>
+      sweep({ transport, broker: need(transport), postgres: need('postgres'), redis: need('redis') }, namesOf(runId)),
   }
 }
 
@@ -52,8 +57,6 @@ async function tablesOf({ schema }: Place) {
       receipts: await rows(`SELECT order_id AS x FROM ${schema('receipts')}.receipt`),
       sagas: await rows(`SELECT DISTINCT status AS x FROM ${schema('orders')}.saga`),
     }
-    for (const service of ['orders', 'payments', 'stock', 'receipts'])
-      await client.query(`DROP SCHEMA ${schema(service)} CASCADE`)
     return found
   } finally {
     await client.end()
@@ -86,6 +89,7 @@ async function runWithKills(transport: 'kafka' | 'rabbitmq', seed: string): Prom
   expectModel(report, model, Number(KILLS))
   const confirmed = [...model.outcomes].filter(([, outcome]) => outcome === 'confirmed').map(([id]) => id)
   const tables = await tablesOf(place)
+  await place.sweep()
   expect(tables.chargedTwice).toEqual([])
   expect(tables.charged.toSorted()).toEqual(confirmed.toSorted())
   expect(tables.refunded).toEqual([])
@@ -131,7 +135,7 @@ describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on Ra
     child.kill('SIGKILL')
     await ended
     await Promise.all(group.map((pid) => gone(pid)))
-    await tablesOf(place).catch(() => undefined)
+    await place.sweep()
   })
 })
 
