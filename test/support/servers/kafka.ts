@@ -18,7 +18,8 @@ export const kafka: Recipe = {
   prepare: async (site) => {
     const lines = Object.entries(settings(site)).map(([name, value]) => `${name}=${value}`)
     await writeFile(propertiesFile(site), `${lines.join('\n')}\n`)
-    const clusterId = randomBytes(16).toString('base64url')
+    // A letter first: an id that began with "-" would be taken for an option, once in 64 starts.
+    const clusterId = `c${randomBytes(16).toString('base64url').slice(1)}`
     await runCommand(
       java('kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', propertiesFile(site)]),
       site.folder,
