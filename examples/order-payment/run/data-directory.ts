@@ -8,8 +8,9 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { link, mkdir, readdir, readFile, rename, rm, unlink, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { link, mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { UsageError } from '../options.ts'
 import type { InputFiles } from './files.ts'
@@ -22,7 +23,8 @@ export interface DataDirectory {
 const OURS: ReadonlySet<string> = new Set(['lock', 'manifest.json', 'ready', 'pg'])
 
 /** @throws UsageError when it is used by another process, belongs to other files, or is no data directory */
-export async function openDataDirectory(directory: string, files: InputFiles): Promise<DataDirectory> {
+export async function openDataDirectory(path: string, files: InputFiles): Promise<DataDirectory> {
+  const directory = resolve(path)
   await makeDirectory(directory)
   const unlock = await lock(directory)
   try {
@@ -53,10 +55,15 @@ async function makeDirectory(directory: string): Promise<void> {
   throw new UsageError(`--data: ${directory} holds "${foreign}", which is not ours: pass an empty folder or a new one`)
 }
 
-/** What a killed process had half written. */
+const OLD_MS = 60_000
+
+/** What a killed process had half written; not what another one is writing just now. */
 async function sweepTemporary(directory: string): Promise<void> {
   for (const entry of await readdir(directory)) {
-    if (entry.endsWith('.tmp')) await rm(join(directory, entry), { force: true })
+    if (!entry.endsWith('.tmp')) continue
+    const path = join(directory, entry)
+    const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
+    if (Date.now() - mtimeMs > OLD_MS) await rm(path, { force: true })
   }
 }
 
@@ -94,21 +101,31 @@ async function digestOf(file: string): Promise<string> {
   return hash.digest('hex')
 }
 
+/** A run that was just interrupted may take this long to close its database. */
+const LOCK_WAIT_MS = 5_000
+
 /** @returns gives the lock back */
 async function lock(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, 'lock')
   const mine = join(directory, `${randomUUID()}.tmp`)
   const me = JSON.stringify({ pid: process.pid, started: await startedAt(process.pid) })
-  await writeFile(mine, me)
+  await writeFile(mine, me).catch((error: unknown) => {
+    throw new UsageError(`--data: ${directory} can not be written (${codeOf(error)}): pass another folder`)
+  })
+  const giveUpAt = performance.now() + LOCK_WAIT_MS
   try {
-    for (let attempt = 1; ; attempt++) {
+    for (;;) {
       try {
         // A link is made whole or not at all, and fails if the name is taken.
         await link(mine, path)
         return () => unlink(path).catch(() => undefined)
       } catch (error) {
-        if (codeOf(error) !== 'EEXIST' || attempt === 5) throw error
-        await removeStaleLock(directory, path)
+        if (codeOf(error) !== 'EEXIST') throw error
+        const user = await removeStaleLock(directory, path)
+        if (user !== undefined && performance.now() > giveUpAt) {
+          throw new UsageError(`--data: ${directory} is in use by process ${user}: wait for it, or pass another folder`)
+        }
+        if (user !== undefined) await pause(100)
       }
     }
   } finally {
@@ -116,16 +133,19 @@ async function lock(directory: string): Promise<() => Promise<void>> {
   }
 }
 
-async function removeStaleLock(directory: string, path: string): Promise<void> {
+/** @returns the process that holds the lock, when it is alive */
+async function removeStaleLock(directory: string, path: string): Promise<number | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined) return
+  if (text === undefined) return undefined
   const { pid, started } = JSON.parse(text) as { pid: number; started: string }
-  if (isAlive(pid) && (await startedAt(pid)) === started) {
-    throw new UsageError(`--data: ${directory} is in use by process ${pid}: wait for it, or pass another folder`)
-  }
+  if (isAlive(pid) && (await startedAt(pid)) === started) return pid
   const aside = join(directory, `${randomUUID()}.tmp`)
   await rename(path, aside).catch(() => undefined)
+  // Another process that found the same dead lock may have made its own meanwhile: then it is put back.
+  const moved = await readFile(aside, 'utf8').catch(() => undefined)
+  if (moved !== undefined && moved !== text) await link(aside, path).catch(() => undefined)
   await rm(aside, { force: true })
+  return undefined
 }
 
 function isAlive(pid: number): boolean {
