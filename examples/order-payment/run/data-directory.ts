@@ -108,7 +108,7 @@ const LOCK_WAIT_MS = 5_000
 async function lock(directory: string): Promise<() => Promise<void>> {
   const path = join(directory, 'lock')
   const mine = join(directory, `${randomUUID()}.tmp`)
-  const me = JSON.stringify({ pid: process.pid, started: await startedAt(process.pid) })
+  const me = `${process.pid} ${await startedAt(process.pid)}`
   await writeFile(mine, me).catch((error: unknown) => {
     throw new UsageError(`--data: ${directory} can not be written (${codeOf(error)}): pass another folder`)
   })
@@ -137,7 +137,8 @@ async function lock(directory: string): Promise<() => Promise<void>> {
 async function removeStaleLock(directory: string, path: string): Promise<number | undefined> {
   const text = await readFile(path, 'utf8').catch(() => undefined)
   if (text === undefined) return undefined
-  const { pid, started } = JSON.parse(text) as { pid: number; started: string }
+  const [id, started] = text.split(' ')
+  const pid = Number(id)
   if (isAlive(pid) && (await startedAt(pid)) === started) return pid
   const aside = join(directory, `${randomUUID()}.tmp`)
   await rename(path, aside).catch(() => undefined)
@@ -149,6 +150,7 @@ async function removeStaleLock(directory: string, path: string): Promise<number 
 }
 
 function isAlive(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false
   try {
     process.kill(pid, 0)
     return true

@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { type Folder, folder, start } from './support/command.ts'
+import { type Folder, folder, start, startWithNpm } from './support/command.ts'
 import { expected } from './support/model.ts'
 import { mulberry32, orderFiles } from './support/orders.ts'
 
@@ -33,6 +33,19 @@ test('killed while the database is being made, it makes it again', { timeout: 12
   const files = orderFiles({ seed: 1, lines: 10 })
   const args = [...(await place.orders(files)), '--data', join(place.path, 'data')]
   await killWhenMaking(place, args)
+  const { report } = await place.report(args)
+  expect(report.orders).toEqual(expected(files).orders)
+})
+
+test('whoever kills npm kills the run, and the next one goes on', { timeout: 120_000 }, async () => {
+  await using place = await folder()
+  const files = orderFiles({ seed: 2, lines: 60 })
+  const args = [...(await place.orders(files)), '--data', join(place.path, 'data')]
+  const npm = startWithNpm(args)
+  await new Promise<void>((resolve) => npm.child.stderr?.once('data', () => resolve()))
+  npm.child.kill('SIGKILL')
+  // Its pipes close when the last process that holds them is gone.
+  await npm.ended
   const { report } = await place.report(args)
   expect(report.orders).toEqual(expected(files).orders)
 })

@@ -1,5 +1,5 @@
 /** Runs the example as a user does: a process of its own, judged by its exit code, its output and its report. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,7 +26,15 @@ export interface Running {
 
 /** @param input standard input; `open` leaves it open, so that more orders may come */
 export function start(args: readonly string[], input: string | Uint8Array | { readonly open: true } = ''): Running {
-  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], { cwd: ROOT, stdio: 'pipe' })
+  return watch(spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], { cwd: ROOT, stdio: 'pipe' }), input)
+}
+
+/** `npm start -- ...`: npm, a shell, and the program. */
+export function startWithNpm(args: readonly string[]): Running {
+  return watch(spawn('npm', ['start', '--silent', '--', ...args], { cwd: ROOT, stdio: 'pipe' }), '')
+}
+
+function watch(child: ChildProcessWithoutNullStreams, input: string | Uint8Array | { readonly open: true }): Running {
   const text = { stdout: '', stderr: '' }
   child.stdout.on('data', (chunk) => (text.stdout += String(chunk)))
   child.stderr.on('data', (chunk) => (text.stderr += String(chunk)))
