@@ -37,6 +37,8 @@ export class Lane implements Lender {
   #waiting: RabbitDelivery[] = []
   #next = 0
   #disordered = false
+  /** Something came back since nothing was lent: what is lent need not be in the order of its tags. */
+  #cameBack = false
   /** Settled here, not yet acknowledged. */
   #settled: number[] = []
   #flushScheduled = false
@@ -101,6 +103,7 @@ export class Lane implements Lender {
     if (!this.#lent.delete(delivery)) return
     this.#waiting.push(delivery.again())
     this.#disordered = true
+    this.#cameBack = true
     this.#ended(delivery, true)
   }
 
@@ -111,11 +114,7 @@ export class Lane implements Lender {
   flush(): void {
     if (this.#channel === undefined || this.#settled.length === 0) return
     if (this.#disordered) this.#sort()
-    const { value: oldest } = this.#lent.values().next()
-    const floor = Math.min(
-      oldest?.tag ?? Number.POSITIVE_INFINITY,
-      this.#waiting[this.#next]?.tag ?? Number.POSITIVE_INFINITY,
-    )
+    const floor = Math.min(this.#lowestLent(), this.#waiting[this.#next]?.tag ?? Number.POSITIVE_INFINITY)
     let upTo = 0
     for (const tag of this.#settled) if (tag < floor && tag > upTo) upTo = tag
     if (upTo > 0) this.#ack(upTo, true)
@@ -156,7 +155,16 @@ export class Lane implements Lender {
     this.#host.arrived(this, delivery)
   }
 
+  /** An acknowledgement up to a tag must not pass one that is lent, whenever it was lent. */
+  #lowestLent(): number {
+    if (!this.#cameBack) return this.#lent.values().next().value?.tag ?? Number.POSITIVE_INFINITY
+    let lowest = Number.POSITIVE_INFINITY
+    for (const { tag } of this.#lent) if (tag < lowest) lowest = tag
+    return lowest
+  }
+
   #ended(delivery: RabbitDelivery, returned: boolean): void {
+    if (this.#lent.size === 0 && !returned) this.#cameBack = false
     this.#host.ended(this, delivery, returned)
     if (this.#lent.size > 0) return
     this.#onIdle?.()
@@ -201,6 +209,7 @@ export class Lane implements Lender {
     this.#waiting = []
     this.#next = 0
     this.#disordered = false
+    this.#cameBack = false
     this.#settled = []
     this.#lent.clear()
     this.#host.dropped(lent.length, bytesOf(lent), waiting.length, bytesOf(waiting))
