@@ -59,7 +59,7 @@ export interface AmqpTag {
 
 export interface AmqpMessage {
   readonly content: Uint8Array
-  readonly fields: { readonly deliveryTag: number; readonly redelivered: boolean }
+  readonly fields: { readonly deliveryTag: number; readonly redelivered: boolean; readonly exchange?: string }
   readonly properties: AmqpProperties
 }
 

@@ -184,10 +184,11 @@ export class RabbitPublisher {
     if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
   }
 
-  #returned(message: AmqpMessage): void {
-    const id = idOf(message.properties)
+  /** An id may be in flight to several destinations: which one sent it back is part of the answer. */
+  #returned({ fields, properties }: AmqpMessage): void {
+    const id = idOf(properties)
     for (const entry of this.#inFlight) {
-      if (entry.message.id === id && !entry.returned) {
+      if (entry.message.id === id && entry.message.destination === fields.exchange && !entry.returned) {
         entry.returned = true
         return
       }

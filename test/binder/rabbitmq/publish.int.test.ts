@@ -68,6 +68,18 @@ describeWith(['rabbitmq'], 'publishing to RabbitMQ', () => {
     expect(outcomes[0]).toMatchObject({ retryable: false, destination: nobody })
   })
 
+  it('knows which of two it refused when both have one id', async () => {
+    const transport = attached({ url })
+    const [nobody, somebody] = [freshDestination(url, []), freshDestination(url)]
+    await transport.provision([
+      { name: nobody, partitions: 4, groups: [] },
+      { name: somebody, partitions: 4, groups: ['g'] },
+    ])
+    const both = [somebody, nobody].map((destination) => plainMessage({ id: 'same', destination }))
+    const outcomes = await transport.publish(both)
+    expect(outcomes.map((outcome) => outcome?.kind)).toEqual([undefined, 'unroutable'])
+  })
+
   it('drops it when asked to', async () => {
     const transport = attached({ url, unroutable: 'accept' })
     const destination = freshDestination(url, [])
