@@ -90,11 +90,15 @@ export class Handling {
     const { inbox } = binding.options
     const { message } = delivery
     const group = this.#options.group ?? ''
-    await inbox?.process({ id: message.id, group, destination: message.destination }, async (tx, emit) => {
-      const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger, tx)
-      const result = await binding.handler(payload, context)
-      if (binding.kind === 'processor' && result !== undefined) await emit(await this.#encode(result, binding, message))
-    })
+    await inbox?.process(
+      { group, destination: message.destination, source: message.source, id: message.id },
+      async (tx, emit) => {
+        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger, tx)
+        const result = await binding.handler(payload, context)
+        if (binding.kind === 'processor' && result !== undefined)
+          await emit(await this.#encode(result, binding, message))
+      },
+    )
   }
 
   /**
@@ -106,7 +110,7 @@ export class Handling {
     const { group } = this.#options
     return Promise.all(
       payloads.map(async (payload, index) => {
-        const id = group === null ? undefined : derivedId(input.id, input.destination, group, index)
+        const id = group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index)
         return encodeMessage(binding.output, payload, this.#host.service, { id })
       }),
     )

@@ -1,6 +1,14 @@
 import type { SqlTransaction } from '../core/sql.ts'
 import type { EncodedMessage } from './message.ts'
 
+/** What tells one message from all others. */
+export interface InboxMessage {
+  readonly group: string
+  readonly destination: string
+  readonly source: string
+  readonly id: string
+}
+
 /**
  * What a binding needs of an inbox, so that a handler's effect, its deduplication and its outputs commit together.
  * `concordat/outbox` implements it (`createInbox`).
@@ -9,11 +17,12 @@ export interface Inbox {
   /** True when `emit` works: the inbox writes a handler's outputs to an outbox in the same transaction. */
   readonly hasOutbox: boolean
   /**
-   * Calls `work` in one transaction unless (group, message id) was processed before. Resolves after the commit; a
+   * Calls `work` in one transaction unless the group has processed this message of this channel before. An id alone
+   * does not name a message: senders choose their own, and CloudEvents makes them unique per `source` only. Resolves after the commit; a
    * rejection of `work` rolls everything back and is handed on.
    */
   process(
-    message: { readonly id: string; readonly group: string; readonly destination: string },
+    message: InboxMessage,
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'>
 }

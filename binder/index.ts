@@ -36,7 +36,7 @@ export {
   TransportError,
   type TransportErrorKind,
 } from './errors.ts'
-export type { Inbox } from './inbox.ts'
+export type { Inbox, InboxMessage } from './inbox.ts'
 export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
 export { murmur2, partitionOf } from './partition.ts'
 export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'

@@ -1,7 +1,7 @@
 /**
  * Inbox: a handler's effect, the memory of having handled the message, and the messages it sends commit together.
  *
- * The id is inserted first in the handler's transaction. A second delivery of the same message, also one that runs at
+ * The message's name (group, channel, source, id) is inserted first in the handler's transaction. A second delivery of the same message, also one that runs at
  * the same time in another process, waits there until the first one ends: then it is a duplicate if that committed, and
  * the first if it rolled back.
  *
@@ -11,7 +11,7 @@
  * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
  * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
  */
-import type { Inbox } from '../binder/inbox.ts'
+import type { Inbox, InboxMessage } from '../binder/inbox.ts'
 import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, DAY, HOUR, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
@@ -57,8 +57,9 @@ const MIGRATIONS: readonly SqlMigration[] = [
     version: 1,
     statements: [
       `CREATE TABLE {schema}.inbox (
-         consumer text NOT NULL, message_id text NOT NULL, received_at timestamptz NOT NULL DEFAULT now(),
-         PRIMARY KEY (consumer, message_id)
+         consumer text NOT NULL, channel text NOT NULL, source text NOT NULL, message_id text NOT NULL,
+         received_at timestamptz NOT NULL DEFAULT now(),
+         PRIMARY KEY (consumer, channel, source, message_id)
        ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05)`,
       `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
     ],
@@ -100,13 +101,13 @@ class TableInbox implements SqlInbox {
   }
 
   process(
-    message: { readonly id: string; readonly group: string; readonly destination: string },
+    message: InboxMessage,
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'> {
     return this.#sql.transaction(async (tx) => {
       const { rowCount } = await tx.query(
-        `INSERT INTO ${this.#table} (consumer, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING`,
-        [message.group, message.id],
+        `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+        [message.group, message.destination, message.source, message.id],
       )
       if (rowCount === 0) return 'duplicate'
       await work(tx, (outputs) => this.#emit(tx, message.group, outputs))

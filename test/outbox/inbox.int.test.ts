@@ -18,7 +18,7 @@ describeWith(['postgres'], 'inbox on a server', () => {
   })
   afterAll(() => database.drop())
 
-  const incoming = (id: string) => ({ id, group: 'stock', destination: 'orders.placed' })
+  const incoming = (id: string) => ({ group: 'stock', destination: 'orders.placed', source: 'orders', id })
 
   /** The first handler holds its transaction open until told how to end; the second delivery waits for it on the server. */
   async function race(id: string) {
@@ -68,7 +68,7 @@ describeWith(['postgres'], 'inbox on a server', () => {
 
   test('several processes that sweep at once delete each id once', async () => {
     await database.sql.query(
-      `INSERT INTO "${schema}".inbox SELECT 'old', i::text, now() - interval '30 days' FROM generate_series(1, 20000) i`,
+      `INSERT INTO "${schema}".inbox SELECT 'old', 'orders.placed', 'orders', i::text, now() - interval '30 days' FROM generate_series(1, 20000) i`,
     )
     const swept = await Promise.all([inbox.sweep(), inbox.sweep(), inbox.sweep()])
     expect(swept.reduce((sum, n) => sum + n, 0) + (await inbox.sweep())).toBe(20_000)

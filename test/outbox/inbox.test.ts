@@ -1,3 +1,4 @@
+import type { InboxMessage } from 'concordat/binder'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { expect, test } from 'vitest'
 import { message, uniqueName } from './support/messages.ts'
@@ -18,7 +19,13 @@ async function setup(options: { readonly withOutbox?: boolean; readonly retentio
   })
   await inbox.migrate()
   await sql.query(`CREATE TABLE "${schema}".effect (id text)`)
-  const incoming = (id: string, group = 'stock') => ({ id, group, destination: 'orders.placed' })
+  const incoming = (id: string, other: Partial<InboxMessage> = {}) => ({
+    group: 'stock',
+    destination: 'orders.placed',
+    source: 'orders',
+    id,
+    ...other,
+  })
   const effects = async (): Promise<number> =>
     (await sql.query<{ n: number }>(`SELECT count(*)::int AS n FROM "${schema}".effect`)).rows[0]?.n ?? 0
   const effect = `INSERT INTO "${schema}".effect VALUES ('x')`
@@ -30,8 +37,17 @@ test('handles a message once per group', async () => {
   const work = async (tx: { query(text: string): Promise<unknown> }): Promise<void> => void (await tx.query(t.effect))
   expect(await t.inbox.process(t.incoming('a'), work)).toBe('processed')
   expect(await t.inbox.process(t.incoming('a'), work)).toBe('duplicate')
-  expect(await t.inbox.process(t.incoming('a', 'audit'), work)).toBe('processed')
+  expect(await t.inbox.process(t.incoming('a', { group: 'audit' }), work)).toBe('processed')
   expect(await t.effects()).toBe(2)
+})
+
+test.each([
+  ['another channel', { destination: 'orders.cancelled' }],
+  ['another sender', { source: 'shop' }],
+])('an id that %s uses too is another message', async (_, other) => {
+  const t = await setup()
+  expect(await t.inbox.process(t.incoming('order-1'), async () => {})).toBe('processed')
+  expect(await t.inbox.process(t.incoming('order-1', other), async () => {})).toBe('processed')
 })
 
 test('a handler that fails leaves no trace, and the message is handled when it comes again', async () => {
@@ -77,9 +93,11 @@ test('without an outbox refuses what a handler sends', async () => {
 test('sweeps ids older than the retention, and keeps the younger', async () => {
   const t = await setup({ retentionMs: 3_600_000 })
   await t.sql.query(
-    `INSERT INTO "${t.schema}".inbox SELECT 'stock', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
+    `INSERT INTO "${t.schema}".inbox SELECT 'stock', 'orders.placed', 'orders', 'old' || i, now() - interval '61 minutes' FROM generate_series(1, 12000) i`,
   )
-  await t.sql.query(`INSERT INTO "${t.schema}".inbox VALUES ('stock', 'young', now() - interval '59 minutes')`)
+  await t.sql.query(
+    `INSERT INTO "${t.schema}".inbox VALUES ('stock', 'orders.placed', 'orders', 'young', now() - interval '59 minutes')`,
+  )
   expect(await t.inbox.sweep()).toBe(12_000)
   expect(await t.inbox.sweep()).toBe(0)
   expect(await t.inbox.process(t.incoming('young'), async () => {})).toBe('duplicate')
@@ -87,7 +105,9 @@ test('sweeps ids older than the retention, and keeps the younger', async () => {
 
 test('sweeps in the background until closed', async () => {
   const t = await setup()
-  await t.sql.query(`INSERT INTO "${t.schema}".inbox VALUES ('stock', 'old', now() - interval '8 days')`)
+  await t.sql.query(
+    `INSERT INTO "${t.schema}".inbox VALUES ('stock', 'orders.placed', 'orders', 'old', now() - interval '8 days')`,
+  )
   t.inbox.start()
   t.inbox.start()
   await t.inbox.close()
