@@ -112,9 +112,7 @@ export class Watch {
       return
     }
     this.#looping = true
-    void this.#loop().finally(() => {
-      this.#looping = false
-    })
+    void this.#loop()
   }
 
   /** Runs while anybody waits: new ones after a moment, all of them every `pollMs`. */
@@ -128,7 +126,9 @@ export class Watch {
       await this.#ask(all ? [...this.#watched.values()].map(({ key }) => key) : this.#fresh.splice(0))
       if (this.#watched.size > 0 && this.#fresh.length === 0) await this.#sleep(allAt - clock.monotonic())
     }
+    // In the same turn as the last look at who waits: whoever comes next begins a new loop.
     this.#fresh = []
+    this.#looping = false
   }
 
   async #ask(keys: readonly SagaKey[]): Promise<void> {
