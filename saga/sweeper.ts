@@ -62,9 +62,9 @@ export class Sweeper {
       this.#wakeAt = Number.POSITIVE_INFINITY
       try {
         const more = await this.#host.sweep()
-        if (more) continue
-        pauseMs = Math.min(pauseMs, (await this.#host.nextDueMs()) ?? pauseMs)
+        if (!more) pauseMs = Math.min(pauseMs, (await this.#host.nextDueMs()) ?? pauseMs)
         this.#lastError = undefined
+        if (more) continue
       } catch (error) {
         this.#lastError = toError(error)
         this.#host.logger.warn({ err: this.#lastError }, 'looking for due sagas failed')
