@@ -1,4 +1,4 @@
-import type { Logger } from '../core/logger.ts'
+import { type Logger, withFields } from '../core/logger.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import type { TransactionContext } from './binding.ts'
 import { type Headers, publicHeaders } from './message.ts'
@@ -78,15 +78,5 @@ export class DeliveryContext implements TransactionContext {
     if (this.#tx === undefined)
       throw new TypeError('context.tx: this binding has no inbox; give it one: { group, inbox }')
     return this.#tx
-  }
-}
-
-/** The same logger with fields added to every line. */
-export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
-  return {
-    debug: (more, message) => logger.debug({ ...fields, ...more }, message),
-    info: (more, message) => logger.info({ ...fields, ...more }, message),
-    warn: (more, message) => logger.warn({ ...fields, ...more }, message),
-    error: (more, message) => logger.error({ ...fields, ...more }, message),
   }
 }

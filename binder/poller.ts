@@ -1,14 +1,13 @@
 import { backoffDelayMs } from '../core/backoff.ts'
 import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import { type Logger, withFields } from '../core/logger.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 import { Outputs, type SourceBinding } from './binding.ts'
 import { publishUntilConfirmed } from './confirm.ts'
-import { withFields } from './context.ts'
 import type { EncodedMessage } from './message.ts'
 import { RECONNECT_BACKOFF } from './options.ts'
 import type { BindingState, BindingStatus } from './status.ts'
-import { finishesWithin } from './time-limit.ts'
 import type { PublishOutcome } from './transport.ts'
 
 export interface PollerHost {

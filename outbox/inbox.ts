@@ -13,10 +13,11 @@
  */
 import type { Inbox, InboxMessage } from '../binder/inbox.ts'
 import type { EncodedMessage } from '../binder/message.ts'
-import { type Clock, DAY, HOUR, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { migrate, quoteIdentifier, type SqlClient, type SqlMigration, type SqlTransaction } from '../core/sql.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 import { InboxWithoutOutbox } from './errors.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -45,12 +46,14 @@ export interface SqlInbox extends Inbox {
   sweep(signal?: AbortSignal): Promise<number>
   /** Sweeps now and then, until closed. Failures are logged. */
   start(): void
-  /** Idempotent, never rejects. */
+  /** Idempotent, never rejects; does not wait for a database that does not answer. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
 const SWEEP_BATCH = 5_000
+/** How long `close` waits for the batch that is being deleted. */
+const CLOSE_MS = 5 * SECOND
 
 const MIGRATIONS: readonly SqlMigration[] = [
   {
@@ -134,7 +137,7 @@ class TableInbox implements SqlInbox {
 
   async close(): Promise<void> {
     this.#stopping.abort()
-    await this.#sweeping
+    if (this.#sweeping !== undefined) await finishesWithin(this.#clock, CLOSE_MS, this.#sweeping)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

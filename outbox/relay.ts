@@ -8,6 +8,7 @@
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 import { OutboxPartitionsMismatch } from './errors.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
@@ -27,7 +28,10 @@ export interface Relay {
   wake(): void
   /** What this process does. No I/O; what is left in the tables is `outbox.stats()`. */
   health(): RelayHealth
-  /** Finishes the windows in flight and hands its partitions over at once. Idempotent, never rejects. */
+  /**
+   * Finishes the windows in flight and hands its partitions over at once. Idempotent, never rejects; waits at most about
+   * twice `drainTimeoutMs`, also for a database that does not answer.
+   */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -208,12 +212,16 @@ class LeasedRelay implements Relay {
   async #close(): Promise<void> {
     const { clock, drainTimeoutMs, logger } = this.#options
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
-    const timeout = new AbortController()
     const ended = Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
-    await Promise.race([ended, clock.sleep(drainTimeoutMs, timeout.signal).catch(() => undefined)])
-    timeout.abort()
+    await finishesWithin(clock, drainTimeoutMs, ended)
     this.#drained = true
     this.#nap.abort()
+    if (await finishesWithin(clock, Math.max(drainTimeoutMs, 1 * SECOND), this.#handOver())) return
+    logger.warn({}, 'outbox relay left its partitions to their leases: the database does not answer')
+  }
+
+  /** Never rejects. */
+  async #handOver(): Promise<void> {
     await this.#beat
     try {
       for (const lease of this.#keeper.held) {
@@ -221,7 +229,7 @@ class LeasedRelay implements Relay {
       }
       await this.#keeper.leave()
     } catch (error) {
-      logger.warn(
+      this.#options.logger.warn(
         { err: error },
         'outbox relay could not hand its partitions over: they are free when their leases expire',
       )

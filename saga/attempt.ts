@@ -1,7 +1,7 @@
 /** One call of a local step's function: its context, its time limit, its transaction. */
 import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import { type Logger, withFields } from '../core/logger.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { inSaga } from './context.ts'
@@ -66,7 +66,7 @@ async function contextOf(
     results: await resultsOf(saga, state, call.index),
     attempt: call.attempt,
     signal,
-    log: stepLogger(host.logger, { saga: row.name, id: row.id, step: call.step }),
+    log: withFields(host.logger, { saga: row.name, id: row.id, step: call.step }),
     result,
     failure: state.failure ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
@@ -85,16 +85,6 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
     return await Promise.race([work, aborted])
   } finally {
     signal.removeEventListener('abort', onAbort)
-  }
-}
-
-function stepLogger(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
-  const add = (more: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => ({ ...fields, ...more })
-  return {
-    debug: (more, message) => logger.debug(add(more), message),
-    info: (more, message) => logger.info(add(more), message),
-    warn: (more, message) => logger.warn(add(more), message),
-    error: (more, message) => logger.error(add(more), message),
   }
 }
 

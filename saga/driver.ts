@@ -3,6 +3,7 @@ import { type SinkBinding, sink } from '../binder/binding.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 import type { Saga } from './definition.ts'
 import { type Applied, Engine, type Plan, type Snapshot, takesOwnership } from './engine.ts'
 import type { SagaEvent } from './event.ts'
@@ -142,10 +143,7 @@ export class Driver implements RunHost {
   async close(): Promise<void> {
     const { clock, drainTimeoutMs } = this.#options
     this.#runner.stop()
-    const stop = new AbortController()
-    const limit = clock.sleep(drainTimeoutMs + CLOSE_MS, stop.signal).catch(() => {})
-    await Promise.race([limit, this.#handOver()])
-    stop.abort()
+    await finishesWithin(clock, drainTimeoutMs + CLOSE_MS, this.#handOver())
     this.watch.close()
   }
 

@@ -5,6 +5,7 @@
 import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import { finishesWithin } from '../core/time-limit.ts'
 import { type AttemptHost, attempt, isOwnershipLost } from './attempt.ts'
 import type { Engine, EngineHost, Plan, Snapshot } from './engine.ts'
 import { CoordinatorClosed } from './errors.ts'
@@ -80,12 +81,11 @@ export class Runner {
   /** Lets the calls that run finish, at most `drainMs`. Never rejects. */
   async close(drainMs: number): Promise<void> {
     this.stop()
+    const { clock, leases } = this.#host
     const all = Promise.allSettled(this.#chains)
-    const stop = new AbortController()
-    await Promise.race([all, this.#host.clock.sleep(drainMs, stop.signal).catch(() => {})])
-    stop.abort()
-    await this.#host.leases.releaseAll(new CoordinatorClosed())
-    await Promise.race([all, this.#host.clock.sleep(1 * SECOND)])
+    await finishesWithin(clock, drainMs, all)
+    await leases.releaseAll(new CoordinatorClosed())
+    await finishesWithin(clock, 1 * SECOND, all)
   }
 
   async #chain(first: Snapshot, lease: HeldLease): Promise<void> {

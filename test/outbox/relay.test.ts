@@ -150,6 +150,21 @@ describe('close', () => {
     expect(rows).toEqual([{ free: false }])
   })
 
+  test('does not wait for a database that never answers', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    let frozen = false
+    const freezing: SqlClient = {
+      ...t.sql,
+      query: (text, parameters) => (frozen ? new Promise(() => {}) : t.sql.query(text, parameters)),
+    }
+    const outbox = createOutbox({ sql: freezing, service: 'orders', schema: t.outbox.schema, partitions: 1 })
+    const relay = createRelay({ outbox, publisher: t.publisher, drainTimeoutMs: 50 })
+    await relay.start()
+    frozen = true
+    await relay.close()
+    expect(relay.health().status).toBe('closed')
+  })
+
   test('is idempotent and possible before start', async () => {
     await using t = await setupOutbox()
     const relay = t.relay()

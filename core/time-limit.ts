@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import type { Clock } from './clock.ts'
 
 /** True when `work` has resolved within `durationMs`; false when the time was over first, and `work` goes on alone. */
 export async function finishesWithin(clock: Clock, durationMs: number, work: Promise<unknown>): Promise<boolean> {
