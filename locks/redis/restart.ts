@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { LockStoreUnavailable } from '../errors.ts'
+import type { RedisConnectionClient } from './client.ts'
 import type { RedisConnection } from './connection.ts'
 
 /**
@@ -23,8 +24,8 @@ export class RestartGuard {
     this.#clock = clock
     this.#logger = logger
     connection.onReady((client) => {
-      this.#grantsFrom = client.info().then((info) => this.#read(info))
-      this.#grantsFrom.catch(() => {})
+      // Who needs the answer asks again if there was none.
+      this.#ask(client).catch(() => {})
     })
   }
 
@@ -32,13 +33,24 @@ export class RestartGuard {
     return this.#graceMs > 0
   }
 
-  /** @throws LockStoreUnavailable while the server is too young */
+  /** @throws LockStoreUnavailable while the server is too young; LockStoreRefused when it will not tell how old it is */
   async requireSettled(): Promise<void> {
-    await this.#connection.ready()
-    const waitMs = Math.ceil((await this.#grantsFrom.catch(() => 0)) - this.#clock.monotonic())
+    const client = await this.#connection.ready()
+    const grantsFrom = await this.#grantsFrom.catch(() => this.#ask(client))
+    const waitMs = Math.ceil(grantsFrom - this.#clock.monotonic())
     if (waitMs <= 0) return
     const detail = `it restarted and may have forgotten locks; it grants again in ${waitMs} ms`
     throw new LockStoreUnavailable('redis', 'not_done', detail)
+  }
+
+  #ask(client: RedisConnectionClient): Promise<number> {
+    this.#grantsFrom = client.info().then(
+      (info) => this.#read(info),
+      (error: unknown) => {
+        throw this.#connection.translate(error)
+      },
+    )
+    return this.#grantsFrom
   }
 
   /** From when on it may grant, on this process's monotonic clock. */
@@ -47,7 +59,8 @@ export class RestartGuard {
     if (policy !== 'noeviction' && field(info, 'maxmemory') !== '0') {
       this.#logger.warn({ policy }, 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction')
     }
-    const uptimeMs = Number(field(info, 'uptime_in_seconds') ?? Number.POSITIVE_INFINITY) * 1_000
+    // One that does not say is taken to be new.
+    const uptimeMs = Number(field(info, 'uptime_in_seconds') ?? 0) * 1_000
     return this.#clock.monotonic() + this.#graceMs - uptimeMs
   }
 }

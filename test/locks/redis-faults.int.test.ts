@@ -176,6 +176,16 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     await until('it grants', async () => (await locks.tryAcquire('k').catch(() => undefined)) !== undefined)
   })
 
+  it('grants nothing while it will not say how old it is', async () => {
+    await admin((client) => client.call('ACL', 'SETUSER', 'blind', 'on', '>secret', '~*', '&*', '+@all', '-info'))
+    const source = new Redis(context.server.url, { username: 'blind', password: 'secret', lazyConnect: true })
+    const locks = redisLocks({ client: source, restartGraceMs: 60_000 })
+    context.open.push(locks)
+    await expect(locks.tryAcquire('k')).rejects.toMatchObject({ code: 'locks.store_refused' })
+    await admin((client) => client.call('ACL', 'SETUSER', 'blind', '+info'))
+    await expect(locks.tryAcquire('k')).rejects.toThrow('may have forgotten locks')
+  })
+
   it('refuses for good when our key holds something else', async () => {
     const locks = contender()
     await admin((client) => client.lpush('concordat:lock:{k}:fence', 'x'))
