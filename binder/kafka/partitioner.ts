@@ -12,6 +12,8 @@ export class PublishAbandoned extends Error {
 export interface Envelope extends OutgoingRecord {
   readonly topic: string
   readonly bytes: number
+  /** Its place in the list that is being published. */
+  readonly index: number
   place: number | undefined
 }
 

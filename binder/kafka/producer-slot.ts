@@ -31,10 +31,10 @@ export class ProducerSlot {
 
   /**
    * One produce request, retried by kafkajs for as long as it likes within `durationMs`. Resolves with those that the
-   * broker confirmed. After a rejection none of it is sent any more, but what was on the wire may still arrive.
+   * broker did not confirm. After a rejection none of it is sent any more, but what was on the wire may still arrive.
    * @throws TransportError
    */
-  async send(envelopes: readonly Envelope[], durationMs: number): Promise<ReadonlySet<Envelope>> {
+  async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {
     const until = this.#clock.monotonic() + durationMs
     this.#current ??= this.#open()
     const slot = this.#current
@@ -43,7 +43,7 @@ export class ProducerSlot {
       const timeout = Math.max(1, until - this.#clock.monotonic())
       const sending = producer.sendBatch({ acks: -1, timeout: Math.ceil(timeout), topicMessages: byTopic(envelopes) })
       const confirmed = await within(this.#clock, timeout, 'the broker', sending)
-      return confirmedOf(envelopes, confirmed)
+      return unconfirmed(envelopes, confirmed)
     } catch (error) {
       this.#discard(slot)
       throw toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
@@ -85,13 +85,16 @@ export class ProducerSlot {
  * kafkajs resolves although it has skipped a partition whose leader moved, during a retry, to a broker that had answered
  * already: only partitions named in the answer are confirmed.
  */
-function confirmedOf(
+function unconfirmed(
   envelopes: readonly Envelope[],
   answers: ReadonlyArray<{ readonly topicName: string; readonly partition: number; readonly errorCode: number }>,
-): ReadonlySet<Envelope> {
-  const places = new Set<string>()
+): readonly Envelope[] {
+  const confirmed = new Map<string, Set<number | undefined>>()
   for (const { topicName, partition, errorCode } of answers) {
-    if (errorCode === 0) places.add(`${partition}/${topicName}`)
+    if (errorCode !== 0) continue
+    const partitions = confirmed.get(topicName)
+    if (partitions === undefined) confirmed.set(topicName, new Set([partition]))
+    else partitions.add(partition)
   }
-  return new Set(envelopes.filter(({ topic, place }) => places.has(`${place}/${topic}`)))
+  return envelopes.filter(({ topic, place }) => confirmed.get(topic)?.has(place) !== true)
 }

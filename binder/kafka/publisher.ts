@@ -34,14 +34,14 @@ export class Publisher {
     const until = this.#clock.monotonic() + this.#timeoutMs
     const outcomes = Array.from<unknown, PublishOutcome>(messages, () => undefined)
     const missing = await this.#missingTopics(messages)
-    const places = new Map<Envelope, number>()
-    for (const [i, message] of messages.entries()) {
-      const envelope = missing.get(message.destination) ?? this.#wrap(message)
-      if (envelope instanceof Error) outcomes[i] = envelope
-      else places.set(envelope, i)
+    const envelopes: Envelope[] = []
+    for (const [index, message] of messages.entries()) {
+      const envelope = missing.get(message.destination) ?? this.#wrap(message, index)
+      if (envelope instanceof Error) outcomes[index] = envelope
+      else envelopes.push(envelope)
     }
-    for (const request of splitRequests([...places.keys()], this.#options.maxMessageBytes)) {
-      for (const [envelope, error] of await this.#send(request, until)) outcomes[places.get(envelope) as number] = error
+    for (const request of splitRequests(envelopes, this.#options.maxMessageBytes)) {
+      for (const [{ index }, error] of await this.#send(request, until)) outcomes[index] = error
     }
     return outcomes
   }
@@ -51,12 +51,13 @@ export class Publisher {
     await this.#slot.close()
   }
 
-  #wrap(message: EncodedMessage): Envelope | TransportError {
+  #wrap(message: EncodedMessage, index: number): Envelope | TransportError {
     const { destination: topic } = message
     try {
       const record = encodeRecord(message)
       const bytes = recordBytes(record)
-      if (bytes <= this.#options.maxMessageBytes) return { ...record, topic, bytes, place: undefined }
+      const { key, value, headers } = record
+      if (bytes <= this.#options.maxMessageBytes) return { key, value, headers, topic, bytes, index, place: undefined }
       const limit = this.#options.maxMessageBytes
       return transportError(
         'too_large',
@@ -102,8 +103,7 @@ export class Publisher {
         return failed(left, last ?? transportError('timeout', 'no confirm in time'))
       }
       try {
-        const confirmed = await this.#slot.send(left, remaining)
-        left = left.filter((envelope) => !confirmed.has(envelope))
+        left = await this.#slot.send(left, remaining)
       } catch (error) {
         last = error as TransportError
         if (!last.retryable) return this.#isolate(left, last, until)

@@ -47,20 +47,20 @@ export function encodeRecord(message: EncodedMessage): OutgoingRecord {
     ce_id: message.id,
     ce_source: message.source,
     ce_type: message.type,
-    ce_time: new Date(message.time).toISOString(),
+    ce_time: instant(message.time),
     [CONTENT_TYPE]: message.contentType,
   }
   if (message.key !== null) headers['ce_partitionkey'] = message.key
-  const types: Array<[string, string]> = []
+  let types: Array<[string, string]> | undefined
   for (const name in message.headers) {
     const wireName = name === CONTENT_TYPE ? ESCAPED_CONTENT_TYPE : name
     if (OWN.has(wireName)) continue
     const value = message.headers[name] as HeaderValue
     const type = typeOf(value)
-    if (type !== 'string') types.push([wireName, type])
+    if (type !== 'string') (types ??= []).push([wireName, type])
     put(headers, wireName, encodeHeader(value))
   }
-  if (types.length > 0) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
+  if (types !== undefined) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
   return { key: message.key, value: message.body === null ? null : toBuffer(message.body), headers }
 }
 
@@ -84,8 +84,10 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
 /** Size on the wire, never too small: varints at their longest. */
 export function recordBytes(record: OutgoingRecord): number {
   let bytes = 32 + (record.key === null ? 0 : Buffer.byteLength(record.key)) + (record.value?.byteLength ?? 0)
-  for (const name in record.headers)
-    bytes += 10 + Buffer.byteLength(name) + Buffer.byteLength(record.headers[name] as Buffer | string)
+  for (const name in record.headers) {
+    const nameBytes = OWN.has(name) ? name.length : Buffer.byteLength(name)
+    bytes += 10 + nameBytes + Buffer.byteLength(record.headers[name] as Buffer | string)
+  }
   return bytes
 }
 
@@ -150,8 +152,21 @@ function put<T>(target: Record<string, T>, name: string, value: T): void {
   else target[name] = value
 }
 
+let lastTime = Number.NaN
+let lastInstant = ''
+
+/** Messages of one list are mostly of one millisecond. @throws RangeError when it is no instant */
+function instant(time: number): string {
+  if (time === lastTime) return lastInstant
+  const text = new Date(time).toISOString()
+  lastTime = time
+  lastInstant = text
+  return text
+}
+
 /** The same memory as a `Buffer`: kafkajs writes any other array of bytes as its decimal text. */
 function toBuffer(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 

@@ -7,7 +7,7 @@ import { plainMessage } from './kit.ts'
 const metadata = (count: number) => Array.from({ length: count }, (_, partitionId) => ({ partitionId, leader: 1 }))
 
 function envelope(key: string | null, topic = 't', bytes = 100): Envelope {
-  return { ...encodeRecord(plainMessage({ key })), topic, bytes, place: undefined }
+  return { ...encodeRecord(plainMessage({ key })), topic, bytes, index: 0, place: undefined }
 }
 
 describe('partitioner', () => {
