@@ -9,7 +9,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { link, mkdir, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { PGlite } from '@electric-sql/pglite'
 import { UsageError } from '../options.ts'
@@ -45,7 +45,7 @@ export async function openDataDirectory(path: string, files: InputFiles): Promis
 }
 
 async function makeDirectory(directory: string): Promise<void> {
-  const entries = await mkdir(directory, { recursive: true })
+  const entries = await makeFolders(directory)
     .then(() => readdir(directory))
     .catch((error: unknown) => {
       throw new UsageError(`--data: ${directory} can not be used as a folder (${codeOf(error)}): pass another one`)
@@ -53,6 +53,18 @@ async function makeDirectory(directory: string): Promise<void> {
   const foreign = entries.find((entry) => !OURS.has(entry) && !entry.endsWith('.tmp'))
   if (foreign === undefined) return
   throw new UsageError(`--data: ${directory} holds "${foreign}", which is not ours: pass an empty folder or a new one`)
+}
+
+/** Not `mkdir` with `recursive`: Node never comes back from it where nothing can be made, such as below /proc. */
+async function makeFolders(directory: string): Promise<void> {
+  try {
+    await mkdir(directory)
+  } catch (error) {
+    if (codeOf(error) === 'EEXIST') return
+    if (codeOf(error) !== 'ENOENT' || dirname(directory) === directory) throw error
+    await makeFolders(dirname(directory))
+    await mkdir(directory)
+  }
 }
 
 const OLD_MS = 60_000

@@ -38,6 +38,11 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
     ['a report into nowhere', ['--report', 'DIR/none/r.json'], /--report: .* can not be written/],
     ['a folder that is not ours for --data', ['--data', 'DIR'], /holds "x\.txt", which is not ours/, file('x.txt', '')],
     ['a file for --data', ['--data', 'DIR/x.txt'], /--data: .* can not be used as a folder/, file('x.txt', '')],
+    [
+      'a place for --data where no folder can be',
+      ['--data', '/proc/none/here'],
+      /--data: .* can not be used as a folder \(ENOENT\)/,
+    ],
     ['no server named', ['--transport', 'kafka'], /needs --kafka/],
     [
       'a server that is not there',
