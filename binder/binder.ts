@@ -15,14 +15,15 @@ import { finishesWithin } from '../core/time-limit.ts'
 import type { Binding } from './binding.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from './channel.ts'
 import { Consumer } from './consumer.ts'
+import { Destinations, destinationSpecs } from './destinations.ts'
 import { encodeMessage, type SendOptions } from './encode.ts'
 import { BinderClosed, BinderNotReady, SendError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 import { resolveConsumer, resolveSource } from './options.ts'
 import { Poller } from './poller.ts'
-import { Destinations, Publisher } from './publisher.ts'
+import { Publisher } from './publisher.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
-import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
+import type { PublishOutcome, Transport } from './transport.ts'
 
 export interface BinderOptions {
   /** This service's name: CloudEvents `source`, connection names, dead letter metadata. */
@@ -121,7 +122,8 @@ class TransportBinder implements Binder {
     const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
     const { service, instance } = this
     this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
-    const destinations = new Destinations(this.#transport, destinationSpecs(options), (name) => ({
+    const specs = destinationSpecs(options.bindings ?? [], options.sends ?? [])
+    const destinations = new Destinations(this.#transport, specs, (name) => ({
       name,
       partitions: DEFAULT_PARTITIONS,
       groups: [],
@@ -269,30 +271,4 @@ class TransportBinder implements Binder {
       publish: (messages) => this.#publisher.publish(messages),
     })
   }
-}
-
-/** What the declarations say of each destination; two declarations of one name must agree. */
-function destinationSpecs(options: BinderOptions): ReadonlyMap<string, DestinationSpec> {
-  const specs = new Map<string, DestinationSpec>()
-  const add = (channel: Pick<Channel, 'name' | 'partitions' | 'groups'>): void => {
-    const known = specs.get(channel.name)
-    if (known !== undefined && known.partitions !== channel.partitions) {
-      throw invalidOption(
-        `channel("${channel.name}").partitions`,
-        channel.partitions,
-        `${known.partitions}, as another declaration of the same name says`,
-      )
-    }
-    const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
-    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups })
-  }
-  for (const [i, binding] of (options.bindings ?? []).entries()) {
-    if (!['sink', 'processor', 'source'].includes(binding?.kind)) {
-      throw invalidOption(`createBinder.bindings[${i}]`, binding, 'what sink(), processor() or source() returned')
-    }
-    if (binding.kind !== 'source') add(binding.input)
-    if (binding.output !== undefined) add(binding.output)
-  }
-  for (const channel of options.sends ?? []) add(channel)
-  return specs
 }

@@ -5,10 +5,11 @@ import type { Logger } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import type { ProcessorBinding, SinkBinding } from './binding.ts'
 import { deadLetterSpec } from './dead-letter.ts'
+import type { Destinations } from './destinations.ts'
 import { Handling, type HandlingEnd } from './handling.ts'
 import { Lanes } from './lanes.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from './options.ts'
-import type { Destinations, Publisher } from './publisher.ts'
+import type { Publisher } from './publisher.ts'
 import type { BindingState, BindingStatus } from './status.ts'
 import type { DestinationSpec, Subscription, Transport, TransportDelivery } from './transport.ts'
 
@@ -190,8 +191,7 @@ export class Consumer {
     const { destinations } = this.#host
     const input = destinations.spec(this.#binding.input.name)
     const { group, onFailure } = this.options
-    const groups = group === null ? input.groups : [...new Set([...input.groups, group])]
-    const specs = [{ ...input, groups }]
+    const specs = [input]
     if (group !== null && onFailure === 'dead-letter') specs.push(deadLetterSpec(input.name, group))
     return specs
   }

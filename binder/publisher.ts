@@ -1,9 +1,10 @@
 import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import type { Destinations } from './destinations.ts'
 import { SendError, TransportError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 import { Queue } from './queue.ts'
-import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
+import type { PublishOutcome, Transport } from './transport.ts'
 
 /**
  * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
@@ -153,39 +154,4 @@ function asTransportError(transport: string, error: unknown): TransportError {
   if (error instanceof TransportError) return error
   const cause = toError(error)
   return new TransportError({ transport, kind: 'unavailable', message: cause.message, cause })
-}
-
-/** Which destinations were made to exist on the broker. Each is provisioned once per connection to it. */
-export class Destinations {
-  readonly #transport: Transport
-  readonly #specs: ReadonlyMap<string, DestinationSpec>
-  readonly #defaults: (name: string) => DestinationSpec
-  readonly #known: Set<string> = new Set()
-
-  constructor(
-    transport: Transport,
-    specs: ReadonlyMap<string, DestinationSpec>,
-    defaults: (name: string) => DestinationSpec,
-  ) {
-    this.#transport = transport
-    this.#specs = specs
-    this.#defaults = defaults
-  }
-
-  spec(name: string): DestinationSpec {
-    return this.#specs.get(name) ?? this.#defaults(name)
-  }
-
-  /** @throws TransportError */
-  async ensure(messages: readonly EncodedMessage[]): Promise<void> {
-    const missing = new Set<string>()
-    for (const { destination } of messages) if (!this.#known.has(destination)) missing.add(destination)
-    if (missing.size > 0) await this.provision([...missing].map((name) => this.spec(name)))
-  }
-
-  /** @throws TransportError */
-  async provision(specs: readonly DestinationSpec[]): Promise<void> {
-    await this.#transport.provision(specs)
-    for (const spec of specs) this.#known.add(spec.name)
-  }
 }

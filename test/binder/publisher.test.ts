@@ -1,4 +1,4 @@
-import { type Binder, createBinder, defineChannel, SendError, TransportError } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, SendError, sink, TransportError } from 'concordat/binder'
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -179,6 +179,18 @@ describe('destinations', () => {
     await binder.send(channel, { n: 1 })
     await binder.send(channel, { n: 2 })
     expect(transport.provisioned).toEqual([[{ name: 'numbers', partitions: 7, groups: ['g'] }]])
+  })
+
+  it('have the group of a consumer that could not subscribe yet', async () => {
+    const transport = new ScriptedTransport()
+    transport.onProvision = () => Promise.reject(new Error('away'))
+    const late = sink(channel, { group: 'late' }, () => {})
+    const binder = createBinder({ service: 'test', transport, bindings: [late] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    transport.onProvision = async () => {}
+    await binder.send(channel, { n: 1 })
+    expect(transport.provisioned[1]).toMatchObject([{ name: 'numbers', groups: ['late'] }])
   })
 
   it('are provisioned again when it did not work', async () => {

@@ -1,0 +1,79 @@
+/** What has to exist on the broker, and what was made to. */
+import { invalidOption } from '../core/errors.ts'
+import type { Binding } from './binding.ts'
+import type { Channel } from './channel.ts'
+import type { EncodedMessage } from './message.ts'
+import type { DestinationSpec, Transport } from './transport.ts'
+
+/**
+ * What the declarations of a binder say of each destination; two declarations of one name must agree.
+ * @throws TypeError / RangeError naming the binding or the channel
+ */
+export function destinationSpecs(
+  bindings: readonly Binding[],
+  sends: ReadonlyArray<Pick<Channel, 'name' | 'partitions' | 'groups'>>,
+): ReadonlyMap<string, DestinationSpec> {
+  const specs = new Map<string, DestinationSpec>()
+  const add = (channel: Pick<Channel, 'name' | 'partitions' | 'groups'>): void => {
+    const known = specs.get(channel.name)
+    if (known !== undefined && known.partitions !== channel.partitions) {
+      throw invalidOption(
+        `channel("${channel.name}").partitions`,
+        channel.partitions,
+        `${known.partitions}, as another declaration of the same name says`,
+      )
+    }
+    const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
+    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups })
+  }
+  for (const [i, binding] of bindings.entries()) {
+    if (!['sink', 'processor', 'source'].includes(binding?.kind)) {
+      throw invalidOption(`createBinder.bindings[${i}]`, binding, 'what sink(), processor() or source() returned')
+    }
+    if (binding.kind !== 'source') add(withGroup(binding))
+    if (binding.output !== undefined) add(binding.output)
+  }
+  for (const channel of sends) add(channel)
+  return specs
+}
+
+/** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */
+function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): DestinationSpec {
+  const { name, partitions, groups } = input
+  return { name, partitions, groups: options.group === undefined ? groups : [...groups, options.group] }
+}
+
+/** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
+export class Destinations {
+  readonly #transport: Transport
+  readonly #specs: ReadonlyMap<string, DestinationSpec>
+  readonly #defaults: (name: string) => DestinationSpec
+  readonly #known: Set<string> = new Set()
+
+  constructor(
+    transport: Transport,
+    specs: ReadonlyMap<string, DestinationSpec>,
+    defaults: (name: string) => DestinationSpec,
+  ) {
+    this.#transport = transport
+    this.#specs = specs
+    this.#defaults = defaults
+  }
+
+  spec(name: string): DestinationSpec {
+    return this.#specs.get(name) ?? this.#defaults(name)
+  }
+
+  /** @throws TransportError */
+  async ensure(messages: readonly EncodedMessage[]): Promise<void> {
+    const missing = new Set<string>()
+    for (const { destination } of messages) if (!this.#known.has(destination)) missing.add(destination)
+    if (missing.size > 0) await this.provision([...missing].map((name) => this.spec(name)))
+  }
+
+  /** @throws TransportError */
+  async provision(specs: readonly DestinationSpec[]): Promise<void> {
+    await this.#transport.provision(specs)
+    for (const spec of specs) this.#known.add(spec.name)
+  }
+}
