@@ -1,4 +1,5 @@
 import { CodecError } from '../core/codec.ts'
+import { show } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { validate } from '../core/schema.ts'
 import type { Channel } from './channel.ts'
@@ -6,7 +7,7 @@ import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
 
 /** What a sender may say beside the payload. */
 export interface SendOptions {
-  /** The message's id; give the same one when you send the same message again. @default a new UUIDv7 */
+  /** 1 to 255 characters; give the same one when you send the same message again. @default a new UUIDv7 */
   readonly id?: string | undefined
   /** Overrides the channel's key. */
   readonly key?: string | null | undefined
@@ -44,11 +45,11 @@ function encode<In, Out>(
   const key = options.key !== undefined ? options.key : (channel.key?.(payload) ?? null)
   if (key !== null && (typeof key !== 'string' || key.length > 1_024)) {
     throw new TypeError(
-      `key of "${channel.name}": expected a string of at most 1024 characters or null, got ${typeof key}`,
+      `key of "${channel.name}": expected a string of at most 1024 characters or null, got ${show(key)}`,
     )
   }
   return {
-    id: options.id ?? newId(),
+    id: options.id === undefined ? newId() : checkId(channel.name, options.id),
     destination: channel.name,
     key,
     type: channel.name,
@@ -58,6 +59,14 @@ function encode<In, Out>(
     headers: options.headers ?? NO_HEADERS,
     body: channel.codec.encode(payload),
   }
+}
+
+/** An index of an inbox has to hold it. */
+const MAX_ID_LENGTH = 255
+
+function checkId(channel: string, id: unknown): string {
+  if (typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH) return id
+  throw new TypeError(`id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters, got ${show(id)}`)
 }
 
 /**

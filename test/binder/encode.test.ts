@@ -42,6 +42,10 @@ describe('encodeMessage', () => {
     expect(await encodeMessage(orders, order, 'shop', options)).toMatchObject(options)
   })
 
+  it.each(['', 'x'.repeat(256), 7 as unknown as string])('refuses %o as an id', (id) => {
+    expect(() => encodeMessage(orders, order, 'shop', { id })).toThrow('id of "orders": expected a string of 1 to 255')
+  })
+
   it('refuses a payload that does not fit, naming the field', () => {
     const wrong = { id: 7, at: order.at } as unknown as typeof order
     expect(() => encodeMessage(orders, wrong, 'shop')).toThrow(SchemaError)
