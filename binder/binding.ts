@@ -179,7 +179,11 @@ export function processor(
   })
 }
 
-/** Calls `poll` again and again while the binder runs and sends what it returns. One call at a time. */
+/**
+ * Calls `poll` again and again while the binder runs and sends what it returns, until the broker has confirmed it. One
+ * call at a time. It remembers nothing: what was returned and is not confirmed when the process ends, or is such that
+ * the broker will never take it (logged), is not sent again. Poll from what keeps its place, or use an outbox.
+ */
 export function source<In, Out>(
   channel: Channel<In, Out>,
   options: SourceOptions,

@@ -18,7 +18,7 @@ export interface PollerHost {
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
-/** One polled source at work: poll, send what came, wait, again. A poll or send that fails is logged and tried again with backoff. */
+/** One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff. */
 export class Poller {
   readonly name: string
   readonly #binding: SourceBinding
