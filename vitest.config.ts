@@ -4,6 +4,9 @@ import { defineConfig } from 'vitest/config'
 const conditions = ['concordat-source', 'node']
 const source = { ssr: { resolve: { conditions } }, resolve: { conditions } }
 
+// kafkajs arms a negative timer for each connection, which Node 24 prints a warning about.
+const execArgv = ['--disable-warning=TimeoutNegativeWarning']
+
 /** unit: no network. int: real servers (found or started, see test/support/servers). types: type tests only. */
 export default defineConfig({
   ...source,
@@ -13,6 +16,7 @@ export default defineConfig({
         ...source,
         test: {
           name: 'unit',
+          execArgv,
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.int.test.ts'],
           testTimeout: 30_000,
@@ -24,6 +28,7 @@ export default defineConfig({
         ...source,
         test: {
           name: 'int',
+          execArgv,
           include: ['test/**/*.int.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 180_000,
