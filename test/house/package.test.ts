@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { globSync } from 'node:fs'
+import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -58,6 +59,7 @@ beforeAll(async () => {
   const stage = join(folder, 'stage')
   await mkdir(stage)
   for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
+  await cp('docs', join(stage, 'docs'), { recursive: true })
   await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
   tarball = join(folder, packed(stdout).filename)
@@ -107,10 +109,11 @@ async function importAll(project: string): Promise<Record<string, number | strin
 }
 
 describe('the packed package', { timeout: 120_000 }, () => {
-  it('holds what is built, the licence and the two pages, and nothing else', async () => {
+  it('holds what is built, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', tarball], folder)
     const files = stdout.trim().split('\n')
-    const others = files.filter((file) => !/^package\/dist\/.*\.(js|js\.map|d\.ts)$/.test(file))
+    for (const page of globSync('docs/**/*.md')) expect(files).toContain(`package/${page}`)
+    const others = files.filter((file) => !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|docs\/.*\.md)$/.test(file))
     expect(others.sort()).toEqual([
       'package/CHANGELOG.md',
       'package/LICENSE',
