@@ -1,5 +1,6 @@
 import { SECOND } from './clock.ts'
 import { invalidOption, requireInteger } from './errors.ts'
+import { optionNames, refuseUnknown } from './options.ts'
 
 /** Exponential backoff with a cap and full-range jitter around the computed delay. */
 export interface BackoffOptions {
@@ -22,12 +23,15 @@ export const DEFAULT_BACKOFF: Backoff = Object.freeze({
   jitter: 0.2,
 })
 
-/** Merges with the defaults and checks. @throws RangeError naming `<path>.<option>` */
+const NAMES = optionNames<BackoffOptions>({ initialMs: true, factor: true, maxMs: true, jitter: true })
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming `<path>.<option>` */
 export function resolveBackoff(
   path: string,
   options: BackoffOptions = {},
   defaults: Backoff = DEFAULT_BACKOFF,
 ): Backoff {
+  refuseUnknown(path, options, NAMES)
   const initialMs = requireInteger(`${path}.initialMs`, options.initialMs ?? defaults.initialMs, 0)
   const maxMs = requireInteger(`${path}.maxMs`, options.maxMs ?? Math.max(defaults.maxMs, initialMs), initialMs)
   const factor = options.factor ?? defaults.factor

@@ -15,6 +15,7 @@ export {
   type SqlListener,
   type SqlMigration,
   type SqlResult,
+  SqlTablesMissing,
   type SqlTransaction,
   SqlTransactionEnded,
 } from './sql.ts'

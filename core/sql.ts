@@ -1,4 +1,5 @@
 import { ConcordatError } from './errors.ts'
+import { hasMethods, wrongKind } from './options.ts'
 
 /**
  * The SQL contract: what outbox, inbox, participants and the saga store need of a PostgreSQL. Adapters: `core/pg`
@@ -58,6 +59,42 @@ export class SqlCommitError extends ConcordatError {
   }
 }
 
+/** The part's tables are not in this database: `migrate()` was not called, or another `schema` was given there. */
+export class SqlTablesMissing extends ConcordatError {
+  readonly code = 'core.tables_missing' as const
+  readonly retryable = false as const
+  readonly schema: string
+
+  /** @param call what makes the tables: `outbox.migrate()` */
+  constructor(schema: string, call: string, options?: ErrorOptions) {
+    super(`tables are missing in schema "${schema}": call ${call} first, with the same schema and database`, options)
+    this.schema = schema
+  }
+}
+
+/** undefined_table, invalid_schema_name, undefined_function. */
+const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883'])
+
+/**
+ * The error of a statement that uses nothing but a part's own tables, explained when these do not exist.
+ * @param call what makes the tables: `outbox.migrate()`
+ */
+export function explainMissing(error: unknown, schema: string, call: string): unknown {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return MISSING.has(code) ? new SqlTablesMissing(schema, call, { cause: error }) : error
+}
+
+/**
+ * Checks that it is one of our clients, or written to the contract. A bare PGlite has the same two methods, with
+ * another `transaction`: it is told by its `exec`.
+ * @throws TypeError naming the path
+ */
+export function requireSqlClient(path: string, value: unknown): SqlClient {
+  const fits = hasMethods(value, ['query', 'transaction']) && !hasMethods(value, ['exec'])
+  if (fits) return value as unknown as SqlClient
+  throw wrongKind(path, value, 'a SqlClient such as pgClient(pool) or pgliteClient(db)')
+}
+
 /** A statement was sent through a `SqlTransaction` whose callback had already settled. */
 export class SqlTransactionEnded extends ConcordatError {
   readonly code = 'core.sql_transaction_ended' as const
@@ -97,6 +134,7 @@ export async function migrate(
   part: string,
   migrations: readonly SqlMigration[],
 ): Promise<void> {
+  requireSqlClient('migrate.sql', sql)
   const quoted = quoteIdentifier(schema)
   await sql.transaction(async (tx) => {
     await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])

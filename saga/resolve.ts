@@ -4,6 +4,7 @@ import { checkName } from '../binder/channel.ts'
 import { resolveBackoff } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { CompensationContext, RequestContext, RetryOptions, StepContext, WithTransaction } from './definition.ts'
 import type { RetryPolicy, StepShape } from './state.ts'
@@ -34,6 +35,14 @@ export const SAGA_DEFAULTS = Object.freeze({
 })
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
+
+const RETRY_NAMES = optionNames<RetryOptions>({
+  maxAttempts: true,
+  initialMs: true,
+  factor: true,
+  maxMs: true,
+  jitter: true,
+})
 
 /** The options as they come: unchecked, possibly from plain JavaScript. */
 interface Raw {
@@ -134,8 +143,10 @@ function requireFlag(path: string, value: unknown): boolean {
 }
 
 function resolveRetry(path: string, options: RetryOptions | undefined, maxAttempts: number): RetryPolicy {
+  refuseUnknown(path, options ?? {}, RETRY_NAMES)
+  const { maxAttempts: asked, ...backoff } = options ?? {}
   return Object.freeze({
-    maxAttempts: requireInteger(`${path}.maxAttempts`, options?.maxAttempts ?? maxAttempts, 1, 1_000_000),
-    backoff: resolveBackoff(path, options),
+    maxAttempts: requireInteger(`${path}.maxAttempts`, asked ?? maxAttempts, 1, 1_000_000),
+    backoff: resolveBackoff(path, backoff),
   })
 }

@@ -3,6 +3,7 @@
  * needs a listener or an idle connection that dies takes the process down: `pgClient` adds one.
  */
 import { type Logger, silentLogger } from '../logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
@@ -34,8 +35,14 @@ export interface PgClientOptions {
   readonly logger?: Logger | undefined
 }
 
-/** A `SqlClient` over a `pg.Pool`. Ending the pool stays with the caller. */
+const NAMES = optionNames<PgClientOptions>({ logger: true })
+
+/** A `SqlClient` over a `pg.Pool`. Ending the pool stays with the caller. @throws TypeError when it is no pool */
 export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient {
+  refuseUnknown('pgClient', options, NAMES)
+  if (!hasMethods(pool, ['query', 'connect', 'on'])) {
+    throw wrongKind('pgClient', pool, 'a pool: pgClient(new pg.Pool({ connectionString }))')
+  }
   const logger = options.logger ?? silentLogger
   pool.on('error', (error) => logger.warn({ err: error }, 'idle PostgreSQL connection lost'))
   return {

@@ -6,6 +6,7 @@ import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
 import { type Clock, SECOND, systemClock } from '../clock.ts'
 import { toError } from '../errors.ts'
 import { type Logger, silentLogger } from '../logger.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 
 /** The part of `pg.Client` that is used. */
@@ -29,7 +30,18 @@ export interface PgListenerOptions {
 
 const RECONNECT: Backoff = resolveBackoff('pgListener', { initialMs: 100, maxMs: 5 * SECOND })
 
+const NAMES = optionNames<PgListenerOptions>({ connect: true, logger: true, clock: true })
+
+/** @throws TypeError naming the option */
 export function pgListener(options: PgListenerOptions): SqlListener {
+  refuseUnknown('pgListener', options, NAMES)
+  if (typeof options.connect !== 'function') {
+    throw wrongKind(
+      'pgListener.connect',
+      options.connect,
+      'a function such as () => new pg.Client({ connectionString })',
+    )
+  }
   return new PgListener(options)
 }
 

@@ -6,6 +6,7 @@
  * callback on the same database (use `tx`), or both wait for ever.
  */
 import { newId } from '../ids.ts'
+import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
@@ -23,8 +24,11 @@ export interface PgliteDatabase extends PgliteExecutor {
   transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
 }
 
-/** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. */
+/** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. @throws TypeError */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
+  if (!hasMethods(database, ['query', 'transaction'])) {
+    throw wrongKind('pgliteClient', database, 'a PGlite: pgliteClient(new PGlite())')
+  }
   return {
     exclusive: newId(),
     query: (text, parameters) => run(database, text, parameters),

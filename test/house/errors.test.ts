@@ -42,6 +42,7 @@ const ERRORS: readonly Row[] = [
     'n: expected 1',
   ),
   row(new core.SqlCommitError(), 'core.sql_commit', false, 'Let it propagate'),
+  row(new core.SqlTablesMissing('s', 'outbox.migrate()'), 'core.tables_missing', false, 'call outbox.migrate() first'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
   row(away, 'binder.transport', true, 'is it up?'),
   row(tooLarge, 'binder.transport', false, 'send a reference'),

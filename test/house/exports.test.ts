@@ -13,6 +13,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SECOND',
     'SchemaError',
     'SqlCommitError',
+    'SqlTablesMissing',
     'SqlTransactionEnded',
     'backoffDelayMs',
     'bytesCodec',

@@ -1,0 +1,71 @@
+/** Refuses what the types refuse, for callers that have no types: names that do not exist, values of another kind. */
+import { invalidOption } from './errors.ts'
+
+/** The names of the options `O`. The type sees to it that none is missing and none is too many. */
+export function optionNames<O extends object>(names: Readonly<Record<keyof O, true>>): ReadonlySet<string> {
+  return new Set(Object.keys(names))
+}
+
+/**
+ * Refuses a name that is no option, most often a slip of the keyboard, which would else be a default in silence.
+ * Costs one look-up per name given.
+ * @throws TypeError naming `<path>.<name>`, the names there are and the nearest of them
+ */
+export function refuseUnknown(path: string, options: unknown, known: ReadonlySet<string>): void {
+  if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
+  for (const name of Object.keys(options)) if (!known.has(name)) throw unknownOption(path, name, known)
+}
+
+function unknownOption(path: string, name: string, known: ReadonlySet<string>): TypeError {
+  const { message } = invalidOption(`${path}.${name}`, name, `one of ${[...known].join(', ')}`)
+  const near = [...known].find((candidate) => isNear(candidate.toLowerCase(), name.toLowerCase()))
+  return new TypeError(near === undefined ? message : `${message}. Did you mean "${near}"?`)
+}
+
+/** Equal but for case, an ending, or one or two letters. */
+function isNear(a: string, b: string): boolean {
+  const [short, long] = a.length < b.length ? [a, b] : [b, a]
+  return (short.length >= 3 && long.startsWith(short)) || distance(short, long) <= Math.min(2, short.length / 3)
+}
+
+/** How many letters to add, drop or change (Levenshtein). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column)
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1]
+    for (let j = 0; j < b.length; j++) {
+      const change = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1)
+      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+/**
+ * As `invalidOption`, for a value that may be large or hold a password (a pool, an address): says what it is and not
+ * what is in it. Of a promise it says that an `await` is missing.
+ */
+export function wrongKind(path: string, value: unknown, expected: string): TypeError {
+  return new TypeError(`${path}: expected ${expected}, got ${kindOf(value)}`)
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined || value === null) return String(value)
+  if (typeof value === 'function') return `the function ${value.name}`.trimEnd()
+  if (typeof value !== 'object') return `a ${typeof value}`
+  if (hasMethods(value, ['then'])) return 'a promise: is an "await" missing?'
+  if (Array.isArray(value)) return 'an array'
+  const name = value.constructor?.name ?? ''
+  // One or two letters are the work of a minifier.
+  return name.length > 2 && name !== 'Object' ? `an instance of ${name}` : 'another object'
+}
+
+/** True when `value` is an object (or a class) with these methods. */
+export function hasMethods<Name extends string>(
+  value: unknown,
+  names: readonly Name[],
+): value is Readonly<Record<Name, (...values: never[]) => unknown>> {
+  if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
+  return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function')
+}
