@@ -181,8 +181,8 @@ export function processor(
 
 /**
  * Calls `poll` again and again while the binder runs and sends what it returns, until the broker has confirmed it. One
- * call at a time. It remembers nothing: what was returned and is not confirmed when the process ends, or is such that
- * the broker will never take it (logged), is not sent again. Poll from what keeps its place, or use an outbox.
+ * call at a time. When the broker will never take it (too large, unroutable) the binding halts and keeps it: `start()`
+ * sends it again. Across a restart of the process it remembers nothing: poll from what keeps its place, or use an outbox.
  */
 export function source<In, Out>(
   channel: Channel<In, Out>,

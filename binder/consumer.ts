@@ -45,6 +45,8 @@ export class Consumer {
   #paused = false
   #error: Error | undefined
   #subscription: Subscription | undefined
+  /** The end of a halt: what ran has finished and the place in the group is given back. */
+  #halting: Promise<void> = Promise.resolve()
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: Run = new Run()
   #handling: Handling
@@ -79,6 +81,7 @@ export class Consumer {
 
   /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
   async start(): Promise<void> {
+    await this.#halting
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     this.#run = new Run()
     this.#handling = this.#newHandling()
@@ -120,6 +123,7 @@ export class Consumer {
     if (this.#state === 'idle') this.#state = 'stopped'
     if (this.#state === 'stopped' || this.#state === 'stopping') return
     const { run } = this.#end('stopping')
+    await this.#halting
     await this.#drain(run)
     await this.#closeSubscription()
     this.#state = 'stopped'
@@ -163,23 +167,26 @@ export class Consumer {
     await destinations.provision(this.#specs())
     const { name, partitions } = destinations.spec(this.#binding.input.name)
     const { group, prefetch, prefetchBytes } = this.options
-    const token = new Run()
+    let isLost: Error | undefined
+    let isOpen = false
     const subscription = await transport.subscribe(
       { destination: name, partitions, group, prefetch, prefetchBytes },
       {
         deliver: (delivery) => (run.over ? delivery.release() : this.#accept(delivery)),
         recall: () => this.#giveBack(),
         lost: (error) => {
-          if (token.over) return
-          token.over = true
-          this.#lost(run, error)
+          if (isLost !== undefined) return
+          isLost = error
+          if (isOpen) this.#lost(run, error)
         },
       },
     )
-    if (run.over || token.over) {
+    if (run.over || isLost !== undefined) {
       await subscription.close()
-      return
+      if (run.over) return
+      throw isLost ?? new Error('the subscription ended as it began')
     }
+    isOpen = true
     this.#subscription = subscription
     this.#error = undefined
     if (this.#paused) subscription.pause()
@@ -267,10 +274,10 @@ export class Consumer {
 
   #halt(error: Error): void {
     if (this.#run.over) return
-    this.#end('halted')
+    const { run } = this.#end('halted')
     this.#error = error
     this.#host.logger.error({ err: error, binding: this.options.name }, 'binding halted')
-    void this.#closeSubscription()
+    this.#halting = this.#drain(run).then(() => this.#closeSubscription())
   }
 
   async #closeSubscription(): Promise<void> {

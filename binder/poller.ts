@@ -18,7 +18,10 @@ export interface PollerHost {
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
-/** One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff. */
+/**
+ * One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff.
+ * When the broker refuses for good what was polled, the source halts and keeps it: `start()` sends it again first.
+ */
 export class Poller {
   readonly name: string
   readonly #binding: SourceBinding
@@ -30,6 +33,8 @@ export class Poller {
   #loop: Promise<void> = Promise.resolve()
   #wake: (() => void) | undefined
   #handled = 0
+  /** Polled and not confirmed yet. */
+  #unsent: readonly EncodedMessage[] = []
 
   constructor(binding: SourceBinding, options: { readonly name: string; readonly everyMs: number }, host: PollerHost) {
     this.#binding = binding
@@ -55,7 +60,7 @@ export class Poller {
   }
 
   start(): Promise<void> {
-    if (this.#state !== 'idle' && this.#state !== 'stopped') return Promise.resolve()
+    if (this.#state === 'running' || this.#state === 'paused') return Promise.resolve()
     this.#state = 'running'
     this.#stop = new AbortController()
     this.#loop = this.#poll(this.#stop.signal)
@@ -88,6 +93,7 @@ export class Poller {
         continue
       }
       failures = (await this.#pollOnce(signal)) ? 0 : failures + 1
+      if (this.#isHalted()) return
       const pauseMs = failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, failures, Math.random())
       await this.#host.clock.sleep(pauseMs, signal).catch(() => {})
     }
@@ -95,23 +101,35 @@ export class Poller {
 
   async #pollOnce(signal: AbortSignal): Promise<boolean> {
     try {
-      const log = withFields(this.#host.logger, { binding: this.name })
-      const result = await this.#binding.poll({ signal, log })
-      if (result !== undefined) await this.#send(result instanceof Outputs ? result.payloads : [result], signal)
+      if (this.#unsent.length === 0) this.#unsent = await this.#messages(signal)
+      await publishUntilConfirmed(this.#host, this.#unsent, () => signal)
+      this.#unsent = []
       this.#handled++
       this.#error = undefined
       return true
     } catch (error) {
       if (!signal.aborted) {
         this.#error = toError(error)
-        this.#host.logger.error({ err: error, binding: this.name }, 'source failed, polling again')
+        if (this.#unsent.length > 0) this.#state = 'halted'
+        const halted = this.#isHalted()
+        this.#host.logger.error(
+          { err: error, binding: this.name },
+          halted ? 'source halted' : 'source failed, polling again',
+        )
       }
       return false
     }
   }
 
-  async #send(payloads: readonly unknown[], signal: AbortSignal): Promise<void> {
-    const messages = await Promise.all(payloads.map(async (payload) => this.#host.encode(payload)))
-    await publishUntilConfirmed(this.#host, messages, () => signal)
+  #isHalted(): boolean {
+    return this.#state === 'halted'
+  }
+
+  async #messages(signal: AbortSignal): Promise<EncodedMessage[]> {
+    const log = withFields(this.#host.logger, { binding: this.name })
+    const result = await this.#binding.poll({ signal, log })
+    if (result === undefined) return []
+    const payloads = result instanceof Outputs ? result.payloads : [result]
+    return Promise.all(payloads.map(async (payload) => this.#host.encode(payload)))
   }
 }

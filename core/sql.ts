@@ -27,7 +27,7 @@ export interface SqlTransaction extends SqlExecutor {
   readonly inTransaction: true
   /**
    * Calls `listener` once after the server confirmed the commit; never when it rolled back or the outcome is unknown, so
-   * only good for hints. Absent when the transaction's end is not ours to see (`pgTransaction`).
+   * only good for hints; what it throws becomes a process warning. Absent when the transaction's end is not ours to see (`pgTransaction`).
    */
   readonly afterCommit?: ((listener: () => void) => void) | undefined
 }

@@ -1,3 +1,4 @@
+import { toError } from './errors.ts'
 import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from './sql.ts'
 
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
@@ -22,8 +23,14 @@ export class TransactionScope {
     this.#open = false
   }
 
-  /** The server confirmed the commit. */
+  /** The server confirmed the commit. A listener that throws is a warning of the process: it undoes nothing. */
   committed(): void {
-    for (const listener of this.#committed) listener()
+    for (const listener of this.#committed) {
+      try {
+        listener()
+      } catch (error) {
+        process.emitWarning(toError(error))
+      }
+    }
   }
 }

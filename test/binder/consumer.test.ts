@@ -226,3 +226,32 @@ it('asks for prefetch and its byte budget as declared', async () => {
     prefetchBytes: 1_000,
   })
 })
+
+describe('a binding that halts', () => {
+  it('lets what else runs finish and settle, then gives its place back, and only then starts again', async () => {
+    const transport = new ScriptedTransport()
+    const { opened, ...hold } = gate()
+    let isBroken = true
+    const binding = sink(channel, { group: 'g', concurrency: 2, maxAttempts: 1, onFailure: 'halt' }, async (n) => {
+      if (n === 0) await opened
+      else if (isBroken) throw new Error('out of order')
+    })
+    const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const first = transport.subscription
+    const running = first.deliver('a', 0)
+    const failing = first.deliver('b', 1)
+    await until('it halted', () => status(binder).state === 'halted')
+    expect(failing.end).toBe('released')
+    expect(first.closed).toBe(false)
+    isBroken = false
+    const restarted = binder.binding('numbers.g').start()
+    hold.open()
+    await restarted
+    expect(running.end).toBe('acked')
+    expect(first.closed).toBe(true)
+    expect(transport.subscription).not.toBe(first)
+    expect(status(binder).state).toBe('running')
+  })
+})

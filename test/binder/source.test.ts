@@ -135,4 +135,30 @@ describe('a source', () => {
     expect(ids).toHaveLength(3)
     expect(new Set(ids).size).toBe(1)
   })
+
+  it('halts when the broker will never take what it polled, keeps it, and sends it first when started again', async () => {
+    const transport = new ScriptedTransport()
+    let isRefused = true
+    transport.onPublish = async (messages) =>
+      messages.map(() =>
+        isRefused
+          ? new TransportError({ transport: 'scripted', kind: 'too_large', message: 'over the limit' })
+          : undefined,
+      )
+    let polls = 0
+    const binding = source(ticks, { everyMs: 0 }, () => (++polls === 1 ? 7 : pending()))
+    const binder = createBinder({ service: 'test', transport, bindings: [binding], drainTimeoutMs: 0 })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const control = binder.binding('ticks.source')
+    await until('it halted', () => control.status().state === 'halted')
+    expect(control.status().error).toContain('over the limit')
+    expect(binder.health().status).toBe('down')
+    isRefused = false
+    await control.start()
+    await until('it polls on', () => polls === 2)
+    const ids = transport.published.map(([message]) => message?.id)
+    expect(ids).toHaveLength(2)
+    expect(new Set(ids).size).toBe(1)
+  })
 })

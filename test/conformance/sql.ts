@@ -126,6 +126,22 @@ export function sqlConformance(open: () => SqlClient): void {
       expect(await numbers()).toEqual([])
     })
 
+    test('stays committed when a listener for the commit throws, and tells the others', async () => {
+      const { sql, insert, numbers } = await setup()
+      const warned = new Promise<Error>((resolve) => process.once('warning', resolve))
+      let told = 0
+      await sql.transaction(async (tx) => {
+        await tx.query(insert, [1])
+        tx.afterCommit?.(() => {
+          throw new Error('a listener failed')
+        })
+        tx.afterCommit?.(() => told++)
+      })
+      expect(told).toBe(1)
+      expect((await warned).message).toBe('a listener failed')
+      expect(await numbers()).toEqual([1])
+    })
+
     test('tells of its commit once it is visible, and not of a rollback', async () => {
       const { sql, insert, numbers } = await setup()
       const seen: Promise<number[]>[] = []

@@ -30,6 +30,31 @@ export function settleCases(context: CaseContext): void {
       expect(got[0]?.context.id).toBe(id)
     })
 
+    it('settles nothing that still runs when a member dies after others joined and left', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const handled = new Set<number>()
+      const stuck = sink(channel, { group: 'g', concurrency: 4 }, async ({ n }, { signal }) => {
+        // Every fourth message never ends here: it must come back when this member dies.
+        if (n % 4 === 0)
+          await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('cut off'))))
+        handled.add(n)
+      })
+      const first = await started(context.transport(), { bindings: [stuck], drainTimeoutMs: 0 })
+      await first.sendBatch(
+        channel,
+        Array.from({ length: 60 }, (_, n) => ({ key: `k${n}`, n })),
+      )
+      await until('its handlers are stuck', () => first.binding(`${channel.name}.g`).status().running === 4)
+      const rest = collector(channel, 'g')
+      const passing = await started(context.transport(), { bindings: [rest.binding] })
+      await passing.close()
+      await first.close()
+      await started(context.transport(), { bindings: [rest.binding] })
+      const seen = (): Set<number> => new Set([...handled, ...rest.got.map(({ payload }) => payload.n)])
+      await until('every message was handled by somebody', () => seen().size === 60, 60_000)
+      expect([...seen()].sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, n) => n))
+    })
+
     it('does not settle the input while an output is unconfirmed', async ({ expect }) => {
       const input = createTestChannel(context.freshName())
       const output = createTestChannel(context.freshName(), ['out'])
