@@ -3,6 +3,7 @@ import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { Locks } from '../locks/lock.ts'
 import type { RevokedReason, Term } from './election.ts'
 
@@ -49,10 +50,27 @@ export type ResolvedElection = Readonly<
   }
 >
 
+const NAMES = optionNames<ElectionOptions>({
+  locks: true,
+  role: true,
+  instance: true,
+  ttlMs: true,
+  onGranted: true,
+  onRevoked: true,
+  stopGraceMs: true,
+  retryMs: true,
+  logger: true,
+  clock: true,
+})
+
 const ignore = (): void => {}
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveElection(options: ElectionOptions): ResolvedElection {
+  refuseUnknown('createElection', options, NAMES)
+  if (!hasMethods(options.locks, ['acquire', 'inspect'])) {
+    throw wrongKind('createElection.locks', options.locks, 'locks such as redisLocks({ url }) or memoryLocks()')
+  }
   const role = requireText('election.role', options.role)
   const path = `election("${role}")`
   return {

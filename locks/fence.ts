@@ -1,5 +1,16 @@
 import { requireInteger, requireText } from '../core/errors.ts'
-import { migrate, quoteIdentifier, type SqlClient, type SqlMigration, type SqlTransaction } from '../core/sql.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
+import {
+  explainMissing,
+  migrate,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+  type SqlExecutor,
+  type SqlMigration,
+  type SqlResult,
+  type SqlTransaction,
+} from '../core/sql.ts'
 import { FenceRejected } from './errors.ts'
 
 export interface FenceOptions {
@@ -22,7 +33,7 @@ export interface Fence {
   /**
    * Accepts iff `token` is at least the highest one seen for `resource`, and remembers it. Takes effect with the
    * caller's transaction, and keeps later writers of the resource waiting until it ends, so check and write are one step.
-   * @throws FenceRejected when a newer token was here: let it roll the transaction back
+   * @throws SqlTablesMissing; FenceRejected when a newer token was here: let it roll the transaction back
    */
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
@@ -36,8 +47,12 @@ const MIGRATIONS: readonly SqlMigration[] = [
   },
 ]
 
+const NAMES = optionNames<FenceOptions>({ sql: true, schema: true })
+
+/** @throws TypeError naming the option */
 export function createFence(options: FenceOptions): Fence {
-  return new SqlFence(options.sql, options.schema ?? 'concordat')
+  refuseUnknown('createFence', options, NAMES)
+  return new SqlFence(requireSqlClient('createFence.sql', options.sql), options.schema ?? 'concordat')
 }
 
 class SqlFence implements Fence {
@@ -58,13 +73,15 @@ class SqlFence implements Fence {
   async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {
     requireText('fence resource', resource)
     requireInteger(`fence("${resource}") token`, token, 0)
-    const accepted = await tx.query(
+    const accepted = await this.#query(
+      tx,
       `INSERT INTO ${this.#table} AS guard (resource, token) VALUES ($1, $2::bigint)
        ON CONFLICT (resource) DO UPDATE SET token = EXCLUDED.token WHERE guard.token <= EXCLUDED.token`,
       [resource, String(token)],
     )
     if (accepted.rowCount > 0) return
-    const last = await tx.query<{ token: string }>(
+    const last = await this.#query<{ token: string }>(
+      tx,
       `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
       [resource],
     )
@@ -72,11 +89,25 @@ class SqlFence implements Fence {
   }
 
   async lastToken(resource: string): Promise<number | undefined> {
-    const found = await this.#sql.query<{ token: string }>(
+    const found = await this.#query<{ token: string }>(
+      this.#sql,
       `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
       [resource],
     )
     const row = found.rows[0]
     return row === undefined ? undefined : Number(row.token)
+  }
+
+  /** @throws SqlTablesMissing */
+  async #query<Row extends object>(
+    sql: SqlExecutor,
+    text: string,
+    parameters: readonly unknown[],
+  ): Promise<SqlResult<Row>> {
+    try {
+      return await sql.query<Row>(text, parameters)
+    } catch (error) {
+      throw explainMissing(error, this.#schema, 'fence.migrate()')
+    }
   }
 }

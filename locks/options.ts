@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { AcquireOptions } from './lock.ts'
 import { type LeaseTiming, leaseTiming } from './validity.ts'
 
@@ -23,6 +24,15 @@ export interface LocksOptions {
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
+}
+
+/** For the names of a factory's own options: those that every factory takes. */
+export const LOCKS_NAMES: Readonly<Record<keyof LocksOptions, true>> = {
+  owner: true,
+  stallMarginMs: true,
+  heartbeatMs: true,
+  logger: true,
+  clock: true,
 }
 
 export interface ResolvedLocks {
@@ -60,11 +70,21 @@ const MIN_TTL_MS = 100
 /** Room for ~2^50 µs above any time until 2200, and far from the end of exact numbers. */
 const MAX_TOKEN = 2 ** 52
 
+const ACQUIRE_NAMES = optionNames<AcquireOptions>({
+  ttlMs: true,
+  waitMs: true,
+  maxHoldMs: true,
+  tokenAbove: true,
+  owner: true,
+  signal: true,
+})
+
 /** @throws TypeError / RangeError naming the key and the option */
 export function resolveAcquire(key: string, options: AcquireOptions, locks: ResolvedLocks): ResolvedAcquire {
   requireText('lock key', key)
   if (key.startsWith('}')) throw invalidOption('lock key', key, 'a key that does not begin with "}"')
   const path = `lock("${key}")`
+  refuseUnknown(path, options, ACQUIRE_NAMES)
   const ttlMs = requireInteger(`${path}.ttlMs`, options.ttlMs ?? DEFAULT_TTL_MS, MIN_TTL_MS)
   const timing = leaseTiming(ttlMs, locks.stallMarginMs)
   if (timing.marginMs > ttlMs / 2) {

@@ -8,9 +8,10 @@
  */
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { Locks } from '../lock.ts'
 import { createLocks } from '../locks.ts'
-import { type LocksOptions, resolveLocks } from '../options.ts'
+import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
 import { clientFromUrl, type RedisClient } from './client.ts'
 import { RedisConnection } from './connection.ts'
 import { RestartGuard } from './restart.ts'
@@ -35,8 +36,18 @@ export interface RedisLocksOptions extends LocksOptions {
 
 export type { RedisClient, RedisConnectionClient } from './client.ts'
 
+const NAMES = optionNames<RedisLocksOptions>({
+  ...LOCKS_NAMES,
+  client: true,
+  url: true,
+  prefix: true,
+  answerMs: true,
+  restartGraceMs: true,
+})
+
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisLocks(options: RedisLocksOptions): Locks {
+  refuseUnknown('redisLocks', options, NAMES)
   const { clock, logger } = resolveLocks(options)
   const prefix = requireText('redisLocks.prefix', options.prefix ?? 'concordat:lock:')
   const answerMs = requireInteger('redisLocks.answerMs', options.answerMs ?? 1 * SECOND, 10)
@@ -49,7 +60,24 @@ export function redisLocks(options: RedisLocksOptions): Locks {
 
 function source(options: RedisLocksOptions): () => Promise<RedisClient> {
   const { client, url } = options
-  if (client !== undefined && url === undefined) return () => Promise.resolve(client)
-  if (url !== undefined && client === undefined) return () => clientFromUrl(url)
+  if (client !== undefined && url === undefined) {
+    if (!hasMethods(client, ['duplicate']))
+      throw wrongKind('redisLocks.client', client, 'an ioredis client: new Redis()')
+    return () => Promise.resolve(client)
+  }
+  if (url !== undefined && client === undefined) {
+    checkUrl(url)
+    return () => clientFromUrl(url)
+  }
   throw new TypeError('redisLocks: expected either client (an ioredis instance) or url')
+}
+
+/** Shows no more of it than the protocol: the rest can hold a password. */
+function checkUrl(url: unknown): void {
+  const fits = typeof url === 'string' && /^rediss?:\/\//.test(url) && URL.canParse(url)
+  if (fits) return
+  const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
+  const expected = 'redis://user:password@host:port/database or rediss://...'
+  if (protocol === undefined) throw wrongKind('redisLocks.url', url, expected)
+  throw new TypeError(`redisLocks.url: expected ${expected}, got something that begins with ${protocol}`)
 }

@@ -2,6 +2,10 @@ import { PGlite } from '@electric-sql/pglite'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
+import { createElection } from 'concordat/election'
+import { createFence } from 'concordat/locks'
+import { memoryLocks } from 'concordat/locks/memory'
+import { redisLocks } from 'concordat/locks/redis'
 import { describe, expect, it } from 'vitest'
 
 /** What plain JavaScript can do: call anything with anything. */
@@ -15,6 +19,7 @@ interface Mistake {
 
 const mistake = (what: string, call: () => unknown, says: string): Mistake => ({ what, call, says })
 
+const sql = { query: async () => ({ rows: [], rowCount: 0 }), transaction: async () => undefined }
 const pool = { query: async () => ({}), connect: async () => ({}), on: () => undefined }
 
 const CORE: readonly Mistake[] = [
@@ -34,8 +39,39 @@ const CORE: readonly Mistake[] = [
   mistake('migrate on a pool', () => migrate(js(pool), 's', 'p', []), 'expected a SqlClient such as pgClient(pool)'),
 ]
 
+const locks = memoryLocks()
+const url = 'redis://127.0.0.1:1'
+
+const LOCKS: readonly Mistake[] = [
+  mistake('an unknown option of redisLocks', () => redisLocks(js({ url, prefx: 'a' })), 'Did you mean "prefix"?'),
+  mistake('redisLocks at a web address', () => redisLocks({ url: 'http://u:secret@x' }), 'begins with http://'),
+  mistake(
+    'redisLocks at a bare host',
+    () => redisLocks({ url: 'localhost:6379' }),
+    'redisLocks.url: expected redis://',
+  ),
+  mistake('redisLocks with no client', () => redisLocks({ client: js({}) }), 'redisLocks.client: expected an ioredis'),
+  mistake('an unknown option of memoryLocks', () => memoryLocks(js({ ownr: 'a' })), 'Did you mean "owner"?'),
+  mistake('an unknown option of acquire', () => locks.acquire('k', js({ ttl: 5_000 })), 'Did you mean "ttlMs"?'),
+  mistake(
+    'an unknown option of tryAcquire',
+    () => locks.tryAcquire('k', js({ ttl: 5_000 })),
+    'lock("k").ttl: expected',
+  ),
+  mistake(
+    'a ttl that is no option of using',
+    () => locks.using('k', js(5_000), () => 1),
+    'expected an object of options',
+  ),
+  mistake('an unknown option of createFence', () => createFence(js({ sql, shema: 'a' })), 'Did you mean "schema"?'),
+  mistake('createFence on a pool', () => createFence({ sql: js(pool) }), 'createFence.sql: expected a SqlClient'),
+  mistake('an unknown option of createElection', () => createElection(js({ locks, rol: 'a' })), 'Did you mean "role"?'),
+  mistake('an election without locks', () => createElection(js({ role: 'a' })), 'createElection.locks: expected locks'),
+]
+
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
+  it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
   it('core: migrate on a bare PGlite', async () => {
     const bare = new PGlite()

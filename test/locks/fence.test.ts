@@ -70,3 +70,10 @@ it('names what is wrong', async () => {
   await expect(check('', 1)).rejects.toThrow('fence resource')
   await expect(check('a', 1.5)).rejects.toThrow('fence("a") token')
 })
+
+it('says what to call while its table is missing', async () => {
+  const early = createFence({ sql, schema: 'nowhere' })
+  const says = { code: 'core.tables_missing', retryable: false, message: expect.stringContaining('fence.migrate()') }
+  await expect(early.lastToken('a')).rejects.toMatchObject(says)
+  await expect(sql.transaction((tx) => early.check(tx, 'a', 1))).rejects.toMatchObject(says)
+})
