@@ -1,6 +1,9 @@
 /**
  * `SqlClient` on node-postgres. The pool comes in; only the methods named here are used. The pool's own `error` event
  * needs a listener or an idle connection that dies takes the process down: `pgClient` adds one.
+ *
+ * Give the pool time limits: `new pg.Pool({ connectionTimeoutMillis: 10_000, query_timeout: 30_000, keepAlive: true })`.
+ * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
 import { type Logger, silentLogger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'

@@ -110,3 +110,34 @@ describeWith(['postgres'], 'a server that is killed', { private: true }, () => {
     }
   })
 })
+
+describeWith(['postgres'], 'a server that freezes', { private: true }, () => {
+  test('is seen by a relay whose pool has time limits, which goes on when it thaws, with nothing lost', async () => {
+    const server = await startServer('postgres')
+    const limits = { query_timeout: 1_000, connectionTimeoutMillis: 1_000 }
+    const pool = new pg.Pool({ connectionString: server.url, max: 10, ...limits })
+    const sql = pgClient(pool)
+    try {
+      await using t = await setupOutboxOn(sql, { partitions: 2 })
+      const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })
+      await relay.start()
+      const committed: string[] = []
+      const add = async (id: string): Promise<void> => {
+        await sql.transaction((tx) => t.outbox.addEncoded(tx, [message(id, `k${id.length}`)]))
+        committed.push(id)
+      }
+      for (let i = 0; i < 20; i++) await add(`before${i}`)
+      server.pause()
+      await expect(add('while frozen')).rejects.toThrow()
+      await until(() => relay.health().status === 'down', 'down')
+      server.resume()
+      for (let i = 0; i < 20; i++) await add(`after${i}`)
+      await until(async () => (await t.outbox.stats()).pending === 0, 'drained')
+      expect(relay.health().status).toBe('up')
+      expect(new Set(t.publisher.ids)).toEqual(new Set(committed))
+    } finally {
+      await pool.end()
+      await server.stop()
+    }
+  })
+})

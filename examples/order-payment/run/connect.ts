@@ -1,7 +1,7 @@
 /** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
 
 import type { Transport } from 'concordat/binder'
-import type { Logger, SqlClient, SqlListener } from 'concordat/core'
+import { type Logger, SECOND, type SqlClient, type SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
@@ -35,6 +35,10 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     connectionString: addresses.postgres,
     max: addresses.poolSize,
     application_name: instance,
+    // Without time limits a server that vanished, or froze, is waited for until TCP gives up.
+    connectionTimeoutMillis: 10 * SECOND,
+    query_timeout: 30 * SECOND,
+    keepAlive: true,
   })
   const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
   const listener = pgListener({
