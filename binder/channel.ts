@@ -1,5 +1,6 @@
 import { type Codec, jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 
 /**
@@ -37,6 +38,14 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
   readonly groups?: readonly string[] | undefined
 }
 
+const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
+  payload: true,
+  key: true,
+  codec: true,
+  partitions: true,
+  groups: true,
+})
+
 export const DEFAULT_PARTITIONS = 4
 
 /**
@@ -50,8 +59,9 @@ export function defineChannel<S extends StandardSchemaV1>(
 ): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>> {
   checkName('defineChannel', name, 200)
   const path = `defineChannel("${name}")`
-  if (typeof options?.payload?.['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.payload`, options?.payload, 'a Standard Schema such as z.object({...})')
+  refuseUnknown(path, options, NAMES)
+  if (typeof options.payload?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.payload`, options.payload, 'a Standard Schema such as z.object({...})')
   }
   for (const group of options.groups ?? []) checkName(`${path}.groups`, group, 100)
   return Object.freeze({
@@ -62,6 +72,15 @@ export function defineChannel<S extends StandardSchemaV1>(
     partitions: requireInteger(`${path}.partitions`, options.partitions ?? DEFAULT_PARTITIONS, 1, 1_000),
     groups: Object.freeze([...(options.groups ?? [])]),
   })
+}
+
+/** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */
+export function requireChannel<In, Out>(path: string, value: Channel<In, Out>): Channel<In, Out> {
+  const channel: unknown = value
+  if (hasMethods(value?.schema?.['~standard'], ['validate']) && hasMethods(value.codec, ['encode', 'decode']))
+    return value
+  const expected = 'what defineChannel returned'
+  throw typeof channel === 'string' ? invalidOption(path, channel, expected) : wrongKind(path, channel, expected)
 }
 
 /** Checks a destination or group name. @throws TypeError naming the path */

@@ -17,6 +17,11 @@ export interface Inbox {
   /** True when `emit` works: the inbox writes a handler's outputs to an outbox in the same transaction. */
   readonly hasOutbox: boolean
   /**
+   * Asked before the binding takes messages. A rejection with `retryable: false` says that `process` could not work as
+   * things are (no tables): the binder's `start` rejects with it; any other is tried again.
+   */
+  ready?(): Promise<void>
+  /**
    * Calls `work` in one transaction unless the group has processed this message of this channel before. An id alone
    * does not name a message: senders choose their own, and CloudEvents makes them unique per `source` only. Resolves after the commit; a
    * rejection of `work` rolls everything back and is handed on.

@@ -16,7 +16,18 @@ import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
-import { migrate, quoteIdentifier, type SqlClient, type SqlMigration, type SqlTransaction } from '../core/sql.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import {
+  explainMissing,
+  migrate,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+  type SqlExecutor,
+  type SqlMigration,
+  type SqlResult,
+  type SqlTransaction,
+} from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { InboxWithoutOutbox } from './errors.ts'
 import type { Outbox } from './outbox.ts'
@@ -69,6 +80,16 @@ const MIGRATIONS: readonly SqlMigration[] = [
   },
 ]
 
+const NAMES = optionNames<InboxOptions>({
+  sql: true,
+  schema: true,
+  outbox: true,
+  retentionMs: true,
+  sweepEveryMs: true,
+  logger: true,
+  clock: true,
+})
+
 /** @throws TypeError / RangeError naming the option */
 export function createInbox(options: InboxOptions): SqlInbox {
   return new TableInbox(options)
@@ -88,7 +109,11 @@ class TableInbox implements SqlInbox {
   #sweeping: Promise<void> | undefined
 
   constructor(options: InboxOptions) {
-    this.#sql = options.sql
+    refuseUnknown('createInbox', options, NAMES)
+    this.#sql = requireSqlClient('createInbox.sql', options.sql)
+    if (options.outbox !== undefined && !hasMethods(options.outbox, ['addEncoded'])) {
+      throw wrongKind('createInbox.outbox', options.outbox, 'what createOutbox returned')
+    }
     this.#schema = options.schema ?? 'concordat'
     this.#table = `${quoteIdentifier(this.#schema)}.inbox`
     this.#outbox = options.outbox
@@ -103,12 +128,18 @@ class TableInbox implements SqlInbox {
     return migrate(this.#sql, this.#schema, 'inbox', MIGRATIONS)
   }
 
+  /** Reads nothing; the plan alone fails when the table is not there. */
+  async ready(): Promise<void> {
+    await this.#query(this.#sql, `SELECT FROM ${this.#table} LIMIT 0`)
+  }
+
   process(
     message: InboxMessage,
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'> {
     return this.#sql.transaction(async (tx) => {
-      const { rowCount } = await tx.query(
+      const { rowCount } = await this.#query(
+        tx,
         `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
         [message.group, message.destination, message.source, message.id],
       )
@@ -120,7 +151,8 @@ class TableInbox implements SqlInbox {
 
   async sweep(signal?: AbortSignal): Promise<number> {
     for (let total = 0; ; ) {
-      const { rowCount } = await this.#sql.query(
+      const { rowCount } = await this.#query(
+        this.#sql,
         `DELETE FROM ${this.#table} WHERE ctid = ANY(ARRAY(
            SELECT ctid FROM ${this.#table} WHERE received_at < now() - $1::float8 * interval '1 ms'
            ORDER BY received_at LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED))`,
@@ -142,6 +174,15 @@ class TableInbox implements SqlInbox {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+
+  /** @throws SqlTablesMissing */
+  async #query(sql: SqlExecutor, text: string, parameters: readonly unknown[] = []): Promise<SqlResult<object>> {
+    try {
+      return await sql.query(text, parameters)
+    } catch (error) {
+      throw explainMissing(error, this.#schema, 'inbox.migrate()')
+    }
   }
 
   async #emit(tx: SqlTransaction, group: string, outputs: readonly EncodedMessage[]): Promise<void> {

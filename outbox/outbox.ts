@@ -10,11 +10,12 @@
  *
  * @see docs/outbox.md for what happens when each part dies at each moment
  */
-import type { Channel } from '../binder/channel.ts'
+import { type Channel, requireChannel } from '../binder/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage } from '../binder/message.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
-import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
 import { notifier } from './notify.ts'
 import { type DropReason, dropHeld, listParked, type ParkedMessage, type RetryReason, retryHeld } from './parked.ts'
@@ -51,7 +52,7 @@ export interface Outbox {
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned.
    * @throws SchemaError, CodecError, TypeError, OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
-   * nothing was written and the transaction is still usable
+   * nothing was written and the transaction is still usable; SqlTablesMissing
    */
   add<In, Out>(
     tx: SqlTransaction,
@@ -79,6 +80,15 @@ export interface Outbox {
 
 const DEFAULTS = { schema: 'concordat', partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
 
+const NAMES = optionNames<OutboxOptions>({
+  sql: true,
+  service: true,
+  schema: true,
+  partitions: true,
+  maxPayloadBytes: true,
+  notifyEveryMs: true,
+})
+
 /** @throws TypeError / RangeError naming the option */
 export function createOutbox(options: OutboxOptions): Outbox {
   return new SqlOutbox(options)
@@ -94,7 +104,8 @@ class SqlOutbox implements Outbox {
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
-    this.sql = options.sql
+    refuseUnknown('createOutbox', options, NAMES)
+    this.sql = requireSqlClient('createOutbox.sql', options.sql)
     this.service = requireText('createOutbox.service', options.service)
     this.schema = options.schema ?? DEFAULTS.schema
     this.partitions = requireInteger('createOutbox.partitions', options.partitions ?? DEFAULTS.partitions, 1, 1_000)
@@ -120,15 +131,17 @@ class SqlOutbox implements Outbox {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
-    const message = await encodeMessage(channel, payload, this.service, options)
+    requireTransaction(tx)
+    const message = await encodeMessage(requireChannel('outbox.add', channel), payload, this.service, options)
     await this.addEncoded(tx, [message])
     return { id: message.id }
   }
 
   async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> {
+    requireTransaction(tx)
     if (messages.length === 0) return
     for (const message of messages) this.#checkSize(message)
-    const partitions = await insertMessages(tx, this.#tables, this.schema, this.partitions, messages)
+    const partitions = await this.#insert(tx, messages)
     if (tx.afterCommit === undefined) this.#hint(partitions)
     else tx.afterCommit(() => this.#hint(partitions))
   }
@@ -154,6 +167,14 @@ class SqlOutbox implements Outbox {
     return this.#resolved(await dropHeld(this.sql, this.#tables, id, reason))
   }
 
+  async #insert(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<ReadonlySet<number>> {
+    try {
+      return await insertMessages(tx, this.#tables, this.schema, this.partitions, messages)
+    } catch (error) {
+      throw explainMissing(error, this.schema, 'outbox.migrate()')
+    }
+  }
+
   #resolved(partitions: ReadonlySet<number>): boolean {
     if (partitions.size > 0) this.#hint(partitions)
     return partitions.size > 0
@@ -173,4 +194,9 @@ class SqlOutbox implements Outbox {
       maxBytes: this.#maxPayloadBytes,
     })
   }
+}
+
+function requireTransaction(tx: unknown): void {
+  if (hasMethods(tx, ['query']) && 'inTransaction' in tx) return
+  throw wrongKind('outbox.add', tx, 'the open transaction first: outbox.add(tx, channel, payload)')
 }

@@ -1,7 +1,8 @@
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
-import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
+import { requireInteger, requireText } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
 import type { Outbox } from './outbox.ts'
 import type { RelayPublisher } from './partition-relay.ts'
@@ -40,11 +41,34 @@ export type ResolvedRelayOptions = {
 
 const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })
 
+const NAMES = optionNames<RelayOptions>({
+  outbox: true,
+  publisher: true,
+  instance: true,
+  leaseMs: true,
+  batchSize: true,
+  batchBytes: true,
+  idlePollMs: true,
+  maxAttempts: true,
+  backoff: true,
+  drainTimeoutMs: true,
+  listener: true,
+  logger: true,
+  clock: true,
+})
+
 /** @throws TypeError / RangeError naming the option */
 export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions {
   const path = 'createRelay'
-  if (typeof options.publisher?.publish !== 'function') {
-    throw invalidOption(`${path}.publisher`, options.publisher, 'something with publish(messages), such as a binder')
+  refuseUnknown(path, options, NAMES)
+  if (!hasMethods(options.outbox, ['addEncoded', 'onAdded'])) {
+    throw wrongKind(`${path}.outbox`, options.outbox, 'what createOutbox returned')
+  }
+  if (options.listener !== undefined && !hasMethods(options.listener, ['listen'])) {
+    throw wrongKind(`${path}.listener`, options.listener, 'a listener such as pgListener({ connect })')
+  }
+  if (!hasMethods(options.publisher, ['publish'])) {
+    throw wrongKind(`${path}.publisher`, options.publisher, 'something with publish(messages), such as a binder')
   }
   return Object.freeze({
     outbox: options.outbox,

@@ -8,6 +8,7 @@
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
+import { explainMissing, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { OutboxPartitionsMismatch } from './errors.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
@@ -21,7 +22,7 @@ import type { WindowResult } from './window.ts'
 export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried for ever.
-   * @throws OutboxPartitionsMismatch
+   * @throws OutboxPartitionsMismatch, SqlTablesMissing
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
@@ -129,7 +130,7 @@ class LeasedRelay implements Relay {
     try {
       await checkPartitions(sql, schema, partitions)
     } catch (error) {
-      if (error instanceof OutboxPartitionsMismatch) {
+      if (error instanceof OutboxPartitionsMismatch || error instanceof SqlTablesMissing) {
         this.#error = error
         throw error
       }
@@ -155,7 +156,8 @@ class LeasedRelay implements Relay {
       if (this.#closing === undefined) await this.#balance()
       if (this.#error !== undefined) this.#options.logger.info({}, 'outbox relay reaches its database again')
       this.#error = undefined
-    } catch (error) {
+    } catch (reason) {
+      const error = explainMissing(reason, this.#options.outbox.schema, 'outbox.migrate()')
       if (this.#error === undefined) this.#options.logger.warn({ err: error }, 'outbox relay can not renew its leases')
       this.#error = toError(error)
     }

@@ -2,7 +2,7 @@
  * The outbox's tables. `outbox` has the columns Debezium's outbox event router reads (`id`, `aggregatetype`,
  * `aggregateid`, `type`, `payload`), so that change data capture can take the relay's place.
  */
-import { migrate, quoteIdentifier, type SqlClient, type SqlMigration } from '../core/sql.ts'
+import { explainMissing, migrate, quoteIdentifier, type SqlClient, type SqlMigration } from '../core/sql.ts'
 import { OutboxPartitionsMismatch } from './errors.ts'
 import { CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
 
@@ -108,9 +108,12 @@ export async function migrateOutbox(sql: SqlClient, schema: string, partitions: 
   await checkPartitions(sql, schema, partitions)
 }
 
-/** @throws OutboxPartitionsMismatch when the tables were made with another number */
+/** @throws OutboxPartitionsMismatch when the tables were made with another number, SqlTablesMissing when there are none */
 export async function checkPartitions(sql: SqlClient, schema: string, partitions: number): Promise<void> {
-  const meta = await sql.query<{ partitions: number }>(`SELECT partitions FROM ${outboxTables(schema).meta}`)
+  const select = `SELECT partitions FROM ${outboxTables(schema).meta}`
+  const meta = await sql.query<{ partitions: number }>(select).catch((error: unknown) => {
+    throw explainMissing(error, schema, 'outbox.migrate()')
+  })
   const stored = meta.rows[0]?.partitions
   if (stored !== partitions) throw new OutboxPartitionsMismatch(schema, partitions, stored)
 }

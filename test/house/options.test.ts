@@ -1,4 +1,5 @@
 import { PGlite } from '@electric-sql/pglite'
+import { defineChannel } from 'concordat/binder'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -6,7 +7,9 @@ import { createElection } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
 import { redisLocks } from 'concordat/locks/redis'
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
 
 /** What plain JavaScript can do: call anything with anything. */
 const js = (value: unknown): never => value as never
@@ -69,8 +72,67 @@ const LOCKS: readonly Mistake[] = [
   mistake('an election without locks', () => createElection(js({ role: 'a' })), 'createElection.locks: expected locks'),
 ]
 
+const payload = z.object({})
+const orders = defineChannel('orders', { payload })
+const outbox = createOutbox({ sql: js(sql), service: 'shop' })
+const tx = js({ inTransaction: true, query: sql.query })
+const publisher = { publish: async () => [] }
+
+const OUTBOX: readonly Mistake[] = [
+  mistake(
+    'an unknown option of createOutbox',
+    () => createOutbox(js({ sql, service: 'a', partition: 8 })),
+    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, ' +
+      'got "partition". Did you mean "partitions"?',
+  ),
+  mistake(
+    'createOutbox on a promise',
+    () => createOutbox({ sql: js(Promise.resolve()), service: 'a' }),
+    '"await" missing',
+  ),
+  mistake(
+    'createOutbox without sql',
+    () => createOutbox(js({ service: 'a' })),
+    'createOutbox.sql: expected a SqlClient',
+  ),
+  mistake(
+    'outbox.add without a transaction',
+    () => outbox.add(js(orders), js({}), js({})),
+    'outbox.add(tx, channel, payload)',
+  ),
+  mistake('outbox.add on the client', () => outbox.add(js(sql), orders, {}), 'expected the open transaction first'),
+  mistake(
+    'outbox.add to a name',
+    () => outbox.add(tx, js('orders'), js({})),
+    'outbox.add: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'an unknown option of createRelay',
+    () => createRelay(js({ outbox, publisher, lease: 1 })),
+    'Did you mean "leaseMs"?',
+  ),
+  mistake(
+    'createRelay without an outbox',
+    () => createRelay(js({ publisher })),
+    'createRelay.outbox: expected what createOutbox',
+  ),
+  mistake('createRelay without a binder', () => createRelay(js({ outbox })), 'such as a binder'),
+  mistake(
+    'an unknown option of createInbox',
+    () => createInbox(js({ sql, retention: 1 })),
+    'Did you mean "retentionMs"?',
+  ),
+  mistake('createInbox on a pool', () => createInbox({ sql: js(pool) }), 'createInbox.sql: expected a SqlClient'),
+  mistake(
+    'createInbox with no outbox',
+    () => createInbox({ sql: js(sql), outbox: js({}) }),
+    'createInbox.outbox: expected',
+  ),
+]
+
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
+  it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
   it('core: migrate on a bare PGlite', async () => {

@@ -1,0 +1,48 @@
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { expect, test } from 'vitest'
+import { message, uniqueName } from './support/messages.ts'
+import { embedded, useEmbedded } from './support/pglite.ts'
+import { FakePublisher } from './support/publisher.ts'
+
+useEmbedded()
+
+const schema = uniqueName('missing')
+const setup = () => {
+  const sql = embedded()
+  return { sql, outbox: createOutbox({ sql, service: 'orders', schema }), inbox: createInbox({ sql, schema }) }
+}
+const incoming = { group: 'stock', destination: 'orders.placed', source: 'orders', id: 'a' }
+const says = (call: string) => ({
+  code: 'core.tables_missing',
+  retryable: false,
+  message: expect.stringContaining(call),
+  cause: { code: '42P01' },
+})
+
+test('add says that outbox.migrate() was not called', async () => {
+  const { sql, outbox } = setup()
+  const added = sql.transaction((tx) => outbox.addEncoded(tx, [message()]))
+  await expect(added).rejects.toMatchObject(says('outbox.migrate()'))
+})
+
+test('a relay does not start', async () => {
+  const relay = createRelay({ outbox: setup().outbox, publisher: new FakePublisher() })
+  await expect(relay.start()).rejects.toMatchObject(says('outbox.migrate()'))
+  expect(relay.health()).toMatchObject({ detail: expect.stringContaining('outbox.migrate()') })
+  await relay.close()
+})
+
+test('an inbox is not ready, and processes nothing', async () => {
+  const { inbox } = setup()
+  await expect(inbox.ready?.()).rejects.toMatchObject(says('inbox.migrate()'))
+  await expect(inbox.process(incoming, async () => {})).rejects.toMatchObject(says('inbox.migrate()'))
+  await expect(inbox.sweep()).rejects.toMatchObject(says('inbox.migrate()'))
+})
+
+test("a handler's own missing table stays the driver's error", async () => {
+  const { inbox } = setup()
+  await inbox.migrate()
+  await expect(inbox.ready?.()).resolves.toBeUndefined()
+  const processed = inbox.process(incoming, async (tx) => void (await tx.query('SELECT FROM nowhere')))
+  await expect(processed).rejects.toMatchObject({ code: '42P01' })
+})
