@@ -101,6 +101,7 @@ class TransportBinder implements Binder {
   readonly instance: string
   readonly #transport: Transport
   readonly #publisher: Publisher
+  readonly #destinations: Destinations
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #drainTimeoutMs: number
@@ -123,13 +124,13 @@ class TransportBinder implements Binder {
     const { service, instance } = this
     this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
     const specs = destinationSpecs(options.bindings ?? [], options.sends ?? [])
-    const destinations = new Destinations(this.#transport, specs, (name) => ({
+    this.#destinations = new Destinations(this.#transport, specs, (name) => ({
       name,
       partitions: DEFAULT_PARTITIONS,
       groups: [],
     }))
-    this.#publisher = new Publisher(this.#transport, destinations, this.#clock, maxInFlight, publishTimeoutMs)
-    this.#runners = this.#makeRunners(options.bindings ?? [], destinations)
+    this.#publisher = new Publisher(this.#transport, this.#destinations, this.#clock, maxInFlight, publishTimeoutMs)
+    this.#runners = this.#makeRunners(options.bindings ?? [], this.#destinations)
   }
 
   async start(): Promise<void> {
@@ -161,6 +162,7 @@ class TransportBinder implements Binder {
     this.#requireStarted()
     const encoded = encodeMessage(channel, payload, this.service, options)
     const message = encoded instanceof Promise ? await encoded : encoded
+    this.#destinations.learn(channel)
     await this.#publisher.send(message)
     return { id: message.id }
   }
@@ -171,6 +173,7 @@ class TransportBinder implements Binder {
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
     this.#requireStarted()
     const messages = await Promise.all(payloads.map(async (payload) => encodeMessage(channel, payload, this.service)))
+    this.#destinations.learn(channel)
     const outcomes = await this.#publisher.publish(messages)
     for (const [i, message] of messages.entries()) {
       const outcome = outcomes[i]

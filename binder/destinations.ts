@@ -46,7 +46,7 @@ function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): De
 /** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
 export class Destinations {
   readonly #transport: Transport
-  readonly #specs: ReadonlyMap<string, DestinationSpec>
+  readonly #specs: Map<string, DestinationSpec>
   readonly #defaults: (name: string) => DestinationSpec
   readonly #known: Set<string> = new Set()
 
@@ -56,8 +56,13 @@ export class Destinations {
     defaults: (name: string) => DestinationSpec,
   ) {
     this.#transport = transport
-    this.#specs = specs
+    this.#specs = new Map(specs)
     this.#defaults = defaults
+  }
+
+  /** A channel that is sent to without having been declared: it is made as it says itself. */
+  learn({ name, partitions, groups }: Pick<Channel, 'name' | 'partitions' | 'groups'>): void {
+    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups })
   }
 
   spec(name: string): DestinationSpec {

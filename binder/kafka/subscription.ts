@@ -101,6 +101,7 @@ export class KafkaSubscription implements Subscription {
       this.#running = this.#run()
       this.#heart.start()
       await this.#joined.promise
+      if (this.#isLost) throw new Error('the subscription was lost as it began')
       this.#isOpen = true
     } catch (error) {
       this.#lost(error)

@@ -193,6 +193,16 @@ describe('destinations', () => {
     expect(transport.provisioned[1]).toMatchObject([{ name: 'numbers', groups: ['late'] }])
   })
 
+  it('that nobody listed in `sends` are made as the channel itself says', async () => {
+    const transport = new ScriptedTransport()
+    const unlisted = defineChannel('unlisted', { payload: z.number(), partitions: 2, groups: ['audit'] })
+    const binder = createBinder({ service: 'test', transport })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await binder.send(unlisted, 1)
+    expect(transport.provisioned).toEqual([[{ name: 'unlisted', partitions: 2, groups: ['audit'] }]])
+  })
+
   it('are provisioned again when it did not work', async () => {
     const { transport, send, calls } = await setup()
     transport.onProvision = async () =>
