@@ -21,7 +21,7 @@ const says = (call: string) => ({
 
 test('add says that outbox.migrate() was not called', async () => {
   const { sql, outbox } = setup()
-  const added = sql.transaction((tx) => outbox.addEncoded(tx, [message()]))
+  const added = sql.transaction((tx) => outbox.addEncoded(tx, [message('a')]))
   await expect(added).rejects.toMatchObject(says('outbox.migrate()'))
 })
 
