@@ -84,6 +84,24 @@ export function explainMissing(error: unknown, schema: string, call: string): un
   return MISSING.has(code) ? new SqlTablesMissing(schema, call, { cause: error }) : error
 }
 
+/** Runs a statement that uses nothing but a part's own tables. @throws SqlTablesMissing, else as `SqlExecutor.query` */
+export type OwnQuery = <Row extends object = Record<string, unknown>>(
+  sql: SqlExecutor,
+  text: string,
+  parameters?: readonly unknown[],
+) => Promise<SqlResult<Row>>
+
+/** @param call as for `explainMissing` */
+export function ownQuery(schema: string, call: string): OwnQuery {
+  return async <Row extends object>(sql: SqlExecutor, text: string, parameters?: readonly unknown[]) => {
+    try {
+      return await sql.query<Row>(text, parameters)
+    } catch (error) {
+      throw explainMissing(error, schema, call)
+    }
+  }
+}
+
 /**
  * Checks that it is one of our clients, or written to the contract. A bare PGlite has the same two methods, with
  * another `transaction`: it is told by its `exec`.

@@ -1,14 +1,13 @@
 import { requireInteger, requireText } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import {
-  explainMissing,
   migrate,
+  type OwnQuery,
+  ownQuery,
   quoteIdentifier,
   requireSqlClient,
   type SqlClient,
-  type SqlExecutor,
   type SqlMigration,
-  type SqlResult,
   type SqlTransaction,
 } from '../core/sql.ts'
 import { FenceRejected } from './errors.ts'
@@ -59,11 +58,13 @@ class SqlFence implements Fence {
   readonly #sql: SqlClient
   readonly #schema: string
   readonly #table: string
+  readonly #query: OwnQuery
 
   constructor(sql: SqlClient, schema: string) {
     this.#sql = sql
     this.#schema = schema
     this.#table = `${quoteIdentifier(schema)}.lock_fence`
+    this.#query = ownQuery(schema, 'fence.migrate()')
   }
 
   migrate(): Promise<void> {
@@ -96,18 +97,5 @@ class SqlFence implements Fence {
     )
     const row = found.rows[0]
     return row === undefined ? undefined : Number(row.token)
-  }
-
-  /** @throws SqlTablesMissing */
-  async #query<Row extends object>(
-    sql: SqlExecutor,
-    text: string,
-    parameters: readonly unknown[],
-  ): Promise<SqlResult<Row>> {
-    try {
-      return await sql.query<Row>(text, parameters)
-    } catch (error) {
-      throw explainMissing(error, this.#schema, 'fence.migrate()')
-    }
   }
 }

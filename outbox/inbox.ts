@@ -18,14 +18,13 @@ import { requireInteger } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import {
-  explainMissing,
   migrate,
+  type OwnQuery,
+  ownQuery,
   quoteIdentifier,
   requireSqlClient,
   type SqlClient,
-  type SqlExecutor,
   type SqlMigration,
-  type SqlResult,
   type SqlTransaction,
 } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
@@ -100,6 +99,7 @@ class TableInbox implements SqlInbox {
   readonly #sql: SqlClient
   readonly #schema: string
   readonly #table: string
+  readonly #query: OwnQuery
   readonly #outbox: Pick<Outbox, 'addEncoded'> | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
@@ -116,6 +116,7 @@ class TableInbox implements SqlInbox {
     }
     this.#schema = options.schema ?? 'concordat'
     this.#table = `${quoteIdentifier(this.#schema)}.inbox`
+    this.#query = ownQuery(this.#schema, 'inbox.migrate()')
     this.#outbox = options.outbox
     this.hasOutbox = options.outbox !== undefined
     this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000)
@@ -174,15 +175,6 @@ class TableInbox implements SqlInbox {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
-  }
-
-  /** @throws SqlTablesMissing */
-  async #query(sql: SqlExecutor, text: string, parameters: readonly unknown[] = []): Promise<SqlResult<object>> {
-    try {
-      return await sql.query(text, parameters)
-    } catch (error) {
-      throw explainMissing(error, this.#schema, 'inbox.migrate()')
-    }
   }
 
   async #emit(tx: SqlTransaction, group: string, outputs: readonly EncodedMessage[]): Promise<void> {

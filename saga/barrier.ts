@@ -16,7 +16,7 @@
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
-import { quoteIdentifier, type SqlTransaction } from '../core/sql.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../core/sql.ts'
 import type { Operation } from './state.ts'
 import type { SagaReply } from './wire.ts'
 
@@ -29,10 +29,17 @@ export interface BarrierRow {
 }
 
 export class Barrier {
+  readonly #query: OwnQuery
   readonly #table: string
 
   constructor(schema: string) {
     this.#table = `${quoteIdentifier(schema)}.saga_barrier`
+    this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
+  }
+
+  /** Reads nothing; the plan alone fails when the table is not there. @throws SqlTablesMissing */
+  async ready(sql: SqlExecutor): Promise<void> {
+    await this.#query(sql, `SELECT FROM ${this.#table} LIMIT 0`)
   }
 
   /** Inserts the row; `undefined` when it is new, else the row that stands, locked. */
@@ -42,13 +49,15 @@ export class Barrier {
     operation: Operation,
     status: BarrierStatus,
   ): Promise<BarrierRow | undefined> {
-    const inserted = await tx.query(
+    const inserted = await this.#query(
+      tx,
       `INSERT INTO ${this.#table} (saga_key, operation, status) VALUES ($1, $2, $3)
        ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
       [key, operation, status],
     )
     if (inserted.rows.length === 1) return undefined
-    const found = await tx.query<BarrierRow>(
+    const found = await this.#query<BarrierRow>(
+      tx,
       `SELECT status, reply FROM ${this.#table} WHERE saga_key = $1 AND operation = $2 FOR UPDATE`,
       [key, operation],
     )
@@ -63,16 +72,19 @@ export class Barrier {
     status: BarrierStatus,
     reply: SagaReply,
   ): Promise<void> {
-    await tx.query(`UPDATE ${this.#table} SET status = $3, reply = $4::jsonb WHERE saga_key = $1 AND operation = $2`, [
-      key,
-      operation,
-      status,
-      JSON.stringify(reply),
-    ])
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = $3, reply = $4::jsonb WHERE saga_key = $1 AND operation = $2`,
+      [key, operation, status, JSON.stringify(reply)],
+    )
   }
 
   /** From now on a late invoke is refused. */
   async cancelInvoke(tx: SqlTransaction, key: string): Promise<void> {
-    await tx.query(`UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = 'invoke'`, [key])
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = 'invoke'`,
+      [key],
+    )
   }
 }

@@ -1,6 +1,7 @@
 /** What holds for a definition as a whole: names, the order of steps, its hash. */
 import { checkName } from '../binder/channel.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Saga, SagaOptions, StepDefinition } from './definition.ts'
 import { hashJson } from './json.ts'
@@ -9,11 +10,14 @@ export function checkSagaName(name: unknown): void {
   checkName('defineSaga', name, 100)
 }
 
+const NAMES = optionNames<SagaOptions<StandardSchemaV1>>({ version: true, input: true })
+
 export function requireVersion(name: string, options: SagaOptions<StandardSchemaV1>): void {
   const path = `defineSaga("${name}")`
-  requireInteger(`${path}.version`, options?.version, 1, 1_000_000)
-  if (typeof options?.input?.['~standard']?.validate !== 'function') {
-    throw invalidOption(`${path}.input`, options?.input, 'a Standard Schema such as z.object({...})')
+  refuseUnknown(path, options, NAMES)
+  requireInteger(`${path}.version`, options.version, 1, 1_000_000)
+  if (typeof options.input?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.input`, options.input, 'a Standard Schema such as z.object({...})')
   }
 }
 

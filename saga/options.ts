@@ -6,7 +6,8 @@ import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
-import { quoteIdentifier, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
 import { checkSaga } from './graph.ts'
 import type { SagaFailure } from './state.ts'
@@ -57,17 +58,33 @@ export const COORDINATOR_DEFAULTS = Object.freeze({
   drainTimeoutMs: 10 * SECOND,
 })
 
+const NAMES = optionNames<CoordinatorOptions>({
+  service: true,
+  sql: true,
+  outbox: true,
+  sagas: true,
+  schema: true,
+  instance: true,
+  leaseMs: true,
+  pollMs: true,
+  concurrency: true,
+  replyConcurrency: true,
+  drainTimeoutMs: true,
+  onStuck: true,
+  logger: true,
+  clock: true,
+})
+
 const MAX_MS = 2 ** 31 - 1
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveCoordinatorOptions(options: CoordinatorOptions): ResolvedOptions {
   const path = 'createCoordinator'
+  refuseUnknown(path, options, NAMES)
   const { service, sql, outbox, sagas } = options
   checkName(`${path}.service`, service, 100)
-  if (typeof sql?.transaction !== 'function')
-    throw invalidOption(`${path}.sql`, sql, 'a SqlClient such as pgClient(pool)')
-  if (typeof outbox?.addEncoded !== 'function')
-    throw invalidOption(`${path}.outbox`, outbox, 'what createOutbox returns')
+  requireSqlClient(`${path}.sql`, sql)
+  if (!hasMethods(outbox, ['addEncoded'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
   if (!Array.isArray(sagas) || sagas.length === 0) throw invalidOption(`${path}.sagas`, sagas, 'at least one saga')
   for (const [index, saga] of sagas.entries()) checkSaga(`${path}.sagas[${index}]`, saga)
   checkVersions(path, sagas)

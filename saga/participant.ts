@@ -9,10 +9,11 @@
  *   and then the coordinator's timeout asks again.
  */
 import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
-import { type Channel, checkName } from '../binder/channel.ts'
+import { type Channel, checkName, requireChannel } from '../binder/channel.ts'
 import type { SendOptions } from '../binder/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
-import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { Barrier, type BarrierRow } from './barrier.ts'
 import { inSaga } from './context.ts'
 import { stored } from './json.ts'
@@ -54,6 +55,19 @@ export interface ParticipantHandlers<Request> {
   readonly compensate: (request: Request, context: ParticipantContext) => void | Promise<void>
 }
 
+const NAMES = optionNames<ParticipantOptions>({
+  group: true,
+  sql: true,
+  outbox: true,
+  schema: true,
+  name: true,
+  concurrency: true,
+  maxAttempts: true,
+  backoff: true,
+  prefetch: true,
+  prefetchBytes: true,
+})
+
 const DEFAULT_ATTEMPTS = 3
 
 /**
@@ -65,12 +79,12 @@ export function participant<In, Out>(
   options: ParticipantOptions,
   handlers: ParticipantHandlers<Out>,
 ): SinkBinding {
-  const path = `participant("${channel?.name}")`
+  const path = `participant("${requireChannel('participant', channel).name}")`
+  refuseUnknown(path, options, NAMES)
   const { sql, outbox, schema = DEFAULT_SCHEMA, ...consumer } = options
   checkName(`${path}.group`, options.group, 100)
-  if (typeof sql?.transaction !== 'function')
-    throw invalidOption(`${path}.sql`, sql, 'a SqlClient such as pgClient(pool)')
-  if (typeof outbox?.add !== 'function') throw invalidOption(`${path}.outbox`, outbox, 'what createOutbox returns')
+  requireSqlClient(`${path}.sql`, sql)
+  if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
   for (const name of ['invoke', 'compensate'] as const) {
     if (typeof handlers?.[name] !== 'function') throw invalidOption(`${path}.${name}`, handlers?.[name], 'a function')
   }

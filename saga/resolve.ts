@@ -1,12 +1,19 @@
 /** Step options, merged with the defaults and checked. Everything here is called once, at definition. */
-import type { Channel } from '../binder/channel.ts'
-import { checkName } from '../binder/channel.ts'
+import { type Channel, checkName, requireChannel } from '../binder/channel.ts'
 import { resolveBackoff } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import type { CompensationContext, RequestContext, RetryOptions, StepContext, WithTransaction } from './definition.ts'
+import type {
+  CommandOptions,
+  CompensationContext,
+  RequestContext,
+  RetryOptions,
+  StepContext,
+  StepOptions,
+  WithTransaction,
+} from './definition.ts'
 import type { RetryPolicy, StepShape } from './state.ts'
 
 /** A step that runs in the coordinator's process. */
@@ -36,6 +43,18 @@ export const SAGA_DEFAULTS = Object.freeze({
 
 const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
+const COMMON = { pivot: true, compensate: true, timeoutMs: true, retry: true, compensationRetry: true } as const
+const STEP_NAMES = optionNames<StepOptions<unknown, object, unknown, boolean>>({
+  ...COMMON,
+  transactional: true,
+  invoke: true,
+})
+const COMMAND_NAMES = optionNames<CommandOptions<unknown, object, unknown, StandardSchemaV1>>({
+  ...COMMON,
+  to: true,
+  request: true,
+  reply: true,
+})
 const RETRY_NAMES = optionNames<RetryOptions>({
   maxAttempts: true,
   initialMs: true,
@@ -59,7 +78,7 @@ interface Raw {
 }
 
 export function resolveLocal(method: string, name: string, options: Raw, pivoted: boolean): LocalDefinition {
-  const path = stepPath(method, name, options)
+  const path = stepPath(method, name, options, STEP_NAMES)
   const { invoke, compensate } = options
   if (typeof invoke !== 'function') throw invalidOption(`${path}.invoke`, invoke, 'a function')
   if (compensate !== undefined && compensate !== 'none' && typeof compensate !== 'function') {
@@ -77,11 +96,9 @@ export function resolveLocal(method: string, name: string, options: Raw, pivoted
 }
 
 export function resolveCommand(method: string, name: string, options: Raw, pivoted: boolean): CommandDefinition {
-  const path = stepPath(method, name, options)
+  const path = stepPath(method, name, options, COMMAND_NAMES)
   const { to, request, reply, compensate } = options
-  if (typeof to?.name !== 'string' || to.schema === undefined) {
-    throw invalidOption(`${path}.to`, to, 'a channel made by defineChannel')
-  }
+  requireChannel(`${path}.to`, to as Channel)
   if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
   if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
     throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
@@ -100,10 +117,10 @@ export function resolveCommand(method: string, name: string, options: Raw, pivot
   })
 }
 
-function stepPath(method: string, name: string, options: Raw): string {
+function stepPath(method: string, name: string, options: Raw, known: ReadonlySet<string>): string {
   checkName(method, name, 100)
   const path = `${method}("${name}")`
-  if (typeof options !== 'object' || options === null) throw invalidOption(path, options, 'an object of options')
+  refuseUnknown(path, options, known)
   return path
 }
 

@@ -6,7 +6,7 @@
  * without one the time of a retry or of a late reply. `epoch` counts changes of ownership: whoever was given epoch n can
  * not write once it is n + 1.
  */
-import { quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
 import type { TimelineEntry } from './event.ts'
 import type { SagaState, SagaStatus } from './state.ts'
 import type { SagaReply } from './wire.ts'
@@ -69,6 +69,7 @@ const SUMMARY = `name, id, version, status, state->'failure' AS failure,
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
 
 export class SagaStore {
+  readonly #query: OwnQuery
   readonly #saga: string
   readonly #event: string
   readonly #definition: string
@@ -78,6 +79,7 @@ export class SagaStore {
 
   constructor(schema: string) {
     const quoted = quoteIdentifier(schema)
+    this.#query = ownQuery(schema, 'coordinator.migrate()')
     this.#saga = `${quoted}.saga`
     this.#event = `${quoted}.saga_event`
     this.#definition = `${quoted}.saga_definition`
@@ -93,13 +95,13 @@ export class SagaStore {
    */
   async write(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> {
     const text = `SELECT n FROM ${this.#write}($1::jsonb) AS n`
-    const { rows } = await sql.query<{ n: number }>(text, [JSON.stringify(writes.map(toRecord))])
+    const { rows } = await this.#query<{ n: number }>(sql, text, [JSON.stringify(writes.map(toRecord))])
     return new Set(rows.map(({ n }) => n))
   }
 
   async load(sql: SqlExecutor, key: SagaKey): Promise<SagaRow | undefined> {
     const text = `SELECT ${COLUMNS} FROM ${this.#saga} WHERE name = $1 AND id = $2`
-    return (await sql.query<SagaRow>(text, [key.name, key.id])).rows[0]
+    return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
   }
 
   /** Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. */
@@ -110,7 +112,8 @@ export class SagaStore {
     versions: readonly SagaVersion[],
     limit: number,
   ): Promise<readonly SagaRow[]> {
-    const result = await sql.query<SagaRow>(
+    const result = await this.#query<SagaRow>(
+      sql,
       `WITH due AS MATERIALIZED (
          SELECT name, id FROM ${this.#saga}
          WHERE due_at <= clock_timestamp() AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
@@ -127,7 +130,8 @@ export class SagaStore {
 
   /** In how many ms the next row becomes due, `undefined` when none waits. */
   async nextDueMs(sql: SqlExecutor): Promise<number | undefined> {
-    const result = await sql.query<{ ms: number | null }>(
+    const result = await this.#query<{ ms: number | null }>(
+      sql,
       `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
        FROM ${this.#saga} WHERE due_at > clock_timestamp()`,
     )
@@ -141,7 +145,8 @@ export class SagaStore {
     leaseMs: number,
     leases: readonly SagaLease[],
   ): Promise<readonly SagaKey[]> {
-    const result = await sql.query<SagaKey>(
+    const result = await this.#query<SagaKey>(
+      sql,
       `WITH held AS MATERIALIZED (${this.#held})
        UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $5 * interval '1 millisecond'
        FROM held WHERE s.name = held.name AND s.id = held.id RETURNING s.name, s.id`,
@@ -152,7 +157,8 @@ export class SagaStore {
 
   /** Leaves a reply for an instance that has the saga's version, due at once. False: there is no such open saga. */
   async post(sql: SqlExecutor, key: SagaKey, reply: SagaReply): Promise<boolean> {
-    const result = await sql.query(
+    const result = await this.#query(
+      sql,
       `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
            due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
        WHERE name = $1 AND id = $2 AND ended_at IS NULL`,
@@ -163,7 +169,8 @@ export class SagaStore {
 
   /** Nothing came of taking a stuck saga: it waits for an operator again. */
   async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
-    await sql.query(
+    await this.#query(
+      sql,
       `UPDATE ${this.#saga} SET owner = NULL, due_at = NULL, mail = NULL, revision = revision + 1
        WHERE name = $1 AND id = $2 AND revision = $3`,
       [name, id, revision],
@@ -172,7 +179,8 @@ export class SagaStore {
 
   /** Gives leases back at once: due now, and a late write of this owner is refused. */
   async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
-    await sql.query(
+    await this.#query(
+      sql,
       `WITH held AS MATERIALIZED (${this.#held})
        UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
            due_at = clock_timestamp()
@@ -183,7 +191,8 @@ export class SagaStore {
 
   /** Ends the leases of owners whose name does not begin so: they are known to be gone. */
   async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
-    await sql.query(
+    await this.#query(
+      sql,
       `UPDATE ${this.#saga} SET owner = NULL, epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
        WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
       [ownerPrefix],
@@ -197,7 +206,8 @@ export class SagaStore {
     after: SagaKey,
     limit: number,
   ): Promise<readonly SagaKey[]> {
-    const result = await sql.query<SagaKey>(
+    const result = await this.#query<SagaKey>(
+      sql,
       `SELECT name, id FROM ${this.#saga}
        WHERE due_at IS NOT NULL AND owner IS NULL AND (name, id) > ($1, $2)
          AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[])) ORDER BY name, id LIMIT $5`,
@@ -208,11 +218,13 @@ export class SagaStore {
 
   /** Remembers the graph of a version the first time; returns the hash that is remembered. */
   async register(sql: SqlExecutor, name: string, version: number, graphHash: string): Promise<string> {
-    await sql.query(
+    await this.#query(
+      sql,
       `INSERT INTO ${this.#definition} (name, version, graph_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
       [name, version, graphHash],
     )
-    const { rows } = await sql.query<{ hash: string }>(
+    const { rows } = await this.#query<{ hash: string }>(
+      sql,
       `SELECT graph_hash AS hash FROM ${this.#definition} WHERE name = $1 AND version = $2`,
       [name, version],
     )
@@ -220,7 +232,8 @@ export class SagaStore {
   }
 
   async timeline(sql: SqlExecutor, key: SagaKey): Promise<readonly TimelineRow[]> {
-    const result = await sql.query<TimelineRow>(
+    const result = await this.#query<TimelineRow>(
+      sql,
       `SELECT (extract(epoch FROM at) * 1000)::float8 AS at, kind, step, detail FROM ${this.#event}
        WHERE saga = $1 AND id = $2 ORDER BY seq`,
       [key.name, key.id],
@@ -235,7 +248,8 @@ export class SagaStore {
 
   /** Which of these have ended or are stuck. */
   async settled(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly SagaKey[]> {
-    const result = await sql.query<SagaKey>(
+    const result = await this.#query<SagaKey>(
+      sql,
       `SELECT s.name, s.id FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
        WHERE s.status IN ('completed', 'compensated', 'stuck')`,
       [keys.map(({ name }) => name), keys.map(({ id }) => id)],
@@ -247,7 +261,8 @@ export class SagaStore {
     sql: SqlExecutor,
     filter: { readonly status?: SagaStatus | undefined; readonly saga?: string | undefined; readonly limit: number },
   ): Promise<readonly SagaSummary[]> {
-    const result = await sql.query<SagaSummary>(
+    const result = await this.#query<SagaSummary>(
+      sql,
       `SELECT ${SUMMARY} FROM ${this.#saga} WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR name = $2)
        ORDER BY created_at, name, id LIMIT $3`,
       [filter.status ?? null, filter.saga ?? null, filter.limit],
@@ -257,7 +272,8 @@ export class SagaStore {
 
   /** Unfinished sagas by version and status. */
   async open(sql: SqlExecutor): Promise<readonly OpenSagas[]> {
-    const result = await sql.query<OpenSagas>(
+    const result = await this.#query<OpenSagas>(
+      sql,
       `SELECT name, version, status, count(*)::int AS count FROM ${this.#saga} WHERE ended_at IS NULL
        GROUP BY name, version, status`,
     )

@@ -1,5 +1,5 @@
 /** The tables of the saga store and of participants. */
-import { migrate, type SqlClient, type SqlMigration } from '../core/sql.ts'
+import { migrate, requireSqlClient, type SqlClient, type SqlMigration } from '../core/sql.ts'
 
 /**
  * Applies a list of writes in key order (two writers of the same sagas can not deadlock) and returns the numbers of those
@@ -107,5 +107,6 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
  * @param schema the participant's own. @default 'concordat'
  */
 export async function migrateParticipant(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
+  requireSqlClient('migrateParticipant', sql)
   await migrate(sql, schema, 'saga-participant', PARTICIPANT_TABLES)
 }

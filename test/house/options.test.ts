@@ -8,6 +8,7 @@ import { createFence } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
 import { redisLocks } from 'concordat/locks/redis'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { createCoordinator, defineSaga, migrateParticipant, participant } from 'concordat/saga'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 
@@ -130,9 +131,75 @@ const OUTBOX: readonly Mistake[] = [
   ),
 ]
 
+const saga = defineSaga('s', { version: 1, input: payload })
+const step = { invoke: () => 1, compensate: 'none' }
+const sagas = [saga.step('a', js(step))]
+const service = 'shop'
+const side = { group: 'stock', sql: js(sql), outbox }
+const handlers = { invoke: () => 1, compensate: () => undefined }
+
+const SAGA: readonly Mistake[] = [
+  mistake(
+    'an unknown option of defineSaga',
+    () => defineSaga('s', js({ version: 1, inpt: 1 })),
+    'Did you mean "input"?',
+  ),
+  mistake(
+    'an unknown option of a step',
+    () => saga.step('a', js({ ...step, timeout: 1 })),
+    'Did you mean "timeoutMs"?',
+  ),
+  mistake(
+    'an unknown option of its retry',
+    () => saga.step('a', js({ ...step, retry: { attempts: 1 } })),
+    '.retry.attempts: expected one of maxAttempts',
+  ),
+  mistake(
+    'a command to a name',
+    () => saga.command('a', js({ to: 'orders', request: () => 1 })),
+    '.to: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'an unknown option of a command',
+    () => saga.command('a', js({ to: orders, transactional: true })),
+    '.transactional: expected one of',
+  ),
+  mistake(
+    'an unknown option of createCoordinator',
+    () => createCoordinator(js({ service, sql, outbox, sagas, poll: 1 })),
+    'Did you mean "pollMs"?',
+  ),
+  mistake(
+    'createCoordinator on a pool',
+    () => createCoordinator(js({ service, sql: pool, outbox, sagas })),
+    'createCoordinator.sql: expected a SqlClient',
+  ),
+  mistake(
+    'an unknown option of participant',
+    () => participant(orders, js({ ...side, onFailure: 'halt' }), handlers),
+    '.onFailure: expected one of group',
+  ),
+  mistake(
+    'a participant on a pool',
+    () => participant(orders, { ...side, sql: js(pool) }, handlers),
+    'participant("orders").sql: expected a SqlClient',
+  ),
+  mistake(
+    'a participant of a name',
+    () => participant(js('orders'), side, handlers),
+    'participant: expected what defineChannel returned',
+  ),
+  mistake(
+    'migrateParticipant on a pool',
+    () => migrateParticipant(js(pool)),
+    'migrateParticipant: expected a SqlClient',
+  ),
+]
+
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
   it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
+  it.for(SAGA)('saga: $what', ({ call, says }) => refused(call, says))
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
   it('core: migrate on a bare PGlite', async () => {

@@ -80,7 +80,7 @@ describe('a definition', () => {
     [
       'no channel',
       () => begin.command('a', { request: () => ({ n: 1 }), compensate: true } as never),
-      'defineSaga("s").command("a").to: expected a channel made by defineChannel, got undefined',
+      'defineSaga("s").command("a").to: expected what defineChannel returned, got undefined',
     ],
     [
       'a function as the compensation of a command',
