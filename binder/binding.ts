@@ -4,8 +4,9 @@
 
 import type { BackoffOptions } from '../core/backoff.ts'
 import type { Logger } from '../core/logger.ts'
+import { wrongKind } from '../core/options.ts'
 import type { SqlTransaction } from '../core/sql.ts'
-import type { Channel } from './channel.ts'
+import { type Channel, requireChannel } from './channel.ts'
 import type { Inbox } from './inbox.ts'
 import type { Headers } from './message.ts'
 
@@ -139,9 +140,11 @@ export function sink(
   options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
   handler: unknown,
 ): SinkBinding {
+  const input = requireChannel('sink', channel as Channel)
+  requireOptionsFirst(`sink("${input.name}")`, options, 'sink(channel, options, handler)')
   return Object.freeze({
     kind: 'sink',
-    input: channel as Channel,
+    input,
     output: undefined,
     options: Object.freeze({ ...options }),
     handler: handler as SinkBinding['handler'],
@@ -170,10 +173,16 @@ export function processor(
   options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
   handler: unknown,
 ): ProcessorBinding {
+  const from = requireChannel('processor', input as Channel)
+  const path = `processor("${from.name}")`
+  if (typeof options === 'function' && handler === undefined) {
+    throw new TypeError(`${path}: the output channel is missing: processor(input, output, options, handler)`)
+  }
+  requireOptionsFirst(path, options, 'processor(input, output, options, handler)')
   return Object.freeze({
     kind: 'processor',
-    input: input as Channel,
-    output: output as Channel,
+    input: from,
+    output: requireChannel(`${path} output`, output as Channel),
     options: Object.freeze({ ...options }),
     handler: handler as ProcessorBinding['handler'],
   })
@@ -189,10 +198,18 @@ export function source<In, Out>(
   options: SourceOptions,
   poll: (context: SourceContext) => Result<In> | Promise<Result<In>>,
 ): SourceBinding {
+  const output = requireChannel('source', channel as unknown as Channel)
+  requireOptionsFirst(`source("${output.name}")`, options, 'source(channel, options, poll)')
   return Object.freeze({
     kind: 'source',
-    output: channel as unknown as Channel,
+    output,
     options: Object.freeze({ ...options }),
     poll,
   })
+}
+
+/** Their names and values are checked by `createBinder`. */
+function requireOptionsFirst(path: string, options: unknown, call: string): void {
+  if (typeof options === 'object' && options !== null) return
+  throw wrongKind(path, options, `an object of options before the function: ${call}`)
 }

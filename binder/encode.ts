@@ -1,8 +1,9 @@
 import { CodecError } from '../core/codec.ts'
 import { show } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import { validate } from '../core/schema.ts'
-import type { Channel } from './channel.ts'
+import { type Channel, requireChannel } from './channel.ts'
 import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
 
 /** What a sender may say beside the payload. */
@@ -16,19 +17,25 @@ export interface SendOptions {
   readonly time?: number | undefined
 }
 
+const NAMES = optionNames<SendOptions>({ id: true, key: true, headers: true, time: true })
+
+const NO_OPTIONS: SendOptions = Object.freeze({})
 const NO_HEADERS: Headers = Object.freeze({})
 
 /**
  * Validates a payload against its channel and encodes it. Synchronous when the schema is.
  * @param service CloudEvents `source`
- * @throws SchemaError, CodecError, TypeError (headers, id): nothing was sent
+ * @throws SchemaError, CodecError, TypeError (channel, options): nothing was sent
  */
 export function encodeMessage<In, Out>(
   channel: Channel<In, Out>,
   payload: In,
   service: string,
-  options: SendOptions = {},
+  options?: SendOptions,
 ): EncodedMessage | Promise<EncodedMessage> {
+  // Once per message: the whole check only when the first look says no.
+  if (channel?.schema === undefined) requireChannel('send', channel)
+  if (options !== undefined) refuseUnknown(`send("${channel.name}")`, options, NAMES)
   const valid = validate(`payload of "${channel.name}"`, channel.schema, payload)
   return valid instanceof Promise
     ? valid.then(() => encode(channel, payload, service, options))
@@ -39,7 +46,7 @@ function encode<In, Out>(
   channel: Channel<In, Out>,
   payload: In,
   service: string,
-  options: SendOptions,
+  options: SendOptions = NO_OPTIONS,
 ): EncodedMessage {
   if (options.headers !== undefined) checkHeaders(options.headers)
   const key = options.key !== undefined ? options.key : (channel.key?.(payload) ?? null)

@@ -59,7 +59,8 @@ export class BinderClosed extends ConcordatError {
   readonly retryable = false as const
 
   constructor(state: string) {
-    super(`the binder is ${state}: call start() before sending, and send nothing after close()`)
+    const remedy = { 'not started': 'call start() before sending', 'already started': 'call start() once' }
+    super(`the binder is ${state}: ${remedy[state as keyof typeof remedy] ?? 'send nothing after close()'}`)
   }
 }
 

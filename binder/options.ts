@@ -1,7 +1,8 @@
 import { type Backoff, resolveBackoff } from '../core/backoff.ts'
 import { MINUTE, SECOND } from '../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../core/errors.ts'
-import type { ConsumerOptions, ProcessorBinding, SinkBinding, SourceBinding } from './binding.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
+import type { ProcessorBinding, SinkBinding, SourceBinding, SourceOptions } from './binding.ts'
 import { checkName } from './channel.ts'
 
 /** A consumer's options with every default filled in. */
@@ -27,26 +28,26 @@ const DEFAULTS = Object.freeze({
 /** Pause between attempts to reach the broker: for subscriptions, and for outputs and dead letters that must get out. */
 export const RECONNECT_BACKOFF: Backoff = Object.freeze({ initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
 
-const CONSUMER_KEYS: ReadonlySet<string> = new Set([
-  'group',
-  'name',
-  'concurrency',
-  'maxAttempts',
-  'backoff',
-  'retryable',
-  'onFailure',
-  'prefetch',
-  'prefetchBytes',
-  'inbox',
-] satisfies ReadonlyArray<keyof ConsumerOptions | 'inbox'>)
+const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
+  group: true,
+  name: true,
+  concurrency: true,
+  maxAttempts: true,
+  backoff: true,
+  retryable: true,
+  onFailure: true,
+  prefetch: true,
+  prefetchBytes: true,
+  inbox: true,
+})
+
+const SOURCE_NAMES = optionNames<SourceOptions>({ name: true, everyMs: true })
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the binding and the option */
 export function resolveConsumer(binding: SinkBinding | ProcessorBinding): ResolvedConsumer {
   const { options, input } = binding
   const path = `${binding.kind}("${input.name}")`
-  for (const key of Object.keys(options)) {
-    if (!CONSUMER_KEYS.has(key)) throw invalidOption(`${path}.${key}`, key, `one of ${[...CONSUMER_KEYS].join(', ')}`)
-  }
+  refuseUnknown(path, options, CONSUMER_NAMES)
   if (typeof binding.handler !== 'function') throw invalidOption(`${path} handler`, binding.handler, 'a function')
   const group = options.group === undefined ? null : checkName(`${path}.group`, options.group, 100)
   checkInbox(path, binding, group)
@@ -100,6 +101,7 @@ function resolveRetryable(path: string, refine: ((error: Error) => boolean) | un
 /** @throws TypeError / RangeError naming the binding and the option */
 export function resolveSource(binding: SourceBinding): { readonly name: string; readonly everyMs: number } {
   const path = `source("${binding.output.name}")`
+  refuseUnknown(path, binding.options, SOURCE_NAMES)
   if (typeof binding.poll !== 'function') throw invalidOption(`${path} poll`, binding.poll, 'a function')
   return Object.freeze({
     name: requireText(`${path}.name`, binding.options.name ?? `${binding.output.name}.source`),

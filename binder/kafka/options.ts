@@ -1,5 +1,6 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { KafkaClient } from './client.ts'
 
 export interface KafkaTransportOptions {
@@ -65,18 +66,29 @@ const DEFAULTS = {
   commitIntervalMs: 200,
 } as const
 
-const NAMES: readonly string[] = ['kafka', 'topicConfig', ...Object.keys(DEFAULTS)]
+const NAMES = optionNames<KafkaTransportOptions>({
+  kafka: true,
+  replicationFactor: true,
+  topicConfig: true,
+  maxMessageBytes: true,
+  connectTimeoutMs: true,
+  requestTimeoutMs: true,
+  sessionTimeoutMs: true,
+  heartbeatIntervalMs: true,
+  rebalanceTimeoutMs: true,
+  maxWaitMs: true,
+  commitIntervalMs: true,
+})
 const MAX_BYTES = 1_000_000_000
 
 /** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
 export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOptions {
   const path = 'kafkaTransport'
-  const unknown = Object.keys(options ?? {}).find((name) => !NAMES.includes(name))
-  if (unknown !== undefined) throw invalidOption(`${path}.${unknown}`, unknown, `one of ${NAMES.join(', ')}`)
+  refuseUnknown(path, options, NAMES)
   const number = (name: keyof typeof DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], min, max)
   const resolved: KafkaOptions = {
-    kafka: checkClient(options?.kafka),
+    kafka: checkClient(options.kafka),
     replicationFactor: checkReplication(number('replicationFactor', -1, 1_000)),
     topicConfig: checkTopicConfig(options.topicConfig ?? {}),
     maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),
@@ -101,7 +113,7 @@ function checkClient(kafka: unknown): KafkaClient {
   const client = kafka as Readonly<Record<string, unknown>> | null | undefined
   if (['producer', 'consumer', 'admin'].every((method) => typeof client?.[method] === 'function'))
     return kafka as KafkaClient
-  throw invalidOption('kafkaTransport.kafka', kafka, 'a kafkajs client: new Kafka({ brokers: [...] })')
+  throw wrongKind('kafkaTransport.kafka', kafka, 'a kafkajs client: new Kafka({ brokers: [...] })')
 }
 
 function checkReplication(value: number): number {

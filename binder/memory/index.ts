@@ -7,6 +7,7 @@
  */
 import { MINUTE } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
@@ -31,8 +32,12 @@ export interface MemoryTransportOptions {
   readonly broker?: MemoryBroker | undefined
 }
 
-/** @throws RangeError naming the option */
+const NAMES = optionNames<MemoryTransportOptions>({ broker: true })
+const BROKER_NAMES = optionNames<MemoryBrokerOptions>({ retainMessages: true, maxBacklog: true })
+
+/** @throws TypeError / RangeError naming the option */
 export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
+  refuseUnknown('memoryBroker', options, BROKER_NAMES)
   return new Broker({
     retainMessages: requireInteger('memoryBroker.retainMessages', options.retainMessages ?? 1_000, 0),
     maxBacklog: requireInteger('memoryBroker.maxBacklog', options.maxBacklog ?? 100_000, 1),
@@ -41,6 +46,7 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
 
 /** @throws TypeError when `broker` was not made by `memoryBroker` */
 export function memoryTransport(options: MemoryTransportOptions = {}): Transport {
+  refuseUnknown('memoryTransport', options, NAMES)
   const broker = options.broker ?? memoryBroker()
   if (!(broker instanceof Broker)) throw invalidOption('memoryTransport.broker', broker, 'what memoryBroker() returned')
   return new MemoryTransport(broker)

@@ -1,5 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { AmqpConnection } from './client.ts'
 
 export interface RabbitOptions {
@@ -66,13 +67,22 @@ export const RABBIT_DEFAULTS = Object.freeze({
 
 const HEARTBEAT_SECONDS = 10
 
-const NAMES: ReadonlySet<string> = new Set(['url', 'connect', 'queueArguments', ...Object.keys(RABBIT_DEFAULTS)])
+const NAMES = optionNames<RabbitOptions>({
+  url: true,
+  connect: true,
+  connectTimeoutMs: true,
+  requestTimeoutMs: true,
+  closeTimeoutMs: true,
+  queueType: true,
+  queueArguments: true,
+  unroutable: true,
+  maxMessageBytes: true,
+  rebalanceMs: true,
+})
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
 export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOptions {
-  for (const name of Object.keys(options ?? {})) {
-    if (!NAMES.has(name)) throw invalidOption(`rabbitTransport.${name}`, name, `one of ${[...NAMES].join(', ')}`)
-  }
+  refuseUnknown('rabbitTransport', options, NAMES)
   const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
   const milliseconds = (
     name: 'connectTimeoutMs' | 'requestTimeoutMs' | 'closeTimeoutMs' | 'rebalanceMs',
@@ -115,9 +125,9 @@ function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabb
 /** The address with a heartbeat. Its password is never shown. @throws TypeError */
 export function withHeartbeat(url: unknown): string {
   if (typeof url !== 'string' || !/^amqps?:\/\//.test(url) || !URL.canParse(url)) {
-    throw new TypeError(
-      'rabbitTransport.url: expected amqp://user:password@host:port/vhost or amqps://..., got something else',
-    )
+    const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
+    const got = protocol === undefined ? 'something else' : `something that begins with ${protocol}`
+    throw new TypeError(`rabbitTransport.url: expected amqp://user:password@host:port/vhost or amqps://..., got ${got}`)
   }
   if (new URL(url).searchParams.has('heartbeat')) return url
   return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`

@@ -48,7 +48,8 @@ const ERRORS: readonly Row[] = [
   row(tooLarge, 'binder.transport', false, 'send a reference'),
   row(new binder.SendError('a', 'id-1', away), 'binder.send', true, 'is it up?'),
   row(new binder.SendError('a', 'id-1', tooLarge), 'binder.send', false, 'send a reference'),
-  row(new binder.BinderClosed('closed'), 'binder.closed', false, 'call start() before sending'),
+  row(new binder.BinderClosed('closed'), 'binder.closed', false, 'send nothing after close()'),
+  row(new binder.BinderClosed('not started'), 'binder.closed', false, 'call start() before sending'),
   row(
     new binder.BinderNotReady([{ name: 'a.g', state: 'connecting' }]),
     'binder.not_ready',

@@ -1,5 +1,8 @@
 import { PGlite } from '@electric-sql/pglite'
-import { defineChannel } from 'concordat/binder'
+import { defineChannel, encodeMessage, processor, sink, source } from 'concordat/binder'
+import { kafkaTransport } from 'concordat/binder/kafka'
+import { memoryTransport } from 'concordat/binder/memory'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -196,9 +199,81 @@ const SAGA: readonly Mistake[] = [
   ),
 ]
 
+const handle = (): void => {}
+
+const BINDER: readonly Mistake[] = [
+  mistake(
+    'an unknown option of defineChannel',
+    () => defineChannel('a', js({ payload, partition: 1 })),
+    'Did you mean "partitions"?',
+  ),
+  mistake(
+    'an unknown option of send',
+    () => encodeMessage(orders, {}, 'shop', js({ kye: 'a' })),
+    'send("orders").kye: expected one of id, key, headers, time, got "kye"',
+  ),
+  mistake(
+    'a send to a name',
+    () => encodeMessage(js('orders'), {}, 'shop'),
+    'send: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'a sink of a name',
+    () => sink(js('orders'), {}, handle),
+    'sink: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'a sink without options',
+    () => sink(js(orders), js(handle), js(undefined)),
+    'sink(channel, options, handler)',
+  ),
+  mistake(
+    'a processor of a name',
+    () => processor(js('orders'), orders, {}, handle),
+    'processor: expected what defineChannel',
+  ),
+  mistake(
+    'a processor to a name',
+    () => processor(orders, js('done'), {}, handle),
+    'processor("orders") output: expected what defineChannel returned, got "done"',
+  ),
+  mistake(
+    'a processor without output',
+    () => processor(js(orders), js({}), js(handle), js(undefined)),
+    'processor("orders"): the output channel is missing',
+  ),
+  mistake(
+    'a source of a name',
+    () => source(js('orders'), { everyMs: 1 }, handle),
+    'source: expected what defineChannel',
+  ),
+  mistake(
+    'a source without options',
+    () => source(orders, js(handle), js(undefined)),
+    'source(channel, options, poll)',
+  ),
+  mistake(
+    'an unknown option of kafkaTransport',
+    () => kafkaTransport(js({ kafka: 1, replication: 1 })),
+    'Did you mean "replicationFactor"?',
+  ),
+  mistake(
+    'an unknown option of rabbitTransport',
+    () => rabbitTransport(js({ uri: 'amqp://x' })),
+    'Did you mean "url"?',
+  ),
+  mistake(
+    'rabbitTransport at a web address',
+    () => rabbitTransport({ url: 'http://u:secret@x' }),
+    'got something that begins with http://',
+  ),
+  mistake('an unknown option of memoryTransport', () => memoryTransport(js({ brokr: 1 })), 'Did you mean "broker"?'),
+]
+
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
   it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
+  it.for(BINDER)('binder: $what', ({ call, says }) => refused(call, says))
   it.for(SAGA)('saga: $what', ({ call, says }) => refused(call, says))
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
