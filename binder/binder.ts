@@ -11,6 +11,7 @@ import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import type { Binding } from './binding.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from './channel.ts'
@@ -51,7 +52,8 @@ export interface Binder extends AsyncDisposable {
   /**
    * Starts every binding and resolves after each one's first attempt: with the broker down they are `connecting` and
    * start by themselves later (`ready` waits for that).
-   * @throws TransportError when the broker has a destination that does not fit the declaration; nothing is started then
+   * @throws TransportError when the broker has a destination that does not fit the declaration, SqlTablesMissing when
+   * an inbox was not migrated; nothing is started then
    */
   start(): Promise<void>
   /** Resolves when every binding runs. @throws BinderNotReady after `timeoutMs` (default 30 s) */
@@ -83,6 +85,19 @@ export interface Binder extends AsyncDisposable {
   close(): Promise<void>
 }
 
+const NAMES = optionNames<BinderOptions>({
+  service: true,
+  transport: true,
+  bindings: true,
+  sends: true,
+  instance: true,
+  logger: true,
+  clock: true,
+  maxInFlight: true,
+  sendTimeoutMs: true,
+  drainTimeoutMs: true,
+})
+
 /** @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker */
 export function createBinder(options: BinderOptions): Binder {
   return new TransportBinder(options)
@@ -110,6 +125,7 @@ class TransportBinder implements Binder {
   #closed: Promise<void> | undefined
 
   constructor(options: BinderOptions) {
+    refuseUnknown('createBinder', options, NAMES)
     this.service = checkName('createBinder.service', options.service, 100)
     this.instance = requireText('createBinder.instance', options.instance ?? `${options.service}-${newId().slice(-12)}`)
     if (typeof options.transport?.subscribe !== 'function') {

@@ -75,6 +75,8 @@ export interface SinkBinding {
   readonly output: undefined
   readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
   readonly handler: Handler<unknown, TransactionContext, unknown>
+  /** As `Inbox.ready`, for what the handler needs beside an inbox. */
+  readonly ready?: (() => Promise<void>) | undefined
 }
 
 export interface ProcessorBinding {

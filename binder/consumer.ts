@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../core/backoff.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
 import { isRetryable, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
@@ -12,6 +12,9 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from './options.ts'
 import type { Publisher } from './publisher.ts'
 import type { BindingState, BindingStatus } from './status.ts'
 import type { DestinationSpec, Subscription, Transport, TransportDelivery } from './transport.ts'
+
+/** A database that is frozen is one that is down. */
+const READY_MS = 5 * SECOND
 
 export interface ConsumerHost {
   readonly service: string
@@ -164,6 +167,7 @@ export class Consumer {
 
   async #subscribe(run: Run): Promise<void> {
     const { transport, destinations } = this.#host
+    await this.#requireReady()
     await destinations.provision(this.#specs())
     const { name, partitions } = destinations.spec(this.#binding.input.name)
     const { group, prefetch, prefetchBytes } = this.options
@@ -192,6 +196,15 @@ export class Consumer {
     if (this.#paused) subscription.pause()
     this.#state = this.#paused ? 'paused' : 'running'
     this.#host.logger.info({ binding: this.options.name }, 'binding is running')
+  }
+
+  /** Before the first message comes, which would fail for want of tables, and all after it. */
+  async #requireReady(): Promise<void> {
+    const binding = this.#binding
+    const answers = [binding.options.inbox?.ready?.(), binding.kind === 'sink' ? binding.ready?.() : undefined]
+    const asked = answers.filter((answer) => answer !== undefined)
+    if (asked.length === 0 || (await finishesWithin(this.#host.clock, READY_MS, Promise.all(asked)))) return
+    throw new Error(`the database did not say within ${READY_MS} ms that its tables are there`)
   }
 
   #specs(): DestinationSpec[] {

@@ -33,8 +33,17 @@ export function destinationSpecs(
     if (binding.kind !== 'source') add(withGroup(binding))
     if (binding.output !== undefined) add(binding.output)
   }
-  for (const channel of sends) add(channel)
+  for (const [i, channel] of sends.entries()) {
+    requireDestination(`createBinder.sends[${i}]`, channel)
+    add(channel)
+  }
   return specs
+}
+
+/** Less than a whole channel will do. */
+function requireDestination(path: string, value: Pick<Channel, 'name' | 'partitions' | 'groups'>): void {
+  const fits = typeof value?.name === 'string' && typeof value.partitions === 'number' && Array.isArray(value.groups)
+  if (!fits) throw invalidOption(path, value, 'what defineChannel returned')
 }
 
 /** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */

@@ -18,7 +18,7 @@ export interface Inbox {
   readonly hasOutbox: boolean
   /**
    * Asked before the binding takes messages. A rejection with `retryable: false` says that `process` could not work as
-   * things are (no tables): the binder's `start` rejects with it; any other is tried again.
+   * things are (no tables): the binder's `start` rejects with it; any other is tried again, like a broker that is away.
    */
   ready?(): Promise<void>
   /**

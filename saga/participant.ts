@@ -89,8 +89,12 @@ export function participant<In, Out>(
     if (typeof handlers?.[name] !== 'function') throw invalidOption(`${path}.${name}`, handlers?.[name], 'a function')
   }
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
-  const side = new Participant(sql, outbox, new Barrier(schema), handlers, maxAttempts)
-  return sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) => side.handle(request, context))
+  const barrier = new Barrier(schema)
+  const side = new Participant(sql, outbox, barrier, handlers, maxAttempts)
+  const binding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
+    side.handle(request, context),
+  )
+  return Object.freeze({ ...binding, ready: () => barrier.ready(sql) })
 }
 
 class Participant<Request> {

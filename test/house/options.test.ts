@@ -1,5 +1,5 @@
 import { PGlite } from '@electric-sql/pglite'
-import { defineChannel, encodeMessage, processor, sink, source } from 'concordat/binder'
+import { createBinder, defineChannel, encodeMessage, processor, sink, source } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
@@ -77,6 +77,7 @@ const LOCKS: readonly Mistake[] = [
 ]
 
 const payload = z.object({})
+const service = 'shop'
 const orders = defineChannel('orders', { payload })
 const outbox = createOutbox({ sql: js(sql), service: 'shop' })
 const tx = js({ inTransaction: true, query: sql.query })
@@ -137,7 +138,6 @@ const OUTBOX: readonly Mistake[] = [
 const saga = defineSaga('s', { version: 1, input: payload })
 const step = { invoke: () => 1, compensate: 'none' }
 const sagas = [saga.step('a', js(step))]
-const service = 'shop'
 const side = { group: 'stock', sql: js(sql), outbox }
 const handlers = { invoke: () => 1, compensate: () => undefined }
 
@@ -200,8 +200,29 @@ const SAGA: readonly Mistake[] = [
 ]
 
 const handle = (): void => {}
+const transport = memoryTransport()
 
 const BINDER: readonly Mistake[] = [
+  mistake(
+    'an unknown option of createBinder',
+    () => createBinder(js({ service, transport, binding: [] })),
+    'Did you mean "bindings"?',
+  ),
+  mistake(
+    'a name among the sends',
+    () => createBinder(js({ service, transport, sends: ['orders'] })),
+    'createBinder.sends[0]: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'an unknown option of source',
+    () => createBinder({ service, transport, bindings: [source(orders, js({ every: 1 }), handle)] }),
+    'source("orders").every: expected one of name, everyMs',
+  ),
+  mistake(
+    'an unknown option of sink',
+    () => createBinder({ service, transport, bindings: [sink(orders, js({ grup: 'a' }), handle)] }),
+    'Did you mean "group"?',
+  ),
   mistake(
     'an unknown option of defineChannel',
     () => defineChannel('a', js({ payload, partition: 1 })),

@@ -1,5 +1,7 @@
+import { createBinder, defineChannel } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
 import { createOutbox } from 'concordat/outbox'
-import { createCoordinator, defineSaga } from 'concordat/saga'
+import { createCoordinator, defineSaga, participant } from 'concordat/saga'
 import { afterAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { closeEmbedded, embedded } from './support/world.ts'
@@ -21,4 +23,15 @@ test('a coordinator says that its migrate() was not called', async () => {
   await expect(coordinator.start(noted, { id: 'a', input: {} })).rejects.toMatchObject(says)
   await expect(coordinator.list()).rejects.toMatchObject(says)
   await coordinator.close()
+})
+
+test('a binder with a participant does not start before migrateParticipant()', async () => {
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'stock', schema: 'nowhere' })
+  const commands = defineChannel('stock.commands', { payload: z.object({}) })
+  const handlers = { invoke: () => 'done', compensate: () => {} }
+  const side = participant(commands, { group: 'stock', sql, outbox, schema: 'nowhere' }, handlers)
+  const binder = createBinder({ service: 'stock', transport: memoryTransport(), bindings: [side] })
+  const says = { ...MISSING, message: expect.stringContaining('migrateParticipant(sql, schema)') }
+  await expect(binder.start()).rejects.toMatchObject(says)
 })
