@@ -31,13 +31,16 @@ import { finishesWithin } from '../core/time-limit.ts'
 import { InboxWithoutOutbox } from './errors.ts'
 import type { Outbox } from './outbox.ts'
 
+/** What an inbox needs of the outbox. */
+export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
+
 export interface InboxOptions {
   /** The database of the handlers' effects. */
   readonly sql: SqlClient
   /** @default 'concordat' */
   readonly schema?: string | undefined
   /** Takes what handlers send, in the same transaction. Needed for processors. */
-  readonly outbox?: Pick<Outbox, 'addEncoded'> | undefined
+  readonly outbox?: InboxOutbox | undefined
   /** How long a processed id is remembered, in ms; at least 1 minute. @default 7 days */
   readonly retentionMs?: number | undefined
   /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
@@ -100,7 +103,7 @@ class TableInbox implements SqlInbox {
   readonly #schema: string
   readonly #table: string
   readonly #query: OwnQuery
-  readonly #outbox: Pick<Outbox, 'addEncoded'> | undefined
+  readonly #outbox: InboxOutbox | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
   readonly #logger: Logger
@@ -129,9 +132,10 @@ class TableInbox implements SqlInbox {
     return migrate(this.#sql, this.#schema, 'inbox', MIGRATIONS)
   }
 
-  /** Reads nothing; the plan alone fails when the table is not there. */
+  /** Reads nothing of the inbox; the plan alone fails when the table is not there. */
   async ready(): Promise<void> {
     await this.#query(this.#sql, `SELECT FROM ${this.#table} LIMIT 0`)
+    await this.#outbox?.ready?.()
   }
 
   process(

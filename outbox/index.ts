@@ -1,6 +1,6 @@
 /** Messages that commit with the data: outbox, relay, inbox. */
 export { InboxWithoutOutbox, OutboxPartitionsMismatch, OutboxPayloadTooLarge, OutboxTextInvalid } from './errors.ts'
-export { createInbox, type InboxOptions, type SqlInbox } from './inbox.ts'
+export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
 export type { DropReason, ParkedMessage, RetryReason } from './parked.ts'
 export type { RelayPublisher } from './partition-relay.ts'

@@ -21,7 +21,7 @@ import { notifier } from './notify.ts'
 import { type DropReason, dropHeld, listParked, type ParkedMessage, type RetryReason, retryHeld } from './parked.ts'
 import { insertMessages } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
-import { migrateOutbox, outboxTables } from './tables.ts'
+import { checkPartitions, migrateOutbox, outboxTables } from './tables.ts'
 
 export interface OutboxOptions {
   readonly sql: SqlClient
@@ -48,6 +48,8 @@ export interface Outbox {
   readonly partitions: number
   /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws OutboxPartitionsMismatch */
   migrate(): Promise<void>
+  /** Resolves when the tables are there, as this process expects them. @throws SqlTablesMissing, OutboxPartitionsMismatch */
+  ready(): Promise<void>
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned.
@@ -123,6 +125,10 @@ class SqlOutbox implements Outbox {
 
   migrate(): Promise<void> {
     return migrateOutbox(this.sql, this.schema, this.partitions)
+  }
+
+  ready(): Promise<void> {
+    return checkPartitions(this.sql, this.schema, this.partitions)
   }
 
   async add<In, Out>(

@@ -33,6 +33,8 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
 
 /** What a participant needs of the outbox. */
 export interface ReplyOutbox {
+  /** As `Outbox.ready`. */
+  ready?(): Promise<void>
   add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
 }
 
@@ -94,7 +96,13 @@ export function participant<In, Out>(
   const binding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
     side.handle(request, context),
   )
-  return Object.freeze({ ...binding, ready: () => barrier.ready(sql) })
+  return Object.freeze({
+    ...binding,
+    ready: async () => {
+      await barrier.ready(sql)
+      await outbox.ready?.()
+    },
+  })
 }
 
 class Participant<Request> {

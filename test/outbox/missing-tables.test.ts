@@ -46,3 +46,10 @@ test("a handler's own missing table stays the driver's error", async () => {
   const processed = inbox.process(incoming, async (tx) => void (await tx.query('SELECT FROM nowhere')))
   await expect(processed).rejects.toMatchObject({ code: '42P01' })
 })
+
+test('an inbox is not ready while its outbox has no tables', async () => {
+  const { sql, outbox } = setup()
+  const inbox = createInbox({ sql, schema: uniqueName('half'), outbox })
+  await inbox.migrate()
+  await expect(inbox.ready?.()).rejects.toMatchObject(says('outbox.migrate()'))
+})
