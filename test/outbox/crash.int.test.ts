@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { EncodedMessage } from 'concordat/binder'
+import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -81,20 +82,27 @@ describeWith(['postgres'], 'a relay process', () => {
   })
 })
 
+/** A running relay, and what was added to its outbox and committed. */
+async function relayOn(sql: SqlClient) {
+  const t = await setupOutboxOn(sql, { partitions: 2 })
+  const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })
+  await relay.start()
+  const committed: string[] = []
+  const add = async (id: string): Promise<void> => {
+    await sql.transaction((tx) => t.outbox.addEncoded(tx, [message(id, `k${id.length}`)]))
+    committed.push(id)
+  }
+  return { ...t, relay, committed, add }
+}
+
 describeWith(['postgres'], 'a server that is killed', { private: true }, () => {
   test('comes back to a relay that goes on by itself, with nothing lost', async () => {
     const server = await startServer('postgres')
     const pool = new pg.Pool({ connectionString: server.url, max: 10 })
     const sql = pgClient(pool)
     try {
-      await using t = await setupOutboxOn(sql, { partitions: 2 })
-      const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })
-      await relay.start()
-      const committed: string[] = []
-      const add = async (id: string): Promise<void> => {
-        await sql.transaction((tx) => t.outbox.addEncoded(tx, [message(id, `k${id.length}`)]))
-        committed.push(id)
-      }
+      await using t = await relayOn(sql)
+      const { relay, committed, add } = t
       for (let i = 0; i < 50; i++) await add(`before${i}`)
       await server.kill()
       await expect(add('while down')).rejects.toThrow()
@@ -118,14 +126,8 @@ describeWith(['postgres'], 'a server that freezes', { private: true }, () => {
     const pool = new pg.Pool({ connectionString: server.url, max: 10, ...limits })
     const sql = pgClient(pool)
     try {
-      await using t = await setupOutboxOn(sql, { partitions: 2 })
-      const relay = t.relay({ leaseMs: 1_000, batchSize: 10 })
-      await relay.start()
-      const committed: string[] = []
-      const add = async (id: string): Promise<void> => {
-        await sql.transaction((tx) => t.outbox.addEncoded(tx, [message(id, `k${id.length}`)]))
-        committed.push(id)
-      }
+      await using t = await relayOn(sql)
+      const { relay, committed, add } = t
       for (let i = 0; i < 20; i++) await add(`before${i}`)
       server.pause()
       await expect(add('while frozen')).rejects.toThrow()

@@ -14,19 +14,8 @@ export interface Report {
     readonly outOfStock: number
     readonly stuck: number
   }
-  readonly ledger: {
-    readonly openingCents: number
-    readonly chargedCents: number
-    readonly refundedCents: number
-    readonly closingCents: number
-    readonly balanced: boolean
-  }
-  readonly stock: {
-    readonly opening: number
-    readonly shipped: number
-    readonly closing: number
-    readonly balanced: boolean
-  }
+  readonly ledger: Audit['ledger']
+  readonly stock: Audit['stock']
   readonly invalidLines: readonly InvalidLine[]
   readonly receipts: number
   readonly leaderTerms: number
