@@ -69,3 +69,9 @@ export function hasMethods<Name extends string>(
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return false
   return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function')
 }
+
+/** @throws TypeError naming the path */
+export function requireFunction<T>(path: string, value: T): T {
+  if (typeof value === 'function') return value
+  throw wrongKind(path, value, 'a function')
+}

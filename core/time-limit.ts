@@ -7,7 +7,35 @@ export async function finishesWithin(clock: Clock, durationMs: number, work: Pro
     () => false,
     () => false,
   )
-  const finished = await Promise.race([work.then(() => true), timeout])
-  timer.abort()
-  return finished
+  try {
+    return await Promise.race([work.then(() => true), timeout])
+  } finally {
+    timer.abort()
+  }
 }
+
+/** The outcome of `work`, or `otherwise` if it takes longer than `timeoutMs`. A rejection after that is swallowed. */
+export function within<T, F>(clock: Clock, timeoutMs: number, work: Promise<T>, otherwise: F): Promise<T | F> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.setTimer(timeoutMs, () => resolve(otherwise))
+    work.then(resolve, reject).finally(cancel).catch(noop)
+  })
+}
+
+/** The outcome of `work`, unless `signal` aborts first: then its reason. `work` goes on; its rejection is swallowed. */
+export async function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  if (signal.aborted) {
+    work.catch(noop)
+    throw signal.reason
+  }
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    work
+      .finally(() => signal.removeEventListener('abort', onAbort))
+      .then(resolve, reject)
+      .catch(noop)
+  })
+}
+
+function noop(): void {}

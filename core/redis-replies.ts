@@ -1,0 +1,48 @@
+/** What answers and failures of Redis mean for the one who asked. */
+
+/** Answers that pass: the server is loading, failing over, moving slots, busy, or out of memory. Nothing was changed. */
+const RETRYABLE = [
+  'LOADING',
+  'MASTERDOWN',
+  'READONLY',
+  'CLUSTERDOWN',
+  'TRYAGAIN',
+  'MOVED',
+  'ASK',
+  'BUSY',
+  'NOREPLICAS',
+  'OOM',
+  'MISCONF',
+] as const
+
+/** ioredis's words for "not sent". */
+const NOT_SENT = ["Stream isn't writeable", "Cluster isn't ready", 'Too many Cluster redirections'] as const
+
+/**
+ * - `retryable`: refused for now, nothing was changed. `refused`: refused for good.
+ * - `not_sent`: it never left. `no_answer`: it may have been executed, or may yet be.
+ */
+export type FailureKind = 'retryable' | 'refused' | 'not_sent' | 'no_answer'
+
+export function failureKind(error: unknown): FailureKind {
+  if (!(error instanceof Error)) return 'no_answer'
+  if (NOT_SENT.some((text) => error.message.startsWith(text))) return 'not_sent'
+  if (error.name !== 'ReplyError') return 'no_answer'
+  return RETRYABLE.some((code) => isReply(error, code)) ? 'retryable' : 'refused'
+}
+
+/** The server is a replica now: it will say so for ever, another one is the master. */
+export function isFromReplica(error: unknown): boolean {
+  return isReply(error, 'READONLY') || isReply(error, 'MASTERDOWN')
+}
+
+/** Also when a script met it: before Redis 7 that is wrapped in `ERR Error running script ... -READONLY ...`. */
+export function isReply(error: unknown, code: string): boolean {
+  if (!(error instanceof Error)) return false
+  const { message } = error
+  return (
+    message.startsWith(`${code} `) ||
+    message === code ||
+    (message.startsWith('ERR Error running script') && message.includes(`-${code} `))
+  )
+}
