@@ -13,10 +13,11 @@ import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import { type AmbientHeaders, checkAmbient, withAmbient } from './ambient-headers.ts'
 import type { Binding } from './binding.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from './channel.ts'
 import { Consumer } from './consumer.ts'
-import { Destinations, destinationSpecs } from './destinations.ts'
+import { Destinations, destinationSpecs, type Place } from './destinations.ts'
 import { encodeMessage, type SendOptions } from './encode.ts'
 import { BinderClosed, BinderNotReady, SendError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
@@ -32,7 +33,7 @@ export interface BinderOptions {
   readonly transport: Transport
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
-  readonly sends?: ReadonlyArray<Pick<Channel, 'name' | 'partitions' | 'groups'>> | undefined
+  readonly sends?: readonly Place[] | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
   /** @default silentLogger */
@@ -42,6 +43,12 @@ export interface BinderOptions {
   readonly maxInFlight?: number | undefined
   /** How long a `send` may wait for its confirm, reconnects included, in ms. @default 30 seconds */
   readonly sendTimeoutMs?: number | undefined
+  /**
+   * Headers for every message that is sent here: by `send` and `sendBatch`, by processors and sources. Called in the
+   * context of the sender, for each message; headers given with a message win. What it throws, the sender gets as a
+   * `SendError`. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
+   */
+  readonly headers?: AmbientHeaders | undefined
   /** How long `close` lets running handlers finish before it aborts their signal, in ms. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
 }
@@ -56,7 +63,7 @@ export interface Binder extends AsyncDisposable {
    * an inbox was not migrated; nothing is started then
    */
   start(): Promise<void>
-  /** Resolves when every binding runs. @throws BinderNotReady after `timeoutMs` (default 30 s) */
+  /** Resolves when every binding runs that is not stopped. @throws BinderNotReady after `timeoutMs` (default 30 s) */
   ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
   /**
    * Resolves when the broker has confirmed the message.
@@ -96,6 +103,7 @@ const NAMES = optionNames<BinderOptions>({
   maxInFlight: true,
   sendTimeoutMs: true,
   drainTimeoutMs: true,
+  headers: true,
 })
 
 /** @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker */
@@ -103,7 +111,11 @@ export function createBinder(options: BinderOptions): Binder {
   return new TransportBinder(options)
 }
 
+/** As the user wants it. */
+const SETTLED: ReadonlySet<string> = new Set(['running', 'paused', 'stopped'])
+
 interface Runner {
+  readonly autoStart: boolean
   status(): BindingStatus
   start(): Promise<void>
   stop(): Promise<void>
@@ -120,6 +132,7 @@ class TransportBinder implements Binder {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #drainTimeoutMs: number
+  readonly #ambient: AmbientHeaders | undefined
   readonly #runners: ReadonlyMap<string, Runner>
   #state: 'idle' | 'started' | 'closing' | 'closed' = 'idle'
   #closed: Promise<void> | undefined
@@ -135,6 +148,7 @@ class TransportBinder implements Binder {
     this.#clock = options.clock ?? systemClock
     this.#logger = options.logger ?? silentLogger
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
+    this.#ambient = checkAmbient('createBinder.headers', options.headers)
     const publishTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
     const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
     const { service, instance } = this
@@ -153,7 +167,8 @@ class TransportBinder implements Binder {
     if (this.#state !== 'idle') throw new BinderClosed(this.#state === 'started' ? 'already started' : this.#state)
     this.#state = 'started'
     try {
-      await Promise.all([...this.#runners.values()].map((runner) => runner.start()))
+      const runners = [...this.#runners.values()].filter(({ autoStart }) => autoStart)
+      await Promise.all(runners.map((runner) => runner.start()))
     } catch (error) {
       await this.close()
       throw error
@@ -163,7 +178,7 @@ class TransportBinder implements Binder {
   async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {
     const deadline = this.#clock.monotonic() + (options.timeoutMs ?? 30 * SECOND)
     for (;;) {
-      const waiting = this.bindings().filter((binding) => binding.state !== 'running' && binding.state !== 'paused')
+      const waiting = this.bindings().filter(({ state }) => !SETTLED.has(state))
       if (waiting.length === 0) return
       if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
       await this.#clock.sleep(20, options.signal)
@@ -176,7 +191,7 @@ class TransportBinder implements Binder {
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     this.#requireStarted()
-    const encoded = encodeMessage(channel, payload, this.service, options)
+    const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options))
     const message = encoded instanceof Promise ? await encoded : encoded
     this.#destinations.learn(channel)
     await this.#publisher.send(message)
@@ -188,7 +203,9 @@ class TransportBinder implements Binder {
     payloads: ReadonlyArray<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
     this.#requireStarted()
-    const messages = await Promise.all(payloads.map(async (payload) => encodeMessage(channel, payload, this.service)))
+    const messages = await Promise.all(
+      payloads.map(async (payload) => encodeMessage(channel, payload, this.service, this.#around(channel))),
+    )
     this.#destinations.learn(channel)
     const outcomes = await this.#publisher.publish(messages)
     for (const [i, message] of messages.entries()) {
@@ -216,7 +233,7 @@ class TransportBinder implements Binder {
   health(): BinderHealth {
     const transport = this.#transport.health()
     const bindings = this.bindings()
-    const healthy = bindings.every(({ state }) => state === 'running' || state === 'paused' || state === 'stopped')
+    const healthy = bindings.every(({ state }) => SETTLED.has(state))
     return {
       status: transport.status !== 'down' && healthy && this.#state === 'started' ? 'up' : 'down',
       transport,
@@ -240,6 +257,11 @@ class TransportBinder implements Binder {
     await finishesWithin(this.#clock, this.#drainTimeoutMs, this.#publisher.idle())
     await this.#transport.close()
     this.#state = 'closed'
+  }
+
+  /** The options with what `headers` says of the caller. */
+  #around(channel: Pick<Channel, 'name'>, options?: SendOptions): SendOptions | undefined {
+    return withAmbient(this.#ambient, channel?.name, options)
   }
 
   #requireStarted(): void {
@@ -278,6 +300,7 @@ class TransportBinder implements Binder {
       publisher: this.#publisher,
       destinations,
       drainTimeoutMs: this.#drainTimeoutMs,
+      ambient: this.#ambient,
     })
   }
 
@@ -286,7 +309,8 @@ class TransportBinder implements Binder {
       clock: this.#clock,
       logger: this.#logger,
       drainTimeoutMs: this.#drainTimeoutMs,
-      encode: (payload) => encodeMessage(binding.output, payload, this.service),
+      ambient: this.#ambient,
+      encode: (payload, options) => encodeMessage(binding.output, payload, this.service, options),
       publish: (messages) => this.#publisher.publish(messages),
     })
   }

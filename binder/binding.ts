@@ -62,6 +62,8 @@ export interface ConsumerOptions {
   readonly prefetch?: number | undefined
   /** Bytes of payload held in this process, about. @default 16 MiB */
   readonly prefetchBytes?: number | undefined
+  /** False: `stopped` until `binding(name).start()`, and healthy so. @default true */
+  readonly autoStart?: boolean | undefined
 }
 
 export interface InboxOptions extends ConsumerOptions {

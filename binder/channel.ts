@@ -17,6 +17,7 @@ export interface Channel<Input = unknown, Output = Input> {
   readonly codec: Codec<unknown>
   readonly partitions: number
   readonly groups: readonly string[]
+  readonly retentionMs?: number | undefined
 }
 
 export interface ChannelOptions<S extends StandardSchemaV1> {
@@ -36,6 +37,11 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
    * Needed on RabbitMQ, where a queue only gets what is sent after it was declared. @default none
    */
   readonly groups?: readonly string[] | undefined
+  /**
+   * How long a broker that keeps what was read (Kafka) keeps the messages, about, in ms; at least a minute. For a topic
+   * that this package creates. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
+   */
+  readonly retentionMs?: number | undefined
 }
 
 const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
@@ -44,6 +50,7 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
   codec: true,
   partitions: true,
   groups: true,
+  retentionMs: true,
 })
 
 export const DEFAULT_PARTITIONS = 4
@@ -71,6 +78,9 @@ export function defineChannel<S extends StandardSchemaV1>(
     codec: options.codec ?? jsonCodec,
     partitions: requireInteger(`${path}.partitions`, options.partitions ?? DEFAULT_PARTITIONS, 1, 1_000),
     groups: Object.freeze([...(options.groups ?? [])]),
+    ...(options.retentionMs === undefined
+      ? {}
+      : { retentionMs: requireInteger(`${path}.retentionMs`, options.retentionMs, 60_000) }),
   })
 }
 

@@ -1,8 +1,10 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { backoffDelayMs } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { isRetryable, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import type { AmbientHeaders } from './ambient-headers.ts'
 import type { ProcessorBinding, SinkBinding } from './binding.ts'
 import { deadLetterSpec } from './dead-letter.ts'
 import type { Destinations } from './destinations.ts'
@@ -24,6 +26,7 @@ export interface ConsumerHost {
   readonly publisher: Publisher
   readonly destinations: Destinations
   readonly drainTimeoutMs: number
+  readonly ambient: AmbientHeaders | undefined
 }
 
 /**
@@ -47,6 +50,7 @@ export class Consumer {
   /** Asked for by the user; survives a reconnect. */
   #paused = false
   #error: Error | undefined
+  #subscribed = 0
   #subscription: Subscription | undefined
   /** The end of a halt: what ran has finished and the place in the group is given back. */
   #halting: Promise<void> = Promise.resolve()
@@ -58,12 +62,17 @@ export class Consumer {
     this.#binding = binding
     this.options = options
     this.#host = host
+    if (!options.autoStart) this.#state = 'stopped'
     this.#handling = this.#newHandling()
     this.#lanes = new Lanes(
       options.concurrency,
       (delivery) => delivery.message.key,
       (delivery) => this.#process(delivery),
     )
+  }
+
+  get autoStart(): boolean {
+    return this.options.autoStart
   }
 
   status(): BindingStatus {
@@ -74,6 +83,7 @@ export class Consumer {
       group: this.options.group,
       state: this.#state,
       error: this.#error?.message,
+      subscribed: this.#subscribed,
       running: this.#lanes.running,
       queued: this.#lanes.queued,
       handled: this.#counts.handled,
@@ -133,11 +143,12 @@ export class Consumer {
   }
 
   #newHandling(): Handling {
-    const { service, clock, logger, publisher } = this.#host
+    const { service, clock, logger, publisher, ambient } = this.#host
     return new Handling(this.#binding, this.options, {
       service,
       clock,
       logger,
+      ambient,
       stopping: this.#run.stopping.signal,
       drain: this.#run.drain.signal,
       publish: (messages) => publisher.publish(messages),
@@ -191,6 +202,7 @@ export class Consumer {
       throw isLost ?? new Error('the subscription ended as it began')
     }
     isOpen = true
+    this.#subscribed++
     this.#subscription = subscription
     this.#error = undefined
     if (this.#paused) subscription.pause()
@@ -263,7 +275,13 @@ export class Consumer {
       delivery.release()
       return
     }
-    const end = await this.#handle(delivery)
+    let end: HandlingEnd
+    try {
+      end = await this.#run.context(() => this.#handling.handle(delivery))
+    } catch (error) {
+      this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
+      end = 'halted'
+    }
     this.#counts[end]++
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {
@@ -274,15 +292,6 @@ export class Consumer {
         ),
       )
     } else delivery.ack()
-  }
-
-  async #handle(delivery: TransportDelivery): Promise<HandlingEnd> {
-    try {
-      return await this.#handling.handle(delivery)
-    } catch (error) {
-      this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
-      return 'halted'
-    }
   }
 
   #halt(error: Error): void {
@@ -305,4 +314,6 @@ class Run {
   over = false
   readonly stopping: AbortController = new AbortController()
   readonly drain: AbortController = new AbortController()
+  /** Around whoever started it. A delivery may come in from anywhere: in memory from inside the sender's lock or saga. */
+  readonly context: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
 }

@@ -5,16 +5,19 @@ import type { Channel } from './channel.ts'
 import type { EncodedMessage } from './message.ts'
 import type { DestinationSpec, Transport } from './transport.ts'
 
+/** What of a channel is made to exist. */
+export type Place = Pick<Channel, 'name' | 'partitions' | 'groups' | 'retentionMs'>
+
 /**
  * What the declarations of a binder say of each destination; two declarations of one name must agree.
  * @throws TypeError / RangeError naming the binding or the channel
  */
 export function destinationSpecs(
   bindings: readonly Binding[],
-  sends: ReadonlyArray<Pick<Channel, 'name' | 'partitions' | 'groups'>>,
+  sends: ReadonlyArray<Place>,
 ): ReadonlyMap<string, DestinationSpec> {
   const specs = new Map<string, DestinationSpec>()
-  const add = (channel: Pick<Channel, 'name' | 'partitions' | 'groups'>): void => {
+  const add = (channel: Place): void => {
     const known = specs.get(channel.name)
     if (known !== undefined && known.partitions !== channel.partitions) {
       throw invalidOption(
@@ -24,7 +27,8 @@ export function destinationSpecs(
       )
     }
     const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
-    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups })
+    const retentionMs = known?.retentionMs ?? channel.retentionMs
+    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs })
   }
   for (const [i, binding] of bindings.entries()) {
     if (!['sink', 'processor', 'source'].includes(binding?.kind)) {
@@ -41,15 +45,15 @@ export function destinationSpecs(
 }
 
 /** Less than a whole channel will do. */
-function requireDestination(path: string, value: Pick<Channel, 'name' | 'partitions' | 'groups'>): void {
+function requireDestination(path: string, value: Place): void {
   const fits = typeof value?.name === 'string' && typeof value.partitions === 'number' && Array.isArray(value.groups)
   if (!fits) throw invalidOption(path, value, 'what defineChannel returned')
 }
 
 /** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */
 function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): DestinationSpec {
-  const { name, partitions, groups } = input
-  return { name, partitions, groups: options.group === undefined ? groups : [...groups, options.group] }
+  const { name, partitions, groups, retentionMs } = input
+  return { name, partitions, groups: options.group === undefined ? groups : [...groups, options.group], retentionMs }
 }
 
 /** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
@@ -70,8 +74,8 @@ export class Destinations {
   }
 
   /** A channel that is sent to without having been declared: it is made as it says itself. */
-  learn({ name, partitions, groups }: Pick<Channel, 'name' | 'partitions' | 'groups'>): void {
-    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups })
+  learn({ name, partitions, groups, retentionMs }: Place): void {
+    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs })
   }
 
   spec(name: string): DestinationSpec {

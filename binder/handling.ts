@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { derivedId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
+import { type AmbientHeaders, type Made, make, withAmbient } from './ambient-headers.ts'
 import { Outputs, type ProcessorBinding, type SinkBinding } from './binding.ts'
 import { publishUntilConfirmed } from './confirm.ts'
 import { DeliveryContext } from './context.ts'
@@ -17,6 +18,7 @@ export interface HandlingHost {
   readonly service: string
   readonly clock: Clock
   readonly logger: Logger
+  readonly ambient: AmbientHeaders | undefined
   /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
   readonly stopping: AbortSignal
   /** Aborts when the drain ran out of time. */
@@ -74,15 +76,25 @@ export class Handling {
     }
   }
 
-  async #attempt(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<void> {
-    const { inbox } = this.#binding.options
-    if (inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
+  /** Not async, for it is called for each message: what a sink's handler returns is awaited by the caller. */
+  #attempt(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
+    const binding = this.#binding
+    if (binding.options.inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
     const { group } = this.#options
     const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger)
-    const result = await this.#binding.handler(payload, context)
-    if (this.#binding.kind === 'processor' && result !== undefined) {
-      await this.#publishConfirmed(await this.#encode(result, this.#binding, delivery.message), delivery)
-    }
+    if (binding.kind === 'sink') return binding.handler(payload, context)
+    return this.#transform(binding, payload, delivery, context)
+  }
+
+  async #transform(
+    binding: ProcessorBinding,
+    payload: unknown,
+    delivery: TransportDelivery,
+    context: DeliveryContext,
+  ): Promise<void> {
+    const made = await this.#call(payload, context)
+    if (made.value === undefined) return
+    await this.#publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
   }
 
   async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<void> {
@@ -94,24 +106,31 @@ export class Handling {
       { group, destination: message.destination, source: message.source, id: message.id },
       async (tx, emit) => {
         const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger, tx)
-        const result = await binding.handler(payload, context)
-        if (binding.kind === 'processor' && result !== undefined)
-          await emit(await this.#encode(result, binding, message))
+        const made = await this.#call(payload, context)
+        if (binding.kind === 'processor' && made.value !== undefined)
+          await emit(await this.#encode(made, binding, message))
       },
     )
+  }
+
+  /** Only what a processor returns is sent. */
+  #call(payload: unknown, context: DeliveryContext): Promise<Made> {
+    const binding = this.#binding
+    return make(binding.kind === 'processor' ? this.#host.ambient : undefined, () => binding.handler(payload, context))
   }
 
   /**
    * An output's id follows from its input's, so that what a handler sends again after a crash is the same message for
    * whoever deduplicates. Instances without a group each send their own.
    */
-  async #encode(result: unknown, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    const payloads = result instanceof Outputs ? result.payloads : [result]
+  async #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
+    const payloads = made.value instanceof Outputs ? made.value.payloads : [made.value]
     const { group } = this.#options
     return Promise.all(
       payloads.map(async (payload, index) => {
         const id = group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index)
-        return encodeMessage(binding.output, payload, this.#host.service, { id })
+        const options = withAmbient(made.ambientOf(payload), binding.output.name, { id })
+        return encodeMessage(binding.output, payload, this.#host.service, options)
       }),
     )
   }

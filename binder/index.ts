@@ -6,6 +6,7 @@
  * Does not guarantee: that a handler is called once. A message may come again, with the same id; give the binding an
  * inbox (`concordat/outbox`) and its effect happens once.
  */
+export type { AmbientHeaders } from './ambient-headers.ts'
 export { type Binder, type BinderOptions, createBinder } from './binder.ts'
 export {
   type Binding,

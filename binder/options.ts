@@ -16,6 +16,7 @@ export interface ResolvedConsumer {
   readonly onFailure: 'dead-letter' | 'drop' | 'halt'
   readonly prefetch: number
   readonly prefetchBytes: number
+  readonly autoStart: boolean
 }
 
 const DEFAULTS = Object.freeze({
@@ -38,6 +39,7 @@ const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
   onFailure: true,
   prefetch: true,
   prefetchBytes: true,
+  autoStart: true,
   inbox: true,
 })
 
@@ -74,7 +76,13 @@ export function resolveConsumer(binding: SinkBinding | ProcessorBinding): Resolv
       65_535,
     ),
     prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
+    autoStart: resolveAutoStart(path, options.autoStart),
   })
+}
+
+function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {
+  if (autoStart === undefined || typeof autoStart === 'boolean') return autoStart ?? true
+  throw invalidOption(`${path}.autoStart`, autoStart, 'true or false')
 }
 
 function checkInbox(path: string, binding: SinkBinding | ProcessorBinding, group: string | null): void {

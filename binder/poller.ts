@@ -3,8 +3,10 @@ import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { type Logger, withFields } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import { type AmbientHeaders, make, withAmbient } from './ambient-headers.ts'
 import { Outputs, type SourceBinding } from './binding.ts'
 import { publishUntilConfirmed } from './confirm.ts'
+import type { SendOptions } from './encode.ts'
 import type { EncodedMessage } from './message.ts'
 import { RECONNECT_BACKOFF } from './options.ts'
 import type { BindingState, BindingStatus } from './status.ts'
@@ -14,7 +16,8 @@ export interface PollerHost {
   readonly clock: Clock
   readonly logger: Logger
   readonly drainTimeoutMs: number
-  encode(payload: unknown): EncodedMessage | Promise<EncodedMessage>
+  readonly ambient: AmbientHeaders | undefined
+  encode(payload: unknown, options: SendOptions | undefined): EncodedMessage | Promise<EncodedMessage>
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
@@ -24,6 +27,7 @@ export interface PollerHost {
  */
 export class Poller {
   readonly name: string
+  readonly autoStart = true
   readonly #binding: SourceBinding
   readonly #everyMs: number
   readonly #host: PollerHost
@@ -32,6 +36,7 @@ export class Poller {
   #stop: AbortController = new AbortController()
   #loop: Promise<void> = Promise.resolve()
   #wake: (() => void) | undefined
+  #started = 0
   #handled = 0
   /** Polled and not confirmed yet. */
   #unsent: readonly EncodedMessage[] = []
@@ -51,6 +56,7 @@ export class Poller {
       group: null,
       state: this.#state,
       error: this.#error?.message,
+      subscribed: this.#started,
       running: this.#state === 'running' ? 1 : 0,
       queued: 0,
       handled: this.#handled,
@@ -62,6 +68,7 @@ export class Poller {
   start(): Promise<void> {
     if (this.#state === 'running' || this.#state === 'paused') return Promise.resolve()
     this.#state = 'running'
+    this.#started++
     this.#stop = new AbortController()
     this.#loop = this.#poll(this.#stop.signal)
     return Promise.resolve()
@@ -127,9 +134,11 @@ export class Poller {
 
   async #messages(signal: AbortSignal): Promise<EncodedMessage[]> {
     const log = withFields(this.#host.logger, { binding: this.name })
-    const result = await this.#binding.poll({ signal, log })
-    if (result === undefined) return []
-    const payloads = result instanceof Outputs ? result.payloads : [result]
-    return Promise.all(payloads.map(async (payload) => this.#host.encode(payload)))
+    const { value, ambientOf } = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
+    if (value === undefined) return []
+    const payloads = value instanceof Outputs ? value.payloads : [value]
+    const options = (payload: unknown): SendOptions | undefined =>
+      withAmbient(ambientOf(payload), this.#binding.output.name)
+    return Promise.all(payloads.map(async (payload) => this.#host.encode(payload, options(payload))))
   }
 }

@@ -16,6 +16,11 @@ export interface BindingStatus {
   readonly state: BindingState
   /** Why it is not running. */
   readonly error?: string | undefined
+  /**
+   * How often it has taken its place at the broker, a source how often it was started: more than once after a lost
+   * connection. What was sent in between an anonymous binding has missed.
+   */
+  readonly subscribed: number
   /** Handler calls under way. */
   readonly running: number
   /** Deliveries in this process that wait for their turn. */

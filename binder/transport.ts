@@ -61,6 +61,8 @@ export interface DestinationSpec {
   readonly partitions: number
   /** Durable groups that must not miss a message from now on. */
   readonly groups: readonly string[]
+  /** How long to keep what was read, if the broker does that and has no destination of the name yet. */
+  readonly retentionMs?: number | undefined
 }
 
 export interface SubscriptionSpec {

@@ -35,15 +35,15 @@ export class Topics {
    * @throws TransportError
    */
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
-    const wanted = new Map(destinations.map((spec) => [spec.name, spec.partitions]))
+    const wanted = new Map(destinations.map((spec) => [spec.name, spec]))
     if (wanted.size === 0) return
     await this.#admin.use('creating topics', async (admin) => {
       const existing = new Set(await admin.listTopics())
-      const missing = [...wanted].filter(([name]) => !existing.has(name))
+      const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
       if (missing.length > 0) await this.#create(admin, missing)
       await this.#awaitLeaders(admin, [...wanted.keys()])
     })
-    for (const [name, partitions] of wanted) this.#warnOfOtherCount(name, partitions)
+    for (const { name, partitions } of wanted.values()) this.#warnOfOtherCount(name, partitions)
   }
 
   /**
@@ -64,22 +64,29 @@ export class Topics {
     this.#partitions.delete(topic)
   }
 
-  async #create(admin: KafkaAdmin, missing: ReadonlyArray<readonly [string, number]>): Promise<void> {
-    const configEntries = Object.entries(this.#options.topicConfig).map(([name, value]) => ({ name, value }))
-    const topics = missing.map(([topic, numPartitions]) => ({
-      topic,
-      numPartitions,
+  async #create(admin: KafkaAdmin, missing: readonly DestinationSpec[]): Promise<void> {
+    const topics = missing.map((spec) => ({
+      topic: spec.name,
+      numPartitions: spec.partitions,
       replicationFactor: this.#options.replicationFactor,
-      configEntries,
+      configEntries: this.#configOf(spec),
     }))
     try {
       // Resolves false when another process was faster for all that failed.
       await admin.createTopics({ topics, waitForLeaders: false, timeout: CREATE_TIMEOUT_MS })
-      this.#logger.info({ topics: missing.map(([name]) => name) }, 'created Kafka topics')
+      this.#logger.info({ topics: missing.map(({ name }) => name) }, 'created Kafka topics')
     } catch (error) {
       if (!hasType(error, 'TOPIC_ALREADY_EXISTS') || missing.length === 1) throw error
       for (const each of missing) await this.#create(admin, [each])
     }
+  }
+
+  /** What the channel says goes before what the transport says. Kafka deletes whole segments only, so they must end, too. */
+  #configOf({ retentionMs }: DestinationSpec): { name: string; value: string }[] {
+    const { topicConfig } = this.#options
+    const own = { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }
+    const config = retentionMs === undefined ? topicConfig : { ...topicConfig, ...own }
+    return Object.entries(config).map(([name, value]) => ({ name, value }))
   }
 
   /** The caller's deadline ends it. */

@@ -28,6 +28,10 @@ describe('defineChannel', () => {
     [{}, 'defineChannel("orders").payload: expected a Standard Schema such as z.object({...}), got undefined'],
     [{ payload: { type: 'string' } }, 'defineChannel("orders").payload: expected a Standard Schema'],
     [{ payload: z.string(), partitions: 0 }, 'defineChannel("orders").partitions: expected a whole number >= 1'],
+    [
+      { payload: z.string(), retentionMs: 59_999 },
+      'defineChannel("orders").retentionMs: expected a whole number >= 60000',
+    ],
     [{ payload: z.string(), groups: ['a b'] }, 'defineChannel("orders").groups: expected a name'],
   ] as const)('refuses %o', ([options, message]) => {
     expect(() => defineChannel('orders', options as { payload: z.ZodString })).toThrow(message)

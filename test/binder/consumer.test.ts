@@ -255,3 +255,29 @@ describe('a binding that halts', () => {
     expect(status(binder).state).toBe('running')
   })
 })
+
+describe('a binding with autoStart: false', () => {
+  it('is stopped, which is healthy and ready, until it is started by its name', async () => {
+    const { binder, transport, begun } = await setup({ autoStart: false })
+    await binder.ready({ timeoutMs: 100 })
+    expect([status(binder).state, binder.health().status, transport.subscriptions.length]).toEqual(['stopped', 'up', 0])
+    await binder.binding('numbers.g').start()
+    transport.subscription.deliver('k', 1)
+    expect([status(binder).state, begun]).toEqual(['running', [1]])
+  })
+
+  it('takes true or false', () => {
+    const wrong = sink(channel, { group: 'g', autoStart: 'no' as never }, () => {})
+    expect(() => createBinder({ service: 'test', transport: new ScriptedTransport(), bindings: [wrong] })).toThrow(
+      'sink("numbers").autoStart: expected true or false, got "no"',
+    )
+  })
+})
+
+it('counts how often it has taken its place at the broker', async () => {
+  const { binder, transport } = await setup()
+  expect(status(binder).subscribed).toBe(1)
+  transport.subscription.receiver.lost(new Error('connection lost'))
+  await until('it is back', () => status(binder).subscribed === 2)
+  expect(status(binder).state).toBe('running')
+})

@@ -1,4 +1,5 @@
-import { Kafka, logLevel } from 'kafkajs'
+import { randomUUID } from 'node:crypto'
+import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -31,6 +32,32 @@ describeWith(['kafka'], 'Kafka publishing', () => {
     await subscribe(transport, topic, recorder)
     await until('all came', () => recorder.got.length >= 30)
     expect(recorder.got.map(({ message }) => message.id)).toEqual(messages.map(({ id }) => id))
+  })
+
+  it("creates a topic with the retention its channel asks for, and with the transport's where it asks for none", async ({
+    expect,
+  }) => {
+    const transport = attached(url(), { topicConfig: { 'retention.ms': '7200000', 'cleanup.policy': 'delete' } })
+    const [short, plain] = [`t${randomUUID().slice(0, 8)}`, `t${randomUUID().slice(0, 8)}`]
+    await transport.provision([
+      { name: short, partitions: 1, groups: [], retentionMs: 3_600_000 },
+      { name: plain, partitions: 1, groups: [] },
+    ])
+    const admin = new Kafka({ brokers: [url()], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    onTestFinished(() => admin.disconnect())
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [short, plain].map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
+    })
+    const found = resources.map(({ configEntries }) => [
+      configEntries.find(({ configName }) => configName === 'retention.ms')?.configValue,
+      configEntries.find(({ configName }) => configName === 'segment.ms')?.configValue,
+    ])
+    expect(found).toEqual([
+      ['3600000', '3600000'],
+      ['7200000', expect.any(String)],
+    ])
   })
 
   it('refuses a message over the limit alone', async ({ expect }) => {
