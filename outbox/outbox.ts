@@ -10,6 +10,7 @@
  *
  * @see docs/outbox.md for what happens when each part dies at each moment
  */
+import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/ambient-headers.ts'
 import { type Channel, requireChannel } from '../binder/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage } from '../binder/message.ts'
@@ -39,6 +40,11 @@ export interface OutboxOptions {
    * relay needs a `listener`. @default undefined: none
    */
   readonly notifyEveryMs?: number | undefined
+  /**
+   * Headers for every message that `add` writes, as the option of `createBinder`: called in the context of the caller,
+   * headers given with a message win. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
+   */
+  readonly headers?: AmbientHeaders | undefined
 }
 
 export interface Outbox {
@@ -53,7 +59,7 @@ export interface Outbox {
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned.
-   * @throws SchemaError, CodecError, TypeError, OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
    * nothing was written and the transaction is still usable; SqlTablesMissing
    */
   add<In, Out>(
@@ -89,6 +95,7 @@ const NAMES = optionNames<OutboxOptions>({
   partitions: true,
   maxPayloadBytes: true,
   notifyEveryMs: true,
+  headers: true,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -102,6 +109,7 @@ class SqlOutbox implements Outbox {
   readonly schema: string
   readonly partitions: number
   readonly #maxPayloadBytes: number
+  readonly #ambient: AmbientHeaders | undefined
   readonly #tables
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
@@ -116,6 +124,7 @@ class SqlOutbox implements Outbox {
       options.maxPayloadBytes ?? DEFAULTS.maxPayloadBytes,
       1,
     )
+    this.#ambient = checkAmbient('createOutbox.headers', options.headers)
     this.#tables = outboxTables(this.schema)
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
@@ -138,7 +147,8 @@ class SqlOutbox implements Outbox {
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     requireTransaction(tx)
-    const message = await encodeMessage(requireChannel('outbox.add', channel), payload, this.service, options)
+    const { name } = requireChannel('outbox.add', channel)
+    const message = await encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
     await this.addEncoded(tx, [message])
     return { id: message.id }
   }
