@@ -1,12 +1,13 @@
 import type { Clock } from '../core/clock.ts'
+import { unlessAborted } from '../core/time-limit.ts'
 import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
+import type { Lateness } from './lateness.ts'
 import type { ResolvedAcquire } from './options.ts'
-import type { AcquireReply, LockStore } from './store.ts'
-import { type Instant, readInstant, remainingMs } from './validity.ts'
-import { unlessAborted } from './within.ts'
+import type { AcquireReply, Claim, LockStore } from './store.ts'
+import { elapsedMs, type Instant, readInstant, remainingMs } from './validity.ts'
 
 export interface Won {
-  readonly value: string
+  readonly claim: Claim
   readonly token: number
   readonly sentAt: Instant
   readonly stragglers: boolean
@@ -23,11 +24,11 @@ export type Attempt = (Won & { readonly status: 'won' }) | Busy
 export class Acquisition {
   readonly #store: LockStore
   readonly #clock: Clock
-  readonly #key: string
+  readonly #lateness: Lateness
   readonly #options: ResolvedAcquire
   readonly #floor: () => number
-  readonly #undo: (value: string, uncertain: boolean) => void
-  #value: string
+  readonly #undo: (claim: Claim, uncertain: boolean) => void
+  #claim: Claim
   /** A request of this value may still be under way, or may have won without our knowing. */
   #uncertain = false
   /** The store may hold something for this value: a place in the line, or a lock. */
@@ -36,62 +37,66 @@ export class Acquisition {
   constructor(fields: {
     store: LockStore
     clock: Clock
+    lateness: Lateness
     key: string
     options: ResolvedAcquire
     floor: () => number
-    undo: (value: string, uncertain: boolean) => void
+    undo: (claim: Claim, uncertain: boolean) => void
   }) {
     this.#store = fields.store
     this.#clock = fields.clock
-    this.#key = fields.key
+    this.#lateness = fields.lateness
     this.#options = fields.options
     this.#floor = fields.floor
     this.#undo = fields.undo
-    this.#value = fields.store.newValue(fields.options.owner)
+    const { terms } = fields.options
+    this.#claim = { ...terms, key: fields.key, value: fields.store.newValue(terms) }
   }
 
   get value(): string {
-    return this.#value
+    return this.#claim.value
   }
 
-  /** @param keepPlaceMs 0: do not wait in line */
-  async attempt(keepPlaceMs: number, signal: AbortSignal | undefined): Promise<Attempt> {
+  /** @param keepPlaceMs 0: do not wait in line @param thenWaits will if it is busy */
+  async attempt(keepPlaceMs: number, signal: AbortSignal | undefined, thenWaits = false): Promise<Attempt> {
     if (keepPlaceMs > 0) this.#leftTrace = true
     const sentAt = readInstant(this.#clock)
-    const request = this.#store.acquire({
-      key: this.#key,
-      value: this.#value,
+    const request = this.#store.acquire(this.#claim, {
       ttlMs: this.#options.timing.ttlMs,
       tokenFloor: Math.max(this.#floor(), this.#options.tokenAbove),
       keepPlaceMs,
+      thenWaits,
     })
-    const reply = await this.#answer(request, signal)
+    let reply: AcquireReply
+    try {
+      reply = await (signal === undefined ? request : unlessAborted(signal, request))
+    } catch (error) {
+      // An abort says nothing about the request, whatever its reason is: it may even be the failure of another one.
+      this.#uncertain ||= signal?.aborted === true || mayHaveHappened(error)
+      throw error
+    }
+    const now = readInstant(this.#clock)
+    this.#lateness.sawAnswer(elapsedMs(sentAt, now), now.monotonicMs)
     if (reply.status === 'busy') return reply
-    if (remainingMs(this.#options.timing, sentAt, readInstant(this.#clock)) > 0) {
-      return { status: 'won', value: this.#value, token: reply.token, sentAt, stragglers: this.#uncertain }
+    if (remainingMs(this.#options.timing, sentAt, now) > 0) {
+      return { status: 'won', claim: this.#claim, token: reply.token, sentAt, stragglers: this.#uncertain }
     }
     // Granted, but the answer took so long that nothing of the lease is left: not a grant we may hand out.
     this.#leftTrace = true
     this.giveUp()
-    this.#value = this.#store.newValue(this.#options.owner)
+    this.#claim = { ...this.#claim, value: this.#store.newValue(this.#claim) }
     this.#uncertain = false
     throw new LockStoreUnavailable(this.#store.name, 'not_done', `a grant took longer than the ttl to arrive`)
   }
 
   /** Leaves the line and gives back what may have been granted, in the background. */
   giveUp(): void {
-    if (this.#leftTrace || this.#uncertain) this.#undo(this.#value, this.#uncertain)
+    if (this.#leftTrace || this.#uncertain) this.#undo(this.#claim, this.#uncertain)
     this.#leftTrace = false
   }
+}
 
-  async #answer(request: Promise<AcquireReply>, signal: AbortSignal | undefined): Promise<AcquireReply> {
-    try {
-      return await (signal === undefined ? request : unlessAborted(signal, request))
-    } catch (error) {
-      const notDone =
-        error instanceof LockStoreRefused || (error instanceof LockStoreUnavailable && error.outcome === 'not_done')
-      if (!notDone) this.#uncertain = true
-      throw error
-    }
-  }
+function mayHaveHappened(error: unknown): boolean {
+  if (error instanceof LockStoreUnavailable) return error.outcome !== 'not_done'
+  return !(error instanceof LockStoreRefused)
 }

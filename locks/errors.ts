@@ -46,15 +46,17 @@ export class LockTimeout extends ConcordatError {
  * Why a lease ended without a clean release.
  * - `expired`: no renewal was confirmed in time (store away, event loop stalled, machine asleep).
  * - `displaced`: the store said that the lock is not ours: deleted, flushed, or lost in a restart or failover.
+ * - `forced`: somebody took it away with `forceRelease`; the message says who and why.
  * - `max_hold`: held longer than `maxHoldMs`.
  * - `closed`: `locks.close()` ended it.
  * - `released`: it was released by its own holder, and is used after that.
  */
-export type LockLostReason = 'expired' | 'displaced' | 'max_hold' | 'closed' | 'released'
+export type LockLostReason = 'expired' | 'displaced' | 'forced' | 'max_hold' | 'closed' | 'released'
 
 const REMEDY: Readonly<Record<LockLostReason, string>> = {
   expired: 'no renewal was confirmed in time. Acquire again and repeat the work; the fence refuses what came late',
   displaced: 'the store does not know it any more. Acquire again and repeat the work; the fence refuses what came late',
+  forced: 'it was released by force. Stop, and find out why before you acquire again',
   max_hold: 'it was held longer than maxHoldMs. Split the work, or raise maxHoldMs',
   closed: 'the locks were closed while it was held. Finish the work before close()',
   released: 'it was released before. Do not use a lease after its release',
@@ -131,15 +133,55 @@ export class FenceRejected extends ConcordatError {
   }
 }
 
-/** `acquire` of a key inside `using` of the same key: it would wait for itself. */
+/**
+ * The fence let the commands through and one of them failed; Redis does not roll back, so `applied` of them, those before
+ * it, took effect. With `applied` 0 nothing did but the token, which is remembered.
+ */
+export class FencedWriteFailed extends ConcordatError {
+  readonly code = 'locks.fenced_write_failed' as const
+  readonly retryable = false as const
+  readonly resource: string
+  /** The command that failed, e.g. `HSET`. */
+  readonly command: string
+  readonly applied: number
+
+  constructor(resource: string, command: string, applied: number, cause: Error) {
+    const before = applied === 0 ? 'nothing was written' : `the ${applied} before it took effect and stay`
+    super(
+      `fence of "${resource}": ${command} failed: ${cause.message}; ${before}. Mend the command (in a cluster every key needs the hash tag of the resource), then repeat what is missing`,
+      { cause },
+    )
+    this.resource = resource
+    this.command = command
+    this.applied = applied
+  }
+}
+
+/** `acquire` of a key inside `using` of the same key, in whatever modes: it could wait for itself. */
 export class LockReentered extends ConcordatError {
   readonly code = 'locks.reentered' as const
   readonly retryable = false as const
   readonly key: string
 
   constructor(key: string) {
-    super(`lock "${key}" is already held by this call chain and would wait for itself: pass the lease on instead`)
+    super(
+      `lock "${key}" is already held by this call chain, which could wait for itself: pass the lease on instead, or take the stronger mode from the start`,
+    )
     this.key = key
+  }
+}
+
+/** The store can not do this: a mode, a lock delay, a forced release. */
+export class LockUnsupported extends ConcordatError {
+  readonly code = 'locks.unsupported' as const
+  readonly retryable = false as const
+  readonly store: string
+  readonly feature: string
+
+  constructor(store: string, feature: string, why: string) {
+    super(`lock store ${store} has no ${feature}: ${why}. Use a store that has it (redisLocks, memoryLocks)`)
+    this.store = store
+    this.feature = feature
   }
 }
 
@@ -150,5 +192,20 @@ export class LocksClosed extends ConcordatError {
 
   constructor() {
     super('the locks are closed: acquire nothing after close()')
+  }
+}
+
+/** The lock headers of a message are not what `leaseHeaders` writes: damaged, or forged. The same message will not do better. */
+export class LeaseHeadersInvalid extends ConcordatError {
+  readonly code = 'locks.lease_headers' as const
+  readonly retryable = false as const
+  readonly header: string
+
+  /** @param value rendered by `show` */
+  constructor(header: string, value: string, expected: string) {
+    super(
+      `message header ${header}: expected ${expected}, got ${value}. Send what leaseHeaders() returns, both headers or none`,
+    )
+    this.header = header
   }
 }

@@ -37,6 +37,11 @@ export interface Fence {
   check(tx: SqlTransaction, resource: string, token: number): Promise<void>
   /** The highest token seen, or `undefined`. */
   lastToken(resource: string): Promise<number | undefined>
+  /**
+   * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
+   * To shut out a holder that must not write any more, raise to its token + 1.
+   */
+  raise(resource: string, token: number): Promise<number>
 }
 
 const MIGRATIONS: readonly SqlMigration[] = [
@@ -97,5 +102,18 @@ class SqlFence implements Fence {
     )
     const row = found.rows[0]
     return row === undefined ? undefined : Number(row.token)
+  }
+
+  async raise(resource: string, token: number): Promise<number> {
+    requireText('fence resource', resource)
+    requireInteger(`fence("${resource}") token`, token, 0)
+    const raised = await this.#query<{ token: string }>(
+      this.#sql,
+      `INSERT INTO ${this.#table} AS guard (resource, token) VALUES ($1, $2::bigint)
+       ON CONFLICT (resource) DO UPDATE SET token = greatest(guard.token, EXCLUDED.token)
+       RETURNING token::text AS token`,
+      [resource, String(token)],
+    )
+    return Number(raised.rows[0]?.token)
   }
 }

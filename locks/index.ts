@@ -1,6 +1,9 @@
 /** Locks: leases with fencing tokens. A store comes from `concordat/locks/redis` or `concordat/locks/memory`. */
+export { currentLease } from './current-lease.ts'
 export {
+  FencedWriteFailed,
   FenceRejected,
+  LeaseHeadersInvalid,
   LockBusy,
   LockLost,
   type LockLostReason,
@@ -9,18 +12,39 @@ export {
   LockStoreUnavailable,
   LocksClosed,
   LockTimeout,
+  LockUnsupported,
 } from './errors.ts'
 export { createFence, type Fence, type FenceOptions } from './fence.ts'
+export { type FencedUpdate, fencedUpdate } from './fenced-update.ts'
+export { LEASE_HEADERS, type LeaseToken, leaseFromHeaders, leaseHeaders } from './headers.ts'
 export type {
   AcquireOptions,
+  ForcedRelease,
+  ForceOptions,
   Lease,
   LeaseOptions,
+  LeaseSet,
   LeaseState,
+  ListOptions,
   LockHolder,
+  LockInfo,
+  LockMode,
   Locks,
   LocksHealth,
+  LockWaiter,
   ReleaseOutcome,
 } from './lock.ts'
 export { createLocks } from './locks.ts'
 export type { LocksOptions } from './options.ts'
-export type { AcquireReply, AcquireRequest, LockStore } from './store.ts'
+export type {
+  AcquireReply,
+  AcquireRequest,
+  Claim,
+  ClaimTerms,
+  ListRequest,
+  LockFeature,
+  LockFeatures,
+  LockOperator,
+  LockStore,
+  NotHeld,
+} from './store.ts'

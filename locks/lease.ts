@@ -13,20 +13,24 @@
  */
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
+import { within } from '../core/time-limit.ts'
 import { LockLost, type LockLostReason } from './errors.ts'
+import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
-import type { LockStore } from './store.ts'
+import type { Rounds } from './rounds.ts'
+import type { Claim, LockStore, NotHeld } from './store.ts'
 import { forgetAfterMs } from './undo.ts'
-import { type Instant, type LeaseTiming, readInstant, remainingMs } from './validity.ts'
-import { within } from './within.ts'
+import { elapsedMs, type Instant, type LeaseTiming, readInstant, remainingMs } from './validity.ts'
 
 /** What `acquire` has won, with everything the lease needs to live on. */
 export interface Grant {
   readonly store: LockStore
   readonly clock: Clock
   readonly logger: Logger
-  readonly key: string
-  readonly value: string
+  /** Where renewals meet. */
+  readonly rounds: Rounds
+  readonly lateness: Lateness
+  readonly claim: Claim
   readonly token: number
   readonly timing: LeaseTiming
   /** Both clocks before the winning request was sent. */
@@ -35,7 +39,7 @@ export interface Grant {
   /** An earlier request for this value has an unknown outcome and may yet arrive. */
   readonly stragglers: boolean
   /** Called when the lease needs nothing any more; perhaps twice. */
-  readonly onEnd: (lease: HeldLease) => void
+  readonly onEnd: () => void
 }
 
 /** How long `release()` makes its caller wait after a first failure; it goes on in the background. */
@@ -60,13 +64,13 @@ export class HeldLease implements Lease {
   #cancelRenewal: () => void = noop
 
   constructor(grant: Grant) {
-    this.key = grant.key
+    this.key = grant.claim.key
     this.token = grant.token
     this.#grant = grant
     this.#grantedAt = grant.sentAt
     this.#anchor = grant.sentAt
     // The watchdog is armed with the first renewal, long before the deadline: most leases end before either.
-    this.#scheduleRenewal(grant.timing.renewEveryMs)
+    this.#scheduleRenewal()
   }
 
   get state(): LeaseState {
@@ -111,17 +115,22 @@ export class HeldLease implements Lease {
     return this.#lost
   }
 
-  /** Renews now: after a reconnect the store may have forgotten the lock, and then nobody should wait for a timer. */
-  verify(): void {
-    this.#scheduleRenewal(0)
+  get value(): string {
+    return this.#grant.claim.value
   }
 
-  /** `locks.close()`: over for the holder at once, then given back. */
+  /** Renews now: after a reconnect the store may have forgotten the lock, and then nobody should wait for a timer. */
+  verify(): void {
+    if (this.#state === 'held') this.#renewNow()
+  }
+
+  /** `locks.close()`: over for the holder at once, then given back; but with a lock delay that runs, as after a loss. */
   async close(): Promise<void> {
     if (this.#state === 'held') {
       const left = this.#remaining()
       this.#lose('closed')
-      this.#releasing ??= this.#giveBack(left).then((outcome) => (outcome === 'released' ? 'lost' : outcome))
+      if (this.#grant.claim.lockDelayMs > 0) return this.#grant.onEnd()
+      this.#releasing ??= this.#giveBack(left).then((outcome) => (outcome === 'unconfirmed' ? outcome : 'lost'))
     }
     await this.#releasing
   }
@@ -142,14 +151,19 @@ export class HeldLease implements Lease {
     return clock.monotonic() - this.#grantedAt.monotonicMs >= maxHoldMs
   }
 
-  #lose(reason: LockLostReason): void {
+  #displaced(how: NotHeld): void {
+    if (how === 'lost') return this.#lose('displaced')
+    this.#lose('forced', `${how.forced.by} released it by force: ${how.forced.reason}`)
+  }
+
+  #lose(reason: LockLostReason, detail?: string): void {
     if (this.#state === 'lost' || this.#state === 'released') return
     this.#state = 'lost'
-    this.#lost = new LockLost(this.key, this.token, reason, undefined, this.#lastFailure)
+    this.#lost = new LockLost(this.key, this.token, reason, detail, this.#lastFailure)
     this.#stopTimers()
     if (reason !== 'closed') {
       this.#grant.logger.warn({ key: this.key, token: this.token, reason, err: this.#lastFailure }, 'lock lost')
-      this.#grant.onEnd(this)
+      this.#grant.onEnd()
     }
     this.#abort?.abort(this.#lost)
   }
@@ -170,12 +184,22 @@ export class HeldLease implements Lease {
     })
   }
 
-  #scheduleRenewal(delayMs: number): void {
+  #scheduleRenewal(): void {
+    const { rounds, timing } = this.#grant
+    this.#cancelRenewal = rounds.after(timing.renewEveryMs, () => this.#renewNow())
+  }
+
+  /** Spread out, so that a store that comes back is not met by all at once. */
+  #retryRenewal(): void {
+    const { clock, timing } = this.#grant
+    const delayMs = timing.retryRenewalMs * (0.75 + 0.5 * Math.random())
+    this.#cancelRenewal = clock.setTimer(delayMs, () => this.#renewNow())
+  }
+
+  #renewNow(): void {
     this.#cancelRenewal()
-    this.#cancelRenewal = this.#grant.clock.setTimer(delayMs, () => {
-      this.#armWatchdog()
-      void this.#renew()
-    })
+    this.#armWatchdog()
+    void this.#renew()
   }
 
   async #renew(): Promise<void> {
@@ -186,28 +210,30 @@ export class HeldLease implements Lease {
     this.#renewing = false
     // A confirmation that comes after the deadline, or after a release began, changes nothing any more.
     if (this.#state !== 'held' || this.#remaining() <= 0) return
-    if (outcome === 'lost') {
-      this.#lose('displaced')
-    } else if (outcome === 'extended') {
+    if (outcome === 'extended') {
       this.#anchor = sentAt
+      const now = readInstant(this.#grant.clock)
+      this.#grant.lateness.sawAnswer(elapsedMs(sentAt, now), now.monotonicMs)
       this.#lastFailure = undefined
       this.#armWatchdog()
-      this.#scheduleRenewal(this.#grant.timing.renewEveryMs)
+      this.#scheduleRenewal()
+    } else if (outcome !== 'failed') {
+      this.#displaced(outcome)
     } else {
-      this.#scheduleRenewal(this.#grant.timing.retryRenewalMs * (0.75 + 0.5 * Math.random()))
+      this.#retryRenewal()
     }
   }
 
-  async #extend(): Promise<'extended' | 'lost' | 'failed'> {
-    const { store, clock, key, value, timing, logger } = this.#grant
+  async #extend(): Promise<'extended' | NotHeld | 'failed'> {
+    const { store, clock, claim, timing, logger } = this.#grant
     try {
-      const outcome = await within(clock, timing.renewTimeoutMs, store.extend(key, value, timing.ttlMs), NOT_CONFIRMED)
+      const outcome = await within(clock, timing.renewTimeoutMs, store.extend(claim, timing.ttlMs), NOT_CONFIRMED)
       if (outcome !== NOT_CONFIRMED) return outcome
       this.#lastFailure = new Error(`renewal not confirmed within ${Math.round(timing.renewTimeoutMs)} ms`)
     } catch (error) {
       this.#lastFailure = error
     }
-    logger.warn({ key, token: this.token, err: this.#lastFailure }, 'lock renewal failed, trying again')
+    logger.warn({ key: this.key, token: this.token, err: this.#lastFailure }, 'lock renewal failed, trying again')
     return 'failed'
   }
 
@@ -218,40 +244,43 @@ export class HeldLease implements Lease {
     this.#state = 'releasing'
     this.#stopTimers()
     const outcome = await this.#giveBack(left)
-    if (outcome === 'lost') this.#lose('displaced')
-    else this.#state = 'released'
-    return outcome
+    if (outcome === 'released' || outcome === 'unconfirmed') {
+      this.#state = 'released'
+      return outcome
+    }
+    this.#displaced(outcome)
+    return 'lost'
   }
 
   /** A store answers within about a second (its contract). Without an answer it goes on in the background. */
-  async #giveBack(validForMs: number): Promise<ReleaseOutcome> {
-    const { store, clock, key, value, onEnd } = this.#grant
+  async #giveBack(validForMs: number): Promise<ReleaseOutcome | NotHeld> {
+    const { store, clock, claim, onEnd } = this.#grant
     const until = clock.monotonic() + validForMs
     try {
-      const outcome = await store.release(key, value, this.#forgetAfterMs)
-      onEnd(this)
+      const outcome = await store.release(claim, this.#forgetAfterMs)
+      onEnd()
       return outcome
     } catch (error) {
-      const retrying = this.#releaseAgain(until, error).finally(() => onEnd(this))
+      const retrying = this.#releaseAgain(until, error).finally(() => onEnd())
       return within(clock, RELEASE_WAIT_MS, retrying, 'unconfirmed')
     }
   }
 
   /** Until the validity is over: after that the lock frees itself. */
   async #releaseAgain(until: number, failure: unknown): Promise<'released' | 'unconfirmed'> {
-    const { store, clock, logger, key, value } = this.#grant
+    const { store, clock, logger, claim } = this.#grant
     let lastFailure = failure
     while (clock.monotonic() + RELEASE_RETRY_MS < until) {
       await clock.sleep(RELEASE_RETRY_MS)
       try {
-        const outcome = await store.release(key, value, this.#forgetAfterMs)
+        const outcome = await store.release(claim, this.#forgetAfterMs)
         // "Not ours" may only mean that an earlier attempt, whose answer was lost, has done it.
-        return outcome === 'lost' ? 'unconfirmed' : outcome
+        return outcome === 'released' ? outcome : 'unconfirmed'
       } catch (error) {
         lastFailure = error
       }
     }
-    logger.warn({ key, token: this.token, err: lastFailure }, 'lock release not confirmed, it frees itself')
+    logger.warn({ key: this.key, token: this.token, err: lastFailure }, 'lock release not confirmed, it frees itself')
     return 'unconfirmed'
   }
 

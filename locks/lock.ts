@@ -9,16 +9,17 @@
  */
 export interface Locks extends AsyncDisposable {
   /**
-   * One try. `undefined` when somebody holds the lock or waits for it: a try never overtakes the queue.
-   * @throws LockStoreUnavailable, LockStoreRefused, LocksClosed; the signal's reason when it aborts
+   * One try. `undefined` when there is no place, or somebody waits before it: a try never overtakes the queue.
+   * @throws LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed; the signal's reason when it aborts
    */
   tryAcquire(key: string, options?: LeaseOptions): Promise<Lease | undefined>
 
   /**
    * Waits for the lock: first come, first served, woken by the release, no polling. A waiter that gives up leaves the
    * line at once; one that dies leaves it when its connection breaks or its heartbeat is missed.
-   * @throws LockTimeout after `waitMs`; LockBusy when `waitMs` is 0; LockReentered inside `using` of the same key;
-   *   LockStoreUnavailable, LockStoreRefused, LocksClosed; the signal's reason when it aborts
+   * @throws LockTimeout after `waitMs`; LockBusy when `waitMs` is 0; LockReentered inside `using` of the same key,
+   *   whatever the mode; LockUnsupported for a mode the store does not have; LockStoreUnavailable, LockStoreRefused,
+   *   LocksClosed; the signal's reason when it aborts
    */
   acquire(key: string, options?: AcquireOptions): Promise<Lease>
 
@@ -30,8 +31,37 @@ export interface Locks extends AsyncDisposable {
    */
   using<T>(key: string, options: AcquireOptions, work: (lease: Lease) => T | Promise<T>): Promise<T>
 
-  /** Who holds the lock now, as the store sees it. Already old when you read it: for people, logs and observers. */
-  inspect(key: string): Promise<LockHolder | undefined>
+  /**
+   * Several keys, all or none, under one `waitMs`. They are acquired one after the other in byte order, so callers that
+   * want the same keys in another order never wait for each other; what is held is renewed while the rest is waited for.
+   * If one can not be had, those held are given back, last first.
+   * @throws TypeError for no keys or a key that is there twice; what `acquire` throws
+   */
+  acquireAll(keys: readonly string[], options?: AcquireOptions): Promise<LeaseSet>
+
+  /** To `acquireAll` what `using` is to `acquire`. */
+  usingAll<T>(keys: readonly string[], options: AcquireOptions, work: (leases: LeaseSet) => T | Promise<T>): Promise<T>
+
+  /**
+   * Who holds the key and who waits for it, as the store sees it; `undefined` when nobody does. Already old when you read
+   * it: for people, logs and observers.
+   */
+  inspect(key: string): Promise<LockInfo | undefined>
+
+  /** What is held now, in no order, at most `limit`. Reads through the whole store: for operators, not for programs. */
+  list(options?: ListOptions): Promise<readonly LockInfo[]>
+
+  /**
+   * Takes the key away from whoever holds it, in one step: ends all leases (and a lock delay), raises the token above
+   * every one granted, wakes the next waiter, and records who did it and why. The holders learn it by `LockLost` with
+   * reason `forced`, at once if their process can be told, else with their next renewal: until then they go on. Give the
+   * token returned to the fence first if they must not write any more.
+   * @throws TypeError without `by` or `reason`; LockUnsupported, LockStoreUnavailable, LockStoreRefused, LocksClosed
+   */
+  forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease>
+
+  /** The last forced releases of the key, oldest first (the store keeps 100 per key, for 90 days after the last). */
+  audit(key: string): Promise<readonly ForcedRelease[]>
 
   /** Cheap, no I/O. */
   health(): LocksHealth
@@ -80,6 +110,24 @@ export type LeaseState = 'held' | 'releasing' | 'released' | 'lost'
  */
 export type ReleaseOutcome = 'released' | 'lost' | 'unconfirmed'
 
+/** Leases that were acquired together. */
+export interface LeaseSet extends AsyncDisposable {
+  /** In the order in which they were acquired: the byte order of their keys. */
+  readonly leases: readonly Lease[]
+  /** @throws TypeError for a key that is not in the set */
+  get(key: string): Lease
+  /** Aborts with the first `LockLost` of any of them. */
+  readonly signal: AbortSignal
+  /** Of the one that ends first. */
+  remainingMs(): number
+  /** As `Lease.assertValid`, for all of them. @throws LockLost */
+  assertValid(minRemainingMs?: number): void
+  /** Gives all back, last acquired first. The outcome is the worst of theirs: `lost`, `unconfirmed`, `released`. */
+  release(): Promise<ReleaseOutcome>
+}
+
+export type LockMode = 'exclusive' | 'shared'
+
 export interface LeaseOptions {
   /**
    * How long the lock outlives a holder that vanished; also the longest a stalled holder is waited for. At least 100,
@@ -97,6 +145,21 @@ export interface LeaseOptions {
   readonly owner?: string | undefined
   /** Gives up. A grant that is under way at that moment is given back in the background. */
   readonly signal?: AbortSignal | undefined
+  /**
+   * A read-write lock: readers take `shared`, the writer `exclusive`. First come, first served over both: a reader does
+   * not pass a waiting writer, and readers that wait one behind the other get in together. @default 'exclusive'
+   */
+  readonly mode?: LockMode | undefined
+  /**
+   * A semaphore: granted while fewer than this many hold the key, each with a lease of its own. Everybody should give the
+   * same number; if not, each one's own counts for its own grant. Not together with `mode`.
+   */
+  readonly permits?: number | undefined
+  /**
+   * After an unclean end (not renewed, its process died) nobody gets the key for this long more: for sinks that can not
+   * fence. A release ends it at once; `close()` of the locks does not, for their work may go on. @default 0
+   */
+  readonly lockDelayMs?: number | undefined
 }
 
 export interface AcquireOptions extends LeaseOptions {
@@ -104,13 +167,57 @@ export interface AcquireOptions extends LeaseOptions {
   readonly waitMs?: number | undefined
 }
 
+/** One key as the store sees it. */
+export interface LockInfo {
+  readonly key: string
+  /** By token, lowest first. Empty when it is only waited for. */
+  readonly holders: readonly LockHolder[]
+  /** In line, next one first. Some may be dead without anybody having noticed. */
+  readonly waiters: readonly LockWaiter[]
+}
+
 export interface LockHolder {
   readonly owner: string
   readonly token: number
-  /** Until the lock frees itself unless it is renewed, in ms, by the store's clock. */
+  readonly mode: LockMode
+  /** Of a semaphore: the limit it asked for. */
+  readonly permits?: number | undefined
+  /** When it was granted, epoch ms by the store's clock. */
+  readonly sinceAt: number
+  /** Until the lease ends unless it is renewed, by the store's clock. 0: it is over, and only its `lockDelayMs` runs. */
   readonly expiresInMs: number
-  /** How many wait for it. */
-  readonly waiting: number
+  /** Until another may have its place: `expiresInMs` and the lock delay. */
+  readonly freesInMs: number
+}
+
+export interface LockWaiter {
+  readonly owner: string
+  readonly mode: LockMode
+  readonly permits?: number | undefined
+}
+
+export interface ListOptions {
+  /** @default 100 */
+  readonly limit?: number | undefined
+  /** Only keys that begin with this. */
+  readonly prefix?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ForceOptions {
+  /** Who does it: a person or a program, for the audit trail. */
+  readonly by: string
+  readonly reason: string
+}
+
+export interface ForcedRelease extends ForceOptions {
+  readonly key: string
+  /** Epoch ms by the store's clock. */
+  readonly at: number
+  /** Above every token granted before, below every one granted after. */
+  readonly token: number
+  /** Whose leases it ended; empty when nobody held the key. */
+  readonly ended: readonly Pick<LockHolder, 'owner' | 'token' | 'mode'>[]
 }
 
 export interface LocksHealth {

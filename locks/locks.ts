@@ -1,82 +1,131 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { Acquisition, type Won } from './acquisition.ts'
-import { LockBusy, LockReentered, LocksClosed, LockTimeout } from './errors.ts'
-import { HeldLease } from './lease.ts'
-import type { AcquireOptions, Lease, LeaseOptions, LockHolder, Locks, LocksHealth } from './lock.ts'
-import { type LocksOptions, type ResolvedAcquire, type ResolvedLocks, resolveAcquire, resolveLocks } from './options.ts'
-import type { AcquireReply, LockStore } from './store.ts'
-import { Undoing } from './undo.ts'
-import { waitInLine } from './waiting.ts'
-import { within } from './within.ts'
+import { toError } from '../core/errors.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { withLeases } from './current-lease.ts'
+import { LockReentered, LocksClosed, LockUnsupported } from './errors.ts'
+import { Granting } from './granting.ts'
+import type { HeldLease } from './lease.ts'
+import { canonicalOrder, HeldLeases, releaseInReverse } from './lease-set.ts'
+import type {
+  AcquireOptions,
+  ForcedRelease,
+  ForceOptions,
+  Lease,
+  LeaseOptions,
+  LeaseSet,
+  ListOptions,
+  LockInfo,
+  Locks,
+  LocksHealth,
+} from './lock.ts'
+import {
+  LOCKS_NAMES,
+  type LocksOptions,
+  type ResolvedAcquire,
+  type ResolvedLocks,
+  requireKey,
+  resolveAcquire,
+  resolveForce,
+  resolveList,
+  resolveLocks,
+} from './options.ts'
+import type { LockFeature, LockOperator, LockStore } from './store.ts'
 
-/** `Locks` on any store. For those who write a store; others use `redisLocks` or `memoryLocks`. */
+const NAMES = optionNames<LocksOptions>(LOCKS_NAMES)
+
+/**
+ * `Locks` on any store. For those who write a store; others use `redisLocks` or `memoryLocks`.
+ * @throws TypeError / RangeError naming the option
+ */
 export function createLocks(store: LockStore, options: LocksOptions = {}): Locks {
+  refuseUnknown('createLocks', options, NAMES)
+  if (!hasMethods(store, ['acquire', 'extend', 'release', 'abandon', 'listen', 'onDoubt'])) {
+    throw wrongKind('createLocks.store', store, 'a lock store: see LockStore, or take redisLocks or memoryLocks')
+  }
+  return locksOn(store, options)
+}
+
+/** For our own stores, whose factories have checked the names of their options. */
+export function locksOn(store: LockStore, options: LocksOptions): Locks {
   return new LeaseLocks(store, resolveLocks(options))
 }
 
-type Busy = Extract<AcquireReply, { status: 'busy' }>
-
-const CLOSE_WAIT_MS = 1_000
 /** The leases held by the `using` calls around the running code. */
 type Around = readonly Lease[]
 
 class LeaseLocks implements Locks {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
-  readonly #held = new Set<HeldLease>()
-  readonly #trying = new Set<Promise<unknown>>()
-  readonly #undoing: Undoing
+  readonly #granting: Granting
   readonly #around = new AsyncLocalStorage<Around>()
-  readonly #waiters = new Set<AbortController>()
-  /** The highest token seen, of whatever key: the floor of all that follow. */
-  #floor = 0
   #closed: Promise<void> | undefined
 
   constructor(store: LockStore, options: ResolvedLocks) {
     this.#store = store
     this.#options = options
-    this.#undoing = new Undoing(store, options.clock, options.logger)
-    store.onRestored(() => {
-      for (const lease of this.#held) lease.verify()
-    })
+    this.#granting = new Granting(store, options)
   }
 
   async tryAcquire(key: string, options: LeaseOptions = {}): Promise<Lease | undefined> {
-    const resolved = resolveAcquire(key, options, this.#options)
-    const reply = await this.#firstTry(this.#begin(key, resolved), key, resolved)
-    return reply instanceof HeldLease ? reply : undefined
+    return this.#granting.tryOnce(key, this.#resolve(key, options))
   }
 
   acquire(key: string, options: AcquireOptions = {}): Promise<Lease> {
-    return this.#acquire(key, options)
+    try {
+      return this.#acquire(key, options)
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
   }
 
   async using<T>(key: string, options: AcquireOptions, work: (lease: Lease) => T | Promise<T>): Promise<T> {
+    requireFunction(`using("${key}") work`, work)
     const lease = await this.#acquire(key, options)
-    let result: T
-    try {
-      result = await this.#around.run([...(this.#around.getStore() ?? []), lease], () => work(lease))
-    } catch (error) {
-      await lease.release()
-      throw error
-    }
-    const outcome = await lease.release()
-    if (outcome === 'lost' && lease.lost !== undefined) throw lease.lost
-    return result
+    return this.#work([lease], lease, work)
   }
 
-  async inspect(key: string): Promise<LockHolder | undefined> {
+  async acquireAll(keys: readonly string[], options: AcquireOptions = {}): Promise<LeaseSet> {
+    return new HeldLeases(await this.#acquireAll(keys, options))
+  }
+
+  async usingAll<T>(
+    keys: readonly string[],
+    options: AcquireOptions,
+    work: (leases: LeaseSet) => T | Promise<T>,
+  ): Promise<T> {
+    requireFunction('usingAll work', work)
+    const leases = await this.#acquireAll(keys, options)
+    return this.#work(leases, new HeldLeases(leases), work)
+  }
+
+  async inspect(key: string): Promise<LockInfo | undefined> {
     this.#requireOpen()
-    return this.#store.inspect(key)
+    return this.#store.inspect(requireKey(key))
+  }
+
+  async list(options: ListOptions = {}): Promise<readonly LockInfo[]> {
+    return this.#operator('list').list(resolveList(options))
+  }
+
+  async forceRelease(key: string, options: ForceOptions): Promise<ForcedRelease> {
+    const operator = this.#operator('forceRelease')
+    const { floor } = this.#granting
+    const forced = await operator.forceRelease(requireKey(key), resolveForce(key, options), floor)
+    this.#options.logger.warn({ ...forced }, 'lock released by force')
+    return forced
+  }
+
+  async audit(key: string): Promise<readonly ForcedRelease[]> {
+    return this.#operator('audit').audit(requireKey(key))
   }
 
   health(): LocksHealth {
-    const counts = { held: this.#held.size, waiting: this.#waiters.size }
+    const { counts } = this.#granting
     return this.#closed === undefined ? { ...this.#store.health(), ...counts } : { status: 'closed', ...counts }
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close()
+    this.#closed ??= this.#granting.close().then(() => this.#store.close())
     return this.#closed
   }
 
@@ -84,118 +133,82 @@ class LeaseLocks implements Locks {
     await this.close()
   }
 
-  async #close(): Promise<void> {
-    for (const waiter of this.#waiters) waiter.abort(new LocksClosed())
-    const ending = Promise.all([...this.#held].map((lease) => lease.close()))
-    await within(this.#options.clock, CLOSE_WAIT_MS, ending, undefined)
-    await within(this.#options.clock, CLOSE_WAIT_MS, this.#quiet(), undefined)
-    this.#undoing.stop()
-    await this.#store.close()
+  /** Throws at once what is wrong with the call, and hands the promise on: one less on the way to a lock. */
+  #acquire(key: string, options: AcquireOptions): Promise<HeldLease> {
+    const resolved = this.#resolve(key, options)
+    this.#refuseReentry(key)
+    return this.#granting.acquire(key, resolved)
   }
 
-  async #acquire(key: string, options: AcquireOptions): Promise<HeldLease> {
-    const resolved = resolveAcquire(key, options, this.#options)
-    if (this.#around.getStore()?.some((lease) => lease.key === key && lease.state === 'held')) {
-      throw new LockReentered(key)
+  /** One after the other in the canonical order, under one deadline; all, or none. */
+  async #acquireAll(keys: readonly string[], options: AcquireOptions): Promise<readonly HeldLease[]> {
+    const { clock } = this.#options
+    const ordered = canonicalOrder(keys)
+    const wishes = ordered.map((key) => ({ key, resolved: this.#resolve(key, options) }))
+    for (const key of ordered) this.#refuseReentry(key)
+    const begunAt = clock.monotonic()
+    const held: HeldLease[] = []
+    try {
+      for (const { key, resolved } of wishes) {
+        const leftMs = resolved.waitMs - (clock.monotonic() - begunAt)
+        // Without one of them the others are of no use: its loss ends the wait for the rest.
+        const signals = [resolved.signal, ...held.map((lease) => lease.signal)].filter((signal) => signal !== undefined)
+        const signal = held.length === 0 ? resolved.signal : AbortSignal.any(signals)
+        held.push(await this.#granting.acquire(key, { ...resolved, signal }, leftMs))
+      }
+      for (const lease of held) lease.assertValid()
+      return held
+    } catch (error) {
+      await releaseInReverse(held)
+      throw error
     }
-    const acquisition = this.#begin(key, resolved)
-    const reply = await this.#firstTry(acquisition, key, resolved)
-    if (reply instanceof HeldLease) return reply
-    if (resolved.waitMs === 0) throw new LockBusy(key, reply.owner, Math.max(0, reply.retryAfterMs))
-    return this.#wait(acquisition, key, resolved, reply)
   }
 
-  /** Tries under way first: what they leave behind is then among the undoing. */
-  async #quiet(): Promise<void> {
-    await Promise.allSettled(this.#trying)
-    await this.#undoing.settled()
+  /** Calls `work` under leases that are already held, and gives them back whatever it does. */
+  async #work<L extends Pick<Lease, 'release'>, T>(
+    leases: readonly HeldLease[],
+    held: L,
+    work: (held: L) => T | Promise<T>,
+  ): Promise<T> {
+    let result: T
+    try {
+      const around = [...(this.#around.getStore() ?? []), ...leases]
+      result = await this.#around.run(around, () => withLeases(leases, () => work(held)))
+    } catch (error) {
+      await held.release()
+      throw error
+    }
+    await held.release()
+    const lost = leases.find((lease) => lease.lost !== undefined)?.lost
+    if (lost !== undefined) throw lost
+    return result
+  }
+
+  #resolve(key: string, options: AcquireOptions): ResolvedAcquire {
+    const resolved = resolveAcquire(key, options, this.#options, this.#granting.latelyMs)
+    const { shared, lockDelay } = this.#store.features
+    if (resolved.terms.mode === 'shared') this.#require('mode "shared", and no permits', shared)
+    if (resolved.terms.lockDelayMs > 0) this.#require('lockDelayMs', lockDelay)
+    return resolved
+  }
+
+  #require(name: string, feature: LockFeature): void {
+    if (feature !== true) throw new LockUnsupported(this.#store.name, name, feature.missing)
+  }
+
+  #refuseReentry(key: string): void {
+    const around = this.#around.getStore()
+    if (around?.some((lease) => lease.key === key && lease.state === 'held')) throw new LockReentered(key)
+  }
+
+  #operator(name: keyof LockOperator): LockOperator {
+    this.#requireOpen()
+    const { operator } = this.#store
+    if ('missing' in operator) throw new LockUnsupported(this.#store.name, name, operator.missing)
+    return operator
   }
 
   #requireOpen(): void {
     if (this.#closed !== undefined) throw new LocksClosed()
   }
-
-  #begin(key: string, options: ResolvedAcquire): Acquisition {
-    this.#requireOpen()
-    options.signal?.throwIfAborted()
-    return new Acquisition({
-      store: this.#store,
-      clock: this.#options.clock,
-      key,
-      options,
-      floor: () => this.#floor,
-      undo: (value, uncertain) => this.#undoing.begin(key, value, options.timing.ttlMs, uncertain),
-    })
-  }
-
-  async #firstTry(acquisition: Acquisition, key: string, options: ResolvedAcquire): Promise<HeldLease | Busy> {
-    try {
-      const reply = await track(this.#trying, acquisition.attempt(0, options.signal))
-      return reply.status === 'won' ? this.#hold(key, options, reply) : reply
-    } catch (error) {
-      acquisition.giveUp()
-      throw error
-    }
-  }
-
-  async #wait(acquisition: Acquisition, key: string, options: ResolvedAcquire, first: Busy): Promise<HeldLease> {
-    const { clock, heartbeatMs } = this.#options
-    let last = first
-    const over = new AbortController()
-    const onAbort = (): void => over.abort(options.signal?.reason)
-    options.signal?.addEventListener('abort', onAbort, { once: true })
-    const cancelTimer = this.#abortAfter(over, options.waitMs, () => {
-      return new LockTimeout(key, options.waitMs, last.owner, last.position)
-    })
-    this.#waiters.add(over)
-    try {
-      if (options.signal?.aborted === true) onAbort()
-      this.#requireOpen()
-      const onBusy = (reply: Busy): void => {
-        last = reply
-      }
-      const waiting = waitInLine({ store: this.#store, clock, heartbeatMs, acquisition, over: over.signal, onBusy })
-      return this.#hold(key, options, await track(this.#trying, waiting))
-    } catch (error) {
-      acquisition.giveUp()
-      throw error
-    } finally {
-      this.#waiters.delete(over)
-      cancelTimer()
-      options.signal?.removeEventListener('abort', onAbort)
-    }
-  }
-
-  #abortAfter(over: AbortController, waitMs: number, reason: () => Error): () => void {
-    if (waitMs === Number.POSITIVE_INFINITY) return () => {}
-    return this.#options.clock.setTimer(waitMs, () => over.abort(reason()))
-  }
-
-  #hold(key: string, options: ResolvedAcquire, won: Won): HeldLease {
-    if (this.#closed !== undefined) {
-      this.#undoing.begin(key, won.value, options.timing.ttlMs, won.stragglers)
-      throw new LocksClosed()
-    }
-    this.#floor = Math.max(this.#floor, won.token)
-    const lease = new HeldLease({
-      ...won,
-      store: this.#store,
-      clock: this.#options.clock,
-      logger: this.#options.logger,
-      key,
-      timing: options.timing,
-      maxHoldMs: options.maxHoldMs,
-      onEnd: (ended) => this.#held.delete(ended),
-    })
-    this.#held.add(lease)
-    return lease
-  }
-}
-
-/** In `all` until it settles. */
-function track<T>(all: Set<Promise<unknown>>, work: Promise<T>): Promise<T> {
-  all.add(work)
-  const untrack = (): void => void all.delete(work)
-  work.then(untrack, untrack)
-  return work
 }

@@ -1,10 +1,11 @@
 import { hostname } from 'node:os'
-import { type Clock, SECOND, systemClock } from '../core/clock.ts'
+import { type Clock, DAY, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
-import type { AcquireOptions } from './lock.ts'
-import { type LeaseTiming, leaseTiming } from './validity.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import type { AcquireOptions, ForceOptions, ListOptions, LockMode } from './lock.ts'
+import type { ClaimTerms, ListRequest } from './store.ts'
+import { defaultStallMarginMs, type LeaseTiming, leaseTiming } from './validity.ts'
 
 /** Options every lock factory takes. */
 export interface LocksOptions {
@@ -12,7 +13,8 @@ export interface LocksOptions {
   readonly owner?: string | undefined
   /**
    * Part of every ttl left unused because the event loop may be late, beside 1 % + 2 ms for clock drift.
-   * Raise it to the longest stall you expect. @default 2 % of the ttl, at least 5 ms
+   * Raise it to the longest stall you expect. @default 2 % of the ttl, at least 5 ms; more, up to a quarter of the ttl,
+   * while the event loop or the answers of the store are seen to be late
    */
   readonly stallMarginMs?: number | undefined
   /**
@@ -20,6 +22,11 @@ export interface LocksOptions {
    * on it. @default 1 second
    */
   readonly heartbeatMs?: number | undefined
+  /**
+   * How long a waiter waits on while the store is away; then it rejects with `LockStoreUnavailable`. Set it above the time
+   * that a failover takes (Sentinel, Cluster) and waiters are served after it. @default 2 seconds
+   */
+  readonly outageMs?: number | undefined
   /** Told of failed renewals, lost locks and unconfirmed releases; never of values. @default silentLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
@@ -31,6 +38,7 @@ export const LOCKS_NAMES: Readonly<Record<keyof LocksOptions, true>> = {
   owner: true,
   stallMarginMs: true,
   heartbeatMs: true,
+  outageMs: true,
   logger: true,
   clock: true,
 }
@@ -39,6 +47,7 @@ export interface ResolvedLocks {
   readonly owner: string
   readonly stallMarginMs: number | undefined
   readonly heartbeatMs: number
+  readonly outageMs: number
   readonly logger: Logger
   readonly clock: Clock
 }
@@ -46,10 +55,11 @@ export interface ResolvedLocks {
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
 export function resolveLocks(options: LocksOptions): ResolvedLocks {
   return {
-    owner: requireText('locks.owner', options.owner ?? `${hostname()}:${process.pid}`),
+    owner: requireOwner('locks.owner', options.owner ?? `${hostname()}:${process.pid}`),
     stallMarginMs:
       options.stallMarginMs === undefined ? undefined : requireInteger('locks.stallMarginMs', options.stallMarginMs, 0),
     heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10),
+    outageMs: requireInteger('locks.outageMs', options.outageMs ?? 2 * SECOND, 0),
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,
   }
@@ -60,7 +70,7 @@ export interface ResolvedAcquire {
   readonly waitMs: number
   readonly maxHoldMs: number
   readonly tokenAbove: number
-  readonly owner: string
+  readonly terms: ClaimTerms
   readonly signal: AbortSignal | undefined
 }
 
@@ -77,16 +87,44 @@ const ACQUIRE_NAMES = optionNames<AcquireOptions>({
   tokenAbove: true,
   owner: true,
   signal: true,
+  mode: true,
+  permits: true,
+  lockDelayMs: true,
 })
 
-/** @throws TypeError / RangeError naming the key and the option */
-export function resolveAcquire(key: string, options: AcquireOptions, locks: ResolvedLocks): ResolvedAcquire {
+/** @throws TypeError */
+export function requireKey(key: string): string {
   requireText('lock key', key)
   if (key.startsWith('}')) throw invalidOption('lock key', key, 'a key that does not begin with "}"')
+  // Two of them could be the same bytes in the store, and different keys here.
+  return requireWellFormed('lock key', key)
+}
+
+/** Stores write it in URI encoding, which half a pair does not have. */
+export function requireOwner(path: string, owner: string): string {
+  return requireWellFormed(path, requireText(path, owner))
+}
+
+function requireWellFormed(path: string, text: string): string {
+  if (text.isWellFormed()) return text
+  throw invalidOption(path, text, 'well-formed text: half of a surrogate pair is none')
+}
+
+/**
+ * @param latelyMs how late things have been lately
+ * @throws TypeError / RangeError naming the key and the option
+ */
+export function resolveAcquire(
+  key: string,
+  options: AcquireOptions,
+  locks: ResolvedLocks,
+  latelyMs: number,
+): ResolvedAcquire {
+  requireKey(key)
   const path = `lock("${key}")`
   refuseUnknown(path, options, ACQUIRE_NAMES)
   const ttlMs = requireInteger(`${path}.ttlMs`, options.ttlMs ?? DEFAULT_TTL_MS, MIN_TTL_MS)
-  const timing = leaseTiming(ttlMs, locks.stallMarginMs)
+  const timing = leaseTiming(ttlMs, locks.stallMarginMs ?? defaultStallMarginMs(ttlMs, latelyMs))
   if (timing.marginMs > ttlMs / 2) {
     throw invalidOption(`${path}.ttlMs`, ttlMs, `at least twice the margin of ${Math.ceil(timing.marginMs)} ms`)
   }
@@ -95,10 +133,60 @@ export function resolveAcquire(key: string, options: AcquireOptions, locks: Reso
     waitMs: requireDuration(`${path}.waitMs`, options.waitMs ?? DEFAULT_WAIT_MS),
     maxHoldMs: requireDuration(`${path}.maxHoldMs`, options.maxHoldMs ?? Number.POSITIVE_INFINITY),
     tokenAbove: requireInteger(`${path}.tokenAbove`, options.tokenAbove ?? 0, 0, MAX_TOKEN),
-    owner: options.owner === undefined ? locks.owner : requireText(`${path}.owner`, options.owner),
-    signal: options.signal,
+    terms: resolveTerms(path, options, locks),
+    signal: resolveSignal(`${path}.signal`, options.signal),
   }
 }
+
+const FORCE_NAMES = optionNames<ForceOptions>({ by: true, reason: true })
+
+/** @throws TypeError without `by` or `reason` */
+export function resolveForce(key: string, options: ForceOptions): ForceOptions {
+  const path = `forceRelease("${key}")`
+  refuseUnknown(path, options, FORCE_NAMES)
+  return { by: requireText(`${path}.by`, options.by), reason: requireText(`${path}.reason`, options.reason) }
+}
+
+const LIST_NAMES = optionNames<ListOptions>({ limit: true, prefix: true, signal: true })
+const DEFAULT_LIST_LIMIT = 100
+const MAX_LIST_LIMIT = 10_000
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveList(options: ListOptions): ListRequest {
+  refuseUnknown('list', options, LIST_NAMES)
+  const { limit = DEFAULT_LIST_LIMIT, prefix, signal } = options
+  signal?.throwIfAborted()
+  return {
+    limit: requireInteger('list.limit', limit, 1, MAX_LIST_LIMIT),
+    prefix: prefix === undefined ? '' : requireText('list.prefix', prefix),
+    signal,
+  }
+}
+
+const MODES: readonly LockMode[] = ['exclusive', 'shared']
+/** Scripts count to it exactly, and nobody has that many holders. */
+const MAX_PERMITS = 1_000_000
+
+function resolveTerms(path: string, options: AcquireOptions, locks: ResolvedLocks): ClaimTerms {
+  const { mode = 'exclusive', permits } = options
+  if (!MODES.includes(mode)) throw invalidOption(`${path}.mode`, mode, `one of ${MODES.join(', ')}`)
+  if (permits !== undefined && options.mode !== undefined) {
+    throw invalidOption(`${path}.mode`, mode, 'no mode beside permits: a semaphore has one of its own')
+  }
+  return {
+    owner: options.owner === undefined ? locks.owner : requireOwner(`${path}.owner`, options.owner),
+    mode: permits === undefined ? mode : 'shared',
+    limit: permits === undefined ? UNLIMITED[mode] : requireInteger(`${path}.permits`, permits, 1, MAX_PERMITS),
+    lockDelayMs: requireInteger(`${path}.lockDelayMs`, options.lockDelayMs ?? 0, 0, 1 * DAY),
+  }
+}
+
+function resolveSignal(path: string, signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined || hasMethods(signal, ['throwIfAborted', 'addEventListener'])) return signal
+  throw wrongKind(path, signal, 'an AbortSignal')
+}
+
+const UNLIMITED: Readonly<Record<LockMode, number>> = { exclusive: 1, shared: Number.POSITIVE_INFINITY }
 
 function requireDuration(path: string, value: number): number {
   return value === Number.POSITIVE_INFINITY ? value : requireInteger(path, value, 0)

@@ -1,36 +1,42 @@
-import type { LockHolder } from './lock.ts'
+import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
 
 /**
- * What a store implements; leases, renewal, waiting and errors are built on it once for all (`createLocks`).
+ * What a store implements; leases, renewal, waiting, sets and errors are built on it once for all (`createLocks`).
  *
  * Each call is one atomic step in the store. Calls settle within a bound the store chooses (about a second): a rejection
  * is a `LockStoreUnavailable` (`outcome` says whether the step can have happened) or a `LockStoreRefused`.
+ *
+ * Who may have a key, one rule for all modes: nobody holds it exclusively, fewer than the claim's `limit` hold it, and
+ * nobody alive waits before it. An exclusive claim has the limit 1, a reader none (`Infinity`).
  */
 export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** A fresh identity of one acquisition, with at least 128 random bits; `owner` can be read back by `inspect`. */
-  newValue(owner: string): string
+  /** What it can not do is refused with `LockUnsupported` before it is asked. */
+  readonly features: LockFeatures
+
+  /** A fresh identity of one acquisition, with at least 128 random bits; `inspect` reads the terms back from it. */
+  newValue(terms: ClaimTerms): string
 
   /**
-   * Grants the lock to `value` if it is free and nobody waits before it, else says why not, and with `keepPlaceMs > 0`
-   * takes or refreshes its place in the line for that long. A grant to the `value` that holds the lock already succeeds
-   * again with the same token. A `value` given up by `abandon` is never granted.
+   * Grants the claim if the rule above allows it, else says why not, and with `keepPlaceMs > 0` takes or refreshes its
+   * place in the line for that long. A grant to a `value` that holds already succeeds again with the same token. A
+   * `value` given up by `abandon`, or ended by force, is never granted. A place that is left over wakes the next.
    */
-  acquire(request: AcquireRequest): Promise<AcquireReply>
+  acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply>
 
-  /** Sets the remaining time of a lock held by `value` to `ttlMs`. `lost`: it is not, or there is no such lock. */
-  extend(key: string, value: string, ttlMs: number): Promise<'extended' | 'lost'>
+  /** Sets the remaining time of the claim to `ttlMs` (and keeps the place for `lockDelayMs` more), if it holds. */
+  extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld>
 
   /**
-   * Frees the lock if `value` holds it and wakes the next waiter. `forgetAfterMs > 0`: an earlier request for `value` may
-   * still be under way, so refuse it for that long.
+   * Frees what the claim holds and wakes the next waiter. `forgetAfterMs > 0`: an earlier request for `value` may still
+   * be under way, so refuse it for that long.
    */
-  release(key: string, value: string, forgetAfterMs: number): Promise<'released' | 'lost'>
+  release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld>
 
-  /** Undoes whatever `acquire` did or may yet do for `value`: frees, leaves the line, wakes the next, refuses stragglers. */
-  abandon(key: string, value: string, forgetAfterMs: number): Promise<void>
+  /** Undoes whatever `acquire` did or may yet do for the claim: frees, leaves the line, wakes the next, refuses stragglers. */
+  abandon(claim: Claim, forgetAfterMs: number): Promise<void>
 
   /**
    * From the moment the promise resolves, `onTurn` is called when it may be the turn of `value`. Spurious calls are
@@ -38,10 +44,16 @@ export interface LockStore {
    */
   listen(value: string, onTurn: () => void): Promise<() => void>
 
-  inspect(key: string): Promise<LockHolder | undefined>
+  inspect(key: string): Promise<LockInfo | undefined>
 
-  /** Calls `listener` after the connection came back: held locks must be verified, the store may have forgotten them. */
-  onRestored(listener: () => void): void
+  /** Or why it has none. */
+  readonly operator: LockOperator | { readonly missing: string }
+
+  /**
+   * Calls `listener` when held locks must be verified: all (`undefined`) after the connection came back, for the store may
+   * have forgotten them; one when the store heard that its value was ended by force.
+   */
+  onDoubt(listener: (value: string | undefined) => void): void
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
 
@@ -49,25 +61,73 @@ export interface LockStore {
   close(): Promise<void>
 }
 
-export interface AcquireRequest {
+/** `true`, or why this store can not. */
+export type LockFeature = true | { readonly missing: string }
+
+export interface LockFeatures {
+  /** First come, first served, woken by the release. Missing: waiters ask again after `retryAfterMs`, in no order. */
+  readonly fifo: LockFeature
+  /** `mode: 'shared'` and `permits`. */
+  readonly shared: LockFeature
+  /** `lockDelayMs`. */
+  readonly lockDelay: LockFeature
+  /** `inspect` knows the waiters. */
+  readonly waiters: LockFeature
+}
+
+/** What people do to locks. */
+export interface LockOperator {
+  /** Keys that are held, at most `limit`. */
+  list(options: ListRequest): Promise<readonly LockInfo[]>
+  /** @param tokenFloor the token returned is above it, and above every one granted */
+  forceRelease(key: string, options: ForceOptions, tokenFloor: number): Promise<ForcedRelease>
+  audit(key: string): Promise<readonly ForcedRelease[]>
+}
+
+export interface ListRequest {
+  readonly limit: number
+  readonly prefix: string
+  readonly signal: AbortSignal | undefined
+}
+
+/** On what terms somebody wants a key. */
+export interface ClaimTerms {
+  readonly owner: string
+  readonly mode: LockMode
+  /** How many may hold the key at the same time, this one included: 1 exclusive, n permits, `Infinity` for a reader. */
+  readonly limit: number
+  readonly lockDelayMs: number
+}
+
+/** One acquisition, from its first try to the end of its lease. */
+export interface Claim extends ClaimTerms {
   readonly key: string
   readonly value: string
+}
+
+export interface AcquireRequest {
   readonly ttlMs: number
   /**
-   * The token granted is max(last + 1, the store's time in microseconds, tokenFloor + 1): rising even if the store lost
-   * its counter, or its clock went back.
+   * The token granted is max(last + 1, the store's time in microseconds, tokenFloor + 1): rising over all grants of the
+   * key, even if the store lost its counter, or its clock went back.
    */
   readonly tokenFloor: number
   readonly keepPlaceMs: number
+  /** The caller takes a place next if it is not granted: a refusal need not say why. */
+  readonly thenWaits?: boolean | undefined
 }
 
 export type AcquireReply =
   | { readonly status: 'granted'; readonly token: number }
   | {
       readonly status: 'busy'
-      /** When the lock, or the claim of the first in line, ends if nothing else happens. */
+      /** When the claim may have its place if nothing else happens; without `fifo`: when to ask again. */
       readonly retryAfterMs: number
       /** Place in the line, 0 = next; `undefined` when not in it. */
       readonly position: number | undefined
+      /** Of one that is in the way. */
       readonly owner: string | undefined
     }
+
+/** The claim does not hold (any more); `forced` when the store knows that somebody took it away. */
+export type NotHeld = 'lost' | { readonly forced: ForceOptions }

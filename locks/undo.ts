@@ -2,13 +2,13 @@ import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { LockStoreRefused } from './errors.ts'
-import type { LockStore } from './store.ts'
+import type { Claim, LockStore } from './store.ts'
 
 /**
  * How long after we gave up on a request it may still arrive: a server that was frozen executes what dead connections
  * left in its buffers, and TCP sends the last bytes of a closed connection again for about as long.
  */
-const STRAGGLER_MS = 1 * MINUTE
+export const STRAGGLER_MS = 1 * MINUTE
 const BACKOFF = resolveBackoff('locks.undo', { initialMs: 50, maxMs: 1_000 })
 
 /** How long the store has to refuse requests for a value of which one may still be under way. */
@@ -34,10 +34,10 @@ export class Undoing {
    * Until the store confirms, or until what there may be has ended by itself.
    * @param uncertain a request for the value may still be under way
    */
-  begin(key: string, value: string, ttlMs: number, uncertain: boolean): void {
-    const undoing = this.#abandon(key, value, ttlMs, uncertain)
+  begin(claim: Claim, ttlMs: number, uncertain: boolean): void {
+    const undoing = this.#abandon(claim, ttlMs, uncertain)
       .catch((error: unknown) => {
-        this.#logger.warn({ key, err: error }, 'an unfinished acquisition was not undone, it ends by itself')
+        this.#logger.warn({ key: claim.key, err: error }, 'an unfinished acquisition was not undone, it ends by itself')
       })
       .finally(() => this.#open.delete(undoing))
     this.#open.add(undoing)
@@ -52,12 +52,12 @@ export class Undoing {
     this.#stopped = true
   }
 
-  async #abandon(key: string, value: string, ttlMs: number, uncertain: boolean): Promise<void> {
+  async #abandon(claim: Claim, ttlMs: number, uncertain: boolean): Promise<void> {
     const forgetMs = uncertain ? forgetAfterMs(ttlMs) : 0
     const until = this.#clock.monotonic() + Math.max(ttlMs, forgetMs)
     for (let attempt = 1; ; attempt++) {
       try {
-        await this.#store.abandon(key, value, forgetMs)
+        await this.#store.abandon(claim, forgetMs)
         return
       } catch (error) {
         const pauseMs = backoffDelayMs(BACKOFF, attempt, Math.random())

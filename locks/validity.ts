@@ -35,11 +35,19 @@ export function elapsedMs(from: Instant, to: Instant): number {
   return Math.max(to.monotonicMs - from.monotonicMs, to.wallMs - from.wallMs)
 }
 
-/** @param stallMarginMs how late the event loop may be @default 2 % of the ttl, at least 5 ms */
-export function leaseTiming(ttlMs: number, stallMarginMs: number = Math.max(5, ttlMs * 0.02)): LeaseTiming {
+/** @param stallMarginMs how late the event loop may be */
+export function leaseTiming(ttlMs: number, stallMarginMs: number): LeaseTiming {
   const marginMs = ttlMs * 0.01 + 2 + stallMarginMs
   const renewEveryMs = Math.max(1, (ttlMs - marginMs) / 3)
   return { ttlMs, marginMs, renewEveryMs, renewTimeoutMs: renewEveryMs / 2, retryRenewalMs: renewEveryMs / 4 }
+}
+
+/**
+ * When nobody says it: 2 % of the ttl, at least 5 ms, and no less than how late things have been lately; but no more than
+ * a quarter of the ttl, or there would be nothing left to work in.
+ */
+export function defaultStallMarginMs(ttlMs: number, latelyMs: number): number {
+  return Math.max(5, ttlMs * 0.02, Math.min(latelyMs, ttlMs / 4))
 }
 
 /**

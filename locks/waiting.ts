@@ -1,13 +1,11 @@
 import type { Clock } from '../core/clock.ts'
+import { unlessAborted } from '../core/time-limit.ts'
 import type { Acquisition, Won } from './acquisition.ts'
 import { LockStoreUnavailable } from './errors.ts'
 import type { AcquireReply, LockStore } from './store.ts'
-import { unlessAborted } from './within.ts'
 
 type Busy = Extract<AcquireReply, { status: 'busy' }>
 
-/** A waiter keeps its place over a store outage of this length; then it gives up with `LockStoreUnavailable`. */
-const OUTAGE_MS = 2_000
 const OUTAGE_RETRY_MS = 100
 /** After missing this many heartbeats a waiter has lost its place. */
 const MISSES = 3
@@ -21,12 +19,14 @@ export async function waitInLine(fields: {
   store: LockStore
   clock: Clock
   heartbeatMs: number
+  /** After an outage of the store of this length it gives up with `LockStoreUnavailable`. */
+  outageMs: number
   acquisition: Acquisition
   /** Ends the waiting: timeout, the caller's signal, or close. */
   over: AbortSignal
   onBusy: (reply: Busy) => void
 }): Promise<Won> {
-  const { store, clock, heartbeatMs, acquisition, over } = fields
+  const { store, clock, heartbeatMs, outageMs, acquisition, over } = fields
   const turn = new Turn()
   const ring = (): void => turn.ring()
   over.addEventListener('abort', ring, { once: true })
@@ -45,11 +45,11 @@ export async function waitInLine(fields: {
         if (reply.status === 'won') return reply
         fields.onBusy(reply)
         downSince = undefined
-        pauseMs = pauseAfter(reply, heartbeatMs)
+        pauseMs = store.features.fifo === true ? pauseAfter(reply, heartbeatMs) : reply.retryAfterMs
       } catch (error) {
         if (!(error instanceof LockStoreUnavailable)) throw error
         const now = clock.monotonic()
-        if (listening === undefined || now - (downSince ??= now) >= OUTAGE_MS) throw error
+        if (listening === undefined || now - (downSince ??= now) >= outageMs) throw error
         pauseMs = OUTAGE_RETRY_MS
       }
       await turn.wait(clock, pauseMs)

@@ -4,7 +4,7 @@
  */
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { Locks } from '../lock.ts'
-import { createLocks } from '../locks.ts'
+import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
 import { MemoryLockServer } from './server.ts'
 import { MemoryLockStore } from './store.ts'
@@ -28,5 +28,5 @@ export function memoryLockServer(options: Pick<LocksOptions, 'clock'> = {}): Mem
 /** @throws TypeError / RangeError naming the option */
 export function memoryLocks(options: MemoryLocksOptions = {}): Locks {
   refuseUnknown('memoryLocks', options, NAMES)
-  return createLocks(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)
+  return locksOn(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)
 }

@@ -1,18 +1,17 @@
-import type { Clock } from '../../core/clock.ts'
-import type { LockHolder } from '../lock.ts'
-import type { AcquireReply, AcquireRequest } from '../store.ts'
+import { type Clock, MINUTE } from '../../core/clock.ts'
+import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
+import type { AcquireReply, AcquireRequest, Claim, NotHeld } from '../store.ts'
+import { OneLock } from './one-lock.ts'
 
-interface Held {
-  readonly value: string
-  readonly token: number
-  expiresAt: number
-}
-
-interface Waiter {
-  keptUntil: number
+/** A value that gets nothing any more; with `forced` because somebody ended its lease. */
+interface Tombstone {
+  readonly until: number
+  readonly forced?: ForceOptions
 }
 
 const SWEEP_EVERY = 1_024
+const AUDIT_ENTRIES = 100
+const FORCED_KNOWN_MS = 1 * MINUTE
 
 /**
  * What Redis is to `redisLocks`: the state that all contenders share. Every method is one synchronous, hence atomic,
@@ -20,10 +19,11 @@ const SWEEP_EVERY = 1_024
  */
 export class MemoryLockServer {
   readonly #clock: Clock
-  readonly #held = new Map<string, Held>()
-  /** Per key the waiters in order of arrival. */
-  readonly #lines = new Map<string, Map<string, Waiter>>()
+  readonly #locks = new Map<string, OneLock>()
   readonly #listeners = new Map<string, () => void>()
+  readonly #dead = new Map<string, Tombstone>()
+  readonly #trails = new Map<string, ForcedRelease[]>()
+  readonly #onForced = new Set<(value: string) => void>()
   /** One counter for all keys: strictly rising per key too, and no memory per key. */
   #lastToken = 0
   #grants = 0
@@ -32,44 +32,48 @@ export class MemoryLockServer {
     this.#clock = clock
   }
 
-  acquire(request: AcquireRequest): AcquireReply {
-    const { key, value } = request
-    const held = this.#current(key)
-    if (held?.value === value) {
-      held.expiresAt = this.#clock.monotonic() + request.ttlMs
-      return { status: 'granted', token: held.token }
+  acquire(claim: Claim, request: AcquireRequest): AcquireReply | 'given up' {
+    const now = this.#clock.monotonic()
+    const lock = this.#lock(claim.key)
+    const endsAt = now + request.ttlMs + claim.lockDelayMs
+    const mine = lock.holder(claim.value, now)
+    if (mine !== undefined) {
+      mine.endsAt = endsAt
+      return { status: 'granted', token: mine.token }
     }
-    const first = held === undefined ? this.#firstInLine(key) : undefined
-    if (held === undefined && (first === undefined || first === value)) return this.#grant(request)
-    if (request.keepPlaceMs > 0) this.#keepPlace(key, value, request.keepPlaceMs)
-    if (first !== undefined) this.#listeners.get(first)?.()
-    const endsAt = held?.expiresAt ?? this.#lines.get(key)?.get(first ?? '')?.keptUntil ?? 0
-    return {
-      status: 'busy',
-      retryAfterMs: Math.max(0, endsAt - this.#clock.monotonic()),
-      position: this.#position(key, value),
-      owner: ownerOf(held?.value ?? first ?? ''),
-    }
+    if (this.#tombstone(claim.value) !== undefined) return 'given up'
+    const busy = lock.barred(claim, request.keepPlaceMs, now)
+    if (busy !== undefined) return busy
+    const token = this.#nextToken(request.tokenFloor)
+    lock.hold({ claim, token, sinceAt: this.#clock.now(), endsAt }, now)
+    if (++this.#grants % SWEEP_EVERY === 0) this.#sweep(now)
+    return { status: 'granted', token }
   }
 
-  extend(key: string, value: string, ttlMs: number): 'extended' | 'lost' {
-    const held = this.#current(key)
-    if (held?.value !== value) return 'lost'
-    held.expiresAt = this.#clock.monotonic() + ttlMs
+  extend(claim: Claim, ttlMs: number): 'extended' | NotHeld {
+    const now = this.#clock.monotonic()
+    const mine = this.#locks.get(claim.key)?.holder(claim.value, now)
+    if (mine === undefined) return this.#notHeld(claim.value)
+    mine.endsAt = now + ttlMs + claim.lockDelayMs
     return 'extended'
   }
 
-  release(key: string, value: string): 'released' | 'lost' {
-    if (this.#current(key)?.value !== value) return 'lost'
-    this.#held.delete(key)
-    this.#wakeFirst(key)
-    return 'released'
+  release(claim: Claim, forgetAfterMs: number): 'released' | NotHeld {
+    const now = this.#clock.monotonic()
+    const lock = this.#locks.get(claim.key)
+    const mine = lock?.holder(claim.value, now)
+    const outcome = mine === undefined ? this.#notHeld(claim.value) : 'released'
+    this.#bury(claim.value, forgetAfterMs)
+    if (mine !== undefined) lock?.leave(claim.value, { holders: true, line: false }, now)
+    this.#forgetIdle(claim.key, now)
+    return outcome
   }
 
-  abandon(key: string, value: string): void {
-    if (this.#current(key)?.value === value) this.#held.delete(key)
-    this.#leave(key, value)
-    if (this.#current(key) === undefined) this.#wakeFirst(key)
+  abandon(claim: Claim, forgetAfterMs: number): void {
+    const now = this.#clock.monotonic()
+    this.#bury(claim.value, forgetAfterMs)
+    this.#locks.get(claim.key)?.leave(claim.value, { holders: true, line: true }, now)
+    this.#forgetIdle(claim.key, now)
   }
 
   listen(value: string, onTurn: () => void): () => void {
@@ -77,76 +81,93 @@ export class MemoryLockServer {
     return () => this.#listeners.delete(value)
   }
 
-  inspect(key: string): LockHolder | undefined {
-    const held = this.#current(key)
-    if (held === undefined) return undefined
-    const expiresInMs = held.expiresAt - this.#clock.monotonic()
-    const waiting = this.#lines.get(key)?.size ?? 0
-    return { owner: ownerOf(held.value), token: held.token, expiresInMs, waiting }
+  inspect(key: string): LockInfo | undefined {
+    const info = this.#locks.get(key)?.info(this.#clock.monotonic())
+    return info === undefined || info.holders.length + info.waiters.length === 0 ? undefined : info
+  }
+
+  list(limit: number, prefix: string): readonly LockInfo[] {
+    const now = this.#clock.monotonic()
+    const held = [...this.#locks].filter(([key, lock]) => key.startsWith(prefix) && lock.isHeld(now))
+    return held.slice(0, limit).map(([, lock]) => lock.info(now))
+  }
+
+  forceRelease(key: string, force: ForceOptions, tokenFloor: number): ForcedRelease {
+    const now = this.#clock.monotonic()
+    const lock = this.#lock(key)
+    const ended = lock.endAll(now)
+    for (const { claim, endsAt } of ended) {
+      this.#dead.set(claim.value, { until: Math.max(now + FORCED_KNOWN_MS, endsAt), forced: force })
+    }
+    const entry: ForcedRelease = {
+      key,
+      by: force.by,
+      reason: force.reason,
+      at: this.#clock.now(),
+      token: this.#nextToken(tokenFloor),
+      ended: ended.map(({ claim, token }) => ({ owner: claim.owner, token, mode: claim.mode })),
+    }
+    this.#trails.set(key, [...(this.#trails.get(key) ?? []), entry].slice(-AUDIT_ENTRIES))
+    for (const { claim } of ended) for (const listener of this.#onForced) listener(claim.value)
+    lock.wakeNext(now)
+    this.#forgetIdle(key, now)
+    return entry
+  }
+
+  audit(key: string): readonly ForcedRelease[] {
+    return this.#trails.get(key) ?? []
+  }
+
+  /** Calls `listener` with the value of each lease that is ended by force. The function returned stops it. */
+  onForced(listener: (value: string) => void): () => void {
+    this.#onForced.add(listener)
+    return () => this.#onForced.delete(listener)
   }
 
   /** Every key that is held or waited for. */
   keys(): readonly string[] {
-    return [...new Set([...this.#held.keys(), ...this.#lines.keys()])].filter(
-      (key) => this.#current(key) !== undefined || this.#lines.has(key),
-    )
+    const now = this.#clock.monotonic()
+    return [...this.#locks].filter(([, lock]) => !lock.isIdle(now)).map(([key]) => key)
   }
 
-  #current(key: string): Held | undefined {
-    const held = this.#held.get(key)
-    if (held === undefined || held.expiresAt > this.#clock.monotonic()) return held
-    this.#held.delete(key)
-    return undefined
+  #lock(key: string): OneLock {
+    const known = this.#locks.get(key)
+    if (known !== undefined) return known
+    const lock = new OneLock(key, {
+      hears: (value) => this.#listeners.has(value),
+      ring: (value) => this.#listeners.get(value)?.(),
+    })
+    this.#locks.set(key, lock)
+    return lock
   }
 
-  #grant(request: AcquireRequest): AcquireReply {
-    this.#leave(request.key, request.value)
+  #nextToken(floor: number): number {
     const timeUs = Math.floor(this.#clock.now() * 1_000)
-    const token = Math.max(this.#lastToken + 1, timeUs, request.tokenFloor + 1)
-    this.#lastToken = token
-    this.#held.set(request.key, { value: request.value, token, expiresAt: this.#clock.monotonic() + request.ttlMs })
-    if (++this.#grants % SWEEP_EVERY === 0) for (const key of this.#held.keys()) this.#current(key)
-    return { status: 'granted', token }
+    this.#lastToken = Math.max(this.#lastToken + 1, timeUs, floor + 1)
+    return this.#lastToken
   }
 
-  #keepPlace(key: string, value: string, keepPlaceMs: number): void {
-    const line = this.#lines.get(key) ?? new Map<string, Waiter>()
-    this.#lines.set(key, line)
-    const keptUntil = this.#clock.monotonic() + keepPlaceMs
-    const waiter = line.get(value)
-    if (waiter === undefined) line.set(value, { keptUntil })
-    else waiter.keptUntil = keptUntil
+  #bury(value: string, forMs: number): void {
+    if (forMs > 0 && !this.#dead.has(value)) this.#dead.set(value, { until: this.#clock.monotonic() + forMs })
   }
 
-  /** Skips, and removes, waiters whose heartbeat or listener is gone. */
-  #firstInLine(key: string): string | undefined {
-    const line = this.#lines.get(key)
-    if (line === undefined) return undefined
-    for (const [value, waiter] of line) {
-      if (waiter.keptUntil > this.#clock.monotonic() && this.#listeners.has(value)) return value
-      this.#leave(key, value)
-    }
-    return undefined
+  #tombstone(value: string): Tombstone | undefined {
+    const tombstone = this.#dead.get(value)
+    return tombstone !== undefined && tombstone.until > this.#clock.monotonic() ? tombstone : undefined
   }
 
-  #position(key: string, value: string): number | undefined {
-    const place = [...(this.#lines.get(key)?.keys() ?? [])].indexOf(value)
-    return place < 0 ? undefined : place
+  #notHeld(value: string): NotHeld {
+    const forced = this.#tombstone(value)?.forced
+    return forced === undefined ? 'lost' : { forced }
   }
 
-  #leave(key: string, value: string): void {
-    const line = this.#lines.get(key)
-    line?.delete(value)
-    if (line?.size === 0) this.#lines.delete(key)
+  #forgetIdle(key: string, now: number): void {
+    if (this.#locks.get(key)?.isIdle(now) === true) this.#locks.delete(key)
   }
 
-  #wakeFirst(key: string): void {
-    const first = this.#firstInLine(key)
-    if (first !== undefined) this.#listeners.get(first)?.()
+  /** What ended by itself, so that memory does not grow with the keys that were ever used. */
+  #sweep(now: number): void {
+    for (const key of this.#locks.keys()) this.#forgetIdle(key, now)
+    for (const [value, { until }] of this.#dead) if (until <= now) this.#dead.delete(value)
   }
-}
-
-/** Values are `<random>.<owner>`. */
-function ownerOf(value: string): string {
-  return value.slice(value.indexOf('.') + 1)
 }

@@ -1,50 +1,81 @@
-import type { LockHolder } from '../lock.ts'
-import { randomId } from '../random.ts'
-import type { AcquireReply, AcquireRequest, LockStore } from '../store.ts'
+import { randomId } from '../../core/random-id.ts'
+import { LockStoreUnavailable } from '../errors.ts'
+import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
+import type { AcquireReply, AcquireRequest, Claim, ListRequest, LockOperator, LockStore, NotHeld } from '../store.ts'
 import type { MemoryLockServer } from './server.ts'
 
 /** The memory server seen from one contender. A call has happened when it returns, so outcomes are never unknown. */
 export class MemoryLockStore implements LockStore {
   readonly name = 'memory'
+  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly operator: LockOperator
   readonly #server: MemoryLockServer
+  readonly #stops: Array<() => void> = []
 
   constructor(server: MemoryLockServer) {
     this.#server = server
+    this.operator = new MemoryOperator(server)
   }
 
-  newValue(owner: string): string {
-    return `${randomId()}.${owner}`
+  newValue(): string {
+    return randomId()
   }
 
-  async acquire(request: AcquireRequest): Promise<AcquireReply> {
-    return this.#server.acquire(request)
+  async acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
+    const reply = this.#server.acquire(claim, request)
+    if (reply !== 'given up') return reply
+    throw new LockStoreUnavailable('memory', 'not_done', 'this acquisition was given up before')
   }
 
-  async extend(key: string, value: string, ttlMs: number): Promise<'extended' | 'lost'> {
-    return this.#server.extend(key, value, ttlMs)
+  async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
+    return this.#server.extend(claim, ttlMs)
   }
 
-  async release(key: string, value: string): Promise<'released' | 'lost'> {
-    return this.#server.release(key, value)
+  async release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
+    return this.#server.release(claim, forgetAfterMs)
   }
 
-  async abandon(key: string, value: string): Promise<void> {
-    this.#server.abandon(key, value)
+  async abandon(claim: Claim, forgetAfterMs: number): Promise<void> {
+    this.#server.abandon(claim, forgetAfterMs)
   }
 
   async listen(value: string, onTurn: () => void): Promise<() => void> {
     return this.#server.listen(value, onTurn)
   }
 
-  async inspect(key: string): Promise<LockHolder | undefined> {
+  async inspect(key: string): Promise<LockInfo | undefined> {
     return this.#server.inspect(key)
   }
 
-  onRestored(): void {}
+  onDoubt(listener: (value: string | undefined) => void): void {
+    this.#stops.push(this.#server.onForced(listener))
+  }
 
   health(): { status: 'up' } {
     return { status: 'up' }
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    for (const stop of this.#stops.splice(0)) stop()
+  }
+}
+
+class MemoryOperator implements LockOperator {
+  readonly #server: MemoryLockServer
+
+  constructor(server: MemoryLockServer) {
+    this.#server = server
+  }
+
+  async list({ limit, prefix }: ListRequest): Promise<readonly LockInfo[]> {
+    return this.#server.list(limit, prefix)
+  }
+
+  async forceRelease(key: string, options: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
+    return this.#server.forceRelease(key, options, tokenFloor)
+  }
+
+  async audit(key: string): Promise<readonly ForcedRelease[]> {
+    return this.#server.audit(key)
+  }
 }

@@ -8,12 +8,14 @@
  */
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { clientSource, isCluster, type RedisClient } from '../../core/redis-client.ts'
+import { RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { Locks } from '../lock.ts'
-import { createLocks } from '../locks.ts'
+import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
-import { clientFromUrl, type RedisClient } from './client.ts'
-import { RedisConnection } from './connection.ts'
+import { AcknowledgedScripts, type ReplicaOptions } from './replicas.ts'
 import { RestartGuard } from './restart.ts'
 import { RedisLockStore } from './store.ts'
 
@@ -32,9 +34,23 @@ export interface RedisLocksOptions extends LocksOptions {
    * for that long after each restart. @default 0
    */
   readonly restartGraceMs?: number | undefined
+  /**
+   * A grant, or a renewal, counts only when so many replicas have acknowledged it (`WAIT`); else the grant is given back
+   * and the try fails with `LockStoreUnavailable`. Narrows what a failover can forget, and does not close it: only the
+   * fence does. Costs a round trip to the replicas per grant and a third connection. @default not waited for
+   */
+  readonly replicas?: ReplicaOptions | undefined
 }
 
-export type { RedisClient, RedisConnectionClient } from './client.ts'
+export type { RedisClient, RedisConnectionClient } from '../../core/redis-client.ts'
+export {
+  type FencedWriteOptions,
+  type RedisCommand,
+  type RedisFence,
+  type RedisFenceOptions,
+  redisFence,
+} from './fence.ts'
+export type { ReplicaOptions } from './replicas.ts'
 
 const NAMES = optionNames<RedisLocksOptions>({
   ...LOCKS_NAMES,
@@ -43,7 +59,13 @@ const NAMES = optionNames<RedisLocksOptions>({
   prefix: true,
   answerMs: true,
   restartGraceMs: true,
+  replicas: true,
 })
+
+const ERRORS: RedisErrors = {
+  unavailable: (outcome, detail, cause) => new LockStoreUnavailable('redis', outcome, detail, cause),
+  refused: (cause) => new LockStoreRefused('redis', cause),
+}
 
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisLocks(options: RedisLocksOptions): Locks {
@@ -51,33 +73,13 @@ export function redisLocks(options: RedisLocksOptions): Locks {
   const { clock, logger } = resolveLocks(options)
   const prefix = requireText('redisLocks.prefix', options.prefix ?? 'concordat:lock:')
   const answerMs = requireInteger('redisLocks.answerMs', options.answerMs ?? 1 * SECOND, 10)
-  const client = source(options)
-  const commands = new RedisConnection({ client, name: 'concordat-locks', answerMs, clock, logger })
-  const subscriber = new RedisConnection({ client, name: 'concordat-locks-turns', answerMs, clock, logger })
+  const client = clientSource('redisLocks', options)
+  const shared = { client, answerMs, clock, logger, errors: ERRORS, letsExit: true }
+  const commands = new RedisConnection({ ...shared, name: 'concordat-locks' })
+  const subscriber = new RedisConnection({ ...shared, name: 'concordat-locks-turns', follows: commands })
   const guard = new RestartGuard(commands, options.restartGraceMs ?? 0, clock, logger)
-  return createLocks(new RedisLockStore({ commands, subscriber, guard, prefix }), options)
-}
-
-function source(options: RedisLocksOptions): () => Promise<RedisClient> {
-  const { client, url } = options
-  if (client !== undefined && url === undefined) {
-    if (!hasMethods(client, ['duplicate']))
-      throw wrongKind('redisLocks.client', client, 'an ioredis client: new Redis()')
-    return () => Promise.resolve(client)
-  }
-  if (url !== undefined && client === undefined) {
-    checkUrl(url)
-    return () => clientFromUrl(url)
-  }
-  throw new TypeError('redisLocks: expected either client (an ioredis instance) or url')
-}
-
-/** Shows no more of it than the protocol: the rest can hold a password. */
-function checkUrl(url: unknown): void {
-  const fits = typeof url === 'string' && /^rediss?:\/\//.test(url) && URL.canParse(url)
-  if (fits) return
-  const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
-  const expected = 'redis://user:password@host:port/database or rediss://...'
-  if (protocol === undefined) throw wrongKind('redisLocks.url', url, expected)
-  throw new TypeError(`redisLocks.url: expected ${expected}, got something that begins with ${protocol}`)
+  const clustered = options.client !== undefined && isCluster(options.client)
+  const channel = `${prefix}turn:${clustered ? 'cluster:' : ''}`
+  const acknowledged = options.replicas && new AcknowledgedScripts(options.replicas, shared, clustered)
+  return locksOn(new RedisLockStore({ commands, subscriber, guard, prefix, channel, acknowledged }), options)
 }

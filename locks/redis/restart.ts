@@ -1,14 +1,24 @@
 import type { Clock } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { LockStoreUnavailable } from '../errors.ts'
-import type { RedisConnectionClient } from './client.ts'
-import type { RedisConnection } from './connection.ts'
+import type { RedisConnectionClient } from '../../core/redis-client.ts'
+import { defineScript, type RedisConnection } from '../../core/redis-connection.ts'
+import { evictionPolicy, infoField } from '../../core/redis-info.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+
+/** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */
+const infoScript = defineScript(`return redis.call('INFO', 'server') .. redis.call('INFO', 'replication')`)
+
+const UNKNOWN_POLICY = 'Redis does not tell its settings: see to it that maxmemory-policy is noeviction'
 
 /**
- * What a Redis that restarted may have forgotten. Without `appendfsync always` the locks granted in the last second (or
- * all, without persistence) are gone after a crash, while their holders go on until their next renewal says so. A server
- * that grants nothing until it has run for the longest ttl can not give such a lock away twice.
+ * What a Redis that restarted or was replaced may have forgotten. Without `appendfsync always` the locks granted in the
+ * last second (or all, without persistence) are gone after a crash, those granted last are after a failover, while their
+ * holders go on until their next renewal says so. A server that grants nothing until it has run for the longest ttl can
+ * not give such a lock away twice.
+ *
+ * A restart is seen by `run_id` and uptime, a failover by `master_replid`, per server. A process that meets a server for
+ * the first time knows of a restart (uptime), not of a failover.
  * @see https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/ "delayed restarts"
  */
 export class RestartGuard {
@@ -16,16 +26,32 @@ export class RestartGuard {
   readonly #graceMs: number
   readonly #clock: Clock
   readonly #logger: Logger
-  #grantsFrom: Promise<number> = Promise.resolve(0)
+  /** From when on each of the histories met so far may grant, on this process's monotonic clock. */
+  readonly #grantsFrom = new Map<string, number>()
+  readonly #warned = new Set<string>()
+  /** The servers met at the start have told who they are, or failed to. */
+  #met: Promise<void> = Promise.resolve()
+  /** The one met last. */
+  #latest: Promise<string> | undefined
+  #starting = true
+  #cluster = false
 
   constructor(connection: RedisConnection, graceMs: number, clock: Clock, logger: Logger) {
     this.#connection = connection
     this.#graceMs = requireInteger('redisLocks.restartGraceMs', graceMs, 0)
     this.#clock = clock
     this.#logger = logger
-    connection.onReady((client) => {
-      // Who needs the answer asks again if there was none.
-      this.#ask(client).catch(() => {})
+    const first: Promise<string>[] = []
+    connection.onServer((server) => {
+      const asking = this.#ask(server)
+      if (this.#starting) first.push(asking)
+    })
+    connection.onReady((client, isFirst) => {
+      this.#cluster = client.nodes !== undefined
+      if (!isFirst) return
+      this.#met = Promise.allSettled(first.splice(0)).then(() => {
+        this.#starting = false
+      })
     })
   }
 
@@ -33,38 +59,71 @@ export class RestartGuard {
     return this.#graceMs > 0
   }
 
-  /** @throws LockStoreUnavailable while the server is too young; LockStoreRefused when it will not tell how old it is */
-  async requireSettled(): Promise<void> {
+  /**
+   * @param lockKey any key of the lock: in a cluster each master has its own past
+   * @throws LockStoreUnavailable while the server is too young; LockStoreRefused when it will not tell how old it is
+   */
+  async requireSettled(lockKey: string): Promise<void> {
     const client = await this.#connection.ready()
-    const grantsFrom = await this.#grantsFrom.catch(() => this.#ask(client))
-    const waitMs = Math.ceil(grantsFrom - this.#clock.monotonic())
+    const history = this.#cluster ? await this.#historyOf(lockKey) : await this.#latestHistory(client)
+    const waitMs = Math.ceil((this.#grantsFrom.get(history) ?? 0) - this.#clock.monotonic())
     if (waitMs <= 0) return
-    const detail = `it restarted and may have forgotten locks; it grants again in ${waitMs} ms`
+    const detail = `it restarted or was replaced and may have forgotten locks; it grants again in ${waitMs} ms`
     throw new LockStoreUnavailable('redis', 'not_done', detail)
   }
 
-  #ask(client: RedisConnectionClient): Promise<number> {
-    this.#grantsFrom = client.info().then(
-      (info) => this.#read(info),
+  async #historyOf(lockKey: string): Promise<string> {
+    await this.#met
+    return this.#read(String(await this.#connection.run(infoScript, [lockKey], [])))
+  }
+
+  async #latestHistory(client: RedisConnectionClient): Promise<string> {
+    try {
+      return await (this.#latest ?? this.#ask(client))
+    } catch {
+      return this.#ask(client)
+    }
+  }
+
+  #ask(server: RedisConnectionClient): Promise<string> {
+    const asking = this.#connection.info(server).then(
+      (info) => {
+        this.#checkPolicy(info)
+        return this.#read(info)
+      },
       (error: unknown) => {
-        throw this.#connection.translate(error)
+        if (error instanceof LockStoreRefused) this.#warnOnce(UNKNOWN_POLICY, { err: error })
+        throw error
       },
     )
-    return this.#grantsFrom
+    // Who needs the answer asks again if there was none.
+    asking.catch(() => {})
+    this.#latest = asking
+    return asking
   }
 
-  /** From when on it may grant, on this process's monotonic clock. */
-  #read(info: string): number {
-    const policy = field(info, 'maxmemory_policy') ?? 'noeviction'
-    if (policy !== 'noeviction' && field(info, 'maxmemory') !== '0') {
-      this.#logger.warn({ policy }, 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction')
+  /** Notes since when the server's data has the history that it has. */
+  #read(info: string): string {
+    const history = `${infoField(info, 'run_id')}/${infoField(info, 'master_replid')}`
+    if (!this.#grantsFrom.has(history)) {
+      // Met at the start: its uptime tells (one that does not say is taken to be new). Met later: it has just replaced
+      // another one, perhaps a replica that ran for long.
+      const atStart = this.#starting || this.#grantsFrom.size === 0
+      const ageMs = atStart ? Number(infoField(info, 'uptime_in_seconds') ?? 0) * 1_000 : 0
+      this.#grantsFrom.set(history, this.#clock.monotonic() + this.#graceMs - ageMs)
     }
-    // One that does not say is taken to be new.
-    const uptimeMs = Number(field(info, 'uptime_in_seconds') ?? 0) * 1_000
-    return this.#clock.monotonic() + this.#graceMs - uptimeMs
+    return history
   }
-}
 
-function field(info: string, name: string): string | undefined {
-  return new RegExp(`^${name}:(.*?)\r?$`, 'm').exec(info)?.[1]
+  #checkPolicy(info: string): void {
+    const policy = evictionPolicy(info)
+    if (policy === undefined) return
+    this.#warnOnce('Redis may evict locks and fencing tokens: set maxmemory-policy noeviction', { policy })
+  }
+
+  #warnOnce(message: string, fields: Readonly<Record<string, unknown>>): void {
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.#logger.warn(fields, message)
+  }
 }

@@ -1,85 +1,130 @@
+import { randomId } from '../../core/random-id.ts'
+import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis-connection.ts'
 import { LockStoreUnavailable } from '../errors.ts'
-import type { LockHolder } from '../lock.ts'
-import { randomId } from '../random.ts'
-import type { AcquireReply, AcquireRequest, LockStore } from '../store.ts'
-import { defineScript, type RedisConnection, type Script } from './connection.ts'
+import type { LockInfo } from '../lock.ts'
+import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'
+import { lockKeys, notHeld, termsOf, valueOf } from './keys.ts'
+import { RedisOperator } from './operator.ts'
 import type { RestartGuard } from './restart.ts'
-import { ABANDON, ACQUIRE, EXTEND, INSPECT, RELEASE } from './scripts.ts'
+import { ABANDON, ACQUIRE, ACQUIRE_IDLE, EXTEND, RELEASE, RELEASE_CERTAIN } from './scripts.ts'
+import { ACQUIRE_SHARED, EXTEND_SHARED, RELEASE_SHARED } from './scripts-shared.ts'
 import { Turns } from './turns.ts'
 
 const acquireScript = defineScript(ACQUIRE)
+const acquireIdleScript = defineScript(ACQUIRE_IDLE)
+const acquireSharedScript = defineScript(ACQUIRE_SHARED)
 const extendScript = defineScript(EXTEND)
+const extendSharedScript = defineScript(EXTEND_SHARED)
 const releaseScript = defineScript(RELEASE)
+const releaseCertainScript = defineScript(RELEASE_CERTAIN)
+const releaseSharedScript = defineScript(RELEASE_SHARED)
 const abandonScript = defineScript(ABANDON)
-const inspectScript = defineScript(INSPECT)
 
-/** The lock store on one Redis server (or one master and its replicas): see `scripts.ts` for what is stored. */
+/** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts.ts` for what is stored. */
 export class RedisLockStore implements LockStore {
   readonly name = 'redis'
+  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly operator: RedisOperator
   readonly #commands: RedisConnection
+  readonly #acknowledged: (ScriptRunner & { close(): void }) | undefined
   readonly #subscriber: RedisConnection
   readonly #turns: Turns
   readonly #prefix: string
   readonly #channel: string
   readonly #clientId = randomId()
   readonly #guard: RestartGuard
+  readonly #doubts: Array<(value: string | undefined) => void> = []
 
-  constructor(fields: { commands: RedisConnection; subscriber: RedisConnection; guard: RestartGuard; prefix: string }) {
+  constructor(fields: {
+    commands: RedisConnection
+    subscriber: RedisConnection
+    guard: RestartGuard
+    prefix: string
+    /** Begins the name of the channel on which a client of the store is told of its turns, see `scripts.ts`. */
+    channel: string
+    /** Runs what makes a grant or a renewal count, if more than an answer is asked for, see `replicas.ts`. */
+    acknowledged?: (ScriptRunner & { close(): void }) | undefined
+  }) {
     this.#commands = fields.commands
+    this.#acknowledged = fields.acknowledged
     this.#subscriber = fields.subscriber
     this.#guard = fields.guard
     this.#prefix = fields.prefix
-    this.#channel = `${fields.prefix}turn:`
-    this.#turns = new Turns(fields.subscriber, this.#channel + this.#clientId, (value, lockKey) => {
-      this.#run(abandonScript, this.#keys(lockKey, value), [value, 0, this.#channel, 0]).catch(() => {})
+    this.#channel = fields.channel
+    this.operator = new RedisOperator({ ...fields, turn: fields.channel })
+    this.#turns = new Turns(fields.subscriber, this.#channel + this.#clientId, (value, lock) => {
+      // Not a waiter: it has given up, and its turn goes to the next; or it holds the lock, and somebody ended that.
+      this.#doubt(value)
+      this.#abandon(lock, value, 0, false).catch(() => {})
+    })
+    fields.commands.onReady((_client, first) => {
+      if (!first) this.#doubt(undefined)
     })
   }
 
-  newValue(owner: string): string {
-    return `${this.#clientId}.${randomId()}.${encodeURIComponent(owner)}`
+  newValue(terms: ClaimTerms): string {
+    return valueOf(this.#clientId, randomId(), terms)
   }
 
-  async acquire(request: AcquireRequest): Promise<AcquireReply> {
-    if (this.#guard.enabled) await this.#guard.requireSettled()
-    const { value } = request
-    const [lock, line, places, dead] = this.#keys(this.#lockKey(request.key), value)
-    const reply = await this.#run(
-      acquireScript,
-      [lock, `${lock}:fence`, line, places, dead],
-      [value, request.ttlMs, request.tokenFloor, request.keepPlaceMs, this.#channel],
+  async acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
+    const { value } = claim
+    const { lock, fence, line, shared, notes, dead } = lockKeys(this.#lockKey(claim.key))
+    if (this.#guard.enabled) await this.#guard.requireSettled(lock)
+    const terms = [value, request.ttlMs + claim.lockDelayMs, request.tokenFloor]
+    let reply: unknown = null
+    if (claim.mode === 'exclusive' && request.keepPlaceMs === 0) {
+      reply = await this.#run(acquireIdleScript, [lock, fence, line, shared, dead(value)], terms)
+      if (reply === null && request.thenWaits === true) return NOT_AT_ONCE
+    }
+    reply ??= await this.#run(
+      claim.mode === 'exclusive' ? acquireScript : acquireSharedScript,
+      [lock, fence, line, shared, notes, dead(value)],
+      [...terms, request.keepPlaceMs, this.#channel],
     )
-    return acquireReply(reply)
+    const answer = acquireReply(reply)
+    if (answer.status === 'granted' && this.#acknowledged !== undefined) await this.#confirm(claim, request.ttlMs)
+    return answer
   }
 
-  async extend(key: string, value: string, ttlMs: number): Promise<'extended' | 'lost'> {
-    return (await this.#run(extendScript, [this.#lockKey(key)], [value, ttlMs])) === 1 ? 'extended' : 'lost'
+  async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
+    const { lock, shared, notes, dead } = lockKeys(this.#lockKey(claim.key))
+    const args = [claim.value, ttlMs + claim.lockDelayMs]
+    const runner = this.#acknowledged ?? this.#commands
+    const reply =
+      claim.mode === 'exclusive'
+        ? await runner.run(extendScript, [lock, dead(claim.value)], args)
+        : await runner.run(extendSharedScript, [shared, notes, dead(claim.value)], args)
+    return reply === 1 ? 'extended' : notHeld(reply)
   }
 
-  async release(key: string, value: string, forgetAfterMs: number): Promise<'released' | 'lost'> {
-    const keys = this.#keys(this.#lockKey(key), value)
-    return (await this.#run(releaseScript, keys, [value, forgetAfterMs, this.#channel])) === 1 ? 'released' : 'lost'
+  async release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
+    const { lock, line, shared, notes, dead } = lockKeys(this.#lockKey(claim.key))
+    if (claim.mode === 'exclusive' && forgetAfterMs === 0) {
+      const reply = await this.#run(releaseCertainScript, [lock, line, notes], [claim.value, this.#channel])
+      if (reply === 1) return 'released'
+    }
+    const args = [claim.value, forgetAfterMs, this.#channel]
+    const reply =
+      claim.mode === 'exclusive'
+        ? await this.#run(releaseScript, [lock, line, notes, dead(claim.value)], args)
+        : await this.#run(releaseSharedScript, [lock, line, shared, notes, dead(claim.value)], args)
+    return reply === 1 ? 'released' : notHeld(reply)
   }
 
-  async abandon(key: string, value: string, forgetAfterMs: number): Promise<void> {
-    await this.#run(abandonScript, this.#keys(this.#lockKey(key), value), [value, forgetAfterMs, this.#channel, 1])
+  async abandon(claim: Claim, forgetAfterMs: number): Promise<void> {
+    await this.#abandon(this.#lockKey(claim.key), claim.value, forgetAfterMs, true)
   }
 
   listen(value: string, onTurn: () => void): Promise<() => void> {
     return this.#turns.listen(value, onTurn)
   }
 
-  async inspect(key: string): Promise<LockHolder | undefined> {
-    const lock = this.#lockKey(key)
-    const reply = await this.#run(inspectScript, [lock, `${lock}:fence`, `${lock}:line`], [])
-    if (reply === null) return undefined
-    const [value, token, expiresInMs, waiting] = reply as [string, string, number, number]
-    return { owner: ownerOf(value), token: Number(token), expiresInMs, waiting }
+  inspect(key: string): Promise<LockInfo | undefined> {
+    return this.operator.inspect(key)
   }
 
-  onRestored(listener: () => void): void {
-    this.#commands.onReady((_client, first) => {
-      if (!first) listener()
-    })
+  onDoubt(listener: (value: string | undefined) => void): void {
+    this.#doubts.push(listener)
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {
@@ -88,7 +133,28 @@ export class RedisLockStore implements LockStore {
 
   async close(): Promise<void> {
     this.#commands.close()
+    this.#acknowledged?.close()
     this.#subscriber.close()
+  }
+
+  /** A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts. */
+  async #confirm(claim: Claim, ttlMs: number): Promise<void> {
+    if ((await this.extend(claim, ttlMs)) === 'extended') return
+    throw new LockStoreUnavailable(
+      'redis',
+      'unknown',
+      'what was granted is not known to the master that replicas follow',
+    )
+  }
+
+  #doubt(value: string | undefined): void {
+    for (const listener of this.#doubts) listener(value)
+  }
+
+  async #abandon(lock: string, value: string, forgetAfterMs: number, free: boolean): Promise<void> {
+    const { line, shared, notes, dead } = lockKeys(lock)
+    const args = [value, forgetAfterMs, this.#channel, free ? 1 : 0]
+    await this.#run(abandonScript, [lock, line, shared, notes, dead(value)], args)
   }
 
   #run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
@@ -98,28 +164,17 @@ export class RedisLockStore implements LockStore {
   #lockKey(key: string): string {
     return `${this.#prefix}{${key}}`
   }
-
-  #keys(lock: string, value: string): [lock: string, line: string, places: string, dead: string] {
-    return [lock, `${lock}:line`, `${lock}:places`, `${lock}:dead:${value}`]
-  }
 }
+
+/** Somebody waits, most often: the caller asks again, for a place in the line. */
+const NOT_AT_ONCE: AcquireReply = { status: 'busy', retryAfterMs: -1, position: undefined, owner: undefined }
 
 function acquireReply(reply: unknown): AcquireReply {
-  const [status, number, position, value] = reply as [number, number, number, string]
-  if (status === 1) return { status: 'granted', token: number }
-  if (status === 0) {
-    const place = position < 0 ? undefined : position
-    return { status: 'busy', retryAfterMs: number, position: place, owner: ownerOf(value) }
+  if (typeof reply === 'number') return { status: 'granted', token: reply }
+  if (!Array.isArray(reply)) {
+    throw new LockStoreUnavailable('redis', 'not_done', 'this acquisition was given up before')
   }
-  throw new LockStoreUnavailable('redis', 'not_done', 'this acquisition was given up before')
-}
-
-/** Values are `<client>.<random>.<owner>`. */
-function ownerOf(value: string): string {
-  const encoded = value.split('.').slice(2).join('.')
-  try {
-    return decodeURIComponent(encoded)
-  } catch {
-    return encoded
-  }
+  const [retryAfterMs, position, value] = reply as [number, number, string]
+  const place = position < 0 ? undefined : position
+  return { status: 'busy', retryAfterMs, position: place, owner: termsOf(value).owner }
 }

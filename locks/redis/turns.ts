@@ -1,8 +1,9 @@
-import type { RedisConnection } from './connection.ts'
+import type { RedisConnection } from '../../core/redis-connection.ts'
 
 /**
  * Wake-ups for all waiters of this process over one subscription to one channel of its own. Pub/sub may lose messages:
- * after a reconnect everybody is woken once, and each waiter's heartbeat covers the rest.
+ * after a reconnect everybody is woken once, and each waiter's heartbeat covers the rest. While somebody waits the
+ * connection is verified once a second: one that only listens would not notice that its server froze or was replaced.
  */
 export class Turns {
   readonly #connection: RedisConnection
@@ -14,8 +15,8 @@ export class Turns {
   constructor(connection: RedisConnection, channel: string, onUnclaimed: (value: string, lockKey: string) => void) {
     this.#connection = connection
     this.#onUnclaimed = onUnclaimed
+    connection.onMessage((_channel, message) => this.#onMessage(message))
     connection.onReady((client, first) => {
-      if (first) client.on('message', (_channel: string, message: string) => this.#onMessage(message))
       this.#subscribed = client.subscribe(channel).then(() => {
         if (!first) for (const onTurn of this.#waiters.values()) onTurn()
       })
@@ -33,6 +34,7 @@ export class Turns {
       throw this.#connection.translate(error)
     }
     this.#waiters.set(value, onTurn)
+    this.#connection.verifyWhile(() => this.#waiters.size > 0)
     return () => this.#waiters.delete(value)
   }
 

@@ -1,5 +1,6 @@
 import { ConcordatError } from 'concordat/core'
 import {
+  FencedWriteFailed,
   FenceRejected,
   LockBusy,
   LockLost,
@@ -30,6 +31,12 @@ const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly s
   ],
   [new LockStoreRefused('redis', cause), 'locks.store_refused', false, ['redis', 'boom', 'permissions']],
   [new FenceRejected('ledger', 3, 9), 'locks.fence_rejected', true, ['"ledger"', 'token 3', '9', 'acquire again']],
+  [
+    new FencedWriteFailed('stock:42', 'HSET', 2, cause),
+    'locks.fenced_write_failed',
+    false,
+    ['"stock:42"', 'HSET', 'boom', 'the 2 before it', 'Mend the command'],
+  ],
   [new LockReentered('k'), 'locks.reentered', false, ['"k"', 'pass the lease']],
   [new LocksClosed(), 'locks.closed', false, ['closed']],
 ]

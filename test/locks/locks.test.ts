@@ -187,7 +187,7 @@ describe('a release', () => {
     const forgets: number[] = []
     const release = store.release.bind(store)
     store.release = (...args: unknown[]) => {
-      forgets.push(args[2] as number)
+      forgets.push(args[1] as number)
       return release()
     }
     store.acquires.push(busy, { ...busy, position: 0 }, noAnswer())
@@ -226,8 +226,11 @@ describe('options', () => {
   it('are checked at construction', () => {
     const store = new ScriptedStore()
     expect(() => createLocks(store, { owner: '' })).toThrow('locks.owner')
+    expect(() => createLocks(store, { owner: '\ud800' })).toThrow('locks.owner: expected well-formed text')
     expect(() => createLocks(store, { heartbeatMs: 1 })).toThrow('locks.heartbeatMs')
     expect(() => createLocks(store, { stallMarginMs: -1 })).toThrow('locks.stallMarginMs')
+    expect(() => createLocks(store, { heartbeat: 1 } as never)).toThrow('Did you mean "heartbeatMs"?')
+    expect(() => createLocks({ url: 'redis://x' } as never)).toThrow('createLocks.store: expected a lock store')
   })
 
   it('refuse a ttl that the margin eats up', async () => {

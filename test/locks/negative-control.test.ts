@@ -67,4 +67,26 @@ describe('the lock conformance suite', { timeout: 180_000 }, () => {
     const { failed } = await run('loses-the-turn', 'passes the turn on')
     expect(failed.join()).toContain('passes the turn on when the one whose turn it is gives up in that moment')
   })
+
+  it('accepts a store that takes the terms of claims as they are', async () => {
+    const { passed, failed } = await run('no-mistake-in-modes', 'readers and writers|permits|delay')
+    expect(failed).toEqual([])
+    expect(passed.length).toBeGreaterThan(20)
+  })
+
+  it('refuses a store that does not count permits', async () => {
+    const { failed } = await run('forgets-limits', 'as many as asked for')
+    expect(failed.join()).toContain('are given to as many as asked for')
+  })
+
+  it('refuses a store that does not let readers in together', async () => {
+    const { failed } = await run('keeps-readers-apart', 'lets readers in together')
+    expect(failed.join()).toContain('lets readers in together')
+  })
+
+  it('refuses a store without the lock delay it declares', async () => {
+    const { failed } = await run('forgets-the-delay', 'keeps others out')
+    expect(failed.join()).toContain('a lock delay (exclusive) keeps others out')
+    expect(failed.join()).toContain('a lock delay (shared) keeps others out')
+  })
 })

@@ -25,7 +25,7 @@ function setup(postgres: boolean) {
     return started
   }
   const inLine = (key: string, count: number): Promise<void> =>
-    until(`${count} wait`, async () => (await locks.inspect(key))?.waiting === count)
+    until(`${count} wait`, async () => (await locks.inspect(key))?.waiters.length === count)
   const close = async (): Promise<string[]> => {
     await Promise.all(workers.map((each) => each.kill()))
     await locks.close()
@@ -60,6 +60,53 @@ describeWith(['redis'], 'lock holders and waiters as processes', () => {
     console.log(`  hand-over after kill -9: ${tookMs.toFixed(0)} ms, ttl ${TTL_MS} ms`)
     expect(tookMs).toBeLessThan(TTL_MS + 1_000)
     expect(lease.token).toBeGreaterThan(token as number)
+  })
+
+  it('a killed holder with a lock delay is replaced after its ttl and the delay, not before', async () => {
+    const { locks, worker, inLine } = context
+    const holder = await worker()
+    holder.order({ do: 'acquire', key: 'k', ttlMs: TTL_MS, lockDelayMs: 1_000 })
+    const { at } = await holder.report('acquired')
+    const acquiring = locks.acquire('k', { waitMs: 30_000 })
+    await inLine('k', 1)
+    await holder.kill()
+    await acquiring
+    const tookMs = performance.timeOrigin + performance.now() - at
+    expect(tookMs).toBeGreaterThan(TTL_MS + 900)
+    expect(tookMs).toBeLessThan(TTL_MS + 2_000)
+  })
+
+  it('killed holders of permits make room one by one as they expire', async () => {
+    const { locks, worker, inLine } = context
+    const holders = [await worker(), await worker()]
+    for (const [n, holder] of holders.entries()) {
+      holder.order({ do: 'acquire', key: 'k', ttlMs: n === 0 ? 2_000 : 5_000, permits: 2 })
+      await holder.report('acquired')
+    }
+    const waiting = locks.acquire('k', { permits: 2, waitMs: 30_000 })
+    await inLine('k', 1)
+    const alone = locks.acquire('k', { waitMs: 30_000 })
+    await inLine('k', 2)
+    await Promise.all(holders.map((holder) => holder.kill()))
+    const permitted = await waiting
+    expect((await locks.inspect('k'))?.holders).toHaveLength(2)
+    await permitted.release()
+    await alone
+    expect((await locks.inspect('k'))?.holders).toMatchObject([{ mode: 'exclusive' }])
+  })
+
+  it('a killed writer at the head of the line does not keep the readers behind it out', async () => {
+    const { locks, worker, inLine } = context
+    const reading = await locks.acquire('k', { mode: 'shared', ttlMs: 60_000 })
+    const writer = await worker()
+    writer.order({ do: 'acquire', key: 'k', ttlMs: TTL_MS })
+    await inLine('k', 1)
+    const reader = locks.acquire('k', { mode: 'shared', waitMs: 30_000 })
+    await inLine('k', 2)
+    const killedAt = await writer.kill()
+    await reader
+    expect(performance.timeOrigin + performance.now() - killedAt).toBeLessThan(2_500)
+    reading.assertValid()
   })
 
   it('a killed waiter is skipped at the next release, not after its heartbeat', async () => {

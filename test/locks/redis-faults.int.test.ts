@@ -148,7 +148,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     const [a, b] = [contender(), contender({ heartbeatMs: 200 })]
     const holder = await a.acquire('k')
     const waiting = b.acquire('k')
-    await until('it waits', async () => (await a.inspect('k'))?.waiting === 1)
+    await until('it waits', async () => (await a.inspect('k'))?.waiters.length === 1)
     await admin((client) => client.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))
     await holder.release()
     await (await waiting).release()
@@ -162,7 +162,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     const [a, b] = [contender(), contender()]
     await a.acquire('k', { ttlMs: 60_000 })
     const waiting = b.acquire('k', { waitMs: 30_000 })
-    await until('it waits', async () => (await a.inspect('k'))?.waiting === 1)
+    await until('it waits', async () => (await a.inspect('k'))?.waiters.length === 1)
     await context.server.kill()
     await context.server.start()
     await (await waiting).release()
@@ -228,7 +228,7 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
       const workers = Array.from({ length: waiters }, async (_, n) => {
         for (let round = 0; round < rounds; round++) await contenders[n % 3]?.using(key, { waitMs: 60_000 }, () => {})
       })
-      await until('all wait', async () => (await contenders[0]?.inspect(key))?.waiting === waiters)
+      await until('all wait', async () => (await contenders[0]?.inspect(key))?.waiters.length === waiters)
       await admin((client) => client.config('RESETSTAT'))
       await holder.release()
       await Promise.all(workers)

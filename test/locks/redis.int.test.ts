@@ -14,7 +14,7 @@ describeWith(['redis'], 'Redis', () => {
         const keys = await client.keys(`${prefix}*`)
         const expiring = await Promise.all(keys.map(async (key) => (await client.pttl(key)) > 0))
         // Tombstones live for a minute by themselves.
-        return keys.filter((key, n) => !key.endsWith(':fence') && !(key.includes(':dead:') && expiring[n]))
+        return keys.filter((key, n) => !/:(fence|audit)$/.test(key) && !(key.includes(':dead:') && expiring[n]))
       },
       close: async () => {
         const keys = await client.keys(`${prefix}*`)

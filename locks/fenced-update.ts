@@ -1,0 +1,63 @@
+import { requireInteger, requireText } from '../core/errors.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
+import { quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
+import { FenceRejected } from './errors.ts'
+
+/** An UPDATE of rows that carry the highest token that wrote them in a column of their own (`ADD COLUMN fence bigint`). */
+export interface FencedUpdate {
+  /** `stock`, or `shop.stock`. */
+  readonly table: string
+  /** SQL after SET, without the guard column: `left_over = left_over - $2`. */
+  readonly set: string
+  /** SQL after WHERE: `sku = $1`. */
+  readonly where: string
+  /** For `$1` and so on in `set` and `where`. @default none */
+  readonly values?: readonly unknown[] | undefined
+  readonly token: number
+  /** The guard column, a bigint; NULL where nobody with a token wrote yet. @default 'fence' */
+  readonly column?: string | undefined
+}
+
+const NAMES = optionNames<FencedUpdate>({
+  table: true,
+  set: true,
+  where: true,
+  values: true,
+  token: true,
+  column: true,
+})
+
+/**
+ * The fence as a guard column: one statement checks the token of every row that `where` finds and writes all of them, or
+ * none. It needs no transaction and no other table; use `createFence` for what is not an UPDATE of known rows.
+ *
+ *     await fencedUpdate(sql, { table: 'stock', set: 'left_over = $2', where: 'sku = $1', values: [sku, 7], token })
+ *
+ * @returns how many rows were written; 0: there is no such row (a refused write is never 0 but an error)
+ * @throws FenceRejected when one of the rows has seen a newer token; TypeError / RangeError naming what is wrong; the
+ *   driver's error
+ */
+export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Promise<number> {
+  const path = 'fencedUpdate'
+  refuseUnknown(path, update, NAMES)
+  const name = requireText(`${path}.table`, update.table)
+  const table = name.split('.').map(quoteIdentifier).join('.')
+  const column = quoteIdentifier(requireText(`${path}.column`, update.column ?? 'fence'))
+  const [set, where] = [requireText(`${path}.set`, update.set), requireText(`${path}.where`, update.where)]
+  const token = requireInteger(`${path}.token`, update.token, 0)
+  const values = update.values ?? []
+  const mine = `$${values.length + 1}::bigint`
+  // The rows are locked before they are looked at, so what is compared is what is overwritten.
+  const { rows } = await sql.query<{ written: string; newest: string | null }>(
+    `WITH guarded AS (SELECT ${column} AS last FROM ${table} WHERE (${where}) FOR UPDATE),
+     written AS (
+       UPDATE ${table} SET ${set}, ${column} = ${mine}
+       WHERE (${where}) AND NOT EXISTS (SELECT 1 FROM guarded WHERE last > ${mine}) RETURNING 1
+     )
+     SELECT (SELECT count(*) FROM written)::text AS written, (SELECT max(last) FROM guarded)::text AS newest`,
+    [...values, String(token)],
+  )
+  const newest = Number(rows[0]?.newest ?? 0)
+  if (newest > token) throw new FenceRejected(name, token, newest)
+  return Number(rows[0]?.written)
+}

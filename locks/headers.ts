@@ -1,0 +1,56 @@
+import { requireInteger, requireText, show } from '../core/errors.ts'
+import { currentLease } from './current-lease.ts'
+import { LeaseHeadersInvalid } from './errors.ts'
+
+/** A lock and the token it was granted with: of a lease, of an election's term, or read from a message. */
+export interface LeaseToken {
+  readonly key: string
+  readonly token: number
+}
+
+/** The message headers in which a lease travels. @see docs/wire-format.md */
+export const LEASE_HEADERS: Readonly<{ key: 'lock-key'; token: 'lock-token' }> = Object.freeze({
+  key: 'lock-key',
+  token: 'lock-token',
+})
+
+/**
+ * The headers that tell whoever handles a message under which lock it was sent; none without a lease. The token is a
+ * decimal string: exact in every language. For all messages: `createBinder({ headers: () => leaseHeaders() })`.
+ * @throws TypeError / RangeError for what is no key and token
+ * @param lease a lease, a term, or what `leaseFromHeaders` read @default currentLease()
+ */
+export function leaseHeaders(lease: LeaseToken | undefined = currentLease()): Readonly<Record<string, string>> {
+  if (lease === undefined) return {}
+  const key = requireText('leaseHeaders.key', lease.key)
+  return {
+    [LEASE_HEADERS.key]: key,
+    [LEASE_HEADERS.token]: String(requireInteger('leaseHeaders.token', lease.token, 1)),
+  }
+}
+
+/**
+ * Reads them; `undefined` when there are none. Says what the sender claims, no more: the key is the sender's, so compare
+ * it with the lock you expect, and fence under a name of your own.
+ * @throws LeaseHeadersInvalid for a half or malformed pair; it is not retryable, so the message becomes a dead letter
+ */
+export function leaseFromHeaders(headers: Readonly<Record<string, unknown>>): LeaseToken | undefined {
+  const key = own(headers, LEASE_HEADERS.key)
+  const token = own(headers, LEASE_HEADERS.token)
+  if (key === undefined && token === undefined) return undefined
+  if (typeof key !== 'string' || key.length === 0) {
+    throw new LeaseHeadersInvalid(LEASE_HEADERS.key, show(key), 'the key of the lock, a non-empty text')
+  }
+  return { key, token: parseToken(token) }
+}
+
+/** As `String` writes it, and nothing else: no sign, no fraction, no exponent, no leading zero, no blank. */
+function parseToken(text: unknown): number {
+  const token = typeof text === 'string' && /^[1-9][0-9]{0,15}$/.test(text) ? Number(text) : Number.NaN
+  if (Number.isSafeInteger(token)) return token
+  throw new LeaseHeadersInvalid(LEASE_HEADERS.token, show(text), 'a whole number from 1 to 2^53 - 1 as decimal text')
+}
+
+function own(headers: Readonly<Record<string, unknown>>, name: string): unknown {
+  return Object.hasOwn(headers, name) ? headers[name] : undefined
+}

@@ -1,0 +1,171 @@
+import type { LockHolder, LockInfo } from '../lock.ts'
+import type { AcquireReply, Claim } from '../store.ts'
+
+interface Held {
+  readonly claim: Claim
+  readonly token: number
+  /** Epoch ms. */
+  readonly sinceAt: number
+  /** End of lease and lock delay, monotonic. */
+  endsAt: number
+}
+
+interface Waiter {
+  readonly claim: Claim
+  keptUntil: number
+}
+
+type Busy = Extract<AcquireReply, { status: 'busy' }>
+
+/** Whether a waiter's process is there to be told, and the telling. */
+export interface Bell {
+  hears(value: string): boolean
+  ring(value: string): void
+}
+
+/** The holders of one key and its line: the scripts of the Redis store in TypeScript. Every method takes the time now. */
+export class OneLock {
+  readonly #key: string
+  readonly #bell: Bell
+  readonly #held = new Map<string, Held>()
+  /** In order of arrival. */
+  readonly #line = new Map<string, Waiter>()
+
+  constructor(key: string, bell: Bell) {
+    this.#key = key
+    this.#bell = bell
+  }
+
+  /** Nobody holds it, nobody alive waits for it. */
+  isIdle(now: number): boolean {
+    this.#removeEnded(now)
+    if (this.#held.size > 0) return false
+    for (const [value, waiter] of this.#line) if (this.#isAlive(value, waiter, now)) return false
+    return true
+  }
+
+  isHeld(now: number): boolean {
+    this.#removeEnded(now)
+    return this.#held.size > 0
+  }
+
+  holder(value: string, now: number): Held | undefined {
+    this.#removeEnded(now)
+    return this.#held.get(value)
+  }
+
+  /**
+   * The one rule of admission. `undefined`: the claim may hold the lock now, and is out of the line. Else why not, after
+   * taking its place in the line for `keepPlaceMs` (0: none).
+   */
+  barred(claim: Claim, keepPlaceMs: number, now: number): Busy | undefined {
+    const holding = this.#holding(now)
+    let first: string | undefined
+    if (holding < claim.limit) {
+      first = this.#firstInLine(holding, now, claim.value)
+      if (first === undefined || first === claim.value) {
+        this.#line.delete(claim.value)
+        return undefined
+      }
+    }
+    if (keepPlaceMs > 0) this.#keepPlace(claim, now + keepPlaceMs)
+    const position = [...this.#line.keys()].indexOf(claim.value)
+    return { status: 'busy', position: position < 0 ? undefined : position, ...this.#obstacle(first, claim, now) }
+  }
+
+  /** Only after `barred` had no objection. A reader that is in lets the next one in. */
+  hold(held: Held, now: number): void {
+    this.#held.set(held.claim.value, held)
+    if (held.claim.mode === 'shared') this.#firstInLine(this.#holding(now), now)
+  }
+
+  /** Takes the claim out of wherever it is and wakes whom there is room for then. */
+  leave(value: string, from: { readonly holders: boolean; readonly line: boolean }, now: number): void {
+    if (from.holders) this.#held.delete(value)
+    if (from.line) this.#line.delete(value)
+    const holding = this.#holding(now)
+    if (holding !== Number.POSITIVE_INFINITY) this.#firstInLine(holding, now)
+  }
+
+  /** Nobody holds it afterwards; nobody is woken yet. */
+  endAll(now: number): readonly Held[] {
+    this.#removeEnded(now)
+    const ended = [...this.#held.values()]
+    this.#held.clear()
+    return ended
+  }
+
+  wakeNext(now: number): void {
+    this.#firstInLine(this.#holding(now), now)
+  }
+
+  info(now: number): LockInfo {
+    this.#removeEnded(now)
+    const waiting = [...this.#line.values()].filter(({ keptUntil }) => keptUntil > now)
+    return {
+      key: this.#key,
+      holders: [...this.#held.values()].map((held) => describe(held, now)).toSorted((a, b) => a.token - b.token),
+      waiters: waiting.map(({ claim }) => ({ owner: claim.owner, mode: claim.mode, permits: permitsOf(claim) })),
+    }
+  }
+
+  /** How many hold the lock; an exclusive holder leaves no room for anybody. */
+  #holding(now: number): number {
+    this.#removeEnded(now)
+    for (const { claim } of this.#held.values()) if (claim.mode === 'exclusive') return Number.POSITIVE_INFINITY
+    return this.#held.size
+  }
+
+  #removeEnded(now: number): void {
+    for (const [value, held] of this.#held) if (held.endsAt <= now) this.#held.delete(value)
+  }
+
+  /** Skips, and removes, waiters whose heartbeat or listener is gone; wakes the first if there is room, unless it is `me`. */
+  #firstInLine(holding: number, now: number, me?: string): string | undefined {
+    for (const [value, waiter] of this.#line) {
+      if (value === me) return value
+      if (this.#isAlive(value, waiter, now)) {
+        if (holding < waiter.claim.limit) this.#bell.ring(value)
+        return value
+      }
+      this.#line.delete(value)
+    }
+    return undefined
+  }
+
+  #isAlive(value: string, { keptUntil }: Waiter, now: number): boolean {
+    return keptUntil > now && this.#bell.hears(value)
+  }
+
+  #keepPlace(claim: Claim, keptUntil: number): void {
+    const waiter = this.#line.get(claim.value)
+    if (waiter === undefined) this.#line.set(claim.value, { claim, keptUntil })
+    else waiter.keptUntil = keptUntil
+  }
+
+  /** Who is in the way, and until when: the first in line, or so many holders that there is room without them. */
+  #obstacle(first: string | undefined, claim: Claim, now: number): Pick<Busy, 'retryAfterMs' | 'owner'> {
+    const waiter = this.#line.get(first ?? '')
+    if (waiter !== undefined) return { retryAfterMs: waiter.keptUntil - now, owner: waiter.claim.owner }
+    const held = [...this.#held.values()].toSorted((a, b) => a.endsAt - b.endsAt)
+    const last = held[Math.max(0, held.length - claim.limit)]
+    return { retryAfterMs: Math.max(0, (last?.endsAt ?? now) - now), owner: last?.claim.owner }
+  }
+}
+
+function describe({ claim, token, sinceAt, endsAt }: Held, now: number): LockHolder {
+  const freesInMs = endsAt - now
+  return {
+    owner: claim.owner,
+    token,
+    mode: claim.mode,
+    permits: permitsOf(claim),
+    sinceAt,
+    expiresInMs: Math.max(0, freesInMs - claim.lockDelayMs),
+    freesInMs,
+  }
+}
+
+function permitsOf({ mode, limit }: Claim): number | undefined {
+  return mode === 'exclusive' || limit === Number.POSITIVE_INFINITY ? undefined : limit
+}

@@ -1,0 +1,210 @@
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger, requireText, toError } from '../../core/errors.ts'
+import { type Logger, silentLogger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { clientSource, type RedisClient, type RedisValue } from '../../core/redis-client.ts'
+import { defineScript, RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
+import { FencedWriteFailed, FenceRejected, LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { LAST, RAISE, WRITE } from './fence-scripts.ts'
+
+export interface RedisFenceOptions {
+  /** An ioredis client (`Redis` or `Cluster`) whose settings our own connection copies: to where the data is. */
+  readonly client?: RedisClient | undefined
+  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
+  readonly url?: string | undefined
+  /** Begins the keys in which the highest tokens are kept. @default 'concordat:fence:' */
+  readonly prefix?: string | undefined
+  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
+  readonly answerMs?: number | undefined
+  /** Told of failed connections. @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+/** A Redis command as it is typed into `redis-cli`: name, then arguments. Bytes go as they are. */
+export type RedisCommand = readonly [name: string, ...args: ReadonlyArray<string | number | Uint8Array>]
+
+/**
+ * The other half of a lock for data in Redis: the check of the token and the write are one step on the server, and no
+ * older holder gets a write through.
+ *
+ *     await fence.write('stock:42', lease.token, [['HSET', 'stock:42', 'left', 7]])
+ *
+ * Kept per resource is one small key with the highest token, which never expires. In a cluster the keys written have to
+ * be in the resource's slot: name the resource like the key, or give the keys the hash tag `{resource}`.
+ */
+export interface RedisFence extends AsyncDisposable {
+  /**
+   * Runs the commands, in order and with nothing in between, iff `token` is at least the highest one seen for
+   * `resource`, and remembers it. Resolves with their replies. Equal tokens pass: a holder may write often, and a write
+   * whose answer was lost may be repeated, so let commands be such that twice is like once, or read before you repeat.
+   * @throws FenceRejected when a newer token was here, nothing is written; FencedWriteFailed when a command failed: those
+   *   before it took effect, Redis does not roll back; LockStoreUnavailable (`unknown`: perhaps written), LockStoreRefused
+   */
+  write(
+    resource: string,
+    token: number,
+    commands: readonly RedisCommand[],
+    options?: FencedWriteOptions,
+  ): Promise<readonly unknown[]>
+  /** `write` of nothing: is the token still good, and from now on no older one is. What you do after it is not protected. */
+  check(resource: string, token: number): Promise<void>
+  /** The highest token seen, or `undefined`. */
+  lastToken(resource: string): Promise<number | undefined>
+  /**
+   * For operators: from now on only tokens of at least `token` pass. Never lowers it. Resolves with the highest token.
+   * To shut out a holder that must not write any more, raise to its token + 1.
+   */
+  raise(resource: string, token: number): Promise<number>
+  /** Cheap, no I/O. */
+  health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
+  /** Idempotent, never rejects. Calls under way fail as unavailable. */
+  close(): Promise<void>
+}
+
+export interface FencedWriteOptions {
+  /** Replies hold Buffers instead of strings: for values that are not text. @default false */
+  readonly buffers?: boolean | undefined
+}
+
+const writeScript = defineScript(WRITE)
+const raiseScript = defineScript(RAISE)
+const lastScript = defineScript(LAST)
+
+const NAMES = optionNames<RedisFenceOptions>({
+  client: true,
+  url: true,
+  prefix: true,
+  answerMs: true,
+  logger: true,
+  clock: true,
+})
+const WRITE_NAMES = optionNames<FencedWriteOptions>({ buffers: true })
+
+const ERRORS: RedisErrors = {
+  unavailable: (outcome, detail, cause) => new LockStoreUnavailable('redis (fence)', outcome, detail, cause),
+  refused: (cause) => new LockStoreRefused('redis (fence)', cause),
+}
+
+/** Lua passes on so many words of one command, and some more. */
+const MAX_WORDS = 7_000
+/** The first argument of these is no key. */
+const NO_KEY_FIRST = new Set(['PUBLISH', 'SPUBLISH', 'BITOP', 'OBJECT', 'XGROUP', 'XINFO'])
+
+/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+export function redisFence(options: RedisFenceOptions): RedisFence {
+  refuseUnknown('redisFence', options, NAMES)
+  const connection = new RedisConnection({
+    client: clientSource('redisFence', options),
+    name: 'concordat-fence',
+    answerMs: requireInteger('redisFence.answerMs', options.answerMs ?? 1 * SECOND, 10),
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+    errors: ERRORS,
+  })
+  return new ScriptedFence(connection, requireText('redisFence.prefix', options.prefix ?? 'concordat:fence:'))
+}
+
+class ScriptedFence implements RedisFence {
+  readonly #connection: RedisConnection
+  readonly #prefix: string
+
+  constructor(connection: RedisConnection, prefix: string) {
+    this.#connection = connection
+    this.#prefix = prefix
+  }
+
+  async write(
+    resource: string,
+    token: number,
+    commands: readonly RedisCommand[],
+    options: FencedWriteOptions = {},
+  ): Promise<readonly unknown[]> {
+    const path = `fence("${resource}").write`
+    refuseUnknown(path, options, WRITE_NAMES)
+    const args = [tokenText(resource, token), ...wordsOf(path, commands)]
+    const keys = [this.#key(resource), ...keysOf(commands)]
+    const reply = await this.#run(resource, keys, args, options.buffers === true, commands[0]?.[0] ?? 'SET')
+    const [status, detail, message] = reply as [number, unknown, unknown]
+    if (status === 0) throw new FenceRejected(resource, token, Number(String(detail)))
+    if (status === 1) return detail as readonly unknown[]
+    const failed = commands[Number(detail)]?.[0] ?? 'a command'
+    throw new FencedWriteFailed(resource, failed, Number(detail), new Error(String(message)))
+  }
+
+  async check(resource: string, token: number): Promise<void> {
+    await this.write(resource, token, [])
+  }
+
+  async lastToken(resource: string): Promise<number | undefined> {
+    const last = await this.#connection.run(lastScript, [this.#key(resource)], [])
+    return last === null ? undefined : Number(last)
+  }
+
+  async raise(resource: string, token: number): Promise<number> {
+    return Number(await this.#connection.run(raiseScript, [this.#key(resource)], [tokenText(resource, token)]))
+  }
+
+  health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined } {
+    return this.#connection.health()
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #run(
+    resource: string,
+    keys: readonly RedisValue[],
+    args: readonly RedisValue[],
+    buffers: boolean,
+    firstCommand: string,
+  ): Promise<unknown> {
+    try {
+      if (buffers) return await this.#connection.runForBuffers(writeScript, keys, args)
+      return await this.#connection.run(writeScript, keys, args)
+    } catch (error) {
+      const cause = error instanceof LockStoreRefused ? toError(error.cause) : undefined
+      if (cause?.message.startsWith('CROSSSLOT')) throw new FencedWriteFailed(resource, firstCommand, 0, cause)
+      throw error
+    }
+  }
+
+  /** A resource with a hash tag of its own keeps it, else it is the tag: either way the slot of a key of that name. */
+  #key(resource: string): string {
+    requireText('fence resource', resource)
+    return /\{[^}]+\}/.test(resource) ? `${this.#prefix}tag:${resource}` : `${this.#prefix}{${resource}}`
+  }
+}
+
+function tokenText(resource: string, token: number): string {
+  return String(requireInteger(`fence("${resource}") token`, token, 0))
+}
+
+/** Declared to Redis, which then refuses keys of another slot, or keys we may not touch, before anything is done. */
+function keysOf(commands: readonly RedisCommand[]): ReadonlySet<RedisValue> {
+  const withKey = commands.filter(([name, key]) => key !== undefined && !NO_KEY_FIRST.has(name.toUpperCase()))
+  return new Set(withKey.map(([, key]) => wordOf(key)))
+}
+
+function wordsOf(path: string, commands: readonly RedisCommand[]): readonly RedisValue[] {
+  if (!Array.isArray(commands)) throw invalidOption(path, commands, 'a list of commands: [["SET", key, value], ...]')
+  return (commands as readonly RedisCommand[]).flatMap((command, n) => {
+    if (!Array.isArray(command) || typeof command[0] !== 'string' || command[0] === '') {
+      throw invalidOption(`${path}[${n}]`, command, 'a command: ["SET", key, value]')
+    }
+    requireInteger(`${path}[${n}].length`, command.length, 1, MAX_WORDS)
+    return [command.length, ...(command as RedisCommand).map((word, at) => wordOf(word, `${path}[${n}][${at}]`))]
+  })
+}
+
+function wordOf(word: unknown, path = 'a key'): RedisValue {
+  if (typeof word === 'string' || (typeof word === 'number' && Number.isFinite(word))) return word
+  if (word instanceof Uint8Array) return Buffer.from(word.buffer, word.byteOffset, word.byteLength)
+  throw invalidOption(path, word, 'a string, a finite number or bytes')
+}

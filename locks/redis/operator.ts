@@ -1,0 +1,166 @@
+import { DAY, MINUTE } from '../../core/clock.ts'
+import { defineScript, type RedisConnection } from '../../core/redis-connection.ts'
+import { LockStoreUnavailable } from '../errors.ts'
+import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
+import type { ListRequest, LockOperator } from '../store.ts'
+import { forcedMark, heldKey, lockKeys, termsOf } from './keys.ts'
+import { AUDIT, FORCE_RELEASE, INSPECT } from './scripts-operator.ts'
+
+const inspectScript = defineScript(INSPECT)
+const forceScript = defineScript(FORCE_RELEASE)
+const auditScript = defineScript(AUDIT)
+
+const AUDIT_ENTRIES = 100
+const AUDIT_KEPT_MS = 90 * DAY
+/** How long the holders that were ended can learn by whom, and a request they left on the way is refused. */
+const FORCED_KNOWN_MS = 1 * MINUTE
+/** Holders may come and go between looking and ending; after so many times somebody is told. */
+const FORCE_TRIES = 20
+
+/** What `INSPECT` answers. */
+interface Seen {
+  readonly info: LockInfo
+  /** Values of those who hold. */
+  readonly values: readonly string[]
+}
+
+export class RedisOperator implements LockOperator {
+  readonly #commands: RedisConnection
+  readonly #prefix: string
+  readonly #turn: string
+
+  constructor(fields: { commands: RedisConnection; prefix: string; turn: string }) {
+    this.#commands = fields.commands
+    this.#prefix = fields.prefix
+    this.#turn = fields.turn
+  }
+
+  async inspect(key: string): Promise<LockInfo | undefined> {
+    const { info } = await this.#look(key)
+    return info.holders.length + info.waiters.length === 0 ? undefined : info
+  }
+
+  async list({ limit, prefix, signal }: ListRequest): Promise<readonly LockInfo[]> {
+    const found = new Map<string, LockInfo>()
+    for await (const batch of this.#commands.scan(`${escapePattern(`${this.#prefix}{${prefix}`)}*`)) {
+      signal?.throwIfAborted()
+      const keys = new Set(batch.map((redisKey) => heldKey(redisKey, this.#prefix)))
+      const fresh = [...keys].filter((key) => key !== undefined && !found.has(key)) as string[]
+      const seen = await Promise.all(fresh.map((key) => this.#look(key)))
+      for (const { info } of seen) if (info.holders.length > 0 && found.size < limit) found.set(info.key, info)
+      if (found.size >= limit) break
+    }
+    return [...found.values()]
+  }
+
+  async forceRelease(key: string, force: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
+    const { lock, fence, line, shared, notes, audit, dead } = lockKeys(this.#lockKey(key))
+    for (let tries = 0; tries < FORCE_TRIES; tries++) {
+      const { values } = await this.#look(key)
+      const entry = await this.#commands.run(
+        forceScript,
+        [lock, fence, line, shared, notes, audit, ...values.map(dead)],
+        [tokenFloor, forcedMark(force), FORCED_KNOWN_MS, this.#turn, AUDIT_ENTRIES, AUDIT_KEPT_MS, ...values],
+      )
+      if (typeof entry === 'string') return readEntry(key, entry)
+    }
+    throw new LockStoreUnavailable('redis', 'not_done', `other holders came while "${key}" was being released by force`)
+  }
+
+  async audit(key: string): Promise<readonly ForcedRelease[]> {
+    const entries = await this.#commands.run(auditScript, [lockKeys(this.#lockKey(key)).audit], [])
+    return (entries as string[]).map((entry) => readEntry(key, entry))
+  }
+
+  async #look(key: string): Promise<Seen> {
+    const { lock, fence, line, shared, notes } = lockKeys(this.#lockKey(key))
+    const reply = await this.#commands.run(inspectScript, [lock, fence, line, shared, notes], [])
+    return read(key, reply as InspectReply)
+  }
+
+  #lockKey(key: string): string {
+    return `${this.#prefix}{${key}}`
+  }
+}
+
+type InspectReply = [
+  now: number,
+  value: string | null,
+  fence: string | null,
+  pttl: number,
+  line: string[],
+  shared: string[],
+  notes: string[],
+]
+
+function read(key: string, [now, value, fence, pttl, line, shared, flatNotes]: InspectReply): Seen {
+  const notes = pairs(flatNotes)
+  const held =
+    value === null
+      ? [...pairs(shared)].map(([each, endsAt]) => ({
+          value: each,
+          stamp: notes.get(each),
+          freesInMs: Number(endsAt) - now,
+        }))
+      : [{ value, stamp: fence, freesInMs: pttl }]
+  const live = held.filter(({ freesInMs }) => freesInMs > 0)
+  const waiting = line.filter((each) => Number(notes.get(each) ?? 0) > now)
+  const info = {
+    key,
+    holders: live
+      .map((each) => holder(each.value, each.stamp ?? '0', each.freesInMs))
+      .toSorted((a, b) => a.token - b.token),
+    waiters: waiting.map((each) => {
+      const { owner, mode, limit } = termsOf(each)
+      return { owner, mode, permits: permitsOf(limit, mode) }
+    }),
+  }
+  return { info, values: live.map((each) => each.value) }
+}
+
+/** @param stamp `<token>`, or `<token> <granted at, µs>` when the token does not say it */
+function holder(value: string, stamp: string, freesInMs: number): LockHolder {
+  const { owner, mode, limit, lockDelayMs } = termsOf(value)
+  const [token, sinceUs = token] = stamp.split(' ').map(Number) as [number, number?]
+  return {
+    owner,
+    token,
+    mode,
+    permits: permitsOf(limit, mode),
+    sinceAt: Math.floor(sinceUs / 1_000),
+    expiresInMs: Math.max(0, freesInMs - lockDelayMs),
+    freesInMs,
+  }
+}
+
+function permitsOf(limit: number, mode: LockHolder['mode']): number | undefined {
+  return mode === 'exclusive' || limit === Number.POSITIVE_INFINITY ? undefined : limit
+}
+
+function readEntry(key: string, entry: string): ForcedRelease {
+  const { mark, at, token, ended } = JSON.parse(entry) as Record<'mark' | 'at' | 'token' | 'ended', string>
+  const { by, reason } = JSON.parse(mark) as ForceOptions
+  const holders = ended === '' ? [] : ended.split('\n')
+  return {
+    key,
+    by,
+    reason,
+    at: Number(at),
+    token: Number(token),
+    ended: holders.map((each) => {
+      const [value = '', granted] = each.split(' ')
+      const { owner, mode } = termsOf(value)
+      return { owner, token: Number(granted), mode }
+    }),
+  }
+}
+
+/** Redis answers hashes and scores as a flat list. */
+function pairs(flat: readonly string[]): Map<string, string> {
+  return new Map(flat.flatMap((name, n) => (n % 2 === 0 ? [[name, flat[n + 1] ?? '']] : [])) as Array<[string, string]>)
+}
+
+/** For MATCH: nothing in it is a wildcard. */
+function escapePattern(text: string): string {
+  return text.replaceAll(/[*?[\]\\^]/g, '\\$&')
+}

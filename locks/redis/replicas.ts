@@ -1,0 +1,97 @@
+import { requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis-connection.ts'
+import { LockStoreUnavailable } from '../errors.ts'
+
+/** How many replicas must have a grant before it counts. */
+export interface ReplicaOptions {
+  /** At least 1. Only with the number of all replicas that may be promoted is the one promoted sure to have it. */
+  readonly count: number
+  /** How long a grant waits for them. Keep it well below the ttl. @default 100 ms */
+  readonly timeoutMs?: number | undefined
+}
+
+const NAMES = optionNames<ReplicaOptions>({ count: true, timeoutMs: true })
+
+interface Call {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly (string | number)[]
+  readonly resolve: (reply: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+/**
+ * Runs scripts and waits until replicas have what they wrote (`WAIT`). `WAIT` holds up everything on its connection, so
+ * this has one of its own, and what is asked while one is under way shares the next.
+ *
+ * Acknowledged means received, not kept, and the acknowledged replica need not be the one that is promoted: it narrows
+ * what a failover can forget, and does not close it.
+ * @see https://redis.io/docs/latest/commands/wait/
+ */
+export class AcknowledgedScripts implements ScriptRunner {
+  readonly #connection: RedisConnection
+  readonly #count: number
+  readonly #timeoutMs: number
+  readonly #clustered: boolean
+  #next: Call[] = []
+  #sending = false
+
+  /** @throws TypeError / RangeError naming the option */
+  constructor(options: ReplicaOptions, connection: Omit<ConnectionOptions, 'name'>, clustered: boolean) {
+    const path = 'redisLocks.replicas'
+    refuseUnknown(path, options, NAMES)
+    this.#count = requireInteger(`${path}.count`, options.count, 1)
+    this.#timeoutMs = requireInteger(`${path}.timeoutMs`, options.timeoutMs ?? 100, 1, 60_000)
+    this.#clustered = clustered
+    const answerMs = connection.answerMs + this.#timeoutMs
+    this.#connection = new RedisConnection({ ...connection, answerMs, name: 'concordat-locks-replicas' })
+  }
+
+  close(): void {
+    this.#connection.close()
+  }
+
+  /** @throws LockStoreUnavailable also when it was done, but too few replicas said so in time */
+  run(script: Script, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const call: Call = { script, keys, args, resolve, reject }
+      // In a cluster only what is in one slot can be sent together.
+      if (this.#clustered) void this.#send([call])
+      else {
+        this.#next.push(call)
+        void this.#sendAll()
+      }
+    })
+  }
+
+  async #sendAll(): Promise<void> {
+    if (this.#sending) return
+    this.#sending = true
+    while (this.#next.length > 0) {
+      const calls = this.#next
+      this.#next = []
+      await this.#send(calls)
+    }
+    this.#sending = false
+  }
+
+  async #send(calls: readonly Call[]): Promise<void> {
+    const [count, timeoutMs] = [this.#count, this.#timeoutMs]
+    try {
+      const { replies, last } = await this.#connection.runThen(calls, ['wait', count, timeoutMs])
+      for (const [n, reply] of replies.entries()) {
+        if (reply.status === 'rejected') calls[n]?.reject(reply.reason)
+        else if (Number(last) < count) calls[n]?.reject(tooFew(Number(last), count, timeoutMs))
+        else calls[n]?.resolve(reply.value)
+      }
+    } catch (error) {
+      for (const { reject } of calls) reject(error)
+    }
+  }
+}
+
+function tooFew(acknowledged: number, count: number, timeoutMs: number): LockStoreUnavailable {
+  const detail = `${acknowledged} of ${count} replicas acknowledged it within ${timeoutMs} ms, so it does not count`
+  return new LockStoreUnavailable('redis', 'unknown', detail)
+}

@@ -1,0 +1,101 @@
+/**
+ * Who is next: the Lua that all scripts share which let somebody in or out. Expects these names around it:
+ * `lock line shared notes` (keys), `turn` (begins the channels), `me` (the caller's value, or '').
+ */
+export const LINE = `
+local now_time = redis.call('TIME')
+local now = now_time[1] * 1000 + math.floor(now_time[2] / 1000)
+
+-- How many may hold the lock when this value gets in, itself included.
+local function limit_of(value)
+  local kind, limit = string.match(value, '^[^.]+%.[^.]+%.(%a)(%d*)')
+  return kind == 's' and math.huge or tonumber(limit) or 1
+end
+
+local function lasts(key, ms)
+  redis.call('PEXPIRE', key, math.max(ms, redis.call('PTTL', key)))
+end
+
+local function leave(value)
+  redis.call('ZREM', line, value)
+  redis.call('HDEL', notes, value)
+end
+
+-- How many hold the lock shared, after those are out whose time is over.
+local function count_shared()
+  for _, value in ipairs(redis.call('ZRANGEBYSCORE', shared, '-inf', now)) do
+    redis.call('ZREM', shared, value)
+    redis.call('HDEL', notes, value)
+  end
+  return redis.call('ZCARD', shared)
+end
+
+-- In a cluster a message reaches the subscribers of all nodes, but only those of this node are counted: there a waiter
+-- is taken to be alive while its place is kept.
+local clustered = string.match(turn, 'cluster:$') ~= nil
+
+-- The first waiter that is alive: its place is kept and its process is subscribed. Woken if there is room for it beside
+-- those who hold, unless it is me. Dead ones are removed on the way, so the cost is constant but for each death.
+local function first_in_line(holding)
+  while true do
+    local first = redis.call('ZRANGE', line, 0, 0)[1]
+    if not first or first == me then return first end
+    local channel = turn .. string.match(first, '^[^.]+')
+    local alive = tonumber(redis.call('HGET', notes, first) or 0) > now
+    if alive and holding < limit_of(first) then
+      alive = redis.call('PUBLISH', channel, first .. ' ' .. lock) > 0 or clustered
+    elseif alive then
+      alive = clustered or redis.call('PUBSUB', 'NUMSUB', channel)[2] > 0
+    end
+    if alive then return first end
+    leave(first)
+  end
+end
+
+local function keep_place(keep)
+  if not redis.call('ZSCORE', line, me) then
+    local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
+    redis.call('ZADD', line, (tonumber(last[2]) or 0) + 1, me)
+  end
+  redis.call('HSET', notes, me, string.format('%.0f', now + keep))
+  lasts(line, keep)
+  lasts(notes, keep)
+end
+
+-- The one rule of admission. Nil: I may hold the lock now, and am out of the line. Else the answer that I am barred.
+-- exclusive: value of the exclusive holder or false; limit: mine; keep: for how long I want a place in the line, or 0
+local function barred(exclusive, limit, keep)
+  local holding = exclusive and math.huge or count_shared()
+  local first
+  if holding < limit then
+    first = first_in_line(holding)
+    if not first or first == me then
+      leave(me)
+      return nil
+    end
+  end
+  if keep > 0 then keep_place(keep) end
+  local retry_after, in_the_way
+  if first then
+    retry_after, in_the_way = tonumber(redis.call('HGET', notes, first)) - now, first
+  elseif exclusive then
+    retry_after, in_the_way = redis.call('PTTL', lock), exclusive
+  else
+    -- When so many have ended that there is room.
+    local last = redis.call('ZRANGE', shared, holding - limit, holding - limit, 'WITHSCORES')
+    retry_after, in_the_way = tonumber(last[2]) - now, last[1]
+  end
+  return {retry_after, redis.call('ZRANK', line, me) or -1, in_the_way}
+end
+`
+
+/** The token granted next: above `last_token`, the time, and `floor`, which the caller has seen. Sets `token` and `stamp`. */
+export const NEXT_TOKEN = `
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local token = now_us
+if last_token >= token then token = last_token + 1 end
+if floor + 0 >= token then token = floor + 1 end
+-- The token says since when, but for a clock that was set back or a floor ahead of it. Redis writes whole numbers in full.
+local stamp = token == now_us and token or string.format('%.0f %.0f', token, now_us)
+`

@@ -1,0 +1,64 @@
+/** What people ask and do. Keys: `scripts.ts`. */
+import { LINE, NEXT_TOKEN } from './scripts-line.ts'
+
+/**
+ * KEYS lock fence line shared notes
+ * -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, ...}, {waiter, kept_until, shared, stamp, ...}}
+ *
+ * One script: they belong together. It changes nothing.
+ */
+export const INSPECT = `
+local time = redis.call('TIME')
+local held = redis.call('MGET', KEYS[1], KEYS[2])
+return {
+  time[1] * 1000 + math.floor(time[2] / 1000), held[1], held[2], redis.call('PTTL', KEYS[1]),
+  redis.call('ZRANGE', KEYS[3], 0, -1), redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES'), redis.call('HGETALL', KEYS[5]),
+}
+`
+
+/**
+ * KEYS lock fence line shared notes audit dead...
+ * ARGV floor mark forget_after_ms turn kept_entries kept_ms value... (in the order of dead)
+ * -> entry of the audit trail (JSON) | 0 a holder is not among the values: inspect again
+ *
+ * Invariants: afterwards nobody holds the lock; the token in the fence is above every one granted; no request of an ended
+ * holder gets anything, and those that ask learn who ended it; the entry was written; the first live waiter is woken.
+ */
+export const FORCE_RELEASE = `
+local lock, fence, line, shared, notes, audit = unpack(KEYS, 1, 6)
+local floor, mark, forget, turn, me = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ''
+${LINE}
+local dead = {}
+for n = 7, #ARGV do dead[ARGV[n]] = KEYS[n] end
+count_shared()
+local held = redis.call('MGET', lock, fence)
+local values = redis.call('ZRANGE', shared, 0, -1)
+if held[1] then values = {held[1]} end
+for _, value in ipairs(values) do
+  if not dead[value] then return 0 end
+end
+local last_token = tonumber(held[2]) or tonumber(string.match(held[2] or '0', '^%d+'))
+${NEXT_TOKEN}
+redis.call('SET', fence, stamp)
+local ended = {}
+for _, value in ipairs(values) do
+  local granted = held[1] and held[2] or redis.call('HGET', notes, value)
+  ended[#ended + 1] = value .. ' ' .. string.match(granted or '0', '^%d+')
+  local expires = held[1] and redis.call('PTTL', lock) or redis.call('ZSCORE', shared, value) - now
+  redis.call('HDEL', notes, value)
+  redis.call('SET', dead[value], mark, 'PX', string.format('%.0f', math.max(forget, expires)))
+end
+redis.call('DEL', lock, shared)
+local entry = cjson.encode({mark = mark, at = string.format('%.0f', now), token = string.format('%.0f', token), ended = table.concat(ended, '\\n')})
+redis.call('RPUSH', audit, entry)
+redis.call('LTRIM', audit, '-' .. ARGV[5], -1)
+redis.call('PEXPIRE', audit, ARGV[6])
+for _, value in ipairs(values) do
+  redis.call('PUBLISH', turn .. string.match(value, '^[^.]+'), value .. ' ' .. lock)
+end
+if redis.call('EXISTS', line) == 1 then first_in_line(0) end
+return entry
+`
+
+/** KEYS audit   -> entries, oldest first */
+export const AUDIT = `return redis.call('LRANGE', KEYS[1], 0, -1)`

@@ -1,0 +1,196 @@
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { RedisClient, RedisConnectionClient } from '../../core/redis-client.ts'
+import { RedisConnection, type RedisErrors, type Script } from '../../core/redis-connection.ts'
+import { evictionPolicy, infoField } from '../../core/redis-info.ts'
+import { within } from '../../core/time-limit.ts'
+import type { TimeLimit } from './time-limit.ts'
+
+/** What came of a question to one server. */
+export type NodeReply =
+  | { readonly kind: 'answer'; readonly answer: unknown }
+  /** No answer in time, or not reached. `unknown`: it may have been executed, or may yet be. */
+  | { readonly kind: 'silent'; readonly outcome: 'not_done' | 'unknown'; readonly detail: string }
+  /** It answered, and will answer the same again. */
+  | { readonly kind: 'refused'; readonly detail: string }
+
+/** Where a server is, and how it is called in errors: never more of its address than host and port. */
+export interface NodeSource {
+  readonly name: string
+  readonly client: () => Promise<RedisClient>
+}
+
+/** Stays inside this file: what leaves it is a `NodeReply`. */
+class NodeSilent extends Error {
+  readonly outcome: 'not_done' | 'unknown'
+
+  constructor(outcome: 'not_done' | 'unknown', detail: string, cause: unknown) {
+    super(detail, { cause })
+    this.outcome = outcome
+  }
+}
+
+const ERRORS: RedisErrors = {
+  unavailable: (outcome, detail, cause) => new NodeSilent(outcome, detail, cause),
+  refused: (cause) => cause,
+}
+
+const DROP_MS = 1 * SECOND
+
+/** `uptime_in_seconds` is a difference of whole seconds: up to one too many. */
+const UPTIME_STEP_MS = 1 * SECOND
+
+interface Identity {
+  readonly runId: string | undefined
+  /** From when on it may vote, on this process's monotonic clock. */
+  readonly votesFrom: number
+}
+
+/**
+ * One server of the quorum. It votes only after it has said who it is, at each connect anew: which server (two addresses
+ * of one server are one vote), and for how long it has been running (one that may have forgotten a vote waits until no
+ * lease can be left that it voted for, or it could vote twice).
+ */
+export class QuorumNode {
+  readonly name: string
+  readonly #connection: RedisConnection
+  readonly #graceMs: number
+  readonly #clock: Clock
+  readonly #logger: Logger
+  #identity: Identity | undefined
+  #lastRunId: string | undefined
+  #asking: Promise<Identity> | undefined
+  #opened: Promise<unknown> | undefined
+
+  constructor(source: NodeSource, shared: { answerMs: number; graceMs: number; clock: Clock; logger: Logger }) {
+    const { answerMs, clock, logger } = shared
+    this.name = source.name
+    this.#graceMs = shared.graceMs
+    this.#clock = clock
+    this.#logger = logger
+    const name = 'concordat-locks-quorum'
+    const { client } = source
+    // An answer that comes too late costs a vote; only a longer silence is worth a new connection.
+    const dropMs = Math.max(DROP_MS, 2 * answerMs)
+    this.#connection = new RedisConnection({
+      client,
+      name,
+      answerMs: dropMs,
+      clock,
+      logger,
+      errors: ERRORS,
+      letsExit: true,
+    })
+    this.#connection.onReady((client) => {
+      this.#identity = undefined
+      // Who needs the answer asks again if there was none.
+      this.#ask(client).catch(() => {})
+    })
+  }
+
+  get runId(): string | undefined {
+    return this.#identity?.runId
+  }
+
+  /** Settles when the first attempt to connect has, and the server has said who it is; never rejects. */
+  open(answerMs: number): Promise<unknown> {
+    this.#opened ??= within(this.#clock, 2 * answerMs, this.#identify(), undefined).catch(() => {})
+    return this.#opened
+  }
+
+  /** Settles within `limit`, never rejects. */
+  ask(
+    script: Script,
+    keys: readonly string[],
+    args: readonly (string | number)[],
+    limit: TimeLimit,
+  ): Promise<NodeReply> {
+    return new Promise((resolve) => {
+      limit.onOver(resolve)
+      this.#connection.run(script, keys, args).then(
+        (answer) => resolve({ kind: 'answer', answer }),
+        (error: unknown) => resolve(failure(error)),
+      )
+    })
+  }
+
+  /** `ask`, unless the server must not vote. Settles within `limit`, never rejects. @param whyNot something else that bars it */
+  vote(ask: () => Promise<NodeReply>, limit: TimeLimit, whyNot: () => string | undefined): Promise<NodeReply> {
+    const asWho = (identity: Identity): Promise<NodeReply> => {
+      const bar = this.#bar(identity, whyNot)
+      return bar === undefined ? ask() : Promise.resolve(bar)
+    }
+    // What is known stays true for as long as the connection does, over which the question is sent at once.
+    if (this.#identity !== undefined) return asWho(this.#identity)
+    return new Promise((resolve) => {
+      limit.onOver(resolve)
+      this.#identify()
+        .then(asWho)
+        .then(resolve, (error: unknown) => resolve(failure(error)))
+    })
+  }
+
+  onRestored(listener: () => void): void {
+    this.#connection.onReady((_client, first) => {
+      if (!first) listener()
+    })
+  }
+
+  health(): ReturnType<RedisConnection['health']> {
+    return this.#connection.health()
+  }
+
+  close(): void {
+    this.#connection.close()
+  }
+
+  #bar(identity: Identity, whyNot: () => string | undefined): NodeReply | undefined {
+    const waitMs = identity.votesFrom === 0 ? 0 : Math.ceil(identity.votesFrom - this.#clock.monotonic())
+    if (waitMs > 0) {
+      const detail = `restarted and may have forgotten votes, it votes again in ${waitMs} ms (restartGraceMs)`
+      return { kind: 'silent', outcome: 'not_done', detail }
+    }
+    const detail = whyNot()
+    return detail === undefined ? undefined : { kind: 'refused', detail }
+  }
+
+  async #identify(): Promise<Identity> {
+    const client = await this.#connection.ready()
+    if (this.#identity !== undefined) return this.#identity
+    return (this.#asking ?? this.#ask(client)).catch(() => this.#ask(client))
+  }
+
+  #ask(client: RedisConnectionClient): Promise<Identity> {
+    const asking = client.info().then(
+      (info) => (this.#identity = this.#read(info)),
+      (error: unknown) => {
+        throw this.#connection.translate(error)
+      },
+    )
+    this.#asking = asking
+    return asking
+  }
+
+  #read(info: string): Identity {
+    const policy = evictionPolicy(info)
+    if (policy !== undefined) {
+      const advice = 'Redis may evict locks and fencing tokens: set maxmemory-policy noeviction'
+      this.#logger.warn({ server: this.name, policy }, advice)
+    }
+    // One that does not say is taken to be new.
+    const uptimeMs = Number(infoField(info, 'uptime_in_seconds') ?? 0) * SECOND - UPTIME_STEP_MS
+    const now = this.#clock.monotonic()
+    const votesFrom = this.#graceMs === 0 ? 0 : now + this.#graceMs - uptimeMs
+    const runId = infoField(info, 'run_id')
+    // Another server under the same address (a failover) may know nothing, however old it is.
+    const replaced = this.#lastRunId !== undefined && this.#lastRunId !== runId
+    this.#lastRunId = runId
+    return { runId, votesFrom: replaced ? Math.max(votesFrom, now + this.#graceMs) : votesFrom }
+  }
+}
+
+function failure(error: unknown): NodeReply {
+  if (error instanceof NodeSilent) return { kind: 'silent', outcome: error.outcome, detail: error.message }
+  return { kind: 'refused', detail: toError(error).message }
+}

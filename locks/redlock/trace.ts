@@ -1,0 +1,74 @@
+import { STRAGGLER_MS } from '../undo.ts'
+
+/** What one claim may have left on the servers, as far as this process knows. */
+export interface Trace {
+  /**
+   * By the number of the server: it has voted for the claim, is being asked (what is sent after that arrives after it),
+   * or may have voted, or may yet.
+   */
+  readonly votes: Map<number, 'granted' | 'asked' | 'unknown'>
+  /** Servers that have confirmed the release: a second "not yours" from them is no news. */
+  readonly released: Set<number>
+  /** When the claim began to wait, in us of a server's time: its order in the line of every server. 0: not yet. */
+  ticket: number
+  /** It may have a place in the line of servers. */
+  waited: boolean
+  /** Its place in the line when it last asked. */
+  position: number | undefined
+  /** Of the grant; 0: none yet. */
+  token: number
+  /** Released or given up: no more votes are asked for. */
+  over: boolean
+  /** When nothing of it can be left, monotonic ms. */
+  until: number
+}
+
+const SWEEP_EVERY = 1_024
+
+/** Traces by value. Dropped when undone; those of claims that just ended are swept when nothing of them can be left. */
+export class Traces {
+  readonly #now: () => number
+  readonly #byValue = new Map<string, Trace>()
+  #opened = 0
+
+  /** @param now monotonic ms */
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  get(value: string): Trace | undefined {
+    return this.#byValue.get(value)
+  }
+
+  /** For a request that keeps its effect for `ttlMs`. */
+  open(value: string, ttlMs: number): Trace {
+    if (++this.#opened % SWEEP_EVERY === 0) this.#sweep()
+    const until = this.#now() + Math.max(ttlMs, STRAGGLER_MS)
+    const known = this.#byValue.get(value)
+    if (known !== undefined) {
+      known.until = Math.max(known.until, until)
+      return known
+    }
+    const trace: Trace = {
+      votes: new Map(),
+      released: new Set(),
+      ticket: 0,
+      waited: false,
+      position: undefined,
+      token: 0,
+      over: false,
+      until,
+    }
+    this.#byValue.set(value, trace)
+    return trace
+  }
+
+  drop(value: string): void {
+    this.#byValue.delete(value)
+  }
+
+  #sweep(): void {
+    const now = this.#now()
+    for (const [value, { until }] of this.#byValue) if (until <= now) this.#byValue.delete(value)
+  }
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '../core/clock.ts'
+import { Bag } from './bag.ts'
+
+/** Called at most so much earlier than asked for, as a part of the delay: enough for many leases to meet. */
+const EARLY = 1 / 16
+
+/**
+ * Timers that meet: what falls due at about the same time is called in one turn of the event loop, so that the renewals of
+ * many leases leave in one write. Never late by design, at most a sixteenth of the delay early.
+ *
+ * A timer stays when nobody needs it any more, until it fires: most leases end long before their first renewal, and to
+ * set and clear a timer for each is dearer than to let a few fire for nothing. None keeps the process alive.
+ */
+export class Rounds {
+  readonly #clock: Clock
+  readonly #onLate: (lateMs: number) => void
+  readonly #rounds = new Map<number, { readonly calls: Bag<() => void>; readonly cancel: () => void }>()
+
+  /** @param onLate told of each round how late the event loop was */
+  constructor(clock: Clock, onLate: (lateMs: number) => void) {
+    this.#clock = clock
+    this.#onLate = onLate
+  }
+
+  /** The function returned takes the call back. */
+  after(delayMs: number, call: () => void): () => void {
+    const now = this.#clock.monotonic()
+    const grid = gridFor(delayMs)
+    const at = Math.floor((now + delayMs) / grid) * grid
+    const { calls } = this.#rounds.get(at) ?? this.#open(at, at - now)
+    const place = calls.add(call)
+    return () => calls.remove(place)
+  }
+
+  close(): void {
+    for (const { cancel } of this.#rounds.values()) cancel()
+    this.#rounds.clear()
+  }
+
+  #open(at: number, delayMs: number): { readonly calls: Bag<() => void> } {
+    const calls = new Bag<() => void>()
+    const cancel = this.#clock.setTimer(delayMs, () => {
+      this.#rounds.delete(at)
+      this.#onLate(this.#clock.monotonic() - at)
+      for (const call of calls) call()
+    })
+    const round = { calls, cancel }
+    this.#rounds.set(at, round)
+    return round
+  }
+}
+
+/** The largest power of two that is early enough, in ms: then the rounds of different delays meet too. */
+function gridFor(delayMs: number): number {
+  return 2 ** Math.max(0, Math.floor(Math.log2(delayMs * EARLY)))
+}
