@@ -10,7 +10,10 @@
  * notices. Give `term.term` to whatever stores the effect (`createFence`); see `docs/election.md`.
  */
 export interface Election extends AsyncDisposable {
-  /** Begins to campaign. Returns at once; a store that is away is tried again for ever. Idempotent until closed. */
+  /**
+   * Begins to campaign. Returns at once; a store that is away is tried again for ever. Keeps the process alive until
+   * closed. Idempotent until then.
+   */
   start(): void
   /** The term this instance leads at this moment, by the clocks; `undefined` when it does not. Synchronous. */
   current(): Term | undefined
@@ -21,14 +24,22 @@ export interface Election extends AsyncDisposable {
   /** Told of this instance's own transitions, in order; what it throws is logged. Returns the way to stop. */
   subscribe(listener: (event: ElectionEvent) => void): () => void
   /**
-   * Hands over if it leads: ends the term, awaits the handlers (at most `stopGraceMs`), gives the lease back and gets in
-   * line again, behind all who wait. Resolves when the lease is given back.
+   * Another part of the process that works while it leads: `work` is called once in each term, now if one is running,
+   * beside `onGranted` and under the same rules. What it throws ends the term (`failed`), and a hand-over awaits it.
+   * Returns the way to have no more of it; what runs goes on until its term ends.
    */
-  resign(): Promise<void>
+  whileLeading(work: (term: Term) => void | Promise<void>): () => void
+  /**
+   * Hands over if it leads: ends the term, awaits the handlers (at most `stopGraceMs`), gives the lease back and gets in
+   * line again, behind all who wait, after `stayOutMs` (0). Resolves when the lease is given back; called from inside a
+   * handler of the term at once, for the hand-over waits for that handler.
+   */
+  resign(options?: { readonly stayOutMs?: number | undefined }): Promise<void>
   health(): ElectionHealth
   /**
    * Resigns and stops campaigning. The next candidate leads within milliseconds. Call it on SIGTERM, before the parts
-   * that the leader works with. Idempotent, never rejects.
+   * that the leader works with (`closeOnSignals` does it in this order). From inside a handler it resolves at once, as
+   * `resign`. Idempotent, never rejects.
    */
   close(): Promise<void>
 }
@@ -39,6 +50,9 @@ export interface Term {
   readonly instance: string
   /** Strictly rising per role: the fencing token. */
   readonly term: number
+  /** Key and token of the lease, as `leaseHeaders` takes them: `election/<role>`, and the term again. */
+  readonly key: string
+  readonly token: number
   /** Aborts when the term ends, before the lease is given back or lapses. Best effort after an event-loop stall. */
   readonly signal: AbortSignal
   /** Until when this instance may believe that it leads, epoch ms; moves with each renewal. */
@@ -49,7 +63,7 @@ export interface Term {
 
 /**
  * Why a term ended: `resigned`, `closed` by us; `lost` because no renewal was confirmed in time or the store forgot;
- * `failed` because `onGranted` threw.
+ * `failed` because `onGranted`, or work given to `whileLeading`, threw.
  */
 export type RevokedReason = 'resigned' | 'closed' | 'lost' | 'failed'
 
@@ -78,7 +92,11 @@ export interface LeaderInfo {
 }
 
 export interface ElectionHealth {
-  /** `down`: the store can not be reached, or a handler of an ended term has not returned and blocks the next. */
+  /**
+   * `down`: the store can not be reached; a term has failed and this instance stays out of the line for a while; a handler
+   * of an ended term has not returned and blocks the next; or a term is over by the clocks and the event loop has been too
+   * late to end it.
+   */
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined
 }

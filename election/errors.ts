@@ -19,3 +19,19 @@ export class TermOver extends ConcordatError {
     this.reason = reason
   }
 }
+
+/** The reason with which a run's signal aborts after the job's `timeoutMs`. */
+export class JobTimeout extends ConcordatError {
+  readonly code = 'election.job_timeout' as const
+  readonly retryable = true as const
+  readonly job: string
+  readonly timeoutMs: number
+
+  constructor(job: string, timeoutMs: number) {
+    super(
+      `a run of job "${job}" has taken longer than ${timeoutMs} ms: honour run.signal, or raise timeoutMs; there is no other run until it returns`,
+    )
+    this.job = job
+    this.timeoutMs = timeoutMs
+  }
+}

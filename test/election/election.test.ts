@@ -18,7 +18,16 @@ function setup() {
   const log: string[] = []
   const candidate = (instance: string, options: Partial<ElectionOptions> = {}): Election => {
     const locks = memoryLocks({ server, clock })
-    const election = createElection({ locks, role: 'r', instance, ttlMs: 1_000, clock, retryMs: 100, ...options })
+    const election = createElection({
+      locks,
+      role: 'r',
+      instance,
+      ttlMs: 1_000,
+      clock,
+      retryMs: 100,
+      coolDownMs: 100,
+      ...options,
+    })
     election.subscribe((event) => log.push(`${instance} ${event.type}`))
     open.push(election)
     return election
@@ -318,4 +327,18 @@ it('names the option that is wrong', () => {
   expect(() => createElection({ locks, role: 'r', ttlMs: 5 })).toThrow('election("r").ttlMs')
   expect(() => createElection({ locks, role: 'r', instance: '' })).toThrow('election("r").instance')
   expect(() => createElection({ locks, role: 'r', stopGraceMs: -1 })).toThrow('election("r").stopGraceMs')
+  // The locks refuse more than a day: it would be asked for again and again, for ever.
+  expect(() => createElection({ locks, role: 'r', lockDelayMs: 48 * 3_600_000 })).toThrow('election("r").lockDelayMs')
+})
+
+it('takes nothing but functions for what it calls', () => {
+  const locks = memoryLocks()
+  const notAFunction = 'work' as never
+  expect(() => createElection({ locks, role: 'r', onGranted: notAFunction })).toThrow(
+    'election("r").onGranted: expected a function, got a string',
+  )
+  expect(() => createElection({ locks, role: 'r', onRevoked: notAFunction })).toThrow('election("r").onRevoked')
+  const election = createElection({ locks, role: 'r' })
+  expect(() => election.whileLeading(notAFunction)).toThrow('election("r").whileLeading')
+  expect(() => election.subscribe(notAFunction)).toThrow('election("r").subscribe')
 })

@@ -1,0 +1,181 @@
+/**
+ * THE CONTRACT of a cluster store: what an adapter implements; `createMembership` and `createSharedState` are built on it
+ * once for all.
+ *
+ * Each call is one atomic step in the store and settles within a bound the store chooses (about a second): a rejection is
+ * a `ClusterStoreUnavailable` (`outcome` says whether the step can have happened) or a `ClusterStoreRefused`. Every change
+ * is written in the same step as its log entry, so what was logged has happened and what has happened is logged, in order.
+ *
+ * Revisions of one log: max(last + 1, the store's time in microseconds). They rise strictly, and a store that lost data
+ * and went on does not give the same revision to something else.
+ */
+export interface ClusterStore {
+  /** For errors and health: `redis`, `memory`. */
+  readonly name: string
+
+  /** These keys of a state, or all, as they are at one revision. Deleted keys are told with their revision. */
+  read(state: StateId, keys?: readonly string[]): Promise<StateReading>
+  /** All operations at one revision, or none. The same `requestId` is applied once, however often it is sent. */
+  commit(request: CommitRequest): Promise<CommitReply>
+
+  members(cluster: string): Promise<MembersReading>
+  /** A new generation, above all before it in the cluster. A generation that `instance` has still ends (`replaced`). */
+  join(request: JoinRequest): Promise<JoinReply>
+  /** Confirms a generation, by the store's clock, then sweeps. A suspect one has `recovered`. */
+  beat(cluster: string, instance: string, generation: number, guardMs: number): Promise<BeatReply>
+  /**
+   * Declares suspect, then dead, who was not heard of in time; but who turns suspect sooner than the time since the last
+   * sweep could not be heard, and gets its full time anew. `guardMs`: after so long without one, everybody is looked at.
+   */
+  sweep(cluster: string, guardMs: number): Promise<void>
+  /** Replaces the description; an older `sequence` than the last is ignored. */
+  describe(request: DescribeRequest): Promise<'described' | 'evicted'>
+  /** Ends the membership that began with `joinId` (`left`). `forget`: that join may still be under way; refuse it then. */
+  leave(cluster: string, instance: string, joinId: string, forget: boolean): Promise<void>
+  /** Writes members into a cluster of which the store knows nothing any more; each gets its full time. Else does nothing. */
+  restore(cluster: string, members: readonly MemberRecord[]): Promise<void>
+
+  /** What was logged after `after`, oldest first, at most `limit` entries. */
+  changes(log: LogId, after: number, limit: number): Promise<ChangesReply>
+  /** Tells what is logged after `after`, in order, until the function returned is called. Goes on after outages. */
+  follow(log: LogId, after: number, follower: LogFollower): () => void
+
+  health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
+  /** Idempotent, never rejects. What is under way rejects. */
+  close(): Promise<void>
+}
+
+export interface StateId {
+  readonly cluster: string
+  readonly state: string
+}
+
+/** A log: of a state, or of the members of the cluster. */
+export interface LogId {
+  readonly cluster: string
+  readonly state: string | undefined
+}
+
+/** One membership of one process. */
+export interface Generation {
+  readonly instance: string
+  readonly generation: number
+}
+
+export interface StateRecord {
+  readonly key: string
+  readonly version: number
+  /** The value as JSON; `undefined` for a key that was deleted. */
+  readonly json: string | undefined
+  readonly boundTo?: Generation | undefined
+}
+
+export interface StateReading {
+  readonly revision: number
+  readonly records: readonly StateRecord[]
+}
+
+/** `ifVersion`: the version the key must have; 0 means that it must have no value. */
+export type CommitOperation =
+  | { readonly kind: 'check'; readonly key: string; readonly ifVersion: number }
+  | { readonly kind: 'delete'; readonly key: string; readonly ifVersion: number | undefined }
+  | {
+      readonly kind: 'put'
+      readonly key: string
+      readonly ifVersion: number | undefined
+      readonly json: string
+      /** Deleted with this generation; refused when it is over. */
+      readonly boundTo?: Generation | undefined
+    }
+
+export interface CommitRequest {
+  readonly id: StateId
+  readonly operations: readonly CommitOperation[]
+  readonly requestId: string
+  /** 1, 2, ... Above 1 the request may have been executed: it is looked up first, and earlier attempts are refused from now on. */
+  readonly attempt: number
+  /** A revision known before the first attempt: how far back to look. */
+  readonly since: number
+  /** Log entries that are kept. */
+  readonly keepChanges: number
+  /** How long the revision of a deleted key is kept. */
+  readonly keepDeletedMs: number
+}
+
+export type CommitReply =
+  /** `changed`: false when there was nothing to change (deletes of what is not there). */
+  | { readonly status: 'committed'; readonly revision: number; readonly changed: boolean }
+  | { readonly status: 'conflict'; readonly record: StateRecord }
+  | { readonly status: 'evicted'; readonly boundTo: Generation }
+  /** It may have been executed, and the log does not reach back far enough to tell. */
+  | { readonly status: 'unknown' }
+
+export interface MemberRecord extends Generation {
+  readonly status: 'alive' | 'suspect'
+  /** Epoch ms of the store's clock. */
+  readonly joinedAt: number
+  readonly sequence: number
+  readonly suspectAfterMs: number
+  readonly deadAfterMs: number
+  readonly joinId: string
+  /** Service, group and metadata as JSON. */
+  readonly json: string
+}
+
+export interface MembersReading {
+  /** 0: the store knows nothing of this cluster. */
+  readonly revision: number
+  readonly records: readonly MemberRecord[]
+}
+
+export interface JoinRequest {
+  readonly cluster: string
+  readonly instance: string
+  /** Random: the same join again gives the same generation. */
+  readonly joinId: string
+  readonly json: string
+  readonly suspectAfterMs: number
+  readonly deadAfterMs: number
+}
+
+/** `given_up`: this join was given up by `leave`. */
+export type JoinReply = { readonly status: 'joined'; readonly generation: number } | { readonly status: 'given_up' }
+
+export type BeatReply =
+  | { readonly status: 'confirmed' }
+  /** The generation is over. `current`: the one that replaced it, if any. */
+  | { readonly status: 'evicted'; readonly current: number | undefined }
+  /** The store knows nothing of the whole cluster. */
+  | { readonly status: 'forgotten' }
+
+export interface DescribeRequest extends Generation {
+  readonly cluster: string
+  readonly sequence: number
+  readonly json: string
+}
+
+export type MemberTransition = 'joined' | 'updated' | 'suspect' | 'recovered' | 'left' | 'dead' | 'replaced'
+
+export type LogChange =
+  | { readonly kind: 'put'; readonly key: string; readonly json: string; readonly boundTo?: Generation | undefined }
+  | { readonly kind: 'delete'; readonly key: string }
+  | { readonly kind: MemberTransition; readonly member: MemberRecord }
+
+export interface LogEntry {
+  readonly revision: number
+  /** The revision before it, 0 for the first: a reader whose last one is another has missed something. */
+  readonly previous: number
+  readonly changes: readonly LogChange[]
+}
+
+export type ChangesReply =
+  | { readonly status: 'ok'; readonly entries: readonly LogEntry[] }
+  /** `compacted`: the log begins later. `rolled_back`: `after` is not in this history; the store lost writes. */
+  | { readonly status: 'compacted' | 'rolled_back' }
+
+export interface LogFollower {
+  /** Never twice, never out of order; whether one is missing only `previous` tells. */
+  onEntries(entries: readonly LogEntry[]): void
+  /** Now and then: the last revision of the log is below the one told last, so the store went back. */
+  onRollback(): void
+}

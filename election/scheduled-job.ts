@@ -1,0 +1,203 @@
+import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import { unlessAborted } from '../core/time-limit.ts'
+import type { Term } from './election.ts'
+import { JobTimeout } from './errors.ts'
+import type { JobRun, JobStatus } from './schedule.ts'
+import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
+import { type RunHost, TermRuns } from './term-runs.ts'
+
+/** The longest sleep: a wall clock that was set is noticed within it, and no timer overflows. */
+const MAX_SLEEP_MS = 1 * MINUTE
+/** A wall clock set back by more than this is followed; by less, ticks that have been do not come again. */
+const SET_BACK_MS = 1 * MINUTE
+const ASK_AGAIN_MS = 1 * SECOND
+
+/** One job over all terms: waits for its ticks while its instance leads, and runs it. */
+export class JobRunner implements RunHost {
+  readonly #job: ResolvedJob
+  readonly #schedule: ResolvedSchedule
+  readonly #closing: AbortSignal
+  #current: CurrentRun | undefined
+  #nextAt: number | undefined
+  #isLeading = false
+  #runs = 0
+  #failures = 0
+  #skipped = 0
+  #error: string | undefined
+
+  constructor(job: ResolvedJob, schedule: ResolvedSchedule, closing: AbortSignal) {
+    this.#job = job
+    this.#schedule = schedule
+    this.#closing = closing
+  }
+
+  status(): JobStatus {
+    return {
+      job: this.#job.name,
+      runningAt: this.#current?.scheduledAt,
+      nextAt: this.#nextAt,
+      runs: this.#runs,
+      failures: this.#failures,
+      skipped: this.#skipped,
+      error: this.#error,
+    }
+  }
+
+  /** What is wrong with it, for health: only of the leader, for the others have nothing to do. */
+  problem(): string | undefined {
+    if (!this.#isLeading) return undefined
+    const { name, timeoutMs } = this.#job
+    if (this.#current?.isOverdue === true) return `a run of job "${name}" has not returned after ${timeoutMs} ms`
+    return this.#error === undefined ? undefined : `job "${name}": ${this.#error}`
+  }
+
+  /** Resolves when what runs has ended. */
+  async idle(): Promise<void> {
+    await this.#current?.settled
+  }
+
+  /** One term, until it ends. @throws the error of a run whose job wants the term to end with it */
+  async lead(term: Term): Promise<void> {
+    const signal = AbortSignal.any([term.signal, this.#closing])
+    const runs = new TermRuns(this, term, signal)
+    const over = AbortSignal.any([signal, runs.failed])
+    this.#isLeading = true
+    try {
+      let from = await this.#makeUp(runs, signal)
+      while (!over.aborted) {
+        this.#nextAt = this.#job.ticks.after(from)
+        if (this.#nextAt === undefined) break
+        from = await this.#wait(this.#nextAt, from, over)
+        if (from >= this.#nextAt) runs.fallDue(from)
+      }
+    } catch (error) {
+      // Nothing but the end of the term, of the schedule, or a fatal run ends a wait.
+      if (!over.aborted) throw error
+    } finally {
+      this.#nextAt = undefined
+      await runs.settled
+      this.#isLeading = false
+    }
+    if (runs.fatal !== undefined) throw runs.fatal
+  }
+
+  /** Runs the newest tick missed since the last one recorded. @returns where the waiting begins */
+  async #makeUp(runs: TermRuns, signal: AbortSignal): Promise<number> {
+    const { lastTick, clock, logger } = this.#schedule
+    while (lastTick !== undefined) {
+      try {
+        const done = await unlessAborted(signal, Promise.resolve(lastTick(this.#job.name, signal)))
+        this.#error = undefined
+        const now = clock.now()
+        const missed = this.#job.ticks.upTo(now)
+        if (done === undefined || missed === undefined) return now
+        if (missed > done) runs.fallDue(missed)
+        // Done by a leader whose clock is ahead; if by far, it is one of the two clocks that is wrong.
+        return done - now <= SET_BACK_MS ? Math.max(now, done) : now
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#error = `lastTick failed: ${toError(error).message}`
+        logger.warn({ job: this.#job.name, err: error }, 'schedule: can not tell what is done, asking again')
+        await clock.sleep(ASK_AGAIN_MS, signal)
+      }
+    }
+    return clock.now()
+  }
+
+  /** @returns the newest tick that is due, at least `next`; an instant before it when the clock was set back */
+  async #wait(next: number, from: number, signal: AbortSignal): Promise<number> {
+    const { clock } = this.#schedule
+    for (let now = clock.now(); ; now = clock.now()) {
+      signal.throwIfAborted()
+      if (now < from - SET_BACK_MS) return now
+      if (now >= next) return this.#newestDue(next, now)
+      await clock.sleep(Math.min(next - now, MAX_SLEEP_MS), signal)
+    }
+  }
+
+  /** After a stall several may have passed: the newest stands for all. */
+  #newestDue(next: number, now: number): number {
+    const newest = Math.max(next, this.#job.ticks.upTo(now) ?? next)
+    if (newest > next) this.#skipped++
+    return newest
+  }
+
+  skip(): void {
+    this.#skipped++
+  }
+
+  get overlap(): 'skip' | 'queue' {
+    return this.#job.overlap
+  }
+
+  /** One run, from its check to its end. Never rejects. @returns an error that ends the term */
+  async perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined> {
+    const { clock, logger } = this.#schedule
+    const { name, work, timeoutMs, onFailure } = this.#job
+    const current = new CurrentRun(scheduledAt, clock, name, timeoutMs)
+    this.#current = current
+    this.#runs++
+    const run: JobRun = { job: name, term, signal: current.signalWith(signal), scheduledAt, run: number }
+    try {
+      await work(run)
+      this.#error = undefined
+      return undefined
+    } catch (thrown) {
+      const error = toError(thrown)
+      if (signal.aborted) {
+        logger.info({ job: name, scheduledAt, err: error }, 'schedule: a run ended with its term')
+        return undefined
+      }
+      this.#failures++
+      this.#error = error.message
+      logger.error({ job: name, scheduledAt, term: term.term, err: error }, 'schedule: a run failed')
+      this.#report(error, run)
+      return onFailure === 'resign' ? error : undefined
+    } finally {
+      this.#current = undefined
+      current.end()
+    }
+  }
+
+  #report(error: Error, run: JobRun): void {
+    try {
+      this.#schedule.onError?.(error, run)
+    } catch (cause) {
+      this.#schedule.logger.error({ job: run.job, err: cause }, 'schedule: onError failed')
+    }
+  }
+}
+
+/** A run going on, with its time limit. */
+class CurrentRun {
+  readonly scheduledAt: number
+  readonly #timeout = new AbortController()
+  readonly #cancel: () => void
+  readonly #ended = Promise.withResolvers<void>()
+
+  constructor(scheduledAt: number, clock: Clock, job: string, timeoutMs: number | undefined) {
+    this.scheduledAt = scheduledAt
+    this.#cancel =
+      timeoutMs === undefined
+        ? () => {}
+        : clock.setTimer(timeoutMs, () => this.#timeout.abort(new JobTimeout(job, timeoutMs)))
+  }
+
+  get isOverdue(): boolean {
+    return this.#timeout.signal.aborted
+  }
+
+  get settled(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  signalWith(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#timeout.signal])
+  }
+
+  end(): void {
+    this.#cancel()
+    this.#ended.resolve()
+  }
+}
