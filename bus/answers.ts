@@ -1,0 +1,63 @@
+import type { HandlerContext } from '../binder/binding.ts'
+import { newId } from '../core/ids.ts'
+import type { Logger } from '../core/logger.ts'
+import { type Address, formatAddress } from './address.ts'
+import type { BusChannel } from './channels.ts'
+import type { Connection } from './connection.ts'
+import { ackHeaders, type EventEnvelope, parseAck, signedFields } from './envelope.ts'
+import type { Guard } from './guard.ts'
+import { decodeOutcome, encodeOutcome, type Outcome } from './outcome.ts'
+import { PendingAcks } from './pending.ts'
+import type { Signer } from './signature.ts'
+
+export interface AnswersHost {
+  readonly address: Address
+  readonly channel: BusChannel
+  readonly connection: Connection
+  readonly guard: Guard
+  readonly signer: Signer
+  readonly logger: Logger
+  /** Strictly rising, epoch ms. */
+  nextTime(): number
+}
+
+/** Acknowledgements in both directions. One to oneself does not travel. */
+export class Answers {
+  readonly pending = new PendingAcks()
+  readonly #host: AnswersHost
+  readonly #sender: string
+
+  constructor(host: AnswersHost) {
+    this.#host = host
+    this.#sender = formatAddress(host.address)
+  }
+
+  /**
+   * Tells the publisher. Never rejects: one that does not hear it sends the event again.
+   * @param again it was told before. Then not to oneself over the broker: it may be the echo of the own event
+   */
+  async give(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void> {
+    const { address, channel, connection, signer, logger } = this.#host
+    const sender = this.#sender
+    const isOwn = event.sender === sender
+    if (isOwn && (this.pending.answer(event.id, address, sender, outcome) || again)) return
+    const body = encodeOutcome(outcome)
+    const ack = { sender, of: event.id, to: event.sender, status: outcome.status, signature: undefined }
+    const [id, time] = [newId(), this.#host.nextTime()]
+    const signature = signer.sign(signedFields({ ...ack, kind: 'ack', id, time, from: address }), body)
+    try {
+      await connection.binder.send(channel, body, { id, time, headers: ackHeaders({ ...ack, signature }) })
+    } catch (error) {
+      logger.warn({ err: error, eventId: event.id, to: event.sender }, 'bus: acknowledgement not sent')
+    }
+  }
+
+  /** From the channel. */
+  arrived(body: Uint8Array, context: HandlerContext): void {
+    const ack = parseAck(context)
+    if (typeof ack !== 'string' && ack.to !== this.#sender) return
+    const admitted = this.#host.guard.admit(ack, body, context.id)
+    if (admitted === undefined) return
+    this.pending.answer(admitted.of, admitted.from, admitted.sender, decodeOutcome(admitted.status, body))
+  }
+}

@@ -1,0 +1,65 @@
+/** The events every bus knows. Their schemas are written by hand: the package brings no schema library. */
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import { BUILT_IN_PREFIX, type BusEvent } from './event.ts'
+
+/** Loads every watched config again. */
+export const Refresh: BusEvent<Empty> = builtIn('refresh', () => undefined)
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** Sets the level of the bus's logger, or calls the option `setLevel`. */
+export const SetLogLevel: BusEvent<{ readonly level: LogLevel }> = builtIn('set-log-level', ({ level }) =>
+  LOG_LEVELS.includes(level as LogLevel) ? undefined : ['level', `expected one of ${LOG_LEVELS.join(', ')}`],
+)
+
+/** Pauses a binding of the attached binder. It keeps its place in the group. Ends with the process. */
+export const PauseBinding: BusEvent<{ readonly binding: string }> = builtIn('pause-binding', bindingIssue)
+
+export const ResumeBinding: BusEvent<{ readonly binding: string }> = builtIn('resume-binding', bindingIssue)
+
+/** Calls the option `onShutdown` once, after the acknowledgement has gone. */
+export const Shutdown: BusEvent<{ readonly reason?: string | undefined }> = builtIn('shutdown', ({ reason }) =>
+  reason === undefined || isText(reason, 1_000) ? undefined : ['reason', 'expected text of at most 1000 characters'],
+)
+
+/**
+ * A watched config has another value. With `version` (from the store that holds it) older ones never win; without, the
+ * time of the event counts. Without `value` it is a hint: load it.
+ */
+export interface ConfigChange {
+  readonly name: string
+  readonly value?: unknown
+  readonly version?: number | undefined
+}
+
+export const ConfigChanged: BusEvent<ConfigChange> = builtIn('config-changed', ({ name, version }) => {
+  if (!isText(name, 200)) return ['name', 'expected the name of a config']
+  const fits = version === undefined || (Number.isSafeInteger(version) && (version as number) >= 0)
+  return fits ? undefined : ['version', 'expected a whole number >= 0']
+})
+
+type Empty = Readonly<Record<never, never>>
+type Fields = Readonly<Record<string, unknown>>
+type FieldIssue = readonly [path: string, message: string] | undefined
+
+function bindingIssue({ binding }: Fields): FieldIssue {
+  return isText(binding, 300) ? undefined : ['binding', 'expected the name of a binding']
+}
+
+function isText(value: unknown, maxLength: number): boolean {
+  return typeof value === 'string' && value.length > 0 && value.length <= maxLength
+}
+
+function builtIn<T>(name: string, issueOf: (fields: Fields) => FieldIssue): BusEvent<T> {
+  const validate = (value: unknown): StandardSchemaV1.Result<T> => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      return { issues: [{ message: 'expected an object' }] }
+    // Without a prototype: what somebody sent as `__proto__` is a field like others and stands for none.
+    const fields = Object.assign(Object.create(null) as object, value) as Fields
+    const issue = issueOf(fields)
+    return issue === undefined ? { value: value as T } : { issues: [{ path: [issue[0]], message: issue[1] }] }
+  }
+  const schema: StandardSchemaV1<T> = { '~standard': { version: 1, vendor: 'concordat', validate } }
+  return Object.freeze({ name: `${BUILT_IN_PREFIX}${name}`, schema })
+}

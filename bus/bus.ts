@@ -1,0 +1,134 @@
+/**
+ * THE CONTRACT: control events to every instance of some services.
+ *
+ *     idle -> started -> closed
+ *
+ * Promised: an event goes to every addressed instance that is subscribed when it is published, once each, in the order of
+ * its sender; a publisher that asks hears who has done it, who could not, and who is missing.
+ * Not promised: anything to an instance that is down or is just being reconnected. Nothing is kept for it: it reads its
+ * state when it starts (`config` with `load` does). See `docs/bus.md`.
+ */
+import type { Binder } from '../binder/binder.ts'
+import type { SinkBinding } from '../binder/binding.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { Address, AddressParts } from './address.ts'
+import type { BusChannel } from './channels.ts'
+import type { ConfigOptions, WatchedConfig } from './config.ts'
+import type { BusCounters } from './counters.ts'
+import type { BusEvent, EventHandler } from './event.ts'
+import type { AckError } from './outcome.ts'
+
+export interface Bus extends AsyncDisposable {
+  /** This instance: `service:group:instance`. */
+  readonly address: string
+  /** For `createBinder({ bindings })`. */
+  readonly bindings: readonly SinkBinding[]
+  /** For `createBinder({ sends })`. */
+  readonly channels: readonly BusChannel[]
+
+  /**
+   * Begins to work on a binder that was made with `bindings` and `channels`, and has been started. Loads the configs and
+   * says hello. With the broker away it resolves all the same and goes on in the background: `ready` waits for that.
+   * @throws TypeError when the binder lacks them; BusClosed
+   */
+  start(binder: Binder): Promise<void>
+
+  /** Resolves when events arrive and the others know of us; with `acks`, when answers arrive too. @throws BusNotReady */
+  ready(options?: ReadyOptions): Promise<void>
+
+  /**
+   * Sends an event to all instances whose address fits `to`, this one included. Resolves when the broker has confirmed
+   * it; with `ack` or `ackTimeoutMs` when everybody has answered or the time is over.
+   * @throws AddressInvalid, BusForbidden, BusPayloadTooLarge, SchemaError, BusNotReady, BusClosed: nothing was sent;
+   *   SendError: it may have been; BusClosed, the signal's reason: it was, and nobody waits for the answers
+   */
+  publish<In, Out>(
+    event: BusEvent<In, Out>,
+    payload: NoInfer<In>,
+    options: AckedPublishOptions,
+  ): Promise<Acknowledgement>
+  publish<In, Out>(
+    event: BusEvent<In, Out>,
+    payload: NoInfer<In>,
+    options: PublishOptions,
+  ): Promise<{ readonly id: string }>
+
+  /** Adds a handler. Returns the way to take it away. @throws TypeError */
+  on<In, Out>(event: BusEvent<In, Out>, handler: EventHandler<Out>): () => void
+
+  /** Declares a config that is read live and follows `ConfigChanged` and `Refresh`. @throws TypeError / RangeError */
+  config<S extends StandardSchemaV1>(
+    name: string,
+    options: ConfigOptions<S>,
+  ): WatchedConfig<StandardSchemaV1.InferOutput<S>>
+
+  /** Who is live, by the option `members` or by what they say of themselves; this instance included. */
+  members(): Promise<readonly Address[]>
+
+  /** Cheap, no I/O. */
+  health(): BusHealth
+
+  /**
+   * Takes nothing more, lets running handlers finish for `drainTimeoutMs`, says goodbye, rejects those who wait for
+   * answers with BusClosed. Before the binder's `close`. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+export interface PublishOptions {
+  /** `orders:**`, `orders:eu:*`, `orders:eu:orders-1`, `**`. */
+  readonly to: string
+  /** The same event sent again has the same id, and is handled once. 1 to 255 characters. @default a new UUIDv7 */
+  readonly id?: string | undefined
+  /** Stops waiting; the event may have been sent. */
+  readonly signal?: AbortSignal | undefined
+}
+
+interface AckTrue extends PublishOptions {
+  /** Wait for the answers of the addressed live members. */
+  readonly ack: true
+  /** How long, in ms, from the broker's confirm on. @default the option of createBus */
+  readonly ackTimeoutMs?: number | undefined
+}
+
+interface AckWithin extends PublishOptions {
+  readonly ack?: true | undefined
+  /** The same as with `ack: true`: wait, and so long. */
+  readonly ackTimeoutMs: number
+}
+
+export type AckedPublishOptions = AckTrue | AckWithin
+
+export interface ReadyOptions {
+  /** @default 30 seconds */
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  /** Also subscribe to answers, which else happens when they are first asked for. @default false */
+  readonly acks?: boolean | undefined
+}
+
+/** Addresses, sorted. */
+export interface Acknowledgement {
+  readonly id: string
+  readonly acked: readonly string[]
+  readonly failed: readonly FailedAck[]
+  /** Got it and have no handler for it. */
+  readonly ignored: readonly string[]
+  /** Addressed, live when it was published, and not heard of: they may have handled it or not. */
+  readonly missing: readonly string[]
+}
+
+export interface FailedAck {
+  readonly address: string
+  readonly error: AckError
+}
+
+export interface BusHealth {
+  /** `down`: no events arrive at the moment, a config was not loaded yet, or another process has our address. */
+  readonly status: 'up' | 'down' | 'idle' | 'closed'
+  readonly detail?: string | undefined
+  readonly counters: BusCounters
+}
+
+/** What of a member is needed; a cluster membership's members fit. */
+export type BusMember = AddressParts

@@ -1,0 +1,196 @@
+import { backoffDelayMs } from '../core/backoff.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
+import { invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { type StandardSchemaV1, validate } from '../core/schema.ts'
+import { within } from '../core/time-limit.ts'
+import type { ConfigChange } from './built-in.ts'
+import { BusControlRefused } from './errors.ts'
+
+/** A value with the number that orders its changes: an entry of a shared state (`state.get('rates')`) fits. */
+export interface VersionedValue {
+  readonly value: unknown
+  readonly version: number
+}
+
+export interface ConfigOptions<S extends StandardSchemaV1> {
+  /** Every value that arrives has to fit; one that does not is refused and the old one stays. */
+  readonly schema: S
+  /** Until something was loaded or announced. */
+  readonly initial: StandardSchemaV1.InferOutput<S>
+  /**
+   * Reads the value from where it is kept, e.g. a shared state: when the bus starts, at `Refresh`, after a gap, and when a
+   * change is announced without a version. `undefined`, or a value that is: nothing is kept yet. Its versions must never
+   * go back.
+   */
+  readonly load?: (() => VersionedValue | undefined | Promise<VersionedValue | undefined>) | undefined
+  /** @default 10 seconds */
+  readonly loadTimeoutMs?: number | undefined
+}
+
+/** Read it where it is used, not once at the start. */
+export interface WatchedConfig<T> {
+  readonly name: string
+  /** The newest valid value this instance knows. */
+  readonly value: T
+  /** 0: the initial one. Else of its source, or the time of the event that brought it. */
+  readonly version: number
+  /** Called after each change, in order; what it throws is logged. Returns the way to stop. */
+  subscribe(listener: (value: T, version: number) => void): () => void
+  /** Loads it now. @throws what `load` throws, SchemaError; the old value stays then */
+  refresh(): Promise<void>
+}
+
+const NAMES = optionNames<ConfigOptions<StandardSchemaV1>>({
+  schema: true,
+  initial: true,
+  load: true,
+  loadTimeoutMs: true,
+})
+
+interface ConfigHost {
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export class LiveConfig<T> implements WatchedConfig<T> {
+  readonly name: string
+  readonly #schema: StandardSchemaV1<unknown, T>
+  readonly #load: ConfigOptions<StandardSchemaV1>['load']
+  readonly #loadTimeoutMs: number
+  readonly #host: ConfigHost
+  readonly #listeners = new Set<(value: T, version: number) => void>()
+  #value: T
+  #version = 0
+  /** Versions come from a source. Else from clocks, and those of a source, which are smaller, win. */
+  #hasSourceVersion = false
+  /** The last load asked for that has not begun: whoever asks meanwhile shares it. */
+  #next: Promise<void> | undefined
+  #loading: Promise<void> = Promise.resolve()
+  #loadFailure: string | undefined
+
+  constructor(name: string, options: ConfigOptions<StandardSchemaV1<unknown, T>>, host: ConfigHost) {
+    const path = `bus.config("${name}")`
+    requireText('bus.config', name)
+    if (name.length > 200) throw invalidOption('bus.config', name, 'a name of at most 200 characters')
+    refuseUnknown(path, options, NAMES)
+    if (!hasMethods(options.schema?.['~standard'], ['validate']))
+      throw wrongKind(`${path}.schema`, options.schema, 'a Standard Schema such as z.object({...})')
+    if (!Object.hasOwn(options, 'initial')) throw invalidOption(`${path}.initial`, undefined, 'the value to begin with')
+    if (options.load !== undefined && typeof options.load !== 'function')
+      throw wrongKind(`${path}.load`, options.load, 'a function')
+    this.name = name
+    this.#schema = options.schema
+    this.#value = options.initial
+    this.#load = options.load
+    this.#loadTimeoutMs = requireInteger(`${path}.loadTimeoutMs`, options.loadTimeoutMs ?? 10 * SECOND, 1)
+    this.#host = host
+    if (options.load !== undefined) this.#loadFailure = 'not loaded yet'
+  }
+
+  get value(): T {
+    return this.#value
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  get canLoad(): boolean {
+    return this.#load !== undefined
+  }
+
+  /** Why the value may be an old one. */
+  get loadFailure(): string | undefined {
+    return this.#loadFailure
+  }
+
+  subscribe(listener: (value: T, version: number) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** One at a time, and always one that begins after the call: what was read before may be old. */
+  refresh(): Promise<void> {
+    if (this.#load === undefined) return Promise.resolve()
+    this.#next ??= this.#loading.then(() => {
+      this.#next = undefined
+      const loading = this.#read()
+      this.#loading = loading.catch(() => {})
+      return loading
+    })
+    return this.#next
+  }
+
+  /** Loads until it has worked once. */
+  async loadPatiently(signal: AbortSignal): Promise<void> {
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        await this.refresh()
+        return
+      } catch (error) {
+        this.#host.logger.warn({ config: this.name, err: error }, 'bus: config not loaded, trying again')
+        await this.#host.clock.sleep(backoffDelayMs(RELOAD, attempt, Math.random()), signal).catch(() => {})
+      }
+    }
+  }
+
+  /** @param time of the event @throws SchemaError, what `load` throws, BusControlRefused; the old value stays then */
+  async change({ value, version }: ConfigChange, time: number): Promise<void> {
+    if (value !== undefined && version !== undefined) return this.#take(value, version, true)
+    if (this.canLoad) return this.refresh()
+    if (value === undefined)
+      throw new BusControlRefused(`config "${this.name}" has no load option here: publish the value with the change`)
+    if (this.#hasSourceVersion)
+      throw new BusControlRefused(
+        `config "${this.name}" is at version ${this.#version}: publish a version with the change, from where it is kept`,
+      )
+    return this.#take(value, time, false)
+  }
+
+  async #read(): Promise<void> {
+    try {
+      const found = await within(this.#host.clock, this.#loadTimeoutMs, this.#callLoad(), TOO_LATE)
+      if (found === TOO_LATE)
+        throw new Error(`load of config "${this.name}" took longer than ${this.#loadTimeoutMs} ms`)
+      if (found?.value !== undefined) {
+        const version = requireInteger(`bus.config("${this.name}").load version`, found.version, 0)
+        await this.#take(found.value, version, true)
+      }
+      this.#loadFailure = undefined
+    } catch (error) {
+      this.#loadFailure = toError(error).message
+      throw error
+    }
+  }
+
+  async #callLoad(): Promise<VersionedValue | undefined> {
+    return this.#load?.()
+  }
+
+  async #take(candidate: unknown, version: number, fromSource: boolean): Promise<void> {
+    if (this.#isOld(version, fromSource)) return
+    const value = await validate(`config "${this.name}"`, this.#schema, candidate)
+    if (this.#isOld(version, fromSource)) return
+    this.#value = value
+    this.#version = version
+    this.#hasSourceVersion = fromSource
+    for (const listener of Array.from(this.#listeners)) this.#tell(listener)
+  }
+
+  #isOld(version: number, fromSource: boolean): boolean {
+    return this.#hasSourceVersion === fromSource && version <= this.#version
+  }
+
+  #tell(listener: (value: T, version: number) => void): void {
+    try {
+      listener(this.#value, this.#version)
+    } catch (error) {
+      this.#host.logger.error({ config: this.name, err: error }, 'bus: a listener of a config failed')
+    }
+  }
+}
+
+const TOO_LATE = Symbol('too late')
+const RELOAD = Object.freeze({ initialMs: 500, factor: 2, maxMs: 30 * SECOND, jitter: 0.5 })

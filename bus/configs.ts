@@ -1,0 +1,68 @@
+import type { Clock } from '../core/clock.ts'
+import { invalidOption } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import { type ConfigOptions, LiveConfig, type WatchedConfig } from './config.ts'
+
+/** All watched configs of an instance. */
+export class Configs {
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #all = new Map<string, LiveConfig<unknown>>()
+  readonly #closing = new AbortController()
+  #started = false
+
+  constructor(clock: Clock, logger: Logger) {
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  get all(): ReadonlyMap<string, LiveConfig<unknown>> {
+    return this.#all
+  }
+
+  /** Of the first config that may have an old value. */
+  get trouble(): string | undefined {
+    for (const { name, loadFailure } of this.#all.values())
+      if (loadFailure !== undefined) return `config "${name}": ${loadFailure}`
+    return undefined
+  }
+
+  /** One that comes after the start is loaded at once. @throws TypeError / RangeError */
+  add<S extends StandardSchemaV1>(
+    name: string,
+    options: ConfigOptions<S>,
+  ): WatchedConfig<StandardSchemaV1.InferOutput<S>> {
+    const host = { clock: this.#clock, logger: this.#logger }
+    const config = new LiveConfig<StandardSchemaV1.InferOutput<S>>(name, options as never, host)
+    if (this.#all.has(name)) throw invalidOption('bus.config', name, 'each config declared once')
+    this.#all.set(name, config as unknown as LiveConfig<unknown>)
+    if (this.#started) void this.#loadOnce(config as unknown as LiveConfig<unknown>)
+    return config
+  }
+
+  /** Resolves after one attempt for each; those that failed go on in the background. */
+  async start(): Promise<void> {
+    this.#started = true
+    await Promise.all(Array.from(this.#all.values(), (config) => this.#loadOnce(config)))
+  }
+
+  /** Events may have been missed. Never rejects. */
+  async reload(): Promise<void> {
+    await this.start()
+  }
+
+  close(): void {
+    this.#closing.abort()
+  }
+
+  async #loadOnce(config: LiveConfig<unknown>): Promise<void> {
+    if (!config.canLoad) return
+    try {
+      await config.refresh()
+    } catch (error) {
+      this.#logger.warn({ config: config.name, err: error }, 'bus: config not loaded, trying again')
+      void config.loadPatiently(this.#closing.signal)
+    }
+  }
+}

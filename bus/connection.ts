@@ -1,0 +1,99 @@
+import type { Binder } from '../binder/binder.ts'
+import type { BindingStatus } from '../binder/status.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
+import { hasMethods, wrongKind } from '../core/options.ts'
+import { BusClosed, BusNotReady } from './errors.ts'
+
+const POLL_MS = 20
+const READY_MS = 30 * SECOND
+
+export interface WaitOptions {
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The names of the bus's bindings. */
+export interface BusBindings {
+  readonly events: string
+  readonly acks: string
+  /** `undefined` when the members come from somewhere else. */
+  readonly presence: string | undefined
+}
+
+/** The bus's place in a binder: which of its bindings run. */
+export class Connection {
+  readonly #names: BusBindings
+  readonly #clock: Clock
+  #binder: Binder | undefined
+
+  constructor(names: BusBindings, clock: Clock) {
+    this.#names = names
+    this.#clock = clock
+  }
+
+  /** @throws TypeError when it is no binder, or one without the bus's bindings */
+  attach(binder: Binder): void {
+    const remedy = 'a binder made with bindings: [..., ...bus.bindings] and sends: [..., ...bus.channels]'
+    if (!hasMethods(binder, ['send', 'binding', 'bindings'])) throw wrongKind('bus.start', binder, remedy)
+    const names = new Set(binder.bindings().map(({ name }) => name))
+    for (const name of this.#all)
+      if (!names.has(name)) throw new TypeError(`bus.start: the binder lacks "${name}": expected ${remedy}`)
+    this.#binder = binder
+  }
+
+  /** @throws BusClosed before `attach` */
+  get binder(): Binder {
+    if (this.#binder === undefined) throw new BusClosed('not started')
+    return this.#binder
+  }
+
+  /** Why events, or presence, do not arrive at the moment. */
+  get trouble(): string | undefined {
+    const [first] = this.#waiting([this.#names.events, this.#names.presence])
+    return first
+  }
+
+  /** Rises when the place in the events channel was taken anew. */
+  get subscribed(): number {
+    return this.#status(this.#names.events)?.subscribed ?? 0
+  }
+
+  /** @throws BusNotReady, the signal's reason */
+  async listening(options: WaitOptions): Promise<void> {
+    await this.#untilRunning([this.#names.events, this.#names.presence], options)
+  }
+
+  /** Begins to read the answers, if it has not. @throws BusNotReady, the signal's reason */
+  async listeningForAnswers(options: WaitOptions): Promise<void> {
+    const control = this.binder.binding(this.#names.acks)
+    if (control.status().state === 'stopped') await control.start()
+    await this.#untilRunning([this.#names.acks], options)
+  }
+
+  get #all(): readonly string[] {
+    return [this.#names.events, this.#names.acks, this.#names.presence].filter((name) => name !== undefined)
+  }
+
+  #status(name: string): BindingStatus | undefined {
+    return this.#binder?.bindings().find((binding) => binding.name === name)
+  }
+
+  #waiting(names: readonly (string | undefined)[]): string[] {
+    return names.flatMap((name) => {
+      const status = name === undefined ? undefined : this.#status(name)
+      if (status === undefined || status.state === 'running') return []
+      return [`${status.name} is ${status.state}${status.error === undefined ? '' : ` (${status.error})`}`]
+    })
+  }
+
+  async #untilRunning(names: readonly (string | undefined)[], options: WaitOptions): Promise<void> {
+    const { timeoutMs = READY_MS, signal } = options
+    const deadline = this.#clock.monotonic() + timeoutMs
+    for (;;) {
+      const waiting = this.#waiting(names)
+      if (waiting.length === 0) return
+      if (this.#clock.monotonic() >= deadline) throw new BusNotReady(waiting)
+      await this.#clock.sleep(POLL_MS, signal)
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import type { Clock } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+
+/** Since the bus was made. */
+export interface BusCounters {
+  readonly published: number
+  /** Events for this instance, heard for the first time. */
+  readonly received: number
+  readonly handled: number
+  /** A handler threw or took too long, the payload did not fit, or `authorize` said no. */
+  readonly failed: number
+  /** Of the failed ones: `authorize` said no. */
+  readonly refused: number
+  /** Nobody here handles events of that name. */
+  readonly ignored: number
+  /** Heard again, and not handled again. */
+  readonly duplicates: number
+  readonly notAddressed: number
+  /** How often events may have been missed because the subscription was made anew. */
+  readonly gaps: number
+  readonly dropped: Readonly<Record<DropReason, number>>
+}
+
+/**
+ * - `malformed`: not what a bus writes
+ * - `unsupported`: of a newer version of the protocol
+ * - `unsigned`, `forged`: no signature, or one that fits none of the secrets
+ * - `stale`: signed, and older or newer than `maxSkewMs` allows
+ * - `too_large`: over `maxPayloadBytes`
+ */
+export type DropReason = 'malformed' | 'unsupported' | 'unsigned' | 'forged' | 'stale' | 'too_large'
+
+const LOG_EVERY_MS = 1_000
+
+export class Counters {
+  published = 0
+  received = 0
+  handled = 0
+  failed = 0
+  refused = 0
+  ignored = 0
+  duplicates = 0
+  notAddressed = 0
+  gaps = 0
+  readonly #dropped: Record<DropReason, number> = {
+    malformed: 0,
+    unsupported: 0,
+    unsigned: 0,
+    forged: 0,
+    stale: 0,
+    too_large: 0,
+  }
+  readonly #loggedAt = new Map<DropReason, number>()
+  readonly #clock: Clock
+  readonly #logger: Logger
+
+  constructor(clock: Clock, logger: Logger) {
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  /** Counts it, and logs at most one line a second for each reason: somebody may send a million. Never the payload. */
+  dropped(reason: DropReason, fields: Readonly<Record<string, unknown>>): void {
+    const count = ++this.#dropped[reason]
+    const now = this.#clock.monotonic()
+    if (now - (this.#loggedAt.get(reason) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return
+    this.#loggedAt.set(reason, now)
+    this.#logger.warn({ ...fields, reason, count }, 'bus: message dropped')
+  }
+
+  snapshot(): BusCounters {
+    const { published, received, handled, failed, refused, ignored, duplicates, notAddressed, gaps } = this
+    const dropped = { ...this.#dropped }
+    return { published, received, handled, failed, refused, ignored, duplicates, notAddressed, gaps, dropped }
+  }
+}

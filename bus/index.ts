@@ -1,0 +1,53 @@
+/**
+ * The bus: control events to every instance of some services, over the binder's transport.
+ *
+ * Guarantees: each addressed instance that is subscribed handles an event once, events of one sender in their order; who
+ * asks hears who did it, who failed and who is missing. Does not guarantee: anything to an instance that is down; it
+ * reads its state when it starts.
+ */
+export { type Address, DEFAULT_GROUP, formatAddress, matchesAddress, parseAddress } from './address.ts'
+export {
+  type ConfigChange,
+  ConfigChanged,
+  LOG_LEVELS,
+  type LogLevel,
+  PauseBinding,
+  Refresh,
+  ResumeBinding,
+  SetLogLevel,
+  Shutdown,
+} from './built-in.ts'
+export type {
+  AckedPublishOptions,
+  Acknowledgement,
+  Bus,
+  BusHealth,
+  BusMember,
+  FailedAck,
+  PublishOptions,
+  ReadyOptions,
+} from './bus.ts'
+export type { BusChannel } from './channels.ts'
+export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
+export type { BusCounters, DropReason } from './counters.ts'
+export {
+  AddressInvalid,
+  BusClosed,
+  BusControlRefused,
+  BusForbidden,
+  BusHandlerTimeout,
+  BusNotReady,
+  BusPayloadTooLarge,
+} from './errors.ts'
+export {
+  type BusEvent,
+  defineEvent,
+  type EventContext,
+  type EventHandler,
+  type EventOptions,
+  type EventSubscription,
+  onEvent,
+} from './event.ts'
+export type { AuthorizeRequest, BusOptions, ShutdownRequest } from './options.ts'
+export type { AckError } from './outcome.ts'
+export { createBus } from './service-bus.ts'

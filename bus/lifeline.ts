@@ -1,0 +1,123 @@
+import { backoffDelayMs } from '../core/backoff.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import { unlessAborted, within } from '../core/time-limit.ts'
+import type { Configs } from './configs.ts'
+import type { Connection, WaitOptions } from './connection.ts'
+import type { Counters } from './counters.ts'
+import { BusClosed, BusNotReady } from './errors.ts'
+import { type Presence, ROLL_CALL_MS } from './presence.ts'
+
+export interface LifelineHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly counters: Counters
+  readonly connection: Connection
+  readonly presence: Presence | undefined
+  readonly configs: Configs
+  readonly heartbeatMs: number
+}
+
+const HELLO_BACKOFF = Object.freeze({ initialMs: 200, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
+const READY_MS = 30 * SECOND
+const CLOSE_MS = 2 * SECOND
+
+/**
+ * What an instance does from start to close beside its events: read its state, say hello when it can hear, say that it is
+ * here, and look for gaps. A gap is a subscription that was made anew: what was published in between is lost to this
+ * instance, so it reads its state again.
+ */
+export class Lifeline {
+  readonly #host: LifelineHost
+  readonly #closing = new AbortController()
+  readonly #joined = Promise.withResolvers<void>()
+  #rollCallEndsAt = Number.POSITIVE_INFINITY
+  #subscribed = 0
+  #running: Promise<void> = Promise.resolve()
+
+  constructor(host: LifelineHost) {
+    this.#host = host
+    this.#joined.promise.catch(() => {})
+  }
+
+  /** Resolves when the configs were tried and, with the broker up, hello was said. */
+  async start(): Promise<void> {
+    const { connection, configs, clock } = this.#host
+    this.#subscribed = connection.subscribed
+    const canHear = connection.trouble === undefined
+    this.#running = this.#run()
+    await configs.start()
+    if (canHear) await within(clock, SECOND, this.#joined.promise, undefined)
+  }
+
+  /** @throws BusNotReady, the signal's reason */
+  async ready({ timeoutMs = READY_MS, signal }: WaitOptions): Promise<void> {
+    await unlessAborted(signal ?? this.#closing.signal, this.#untilJoined(timeoutMs))
+    await this.#host.connection.listening({ timeoutMs, signal })
+  }
+
+  /** Who has just come waits until the others may have answered. @throws BusNotReady when nobody hears its hello */
+  async rollCall(): Promise<void> {
+    const { clock, presence } = this.#host
+    if (presence === undefined) return
+    await this.#untilJoined(READY_MS)
+    const leftMs = this.#rollCallEndsAt - clock.monotonic()
+    if (leftMs > 0) await clock.sleep(leftMs, this.#closing.signal)
+  }
+
+  async #untilJoined(timeoutMs: number): Promise<void> {
+    const { clock, connection } = this.#host
+    const joined = this.#joined.promise.then(() => true)
+    if (await within(clock, timeoutMs, joined, false)) return
+    throw new BusNotReady([connection.trouble ?? 'hello is not confirmed'])
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new BusClosed('closed'))
+    this.#host.configs.close()
+    // It may just be announcing itself to a broker that is away.
+    await within(this.#host.clock, CLOSE_MS, this.#running, undefined)
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing
+    const { clock, heartbeatMs, presence } = this.#host
+    try {
+      await this.#join(signal)
+      for (;;) {
+        await clock.sleep(heartbeatMs, signal)
+        this.#lookForGap()
+        await presence?.beat()
+      }
+    } catch (error) {
+      this.#joined.reject(error)
+    }
+  }
+
+  async #join(signal: AbortSignal): Promise<void> {
+    const { clock, connection, presence, logger } = this.#host
+    await connection.listening({ timeoutMs: Number.POSITIVE_INFINITY, signal })
+    this.#lookForGap()
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await presence?.hello(connection.binder)
+        break
+      } catch (error) {
+        logger.warn({ err: error }, 'bus: could not say hello, trying again')
+        await clock.sleep(backoffDelayMs(HELLO_BACKOFF, attempt, Math.random()), signal)
+      }
+    }
+    this.#rollCallEndsAt = clock.monotonic() + ROLL_CALL_MS
+    this.#joined.resolve()
+  }
+
+  #lookForGap(): void {
+    const { connection, configs, counters, logger } = this.#host
+    const { subscribed } = connection
+    if (subscribed === this.#subscribed) return
+    this.#subscribed = subscribed
+    counters.gaps++
+    logger.warn({}, 'bus: events may have been missed, loading the configs again')
+    void configs.reload()
+  }
+}

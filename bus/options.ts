@@ -1,0 +1,186 @@
+import { checkName } from '../binder/channel.ts'
+import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { type Address, DEFAULT_GROUP } from './address.ts'
+import type { LogLevel } from './built-in.ts'
+import type { BusMember } from './bus.ts'
+import { type EventSubscription, onEvent } from './event.ts'
+import { resolveSecrets } from './signature.ts'
+
+/** Who wants what. As true as the signature: whoever has a secret can write any sender. */
+export interface AuthorizeRequest {
+  /** Its name, `concordat.shutdown` for a built-in one. */
+  readonly event: string
+  readonly from: Address
+  /** The pattern it is sent to. */
+  readonly to: string
+}
+
+export interface BusOptions {
+  /** First part of this instance's address. */
+  readonly service: string
+  /** Second part, e.g. a region. @default 'default' */
+  readonly group?: string | undefined
+  /** Third part. Unique among the running instances of service and group. @default `<service>-<random>` */
+  readonly instance?: string | undefined
+  /** The bus's channels are `<channel>.events`, `.acks`, `.presence`; whoever shall hear each other says the same. @default 'concordat.bus' */
+  readonly channel?: string | undefined
+  /**
+   * Who is live, e.g. of a cluster membership. Given, the bus announces nobody and needs no presence channel.
+   * @default what the instances say of themselves
+   */
+  readonly members?: (() => readonly BusMember[] | Promise<readonly BusMember[]>) | undefined
+  /**
+   * Signs what is sent with the first, accepts any, drops everything else. At least 32 bytes each; several to change it
+   * without a stop: first accept the new one everywhere, then sign with it, then drop the old one. @default not signed
+   */
+  readonly secret?: string | readonly string[] | undefined
+  /** Asked before an event is sent and again before it is handled. What it throws means no. @default everybody may everything */
+  readonly authorize?: ((request: AuthorizeRequest) => boolean | Promise<boolean>) | undefined
+  /** Handlers, made by `onEvent`. */
+  readonly on?: readonly EventSubscription[] | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** What `SetLogLevel` calls. @default sets `logger.level`, if the logger has one, as pino has */
+  readonly setLevel?: ((level: LogLevel) => void | Promise<void>) | undefined
+  /** What `Shutdown` calls, once, after its acknowledgement has gone. @default `Shutdown` fails */
+  readonly onShutdown?: ((request: ShutdownRequest) => void | Promise<void>) | undefined
+  /** How long `publish` waits for answers. @default 5 seconds */
+  readonly ackTimeoutMs?: number | undefined
+  /** How long the handlers of an event, or `authorize`, may take before it counts as failed. @default 30 seconds */
+  readonly handlerTimeoutMs?: number | undefined
+  /** Of an event, as JSON; larger ones are neither sent nor taken. @default 256 KiB */
+  readonly maxPayloadBytes?: number | undefined
+  /** With a secret: how far the time of a message may be from ours, clocks and transit together. @default 1 minute */
+  readonly maxSkewMs?: number | undefined
+  /** How long an event is remembered, to know it again. At least twice `maxSkewMs`. @default 10 minutes */
+  readonly dedupeWindowMs?: number | undefined
+  /** How many are remembered at most. @default 10 000 */
+  readonly dedupeMaxEvents?: number | undefined
+  /** Pause between announcements, and between looks for a gap. @default 5 seconds */
+  readonly heartbeatMs?: number | undefined
+  /** Announcements in a row that a dead instance has missed. @default 3 */
+  readonly missedHeartbeats?: number | undefined
+  /** How long `close` lets running handlers finish. @default 10 seconds */
+  readonly drainTimeoutMs?: number | undefined
+  readonly clock?: Clock | undefined
+}
+
+export interface ShutdownRequest {
+  readonly reason: string | undefined
+  readonly from: Address
+}
+
+const NAMES = optionNames<BusOptions>({
+  service: true,
+  group: true,
+  instance: true,
+  channel: true,
+  members: true,
+  secret: true,
+  authorize: true,
+  on: true,
+  logger: true,
+  setLevel: true,
+  onShutdown: true,
+  ackTimeoutMs: true,
+  handlerTimeoutMs: true,
+  maxPayloadBytes: true,
+  maxSkewMs: true,
+  dedupeWindowMs: true,
+  dedupeMaxEvents: true,
+  heartbeatMs: true,
+  missedHeartbeats: true,
+  drainTimeoutMs: true,
+  clock: true,
+})
+
+const DEFAULT_CHANNEL = 'concordat.bus'
+
+const DEFAULTS = {
+  ackTimeoutMs: 5 * SECOND,
+  handlerTimeoutMs: 30 * SECOND,
+  maxPayloadBytes: 256 * 1024,
+  maxSkewMs: 1 * MINUTE,
+  dedupeWindowMs: 10 * MINUTE,
+  dedupeMaxEvents: 10_000,
+  heartbeatMs: 5 * SECOND,
+  missedHeartbeats: 3,
+  drainTimeoutMs: 10 * SECOND,
+} satisfies Partial<BusOptions>
+
+type Wholes = Readonly<Record<keyof typeof DEFAULTS, number>>
+
+const DAY_MS = 24 * 60 * MINUTE
+
+export interface ResolvedBus extends Wholes {
+  readonly channel: string
+  readonly address: Address
+  readonly secrets: readonly Buffer[]
+  readonly members: BusOptions['members']
+  readonly authorize: BusOptions['authorize']
+  readonly setLevel: BusOptions['setLevel']
+  readonly onShutdown: BusOptions['onShutdown']
+  readonly on: readonly EventSubscription[]
+  readonly logger: Logger
+  readonly clock: Clock
+}
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option, never showing a secret */
+export function resolveBus(options: BusOptions): ResolvedBus {
+  const path = 'createBus'
+  refuseUnknown(path, options, NAMES)
+  const service = checkName(`${path}.service`, options.service, 100)
+  const maxSkewMs = whole('maxSkewMs', options, 1, DAY_MS)
+  return Object.freeze({
+    address: Object.freeze({
+      service,
+      group: checkName(`${path}.group`, options.group ?? DEFAULT_GROUP, 100),
+      instance: checkName(`${path}.instance`, options.instance ?? `${service.slice(0, 80)}-${newId().slice(-12)}`, 100),
+    }),
+    channel: checkName(`${path}.channel`, options.channel ?? DEFAULT_CHANNEL, 180),
+    secrets: resolveSecrets(`${path}.secret`, options.secret),
+    members: optionalFunction('members', options.members),
+    authorize: optionalFunction('authorize', options.authorize),
+    setLevel: optionalFunction('setLevel', options.setLevel),
+    onShutdown: optionalFunction('onShutdown', options.onShutdown),
+    on: subscriptions(options.on ?? []),
+    logger: checkLogger(options.logger ?? silentLogger),
+    clock: options.clock ?? systemClock,
+    ackTimeoutMs: whole('ackTimeoutMs', options, 1, DAY_MS),
+    handlerTimeoutMs: whole('handlerTimeoutMs', options, 1, DAY_MS),
+    maxPayloadBytes: whole('maxPayloadBytes', options, 1_024, 64 * 1024 * 1024),
+    maxSkewMs,
+    dedupeWindowMs: whole('dedupeWindowMs', options, 2 * maxSkewMs, 7 * DAY_MS),
+    dedupeMaxEvents: whole('dedupeMaxEvents', options, 100, 10_000_000),
+    heartbeatMs: whole('heartbeatMs', options, 10, DAY_MS),
+    missedHeartbeats: whole('missedHeartbeats', options, 2, 1_000),
+    drainTimeoutMs: whole('drainTimeoutMs', options, 0, DAY_MS),
+  })
+}
+
+function whole(name: keyof Wholes, options: BusOptions, min: number, max: number): number {
+  return requireInteger(`createBus.${name}`, options[name] ?? DEFAULTS[name], min, max)
+}
+
+function optionalFunction<T>(name: string, value: T): T {
+  if (value === undefined || typeof value === 'function') return value
+  throw wrongKind(`createBus.${name}`, value, 'a function')
+}
+
+function checkLogger(logger: Logger): Logger {
+  if (hasMethods(logger, ['debug', 'info', 'warn', 'error'])) return logger
+  throw wrongKind('createBus.logger', logger, 'a logger such as pino()')
+}
+
+function subscriptions(on: readonly EventSubscription[]): readonly EventSubscription[] {
+  if (!Array.isArray(on)) throw wrongKind('createBus.on', on, 'a list of what onEvent returned')
+  return on.map((each: EventSubscription, i) => {
+    if (each?.event === undefined || each.handler === undefined)
+      throw invalidOption(`createBus.on[${i}]`, each, 'what onEvent(event, handler) returned')
+    return onEvent(each.event, each.handler)
+  })
+}

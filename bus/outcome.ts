@@ -1,0 +1,70 @@
+/** What became of an event at one instance, in a form that travels. */
+import { toError } from '../core/errors.ts'
+import type { AckStatus } from './envelope.ts'
+
+export interface AckError {
+  readonly name: string
+  /** At most 1 024 bytes. */
+  readonly message: string
+  /** Its stable code, when it has one: `bus.forbidden`. */
+  readonly code?: string | undefined
+}
+
+export interface Outcome {
+  readonly status: AckStatus
+  /** When it failed. */
+  readonly error?: AckError | undefined
+}
+
+export const ACKED: Outcome = Object.freeze({ status: 'acked' })
+export const IGNORED: Outcome = Object.freeze({ status: 'ignored' })
+
+const MAX_NAME_BYTES = 128
+const MAX_MESSAGE_BYTES = 1_024
+
+export function failedWith(reason: unknown): Outcome {
+  const error = toError(reason)
+  const code = 'code' in error && typeof error.code === 'string' ? cut(error.code, MAX_NAME_BYTES) : undefined
+  return {
+    status: 'failed',
+    error: {
+      name: cut(String(error.name), MAX_NAME_BYTES),
+      message: cut(String(error.message), MAX_MESSAGE_BYTES),
+      ...(code === undefined ? {} : { code }),
+    },
+  }
+}
+
+export function encodeOutcome({ error }: Outcome): Uint8Array {
+  return Buffer.from(JSON.stringify(error === undefined ? {} : { error }))
+}
+
+/** Never throws: what can not be read is a failure without words. */
+export function decodeOutcome(status: AckStatus, body: Uint8Array): Outcome {
+  if (status !== 'failed') return status === 'acked' ? ACKED : IGNORED
+  const { name, message, code } = errorIn(body)
+  return failedWith(
+    Object.assign(new Error(text(message)), { name: text(name) || 'Error' }, code ? { code: text(code) } : {}),
+  )
+}
+
+function errorIn(body: Uint8Array): Readonly<Record<string, unknown>> {
+  try {
+    const value = JSON.parse(Buffer.from(body).toString()) as { error?: unknown } | null
+    const error = value?.error
+    return typeof error === 'object' && error !== null ? { ...error } : {}
+  } catch {
+    return {}
+  }
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}
+
+/** At most `maxBytes` of UTF-8, never half a character. */
+function cut(value: string, maxBytes: number): string {
+  const bytes = Buffer.from(value)
+  if (bytes.byteLength <= maxBytes) return value
+  return new TextDecoder('utf-8').decode(bytes.subarray(0, maxBytes), { stream: true })
+}

@@ -1,0 +1,247 @@
+import type { Clock } from '../core/clock.ts'
+import { jsonCodec } from '../core/codec.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import type { Logger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { validate } from '../core/schema.ts'
+import { unlessAborted, within } from '../core/time-limit.ts'
+import { type Address, type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
+import type { Authorization } from './authorize.ts'
+import type { AckedPublishOptions, Acknowledgement, PublishOptions } from './bus.ts'
+import type { BusChannel } from './channels.ts'
+import type { Connection } from './connection.ts'
+import type { Counters } from './counters.ts'
+import { type EventEnvelope, eventHeaders, signedFields } from './envelope.ts'
+import { BusNotReady, BusPayloadTooLarge } from './errors.ts'
+import { type BusEvent, requireEvent } from './event.ts'
+import type { Members } from './members.ts'
+import type { AckWait, PendingAcks } from './pending.ts'
+import type { Signer } from './signature.ts'
+
+export interface PublisherHost {
+  readonly address: Address
+  readonly channel: BusChannel
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly counters: Counters
+  readonly connection: Connection
+  readonly authorization: Authorization
+  readonly members: Members
+  readonly pending: PendingAcks
+  readonly signer: Signer
+  readonly ackTimeoutMs: number
+  readonly maxPayloadBytes: number
+  /** Strictly rising, epoch ms. */
+  nextTime(): number
+  /** Resolves when those who are there have had the time to say so. */
+  rollCall(): Promise<void>
+  /** Handles one's own event. */
+  handleOwn(event: EventEnvelope, body: Uint8Array): void
+  /** @throws BusClosed */
+  requireOpen(): void
+}
+
+/** With or without answers. */
+export type AnyPublishOptions = PublishOptions & Partial<Pick<AckedPublishOptions, 'ack' | 'ackTimeoutMs'>>
+
+const NAMES = optionNames<AnyPublishOptions>({ to: true, id: true, signal: true, ack: true, ackTimeoutMs: true })
+
+interface Order {
+  readonly event: BusEvent
+  readonly payload: unknown
+  readonly to: AddressPattern
+  readonly id: string
+  readonly signal: AbortSignal
+  /** `undefined`: no answers wanted. */
+  readonly ackTimeoutMs: number | undefined
+}
+
+interface Sent {
+  readonly envelope: EventEnvelope
+  readonly body: Uint8Array
+  readonly wait: AckWait | undefined
+  /** Resolves when the broker has confirmed. */
+  readonly sending: Promise<void>
+}
+
+/** In how many parts a wait is cut; between them, while somebody has not answered, the event is sent again. */
+const ROUNDS = 3
+
+/** Publishes one event after the other, so that they leave in the order of the calls. */
+export class Publisher {
+  readonly #host: PublisherHost
+  readonly #sender: string
+  #turn: Promise<void> = Promise.resolve()
+  #latestId: string | undefined
+
+  constructor(host: PublisherHost) {
+    this.#host = host
+    this.#sender = formatAddress(host.address)
+  }
+
+  /** @throws as `Bus.publish` */
+  async publish(
+    event: BusEvent,
+    payload: unknown,
+    options: AnyPublishOptions,
+  ): Promise<Acknowledgement | { readonly id: string }> {
+    const order = this.#order(event, payload, options)
+    order.signal.throwIfAborted()
+    const { envelope, body, wait, sending } = await this.#untilSent(order)
+    try {
+      await unlessAborted(order.signal, sending)
+      if (matches(order.to, this.#host.address)) this.#host.handleOwn(envelope, body)
+      if (wait === undefined || order.ackTimeoutMs === undefined) return { id: order.id }
+      return await this.#answers(wait, order.ackTimeoutMs, order.signal, () => this.#repeat(envelope, body))
+    } finally {
+      wait?.end()
+    }
+  }
+
+  /** Who gives up while it is sent leaves no wait behind. */
+  async #untilSent(order: Order): Promise<Sent> {
+    const work = this.#sendInTurn(order)
+    try {
+      return await unlessAborted(order.signal, work)
+    } catch (error) {
+      work.then(({ wait }) => wait?.end()).catch(() => {})
+      throw error
+    }
+  }
+
+  #order(event: BusEvent, payload: unknown, options: AnyPublishOptions): Order {
+    requireEvent('bus.publish', event)
+    const path = `bus.publish("${event.name}")`
+    refuseUnknown(path, options, NAMES)
+    requireKinds(path, options)
+    const { ack, ackTimeoutMs, signal, id } = options
+    const isWanted = ack === true || (ackTimeoutMs !== undefined && (ack as boolean | undefined) !== false)
+    const timeoutMs = requireInteger(`${path}.ackTimeoutMs`, ackTimeoutMs ?? this.#host.ackTimeoutMs, 1)
+    return {
+      event,
+      payload,
+      to: parsePattern(options.to),
+      id: id ?? newId(),
+      signal: signal ?? new AbortController().signal,
+      ackTimeoutMs: isWanted ? timeoutMs : undefined,
+    }
+  }
+
+  /** What takes time is done at once, what has an order when it is its turn. */
+  async #sendInTurn(order: Order): Promise<Sent> {
+    const before = this.#turn
+    const mine = Promise.withResolvers<void>()
+    this.#turn = mine.promise
+    try {
+      const body = await this.#prepare(order)
+      await before
+      const expected = order.ackTimeoutMs === undefined ? undefined : await this.#expected(order, order.ackTimeoutMs)
+      order.signal.throwIfAborted()
+      this.#host.requireOpen()
+      const wait = expected === undefined ? undefined : this.#host.pending.open(order.id, order.to, expected)
+      const envelope = this.#sign(order, body)
+      this.#latestId = order.id
+      const sending = this.#send(envelope, body)
+      sending.catch(() => {})
+      return { envelope, body, wait, sending }
+    } finally {
+      void before.then(mine.resolve)
+    }
+  }
+
+  /** @throws SchemaError, CodecError, BusPayloadTooLarge, BusForbidden */
+  async #prepare({ event, payload, to }: Order): Promise<Uint8Array> {
+    const { authorization, address, maxPayloadBytes } = this.#host
+    await validate(`event "${event.name}"`, event.schema, payload)
+    const body = jsonCodec.encode(payload)
+    if (body.byteLength > maxPayloadBytes) throw new BusPayloadTooLarge(event.name, body.byteLength, maxPayloadBytes)
+    const refusal = await authorization.refusalOf(event.name, address, to.text)
+    if (refusal !== undefined) throw refusal
+    return body
+  }
+
+  /** Whose answers will be waited for, once answers can arrive. @throws BusNotReady */
+  async #expected({ to, signal }: Order, timeoutMs: number): Promise<readonly string[]> {
+    const { connection, members, clock } = this.#host
+    await connection.listeningForAnswers({ signal })
+    await unlessAborted(signal, this.#host.rollCall())
+    const expected = await within(clock, timeoutMs, members.addressed(to), undefined)
+    if (expected === undefined) throw new BusNotReady([`the option members has not answered within ${timeoutMs} ms`])
+    return expected
+  }
+
+  #sign({ id, to, event, ackTimeoutMs }: Order, body: Uint8Array): EventEnvelope {
+    const { address, signer } = this.#host
+    const bare: EventEnvelope = {
+      kind: 'event',
+      id,
+      time: this.#host.nextTime(),
+      from: address,
+      sender: this.#sender,
+      name: event.name,
+      to,
+      wantsAck: ackTimeoutMs !== undefined,
+      signature: undefined,
+    }
+    return { ...bare, signature: signer.sign(signedFields(bare), body) }
+  }
+
+  async #send(envelope: EventEnvelope, body: Uint8Array): Promise<void> {
+    const { connection, channel, counters } = this.#host
+    const { id, time } = envelope
+    await connection.binder.send(channel, body, { id, time, headers: eventHeaders(envelope) })
+    counters.published++
+  }
+
+  async #answers(
+    wait: AckWait,
+    timeoutMs: number,
+    signal: AbortSignal,
+    repeat: () => Promise<void>,
+  ): Promise<Acknowledgement> {
+    const complete = wait.complete.then(() => true)
+    for (let round = 1; round <= ROUNDS; round++) {
+      const isComplete = await unlessAborted(signal, within(this.#host.clock, timeoutMs / ROUNDS, complete, false))
+      if (isComplete || round === ROUNDS) break
+      // Beside the wait, which does not get longer by it.
+      void this.#lookAgain(wait, repeat)
+    }
+    return wait.end()
+  }
+
+  /** Who is gone meanwhile is not waited for any more, and who may have missed the event gets it again. */
+  async #lookAgain(wait: AckWait, repeat: () => Promise<void>): Promise<void> {
+    const { members, logger } = this.#host
+    try {
+      const live = await members.live()
+      if (wait.isOver) return
+      wait.keepOnly(new Set(live.map((address) => formatAddress(address))))
+      if (wait.hasOpen) await repeat()
+    } catch (error) {
+      logger.warn({ err: error, eventId: wait.id }, 'bus: can not see who is still there, waiting for all')
+    }
+  }
+
+  /** Only the latest, or it would overtake what was published after it. */
+  async #repeat(envelope: EventEnvelope, body: Uint8Array): Promise<void> {
+    if (this.#latestId !== envelope.id) return
+    try {
+      await this.#send(envelope, body)
+    } catch (error) {
+      this.#host.logger.warn({ err: error, eventId: envelope.id }, 'bus: event not sent again')
+    }
+  }
+}
+
+/** What the types refuse, for callers that have none: an `ack: 'yes'` would else wait for nobody, in silence. */
+function requireKinds(path: string, options: AnyPublishOptions): void {
+  const { id, ack, signal } = options as { readonly [Name in keyof AnyPublishOptions]: unknown }
+  if (id !== undefined && (typeof id !== 'string' || id.length < 1 || id.length > 255)) {
+    throw invalidOption(`${path}.id`, id, 'a string of 1 to 255 characters')
+  }
+  if (ack !== undefined && typeof ack !== 'boolean') throw invalidOption(`${path}.ack`, ack, 'true or false')
+  if (signal !== undefined && !hasMethods(signal, ['throwIfAborted', 'addEventListener'])) {
+    throw wrongKind(`${path}.signal`, signal, 'an AbortSignal')
+  }
+}

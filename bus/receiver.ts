@@ -1,0 +1,162 @@
+import type { HandlerContext } from '../binder/binding.ts'
+import { Lanes } from '../binder/lanes.ts'
+import { type Clock, SECOND } from '../core/clock.ts'
+import type { Logger } from '../core/logger.ts'
+import { finishesWithin, within } from '../core/time-limit.ts'
+import { type Address, matches } from './address.ts'
+import type { Authorization } from './authorize.ts'
+import type { Counters } from './counters.ts'
+import { type EventEnvelope, parseEvent } from './envelope.ts'
+import { BusHandlerTimeout } from './errors.ts'
+import type { Guard } from './guard.ts'
+import type { Handled, Handlers } from './handlers.ts'
+import { failedWith, type Outcome } from './outcome.ts'
+import type { SeenEvents } from './seen.ts'
+
+export interface ReceiverHost {
+  readonly address: Address
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly counters: Counters
+  readonly guard: Guard
+  readonly seen: SeenEvents
+  readonly handlers: Handlers
+  readonly authorization: Authorization
+  readonly handlerTimeoutMs: number
+  /** Answers the publisher, or does it again. Never rejects. */
+  answer(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void>
+}
+
+interface Item {
+  readonly event: EventEnvelope
+  readonly body: Uint8Array
+}
+
+/** Senders whose events are handled at the same time. */
+const CONCURRENCY = 64
+/** What a shutdown waits for its own acknowledgement at most. */
+const ANSWER_MS = 5 * SECOND
+/** Events that wait here, and their bytes, about; beyond, the broker keeps them. */
+const MAX_WAITING = 1_000
+const MAX_WAITING_BYTES = 16 * 1024 * 1024
+
+/**
+ * Events from the channel to the handlers. Taking them in never waits for a handler: those of one sender are handled one
+ * after the other, those of several side by side, and one that hangs is given up after `handlerTimeoutMs`.
+ */
+export class Receiver {
+  readonly #host: ReceiverHost
+  readonly #lanes: Lanes<Item>
+  readonly #stopping = new AbortController()
+  readonly #room: Array<() => void> = []
+  #bytes = 0
+  #closed = false
+
+  constructor(host: ReceiverHost) {
+    this.#host = host
+    this.#lanes = new Lanes(
+      CONCURRENCY,
+      ({ event }) => event.sender,
+      (item) => this.#run(item),
+    )
+    this.#lanes.hold()
+  }
+
+  /** From now on handlers are called; what came before has waited. */
+  open(): void {
+    this.#lanes.release()
+  }
+
+  /** From the channel. Never rejects. */
+  async arrived(body: Uint8Array, context: HandlerContext): Promise<void> {
+    const { guard, counters, address } = this.#host
+    const event = parseEvent(context)
+    if (typeof event !== 'string' && !matches(event.to, address)) {
+      counters.notAddressed++
+      return
+    }
+    const admitted = guard.admit(event, body, context.id)
+    if (admitted !== undefined) await this.accept(admitted, body)
+  }
+
+  /** An event that is for us and genuine; also one of our own, as soon as the broker has it. */
+  async accept(event: EventEnvelope, body: Uint8Array): Promise<void> {
+    const { seen, counters, guard } = this.#host
+    if (this.#closed) return
+    if (seen.has(event)) return this.#again(event)
+    if (guard.isStale(event.time) || (guard.isSigned && seen.isForgotten(event))) {
+      counters.dropped('stale', { messageId: event.id, claimsToBe: event.sender, time: event.time })
+      return
+    }
+    seen.begin(event)
+    counters.received++
+    this.#bytes += body.byteLength
+    this.#lanes.push({ event, body })
+    while (this.#isFull && !this.#closed) await new Promise<void>((go) => this.#room.push(go))
+  }
+
+  get #isFull(): boolean {
+    return this.#lanes.queued >= MAX_WAITING || (this.#lanes.queued > 0 && this.#bytes >= MAX_WAITING_BYTES)
+  }
+
+  /** Lets what runs finish, then aborts it. What waits is dropped. */
+  async close(drainTimeoutMs: number): Promise<void> {
+    this.#closed = true
+    this.#lanes.remove(() => true)
+    this.#makeRoom()
+    await finishesWithin(this.#host.clock, drainTimeoutMs, this.#lanes.idle())
+    this.#stopping.abort(new Error('the bus is closed'))
+  }
+
+  /** Sent again because our answer has not arrived. While it runs, its end will be the answer. */
+  async #again(event: EventEnvelope): Promise<void> {
+    const { seen, counters } = this.#host
+    counters.duplicates++
+    const outcome = seen.outcomeOf(event)
+    if (outcome !== undefined && event.wantsAck) void this.#host.answer(event, outcome, true)
+  }
+
+  async #run({ event, body }: Item): Promise<void> {
+    const { seen, clock, handlerTimeoutMs } = this.#host
+    const limit = new AbortController()
+    const signal = AbortSignal.any([limit.signal, this.#stopping.signal])
+    const late = new BusHandlerTimeout(event.name, handlerTimeoutMs)
+    const given = await within(clock, handlerTimeoutMs, this.#handle(event, body, signal), undefined)
+    if (given === undefined) limit.abort(late)
+    const handled = given ?? { outcome: failedWith(late) }
+    this.#bytes -= body.byteLength
+    seen.end(event, handled.outcome)
+    this.#count(event, handled.outcome)
+    this.#makeRoom()
+    // The next event of this sender does not wait for the answer to have left.
+    void this.#finish(event, handled)
+  }
+
+  async #handle(event: EventEnvelope, body: Uint8Array, signal: AbortSignal): Promise<Handled> {
+    const { authorization, handlers } = this.#host
+    const refusal = await authorization.refusalOf(event.name, event.from, event.to.text)
+    if (refusal === undefined) return handlers.handle(event, body, signal)
+    this.#host.counters.refused++
+    this.#host.logger.warn({ err: refusal, eventId: event.id, from: event.sender }, 'bus: event refused')
+    return { outcome: failedWith(refusal) }
+  }
+
+  async #finish(event: EventEnvelope, { outcome, afterAck }: Handled): Promise<void> {
+    if (event.wantsAck) await finishesWithin(this.#host.clock, ANSWER_MS, this.#host.answer(event, outcome, false))
+    afterAck?.()
+  }
+
+  #count({ id, name, sender }: EventEnvelope, { status, error }: Outcome): void {
+    const { counters, logger } = this.#host
+    if (status === 'acked') counters.handled++
+    else if (status === 'ignored') counters.ignored++
+    else {
+      counters.failed++
+      logger.warn({ eventId: id, event: name, from: sender, error }, 'bus: event failed')
+    }
+  }
+
+  #makeRoom(): void {
+    for (const go of this.#room.splice(0)) go()
+  }
+}

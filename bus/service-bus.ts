@@ -1,0 +1,210 @@
+import type { Binder } from '../binder/binder.ts'
+import { type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import { type Address, formatAddress } from './address.ts'
+import { Answers } from './answers.ts'
+import { Authorization } from './authorize.ts'
+import type { AckedPublishOptions, Acknowledgement, Bus, BusHealth, PublishOptions, ReadyOptions } from './bus.ts'
+import { type BusChannel, type BusChannels, busChannels } from './channels.ts'
+import type { ConfigOptions, WatchedConfig } from './config.ts'
+import { Configs } from './configs.ts'
+import { type BusBindings, Connection } from './connection.ts'
+import { controls } from './controls.ts'
+import { Counters } from './counters.ts'
+import { BusClosed } from './errors.ts'
+import { type BusEvent, type EventHandler, onEvent } from './event.ts'
+import { Guard } from './guard.ts'
+import { Handlers } from './handlers.ts'
+import { Lifeline } from './lifeline.ts'
+import { Members } from './members.ts'
+import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
+import { Presence } from './presence.ts'
+import { type AnyPublishOptions, Publisher } from './publisher.ts'
+import { Receiver } from './receiver.ts'
+import { SeenEvents } from './seen.ts'
+import { Signer } from './signature.ts'
+
+/** @throws TypeError / RangeError naming the option. Opens nothing. */
+export function createBus(options: BusOptions): Bus {
+  return new ServiceBus(resolveBus(options))
+}
+
+/** Puts the parts together and owns their life. */
+class ServiceBus implements Bus {
+  readonly address: string
+  readonly bindings: readonly SinkBinding[]
+  readonly channels: readonly BusChannel[]
+  readonly #options: ResolvedBus
+  readonly #counters: Counters
+  readonly #connection: Connection
+  readonly #handlers: Handlers
+  readonly #configs: Configs
+  readonly #presence: Presence | undefined
+  readonly #members: Members
+  readonly #answers: Answers
+  readonly #receiver: Receiver
+  readonly #publisher: Publisher
+  readonly #lifeline: Lifeline
+  #state: 'idle' | 'started' | 'closed' = 'idle'
+  #latestTime = 0
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedBus) {
+    const { address, clock, logger, handlerTimeoutMs } = options
+    const channels = busChannels(options.channel)
+    const names = bindingNames(channels, options)
+    const counters = new Counters(clock, logger)
+    const signer = new Signer(options.secrets, options.channel)
+    const shared = {
+      ...options,
+      counters,
+      signer,
+      connection: new Connection(names, clock),
+      guard: new Guard({ ...options, signer, counters }),
+      authorization: new Authorization(options.authorize, clock, handlerTimeoutMs),
+      nextTime: () => this.#nextTime(),
+    }
+    this.#options = options
+    this.address = formatAddress(address)
+    this.#counters = counters
+    this.#connection = shared.connection
+    this.#handlers = new Handlers(logger)
+    this.#configs = new Configs(clock, logger)
+    this.#presence = options.members === undefined ? new Presence({ ...shared, channel: channels.presence }) : undefined
+    this.#members = new Members(address, options.members, this.#presence, logger)
+    this.#answers = new Answers({ ...shared, channel: channels.acks })
+    this.#lifeline = new Lifeline({ ...shared, presence: this.#presence, configs: this.#configs })
+    this.#receiver = new Receiver({
+      ...shared,
+      seen: new SeenEvents({ clock, windowMs: options.dedupeWindowMs, maxEvents: options.dedupeMaxEvents }),
+      handlers: this.#handlers,
+      answer: (event, outcome, again) => this.#answers.give(event, outcome, again),
+    })
+    this.#publisher = new Publisher({
+      ...shared,
+      channel: channels.events,
+      members: this.#members,
+      pending: this.#answers.pending,
+      rollCall: () => this.#lifeline.rollCall(),
+      handleOwn: (event, body) => void this.#receiver.accept(event, body),
+      requireOpen: () => this.#requireOpen(),
+    })
+    this.#addHandlers(names)
+    this.bindings = this.#makeBindings(channels, names)
+    this.channels = Object.freeze(Object.values(channels) as BusChannel[])
+  }
+
+  async start(binder: Binder): Promise<void> {
+    if (this.#state !== 'idle') throw new BusClosed(this.#state === 'started' ? 'already started' : 'closed')
+    this.#connection.attach(binder)
+    this.#state = 'started'
+    this.#receiver.open()
+    await this.#lifeline.start()
+  }
+
+  async ready({ acks = false, ...options }: ReadyOptions = {}): Promise<void> {
+    this.#requireOpen()
+    await this.#lifeline.ready(options)
+    if (acks) await this.#connection.listeningForAnswers(options)
+  }
+
+  publish<In, Out>(
+    event: BusEvent<In, Out>,
+    payload: NoInfer<In>,
+    options: AckedPublishOptions,
+  ): Promise<Acknowledgement>
+  publish<In, Out>(event: BusEvent<In, Out>, payload: NoInfer<In>, options: PublishOptions): Promise<{ id: string }>
+  async publish(
+    event: BusEvent<never, never>,
+    payload: unknown,
+    options: AnyPublishOptions,
+  ): Promise<Acknowledgement | { readonly id: string }> {
+    this.#requireOpen()
+    return this.#publisher.publish(event as unknown as BusEvent, payload, options)
+  }
+
+  on<In, Out>(event: BusEvent<In, Out>, handler: EventHandler<Out>): () => void {
+    const added = onEvent(event, handler)
+    return this.#handlers.add(added.event, added.handler)
+  }
+
+  config<S extends StandardSchemaV1>(
+    name: string,
+    options: ConfigOptions<S>,
+  ): WatchedConfig<StandardSchemaV1.InferOutput<S>> {
+    return this.#configs.add(name, options)
+  }
+
+  members(): Promise<readonly Address[]> {
+    return this.#members.live()
+  }
+
+  health(): BusHealth {
+    const counters = this.#counters.snapshot()
+    if (this.#state !== 'started') return { status: this.#state, counters }
+    const detail = this.#connection.trouble ?? this.#configs.trouble ?? this.#twinTrouble
+    return detail === undefined ? { status: 'up', counters } : { status: 'down', detail, counters }
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    const wasStarted = this.#state === 'started'
+    this.#state = 'closed'
+    this.#answers.pending.closeAll(new BusClosed('closed while waiting'))
+    await this.#receiver.close(this.#options.drainTimeoutMs)
+    await this.#lifeline.close()
+    if (wasStarted) await this.#presence?.goodbye()
+  }
+
+  get #twinTrouble(): string | undefined {
+    return this.#presence?.hasTwin === true ? `another process has the address ${this.address}` : undefined
+  }
+
+  #requireOpen(): void {
+    if (this.#state !== 'started') throw new BusClosed(this.#state === 'idle' ? 'not started' : 'closed')
+  }
+
+  /** Two events of one instance never have one time: it orders them. */
+  #nextTime(): number {
+    this.#latestTime = Math.max(this.#latestTime + 1, this.#options.clock.now())
+    return this.#latestTime
+  }
+
+  #makeBindings({ events, acks, presence }: BusChannels, names: BusBindings): readonly SinkBinding[] {
+    const once = { maxAttempts: 1, onFailure: 'drop' } as const
+    const bindings = [
+      sink(events, { ...once, name: names.events }, (body, context) => this.#receiver.arrived(body, context)),
+      sink(acks, { ...once, name: names.acks, autoStart: false }, (body, context) => {
+        this.#answers.arrived(body, context)
+      }),
+    ]
+    if (names.presence !== undefined) {
+      const heard = (body: Uint8Array, context: HandlerContext): void => this.#presence?.arrived(body, context)
+      bindings.push(sink(presence, { ...once, name: names.presence }, heard))
+    }
+    return Object.freeze(bindings)
+  }
+
+  #addHandlers(names: BusBindings): void {
+    const { logger, setLevel, onShutdown, on } = this.#options
+    const ownBindings = new Set(Object.values(names).filter((name) => name !== undefined))
+    const binder = (): Binder => this.#connection.binder
+    const configs = this.#configs.all
+    for (const [event, handler] of controls({ logger, setLevel, onShutdown, configs, ownBindings, binder }))
+      this.#handlers.add(event, handler)
+    for (const { event, handler } of on) this.#handlers.add(event, handler)
+  }
+}
+
+function bindingNames(channels: BusChannels, { members }: ResolvedBus): BusBindings {
+  const { events, acks, presence } = channels
+  return { events: events.name, acks: acks.name, presence: members === undefined ? presence.name : undefined }
+}

@@ -1,0 +1,271 @@
+import { createBinder, type Transport, type TransportDelivery, TransportError } from 'concordat/binder'
+import { createBus } from 'concordat/bus'
+import { type Clock, systemClock } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { Ping, started } from '../conformance/bus-kit.ts'
+import { until } from '../support/until.ts'
+import { keepingLogger, world } from './kit.ts'
+
+const TO = { to: '**', ackTimeoutMs: 5_000 } as const
+
+/** The same transport, but some deliveries get lost on the way to this instance. */
+function losing(transport: Transport, isLost: (delivery: TransportDelivery) => boolean): Transport {
+  return new Proxy(transport, {
+    get(target, property) {
+      if (property === 'subscribe') {
+        return (spec: Parameters<Transport['subscribe']>[0], receiver: Parameters<Transport['subscribe']>[1]) =>
+          target.subscribe(spec, {
+            deliver: (delivery) => (isLost(delivery) ? delivery.ack() : receiver.deliver(delivery)),
+            recall: () => receiver.recall(),
+            lost: (error) => receiver.lost(error),
+          })
+      }
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+}
+
+describe('an instance that was killed', () => {
+  it('is named as missing, and is forgotten after three announcements', async () => {
+    const { join } = world()
+    const options = { heartbeatMs: 100 }
+    const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
+    expect((await a.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)
+    await b.binder.close()
+    const answer = await a.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 200 })
+    expect(answer).toMatchObject({ acked: [a.bus.address], missing: [b.bus.address] })
+    await until('it is dead', async () => (await a.bus.members()).length === 1)
+    const later = await a.bus.publish(Ping, { n: 2 }, TO)
+    expect(later).toMatchObject({ acked: [a.bus.address], missing: [] })
+  })
+
+  it('while its answer is awaited is missing, and is not waited for once it is known to be dead', async () => {
+    const { join } = world()
+    const options = { heartbeatMs: 50, missedHeartbeats: 2 }
+    const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
+    expect((await a.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)
+    await b.binder.close()
+    const before = performance.now()
+    const answer = await a.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 6_000 })
+    expect(answer.missing).toEqual([b.bus.address])
+    expect(performance.now() - before).toBeLessThan(4_500)
+  })
+})
+
+describe('an event that got lost on the way to an instance', () => {
+  it('is sent to it again while answers are awaited', async () => {
+    const { join, transport } = world()
+    let lost = 0
+    const loses = losing(transport(), ({ message }) => message.headers['bus-event'] === 'ping' && lost++ === 0)
+    const a = await join({ instance: 'a' })
+    const b = await started(loses, { instance: 'b' })
+    const answer = await a.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 900 })
+    expect(answer).toMatchObject({ acked: [a.bus.address, b.bus.address], missing: [] })
+    expect([a.pings, b.pings, lost]).toEqual([[1], [1], 2])
+  })
+
+  it('is not sent again after a newer one, which it would overtake', async () => {
+    const { join, transport } = world()
+    let lost = 0
+    const loses = losing(transport(), ({ message }) => message.headers['bus-event'] === 'ping' && lost++ === 0)
+    const a = await join({ instance: 'a' })
+    const b = await started(loses, { instance: 'b' })
+    const first = a.bus.publish(Ping, { n: 1 }, { to: 'orders:*:b', ackTimeoutMs: 600 })
+    await until('it is lost', () => lost === 1)
+    const second = a.bus.publish(Ping, { n: 2 }, { to: 'orders:*:b', ackTimeoutMs: 5_000 })
+    expect([(await first).missing, (await second).acked, b.pings]).toEqual([[b.bus.address], [b.bus.address], [2]])
+  })
+
+  it('is answered again when the answer was lost, and not handled again', async () => {
+    const { join, transport } = world()
+    let lost = 0
+    const loses = losing(transport(), ({ message }) => 'bus-ack-of' in message.headers && lost++ === 0)
+    const a = await started(loses, { instance: 'a' })
+    const b = await join({ instance: 'b' })
+    await until('they know each other', async () => (await a.bus.members()).length === 2)
+    const answer = await a.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 900 })
+    expect(answer.acked).toEqual([a.bus.address, b.bus.address])
+    expect([b.pings, lost]).toEqual([[1], 2])
+  })
+})
+
+describe('a broker that goes away and comes back', () => {
+  it('makes nobody dead, and every instance reads its configs again', async () => {
+    const { join, broker } = world()
+    const options = { heartbeatMs: 50, binderOptions: { sendTimeoutMs: 200 } }
+    const [a, b] = await Promise.all([join({ instance: 'a', ...options }), join({ instance: 'b', ...options })])
+    let loads = 0
+    const load = (): { value: number; version: number } => ({ value: ++loads, version: loads })
+    const config = b.bus.config('n', { schema: z.number(), initial: 0, load })
+    await until('it is loaded', () => config.version === 1)
+    await until('they know each other', async () => (await a.bus.members()).length === 2)
+    broker.interrupt()
+    await until('b has noticed', () => b.bus.health().status === 'down')
+    expect(b.bus.health().detail).toContain('concordat.bus.events is connecting')
+    await expect(a.bus.publish(Ping, { n: 1 }, { to: '**' })).rejects.toMatchObject({ code: 'binder.send' })
+    broker.recover()
+    await until('b has read its config again', () => config.version >= 2)
+    expect(await a.bus.members()).toHaveLength(2)
+    expect(b.bus.health().counters.gaps).toBe(1)
+    await Promise.all([a, b].map(({ bus }) => bus.ready({ acks: true })))
+    expect((await a.bus.publish(Ping, { n: 2 }, TO)).acked).toHaveLength(2)
+    expect([a.pings, b.pings]).toEqual([[2], [2]])
+  })
+
+  it('is waited for from the start', async () => {
+    const { join, broker, transport } = world()
+    broker.interrupt()
+    const bus = createBus({ service: 'orders', instance: 'early', heartbeatMs: 50 })
+    const binder = createBinder({
+      service: 'orders',
+      transport: transport(),
+      bindings: bus.bindings,
+      sends: bus.channels,
+    })
+    onTestFinished(async () => {
+      await bus.close()
+      await binder.close()
+    })
+    await binder.start()
+    await bus.start(binder)
+    expect(bus.health().status).toBe('down')
+    await expect(bus.ready({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'bus.not_ready', retryable: true })
+    broker.recover()
+    await bus.ready()
+    const other = await join({ instance: 'other' })
+    expect((await bus.publish(Ping, { n: 1 }, TO)).acked).toContain(other.bus.address)
+  })
+})
+
+describe('members', () => {
+  it('given by the option are who is waited for; one that has no bus is missing', async () => {
+    const { join } = world()
+    const members = () => [
+      { service: 'orders', instance: 'a' },
+      { service: 'orders', group: undefined, instance: 'b' },
+      { service: 'orders', group: 'eu', instance: 'never-there' },
+      { service: 'stock', instance: 'not-addressed' },
+      { service: 'orders', instance: 'no:address' },
+    ]
+    const logger = keepingLogger()
+    const [a, b] = await Promise.all([join({ instance: 'a', members, logger }), join({ instance: 'b', members })])
+    expect(a.binder.bindings().map(({ name }) => name)).toEqual(['concordat.bus.events', 'concordat.bus.acks'])
+    const answer = await a.bus.publish(Ping, { n: 1 }, { to: 'orders:**', ackTimeoutMs: 300 })
+    expect(answer).toMatchObject({ acked: [a.bus.address, b.bus.address], missing: ['orders:eu:never-there'] })
+    expect(logger.lines.some(({ message }) => message.includes('can not be addressed'))).toBe(true)
+  })
+
+  it('that do not answer make an asking publish fail in its time, and hold up nothing', async () => {
+    const members = () => new Promise<never>(() => {})
+    const { bus, pings } = await world().join({ members })
+    const asking = bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 100 }).catch((error: unknown) => error)
+    await bus.publish(Ping, { n: 2 }, { to: '**' })
+    expect(await asking).toMatchObject({ code: 'bus.not_ready' })
+    await until('the second has come', () => pings.length > 0)
+    expect(pings).toEqual([2])
+  })
+
+  it.each([
+    ['fails', () => Promise.reject(new Error('the membership is away'))],
+    ['hangs', () => new Promise<never>(() => {})],
+  ])('are looked at again while answers are awaited; when that %s, they come all the same', async (_name, away) => {
+    let asked = 0
+    const known = [{ service: 'orders', instance: 'gone' }]
+    const { bus } = await world().join({ members: async () => (asked++ === 0 ? known : away()) })
+    const before = performance.now()
+    const answer = await bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 300 })
+    expect(answer).toMatchObject({ acked: [bus.address], missing: ['orders:default:gone'] })
+    expect(asked).toBeGreaterThan(1)
+    expect(performance.now() - before).toBeLessThan(2_000)
+  })
+
+  it('that can not be had make an asking publish fail before anything is sent', async () => {
+    const members = () => Promise.reject(new Error('the membership is away'))
+    const { bus, pings } = await world().join({ members })
+    await expect(bus.publish(Ping, { n: 1 }, TO)).rejects.toThrow('the membership is away')
+    expect(pings).toEqual([])
+  })
+})
+
+it('two processes with one address both handle events, and both say that something is wrong', async () => {
+  const { join } = world()
+  const options = { instance: 'same', heartbeatMs: 50 }
+  const [a, b] = await Promise.all([join(options), join(options)])
+  const sender = await join({ instance: 'sender' })
+  await sender.bus.publish(Ping, { n: 1 }, { to: 'orders:*:same' })
+  await until('both have it', () => a.pings.length + b.pings.length === 2)
+  await until('both know', () => [a, b].every(({ bus }) => bus.health().status === 'down'))
+  expect(a.bus.health().detail).toBe('another process has the address orders:default:same')
+  await b.bus.close()
+  await until('a is well again', () => a.bus.health().status === 'up')
+})
+
+it('close lets a running handler finish, and does not wait longer than drainTimeoutMs', async () => {
+  const { join } = world()
+  let finished = false
+  const slow = await join({
+    onPing: async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      finished = true
+    },
+  })
+  await slow.bus.publish(Ping, { n: 1 }, { to: '**' })
+  await until('it runs', () => slow.pings.length === 1)
+  await slow.bus.close()
+  expect(finished).toBe(true)
+  const stuck = await join({ onPing: () => new Promise(() => {}), drainTimeoutMs: 20 })
+  await stuck.bus.publish(Ping, { n: 1 }, { to: '**' })
+  await until('it runs', () => stuck.pings.length === 1)
+  await stuck.bus[Symbol.asyncDispose]()
+  expect(stuck.contexts[0]?.signal.aborted).toBe(true)
+})
+
+it('an instance that has left does not say that it is here when somebody says hello', async () => {
+  const { join } = world()
+  const [a, b] = [await join({ instance: 'a' }), await join({ instance: 'b' })]
+  expect((await b.bus.publish(Ping, { n: 0 }, TO)).acked).toHaveLength(2)
+  // Its binder goes on, and still hears.
+  await a.bus.close()
+  const c = await join({ instance: 'c' })
+  const answer = await c.bus.publish(Ping, { n: 1 }, { to: '**', ackTimeoutMs: 300 })
+  expect(answer).toMatchObject({ acked: [b.bus.address, c.bus.address], missing: [] })
+})
+
+it('publishing with answers fails, and holds up nothing, while hello can not be said', async () => {
+  const { transport } = world()
+  // A hundred times as fast, so that thirty seconds can be waited for.
+  const clock: Clock = {
+    now: () => Date.now(),
+    monotonic: () => 100 * performance.now(),
+    sleep: (durationMs, signal) => systemClock.sleep(durationMs / 100, signal),
+    setTimer: (durationMs, callback) => systemClock.setTimer(durationMs / 100, callback),
+  }
+  const bus = createBus({ service: 'orders', clock })
+  const mute = new Proxy(transport(), {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target)
+      if (property !== 'publish') return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+      const publish: Transport['publish'] = async (messages) => {
+        if (messages.every(({ destination }) => !destination.endsWith('.presence'))) return target.publish(messages)
+        return messages.map(
+          () => new TransportError({ transport: 'memory', kind: 'refused', message: 'not allowed to write there' }),
+        )
+      }
+      return publish
+    },
+  })
+  const binder = createBinder({ service: 'orders', transport: mute, bindings: bus.bindings, sends: bus.channels })
+  onTestFinished(async () => {
+    await bus.close()
+    await binder.close()
+  })
+  await binder.start()
+  await binder.ready()
+  await bus.start(binder)
+  const asking = bus.publish(Ping, { n: 1 }, TO).catch((error: unknown) => error)
+  const after = bus.publish(Ping, { n: 2 }, { to: '**' })
+  expect(await asking).toMatchObject({ code: 'bus.not_ready', retryable: true })
+  await after
+})

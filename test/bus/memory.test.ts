@@ -1,0 +1,7 @@
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { busConformance } from '../conformance/bus.ts'
+
+busConformance('memory', async () => {
+  const broker = memoryBroker()
+  return { transport: () => memoryTransport({ broker }), close: async () => {} }
+})

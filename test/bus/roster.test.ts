@@ -1,0 +1,75 @@
+import { parseAddress } from 'concordat/bus'
+import { describe, expect, it } from 'vitest'
+import { type PresenceEnvelope, Roster } from './inside.ts'
+
+let time = 0
+
+function said(sender: string, more: Partial<PresenceEnvelope> = {}): PresenceEnvelope {
+  const from = parseAddress(sender)
+  const fixed = {
+    kind: 'presence',
+    id: 'i',
+    signature: undefined,
+    session: 's',
+    state: 'here',
+    intervalMs: 100,
+  } as const
+  return { ...fixed, sender, from, time: ++time, ...more }
+}
+
+const names = (roster: Roster): string[] => roster.live().map(({ instance }) => instance)
+
+describe('a member', () => {
+  it('is dead when it was silent over three of its intervals and three of our own announcements', () => {
+    const roster = new Roster(3)
+    roster.heard(said('a:b:c'), 0)
+    for (const now of [100, 200, 300]) expect(roster.ownHeard(now)).toEqual([])
+    expect(roster.ownHeard(400)).toEqual(['a:b:c'])
+    expect(names(roster)).toEqual([])
+  })
+
+  it('does not die while we do not hear ourselves either: the channel is away', () => {
+    const roster = new Roster(3)
+    roster.heard(said('a:b:c'), 0)
+    expect(roster.ownHeard(3_600_000)).toEqual([])
+    expect(names(roster)).toEqual(['c'])
+  })
+
+  it('with a longer interval than ours is given the time it asked for', () => {
+    const roster = new Roster(3)
+    roster.heard(said('a:b:c', { intervalMs: 10_000 }), 0)
+    for (let now = 0; now < 30_000; now += 100) expect(roster.ownHeard(now)).toEqual([])
+    expect(roster.ownHeard(30_000)).toEqual(['a:b:c'])
+  })
+
+  it('that is heard again lives', () => {
+    const roster = new Roster(2)
+    for (let now = 0; now < 10_000; now += 100) {
+      expect(roster.heard(said('a:b:c'), now)).toBe(now === 0 ? 'joined' : 'known')
+      expect(roster.ownHeard(now)).toEqual([])
+    }
+  })
+
+  it('is not brought back, nor sent away, by an announcement that was heard before', () => {
+    const roster = new Roster(3)
+    const [old, left] = [said('a:b:c'), said('a:b:c', { state: 'left' })]
+    const here = said('a:b:c')
+    roster.heard(here, 0)
+    expect([roster.heard(left, 1), roster.heard(old, 1)]).toEqual(['stale', 'stale'])
+    expect(names(roster)).toEqual(['c'])
+  })
+
+  it('whose address another process has taken over is not sent away by the goodbye of the first', () => {
+    const roster = new Roster(3)
+    roster.heard(said('a:b:c', { session: 'old' }), 0)
+    expect(roster.heard(said('a:b:c', { session: 'new' }), 1)).toBe('joined')
+    expect(roster.heard(said('a:b:c', { session: 'old', state: 'left' }), 2)).toBe('stale')
+    expect(roster.heard(said('a:b:c', { session: 'new', state: 'left' }), 3)).toBe('left')
+  })
+})
+
+it('a roster does not grow without end, whoever invents members', () => {
+  const roster = new Roster(3)
+  for (let n = 0; n < 10_100; n++) roster.heard(said(`a:b:c${n}`), 0)
+  expect(roster.live()).toHaveLength(10_000)
+})
