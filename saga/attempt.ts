@@ -5,7 +5,6 @@ import { type Logger, withFields } from '../core/logger.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { inSaga } from './context.ts'
-import type { CompensationContext } from './definition.ts'
 import type { Snapshot } from './engine.ts'
 import { OwnershipLost, StepTimeout } from './errors.ts'
 import { stepKey } from './graph.ts'
@@ -13,9 +12,11 @@ import { stored } from './json.ts'
 import { resultsOf } from './outcome.ts'
 import type { LocalDefinition } from './resolve.ts'
 import type { Call, StepState } from './state.ts'
+import type { CompensationContext } from './step-options.ts'
 
 export interface AttemptHost {
   readonly clock: Clock
+  readonly maxPayloadBytes: number
   readonly logger: Logger
 }
 
@@ -42,7 +43,7 @@ export async function attempt(
     const context = { ...(await contextOf(host, snapshot, call, key, both)), ...(tx !== undefined && { tx }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
     const work = inSaga(scope, async () => (call.operation === 'invoke' ? step.run(context) : step.undo?.(context)))
-    return stored(`result of ${key}`, await untilAborted(work, both))
+    return stored(`result of ${key}`, await untilAborted(work, both), host.maxPayloadBytes)
   } finally {
     cancel()
   }
@@ -63,7 +64,7 @@ async function contextOf(
     step: call.step,
     key,
     input: await validate(`input of ${row.name}`, saga.input, row.input),
-    results: await resultsOf(saga, state, call.index),
+    results: await resultsOf(saga, state, saga.steps[call.index]?.group ?? call.index),
     attempt: call.attempt,
     signal,
     log: withFields(host.logger, { saga: row.name, id: row.id, step: call.step }),

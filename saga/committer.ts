@@ -4,7 +4,7 @@
  */
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import type { CommandOutbox, Plan } from './engine.ts'
-import type { SagaStore } from './store.ts'
+import type { SagaPost, SagaStore, SagaWrite } from './store.ts'
 
 export interface CommitHost {
   readonly sql: SqlClient
@@ -62,7 +62,12 @@ export class Committer {
 
   async #commit(plans: readonly Plan[]): Promise<ReadonlySet<number>> {
     const { sql, store } = this.#host
-    if (plans.every(({ messages }) => messages.length === 0)) return store.write(sql, plans.map(toWrite))
+    if (
+      plans.every(
+        ({ messages, write }) => messages.length === 0 && write.starts === undefined && write.posts === undefined,
+      )
+    )
+      return store.write(sql, plans.map(toWrite))
     return sql.transaction((tx) => writePlans(tx, this.#host, plans))
   }
 }
@@ -73,10 +78,26 @@ export async function writePlans(
   { store, outbox }: Pick<CommitHost, 'store' | 'outbox'>,
   plans: readonly Plan[],
 ): Promise<ReadonlySet<number>> {
+  await lockAll(tx, store, plans.map(toWrite))
   const written = await store.write(tx, plans.map(toWrite))
+  const fitted = plans.flatMap(({ write }, index) => (written.has(index) ? [write] : []))
+  const starts = fitted.flatMap((write) => write.starts ?? [])
+  if (starts.length > 0) await store.write(tx, starts)
+  for (const post of fitted.flatMap((write) => write.posts ?? [])) await deliver(tx, store, post)
   const messages = plans.flatMap((plan, index) => (written.has(index) ? plan.messages : []))
   if (messages.length > 0) await outbox.addEncoded(tx, messages)
   return written
+}
+
+/** Before mail is left for sagas that others may be writing. */
+async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly SagaWrite[]): Promise<void> {
+  const posts = writes.flatMap((write) => write.posts ?? [])
+  if (posts.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...posts.map(({ to }) => to)])
+}
+
+async function deliver(tx: SqlTransaction, store: SagaStore, { to, mail, otherwise }: SagaPost): Promise<void> {
+  const found = await store.post(tx, to, mail)
+  if (!found && otherwise !== undefined) await deliver(tx, store, otherwise)
 }
 
 function toWrite({ write }: Plan): Plan['write'] {

@@ -9,12 +9,15 @@
  */
 import type { Binding } from '../binder/binding.ts'
 import type { Channel } from '../binder/channel.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
 import { Driver } from './driver.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from './errors.ts'
 import type { OperatorAction } from './event.ts'
+import { requireSagaId } from './graph.ts'
 import type { SagaHealth } from './health.ts'
+import { stored } from './json.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { createRun, type SagaRun } from './run.ts'
 import type { StartOptions } from './starter.ts'
@@ -48,7 +51,7 @@ export interface ListFilter {
 
 export interface Coordinator extends AsyncDisposable {
   readonly instance: string
-  /** The reply sink: give it to `createBinder`. */
+  /** The reply sink, and one for each channel whose messages are signals: give them to `createBinder`. */
   readonly bindings: readonly Binding[]
   /** The command channels: the binder's `sends`. */
   readonly channels: readonly Channel[]
@@ -75,8 +78,24 @@ export interface Coordinator extends AsyncDisposable {
   ): Promise<SagaRun<Results>>
   /** A handle on a saga; reads nothing yet. */
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
+  /**
+   * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
+   * when the step is over already, or the saga; so a repetition is harmless.
+   * @throws SchemaError, SagaNotFound; TypeError when the saga has no such step
+   */
+  signal<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    id: string,
+    step: keyof Results & string,
+    payload: unknown,
+  ): Promise<boolean>
   /** Oldest first. */
   list(filter?: ListFilter): Promise<readonly SagaSummary[]>
+  /**
+   * Turns a running saga back: what was done is undone, and it ends `compensated` with the failure `saga.cancelled`. A
+   * local call that runs at this moment is let finish first. Refused from the pivot on.
+   */
+  cancel(target: SagaTarget, note: OperatorNote): Promise<void>
   /** Calls the step again on which the saga is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
   retry(target: SagaTarget, note: OperatorNote): Promise<void>
   /** Takes the step as done (forward, with `result`) or as undone (backward), without a call, and goes on. */
@@ -85,6 +104,11 @@ export interface Coordinator extends AsyncDisposable {
   compensate(target: SagaTarget, note: OperatorNote): Promise<void>
   /** Ends the saga: the rest was settled by hand. */
   resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void>
+  /**
+   * Deletes sagas that ended longer ago than this, with their timelines, after `archive` was told; returns how many. With
+   * `retentionMs` it is done by itself, every hour.
+   */
+  purge(options: { readonly olderThanMs: number }): Promise<number>
   health(): SagaHealth
   /**
    * Stops taking work, lets running local steps finish (at most `drainTimeoutMs`), and gives every lease back at once.
@@ -110,7 +134,7 @@ class SagaCoordinator implements Coordinator {
     this.#options = options
     this.#driver = new Driver(options)
     this.instance = options.instance
-    this.bindings = Object.freeze([this.#driver.replySink()])
+    this.bindings = Object.freeze([this.#driver.replySink(), ...this.#driver.signals.sinks()])
     this.channels = Object.freeze(commandChannels(options.sagas))
   }
 
@@ -147,8 +171,30 @@ class SagaCoordinator implements Coordinator {
     return createRun<Results>(this.#driver, saga.name, id)
   }
 
+  async signal<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    id: string,
+    step: keyof Results & string,
+    payload: unknown,
+  ): Promise<boolean> {
+    this.#requireOpen()
+    const awaited = saga.steps.find(({ name }) => name === step)
+    if (awaited?.kind !== 'signal' || awaited.from !== undefined) {
+      throw invalidOption('signal', step, `a step of "${saga.name}" made by .signal(name, { payload })`)
+    }
+    const key = { name: saga.name, id: requireSagaId('signal', id) }
+    return this.#driver.signals.send(key, {
+      signal: step,
+      payload: stored(`signal "${step}" of ${saga.name}/${id}`, payload, this.#options.maxPayloadBytes),
+    })
+  }
+
   list({ status, saga, limit = 100 }: ListFilter = {}): Promise<readonly SagaSummary[]> {
     return this.#driver.store.list(this.#options.sql, { status, saga, limit })
+  }
+
+  cancel(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'cancel' }, note)
   }
 
   retry(target: SagaTarget, note: OperatorNote): Promise<void> {
@@ -165,6 +211,11 @@ class SagaCoordinator implements Coordinator {
 
   resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void> {
     return this.#operate(target, { do: 'resolve', outcome: note.outcome }, note)
+  }
+
+  async purge(options: { readonly olderThanMs: number }): Promise<number> {
+    this.#requireOpen()
+    return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0))
   }
 
   health(): SagaHealth {

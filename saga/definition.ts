@@ -6,15 +6,15 @@
  * path and the remedy), because the order of steps decides what can still be undone.
  */
 
-import type { Channel } from '../binder/channel.ts'
-import type { BackoffOptions } from '../core/backoff.ts'
-import type { Logger } from '../core/logger.ts'
+import { invalidOption } from '../core/errors.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import type { SqlTransaction } from '../core/sql.ts'
-import { checkSagaName, checkStep, graphHash, requireVersion } from './graph.ts'
-import type { Stored } from './json.ts'
+import type { SagaBuilder } from './builder.ts'
+import { type Condition, conditional, requireCondition } from './condition.ts'
+import { checkSagaName, checkStep, graphHash, grouped, refuseInGroup, requireVersion, stepsOfBlock } from './graph.ts'
+import { resolveSignal, resolveTimer, type SignalDefinition, type TimerDefinition } from './passive.ts'
 import { type CommandDefinition, type LocalDefinition, resolveCommand, resolveLocal } from './resolve.ts'
-import type { SagaFailure, SagaShape } from './state.ts'
+import type { SagaShape } from './state.ts'
+import { resolveSubSaga, type SubSagaDefinition } from './sub-saga.ts'
 
 /** A definition as the coordinator takes it. `Results` maps step names to what they returned. */
 export interface Saga<In = unknown, Out = In, Results extends object = object> extends SagaShape {
@@ -22,158 +22,22 @@ export interface Saga<In = unknown, Out = In, Results extends object = object> e
   readonly version: number
   readonly input: StandardSchemaV1<In, Out>
   readonly steps: readonly StepDefinition[]
+  readonly deadlineMs: number | undefined
   /** Hash of the steps: their order, names, kinds and destinations. Timeouts and retries may change freely. */
   readonly graphHash: string
   /** Type only. */
   readonly results?: Results
 }
 
-export type StepDefinition = LocalDefinition | CommandDefinition
-
-/** What every function of a step gets. */
-export interface StepContext<Input = unknown, Results extends object = object> {
-  readonly saga: string
-  readonly sagaId: string
-  readonly step: string
-  /** `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Give it to whatever deduplicates. */
-  readonly key: string
-  readonly input: Input
-  /** Results of the steps before this one, as they come back from the database (JSON). */
-  readonly results: Results
-  /** From 1. A call cut short by the end of its process is made again under its number. */
-  readonly attempt: number
-  /** Aborts when the attempt's time is up, the lease is lost, or the coordinator closes: stop, the call is repeated. */
-  readonly signal: AbortSignal
-  readonly log: Logger
-}
-
-export interface CompensationContext<Input = unknown, Results extends object = object, Result = unknown>
-  extends StepContext<Input, Results> {
-  /** What `invoke` returned; `undefined` when its outcome is unknown: then it may never have happened. */
-  readonly result: Result | undefined
-  /** Why the saga turned back. */
-  readonly failure: SagaFailure
-}
-
-/** The transaction of a `transactional` step: its effect and the saga's advance commit together. */
-export interface WithTransaction {
-  readonly tx: SqlTransaction
-}
-
-type Tx<T> = T extends true ? WithTransaction : unknown
-
-export interface RetryOptions extends BackoffOptions {
-  /** Calls of one operation, the first included. */
-  readonly maxAttempts?: number | undefined
-}
-
-interface CommonOptions {
-  /** @default 30 seconds */
-  readonly timeoutMs?: number | undefined
-  /** @default 3 attempts for a local step, 5 for a command, 10 for the pivot and after it; 1 s, doubled, at most 10 s */
-  readonly retry?: RetryOptions | undefined
-  /** @default 10 attempts; 1 s, doubled, at most 10 s. After them the saga is `stuck`. */
-  readonly compensationRetry?: RetryOptions | undefined
-}
-
-interface Invoke<Input, Results extends object, Result, T> extends CommonOptions {
-  /**
-   * True: `invoke` and `compensate` get `tx`, and whatever they write through it commits together with the saga's
-   * advance: exactly once. Have no other effect in them. False: called at least once; deduplicate by `key`.
-   * @default false
-   */
-  readonly transactional?: T
-  /** Runs in the coordinator's process. Throw a `Refusal` to say no; an error with `retryable: false` to give up. */
-  readonly invoke: (context: StepContext<Input, Results> & Tx<T>) => Result | Promise<Result>
-}
-
-export interface StepOptions<Input, Results extends object, Result, T> extends Invoke<Input, Results, Result, T> {
-  /**
-   * Undoes `invoke`; `'none'` says that there is nothing to undo. It is also called when the outcome of `invoke` is
-   * unknown, so it must accept that nothing ever happened, and be repeatable.
-   */
-  readonly compensate:
-    | ((context: CompensationContext<Input, Results, Stored<Result>> & Tx<T>) => void | Promise<void>)
-    | 'none'
-  readonly pivot?: false | undefined
-}
-
-/** The pivot, and every step after it: nothing to undo. */
-export interface ForwardStepOptions<Input, Results extends object, Result, T>
-  extends Invoke<Input, Results, Result, T> {
-  readonly compensate?: 'none' | undefined
-}
-
-interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CommonOptions {
-  /** The participant's command channel. */
-  readonly to: Channel<ToIn, unknown>
-  /** The command's payload. Pure: called again for each resend and for the compensation. */
-  readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of the reply's result. @default any JSON, typed `unknown` */
-  readonly reply?: Reply | undefined
-}
-
-export interface RequestContext<Input = unknown, Results extends object = object> {
-  readonly sagaId: string
-  readonly key: string
-  readonly input: Input
-  readonly results: Results
-}
-
-export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
-  readonly compensate: true | 'none'
-  readonly pivot?: false | undefined
-}
-
-export interface ForwardCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  readonly compensate?: 'none' | undefined
-}
-
-/** The results with one more. */
-export type WithResult<Results extends object, Name extends string, Result> = Results & {
-  readonly [K in Name]: Result
-}
-
-type NewName<Results, Name extends string> = Name extends keyof Results ? never : Name
-type Pivot = { readonly pivot: true }
-
-/** A saga whose steps can still be undone. */
-export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, Out, Results> {
-  /** Adds the pivot as a local step: once it is done there is only forward. */
-  step<Name extends string, Result, T extends boolean = false>(
-    name: NewName<Results, Name>,
-    options: ForwardStepOptions<Out, Results, Result, T> & Pivot,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
-  /** Adds a local step. */
-  step<Name extends string, Result, T extends boolean = false>(
-    name: NewName<Results, Name>,
-    options: StepOptions<Out, Results, Result, T>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
-  /** Adds the pivot as a command. Parked `stuck` when its outcome stays unknown. */
-  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: ForwardCommandOptions<Out, Results, ToIn, Reply> & Pivot,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
-  /** Adds a command to a participant in another service. */
-  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: CommandOptions<Out, Results, ToIn, Reply>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
-}
-
-/** A saga past its pivot: each further step is repeated until it works, or parked `stuck`. */
-export interface ForwardSagaBuilder<In, Out, Results extends object> extends Saga<In, Out, Results> {
-  step<Name extends string, Result, T extends boolean = false>(
-    name: NewName<Results, Name>,
-    options: ForwardStepOptions<Out, Results, Result, T>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
-  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: ForwardCommandOptions<Out, Results, ToIn, Reply>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
+export type StepDefinition = (
+  | LocalDefinition
+  | CommandDefinition
+  | TimerDefinition
+  | SignalDefinition
+  | SubSagaDefinition
+) & {
+  /** All must hold for the step to be made. */
+  readonly conditions?: readonly Condition[] | undefined
 }
 
 export interface SagaOptions<S extends StandardSchemaV1> {
@@ -181,6 +45,12 @@ export interface SagaOptions<S extends StandardSchemaV1> {
   readonly version: number
   /** Any Standard Schema. The input form is stored as JSON; steps get the output form. */
   readonly input: S
+  /**
+   * How long after its start a saga may still be on its way to the pivot: then it turns back, with `saga.deadline` as its
+   * failure. A local call that runs at that moment is let finish first. Counted by the database; may change freely.
+   * @default no deadline
+   */
+  readonly deadlineMs?: number | undefined
 }
 
 /**
@@ -197,20 +67,58 @@ export function defineSaga<S extends StandardSchemaV1>(
   return builder(name, options, []) as unknown as ReturnType<typeof defineSaga<S>>
 }
 
-function builder(name: string, options: SagaOptions<StandardSchemaV1>, steps: readonly StepDefinition[]): object {
+/** What is around the steps that are added: conditions, and the group that they are begun with. */
+interface Around {
+  readonly conditions: readonly Condition[]
+  readonly group?: number | undefined
+}
+
+function builder(
+  name: string,
+  options: SagaOptions<StandardSchemaV1>,
+  steps: readonly StepDefinition[],
+  around: Around = { conditions: [] },
+): object {
   const path = `defineSaga("${name}")`
   const add = (step: StepDefinition): object => {
     checkStep(path, steps, step)
-    return builder(name, options, [...steps, step])
+    const placed = grouped(path, conditional(path, step, around.conditions), around.group)
+    return builder(name, options, [...steps, placed], around)
+  }
+  /** Adds what `more` adds to a builder with something else around it. */
+  const block = (method: string, more: unknown, inside: Around): object => {
+    if (typeof more !== 'function')
+      throw invalidOption(`${path}.${method}`, more, 'a function: (saga) => saga.step(...)')
+    return builder(
+      name,
+      options,
+      stepsOfBlock(path, method, steps, more(builder(name, options, steps, inside))),
+      around,
+    )
   }
   const pivoted = steps.some((step) => step.pivot)
   return Object.freeze({
     name,
     version: options.version,
     input: options.input,
+    deadlineMs: options.deadlineMs,
     steps: Object.freeze(steps),
     graphHash: graphHash(name, options.version, steps),
     step: (step: string, stepOptions: never) => add(resolveLocal(`${path}.step`, step, stepOptions, pivoted)),
     command: (step: string, stepOptions: never) => add(resolveCommand(`${path}.command`, step, stepOptions, pivoted)),
+    timer: (step: string, stepOptions: never) => add(resolveTimer(`${path}.timer`, step, stepOptions)),
+    signal: (step: string, stepOptions: never) => add(resolveSignal(`${path}.signal`, step, stepOptions)),
+    saga: (step: string, stepOptions: never) => add(resolveSubSaga(`${path}.saga`, step, stepOptions, pivoted)),
+    when: (condition: unknown, more: unknown) => {
+      refuseInGroup(path, 'when', around.group)
+      const asked = requireCondition(path, condition)
+      return block('when', more, { ...around, conditions: [...around.conditions, asked] })
+    },
+    parallel: (more: unknown) => {
+      refuseInGroup(path, 'parallel', around.group)
+      if (pivoted)
+        throw new TypeError(`${path}.parallel: after the pivot steps are made one by one, add them with .step`)
+      return block('parallel', more, { ...around, group: steps.length })
+    },
   })
 }

@@ -10,12 +10,14 @@ import type { SagaEvent } from './event.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { Leases } from './leases.ts'
 import type { ResolvedOptions } from './options.ts'
-import { replyEvent } from './outcome.ts'
+import { mailEvent, replyEvent } from './outcome.ts'
+import { Retention } from './retention.ts'
 import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
+import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
-import { isEnded, openStep } from './state.ts'
-import { type SagaKey, type SagaRow, SagaStore } from './store.ts'
+import { isEnded, localCalls } from './state.ts'
+import { type SagaKey, type SagaMail, type SagaRow, SagaStore } from './store.ts'
 import { Sweeper } from './sweeper.ts'
 import { Watch } from './watch.ts'
 import { REPLY_GROUP, type SagaReply, sagaReplies } from './wire.ts'
@@ -35,6 +37,8 @@ export class Driver implements RunHost {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly watch: Watch
+  readonly signals: Signals
+  readonly retention: Retention
   readonly #options: ResolvedOptions
   /** This process in the `owner` column. */
   readonly #owner: string
@@ -63,6 +67,7 @@ export class Driver implements RunHost {
       definition: (row) => this.definition(row),
       mayRun: (owned) => this.#mayRun(owned),
       letGo: () => this.#runner.letGo(1),
+      begin: (...child) => this.#starter.begin(...child),
       committed: (plan) => this.#committed(plan),
     })
     this.watch = new Watch(shared)
@@ -75,6 +80,8 @@ export class Driver implements RunHost {
     })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
+    this.retention = new Retention(shared)
+    this.signals = new Signals({ ...shared, engine: this.#engine })
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
 
@@ -87,6 +94,7 @@ export class Driver implements RunHost {
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
     this.#sweeper.start()
+    this.retention.start()
     if (resend) await this.#resend()
   }
 
@@ -148,7 +156,7 @@ export class Driver implements RunHost {
   }
 
   async #handOver(): Promise<void> {
-    await this.#sweeper.stop()
+    await Promise.all([this.#sweeper.stop(), this.retention.close()])
     await this.#runner.close(this.#options.drainTimeoutMs)
   }
 
@@ -163,7 +171,7 @@ export class Driver implements RunHost {
       else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
-    const applied = await this.apply(key, await replyEvent(known.saga, reply))
+    const applied = await this.apply(key, await replyEvent(known.saga, reply, this.#options.maxPayloadBytes))
     if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
   }
 
@@ -185,7 +193,11 @@ export class Driver implements RunHost {
     const { row } = next
     if (takesOwnership(plan)) this.#runner.take(next)
     const { status, failure } = row.state
-    if (write.wakeMs !== null && row.owner === null) this.#sweeper.nudge(write.wakeMs)
+    if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
+    if (typeof write.wakeMs === 'number' && row.owner === null) this.#sweeper.nudge(write.wakeMs)
+    if (write.heedsDeadline && next.deadlineAt !== undefined) {
+      this.#sweeper.nudge(next.deadlineAt - this.#options.clock.monotonic())
+    }
     if (status === 'running' || status === 'compensating') return
     this.watch.settled(row)
     const { logger, onStuck } = this.#options
@@ -219,15 +231,35 @@ export class Driver implements RunHost {
     }
   }
 
-  /** The first of the waiting replies that means something; when none does, the command is sent again. */
-  async #readMail({ saga, row, takenAt }: Snapshot, mail: readonly SagaReply[]): Promise<Applied | undefined> {
-    const options = { snapshot: { saga, row: { ...row, mail: null }, takenAt }, epoch: row.epoch }
-    for (const reply of mail) {
-      const applied = await this.#engine.apply(row, await replyEvent(saga, reply), options)
-      if (applied?.changed === true) return applied
+  /**
+   * Applies the mail, each item together with forgetting it. When nothing came of it what is due is done all the same.
+   */
+  async #readMail(taken: Snapshot, mail: readonly SagaMail[]): Promise<Applied | undefined> {
+    const { row, saga } = taken
+    const options = (snapshot: Snapshot, left: readonly SagaMail[]) => ({
+      snapshot: { ...snapshot, row: { ...snapshot.row, mail: left.length === 0 ? null : left } },
+      epoch: row.epoch,
+    })
+    let now = taken
+    for (const [n, item] of mail.entries()) {
+      const event = await this.#readable(saga, row, item)
+      if (event === undefined) continue
+      const applied = await this.#engine.apply(row, event, options(now, mail.slice(n + 1)))
+      if (applied === undefined) return undefined
+      now = applied.snapshot
+      if (applied.changed && (now.row.owner !== row.owner || localCalls(now.row.state).length > 0)) return applied
     }
-    const waitsForReply = row.state.steps[openStep(row.state)]?.wait === 'reply'
-    return this.#engine.apply(row, { type: waitsForReply ? 'resumed' : 'due' }, options)
+    return this.#engine.apply(row, { type: 'due' }, options(now, []))
+  }
+
+  /** `undefined`: a signal that does not fit the step's schema, whose sender could not be told. */
+  async #readable(saga: Saga, { name, id }: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
+    try {
+      return await mailEvent(saga, mail, this.#options.maxPayloadBytes)
+    } catch (error) {
+      this.#options.logger.warn({ saga: name, id, err: toError(error) }, 'signal that does not fit its step ignored')
+      return undefined
+    }
   }
 
   async #takeDue(row: SagaRow, takenAt: number): Promise<void> {

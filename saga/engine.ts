@@ -8,19 +8,17 @@
  */
 import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
-import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer, writePlans } from './committer.ts'
 import type { Saga } from './definition.ts'
 import type { Transition } from './draft.ts'
 import { OwnershipLost } from './errors.ts'
 import type { SagaEvent, TimelineEntry } from './event.ts'
-import { stepKey } from './graph.ts'
-import { advance } from './machine.ts'
-import { describeError, resultsOf } from './outcome.ts'
-import { type Call, isEnded } from './state.ts'
+import { advance, mayCancel } from './machine.ts'
+import { isEnded } from './state.ts'
 import type { SagaKey, SagaRow, SagaStore, SagaWrite } from './store.ts'
-import { encodeCommand } from './wire.ts'
+import { reportToParent } from './sub-saga.ts'
 
 /** A saga as it was last read or written. */
 export interface Snapshot {
@@ -28,6 +26,10 @@ export interface Snapshot {
   readonly row: SagaRow
   /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
   readonly takenAt: number
+  /** Monotonic ms at which its state was written. */
+  readonly writtenAt: number
+  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
+  readonly deadlineAt?: number | undefined
 }
 
 /** A transition ready to be written. */
@@ -43,11 +45,10 @@ export interface CommandOutbox {
   addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
 }
 
-export interface EngineHost {
+export interface EngineHost extends CallHost {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly outbox: CommandOutbox
-  readonly service: string
   readonly instance: string
   readonly leaseMs: number
   readonly clock: Clock
@@ -165,7 +166,10 @@ export class Engine {
 
   snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
     const saga = this.#host.definition(row)
-    return saga === undefined ? undefined : { saga, row, takenAt }
+    if (saga === undefined) return undefined
+    const { deadlineInMs, sinceWriteMs } = row
+    const writtenAt = takenAt - sinceWriteMs
+    return { saga, row, takenAt, writtenAt, ...(deadlineInMs !== null && { deadlineAt: takenAt + deadlineInMs }) }
   }
 
   /** Plans the first transition of a saga that is about to be inserted. */
@@ -181,79 +185,95 @@ export class Engine {
   }
 
   async #plan(before: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined> {
-    const transition = advance(before.saga, before.row.state, event, Math.random())
-    return transition === undefined ? undefined : this.#settle(before, transition, epoch)
+    const { saga, row } = before
+    const elapsedMs = this.#host.clock.monotonic() - before.writtenAt
+    const order = this.#order(before)
+    const first = order && advance(saga, row.state, order, 0, elapsedMs)
+    if (first === undefined) {
+      const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
+      return transition && this.#settle(before, transition, epoch)
+    }
+    // With a call in hand the event may be what that came to; else it is from before the order.
+    const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
+    const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
+    return this.#settle({ ...before, row: { ...row, mail: withoutUndo(row.mail) } }, both, epoch)
   }
 
-  /** Encodes the commands of a transition; one that can not be encoded is the next event. */
+  /** What comes before every event: the saga that this one is a step of has turned back, or its own time is over. */
+  #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
+    if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
+    const isLate = deadlineAt !== undefined && this.#host.clock.monotonic() >= deadlineAt
+    return isLate ? { type: 'expired' } : undefined
+  }
+
+  /** Readies the calls of a transition; one that is not made after all is the next event. */
   async #settle(before: Snapshot, first: Transition, epoch: number | undefined): Promise<Plan> {
     const { saga } = before
     const messages: EncodedMessage[] = []
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first
+    let mayRun: boolean | undefined
+    const asked: Asked = {
+      host: this.#host,
+      before,
+      messages,
+      starts: [],
+      posts: [],
+      mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
+    }
     const pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const event = await this.#prepare(before, last, call, messages, epoch !== undefined)
-      const next = event === undefined ? undefined : advance(saga, last.state, event)
+      const event = await prepareCall(asked, last.state, call)
+      const next = event === undefined ? undefined : advance(saga, last.state, event, 0, 0)
       if (next === undefined) continue
-      if (event?.type === 'yielded') timeline.pop() // the call that is not made
+      if (event?.type === 'yielded' || event?.type === 'omitted') withoutCall(timeline, call)
       timeline.push(...next.timeline)
       pending.push(...next.calls)
-      last = next
+      last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
     }
-    return this.#toPlan(before, last, timeline, messages, epoch)
-  }
-
-  /** Readies one call; an event when it can not be made by this process. */
-  async #prepare(
-    before: Snapshot,
-    { state }: Transition,
-    call: Call,
-    messages: EncodedMessage[],
-    owned: boolean,
-  ): Promise<SagaEvent | undefined> {
-    const { saga, row } = before
-    const definition = saga.steps[call.index]
-    const { step, operation, attempt } = call
-    if (definition?.kind !== 'command') {
-      return this.#host.mayRun(owned) ? undefined : { type: 'yielded', step }
-    }
-    try {
-      const input = await validate(`input of ${row.name}`, saga.input, row.input)
-      const results = await resultsOf(saga, state, call.index)
-      const context = { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
-      messages.push(await encodeCommand(definition, row.name, operation, attempt, this.#host.service, context))
-      return undefined
-    } catch (cause) {
-      const error = describeError(cause)
-      const neverSent = operation === 'invoke' && attempt === 1
-      return neverSent
-        ? { type: 'refused', step, operation, error }
-        : { type: 'failed', step, operation, error, terminal: true }
-    }
+    return this.#toPlan(asked, last, timeline, epoch)
   }
 
   #toPlan(
-    before: Snapshot,
+    { before, messages, starts, posts }: Asked,
     { state, wake }: Transition,
     timeline: readonly TimelineEntry[],
-    messages: readonly EncodedMessage[],
     epoch: number | undefined,
   ): Plan {
     const { instance, leaseMs, clock } = this.#host
     const owned = wake.kind === 'lease'
+    const kept = wake.kind === 'keep'
     const row: SagaRow = {
       ...before.row,
       state,
       revision: before.row.revision + 1,
-      owner: owned ? instance : null,
+      owner: owned ? instance : kept ? before.row.owner : null,
       epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
     }
-    const laterMs = wake.kind === 'in' ? (row.mail === null ? wake.ms : 0) : null
-    const wakeMs = owned ? leaseMs : laterMs
-    const next = { saga: before.saga, row, takenAt: clock.monotonic() }
-    return { before, next, messages, write: { row, wakeMs, timeline } }
+    const hasMail = row.mail !== null && (!isEnded(state.status) || row.mail.some((item) => 'undo' in item))
+    const laterMs = hasMail ? 0 : wake.kind === 'in' ? wake.ms : null
+    const wakeMs = kept ? 'as before' : owned ? leaseMs : laterMs
+    const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
+    const takenAt = clock.monotonic()
+    const next = { ...before, row, takenAt, writtenAt: takenAt }
+    const report = reportToParent(state)
+    const leaving =
+      report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]
+    const write: SagaWrite = {
+      row,
+      wakeMs,
+      heedsDeadline,
+      timeline,
+      ...(starts.length > 0 && { starts }),
+      ...(leaving.length > 0 && { posts: leaving }),
+    }
+    return { before, next, messages, write }
   }
+}
+
+function withoutUndo(mail: SagaRow['mail']): SagaRow['mail'] {
+  const rest = mail?.filter((item) => !('undo' in item)) ?? []
+  return rest.length === 0 ? null : rest
 }
 
 function cacheKey({ name, id }: SagaKey): string {

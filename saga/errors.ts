@@ -58,6 +58,23 @@ export class SagaNotFound extends ConcordatError {
   }
 }
 
+/** An input, a result, a reply or a signal is larger than the coordinator's `maxPayloadBytes`. Nothing was stored. */
+export class SagaPayloadTooLarge extends ConcordatError {
+  readonly code = 'saga.payload_too_large' as const
+  readonly retryable = false as const
+  readonly bytes: number
+  readonly maxBytes: number
+
+  constructor(subject: string, bytes: number, maxBytes: number) {
+    super(
+      `${subject} has ${bytes} bytes as JSON, at most ${maxBytes} are allowed: store it elsewhere and pass a reference, ` +
+        'or raise maxPayloadBytes',
+    )
+    this.bytes = bytes
+    this.maxBytes = maxBytes
+  }
+}
+
 /** An operator action that the saga's state does not allow. Nothing was changed. */
 export class SagaActionRefused extends ConcordatError {
   readonly code = 'saga.action_refused' as const

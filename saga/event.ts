@@ -22,10 +22,22 @@ export type SagaEvent =
       /** Which attempt failed; a report of an earlier one is ignored. */
       readonly attempt?: number | undefined
     }
+  /** The condition of a step said, before its first call, that it is not needed. */
+  | { readonly type: 'omitted'; readonly step: string }
+  /** How long a timer takes, as the definition computed it when the step began. */
+  | { readonly type: 'armed'; readonly step: string; readonly ms: number }
+  /** What a step waits for, maybe before it waits. */
+  | { readonly type: 'signalled'; readonly step: string; readonly payload?: unknown }
+  /** The saga that this one is a step of turns back: undo what was done, also if it has completed. */
+  | { readonly type: 'undo' }
+  /** The saga's deadline has passed. */
+  | { readonly type: 'expired' }
   | { readonly type: 'operator'; readonly action: OperatorAction; readonly by: string; readonly reason: string }
 
-/** What a person may do with a stuck saga. */
+/** What a person may do: cancel a running saga, and all the rest with a stuck one. */
 export type OperatorAction =
+  /** Turns the saga back; not once the pivot has begun. */
+  | { readonly do: 'cancel' }
   /** Calls the step again, with all its attempts. */
   | { readonly do: 'retry' }
   /** Takes the step as done (forward: with this result) or as undone (backward), without a call, and goes on. */
@@ -46,6 +58,12 @@ export type TimelineKind =
   | 'compensating'
   | 'compensated'
   | 'stuck'
+  | 'waiting'
+  | 'omitted'
+  | 'signalled'
+  | 'expired'
+  | 'undo'
+  | 'operator-cancel'
   | 'operator-retry'
   | 'operator-skip'
   | 'operator-compensate'

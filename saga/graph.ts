@@ -10,7 +10,7 @@ export function checkSagaName(name: unknown): void {
   checkName('defineSaga', name, 100)
 }
 
-const NAMES = optionNames<SagaOptions<StandardSchemaV1>>({ version: true, input: true })
+const NAMES = optionNames<SagaOptions<StandardSchemaV1>>({ version: true, input: true, deadlineMs: true })
 
 export function requireVersion(name: string, options: SagaOptions<StandardSchemaV1>): void {
   const path = `defineSaga("${name}")`
@@ -19,6 +19,7 @@ export function requireVersion(name: string, options: SagaOptions<StandardSchema
   if (typeof options.input?.['~standard']?.validate !== 'function') {
     throw invalidOption(`${path}.input`, options.input, 'a Standard Schema such as z.object({...})')
   }
+  if (options.deadlineMs !== undefined) requireInteger(`${path}.deadlineMs`, options.deadlineMs, 1)
 }
 
 /** @throws TypeError when the saga already has a step of this name */
@@ -26,6 +27,33 @@ export function checkStep(path: string, before: readonly StepDefinition[], step:
   if (before.some(({ name }) => name === step.name)) {
     throw new TypeError(`${path}: two steps are called "${step.name}", rename one of them`)
   }
+}
+
+/** What a block added to `before`. @throws TypeError when it did not return the saga with more steps */
+export function stepsOfBlock(
+  path: string,
+  method: string,
+  before: readonly StepDefinition[],
+  block: unknown,
+): readonly StepDefinition[] {
+  const steps = typeof block === 'object' && block !== null && 'steps' in block ? block.steps : undefined
+  const added = Array.isArray(steps) && steps.length > before.length && before.every((step, n) => step === steps[n])
+  if (added) return steps as readonly StepDefinition[]
+  throw new TypeError(
+    `${path}.${method}: the function must return what it was given with steps added: (saga) => saga.step(...)`,
+  )
+}
+
+/** @throws TypeError for a pivot: it must be alone, for whether there is a way back */
+export function grouped(path: string, step: StepDefinition, group: number | undefined): StepDefinition {
+  if (group === undefined) return step
+  if (!step.pivot) return Object.freeze({ ...step, group })
+  throw new TypeError(`${path}.parallel: the pivot "${step.name}" must stand alone. Put it after the group.`)
+}
+
+export function refuseInGroup(path: string, method: string, group: number | undefined): void {
+  if (group === undefined) return
+  throw new TypeError(`${path}.parallel: no .${method} within a group, put the group into it`)
 }
 
 /** @throws TypeError for a saga without steps, or something that is no saga */
@@ -44,6 +72,10 @@ export function graphHash(name: string, version: number, steps: readonly StepDef
     pivot: step.pivot,
     compensates: step.compensates,
     to: step.kind === 'command' ? step.to.name : null,
+    ...(step.kind === 'saga' && { saga: step.saga.graphHash }),
+    ...(step.group !== undefined && { group: step.group }),
+    ...(step.conditional === true && { conditional: true }),
+    ...(step.kind === 'signal' && step.from !== undefined && { from: step.from.name }),
   }))
   return hashJson({ name, version, steps: graph })
 }

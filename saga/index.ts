@@ -1,4 +1,6 @@
 /** Distributed transactions: definitions, the coordinator that drives them, the participants in other services. */
+
+export { type ForwardSagaBuilder, type SagaBuilder, type SagaGroup } from './builder.ts'
 export { currentSaga, type SagaScope } from './context.ts'
 export {
   type Coordinator,
@@ -8,22 +10,7 @@ export {
   type RunOptions,
   type SagaTarget,
 } from './coordinator.ts'
-export {
-  type CommandOptions,
-  type CompensationContext,
-  defineSaga,
-  type ForwardCommandOptions,
-  type ForwardSagaBuilder,
-  type ForwardStepOptions,
-  type RequestContext,
-  type RetryOptions,
-  type Saga,
-  type SagaBuilder,
-  type SagaOptions,
-  type StepContext,
-  type StepOptions,
-  type WithTransaction,
-} from './definition.ts'
+export { defineSaga, type Saga, type SagaOptions } from './definition.ts'
 export type { Transition, Wake } from './draft.ts'
 export {
   CoordinatorClosed,
@@ -33,6 +20,7 @@ export {
   SagaConflict,
   SagaGraphChanged,
   SagaNotFound,
+  SagaPayloadTooLarge,
   SagaPending,
   StepTimeout,
 } from './errors.ts'
@@ -47,6 +35,7 @@ export {
   type ParticipantOptions,
   participant,
 } from './participant.ts'
+export type { Archive, ArchivedSaga } from './retention.ts'
 export type { SagaOutcome, SagaReport, SagaRun } from './run.ts'
 export type { StartOptions } from './starter.ts'
 export {
@@ -55,6 +44,7 @@ export {
   type Operation,
   type RetryPolicy,
   type SagaFailure,
+  type SagaParent,
   type SagaShape,
   type SagaState,
   type SagaStatus,
@@ -64,7 +54,23 @@ export {
   type StepStatus,
   type Wait,
 } from './state.ts'
+export {
+  type CommandOptions,
+  type CompensationContext,
+  type ForwardCommandOptions,
+  type ForwardStepOptions,
+  type ForwardSubSagaOptions,
+  type MessageSignalOptions,
+  type RequestContext,
+  type RetryOptions,
+  type SignalOptions,
+  type StepContext,
+  type StepOptions,
+  type SubSagaOptions,
+  type TimerOptions,
+  type WithTransaction,
+} from './step-options.ts'
 export type { SagaSummary, TimelineRow } from './store.ts'
-export { migrateParticipant } from './tables.ts'
+export { migrateParticipant, purgeParticipant } from './tables.ts'
 export type { OutcomeOptions } from './watch.ts'
 export { HEADERS as SAGA_HEADERS, type SagaReply, sagaReplies } from './wire.ts'

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { CodecError } from '../core/codec.ts'
 import { toError } from '../core/errors.ts'
+import { SagaPayloadTooLarge } from './errors.ts'
 
 /**
  * What is left of `T` after a round trip through JSON: a `Date` is its string, functions are gone. Results are typed so,
@@ -24,9 +25,9 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 
 /**
  * The value after the round trip.
- * @throws CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL can not store
+ * @throws SagaPayloadTooLarge; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL can not store
  */
-export function stored(subject: string, value: unknown): unknown {
+export function stored(subject: string, value: unknown, maxBytes: number): unknown {
   let text: string | undefined
   try {
     text = JSON.stringify(value)
@@ -34,10 +35,16 @@ export function stored(subject: string, value: unknown): unknown {
     throw new CodecError('application/json', `${subject} has no JSON form: ${toError(cause).message}`, { cause })
   }
   if (text === undefined) return undefined
+  // A character is at most three bytes of UTF-8: counting them is for the few that may be too large.
+  if (text.length * 3 > maxBytes) requireFits(subject, Buffer.byteLength(text), maxBytes)
   if (UNSTORABLE.test(text)) {
     throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which can not be stored`)
   }
   return JSON.parse(text)
+}
+
+function requireFits(subject: string, bytes: number, maxBytes: number): void {
+  if (bytes > maxBytes) throw new SagaPayloadTooLarge(subject, bytes, maxBytes)
 }
 
 /** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */

@@ -3,7 +3,7 @@
  * clock; randomness comes in as a number. The coordinator is a loop around `advance`.
  *
  * ```
- *              refused, given up before the pivot
+ *         refused, given up, cancelled or late before the pivot
  *   running ---------------------------------------> compensating ---> compensated
  *      |  \                                             |     ^
  *      |   `-- given up at or after the pivot           |     | operator: retry, skip
@@ -15,6 +15,9 @@
  * - a step is called only in a state that records the intent, and that state is written before the call is made;
  * - a compensation follows only an intent: `invoked` and `unknown` steps are undone, in reverse order, each once;
  * - a refusal is a definite no of that step: it is not undone, unless an earlier local attempt is in doubt;
+ * - a saga that is cancelled turns back at once, but never under a local call: then when that has returned;
+ * - steps of a group are open together; one that says no turns all back, as a cancellation does, and each is undone in turn;
+ * - a saga that is a step of another can be undone after it completed, for it has no pivot;
  * - after the pivot there is only forward; a pivot in doubt is never undone, it is parked;
  * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
  *
@@ -22,27 +25,33 @@
  */
 import { backoffDelayMs } from '../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
-import type { OperatorAction, SagaEvent } from './event.ts'
+import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
+import { backward, end, forward, giveUp, goOn, onward, park, turnBack } from './moves.ts'
 import { isEnded, type Operation, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.
  * @param random in [0, 1): spreads the retries
+ * @param elapsedMs since the state was written. @default long enough for all that waits for a time
  */
 export function advance(
   shape: SagaShape,
   state: SagaState,
   event: SagaEvent,
   random: number = 0,
+  elapsedMs: number = Number.POSITIVE_INFINITY,
 ): Transition | undefined {
-  if (isEnded(state.status)) return undefined
-  const draft = new Draft(shape, state)
+  if (isEnded(state.status) && !(event.type === 'undo' && state.status === 'completed')) return undefined
+  const draft = new Draft(shape, state, elapsedMs)
   return accept(draft, event, random) ? draft.transition() : undefined
 }
 
 /** A step that took its process down so often is given up. */
 const MAX_ORPHANS = 50
 const TIMEOUT: StepFailure = { code: 'saga.no_reply', message: 'no reply came in time' }
+const LATE: StepFailure = { code: 'saga.deadline', message: "the saga's deadline has passed" }
+const NO_SIGNAL: StepFailure = { code: 'saga.no_signal', message: 'no signal came in time' }
+const UNDONE: StepFailure = { code: 'saga.undone', message: 'the saga that it is a step of turned back' }
 const ORPHANED: StepFailure = { code: 'saga.orphaned', message: 'the coordinator that ran the step is gone' }
 
 /** False: the event does not fit. */
@@ -62,9 +71,29 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
       return refused(draft, event.step, event.operation, event.error)
     case 'failed':
       return failed(draft, event, random)
+    case 'omitted':
+      return omitted(draft, event.step)
+    case 'armed':
+      return armed(draft, event.step, event.ms)
+    case 'signalled':
+      return signalled(draft, event.step, event.payload)
+    case 'undo':
+      return undo(draft)
+    case 'expired':
+      return draft.cancel === undefined && cancel(draft, LATE, 'expired')
     case 'operator':
-      return operate(draft, event.action, event.by, event.reason)
+      if (event.action.do !== 'cancel') return operate(draft, event.action, event.by, event.reason)
+      return cancel(draft, { code: 'saga.cancelled', message: event.reason }, 'operator-cancel', {
+        by: event.by,
+        reason: event.reason,
+      })
   }
+}
+
+/** True while the saga can still be cancelled. */
+export function mayCancel(shape: SagaShape, state: SagaState): boolean {
+  const draft = new Draft(shape, state, 0)
+  return state.status === 'running' && state.cancel === undefined && draft.mayTurnBack(draft.open()[0] ?? -1)
 }
 
 function start(draft: Draft): boolean {
@@ -74,46 +103,121 @@ function start(draft: Draft): boolean {
   return true
 }
 
-/** The time to look again has come. What it means depends on what was waited for. */
-function due(draft: Draft): boolean {
-  const index = draft.openIndex()
-  if (index === -1) return start(draft)
-  const { wait, attempts } = draft.step(index)
-  if (wait === undefined || wait === 'operator') return false
-  if (wait === 'call') return orphaned(draft, index)
-  if (wait === 'reply') {
-    draft.note('timed-out', index, { attempt: attempts })
-    draft.doubt(index, TIMEOUT)
-    if (attempts >= draft.policy(index).maxAttempts) return giveUp(draft, index, TIMEOUT)
-  }
-  draft.call(index, attempts + 1)
+/** Turns a running saga back, unless the pivot is begun. */
+function cancel(
+  draft: Draft,
+  error: StepFailure,
+  kind: TimelineEntry['kind'],
+  detail?: TimelineEntry['detail'],
+): boolean {
+  const [first = -1] = draft.open()
+  if (draft.status !== 'running' || !draft.mayTurnBack(first)) return false
+  draft.note(kind, first === -1 ? undefined : first, detail)
+  if (draft.cancel === undefined) return turnBack(draft, first, error)
+  draft.keeps = true
   return true
 }
 
+function undo(draft: Draft): boolean {
+  const { parent, status } = draft
+  if (parent === undefined || parent.operation === 'compensate') return false
+  draft.parent = { ...parent, operation: 'compensate' }
+  draft.note('undo')
+  if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
+  else turnBack(draft, -1, UNDONE)
+  return true
+}
+
+/** The time to look again has come: each open step whose time it is does what it waited to do. */
+function due(draft: Draft): boolean {
+  const open = draft.open()
+  if (open.length === 0) return start(draft)
+  const { status } = draft
+  if (status === 'stuck') return false
+  for (const index of open) {
+    // The time of one may turn all of them back, and that begins something new.
+    if (draft.status !== status) break
+    const { wait } = draft.step(index)
+    if (wait === 'call' || draft.isDue(index)) stepDue(draft, index)
+  }
+  return true
+}
+
+function stepDue(draft: Draft, index: number): void {
+  const { step, wait, attempts } = draft.step(index)
+  switch (wait) {
+    case 'call':
+      return orphaned(draft, index)
+    case 'reply':
+      draft.note('timed-out', index, { attempt: attempts })
+      draft.doubt(index, TIMEOUT)
+      if (attempts >= draft.policy(index).maxAttempts) return void giveUp(draft, index, TIMEOUT)
+      return draft.call(index, attempts + 1)
+    case 'retry':
+      return draft.cancel === undefined ? draft.call(index, attempts + 1) : void giveUp(draft, index, draft.cancel)
+    case 'time':
+      return void succeeded(draft, step, 'invoke', undefined)
+    case 'signal':
+      draft.note('timed-out', index)
+      return void giveUp(draft, index, NO_SIGNAL)
+    case 'operator':
+    case undefined:
+      return
+  }
+}
+
 /** Whoever ran the step is gone: the same attempt again, for a crash says little of the step. */
-function orphaned(draft: Draft, index: number): boolean {
+function orphaned(draft: Draft, index: number): void {
   const { attempts, orphans = 0 } = draft.step(index)
   draft.note('orphaned', index, { attempt: attempts })
   draft.doubt(index, ORPHANED)
   draft.set(index, { orphans: orphans + 1 })
-  if (orphans + 1 >= MAX_ORPHANS) return giveUp(draft, index, ORPHANED)
-  draft.call(index, attempts)
+  if (draft.cancel !== undefined) giveUp(draft, index, draft.cancel)
+  else if (orphans + 1 >= MAX_ORPHANS) giveUp(draft, index, ORPHANED)
+  else draft.call(index, attempts)
+}
+
+function omitted(draft: Draft, step: string): boolean {
+  const index = draft.indexOf(step, 'invoke')
+  if (index === -1 || !draft.mayOmit(index)) return false
+  draft.close(index, 'omitted')
+  draft.note('omitted', index)
+  onward(draft, index)
+  return true
+}
+
+function armed(draft: Draft, step: string, ms: number): boolean {
+  const index = draft.indexOf(step, 'invoke')
+  if (index === -1 || draft.step(index).wait !== 'time') return false
+  draft.wait(index, 'time', ms)
+  return true
+}
+
+/** One that comes before its step begins is kept for it; one that comes again or too late means nothing. */
+function signalled(draft: Draft, step: string, payload: unknown): boolean {
+  const index = draft.steps.findIndex((candidate) => candidate.step === step)
+  if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
+  const { status, signal } = draft.step(index)
+  if (status === 'invoking') return succeeded(draft, step, 'invoke', payload)
+  if (status !== 'pending' || signal !== undefined || draft.status === 'compensating') return false
+  draft.set(index, { signal: payload === undefined ? {} : { payload } })
+  draft.note('signalled', index)
+  draft.keeps = true
   return true
 }
 
 function resumed(draft: Draft): boolean {
-  const index = draft.openIndex()
-  if (index === -1 || draft.step(index).wait !== 'reply') return false
-  draft.call(index, draft.step(index).attempts)
-  return true
+  const waiting = draft.open().filter((index) => draft.step(index).wait === 'reply')
+  for (const index of waiting) draft.call(index, draft.step(index).attempts)
+  return waiting.length > 0
 }
 
 /** The call was planned but this process will not make it: as if the attempt had not been counted. */
 function yielded(draft: Draft, step: string): boolean {
-  const index = draft.openIndex()
-  if (index === -1 || draft.step(index).step !== step || draft.step(index).wait !== 'call') return false
-  draft.set(index, { wait: 'retry', attempts: draft.step(index).attempts - 1 })
-  draft.wake = { kind: 'in', ms: 0 }
+  const index = draft.open().find((open) => draft.step(open).step === step && draft.step(open).wait === 'call')
+  if (index === undefined) return false
+  draft.wait(index, 'retry', 0)
+  draft.set(index, { attempts: draft.step(index).attempts - 1 })
   return true
 }
 
@@ -124,7 +228,7 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   if (operation === 'invoke') {
     draft.close(index, 'invoked', result === undefined ? {} : { result })
     draft.note('invoked', index)
-    forward(draft)
+    onward(draft, index)
   } else {
     draft.close(index, 'compensated')
     draft.note('compensated', index)
@@ -144,8 +248,7 @@ function refused(draft: Draft, step: string, operation: Operation, error: StepFa
   const inDoubt = draft.step(index).doubt === true && !remote
   if (inDoubt && pivot) return park(draft, index, error)
   draft.close(index, inDoubt ? 'unknown' : 'refused', { error })
-  turnBack(draft, index, error)
-  return true
+  return turnBack(draft, index, error)
 }
 
 function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
@@ -157,16 +260,16 @@ function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, ran
   const { code, message } = event.error
   draft.note('failed', index, { attempt: attempts, code, message })
   draft.doubt(index, event.error)
+  if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
   const policy = draft.policy(index)
   if (event.terminal || attempts >= policy.maxAttempts) return giveUp(draft, index, event.error)
-  draft.set(index, { wait: 'retry' })
-  draft.wake = { kind: 'in', ms: backoffDelayMs(policy.backoff, attempts, random) }
+  draft.wait(index, 'retry', backoffDelayMs(policy.backoff, attempts, random))
   return true
 }
 
-function operate(draft: Draft, action: OperatorAction, by: string, reason: string): boolean {
-  const index = draft.openIndex()
-  if (draft.status !== 'stuck' || index === -1) return false
+function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>, by: string, reason: string): boolean {
+  const [index] = draft.open()
+  if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
   draft.note(`operator-${action.do}`, index, { by, reason })
@@ -180,8 +283,8 @@ function operate(draft: Draft, action: OperatorAction, by: string, reason: strin
     case 'compensate': {
       const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
       draft.close(index, 'skipped')
-      turnBack(draft, index, error)
-      return true
+      draft.failure = undefined
+      return turnBack(draft, index, error)
     }
     case 'skip':
       goOn(draft, index)
@@ -190,58 +293,4 @@ function operate(draft: Draft, action: OperatorAction, by: string, reason: strin
       else backward(draft)
       return true
   }
-}
-
-/** A stuck saga moves again, in the direction it had. */
-function goOn(draft: Draft, index: number): void {
-  if (draft.status !== 'stuck') return
-  draft.status = draft.operation(index) === 'invoke' ? 'running' : 'compensating'
-  if (draft.status === 'running') draft.failure = undefined
-}
-
-/** Begins the next step, or completes. */
-function forward(draft: Draft): void {
-  const next = draft.steps.findIndex(({ status }) => status === 'pending')
-  if (next === -1) end(draft, 'completed')
-  else draft.begin(next, 'invoking')
-}
-
-/** Begins the next compensation, last step first, or ends. */
-function backward(draft: Draft): void {
-  const next = draft.steps.findLastIndex(
-    ({ status }, index) => (status === 'invoked' || status === 'unknown') && draft.shapeOf(index).compensates,
-  )
-  if (next === -1) end(draft, 'compensated')
-  else draft.begin(next, 'compensating')
-}
-
-function turnBack(draft: Draft, index: number, error: StepFailure): void {
-  draft.failure = { step: draft.step(index).step, ...error }
-  draft.status = 'compensating'
-  backward(draft)
-}
-
-/** No more attempts. */
-function giveUp(draft: Draft, index: number, error: StepFailure): true {
-  const { pivot, transactional } = draft.shapeOf(index)
-  const invoking = draft.operation(index) === 'invoke'
-  if (!invoking || draft.afterPivot(index) || (pivot && !transactional)) return park(draft, index, error)
-  draft.close(index, transactional ? 'failed' : 'unknown', { error })
-  turnBack(draft, index, error)
-  return true
-}
-
-function park(draft: Draft, index: number, error: StepFailure): true {
-  draft.set(index, { wait: 'operator', error })
-  draft.failure ??= { step: draft.step(index).step, ...error }
-  draft.status = 'stuck'
-  draft.note('stuck', index, { operation: draft.operation(index), code: error.code, message: error.message })
-  return true
-}
-
-function end(draft: Draft, status: 'completed' | 'compensated'): true {
-  draft.status = status
-  if (status === 'completed') draft.failure = undefined
-  draft.note(status === 'completed' ? 'saga-completed' : 'saga-compensated')
-  return true
 }

@@ -10,7 +10,9 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
 import { checkSaga } from './graph.ts'
+import type { Archive } from './retention.ts'
 import type { SagaFailure } from './state.ts'
+import { withSubSagas } from './sub-saga.ts'
 import { DEFAULT_SCHEMA } from './tables.ts'
 
 export interface CoordinatorOptions {
@@ -36,6 +38,12 @@ export interface CoordinatorOptions {
   readonly replyConcurrency?: number | undefined
   /** How long `close` waits for running local steps. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
+  /** Largest input, result, reply or signal, in bytes of its JSON. @default 1 MiB */
+  readonly maxPayloadBytes?: number | undefined
+  /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default for ever */
+  readonly retentionMs?: number | undefined
+  /** Told of ended sagas before they are deleted. @default nobody is */
+  readonly archive?: Archive | undefined
   /** Somebody must look at this saga. Called by the instance that parked it, after the commit; must not throw. */
   readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
   readonly logger?: Logger | undefined
@@ -56,6 +64,7 @@ export const COORDINATOR_DEFAULTS = Object.freeze({
   concurrency: 64,
   replyConcurrency: 16,
   drainTimeoutMs: 10 * SECOND,
+  maxPayloadBytes: 1_024 * 1_024,
 })
 
 const NAMES = optionNames<CoordinatorOptions>({
@@ -70,12 +79,17 @@ const NAMES = optionNames<CoordinatorOptions>({
   concurrency: true,
   replyConcurrency: true,
   drainTimeoutMs: true,
+  maxPayloadBytes: true,
+  retentionMs: true,
+  archive: true,
   onStuck: true,
   logger: true,
   clock: true,
 })
 
 const MAX_MS = 2 ** 31 - 1
+/** jsonb ends at 256 MiB. */
+const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveCoordinatorOptions(options: CoordinatorOptions): ResolvedOptions {
@@ -88,6 +102,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
   if (!Array.isArray(sagas) || sagas.length === 0) throw invalidOption(`${path}.sagas`, sagas, 'at least one saga')
   for (const [index, saga] of sagas.entries()) checkSaga(`${path}.sagas[${index}]`, saga)
   checkVersions(path, sagas)
+  checkVersions(path, withSubSagas(sagas as readonly Saga[]))
   const integer = (name: keyof typeof COORDINATOR_DEFAULTS, min: number, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? COORDINATOR_DEFAULTS[name], min, max)
   const schema = options.schema ?? DEFAULT_SCHEMA
@@ -96,7 +111,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
     service,
     sql,
     outbox,
-    sagas,
+    sagas: withSubSagas(sagas as readonly Saga[]),
     schema,
     instance: requireText(`${path}.instance`, options.instance ?? newId()),
     leaseMs: integer('leaseMs', 100, MAX_MS),
@@ -104,6 +119,12 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
     concurrency: integer('concurrency', 1, 100_000),
     replyConcurrency: integer('replyConcurrency', 1, 10_000),
     drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
+    maxPayloadBytes: integer('maxPayloadBytes', 1_024, MAX_PAYLOAD_BYTES),
+    retentionMs:
+      options.retentionMs === undefined
+        ? Number.POSITIVE_INFINITY
+        : requireInteger(`${path}.retentionMs`, options.retentionMs, 1),
+    archive: options.archive ?? (() => {}),
     onStuck: options.onStuck ?? (() => {}),
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,

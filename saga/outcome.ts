@@ -5,6 +5,7 @@ import type { Saga } from './definition.ts'
 import type { SagaEvent } from './event.ts'
 import { stored } from './json.ts'
 import type { Operation, SagaState, StepFailure } from './state.ts'
+import type { SagaMail, SagaSignal } from './store.ts'
 import type { SagaReply } from './wire.ts'
 
 const MAX_MESSAGE = 500
@@ -32,7 +33,7 @@ export function failedEvent(step: string, operation: Operation, attempt: number,
 }
 
 /** What a participant's reply means. A result that does not fit the step's schema: it did something, we can not use it. */
-export async function replyEvent(saga: Saga, reply: SagaReply): Promise<SagaEvent> {
+export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
   const error: StepFailure = {
     code: clean(reply.code ?? 'saga.participant', 100),
@@ -44,13 +45,26 @@ export async function replyEvent(saga: Saga, reply: SagaReply): Promise<SagaEven
   }
   if (operation === 'compensate') return { type: 'succeeded', step, operation }
   try {
-    const result = stored(`reply of ${step}`, reply.result)
+    const result = stored(`reply of ${step}`, reply.result, maxBytes)
     const schema = replySchema(saga, step)
     if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
     return { type: 'succeeded', step, operation, result }
   } catch (cause) {
     return { type: 'failed', step, operation, error: describeError(cause), terminal: true }
   }
+}
+
+/** What a signal means. @throws SchemaError when the payload does not fit the step that it is for */
+export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSignal): Promise<SagaEvent> {
+  const schema = replySchema(saga, step)
+  if (schema !== undefined) await validate(`signal "${step}" of ${saga.name}`, schema, payload)
+  return { type: 'signalled', step, payload }
+}
+
+/** What waited in the row means. @throws as `signalEvent` */
+export async function mailEvent(saga: Saga, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
+  if ('undo' in mail) return { type: 'undo' }
+  return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
 }
 
 /** The results of the steps before index `until`, in the form that the types promise. */
@@ -66,6 +80,7 @@ export async function resultsOf(saga: Saga, state: SagaState, until: number = st
 
 function replySchema(saga: Saga, name: string) {
   const step = saga.steps.find((candidate) => candidate.name === name)
+  if (step?.kind === 'signal') return step.payload
   return step?.kind === 'command' ? step.reply : undefined
 }
 

@@ -68,6 +68,7 @@ const NAMES = optionNames<ParticipantOptions>({
   backoff: true,
   prefetch: true,
   prefetchBytes: true,
+  autoStart: true,
 })
 
 const DEFAULT_ATTEMPTS = 3
@@ -159,7 +160,11 @@ class Participant<Request> {
     const row = await this.#barrier.enter(tx, command.key, 'invoke', 'ok')
     if (row?.status === 'cancelled') return cancelled(command)
     if (row !== undefined && row.status !== 'failed' && row.reply !== null) return row.reply
-    const result = stored(`result of ${command.key}`, await this.#handlers.invoke(request, context))
+    const result = stored(
+      `result of ${command.key}`,
+      await this.#handlers.invoke(request, context),
+      Number.POSITIVE_INFINITY,
+    )
     const reply: SagaReply = { ...head(command), status: 'ok', ...(result !== undefined && { result }) }
     await this.#barrier.keep(tx, command.key, 'invoke', 'ok', reply)
     return reply

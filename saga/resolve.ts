@@ -5,6 +5,7 @@ import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { RetryPolicy, StepShape } from './state.ts'
 import type {
   CommandOptions,
   CompensationContext,
@@ -13,8 +14,7 @@ import type {
   StepContext,
   StepOptions,
   WithTransaction,
-} from './definition.ts'
-import type { RetryPolicy, StepShape } from './state.ts'
+} from './step-options.ts'
 
 /** A step that runs in the coordinator's process. */
 export interface LocalDefinition extends StepShape {
@@ -41,7 +41,7 @@ export const SAGA_DEFAULTS = Object.freeze({
   compensationAttempts: 10,
 })
 
-const MAX_TIMEOUT_MS = 2 ** 31 - 1
+export const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 const COMMON = { pivot: true, compensate: true, timeoutMs: true, retry: true, compensationRetry: true } as const
 const STEP_NAMES = optionNames<StepOptions<unknown, object, unknown, boolean>>({
@@ -117,7 +117,7 @@ export function resolveCommand(method: string, name: string, options: Raw, pivot
   })
 }
 
-function stepPath(method: string, name: string, options: Raw, known: ReadonlySet<string>): string {
+export function stepPath(method: string, name: string, options: Raw, known: ReadonlySet<string>): string {
   checkName(method, name, 100)
   const path = `${method}("${name}")`
   refuseUnknown(path, options, known)

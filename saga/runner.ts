@@ -13,7 +13,7 @@ import type { SagaEvent } from './event.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { failedEvent } from './outcome.ts'
 import type { LocalDefinition } from './resolve.ts'
-import { type Call, localCall } from './state.ts'
+import { type Call, localCalls } from './state.ts'
 
 export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'instance'> {
   readonly engine: Engine
@@ -94,7 +94,7 @@ export class Runner {
     await this.#slot()
     try {
       let current: Snapshot | undefined = first
-      while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#step(current, lease)
+      while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
     } catch (error) {
       if (this.#closing && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
@@ -114,11 +114,20 @@ export class Runner {
   }
 
   #owns({ row }: Snapshot, epoch: number): boolean {
-    return row.owner === this.#host.instance && row.epoch === epoch && localCall(row.state) !== undefined
+    return row.owner === this.#host.instance && row.epoch === epoch && localCalls(row.state).length > 0
   }
 
-  async #step(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
-    const call = localCall(current.row.state) as Call
+  /** Makes all calls of the state, those of a group at the same time, and gives what came of the last to return. */
+  async #round(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
+    const calls = localCalls(current.row.state).map((call) => this.#step(current, call, lease))
+    if (calls.length === 1) return calls[0]
+    // All must have returned before anything else is done with the saga, also when one says that it is lost.
+    await Promise.allSettled(calls)
+    const after = await Promise.all(calls)
+    return after.reduce((last, next) => ((next?.row.revision ?? 0) > (last?.row.revision ?? 0) ? next : last))
+  }
+
+  async #step(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
     if (this.#closing) return this.#record(current, { type: 'yielded', step: call.step }, lease)
     const { transactional } = current.saga.steps[call.index] as LocalDefinition
     return transactional ? this.#transactional(current, call, lease) : this.#plain(current, call, lease)

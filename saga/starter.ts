@@ -1,4 +1,5 @@
 /** Starting a saga: once per (name, id), alone or within the caller's transaction. */
+import type { Clock } from '../core/clock.ts'
 import { invalidOption } from '../core/errors.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
@@ -8,7 +9,7 @@ import type { CommandOutbox, Engine, Plan, Snapshot } from './engine.ts'
 import { SagaConflict, SagaGraphChanged } from './errors.ts'
 import { requireSagaId } from './graph.ts'
 import { hashJson, stored } from './json.ts'
-import { initialState } from './state.ts'
+import { initialState, type SagaParent } from './state.ts'
 import type { SagaRow, SagaStore, SagaWrite } from './store.ts'
 
 export interface StartOptions<In> {
@@ -22,6 +23,8 @@ export interface StarterHost {
   readonly store: SagaStore
   readonly engine: Engine
   readonly outbox: CommandOutbox
+  readonly clock: Clock
+  readonly maxPayloadBytes: number
   readonly sagas: readonly Saga<unknown, unknown, object>[]
 }
 
@@ -62,9 +65,16 @@ export class Starter {
 
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
   async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<void> {
-    const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, timeline: [] }
+    const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
     const written = await this.#host.store.write(tx, [write])
     if (written.size === 0) await this.#requireSame(tx, fresh.row)
+  }
+
+  /** @throws SchemaError, SagaPayloadTooLarge */
+  async begin(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<SagaWrite> {
+    const { row } = await this.#prepare(saga, id, input)
+    const state = { ...row.state, parent }
+    return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
   }
 
   async #insert(tx: SqlTransaction, plan: Plan): Promise<boolean> {
@@ -83,10 +93,13 @@ export class Starter {
       throw invalidOption('start', saga?.name, 'a saga that createCoordinator got in `sagas`')
     }
     const path = `start("${saga.name}")`
-    const id = requireSagaId(`${path}.id`, options?.id)
-    const input = stored(`input of ${saga.name}/${id}`, options.input) ?? null
-    await validate(`input of ${saga.name}/${id}`, saga.input, input)
-    const { name, version, graphHash } = saga
+    return this.#prepare(loaded, requireSagaId(`${path}.id`, options?.id), options.input)
+  }
+
+  async #prepare(saga: Saga, id: string, given: unknown): Promise<Snapshot> {
+    const { name, version, graphHash, deadlineMs } = saga
+    const input = stored(`input of ${name}/${id}`, given, this.#host.maxPayloadBytes) ?? null
+    await validate(`input of ${name}/${id}`, saga.input, input)
     const row: SagaRow = {
       name,
       id,
@@ -99,7 +112,11 @@ export class Starter {
       owner: null,
       epoch: 0,
       mail: null,
+      deadlineInMs: deadlineMs ?? null,
+      sinceWriteMs: 0,
     }
-    return { saga: loaded, row, takenAt: 0 }
+    const takenAt = this.#host.clock.monotonic()
+    const deadline = deadlineMs === undefined ? {} : { deadlineAt: takenAt + deadlineMs }
+    return { saga, row, takenAt, writtenAt: takenAt, ...deadline }
   }
 }

@@ -24,7 +24,16 @@ export interface StepShape {
   readonly pivot: boolean
   /** False: there is nothing to call to undo it. */
   readonly compensates: boolean
-  /** How long one attempt may take: a reply, or a local call. */
+  /** Steps of one group (a number of their own, the first one's index) are open together. Never at or after the pivot. */
+  readonly group?: number | undefined
+  /** True: whether it is needed is asked before it begins. */
+  readonly conditional?: boolean | undefined
+  /**
+   * Set when nothing is called: the step is done when its time has come, or when it is told so. Then it counts as
+   * transactional, for nothing is left of it when it is given up.
+   */
+  readonly awaits?: 'time' | 'signal' | undefined
+  /** How long one attempt may take: a reply, a local call, a signal (maybe `Infinity`). */
   readonly timeoutMs: number
   readonly invoke: RetryPolicy
   readonly compensate: RetryPolicy
@@ -43,6 +52,7 @@ export interface SagaShape {
  * - `unknown`: given up, it may have happened. Undone like a success.
  * - `compensating`, `compensated`: the same backward.
  * - `skipped`: an operator said so.
+ * - `omitted`: its condition said that it is not needed. Nothing to undo, no result.
  */
 export type StepStatus =
   | 'pending'
@@ -54,12 +64,13 @@ export type StepStatus =
   | 'compensating'
   | 'compensated'
   | 'skipped'
+  | 'omitted'
 
 /**
- * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, or an
- * `operator` (the saga is stuck on it).
+ * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, an
+ * `operator` (the saga is stuck on it), its `time`, or a `signal` from outside.
  */
-export type Wait = 'call' | 'reply' | 'retry' | 'operator'
+export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal'
 
 export interface StepFailure {
   readonly code: string
@@ -72,17 +83,30 @@ export interface StepState {
   /** Attempts of the operation that is open or was the last. */
   readonly attempts: number
   readonly wait?: Wait | undefined
+  /** When its time has come, in ms after this state was written: of a pause, a late reply, a timer, a late signal. */
+  readonly leftMs?: number | undefined
   /** An earlier attempt may have had an effect. */
   readonly doubt?: true | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
   readonly result?: unknown
   readonly error?: StepFailure | undefined
+  /** A signal that came before its step began. */
+  readonly signal?: { readonly payload?: unknown } | undefined
 }
 
 /** Why a saga turned back (or is stuck): the first step that said no, and with which words. */
 export interface SagaFailure extends StepFailure {
   readonly step: string
+}
+
+/** The step of another saga that this one is. */
+export interface SagaParent {
+  readonly name: string
+  readonly id: string
+  readonly step: string
+  /** What the parent waits for: that it ends, or that it is undone. */
+  readonly operation: Operation
 }
 
 /** `stuck` is not an end: an operator has to look at it. */
@@ -92,6 +116,9 @@ export interface SagaState {
   readonly status: SagaStatus
   readonly steps: readonly StepState[]
   readonly failure?: SagaFailure | undefined
+  /** It shall turn back, for this reason, as soon as the local call that is in somebody's hand has returned. */
+  readonly cancel?: StepFailure | undefined
+  readonly parent?: SagaParent | undefined
 }
 
 /** The state before anything happened. */
@@ -106,9 +133,9 @@ export function isEnded(status: SagaStatus): boolean {
   return status === 'completed' || status === 'compensated'
 }
 
-/** The index of the step with an open operation, or -1: before the start, and at the end. */
-export function openStep(state: SagaState): number {
-  return state.steps.findIndex(({ status }) => status === 'invoking' || status === 'compensating')
+/** The indexes of steps with an open operation: several within a group; none before the start, and at the end. */
+export function openSteps(steps: readonly StepState[]): readonly number[] {
+  return steps.flatMap(({ status }, index) => (status === 'invoking' || status === 'compensating' ? [index] : []))
 }
 
 /** The operation that an open step is in. */
@@ -117,13 +144,13 @@ export function operationOf(step: StepState): Operation | undefined {
   return step.status === 'compensating' ? 'compensate' : undefined
 }
 
-/** The local call that somebody must have in hand in this state. */
-export function localCall(state: SagaState): Call | undefined {
-  const index = openStep(state)
-  const step = state.steps[index]
-  const operation = step === undefined ? undefined : operationOf(step)
-  if (step === undefined || operation === undefined || step.wait !== 'call') return undefined
-  return { index, step: step.step, operation, attempt: step.attempts }
+/** The local calls that somebody must have in hand in this state. */
+export function localCalls(state: SagaState): readonly Call[] {
+  return state.steps.flatMap((step, index) => {
+    const operation = operationOf(step)
+    if (operation === undefined || step.wait !== 'call') return []
+    return [{ index, step: step.step, operation, attempt: step.attempts }]
+  })
 }
 
 /** Something to be done: run the function, or send the command. */

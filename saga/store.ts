@@ -16,6 +16,18 @@ export interface SagaKey {
   readonly id: string
 }
 
+/** A reply, a signal for a step, or the order of the saga that this one is a step of. */
+export type SagaMail = SagaReply | SagaSignal | SagaUndo
+
+export interface SagaUndo {
+  readonly undo: true
+}
+
+export interface SagaSignal {
+  readonly signal: string
+  readonly payload?: unknown
+}
+
 /** A version of a definition. */
 export interface SagaVersion {
   readonly name: string
@@ -31,16 +43,32 @@ export interface SagaRow extends SagaKey {
   readonly revision: number
   readonly owner: string | null
   readonly epoch: number
-  /** Replies that reached an instance without this version; whoever takes the saga next applies them. */
-  readonly mail: readonly SagaReply[] | null
+  /** What reached an instance without this version; whoever takes the saga next applies it. */
+  readonly mail: readonly SagaMail[] | null
+  /** Until its deadline passes, when it was read; `null`: it has none. */
+  readonly deadlineInMs: number | null
+  /** Since its state was written, when it was read. */
+  readonly sinceWriteMs: number
 }
 
 /** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
 export interface SagaWrite {
   readonly row: SagaRow
   /** Look again after this long; `null`: never. */
-  readonly wakeMs: number | null
+  readonly wakeMs: number | null | 'as before'
+  /** True: look at its deadline at the latest. */
+  readonly heedsDeadline: boolean
   readonly timeline: readonly TimelineEntry[]
+  /** Sagas that begin with it, and mail that leaves with it. */
+  readonly starts?: readonly SagaWrite[] | undefined
+  readonly posts?: readonly SagaPost[] | undefined
+}
+
+export interface SagaPost {
+  readonly to: SagaKey
+  readonly mail: SagaMail
+  /** Posted instead when there is nobody to get it: it was never started, is deleted, or has nothing more to do. */
+  readonly otherwise?: SagaPost | undefined
 }
 
 export interface SagaLease extends SagaKey {
@@ -63,7 +91,9 @@ export interface TimelineRow extends TimelineEntry {
 }
 
 const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, input_hash AS "inputHash",
-  revision::float8 AS revision, owner, epoch::float8 AS epoch, mail`
+  revision::float8 AS revision, owner, epoch::float8 AS epoch, mail,
+  (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
+  (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs"`
 const SUMMARY = `name, id, version, status, state->'failure' AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
@@ -155,14 +185,27 @@ export class SagaStore {
     return result.rows
   }
 
-  /** Leaves a reply for an instance that has the saga's version, due at once. False: there is no such open saga. */
-  async post(sql: SqlExecutor, key: SagaKey, reply: SagaReply): Promise<boolean> {
+  /** Locks sagas in the order in which `saga_write` does, so that writing several and posting to others can not deadlock. */
+  async lock(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<void> {
+    await this.#query(
+      sql,
+      `SELECT FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
+       ORDER BY s.name, s.id FOR UPDATE OF s`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+  }
+
+  /**
+   * Leaves mail for an instance that has the saga's version, due at once. False: there is no such open saga. An
+   * order to undo finds a completed one too.
+   */
+  async post(sql: SqlExecutor, key: SagaKey, mail: SagaMail): Promise<boolean> {
     const result = await this.#query(
       sql,
       `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
            due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
-       WHERE name = $1 AND id = $2 AND ended_at IS NULL`,
-      [key.name, key.id, JSON.stringify([reply])],
+       WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))`,
+      [key.name, key.id, JSON.stringify([mail]), 'undo' in mail],
     )
     return result.rowCount === 1
   }
@@ -238,12 +281,7 @@ export class SagaStore {
        WHERE saga = $1 AND id = $2 ORDER BY seq`,
       [key.name, key.id],
     )
-    return result.rows.map(({ at, kind, step, detail }) => ({
-      at,
-      kind,
-      ...(step != null && { step }),
-      ...(detail != null && { detail }),
-    }))
+    return result.rows.map(cleanTimeline)
   }
 
   /** Which of these have ended or are stuck. */
@@ -288,11 +326,17 @@ export interface OpenSagas {
   readonly count: number
 }
 
-function toRecord({ row, wakeMs, timeline }: SagaWrite, n: number): object {
+/** Without what the database has as null. */
+export function cleanTimeline({ at, kind, step, detail }: TimelineRow): TimelineRow {
+  return { at, kind, ...(step != null && { step }), ...(detail != null && { detail }) }
+}
+
+function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
   const { name, id, version, state, input, revision, owner, epoch, mail } = row
-  const first = revision === 1 ? { version, graph_hash: row.graphHash, input, input_hash: row.inputHash } : undefined
-  const { status } = state
-  return { n, name, id, revision, status, state, owner, epoch, mail, wake_ms: wakeMs, timeline, ...first }
+  const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
+  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms } : undefined
+  const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
+  return { n, name, id, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
 }
 
 function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {

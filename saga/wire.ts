@@ -7,10 +7,10 @@ import { type Channel, checkName, defineChannel } from '../binder/channel.ts'
 import { encodeMessage } from '../binder/encode.ts'
 import type { EncodedMessage, Headers } from '../binder/message.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import type { RequestContext } from './definition.ts'
 import { stepKey } from './graph.ts'
 import type { CommandDefinition } from './resolve.ts'
 import type { Operation } from './state.ts'
+import type { RequestContext } from './step-options.ts'
 
 export const HEADERS = Object.freeze({
   saga: 'saga-name',

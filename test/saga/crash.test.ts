@@ -20,18 +20,40 @@ import { closeEmbedded, embedded, FAST, stockCommands } from './support/world.ts
 const Input = z.object({ refuse: z.boolean() })
 const plain: string[] = []
 
+const pack = defineSaga('pack', { version: 1, input: z.object({ of: z.string() }) })
+  .step('box', {
+    transactional: true,
+    invoke: ({ tx, input }) => effect(tx, 'orders', `${input.of} box`),
+    compensate: ({ tx, input }) => effect(tx, 'orders', `${input.of} undo box`),
+  })
+  .command('label', {
+    to: stockCommands,
+    request: ({ input }) => ({ sku: `label ${input.of}`, n: 1 }),
+    compensate: true,
+  })
+
 const saga = defineSaga('crash', { version: 1, input: Input })
   .step('open', {
     transactional: true,
     invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} open`),
     compensate: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} undo open`),
   })
-  .step('note', {
-    retry: FAST,
-    invoke: ({ sagaId }) => void plain.push(`${sagaId} note`),
-    compensate: ({ sagaId }) => void plain.push(`${sagaId} undo note`),
-  })
-  .command('reserve', { to: stockCommands, request: () => ({ sku: 'reserve', n: 1 }), compensate: true })
+  .parallel((group) =>
+    group
+      .step('note', {
+        retry: FAST,
+        invoke: ({ sagaId }) => void plain.push(`${sagaId} note`),
+        compensate: ({ sagaId }) => void plain.push(`${sagaId} undo note`),
+      })
+      .step('mark', {
+        transactional: true,
+        retry: FAST,
+        invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} mark`),
+        compensate: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} undo mark`),
+      })
+      .command('reserve', { to: stockCommands, request: () => ({ sku: 'reserve', n: 1 }), compensate: true }),
+  )
+  .saga('pack', { saga: pack, input: ({ sagaId }) => ({ of: sagaId }), compensate: true })
   .command('pay', {
     to: stockCommands,
     request: ({ input }) => ({ sku: input.refuse ? 'refuse' : 'pay', n: 1 }),
@@ -43,6 +65,12 @@ const saga = defineSaga('crash', { version: 1, input: Input })
     invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} confirm`),
   })
   .step('tell', { retry: FAST, invoke: ({ sagaId }) => void plain.push(`${sagaId} tell`) })
+
+/** What is done for the step of a saga that is a step is told of that one. */
+function stockEffect(sagaId: string, undo: string, sku: string): string {
+  const [what, of = sagaId] = sku.split(' ')
+  return `${of} ${undo}${what}`
+}
 
 async function effect(tx: SqlClient | { query: SqlClient['query'] }, service: string, what: string): Promise<void> {
   await tx.query('INSERT INTO crash_effects VALUES ($1, $2)', [service, what])
@@ -63,10 +91,10 @@ const stock = createBinder({
       { group: 'stock', sql, outbox: stockOutbox, schema: schemas.stock, backoff: FAST },
       {
         invoke: async ({ sku }, { tx, sagaId }) => {
-          await effect(tx, 'stock', `${sagaId} ${sku}`)
+          await effect(tx, 'stock', stockEffect(sagaId, '', sku))
           if (sku === 'refuse') throw new Refusal('stock.no', 'no')
         },
-        compensate: ({ sku }, { tx, sagaId }) => effect(tx, 'stock', `${sagaId} undo ${sku}`),
+        compensate: ({ sku }, { tx, sagaId }) => effect(tx, 'stock', stockEffect(sagaId, 'undo ', sku)),
       },
     ),
   ],
@@ -164,9 +192,9 @@ async function expectEffects(id: string, refuse: boolean): Promise<void> {
     `SELECT service || ' ' || substr(what, ${id.length + 2}) AS what FROM crash_effects WHERE what LIKE $1 ORDER BY what`,
     [`${id} %`],
   )
-  const expected = refuse
-    ? ['orders open', 'stock reserve', 'orders undo open', 'stock undo reserve']
-    : ['orders confirm', 'orders open', 'stock pay', 'stock reserve']
+  const made = ['orders open', 'orders mark', 'orders box', 'stock reserve', 'stock label']
+  const undone = made.map((what) => what.replace(' ', ' undo '))
+  const expected = refuse ? [...made, ...undone] : [...made, 'orders confirm', 'stock pay']
   expect(rows.map(({ what }) => what).toSorted(), id).toEqual(expected.toSorted())
   const notes = new Set(plain.filter((what) => what.startsWith(`${id} `)).map((what) => what.slice(id.length + 1)))
   expect([...notes], id).toEqual(refuse ? ['note', 'undo note'] : ['note', 'tell'])

@@ -74,3 +74,124 @@ test('a command sends what its channel takes', () => {
   // @ts-expect-error -- n is a number
   begin.command('a', { to: commands, request: () => ({ sku: 'x', n: '1' }), compensate: true })
 })
+
+test('timers and signals add what they wait for to the results', () => {
+  const paid = defineChannel('paid', { payload: z.object({ id: z.string(), at: z.coerce.date() }) })
+  begin
+    .timer('nap', { delay: ({ input }) => input.at })
+    .signal('approval', { payload: z.object({ by: z.string().transform((by) => by.length) }) })
+    .signal('payment', {
+      from: paid,
+      correlate: (payment) => {
+        expectTypeOf(payment.at).toEqualTypeOf<Date>()
+        return payment.id
+      },
+    })
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.nap).toEqualTypeOf<undefined>()
+        expectTypeOf(results.approval.by).toEqualTypeOf<number>()
+        expectTypeOf(results.payment.at).toEqualTypeOf<string>()
+      },
+    })
+    .timer('later', { delay: 1 })
+    .signal('last', { payload: z.string() })
+  // @ts-expect-error -- a duration or a Date
+  begin.timer('nap', { delay: () => 'soon' })
+  // @ts-expect-error -- correlate is missing
+  begin.signal('payment', { from: paid })
+})
+
+test('results of a conditional block may be missing after it, and are there within it', () => {
+  const blocks = begin
+    .step('a', { invoke: () => 1, compensate: 'none' })
+    .when(
+      ({ input, results }) => {
+        expectTypeOf(input.at).toEqualTypeOf<Date>()
+        return results.a === 1
+      },
+      (saga) =>
+        saga.signal('s', { payload: z.string() }).command('c', {
+          to: commands,
+          request: ({ results }) => ({ sku: results.s, n: 1 }),
+          reply: z.object({ left: z.number() }),
+          compensate: true,
+        }),
+    )
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.a).toEqualTypeOf<number>()
+        expectTypeOf(results.s).toEqualTypeOf<string | undefined>()
+        expectTypeOf(results.c).toEqualTypeOf<{ left: number } | undefined>()
+      },
+    })
+    .when(
+      () => false,
+      (saga) => saga.step('after', { invoke: () => 'x' }),
+    )
+  blocks.step('last', {
+    invoke: ({ results }) => {
+      expectTypeOf(results.after).toEqualTypeOf<string | undefined>()
+    },
+  })
+  begin.when(
+    // @ts-expect-error -- a promise is no answer
+    async () => true,
+    (saga) => saga.timer('t', { delay: 1 }),
+  )
+  begin.when(
+    () => true,
+    // @ts-expect-error -- the pivot can not be left out
+    (saga) => saga.step('p', { pivot: true, invoke: () => 1 }),
+  )
+})
+
+test('steps of a group see what was before it, and all after it sees them', () => {
+  begin
+    .step('a', { invoke: () => 1, compensate: 'none' })
+    .parallel((group) =>
+      group
+        .step('b', { invoke: ({ results }) => `${results.a}`, compensate: 'none' })
+        .command('c', {
+          to: commands,
+          request: ({ results }) => {
+            expectTypeOf<keyof typeof results>().toEqualTypeOf<'a'>()
+            return { sku: 'x', n: results.a }
+          },
+          reply: z.object({ left: z.number() }),
+          compensate: true,
+        })
+        .signal('d', { payload: z.string() })
+        .timer('e', { delay: 1 }),
+    )
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.b).toEqualTypeOf<string>()
+        expectTypeOf(results.c.left).toEqualTypeOf<number>()
+        expectTypeOf(results.d).toEqualTypeOf<string>()
+      },
+    })
+  // @ts-expect-error -- a name is used once, also within a group
+  begin.parallel((group) => group.timer('a', { delay: 1 }).timer('a', { delay: 1 }))
+})
+
+test('a saga as a step takes its input and gives its results', () => {
+  const child = defineSaga('child', { version: 1, input: z.object({ n: z.number() }) }).step('made', {
+    invoke: () => 'x',
+    compensate: 'none',
+  })
+  begin
+    .saga('c', { saga: child, input: ({ input }) => ({ n: input.id.length }), compensate: true })
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.c.made).toEqualTypeOf<string>()
+      },
+    })
+    .saga('after', { saga: child, input: () => ({ n: 1 }) })
+  // @ts-expect-error -- n is a number
+  begin.saga('c', { saga: child, input: () => ({ n: 'one' }), compensate: true })
+})

@@ -26,6 +26,15 @@ describe('a definition', () => {
       begin.step('a', { ...none, compensate: () => {} }),
       begin.command('a', { to: channel, request: () => ({ n: 1 }), compensate: 'none' }),
       defineSaga('s', { version: 2, input }).step('a', none),
+      begin.timer('a', { delay: 1 }),
+      begin.saga('a', { saga: begin.step('a', none), input: ({ input: { n } }) => ({ n }), compensate: 'none' }),
+      begin.parallel((group) => group.step('a', none)),
+      begin.when(
+        () => true,
+        (saga) => saga.step('a', none),
+      ),
+      begin.signal('a', { payload: input }),
+      begin.signal('a', { from: channel, correlate: () => 'x' }),
       defineSaga('t', { version: 1, input }).step('a', none),
     ]
     expect(new Set([one, ...others].map(({ graphHash }) => graphHash)).size).toBe(others.length + 1)
@@ -66,6 +75,90 @@ describe('a definition', () => {
       'no function',
       () => begin.step('a', { compensate: 'none' } as never),
       'defineSaga("s").step("a").invoke: expected a function, got undefined',
+    ],
+    [
+      'a condition that is none',
+      () => begin.when(true as never, (saga) => saga),
+      'defineSaga("s").when: expected a function that returns true or false, got true',
+    ],
+    [
+      'a condition over nothing',
+      () =>
+        begin.when(
+          () => true,
+          (saga) => saga,
+        ),
+      'defineSaga("s").when: the function must return what it was given with steps added: (saga) => saga.step(...)',
+    ],
+    [
+      'a conditional pivot',
+      () => begin.when(() => true, ((saga: typeof begin) => saga.step('p', { pivot: true, invoke: () => 1 })) as never),
+      'defineSaga("s").when: the pivot "p" can not be left out. Put it before or after the condition.',
+    ],
+    [
+      'a group that is no function',
+      () => begin.parallel({} as never),
+      'defineSaga("s").parallel: expected a function: (saga) => saga.step(...), got {}',
+    ],
+    [
+      'a pivot in a group',
+      () => begin.parallel(((group: typeof begin) => group.step('p', { pivot: true, invoke: () => 1 })) as never),
+      'defineSaga("s").parallel: the pivot "p" must stand alone. Put it after the group.',
+    ],
+    [
+      'a group after the pivot',
+      () => (begin.step('p', { pivot: true, invoke: () => 1 }) as unknown as typeof begin).parallel((group) => group),
+      'defineSaga("s").parallel: after the pivot steps are made one by one, add them with .step',
+    ],
+    [
+      'a condition within a group',
+      () =>
+        begin.parallel(((group: typeof begin) =>
+          group.when(
+            () => true,
+            (saga) => saga.step('a', none),
+          )) as never),
+      'defineSaga("s").parallel: no .when within a group, put the group into it',
+    ],
+    [
+      'a step that is no saga',
+      () => begin.saga('t', { saga: {}, input: () => ({ n: 1 }), compensate: true } as never),
+      'defineSaga("s").saga("t").saga: expected a saga made by defineSaga, got {}',
+    ],
+    [
+      'an undoing of what can not be undone',
+      () =>
+        begin.saga('t', {
+          saga: begin.step('p', { pivot: true, invoke: () => 1 }),
+          input: () => ({ n: 1 }),
+          compensate: true,
+        }),
+      `defineSaga("s").saga("t").compensate: "s" can not be undone, its step "p" is a pivot. Say 'none', or take the pivot out.`,
+    ],
+    [
+      'a saga as a step that does not say how it is undone',
+      () => begin.saga('t', { saga: begin.step('a', none), input: () => ({ n: 1 }) } as never),
+      `defineSaga("s").saga("t").compensate: expected true (it is undone), or 'none', got undefined`,
+    ],
+    [
+      'a timer without a time',
+      () => begin.timer('t', {} as never),
+      'defineSaga("s").timer("t").delay: expected milliseconds >= 0, or a function that gives them or a Date, got undefined',
+    ],
+    [
+      'a signal from nowhere',
+      () => begin.signal('t', {} as never),
+      'defineSaga("s").signal("t"): expected either payload (for coordinator.signal) or from (a channel)',
+    ],
+    [
+      'a signal that is for nobody',
+      () => begin.signal('t', { from: channel } as never),
+      'defineSaga("s").signal("t").correlate: expected a function from the message to the id of its saga, with from',
+    ],
+    [
+      'an option that timers do not have',
+      () => begin.timer('t', { delay: 1, ms: 1 } as never),
+      'defineSaga("s").timer("t").ms: expected one of delay',
     ],
     [
       'a bad timeout',

@@ -18,18 +18,32 @@ const error = { code: 'x', message: 'x' }
 const shapes: fc.Arbitrary<SagaShape> = fc
   .record({
     steps: fc.array(
-      fc.record({ remote: fc.boolean(), transactional: fc.boolean(), compensates: fc.boolean(), attempts: fc.nat(2) }),
+      fc.record({
+        remote: fc.boolean(),
+        transactional: fc.boolean(),
+        compensates: fc.boolean(),
+        attempts: fc.nat(2),
+        conditional: fc.boolean(),
+        grouped: fc.boolean(),
+        awaits: fc.option(fc.constantFrom('time' as const, 'signal' as const), { nil: undefined, freq: 4 }),
+      }),
       { minLength: 1, maxLength: NAMES.length },
     ),
     pivot: fc.option(fc.nat(3)),
   })
   .map(({ steps, pivot }) => ({
-    steps: steps.map(({ remote, transactional, compensates, attempts }, index) =>
+    steps: steps.map(({ remote, transactional, compensates, attempts, awaits, conditional, grouped }, index) =>
       stepShape(NAMES[index] as string, {
-        remote,
-        transactional: transactional && !remote,
-        pivot: index === pivot,
-        compensates: compensates && (pivot === null || index < pivot),
+        remote: remote && awaits === undefined,
+        transactional: awaits !== undefined || (transactional && !remote),
+        awaits,
+        conditional: conditional && index !== pivot,
+        group:
+          grouped && (pivot === null || index < pivot)
+            ? steps.findLastIndex((s, n) => n <= index && !s.grouped) + 1
+            : undefined,
+        pivot: index === pivot && awaits === undefined,
+        compensates: compensates && awaits === undefined && (pivot === null || index < pivot),
         invoke: policy(attempts + 1),
         compensate: policy(attempts + 1),
       }),
@@ -56,9 +70,18 @@ const outsideEvents: fc.Arbitrary<SagaEvent> = fc.oneof(
   fc.constant<SagaEvent>({ type: 'started' }),
   fc.constant<SagaEvent>({ type: 'resumed' }),
   fc.record({ type: fc.constant('yielded' as const), step }),
+  fc.constant<SagaEvent>({ type: 'expired' }),
+  fc.record({ type: fc.constant('omitted' as const), step }),
+  fc.record({ type: fc.constant('armed' as const), step, ms: fc.nat(100) }),
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('signalled' as const), step, payload: fc.nat() }) },
 )
 const operatorEvents: fc.Arbitrary<SagaEvent> = fc
-  .constantFrom({ do: 'retry' as const }, { do: 'skip' as const }, { do: 'compensate' as const })
+  .constantFrom(
+    { do: 'retry' as const },
+    { do: 'skip' as const },
+    { do: 'compensate' as const },
+    { do: 'cancel' as const },
+  )
   .map((action) => ({ type: 'operator', action, by: 'me', reason: 'test' }))
 
 /** Follows the calls that the machine asks for, and fails when one breaks a rule. */
@@ -74,13 +97,36 @@ class Referee {
   check(before: SagaState, { state, calls, wake }: Transition): void {
     const open = state.steps.filter(({ status }) => status === 'invoking' || status === 'compensating')
     const ended = state.status === 'completed' || state.status === 'compensated'
-    if (!ended) expect(open).toHaveLength(1)
-    if (ended || state.status === 'stuck') expect(wake.kind).toBe('never')
-    else expect(wake.kind).toBe(open[0]?.wait === 'call' ? 'lease' : 'in')
+    if (!ended) expect(open.length).toBeGreaterThan(0)
+    if (open.length > 1) {
+      const group = new Set(open.map(({ step, status }) => `${status} ${this.#group(step)}`))
+      expect([...group]).toEqual([expect.stringMatching(/^invoking \d$/)])
+    }
+    const inHand = open.filter(({ wait }) => wait === 'call').map(({ step }) => step)
+    const asked = calls.filter(({ step }) => inHand.includes(step))
+    if (wake.kind === 'keep') this.#checkKept(before, state, inHand)
+    else if (ended || state.status === 'stuck') expect(wake.kind).toBe('never')
+    else if (wake.kind === 'lease') expect(asked).not.toEqual([])
+    else expect([wake.kind, inHand]).toEqual(['in', []])
     if (state.status === 'stuck') expect(open[0]?.wait).toBe('operator')
     for (const call of calls) this.#checkCall(before, state, call)
     if (state.status === 'completed') this.#checkCompleted(state)
     if (state.status === 'compensated') this.#checkCompensated(state)
+  }
+
+  #group(name: string): number | undefined {
+    return this.#shape.steps.find((candidate) => candidate.name === name)?.group
+  }
+
+  /** Who has it in hand, or what it waits for, is as before. */
+  #checkKept(before: SagaState, state: SagaState, inHand: readonly string[]): void {
+    expect(state.status).toBe(before.status)
+    const wereInHand = before.steps.filter(({ wait }) => wait === 'call').map(({ step }) => step)
+    for (const step of inHand) expect(wereInHand).toContain(step)
+    if (inHand.length > 0) return
+    const waits = ({ steps }: SagaState): unknown[] =>
+      steps.map(({ status, wait, attempts }) => [status, wait, attempts])
+    expect(waits(state)).toEqual(waits(before))
   }
 
   #checkCall(before: SagaState, state: SagaState, call: Call): void {
@@ -92,9 +138,11 @@ class Referee {
       this.invoked.add(call.step)
       expect(call.attempt).toBeLessThanOrEqual(invoke.maxAttempts)
       expect(before.status).not.toBe('compensating')
+      expect(before.cancel, 'nothing is begun any more').toBeUndefined()
       return
     }
     expect(compensates).toBe(true)
+    for (const { status } of state.steps) expect(status, 'nothing is undone while something runs').not.toBe('invoking')
     expect(this.invoked, 'compensation without intent').toContain(call.step)
     for (const { status } of state.steps.slice(call.index + 1)) expect(status).not.toBe('compensating')
     if (before.steps[call.index]?.status !== 'compensating') this.undone.push(call.step)
@@ -106,7 +154,7 @@ class Referee {
 
   #checkCompleted({ steps, failure }: SagaState): void {
     expect(failure).toBeUndefined()
-    for (const { status } of steps) expect(['invoked', 'skipped']).toContain(status)
+    for (const { status } of steps) expect(['invoked', 'skipped', 'omitted']).toContain(status)
   }
 
   #checkCompensated({ steps, failure }: SagaState): void {
@@ -126,12 +174,17 @@ function freeze<T>(value: T): T {
   return value
 }
 
-function play(shape: SagaShape, events: readonly SagaEvent[]): { state: SagaState; referee: Referee } {
+/** @param elapsedMs between one event and the next, in turn */
+function play(
+  shape: SagaShape,
+  events: readonly SagaEvent[],
+  elapsedMs: readonly number[] = [],
+): { state: SagaState; referee: Referee } {
   const referee = new Referee(shape)
   let state = freeze(initialState(shape))
-  for (const event of [{ type: 'started' } as const, ...events]) {
+  for (const [n, event] of [{ type: 'started' } as const, ...events].entries()) {
     const ended = state.status === 'completed' || state.status === 'compensated'
-    const transition = advance(shape, state, event)
+    const transition = advance(shape, state, event, 0, elapsedMs[n % elapsedMs.length])
     if (ended) expect(transition, 'an ended saga hears nothing').toBeUndefined()
     if (transition === undefined) continue
     referee.check(state, transition)
@@ -143,9 +196,12 @@ function play(shape: SagaShape, events: readonly SagaEvent[]): { state: SagaStat
 describe('the machine', () => {
   test('stays legal under any events in any order, repeated or not', () => {
     fc.assert(
-      fc.property(shapes, fc.array(fc.oneof({ weight: 9, arbitrary: outsideEvents }, operatorEvents)), (s, events) => {
-        play(s, events)
-      }),
+      fc.property(
+        shapes,
+        fc.array(fc.oneof({ weight: 9, arbitrary: outsideEvents }, operatorEvents)),
+        fc.array(fc.constantFrom(0, 7, 1_000), { minLength: 1, maxLength: 5 }),
+        (s, events, elapsedMs) => void play(s, events, elapsedMs),
+      ),
       { numRuns: 3_000 },
     )
   })
@@ -183,6 +239,8 @@ describe('the machine', () => {
 /** What a world without faults does next. */
 function help(state: SagaState): SagaEvent {
   const open = state.steps.find(({ status }) => status === 'invoking' || status === 'compensating')
+  if (open?.wait === 'time') return { type: 'due' }
+  if (open?.wait === 'signal') return { type: 'signalled', step: open.step, payload: 1 }
   if (open?.wait === 'retry') return { type: 'due' }
   if (open?.wait === 'operator') return { type: 'operator', action: { do: 'retry' }, by: 'me', reason: 'fixed' }
   const { step: name = '', status } = open ?? {}

@@ -47,6 +47,8 @@ export interface World {
   /** Everything runs from here on. */
   readonly start: () => Promise<void>
   readonly events: (saga: string, id: string) => Promise<string[]>
+  /** The coordinator's binder. */
+  readonly binder: Binder
   /** The participant's binding: pause, resume. */
   readonly stock: () => BindingControl
   readonly close: () => Promise<void>
@@ -121,6 +123,7 @@ export async function setupWorld(options: WorldOptions): Promise<World> {
       for (const relay of parts.relays) await relay.start()
       await coordinator.run()
     },
+    binder: parts.binders[0] as Binder,
     stock: () => (parts.binders[1] as Binder).binding('stock.commands.stock'),
     events: async (saga, id) => {
       const { rows } = await sql.query<{ text: string }>(

@@ -1,0 +1,93 @@
+/** Readying the calls of a transition: is the step needed, and what has to leave with the commit so that it is made. */
+import type { EncodedMessage } from '../binder/message.ts'
+import type { Clock } from '../core/clock.ts'
+import { validate } from '../core/schema.ts'
+import { isNeeded } from './condition.ts'
+import type { Saga, StepDefinition } from './definition.ts'
+import type { Snapshot } from './engine.ts'
+import type { SagaEvent, TimelineEntry } from './event.ts'
+import { stepKey } from './graph.ts'
+import { describeError, resultsOf } from './outcome.ts'
+import { delayOf, keptSignal } from './passive.ts'
+import type { Call, SagaParent, SagaState } from './state.ts'
+import type { RequestContext } from './step-options.ts'
+import type { SagaPost, SagaWrite } from './store.ts'
+import { childKey, type SubSagaDefinition } from './sub-saga.ts'
+import { encodeCommand, type SagaReply } from './wire.ts'
+
+/** What readying calls needs of the coordinator. */
+export interface CallHost {
+  readonly service: string
+  readonly clock: Clock
+  /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
+  begin(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<SagaWrite>
+}
+
+/** What readying the calls of a plan needs and gathers. */
+export interface Asked {
+  readonly host: CallHost
+  readonly before: Snapshot
+  readonly messages: EncodedMessage[]
+  readonly starts: SagaWrite[]
+  readonly posts: SagaPost[]
+  /** Whether this process makes the local calls: one answer for all of a plan. */
+  readonly mayRun: () => boolean
+}
+
+/** Readies one call; an event when it is not needed, or can not be made by this process. */
+export async function prepareCall(asked: Asked, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
+  const { before, messages, mayRun, host } = asked
+  const { saga, row } = before
+  const definition = saga.steps[call.index] as StepDefinition
+  const { step, operation, attempt } = call
+  const toRun = (): SagaEvent | undefined => (mayRun() ? undefined : { type: 'yielded', step })
+  try {
+    const asks = operation === 'invoke' && attempt === 1 && definition.conditional === true
+    if (definition.kind === 'local' && !asks) return toRun()
+    const input = await validate(`input of ${row.name}`, saga.input, row.input)
+    const results = await resultsOf(saga, state, definition.group ?? call.index)
+    const context = { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
+    if (asks && !isNeeded(definition, context)) return { type: 'omitted', step }
+    if (definition.kind === 'local') return toRun()
+    if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
+    if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
+    if (definition.kind === 'saga') return await callSaga(asked, definition, call, context)
+    messages.push(await encodeCommand(definition, row.name, operation, attempt, host.service, context))
+    return undefined
+  } catch (cause) {
+    const error = describeError(cause)
+    const neverSent = operation === 'invoke' && attempt === 1
+    return neverSent
+      ? { type: 'refused', step, operation, error }
+      : { type: 'failed', step, operation, error, terminal: true }
+  }
+}
+
+/** Starts the saga that the step is, or has it undone. */
+async function callSaga(
+  asked: Asked,
+  step: SubSagaDefinition,
+  call: Call,
+  context: RequestContext,
+): Promise<undefined> {
+  const { row } = asked.before
+  const { operation } = call
+  const to = childKey(row, step.name, step.saga)
+  if (operation === 'invoke') {
+    const parent = { name: row.name, id: row.id, step: step.name, operation }
+    asked.starts.push(await asked.host.begin(step.saga, to.id, step.input(context), parent))
+    return undefined
+  }
+  const nothing: SagaReply = { saga: row.name, sagaId: row.id, step: step.name, operation, status: 'ok' }
+  asked.posts.push({ to, mail: { undo: true }, otherwise: { to: row, mail: nothing } })
+  return undefined
+}
+
+/** Takes back the note of a call that is not made. */
+export function withoutCall(timeline: TimelineEntry[], { step }: Call): void {
+  const index = timeline.findLastIndex(
+    (entry) =>
+      entry.step === step && (entry.kind === 'invoking' || entry.kind === 'compensating' || entry.kind === 'waiting'),
+  )
+  if (index !== -1) timeline.splice(index, 1)
+}

@@ -1,0 +1,123 @@
+/**
+ * Given / when / then on the pure machine: no database, no broker, no time. A story is a value; `when` gives the next one.
+ *
+ *     const declined = given(buy, done('reserve', { left: 3 })).when(refused('charge', 'payments.declined'))
+ *     expect(declined.status).toBe('compensating')
+ *     expect(declined.calls).toEqual([{ step: 'reserve', operation: 'compensate', attempt: 1 }])
+ */
+import type { OperatorAction, SagaEvent, TimelineEntry } from '../event.ts'
+import { advance } from '../machine.ts'
+import {
+  initialState,
+  type Operation,
+  type SagaFailure,
+  type SagaShape,
+  type SagaState,
+  type SagaStatus,
+  type StepStatus,
+} from '../state.ts'
+
+/** What the last event asked for. */
+export interface StoryCall {
+  readonly step: string
+  readonly operation: Operation
+  readonly attempt: number
+}
+
+export interface Story {
+  readonly status: SagaStatus
+  readonly failure: SagaFailure | undefined
+  /** Step by step: `{ reserve: 'invoked', charge: 'invoking' }`. */
+  readonly steps: Readonly<Record<string, StepStatus>>
+  /** Calls that the last event led to. */
+  readonly calls: readonly StoryCall[]
+  /** False: the last event meant nothing in the state it came in, and changed nothing. */
+  readonly heard: boolean
+  readonly timeline: readonly TimelineEntry[]
+  readonly state: SagaState
+  /** The story goes on. */
+  when(...events: readonly SagaEvent[]): Story
+}
+
+/** A saga that was started, and to which this happened. @throws TypeError when it is no saga */
+export function given(saga: SagaShape, ...events: readonly SagaEvent[]): Story {
+  if (!Array.isArray(saga?.steps) || saga.steps.length === 0) {
+    throw new TypeError('given: expected a saga made by defineSaga, with at least one step')
+  }
+  return tell(saga, initialState(saga), [], [], true).when({ type: 'started' }, ...events)
+}
+
+/** The step, or its compensation, has succeeded. */
+export function done(step: string, result?: unknown, operation: Operation = 'invoke'): SagaEvent {
+  return { type: 'succeeded', step, operation, ...(result !== undefined && { result }) }
+}
+
+/** The compensation of the step has succeeded. */
+export function undone(step: string): SagaEvent {
+  return done(step, undefined, 'compensate')
+}
+
+/** A definite no: nothing was done. */
+export function refused(step: string, code: string, message: string = code): SagaEvent {
+  return { type: 'refused', step, operation: 'invoke', error: { code, message } }
+}
+
+/** An attempt failed, and whether it had an effect is unknown. `terminal`: there is no point in another. */
+export function failed(
+  step: string,
+  options: { readonly operation?: Operation; readonly terminal?: boolean; readonly code?: string } = {},
+): SagaEvent {
+  const { operation = 'invoke', terminal = false, code = 'error' } = options
+  return { type: 'failed', step, operation, terminal, error: { code, message: code } }
+}
+
+/** The time that is waited for has come: a pause or a timer is over, a reply or a signal is late, a process is gone. */
+export function due(): SagaEvent {
+  return { type: 'due' }
+}
+
+export function signalled(step: string, payload?: unknown): SagaEvent {
+  return { type: 'signalled', step, ...(payload !== undefined && { payload }) }
+}
+
+/** The condition of the step does not hold. */
+export function omitted(step: string): SagaEvent {
+  return { type: 'omitted', step }
+}
+
+/** The saga's deadline has passed. */
+export function expired(): SagaEvent {
+  return { type: 'expired' }
+}
+
+export function operator(action: OperatorAction['do'], outcome: 'completed' | 'compensated' = 'completed'): SagaEvent {
+  const done: OperatorAction = action === 'resolve' ? { do: action, outcome } : { do: action }
+  return { type: 'operator', action: done, by: 'test', reason: 'test' }
+}
+
+function tell(
+  saga: SagaShape,
+  state: SagaState,
+  calls: readonly StoryCall[],
+  timeline: readonly TimelineEntry[],
+  heard: boolean,
+): Story {
+  return Object.freeze({
+    status: state.status,
+    failure: state.failure,
+    steps: Object.fromEntries(state.steps.map(({ step, status }) => [step, status])),
+    calls,
+    heard,
+    timeline,
+    state,
+    when: (...events: readonly SagaEvent[]) =>
+      events.reduce<Story>((story, event) => next(saga, story, event), tell(saga, state, calls, timeline, heard)),
+  })
+}
+
+function next(saga: SagaShape, story: Story, event: SagaEvent): Story {
+  const transition = advance(saga, story.state, event)
+  if (transition === undefined) return tell(saga, story.state, [], story.timeline, false)
+  const calls = transition.calls.map(({ step, operation, attempt }) => ({ step, operation, attempt }))
+  return tell(saga, transition.state, calls, [...story.timeline, ...transition.timeline], true)
+}
