@@ -39,6 +39,8 @@ export interface DistributedOptions {
 export interface CommonOptions {
   readonly files: Files
   readonly report: string | undefined
+  /** Payments are paused for a while when so many orders were let go; `undefined`: never. */
+  readonly pausePaymentsAt: number | undefined
   readonly logLevel: string
 }
 
@@ -50,6 +52,7 @@ export const USAGE = `npm start -- [options]
   --accounts FILE    opening balances {"customer": cents}   (default: accounts.json next to the orders, else bundled)
   --stock FILE       opening stock {"sku": units}           (default: stock.json next to the orders, else bundled)
   --report FILE      writes the report as JSON
+  --pause-payments-at N  an operator pauses the payments over the bus when N orders were let go, and resumes them
   --data DIR         embedded, with its database on disk: kill -9 at any point, run again, it resumes and finishes
 
   --transport NAME   memory (default), kafka or rabbitmq. With kafka or rabbitmq each service is processes of its own:
@@ -70,6 +73,7 @@ const FLAGS = {
   accounts: TEXT,
   stock: TEXT,
   report: TEXT,
+  'pause-payments-at': TEXT,
   data: TEXT,
   transport: TEXT,
   kafka: TEXT,
@@ -97,6 +101,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' {
   const common: CommonOptions = {
     files: { orders: values.orders, accounts: values.accounts, stock: values.stock },
     report: values.report,
+    pausePaymentsAt: optionalWhole('pause-payments-at', values['pause-payments-at'], 0, 1_000_000_000),
     logLevel: oneOf('log-level', values['log-level'] ?? 'error', ['silent', 'error', 'warn', 'info', 'debug']),
   }
   const transport = oneOf('transport', values.transport ?? 'memory', ['memory', 'kafka', 'rabbitmq'])
@@ -180,6 +185,10 @@ function whole(flag: string, value: string, min: number, max: number): number {
   const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN
   if (number >= min && number <= max) return number
   throw new UsageError(`--${flag}: expected a whole number from ${min} to ${max}, got "${value}"`)
+}
+
+function optionalWhole(flag: string, value: string | undefined, min: number, max: number): number | undefined {
+  return value === undefined ? undefined : whole(flag, value, min, max)
 }
 
 function runId(value: string): string {

@@ -1,6 +1,7 @@
 /** From the command line to the exit code. */
 import type { Logger } from 'concordat/core'
 import { pino } from 'pino'
+import { boardText } from './board.ts'
 import { readLines } from './intake/lines.ts'
 import { type Options, parseOptions, USAGE, UsageError } from './options.ts'
 import { findInputFiles, type InputFiles, openOrders, requireReportPlace, spoolOrders } from './run/files.ts'
@@ -30,11 +31,14 @@ async function main(): Promise<number> {
   process.stderr.write(`${stage.title}\n`)
   let result: RunResult | undefined
   try {
-    result = await run({ stage, files, total, startedAt, signal })
+    const { pausePaymentsAt } = options
+    result = await run({ stage, files, total, startedAt, signal, pausePaymentsAt })
     if (options.report !== undefined) await writeReport(options.report, result.report)
   } finally {
-    const note = await stage.close(result?.faults.length === 0)
-    const notes = [killedText(stage), note].filter((text) => text !== undefined)
+    let board: string | undefined
+    const lastLook = async (): Promise<void> => void (board = await boardText(stage.cluster))
+    const note = await stage.close(result?.faults.length === 0, lastLook)
+    const notes = [killedText(stage), board, note].filter((text) => text !== undefined)
     if (result === undefined) process.stderr.write(notes.map((text) => `${text}\n`).join(''))
     else process.stdout.write(describeResult(result.report, result.faults, notes))
   }

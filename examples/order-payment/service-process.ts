@@ -46,13 +46,14 @@ async function run(start: ToService): Promise<void> {
   })
   try {
     const connections = await connect(addresses, instance, logger)
-    const { sql, listener, transport, locks } = connections
+    const { sql, listener, transport, locks, cluster } = connections
     const running = await SERVICES[service]({
       sql,
       listener,
       schema,
       transport,
       locks,
+      cluster,
       logger,
       instance,
       openingFile,

@@ -1,6 +1,7 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
 import type { Binder, Transport } from 'concordat/binder'
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
+import type { ClusterStore } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
 import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
 
@@ -16,6 +17,8 @@ export interface ServiceEnvironment {
   readonly listener?: SqlListener | undefined
   readonly transport: Transport
   readonly locks: Locks
+  /** Where shared state is kept: see `shared-state.ts`. */
+  readonly cluster: ClusterStore
   readonly logger: Logger
   /** Unique per process: `payments-2`. */
   readonly instance: string

@@ -90,6 +90,11 @@ export class Intake {
     return { ...this.#counts, invalid: this.invalidLines.length }
   }
 
+  /** Orders that were let go and have no end yet. */
+  get underWay(): number {
+    return this.#admission.underWay
+  }
+
   /** There is more to come and nothing waits: whoever writes the orders is slow, not we. */
   get isIdle(): boolean {
     return !this.#allRead && this.#admission.waiting + this.#admission.underWay === 0

@@ -2,6 +2,7 @@
 import { type Binder, createBinder } from 'concordat/binder'
 import type { Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator } from 'concordat/saga'
+import { keepBoardLine } from '../board.ts'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
 import { closeAll, outboxOf, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
@@ -44,7 +45,8 @@ export async function startOrders(environment: ServiceEnvironment): Promise<Runn
   const durable = transport.features.durable === true
   await run(binder, coordinator, relay, durable)
   if (!durable) await announceAgain(environment, tables, outbox)
-  return { close: () => closeAll([coordinator, binder, relay]) }
+  const line = keepBoardLine(environment, binder)
+  return { close: () => closeAll([coordinator, binder, relay, line]) }
 }
 
 async function run(

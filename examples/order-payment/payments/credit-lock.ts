@@ -10,19 +10,16 @@
  * sees what this one committed. A holder that was paused and lost it is stopped by the fence: `charge` gives the token
  * to the ledger.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SinkBinding } from 'concordat/binder'
-import type { Lease } from 'concordat/locks'
+import { currentLease, type Lease } from 'concordat/locks'
 import type { ServiceEnvironment } from '../service.ts'
 
 /** Longer than a dead holder keeps it; after that the command is simply tried again. */
 const WAIT_MS = 60_000
 
-const held = new AsyncLocalStorage<Lease>()
-
 /** The lease under which the calling code runs. @throws Error outside of `underCreditLock` */
 export function creditLease(): Lease {
-  const lease = held.getStore()
+  const lease = currentLease()
   if (lease === undefined)
     throw new Error('the credit check runs without its lock: wrap the binding in underCreditLock')
   return lease
@@ -36,9 +33,7 @@ export function underCreditLock(
 ): SinkBinding {
   const handler: SinkBinding['handler'] = (payload, context) => {
     const options = { ttlMs: leaseMs, waitMs: WAIT_MS, signal: context.signal }
-    return locks.using(creditKey(customerOf(payload)), options, (lease) =>
-      held.run(lease, async () => binding.handler(payload, context)),
-    )
+    return locks.using(creditKey(customerOf(payload)), options, async () => binding.handler(payload, context))
   }
   return Object.freeze({ ...binding, handler })
 }

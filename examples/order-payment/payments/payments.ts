@@ -3,12 +3,14 @@ import { createBinder } from 'concordat/binder'
 import { createElection, type Election } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { migrateParticipant, participant, Refusal, sagaReplies } from 'concordat/saga'
+import { keepBoardLine } from '../board.ts'
 import { booksClosed, type Charge, DECLINED_BY_BANK, paymentCommands } from '../contracts.ts'
 import { closeAll, outboxOf, PATIENT, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { standInBank } from './bank.ts'
 import { creditKey, creditLease, underCreditLock } from './credit-lock.ts'
 import { charge, ledgerTables, migrateLedger, openAccounts, refund } from './ledger.ts'
 import { closingRequests, lead, type SettlementParts } from './settlement.ts'
+import { paymentsBus } from './switch.ts'
 
 export async function startPayments(environment: ServiceEnvironment): Promise<RunningService> {
   const { sql, schema, transport, logger, instance, openingFile } = environment
@@ -20,23 +22,27 @@ export async function startPayments(environment: ServiceEnvironment): Promise<Ru
   await outbox.migrate()
   await fence.migrate()
   if (openingFile !== undefined) await openAccounts(sql, parts.tables, openingFile)
+  const events = paymentsBus(environment)
   const binder = createBinder({
     service: 'payments',
     transport,
     bindings: [
       underCreditLock(chargeCommands(environment, parts), environment, (payload) => (payload as Charge).customer),
       closingRequests(parts),
+      ...events.bus.bindings,
     ],
-    sends: [sagaReplies('orders'), booksClosed],
+    sends: [sagaReplies('orders'), booksClosed, ...events.bus.channels],
     instance,
     logger,
   })
   const relay = relayOf(environment, outbox, binder)
   const settlement = electSettlement(environment, parts)
   await binder.start()
+  await events.start(binder)
   await relay.start()
   settlement.start()
-  return { close: () => closeAll([binder, relay, settlement]) }
+  const line = keepBoardLine(environment, binder)
+  return { close: () => closeAll([binder, events, relay, settlement, line]) }
 }
 
 function chargeCommands({ sql, schema }: ServiceEnvironment, { outbox, tables, fence }: SettlementParts) {

@@ -2,6 +2,7 @@
 import { createBinder, sink } from 'concordat/binder'
 import { migrate, quoteIdentifier, type SqlClient } from 'concordat/core'
 import { createInbox } from 'concordat/outbox'
+import { keepBoardLine } from '../board.ts'
 import { orderConfirmed } from '../contracts.ts'
 import { closeAll, PATIENT, type RunningService, type ServiceEnvironment } from '../service.ts'
 
@@ -23,7 +24,8 @@ export async function startReceipts(environment: ServiceEnvironment): Promise<Ru
   )
   const binder = createBinder({ service: 'receipts', transport, bindings: [write], instance, logger })
   await binder.start()
-  return { close: () => closeAll([binder]) }
+  const line = keepBoardLine(environment, binder)
+  return { close: () => closeAll([binder, line]) }
 }
 
 /** No unique order id: that there is one receipt per order is the inbox's doing, and the audit checks it. */

@@ -3,6 +3,8 @@
 import type { Transport } from 'concordat/binder'
 import { type Logger, SECOND, type SqlClient, type SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
+import type { ClusterStore } from 'concordat/election'
+import { redisCluster } from 'concordat/election/redis'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
@@ -26,6 +28,8 @@ export interface Connections {
   readonly transport: Transport
   /** Opens its connections when the first lock is asked for. */
   readonly locks: Locks
+  /** The same. */
+  readonly cluster: ClusterStore
   close(): Promise<void>
 }
 
@@ -41,6 +45,7 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     keepAlive: true,
   })
   const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
+  const cluster = redisCluster({ url: addresses.redis, prefix: `${addresses.lockPrefix}cluster:`, logger })
   const listener = pgListener({
     connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),
     logger,
@@ -48,17 +53,23 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
   return {
     listener,
     sql: pgClient(pool, { logger }),
-    transport: namespaced(await openTransport(addresses, instance), addresses.prefix),
+    transport: await openTransport(addresses, instance),
     locks,
+    cluster,
     close: async () => {
       await locks.close()
+      await cluster.close()
       await listener.close()
       await pool.end()
     },
   }
 }
 
-async function openTransport({ transport, broker }: Addresses, instance: string): Promise<Transport> {
+export async function openTransport(addresses: Addresses, instance: string): Promise<Transport> {
+  return namespaced(await openBroker(addresses, instance), addresses.prefix)
+}
+
+async function openBroker({ transport, broker }: Addresses, instance: string): Promise<Transport> {
   if (transport === 'rabbitmq') {
     const { rabbitTransport } = await import('concordat/binder/rabbitmq')
     return rabbitTransport({ url: broker })

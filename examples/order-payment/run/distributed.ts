@@ -2,7 +2,7 @@
 import type { Logger } from 'concordat/core'
 import type { DistributedOptions } from '../options.ts'
 import { serviceNames } from '../service-names.ts'
-import { connect } from './connect.ts'
+import { connect, openTransport } from './connect.ts'
 import type { InputFiles } from './files.ts'
 import { type PlannedKill, planKills } from './kill-plan.ts'
 import { poolSize } from './servers.ts'
@@ -28,6 +28,9 @@ export async function distributedStage(
   return {
     title: `${serviceNames.length} services x ${processes} processes, ${transport}, PostgreSQL, Redis, run ${options.runId}`,
     transport: connections.transport,
+    openTransport: () => openTransport(addresses, 'operator'),
+    cluster: connections.cluster,
+    paymentInstances: indexesOf(processes).map((index) => instanceOf({ service: 'payments', index })),
     sql: connections.sql,
     schemas: names.schemas,
     logger,
@@ -47,8 +50,9 @@ export async function distributedStage(
     restarts: () => supervisor.restarts,
     killed,
     failed: supervisor.failed,
-    close: async (clean) => {
+    close: async (clean, lastLook) => {
       await supervisor.stop()
+      await lastLook()
       await connections.close()
       if (clean && !options.keep) return cleanUp(options, names)
       return leftBehind(options, names)
@@ -73,15 +77,18 @@ function instanceOf({ service, index }: Pick<PlannedKill, 'service' | 'index'>):
   return `${service}-${index}`
 }
 
+function indexesOf(processes: number): readonly number[] {
+  return Array.from({ length: processes }, (_, i) => i + 1)
+}
+
 function startMessages(
   { processes, logLevel }: DistributedOptions & { readonly logLevel: string },
   files: InputFiles,
   { schemas }: RunNames,
   addresses: StartMessage['addresses'],
 ): readonly StartMessage[] {
-  const indexes = Array.from({ length: processes }, (_, i) => i + 1)
   return serviceNames.flatMap((service) =>
-    indexes.map((index) => ({
+    indexesOf(processes).map((index) => ({
       type: 'start' as const,
       service,
       instance: instanceOf({ service, index }),

@@ -3,6 +3,7 @@ import { PGlite } from '@electric-sql/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Logger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
+import { memoryCluster } from 'concordat/election/memory'
 import { memoryLocks } from 'concordat/locks/memory'
 import { closeAll, type RunningService } from '../service.ts'
 import { type ServiceName, serviceNames } from '../service-names.ts'
@@ -18,6 +19,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
   const sql = pgliteClient(directory.database)
   const broker = memoryBroker()
   const locks = memoryLocks({ logger })
+  const cluster = memoryCluster()
   const running: RunningService[] = []
   const start = async (service: ServiceName): Promise<void> => {
     const openingFile = service === 'payments' ? files.accounts : service === 'stock' ? files.stock : undefined
@@ -28,6 +30,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
         schema: SCHEMAS[service],
         transport,
         locks,
+        cluster,
         logger,
         instance: service,
         openingFile,
@@ -40,6 +43,9 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
   return {
     title: `one process, memory transport, PGlite ${data === undefined ? 'in memory' : `in ${data}`}`,
     transport: memoryTransport({ broker }),
+    openTransport: async () => memoryTransport({ broker }),
+    cluster,
+    paymentInstances: ['payments'],
     sql,
     schemas: SCHEMAS,
     logger,
@@ -52,9 +58,11 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
     restarts: () => 0,
     killed: [],
     failed: new Promise<never>(() => {}),
-    close: async () => {
+    close: async (_clean, lastLook) => {
       await closeAll(running)
+      await lastLook()
       await locks.close()
+      await cluster.close()
       await directory.close()
       return undefined
     },

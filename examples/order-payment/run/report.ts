@@ -1,6 +1,7 @@
 /** The report: what `--report` writes, and whether it may be believed. */
 import { rename, writeFile } from 'node:fs/promises'
 import type { InvalidLine } from '../intake/intake.ts'
+import type { PaymentsPause } from '../operator/operator.ts'
 import type { Audit } from './audit.ts'
 
 export interface Report {
@@ -20,6 +21,8 @@ export interface Report {
   readonly receipts: number
   readonly leaderTerms: number
   readonly restarts: number
+  /** Only with `--pause-payments-at`, and when it came to that. */
+  readonly pausedPayments?: PaymentsPause
   readonly elapsedMs: number
   readonly ordersPerSecond: number
 }
@@ -27,11 +30,12 @@ export interface Report {
 export interface Measured {
   readonly invalidLines: readonly InvalidLine[]
   readonly restarts: number
+  readonly pausedPayments?: PaymentsPause | undefined
   readonly elapsedMs: number
 }
 
 /** Everything but the invalid lines, which reach no table, and the clock comes from the tables. */
-export function makeReport(audit: Audit, { invalidLines, restarts, elapsedMs }: Measured): Report {
+export function makeReport(audit: Audit, { invalidLines, restarts, pausedPayments, elapsedMs }: Measured): Report {
   const { duplicate, conflict, confirmed, declined, outOfStock, stuck } = audit.orders
   const judged = duplicate + conflict + confirmed + declined + outOfStock + stuck
   const elapsed = Math.max(1, Math.round(elapsedMs))
@@ -52,6 +56,7 @@ export function makeReport(audit: Audit, { invalidLines, restarts, elapsedMs }: 
     receipts: audit.receipts,
     leaderTerms: audit.leaderTerms,
     restarts,
+    ...(pausedPayments === undefined ? {} : { pausedPayments }),
     elapsedMs: elapsed,
     ordersPerSecond: Math.round((judged * 10_000) / elapsed) / 10,
   }

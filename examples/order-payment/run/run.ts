@@ -1,7 +1,9 @@
 /** A run from the first byte of the orders to the report. */
 import { createBinder } from 'concordat/binder'
+import { BoardView } from '../board.ts'
 import { CHANNELS } from '../contracts.ts'
 import { Intake } from '../intake/intake.ts'
+import { Operator, type PaymentsPause, switchOn } from '../operator/operator.ts'
 import { audit, missingReceipts } from './audit.ts'
 import { type InputFiles, openOrders } from './files.ts'
 import { faultsOf, makeReport, type Report } from './report.ts'
@@ -23,6 +25,8 @@ export interface RunOptions {
   readonly startedAt: number
   /** Aborts when the run shall end now. */
   readonly signal: AbortSignal
+  /** When the operator pauses the payments, in orders let go; `undefined`: never. */
+  readonly pausePaymentsAt: number | undefined
 }
 
 /** The books are closed under this name; a run that resumes asks for the same closing. */
@@ -32,13 +36,16 @@ const STALLED_MS = 180_000
 const RECEIPTS_MS = 60_000
 
 export async function run(options: RunOptions): Promise<RunResult> {
-  const { stage, files, total, startedAt, signal } = options
+  const { stage, files, total, startedAt, signal, pausePaymentsAt } = options
   const { opening } = files
+  const progress = createProgress(total)
+  const say = (line: string): void => progress.say(line)
+  const operator = pausePaymentsAt === undefined ? undefined : new Operator(pausePaymentsAt, stage, say)
   const intake = new Intake({
     chunks: openOrders(files),
     opening,
     maxUnderWay: stage.maxUnderWay,
-    mayAdmit: () => stage.mayAdmit(),
+    mayAdmit: () => Math.min(stage.mayAdmit(), operator?.mayAdmit() ?? Number.POSITIVE_INFINITY),
   })
   const stalled = new AbortController()
   const ending = AbortSignal.any([signal, stalled.signal])
@@ -49,27 +56,31 @@ export async function run(options: RunOptions): Promise<RunResult> {
     sends: CHANNELS,
     logger: stage.logger,
   })
-  const progress = watch(intake, stage, total, stalled)
+  const stopWatching = watch(intake, stage, progress, stalled)
+  let pausedPayments: PaymentsPause | undefined
   try {
+    await switchOn(stage)
     await Promise.race([stage.start(), rejection(ending)])
     await binder.start()
-    await Promise.race([work(intake, stage, ending), stage.failed])
+    const beside = async (): Promise<void> => void (pausedPayments = await operator?.work(intake, ending))
+    await Promise.race([work(intake, stage, beside, ending), stage.failed])
   } catch (error) {
     if (!stalled.signal.aborted || signal.aborted) throw error
   } finally {
-    progress.stop()
+    await stopWatching()
+    await operator?.close()
     await binder.close()
   }
   const found = await audit(stage.sql, stage.schemas)
   const elapsedMs = performance.now() - startedAt
   const { invalidLines } = intake
-  const report = makeReport(found, { invalidLines, restarts: stage.restarts(), elapsedMs })
+  const report = makeReport(found, { invalidLines, restarts: stage.restarts(), pausedPayments, elapsedMs })
   return { report, faults: [...faultsOf(report, found), ...unread(intake, report), ...stallText(stalled.signal)] }
 }
 
-/** Everything in its order: all lines ended, all kills done, books closed, receipts written. */
-async function work(intake: Intake, stage: Stage, signal: AbortSignal): Promise<void> {
-  await Promise.all([intake.read(signal), intake.allEnded(signal), stage.accompany(intake, signal)])
+/** Everything in its order: all lines ended, all kills done, the operator gone, books closed, receipts written. */
+async function work(intake: Intake, stage: Stage, beside: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  await Promise.all([intake.read(signal), intake.allEnded(signal), stage.accompany(intake, signal), beside()])
   await intake.closeBooks(CLOSING, signal)
   const deadline = performance.now() + RECEIPTS_MS
   while ((await missingReceipts(stage.sql, stage.schemas)) > 0 && performance.now() < deadline) {
@@ -78,26 +89,25 @@ async function work(intake: Intake, stage: Stage, signal: AbortSignal): Promise<
   }
 }
 
-/** Shows progress, and notices when there is none. */
-function watch(intake: Intake, stage: Stage, total: number | undefined, stalled: AbortController): Progress {
-  const progress = createProgress(total)
+/** Shows progress, and notices when there is none. @returns the end of it */
+function watch(intake: Intake, stage: Stage, progress: Progress, stalled: AbortController): () => Promise<void> {
+  const board = new BoardView(stage.cluster)
+  const show = (): void => progress.show(intake.counts, stage.restarts(), board.lines('payments'))
   let ended = 0
   let movedAt = performance.now()
   const timer = setInterval(() => {
     const { counts } = intake
     const now = performance.now()
-    progress.show(counts, stage.restarts())
+    show()
     if (counts.ended > ended || intake.isIdle) movedAt = now
     ended = counts.ended
     if (now - movedAt > STALLED_MS) stalled.abort(new Error('stalled'))
   }, 100)
-  return {
-    show: () => {},
-    stop: () => {
-      clearInterval(timer)
-      progress.show(intake.counts, stage.restarts())
-      progress.stop()
-    },
+  return async () => {
+    clearInterval(timer)
+    show()
+    progress.stop()
+    await board.close()
   }
 }
 

@@ -1,6 +1,7 @@
 /** Where the services run: one process or many. The rest of the run does not care. */
 import type { Transport } from 'concordat/binder'
 import type { Logger, SqlClient } from 'concordat/core'
+import type { ClusterStore } from 'concordat/election'
 import type { Intake } from '../intake/intake.ts'
 import type { Schemas } from './audit.ts'
 
@@ -9,6 +10,12 @@ export interface Stage {
   readonly title: string
   /** The intake's own connection to the channels. */
   readonly transport: Transport
+  /** Another connection of its own to the channels, for whoever stands beside the run. */
+  openTransport(): Promise<Transport>
+  /** The shared state of the run. */
+  readonly cluster: ClusterStore
+  /** Who should be there of the payments service. */
+  readonly paymentInstances: readonly string[]
   /** For the audit. */
   readonly sql: SqlClient
   readonly schemas: Schemas
@@ -26,6 +33,10 @@ export interface Stage {
   readonly killed: readonly string[]
   /** Rejects when the stage can not go on, e.g. a service that does not start any more. */
   readonly failed: Promise<never>
-  /** Ends everything. @param clean the run is over and well: nothing of it needs to stay */
-  close(clean: boolean): Promise<string | undefined>
+  /**
+   * Ends everything.
+   * @param clean the run is over and well: nothing of it needs to stay
+   * @param lastLook when the services are gone and what they shared is still there; must not reject
+   */
+  close(clean: boolean, lastLook: () => Promise<void>): Promise<string | undefined>
 }

@@ -1,6 +1,7 @@
 /** Takes away what a distributed run has made: schemas, topics or queues, lock keys. */
 import amqplib from 'amqplib'
 import { deadLetterName } from 'concordat/binder'
+import { createBus } from 'concordat/bus'
 import { quoteIdentifier } from 'concordat/core'
 import { sagaReplies } from 'concordat/saga'
 import { CHANNELS } from '../contracts.ts'
@@ -81,7 +82,7 @@ function destinations() {
   const dead = channels.flatMap(({ name, groups }) =>
     groups.map((group) => ({ name: deadLetterName(name, group), partitions: 1, groups: ['redrive'] })),
   )
-  return [...channels, ...dead]
+  return [...channels, ...dead, ...createBus({ service: 'sweep' }).channels]
 }
 
 async function sweepRedis(url: string, prefix: string): Promise<void> {

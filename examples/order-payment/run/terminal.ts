@@ -4,7 +4,10 @@ import type { IntakeCounts } from '../intake/intake.ts'
 import type { Report } from './report.ts'
 
 export interface Progress {
-  show(counts: IntakeCounts, restarts: number): void
+  /** @param board lines of instances, to be shown beside */
+  show(counts: IntakeCounts, restarts: number, board: readonly string[]): void
+  /** One line, now. */
+  say(line: string): void
   stop(): void
 }
 
@@ -15,19 +18,21 @@ export function createProgress(total: number | undefined): Progress {
 
 function bar(total: number | undefined): Progress {
   const progress = new cliProgress.SingleBar({
-    format: 'orders |{bar}| {value}/{total}  {duration_formatted}  restarts {restarts}',
+    format: 'orders |{bar}| {value}/{total}  {duration_formatted}  restarts {restarts}  {board}',
     barCompleteChar: '=',
     barIncompleteChar: ' ',
     hideCursor: true,
     clearOnComplete: true,
     stream: process.stderr,
   })
-  progress.start(total ?? 0, 0, { restarts: 0 })
+  progress.start(total ?? 0, 0, { restarts: 0, board: '' })
   return {
-    show: (counts, restarts) => {
+    show: (counts, restarts, board) => {
       progress.setTotal(Math.max(total ?? 0, counts.read))
-      progress.update(counts.ended, { restarts })
+      progress.update(counts.ended, { restarts, board: board.join(', ') })
     },
+    // Over the bar, which comes again in the line below.
+    say: (line) => void process.stderr.write(`\r\u001B[K${line}\n`),
     stop: () => progress.stop(),
   }
 }
@@ -37,12 +42,18 @@ const LINE_EVERY_MS = 2_000
 function lines(total: number | undefined): Progress {
   let last = performance.now()
   return {
-    show: (counts, restarts) => {
+    show: (counts, restarts, board) => {
       if (performance.now() - last < LINE_EVERY_MS) return
       last = performance.now()
       const of = total === undefined ? `${counts.read} read` : `${Math.max(total, counts.read)}`
-      process.stderr.write(`${counts.ended} of ${of} orders ended${restarts > 0 ? `, ${restarts} restarts` : ''}\n`)
+      const parts = [
+        `${counts.ended} of ${of} orders ended`,
+        ...(restarts > 0 ? [`${restarts} restarts`] : []),
+        ...board,
+      ]
+      process.stderr.write(`${parts.join(', ')}\n`)
     },
+    say: (line) => void process.stderr.write(`${line}\n`),
     stop: () => {},
   }
 }

@@ -1,6 +1,7 @@
 /** The stock service: takes part in sagas with reserve (all units or none) and its undoing, release. */
 import { createBinder } from 'concordat/binder'
 import { migrateParticipant, participant, sagaReplies } from 'concordat/saga'
+import { keepBoardLine } from '../board.ts'
 import { stockCommands } from '../contracts.ts'
 import { closeAll, outboxOf, PATIENT, type RunningService, relayOf, type ServiceEnvironment } from '../service.ts'
 import { fillShelves, migrateShelves, release, reserve, shelfTables } from './shelves.ts'
@@ -26,5 +27,6 @@ export async function startStock(environment: ServiceEnvironment): Promise<Runni
   const relay = relayOf(environment, outbox, binder)
   await binder.start()
   await relay.start()
-  return { close: () => closeAll([binder, relay]) }
+  const line = keepBoardLine(environment, binder)
+  return { close: () => closeAll([binder, relay, line]) }
 }

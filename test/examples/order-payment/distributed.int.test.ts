@@ -1,6 +1,8 @@
 /** The example on real servers, with service processes killed on the way; judged by its tables, not by its report alone. */
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import amqplib from 'amqplib'
+import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import type { Report } from '../../../examples/order-payment/run/report.ts'
@@ -18,6 +20,8 @@ const SEEDS = (process.env['CONCORDAT_SEEDS'] ?? '7').split(',')
 interface Place {
   readonly args: readonly string[]
   readonly schema: (service: string) => string
+  /** In the names of everything else. */
+  readonly prefix: string
   /** Takes away what `--keep` left. */
   readonly sweep: () => Promise<void>
 }
@@ -29,6 +33,7 @@ function placeOn(transport: 'kafka' | 'rabbitmq'): Place {
   return {
     args: ['--transport', transport, ...broker, ...stores, '--processes', '2', '--run-id', runId, '--keep'],
     schema: (service) => `order_payment_${runId}_${service}`,
+    prefix: `order-payment-${runId}`,
     sweep: () =>
       sweep({ transport, broker: need(transport), postgres: need('postgres'), redis: need('redis') }, namesOf(runId)),
   }
@@ -112,8 +117,9 @@ describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on Ra
   test('a run leaves nothing behind', { timeout: LIMIT_MS }, async () => {
     await using files = await folder()
     const orders = orderFiles({ seed: 3, lines: 20 })
-    const { args, schema } = placeOn('rabbitmq')
-    const run = [...(await files.orders(orders)), ...args.filter((arg) => arg !== '--keep')]
+    const { args, schema, prefix } = placeOn('rabbitmq')
+    const pause = ['--pause-payments-at', '5']
+    const run = [...(await files.orders(orders)), ...args.filter((arg) => arg !== '--keep'), ...pause]
     const { code, stderr } = await files.report(run)
     expect(code, stderr).toBe(0)
     const client = new pg.Client({ connectionString: need('postgres') })
@@ -123,6 +129,11 @@ describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on Ra
     ])
     await client.end()
     expect(schemas.rows).toEqual([])
+    const redis = new Redis(need('redis'))
+    expect(await redis.keys(`*${prefix}*`)).toEqual([])
+    redis.disconnect()
+    for (const name of ['orders.submitted', 'concordat.bus.events', 'concordat.bus.acks', 'concordat.bus.presence'])
+      await expect(hasExchange(`${prefix}.${name}`), name).resolves.toBe(false)
   })
 
   test('the service processes die with the main process', { timeout: LIMIT_MS }, async () => {
@@ -138,6 +149,19 @@ describeWith(['rabbitmq', 'postgres', 'redis'], 'two processes per service on Ra
     await place.sweep()
   })
 })
+
+async function hasExchange(name: string): Promise<boolean> {
+  const connection = await amqplib.connect(need('rabbitmq'))
+  connection.on('error', () => {})
+  const channel = await connection.createChannel()
+  channel.on('error', () => {})
+  const found = await channel.checkExchange(name).then(
+    () => true,
+    () => false,
+  )
+  await connection.close()
+  return found
+}
 
 async function childrenOf(pid: number | undefined): Promise<readonly number[]> {
   const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')

@@ -10,6 +10,7 @@ test('nothing said is embedded, in memory, with the bundled files', () => {
     data: undefined,
     files: { orders: undefined, accounts: undefined, stock: undefined },
     report: undefined,
+    pausePaymentsAt: undefined,
     logLevel: 'error',
   })
 })
@@ -46,6 +47,11 @@ test('all the flags', () => {
   expect(options).toMatchObject({ processes: 2, kill: 10, seed: 7, runId: 'a_1', keep: true, files: { orders: '-' } })
 })
 
+test('payments may be paused in every mode, also before the first order', () => {
+  expect(parseOptions(['--pause-payments-at', '200'])).toMatchObject({ mode: 'embedded', pausePaymentsAt: 200 })
+  expect(parseOptions([...KAFKA, '--pause-payments-at', '0'])).toMatchObject({ pausePaymentsAt: 0 })
+})
+
 describe('what is wrong is said in one line with the remedy', () => {
   test.each([
     [['--nonsense'], /Unknown option '--nonsense': see npm start -- --help/],
@@ -73,6 +79,10 @@ describe('what is wrong is said in one line with the remedy', () => {
       ['--transport', 'kafka', '--kafka', 'h:1', '--postgres', 'mysql://u:secret@h', '--redis', 'redis://h'],
       /--postgres: expected an address that begins with postgres:\/\//,
     ],
+    [['--pause-payments-at', ''], '--pause-payments-at is empty: give it a value or leave it out'],
+    [['--pause-payments-at', '-1'], /--pause-payments-at/],
+    [['--pause-payments-at', '2.5'], '--pause-payments-at: expected a whole number from 0 to 1000000000, got "2.5"'],
+    [['--pause-payments-at', 'soon'], /--pause-payments-at: expected a whole number/],
     [['--log-level', 'loud'], /--log-level: expected silent, error, warn, info or debug/],
   ])('%j', (argv, message) => {
     const error = fails(() => parseOptions(argv))

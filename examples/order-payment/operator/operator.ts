@@ -1,0 +1,197 @@
+/**
+ * An operator who stops the payments for a while in the middle of a run, from a process of its own: all that reaches the
+ * payments is a position in shared state and an event on the bus.
+ *
+ *   N orders are let go -> off, until all instances of payments have answered -> everything that can go on without them
+ *   has ended (or 5 s are over) -> on, until all have answered
+ */
+import { setTimeout as pause } from 'node:timers/promises'
+import { type Binder, createBinder } from 'concordat/binder'
+import { type Bus, ConfigChanged, createBus } from 'concordat/bus'
+import type { Logger } from 'concordat/core'
+import type { SharedState } from 'concordat/election'
+import type { Intake } from '../intake/intake.ts'
+import type { Stage } from '../run/stage.ts'
+import { openSettings, PAYMENTS_SWITCH, type PaymentsSwitch } from '../shared-state.ts'
+
+/** What became of it; part of the report. */
+export interface PaymentsPause {
+  /** Orders that had been let go. */
+  readonly at: number
+  readonly pausedMs: number
+  /** Orders that waited for their payment when it was over. */
+  readonly waited: number
+  readonly acknowledgedBy: readonly string[]
+}
+
+/** How long nothing may have moved for all that is under way to be waiting. */
+const QUIET_MS = 300
+const MAX_PAUSE_MS = 5_000
+const ANSWER_MS = 1_000
+/** A killed instance is back by then. */
+const MAX_ANSWERS_MS = 30_000
+
+export class Operator {
+  readonly #at: number
+  readonly #stage: Stage
+  readonly #say: (line: string) => void
+  readonly #settings: SharedState<PaymentsSwitch>
+  #hasPaused = false
+
+  /** @param at pauses when so many orders were let go */
+  constructor(at: number, stage: Stage, say: (line: string) => void) {
+    this.#at = at
+    this.#stage = stage
+    this.#say = say
+    this.#settings = openSettings(stage.cluster)
+  }
+
+  /** The most orders that may be let go so far: none is let go past the moment of the pause before it has happened. */
+  mayAdmit(): number {
+    return this.#hasPaused ? Number.POSITIVE_INFINITY : this.#at
+  }
+
+  /** @returns `undefined` when there were not enough orders */
+  async work(intake: Intake, signal: AbortSignal): Promise<PaymentsPause | undefined> {
+    const desk = await Desk.open(this.#stage, this.#settings)
+    try {
+      await intake.admitted(this.#at, signal)
+      const { admitted } = intake.counts
+      if (admitted < this.#at) {
+        this.#say(`Payments were not paused: ${admitted} orders were let go, and it was to be at ${this.#at}.`)
+        return undefined
+      }
+      return await this.#pauseAndResume(desk, intake, signal)
+    } finally {
+      this.#hasPaused = true
+      await desk.close()
+    }
+  }
+
+  async #pauseAndResume(desk: Desk, intake: Intake, signal: AbortSignal): Promise<PaymentsPause> {
+    const off = await desk.turn({ paused: true }, signal)
+    const pausedAt = performance.now()
+    this.#say(`Payments paused at ${this.#at} orders: ${describe(off)}.`)
+    try {
+      this.#hasPaused = true
+      intake.poke()
+      await untilNothingMoves(intake, signal)
+      const waited = intake.underWay
+      const on = await desk.turn({ paused: false }, signal)
+      const pausedMs = Math.round(performance.now() - pausedAt)
+      this.#say(
+        `Payments resumed after ${(pausedMs / 1_000).toFixed(1)} s: ${waited} orders had waited; ${describe(on)}.`,
+      )
+      return { at: this.#at, pausedMs, waited, acknowledgedBy: off.acked }
+    } catch (error) {
+      // The run ends in the middle. Whoever goes on with it shall not find the payments switched off.
+      await desk.leaveOn()
+      throw error
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#settings.close()
+  }
+}
+
+interface Answers {
+  readonly acked: readonly string[]
+  readonly missing: readonly string[]
+  readonly tookMs: number
+}
+
+/** The operator's own place on the bus. */
+class Desk {
+  readonly #binder: Binder
+  readonly #bus: Bus
+  readonly #settings: SharedState<PaymentsSwitch>
+  readonly #instances: readonly string[]
+  readonly #logger: Logger
+
+  private constructor(binder: Binder, bus: Bus, settings: SharedState<PaymentsSwitch>, stage: Stage) {
+    this.#binder = binder
+    this.#bus = bus
+    this.#settings = settings
+    this.#instances = stage.paymentInstances
+    this.#logger = stage.logger
+  }
+
+  static async open(stage: Stage, settings: SharedState<PaymentsSwitch>): Promise<Desk> {
+    const { logger } = stage
+    // Whoever has deployed them knows who should be there, whether or not they are alive.
+    const members = () => stage.paymentInstances.map((instance) => ({ service: 'payments', instance }))
+    const bus = createBus({ service: 'operator', members, logger })
+    const transport = await stage.openTransport()
+    const binder = createBinder({ service: 'operator', transport, bindings: bus.bindings, sends: bus.channels, logger })
+    await binder.start()
+    await bus.start(binder)
+    return new Desk(binder, bus, settings, stage)
+  }
+
+  /** Turns the switch and waits until all instances have done it; one that was killed does it when it is back. */
+  async turn(value: PaymentsSwitch, signal: AbortSignal): Promise<Answers> {
+    const startedAt = performance.now()
+    const done = new Set<string>()
+    const answers = (): Answers => ({
+      acked: this.#instances.filter((instance) => done.has(instance)),
+      missing: this.#instances.filter((instance) => !done.has(instance)),
+      tookMs: performance.now() - startedAt,
+    })
+    while (done.size < this.#instances.length && performance.now() - startedAt < MAX_ANSWERS_MS) {
+      try {
+        const { version } = await this.#settings.put(PAYMENTS_SWITCH, value, { signal })
+        const change = { name: PAYMENTS_SWITCH, value, version }
+        const options = { to: 'payments:**', ackTimeoutMs: ANSWER_MS, signal }
+        const { acked } = await this.#bus.publish(ConfigChanged, change, options)
+        for (const address of acked) done.add(address.split(':')[2] ?? address)
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#logger.warn({ err: error }, 'the switch was not turned, trying again')
+        await pause(200, undefined, { signal })
+      }
+    }
+    return answers()
+  }
+
+  /** Best effort, and soon over. */
+  async leaveOn(): Promise<void> {
+    const options = { signal: AbortSignal.timeout(1_000) }
+    await this.#settings.put(PAYMENTS_SWITCH, { paused: false }, options).catch(() => undefined)
+  }
+
+  async close(): Promise<void> {
+    await this.#bus.close()
+    await this.#binder.close()
+  }
+}
+
+/** Whatever is under way then waits for its payment. */
+async function untilNothingMoves(intake: Intake, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + MAX_PAUSE_MS
+  let before = ''
+  while (performance.now() < deadline) {
+    const { admitted, ended } = intake.counts
+    const now = `${admitted} ${ended}`
+    if (now === before) return
+    before = now
+    await pause(QUIET_MS, undefined, { signal })
+  }
+}
+
+function describe({ acked, missing, tookMs }: Answers): string {
+  const who = acked.length === 0 ? 'nobody' : acked.join(', ')
+  const silent = missing.length === 0 ? '' : `, ${missing.join(', ')} did not`
+  return `${who} acknowledged in ${Math.round(tookMs)} ms${silent}`
+}
+
+/** A run that was killed while the payments were off goes on with them on. */
+export async function switchOn(stage: Stage): Promise<void> {
+  const settings = openSettings(stage.cluster)
+  try {
+    const { value } = await settings.get(PAYMENTS_SWITCH)
+    if (value?.paused === true) await settings.put(PAYMENTS_SWITCH, { paused: false })
+  } finally {
+    await settings.close()
+  }
+}

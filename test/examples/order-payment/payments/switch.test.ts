@@ -1,0 +1,76 @@
+import { type BindingStatus, createBinder, sink } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { ConfigChanged, createBus } from 'concordat/bus'
+import { silentLogger } from 'concordat/core'
+import { memoryCluster } from 'concordat/election/memory'
+import { expect, onTestFinished, test } from 'vitest'
+import { paymentCommands } from '../../../../examples/order-payment/contracts.ts'
+import { paymentsBus } from '../../../../examples/order-payment/payments/switch.ts'
+import type { ServiceEnvironment } from '../../../../examples/order-payment/service.ts'
+import { openSettings, PAYMENTS_SWITCH } from '../../../../examples/order-payment/shared-state.ts'
+
+function setup() {
+  const cluster = memoryCluster()
+  const settings = openSettings(cluster)
+  const broker = memoryBroker()
+  onTestFinished(async () => {
+    await settings.close()
+    await cluster.close()
+  })
+  const startPayments = async (instance: string): Promise<() => BindingStatus['state']> => {
+    const events = paymentsBus({ cluster, instance, logger: silentLogger } as ServiceEnvironment)
+    const commands = sink(paymentCommands, { group: 'payments' }, () => {})
+    const binder = createBinder({
+      service: 'payments',
+      transport: memoryTransport({ broker }),
+      bindings: [commands, ...events.bus.bindings],
+      sends: events.bus.channels,
+    })
+    onTestFinished(async () => {
+      await events.close()
+      await binder.close()
+    })
+    await binder.start()
+    await events.start(binder)
+    return () => binder.binding('payments.commands.payments').status().state
+  }
+  const operator = async () => {
+    const bus = createBus({ service: 'operator', members: () => [] })
+    const transport = memoryTransport({ broker })
+    const binder = createBinder({ service: 'operator', transport, bindings: bus.bindings, sends: bus.channels })
+    onTestFinished(async () => {
+      await bus.close()
+      await binder.close()
+    })
+    await binder.start()
+    await bus.start(binder)
+    return bus
+  }
+  return { settings, startPayments, operator }
+}
+
+test('an instance that is started again while the payments are off takes nothing', async () => {
+  const { settings, startPayments } = setup()
+  expect((await startPayments('payments-1'))()).toBe('running')
+  await settings.put(PAYMENTS_SWITCH, { paused: true })
+  expect((await startPayments('payments-2'))()).toBe('paused')
+})
+
+test('a turn of the switch is done when it is answered, and an older one is not done any more', async () => {
+  const { settings, startPayments, operator } = setup()
+  const state = await startPayments('payments-1')
+  const bus = await operator()
+  const publish = (paused: boolean, version: number) =>
+    bus.publish(
+      ConfigChanged,
+      { name: PAYMENTS_SWITCH, value: { paused }, version },
+      { to: 'payments:**', ackTimeoutMs: 200 },
+    )
+  const off = await settings.put(PAYMENTS_SWITCH, { paused: true })
+  expect((await publish(true, off.version)).acked).toEqual(['payments:default:payments-1'])
+  expect(state()).toBe('paused')
+  const on = await settings.put(PAYMENTS_SWITCH, { paused: false })
+  await publish(false, on.version)
+  await publish(true, off.version)
+  expect(state()).toBe('running')
+})
