@@ -1,3 +1,5 @@
+import { number, type Table } from './table.ts'
+
 /** One side of a comparison: does the work once and tells how many units it did and how long that took. */
 export type Run = () => Promise<Measured>
 
@@ -22,32 +24,64 @@ export interface Result {
   readonly peer: number | undefined
 }
 
+export interface TurnOptions {
+  readonly rounds: number
+  /** Rounds before those that count. @default 1 */
+  readonly warmUps?: number | undefined
+  /**
+   * Collect garbage before each turn. Not for short ones: V8 throws compiled code away with it, and the turn is then
+   * spent compiling. @default true
+   */
+  readonly collect?: boolean | undefined
+}
+
 /**
- * Runs both sides `rounds` times, taking turns so that whatever else the machine does hits both, after a round that warms
- * up and is not counted.
+ * Runs all sides in turns, so that whatever else the machine does hits all of them; who begins moves on with each round.
+ * @returns per side, what each of its rounds gave
  */
-export async function compare(comparison: Comparison, rounds: number): Promise<Result> {
-  const { what, ours, peer } = comparison
-  const rates = { ours: [] as number[], peer: [] as number[] }
-  for (let round = 0; round <= rounds; round++) {
-    const mine = await rate(ours)
-    const theirs = peer === undefined ? undefined : await rate(peer.run)
-    if (round === 0) continue
-    rates.ours.push(mine)
-    if (theirs !== undefined) rates.peer.push(theirs)
+export async function takeTurns<T>(
+  sides: readonly (() => Promise<T>)[],
+  { rounds, warmUps = 1, collect = true }: TurnOptions,
+): Promise<readonly T[][]> {
+  const outcomes = sides.map((): T[] => [])
+  for (let round = -warmUps; round < rounds; round++) {
+    for (let turn = 0; turn < sides.length; turn++) {
+      const side = (round + warmUps + turn) % sides.length
+      if (collect) globalThis.gc?.()
+      const outcome = await sides[side]?.()
+      if (round >= 0 && outcome !== undefined) outcomes[side]?.push(outcome)
+    }
   }
+  return outcomes
+}
+
+export async function compare({ what, ours, peer }: Comparison, rounds: number): Promise<Result> {
+  const outcomes = await takeTurns(peer === undefined ? [ours] : [ours, peer.run], { rounds })
+  const [mine = [], theirs = []] = outcomes.map((side) => side.map(rate))
   return {
     what,
-    ours: median(rates.ours),
+    ours: median(mine),
     peerName: peer?.name,
-    peer: peer === undefined ? undefined : median(rates.peer),
+    peer: peer === undefined ? undefined : median(theirs),
   }
 }
 
-async function rate(run: Run): Promise<number> {
-  globalThis.gc?.()
-  const { units, ms } = await run()
+/** Units per second. */
+export function rate({ units, ms }: Measured): number {
   return (units / ms) * 1_000
+}
+
+const HEAD = ['what', 'concordat', 'peer', 'ratio', 'the peer is'] as const
+
+export function comparisonTable(title: string, results: readonly Result[]): Table {
+  const rows = results.map(({ what, ours, peer, peerName }) => [
+    what,
+    number(ours),
+    peer === undefined ? '-' : number(peer),
+    peer === undefined ? '-' : (ours / peer).toFixed(2),
+    peerName ?? '-',
+  ])
+  return { title, head: HEAD, rows }
 }
 
 export function median(values: readonly number[]): number {

@@ -1,7 +1,8 @@
 /** `npm run bench -- <suite> [--rounds N] [--only NAME,...]`: speed beside the peer, measured in the same run. */
 import { parseArgs } from 'node:util'
-import { type Comparison, compare, type Result } from './compare.ts'
-import { printTable } from './table.ts'
+import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
+import { UnknownPart } from './parts.ts'
+import { printTable, type Table } from './table.ts'
 
 /** What a suite gets from the command line. */
 export interface SuiteOptions {
@@ -10,6 +11,10 @@ export interface SuiteOptions {
   readonly only: readonly string[]
   /** Compares and keeps the result for the table. */
   readonly measure: (comparison: Comparison) => Promise<void>
+  /** A table of the suite's own, printed at the end. */
+  readonly report: (table: Table) => void
+  /** Tells who waits what is going on. */
+  readonly progress: (what: string) => void
   /** Something was left out, and why. */
   readonly skip: (reason: string) => void
 }
@@ -18,36 +23,48 @@ type Suite = (options: SuiteOptions) => Promise<void>
 
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
+  election: async () => (await import('./election/suite.ts')).electionSuite,
   example: async () => (await import('./example/suite.ts')).exampleSuite,
+  locks: async () => (await import('./locks/suite.ts')).locksSuite,
   outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
 }
 
 async function main(): Promise<number> {
   const given = parseArguments()
-  if (typeof given === 'string') {
-    console.error(
-      `bench: ${given}. Usage: npm run bench -- ${Object.keys(SUITES).join('|')} [--rounds N] [--only NAME,...]`,
-    )
-    return 2
-  }
+  if (typeof given === 'string') return misused(given)
   const results: Result[] = []
+  const tables: Table[] = []
   const skipped: string[] = []
+  const progress = (what: string): void => void process.stderr.write(`${what} ...\n`)
   const suite = await given.load()
-  await suite({
+  const running = suite({
     rounds: given.rounds,
     only: given.only,
+    progress,
     measure: async (comparison) => {
-      process.stderr.write(`${comparison.what} ...\n`)
+      progress(comparison.what)
       results.push(await compare(comparison, given.rounds))
     },
+    report: (table) => void tables.push(table),
     skip: (reason) => void skipped.push(reason),
   })
-  printTable(
-    `${given.name}: medians of ${given.rounds} round${given.rounds === 1 ? '' : 's'}, both sides taking turns`,
-    results,
-  )
+  try {
+    await running
+  } catch (error) {
+    if (error instanceof UnknownPart) return misused(error.message)
+    throw error
+  }
+  const rounds = `medians of ${given.rounds} round${given.rounds === 1 ? '' : 's'}, the sides taking turns`
+  if (results.length > 0) printTable(comparisonTable(`${given.name}: ${rounds}`, results))
+  for (const table of tables) printTable(table)
   for (const reason of skipped) console.log(`left out: ${reason}`)
   return 0
+}
+
+function misused(how: string): number {
+  const suites = Object.keys(SUITES).join('|')
+  console.error(`bench: ${how}. Usage: npm run bench -- ${suites} [--rounds N] [--only NAME,...]`)
+  return 2
 }
 
 interface Given {

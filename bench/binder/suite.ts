@@ -1,4 +1,5 @@
 import type { SuiteOptions } from '../main.ts'
+import { wantedParts } from '../parts.ts'
 import { provideServer } from '../servers.ts'
 import { measureKafka } from './kafka.ts'
 import { measureMemory } from './memory.ts'
@@ -8,7 +9,7 @@ const BROKERS = { kafka: measureKafka, rabbitmq: measureRabbit } as const
 
 /** The binder beside the bare driver that does the same confirmed work: same batch, same prefetch, same bytes. */
 export async function binderSuite(options: SuiteOptions): Promise<void> {
-  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name)
+  const wanted = wantedParts(options.only, ['memory', 'kafka', 'rabbitmq'])
   if (wanted('memory')) await measureMemory(options)
   for (const kind of ['kafka', 'rabbitmq'] as const) {
     if (!wanted(kind)) continue

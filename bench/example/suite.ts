@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Measured } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
+import { wantedParts } from '../parts.ts'
 import { provideServer } from '../servers.ts'
 
 const MAIN = 'examples/order-payment/main.ts'
 
 /** The bundled 500 orders through the three services: embedded, and as two processes per service on real servers. */
 export async function exampleSuite(options: SuiteOptions): Promise<void> {
-  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name)
+  const wanted = wantedParts(options.only, ['embedded', 'kafka', 'rabbitmq'])
   if (wanted('embedded')) {
     await options.measure({ what: 'example, embedded, orders/s', ours: () => runExample([]) })
     await options.measure({ what: 'example, embedded, orders/s of wall time', ours: () => runExample([], 'wall') })

@@ -3,6 +3,7 @@ import type { SqlTransaction } from 'concordat/core'
 import { createRelay, type RelayPublisher } from 'concordat/outbox'
 import { type Measured, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
+import { wantedParts } from '../parts.ts'
 import { provideServer } from '../servers.ts'
 import { Bed, makeMessages } from './bed.ts'
 
@@ -12,7 +13,7 @@ const LOAD_MS = 2_000
 
 /** The relay beside a bare SELECT and DELETE without keys and leases, and what `add` costs a business transaction. */
 export async function outboxSuite(options: SuiteOptions): Promise<void> {
-  const wanted = (name: string): boolean => options.only.length === 0 || options.only.includes(name)
+  const wanted = wantedParts(options.only, ['relay', 'add'])
   await using stack = new AsyncDisposableStack()
   const server = await provideServer('postgres', stack)
   if ('missing' in server) return options.skip(server.missing)

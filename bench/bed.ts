@@ -1,0 +1,20 @@
+import { randomBytes } from 'node:crypto'
+import { RedisStats } from './redis-stats.ts'
+
+/** One Redis server for all sides, and what it says about itself. */
+export class Bed implements AsyncDisposable {
+  readonly url: string
+  /** Begins every key of this run. */
+  readonly prefix = `bench:${randomBytes(4).toString('hex')}:`
+  readonly stats: RedisStats
+
+  constructor(url: string) {
+    this.url = url
+    this.stats = new RedisStats(url)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stats.removeKeys(this.prefix)
+    await this.stats[Symbol.asyncDispose]()
+  }
+}

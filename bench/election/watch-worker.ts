@@ -1,0 +1,34 @@
+/** A process with so many watchers, each with a store of its own, as so many services would have. */
+import { createSharedState } from 'concordat/election'
+import { redisCluster } from 'concordat/election/redis'
+import { endWithParent, sharedNow } from '../processes.ts'
+import { STATE, type WatchReport, type Written } from './watched.ts'
+
+const [url = '', prefix = '', watchers = ''] = process.argv.slice(2)
+endWithParent()
+const report = (what: WatchReport): void => void process.send?.(what)
+const count = Number(watchers)
+let delaysMs: number[] = []
+let finished = 0
+let begun = 0
+
+for (let i = 0; i < count; i++) {
+  const state = createSharedState<Written>({ ...STATE, store: redisCluster({ url, prefix }) })
+  state.watch((event) => {
+    if (event.type === 'snapshot') {
+      if (event.reason !== 'first') process.exit(3)
+      if (++begun === count) report({ did: 'ready' })
+      return
+    }
+    const now = sharedNow()
+    for (const { value } of event.changes) {
+      if (value === undefined) continue
+      delaysMs.push(now - value.at)
+      if (value.last) finished++
+    }
+    if (finished < count) return
+    report({ did: 'done', delaysMs, endedAt: now })
+    delaysMs = []
+    finished = 0
+  })
+}

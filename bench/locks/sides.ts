@@ -1,0 +1,119 @@
+/** Who locks: this package, ioredis by hand, and the lock libraries of npm, each as its documentation shows it. */
+import { createHash, randomBytes } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { redisLocks } from 'concordat/locks/redis'
+import { Redis } from 'ioredis'
+import { Mutex } from 'redis-semaphore'
+
+export const TTL_MS = 10_000
+
+/** One way to lock, over connections of its own. */
+export interface Side {
+  readonly name: string
+  /** Acquires what is free and gives it back. */
+  pair(key: string): Promise<unknown>
+  close(): Promise<void>
+}
+
+export type SideMaker = (url: string, prefix: string) => Promise<Side>
+
+export const concordat: SideMaker = async (url, prefix) => {
+  const locks = redisLocks({ url, prefix: `${prefix}ours:` })
+  return {
+    name: 'concordat',
+    pair: async (key) => {
+      const lease = await locks.acquire(key, { ttlMs: TTL_MS, waitMs: 0 })
+      await lease.release()
+    },
+    close: () => locks.close(),
+  }
+}
+
+const DELETE_IF_MINE = `if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0`
+const DELETE_SHA = createHash('sha1').update(DELETE_IF_MINE).digest('hex')
+
+/** ioredis as it comes: RESP3, each command is written when it is called. */
+export const bare: SideMaker = async (url, prefix) => {
+  const client = new Redis(url)
+  await client.script('LOAD', DELETE_IF_MINE)
+  return {
+    name: 'bare ioredis',
+    pair: (key) => barePair(client, `${prefix}bare:${key}`),
+    close: () => quit(client),
+  }
+}
+
+/**
+ * The same over a connection as ours: RESP2, and what is sent in one turn of the event loop is written together. Nobody
+ * writes that by hand; it shows what the rest of this package costs.
+ */
+export const bareTogether: SideMaker = async (url, prefix) => {
+  const client = new Redis(url, { protocol: 2 })
+  await client.script('LOAD', DELETE_IF_MINE)
+  let corked = false
+  const together = (): void => {
+    if (corked) return
+    corked = true
+    const { stream } = client
+    stream.cork()
+    process.nextTick(() => {
+      corked = false
+      stream.uncork()
+    })
+  }
+  return {
+    name: 'bare ioredis, writes together',
+    pair: (key) => barePair(client, `${prefix}together:${key}`, together),
+    close: () => quit(client),
+  }
+}
+
+async function barePair(client: Redis, key: string, beforeWrite?: () => void): Promise<void> {
+  const value = randomBytes(16).toString('hex')
+  beforeWrite?.()
+  if ((await client.set(key, value, 'PX', TTL_MS, 'NX')) !== 'OK') throw new Error(`${key} is held`)
+  beforeWrite?.()
+  await client.evalsha(DELETE_SHA, 1, key, value)
+}
+
+/** The part of redlock that is used; its types can not be imported from an ES module. */
+export interface Redlock {
+  acquire(keys: string[], ttlMs: number, settings?: { retryCount: number }): Promise<{ release(): Promise<unknown> }>
+}
+type RedlockClass = new (clients: readonly Redis[], settings?: { retryCount: number }) => Redlock
+
+const { default: RedlockImpl } = createRequire(import.meta.url)('redlock') as { default: RedlockClass }
+
+export function makeRedlock(clients: readonly Redis[], settings?: { retryCount: number }): Redlock {
+  return new RedlockImpl(clients, settings)
+}
+
+export const redlock: SideMaker = async (url, prefix) => {
+  const client = new Redis(url)
+  const locks = makeRedlock([client])
+  return {
+    name: 'redlock 5.0.0-beta.2',
+    pair: async (key) => {
+      const lock = await locks.acquire([`${prefix}redlock:${key}`], TTL_MS)
+      await lock.release()
+    },
+    close: () => quit(client),
+  }
+}
+
+export const redisSemaphore: SideMaker = async (url, prefix) => {
+  const client = new Redis(url)
+  return {
+    name: 'redis-semaphore 5.8 Mutex',
+    pair: async (key) => {
+      const mutex = new Mutex(client, `${prefix}${key}`, { lockTimeout: TTL_MS })
+      await mutex.acquire()
+      await mutex.release()
+    },
+    close: () => quit(client),
+  }
+}
+
+export async function quit(client: Redis): Promise<void> {
+  await client.quit()
+}
