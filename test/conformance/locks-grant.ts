@@ -3,7 +3,7 @@ import { hasCode } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { FakeClock } from '../support/locks/fake-clock.ts'
 import { until } from '../support/until.ts'
-import type { LocksContext } from './locks.ts'
+import type { LocksContext } from './locks-kit.ts'
 
 export function grantCases({ contender }: LocksContext): void {
   describe('granting', () => {
@@ -53,7 +53,7 @@ export function grantCases({ contender }: LocksContext): void {
       expect(lease.state).toBe('held')
       expect(lease.token).toBe(token)
       expect(await b.tryAcquire(key)).toBeUndefined()
-      expect(await b.inspect(key)).toMatchObject({ token })
+      expect((await b.inspect(key))?.holders).toMatchObject([{ token }])
     })
 
     it('frees the lock of a holder that does not renew, not before its time and not much after', async () => {
@@ -89,14 +89,15 @@ export function grantCases({ contender }: LocksContext): void {
       const [a, b, key] = [contender({ owner: 'a/1 ü' }), contender(), randomUUID()]
       expect(await b.inspect(key)).toBeUndefined()
       const lease = await a.acquire(key, { ttlMs: 5_000 })
-      const holder = await b.inspect(key)
-      expect(holder).toMatchObject({ owner: 'a/1 ü', token: lease.token, waiting: 0 })
+      const info = await b.inspect(key)
+      expect(info).toMatchObject({ key, holders: [{ owner: 'a/1 ü', token: lease.token }], waiters: [] })
+      const holder = info?.holders[0]
       expect(holder?.expiresInMs).toBeGreaterThan(4_000)
       expect(holder?.expiresInMs).toBeLessThanOrEqual(5_000)
       const error = await b.acquire(key, { waitMs: 0 }).catch((caught: unknown) => caught)
       expect(error).toMatchObject({ code: 'locks.busy', key, owner: 'a/1 ü', retryable: true })
       await using other = await b.acquire(randomUUID(), { owner: 'job 7' })
-      expect(await a.inspect(other.key)).toMatchObject({ owner: 'job 7' })
+      expect(await a.inspect(other.key)).toMatchObject({ holders: [{ owner: 'job 7' }] })
     })
 
     it('names the option that is wrong', async () => {
@@ -107,6 +108,21 @@ export function grantCases({ contender }: LocksContext): void {
       await expect(locks.acquire('k', { waitMs: -1 })).rejects.toThrow('lock("k").waitMs')
       await expect(locks.tryAcquire('k', { maxHoldMs: 0.5 })).rejects.toThrow('lock("k").maxHoldMs')
       await expect(locks.tryAcquire('k', { owner: '' })).rejects.toThrow('lock("k").owner')
+      const notASignal = 'now' as unknown as AbortSignal
+      await expect(locks.acquire('k', { signal: notASignal })).rejects.toThrow(
+        'lock("k").signal: expected an AbortSignal',
+      )
+      // Two keys that are one in the store, and would wait for each other.
+      await expect(locks.acquireAll(['\ud800', '\ud801'], { waitMs: 0 })).rejects.toThrow('well-formed text')
+    })
+
+    it('does not take the lock when there is no work to do under it', async () => {
+      const locks = contender()
+      const key = randomUUID()
+      const notWork = {} as unknown as () => void
+      await expect(locks.using(key, {}, notWork)).rejects.toThrow(`using("${key}") work: expected a function`)
+      await expect(locks.usingAll([key], {}, notWork)).rejects.toThrow('usingAll work: expected a function')
+      expect(locks.health()).toMatchObject({ held: 0 })
     })
 
     it('never lets two sections overlap, and a fenced sink sees rising tokens only', async () => {

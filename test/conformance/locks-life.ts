@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { until } from '../support/until.ts'
-import type { LocksContext } from './locks.ts'
+import type { LocksContext } from './locks-kit.ts'
 
 export function lifeCases({ contender }: LocksContext): void {
   describe('using', () => {
@@ -24,7 +24,7 @@ export function lifeCases({ contender }: LocksContext): void {
     it('hands on the error of the work also when the lock was lost', async () => {
       const [locks, key, error] = [contender(), randomUUID(), new Error('mine')]
       await expect(
-        locks.using(key, { ttlMs: 100, maxHoldMs: 0 }, async (lease) => {
+        locks.using(key, { ttlMs: 400, maxHoldMs: 0 }, async (lease) => {
           await until('the lease is lost', () => lease.state === 'lost')
           throw error
         }),
@@ -96,12 +96,12 @@ export function lifeCases({ contender }: LocksContext): void {
       const held = await a.acquire(key)
       await b.acquire(other)
       const waiting = a.acquire(other).catch((error: unknown) => error)
-      await until('it waits', async () => (await b.inspect(other))?.waiting === 1)
+      await until('it waits', async () => (await b.inspect(other))?.waiters.length === 1)
       await a.close()
       expect(await waiting).toMatchObject({ code: 'locks.closed', retryable: false })
       expect(() => held.assertValid()).toThrow(expect.objectContaining({ code: 'locks.lost', reason: 'closed' }))
       expect(await b.tryAcquire(key)).toMatchObject({ state: 'held' })
-      expect((await b.inspect(other))?.waiting).toBe(0)
+      expect((await b.inspect(other))?.waiters).toEqual([])
     })
 
     it('is idempotent and final', async () => {

@@ -4,24 +4,29 @@
  */
 import type { Locks, LocksOptions } from 'concordat/locks'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { delayCases } from './locks-delay.ts'
 import { grantCases } from './locks-grant.ts'
+import type { LocksContext, LocksFeature } from './locks-kit.ts'
 import { lifeCases } from './locks-life.ts'
 import { lineCases } from './locks-line.ts'
+import { operatorCases } from './locks-operator.ts'
+import { setCases } from './locks-sets.ts'
+import { sharedCases } from './locks-shared.ts'
 
 export interface LocksHarness {
   /** Another contender on the same store. */
   contender(options?: LocksOptions): Locks
-  /** What the store still holds that should be gone: locks and places in line. Counters stay, tombstones expire. */
+  /** What the store still holds that should be gone: locks and places in line. Counters and audits stay, tombstones expire. */
   leftovers(): Promise<readonly string[]>
   close(): Promise<void>
 }
 
-/** What a case works with; contenders are closed after it. */
-export interface LocksContext {
-  readonly contender: (options?: LocksOptions) => Locks
-}
-
-export function locksConformance(name: string, setup: () => Promise<LocksHarness>): void {
+/** @param missing what the store's `features` declare missing: then the suite checks that it is refused */
+export function locksConformance(
+  name: string,
+  setup: () => Promise<LocksHarness>,
+  missing: readonly LocksFeature[] = [],
+): void {
   describe(`${name} locks conformance`, () => {
     let harness: LocksHarness
     const open = new Set<Locks>()
@@ -39,13 +44,18 @@ export function locksConformance(name: string, setup: () => Promise<LocksHarness
         open.add(locks)
         return locks
       },
+      has: (feature) => !missing.includes(feature),
     }
 
     grantCases(context)
     lineCases(context)
     lifeCases(context)
+    sharedCases(context)
+    setCases(context)
+    delayCases(context)
+    operatorCases(context)
 
-    it('leaves nothing but fencing counters behind', async () => {
+    it('leaves nothing but fencing counters and audit trails behind', async () => {
       await expect.poll(() => harness.leftovers(), { timeout: 5_000 }).toEqual([])
     })
   })

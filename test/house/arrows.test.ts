@@ -12,6 +12,7 @@ const ARROWS = [
     may: ['core/b.ts'],
     mayNot: ['binder', 'outbox', 'saga', 'locks', 'election', 'bus', 'core/pg'],
   },
+  { file: 'core/kysely/a.ts', may: ['core/b.ts'], mayNot: ['binder', 'outbox', 'core/pg'] },
   { file: 'core/pg/a.ts', may: ['core/b.ts', 'core/pg/b.ts'], mayNot: ['binder', 'locks', 'core/pglite'] },
   { file: 'binder/a.ts', may: ['core', 'binder/b.ts'], mayNot: ['outbox', 'saga', 'locks', 'bus', 'binder/memory'] },
   {
@@ -19,15 +20,29 @@ const ARROWS = [
     may: ['core', 'binder', 'binder/kafka/b.ts'],
     mayNot: ['outbox', 'election', 'binder/rabbitmq', 'binder/memory', 'core/pg'],
   },
-  { file: 'outbox/a.ts', may: ['core', 'binder', 'outbox/b.ts'], mayNot: ['saga', 'locks', 'core/pg', 'binder/kafka'] },
+  {
+    file: 'outbox/a.ts',
+    may: ['core', 'binder', 'outbox/b.ts'],
+    mayNot: ['saga', 'locks', 'core/pg', 'core/kysely', 'binder/kafka'],
+  },
   {
     file: 'saga/a.ts',
     may: ['core', 'binder', 'outbox'],
     mayNot: ['locks', 'election', 'core/pglite', 'binder/memory'],
   },
   { file: 'locks/a.ts', may: ['core', 'locks/b.ts'], mayNot: ['binder', 'outbox', 'election', 'locks/redis'] },
-  { file: 'locks/redis/a.ts', may: ['core', 'locks'], mayNot: ['binder', 'election', 'locks/memory'] },
-  { file: 'election/a.ts', may: ['core', 'locks'], mayNot: ['binder', 'outbox', 'saga', 'bus', 'locks/redis'] },
+  { file: 'locks/redis/a.ts', may: ['core', 'locks'], mayNot: ['binder', 'election', 'locks/memory', 'locks/redlock'] },
+  { file: 'locks/redlock/a.ts', may: ['core', 'locks'], mayNot: ['binder', 'election', 'locks/memory', 'locks/redis'] },
+  {
+    file: 'election/a.ts',
+    may: ['core', 'locks'],
+    mayNot: ['binder', 'outbox', 'saga', 'bus', 'locks/redis', 'election/redis', 'election/memory'],
+  },
+  {
+    file: 'election/redis/a.ts',
+    may: ['core', 'election'],
+    mayNot: ['binder', 'bus', 'election/memory', 'locks/redis'],
+  },
   { file: 'bus/a.ts', may: ['core', 'binder'], mayNot: ['outbox', 'saga', 'locks', 'election', 'binder/memory'] },
   { file: 'saga/b.ts', may: [], mayNot: ['examples', 'test', 'bench', 'scripts'] },
 ] as const

@@ -15,6 +15,14 @@ describe('npm run bench', () => {
     [['toString'], 'bench: there is no suite "toString". Usage: '],
     [['binder', 'example'], 'bench: one suite at a time, not also "example". Usage: '],
     [['binder', '--rounds', '0'], 'bench: --rounds: expected a whole number >= 1, got "0". Usage: '],
+    [['binder', '--only', 'memroy'], 'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq. Usage: '],
+    [['example', '--only', 'kafka,x'], 'bench: --only: there is no part "x", only embedded, kafka, rabbitmq. Usage: '],
+    [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add. Usage: '],
+    [['locks', '--only', 'toString'], 'bench: --only: there is no part "toString", only pairs, handoff, crowd, '],
+    [
+      ['election', '--only', 'failovers'],
+      'bench: --only: there is no part "failovers", only failover, watch, members.',
+    ],
     [['binder', '--fast'], "bench: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
     const { status, lines } = bench(...args)

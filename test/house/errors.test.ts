@@ -1,4 +1,5 @@
 import * as binder from 'concordat/binder'
+import * as bus from 'concordat/bus'
 import * as core from 'concordat/core'
 import { ConcordatError } from 'concordat/core'
 import * as election from 'concordat/election'
@@ -87,6 +88,7 @@ const ERRORS: readonly Row[] = [
     false,
     'Look at its timeline',
   ),
+  row(new saga.SagaPayloadTooLarge('input of s/1', 9, 5), 'saga.payload_too_large', false, 'raise maxPayloadBytes'),
   row(new saga.SagaPending('s', 'id-1', 5), 'saga.pending', true, 'ask again'),
   row(new saga.CoordinatorClosed(), 'saga.closed', false, 'start nothing after close()'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
@@ -103,15 +105,68 @@ const ERRORS: readonly Row[] = [
   ),
   row(new locks.LockStoreRefused('redis', new Error('WRONGTYPE')), 'locks.store_refused', false, 'Check the prefix'),
   row(new locks.FenceRejected('r', 6, 7), 'locks.fence_rejected', true, 'acquire again'),
+  row(
+    new locks.FencedWriteFailed('r', 'HSET', 1, new Error('WRONGTYPE')),
+    'locks.fenced_write_failed',
+    false,
+    'Mend the command',
+  ),
   row(new locks.LockReentered('k'), 'locks.reentered', false, 'pass the lease on'),
+  row(
+    new locks.LeaseHeadersInvalid('lock-token', '"x"', 'a number'),
+    'locks.lease_headers',
+    false,
+    'Send what leaseHeaders() returns',
+  ),
+  row(new locks.LockLost('k', 7, 'forced'), 'locks.lost', true, 'find out why'),
+  row(new locks.LockUnsupported('quorum', 'mode', 'why'), 'locks.unsupported', false, 'Use a store that has it'),
   row(new locks.LocksClosed(), 'locks.closed', false, 'acquire nothing after close()'),
   row(new election.TermOver('settlement', 7, 'lost'), 'election.term_over', true, 'stop its work'),
+  row(new election.JobTimeout('sweep', 5), 'election.job_timeout', true, 'honour run.signal'),
+  row(
+    new election.ClusterStoreUnavailable('redis', 'unknown', 'no answer'),
+    'election.store_unavailable',
+    true,
+    'read the state before you go on',
+  ),
+  row(
+    new election.ClusterStoreUnavailable('redis', 'not_done', 'not connected'),
+    'election.store_unavailable',
+    true,
+    'try again',
+  ),
+  row(
+    new election.ClusterStoreRefused('redis', new Error('WRONGTYPE')),
+    'election.store_refused',
+    false,
+    'Check the prefix',
+  ),
+  row(new election.ClusterClosed('state "a"'), 'election.cluster_closed', false, 'use nothing of it after close()'),
+  row(new election.MemberEvicted('a', 7, 'dead'), 'election.member_evicted', false, 'Stop its work'),
+  row(new election.MemberEvicted('a', 7, 'replaced'), 'election.member_evicted', false, 'an id of its own'),
+  row(new election.MemberIsolated('a', 7, 3_000), 'election.member_isolated', true, 'until it has reconnected'),
+  row(new election.StateConflict('s', 'k', 5, 7), 'election.state_conflict', true, 'read it again'),
+  row(
+    new election.ClusterDataInvalid('state "s"', '$.at is a Date: convert it first'),
+    'election.data_invalid',
+    false,
+    'convert it',
+  ),
+  row(new election.ClusterDataTooLarge('"k" of state "s"', 9, 8), 'election.data_too_large', false, 'a reference here'),
+  row(new bus.AddressInvalid('orders', 'fewer parts end in **'), 'bus.address', false, 'fewer parts end in **'),
+  row(new bus.BusClosed('not started'), 'bus.closed', false, 'call start(binder) before publishing'),
+  row(new bus.BusClosed('closed'), 'bus.closed', false, 'publish nothing after close()'),
+  row(new bus.BusNotReady(['a is connecting']), 'bus.not_ready', true, 'Check that the broker is up'),
+  row(new bus.BusForbidden('e', 'a:b:c', '**'), 'bus.forbidden', false, 'the authorize option'),
+  row(new bus.BusPayloadTooLarge('e', 2, 1), 'bus.payload_too_large', false, 'send a reference'),
+  row(new bus.BusHandlerTimeout('e', 1), 'bus.handler_timeout', true, 'raise handlerTimeoutMs'),
+  row(new bus.BusControlRefused('bindings of this instance: a'), 'bus.control_refused', false, 'bindings of this'),
 ]
 
 /** Thrown by users, with a code of theirs. */
 const USERS_OWN = new Set(['Refusal'])
 
-const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election }
+const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
   it('is named after its class, carries its code and says whether to try again', () => {

@@ -3,13 +3,16 @@ import { createBinder, defineChannel, encodeMessage, processor, sink, source } f
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
 import { migrate, resolveBackoff } from 'concordat/core'
+import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createElection } from 'concordat/election'
+import { closeOnSignals, createElection, createObserver, createSchedule } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
-import { redisLocks } from 'concordat/locks/redis'
+import { redisFence, redisLocks } from 'concordat/locks/redis'
+import { redlockLocks } from 'concordat/locks/redlock'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant } from 'concordat/saga'
 import { describe, expect, it } from 'vitest'
@@ -43,6 +46,7 @@ const CORE: readonly Mistake[] = [
     () => pgliteClient(js(Promise.resolve())),
     'got a promise: is an "await" missing?',
   ),
+  mistake('kyselyClient of a pool', () => kyselyClient(js(pool)), 'kyselyClient: expected a Kysely'),
   mistake('migrate on a pool', () => migrate(js(pool), 's', 'p', []), 'expected a SqlClient such as pgClient(pool)'),
 ]
 
@@ -51,6 +55,18 @@ const url = 'redis://127.0.0.1:1'
 
 const LOCKS: readonly Mistake[] = [
   mistake('an unknown option of redisLocks', () => redisLocks(js({ url, prefx: 'a' })), 'Did you mean "prefix"?'),
+  mistake(
+    'an unknown option of the replicas of redisLocks',
+    () => redisLocks({ url, replicas: js({ cout: 1 }) }),
+    'Did you mean "count"?',
+  ),
+  mistake('permits beside a mode', () => locks.acquire('k', { mode: 'shared', permits: 2 }), 'no mode beside permits'),
+  mistake('a mode that does not exist', () => locks.acquire('k', js({ mode: 'write' })), 'one of exclusive, shared'),
+  mistake('a key twice', () => locks.acquireAll(['a', 'b', 'a']), 'each key once, got "a" twice'),
+  mistake('one text for keys', () => locks.acquireAll(js('ab')), 'acquireAll: expected an array of at least one key'),
+  mistake('a forced release by nobody', () => locks.forceRelease('k', js({ reason: 'x' })), 'forceRelease("k").by'),
+  mistake('a forced release without why', () => locks.forceRelease('k', js({ by: 'x' })), 'forceRelease("k").reason'),
+  mistake('an unknown option of list', () => locks.list(js({ prefx: 'a' })), 'Did you mean "prefix"?'),
   mistake('redisLocks at a web address', () => redisLocks({ url: 'http://u:secret@x' }), 'begins with http://'),
   mistake(
     'redisLocks at a bare host',
@@ -58,6 +74,20 @@ const LOCKS: readonly Mistake[] = [
     'redisLocks.url: expected redis://',
   ),
   mistake('redisLocks with no client', () => redisLocks({ client: js({}) }), 'redisLocks.client: expected an ioredis'),
+  mistake('an unknown option of redisFence', () => redisFence(js({ url, prefx: 'a' })), 'Did you mean "prefix"?'),
+  mistake('redisFence with no client', () => redisFence({ client: js({}) }), 'redisFence.client: expected an ioredis'),
+  mistake('an unknown option of redlockLocks', () => redlockLocks(js({ url })), 'Did you mean "urls"?'),
+  mistake(
+    'redlockLocks with no servers',
+    () => redlockLocks({}),
+    'expected either clients (ioredis instances) or urls',
+  ),
+  mistake('redlockLocks at one address', () => redlockLocks({ urls: js(url) }), 'redlockLocks.urls: expected a list'),
+  mistake(
+    'redlockLocks at a web address',
+    () => redlockLocks({ urls: ['redis://a', 'http://u:secret@x', 'redis://c'] }),
+    'redlockLocks.urls[1].url: expected redis://user:password@host:port/database or rediss://..., got something that begins',
+  ),
   mistake('an unknown option of memoryLocks', () => memoryLocks(js({ ownr: 'a' })), 'Did you mean "owner"?'),
   mistake('an unknown option of acquire', () => locks.acquire('k', js({ ttl: 5_000 })), 'Did you mean "ttlMs"?'),
   mistake(
@@ -73,6 +103,26 @@ const LOCKS: readonly Mistake[] = [
   mistake('an unknown option of createFence', () => createFence(js({ sql, shema: 'a' })), 'Did you mean "schema"?'),
   mistake('createFence on a pool', () => createFence({ sql: js(pool) }), 'createFence.sql: expected a SqlClient'),
   mistake('an unknown option of createElection', () => createElection(js({ locks, rol: 'a' })), 'Did you mean "role"?'),
+  mistake(
+    'an instance that is no well-formed text',
+    () => createElection({ locks, role: 'a', instance: '\ud800' }),
+    'instance: expected well-formed text',
+  ),
+  mistake(
+    'an unknown option of createObserver',
+    () => createObserver(js({ locks, role: 'a', poll: 5 })),
+    'Did you mean "pollMs"?',
+  ),
+  mistake(
+    'an unknown option of createSchedule',
+    () => createSchedule(js({ election: { whileLeading: () => {} }, job: [] })),
+    'Did you mean "jobs"?',
+  ),
+  mistake(
+    'an unknown option of closeOnSignals',
+    () => closeOnSignals(js({ elections: [], signal: 1 })),
+    'Did you mean "signals"?',
+  ),
   mistake('an election without locks', () => createElection(js({ role: 'a' })), 'createElection.locks: expected locks'),
 ]
 
@@ -87,7 +137,7 @@ const OUTBOX: readonly Mistake[] = [
   mistake(
     'an unknown option of createOutbox',
     () => createOutbox(js({ sql, service: 'a', partition: 8 })),
-    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, ' +
+    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, ' +
       'got "partition". Did you mean "partitions"?',
   ),
   mistake(
@@ -291,11 +341,52 @@ const BINDER: readonly Mistake[] = [
   mistake('an unknown option of memoryTransport', () => memoryTransport(js({ brokr: 1 })), 'Did you mean "broker"?'),
 ]
 
+const bus = createBus({ service })
+const short = 'short-secret'
+
+const BUS: readonly Mistake[] = [
+  mistake('an unknown option of createBus', () => createBus(js({ service, secrets: 'x' })), 'Did you mean "secret"?'),
+  mistake(
+    'a bus of a service that is no name',
+    () => createBus({ service: 'a:b' }),
+    'createBus.service: expected a name',
+  ),
+  mistake(
+    'a handler that was not made by onEvent',
+    () => createBus({ service, on: js([handle]) }),
+    'createBus.on[0]: ',
+  ),
+  mistake(
+    'members that are no function',
+    () => createBus({ service, members: js([]) }),
+    'createBus.members: expected a',
+  ),
+  mistake('an unknown option of defineEvent', () => defineEvent('e', js({ payload, to: 1 })), 'defineEvent("e").to: '),
+  mistake('an event with a name of ours', () => defineEvent('concordat.x', { payload }), 'not "concordat..."'),
+  mistake('an event without a schema', () => defineEvent('e', js({ payload: {} })), 'a Standard Schema such as'),
+  mistake('a handler of a name', () => onEvent(js('refresh'), handle), 'onEvent: expected what defineEvent returned'),
+  mistake('a handler that is none', () => bus.on(Refresh, js('x')), 'handler: expected a function'),
+  mistake('a config without a schema', () => bus.config('rates', js({ initial: 1 })), '.schema: expected a Standard'),
+  mistake('a config without a beginning', () => bus.config('rates', js({ schema: payload })), '.initial: expected'),
+  mistake(
+    'an unknown option of a config',
+    () => bus.config('rates', js({ schema: payload, initial: {}, lod: handle })),
+    'Did you mean "load"?',
+  ),
+  mistake('a bus on no binder', () => bus.start(js({})), 'bus.start: expected a binder made with bindings'),
+  mistake(
+    'a bus on a binder without its bindings',
+    () => bus.start(createBinder({ service, transport: memoryTransport() })),
+    'the binder lacks "concordat.bus.events"',
+  ),
+]
+
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
   it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
   it.for(BINDER)('binder: $what', ({ call, says }) => refused(call, says))
   it.for(SAGA)('saga: $what', ({ call, says }) => refused(call, says))
+  it.for(BUS)('bus: $what', ({ call, says }) => refused(call, says))
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
   it('core: migrate on a bare PGlite', async () => {
@@ -307,6 +398,14 @@ describe('a mistake of the caller is refused, with what was expected:', () => {
 
 it('never shows what is in a value that may hold a password', () => {
   expect(() => pgClient(js('postgres://u:secret@h/d'))).toThrow(/got a string$/)
+})
+
+it('never shows a secret, only how long it is', () => {
+  for (const secret of [short, [short]] as const) {
+    const call = (): unknown => createBus({ service, secret })
+    expect(call).toThrow(/^createBus\.secret(\[0\])?: expected at least 32 bytes, got 12: make one with/)
+    expect(call).not.toThrow(short)
+  }
 })
 
 async function refused(call: () => unknown, says: string): Promise<void> {

@@ -37,17 +37,23 @@ const DRIVER_CONSUMER = `
 import { PGlite } from '@electric-sql/pglite'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient, pgTransaction } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
-import { redisLocks } from 'concordat/locks/redis'
-import { Redis } from 'ioredis'
+import { redisFence, redisLocks } from 'concordat/locks/redis'
+import { redlockLocks } from 'concordat/locks/redlock'
+import { Cluster, Redis } from 'ioredis'
 import { Kafka } from 'kafkajs'
+import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 
 export const kafka = kafkaTransport({ kafka: new Kafka({ brokers: ['localhost:9092'] }) })
 export const rabbit = rabbitTransport({ url: 'amqp://localhost' })
 export const sql = [pgClient(new pg.Pool()), pgliteClient(new PGlite()), pgTransaction(new pg.Client())]
-export const locks = redisLocks({ client: new Redis() })
+export const kysely = kyselyClient(new Kysely<{ t: { n: number } }>({ dialect: new PostgresDialect({ pool: new pg.Pool() }) }))
+export const locks = [redisLocks({ client: new Redis() }), redisLocks({ client: new Cluster([]), replicas: { count: 1 } })]
+export const fence = redisFence({ client: new Cluster([]) })
+export const quorum = redlockLocks({ clients: [new Redis(7001), new Redis(7002), new Redis(7003)] })
 `
 
 let folder: string

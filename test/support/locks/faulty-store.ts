@@ -1,9 +1,12 @@
 import {
   type AcquireReply,
   type AcquireRequest,
-  type LockHolder,
+  type Claim,
+  type ClaimTerms,
+  type LockInfo,
   type LockStore,
   LockStoreUnavailable,
+  type NotHeld,
 } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
 import type { FakeClock } from './fake-clock.ts'
@@ -41,8 +44,6 @@ export class FaultyNetwork {
   readonly server: MemoryLockServer
   readonly clock: FakeClock
   readonly #plan: ReadonlyMap<number, Fault>
-  /** Values given up, until when: what Redis keeps in its tombstones. */
-  readonly #dead = new Map<string, number>()
   steps = 0
 
   constructor(server: MemoryLockServer, clock: FakeClock, plan: ReadonlyMap<number, Fault>) {
@@ -67,14 +68,6 @@ export class FaultyNetwork {
     return result
   }
 
-  forget(value: string, forMs: number): void {
-    if (forMs > 0) this.#dead.set(value, this.clock.monotonic() + forMs)
-  }
-
-  isDead(value: string): boolean {
-    return (this.#dead.get(value) ?? 0) > this.clock.monotonic()
-  }
-
   async #noAnswer(): Promise<never> {
     await this.clock.sleep(ANSWER_MS)
     throw new LockStoreUnavailable('faulty', 'unknown', 'no answer')
@@ -83,6 +76,8 @@ export class FaultyNetwork {
 
 export class FaultyStore implements LockStore {
   readonly name = 'faulty'
+  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly operator = { missing: 'the network of this store carries no operators' }
   readonly #network: FaultyNetwork
   readonly #id: string
   #values = 0
@@ -92,43 +87,39 @@ export class FaultyStore implements LockStore {
     this.#id = id
   }
 
-  newValue(owner: string): string {
+  newValue({ owner }: ClaimTerms): string {
     return `${this.#id}${++this.#values}.${owner}`
   }
 
-  acquire(request: AcquireRequest): Promise<AcquireReply> {
-    const { server } = this.#network
-    const refused: AcquireReply = { status: 'busy', retryAfterMs: 1_000, position: undefined, owner: undefined }
-    return this.#network.request(() => (this.#network.isDead(request.value) ? refused : server.acquire(request)))
-  }
-
-  extend(key: string, value: string, ttlMs: number): Promise<'extended' | 'lost'> {
-    return this.#network.request(() => this.#network.server.extend(key, value, ttlMs))
-  }
-
-  release(key: string, value: string, forgetAfterMs: number): Promise<'released' | 'lost'> {
+  acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
+    const givenUp: AcquireReply = { status: 'busy', retryAfterMs: 1_000, position: undefined, owner: undefined }
     return this.#network.request(() => {
-      this.#network.forget(value, forgetAfterMs)
-      return this.#network.server.release(key, value)
+      const reply = this.#network.server.acquire(claim, request)
+      return reply === 'given up' ? givenUp : reply
     })
   }
 
-  abandon(key: string, value: string, forgetAfterMs: number): Promise<void> {
-    return this.#network.request(() => {
-      this.#network.forget(value, forgetAfterMs)
-      this.#network.server.abandon(key, value)
-    })
+  extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
+    return this.#network.request(() => this.#network.server.extend(claim, ttlMs))
+  }
+
+  release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
+    return this.#network.request(() => this.#network.server.release(claim, forgetAfterMs))
+  }
+
+  abandon(claim: Claim, forgetAfterMs: number): Promise<void> {
+    return this.#network.request(() => this.#network.server.abandon(claim, forgetAfterMs))
   }
 
   async listen(value: string, onTurn: () => void): Promise<() => void> {
     return this.#network.server.listen(value, onTurn)
   }
 
-  async inspect(key: string): Promise<LockHolder | undefined> {
+  async inspect(key: string): Promise<LockInfo | undefined> {
     return this.#network.server.inspect(key)
   }
 
-  onRestored(): void {}
+  onDoubt(): void {}
 
   health(): { status: 'up' } {
     return { status: 'up' }

@@ -1,43 +1,45 @@
-import type { AcquireReply, AcquireRequest, LockStore } from 'concordat/locks'
+import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks'
 
 type Answer<T> = T | Error | Promise<T>
 
 /** A store that answers as told, to put faults where a real one has them. Unscripted calls succeed. */
 export class ScriptedStore implements LockStore {
   readonly name = 'scripted'
+  readonly features = { fifo: true, shared: true, lockDelay: true, waiters: true } as const
+  readonly operator = { missing: 'nobody operates it' }
   readonly calls: string[] = []
-  readonly requests: AcquireRequest[] = []
+  readonly requests: Array<Claim & AcquireRequest> = []
   readonly acquires: Array<Answer<AcquireReply>> = []
-  readonly extends: Array<Answer<'extended' | 'lost'>> = []
-  readonly releases: Array<Answer<'released' | 'lost'>> = []
+  readonly extends: Array<Answer<'extended' | NotHeld>> = []
+  readonly releases: Array<Answer<'released' | NotHeld>> = []
   readonly abandons: Array<Answer<undefined>> = []
   readonly abandoned: Array<{ value: string; forgetAfterMs: number }> = []
   readonly listeners = new Map<string, () => void>()
-  restored: () => void = () => {}
+  doubted: (value: string | undefined) => void = () => {}
   #values = 0
   #tokens = 0
 
-  newValue(owner: string): string {
+  newValue({ owner }: ClaimTerms): string {
     return `${++this.#values}.${owner}`
   }
 
-  acquire(request: AcquireRequest): Promise<AcquireReply> {
+  acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
     this.calls.push('acquire')
-    this.requests.push(request)
+    this.requests.push({ ...claim, ...request })
     return answer(this.acquires.shift() ?? { status: 'granted', token: ++this.#tokens })
   }
 
-  extend(): Promise<'extended' | 'lost'> {
+  extend(): Promise<'extended' | NotHeld> {
     this.calls.push('extend')
     return answer(this.extends.shift() ?? 'extended')
   }
 
-  release(): Promise<'released' | 'lost'> {
+  release(): Promise<'released' | NotHeld> {
     this.calls.push('release')
     return answer(this.releases.shift() ?? 'released')
   }
 
-  async abandon(_key: string, value: string, forgetAfterMs: number): Promise<void> {
+  async abandon({ value }: Claim, forgetAfterMs: number): Promise<void> {
     this.calls.push('abandon')
     await answer(this.abandons.shift())
     this.abandoned.push({ value, forgetAfterMs })
@@ -50,8 +52,8 @@ export class ScriptedStore implements LockStore {
 
   async inspect(): Promise<undefined> {}
 
-  onRestored(listener: () => void): void {
-    this.restored = listener
+  onDoubt(listener: (value: string | undefined) => void): void {
+    this.doubted = listener
   }
 
   health(): { status: 'up' } {

@@ -4,12 +4,12 @@
  */
 import { pgClient } from 'concordat/core/pg'
 import { createElection } from 'concordat/election'
-import { createFence, type Lease } from 'concordat/locks'
+import { createFence, type Lease, type LeaseOptions } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
 
 export type Order =
-  | { readonly do: 'acquire'; readonly key: string; readonly ttlMs: number }
+  | ({ readonly do: 'acquire'; readonly key: string } & LeaseOptions)
   | { readonly do: 'release' }
   | { readonly do: 'write'; readonly text: string; readonly check: boolean }
   | { readonly do: 'lead'; readonly role: string; readonly ttlMs: number }
@@ -55,10 +55,15 @@ function lead(role: string, ttlMs: number): void {
   election.start()
 }
 
+function acquire(order: Extract<Order, { do: 'acquire' }>): Promise<Lease> {
+  const { key, ttlMs, mode, permits, lockDelayMs } = order
+  return locks.acquire(key, { ttlMs, mode, permits, lockDelayMs, waitMs: Number.POSITIVE_INFINITY })
+}
+
 async function obey(order: Order): Promise<void> {
   switch (order.do) {
     case 'acquire':
-      lease = await locks.acquire(order.key, { ttlMs: order.ttlMs, waitMs: Number.POSITIVE_INFINITY })
+      lease = await acquire(order)
       return report({ did: 'acquired', token: lease.token })
     case 'release':
       await lease?.release()

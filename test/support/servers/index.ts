@@ -5,5 +5,17 @@
  */
 export { type DescribeWithOptions, describeWith, serverUrl } from './describe-with.ts'
 export { type ServerKind, ServerUnavailable } from './kinds.ts'
+export { type Link, openLink } from './link.ts'
 export type { PrivateServer, StartOptions } from './private-server.ts'
+export {
+  type ClusterRedis,
+  portOf,
+  type ReplicatedRedis,
+  type SentinelRedis,
+  startCluster,
+  startReplicated,
+  startSentinels,
+  withRedis,
+} from './redis-groups.ts'
+export { type ServerClock, serverClock, serverClockLack } from './server-clock.ts'
 export { startServer } from './start.ts'

@@ -36,6 +36,8 @@ export interface StartOptions {
   readonly signal?: AbortSignal | undefined
   /** More settings under the server's own names, e.g. `{ appendonly: 'yes', appendfsync: 'always' }` for Redis. */
   readonly settings?: Readonly<Record<string, string>> | undefined
+  /** Added to the environment of the server, e.g. that of a `serverClock`. */
+  readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 /** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
@@ -48,7 +50,13 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
   options.signal?.throwIfAborted()
   const [port, innerPort] = [await freePort(), await freePort()]
   const folder = mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
-  const server = new LocalServer(recipe, { folder, port, innerPort, settings: options.settings ?? {} })
+  const server = new LocalServer(recipe, {
+    folder,
+    port,
+    innerPort,
+    settings: options.settings ?? {},
+    env: options.env ?? {},
+  })
   try {
     await server.prepare()
     await server.start(options.signal)
@@ -93,7 +101,9 @@ class LocalServer implements PrivateServer {
   async start(signal?: AbortSignal): Promise<void> {
     if (this.#stopped !== undefined) throw new Error(`${this.kind}: stopped for good, its folder is gone`)
     if (this.#process !== undefined && !hasEnded(this.#process)) return
-    const child = spawnCommand(this.#recipe.command(this.#site), this.#site.folder, this.#logFile)
+    const command = this.#recipe.command(this.#site)
+    const env = { ...command.env, ...this.#site.env }
+    const child = spawnCommand({ ...command, env }, this.#site.folder, this.#logFile)
     child.on('error', () => {})
     child.unref()
     this.#process = child

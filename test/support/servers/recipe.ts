@@ -10,6 +10,8 @@ export interface Site {
   readonly innerPort: number
   /** More settings under the server's own names, e.g. `{ appendonly: 'yes' }` for Redis. */
   readonly settings: Readonly<Record<string, string>>
+  /** Added to the environment of its processes. */
+  readonly env: Readonly<Record<string, string>>
 }
 
 /** A user to run a command as; absent means the current one. */

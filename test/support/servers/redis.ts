@@ -27,6 +27,7 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   dir: site.folder,
   save: '',
   appendonly: 'no',
+  ...(site.settings['cluster-enabled'] === 'yes' && { 'cluster-port': String(site.innerPort) }),
   ...site.settings,
 })
 

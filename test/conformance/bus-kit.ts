@@ -1,0 +1,53 @@
+import { type Binder, type BinderOptions, createBinder, type Transport } from 'concordat/binder'
+import { type Bus, type BusOptions, createBus, defineEvent, type EventContext, onEvent } from 'concordat/bus'
+import { onTestFinished } from 'vitest'
+import { z } from 'zod'
+
+export const Ping = defineEvent('ping', { payload: z.object({ n: z.number().int() }) })
+
+export const SECRET = 'a-secret-of-at-least-thirty-two-bytes'
+
+export interface Instance {
+  readonly bus: Bus
+  readonly binder: Binder
+  readonly pings: number[]
+  readonly contexts: EventContext[]
+}
+
+export interface InstanceOptions extends Partial<BusOptions> {
+  readonly binderOptions?: Partial<BinderOptions>
+  /** What its handler of `Ping` does beside noting it. */
+  readonly onPing?: (n: number, context: EventContext) => void | Promise<void>
+}
+
+/** One instance of a service, started, ready and closed after the test. It notes the pings it handles. */
+export async function started(transport: Transport, options: InstanceOptions = {}): Promise<Instance> {
+  const { binderOptions = {}, onPing, on = [], service = 'orders', ...busOptions } = options
+  const pings: number[] = []
+  const contexts: EventContext[] = []
+  const note = onEvent(Ping, async ({ n }, context) => {
+    pings.push(n)
+    contexts.push(context)
+    await onPing?.(n, context)
+  })
+  const bus = createBus({ service, on: [note, ...on], heartbeatMs: 1_000, ...busOptions })
+  const binder = createBinder({
+    service,
+    transport,
+    ...binderOptions,
+    bindings: [...(binderOptions.bindings ?? []), ...bus.bindings],
+    sends: bus.channels,
+  })
+  onTestFinished(async () => {
+    await bus.close()
+    await binder.close()
+  })
+  await binder.start()
+  await binder.ready({ timeoutMs: 60_000 })
+  await bus.start(binder)
+  await bus.ready({ timeoutMs: 60_000, acks: true })
+  return { bus, binder, pings, contexts }
+}
+
+export const sortedAddresses = (instances: readonly Instance[]): string[] =>
+  instances.map(({ bus }) => bus.address).sort()

@@ -1,0 +1,71 @@
+/**
+ * THE cluster conformance suite: `election/membership.ts`, `election/state.ts` and `election/cluster-store.ts` as tests.
+ * Every store passes all of it, Redis on a real server. Each `store()` has connections of its own, like a process.
+ */
+import { randomUUID } from 'node:crypto'
+import {
+  type ClusterStore,
+  createMembership,
+  createSharedState,
+  type Membership,
+  type MembershipOptions,
+  type SharedState,
+  type SharedStateOptions,
+} from 'concordat/election'
+import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import { memberCases } from './cluster-members.ts'
+import { stateCases } from './cluster-state.ts'
+import { storeCases } from './cluster-store.ts'
+import { watchCases } from './cluster-watch.ts'
+
+export interface ClusterHarness {
+  /** Another process's way to the same server. */
+  store(): ClusterStore
+  /** The server loses everything. */
+  wipe(): Promise<void>
+  close(): Promise<void>
+}
+
+/** What a case works with; all of it is closed after it. */
+export interface ClusterContext {
+  readonly store: () => ClusterStore
+  readonly wipe: () => Promise<void>
+  readonly member: (options: Partial<MembershipOptions> & { readonly cluster: string }) => Membership
+  readonly state: <T = unknown>(options?: Partial<SharedStateOptions<T>>) => SharedState<T>
+}
+
+export function clusterConformance(name: string, setup: () => Promise<ClusterHarness>): void {
+  describe(`${name} cluster conformance`, () => {
+    let harness: ClusterHarness
+    const open: Array<{ close(): Promise<void> }> = []
+    const opened = <C extends { close(): Promise<void> }>(part: C): C => {
+      open.unshift(part)
+      return part
+    }
+    beforeAll(async () => {
+      harness = await setup()
+    })
+    afterAll(() => harness.close())
+    afterEach(async () => {
+      // The last ones first: a store after what uses it.
+      for (const part of open.splice(0)) await part.close()
+    })
+    const context: ClusterContext = {
+      store: () => opened(harness.store()),
+      wipe: () => harness.wipe(),
+      member: (options) => {
+        const store = options.store ?? context.store()
+        return opened(createMembership({ service: 'test', ...options, store }))
+      },
+      state: (options = {}) => {
+        const store = options.store ?? context.store()
+        return opened(createSharedState({ name: randomUUID(), ...options, store }))
+      },
+    }
+
+    storeCases(context)
+    stateCases(context)
+    watchCases(context)
+    memberCases(context)
+  })
+}

@@ -1,0 +1,47 @@
+import { spawnSync } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
+
+function faults(...args: readonly string[]): { readonly status: number | null; readonly lines: readonly string[] } {
+  const command = ['--conditions=concordat-source', 'test/faults/main.ts', ...args]
+  const { status, stdout, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' })
+  expect(stdout).toBe('')
+  return { status, lines: stderr.trim().split('\n') }
+}
+
+describe('npm run faults', () => {
+  it.for([
+    [[], 'faults: name a suite. Usage: npm run faults -- locks|election|saga --seed N|FROM..TO '],
+    [['nothing'], 'faults: there is no suite "nothing". Usage: '],
+    [['toString'], 'faults: there is no suite "toString". Usage: '],
+    [['locks', 'election', '--seed', '1'], 'faults: one suite at a time, not also "election". Usage: '],
+    [['locks'], 'faults: --seed is missing: a whole number, or a range such as 1..5. Usage: '],
+    [
+      ['locks', '--seed', '1.5'],
+      'faults: --seed: expected a whole number, or a range such as 1..5, got "1.5". Usage: ',
+    ],
+    [['locks', '--seed', ''], 'faults: --seed: expected a whole number, or a range such as 1..5, got "". Usage: '],
+    [
+      ['locks', '--seed', '5..1'],
+      'faults: --seed: expected a whole number, or a range such as 1..5, got "5..1". Usage: ',
+    ],
+    [['locks', '--seed', '1', '--seconds', 'x'], 'faults: --seconds: expected a whole number, got "x". Usage: '],
+    [
+      ['locks', '--seed', '1', '--only', 'rain'],
+      'faults: --only: there is no fault "rain", choose from none, kill-holder',
+    ],
+    [
+      ['locks', '--seed', '1', '--broken', 'late-revoke'],
+      'faults: --broken: there is no "late-revoke", choose from release',
+    ],
+    [
+      ['election', '--seed', '1', '--broken', 'x'],
+      'faults: --broken: there is no "x", choose from late-revoke, no-fence',
+    ],
+    [['locks', '--seed', '1', '--fast'], "faults: Unknown option '--fast'"],
+  ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
+    const { status, lines } = faults(...args)
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toContain(message)
+    expect(status).toBe(2)
+  })
+})

@@ -1,0 +1,89 @@
+import { parseArgs } from 'node:util'
+import type { Suite } from './harness/suite.ts'
+
+export interface Given {
+  readonly suite: Suite
+  /** Run one after the other. */
+  readonly seeds: readonly number[]
+  readonly seconds: number
+  readonly only: readonly string[]
+  readonly broken: string | undefined
+  readonly keep: boolean
+  /** What to type for one of the seeds alone. */
+  command(seed: number): string
+}
+
+const DEFAULT_SECONDS = '30'
+/** A mistake shows in the first round or not at all. */
+const BROKEN_SECONDS = '0'
+
+export function usage(suites: readonly string[]): string {
+  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--keep]`
+}
+
+/** The command line, or what is wrong with it, on one line. */
+export async function parseCommand(
+  args: readonly string[],
+  suites: Readonly<Record<string, () => Promise<Suite>>>,
+): Promise<Given | string> {
+  const parsed = parse(args)
+  if (typeof parsed === 'string') return parsed
+  const { positionals, values } = parsed
+  const [name = '', ...more] = positionals
+  const load = Object.hasOwn(suites, name) ? suites[name] : undefined
+  if (load === undefined) return name === '' ? 'name a suite' : `there is no suite "${name}"`
+  if (more.length > 0) return `one suite at a time, not also "${more.join(' ')}"`
+  if (values.seed === undefined) return '--seed is missing: a whole number, or a range such as 1..5'
+  const seeds = seedsOf(values.seed)
+  if (seeds === undefined) return `--seed: expected a whole number, or a range such as 1..5, got "${values.seed}"`
+  const seconds = values.seconds ?? (values.broken === undefined ? DEFAULT_SECONDS : BROKEN_SECONDS)
+  if (!isCount(seconds)) return `--seconds: expected a whole number, got "${seconds}"`
+  const suite = await load()
+  const only = values.only.split(',').filter((part) => part !== '')
+  const faults = suite.faults.map((fault) => fault.name)
+  const stranger = only.find((fault) => !faults.includes(fault))
+  if (stranger !== undefined) return `--only: there is no fault "${stranger}", choose from ${faults.join(', ')}`
+  const { broken } = values
+  const mistakes = Object.keys(suite.mistakes)
+  if (broken !== undefined && !mistakes.includes(broken)) {
+    return `--broken: there is no "${broken}", choose from ${mistakes.join(', ')}`
+  }
+  const { seed: given } = values
+  const command = (seed: number): string =>
+    ['npm run faults --', ...args.map((arg, n) => withSeed(arg, args[n - 1], given, seed))].join(' ')
+  return { suite, seeds, seconds: Number(seconds), only, broken, keep: values.keep, command }
+}
+
+function parse(args: readonly string[]) {
+  const options = {
+    seed: { type: 'string' },
+    seconds: { type: 'string' },
+    only: { type: 'string', default: '' },
+    broken: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+  } as const
+  try {
+    return parseArgs({ args: [...args], options, allowPositionals: true })
+  } catch (error) {
+    return error instanceof Error ? error.message.split('\n', 1).join().replace(/\.$/, '') : String(error)
+  }
+}
+
+function withSeed(arg: string, before: string | undefined, given: string, seed: number): string {
+  if (before === '--seed') return String(seed)
+  return arg === `--seed=${given}` ? `--seed=${seed}` : arg
+}
+
+const MOST_SEEDS = 1_000
+
+/** `7` or `1..5`. */
+function seedsOf(text: string): readonly number[] | undefined {
+  const [from = '', to = from, ...more] = text.split('..')
+  if (!isCount(from) || !isCount(to) || more.length > 0) return undefined
+  const count = Number(to) - Number(from) + 1
+  return count < 1 || count > MOST_SEEDS ? undefined : Array.from({ length: count }, (_, n) => Number(from) + n)
+}
+
+function isCount(text: string): boolean {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text))
+}

@@ -1,0 +1,117 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { type Event, nowMs } from './events.ts'
+
+type Watcher = (event: Event) => void
+
+/** A worker process that is given orders and tells every event of its history; to be killed and stopped at will. */
+export class Actor<Order extends object> {
+  readonly name: string
+  /** Of the current episode. */
+  readonly events: Event[] = []
+  readonly #child: ChildProcess
+  readonly #watchers = new Set<Watcher>()
+  #stopped = false
+  #killed = false
+
+  constructor(name: string, module: URL) {
+    this.name = name
+    // Not in our process group: Ctrl-C ends the run in its order, not the workers before it.
+    this.#child = fork(module, [], { execArgv: ['--conditions=concordat-source'], detached: true })
+    this.#child.on('message', (message) => this.#tell(message as Event))
+    this.#child.on('error', () => {})
+  }
+
+  get pid(): number {
+    return this.#child.pid as number
+  }
+
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** By us, or told to end. */
+  get wasKilled(): boolean {
+    return this.#killed
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped
+  }
+
+  order(order: Order): void {
+    if (this.#child.connected) this.#child.send(order, () => {})
+  }
+
+  /** The first event from now on that fits. @throws when it does not come, or the process ends first */
+  async next(what: string, fits: (event: Event) => boolean, timeoutMs = 10_000): Promise<Event> {
+    const found = Promise.withResolvers<Event>()
+    const watcher = (event: Event): void => {
+      if (fits(event)) found.resolve(event)
+    }
+    const onExit = (): void => found.reject(new Error(`${this.name} ended before: ${what}`))
+    const timer = setTimeout(() => {
+      found.reject(new Error(`${this.name}: not within ${timeoutMs} ms: ${what}`))
+    }, timeoutMs)
+    this.#watchers.add(watcher)
+    this.#child.once('exit', onExit)
+    if (!this.isAlive) onExit()
+    try {
+      return await found.promise
+    } finally {
+      clearTimeout(timer)
+      this.#watchers.delete(watcher)
+      this.#child.off('exit', onExit)
+    }
+  }
+
+  watch(watcher: Watcher): () => void {
+    this.#watchers.add(watcher)
+    return () => this.#watchers.delete(watcher)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#stopped = false
+    this.#child.kill('SIGCONT')
+  }
+
+  terminate(): void {
+    this.#killed = true
+    this.#child.kill('SIGTERM')
+  }
+
+  onExit(listener: () => void): void {
+    this.#child.once('exit', listener)
+  }
+
+  /** SIGKILL; resolves when it is gone, with the moment it was sent. */
+  async kill(): Promise<number> {
+    const at = nowMs()
+    if (this.isAlive) {
+      this.#killed = true
+      const gone = once(this.#child, 'exit')
+      this.#child.kill('SIGKILL')
+      await gone
+    }
+    return at
+  }
+
+  async gone(timeoutMs: number): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs
+    while (this.isAlive) {
+      if (performance.now() > deadline) return false
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    return true
+  }
+
+  #tell(event: Event): void {
+    this.events.push(event)
+    for (const watcher of this.#watchers) watcher(event)
+  }
+}

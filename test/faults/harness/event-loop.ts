@@ -1,0 +1,32 @@
+const TICK_MS = 10
+
+/** How long the event loop of this process stood still lately: what a timer can not be blamed for. */
+export class EventLoop {
+  readonly #stalls: Array<{ readonly at: number; readonly stallMs: number }> = []
+  readonly #timer: NodeJS.Timeout
+  #last = performance.now()
+
+  constructor() {
+    this.#timer = setInterval(() => this.#tick(), TICK_MS)
+    this.#timer.unref()
+  }
+
+  /** The longest stall that ended within the last `withinMs`, the one that lasts included. */
+  longestStallMs(withinMs: number): number {
+    const now = performance.now()
+    const recent = this.#stalls.filter(({ at }) => at > now - withinMs)
+    return Math.max(0, now - this.#last - TICK_MS, ...recent.map(({ stallMs }) => stallMs))
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    const stallMs = now - this.#last - TICK_MS
+    this.#last = now
+    if (stallMs > TICK_MS) this.#stalls.push({ at: now, stallMs })
+    if (this.#stalls.length > 200) this.#stalls.splice(0, 100)
+  }
+}

@@ -1,0 +1,43 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { Socket } from 'node:net'
+
+/** Its input ends when this process is gone, however it died: then the groups it was told of are killed. */
+const SCRIPT = `
+pids=' '
+while read -r word pid; do
+  case "$word" in
+    add) pids="$pids$pid " ;;
+    gone) pids="\${pids%% $pid *} \${pids#* $pid }" ;;
+    done) exit 0 ;;
+  esac
+done
+for pid in $pids; do kill -s KILL -- "-$pid"; done
+`
+
+/** Ends the workers, stopped ones too, should this process be killed with -9. (Servers have such a guard of their own.) */
+export class Reaper {
+  readonly #shell = spawn('sh', ['-c', SCRIPT], { cwd: '/', stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+
+  constructor() {
+    this.#shell.on('error', () => {})
+    this.#shell.stdin.on('error', () => {})
+    this.#shell.unref()
+    if (this.#shell.stdin instanceof Socket) this.#shell.stdin.unref()
+  }
+
+  add(pid: number): void {
+    this.#shell.stdin.write(`add ${pid}\n`)
+  }
+
+  gone(pid: number): void {
+    this.#shell.stdin.write(`gone ${pid}\n`)
+  }
+
+  async dismiss(): Promise<void> {
+    if (this.#shell.exitCode !== null || this.#shell.signalCode !== null) return
+    this.#shell.ref()
+    this.#shell.stdin.end('done\n')
+    await once(this.#shell, 'exit')
+  }
+}

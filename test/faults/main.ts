@@ -1,0 +1,141 @@
+/**
+ * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--keep]`: breaks real servers,
+ * real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
+ * what it prints.
+ *
+ * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or a server
+ * that can not be had; 130 and 143 ended by SIGINT and SIGTERM.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ServerUnavailable } from '../support/servers/index.ts'
+import { type Given, parseCommand, usage } from './command-line.ts'
+import { printTables, shortcomings } from './harness/report.ts'
+import { type RunResult, runSuite } from './harness/run.ts'
+import type { Suite } from './harness/suite.ts'
+
+const LANES = 2
+
+/** A suite is loaded when it is asked for. */
+const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
+  locks: async () => (await import('./locks/suite.ts')).locksSuite,
+  election: async () => (await import('./election/suite.ts')).electionSuite,
+  saga: async () => (await import('./saga/suite.ts')).sagaSuite,
+}
+
+async function main(): Promise<number> {
+  const given = await parseCommand(process.argv.slice(2), SUITES)
+  if (typeof given === 'string') {
+    console.error(`faults: ${given}. Usage: ${usage(Object.keys(SUITES))}`)
+    return 2
+  }
+  const lack = given.suite.lack(expectedFaults(given))
+  if (lack !== undefined) {
+    console.error(`faults: ${lack}`)
+    return 2
+  }
+  const { signal, exitCode } = interruption()
+  const failed: number[] = []
+  try {
+    for (const seed of given.seeds) {
+      if (await playSeed(given, seed, signal)) failed.push(seed)
+      if (signal.aborted) return exitCode()
+    }
+  } catch (error) {
+    if (signal.aborted) return exitCode()
+    const reason = unreachable(error)
+    if (reason === undefined) throw error
+    console.error(`faults: ${reason}`)
+    return 2
+  }
+  if (given.seeds.length > 1) {
+    const [first, last] = [given.seeds[0], given.seeds.at(-1)]
+    console.log(`\nseeds ${first} to ${last}: ${failed.length === 0 ? 'all passed' : `${failed.join(', ')} failed`}`)
+  }
+  return failed.length === 0 ? 0 : 1
+}
+
+/** A server that can not be had, on one line; undefined for any other error. */
+function unreachable(error: unknown): string | undefined {
+  if (error instanceof ServerUnavailable) return error.message
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const isConnection = ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'].includes(code)
+  return isConnection ? `a server can not be reached (${(error as Error).message}): see POSTGRES_URL` : undefined
+}
+
+/** @returns whether it failed */
+async function playSeed(given: Given, seed: number, signal: AbortSignal): Promise<boolean> {
+  const folder = mkdtempSync(join(tmpdir(), `concordat-faults-${given.suite.name}-`))
+  let keep = given.keep
+  try {
+    const faults = expectedFaults(given)
+    const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
+    const result = await runSuite(given.suite, { ...given, seed, faults, lanes, folder, signal, say })
+    if (signal.aborted) return false
+    const failed = conclude(given, seed, result, folder)
+    keep ||= failed
+    return failed
+  } finally {
+    if (!keep) rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Prints what there is to say. @returns whether the run failed */
+function conclude(given: Given, seed: number, result: RunResult, folder: string): boolean {
+  const { suite } = given
+  console.log(`\n${suite.name}, seed ${seed}, ${(result.tookMs / 1_000).toFixed(0)} s\n`)
+  printTables(suite, result.reports)
+  const violated = result.reports.flatMap((report) =>
+    report.verdicts.filter(({ holds }) => !holds).map((verdict) => ({ ...verdict, report })),
+  )
+  const wasCutShort = violated.length > 0 || result.troubles.length > 0
+  const lacking = wasCutShort ? [] : shortcomings(suite, expectedFaults(given), result.reports)
+  if (!wasCutShort && lacking.length === 0) {
+    if (given.broken !== undefined) console.log(`\nthe mistake "${given.broken}" was built in, and did not show`)
+    console.log(`\nseed ${seed}: every invariant held, every fault happened`)
+    return false
+  }
+  for (const { invariant, evidence, report } of violated) {
+    console.log(`\nviolated: ${invariant} (${suite.invariants[invariant]})`)
+    console.log(`under the fault: ${report.fault}`)
+    for (const line of evidence) console.log(`  ${line}`)
+    console.log(`what was done:\n${report.timeline.map((line) => `  ${line}`).join('\n')}`)
+    console.log(`history: ${report.history}`)
+  }
+  for (const line of [...result.troubles, ...lacking]) console.log(`\nfailed: ${line}`)
+  console.log(`\nseed ${seed} failed; histories are kept in ${folder}\nreplay: ${given.command(seed)}`)
+  return true
+}
+
+/** What the run has to show. */
+function expectedFaults({ suite, only, broken }: Given): readonly string[] {
+  if (only.length > 0) return only
+  const mistake = broken === undefined ? undefined : suite.mistakes[broken]
+  return mistake?.faults ?? suite.faults.map(({ name }) => name)
+}
+
+/** Aborted by the first SIGINT, SIGTERM or SIGHUP; later ones do not cut the ending of servers and workers short. */
+function interruption(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
+  const controller = new AbortController()
+  let code = 0
+  const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (code === 0) say(`${signal}: ending servers and workers`)
+      code ||= codes[signal]
+      controller.abort()
+    })
+  }
+  return { signal: controller.signal, exitCode: () => code }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+// What is given up in the middle may reject when nobody waits for it any more; the episode has said why.
+process.on('unhandledRejection', (error) => say(`faults: left behind: ${String(error)}`))
+process.exitCode = await main()
+// Whatever a worker or a server left open in this process must not keep it.
+process.exit()

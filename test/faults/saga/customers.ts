@@ -1,0 +1,101 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SagaActionRefused, SagaNotFound } from 'concordat/saga'
+import type { Random } from '../harness/random.ts'
+import { openAccounts, type Transfer } from './bank.ts'
+import type { Company } from './company.ts'
+
+const ACCOUNTS = 12
+export const FUNDS = 600
+const EVERY_MS = 35
+
+/** One transfer that was asked for. */
+export interface Asked {
+  readonly id: string
+  readonly input: Transfer
+}
+
+/** Ask for transfers, one after the other, and cancel some of them, as long as they are let. */
+export class Customers {
+  readonly asked: Asked[] = []
+  readonly #company: Company
+  readonly #random: Random
+  readonly #prefix: string
+  readonly #pending = new Set<Promise<void>>()
+  readonly #signal: AbortSignal
+  #running: Promise<void> | undefined
+  #leaving = false
+
+  /** How many of them change their mind. */
+  readonly #cancels: number
+
+  constructor(company: Company, random: Random, prefix: string, cancels: number, signal: AbortSignal) {
+    this.#cancels = cancels
+    this.#company = company
+    this.#random = random
+    this.#prefix = prefix
+    this.#signal = signal
+  }
+
+  async come(): Promise<void> {
+    const { here, there } = this.#company
+    await openAccounts(here, this.#accounts('from'), FUNDS)
+    await openAccounts(there, this.#accounts('to'), FUNDS)
+    this.#running = this.#run()
+  }
+
+  /** Resolves when everything that was asked for is durable. */
+  async leave(): Promise<void> {
+    this.#leaving = true
+    await this.#running
+    await Promise.all(this.#pending)
+  }
+
+  async #run(): Promise<void> {
+    for (let n = 1; !this.#leaving && !this.#signal.aborted; n++) {
+      const asked = this.#next(n)
+      this.asked.push(asked)
+      const cancelAfterMs = this.#random.chance(this.#cancels) ? this.#random.between(0, 250) : undefined
+      const done = this.#ask(asked, cancelAfterMs).finally(() => this.#pending.delete(done))
+      this.#pending.add(done)
+      await sleep(EVERY_MS)
+    }
+  }
+
+  #next(n: number): Asked {
+    const random = this.#random
+    const input: Transfer = {
+      from: random.pick(this.#accounts('from')),
+      to: random.pick(this.#accounts('to')),
+      cents: random.between(5, 100),
+      refusedBy: random.chance(0.1) ? 'credit' : random.chance(0.1) ? 'book' : 'nobody',
+    }
+    return { id: `${this.#prefix}-${n}`, input }
+  }
+
+  /** Again and again until it is known to be there: `start` is idempotent by the id. */
+  async #ask({ id, input }: Asked, cancelAfterMs: number | undefined): Promise<void> {
+    const { desk, saga } = this.#company
+    await this.#insist(() => desk.start(saga, { id, input }))
+    if (cancelAfterMs === undefined) return
+    await sleep(cancelAfterMs)
+    await this.#insist(async () => {
+      await desk.cancel({ saga: saga.name, id }, { by: 'customer', reason: 'changed my mind' })
+    })
+  }
+
+  async #insist(what: () => Promise<unknown>): Promise<void> {
+    while (!this.#signal.aborted) {
+      try {
+        await what()
+        return
+      } catch (error) {
+        if (error instanceof SagaActionRefused || error instanceof SagaNotFound) return
+        await sleep(100)
+      }
+    }
+  }
+
+  #accounts(side: 'from' | 'to'): string[] {
+    return Array.from({ length: ACCOUNTS }, (_, n) => `${this.#prefix}-${side}-${n}`)
+  }
+}

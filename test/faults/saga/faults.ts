@@ -1,0 +1,198 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Random } from '../harness/random.ts'
+import type { FaultSpec } from '../harness/suite.ts'
+import type { Company, Lingerer, Member } from './company.ts'
+import { ASK_AGAIN_MS, LEASE_MS } from './settings.ts'
+
+export interface SagaFault extends FaultSpec {
+  /** Plays it while transfers are under way. @returns how one sees that it happened */
+  play(company: Company, random: Random): Promise<string | undefined>
+}
+
+const LINGER_MS = 10_000
+
+export const SAGA_FAULTS: readonly SagaFault[] = [
+  { name: 'none', what: 'to compare with', play: () => sleep(1_500).then(() => 'nothing was broken') },
+  {
+    name: 'kill-coordinators',
+    what: 'kill -9 of coordinators in the middle of local steps, one after the other',
+    play: (company, random) => killTwo(company, random, ['coordinator', 'coordinator']),
+  },
+  {
+    name: 'kill-participants',
+    what: 'kill -9 of participants of both services, in the middle of their transactions',
+    play: (company, random) => killTwo(company, random, random.shuffled(['debit', 'credit'])),
+  },
+  { name: 'kill-any', what: 'kill -9 of any processes at any moment, two at a time', play: killAny },
+  { name: 'postgres-restart', what: 'both databases are gone at once and come back', play: postgresRestart },
+  { name: 'broker-kill', what: 'kill -9 of the broker, and its restart', play: brokerKill },
+  {
+    name: 'stop-coordinator',
+    what: 'a coordinator is stopped between its effect and its write, past its lease, and writes when it wakes up',
+    play: stopCoordinator,
+  },
+  {
+    name: 'stop-participants',
+    what: 'participants of both services are stopped in the middle of their transactions, and go on later',
+    play: stopParticipants,
+  },
+  { name: 'repeats', what: 'commands and replies leave twice, late and in any order', play: repeats },
+]
+
+async function killTwo(company: Company, random: Random, roles: readonly Member['role'][]): Promise<string> {
+  const keys: string[] = []
+  for (const role of roles) {
+    await sleep(random.between(200, 500))
+    const { member, key } = await company.lingerer(company.of(role), LINGER_MS)
+    await company.kill(member)
+    await company.hire(role)
+    keys.push(key)
+  }
+  company.note('healed', 'others are in their places')
+  const by = await Promise.all(keys.map((key) => undone(company, key)))
+  return `died before the commit of ${keys.join(' and ')}, of which ${by.join(' and ')} was left`
+}
+
+/** What is there of the effect whose worker died before its commit: that of somebody else, or none yet. */
+async function undone(company: Company, key: string): Promise<string> {
+  const text = 'SELECT worker FROM effect WHERE key = $1'
+  const found = await Promise.all(
+    [company.here, company.there].map((sql) => sql.query<{ worker: string }>(text, [key])),
+  )
+  const workers = found.flatMap(({ rows }) => rows.map(({ worker }) => worker))
+  return workers.length === 0 ? 'nothing' : workers.join(', ')
+}
+
+async function killAny(company: Company, random: Random): Promise<string | undefined> {
+  let owned = 0
+  for (let n = 0; n < 3; n++) {
+    await sleep(random.between(100, 500))
+    const victims = random.shuffled(company.members).slice(0, 2)
+    await Promise.all(victims.map((victim) => company.kill(victim)))
+    owned += await open(company)
+    await Promise.all(victims.map(({ role }) => company.hire(role)))
+  }
+  company.note('healed', 'others are in their places')
+  return owned > 0 ? `6 processes died, with ${owned} sagas under way` : undefined
+}
+
+async function postgresRestart(company: Company, random: Random): Promise<string | undefined> {
+  await sleep(random.between(300, 900))
+  const [under, before] = [await open(company), await bornAt(company)]
+  company.note('fault', 'PostgreSQL ends at once')
+  await company.postgres.kill()
+  await sleep(random.between(0, 1_000))
+  await company.postgres.start()
+  company.note('healed', 'PostgreSQL answers')
+  await sleep(1_000)
+  const after = await bornAt(company)
+  return after > before && under > 0 ? `another postmaster, ${under} sagas were under way` : undefined
+}
+
+async function brokerKill(company: Company, random: Random): Promise<string | undefined> {
+  await sleep(random.between(300, 900))
+  const under = await open(company)
+  const { pid } = company.broker
+  company.note('fault', 'the broker is killed')
+  await company.broker.kill()
+  await sleep(random.between(0, 500))
+  await company.broker.start()
+  company.note('healed', 'the broker answers')
+  await sleep(1_000)
+  return company.broker.pid !== pid && under > 0 ? `another process, ${under} sagas were under way` : undefined
+}
+
+async function stopCoordinator(company: Company, random: Random): Promise<string | undefined> {
+  await sleep(random.between(200, 500))
+  const lingerer = await company.lingerer(company.of('coordinator'), 200)
+  const { member, key } = lingerer
+  company.note('fault', `${member.name} is stopped before the commit of ${key}`)
+  member.actor.stop()
+  let refused = false
+  const unwatch = member.actor.watch(({ op, text, key: id }) => {
+    refused ||= op === 'log' && text === 'saga taken over by another coordinator' && key.includes(`/${id}/`)
+  })
+  const other = await doneByAnother(company, lingerer)
+  await sleep(random.between(0, 300))
+  member.actor.resume()
+  company.note('healed', `${member.name} goes on`)
+  for (let waited = 0; !refused && waited < 3_000; waited += 50) await sleep(50)
+  unwatch()
+  return other !== undefined && refused ? `${key} was done by ${other}, then ${member.name} was refused` : undefined
+}
+
+async function stopParticipants(company: Company, random: Random): Promise<string | undefined> {
+  const stopped: Lingerer[] = []
+  // Credit first: without debit nothing would come to it.
+  for (const role of ['credit', 'debit'] as const) {
+    await sleep(random.between(100, 400))
+    const lingerer = await company.lingerer(company.of(role), 200)
+    company.note('fault', `${lingerer.member.name} is stopped before the commit of ${lingerer.key}`)
+    lingerer.member.actor.stop()
+    stopped.push(lingerer)
+  }
+  // Its command is sent again meanwhile, and waits for the row that it holds.
+  await sleep(ASK_AGAIN_MS + random.between(200, 1_000))
+  const asked = await Promise.all(stopped.map(({ key }) => askedAgain(company, key)))
+  for (const { member } of stopped) member.actor.resume()
+  company.note('healed', `${stopped.map(({ member }) => member.name).join(' and ')} go on`)
+  await sleep(300)
+  return asked.some((again) => again) ? `${stopped.map(({ key }) => key).join(' and ')} stood still` : undefined
+}
+
+/** Or cancelled meanwhile. */
+async function askedAgain(company: Company, key: string): Promise<boolean> {
+  const [, id, step] = key.split('/')
+  const { rows } = await company.here.query(
+    `SELECT 1 FROM concordat.saga_event
+     WHERE id = $1 AND (step = $2 AND kind = 'timed-out' OR kind = 'operator-cancel')`,
+    [id, step],
+  )
+  return rows.length > 0
+}
+
+/** Who did the same meanwhile; or the saga was cancelled, and ended without it. */
+async function doneByAnother(company: Company, { key, operation, member }: Lingerer): Promise<string | undefined> {
+  const deadline = performance.now() + LEASE_MS + 6_000
+  while (performance.now() < deadline) {
+    const { rows } = await company.here.query<{ worker: string }>(
+      `SELECT worker FROM effect WHERE key = $1 AND operation = $2 AND worker <> $3
+       UNION ALL SELECT 'nobody' FROM concordat.saga WHERE id = $4 AND ended_at IS NOT NULL`,
+      [key, operation, member.name, key.split('/')[1]],
+    )
+    if (rows[0] !== undefined) return rows[0].worker
+    await sleep(50)
+  }
+  return undefined
+}
+
+async function repeats(company: Company, random: Random): Promise<string | undefined> {
+  let copies = 0
+  let ignored = 0
+  const unwatch = company.members.map(({ actor }) =>
+    actor.watch(({ op, text }) => {
+      if (op === 'repeated') copies++
+      if (text === 'late or repeated reply ignored') ignored++
+    }),
+  )
+  company.order({ do: 'repeat', chance: 0.6 })
+  company.note('fault', 'messages leave twice')
+  await sleep(random.between(2_000, 3_000))
+  company.order({ do: 'repeat', chance: 0 })
+  company.note('healed', 'messages leave once')
+  await sleep(1_200)
+  for (const stop of unwatch) stop()
+  return copies > 0 && ignored > 0 ? `${copies} copies, ${ignored} replies ignored` : undefined
+}
+
+async function open(company: Company): Promise<number> {
+  const { rows } = await company.here.query<{ n: number }>(
+    'SELECT count(*)::int AS n FROM concordat.saga WHERE ended_at IS NULL',
+  )
+  return rows[0]?.n ?? 0
+}
+
+async function bornAt(company: Company): Promise<number> {
+  const text = 'SELECT extract(epoch FROM pg_postmaster_start_time())::float8 AS at'
+  return (await company.here.query<{ at: number }>(text)).rows[0]?.at ?? 0
+}

@@ -1,0 +1,26 @@
+export type Role = 'coordinator' | 'debit' | 'credit'
+
+/** Where the servers of a run are; plain data, to be sent to workers. */
+export interface Place {
+  /** The databases: of the coordinators and the accounts that pay, of the accounts that are paid. */
+  readonly here: string
+  readonly there: string
+  readonly broker: string
+}
+
+export interface Post {
+  readonly role: Role
+  readonly name: string
+  readonly place: Place
+  /** The file of its history. */
+  readonly history: string
+  readonly seed: string
+  readonly broken: string | undefined
+}
+
+export type Order =
+  | ({ readonly do: 'begin' } & Post)
+  /** In the middle of the next local step or handler, its effect written and nothing committed: tell, and block. */
+  | { readonly do: 'linger'; readonly ms: number }
+  /** How likely a message leaves its outbox twice, the second time late. */
+  | { readonly do: 'repeat'; readonly chance: number }

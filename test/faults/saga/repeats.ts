@@ -1,0 +1,43 @@
+import { systemClock } from 'concordat/core'
+import type { RelayPublisher } from 'concordat/outbox'
+import type { Random } from '../harness/random.ts'
+
+type Messages = Parameters<RelayPublisher['publish']>[0]
+
+const LATEST_MS = 800
+
+/**
+ * Between a relay and the broker: of each message that leaves, maybe a second copy up to 800 ms later, behind what came
+ * after it; and what leaves together leaves in any order. What every transport may do, and seldom does.
+ */
+export class Repeats implements RelayPublisher {
+  readonly #publisher: RelayPublisher
+  readonly #random: Random
+  readonly #told: () => void
+  #chance = 0
+
+  /** @param told of each copy that the broker took */
+  constructor(publisher: RelayPublisher, random: Random, told: () => void) {
+    this.#publisher = publisher
+    this.#random = random
+    this.#told = told
+  }
+
+  set chance(chance: number) {
+    this.#chance = chance
+  }
+
+  async publish(messages: Messages): ReturnType<RelayPublisher['publish']> {
+    if (this.#chance === 0) return this.#publisher.publish(messages)
+    const order = this.#random.shuffled([...messages.keys()])
+    const outcomes = await this.#publisher.publish(order.map((index) => messages[index] as Messages[number]))
+    for (const message of messages) if (this.#random.chance(this.#chance)) void this.#again(message)
+    return messages.map((_, index) => outcomes[order.indexOf(index)])
+  }
+
+  async #again(message: Messages[number]): Promise<void> {
+    await systemClock.sleep(this.#random.between(0, LATEST_MS))
+    const [failure] = await this.#publisher.publish([message])
+    if (failure === undefined) this.#told()
+  }
+}

@@ -1,0 +1,70 @@
+import type { SqlClient } from 'concordat/core'
+import { LEASE_MS } from './settings.ts'
+
+const EVERY_MS = 150
+/** Between the clock of a statement and the lock that it had to wait for. */
+const MARGIN_MS = 100
+
+interface Sample {
+  readonly id: string
+  readonly status: string
+  readonly owner: string | null
+  /** Since it became due, or the database came back; negative: until then. `null`: nobody will ever look at it. */
+  readonly overdueMs: number | null
+  readonly leaseMs: number | null
+}
+
+/** Looks at the sagas that run, several times a second: has each of them an owner, or a time that is yet to come? */
+export class Watchman {
+  readonly evidence: string[] = []
+  samples = 0
+  longestMs = 0
+  readonly #sql: SqlClient
+  readonly #timer: NodeJS.Timeout
+  #looking = false
+  readonly #told = new Set<string>()
+
+  constructor(sql: SqlClient) {
+    this.#sql = sql
+    this.#timer = setInterval(() => void this.#look(), EVERY_MS)
+  }
+
+  leave(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      const { rows } = await this.#sql.query<Sample>(
+        `SELECT id, status, owner,
+           (extract(epoch FROM clock_timestamp() - greatest(due_at, pg_postmaster_start_time())) * 1000)::float8 AS "overdueMs",
+           (extract(epoch FROM due_at - clock_timestamp()) * 1000)::float8 AS "leaseMs"
+         FROM concordat.saga WHERE status IN ('running', 'compensating')`,
+      )
+      this.samples++
+      for (const row of rows) this.#judge(row)
+    } catch {
+      // The database is away: nobody can own anything.
+    } finally {
+      this.#looking = false
+    }
+  }
+
+  #judge({ id, status, owner, overdueMs, leaseMs }: Sample): void {
+    this.longestMs = Math.max(this.longestMs, overdueMs ?? 0)
+    if (leaseMs === null) this.#say(id, `${id} is ${status} and nobody will look at it again`)
+    else if (overdueMs !== null && overdueMs > LEASE_MS) {
+      this.#say(id, `${id} (${status}) is nobody's since ${overdueMs.toFixed(0)} ms, the lease is ${LEASE_MS} ms`)
+    } else if (owner !== null && leaseMs > LEASE_MS + MARGIN_MS) {
+      this.#say(id, `${id} belongs to ${owner} for ${leaseMs.toFixed(0)} ms more, the lease is ${LEASE_MS} ms`)
+    }
+  }
+
+  #say(id: string, line: string): void {
+    if (this.#told.has(id)) return
+    this.#told.add(id)
+    this.evidence.push(line)
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * One process of the bank: a coordinator, or a participant of one of its two services, with the relay of its outbox. To be
+ * killed and stopped at will; tells what happens to it as it writes it down.
+ */
+import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
+import { createCoordinator, participant, sagaReplies } from 'concordat/saga'
+import pg from 'pg'
+import { describe } from '../harness/errors.ts'
+import { EventLog } from '../harness/events.ts'
+import { Random } from '../harness/random.ts'
+import {
+  type Command,
+  credit,
+  creditCommands,
+  debit,
+  debitCommands,
+  type Effect,
+  leaveLine,
+  transferSaga,
+} from './bank.ts'
+import { forgetful, uncheckedWrites } from './broken.ts'
+import type { Order, Post } from './place.ts'
+import { Repeats } from './repeats.ts'
+import { LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
+
+class Worker {
+  readonly #post: Post
+  readonly #log: EventLog
+  readonly #random: Random
+  readonly #sql: SqlClient
+  readonly #outbox: Outbox
+  #repeats: Repeats | undefined
+  #lingerMs = 0
+
+  constructor(post: Post) {
+    this.#post = post
+    this.#random = new Random(post.seed)
+    this.#log = new EventLog(post.history, post.name, (event) => void process.send?.(event))
+    const url = post.role === 'credit' ? post.place.there : post.place.here
+    const pool = new pg.Pool({ connectionString: url, max: 8, connectionTimeoutMillis: 3_000 })
+    pool.on('error', () => {})
+    const sql = pgClient(pool)
+    this.#sql = post.broken === 'no-epoch' && post.role === 'coordinator' ? uncheckedWrites(sql) : sql
+    const service = post.role === 'coordinator' ? 'bank' : post.role
+    this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role) })
+  }
+
+  note(op: string, error?: unknown): void {
+    this.#log.note(op, error === undefined ? {} : { error: describe(error) })
+  }
+
+  linger(ms: number): void {
+    this.#lingerMs = ms
+  }
+
+  repeat(chance: number): void {
+    if (this.#repeats !== undefined) this.#repeats.chance = chance
+  }
+
+  async begin(): Promise<void> {
+    const { role } = this.#post
+    if (role === 'coordinator') await this.#coordinate()
+    else await this.#connect({ bindings: [this.#participate(role)], sends: [sagaReplies('bank')] })
+    this.#log.note('began', { text: role })
+  }
+
+  async #coordinate(): Promise<void> {
+    const coordinator = createCoordinator({
+      service: 'bank',
+      sql: this.#sql,
+      outbox: this.#outbox,
+      instance: this.#post.name,
+      sagas: [transferSaga(this.#post.name, (key, operation) => this.#inMiddle(key, operation))],
+      leaseMs: LEASE_MS,
+      pollMs: POLL_MS,
+      logger: this.#logger(),
+    })
+    await this.#connect({ bindings: coordinator.bindings, sends: coordinator.channels })
+    await coordinator.run()
+  }
+
+  async #connect(more: Pick<Parameters<typeof createBinder>[0], 'bindings' | 'sends'>): Promise<void> {
+    const transport = rabbitTransport({ url: this.#post.place.broker, rebalanceMs: 500 })
+    const binder = createBinder({ service: this.#outbox.service, transport, logger: this.#logger(), ...more })
+    await binder.start()
+    this.#repeats = new Repeats(binder, this.#random, () => this.#log.note('repeated'))
+    const relay = createRelay({
+      outbox: this.#outbox,
+      publisher: this.#repeats,
+      leaseMs: RELAY_LEASE_MS,
+      idlePollMs: 20,
+      backoff: { initialMs: 100, maxMs: 1_000 },
+    })
+    await relay.start()
+  }
+
+  #participate(role: 'debit' | 'credit'): SinkBinding {
+    return role === 'debit' ? this.#serve(debitCommands, debit) : this.#serve(creditCommands, credit)
+  }
+
+  #serve<Request>(channel: Channel<Request, Request>, command: Command<Request>) {
+    const { role, name: worker, broken } = this.#post
+    const options = { group: role, concurrency: 4, sql: this.#sql, outbox: this.#outbox }
+    const handle =
+      (operation: 'invoke' | 'compensate') =>
+      async (request: Request, { tx, key }: { readonly tx: SqlExecutor; readonly key: string }) => {
+        await command[operation](request, tx)
+        await leaveLine(tx, { key, operation, worker })
+        await this.#inMiddle(key, operation)
+      }
+    const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
+    if (broken === 'no-dedupe') return forgetful(channel, options, handlers)
+    return participant(channel, { ...options, schema: schemaOf(role) }, handlers)
+  }
+
+  /** Its effect is written, its transaction open. */
+  async #inMiddle(key: string, operation: Effect['operation']): Promise<void> {
+    await systemClock.sleep(this.#random.between(1, 8))
+    const ms = this.#lingerMs
+    if (ms === 0) return
+    this.#lingerMs = 0
+    this.#log.note('lingers', { key, mode: operation })
+    // The note is on its way; then not even a timer runs until the time is up.
+    await new Promise((resolve) => setImmediate(resolve))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+    this.#log.note('goes on', { key })
+  }
+
+  #logger(): Logger {
+    const write = (level: string) => (fields: object, text: string) => {
+      const err = (fields as { err?: unknown }).err
+      const id = (fields as { id?: string }).id
+      this.#log.note('log', { text, key: id, level, ...(err !== undefined && { error: describe(err) }) })
+    }
+    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
+  }
+}
+
+function schemaOf(role: Post['role']): string {
+  return role === 'coordinator' ? 'concordat' : role
+}
+
+let worker: Worker | undefined
+
+async function obey(order: Order): Promise<void> {
+  switch (order.do) {
+    case 'begin':
+      worker = new Worker(order)
+      return worker.begin()
+    case 'linger':
+      return worker?.linger(order.ms)
+    case 'repeat':
+      return worker?.repeat(order.chance)
+    default:
+      order satisfies never
+  }
+}
+
+process.on('unhandledRejection', (error) => worker?.note('unhandled', error))
+process.on('uncaughtException', (error) => {
+  worker?.note('uncaught', error)
+  process.exit(1)
+})
+process.on('disconnect', () => process.exit(0))
+process.on('message', (order) => {
+  obey(order as Order).catch((error: unknown) => {
+    worker?.note('failed', error)
+    process.exit(1)
+  })
+})

@@ -1,0 +1,9 @@
+/** What the test and the instances it starts have in common. */
+import { defineEvent } from 'concordat/bus'
+import { z } from 'zod'
+
+/** From the instance to the test. */
+export type Report = { readonly did: 'ready' } | { readonly did: 'ping'; readonly n: number }
+
+export const Ping = defineEvent('ping', { payload: z.object({ n: z.number() }) })
+export const SECRET = 'a-secret-of-at-least-thirty-two-bytes'

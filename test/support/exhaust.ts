@@ -1,0 +1,6 @@
+/** Everything an iterator gives, when it has ended. */
+export async function exhaust<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = []
+  for await (const item of source) items.push(item)
+  return items
+}
