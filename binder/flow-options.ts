@@ -1,0 +1,95 @@
+/** The options of a consumer's flow: how fast, and when not at all. */
+import { DAY } from '../core/clock.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../core/options.ts'
+
+/**
+ * A token bucket: `burst` messages may begin at once, and `perSecond` more each second. Further attempts of a message
+ * do not wait for the bucket, but what they take the next messages lack.
+ */
+export interface RateLimitOptions {
+  /** More than 0, at most 1 000 000; fractions are fine: 0.1 is one in 10 s. */
+  readonly perSecond: number
+  /** Size of the bucket, at least 1. A batch is never larger. @default one second's worth, at least 1 */
+  readonly burst?: number | undefined
+}
+
+/**
+ * Opens after `failures` failed handler calls in a row, or when `failureRate` of the last `minimum` calls failed; one of
+ * the two has to be given, both may. A call of a batch handler failed when none of its messages was handled.
+ */
+export interface CircuitBreakerOptions {
+  /** Failed calls in a row, at least 1. */
+  readonly failures?: number | undefined
+  /** Share of the last `minimum` calls, more than 0 and at most 1. */
+  readonly failureRate?: number | undefined
+  /** How many calls `failureRate` looks back; fewer never open it. @default 20 */
+  readonly minimum?: number | undefined
+  /** How long it stays open before a trial message, in ms. */
+  readonly pauseMs: number
+  /**
+   * Which errors count. What does not count neither opens nor closes it. @default all but those with
+   * `retryable === false`, which say that the message is wrong and not what handles it
+   */
+  readonly counts?: ((error: Error) => boolean) | undefined
+}
+
+export interface ResolvedRateLimit {
+  readonly perSecond: number
+  readonly burst: number
+}
+
+export interface ResolvedCircuitBreaker {
+  readonly failures: number
+  readonly failureRate: number
+  readonly minimum: number
+  readonly pauseMs: number
+  readonly counts: ((error: Error) => boolean) | undefined
+}
+
+const RATE_NAMES = optionNames<RateLimitOptions>({ perSecond: true, burst: true })
+const BREAKER_NAMES = optionNames<CircuitBreakerOptions>({
+  failures: true,
+  failureRate: true,
+  minimum: true,
+  pauseMs: true,
+  counts: true,
+})
+const MAX_PER_SECOND = 1_000_000
+const DEFAULT_MINIMUM = 20
+const MAX_MINIMUM = 100_000
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveRateLimit(path: string, options: RateLimitOptions | undefined): ResolvedRateLimit | undefined {
+  if (options === undefined) return undefined
+  refuseUnknown(path, options, RATE_NAMES)
+  const { perSecond } = options
+  if (typeof perSecond !== 'number' || !(perSecond > 0 && perSecond <= MAX_PER_SECOND))
+    throw invalidOption(`${path}.perSecond`, perSecond, `a number > 0 and <= ${MAX_PER_SECOND}`)
+  const burst = requireInteger(`${path}.burst`, options.burst ?? Math.ceil(perSecond), 1, MAX_PER_SECOND)
+  return Object.freeze({ perSecond, burst })
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveCircuitBreaker(
+  path: string,
+  options: CircuitBreakerOptions | undefined,
+): ResolvedCircuitBreaker | undefined {
+  if (options === undefined) return undefined
+  refuseUnknown(path, options, BREAKER_NAMES)
+  const { failures, failureRate, minimum, counts } = options
+  if (failures === undefined && failureRate === undefined)
+    throw invalidOption(path, options, '`failures` (in a row) or `failureRate` (of the last `minimum` calls)')
+  if (minimum !== undefined && failureRate === undefined)
+    throw invalidOption(`${path}.minimum`, minimum, 'a `failureRate` beside it')
+  if (failureRate !== undefined && !(typeof failureRate === 'number' && failureRate > 0 && failureRate <= 1))
+    throw invalidOption(`${path}.failureRate`, failureRate, 'a number > 0 and <= 1')
+  if (counts !== undefined) requireFunction(`${path}.counts`, counts)
+  return Object.freeze({
+    failures: failures === undefined ? Number.POSITIVE_INFINITY : requireInteger(`${path}.failures`, failures, 1),
+    failureRate: failureRate ?? Number.POSITIVE_INFINITY,
+    minimum: requireInteger(`${path}.minimum`, minimum ?? DEFAULT_MINIMUM, 1, MAX_MINIMUM),
+    pauseMs: requireInteger(`${path}.pauseMs`, options.pauseMs, 1, DAY),
+    counts,
+  })
+}
