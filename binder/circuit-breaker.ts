@@ -143,7 +143,7 @@ export class CircuitBreaker {
 
   /** Lets all that wait go back to the broker. */
   dismiss(): void {
-    for (const waiter of [...this.#waiters]) waiter.resolve(undefined)
+    for (const waiter of this.#waiters) waiter.resolve(undefined)
   }
 
   /** Closed and without memory, as at the start. */
@@ -192,7 +192,7 @@ export class CircuitBreaker {
   #close(): void {
     this.#enterState('closed')
     this.#host.logger.info({ binding: this.#host.name }, 'circuit breaker is closed')
-    for (const waiter of [...this.#waiters]) waiter.resolve(this.enter())
+    for (const waiter of this.#waiters) waiter.resolve(this.enter())
     this.#host.wake()
   }
 

@@ -1,3 +1,4 @@
+import type { Gate, Line } from './gate.ts'
 import { Queue } from './queue.ts'
 
 /**
@@ -6,10 +7,11 @@ import { Queue } from './queue.ts'
  *
  * A blocked item (a retry waiting for its backoff) keeps its place and its slot, so order survives a retry.
  */
-export class Lanes<Item> {
+export class Lanes<Item> implements Line<Item> {
   readonly #concurrency: number
   readonly #keyOf: (item: Item) => string | null
   readonly #run: (item: Item) => Promise<void>
+  readonly #gate: Gate | undefined
   readonly #ready: Queue<Item> = new Queue()
   /** Keys with a running or ready item, and what waits behind it. */
   readonly #busy: Map<string, Queue<Item> | undefined> = new Map()
@@ -19,7 +21,13 @@ export class Lanes<Item> {
   #held = false
 
   /** @param run must never reject */
-  constructor(concurrency: number, keyOf: (item: Item) => string | null, run: (item: Item) => Promise<void>) {
+  constructor(
+    concurrency: number,
+    keyOf: (item: Item) => string | null,
+    run: (item: Item) => Promise<void>,
+    gate?: Gate,
+  ) {
+    this.#gate = gate
     this.#concurrency = concurrency
     this.#keyOf = concurrency === 1 ? () => null : keyOf
     this.#run = run
@@ -49,7 +57,6 @@ export class Lanes<Item> {
     this.#pump()
   }
 
-  /** Starts nothing more until `release`; what runs goes on. */
   hold(): void {
     this.#held = true
   }
@@ -59,7 +66,10 @@ export class Lanes<Item> {
     this.#pump()
   }
 
-  /** Takes out every item that has not started and that `match` accepts. */
+  wake(): void {
+    this.#pump()
+  }
+
   remove(match: (item: Item) => boolean): Item[] {
     const removed: Item[] = []
     for (const [key, behind] of this.#busy) {
@@ -82,7 +92,6 @@ export class Lanes<Item> {
     return removed
   }
 
-  /** Resolves when nothing runs. */
   idle(): Promise<void> {
     if (this.#running === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
@@ -90,6 +99,7 @@ export class Lanes<Item> {
 
   #pump(): void {
     while (!this.#held && this.#running < this.#concurrency) {
+      if (this.#gate !== undefined && (this.#ready.length === 0 || this.#gate.admit(1) === 0)) return
       const item = this.#ready.shift()
       if (item === undefined) return
       this.#running++
