@@ -4,6 +4,11 @@ import { ConcordatError, show, toError } from './errors.ts'
 export interface Codec<T> {
   /** The media type written beside the bytes, e.g. `application/json`. */
   readonly contentType: string
+  /**
+   * Whether `decode` reads bytes of this content type. Without it `decode` is given whatever comes, unless a channel reads
+   * several: then the media types must be equal.
+   */
+  readonly accepts?: ((contentType: string) => boolean) | undefined
   /** @throws CodecError when the value has no representation */
   encode(value: T): Uint8Array
   /** @throws CodecError when the bytes are not one */
