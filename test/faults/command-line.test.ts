@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
+import { parseCommand } from './command-line.ts'
 
 function faults(...args: readonly string[]): { readonly status: number | null; readonly lines: readonly string[] } {
   const command = ['--conditions=concordat-source', 'test/faults/main.ts', ...args]
@@ -10,7 +11,7 @@ function faults(...args: readonly string[]): { readonly status: number | null; r
 
 describe('npm run faults', () => {
   it.for([
-    [[], 'faults: name a suite. Usage: npm run faults -- locks|election|saga --seed N|FROM..TO '],
+    [[], 'faults: name a suite. Usage: npm run faults -- locks|election|saga'],
     [['nothing'], 'faults: there is no suite "nothing". Usage: '],
     [['toString'], 'faults: there is no suite "toString". Usage: '],
     [['locks', 'election', '--seed', '1'], 'faults: one suite at a time, not also "election". Usage: '],
@@ -37,11 +38,38 @@ describe('npm run faults', () => {
       ['election', '--seed', '1', '--broken', 'x'],
       'faults: --broken: there is no "x", choose from late-revoke, no-fence',
     ],
+    [['locks', '--seed', '1', '--transport', 'kafka'], 'faults: --transport: "locks" has no broker to choose. Usage: '],
+    [
+      ['saga', '--seed', '1', '--transport', 'pigeon'],
+      'faults: --transport: there is no "pigeon", choose from rabbitmq, kafka. Usage: ',
+    ],
     [['locks', '--seed', '1', '--fast'], "faults: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
     const { status, lines } = faults(...args)
     expect(lines).toHaveLength(1)
     expect(lines[0]).toContain(message)
     expect(status).toBe(2)
+  })
+
+  it('with --help names suites, options, faults, mistakes and brokers', () => {
+    const command = ['--conditions=concordat-source', 'test/faults/main.ts', '--help']
+    const { status, stdout } = spawnSync(process.execPath, command, { encoding: 'utf8' })
+    expect(stdout).toMatch(/^Usage: npm run faults -- locks\|election\|saga/)
+    expect(stdout).toMatch(
+      /\nsaga\n {2}faults: none, .*\n {2}mistakes: no-epoch, .*\n {2}transports: rabbitmq, kafka\n/,
+    )
+    for (const option of ['seed', 'seconds', 'only', 'broken', 'transport', 'keep'])
+      expect(stdout).toContain(`--${option} `)
+    expect(status).toBe(0)
+  })
+
+  it('lets the seeds of a suite with several brokers take turns, unless one is named', async () => {
+    const suites = { saga: async () => (await import('./saga/suite.ts')).sagaSuite }
+    const brokers = async (...more: string[]): Promise<unknown> => {
+      const given = await parseCommand(['saga', '--seed', '1..3', ...more], suites)
+      return typeof given === 'string' ? given : given.seeds.map((seed) => given.transport(seed))
+    }
+    expect(await brokers()).toEqual(['rabbitmq', 'kafka', 'rabbitmq'])
+    expect(await brokers('--transport', 'kafka')).toEqual(['kafka', 'kafka', 'kafka'])
   })
 })

@@ -8,6 +8,8 @@ export interface Given {
   readonly seconds: number
   readonly only: readonly string[]
   readonly broken: string | undefined
+  /** The broker of a seed; `undefined`: the suite has none to choose. */
+  transport(seed: number): string | undefined
   readonly keep: boolean
   /** What to type for one of the seeds alone. */
   command(seed: number): string
@@ -18,7 +20,30 @@ const DEFAULT_SECONDS = '30'
 const BROKEN_SECONDS = '0'
 
 export function usage(suites: readonly string[]): string {
-  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--keep]`
+  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--keep]`
+}
+
+/** What `--help` prints. */
+export function help(suites: readonly Suite[]): string {
+  const list = (items: readonly string[]): string => items.join(', ')
+  const about = suites.flatMap(({ name, faults, mistakes, transports }) => [
+    `${name}`,
+    `  faults: ${list(faults.map((fault) => fault.name))}`,
+    `  mistakes: ${list(Object.keys(mistakes))}`,
+    ...(transports === undefined ? [] : [`  transports: ${list(transports)}`]),
+  ])
+  return [
+    `Usage: ${usage(suites.map(({ name }) => name))}`,
+    '',
+    '  --seed N          which run; 1..5 for one after the other. The same seed plays the same faults',
+    `  --seconds S       begin no second round of the faults after this; the first is always finished (${DEFAULT_SECONDS})`,
+    '  --only FAULT,...  play these faults alone',
+    '  --broken NAME     build this mistake in: the run has to fail',
+    '  --transport NAME  the broker, where there is a choice; else the seeds take turns (binder: all at once)',
+    '  --keep            keep the histories of a run that passed, too',
+    '',
+    ...about,
+  ].join('\n')
 }
 
 /** The command line, or what is wrong with it, on one line. */
@@ -48,10 +73,18 @@ export async function parseCommand(
   if (broken !== undefined && !mistakes.includes(broken)) {
     return `--broken: there is no "${broken}", choose from ${mistakes.join(', ')}`
   }
+  const { transports } = suite
+  const named = values.transport
+  if (named !== undefined && transports === undefined) return `--transport: "${name}" has no broker to choose`
+  if (named !== undefined && !transports?.includes(named)) {
+    return `--transport: there is no "${named}", choose from ${transports?.join(', ')}`
+  }
+  const turns = suite.transportsTogether === true ? undefined : transports
+  const transport = (seed: number): string | undefined => named ?? turns?.at((seed - 1) % turns.length)
   const { seed: given } = values
   const command = (seed: number): string =>
     ['npm run faults --', ...args.map((arg, n) => withSeed(arg, args[n - 1], given, seed))].join(' ')
-  return { suite, seeds, seconds: Number(seconds), only, broken, keep: values.keep, command }
+  return { suite, seeds, seconds: Number(seconds), only, broken, transport, keep: values.keep, command }
 }
 
 function parse(args: readonly string[]) {
@@ -60,6 +93,7 @@ function parse(args: readonly string[]) {
     seconds: { type: 'string' },
     only: { type: 'string', default: '' },
     broken: { type: 'string' },
+    transport: { type: 'string' },
     keep: { type: 'boolean', default: false },
   } as const
   try {

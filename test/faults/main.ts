@@ -1,6 +1,6 @@
 /**
- * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--keep]`: breaks real servers,
- * real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
+ * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--keep]`
+ * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
  * what it prints.
  *
  * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or a server
@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ServerUnavailable } from '../support/servers/index.ts'
-import { type Given, parseCommand, usage } from './command-line.ts'
+import { type Given, help, parseCommand, usage } from './command-line.ts'
 import { printTables, shortcomings } from './harness/report.ts'
 import { type RunResult, runSuite } from './harness/run.ts'
 import type { Suite } from './harness/suite.ts'
@@ -25,7 +25,12 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
 }
 
 async function main(): Promise<number> {
-  const given = await parseCommand(process.argv.slice(2), SUITES)
+  const args = process.argv.slice(2)
+  if (args.includes('--help')) {
+    console.log(help(await Promise.all(Object.values(SUITES).map((load) => load()))))
+    return 0
+  }
+  const given = await parseCommand(args, SUITES)
   if (typeof given === 'string') {
     console.error(`faults: ${given}. Usage: ${usage(Object.keys(SUITES))}`)
     return 2
@@ -71,7 +76,8 @@ async function playSeed(given: Given, seed: number, signal: AbortSignal): Promis
   try {
     const faults = expectedFaults(given)
     const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
-    const result = await runSuite(given.suite, { ...given, seed, faults, lanes, folder, signal, say })
+    const transport = given.transport(seed)
+    const result = await runSuite(given.suite, { ...given, seed, transport, faults, lanes, folder, signal, say })
     if (signal.aborted) return false
     const failed = conclude(given, seed, result, folder)
     keep ||= failed
@@ -84,7 +90,9 @@ async function playSeed(given: Given, seed: number, signal: AbortSignal): Promis
 /** Prints what there is to say. @returns whether the run failed */
 function conclude(given: Given, seed: number, result: RunResult, folder: string): boolean {
   const { suite } = given
-  console.log(`\n${suite.name}, seed ${seed}, ${(result.tookMs / 1_000).toFixed(0)} s\n`)
+  const transport = given.transport(seed)
+  const on = transport === undefined ? '' : ` on ${transport}`
+  console.log(`\n${suite.name}${on}, seed ${seed}, ${(result.tookMs / 1_000).toFixed(0)} s\n`)
   printTables(suite, result.reports)
   const violated = result.reports.flatMap((report) =>
     report.verdicts.filter(({ holds }) => !holds).map((verdict) => ({ ...verdict, report })),

@@ -9,7 +9,7 @@ import { describeWith } from '../support/servers/index.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 
-describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true }, () => {
+describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { private: true }, () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
@@ -32,26 +32,42 @@ describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true
     return { code: child.exitCode, output }
   }
 
-  it('passes while processes die and stop and messages are repeated, and leaves nothing behind', async () => {
-    const faults = ['kill-any', 'stop-coordinator', 'repeats']
-    const { code, output } = await run('--seed', '1', '--seconds', '0', '--only', faults.join(','))
-    expect(code, output).toBe(0)
-    for (const fault of faults) expect(output).toMatch(new RegExp(`^${fault} +1 .* all hold`, 'm'))
-    expect(output).toContain('seed 1: every invariant held, every fault happened')
-    expect(readdirSync(folder)).toEqual([])
-  })
+  it.for([
+    ['rabbitmq', ['kill-any', 'stop-coordinator', 'repeats']],
+    ['kafka', ['kill-participants', 'repeats']],
+  ] as const)(
+    'passes on %s while processes die and stop and messages are repeated, and leaves nothing behind',
+    async ([broker, faults]) => {
+      const { code, output } = await run(
+        '--seed',
+        '1',
+        '--seconds',
+        '0',
+        '--transport',
+        broker,
+        '--only',
+        faults.join(','),
+      )
+      expect(code, output).toBe(0)
+      expect(output).toContain(`saga on ${broker}, seed 1`)
+      for (const fault of faults) expect(output).toMatch(new RegExp(`^${fault} +1 .* all hold`, 'm'))
+      expect(output).toContain('seed 1: every invariant held, every fault happened')
+      expect(readdirSync(folder)).toEqual([])
+    },
+  )
 
   it.for([
     ['no-epoch', 'stop-coordinator'],
     ['no-dedupe', 'repeats'],
   ] as const)('fails with the mistake %s: violated is "each effect once", under %s', async ([mistake, fault]) => {
-    const { code, output } = await run('--seed', '2', '--broken', mistake)
+    const args = ['--seed', '2', '--transport', 'rabbitmq', '--broken', mistake]
+    const { code, output } = await run(...args)
     expect(code, output).toBe(1)
     expect(output).toMatch(
       new RegExp(`^violated: each effect once \\(.*\\)\\nunder the fault: ${fault}\\n {2}\\S`, 'm'),
     )
     expect(output).toMatch(/(invoke|compensate) of transfer\/\S+ 2 times: by /)
-    expect(output).toContain(`replay: npm run faults -- saga --seed 2 --broken ${mistake}`)
+    expect(output).toContain(`replay: npm run faults -- saga ${args.join(' ')}`)
     const history = /^history: (.*)$/m.exec(output)?.[1] ?? ''
     expect(readFileSync(history, 'utf8')).toContain('"op":"fault"')
   })

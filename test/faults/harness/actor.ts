@@ -4,6 +4,9 @@ import { type Event, nowMs } from './events.ts'
 
 type Watcher = (event: Event) => void
 
+/** kafkajs sets timers in the past. */
+const EXEC_ARGV = ['--conditions=concordat-source', '--disable-warning=TimeoutNegativeWarning']
+
 /** A worker process that is given orders and tells every event of its history; to be killed and stopped at will. */
 export class Actor<Order extends object> {
   readonly name: string
@@ -17,7 +20,7 @@ export class Actor<Order extends object> {
   constructor(name: string, module: URL) {
     this.name = name
     // Not in our process group: Ctrl-C ends the run in its order, not the workers before it.
-    this.#child = fork(module, [], { execArgv: ['--conditions=concordat-source'], detached: true })
+    this.#child = fork(module, [], { execArgv: EXEC_ARGV, detached: true })
     this.#child.on('message', (message) => this.#tell(message as Event))
     this.#child.on('error', () => {})
   }
@@ -49,7 +52,10 @@ export class Actor<Order extends object> {
     const watcher = (event: Event): void => {
       if (fits(event)) found.resolve(event)
     }
-    const onExit = (): void => found.reject(new Error(`${this.name} ended before: ${what}`))
+    const onExit = (): void => {
+      const said = this.events.findLast(({ error }) => error !== undefined)?.error
+      found.reject(new Error(`${this.name} ended before: ${what}${said === undefined ? '' : `, after: ${said}`}`))
+    }
     const timer = setTimeout(() => {
       found.reject(new Error(`${this.name}: not within ${timeoutMs} ms: ${what}`))
     }, timeoutMs)

@@ -9,6 +9,7 @@ export interface RunOptions {
   /** The faults to play. */
   readonly faults: readonly string[]
   readonly broken: string | undefined
+  readonly transport: string | undefined
   readonly lanes: number
   readonly folder: string
   readonly signal: AbortSignal
@@ -30,6 +31,7 @@ export async function runSuite(suite: Suite, options: RunOptions): Promise<RunRe
     folder: options.folder,
     seed: options.seed,
     broken: options.broken,
+    transport: options.transport,
     lanes: options.lanes,
     signal: options.signal,
   })

@@ -14,6 +14,10 @@ export interface Suite {
   readonly mistakes: Readonly<Record<string, Mistake>>
   /** Episodes that are played side by side. @default 2 */
   readonly lanes?: number | undefined
+  /** The brokers it can run on: the seeds take turns unless `--transport` names one. @default none to choose */
+  readonly transports?: readonly string[] | undefined
+  /** Without `--transport` a run is a run on all of them. @default false, the seeds take turns */
+  readonly transportsTogether?: boolean | undefined
   /** What the counts of an episode are called. @default those of locks */
   readonly counted?: Counted | undefined
   /** What this machine lacks for these faults, and the remedy. */
@@ -42,6 +46,8 @@ export interface Setting {
   readonly folder: string
   readonly seed: number
   readonly broken: string | undefined
+  /** One of the suite's `transports`. */
+  readonly transport: string | undefined
   readonly lanes: number
   /** Aborts when the run is given up: nothing new is begun then. */
   readonly signal: AbortSignal

@@ -12,7 +12,7 @@ import { Reaper } from '../harness/reaper.ts'
 import type { Setting } from '../harness/suite.ts'
 import { createBank, transferSaga } from './bank.ts'
 import { createUnchecked } from './broken.ts'
-import type { Order, Place, Role } from './place.ts'
+import type { BrokerKind, Order, Place, Role } from './place.ts'
 import { COORDINATORS, PARTICIPANTS } from './settings.ts'
 
 export interface Member {
@@ -75,7 +75,7 @@ export class Company {
     const { signal } = setting
     const started = await Promise.allSettled([
       startServer('postgres', { settings: { fsync: 'off', max_connections: '300' }, signal }),
-      startServer('rabbitmq', { signal }),
+      startServer(brokerOf(setting), { signal }),
     ] as const)
     const servers = started.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
     let company: Company | undefined
@@ -132,17 +132,20 @@ export class Company {
     return member
   }
 
-  /** The first of these that gets into the middle of a transaction, and blocks there for so long. */
-  async lingerer(among: readonly Member[], ms: number): Promise<Lingerer> {
+  /**
+   * The first of these that gets into the middle of a transaction, and stands still there for so long, deaf when it
+   * `blocks`. Others that got there meanwhile are told to go on; a deaf one is late for as long.
+   */
+  async lingerer(among: readonly Member[], ms: number, blocks: boolean): Promise<Lingerer> {
     const found = Promise.withResolvers<{ member: Member; event: Event }>()
     const unwatch = among.map((member) =>
       member.actor.watch((event) => void (event.op === 'lingers' && found.resolve({ member, event }))),
     )
-    const timer = setTimeout(() => found.reject(new Error('nobody has anything to do')), BEGINS_WITHIN_MS / 4)
-    for (const { actor } of among) actor.order({ do: 'linger', ms })
+    const timer = setTimeout(() => found.reject(new Error('nobody has anything to do')), BEGINS_WITHIN_MS)
+    for (const { actor } of among) actor.order({ do: 'linger', ms, blocks })
     try {
       const { member, event } = await found.promise
-      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0 })
+      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0, blocks })
       return { member, key: event.key ?? '', operation: event.mode ?? '' }
     } finally {
       clearTimeout(timer)
@@ -194,7 +197,11 @@ interface Hands {
 function placeOf(postgres: PrivateServer, broker: PrivateServer): Place {
   const there = new URL(postgres.url)
   there.pathname = '/there'
-  return { here: postgres.url, there: there.href, broker: broker.url }
+  return { here: postgres.url, there: there.href, broker: { kind: broker.kind as BrokerKind, url: broker.url } }
+}
+
+function brokerOf({ transport }: Setting): BrokerKind {
+  return transport as BrokerKind
 }
 
 function openPool(connectionString: string): pg.Pool {

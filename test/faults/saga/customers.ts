@@ -7,11 +7,19 @@ import type { Company } from './company.ts'
 const ACCOUNTS = 12
 export const FUNDS = 600
 const EVERY_MS = 35
+/** Customers who see others wait do not come in: an outage, or a busy machine, must not leave more than can be worked off. */
+const MOST_UNDER_WAY = 60
 
 /** One transfer that was asked for. */
 export interface Asked {
   readonly id: string
   readonly input: Transfer
+}
+
+interface House {
+  readonly signal: AbortSignal
+  /** Transfers that have not ended. */
+  readonly underWay: () => number
 }
 
 /** Ask for transfers, one after the other, and cancel some of them, as long as they are let. */
@@ -22,18 +30,20 @@ export class Customers {
   readonly #prefix: string
   readonly #pending = new Set<Promise<void>>()
   readonly #signal: AbortSignal
+  readonly #underWay: () => number
   #running: Promise<void> | undefined
   #leaving = false
 
   /** How many of them change their mind. */
   readonly #cancels: number
 
-  constructor(company: Company, random: Random, prefix: string, cancels: number, signal: AbortSignal) {
+  constructor(company: Company, random: Random, prefix: string, cancels: number, house: House) {
     this.#cancels = cancels
+    this.#underWay = house.underWay
     this.#company = company
     this.#random = random
     this.#prefix = prefix
-    this.#signal = signal
+    this.#signal = house.signal
   }
 
   async come(): Promise<void> {
@@ -52,6 +62,10 @@ export class Customers {
 
   async #run(): Promise<void> {
     for (let n = 1; !this.#leaving && !this.#signal.aborted; n++) {
+      if (Math.max(this.#underWay(), this.#pending.size) > MOST_UNDER_WAY) {
+        await sleep(EVERY_MS)
+        continue
+      }
       const asked = this.#next(n)
       this.asked.push(asked)
       const cancelAfterMs = this.#random.chance(this.#cancels) ? this.#random.between(0, 250) : undefined

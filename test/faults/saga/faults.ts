@@ -9,7 +9,10 @@ export interface SagaFault extends FaultSpec {
   play(company: Company, random: Random): Promise<string | undefined>
 }
 
+/** They are killed long before. */
 const LINGER_MS = 10_000
+/** Deaf until it is stopped, and then for as long as that lasts. */
+const DEAF_MS = 200
 
 export const SAGA_FAULTS: readonly SagaFault[] = [
   { name: 'none', what: 'to compare with', play: () => sleep(1_500).then(() => 'nothing was broken') },
@@ -43,7 +46,7 @@ async function killTwo(company: Company, random: Random, roles: readonly Member[
   const keys: string[] = []
   for (const role of roles) {
     await sleep(random.between(200, 500))
-    const { member, key } = await company.lingerer(company.of(role), LINGER_MS)
+    const { member, key } = await company.lingerer(company.of(role), LINGER_MS, false)
     await company.kill(member)
     await company.hire(role)
     keys.push(key)
@@ -104,7 +107,7 @@ async function brokerKill(company: Company, random: Random): Promise<string | un
 
 async function stopCoordinator(company: Company, random: Random): Promise<string | undefined> {
   await sleep(random.between(200, 500))
-  const lingerer = await company.lingerer(company.of('coordinator'), 200)
+  const lingerer = await company.lingerer(company.of('coordinator'), DEAF_MS, true)
   const { member, key } = lingerer
   company.note('fault', `${member.name} is stopped before the commit of ${key}`)
   member.actor.stop()
@@ -126,7 +129,7 @@ async function stopParticipants(company: Company, random: Random): Promise<strin
   // Credit first: without debit nothing would come to it.
   for (const role of ['credit', 'debit'] as const) {
     await sleep(random.between(100, 400))
-    const lingerer = await company.lingerer(company.of(role), 200)
+    const lingerer = await company.lingerer(company.of(role), DEAF_MS, true)
     company.note('fault', `${lingerer.member.name} is stopped before the commit of ${lingerer.key}`)
     lingerer.member.actor.stop()
     stopped.push(lingerer)

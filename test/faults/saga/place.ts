@@ -1,3 +1,6 @@
+export const BROKERS = ['rabbitmq', 'kafka'] as const
+export type BrokerKind = (typeof BROKERS)[number]
+
 export type Role = 'coordinator' | 'debit' | 'credit'
 
 /** Where the servers of a run are; plain data, to be sent to workers. */
@@ -5,7 +8,7 @@ export interface Place {
   /** The databases: of the coordinators and the accounts that pay, of the accounts that are paid. */
   readonly here: string
   readonly there: string
-  readonly broker: string
+  readonly broker: { readonly kind: BrokerKind; readonly url: string }
 }
 
 export interface Post {
@@ -20,7 +23,10 @@ export interface Post {
 
 export type Order =
   | ({ readonly do: 'begin' } & Post)
-  /** In the middle of the next local step or handler, its effect written and nothing committed: tell, and block. */
-  | { readonly do: 'linger'; readonly ms: number }
+  /**
+   * In the middle of the next local step or handler, its effect written and nothing committed: tell, and stand still for
+   * so long. `blocks`: the whole process, so that it can hear nothing more. 0 ms: do not, or go on.
+   */
+  | { readonly do: 'linger'; readonly ms: number; readonly blocks: boolean }
   /** How likely a message leaves its outbox twice, the second time late. */
   | { readonly do: 'repeat'; readonly chance: number }

@@ -2,9 +2,11 @@
 export const LEASE_MS = 2_000
 export const RELAY_LEASE_MS = 1_500
 export const POLL_MS = 100
+/** Kafka gives the partitions of a process that is silent for so long to others. */
+export const SESSION_MS = 5_000
 /** A command without a reply is sent again after this. */
 export const ASK_AGAIN_MS = 2_000
-/** All sagas must have ended so long after the last fault was healed. */
+/** Once the last fault is healed a saga must end in each such time until none is left. */
 export const ENDS_WITHIN_MS = 30_000
 export const COORDINATORS = 3
 /** Of each of the two services. */

@@ -8,6 +8,7 @@ import { type Asked, Customers, FUNDS } from './customers.ts'
 import { SAGA_FAULTS } from './faults.ts'
 import { SAGA_INVARIANTS } from './invariants.ts'
 import { judge } from './judge.ts'
+import { BROKERS } from './place.ts'
 import { ENDS_WITHIN_MS } from './settings.ts'
 import { readTables, type Tables } from './tables.ts'
 import { Watchman } from './watchman.ts'
@@ -30,6 +31,7 @@ export const sagaSuite: Suite = {
   },
   // One company for the whole run: its faults are played one by one.
   lanes: 1,
+  transports: BROKERS,
   counted: {
     operations: 'sagas',
     grants: 'completed',
@@ -76,7 +78,8 @@ class Bank implements Arena {
     const { signal, broken } = this.#setting
     // One that is cancelled might end before its stopped owner writes, and hide the mistake.
     const cancels = broken === undefined ? CANCELS : 0
-    const customers = new Customers(this.#company, random, prefix, cancels, signal)
+    const underWay = (): number => this.#watchman.running
+    const customers = new Customers(this.#company, random, prefix, cancels, { signal, underWay })
     this.#company.note('act', `episode ${number}: ${fault}`)
     await customers.come()
     const happened = await this.#playWhile(customers, () => spec.play(this.#company, random))
@@ -103,24 +106,29 @@ class Bank implements Arena {
     await this.#company.close()
   }
 
-  /** Until every saga has ended and nothing is on its way any more, or too much time has passed. */
+  /** Until every saga has ended and nothing is on its way any more, or no saga has ended for too long. */
   async #quiet(): Promise<void> {
-    const deadline = performance.now() + ENDS_WITHIN_MS
+    let fewest = Number.POSITIVE_INFINITY
+    let deadline = performance.now() + ENDS_WITHIN_MS
     while (performance.now() < deadline && !this.#setting.signal.aborted) {
-      if (await this.#isQuiet()) return
+      const { open, outgoing } = await this.#left()
+      if (open + outgoing === 0) return
+      if (open < fewest) deadline = performance.now() + ENDS_WITHIN_MS
+      fewest = Math.min(fewest, open)
       await sleep(50)
     }
   }
 
-  async #isQuiet(): Promise<boolean> {
+  /** Sagas that have not ended, and messages that have not left. */
+  async #left(): Promise<{ readonly open: number; readonly outgoing: number }> {
     const { here, there } = this.#company
-    const text = `SELECT (SELECT count(*) FROM concordat.saga WHERE ended_at IS NULL)
-      + (SELECT count(*) FROM concordat.outbox) + (SELECT count(*) FROM debit.outbox) = 0 AS quiet`
-    const one = await here.query<{ quiet: boolean }>(text).catch(() => undefined)
-    const other = await there
-      .query<{ quiet: boolean }>('SELECT count(*) = 0 AS quiet FROM credit.outbox')
-      .catch(() => undefined)
-    return one?.rows[0]?.quiet === true && other?.rows[0]?.quiet === true
+    const one = `SELECT (SELECT count(*)::int FROM concordat.saga WHERE ended_at IS NULL) AS open,
+      ((SELECT count(*) FROM concordat.outbox) + (SELECT count(*) FROM debit.outbox))::int AS outgoing`
+    const other = 'SELECT count(*)::int AS outgoing FROM credit.outbox'
+    const unknown = { open: Number.POSITIVE_INFINITY, outgoing: 1 }
+    const found = (await here.query<typeof unknown>(one).catch(() => undefined))?.rows[0] ?? unknown
+    const more = (await there.query<typeof unknown>(other).catch(() => undefined))?.rows[0] ?? unknown
+    return { open: found.open, outgoing: found.outgoing + more.outgoing }
   }
 
   #report({ prefix, fault, beganAt, happened }: Past, tables: Tables): EpisodeReport {

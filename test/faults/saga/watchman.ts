@@ -19,6 +19,8 @@ export class Watchman {
   readonly evidence: string[] = []
   samples = 0
   longestMs = 0
+  /** Sagas that ran when it last looked. */
+  running = 0
   readonly #sql: SqlClient
   readonly #timer: NodeJS.Timeout
   #looking = false
@@ -44,6 +46,7 @@ export class Watchman {
          FROM concordat.saga WHERE status IN ('running', 'compensating')`,
       )
       this.samples++
+      this.running = rows.length
       for (const row of rows) this.#judge(row)
     } catch {
       // The database is away: nobody can own anything.

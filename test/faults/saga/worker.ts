@@ -3,7 +3,6 @@
  * killed and stopped at will; tells what happens to it as it writes it down.
  */
 import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
-import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
@@ -26,6 +25,7 @@ import { forgetful, uncheckedWrites } from './broken.ts'
 import type { Order, Post } from './place.ts'
 import { Repeats } from './repeats.ts'
 import { LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
+import { transportTo } from './transport.ts'
 
 class Worker {
   readonly #post: Post
@@ -34,7 +34,8 @@ class Worker {
   readonly #sql: SqlClient
   readonly #outbox: Outbox
   #repeats: Repeats | undefined
-  #lingerMs = 0
+  #linger = { ms: 0, blocks: false }
+  #goOn = new AbortController()
 
   constructor(post: Post) {
     this.#post = post
@@ -53,8 +54,11 @@ class Worker {
     this.#log.note(op, error === undefined ? {} : { error: describe(error) })
   }
 
-  linger(ms: number): void {
-    this.#lingerMs = ms
+  linger(ms: number, blocks: boolean): void {
+    this.#linger = { ms, blocks }
+    if (ms > 0) return
+    this.#goOn.abort()
+    this.#goOn = new AbortController()
   }
 
   repeat(chance: number): void {
@@ -84,7 +88,7 @@ class Worker {
   }
 
   async #connect(more: Pick<Parameters<typeof createBinder>[0], 'bindings' | 'sends'>): Promise<void> {
-    const transport = rabbitTransport({ url: this.#post.place.broker, rebalanceMs: 500 })
+    const transport = transportTo(this.#post.place.broker)
     const binder = createBinder({ service: this.#outbox.service, transport, logger: this.#logger(), ...more })
     await binder.start()
     this.#repeats = new Repeats(binder, this.#random, () => this.#log.note('repeated'))
@@ -120,13 +124,15 @@ class Worker {
   /** Its effect is written, its transaction open. */
   async #inMiddle(key: string, operation: Effect['operation']): Promise<void> {
     await systemClock.sleep(this.#random.between(1, 8))
-    const ms = this.#lingerMs
+    const { ms, blocks } = this.#linger
     if (ms === 0) return
-    this.#lingerMs = 0
+    this.#linger = { ms: 0, blocks }
     this.#log.note('lingers', { key, mode: operation })
-    // The note is on its way; then not even a timer runs until the time is up.
-    await new Promise((resolve) => setImmediate(resolve))
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+    if (blocks) {
+      // The note is on its way; then not even a timer runs until the time is up.
+      await new Promise((resolve) => setImmediate(resolve))
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+    } else await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
     this.#log.note('goes on', { key })
   }
 
@@ -152,7 +158,7 @@ async function obey(order: Order): Promise<void> {
       worker = new Worker(order)
       return worker.begin()
     case 'linger':
-      return worker?.linger(order.ms)
+      return worker?.linger(order.ms, order.blocks)
     case 'repeat':
       return worker?.repeat(order.chance)
     default:
