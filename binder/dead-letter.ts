@@ -8,10 +8,16 @@ import type { DestinationSpec } from './transport.ts'
  * happened and are replaced, not added, when it happens again.
  */
 export function deadLetterSpec(destination: string, group: string): DestinationSpec {
-  return { name: deadLetterName(destination, group), partitions: 1, groups: [DEAD_LETTER_GROUP] }
+  return { name: deadLetterName(destination, group), partitions: 1, groups: [DEAD_LETTER_GROUP], deadLetters: true }
 }
 
 export const DEAD_LETTER_GROUP = 'redrive'
+
+/**
+ * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
+ * killed run left behind is nothing, whoever reads it.
+ */
+export const REDRIVE_END = 'concordat.redrive.end'
 
 export function deadLetterName(destination: string, group: string): string {
   return `${destination}.${group}.dlq`
@@ -58,6 +64,21 @@ function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
   headers[`${PREFIX}error-stack`] = cut(error.stack ?? '', MAX_STACK_BYTES)
   if ('code' in error && typeof error.code === 'string') headers[`${PREFIX}error-code`] = cut(error.code, 128)
   return headers
+}
+
+/** Headers as they came, and what `dead-letter-*` says, by the rest of the name. */
+export function deadLetterFacts(all: Headers): { readonly headers: Headers; readonly facts: Headers } {
+  const headers: Record<string, HeaderValue> = {}
+  const facts: Record<string, HeaderValue> = {}
+  for (const [name, value] of Object.entries(all)) {
+    if (name.startsWith(PREFIX)) facts[name.slice(PREFIX.length)] = value
+    else headers[name] = value
+  }
+  return { headers, facts }
+}
+
+export function withoutDeadLetterFacts(headers: Headers): Headers {
+  return deadLetterFacts(headers).headers
 }
 
 /** At most `maxBytes` of UTF-8, never half a character. */

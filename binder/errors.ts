@@ -38,6 +38,28 @@ export class TransportError extends ConcordatError {
   }
 }
 
+/** Another partition count exists than is declared: with two opinions a key would be in two places. */
+export function partitionMismatch(
+  transport: string,
+  destination: string,
+  partitions: { readonly existing: number; readonly declared: number },
+  remedy: string,
+  cause?: unknown,
+): TransportError {
+  const { existing, declared } = partitions
+  return new TransportError({
+    transport,
+    kind: 'mismatch',
+    destination,
+    message:
+      `"${destination}" has ${plural(existing, 'partition')} on ${transport}, this service declares ${declared}: a key would ` +
+      `change its partition. Say partitions: ${existing} in its defineChannel, or, to change it, ${remedy}.`,
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
+
 /** A `send` that the broker did not confirm. `cause` says why; `retryable` says whether the same call can succeed later. */
 export class SendError extends ConcordatError {
   readonly code = 'binder.send' as const
@@ -83,4 +105,47 @@ export class BinderNotReady extends ConcordatError {
 export class TerminalError extends ConcordatError {
   readonly code = 'binder.terminal' as const
   readonly retryable = false as const
+}
+
+/** A redrive that got nothing to read although there is something. What it did until then stays done. */
+export class RedriveStalled extends ConcordatError {
+  readonly code = 'binder.redrive_stalled' as const
+  readonly retryable = true as const
+  readonly destination: string
+  readonly sent: number
+  readonly kept: number
+
+  constructor(
+    destination: string,
+    waitedMs: number,
+    counts: { readonly sent: number; readonly kept: number },
+    cause?: unknown,
+  ) {
+    super(
+      `"${destination}" gave nothing to read for ${waitedMs} ms (${counts.sent} sent back, ${counts.kept} kept so far). ` +
+        'Stop whatever else reads it in the group "redrive", check that the broker is up, and run it again.',
+      cause === undefined ? undefined : { cause },
+    )
+    this.destination = destination
+    this.sent = counts.sent
+    this.kept = counts.kept
+  }
+}
+
+/**
+ * A batch handler returned something else than nothing or one outcome per message. Which of them it handled is unknown:
+ * all count as failed, and are dead-lettered without another call.
+ */
+export class BatchOutcomesInvalid extends ConcordatError {
+  readonly code = 'binder.batch_outcomes' as const
+  readonly retryable = false as const
+  readonly binding: string
+
+  constructor(binding: string, returned: string, expected: number) {
+    super(
+      `the batch handler of "${binding}" returned ${returned} for ${expected} messages: return nothing when all were ` +
+        'handled, else one outcome per message in their order, e.g. Promise.allSettled(items.map(handle))',
+    )
+    this.binding = binding
+  }
 }

@@ -26,9 +26,19 @@ export interface Transport {
   provision(destinations: readonly DestinationSpec[]): Promise<void>
 
   /**
+   * What `provision` would make of a destination, in the broker's words. Pure, without I/O, also before `attach`. A
+   * transport without it has nothing to say about its broker.
+   */
+  describe?(destination: DestinationSpec): readonly TopologyPart[]
+
+  /**
    * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per
    * message, in the order given, `undefined` = confirmed and durable. Never rejects. Messages of one destination and key
    * keep their order. One bad message does not harm the others. May wait for a reconnect, at most `host.publishTimeoutMs`.
+   *
+   * A message with a `notBefore` in the future is confirmed when it is stored as durably as any other. Its groups get it
+   * not before then by the adapter's clock and soon after, also when the sender has died meanwhile; it has no order
+   * with other messages, and may arrive twice after a crash. Its destination was provisioned with `delays`.
    */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 
@@ -63,6 +73,23 @@ export interface DestinationSpec {
   readonly groups: readonly string[]
   /** How long to keep what was read, if the broker does that and has no destination of the name yet. */
   readonly retentionMs?: number | undefined
+  /** Messages with a `notBefore` will be published to it: makes what holds them exist, too. @default false */
+  readonly delays?: boolean | undefined
+  /** Nobody declared the partitions (a name that came with a message): one that exists keeps its own number. */
+  readonly assumed?: boolean | undefined
+  /** Holds dead letters: has to take every message that the broker has taken before, however large. */
+  readonly deadLetters?: boolean | undefined
+}
+
+/**
+ * One thing on the broker that a destination needs.
+ * - `log`, `group` (memory), `topic`, `consumer-group` (Kafka), `exchange`, `queue` (RabbitMQ), or a transport's own word
+ */
+export interface TopologyPart {
+  readonly kind: string
+  readonly name: string
+  /** What it is declared with, e.g. `{ partitions: 4 }`; what the broker decides is not in it. */
+  readonly details: Readonly<Record<string, string | number | boolean>>
 }
 
 export interface SubscriptionSpec {
@@ -135,4 +162,6 @@ export interface TransportFeatures {
   readonly durable: Feature
   /** A message nobody will ever get is refused. */
   readonly refusesUnroutable: Feature
+  /** A message with a `notBefore` becomes due while no process of ours runs. */
+  readonly delaysByItself: Feature
 }

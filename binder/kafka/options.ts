@@ -1,11 +1,17 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { checkProvisionMode, type ProvisionMode } from '../provision-mode.ts'
 import type { KafkaClient } from './client.ts'
 
 export interface KafkaTransportOptions {
   /** A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It stays yours; we open and close connections on it. */
   readonly kafka: KafkaClient
+  /**
+   * Whether the topics of the declared channels are made (`create`), only compared (`check`: one error names all that is
+   * missing or differs) or not looked at (`none`). @default 'create'
+   */
+  readonly provision?: ProvisionMode | undefined
   /** Copies of each topic made by `provision`; -1 is the broker's `default.replication.factor`. @default -1 */
   readonly replicationFactor?: number | undefined
   /** Topic settings for topics made by `provision`, such as `{ 'min.insync.replicas': '2' }`. @default none */
@@ -42,6 +48,7 @@ export interface KafkaTransportOptions {
 
 export interface KafkaOptions {
   readonly kafka: KafkaClient
+  readonly provision: ProvisionMode
   readonly replicationFactor: number
   readonly topicConfig: Readonly<Record<string, string>>
   readonly maxMessageBytes: number
@@ -68,6 +75,7 @@ const DEFAULTS = {
 
 const NAMES = optionNames<KafkaTransportOptions>({
   kafka: true,
+  provision: true,
   replicationFactor: true,
   topicConfig: true,
   maxMessageBytes: true,
@@ -89,6 +97,7 @@ export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOption
     requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], min, max)
   const resolved: KafkaOptions = {
     kafka: checkClient(options.kafka),
+    provision: checkProvisionMode(`${path}.provision`, options.provision ?? 'create'),
     replicationFactor: checkReplication(number('replicationFactor', -1, 1_000)),
     topicConfig: checkTopicConfig(options.topicConfig ?? {}),
     maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),

@@ -57,7 +57,8 @@ export class Publisher {
       const record = encodeRecord(message)
       const bytes = recordBytes(record)
       const { key, value, headers } = record
-      if (bytes <= this.#options.maxMessageBytes) return { key, value, headers, topic, bytes, index, place: undefined }
+      if (bytes <= this.#options.maxMessageBytes || this.#topics.takesAnySize(topic))
+        return { key, value, headers, topic, bytes, index, place: undefined }
       const limit = this.#options.maxMessageBytes
       return transportError(
         'too_large',

@@ -15,15 +15,17 @@
  * `boolean`, `bytes`, `null`). A sender's own `content-type` header travels as `concordat-header-content-type`.
  *
  * Foreign records are accepted: without `ce_id` the id is `<topic>/<partition>/<offset>`, other attributes have
- * defaults; a header that is not UTF-8 is bytes; of a repeated header the last one counts; `ce_` extension attributes
- * are ordinary headers.
+ * defaults; a header that is not UTF-8 is bytes, a key that is not is `base64:` and its bytes; of a repeated header the
+ * last one counts; extension attributes are headers without `ce_`. Structured mode is read, not written.
  *
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
  */
 import { isUtf8 } from 'node:buffer'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../cloud-event.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from './client.ts'
 
+const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
 const CONTENT_TYPE = 'content-type'
 const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
@@ -34,6 +36,7 @@ const OWN = new Set([
   'ce_type',
   'ce_time',
   'ce_partitionkey',
+  'ce_datacontenttype',
   CONTENT_TYPE,
   TYPES_HEADER,
 ])
@@ -67,18 +70,23 @@ export function encodeRecord(message: EncodedMessage): OutgoingRecord {
 /** Never throws: whatever another program wrote becomes a message. */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
   const raw = record.headers ?? {}
-  const time = Date.parse(text(raw['ce_time']) ?? '')
-  return {
-    id: text(raw['ce_id']) ?? `${topic}/${partition}/${record.offset}`,
+  const time = instantOf(text(raw['ce_time']))
+  return unfoldStructured({
+    id: bounded(text(raw['ce_id']) || `${topic}/${partition}/${record.offset}`),
     destination: topic,
-    key: record.key === null ? null : record.key.toString(),
-    type: text(raw['ce_type']) ?? topic,
-    source: text(raw['ce_source']) ?? `kafka/${topic}`,
-    contentType: text(raw[CONTENT_TYPE]) ?? FOREIGN_CONTENT_TYPE,
-    time: Number.isNaN(time) ? Number(record.timestamp) : time,
+    key: record.key === null ? (text(raw['ce_partitionkey']) ?? null) : keyOf(record.key),
+    type: bounded(text(raw['ce_type']) ?? topic),
+    source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
+    contentType: text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? FOREIGN_CONTENT_TYPE,
+    time: time ?? firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
-  }
+  })
+}
+
+/** Java writes numbers and Avro as keys: replacement characters would make many keys one. */
+function keyOf(key: Buffer): string {
+  return isUtf8(key) ? key.toString() : `base64:${key.toString('base64')}`
 }
 
 /** Size on the wire, never too small: varints at their longest. */
@@ -111,7 +119,9 @@ function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
   const types = decodeTypes(raw[TYPES_HEADER])
   for (const name in raw) {
     if (OWN.has(name)) continue
-    put(headers, name === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : name, decodeHeader(last(raw[name]), types?.[name]))
+    const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
+    if (own !== name && Object.hasOwn(raw, own)) continue
+    put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
   }
   return headers
 }
@@ -130,7 +140,7 @@ function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> 
 function decodeHeader(value: Buffer | string | undefined, type: unknown): HeaderValue {
   if (value === undefined || type === 'null') return null
   if (type === 'bytes') return toView(typeof value === 'string' ? Buffer.from(value) : value)
-  if (type === 'number') return Number(value.toString())
+  if (type === 'number' && !Number.isNaN(Number(value.toString()))) return Number(value.toString())
   if (type === 'boolean') return value.toString() === 'true'
   if (typeof value === 'string') return value
   return isUtf8(value) ? value.toString() : toView(value)

@@ -1,8 +1,9 @@
 import { type Clock, SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
+import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport.ts'
 import type { AdminConnection } from './admin.ts'
-import type { KafkaAdmin } from './client.ts'
+import type { KafkaAdmin, NewTopic } from './client.ts'
 import { hasType, transportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 
@@ -16,6 +17,9 @@ export class Topics {
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #partitions = new Map<string, number>()
+  /** Seen with the count that was declared. */
+  readonly #accepted = new Set<string>()
+  readonly #deadLetters = new Set<string>()
 
   constructor(options: KafkaOptions, admin: AdminConnection, clock: Clock, logger: Logger) {
     this.#options = options
@@ -29,21 +33,36 @@ export class Topics {
     return this.#partitions.get(topic)
   }
 
+  /** True for a topic of dead letters: `maxMessageBytes` is not for it, and the broker's limit is what we made it. */
+  takesAnySize(topic: string): boolean {
+    return this.#deadLetters.has(topic)
+  }
+
   /**
-   * Creates the topics that are missing and resolves when each has its leaders. An existing topic is taken as it is:
-   * producers and groups follow its real count of partitions, so another count than the channel's only gets a warning.
+   * Creates the topics that are missing, if it may, and resolves when each has its leaders. One that exists with another
+   * count of partitions than declared is refused the first time it is seen. When it gets more later, while this process
+   * runs, there is a warning and producers and groups follow: stopping would not bring back the old order.
    * @throws TransportError
    */
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     const wanted = new Map(destinations.map((spec) => [spec.name, spec]))
-    if (wanted.size === 0) return
+    for (const { name, deadLetters } of wanted.values()) if (deadLetters === true) this.#deadLetters.add(name)
+    if (wanted.size === 0 || this.#options.provision === 'none') return
     await this.#admin.use('creating topics', async (admin) => {
       const existing = new Set(await admin.listTopics())
       const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
+      if (this.#options.provision === 'check') {
+        await this.#awaitLeaders(
+          admin,
+          [...wanted.keys()].filter((name) => existing.has(name)),
+        )
+        this.#compareAll([...wanted.values()], missing)
+        return
+      }
       if (missing.length > 0) await this.#create(admin, missing)
       await this.#awaitLeaders(admin, [...wanted.keys()])
     })
-    for (const { name, partitions } of wanted.values()) this.#warnOfOtherCount(name, partitions)
+    for (const spec of wanted.values()) this.#compare(spec)
   }
 
   /**
@@ -65,32 +84,44 @@ export class Topics {
   }
 
   async #create(admin: KafkaAdmin, missing: readonly DestinationSpec[]): Promise<void> {
-    const topics = missing.map((spec) => ({
-      topic: spec.name,
-      numPartitions: spec.partitions,
-      replicationFactor: this.#options.replicationFactor,
-      configEntries: this.#configOf(spec),
-    }))
+    const topics = missing.map((spec) => this.#newTopic(spec))
     try {
       // Resolves false when another process was faster for all that failed.
       await admin.createTopics({ topics, waitForLeaders: false, timeout: CREATE_TIMEOUT_MS })
       this.#logger.info({ topics: missing.map(({ name }) => name) }, 'created Kafka topics')
     } catch (error) {
-      if (!hasType(error, 'TOPIC_ALREADY_EXISTS') || missing.length === 1) throw error
-      for (const each of missing) await this.#create(admin, [each])
+      if (missing.length > 1 && hasType(error, 'TOPIC_ALREADY_EXISTS', 'INVALID_CONFIG', 'POLICY_VIOLATION')) {
+        for (const each of missing) await this.#create(admin, [each])
+      } else await this.#createAlone(admin, missing, error)
     }
   }
 
-  /** What the channel says goes before what the transport says. Kafka deletes whole segments only, so they must end, too. */
-  #configOf({ retentionMs }: DestinationSpec): { name: string; value: string }[] {
-    const { topicConfig } = this.#options
-    const own = { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }
-    const config = retentionMs === undefined ? topicConfig : { ...topicConfig, ...own }
-    return Object.entries(config).map(([name, value]) => ({ name, value }))
+  /** A hosted broker may forbid a limit as large as a dead letter topic should have: then with the limit it has. */
+  async #createAlone(admin: KafkaAdmin, missing: readonly DestinationSpec[], error: unknown): Promise<void> {
+    const [spec] = missing
+    if (missing.length !== 1 || spec === undefined) throw error
+    if (hasType(error, 'TOPIC_ALREADY_EXISTS')) return
+    if (spec.deadLetters !== true || !hasType(error, 'INVALID_CONFIG', 'POLICY_VIOLATION')) throw error
+    this.#logger.warn(
+      { topic: spec.name, err: error },
+      'the dead letter topic has to do with the default message limit',
+    )
+    const topics = [this.#newTopic({ ...spec, deadLetters: false })]
+    await admin.createTopics({ topics, waitForLeaders: false, timeout: CREATE_TIMEOUT_MS })
+  }
+
+  #newTopic(spec: DestinationSpec): NewTopic {
+    return {
+      topic: spec.name,
+      numPartitions: spec.partitions,
+      replicationFactor: this.#options.replicationFactor,
+      configEntries: Object.entries(topicConfigOf(spec, this.#options)).map(([name, value]) => ({ name, value })),
+    }
   }
 
   /** The caller's deadline ends it. */
   async #awaitLeaders(admin: KafkaAdmin, names: string[]): Promise<void> {
+    if (names.length === 0) return
     const deadline = this.#clock.monotonic() + this.#options.requestTimeoutMs
     for (;;) {
       const found = await describe(admin, names)
@@ -104,13 +135,53 @@ export class Topics {
     }
   }
 
-  #warnOfOtherCount(topic: string, wanted: number): void {
-    const partitions = this.#partitions.get(topic)
-    if (partitions === undefined || partitions === wanted) return
-    this.#logger.warn(
-      { topic, partitions, wanted },
-      'an existing Kafka topic has another count of partitions than its channel: its own count is used',
-    )
+  /** @throws TransportError naming everything that is missing or differs */
+  #compareAll(wanted: readonly DestinationSpec[], missing: readonly DestinationSpec[]): void {
+    const faults = missing.map(({ name, partitions }) => `topic "${name}" is missing (${partitions} partitions)`)
+    for (const { name, partitions, assumed } of wanted) {
+      const existing = this.#partitions.get(name)
+      if (existing !== undefined && existing !== partitions && assumed !== true && !this.#accepted.has(name))
+        faults.push(`topic "${name}" has ${existing} partitions, declared are ${partitions}`)
+    }
+    if (faults.length === 0) {
+      for (const spec of wanted) this.#compare(spec)
+      return
+    }
+    const remedy = "Make them as binder.describe() says, or use kafkaTransport({ provision: 'create' })"
+    throw transportError('mismatch', `${faults.join('; ')}. ${remedy}`, missing[0]?.name)
+  }
+
+  #compare(spec: DestinationSpec): void {
+    const { name, partitions } = spec
+    const existing = this.#partitions.get(name)
+    if (existing === undefined) return
+    if (existing !== partitions && spec.assumed !== true) {
+      if (!this.#accepted.has(name))
+        throw partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
+      this.#logger.warn(
+        { topic: name, partitions: existing, wanted: partitions },
+        'a Kafka topic got another count of partitions: it is followed until the next start, keys may have moved',
+      )
+    }
+    this.#accepted.add(name)
+  }
+}
+
+/** What the broker says is 100 MiB as well, for all of a request. */
+const DEAD_LETTER_BYTES = 100 * 1024 * 1024
+
+/**
+ * The settings of a topic that we make. What the channel says goes before what the transport says. Kafka deletes whole
+ * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top.
+ */
+export function topicConfigOf(
+  { retentionMs, deadLetters }: DestinationSpec,
+  { topicConfig }: Pick<KafkaOptions, 'topicConfig'>,
+): Readonly<Record<string, string>> {
+  return {
+    ...topicConfig,
+    ...(retentionMs === undefined ? {} : { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }),
+    ...(deadLetters === true ? { 'max.message.bytes': String(DEAD_LETTER_BYTES) } : {}),
   }
 }
 

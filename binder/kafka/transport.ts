@@ -6,6 +6,7 @@ import type {
   Receiver,
   Subscription,
   SubscriptionSpec,
+  TopologyPart,
   Transport,
   TransportFeatures,
   TransportHealth,
@@ -16,14 +17,15 @@ import { TRANSPORT, transportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
 import { Publisher } from './publisher.ts'
-import { Subscriber } from './subscriber.ts'
-import { Topics } from './topics.ts'
+import { groupIdOf, Subscriber } from './subscriber.ts'
+import { topicConfigOf, Topics } from './topics.ts'
 
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,
   redeliveredFlag: { missing: 'Kafka keeps a position per partition and nothing about single messages' },
   durable: true,
   refusesUnroutable: { missing: 'a topic keeps a message whether or not a group will ever read it' },
+  delaysByItself: { missing: 'a process that uses the channel forwards what is due' },
 })
 
 /**
@@ -75,6 +77,20 @@ class KafkaTransport implements Transport {
 
   provision(destinations: readonly DestinationSpec[]): Promise<void> {
     return this.#watch('provision', ({ topics }) => topics.provision(destinations))
+  }
+
+  describe(destination: DestinationSpec): readonly TopologyPart[] {
+    const { name, partitions, groups } = destination
+    const { replicationFactor } = this.#options
+    const config = topicConfigOf(destination, this.#options)
+    return [
+      {
+        kind: 'topic',
+        name,
+        details: { partitions, ...(replicationFactor === -1 ? {} : { replicationFactor }), ...config },
+      },
+      ...groups.map((group) => ({ kind: 'consumer-group', name: groupIdOf(group, name), details: { topic: name } })),
+    ]
   }
 
   async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {

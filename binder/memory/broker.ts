@@ -1,3 +1,5 @@
+import { partitionMismatch } from '../errors.ts'
+import { type Clock, DAY } from '../../core/clock.ts'
 import type { EncodedMessage } from '../message.ts'
 import { partitionOf } from '../partition.ts'
 import type { DestinationSpec } from '../transport.ts'
@@ -28,6 +30,9 @@ export interface MemoryBroker {
   recover(): void
 }
 
+/** Longer timers are set again: a wall clock may be put right, and Node takes at most 24 days. */
+const MAX_TIMER_MS = DAY
+
 export class Broker implements MemoryBroker {
   readonly options: ResolvedBrokerOptions
   readonly #destinations: Map<string, Destination> = new Map()
@@ -56,15 +61,28 @@ export class Broker implements MemoryBroker {
     return () => this.#connections.delete(connection)
   }
 
-  /** @returns the destination; an existing one keeps its number of partitions */
+  /** @throws TransportError `mismatch` when it exists with another number of partitions than declared */
   provision(spec: DestinationSpec): Destination {
     let destination = this.#destinations.get(spec.name)
     if (destination === undefined) {
       destination = new Destination(spec, this.options)
       this.#destinations.set(spec.name, destination)
     }
+    const existing = destination.partitions.length
+    if (existing !== spec.partitions && spec.assumed !== true) {
+      const partitions = { existing, declared: spec.partitions }
+      throw partitionMismatch('memory', spec.name, partitions, 'say the same number in every service on this broker')
+    }
     for (const group of spec.groups) destination.ensureGroup(group)
     return destination
+  }
+
+  /** Appends it once it is due by the sender's clock, whatever has become of the sender. */
+  appendLater(destination: Destination, message: EncodedMessage, clock: Clock): void {
+    const { notBefore, ...due } = message
+    const leftMs = (notBefore ?? 0) - clock.now()
+    if (leftMs > 0) clock.setTimer(Math.min(leftMs, MAX_TIMER_MS), () => this.appendLater(destination, message, clock))
+    else destination.append(due).pump()
   }
 
   find(name: string): Destination | undefined {

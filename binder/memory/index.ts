@@ -5,9 +5,10 @@
  * Several binders talk to each other when they share one broker: `const broker = memoryBroker()`, then
  * `memoryTransport({ broker })` for each.
  */
-import { MINUTE } from '../../core/clock.ts'
+import { type Clock, MINUTE, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { unfoldStructured } from '../cloud-event.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
@@ -16,6 +17,7 @@ import type {
   Receiver,
   Subscription,
   SubscriptionSpec,
+  TopologyPart,
   Transport,
   TransportFeatures,
   TransportHealth,
@@ -57,6 +59,7 @@ const FEATURES: TransportFeatures = Object.freeze({
   redeliveredFlag: true,
   durable: { missing: 'everything is in the memory of the process' },
   refusesUnroutable: { missing: 'a message is kept for groups to come, so none is unroutable' },
+  delaysByItself: { missing: 'everything is in the memory of the process' },
 })
 
 /** Groups are shared by all transports on one broker. */
@@ -69,6 +72,7 @@ class MemoryTransport implements Transport {
   readonly #broker: Broker
   readonly #subscriptions: Set<MemorySubscription> = new Set()
   #publishTimeoutMs: number = MINUTE
+  #clock: Clock = systemClock
   #closed = false
 
   constructor(broker: Broker) {
@@ -77,6 +81,7 @@ class MemoryTransport implements Transport {
 
   attach(host: TransportHost): void {
     this.#publishTimeoutMs = host.publishTimeoutMs
+    this.#clock = host.clock
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -84,9 +89,13 @@ class MemoryTransport implements Transport {
     for (const spec of destinations) this.#broker.provision(spec)
   }
 
+  describe({ name, partitions, groups }: DestinationSpec): readonly TopologyPart[] {
+    return [{ kind: 'log', name, details: { partitions } }, ...groups.map((group) => part('group', group, name))]
+  }
+
   async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
     const touched = new Set<MemoryPartition>()
-    const outcomes: PublishOutcome[] = messages.map((message) => this.#append(message, touched))
+    const outcomes: PublishOutcome[] = messages.map((message) => this.#append(unfoldStructured(message), touched))
     for (const partition of touched) partition.pump()
     for (const partition of touched) if (partition.full) await this.#waitForRoom(partition)
     return outcomes
@@ -145,7 +154,8 @@ class MemoryTransport implements Transport {
     const target = this.#broker.find(destination)
     if (target === undefined)
       return this.#error('unroutable', `destination "${destination}" was not provisioned`, destination)
-    touched.add(target.append(message))
+    if (message.notBefore === undefined) touched.add(target.append(message))
+    else this.#broker.appendLater(target, message, this.#clock)
     return undefined
   }
 
@@ -171,6 +181,8 @@ class MemoryTransport implements Transport {
     })
   }
 }
+
+const part = (kind: string, name: string, log: string): TopologyPart => ({ kind, name, details: { log } })
 
 function groupMembers(destination: Destination, group: string): GroupMembers {
   let groups = groupsOf.get(destination)

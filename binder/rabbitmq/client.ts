@@ -23,7 +23,15 @@ export interface AmqpChannel extends AmqpEmitter {
     name: string,
     options?: { durable?: boolean; exclusive?: boolean; autoDelete?: boolean; arguments?: Record<string, unknown> },
   ): Promise<AmqpQueueState>
-  bindQueue(queue: string, exchange: string, routingKey: string): Promise<unknown>
+  /** Fails with 404 when there is none, and makes none. */
+  checkExchange(name: string): Promise<unknown>
+  checkQueue(name: string): Promise<unknown>
+  bindQueue(
+    queue: string,
+    exchange: string,
+    routingKey: string,
+    headers?: Record<string, unknown>,
+  ): Promise<unknown>
   prefetch(count: number, global?: boolean): Promise<unknown>
   consume(
     queue: string,

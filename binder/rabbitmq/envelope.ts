@@ -1,5 +1,6 @@
 import { newId } from '../../core/ids.ts'
-import type { EncodedMessage, HeaderValue } from '../message.ts'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../cloud-event.ts'
+import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
 import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from './client.ts'
 
 /**
@@ -20,11 +21,11 @@ const ESCAPE = 'concordat-amqp-'
 
 /**
  * Names a header can not have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
- * `__proto__` is lost in amqplib, the others are written by the broker and by amqplib's peers; what comes under them
- * unescaped is not the sender's and is left out.
+ * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`delay.ts`), the others are written by
+ * the broker and by amqplib's peers; what comes under them unescaped is not the sender's and is left out.
  */
 const BROKER_HEADER =
-  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*)$/
+  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*)$/
 
 /** What `publish` gets. @throws TypeError for a time outside of the calendar */
 export function toAmqp(
@@ -100,29 +101,41 @@ export function idOf(properties: AmqpProperties): string | undefined {
  */
 export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
   const { content, properties } = message
+  const { attributes, headers, tombstone } = sort(properties.headers ?? {})
+  return unfoldStructured({
+    id: bounded(text(attributes['id']) || text(properties.messageId) || newId()),
+    destination,
+    key: text(attributes['partitionkey']) ?? null,
+    type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
+    source: bounded(text(attributes['source']) ?? text(properties.appId) ?? 'unknown'),
+    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
+    time: firstInstant(...timesOf(attributes['time'], properties.timestamp), now),
+    headers,
+    body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
+  })
+}
+
+/** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */
+function sort(wire: Readonly<Record<string, unknown>>): {
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly headers: Headers
+  readonly tombstone: boolean
+} {
   const attributes: Record<string, unknown> = {}
+  const extensions: Array<[string, HeaderValue]> = []
   const headers: Array<[string, HeaderValue]> = []
   let tombstone = false
-  for (const [name, value] of Object.entries(properties.headers ?? {})) {
-    if (name.startsWith(ATTRIBUTE) || name.startsWith('cloudEvents:')) attributes[name.slice(ATTRIBUTE.length)] = value
-    else if (name === TOMBSTONE) tombstone = true
+  for (const [name, value] of Object.entries(wire)) {
+    if (name.startsWith(ATTRIBUTE) || name.startsWith('cloudEvents:')) {
+      const attribute = name.slice(ATTRIBUTE.length)
+      if (KNOWN.has(attribute)) attributes[attribute] = value
+      else extensions.push([attribute, fromField(value)])
+    } else if (name === TOMBSTONE) tombstone = true
     else if (name.startsWith(ESCAPE)) headers.push([name.slice(ESCAPE.length), fromField(value)])
     else if (!BROKER_HEADER.test(name)) headers.push([name, fromField(value)])
   }
-  for (const [name, value] of Object.entries(attributes)) {
-    if (!KNOWN.has(name) && !headers.some(([known]) => known === name)) headers.push([name, fromField(value)])
-  }
-  return {
-    id: text(attributes['id']) ?? text(properties.messageId) ?? newId(),
-    destination,
-    key: text(attributes['partitionkey']) ?? null,
-    type: text(attributes['type']) ?? text(properties.type) ?? destination,
-    source: text(attributes['source']) ?? text(properties.appId) ?? 'unknown',
-    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
-    time: timeOf(attributes['time'], properties.timestamp) ?? now,
-    headers: headers.length === 0 ? NO_HEADERS : Object.fromEntries(headers),
-    body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
-  }
+  const all = extensions.length === 0 ? headers : [...extensions, ...headers]
+  return { attributes, headers: all.length === 0 ? NO_HEADERS : Object.fromEntries(all), tombstone }
 }
 
 const NO_HEADERS: EncodedMessage['headers'] = Object.freeze({})
@@ -142,10 +155,9 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-function timeOf(attribute: unknown, seconds: unknown): number | undefined {
-  const parsed = typeof attribute === 'string' ? Date.parse(attribute) : Number(fromField(attribute) ?? Number.NaN)
-  if (Number.isFinite(parsed)) return parsed
-  return typeof seconds === 'number' && Number.isFinite(seconds) ? seconds * 1_000 : undefined
+function timesOf(attribute: unknown, seconds: unknown): readonly (number | undefined)[] {
+  const own = typeof attribute === 'string' ? instantOf(attribute) : fromField(attribute)
+  return [typeof own === 'number' ? own : undefined, typeof seconds === 'number' ? seconds * 1_000 : undefined]
 }
 
 /** AMQP knows more types than a header has: timestamps become epoch ms, decimals numbers, lists and tables JSON. */
@@ -168,8 +180,15 @@ function fromObject(value: object): HeaderValue {
     if (value['!'] === 'timestamp' && typeof value.value === 'number') return value.value * 1_000
     if (value['!'] === 'decimal' && isDecimal(value.value)) return value.value.digits / 10 ** value.value.places
   }
-  return JSON.stringify(value)
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return UNREADABLE
+  }
 }
+
+/** Stands for a table that is nested too deeply to be text. */
+export const UNREADABLE = '(nested too deeply)'
 
 function isTyped(value: object): value is { readonly '!': unknown; readonly value: unknown } {
   return '!' in value && 'value' in value

@@ -6,6 +6,7 @@
  * groups in the channel), and a message no queue gets is refused. Order per key holds across members, restarts and
  * handovers; a handover redelivers what was in the window.
  */
+import { toError } from '../../core/errors.ts'
 import type { TransportError } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
@@ -14,6 +15,7 @@ import type {
   Receiver,
   Subscription,
   SubscriptionSpec,
+  TopologyPart,
   Transport,
   TransportFeatures,
   TransportHealth,
@@ -21,9 +23,11 @@ import type {
 } from '../transport.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
+import { declareDue, declareLadder } from './delay.ts'
 import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
-import { provisionAnonymous, provisionDestination } from './provision.ts'
+import { checkDestinations } from './check.ts'
+import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
 import { RabbitPublisher } from './publisher.ts'
 import { RabbitSubscription } from './subscription.ts'
 import { queueOf, rotated } from './topology.ts'
@@ -45,6 +49,8 @@ class RabbitTransport implements Transport {
   /** What was provisioned, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   readonly #subscriptions: Set<RabbitSubscription> = new Set()
+  /** The queues that delay messages were declared. */
+  #hasLadder = false
   #parts: Parts | undefined
   #closed: Promise<void> | undefined
 
@@ -58,6 +64,7 @@ class RabbitTransport implements Transport {
       durable: true,
       refusesUnroutable:
         options.unroutable === 'refuse' ? true : { missing: "rabbitTransport({ unroutable: 'accept' })" },
+      delaysByItself: true,
     })
   }
 
@@ -68,20 +75,25 @@ class RabbitTransport implements Transport {
     const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
       ...host,
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
-      reprovision: (destination) => this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined)),
+      reprovision: (destination) => {
+        this.#hasLadder = false
+        return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
+      },
     })
     this.#parts = { host, control, link, publisher }
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
-    await this.#onControl(`provision ${destinations.map(({ name }) => `"${name}"`).join(', ')}`, async (channel) => {
-      for (const spec of destinations) {
-        await provisionDestination(channel, spec, this.#options)
-        const groups = new Set([...(this.#specs.get(spec.name)?.groups ?? []), ...spec.groups])
-        this.#specs.set(spec.name, { ...spec, groups: [...groups] })
-      }
-    })
+    const { provision } = this.#options
+    if (provision === 'check')
+      await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
+    for (const spec of destinations) this.#learn(provision === 'create' ? await this.#create(spec) : spec)
+    if (provision === 'create' && destinations.some(({ delays }) => delays === true)) await this.#createDelays(destinations)
+  }
+
+  describe(destination: DestinationSpec): readonly TopologyPart[] {
+    return partsOf(destination, this.#options)
   }
 
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
@@ -132,6 +144,39 @@ class RabbitTransport implements Transport {
     publisher.close()
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
     await Promise.all([control.close(), link.close()])
+  }
+
+  /** @returns the destination as it is: one whose partitions nobody declared has those that exist */
+  async #create(spec: DestinationSpec): Promise<DestinationSpec> {
+    const declare = (wanted: DestinationSpec): Promise<void> =>
+      this.#onControl(`provision "${wanted.name}"`, (channel) => provisionDestination(channel, wanted, this.#options))
+    try {
+      await declare(spec)
+      return spec
+    } catch (error) {
+      const existing = spec.assumed === true ? existingCount(toError(error).cause) : undefined
+      if (existing === undefined) throw error
+      const actual = { ...spec, partitions: existing }
+      await declare(actual)
+      return actual
+    }
+  }
+
+  async #createDelays(destinations: readonly DestinationSpec[]): Promise<void> {
+    if (!this.#hasLadder) await this.#onControl('provision the delay levels', declareLadder)
+    this.#hasLadder = true
+    for (const { name, delays } of destinations) {
+      if (delays === true)
+        await this.#onControl(`provision delays of "${name}"`, (channel) => declareDue(channel, name))
+    }
+  }
+
+  /** A destination keeps every group ever named. */
+  #learn(spec: DestinationSpec): void {
+    const known = this.#specs.get(spec.name)
+    const groups = new Set([...(known?.groups ?? []), ...spec.groups])
+    const delays = spec.delays === true || known?.delays === true
+    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays })
   }
 
   async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {

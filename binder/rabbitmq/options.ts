@@ -1,6 +1,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { checkProvisionMode, type ProvisionMode } from '../provision-mode.ts'
 import type { AmqpConnection } from './client.ts'
 
 export interface RabbitOptions {
@@ -16,6 +17,17 @@ export interface RabbitOptions {
    * after each loss. Set a heartbeat (a frozen broker is noticed after two to three of them) and no `recovery`.
    */
   readonly connect?: ((name: string) => Promise<AmqpConnection>) | undefined
+  /**
+   * TLS of an `amqps://` address: the authority to trust, a certificate of one's own, the name to expect. The broker's
+   * certificate is always checked. Not with `connect`. @default the authorities of Node
+   */
+  readonly tls?: RabbitTls | undefined
+  /**
+   * Whether exchanges and queues of the declared channels are made (`create`), only compared (`check`: one error names all
+   * that is missing or differs) or not looked at (`none`). What a running member needs for itself (the queues `:members`
+   * and `:idle`, the exclusive queue without a group) is made in any case. @default 'create'
+   */
+  readonly provision?: ProvisionMode | undefined
   /** A connect that takes longer failed. @default 5 seconds */
   readonly connectTimeoutMs?: number | undefined
   /** A declare, consume or open that takes longer failed and ends the connection. @default 10 seconds */
@@ -44,7 +56,20 @@ export interface RabbitOptions {
   readonly rebalanceMs?: number | undefined
 }
 
+/** As Node's `tls.connect` takes them. */
+export interface RabbitTls {
+  /** Certificates of the authorities to trust, in PEM. */
+  readonly ca?: string | Buffer | Array<string | Buffer> | undefined
+  /** A certificate and key of one's own, in PEM, when the broker asks for one. */
+  readonly cert?: string | Buffer | undefined
+  readonly key?: string | Buffer | undefined
+  readonly passphrase?: string | undefined
+  /** The name in the broker's certificate. @default the host of the address */
+  readonly servername?: string | undefined
+}
+
 export interface ResolvedRabbitOptions {
+  readonly provision: ProvisionMode
   readonly connect: (name: string) => Promise<AmqpConnection>
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
@@ -70,6 +95,8 @@ const HEARTBEAT_SECONDS = 10
 const NAMES = optionNames<RabbitOptions>({
   url: true,
   connect: true,
+  tls: true,
+  provision: true,
   connectTimeoutMs: true,
   requestTimeoutMs: true,
   closeTimeoutMs: true,
@@ -92,6 +119,7 @@ export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOpti
   const queueType = oneOf('queueType', merged.queueType, ['classic', 'quorum'])
   return Object.freeze({
     connect: resolveConnect(options, connectTimeoutMs),
+    provision: checkProvisionMode('rabbitTransport.provision', options.provision ?? 'create'),
     connectTimeoutMs,
     requestTimeoutMs: milliseconds('requestTimeoutMs', 1),
     closeTimeoutMs: milliseconds('closeTimeoutMs', 0),
@@ -110,6 +138,7 @@ function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabb
   const { url, connect } = options ?? {}
   if (url !== undefined && connect !== undefined)
     throw new TypeError('rabbitTransport: expected either url or connect, got both')
+  const tls = checkTls(options)
   if (connect !== undefined) {
     if (typeof connect !== 'function')
       throw invalidOption('rabbitTransport.connect', connect, 'a function such as () => amqplib.connect(url)')
@@ -118,8 +147,20 @@ function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabb
   const address = withHeartbeat(url)
   return async (name) => {
     const { connect: open } = await import('amqplib')
-    return open(address, { timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true })
+    return open(address, { ...tls, timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true })
   }
+}
+
+const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, passphrase: true, servername: true })
+
+/** Keys are never shown. @throws TypeError */
+function checkTls({ tls, url }: RabbitOptions): RabbitTls | undefined {
+  if (tls === undefined) return undefined
+  refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
+  if (typeof url === 'string' && url.startsWith('amqps:')) return Object.freeze({ ...tls })
+  throw new TypeError(
+    'rabbitTransport.tls: expected an amqps:// address in url beside it; with `connect` pass it there',
+  )
 }
 
 /** The address with a heartbeat. Its password is never shown. @throws TypeError */

@@ -1,6 +1,6 @@
-import type { TransportError } from '../errors.ts'
+import type { TransportError, TransportErrorKind } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
-import { failure } from './failure.ts'
+import { failure, replyCodeOf } from './failure.ts'
 
 /** What the publisher says of a message that was not confirmed. Pure; one function per ending. */
 
@@ -60,11 +60,17 @@ export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Err
 
 /** The broker closed the channel over exactly this message. */
 export const rejected = (message: EncodedMessage, cause: Error): TransportError =>
-  failure(
-    /message size/.test(cause.message) ? 'too_large' : 'mismatch',
-    `RabbitMQ closed the channel over ${name(message)}: ${cause.message}`,
-    { destination: message.destination, cause },
-  )
+  failure(rejectionOf(cause), `RabbitMQ closed the channel over ${name(message)}: ${cause.message}`, {
+    destination: message.destination,
+    cause,
+  })
+
+function rejectionOf(cause: Error): TransportErrorKind {
+  if (/message size/.test(cause.message)) return 'too_large'
+  return replyCodeOf(cause) === NOT_FOUND ? 'unroutable' : 'mismatch'
+}
+
+const NOT_FOUND = 404
 
 /** amqplib or our own limits would not even write it. */
 export const unwritable = (message: EncodedMessage, maxBytes: number, cause: Error): TransportError => {

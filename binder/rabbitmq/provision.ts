@@ -1,8 +1,9 @@
 import { toError } from '../../core/errors.ts'
-import type { TransportError } from '../errors.ts'
-import type { DestinationSpec } from '../transport.ts'
+import { partitionMismatch, type TransportError } from '../errors.ts'
+import type { DestinationSpec, TopologyPart } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
-import { failure, replyCodeOf, toTransportError } from './failure.ts'
+import { delayPartsOf } from './delay.ts'
+import { replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf } from './topology.ts'
 
@@ -30,6 +31,27 @@ export async function provisionDestination(
   }
 }
 
+/** What `provisionDestination` declares, as data. Pure. */
+export function partsOf(
+  { name, partitions, groups, delays }: DestinationSpec,
+  { queueArguments }: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+): readonly TopologyPart[] {
+  const { alternateExchange } = markerOptions(partitions)
+  const marker = { type: 'fanout', durable: true, internal: true, 'alternate-exchange': alternateExchange }
+  return [
+    { kind: 'exchange', name, details: { type: 'direct', durable: true } },
+    { kind: 'exchange', name: markerOf(name), details: marker },
+    ...groups.flatMap((group) =>
+      Array.from({ length: partitions }, (_, partition) => ({
+        kind: 'queue',
+        name: queueOf(name, group, partition, partitions),
+        details: { durable: true, ...queueArguments, exchange: name, routingKey: routingKeyOf(partition) },
+      })),
+    ),
+    ...(delays === true ? delayPartsOf(name) : []),
+  ]
+}
+
 /** An exclusive queue that gets every message of the destination from now on. @returns its name */
 export async function provisionAnonymous(
   channel: AmqpChannel,
@@ -46,26 +68,29 @@ export async function provisionAnonymous(
 /** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
 async function declareMarker(channel: AmqpChannel, { name, partitions }: DestinationSpec): Promise<void> {
   try {
-    await channel.assertExchange(markerOf(name), 'fanout', {
-      durable: true,
-      internal: true,
-      alternateExchange: String(partitions),
-    })
+    await channel.assertExchange(markerOf(name), 'fanout', markerOptions(partitions))
   } catch (cause) {
-    throw partitionMismatch(name, partitions, cause) ?? cause
+    throw mismatchOf(name, partitions, cause) ?? cause
   }
 }
 
-function partitionMismatch(destination: string, partitions: number, cause: unknown): TransportError | undefined {
-  const counts = replyCodeOf(cause) === 406 ? countsOf(toError(cause).message) : undefined
-  if (counts === undefined) return undefined
-  return failure(
-    'mismatch',
-    `"${destination}" has ${counts.existing} partitions on RabbitMQ, this service declares ${partitions}. ` +
-      'Every service must say the same number: a key would change its partition. To change it, drain and delete the ' +
-      `exchanges "${destination}" and "${markerOf(destination)}" and the queues "${destination}:*".`,
-    { destination, cause },
-  )
+/** How the marker is declared. */
+export function markerOptions(partitions: number): { durable: boolean; internal: boolean; alternateExchange: string } {
+  return { durable: true, internal: true, alternateExchange: String(partitions) }
+}
+
+function mismatchOf(destination: string, partitions: number, cause: unknown): TransportError | undefined {
+  const existing = existingCount(cause)
+  if (existing === undefined) return undefined
+  const remedy =
+    `drain and delete the exchanges "${destination}" and "${markerOf(destination)}" and the queues ` +
+    `"${destination}:*", with every service stopped`
+  return partitionMismatch(TRANSPORT, destination, { existing, declared: partitions }, remedy, cause)
+}
+
+/** The partitions that the marker was declared with, when the broker refused another number. */
+export function existingCount(cause: unknown): number | undefined {
+  return replyCodeOf(cause) === 406 ? countsOf(toError(cause).message)?.existing : undefined
 }
 
 async function step(what: string, destination: string, run: () => Promise<unknown>): Promise<void> {

@@ -6,11 +6,14 @@ import { randomUUID } from 'node:crypto'
 import { createBinder, type Feature, type Transport } from 'concordat/binder'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { attemptCases } from './transport-attempts.ts'
+import { delayCases } from './transport-delay.ts'
 import { groupCases } from './transport-groups.ts'
 import { lifeCases } from './transport-life.ts'
 import { orderCases } from './transport-order.ts'
+import { redriveCases } from './transport-redrive.ts'
 import { sendCases } from './transport-send.ts'
 import { settleCases } from './transport-settle.ts'
+import { topologyCases } from './transport-topology.ts'
 
 export interface TransportHarness {
   /** A transport with connections of its own to the broker under test. */
@@ -57,7 +60,10 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
     groupCases(context)
     orderCases(context)
     sendCases(context)
+    delayCases(context)
+    redriveCases(context)
     lifeCases(context)
+    topologyCases(context)
 
     it('refuses to work before start and after close', async ({ expect }) => {
       const { createTestChannel } = await import('./transport-kit.ts')

@@ -11,6 +11,7 @@ describe('kafkaTransport options', () => {
   it('have defaults', ({ expect }) => {
     expect(resolveKafkaOptions({ kafka })).toEqual({
       kafka,
+      provision: 'create',
       replicationFactor: -1,
       topicConfig: {},
       maxMessageBytes: 1_000_000,

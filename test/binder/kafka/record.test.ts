@@ -141,7 +141,7 @@ describe('foreign Kafka record', () => {
       trace: 'b',
       nothing: null,
       raw: new Uint8Array([0xff, 0xfe]),
-      ce_subject: 'order 7',
+      subject: 'order 7',
       many: null,
     })
   })

@@ -9,6 +9,7 @@ describe('rabbitTransport options', () => {
   it('have defaults', ({ expect }) => {
     expect(resolveRabbitOptions({ connect })).toEqual({
       connect,
+      provision: 'create',
       connectTimeoutMs: 5_000,
       requestTimeoutMs: 10_000,
       closeTimeoutMs: 3_000,

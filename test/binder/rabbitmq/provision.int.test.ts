@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
-import { admin, attached, freshDestination, numbers, Recorder, subscribe } from './kit.ts'
+import { until } from '../../support/until.ts'
+import { admin, attached, freshDestination, numbered, numbers, Recorder, subscribe } from './kit.ts'
 
 describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
   const url = serverUrl('rabbitmq') ?? ''
@@ -22,7 +23,7 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     const refused = { code: 'binder.transport', kind: 'mismatch', retryable: false, destination }
     const sender = other.provision([{ name: destination, partitions: 8, groups: [] }])
     await expect(sender).rejects.toMatchObject(refused)
-    await expect(sender).rejects.toThrow(/has 4 partitions on RabbitMQ, this service declares 8/)
+    await expect(sender).rejects.toThrow(/has 4 partitions on rabbitmq, this service declares 8/)
     await expect(subscribe(other, destination, new Recorder(), { partitions: 2, group: null })).rejects.toMatchObject(
       refused,
     )
@@ -43,6 +44,53 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
     const attempt = quorum.provision([{ name: destination, partitions: 4, groups: ['g'] }])
     await expect(attempt).rejects.toMatchObject({ kind: 'mismatch', retryable: false })
     await expect(attempt).rejects.toThrow(/declared otherwise/)
+  })
+
+  it('takes the partitions there are when nobody declared any', async () => {
+    const destination = freshDestination(url)
+    await attached({ url }).provision([{ name: destination, partitions: 4, groups: ['g'] }])
+    const relay = attached({ url })
+    await relay.provision([{ name: destination, partitions: 9, groups: [], assumed: true }])
+    const outcomes = await relay.publish(numbered(destination, 20, ['a', 'b', 'c', 'd', 'e', 'f']))
+    expect(outcomes).toEqual(outcomes.map(() => undefined))
+  })
+
+  it('with check makes nothing and names all that is missing or differs in one error', async () => {
+    const [missing, there] = [freshDestination(url), freshDestination(url)]
+    await attached({ url }).provision([{ name: there, partitions: 2, groups: ['g'] }])
+    const checking = attached({ url, provision: 'check' })
+    await checking.provision([{ name: there, partitions: 2, groups: ['g'] }])
+    const attempt = checking.provision([
+      { name: missing, partitions: 1, groups: [] },
+      { name: there, partitions: 3, groups: ['g'] },
+    ])
+    await expect(attempt).rejects.toMatchObject({ kind: 'mismatch', retryable: false })
+    await expect(attempt).rejects.toThrow(
+      `exchange "${missing}" is missing; exchange "${missing}:partitions" is missing; ` +
+        `exchange "${there}:partitions" says 2 partitions, another number is declared; queue "${there}:g:2" is missing`,
+    )
+    const quorum = attached({ url, provision: 'check', queueType: 'quorum' })
+    await expect(quorum.provision([{ name: there, partitions: 2, groups: ['g'] }])).rejects.toThrow(
+      new RegExp(
+        `queue "${there}:g:0" differs: inequivalent arg 'x-queue-type'.*received 'quorum' but current is 'classic'`,
+      ),
+    )
+    await expect(admin(url, (channel) => channel.checkExchange(missing))).rejects.toThrow('NOT_FOUND')
+  })
+
+  it('with none neither makes nor looks: what is missing is unroutable', async () => {
+    const [missing, there] = [freshDestination(url), freshDestination(url)]
+    await attached({ url }).provision([{ name: there, partitions: 4, groups: ['g'] }])
+    const blind = attached({ url, provision: 'none' })
+    await blind.provision([
+      { name: missing, partitions: 1, groups: ['g'] },
+      { name: there, partitions: 4, groups: ['g'] },
+    ])
+    const outcomes = await blind.publish([...numbered(missing, 1, ['k']), ...numbered(there, 2, ['k'])])
+    expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['unroutable', undefined, undefined])
+    const recorder = new Recorder()
+    await subscribe(blind, there, recorder)
+    await until('both came', () => recorder.got.length === 2)
   })
 
   it('is unavailable, and worth another try, without a broker', async () => {

@@ -1,0 +1,108 @@
+/**
+ * What a binder needs of its broker, as data: for a review before a deployment, for whoever makes topics and queues by
+ * hand (`provision: 'check'` or `'none'`), for a diagram. The same functions that provision decide what is in it.
+ */
+import type { Binding } from './binding.ts'
+import { deadLetterSpec } from './dead-letter.ts'
+import { resolveConsumer, resolveSource } from './options.ts'
+import type { DestinationSpec, TopologyPart, Transport } from './transport.ts'
+
+/** The plan of one binder. Frozen through and through; JSON by itself. */
+export interface Topology {
+  readonly service: string
+  readonly destinations: readonly PlannedDestination[]
+  readonly bindings: readonly PlannedBinding[]
+}
+
+export interface PlannedDestination {
+  readonly name: string
+  readonly role: 'channel' | 'dead-letters'
+  /** Name of the transport it lies on. */
+  readonly transport: string
+  readonly partitions: number
+  /** Durable groups that get its messages. */
+  readonly groups: readonly string[]
+  readonly retentionMs?: number | undefined
+  /** What that is on the broker: topics and consumer groups, or exchanges and queues. */
+  readonly parts: readonly TopologyPart[]
+}
+
+export interface PlannedBinding {
+  readonly name: string
+  readonly kind: Binding['kind']
+  /** Channel it consumes; `null` for a source. */
+  readonly input: string | null
+  /** Its durable group, `null` for none. */
+  readonly group: string | null
+  /** Channel it produces to, `null` for none. */
+  readonly output: string | null
+  /** Where its failed messages go, `null` when they do not. */
+  readonly deadLetters: string | null
+}
+
+export interface Declared {
+  readonly bindings: readonly Binding[]
+  readonly destinations: readonly DestinationSpec[]
+}
+
+/** Pure. */
+export function describeTopology(
+  service: string,
+  declared: Declared,
+  transport: Pick<Transport, 'name' | 'describe'>,
+): Topology {
+  const specs = new Map(declared.destinations.map((spec) => [spec.name, spec]))
+  const bindings: PlannedBinding[] = []
+  for (const binding of declared.bindings) {
+    const letters = deadLettersOf(binding)
+    if (letters !== undefined) specs.set(letters.name, joined(specs.get(letters.name), letters))
+    bindings.push(planBinding(binding, letters?.name ?? null))
+  }
+  return deepFreeze({
+    service,
+    destinations: [...specs.values()].map((spec) => planDestination(spec, transport)),
+    bindings,
+  })
+}
+
+function deadLettersOf(binding: Binding): DestinationSpec | undefined {
+  if (binding.kind === 'source') return undefined
+  const { group, onFailure } = resolveConsumer(binding)
+  return group === null || onFailure !== 'dead-letter' ? undefined : deadLetterSpec(binding.input.name, group)
+}
+
+/** A dead letter channel may be declared as well, by who reads it. */
+function joined(known: DestinationSpec | undefined, spec: DestinationSpec): DestinationSpec {
+  return { ...known, ...spec, groups: [...new Set([...(known?.groups ?? []), ...spec.groups])] }
+}
+
+function planBinding(binding: Binding, deadLetters: string | null): PlannedBinding {
+  if (binding.kind === 'source') {
+    const { name } = resolveSource(binding)
+    return { name, kind: 'source', input: null, group: null, output: binding.output.name, deadLetters }
+  }
+  const { name, group } = resolveConsumer(binding)
+  const output = binding.output?.name ?? null
+  return { name, kind: binding.kind, input: binding.input.name, group, output, deadLetters }
+}
+
+function planDestination(spec: DestinationSpec, transport: Pick<Transport, 'name' | 'describe'>): PlannedDestination {
+  const { name, partitions, groups, retentionMs, deadLetters } = spec
+  return {
+    name,
+    role: deadLetters === true ? 'dead-letters' : 'channel',
+    transport: transport.name,
+    partitions,
+    groups: [...groups],
+    ...(retentionMs === undefined ? {} : { retentionMs }),
+    parts: transport.describe?.(spec) ?? [],
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const each of Object.values(value)) deepFreeze(each)
+  }
+  return value
+}
