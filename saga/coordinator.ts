@@ -18,10 +18,17 @@ import type { OperatorAction } from './event.ts'
 import { requireSagaId } from './graph.ts'
 import type { SagaHealth } from './health.ts'
 import { stored } from './json.ts'
+import {
+  type ListFilter,
+  type OperatorNote,
+  requireNote,
+  requireTarget,
+  resolveFilter,
+  type SagaTarget,
+} from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
-import { createRun, type SagaRun } from './run.ts'
+import { createRun, type SagaReport, type SagaRun } from './run.ts'
 import type { StartOptions } from './starter.ts'
-import type { SagaStatus } from './state.ts'
 import type { SagaSummary } from './store.ts'
 import { migrateSagas } from './tables.ts'
 
@@ -31,22 +38,6 @@ export interface RunOptions {
    * transport that loses what is in flight when the process dies (memory). @default false
    */
   readonly resend?: boolean | undefined
-}
-
-/** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
-export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
-
-/** Who does it and why; both end up in the timeline. */
-export interface OperatorNote {
-  readonly by: string
-  readonly reason: string
-}
-
-export interface ListFilter {
-  readonly status?: SagaStatus | undefined
-  readonly saga?: string | undefined
-  /** @default 100 */
-  readonly limit?: number | undefined
 }
 
 export interface Coordinator extends AsyncDisposable {
@@ -89,8 +80,10 @@ export interface Coordinator extends AsyncDisposable {
     step: keyof Results & string,
     payload: unknown,
   ): Promise<boolean>
-  /** Oldest first. */
+  /** Oldest first; page by page with `after`. @throws TypeError / RangeError naming what is wrong in the filter */
   list(filter?: ListFilter): Promise<readonly SagaSummary[]>
+  /** All that is known of a saga, its timeline included, whether its version is loaded here or not. @throws SagaNotFound */
+  report(target: SagaTarget): Promise<SagaReport>
   /**
    * Turns a running saga back: what was done is undone, and it ends `compensated` with the failure `saga.cancelled`. A
    * local call that runs at this moment is let finish first. Refused from the pivot on.
@@ -189,8 +182,13 @@ class SagaCoordinator implements Coordinator {
     })
   }
 
-  list({ status, saga, limit = 100 }: ListFilter = {}): Promise<readonly SagaSummary[]> {
-    return this.#driver.store.list(this.#options.sql, { status, saga, limit })
+  async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
+    return this.#driver.store.list(this.#options.sql, resolveFilter(filter))
+  }
+
+  async report(target: SagaTarget): Promise<SagaReport> {
+    const { name, id } = requireTarget('report', target)
+    return createRun(this.#driver, name, id).report()
   }
 
   cancel(target: SagaTarget, note: OperatorNote): Promise<void> {
@@ -202,15 +200,22 @@ class SagaCoordinator implements Coordinator {
   }
 
   skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
-    return this.#operate(target, { do: 'skip', result: note.result }, note)
+    return this.#operate(target, { do: 'skip', result: note?.result }, note)
   }
 
   compensate(target: SagaTarget, note: OperatorNote): Promise<void> {
     return this.#operate(target, { do: 'compensate' }, note)
   }
 
-  resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void> {
-    return this.#operate(target, { do: 'resolve', outcome: note.outcome }, note)
+  async resolve(
+    target: SagaTarget,
+    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<void> {
+    const { outcome } = { ...requireNote('resolve', note), outcome: note.outcome }
+    if (outcome !== 'completed' && outcome !== 'compensated') {
+      throw invalidOption('resolve.outcome', outcome, "'completed' or 'compensated'")
+    }
+    await this.#operate(target, { do: 'resolve', outcome }, note)
   }
 
   async purge(options: { readonly olderThanMs: number }): Promise<number> {
@@ -231,9 +236,10 @@ class SagaCoordinator implements Coordinator {
     await this.close()
   }
 
-  async #operate(target: SagaTarget, action: OperatorAction, { by, reason }: OperatorNote): Promise<void> {
+  async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
     this.#requireOpen()
-    const key = { name: 'saga' in target ? target.saga : target.name, id: target.id }
+    const key = requireTarget(action.do, target)
+    const { by, reason } = requireNote(action.do, note)
     const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
     if (applied?.changed === true) return
     const status = applied?.snapshot.row.state.status ?? (await this.#driver.statusOfUnloaded(key))

@@ -2,14 +2,7 @@
 
 export { type ForwardSagaBuilder, type SagaBuilder, type SagaGroup } from './builder.ts'
 export { currentSaga, type SagaScope } from './context.ts'
-export {
-  type Coordinator,
-  createCoordinator,
-  type ListFilter,
-  type OperatorNote,
-  type RunOptions,
-  type SagaTarget,
-} from './coordinator.ts'
+export { type Coordinator, createCoordinator, type RunOptions } from './coordinator.ts'
 export { defineSaga, type Saga, type SagaOptions } from './definition.ts'
 export type { Transition, Wake } from './draft.ts'
 export {
@@ -28,6 +21,7 @@ export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './e
 export type { SagaHealth } from './health.ts'
 export type { Stored } from './json.ts'
 export { advance } from './machine.ts'
+export type { ListFilter, OperatorNote, SagaTarget } from './operators.ts'
 export type { CoordinatorOptions, StuckSaga } from './options.ts'
 export {
   type ParticipantContext,

@@ -8,6 +8,7 @@
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
 import type { TimelineEntry } from './event.ts'
+import type { ResolvedFilter } from './operators.ts'
 import type { SagaState, SagaStatus } from './state.ts'
 import type { SagaReply } from './wire.ts'
 
@@ -295,15 +296,12 @@ export class SagaStore {
     return result.rows
   }
 
-  async list(
-    sql: SqlExecutor,
-    filter: { readonly status?: SagaStatus | undefined; readonly saga?: string | undefined; readonly limit: number },
-  ): Promise<readonly SagaSummary[]> {
+  async list(sql: SqlExecutor, filter: ResolvedFilter): Promise<readonly SagaSummary[]> {
+    const { where, parameters } = listCondition(filter)
     const result = await this.#query<SagaSummary>(
       sql,
-      `SELECT ${SUMMARY} FROM ${this.#saga} WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR name = $2)
-       ORDER BY created_at, name, id LIMIT $3`,
-      [filter.status ?? null, filter.saga ?? null, filter.limit],
+      `SELECT ${SUMMARY} FROM ${this.#saga} WHERE ${where} ORDER BY created_at, name, id LIMIT ${filter.limit}`,
+      parameters,
     )
     return result.rows.map((row) => ({ ...row, failure: row.failure ?? undefined }))
   }
@@ -329,6 +327,27 @@ export interface OpenSagas {
 /** Without what the database has as null. */
 export function cleanTimeline({ at, kind, step, detail }: TimelineRow): TimelineRow {
   return { at, kind, ...(step != null && { step }), ...(detail != null && { detail }) }
+}
+
+/** Only what is asked for, so that the index of what has not ended is used for what has not. */
+function listCondition(filter: ResolvedFilter): { readonly where: string; readonly parameters: readonly unknown[] } {
+  const { status, saga, version, code, startedAfter, startedBefore, after } = filter
+  const parameters: unknown[] = []
+  const given = (value: unknown): string => `$${parameters.push(value)}`
+  const moment = (ms: number): string => `to_timestamp(${given(ms)}::float8 / 1000)`
+  const conditions = ['true']
+  if (status !== undefined) conditions.push(`status = ${given(status)}`)
+  if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
+  if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
+  if (version !== undefined) conditions.push(`version = ${given(version)}`)
+  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (startedAfter !== undefined) conditions.push(`created_at > ${moment(startedAfter)}`)
+  if (startedBefore !== undefined) conditions.push(`created_at < ${moment(startedBefore)}`)
+  if (after !== undefined) {
+    const place = [moment(after.createdAt), given(after.name), given(after.id)].join(', ')
+    conditions.push(`(created_at, name, id) > (${place})`)
+  }
+  return { where: conditions.join(' AND '), parameters }
 }
 
 function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
