@@ -27,6 +27,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   example: async () => (await import('./example/suite.ts')).exampleSuite,
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
+  saga: async () => (await import('./saga/suite.ts')).sagaSuite,
 }
 
 async function main(): Promise<number> {

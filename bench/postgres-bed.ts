@@ -1,0 +1,64 @@
+import pg from 'pg'
+import type { PrivateServer } from '../test/support/servers/private-server.ts'
+import { startServer } from '../test/support/servers/start.ts'
+import { cpuUsOfTree } from './cpu.ts'
+
+/** What one database of the server did, and the server as a whole, since it was started. */
+export interface PostgresCounters {
+  readonly commits: number
+  /** Inserted, updated, deleted. */
+  readonly rows: number
+  readonly walBytes: number
+}
+
+/**
+ * A PostgreSQL of the bench's own, so that nobody else is in its counters. `fsync`, `full_page_writes` and
+ * `synchronous_commit` are on, everything else is as PostgreSQL comes.
+ */
+export class PostgresBed implements AsyncDisposable {
+  readonly pid: number
+  readonly #server: PrivateServer
+  readonly #admin: pg.Pool
+
+  private constructor(server: PrivateServer) {
+    this.#server = server
+    this.pid = server.pid
+    this.#admin = new pg.Pool({ connectionString: server.url, max: 1 })
+    this.#admin.on('error', () => {})
+  }
+
+  /** @throws ServerUnavailable when this machine has no PostgreSQL */
+  static async open(): Promise<PostgresBed> {
+    const on = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' }
+    return new PostgresBed(await startServer('postgres', { settings: on }))
+  }
+
+  /** Makes a database; returns its address. */
+  async database(name: string): Promise<string> {
+    await this.#admin.query(`CREATE DATABASE ${name}`)
+    const url = new URL(this.#server.url)
+    url.pathname = `/${name}`
+    return url.href
+  }
+
+  /** Asked from another database, so that asking counts nothing. */
+  async counters(database: string): Promise<PostgresCounters> {
+    const { rows } = await this.#admin.query<PostgresCounters>(
+      `SELECT xact_commit::float8 AS commits, (tup_inserted + tup_updated + tup_deleted)::float8 AS rows,
+         (pg_current_wal_insert_lsn() - '0/0')::float8 AS "walBytes"
+       FROM pg_stat_database WHERE datname = $1`,
+      [database],
+    )
+    return rows[0] ?? { commits: Number.NaN, rows: Number.NaN, walBytes: Number.NaN }
+  }
+
+  /** CPU time of all its processes. */
+  cpuUs(): number {
+    return cpuUsOfTree(this.pid)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#admin.end()
+    await this.#server.stop()
+  }
+}

@@ -1,0 +1,42 @@
+/** The same three steps as a DBOS workflow, on a database of the same server. */
+import { loadPeer } from '../peers.ts'
+import { serve } from './serve.ts'
+
+/** What is used of `@dbos-inc/dbos-sdk`. */
+interface Dbos {
+  readonly DBOS: {
+    setConfig(config: object): void
+    launch(): Promise<void>
+    registerWorkflow<Args extends unknown[], R>(
+      work: (...args: Args) => Promise<R>,
+      options: { readonly name: string },
+    ): (...args: Args) => Promise<R>
+    runStep<R>(work: () => Promise<R>, options: { readonly name: string }): Promise<R>
+    withNextWorkflowID<R>(id: string, work: () => Promise<R>): Promise<R>
+  }
+}
+
+const [folder = '', url = '', connections = ''] = process.argv.slice(2)
+const { DBOS } = loadPeer<Dbos>(folder, '@dbos-inc/dbos-sdk')
+const step = (name: string, n: number): Promise<number> => DBOS.runStep(async () => n + 1, { name })
+const three = DBOS.registerWorkflow(
+  async (n: number) => {
+    const first = await step('first', n)
+    const second = await step('second', first)
+    return step('third', second)
+  },
+  { name: 'three' },
+)
+DBOS.setConfig({
+  name: 'bench',
+  systemDatabaseUrl: url,
+  systemDatabasePoolSize: Number(connections),
+  logLevel: 'error',
+  runAdminServer: false,
+})
+await DBOS.launch()
+
+serve(async (id) => {
+  const result = await DBOS.withNextWorkflowID(id, () => three(1))
+  if (result !== 4) throw new Error(`workflow ${id}: ${result}`)
+})

@@ -1,0 +1,86 @@
+/** Who runs the three steps: a process each, all on the same machine, those on PostgreSQL on the same server. */
+import { cpuUsOfTree } from '../cpu.ts'
+import { PeerUnavailable, providePeer } from '../peers.ts'
+import type { PostgresBed, PostgresCounters } from '../postgres-bed.ts'
+import { Worker } from '../processes.ts'
+import { startRestate } from './restate-server.ts'
+import type { Burst, Ran, SideReport } from './serve.ts'
+
+/** Connections to PostgreSQL of each side that has some. */
+const CONNECTIONS = '20'
+/** As many chains at once as sagas. */
+const CONCURRENCY = '256'
+const DBOS = { '@dbos-inc/dbos-sdk': '5.3.0' } as const
+const RESTATE = { '@restatedev/restate-sdk': '1.17.2', '@restatedev/restate-server': '1.7.12' } as const
+
+export interface Side {
+  readonly name: string
+  run(burst: Burst): Promise<Ran>
+  /** CPU time of the server that makes it durable. */
+  serverCpuUs(): number
+  /** Absent where the server keeps no such counters. */
+  counters?(): Promise<PostgresCounters>
+}
+
+export interface Bed {
+  readonly postgres: PostgresBed
+  readonly stack: AsyncDisposableStack
+  readonly progress: (what: string) => void
+}
+
+export async function ourSide({ postgres, stack }: Bed): Promise<Side> {
+  const url = await postgres.database('ours')
+  const worker = await started(stack, './ours-worker.ts', [url, CONNECTIONS, CONCURRENCY])
+  return onPostgres('concordat', 'ours', postgres, worker)
+}
+
+/** @throws PeerUnavailable */
+export async function dbosSide({ postgres, stack, progress }: Bed): Promise<Side> {
+  const packages = await providePeer('dbos', DBOS, progress)
+  const url = await postgres.database('dbos')
+  const worker = await started(stack, './dbos-worker.ts', [packages, url, CONNECTIONS])
+  return onPostgres(`DBOS ${DBOS['@dbos-inc/dbos-sdk']}`, 'dbos', postgres, worker)
+}
+
+/** @throws PeerUnavailable */
+export async function restateSide({ stack, progress }: Bed): Promise<Side> {
+  const packages = await providePeer('restate', RESTATE, progress)
+  const server = stack.use(await startRestate(packages))
+  const worker = await started(stack, './restate-worker.ts', [packages, server.admin, server.ingress])
+  return {
+    name: `Restate ${RESTATE['@restatedev/restate-server']}`,
+    run: (burst) => ranBy(worker, burst),
+    serverCpuUs: () => cpuUsOfTree(server.pid),
+  }
+}
+
+function onPostgres(name: string, database: string, postgres: PostgresBed, worker: Worker<SideReport>): Side {
+  return {
+    name,
+    run: (burst) => ranBy(worker, burst),
+    serverCpuUs: () => postgres.cpuUs(),
+    counters: () => postgres.counters(database),
+  }
+}
+
+/** @throws PeerUnavailable when it ends before it is ready */
+async function started(
+  stack: AsyncDisposableStack,
+  file: string,
+  args: readonly string[],
+): Promise<Worker<SideReport>> {
+  const worker = stack.use(new Worker<SideReport>(new URL(file, import.meta.url), args))
+  try {
+    await worker.report('ready')
+  } catch (cause) {
+    throw new PeerUnavailable(`${file} did not get ready; its own words are above`, { cause })
+  }
+  return worker
+}
+
+async function ranBy(worker: Worker<SideReport>, burst: Burst): Promise<Ran> {
+  worker.tell(burst)
+  const { ran } = await worker.report('ran')
+  if (ran === undefined) throw new Error('a worker reported that it ran, and not what')
+  return ran
+}
