@@ -3,6 +3,13 @@ import { DAY } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction } from '../core/options.ts'
 
+export interface BatchLimits {
+  /** Messages per call at most, 1 to 10 000. @default 100 */
+  readonly maxSize?: number | undefined
+  /** How long a message waits for others, in ms; at least 1. A full batch goes at once. @default 100 */
+  readonly maxWaitMs?: number | undefined
+}
+
 /**
  * A token bucket: `burst` messages may begin at once, and `perSecond` more each second. Further attempts of a message
  * do not wait for the bucket, but what they take the next messages lack.
@@ -34,6 +41,11 @@ export interface CircuitBreakerOptions {
   readonly counts?: ((error: Error) => boolean) | undefined
 }
 
+export interface ResolvedBatch {
+  readonly maxSize: number
+  readonly maxWaitMs: number
+}
+
 export interface ResolvedRateLimit {
   readonly perSecond: number
   readonly burst: number
@@ -47,6 +59,7 @@ export interface ResolvedCircuitBreaker {
   readonly counts: ((error: Error) => boolean) | undefined
 }
 
+const BATCH_NAMES = optionNames<BatchLimits>({ maxSize: true, maxWaitMs: true })
 const RATE_NAMES = optionNames<RateLimitOptions>({ perSecond: true, burst: true })
 const BREAKER_NAMES = optionNames<CircuitBreakerOptions>({
   failures: true,
@@ -55,9 +68,19 @@ const BREAKER_NAMES = optionNames<CircuitBreakerOptions>({
   pauseMs: true,
   counts: true,
 })
+const BATCH_DEFAULTS = Object.freeze({ maxSize: 100, maxWaitMs: 100 })
 const MAX_PER_SECOND = 1_000_000
 const DEFAULT_MINIMUM = 20
 const MAX_MINIMUM = 100_000
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveBatch(path: string, options: BatchLimits = {}): ResolvedBatch {
+  refuseUnknown(path, options, BATCH_NAMES)
+  return Object.freeze({
+    maxSize: requireInteger(`${path}.maxSize`, options.maxSize ?? BATCH_DEFAULTS.maxSize, 1, 10_000),
+    maxWaitMs: requireInteger(`${path}.maxWaitMs`, options.maxWaitMs ?? BATCH_DEFAULTS.maxWaitMs, 1, DAY),
+  })
+}
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveRateLimit(path: string, options: RateLimitOptions | undefined): ResolvedRateLimit | undefined {

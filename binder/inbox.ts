@@ -30,4 +30,12 @@ export interface Inbox {
     message: InboxMessage,
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'>
+  /**
+   * As `process`, for several messages, each once in the list, in one transaction. `fresh` are the indexes of those that
+   * the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
+   */
+  processBatch?(
+    messages: readonly InboxMessage[],
+    work: (tx: SqlTransaction, fresh: readonly number[]) => Promise<void>,
+  ): Promise<void>
 }

@@ -3,6 +3,7 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { isRetryable, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import type { BatchBinding } from './batch.ts'
 import type { ConsumerBinding } from './binding.ts'
 import { deadLetterSpec } from './dead-letter.ts'
 import type { Destinations } from './destinations.ts'
@@ -38,14 +39,19 @@ export interface KeeperEvents {
  * backoff. Pausing outlasts a reconnect.
  */
 export class Keeper {
-  readonly #binding: ConsumerBinding
+  readonly #binding: ConsumerBinding | BatchBinding
   readonly #options: ResolvedConsumer
   readonly #host: KeeperHost
   readonly #events: KeeperEvents
   #subscription: Subscription | undefined
   #paused = false
 
-  constructor(binding: ConsumerBinding, options: ResolvedConsumer, host: KeeperHost, events: KeeperEvents) {
+  constructor(
+    binding: ConsumerBinding | BatchBinding,
+    options: ResolvedConsumer,
+    host: KeeperHost,
+    events: KeeperEvents,
+  ) {
     this.#binding = binding
     this.#options = options
     this.#host = host

@@ -13,7 +13,7 @@ export interface PaceOptions {
 }
 
 /** A call without a breaker to ask. */
-const FREE: Permit = Object.freeze({ epoch: 0, isTrial: false })
+export const FREE: Permit = Object.freeze({ epoch: 0, isTrial: false })
 
 /** When messages of one binding begin and when their handler is called: its rate limit and its circuit breaker. */
 export class Pace implements Gate {
@@ -56,9 +56,12 @@ export class Pace implements Gate {
     return admitted
   }
 
-  /** Before each handler call. `undefined` when it may not be made: the message goes back. */
-  enter(isRetry: boolean, signal: () => AbortSignal): Permit | undefined | Promise<Permit | undefined> {
-    if (isRetry) this.#rate?.spend()
+  /**
+   * Before each handler call. `undefined` when it may not be made: the message goes back.
+   * @param repeated messages in it that have been in a call before
+   */
+  enter(repeated: number, signal: () => AbortSignal): Permit | undefined | Promise<Permit | undefined> {
+    if (repeated > 0) this.#rate?.spend(repeated)
     if (this.#breaker === undefined) return FREE
     return this.#breaker.enter() ?? this.#breaker.turn(signal())
   }

@@ -38,10 +38,10 @@ export class RateLimit {
     return 0
   }
 
-  /** One token that is not waited for. The debt ends at a bucketful. */
-  spend(): void {
+  /** Tokens that are not waited for. The debt ends at a bucketful. */
+  spend(count: number): void {
     this.#refill()
-    this.#tokens = Math.max(this.#tokens - 1, -this.#burst)
+    this.#tokens = Math.max(this.#tokens - count, -this.#burst)
   }
 
   #refill(): void {

@@ -154,6 +154,32 @@ class TableInbox implements SqlInbox {
     })
   }
 
+  processBatch(
+    messages: readonly InboxMessage[],
+    work: (tx: SqlTransaction, fresh: readonly number[]) => Promise<void>,
+  ): Promise<void> {
+    const column = (pick: (message: InboxMessage) => string): string[] => messages.map(pick)
+    const nameOf = (...name: readonly string[]): string => JSON.stringify(name)
+    return this.#sql.transaction(async (tx) => {
+      // In one order everywhere: two batches with the same messages wait for one another, never in a circle.
+      const { rows } = await this.#query<Record<'consumer' | 'channel' | 'source' | 'message_id', string>>(
+        tx,
+        `INSERT INTO ${this.#table} (consumer, channel, source, message_id)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ORDER BY 1, 2, 3, 4
+         ON CONFLICT DO NOTHING RETURNING consumer, channel, source, message_id`,
+        [column((m) => m.group), column((m) => m.destination), column((m) => m.source), column((m) => m.id)],
+      )
+      const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
+      const fresh = [...messages.entries()].filter(([, m]) =>
+        inserted.has(nameOf(m.group, m.destination, m.source, m.id)),
+      )
+      await work(
+        tx,
+        fresh.map(([index]) => index),
+      )
+    })
+  }
+
   async sweep(signal?: AbortSignal): Promise<number> {
     for (let total = 0; ; ) {
       const { rowCount } = await this.#query(

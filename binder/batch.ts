@@ -1,0 +1,109 @@
+/** Declarations of consumers that get several messages per handler call. */
+import type { Logger } from '../core/logger.ts'
+import type { SqlTransaction } from '../core/sql.ts'
+import { type ConsumerOptions, type HandlerContext, requireOptionsFirst } from './binding.ts'
+import { type Channel, requireChannel } from './channel.ts'
+import type { BatchLimits } from './flow-options.ts'
+import type { Inbox } from './inbox.ts'
+
+/** One message of a batch. */
+export interface BatchItem<Payload> {
+  readonly payload: Payload
+  /** As a `sink` gets it, with the message's own id, attempt, signal and log. */
+  readonly context: HandlerContext
+}
+
+/** The call, beside its messages. */
+export interface BatchContext {
+  readonly channel: string
+  readonly group: string | null
+  /** Aborts when every message was taken from this process, or the drain ran out of time. */
+  readonly signal: AbortSignal
+  readonly log: Logger
+}
+
+/** The context of a batch with an `inbox`: one transaction for all of its messages. */
+export interface BatchTransactionContext extends BatchContext {
+  readonly tx: SqlTransaction
+}
+
+/** What became of one message: what `Promise.allSettled` says, or `ok` and `failed(error)`. */
+export type BatchOutcome =
+  | { readonly status: 'fulfilled'; readonly value?: unknown }
+  | { readonly status: 'rejected'; readonly reason: unknown }
+
+/** The message was handled. */
+export const ok: BatchOutcome = Object.freeze({ status: 'fulfilled' })
+
+/** The message failed: tried again or dead-lettered on its own, as `maxAttempts` and `error.retryable` say. */
+export function failed(error: unknown): BatchOutcome {
+  return Object.freeze({ status: 'rejected', reason: error })
+}
+
+/** Nothing: all were handled. Else one outcome per message, in their order. */
+export type BatchResult = ReadonlyArray<BatchOutcome> | undefined | void
+
+export type BatchHandler<Payload, Context> = (
+  items: ReadonlyArray<BatchItem<Payload>>,
+  context: Context,
+) => BatchResult | Promise<BatchResult>
+
+/** Batches know no delayed retry and no middleware; `concurrency` counts calls. */
+export interface BatchSinkOptions extends Omit<ConsumerOptions, 'retry' | 'middleware'> {
+  readonly batch?: BatchLimits | undefined
+}
+
+export interface BatchInboxOptions extends BatchSinkOptions {
+  readonly group: string
+  /** Has to have `processBatch`, as that of `createInbox` has. */
+  readonly inbox: Inbox
+}
+
+export interface BatchBinding {
+  readonly kind: 'batch'
+  readonly input: Channel
+  readonly output: undefined
+  readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: BatchHandler<unknown, BatchTransactionContext>
+}
+
+/**
+ * Consumes `channel` several messages at a time: as many as are there up to `batch.maxSize`, or what came within
+ * `batch.maxWaitMs`. Payloads that do not decode never reach the handler.
+ *
+ * - *Outcomes.* Nothing returned: all were handled. One outcome per message: each is settled, tried again or
+ *   dead-lettered on its own. A throw fails all of them.
+ * - *Order.* The messages of a key are in one batch at a time, in their order. When one fails and is to be tried again,
+ *   the later ones of its key are handed over again behind it, whatever was said of them: they may be handled twice, but
+ *   never before it. Messages without a key do not wait for one another.
+ * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
+ * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
+ *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction.
+ *
+ * Middleware of the binder is around single messages and not around batches.
+ */
+export function sinkBatch<In, Out>(
+  channel: Channel<In, Out>,
+  options: BatchInboxOptions,
+  handler: BatchHandler<Out, BatchTransactionContext>,
+): BatchBinding
+export function sinkBatch<In, Out>(
+  channel: Channel<In, Out>,
+  options: BatchSinkOptions & { readonly inbox?: undefined },
+  handler: BatchHandler<Out, BatchContext>,
+): BatchBinding
+export function sinkBatch(
+  channel: unknown,
+  options: BatchSinkOptions & { readonly inbox?: Inbox | undefined },
+  handler: unknown,
+): BatchBinding {
+  const input = requireChannel('sinkBatch', channel as Channel)
+  requireOptionsFirst(`sinkBatch("${input.name}")`, options, 'sinkBatch(channel, options, handler)')
+  return Object.freeze({
+    kind: 'batch',
+    input,
+    output: undefined,
+    options: Object.freeze({ ...options }),
+    handler: handler as BatchBinding['handler'],
+  })
+}
