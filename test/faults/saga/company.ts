@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
@@ -7,6 +8,7 @@ import pg from 'pg'
 import { type PrivateServer, startServer } from '../../support/servers/index.ts'
 import type { Actor } from '../harness/actor.ts'
 import { Crew } from '../harness/crew.ts'
+import { describe } from '../harness/errors.ts'
 import { type Event, EventLog, nowMs } from '../harness/events.ts'
 import { Reaper } from '../harness/reaper.ts'
 import type { Setting } from '../harness/suite.ts'
@@ -32,6 +34,8 @@ const WORKER = new URL('./worker.ts', import.meta.url)
 /** Processes that are started ahead: as many as die at a time. */
 const SPARE = 2
 const BEGINS_WITHIN_MS = 60_000
+/** Time for what they say to arrive. */
+const EXPLAIN_MS = 500
 
 /** The servers and the nine processes of a run, and the hand that starts transfers and reads the tables. */
 export class Company {
@@ -151,6 +155,24 @@ export class Company {
       clearTimeout(timer)
       for (const stop of unwatch) stop()
     }
+  }
+
+  /** Writes down what everybody is at: nothing moves any more. */
+  async explain(): Promise<void> {
+    this.order({ do: 'tell' })
+    for (const [sql, schema] of [
+      [this.here, 'concordat'],
+      [this.here, 'debit'],
+      [this.there, 'credit'],
+    ] as const) {
+      const text = `SELECT partition, owner, epoch::text, (SELECT json_agg(o) FROM (
+          SELECT aggregatetype, count(*)::int AS waiting, max(attempts) AS attempts, max(last_error) AS error
+          FROM ${schema}.outbox WHERE partition = lease.partition GROUP BY 1) o) AS left
+        FROM ${schema}.outbox_lease lease ORDER BY partition`
+      const found = await sql.query(text).catch(describe)
+      this.note('act', `outbox of ${schema}: ${JSON.stringify(typeof found === 'string' ? found : found.rows)}`)
+    }
+    await sleep(EXPLAIN_MS)
   }
 
   /** Processes that ended and were not killed. */

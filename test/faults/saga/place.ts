@@ -28,5 +28,7 @@ export type Order =
    * so long. `blocks`: the whole process, so that it can hear nothing more. 0 ms: do not, or go on.
    */
   | { readonly do: 'linger'; readonly ms: number; readonly blocks: boolean }
+  /** Tell what you are at, for a person who asks why nothing moves. */
+  | { readonly do: 'tell' }
   /** How likely a message leaves its outbox twice, the second time late. */
   | { readonly do: 'repeat'; readonly chance: number }

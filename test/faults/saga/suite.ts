@@ -117,6 +117,7 @@ class Bank implements Arena {
       fewest = Math.min(fewest, open)
       await sleep(50)
     }
+    if (!this.#setting.signal.aborted) await this.#company.explain()
   }
 
   /** Sagas that have not ended, and messages that have not left. */

@@ -34,6 +34,7 @@ class Worker {
   readonly #sql: SqlClient
   readonly #outbox: Outbox
   #repeats: Repeats | undefined
+  #state: () => object = () => ({})
   #linger = { ms: 0, blocks: false }
   #goOn = new AbortController()
 
@@ -59,6 +60,10 @@ class Worker {
     if (ms > 0) return
     this.#goOn.abort()
     this.#goOn = new AbortController()
+  }
+
+  tell(): void {
+    this.#log.note('state', { text: JSON.stringify(this.#state()) })
   }
 
   repeat(chance: number): void {
@@ -98,7 +103,9 @@ class Worker {
       leaseMs: RELAY_LEASE_MS,
       idlePollMs: 20,
       backoff: { initialMs: 100, maxMs: 1_000 },
+      logger: this.#logger(),
     })
+    this.#state = () => ({ binder: binder.health(), relay: relay.health() })
     await relay.start()
   }
 
@@ -139,8 +146,14 @@ class Worker {
   #logger(): Logger {
     const write = (level: string) => (fields: object, text: string) => {
       const err = (fields as { err?: unknown }).err
-      const id = (fields as { id?: string }).id
-      this.#log.note('log', { text, key: id, level, ...(err !== undefined && { error: describe(err) }) })
+      const { id, partitions } = fields as { readonly id?: string; readonly partitions?: readonly number[] }
+      const of = partitions === undefined ? '' : ` (partitions ${partitions.join(', ')})`
+      this.#log.note('log', {
+        text: `${text}${of}`,
+        key: id,
+        level,
+        ...(err !== undefined && { error: describe(err) }),
+      })
     }
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
   }
@@ -159,6 +172,8 @@ async function obey(order: Order): Promise<void> {
       return worker.begin()
     case 'linger':
       return worker?.linger(order.ms, order.blocks)
+    case 'tell':
+      return worker?.tell()
     case 'repeat':
       return worker?.repeat(order.chance)
     default:
