@@ -19,3 +19,13 @@ export {
   type SqlTransaction,
   SqlTransactionEnded,
 } from './sql.ts'
+export type {
+  Instrument,
+  Measure,
+  Reading,
+  SpanOptions,
+  Telemetry,
+  TelemetryAttributes,
+  TelemetrySpan,
+} from './telemetry.ts'
+export { readTraceContext, type TraceContext, traceHeaders } from './trace-context.ts'

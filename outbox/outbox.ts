@@ -14,9 +14,11 @@ import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/ambien
 import { type Channel, requireChannel } from '../binder/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage } from '../binder/message.ts'
+import { createSpan, withTrace } from '../binder/telemetry.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
 import { notifier } from './notify.ts'
 import { type DropReason, dropHeld, listParked, type ParkedMessage, type RetryReason, retryHeld } from './parked.ts'
@@ -45,6 +47,11 @@ export interface OutboxOptions {
    * headers given with a message win. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
    */
   readonly headers?: AmbientHeaders | undefined
+  /**
+   * A span for each `add`, within the span around the caller, whose context is stored with the message: whoever handles
+   * it is part of the caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
+   */
+  readonly telemetry?: Telemetry | undefined
 }
 
 export interface Outbox {
@@ -96,6 +103,7 @@ const NAMES = optionNames<OutboxOptions>({
   maxPayloadBytes: true,
   notifyEveryMs: true,
   headers: true,
+  telemetry: true,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -110,6 +118,7 @@ class SqlOutbox implements Outbox {
   readonly partitions: number
   readonly #maxPayloadBytes: number
   readonly #ambient: AmbientHeaders | undefined
+  readonly #telemetry: Telemetry | undefined
   readonly #tables
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
@@ -125,6 +134,7 @@ class SqlOutbox implements Outbox {
       1,
     )
     this.#ambient = checkAmbient('createOutbox.headers', options.headers)
+    this.#telemetry = checkTelemetry('createOutbox.telemetry', options.telemetry)
     this.#tables = outboxTables(this.schema)
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
@@ -149,8 +159,20 @@ class SqlOutbox implements Outbox {
     requireTransaction(tx)
     const { name } = requireChannel('outbox.add', channel)
     const message = await encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
-    await this.addEncoded(tx, [message])
+    if (this.#telemetry === undefined) await this.addEncoded(tx, [message])
+    else await this.#addTraced(this.#telemetry, tx, message)
     return { id: message.id }
+  }
+
+  async #addTraced(telemetry: Telemetry, tx: SqlTransaction, message: EncodedMessage): Promise<void> {
+    const span = createSpan(telemetry, message.destination, message.id)
+    try {
+      await this.addEncoded(tx, [withTrace(message, span.context)])
+      span.end()
+    } catch (error) {
+      span.end(error)
+      throw error
+    }
   }
 
   async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> {

@@ -4,6 +4,7 @@ import { requireInteger, requireText } from '../core/errors.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { Outbox } from './outbox.ts'
 import type { RelayPublisher } from './partition-relay.ts'
 
@@ -29,6 +30,8 @@ export interface RelayOptions {
   readonly drainTimeoutMs?: number | undefined
   /** Hears the `NOTIFY` of outboxes with `notifyEveryMs` in other processes. Closing it stays with the caller. */
   readonly listener?: SqlListener | undefined
+  /** Metrics of this relay and of what is left in the tables. Its spans are those of the binder. @default none */
+  readonly telemetry?: Telemetry | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
@@ -36,8 +39,8 @@ export interface RelayOptions {
 }
 
 export type ResolvedRelayOptions = {
-  readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff'>]-?: NonNullable<RelayOptions[K]>
-} & { readonly backoff: Backoff; readonly listener: SqlListener | undefined }
+  readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff' | 'telemetry'>]-?: NonNullable<RelayOptions[K]>
+} & { readonly backoff: Backoff; readonly listener: SqlListener | undefined; readonly telemetry: Telemetry | undefined }
 
 const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })
 
@@ -53,6 +56,7 @@ const NAMES = optionNames<RelayOptions>({
   backoff: true,
   drainTimeoutMs: true,
   listener: true,
+  telemetry: true,
   logger: true,
   clock: true,
 })
@@ -82,6 +86,7 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
     backoff: resolveBackoff(`${path}.backoff`, options.backoff, BACKOFF),
     drainTimeoutMs: requireInteger(`${path}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
     listener: options.listener,
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,
   })

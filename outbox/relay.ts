@@ -17,6 +17,7 @@ import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
 import { checkPartitions, type OutboxTables, outboxTables } from './tables.ts'
+import { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
 
 export interface Relay {
@@ -63,6 +64,7 @@ class LeasedRelay implements Relay {
   readonly #keeper: LeaseKeeper
   readonly #workers = new Map<number, PartitionRelay>()
   readonly #unsubscribe: Array<() => void> = []
+  readonly #telemetry: RelayTelemetry | undefined
   #nap = new AbortController()
   #beat: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -75,8 +77,9 @@ class LeasedRelay implements Relay {
   #lagMs = 0
 
   constructor(options: ResolvedRelayOptions) {
-    const { outbox, leaseMs, clock } = options
+    const { outbox, leaseMs, clock, telemetry } = options
     this.#options = options
+    this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#tables = outboxTables(outbox.schema)
     const instance = `${options.instance}/${newId()}`
     this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
@@ -90,6 +93,7 @@ class LeasedRelay implements Relay {
       const onNotify = (payload: string): void => this.#wake(partitionsOfPayload(payload))
       this.#unsubscribe.push(listener.listen(notifyChannel(outbox.schema), onNotify))
     }
+    if (this.#telemetry !== undefined) this.#unsubscribe.push(this.#telemetry.observe(outbox))
     const first = this.#firstTick()
     this.#beat = first.then(
       () => this.#run(),
@@ -202,6 +206,7 @@ class LeasedRelay implements Relay {
     this.#published += result.confirmed.length
     this.#failed += result.failed.length
     this.#lagMs = lagMs
+    this.#telemetry?.window(result, lagMs)
   }
 
   #wake(partitions: ReadonlySet<number> | undefined): void {

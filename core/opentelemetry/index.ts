@@ -1,0 +1,208 @@
+/**
+ * `Telemetry` on `@opentelemetry/api`:
+ *
+ *     const telemetry = openTelemetry()
+ *     const binder = createBinder({ service, transport, bindings, telemetry })
+ *
+ * Register your SDK before you call it: the API hands out meters that do nothing until then, and never exchanges them. A
+ * span is the active one inside a handler when a context manager is registered (`NodeSDK` does; else
+ * `context.setGlobalContextManager(new AsyncLocalStorageContextManager())`).
+ *
+ * Propagation is W3C Trace Context, whatever global propagator is set: headers are the wire format of this package.
+ */
+import {
+  type Attributes,
+  type Context,
+  context,
+  createTraceState,
+  isSpanContextValid,
+  type Meter,
+  type MeterProvider,
+  metrics,
+  type ObservableGauge,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  TraceFlags,
+  type Tracer,
+  type TracerProvider,
+  trace,
+} from '@opentelemetry/api'
+import { toError } from '../errors.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
+import {
+  errorType,
+  type Instrument,
+  MAX_LINKS,
+  type Measure,
+  type Reading,
+  type SpanOptions,
+  type Telemetry,
+  type TelemetryAttributes,
+  type TelemetrySpan,
+} from '../telemetry.ts'
+import type { TraceContext } from '../trace-context.ts'
+
+export interface OpenTelemetryOptions {
+  /** @default the one registered with the API, now or later */
+  readonly tracerProvider?: TracerProvider | undefined
+  /** @default the one registered with the API by now */
+  readonly meterProvider?: MeterProvider | undefined
+}
+
+const NAMES = optionNames<OpenTelemetryOptions>({ tracerProvider: true, meterProvider: true })
+
+/** Name of the tracer and of the meter. */
+const SCOPE = 'concordat'
+
+/** @throws TypeError naming the option */
+export function openTelemetry(options: OpenTelemetryOptions = {}): Telemetry {
+  refuseUnknown('openTelemetry', options, NAMES)
+  const { tracerProvider, meterProvider } = options
+  if (tracerProvider !== undefined && !hasMethods(tracerProvider, ['getTracer'])) {
+    throw wrongKind('openTelemetry.tracerProvider', tracerProvider, 'a TracerProvider of OpenTelemetry')
+  }
+  if (meterProvider !== undefined && !hasMethods(meterProvider, ['getMeter'])) {
+    throw wrongKind('openTelemetry.meterProvider', meterProvider, 'a MeterProvider of OpenTelemetry')
+  }
+  return new ApiTelemetry(
+    (tracerProvider ?? trace.getTracerProvider()).getTracer(SCOPE),
+    (meterProvider ?? metrics.getMeterProvider()).getMeter(SCOPE),
+  )
+}
+
+const KINDS = {
+  internal: SpanKind.INTERNAL,
+  producer: SpanKind.PRODUCER,
+  consumer: SpanKind.CONSUMER,
+  client: SpanKind.CLIENT,
+} as const
+
+/** Seconds, as the semantic conventions advise. */
+const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
+
+class ApiTelemetry implements Telemetry {
+  readonly #tracer: Tracer
+  readonly #meter: Meter
+
+  constructor(tracer: Tracer, meter: Meter) {
+    this.#tracer = tracer
+    this.#meter = meter
+  }
+
+  span(name: string, { kind, parent, attributes, links }: SpanOptions): TelemetrySpan {
+    const around = parentContext(parent)
+    const span = this.#tracer.startSpan(
+      name,
+      {
+        kind: KINDS[kind],
+        root: parent === 'none',
+        attributes: attributes as Attributes,
+        links: (links ?? []).slice(0, MAX_LINKS).map((link) => ({ context: toSpanContext(link) })),
+      },
+      around,
+    )
+    return new ApiSpan(span, trace.setSpan(around, span))
+  }
+
+  active(): TraceContext | undefined {
+    return fromSpanContext(trace.getActiveSpan()?.spanContext())
+  }
+
+  counter({ name, ...options }: Instrument): Measure {
+    const counter = this.#meter.createCounter(name, options)
+    return (value, attributes) => counter.add(value, attributes as Attributes)
+  }
+
+  histogram({ name, ...options }: Instrument): Measure {
+    const advice = options.unit === 's' ? { advice: { explicitBucketBoundaries: DURATIONS } } : {}
+    const histogram = this.#meter.createHistogram(name, { ...options, ...advice })
+    return (value, attributes) => histogram.record(value, attributes as Attributes)
+  }
+
+  gauges(instruments: readonly Instrument[], read: () => readonly Reading[] | Promise<readonly Reading[]>): () => void {
+    const gauges = new Map<string, ObservableGauge>()
+    for (const { name, ...options } of instruments) gauges.set(name, this.#meter.createObservableGauge(name, options))
+    const observed = [...gauges.values()]
+    const onCollect: Parameters<Meter['addBatchObservableCallback']>[0] = async (result) => {
+      for (const { name, value, attributes } of await readOrNothing(read)) {
+        const gauge = gauges.get(name)
+        if (gauge !== undefined) result.observe(gauge, value, attributes as Attributes)
+      }
+    }
+    this.#meter.addBatchObservableCallback(onCollect, observed)
+    return () => this.#meter.removeBatchObservableCallback(onCollect, observed)
+  }
+}
+
+async function readOrNothing(
+  read: () => readonly Reading[] | Promise<readonly Reading[]>,
+): Promise<readonly Reading[]> {
+  try {
+    return await read()
+  } catch {
+    return []
+  }
+}
+
+class ApiSpan implements TelemetrySpan {
+  readonly #span: Span
+  readonly #around: Context
+
+  constructor(span: Span, around: Context) {
+    this.#span = span
+    this.#around = around
+  }
+
+  get context(): TraceContext | undefined {
+    return fromSpanContext(this.#span.spanContext())
+  }
+
+  run<T>(work: () => T): T {
+    return context.with(this.#around, work)
+  }
+
+  set(attributes: TelemetryAttributes): void {
+    this.#span.setAttributes(attributes as Attributes)
+  }
+
+  event(name: string, attributes?: TelemetryAttributes): void {
+    this.#span.addEvent(name, attributes as Attributes)
+  }
+
+  end(error?: unknown): void {
+    if (error !== undefined) {
+      const { message } = toError(error)
+      this.#span.setAttribute('error.type', errorType(error))
+      this.#span.recordException(toError(error))
+      this.#span.setStatus({ code: SpanStatusCode.ERROR, message })
+    }
+    this.#span.end()
+  }
+}
+
+function parentContext(parent: SpanOptions['parent']): Context {
+  if (parent === 'active') return context.active()
+  return parent === 'none' ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, toSpanContext(parent))
+}
+
+function toSpanContext({ traceId, spanId, sampled, state }: TraceContext): SpanContext {
+  const traceFlags = sampled ? TraceFlags.SAMPLED : TraceFlags.NONE
+  return {
+    traceId,
+    spanId,
+    traceFlags,
+    isRemote: true,
+    ...(state !== undefined && { traceState: createTraceState(state) }),
+  }
+}
+
+function fromSpanContext(span: SpanContext | undefined): TraceContext | undefined {
+  if (span === undefined || !isSpanContextValid(span)) return undefined
+  const { traceId, spanId, traceFlags, traceState } = span
+  const state = traceState?.serialize()
+  const sampled = (traceFlags & TraceFlags.SAMPLED) === TraceFlags.SAMPLED
+  return { traceId, spanId, sampled, ...(state !== undefined && state !== '' && { state }) }
+}

@@ -1,0 +1,97 @@
+/**
+ * What this package asks of a tracing and metrics library. `concordat/core/opentelemetry` is the implementation; without
+ * a `telemetry` option nothing here is called and no header is added.
+ */
+import type { Logger } from './logger.ts'
+import { hasMethods, wrongKind } from './options.ts'
+import type { TraceContext } from './trace-context.ts'
+
+/** Values of one kind each; an absent one is left out. */
+export type TelemetryAttributes = Readonly<Record<string, string | number | boolean | undefined>>
+
+export interface SpanOptions {
+  readonly kind: 'internal' | 'producer' | 'consumer' | 'client'
+  /** `active`: the span around the calling code. `none`: a new trace. */
+  readonly parent: TraceContext | 'active' | 'none'
+  readonly attributes?: TelemetryAttributes | undefined
+  /** Other places that led here, at most `MAX_LINKS`. */
+  readonly links?: readonly TraceContext[] | undefined
+}
+
+/** The most that the SDKs keep. */
+export const MAX_LINKS = 128
+
+export interface TelemetrySpan {
+  /** What goes into headers; `undefined` when there is no tracer. */
+  readonly context: TraceContext | undefined
+  /** Calls `work` with this span as the active one, also after each `await` in it. */
+  run<T>(work: () => T): T
+  set(attributes: TelemetryAttributes): void
+  event(name: string, attributes?: TelemetryAttributes): void
+  /** Ends it, as failed when an error is given. A span that is never ended is never seen. */
+  end(error?: unknown): void
+}
+
+export interface Instrument {
+  readonly name: string
+  /** UCUM: `s`, `{message}`. */
+  readonly unit: string
+  readonly description: string
+}
+
+export interface Reading {
+  /** Of the instrument. */
+  readonly name: string
+  readonly value: number
+  readonly attributes?: TelemetryAttributes | undefined
+}
+
+/** Adds to a counter, or records into a histogram. Attributes of metrics hold no ids: their number is bounded. */
+export type Measure = (value: number, attributes?: TelemetryAttributes) => void
+
+/** Synchronous throughout; nothing here throws. */
+export interface Telemetry {
+  span(name: string, options: SpanOptions): TelemetrySpan
+  /** The span around the calling code. */
+  active(): TraceContext | undefined
+  counter(instrument: Instrument): Measure
+  histogram(instrument: Instrument): Measure
+  /**
+   * Values that are read when somebody collects. A `read` that fails reports nothing.
+   * @returns stops it
+   */
+  gauges(instruments: readonly Instrument[], read: () => readonly Reading[] | Promise<readonly Reading[]>): () => void
+}
+
+/** @throws TypeError naming the path */
+export function checkTelemetry(path: string, telemetry: unknown): Telemetry | undefined {
+  if (telemetry === undefined) return undefined
+  if (hasMethods(telemetry, ['span', 'active', 'counter', 'histogram', 'gauges'])) return telemetry as Telemetry
+  throw wrongKind(path, telemetry, 'what openTelemetry() of concordat/core/opentelemetry returns')
+}
+
+const MAX_TYPE = 100
+
+/** `error.type`: a stable code where there is one, else the class. Never the message. */
+export function errorType(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return typeof error
+  if ('code' in error && typeof error.code === 'string' && error.code !== '') return error.code.slice(0, MAX_TYPE)
+  return error instanceof Error ? error.name.slice(0, MAX_TYPE) : 'object'
+}
+
+/** The fields that tie a log line to a span, named as OpenTelemetry's own log bridges do. */
+export function traceFields(context: TraceContext | undefined): Readonly<Record<string, string>> {
+  return context === undefined ? {} : { trace_id: context.traceId, span_id: context.spanId }
+}
+
+/** The same logger with the active span's ids on every line. */
+export function withActiveSpan(logger: Logger, telemetry: Telemetry | undefined): Logger {
+  if (telemetry === undefined) return logger
+  const around = (fields: Readonly<Record<string, unknown>>) => ({ ...traceFields(telemetry.active()), ...fields })
+  return {
+    debug: (fields, message) => logger.debug(around(fields), message),
+    info: (fields, message) => logger.info(around(fields), message),
+    warn: (fields, message) => logger.warn(around(fields), message),
+    error: (fields, message) => logger.error(around(fields), message),
+  }
+}
