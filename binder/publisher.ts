@@ -1,9 +1,11 @@
 import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import type { SpanOptions } from '../core/telemetry.ts'
 import type { Destinations } from './destinations.ts'
 import { SendError, TransportError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 import { Queue } from './queue.ts'
+import type { BinderTelemetry } from './telemetry.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
 
 /**
@@ -17,6 +19,7 @@ export class Publisher {
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number
+  readonly #telemetry: BinderTelemetry | undefined
   readonly #waiting: Queue<Entry> = new Queue()
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
@@ -25,29 +28,48 @@ export class Publisher {
   #openBatches = 0
   #scheduled = false
 
-  constructor(transport: Transport, destinations: Destinations, clock: Clock, maxInFlight: number, timeoutMs: number) {
+  constructor(
+    transport: Transport,
+    destinations: Destinations,
+    clock: Clock,
+    maxInFlight: number,
+    timeoutMs: number,
+    telemetry?: BinderTelemetry,
+  ) {
     this.#transport = transport
     this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
+    this.#telemetry = telemetry
   }
 
   /** Resolves when the broker has confirmed. @throws SendError */
   async send(message: EncodedMessage): Promise<void> {
-    const outcome = await this.#enqueue(message)
+    const outcome = this.#telemetry === undefined ? await this.#enqueue(message) : (await this.publish([message]))[0]
     if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
   }
 
-  /** One outcome per message, in order; never rejects. */
-  publish(messages: readonly EncodedMessage[]): Promise<PublishOutcome[]> {
-    return Promise.all(messages.map((message) => this.#enqueue(message)))
+  /**
+   * One outcome per message, in order; never rejects.
+   * @param parent of the span around it, if there is telemetry
+   */
+  publish(
+    messages: readonly EncodedMessage[],
+    parent: SpanOptions['parent'] = 'active',
+  ): Promise<readonly PublishOutcome[]> {
+    if (this.#telemetry === undefined) return this.#enqueueAll(messages)
+    return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced))
   }
 
   /** Resolves when everything handed in has an outcome. */
   idle(): Promise<void> {
     if (this.#inFlight === 0) return Promise.resolve()
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #enqueueAll(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    return Promise.all(messages.map((message) => this.#enqueue(message)))
   }
 
   #enqueue(message: EncodedMessage): Promise<PublishOutcome> {
@@ -115,6 +137,10 @@ export class Publisher {
     this.#inFlight--
     this.#inFlightBytes -= entry.message.body?.byteLength ?? 0
     entry.resolve(outcome)
+    if (this.#telemetry !== undefined) {
+      const sinceMs = this.#clock.monotonic() - (entry.deadline - this.#timeoutMs)
+      this.#telemetry.wasSent(entry.message, outcome, sinceMs)
+    }
     if (this.#blocked.length > 0) this.#admitBlocked()
   }
 }
