@@ -29,6 +29,8 @@ export class Acquisition {
   readonly #floor: () => number
   readonly #undo: (claim: Claim, uncertain: boolean) => void
   #claim: Claim
+  /** The latest request that was refused with a place in the line, which the store may turn into a grant. */
+  #place: { readonly sentAt: Instant; readonly lastToken: number } | undefined
   /** A request of this value may still be under way, or may have won without our knowing. */
   #uncertain = false
   /** The store may hold something for this value: a place in the line, or a lock. */
@@ -66,6 +68,7 @@ export class Acquisition {
       tokenFloor: Math.max(this.#floor(), this.#options.tokenAbove),
       keepPlaceMs,
       thenWaits,
+      handOver: keepPlaceMs > 0,
     })
     let reply: AcquireReply
     try {
@@ -77,7 +80,10 @@ export class Acquisition {
     }
     const now = readInstant(this.#clock)
     this.#lateness.sawAnswer(elapsedMs(sentAt, now), now.monotonicMs)
-    if (reply.status === 'busy') return reply
+    if (reply.status === 'busy') {
+      this.#place = reply.lastToken === undefined ? undefined : { sentAt, lastToken: reply.lastToken }
+      return reply
+    }
     if (remainingMs(this.#options.timing, sentAt, now) > 0) {
       return { status: 'won', claim: this.#claim, token: reply.token, sentAt, stragglers: this.#uncertain }
     }
@@ -85,8 +91,22 @@ export class Acquisition {
     this.#leftTrace = true
     this.giveUp()
     this.#claim = { ...this.#claim, value: this.#store.newValue(this.#claim) }
+    this.#place = undefined
     this.#uncertain = false
     throw new LockStoreUnavailable(this.#store.name, 'not_done', `a grant took longer than the ttl to arrive`)
+  }
+
+  /**
+   * The store told that it handed the lock to this value, under this token. It did so after it refused the latest request
+   * (else the token would not be higher), so the time of a grant counted from that request ends before the store's does.
+   * `undefined` when it is not sure, or little is left of that time: ask again, for the same grant with its time anew.
+   */
+  handedOver(token: number): Won | undefined {
+    if (this.#place === undefined || token <= this.#place.lastToken) return undefined
+    const { sentAt } = this.#place
+    const { timing } = this.#options
+    if (remainingMs(timing, sentAt, readInstant(this.#clock)) < timing.ttlMs / 2) return undefined
+    return { claim: this.#claim, token, sentAt, stragglers: this.#uncertain }
   }
 
   /** Leaves the line and gives back what may have been granted, in the background. */

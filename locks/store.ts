@@ -30,8 +30,8 @@ export interface LockStore {
   extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld>
 
   /**
-   * Frees what the claim holds and wakes the next waiter. `forgetAfterMs > 0`: an earlier request for `value` may still
-   * be under way, so refuse it for that long.
+   * Frees what the claim holds; the next waiter is granted it (`handOver`) or woken. `forgetAfterMs > 0`: an earlier
+   * request for `value` may still be under way, so refuse it for that long.
    */
   release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld>
 
@@ -39,10 +39,11 @@ export interface LockStore {
   abandon(claim: Claim, forgetAfterMs: number): Promise<void>
 
   /**
-   * From the moment the promise resolves, `onTurn` is called when it may be the turn of `value`. Spurious calls are
-   * fine, a lost one is covered by the waiter's heartbeat. The function returned stops it.
+   * From the moment the promise resolves, `onTurn` is called when it may be the turn of `value`, with the token if it was
+   * handed the lock. Spurious calls are fine, a lost one is covered by the waiter's heartbeat, one may come long after
+   * what it tells of. The function returned stops it.
    */
-  listen(value: string, onTurn: () => void): Promise<() => void>
+  listen(value: string, onTurn: (token?: number) => void): Promise<() => void>
 
   inspect(key: string): Promise<LockInfo | undefined>
 
@@ -115,6 +116,11 @@ export interface AcquireRequest {
   readonly keepPlaceMs: number
   /** The caller takes a place next if it is not granted: a refusal need not say why. */
   readonly thenWaits?: boolean | undefined
+  /**
+   * For an exclusive claim that keeps a place: a release may grant it the lock without its asking again, for `ttlMs` from
+   * then. Its listener is told; asking again succeeds as for any who hold. A store may do without.
+   */
+  readonly handOver?: boolean | undefined
 }
 
 export type AcquireReply =
@@ -127,6 +133,8 @@ export type AcquireReply =
       readonly position: number | undefined
       /** Of one that is in the way. */
       readonly owner: string | undefined
+      /** The last one granted: a hand-over with a higher one came after this refusal. Absent: nothing is handed over. */
+      readonly lastToken?: number | undefined
     }
 
 /** The claim does not hold (any more); `forced` when the store knows that somebody took it away. */

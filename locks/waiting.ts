@@ -12,7 +12,8 @@ const MISSES = 3
 
 /**
  * Waits in line until granted. The order is: be told of turns (confirmed), take the place (this also tries), sleep until
- * told or until the holder's time is over. So no wake-up can fall between a try and the sleep after it.
+ * told or until the holder's time is over. So no wake-up can fall between a try and the sleep after it. Whoever is handed
+ * the lock while it sleeps has it without asking: nothing of it is under way then.
  * @param onBusy told of every refusal, for the error at the end
  */
 export async function waitInLine(fields: {
@@ -28,8 +29,9 @@ export async function waitInLine(fields: {
 }): Promise<Won> {
   const { store, clock, heartbeatMs, outageMs, acquisition, over } = fields
   const turn = new Turn()
-  const ring = (): void => turn.ring()
-  over.addEventListener('abort', ring, { once: true })
+  const ring = (token?: number): void => turn.ring(token)
+  const wake = (): void => turn.ring()
+  over.addEventListener('abort', wake, { once: true })
   let listening: { value: string; stop: () => void } | undefined
   let downSince: number | undefined
   try {
@@ -52,15 +54,22 @@ export async function waitInLine(fields: {
         if (listening === undefined || now - (downSince ??= now) >= outageMs) throw error
         pauseMs = OUTAGE_RETRY_MS
       }
-      await turn.wait(clock, pauseMs)
+      const token = await turn.wait(clock, pauseMs)
+      const handed = token === undefined || over.aborted ? undefined : acquisition.handedOver(token)
+      if (handed !== undefined) return handed
     }
   } finally {
-    over.removeEventListener('abort', ring)
+    over.removeEventListener('abort', wake)
     listening?.stop()
   }
 }
 
-async function listen(store: LockStore, value: string, ring: () => void, over: AbortSignal): Promise<() => void> {
+async function listen(
+  store: LockStore,
+  value: string,
+  ring: (token?: number) => void,
+  over: AbortSignal,
+): Promise<() => void> {
   const listening = store.listen(value, ring)
   try {
     return await unlessAborted(over, listening)
@@ -86,14 +95,17 @@ function pauseAfter(reply: Busy, heartbeatMs: number): number {
 /** A sleep that a ring cuts short; a ring while awake is kept for the next sleep. */
 class Turn {
   #rung = false
+  /** What the last ring said: a later one may mean that it no longer holds. */
+  #token: number | undefined
   #wake: (() => void) | undefined
 
-  ring(): void {
+  ring(token?: number): void {
     this.#rung = true
+    this.#token = token
     this.#wake?.()
   }
 
-  async wait(clock: Clock, durationMs: number): Promise<void> {
+  async wait(clock: Clock, durationMs: number): Promise<number | undefined> {
     const sleeping = new AbortController()
     if (!this.#rung) {
       const rung = new Promise<void>((resolve) => {
@@ -102,7 +114,10 @@ class Turn {
       await Promise.race([rung, clock.sleep(durationMs, sleeping.signal).catch(() => {})])
       sleeping.abort()
     }
+    const token = this.#token
+    this.#token = undefined
     this.#wake = undefined
     this.#rung = false
+    return token
   }
 }

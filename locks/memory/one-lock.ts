@@ -1,7 +1,7 @@
 import type { LockHolder, LockInfo } from '../lock.ts'
-import type { AcquireReply, Claim } from '../store.ts'
+import type { AcquireReply, AcquireRequest, Claim } from '../store.ts'
 
-interface Held {
+export interface Held {
   readonly claim: Claim
   readonly token: number
   /** Epoch ms. */
@@ -13,6 +13,8 @@ interface Held {
 interface Waiter {
   readonly claim: Claim
   keptUntil: number
+  /** What it asked for last: granted when it is handed the lock. */
+  request: AcquireRequest
 }
 
 type Busy = Extract<AcquireReply, { status: 'busy' }>
@@ -20,8 +22,11 @@ type Busy = Extract<AcquireReply, { status: 'busy' }>
 /** Whether a waiter's process is there to be told, and the telling. */
 export interface Bell {
   hears(value: string): boolean
-  ring(value: string): void
+  ring(value: string, token?: number): void
 }
+
+/** A grant of now, from a request. */
+export type Grant = (claim: Claim, request: AcquireRequest) => Held
 
 /** The holders of one key and its line: the scripts of the Redis store in TypeScript. Every method takes the time now. */
 export class OneLock {
@@ -58,7 +63,7 @@ export class OneLock {
    * The one rule of admission. `undefined`: the claim may hold the lock now, and is out of the line. Else why not, after
    * taking its place in the line for `keepPlaceMs` (0: none).
    */
-  barred(claim: Claim, keepPlaceMs: number, now: number): Busy | undefined {
+  barred(claim: Claim, request: AcquireRequest, now: number): Busy | undefined {
     const holding = this.#holding(now)
     let first: string | undefined
     if (holding < claim.limit) {
@@ -68,7 +73,7 @@ export class OneLock {
         return undefined
       }
     }
-    if (keepPlaceMs > 0) this.#keepPlace(claim, now + keepPlaceMs)
+    if (request.keepPlaceMs > 0) this.#keepPlace(claim, request, now)
     const position = [...this.#line.keys()].indexOf(claim.value)
     return { status: 'busy', position: position < 0 ? undefined : position, ...this.#obstacle(first, claim, now) }
   }
@@ -85,6 +90,13 @@ export class OneLock {
     if (from.line) this.#line.delete(value)
     const holding = this.#holding(now)
     if (holding !== Number.POSITIVE_INFINITY) this.#firstInLine(holding, now)
+  }
+
+  /** The holder gives it back: an exclusive one hands it to the first in line, if that one wants it so. */
+  release(held: Held, grant: Grant, now: number): void {
+    if (held.claim.mode === 'shared') return this.leave(held.claim.value, { holders: true, line: false }, now)
+    this.#held.delete(held.claim.value)
+    this.#firstInLine(this.#holding(now), now, undefined, grant)
   }
 
   /** Nobody holds it afterwards; nobody is woken yet. */
@@ -121,11 +133,11 @@ export class OneLock {
   }
 
   /** Skips, and removes, waiters whose heartbeat or listener is gone; wakes the first if there is room, unless it is `me`. */
-  #firstInLine(holding: number, now: number, me?: string): string | undefined {
+  #firstInLine(holding: number, now: number, me?: string, grant?: Grant): string | undefined {
     for (const [value, waiter] of this.#line) {
       if (value === me) return value
       if (this.#isAlive(value, waiter, now)) {
-        if (holding < waiter.claim.limit) this.#bell.ring(value)
+        if (holding < waiter.claim.limit) this.#tell(value, waiter, grant)
         return value
       }
       this.#line.delete(value)
@@ -133,14 +145,23 @@ export class OneLock {
     return undefined
   }
 
+  #tell(value: string, { claim, request }: Waiter, grant: Grant | undefined): void {
+    if (grant === undefined || request.handOver !== true || claim.mode !== 'exclusive') return this.#bell.ring(value)
+    const held = grant(claim, request)
+    this.#line.delete(value)
+    this.#held.set(value, held)
+    this.#bell.ring(value, held.token)
+  }
+
   #isAlive(value: string, { keptUntil }: Waiter, now: number): boolean {
     return keptUntil > now && this.#bell.hears(value)
   }
 
-  #keepPlace(claim: Claim, keptUntil: number): void {
+  #keepPlace(claim: Claim, request: AcquireRequest, now: number): void {
+    const keptUntil = now + request.keepPlaceMs
     const waiter = this.#line.get(claim.value)
-    if (waiter === undefined) this.#line.set(claim.value, { claim, keptUntil })
-    else waiter.keptUntil = keptUntil
+    if (waiter === undefined) this.#line.set(claim.value, { claim, keptUntil, request })
+    else Object.assign(waiter, { keptUntil, request })
   }
 
   /** Who is in the way, and until when: the first in line, or so many holders that there is room without them. */

@@ -1,7 +1,7 @@
 import { type Clock, MINUTE } from '../../core/clock.ts'
 import type { ForcedRelease, ForceOptions, LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, NotHeld } from '../store.ts'
-import { OneLock } from './one-lock.ts'
+import { type Held, OneLock } from './one-lock.ts'
 
 /** A value that gets nothing any more; with `forced` because somebody ended its lease. */
 interface Tombstone {
@@ -20,7 +20,7 @@ const FORCED_KNOWN_MS = 1 * MINUTE
 export class MemoryLockServer {
   readonly #clock: Clock
   readonly #locks = new Map<string, OneLock>()
-  readonly #listeners = new Map<string, () => void>()
+  readonly #listeners = new Map<string, (token?: number) => void>()
   readonly #dead = new Map<string, Tombstone>()
   readonly #trails = new Map<string, ForcedRelease[]>()
   readonly #onForced = new Set<(value: string) => void>()
@@ -42,12 +42,12 @@ export class MemoryLockServer {
       return { status: 'granted', token: mine.token }
     }
     if (this.#tombstone(claim.value) !== undefined) return 'given up'
-    const busy = lock.barred(claim, request.keepPlaceMs, now)
-    if (busy !== undefined) return busy
-    const token = this.#nextToken(request.tokenFloor)
-    lock.hold({ claim, token, sinceAt: this.#clock.now(), endsAt }, now)
+    const busy = lock.barred(claim, request, now)
+    if (busy !== undefined) return { ...busy, lastToken: this.#lastToken }
+    const held = this.#grant(claim, request)
+    lock.hold(held, now)
     if (++this.#grants % SWEEP_EVERY === 0) this.#sweep(now)
-    return { status: 'granted', token }
+    return { status: 'granted', token: held.token }
   }
 
   extend(claim: Claim, ttlMs: number): 'extended' | NotHeld {
@@ -64,7 +64,7 @@ export class MemoryLockServer {
     const mine = lock?.holder(claim.value, now)
     const outcome = mine === undefined ? this.#notHeld(claim.value) : 'released'
     this.#bury(claim.value, forgetAfterMs)
-    if (mine !== undefined) lock?.leave(claim.value, { holders: true, line: false }, now)
+    if (mine !== undefined) lock?.release(mine, (next, request) => this.#grant(next, request), now)
     this.#forgetIdle(claim.key, now)
     return outcome
   }
@@ -76,7 +76,7 @@ export class MemoryLockServer {
     this.#forgetIdle(claim.key, now)
   }
 
-  listen(value: string, onTurn: () => void): () => void {
+  listen(value: string, onTurn: (token?: number) => void): () => void {
     this.#listeners.set(value, onTurn)
     return () => this.#listeners.delete(value)
   }
@@ -135,10 +135,15 @@ export class MemoryLockServer {
     if (known !== undefined) return known
     const lock = new OneLock(key, {
       hears: (value) => this.#listeners.has(value),
-      ring: (value) => this.#listeners.get(value)?.(),
+      ring: (value, token) => this.#listeners.get(value)?.(token),
     })
     this.#locks.set(key, lock)
     return lock
+  }
+
+  #grant(claim: Claim, request: AcquireRequest): Held {
+    const endsAt = this.#clock.monotonic() + request.ttlMs + claim.lockDelayMs
+    return { claim, token: this.#nextToken(request.tokenFloor), sinceAt: this.#clock.now(), endsAt }
   }
 
   #nextToken(floor: number): number {

@@ -39,7 +39,7 @@ export class MemoryLockStore implements LockStore {
     this.#server.abandon(claim, forgetAfterMs)
   }
 
-  async listen(value: string, onTurn: () => void): Promise<() => void> {
+  async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     return this.#server.listen(value, onTurn)
   }
 

@@ -104,7 +104,7 @@ function read(key: string, [now, value, fence, pttl, line, shared, flatNotes]: I
         }))
       : [{ value, stamp: fence, freesInMs: pttl }]
   const live = held.filter(({ freesInMs }) => freesInMs > 0)
-  const waiting = line.filter((each) => Number(notes.get(each) ?? 0) > now)
+  const waiting = line.filter((each) => Number.parseInt(notes.get(each) ?? '0', 10) > now)
   const info = {
     key,
     holders: live

@@ -34,16 +34,33 @@ end
 -- is taken to be alive while its place is kept.
 local clustered = string.match(turn, 'cluster:$') ~= nil
 
--- The first waiter that is alive: its place is kept and its process is subscribed. Woken if there is room for it beside
--- those who hold, unless it is me. Dead ones are removed on the way, so the cost is constant but for each death.
-local function first_in_line(holding)
+local function kept_until(value)
+  return tonumber(string.match(redis.call('HGET', notes, value) or '0', '^%d+'))
+end
+
+-- The first waiter that is alive: its place is kept and its process is subscribed. If there is room for it beside those
+-- who hold, and unless it is me, it is woken; or it has the lock from now on, if the caller has one to give
+-- (next_token: see HAND_OVER) and it said for how long. Dead ones are removed on the way, so the cost is constant but for
+-- each death.
+local function first_in_line(holding, next_token)
   while true do
     local first = redis.call('ZRANGE', line, 0, 0)[1]
     if not first or first == me then return first end
     local channel = turn .. string.match(first, '^[^.]+')
-    local alive = tonumber(redis.call('HGET', notes, first) or 0) > now
+    local alive = kept_until(first) > now
     if alive and holding < limit_of(first) then
-      alive = redis.call('PUBLISH', channel, first .. ' ' .. lock) > 0 or clustered
+      local hold, floor = string.match(redis.call('HGET', notes, first), '^%d+ (%d+) (%d+)$')
+      local told, token, stamp = first, nil, nil
+      if hold and next_token and not clustered then
+        token, stamp = next_token(floor)
+        told = string.format('%s=%.0f', first, token)
+      end
+      alive = redis.call('PUBLISH', channel, told .. ' ' .. lock) > 0 or clustered
+      if alive and token then
+        redis.call('SET', lock .. ':fence', stamp)
+        redis.call('SET', lock, first, 'PX', hold)
+        leave(first)
+      end
     elseif alive then
       alive = clustered or redis.call('PUBSUB', 'NUMSUB', channel)[2] > 0
     end
@@ -52,19 +69,20 @@ local function first_in_line(holding)
   end
 end
 
-local function keep_place(keep)
+-- wish: for how long I want the lock if I am handed it, and the floor of its token; or ''
+local function keep_place(keep, wish)
   if not redis.call('ZSCORE', line, me) then
     local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')
     redis.call('ZADD', line, (tonumber(last[2]) or 0) + 1, me)
   end
-  redis.call('HSET', notes, me, string.format('%.0f', now + keep))
+  redis.call('HSET', notes, me, string.format('%.0f', now + keep) .. wish)
   lasts(line, keep)
   lasts(notes, keep)
 end
 
 -- The one rule of admission. Nil: I may hold the lock now, and am out of the line. Else the answer that I am barred.
 -- exclusive: value of the exclusive holder or false; limit: mine; keep: for how long I want a place in the line, or 0
-local function barred(exclusive, limit, keep)
+local function barred(exclusive, limit, keep, wish)
   local holding = exclusive and math.huge or count_shared()
   local first
   if holding < limit then
@@ -74,10 +92,10 @@ local function barred(exclusive, limit, keep)
       return nil
     end
   end
-  if keep > 0 then keep_place(keep) end
+  if keep > 0 then keep_place(keep, wish) end
   local retry_after, in_the_way
   if first then
-    retry_after, in_the_way = tonumber(redis.call('HGET', notes, first)) - now, first
+    retry_after, in_the_way = kept_until(first) - now, first
   elseif exclusive then
     retry_after, in_the_way = redis.call('PTTL', lock), exclusive
   else
@@ -98,4 +116,14 @@ if last_token >= token then token = last_token + 1 end
 if floor + 0 >= token then token = floor + 1 end
 -- The token says since when, but for a clock that was set back or a floor ahead of it. Redis writes whole numbers in full.
 local stamp = token == now_us and token or string.format('%.0f %.0f', token, now_us)
+`
+
+/** What `first_in_line` needs to hand the lock over. The fence's name follows from the lock's, as in `lockKeys`. */
+export const HAND_OVER = `
+local function next_token(floor)
+  local known = redis.call('GET', lock .. ':fence') or '0'
+  local last_token = tonumber(known) or tonumber(string.match(known, '^%d+'))
+  ${NEXT_TOKEN}
+  return token, stamp
+end
 `

@@ -24,7 +24,7 @@ if tonumber(redis.call('ZSCORE', shared, me) or 0) > now then
   hold_on()
   return tonumber(string.match(redis.call('HGET', notes, me), '^%d+'))
 end
-local answer = barred(held[1], limit_of(me), keep)
+local answer = barred(held[1], limit_of(me), keep, '')
 if answer then return answer end
 local last_token = tonumber(held[2]) or tonumber(string.match(held[2] or '0', '^%d+'))
 ${NEXT_TOKEN}

@@ -7,22 +7,23 @@
  *   {k}:fence    string  last token granted, and since when (µs) if the token does not say so; never expires, or tokens
  *                        could repeat
  *   {k}:line     zset    waiters (values), scored by order of arrival
- *   {k}:notes    hash    waiter -> until when its place is kept, ms of server time
+ *   {k}:notes    hash    waiter -> until when its place is kept, ms of server time; if the lock may be handed to it, also
+ *                        for how long (ms) and what the token must be above
  *                        shared holder -> its token, as in the fence
  *   {k}:dead:<v> string  value v was given up, or ended by force (then JSON, by whom and why); a straggling request for
  *                        it is refused
  *   {k}:audit    list    forced releases, JSON, newest last
  *
- * Values: see `valueOf`. A waiter is woken by name: `PUBLISH <channel of its client> "<value> <lock key>"`. The number of
- * receivers tells at once whether its process is still connected.
+ * Values: see `valueOf`. A waiter is woken by name: `PUBLISH <channel of its client> "<value> <lock key>"`, or told that
+ * it has the lock: `"<value>=<token> <lock key>"`. The number of receivers tells at once whether its process is connected.
  *
  * Here: the exclusive lock, whose way through an idle lock is kept short, and giving up. The rest: `scripts-*.ts`.
  */
-import { LINE, NEXT_TOKEN } from './scripts-line.ts'
+import { HAND_OVER, LINE, NEXT_TOKEN } from './scripts-line.ts'
 
 /**
- * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn
- * -> token: granted | {retry_after_ms, position or -1, value in the way} | 'given up' | JSON: ended by force
+ * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn hand_over(1|0)
+ * -> token: granted | {retry_after_ms, position or -1, value in the way, last token} | 'given up' | JSON: ended by force
  *
  * Invariants: nobody else holds the lock; a token is greater than every token before it, also after FLUSHALL or a clock
  * set back (`floor`); the lock goes to the first live waiter, or to a newcomer only if there is none; the same value
@@ -41,8 +42,12 @@ if held[1] or redis.call('EXISTS', line, shared, dead) > 0 then
   if given_up then return given_up end
   local notes, turn = KEYS[5], ARGV[5]
   ${LINE}
-  local answer = barred(held[1], 1, tonumber(ARGV[4]))
-  if answer then return answer end
+  local wish = ARGV[6] == '1' and string.format(' %s %s', ARGV[2], floor) or ''
+  local answer = barred(held[1], 1, tonumber(ARGV[4]), wish)
+  if answer then
+    answer[4] = last_token
+    return answer
+  end
 end
 ${NEXT_TOKEN}
 redis.call('SET', fence, stamp)
@@ -83,8 +88,8 @@ return 1
 /**
  * KEYS lock line notes dead   ARGV value forget_after_ms turn   -> 1 released | 0 or what the tombstone says: not ours
  *
- * Invariants: only the holder frees the lock; freeing it wakes exactly the first live waiter (which, being shared, wakes
- * the next).
+ * Invariants: only the holder frees the lock; freeing it hands it to the first live waiter, under the rules of ACQUIRE, or
+ * wakes exactly that one (which, being shared, wakes the next).
  */
 export const RELEASE = `
 local ours = redis.call('GET', KEYS[1]) == ARGV[1]
@@ -95,7 +100,8 @@ redis.call('DEL', KEYS[1])
 if redis.call('EXISTS', KEYS[2]) == 1 then
   local lock, line, notes, turn, me, shared = KEYS[1], KEYS[2], KEYS[3], ARGV[3], '', ''
   ${LINE}
-  first_in_line(0)
+  ${HAND_OVER}
+  first_in_line(0, next_token)
 end
 return 1
 `
@@ -112,7 +118,8 @@ call('DEL', lock)
 if call('EXISTS', KEYS[2]) == 1 then
   local line, notes, turn, me, shared = KEYS[2], KEYS[3], ARGV[2], '', ''
   ${LINE}
-  first_in_line(0)
+  ${HAND_OVER}
+  first_in_line(0, next_token)
 end
 return 1
 `

@@ -76,10 +76,11 @@ export class RedisLockStore implements LockStore {
       reply = await this.#run(acquireIdleScript, [lock, fence, line, shared, dead(value)], terms)
       if (reply === null && request.thenWaits === true) return NOT_AT_ONCE
     }
+    const handOver = request.handOver === true && this.#mayHandOver ? 1 : 0
     reply ??= await this.#run(
       claim.mode === 'exclusive' ? acquireScript : acquireSharedScript,
       [lock, fence, line, shared, notes, dead(value)],
-      [...terms, request.keepPlaceMs, this.#channel],
+      [...terms, request.keepPlaceMs, this.#channel, handOver],
     )
     const answer = acquireReply(reply)
     if (answer.status === 'granted' && this.#acknowledged !== undefined) await this.#confirm(claim, request.ttlMs)
@@ -115,7 +116,7 @@ export class RedisLockStore implements LockStore {
     await this.#abandon(this.#lockKey(claim.key), claim.value, forgetAfterMs, true)
   }
 
-  listen(value: string, onTurn: () => void): Promise<() => void> {
+  listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     return this.#turns.listen(value, onTurn)
   }
 
@@ -135,6 +136,11 @@ export class RedisLockStore implements LockStore {
     this.#commands.close()
     this.#acknowledged?.close()
     this.#subscriber.close()
+  }
+
+  /** Not where a grant takes more than the script: a look at the server's age, an answer of its replicas. */
+  get #mayHandOver(): boolean {
+    return this.#acknowledged === undefined && !this.#guard.enabled
   }
 
   /** A grant is prolonged by nothing, but on a connection that tells whether the replicas have it: the proof that counts. */
@@ -174,7 +180,7 @@ function acquireReply(reply: unknown): AcquireReply {
   if (!Array.isArray(reply)) {
     throw new LockStoreUnavailable('redis', 'not_done', 'this acquisition was given up before')
   }
-  const [retryAfterMs, position, value] = reply as [number, number, string]
+  const [retryAfterMs, position, value, lastToken] = reply as [number, number, string, number?]
   const place = position < 0 ? undefined : position
-  return { status: 'busy', retryAfterMs, position: place, owner: termsOf(value).owner }
+  return { status: 'busy', retryAfterMs, position: place, owner: termsOf(value).owner, lastToken }
 }

@@ -8,7 +8,7 @@ import type { RedisConnection } from '../../core/redis-connection.ts'
 export class Turns {
   readonly #connection: RedisConnection
   readonly #onUnclaimed: (value: string, lockKey: string) => void
-  readonly #waiters = new Map<string, () => void>()
+  readonly #waiters = new Map<string, (token?: number) => void>()
   #subscribed: Promise<unknown> | undefined
 
   /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
@@ -26,7 +26,7 @@ export class Turns {
   }
 
   /** @throws LockStoreUnavailable, LockStoreRefused when the subscription is not confirmed */
-  async listen(value: string, onTurn: () => void): Promise<() => void> {
+  async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     await this.#connection.ready()
     try {
       await this.#subscribed
@@ -40,9 +40,10 @@ export class Turns {
 
   #onMessage(message: string): void {
     const space = message.indexOf(' ')
-    const value = message.slice(0, space)
+    const [value = '', token] = message.slice(0, space).split('=')
     const onTurn = this.#waiters.get(value)
-    if (onTurn === undefined) this.#onUnclaimed(value, message.slice(space + 1))
-    else onTurn()
+    if (onTurn !== undefined) onTurn(token === undefined ? undefined : Number(token))
+    // Handed to one that has gone: it gives the lock back itself. Or it asked before it heard, and holds it.
+    else if (token === undefined) this.#onUnclaimed(value, message.slice(space + 1))
   }
 }

@@ -46,10 +46,10 @@ export function grantCases({ contender }: LocksContext): void {
 
     it('renews a lease under the same token until it is released', async () => {
       const [a, b, key] = [contender(), contender(), randomUUID()]
-      const lease = await a.acquire(key, { ttlMs: 300 })
+      const lease = await a.acquire(key, { ttlMs: 1_000 })
       const { token } = lease
       const first = lease.validUntil()
-      await until('the lease is twice as old as its ttl', () => lease.validUntil() > first + 600)
+      await until('the lease is twice as old as its ttl', () => lease.validUntil() > first + 2_000)
       expect(lease.state).toBe('held')
       expect(lease.token).toBe(token)
       expect(await b.tryAcquire(key)).toBeUndefined()
@@ -64,7 +64,7 @@ export function grantCases({ contender }: LocksContext): void {
       const tookMs = performance.now() - begun
       expect(lost.remainingMs()).toBeLessThanOrEqual(0)
       expect(tookMs).toBeGreaterThanOrEqual(290)
-      expect(tookMs).toBeLessThan(1_000)
+      expect(tookMs).toBeLessThan(5_000)
       expect(lease.token).toBeGreaterThan(lost.token)
     })
 

@@ -45,7 +45,7 @@ export function lineCases({ contender, has }: LocksContext): void {
       const begun = performance.now()
       await holder.release()
       await waiting
-      expect(performance.now() - begun).toBeLessThan(500)
+      expect(performance.now() - begun).toBeLessThan(8_000)
     })
 
     it('rejects with LockTimeout after waitMs, and the waiter is out of the line', async () => {

@@ -126,7 +126,7 @@ function forcingCases({ contender }: LocksContext): void {
       const begun = performance.now()
       await b.forceRelease(key, FORCE)
       await until('it is lost', () => lease.state === 'lost')
-      expect(performance.now() - begun).toBeLessThan(1_000)
+      expect(performance.now() - begun).toBeLessThan(10_000)
       expect(lease.signal.reason).toMatchObject({ reason: 'forced' })
     })
 

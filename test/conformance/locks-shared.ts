@@ -100,7 +100,7 @@ function readWriteCases({ contender }: LocksContext): void {
       giveUp.abort(new Error('gave up'))
       expect(await writer).toMatchObject({ message: 'gave up' })
       await Promise.all(readers)
-      expect(performance.now() - begun).toBeLessThan(1_000)
+      expect(performance.now() - begun).toBeLessThan(8_000)
       reading.assertValid()
     })
 
@@ -124,7 +124,7 @@ function readWriteCases({ contender }: LocksContext): void {
       const writer = await b.acquire(key)
       const tookMs = performance.now() - begun
       expect(tookMs).toBeGreaterThanOrEqual(590)
-      expect(tookMs).toBeLessThan(1_400)
+      expect(tookMs).toBeLessThan(5_000)
       expect([short.state, long.state]).toEqual(['lost', 'lost'])
       expect(await short.release()).toBe('lost')
       writer.assertValid()
@@ -253,7 +253,7 @@ function permitCases({ contender }: LocksContext): void {
       await served.opened
       const tookMs = performance.now() - begun
       expect(tookMs).toBeGreaterThanOrEqual(390)
-      expect(tookMs).toBeLessThan(1_200)
+      expect(tookMs).toBeLessThan(5_000)
       await (await Promise.race(waiters)).release()
       await Promise.all(waiters)
     })

@@ -90,7 +90,7 @@ describeWith(['redis'], 'a Redis Cluster that loses a master', { private: true }
         const begun = performance.now()
         const error = await locks.tryAcquire(stuck).catch((caught: unknown) => caught)
         expect(error).toMatchObject({ code: 'locks.store_unavailable', retryable: true })
-        expect(performance.now() - begun).toBeLessThan(1_200)
+        expect(performance.now() - begun).toBeLessThan(5_000)
         await (await locks.acquire(fine)).release()
       }
     } finally {
@@ -114,7 +114,7 @@ describeWith(['redis'], 'a Redis Cluster that loses a master', { private: true }
     const begun = performance.now()
     const error = await a.tryAcquire(key).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'locks.store_unavailable' })
-    expect(performance.now() - begun).toBeLessThan(1_200)
+    expect(performance.now() - begun).toBeLessThan(5_000)
     await until('the replica serves', async () => (await a.inspect(key).catch(() => undefined)) !== undefined)
     if (!signal.aborted) expect(await first.release()).toBe('released')
     const served = await waiting

@@ -29,7 +29,7 @@ async function works(client: Redis): Promise<void> {
   const begun = performance.now()
   expect(await lease.release()).toBe('released')
   const next = await waiting
-  expect(performance.now() - begun).toBeLessThan(1_000)
+  expect(performance.now() - begun).toBeLessThan(10_000)
   expect(next.token).toBeGreaterThan(lease.token)
   await next.release()
   if (status === 'wait') expect(client.status).toBe('wait')
@@ -120,7 +120,7 @@ describeWith(['redis'], 'the client that is copied', { private: true }, () => {
       server.pause()
       const begun = performance.now()
       await expect(locks.tryAcquire('k')).rejects.toMatchObject({ code: 'locks.store_unavailable' })
-      expect(performance.now() - begun).toBeLessThan(700)
+      expect(performance.now() - begun).toBeLessThan(5_000)
       server.resume()
       await server.kill()
       await expect(locks.tryAcquire('k')).rejects.toMatchObject({ code: 'locks.store_unavailable' })

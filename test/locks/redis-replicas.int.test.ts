@@ -94,18 +94,21 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
   })
 
   it('does not hold up the renewals and tries of those who do not wait for it', async () => {
-    const [waiting, plain] = [locksAt(group.master, { replicas: { count: 1, timeoutMs: 400 } }), locksAt(group.master)]
+    const [waiting, plain] = [
+      locksAt(group.master, { replicas: { count: 1, timeoutMs: 2_000 } }),
+      locksAt(group.master),
+    ]
     await waiting.inspect('k')
     await plain.inspect('k')
     link.cut()
     const slow = Promise.allSettled(Array.from({ length: 20 }, () => waiting.tryAcquire(randomUUID())))
     const begun = performance.now()
     for (let n = 0; n < 50; n++) await (await plain.acquire(randomUUID())).release()
-    expect(performance.now() - begun).toBeLessThan(400)
+    expect(performance.now() - begun).toBeLessThan(1_800)
     const outcomes = await slow
     expect(outcomes.every(({ status }) => status === 'rejected')).toBe(true)
     // All of them shared one or two waits.
-    expect(performance.now() - begun).toBeLessThan(2_000)
+    expect(performance.now() - begun).toBeLessThan(10_000)
   })
 })
 

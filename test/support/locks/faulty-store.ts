@@ -111,7 +111,7 @@ export class FaultyStore implements LockStore {
     return this.#network.request(() => this.#network.server.abandon(claim, forgetAfterMs))
   }
 
-  async listen(value: string, onTurn: () => void): Promise<() => void> {
+  async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     return this.#network.server.listen(value, onTurn)
   }
 

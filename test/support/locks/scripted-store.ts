@@ -14,7 +14,7 @@ export class ScriptedStore implements LockStore {
   readonly releases: Array<Answer<'released' | NotHeld>> = []
   readonly abandons: Array<Answer<undefined>> = []
   readonly abandoned: Array<{ value: string; forgetAfterMs: number }> = []
-  readonly listeners = new Map<string, () => void>()
+  readonly listeners = new Map<string, (token?: number) => void>()
   doubted: (value: string | undefined) => void = () => {}
   #values = 0
   #tokens = 0
@@ -45,7 +45,7 @@ export class ScriptedStore implements LockStore {
     this.abandoned.push({ value, forgetAfterMs })
   }
 
-  async listen(value: string, onTurn: () => void): Promise<() => void> {
+  async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
     this.listeners.set(value, onTurn)
     return () => this.listeners.delete(value)
   }
