@@ -1,36 +1,21 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { backoffDelayMs } from '../core/backoff.ts'
-import { type Clock, SECOND } from '../core/clock.ts'
-import { isRetryable, toError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
-import type { AmbientHeaders } from './ambient-headers.ts'
-import type { ProcessorBinding, SinkBinding } from './binding.ts'
-import { deadLetterSpec } from './dead-letter.ts'
-import type { Destinations } from './destinations.ts'
-import { Handling, type HandlingEnd } from './handling.ts'
+import type { BatchBinding } from './batch.ts'
+import { BatchLanes, type RunBatch } from './batch-lanes.ts'
+import type { ConsumerBinding } from './binding.ts'
+import type { HandlingEnd } from './failures.ts'
+import type { Line } from './gate.ts'
+import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
+import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
-import { RECONNECT_BACKOFF, type ResolvedConsumer } from './options.ts'
-import type { Publisher } from './publisher.ts'
+import type { ResolvedConsumer } from './options.ts'
+import { Pace } from './pace.ts'
+import { Run } from './run.ts'
 import type { BindingState, BindingStatus } from './status.ts'
-import type { DestinationSpec, Subscription, Transport, TransportDelivery } from './transport.ts'
-
-/** A database that is frozen is one that is down. */
-const READY_MS = 5 * SECOND
-
-export interface ConsumerHost {
-  readonly service: string
-  readonly clock: Clock
-  readonly logger: Logger
-  readonly transport: Transport
-  readonly publisher: Publisher
-  readonly destinations: Destinations
-  readonly drainTimeoutMs: number
-  readonly ambient: AmbientHeaders | undefined
-}
+import type { ConsumerName } from './telemetry.ts'
+import type { TransportDelivery } from './transport.ts'
 
 /**
- * One sink or processor at work.
+ * One sink, processor or batch sink at work.
  *
  *   idle -> connecting -> running <-> paused
  *              ^             |-> halted (a message failed for good and the binding asked to stop)
@@ -41,34 +26,50 @@ export interface ConsumerHost {
  */
 export class Consumer {
   readonly options: ResolvedConsumer
-  readonly #binding: SinkBinding | ProcessorBinding
+  readonly #binding: ConsumerBinding | BatchBinding
   readonly #host: ConsumerHost
-  readonly #lanes: Lanes<TransportDelivery>
+  readonly #keeper: Keeper
+  readonly #lanes: Line<TransportDelivery>
+  /** Rate limit and circuit breaker, if the binding has either. */
+  readonly #pace: Pace | undefined
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
-  readonly #counts: Record<HandlingEnd, number> = { handled: 0, 'dead-lettered': 0, dropped: 0, returned: 0, halted: 0 }
+  readonly #counts: Record<HandlingEnd, number> = {
+    handled: 0,
+    'dead-lettered': 0,
+    dropped: 0,
+    retried: 0,
+    returned: 0,
+    halted: 0,
+    discarded: 0,
+  }
   #state: BindingState = 'idle'
   /** Asked for by the user; survives a reconnect. */
   #paused = false
   #error: Error | undefined
   #subscribed = 0
-  #subscription: Subscription | undefined
   /** The end of a halt: what ran has finished and the place in the group is given back. */
   #halting: Promise<void> = Promise.resolve()
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: Run = new Run()
-  #handling: Handling
+  #handling: Handlings
+  readonly #consumerName: ConsumerName
 
-  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: ConsumerHost) {
+  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost) {
     this.#binding = binding
     this.options = options
     this.#host = host
+    this.#consumerName = { destination: binding.input.name, group: options.group }
     if (!options.autoStart) this.#state = 'stopped'
+    this.#keeper = new Keeper(binding, options, host, {
+      deliver: (delivery) => this.#accept(delivery),
+      recall: () => this.#recall(),
+      onTaken: () => this.#taken(),
+      onAway: (error) => this.#away(error),
+      onRefused: (error) => this.#halt(error),
+    })
+    this.#pace = Pace.of(options, host, () => this.#lanes.wake())
     this.#handling = this.#newHandling()
-    this.#lanes = new Lanes(
-      options.concurrency,
-      (delivery) => delivery.message.key,
-      (delivery) => this.#process(delivery),
-    )
+    this.#lanes = this.#newLine()
   }
 
   get autoStart(): boolean {
@@ -81,14 +82,24 @@ export class Consumer {
       kind: this.#binding.kind,
       channel: this.#binding.input.name,
       group: this.options.group,
-      state: this.#state,
-      error: this.#error?.message,
+      ...this.#condition(),
       subscribed: this.#subscribed,
       running: this.#lanes.running,
       queued: this.#lanes.queued,
       handled: this.#counts.handled,
       deadLettered: this.#counts['dead-lettered'],
       dropped: this.#counts.dropped,
+      discarded: this.#counts.discarded,
+      retried: this.#counts.retried,
+    }
+  }
+
+  #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
+    const isBroken = this.#pace?.reason !== undefined && this.#state === 'running'
+    return {
+      state: isBroken ? 'paused' : this.#state,
+      error: this.#error?.message ?? (isBroken ? this.#pace?.reason : undefined),
+      circuit: this.#pace?.circuit,
     }
   }
 
@@ -99,18 +110,15 @@ export class Consumer {
     this.#run = new Run()
     this.#handling = this.#newHandling()
     this.#paused = false
+    this.#pace?.reset()
     this.#lanes.release()
     this.#error = undefined
     this.#state = 'connecting'
     try {
-      await this.#subscribe(this.#run)
+      await this.#keeper.take(this.#run)
     } catch (error) {
-      if (!isRetryable(error)) {
-        this.#state = 'stopped'
-        throw error
-      }
-      this.#noteFailure(error)
-      void this.#reconnect(this.#run)
+      this.#state = 'stopped'
+      throw error
     }
   }
 
@@ -119,7 +127,7 @@ export class Consumer {
     if (this.#run.over) return
     this.#paused = true
     this.#lanes.hold()
-    this.#subscription?.pause()
+    this.#keeper.pause()
     if (this.#state === 'running') this.#state = 'paused'
   }
 
@@ -127,7 +135,7 @@ export class Consumer {
     if (this.#run.over) return
     this.#paused = false
     this.#lanes.release()
-    this.#subscription?.resume()
+    this.#keeper.resume()
     if (this.#state === 'paused') this.#state = 'running'
   }
 
@@ -138,21 +146,20 @@ export class Consumer {
     const { run } = this.#end('stopping')
     await this.#halting
     await this.#drain(run)
-    await this.#closeSubscription()
+    await this.#keeper.leave()
     this.#state = 'stopped'
   }
 
-  #newHandling(): Handling {
-    const { service, clock, logger, publisher, ambient } = this.#host
-    return new Handling(this.#binding, this.options, {
-      service,
-      clock,
-      logger,
-      ambient,
-      stopping: this.#run.stopping.signal,
-      drain: this.#run.drain.signal,
-      publish: (messages) => publisher.publish(messages),
-    })
+  #newHandling(): Handlings {
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
+  }
+
+  #newLine(): Line<TransportDelivery> {
+    const { concurrency, batch } = this.options
+    const keyOf = ({ message }: TransportDelivery): string | null => message.key
+    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#process(delivery), this.#pace)
+    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processBatch(deliveries, done)
+    return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, this.#pace)
   }
 
   #end(state: BindingState): { run: Run } {
@@ -161,7 +168,7 @@ export class Consumer {
     run.stopping.abort(new Error('the binding stops'))
     this.#state = state
     this.#lanes.hold()
-    this.#subscription?.pause()
+    this.#keeper.pause()
     this.#giveBack()
     return { run }
   }
@@ -176,85 +183,23 @@ export class Consumer {
     if (!drained) run.drain.abort(new Error('the drain ran out of time'))
   }
 
-  async #subscribe(run: Run): Promise<void> {
-    const { transport, destinations } = this.#host
-    await this.#requireReady()
-    await destinations.provision(this.#specs())
-    const { name, partitions } = destinations.spec(this.#binding.input.name)
-    const { group, prefetch, prefetchBytes } = this.options
-    let isLost: Error | undefined
-    let isOpen = false
-    const subscription = await transport.subscribe(
-      { destination: name, partitions, group, prefetch, prefetchBytes },
-      {
-        deliver: (delivery) => (run.over ? delivery.release() : this.#accept(delivery)),
-        recall: () => this.#giveBack(),
-        lost: (error) => {
-          if (isLost !== undefined) return
-          isLost = error
-          if (isOpen) this.#lost(run, error)
-        },
-      },
-    )
-    if (run.over || isLost !== undefined) {
-      await subscription.close()
-      if (run.over) return
-      throw isLost ?? new Error('the subscription ended as it began')
-    }
-    isOpen = true
+  #taken(): void {
     this.#subscribed++
-    this.#subscription = subscription
     this.#error = undefined
-    if (this.#paused) subscription.pause()
     this.#state = this.#paused ? 'paused' : 'running'
     this.#host.logger.info({ binding: this.options.name }, 'binding is running')
   }
 
-  /** Before the first message comes, which would fail for want of tables, and all after it. */
-  async #requireReady(): Promise<void> {
-    const binding = this.#binding
-    const answers = [binding.options.inbox?.ready?.(), binding.kind === 'sink' ? binding.ready?.() : undefined]
-    const asked = answers.filter((answer) => answer !== undefined)
-    if (asked.length === 0 || (await finishesWithin(this.#host.clock, READY_MS, Promise.all(asked)))) return
-    throw new Error(`the database did not say within ${READY_MS} ms that its tables are there`)
-  }
-
-  #specs(): DestinationSpec[] {
-    const { destinations } = this.#host
-    const input = destinations.spec(this.#binding.input.name)
-    const { group, onFailure } = this.options
-    const specs = [input]
-    if (group !== null && onFailure === 'dead-letter') specs.push(deadLetterSpec(input.name, group))
-    return specs
-  }
-
-  #lost(run: Run, error: Error): void {
-    if (run.over) return
-    this.#noteFailure(error)
+  #away(error: Error): void {
+    this.#error = error
     this.#state = 'connecting'
-    void this.#closeSubscription().then(() => this.#reconnect(run))
-  }
-
-  async #reconnect(run: Run): Promise<void> {
-    for (let attempt = 1; !run.over; attempt++) {
-      try {
-        await this.#host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), run.stopping.signal)
-        await this.#subscribe(run)
-        return
-      } catch (error) {
-        if (run.over) return
-        this.#noteFailure(error)
-        if (!isRetryable(error)) {
-          this.#halt(toError(error))
-          return
-        }
-      }
-    }
-  }
-
-  #noteFailure(error: unknown): void {
-    this.#error = toError(error)
     this.#host.logger.warn({ err: error, binding: this.options.name }, 'binding has no subscription, connecting')
+  }
+
+  /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */
+  #recall(): void {
+    this.#giveBack()
+    this.#pace?.dismiss()
   }
 
   #accept(delivery: TransportDelivery): void {
@@ -271,18 +216,46 @@ export class Consumer {
   }
 
   async #process(delivery: TransportDelivery): Promise<void> {
-    if (delivery.signal.aborted) {
-      delivery.release()
-      return
-    }
-    let end: HandlingEnd
+    const { one } = this.#handling
+    let end: HandlingEnd = 'returned'
     try {
-      end = await this.#run.context(() => this.#handling.handle(delivery))
+      if (one !== undefined && !delivery.signal.aborted) end = await this.#run.context(() => one.handle(delivery))
     } catch (error) {
-      this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
-      end = 'halted'
+      end = this.#unexpected(error)
     }
+    this.#pace?.ended()
+    this.#settle(delivery, end)
+  }
+
+  async #processBatch(
+    deliveries: readonly TransportDelivery[],
+    done: (delivery: TransportDelivery) => void,
+  ): Promise<void> {
+    const { batch } = this.#handling
+    const left = new Set(deliveries)
+    const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
+      if (!left.delete(delivery)) return
+      this.#settle(delivery, end)
+      done(delivery)
+    }
+    let end: HandlingEnd = 'returned'
+    try {
+      await this.#run.context(() => batch?.handle(deliveries, settle))
+    } catch (error) {
+      end = this.#unexpected(error)
+    }
+    this.#pace?.ended()
+    for (const delivery of left) settle(delivery, end)
+  }
+
+  #unexpected(error: unknown): 'halted' {
+    this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
+    return 'halted'
+  }
+
+  #settle(delivery: TransportDelivery, end: HandlingEnd): void {
     this.#counts[end]++
+    this.#host.telemetry?.wasSettled(delivery, this.#consumerName, end)
     if (end === 'returned') delivery.release()
     else if (end === 'halted') {
       delivery.release()
@@ -299,21 +272,6 @@ export class Consumer {
     const { run } = this.#end('halted')
     this.#error = error
     this.#host.logger.error({ err: error, binding: this.options.name }, 'binding halted')
-    this.#halting = this.#drain(run).then(() => this.#closeSubscription())
+    this.#halting = this.#drain(run).then(() => this.#keeper.leave())
   }
-
-  async #closeSubscription(): Promise<void> {
-    const subscription = this.#subscription
-    this.#subscription = undefined
-    await subscription?.close()
-  }
-}
-
-/** One span from start to stop. */
-class Run {
-  over = false
-  readonly stopping: AbortController = new AbortController()
-  readonly drain: AbortController = new AbortController()
-  /** Around whoever started it. A delivery may come in from anywhere: in memory from inside the sender's lock or saga. */
-  readonly context: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
 }
