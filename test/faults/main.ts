@@ -22,6 +22,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   election: async () => (await import('./election/suite.ts')).electionSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
+  binder: async () => (await import('./binder/suite.ts')).binderSuite,
 }
 
 async function main(): Promise<number> {

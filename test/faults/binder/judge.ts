@@ -1,0 +1,177 @@
+import { type Event, operationsOf, type Recorded } from '../harness/events.ts'
+import type { Verdicts } from '../harness/verdicts.ts'
+import type { BinderInvariant } from './invariants.ts'
+import { isStep, nameOf, type Step } from './ledger.ts'
+
+export interface Span {
+  readonly from: number
+  readonly to: number
+}
+
+/** Everything that is known of the processes at one broker. */
+export interface Known {
+  readonly transport: string
+  readonly events: readonly Event[]
+  /** From the beginning of a fault until everything was quiet again. */
+  readonly faults: readonly Span[]
+  /** When a process was, or may have been, without its broker. */
+  readonly cutOff: ReadonlyArray<Span & { readonly process: string }>
+  /** When it was killed. */
+  readonly killed: ReadonlyMap<string, number>
+  /** Who did not come back. */
+  readonly absent: readonly string[]
+  readonly failures: readonly string[]
+}
+
+const STAGES = ['work', 'audit'] as const
+
+/** One handler call. */
+interface Run extends Span {
+  readonly stage: (typeof STAGES)[number]
+  readonly key: string
+  readonly n: number
+  readonly message: string
+  readonly process: string
+  readonly ok: boolean
+}
+
+export function judge(known: Known, verdicts: Verdicts): void {
+  const against = (invariant: BinderInvariant): Say => {
+    const say = verdicts.judge(invariant)
+    return (line) => say(`${known.transport}: ${line}`)
+  }
+  const sends = operationsOf(known.events, 'send')
+  const runs = runsOf(known)
+  judgeLosses(sends, runs, against('nothing is lost'))
+  judgeOrder(runs, against('in order'))
+  judgeOverlaps(known, runs, against('one at a time'))
+  judgeRepeats(known, sends, runs, against('repeats at faults'))
+  judgeIds(sends, runs, against('same id'))
+  for (const line of known.absent) against('all come back')(line)
+  against('all come back')
+  for (const line of known.failures) against('no process fails')(line)
+  against('no process fails')
+}
+
+type Say = (evidence: string) => void
+
+/** Handler calls in the order in which they began. */
+export function runsOf({ events, killed }: Pick<Known, 'events' | 'killed'>): Run[] {
+  return STAGES.flatMap((stage) =>
+    operationsOf(events, stage).map(({ begin, end }): Run => {
+      const { key, n, message } = begin as Step
+      const process = nameOf(begin.process)
+      const to = end?.at ?? killed.get(process) ?? Number.POSITIVE_INFINITY
+      return { stage, key, n, message, process, from: begin.at, to, ok: end?.type === 'ok' }
+    }),
+  ).sort((a, b) => a.from - b.from)
+}
+
+/** Handler calls for what had been handled before. */
+export function repeatsOf(runs: readonly Run[]): ReadonlyArray<{ readonly first: Run; readonly again: Run }> {
+  const firsts = new Map<string, Run>()
+  const repeats: { first: Run; again: Run }[] = []
+  for (const run of runs) {
+    const first = firsts.get(idOf(run))
+    if (first !== undefined && first.to <= run.from) repeats.push({ first, again: run })
+    if (first === undefined && run.ok) firsts.set(idOf(run), run)
+  }
+  return repeats
+}
+
+function judgeLosses(sends: readonly Recorded[], runs: readonly Run[], say: Say): void {
+  const done = new Set(runs.filter(({ ok }) => ok).map(idOf))
+  for (const name of acceptedOf(sends)) {
+    for (const stage of STAGES) {
+      if (done.has(`${stage} ${name}`)) continue
+      say(`${name} was accepted, and ${stage === 'work' ? 'it' : 'its output'} was never handled to the end`)
+      break
+    }
+  }
+}
+
+export function acceptedOf(sends: readonly Recorded[]): ReadonlySet<string> {
+  const accepted = sends.filter(({ end }) => end?.type === 'ok').map(({ begin }) => begin as Step)
+  return new Set(accepted.map(nameOfStep))
+}
+
+/** At the beginning of `n`, all before it have been handled to the end, by whomever. */
+function judgeOrder(runs: readonly Run[], say: Say): void {
+  const ends = runs.filter(({ ok }) => ok).sort((a, b) => a.to - b.to)
+  const done = new Map<string, Set<number>>()
+  let ended = 0
+  for (const run of runs) {
+    for (let end = ends[ended]; end !== undefined && end.to <= run.from; end = ends[++ended]) {
+      const line = `${end.stage} ${end.key}`
+      done.set(line, (done.get(line) ?? new Set()).add(end.n))
+    }
+    const before = done.get(`${run.stage} ${run.key}`)
+    if (run.n > 0 && before?.has(run.n - 1) !== true) say(`${tell(run)} began, and ${run.n - 1} was not handled yet`)
+  }
+}
+
+function judgeOverlaps({ cutOff }: Known, runs: readonly Run[], say: Say): void {
+  const excused = (run: Run): boolean => cutOff.some((span) => span.process === run.process && overlap(span, run))
+  for (const own of Map.groupBy(runs, ({ stage, key }) => `${stage} ${key}`).values()) {
+    let longest: Run | undefined
+    for (const run of own) {
+      if (longest !== undefined && run.from < longest.to && !excused(run) && !excused(longest))
+        say(`${tell(run)} began while ${tell(longest)} was running`)
+      if (longest === undefined || run.to > longest.to) longest = run
+    }
+  }
+}
+
+/** An outcome that nobody knows is sent again, and then it may be there twice: that is no fault's doing. */
+function judgeRepeats({ faults }: Known, sends: readonly Recorded[], runs: readonly Run[], say: Say): void {
+  const sentAgain = new Set(
+    sends.filter(({ end }) => end?.type === 'info').map(({ begin }) => nameOfStep(begin as Step)),
+  )
+  for (const { first, again } of repeatsOf(runs)) {
+    const between = { from: first.from, to: again.from }
+    if (sentAgain.has(nameOfStep(again)) || faults.some((span) => overlap(span, between))) continue
+    say(`${tell(again)} again after ${tell(first)}, without a fault`)
+  }
+}
+
+function judgeIds(sends: readonly Recorded[], runs: readonly Run[], say: Say): void {
+  const sent = new Map(sends.map(({ begin }) => [`work ${nameOfStep(begin as Step)}`, (begin as Step).message]))
+  const known = new Map(sent)
+  for (const run of runs) {
+    const id = known.get(idOf(run))
+    if (id === undefined) known.set(idOf(run), run.message)
+    else if (id !== run.message) say(`${tell(run)} has the id ${run.message}, it was ${id}`)
+  }
+}
+
+function overlap(a: Span, b: Span): boolean {
+  return a.from <= b.to && b.from <= a.to
+}
+
+function idOf({ stage, key, n }: Pick<Run, 'stage' | 'key' | 'n'>): string {
+  return `${stage} ${key}/${n}`
+}
+
+function nameOfStep({ key, n }: Pick<Run, 'key' | 'n'>): string {
+  return `${key}/${n}`
+}
+
+function tell(run: Run): string {
+  return `${idOf(run)} (${run.process}, ${run.from.toFixed(1)} to ${run.to.toFixed(1)})`
+}
+
+/** How long it took from a message's acceptance to the end of its output, in ms. */
+export function latenciesOf(events: readonly Event[]): number[] {
+  const accepted = new Map<string, number>()
+  const audited = new Map<string, number>()
+  for (const event of events) {
+    if (event.type !== 'ok' || !isStep(event)) continue
+    const name = nameOfStep(event)
+    if (event.op === 'send') accepted.set(name, event.at)
+    if (event.op === 'audit' && !audited.has(name)) audited.set(name, event.at)
+  }
+  return [...accepted].flatMap(([name, at]) => {
+    const until = audited.get(name)
+    return until === undefined ? [] : [Math.max(until - at, 0)]
+  })
+}

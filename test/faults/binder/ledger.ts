@@ -1,0 +1,99 @@
+import { closeSync, openSync, readSync } from 'node:fs'
+import type { Event } from '../harness/events.ts'
+
+/** A line of a worker's history that is about a message. */
+export interface Step extends Event {
+  readonly op: 'send' | 'work' | 'audit'
+  readonly key: string
+  readonly n: number
+  /** The id of the message. */
+  readonly message: string
+}
+
+/** Everything that the processes at one broker wrote down, read while they write. */
+export class Ledger {
+  readonly events: Event[] = []
+  /** By `key/n`. */
+  readonly accepted = new Set<string>()
+  readonly worked = new Set<string>()
+  readonly audited = new Set<string>()
+  readonly #files: Tail[] = []
+
+  add(path: string): void {
+    this.#files.push(new Tail(path))
+  }
+
+  /** Takes in what was written since. */
+  read(): void {
+    for (const file of this.#files) {
+      for (const event of file.read()) {
+        this.events.push(event)
+        if (event.type === 'ok' && isStep(event)) this.#done(event)
+      }
+    }
+  }
+
+  /** What was accepted and not handled to the end. */
+  get missing(): string[] {
+    return [...this.accepted].filter((name) => !this.worked.has(name) || !this.audited.has(name))
+  }
+
+  /** By whom this message was handled to the end, in the order of time. */
+  handlersOf({ key, n }: Pick<Step, 'key' | 'n'>): string[] {
+    this.read()
+    const own = this.events.filter(isStep).filter((step) => step.op === 'work' && step.key === key && step.n === n)
+    return own.filter(({ type }) => type === 'ok').map(({ process }) => nameOf(process))
+  }
+
+  count(fits: (event: Event) => boolean): number {
+    this.read()
+    return this.events.reduce((sum, event) => sum + (fits(event) ? 1 : 0), 0)
+  }
+
+  close(): void {
+    for (const file of this.#files) file.close()
+  }
+
+  #done({ op, key, n }: Step): void {
+    const set = op === 'send' ? this.accepted : op === 'work' ? this.worked : this.audited
+    set.add(`${key}/${n}`)
+  }
+}
+
+export function isStep(event: Event): event is Step {
+  return event.op === 'send' || event.op === 'work' || event.op === 'audit'
+}
+
+/** `kafka-sender-1.7` is `kafka-sender-1` after seven unknown outcomes. */
+export function nameOf(process: string): string {
+  return process.slice(0, process.lastIndexOf('.'))
+}
+
+class Tail {
+  readonly #file: number
+  readonly #buffer = Buffer.alloc(64 * 1024)
+  #offset = 0
+  #rest = ''
+
+  constructor(path: string) {
+    this.#file = openSync(path, 'a+')
+  }
+
+  read(): Event[] {
+    let text = this.#rest
+    for (;;) {
+      // Lines are ASCII: no character is cut in half.
+      const bytes = readSync(this.#file, this.#buffer, 0, this.#buffer.length, this.#offset)
+      if (bytes === 0) break
+      this.#offset += bytes
+      text += this.#buffer.toString('latin1', 0, bytes)
+    }
+    const lines = text.split('\n')
+    this.#rest = lines.pop() ?? ''
+    return lines.map((line) => JSON.parse(line) as Event)
+  }
+
+  close(): void {
+    closeSync(this.#file)
+  }
+}

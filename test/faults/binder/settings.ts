@@ -1,0 +1,19 @@
+/** Long enough for a busy machine, short enough for a run of a minute and a half. */
+export const SESSION_MS = 5_000
+/** The longest a Kafka member may keep a rebalance waiting: what other clients call the poll interval. */
+export const REBALANCE_MS = 6_000
+/** A RabbitMQ connection that is silent for two to three of these is over, on either side. */
+export const HEARTBEAT_S = 2
+/** A server that is frozen for so long has lost every session and every connection. */
+export const FREEZE_MS = 7_500
+export const SLOW_MS = 8_000
+/** A sender that has no answer by then does not know, and sends again under the same id. */
+export const SEND_TIMEOUT_MS = 5_000
+export const CONSUMERS = 3
+export const KEYS = 12
+export const PARTITIONS = 6
+/** A deliberate failure of a handler's first attempt. */
+export const FAILS = 0.02
+/** After the fault is healed: until everything accepted is handled and everybody works again. */
+export const QUIET_WITHIN_MS = 60_000
+export const HOPELESS_MS = 8_000

@@ -1,0 +1,256 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type PrivateServer, startServer } from '../../support/servers/index.ts'
+import type { Actor } from '../harness/actor.ts'
+import { Crew } from '../harness/crew.ts'
+import { type Event, EventLog, nowMs } from '../harness/events.ts'
+import { Link } from '../harness/link.ts'
+import { Reaper } from '../harness/reaper.ts'
+import type { Setting } from '../harness/suite.ts'
+import type { Known, Span } from './judge.ts'
+import { Ledger } from './ledger.ts'
+import type { Order, Role, TransportName } from './place.ts'
+import { CONSUMERS, HOPELESS_MS, KEYS, QUIET_WITHIN_MS } from './settings.ts'
+
+export interface Member {
+  readonly role: Role
+  readonly name: string
+  readonly actor: Actor<Order>
+  /** Its way to the broker. */
+  readonly link: Link
+}
+
+/** One in the middle of a handler, and the message that it has. */
+export interface Lingerer {
+  readonly member: Member
+  readonly key: string
+  readonly n: number
+}
+
+const WORKER = new URL('./worker.ts', import.meta.url)
+/** Processes that are started ahead. */
+const SPARE = 1
+const BEGINS_WITHIN_MS = 90_000
+const FAILURES = new Set(['unhandled', 'uncaught', 'failed'])
+
+/** One private broker and the processes at it. */
+export class Site {
+  readonly transport: TransportName
+  readonly server: PrivateServer
+  readonly ledger = new Ledger()
+  readonly #setting: Setting
+  readonly #crew: Crew<Order>
+  readonly #reaper: Reaper
+  readonly #log: EventLog
+  readonly #faults: Span[] = []
+  readonly #cutOff: Array<Span & { readonly process: string }> = []
+  readonly #killed = new Map<string, number>()
+  readonly #absent: string[] = []
+  #afflicted = new Map<string, number>()
+  #brokenAt: number | undefined
+  #members: Member[] = []
+  #hired = 0
+  #prefix = ''
+
+  private constructor(setting: Setting, server: PrivateServer, transport: TransportName, reaper: Reaper) {
+    this.transport = transport
+    this.server = server
+    this.#setting = setting
+    this.#reaper = reaper
+    this.#crew = new Crew<Order>(WORKER, reaper)
+    this.#log = new EventLog(this.#historyOf('run'), `${transport}-run`, () => {})
+  }
+
+  static async open(setting: Setting, transport: TransportName): Promise<Site> {
+    const server = await startServer(transport, { signal: setting.signal })
+    const reaper = new Reaper()
+    const site = new Site(setting, server, transport, reaper)
+    try {
+      const others: Role[] = ['sender', ...Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)]
+      site.#crew.prepare(others.length + 1)
+      // The first makes what the others need.
+      await site.hire('consumer')
+      await Promise.all(others.map((role) => site.hire(role)))
+      site.#crew.prepare(SPARE)
+      return site
+    } catch (error) {
+      await site.close()
+      throw error
+    }
+  }
+
+  /** A mistake is built in. */
+  get isBroken(): boolean {
+    return this.#setting.broken !== undefined
+  }
+
+  get members(): readonly Member[] {
+    return this.#members
+  }
+
+  of(role: Role): readonly Member[] {
+    return this.#members.filter((member) => member.role === role)
+  }
+
+  get sender(): Member {
+    return this.of('sender')[0] as Member
+  }
+
+  note(op: 'act' | 'healed', text: string): void {
+    this.#log.note(op, { text: `${this.transport}: ${text}` })
+  }
+
+  /** From now on something is broken; what is cut off from the broker may overlap with what goes on without it. */
+  fault(text: string, cutOff: readonly Member[]): void {
+    this.#log.note('fault', { text: `${this.transport}: ${text}` })
+    const at = nowMs()
+    this.#brokenAt ??= at
+    for (const { name } of cutOff) if (!this.#afflicted.has(name)) this.#afflicted.set(name, at)
+  }
+
+  /** New keys, and no others. */
+  async begin(episode: number): Promise<void> {
+    this.#prefix = `e${episode}`
+    this.send('')
+    const own = `${this.#prefix}-`
+    await this.#until('messages flow', () => [...this.ledger.audited].some((name) => name.startsWith(own)), 'begun')
+  }
+
+  /** @param more tells the keys of one sender of an episode from those of the next */
+  send(more: string): void {
+    const keys = Array.from({ length: KEYS }, (_, n) => `${this.#prefix}${more}-k${n}`)
+    this.sender.actor.order({ do: 'send', keys })
+  }
+
+  /** Lets everything come to its end: sends accepted, messages handled, bindings running. Notes who does not. */
+  async quiet(): Promise<void> {
+    const { sender } = this
+    const rested = this.#comes(sender, 'rested', { do: 'rest' })
+    if (await rested) await this.#until('everything is handled', () => this.ledger.missing.length === 0, 'missing')
+    const up = this.#members.filter(({ role }) => role !== 'drifter')
+    await Promise.all(up.map((member) => this.#comes(member, 'up', { do: 'report' })))
+    // Time for what comes again though nobody asked for it.
+    await sleep(500)
+    this.ledger.read()
+    this.#close()
+  }
+
+  /** What is known of the whole run so far. */
+  known(): Known {
+    this.ledger.read()
+    const failures = this.ledger.events
+      .filter(({ op }) => FAILURES.has(op))
+      .map(({ process, op, error }) => `${process}: ${op}: ${error}`)
+    const deserters = this.#members.filter(({ actor }) => !actor.isAlive)
+    for (const { name } of deserters) failures.push(`${name} ended by itself`)
+    return {
+      transport: this.transport,
+      events: this.ledger.events.toSorted((a, b) => a.at - b.at),
+      faults: this.#faults,
+      cutOff: this.#cutOff,
+      killed: this.#killed,
+      absent: this.#absent,
+      failures,
+    }
+  }
+
+  /** `kill -9`. */
+  async kill(member: Member): Promise<void> {
+    this.fault(`kill -9 of ${member.name}`, [member])
+    this.#members = this.#members.filter((each) => each !== member)
+    await member.actor.kill()
+    this.#killed.set(member.name, nowMs())
+    await member.link.close()
+    this.#crew.prepare(SPARE)
+  }
+
+  async hire(role: Role): Promise<Member> {
+    const [actor] = this.#crew.take(1)
+    if (actor === undefined) throw new Error('no worker')
+    const name = `${this.transport}-${role}-${++this.#hired}`
+    const history = this.#historyOf(name)
+    const link = await Link.to(Number(this.server.url.split(':').at(-1)))
+    const member = { role, name, actor, link }
+    this.#members.push(member)
+    const began = actor.next(`${name} begins`, ({ op }) => op === 'began', BEGINS_WITHIN_MS)
+    const { seed, broken } = this.#setting
+    const post = { role, name, transport: this.transport, port: link.port, history, broken, seed: `${seed} ${name}` }
+    actor.order({ do: 'begin', ...post })
+    await began
+    return member
+  }
+
+  /** Ends one that has left the group. */
+  async dismiss(member: Member): Promise<void> {
+    this.#members = this.#members.filter((each) => each !== member)
+    await member.actor.kill()
+    await member.link.close()
+  }
+
+  /** The first consumer that gets into the middle of a handler, and stays there for so long. */
+  async lingerer(ms: number): Promise<Lingerer> {
+    const found = Promise.withResolvers<{ member: Member; event: Event }>()
+    const among = this.of('consumer')
+    const unwatch = among.map((member) =>
+      member.actor.watch((event) => void (event.op === 'lingers' && found.resolve({ member, event }))),
+    )
+    const timer = setTimeout(() => found.reject(new Error('nobody has anything to do')), BEGINS_WITHIN_MS / 3)
+    for (const { actor } of among) actor.order({ do: 'linger', ms })
+    try {
+      const { member, event } = await found.promise
+      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0 })
+      return { member, key: event.key ?? '', n: event['n'] as number }
+    } finally {
+      clearTimeout(timer)
+      for (const stop of unwatch) stop()
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#crew.close()
+    await Promise.all(this.#members.map(({ link }) => link.close()))
+    await this.server.stop()
+    await this.#reaper.dismiss()
+    this.#log.close()
+    this.ledger.close()
+  }
+
+  #historyOf(name: string): string {
+    const path = join(this.#setting.folder, `${this.transport}-${name}.jsonl`)
+    this.ledger.add(path)
+    return path
+  }
+
+  async #comes(member: Member, op: string, order: Order): Promise<boolean> {
+    const came = member.actor.next(op, (event) => event.op === op, QUIET_WITHIN_MS)
+    member.actor.order(order)
+    try {
+      await came
+      return true
+    } catch {
+      this.#absent.push(`${member.name}: not "${op}" within ${QUIET_WITHIN_MS} ms`)
+      return false
+    }
+  }
+
+  async #until(what: string, holds: () => boolean, otherwise: 'begun' | 'missing'): Promise<void> {
+    // With a mistake built in something will be missing, whatever the wait.
+    const isHopeless = otherwise === 'missing' && this.isBroken
+    const deadline = performance.now() + (isHopeless ? HOPELESS_MS : QUIET_WITHIN_MS)
+    for (;;) {
+      this.ledger.read()
+      if (holds() || this.#setting.signal.aborted) return
+      if (performance.now() > deadline) break
+      await sleep(50)
+    }
+    if (otherwise === 'begun') throw new Error(`${this.transport}: not within ${QUIET_WITHIN_MS} ms: ${what}`)
+  }
+
+  #close(): void {
+    const to = nowMs()
+    if (this.#brokenAt !== undefined) this.#faults.push({ from: this.#brokenAt, to })
+    this.#brokenAt = undefined
+    for (const [process, from] of this.#afflicted) this.#cutOff.push({ process, from, to })
+    this.#afflicted = new Map()
+  }
+}

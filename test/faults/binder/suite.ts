@@ -1,0 +1,148 @@
+import { join } from 'node:path'
+import { operationsOf, writeEvents } from '../harness/events.ts'
+import { Random } from '../harness/random.ts'
+import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
+import { timelineOf, Verdicts } from '../harness/verdicts.ts'
+import { BINDER_FAULTS, type BinderFault } from './faults.ts'
+import { BINDER_INVARIANTS } from './invariants.ts'
+import { acceptedOf, judge, type Known, latenciesOf, repeatsOf, runsOf } from './judge.ts'
+import { TRANSPORTS, type TransportName } from './place.ts'
+import { Site } from './site.ts'
+
+export const binderSuite: Suite = {
+  name: 'binder',
+  faults: BINDER_FAULTS,
+  invariants: BINDER_INVARIANTS,
+  mistakes: {
+    'settles-first': {
+      what: 'the transport settles a message before its handler runs',
+      faults: ['consumer-kill'],
+      breaks: 'nothing is lost',
+    },
+    'confirms-first': {
+      what: 'the transport says that a message was confirmed before the broker did',
+      faults: ['sender-kill'],
+      breaks: 'nothing is lost',
+    },
+    'forgets-keys': {
+      what: 'the transport does not tell which messages have one key',
+      faults: ['none'],
+      breaks: 'in order',
+    },
+  },
+  transports: TRANSPORTS,
+  transportsTogether: true,
+  // Each fault is played at all brokers at once, one fault after the other.
+  lanes: 1,
+  counted: {
+    operations: 'messages',
+    grants: 'handled',
+    accepted: 'duplicates',
+    refused: 'losses',
+    unknown: 'sent again',
+    handOverMs: 'send to end p50/max ms',
+  },
+  lack: () => undefined,
+  open: (setting) => Post.open(setting),
+}
+
+class Post implements Arena {
+  readonly #setting: Setting
+  readonly #sites: readonly Site[]
+
+  private constructor(setting: Setting, sites: readonly Site[]) {
+    this.#setting = setting
+    this.#sites = sites
+  }
+
+  static async open(setting: Setting): Promise<Post> {
+    const names = TRANSPORTS.filter((name) => setting.transport === undefined || setting.transport === name)
+    const opened = await Promise.allSettled(names.map((name: TransportName) => Site.open(setting, name)))
+    const sites = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    const failed = opened.find((one) => one.status === 'rejected')
+    if (failed === undefined) return new Post(setting, sites)
+    await Promise.all(sites.map((site) => site.close()))
+    throw failed.reason
+  }
+
+  async play({ number, round, fault }: Episode): Promise<Played> {
+    const spec = BINDER_FAULTS.find(({ name }) => name === fault)
+    if (spec === undefined) throw new Error(`no fault "${fault}"`)
+    const { seed } = this.#setting
+    const happened = await Promise.all(
+      this.#sites.map((site) => playAt(site, number, spec, new Random(`${seed} ${round} ${fault} ${site.transport}`))),
+    )
+    const report = this.#report(number, fault, happened)
+    return { judge: () => Promise.resolve(report) }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#sites.map((site) => site.close()))
+  }
+
+  #report(number: number, fault: string, happened: readonly (string | undefined)[]): EpisodeReport {
+    const verdicts = new Verdicts()
+    const all = this.#sites.map((site) => site.known())
+    for (const known of all) judge(known, verdicts)
+    const own = all.map((known) => ofEpisode(known, number))
+    const events = own.flatMap((known) => known.events).sort((a, b) => a.at - b.at)
+    const history = join(this.#setting.folder, `e${number}-${fault}.jsonl`)
+    writeEvents(history, events)
+    const counts = own.map(countsOf)
+    const sum = (of: (each: ReturnType<typeof countsOf>) => number): number =>
+      counts.reduce((total, each) => total + of(each), 0)
+    return {
+      fault,
+      history,
+      timeline: timelineOf(events),
+      counts: {
+        operations: sum(({ accepted }) => accepted),
+        grants: sum(({ handled }) => handled),
+        accepted: sum(({ repeats }) => repeats),
+        refused: sum(({ lost }) => lost),
+        unknown: sum(({ sentAgain }) => sentAgain),
+      },
+      handOverMs: own.flatMap((known) => latenciesOf(known.events)),
+      happened: happened.includes(undefined)
+        ? undefined
+        : happened.map((text, i) => `${this.#sites[i]?.transport}: ${text}`).join('; '),
+      verdicts: verdicts.all(),
+      succeeded: Object.fromEntries(
+        own.map((known, i) => [`message over ${known.transport}`, counts[i]?.handled ?? 0]),
+      ),
+    }
+  }
+}
+
+async function playAt(site: Site, number: number, spec: BinderFault, random: Random): Promise<string | undefined> {
+  site.note('act', `episode ${number}: ${spec.name}`)
+  await site.begin(number)
+  const happened = await spec.play(site, random)
+  site.note('act', happened === undefined ? 'nothing shows that it happened' : happened)
+  await site.quiet()
+  return happened
+}
+
+/** What is about the messages of one episode, and what was done to the processes since it began. */
+function ofEpisode(known: Known, number: number): Known {
+  const since = known.events.find(({ op, text }) => op === 'act' && text?.includes(`: episode ${number}: `))?.at ?? 0
+  const events = known.events.filter(({ at, key }) => at >= since && (key?.startsWith(`e${number}`) ?? true))
+  return { ...known, events }
+}
+
+function countsOf(known: Known) {
+  const sends = operationsOf(known.events, 'send')
+  const runs = runsOf(known)
+  const accepted = acceptedOf(sends)
+  const done = (stage: string): Set<string> =>
+    new Set(runs.filter((run) => run.stage === stage && run.ok).map(({ key, n }) => `${key}/${n}`))
+  const [worked, audited] = [done('work'), done('audit')]
+  const handled = [...accepted].filter((name) => worked.has(name) && audited.has(name)).length
+  return {
+    accepted: accepted.size,
+    handled,
+    lost: accepted.size - handled,
+    repeats: repeatsOf(runs).length,
+    sentAgain: sends.filter(({ end }) => end?.type === 'info').length,
+  }
+}

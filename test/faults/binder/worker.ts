@@ -1,0 +1,185 @@
+/**
+ * One process at a broker: sends, or handles what was sent, and writes each step down before the next statement. To be
+ * killed and stopped at will.
+ */
+import { type Binder, type BinderOptions, createBinder, type HandlerContext, processor, sink } from 'concordat/binder'
+import { type Logger, newId, systemClock } from 'concordat/core'
+import { describe } from '../harness/errors.ts'
+import { type Event, EventLog } from '../harness/events.ts'
+import { Random } from '../harness/random.ts'
+import { type Numbered, parcels, receipts } from './channels.ts'
+import type { Order, Post } from './place.ts'
+import { FAILS, SEND_TIMEOUT_MS } from './settings.ts'
+import { openTransport } from './transports.ts'
+
+/** The rest is read from the file. */
+const TOLD = new Set(['began', 'lingers', 'goes on', 'rested', 'drifted', 'up', 'unhandled', 'uncaught', 'failed'])
+
+class Worker {
+  readonly #post: Post
+  readonly #log: EventLog
+  readonly #random: Random
+  #binder: Binder | undefined
+  #sending = false
+  #loops: Promise<unknown> = Promise.resolve()
+  #lingerMs = 0
+
+  constructor(post: Post) {
+    this.#post = post
+    this.#random = new Random(post.seed)
+    this.#log = new EventLog(post.history, post.name, (event: Event) => {
+      if (TOLD.has(event.op)) process.send?.(event)
+    })
+  }
+
+  note(op: string, error?: unknown): void {
+    this.#log.note(op, error === undefined ? {} : { error: describe(error) })
+  }
+
+  linger(ms: number): void {
+    this.#lingerMs = ms
+  }
+
+  async begin(): Promise<void> {
+    const { role } = this.#post
+    if (role === 'sender') this.#binder = await this.#open({ sends: [parcels], sendTimeoutMs: SEND_TIMEOUT_MS })
+    if (role === 'consumer') this.#binder = await this.#open({ bindings: this.#bindings() })
+    await this.#binder?.ready({ timeoutMs: 60_000 })
+    this.#log.note('began', { text: role })
+  }
+
+  send(keys: readonly string[]): void {
+    this.#sending = true
+    this.#loops = Promise.all(keys.map((key) => this.#sendInOrder(key)))
+  }
+
+  async rest(): Promise<void> {
+    this.#sending = false
+    await this.#loops
+    this.#log.note('rested')
+  }
+
+  async drift(times: number, everyMs: number): Promise<void> {
+    for (let n = 0; n < times; n++) {
+      const binder = await this.#open({ bindings: this.#bindings() })
+      this.#log.note('came')
+      await systemClock.sleep(everyMs)
+      await binder.close()
+      this.#log.note('went')
+    }
+    this.#log.note('drifted')
+  }
+
+  async report(): Promise<void> {
+    while (this.#binder?.health().status === 'down') await systemClock.sleep(50)
+    this.#log.note('up')
+  }
+
+  async #open(more: Pick<BinderOptions, 'bindings' | 'sends' | 'sendTimeoutMs'>): Promise<Binder> {
+    const binder = createBinder({
+      service: 'faults',
+      transport: openTransport(this.#post),
+      logger: this.#logger(),
+      ...more,
+    })
+    await binder.start()
+    return binder
+  }
+
+  /** In bursts, so that several of a key are on their way at once. */
+  async #sendInOrder(key: string): Promise<void> {
+    let n = 0
+    while (this.#sending) {
+      await this.#sendUntilAccepted({ key, n }, newId())
+      if (n++ % 6 === 5) await systemClock.sleep(this.#random.between(150, 600))
+    }
+  }
+
+  async #sendUntilAccepted(payload: Numbered, id: string): Promise<void> {
+    for (;;) {
+      const end = this.#log.invoke('send', { ...payload, message: id })
+      try {
+        await (this.#binder as Binder).send(parcels, payload, { id })
+        end('ok')
+        return
+      } catch (error) {
+        end('info', { error: describe(error) })
+        await systemClock.sleep(100)
+      }
+    }
+  }
+
+  #bindings(): BinderOptions['bindings'] {
+    const options = { concurrency: 4, backoff: { initialMs: 30, maxMs: 100 } }
+    return [
+      processor(parcels, receipts, { ...options, group: 'work' }, async (payload, context) => {
+        await this.#handle('work', payload, context)
+        return payload
+      }),
+      sink(receipts, { ...options, group: 'audit' }, (payload, context) => this.#handle('audit', payload, context)),
+    ]
+  }
+
+  async #handle(op: 'work' | 'audit', payload: Numbered, { id, attempt }: HandlerContext): Promise<void> {
+    const end = this.#log.invoke(op, { ...payload, message: id })
+    if (op === 'work') await this.#linger(payload)
+    await systemClock.sleep(this.#random.between(0, 6))
+    if (attempt === 1 && this.#random.chance(FAILS)) {
+      end('fail')
+      throw new Error('failed on purpose')
+    }
+    end('ok')
+  }
+
+  async #linger({ key, n }: Numbered): Promise<void> {
+    const ms = this.#lingerMs
+    if (ms === 0) return
+    this.#lingerMs = 0
+    this.#log.note('lingers', { key, n })
+    await systemClock.sleep(ms)
+    this.#log.note('goes on', { key, n })
+  }
+
+  #logger(): Logger {
+    const write = (level: string) => (fields: object, text: string) => {
+      const { err, binding } = fields as { err?: unknown; binding?: string }
+      this.#log.note('log', { text, level, binding, ...(err !== undefined && { error: describe(err) }) })
+    }
+    return { debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') }
+  }
+}
+
+let worker: Worker | undefined
+
+async function obey(order: Order): Promise<void> {
+  switch (order.do) {
+    case 'begin':
+      worker = new Worker(order)
+      return worker.begin()
+    case 'send':
+      return worker?.send(order.keys)
+    case 'rest':
+      return worker?.rest()
+    case 'linger':
+      return worker?.linger(order.ms)
+    case 'drift':
+      return worker?.drift(order.times, order.everyMs)
+    case 'report':
+      return worker?.report()
+    default:
+      order satisfies never
+  }
+}
+
+process.on('unhandledRejection', (error) => worker?.note('unhandled', error))
+process.on('uncaughtException', (error) => {
+  worker?.note('uncaught', error)
+  process.exit(1)
+})
+process.on('disconnect', () => process.exit(0))
+process.on('message', (order) => {
+  obey(order as Order).catch((error: unknown) => {
+    worker?.note('failed', error)
+    process.exit(1)
+  })
+})
