@@ -5,7 +5,7 @@ import type { Logger } from '../core/logger.ts'
 import { traceFields } from '../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../core/trace-context.ts'
 import { publishUntilConfirmed } from './confirm.ts'
-import { type Failure, toDeadLetter } from './dead-letter.ts'
+import { type Failure, REDRIVE_END, toDeadLetter } from './dead-letter.ts'
 import type { EncodedMessage } from './message.ts'
 import type { ResolvedConsumer } from './options.ts'
 import { toRetry } from './retry.ts'
@@ -62,6 +62,7 @@ export class Failures {
   async fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
     const { group, onFailure, name } = this.#options
     const { message, position } = delivery
+    if (message.type === REDRIVE_END) return 'discarded'
     const fields = {
       err: error,
       binding: name,

@@ -32,6 +32,7 @@ export { decodePayload, encodeMessage, type SendOptions } from './encode.ts'
 export {
   BinderClosed,
   BinderNotReady,
+  RedriveStalled,
   SendError,
   TerminalError,
   TransportError,
@@ -39,7 +40,9 @@ export {
 } from './errors.ts'
 export type { Inbox, InboxMessage } from './inbox.ts'
 export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
+export type { DeadLetter, LetterError } from './letter.ts'
 export { murmur2, partitionOf } from './partition.ts'
+export { type RedriveCounts, type RedriveHost, type RedriveOptions, type RedriveReport, redrive } from './redrive.ts'
 export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'
 export type {
   DestinationSpec,

@@ -1,0 +1,245 @@
+import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
+import { describe, it } from 'vitest'
+import { until } from '../support/until.ts'
+import type { CaseContext } from './transport.ts'
+import {
+  collector,
+  createTestChannel,
+  deadLettersOf,
+  failingPublish,
+  NO_PAUSE,
+  started,
+  type TestChannel,
+} from './transport-kit.ts'
+
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
+  items.toSorted((a, b) => String(a).localeCompare(String(b)))
+
+export function redriveCases(context: CaseContext): void {
+  const run = (channel: TestChannel, options: RedriveOptions = {}, transport = context.transport()) =>
+    redrive({ service: 'operator', transport }, channel, 'g', { perSecond: 10_000, ...options })
+
+  /** A service whose handler fails for what `broken` says, and what it handled. */
+  async function service(channel: TestChannel, broken: (n: number) => boolean, retry?: 'delayed') {
+    const state = { broken }
+    const handled: number[] = []
+    const binding = sink(channel, { group: 'g', maxAttempts: 1, backoff: NO_PAUSE, retry }, ({ n }) => {
+      if (state.broken(n)) throw Object.assign(new Error(`no room for ${n}`), { code: 'stock.low' })
+      handled.push(n)
+    })
+    const binder = await started(context.transport(), { bindings: [binding] })
+    const deadLettered = (): number => binder.binding(`${channel.name}.g`).status().deadLettered
+    return { state, handled, binder, deadLettered }
+  }
+
+  async function withLetters(channel: TestChannel, count: number) {
+    const shop = await service(channel, () => true)
+    await shop.binder.sendBatch(
+      channel,
+      numbers(count).map((n) => ({ key: `k${n}`, n })),
+    )
+    await until('all are dead letters', () => shop.deadLettered() === count)
+    return shop
+  }
+
+  describe('redrive', () => {
+    it('sends back what the filter chooses, as it came, and what it does not choose stays', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { state, handled } = await withLetters(channel, 6)
+      state.broken = () => false
+      const chosen = await run(channel, { filter: ({ key }) => key === 'k1' || key === 'k4' })
+      expect(chosen).toEqual({ sent: 2, kept: 4, copies: 0, complete: true, letters: [] })
+      await until('they are handled', () => handled.length >= 2)
+      expect(sorted(handled)).toEqual([1, 4])
+      const rest = await run(channel, { filter: ({ error }) => error.code === 'stock.low' })
+      expect(rest).toMatchObject({ sent: 4, kept: 0, complete: true })
+      await until('all are handled', () => handled.length >= 6)
+      expect(sorted(handled)).toEqual(numbers(6))
+      expect(await run(channel)).toMatchObject({ sent: 0, kept: 0, copies: 0, complete: true })
+    })
+
+    it('hands over id, key, headers and payload as they were, and nothing of the failure', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await service(channel, () => true)
+      const { id } = await shop.binder.send(channel, { key: 'k', n: 7 }, { headers: { tenant: 'acme', tries: 3 } })
+      await until('it is a dead letter', () => shop.deadLettered() === 1)
+      await shop.binder.close()
+      await run(channel)
+      const { got, binding } = collector(channel, 'g')
+      await started(context.transport(), { bindings: [binding] })
+      await until('it came again', () => got.length > 0)
+      expect(got[0]?.payload).toEqual({ key: 'k', n: 7 })
+      expect(got[0]?.context).toMatchObject({ id, key: 'k', attempt: 1 })
+      expect(got[0]?.context.headers).toEqual({ tenant: 'acme', tries: 3 })
+    })
+
+    it('changes nothing in a dry run, and lists letters with what happened, payloads only when asked', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const { handled } = await withLetters(channel, 3)
+      const dry = await run(channel, { dryRun: true, filter: ({ key }) => key !== 'k1' })
+      expect(dry).toMatchObject({ sent: 2, kept: 1, copies: 0, complete: true })
+      expect(sorted(dry.letters.map(({ key }) => key))).toEqual(['k0', 'k2'])
+      expect(dry.letters[0]).toMatchObject({
+        body: null,
+        attempts: 1,
+        service: 'conformance',
+        error: { name: 'Error', message: expect.stringContaining('no room for'), code: 'stock.low' },
+        failedAt: expect.any(Number),
+        position: expect.any(String),
+        headers: {},
+      })
+      const { letters } = await run(channel, { dryRun: true, payloads: true, limit: 1 })
+      expect(letters).toHaveLength(1)
+      expect(channel.codec.decode(letters[0]?.body as Uint8Array)).toMatchObject({ key: expect.any(String) })
+      expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 3, kept: 0, complete: true })
+      expect(handled).toEqual([])
+    })
+
+    it('leaves one dead letter of a message that fails again, with the metadata of the last time', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLetters(channel, 3)
+      const [before] = (await run(channel, { dryRun: true })).letters
+      for (let round = 1; round <= 2; round++) {
+        expect(await run(channel)).toMatchObject({ sent: 3, kept: 0, copies: 0, complete: true })
+        await until('they failed again', () => shop.deadLettered() === 3 + 3 * round)
+      }
+      const { letters } = await run(channel, { dryRun: true })
+      expect(sorted(letters.map(({ key }) => key))).toEqual(['k0', 'k1', 'k2'])
+      const after = letters.find(({ id }) => id === before?.id)
+      expect(after?.failedAt).toBeGreaterThan(before?.failedAt ?? Number.POSITIVE_INFINITY)
+      expect(after?.position).not.toBe(before?.position)
+    })
+
+    it('stops at its limit and goes on from there the next time', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { state, handled } = await withLetters(channel, 5)
+      state.broken = () => false
+      expect(await run(channel, { limit: 2 })).toMatchObject({ sent: 2, kept: 0, complete: false })
+      expect(await run(channel, { limit: 2 })).toMatchObject({ sent: 2, kept: 0, complete: false })
+      expect(await run(channel)).toMatchObject({ sent: 1, kept: 0, complete: true })
+      await until('all are handled', () => handled.length >= 5)
+      expect(sorted(handled)).toEqual(numbers(5))
+    })
+
+    it('ends early at its signal, and what it did stays done', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      await withLetters(channel, 4)
+      const enough = new AbortController()
+      const report = await run(channel, {
+        signal: enough.signal,
+        onProgress: ({ sent }) => (sent === 2 ? enough.abort() : undefined),
+      })
+      expect(report).toMatchObject({ sent: 2, complete: false })
+    })
+
+    it('loses no letter that the broker does not take back, nor any after it', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLetters(channel, 3)
+      await shop.binder.close()
+      let first: string | undefined
+      const away = failingPublish(context.transport(), ({ destination, id }) => {
+        return destination === channel.name && (first ??= id) !== id
+      })
+      const stalled = await run(channel, { stallTimeoutMs: 1_500 }, away).catch((error: unknown) => error)
+      expect(stalled).toMatchObject({ code: 'binder.redrive_stalled' })
+      const { sent } = stalled as RedriveStalled
+      expect(sent).toBeLessThan(2)
+      expect(await run(channel)).toMatchObject({ sent: 3 - sent, kept: 0, complete: true })
+    })
+
+    it('ends with what its filter throws, and the letter stays', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      await withLetters(channel, 2)
+      const filter = (): boolean => {
+        throw new RangeError('no such tenant')
+      }
+      await expect(run(channel, { filter })).rejects.toThrow('no such tenant')
+      expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 2 })
+    })
+
+    it('drops the copies that a killed run left, whoever reads them', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLetters(channel, 1)
+      const [letter] = (await run(channel, { dryRun: true, payloads: true })).letters
+      // As of a run that was killed after its letter was confirmed at the end and before it was settled there.
+      const copy = { id: letter?.id ?? '', source: 'conformance', key: 'k0', headers: {}, time: Date.now() }
+      const destination = `${channel.name}.g.dlq`
+      const more = { destination, type: channel.name, contentType: 'application/json', body: letter?.body ?? null }
+      const mark = { ...copy, ...more, id: 'left-behind', type: 'concordat.redrive.end', body: new Uint8Array() }
+      expect(await shop.binder.publish([{ ...copy, ...more }, mark])).toEqual([undefined, undefined])
+      shop.state.broken = () => false
+      expect(await run(channel)).toMatchObject({ sent: 1, kept: 0, copies: 1, complete: true })
+      await until('it is handled', () => shop.handled.length > 0)
+      expect(shop.handled).toEqual([0])
+    })
+
+    it('leaves nothing behind that a reader of the dead letters would trip over', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLetters(channel, 2)
+      await run(channel, { limit: 1, filter: () => true })
+      await run(channel, { dryRun: true })
+      const letters = collector(deadLettersOf(channel, 'g'), 'redrive')
+      const reader = await started(context.transport(), { bindings: [letters.binding] })
+      await shop.binder.send(channel, { key: 'k9', n: 9 })
+      await until('the last one came', () => letters.got.some(({ payload }) => payload.n === 9))
+      expect(new Set(letters.got.map(({ payload }) => payload.n))).toEqual(new Set([0, 1, 9]))
+      expect(reader.binding(`${channel.name}.g.dlq.redrive`).status()).toMatchObject({ deadLettered: 0, dropped: 0 })
+    })
+
+    it('reaches every group of the channel, or with `to: group` only the one that failed', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName(), ['g', 'other'])
+      const shop = await service(channel, () => true, 'delayed')
+      const other = collector(channel, 'other')
+      await started(context.transport(), { bindings: [other.binding] })
+      await shop.binder.send(channel, { key: 'k', n: 1 })
+      await until('it is a dead letter', () => shop.deadLettered() === 1 && other.got.length === 1)
+      expect(await run(channel, { to: 'group' })).toMatchObject({ sent: 1 })
+      await until('it failed again', () => shop.deadLettered() === 2)
+      shop.state.broken = () => false
+      expect(await run(channel, { to: 'channel' })).toMatchObject({ sent: 1 })
+      await until('both had it', () => shop.handled.length === 1 && other.got.length >= 2)
+      // Once of the sender, once of the channel's redrive, and nothing of the group's.
+      expect(other.got).toHaveLength(2)
+      expect(new Set(other.got.map(({ context: { id } }) => id)).size).toBe(1)
+    })
+
+    it('says that it stalls when somebody else reads the letters', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLetters(channel, 1)
+      await shop.binder.close()
+      const silent = failingSubscription(context.transport())
+      await expect(run(channel, { stallTimeoutMs: 100 }, silent)).rejects.toMatchObject({
+        code: 'binder.redrive_stalled',
+        retryable: true,
+      })
+      expect(await run(channel, { dryRun: true })).toMatchObject({ sent: 1, complete: true })
+    })
+
+    it('refuses wrong options before anything is opened', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      await expect(run(channel, { perSecond: 0 })).rejects.toThrow(/redrive.perSecond: expected a whole number >= 1/)
+      await expect(run(channel, { to: 'topic' as never })).rejects.toThrow(/redrive.to: expected 'channel' or 'group'/)
+      await expect(run(channel, { fliter: () => true } as never)).rejects.toThrow(/Did you mean "filter"/)
+      await expect(run('orders' as never)).rejects.toThrow(TypeError)
+    })
+  })
+}
+
+/** Takes its place and is handed nothing, as a member beside one that has everything. */
+function failingSubscription(transport: ReturnType<CaseContext['transport']>): typeof transport {
+  return new Proxy(transport, {
+    get(target, property) {
+      if (property === 'subscribe') {
+        const idle = { pause: () => {}, resume: () => {}, close: () => Promise.resolve() }
+        return () => Promise.resolve(idle)
+      }
+      const value: unknown = Reflect.get(target, property, target)
+      return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+    },
+  })
+}
