@@ -5,6 +5,7 @@
 import type { Binding } from './binding.ts'
 import { deadLetterSpec } from './dead-letter.ts'
 import { resolveConsumer, resolveSource } from './options.ts'
+import { retrySpec } from './retry.ts'
 import type { DestinationSpec, TopologyPart, Transport } from './transport.ts'
 
 /** The plan of one binder. Frozen through and through; JSON by itself. */
@@ -16,7 +17,7 @@ export interface Topology {
 
 export interface PlannedDestination {
   readonly name: string
-  readonly role: 'channel' | 'dead-letters'
+  readonly role: 'channel' | 'dead-letters' | 'retries'
   /** Name of the transport it lies on. */
   readonly transport: string
   readonly partitions: number
@@ -53,14 +54,18 @@ export function describeTopology(
 ): Topology {
   const specs = new Map(declared.destinations.map((spec) => [spec.name, spec]))
   const bindings: PlannedBinding[] = []
+  const retries = new Set<string>()
   for (const binding of declared.bindings) {
     const letters = deadLettersOf(binding)
-    if (letters !== undefined) specs.set(letters.name, joined(specs.get(letters.name), letters))
+    const waiting = retriesOf(binding, specs)
+    if (waiting !== undefined) retries.add(waiting.name)
+    for (const spec of [letters, waiting])
+      if (spec !== undefined) specs.set(spec.name, joined(specs.get(spec.name), spec))
     bindings.push(planBinding(binding, letters?.name ?? null))
   }
   return deepFreeze({
     service,
-    destinations: [...specs.values()].map((spec) => planDestination(spec, transport)),
+    destinations: [...specs.values()].map((spec) => planDestination(spec, transport, retries.has(spec.name))),
     bindings,
   })
 }
@@ -69,6 +74,14 @@ function deadLettersOf(binding: Binding): DestinationSpec | undefined {
   if (binding.kind === 'source') return undefined
   const { group, onFailure } = resolveConsumer(binding)
   return group === null || onFailure !== 'dead-letter' ? undefined : deadLetterSpec(binding.input.name, group)
+}
+
+/** Where messages wait for a delayed retry. */
+function retriesOf(binding: Binding, specs: ReadonlyMap<string, DestinationSpec>): DestinationSpec | undefined {
+  if (binding.kind === 'source') return undefined
+  const { group, retry } = resolveConsumer(binding)
+  const input = specs.get(binding.input.name)
+  return group === null || retry !== 'delayed' || input === undefined ? undefined : retrySpec(input, group)
 }
 
 /** A dead letter channel may be declared as well, by who reads it. */
@@ -86,11 +99,15 @@ function planBinding(binding: Binding, deadLetters: string | null): PlannedBindi
   return { name, kind: binding.kind, input: binding.input.name, group, output, deadLetters }
 }
 
-function planDestination(spec: DestinationSpec, transport: Pick<Transport, 'name' | 'describe'>): PlannedDestination {
+function planDestination(
+  spec: DestinationSpec,
+  transport: Pick<Transport, 'name' | 'describe'>,
+  holdsRetries: boolean,
+): PlannedDestination {
   const { name, partitions, groups, retentionMs, deadLetters } = spec
   return {
     name,
-    role: deadLetters === true ? 'dead-letters' : 'channel',
+    role: deadLetters === true ? 'dead-letters' : holdsRetries ? 'retries' : 'channel',
     transport: transport.name,
     partitions,
     groups: [...groups],

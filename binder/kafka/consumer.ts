@@ -1,5 +1,6 @@
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
+import { mendHeaderDecoding } from './header-decoding.ts'
 import type { KafkaOptions } from './options.ts'
 
 const MIN_FETCH_BYTES = 64 * 1024
@@ -14,6 +15,8 @@ export interface ConsumerSpec {
   readonly prefetchBytes: number
   /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
   readonly startAt: ReadonlyMap<number, number> | undefined
+  /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
+  readonly evenShares?: boolean | undefined
 }
 
 /**
@@ -26,6 +29,7 @@ export function createConsumer(
   assigner: ReturnType<typeof gatedAssigner>,
 ): KafkaConsumer {
   const perPartition = Math.floor(spec.prefetchBytes / Math.max(1, spec.partitions))
+  mendHeaderDecoding()
   return options.kafka.consumer({
     groupId: spec.groupId,
     allowAutoTopicCreation: false,

@@ -25,13 +25,8 @@ export interface AmqpChannel extends AmqpEmitter {
   ): Promise<AmqpQueueState>
   /** Fails with 404 when there is none, and makes none. */
   checkExchange(name: string): Promise<unknown>
-  checkQueue(name: string): Promise<unknown>
-  bindQueue(
-    queue: string,
-    exchange: string,
-    routingKey: string,
-    headers?: Record<string, unknown>,
-  ): Promise<unknown>
+  checkQueue(name: string): Promise<AmqpQueueState>
+  bindQueue(queue: string, exchange: string, routingKey: string, headers?: Record<string, unknown>): Promise<unknown>
   prefetch(count: number, global?: boolean): Promise<unknown>
   consume(
     queue: string,
@@ -102,4 +97,47 @@ export function destroySocket(connection: AmqpConnection, reason: Error): void {
 export function frameMaxOf(connection: AmqpConnection): number {
   const inner = (connection as { connection?: { frameMax?: unknown } }).connection
   return typeof inner?.frameMax === 'number' && inner.frameMax > 0 ? inner.frameMax : Number.POSITIVE_INFINITY
+}
+
+interface FrameReader {
+  rest: Buffer
+  recvFrame(): unknown
+}
+
+const FRAME_HEADER = 2
+const PAYLOAD_AT = 7
+
+/**
+ * amqplib reads tables by recursion: headers nested some thousand levels deep, which any client may send, end the
+ * connection, and the message comes again and ends the next one. What can not be read is replaced by one header that says
+ * so; the body is read as always.
+ */
+export function surviveHeaders(connection: AmqpConnection): void {
+  const inner = (connection as { connection?: Partial<FrameReader> }).connection
+  if (!isFrameReader(inner)) return
+  const receive = inner.recvFrame.bind(inner)
+  inner.recvFrame = () => {
+    const before = inner.rest
+    try {
+      return receive()
+    } catch (error) {
+      const wasRead = inner.rest !== before
+      if (!wasRead || before[0] !== FRAME_HEADER) throw error
+      return {
+        id: before.readUInt16BE(PAYLOAD_AT),
+        channel: before.readUInt16BE(1),
+        size: Number(before.readBigInt64BE(PAYLOAD_AT + 4)),
+        fields: { headers: { [UNREADABLE_HEADERS]: UNREADABLE } },
+      }
+    }
+  }
+}
+
+/** The header in place of headers that can not be read. */
+const UNREADABLE_HEADERS = 'amqp-headers'
+/** Stands for what is nested too deeply to be read. */
+export const UNREADABLE = '(nested too deeply)'
+
+function isFrameReader(inner: Partial<FrameReader> | undefined): inner is FrameReader {
+  return typeof inner?.recvFrame === 'function' && Buffer.isBuffer(inner.rest)
 }

@@ -2,7 +2,7 @@ import { backoffDelayMs, resolveBackoff } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { TransportHealth, TransportHost } from '../transport.ts'
-import { type AmqpConnection, destroySocket } from './client.ts'
+import { type AmqpConnection, destroySocket, surviveHeaders } from './client.ts'
 import { failure, toTransportError, within } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
 
@@ -70,6 +70,7 @@ export class Link {
   async #open(): Promise<AmqpConnection> {
     try {
       const connection = await this.#connect()
+      surviveHeaders(connection)
       this.#watch(connection)
       if (this.#closing.signal.aborted) {
         await this.#shut(connection)
