@@ -2,6 +2,7 @@
 import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
 import { validate } from '../core/schema.ts'
+import type { TelemetrySpan } from '../core/telemetry.ts'
 import { isNeeded } from './condition.ts'
 import type { Saga, StepDefinition } from './definition.ts'
 import type { Snapshot } from './engine.ts'
@@ -11,16 +12,18 @@ import { describeError, resultsOf } from './outcome.ts'
 import { delayOf, keptSignal } from './passive.ts'
 import type { Call, SagaParent, SagaState } from './state.ts'
 import type { RequestContext } from './step-options.ts'
-import type { SagaPost, SagaWrite } from './store.ts'
+import type { SagaPost, SagaTrace, SagaWrite } from './store.ts'
 import { childKey, type SubSagaDefinition } from './sub-saga.ts'
+import type { SagaTelemetry } from './telemetry.ts'
 import { encodeCommand, type SagaReply } from './wire.ts'
 
 /** What readying calls needs of the coordinator. */
 export interface CallHost {
   readonly service: string
   readonly clock: Clock
+  readonly telemetry: SagaTelemetry | undefined
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
-  begin(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<SagaWrite>
+  begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
 
 /** What readying the calls of a plan needs and gathers. */
@@ -28,6 +31,8 @@ export interface Asked {
   readonly host: CallHost
   readonly before: Snapshot
   readonly messages: EncodedMessage[]
+  /** To end once it is durable. */
+  readonly spans: TelemetrySpan[]
   readonly starts: SagaWrite[]
   readonly posts: SagaPost[]
   /** Whether this process makes the local calls: one answer for all of a plan. */
@@ -52,7 +57,8 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
     if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
     if (definition.kind === 'saga') return await callSaga(asked, definition, call, context)
-    messages.push(await encodeCommand(definition, row.name, operation, attempt, host.service, context))
+    const command = await encodeCommand(definition, row.name, operation, attempt, host.service, context)
+    messages.push(host.telemetry === undefined ? command : traced(asked, host.telemetry, call, command))
     return undefined
   } catch (cause) {
     const error = describeError(cause)
@@ -61,6 +67,17 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
       ? { type: 'refused', step, operation, error }
       : { type: 'failed', step, operation, error, terminal: true }
   }
+}
+
+function traced(
+  { before, spans }: Asked,
+  telemetry: SagaTelemetry,
+  call: Call,
+  command: EncodedMessage,
+): EncodedMessage {
+  const { message, span } = telemetry.command(before.row, call, command)
+  spans.push(span)
+  return message
 }
 
 /** Starts the saga that the step is, or has it undone. */
@@ -75,7 +92,7 @@ async function callSaga(
   const to = childKey(row, step.name, step.saga)
   if (operation === 'invoke') {
     const parent = { name: row.name, id: row.id, step: step.name, operation }
-    asked.starts.push(await asked.host.begin(step.saga, to.id, step.input(context), parent))
+    asked.starts.push(await asked.host.begin(step.saga, to.id, step.input(context), parent, row.trace))
     return undefined
   }
   const nothing: SagaReply = { saga: row.name, sagaId: row.id, step: step.name, operation, status: 'ok' }

@@ -3,6 +3,7 @@ import { type SinkBinding, sink } from '../binder/binding.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
+import { traceFields, withActiveSpan } from '../core/telemetry.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import type { Saga } from './definition.ts'
 import { type Applied, Engine, type Plan, type Snapshot, takesOwnership } from './engine.ts'
@@ -17,8 +18,10 @@ import { Runner } from './runner.ts'
 import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { isEnded, localCalls } from './state.ts'
-import { type SagaKey, type SagaMail, type SagaRow, SagaStore } from './store.ts'
+import { type ReportedSaga, type SagaKey, type SagaMail, type SagaRow, SagaStore } from './store.ts'
 import { Sweeper } from './sweeper.ts'
+import { SagaTelemetry, traceOf } from './telemetry.ts'
+import { Together } from './together.ts'
 import { Watch } from './watch.ts'
 import { REPLY_GROUP, type SagaReply, sagaReplies } from './wire.ts'
 
@@ -49,6 +52,9 @@ export class Driver implements RunHost {
   readonly #sweeper: Sweeper
   readonly #starter: Starter
   readonly #census: Census
+  readonly #reports: Together<SagaKey, ReportedSaga | undefined>
+  readonly #telemetry: SagaTelemetry | undefined
+  #unobserve: (() => void) | undefined
   /** True when work was left in the database for want of room here. */
   #behind = false
 
@@ -56,7 +62,9 @@ export class Driver implements RunHost {
     const store = new SagaStore(options.schema)
     const { exclusive } = options.sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
-    const shared = { ...options, store, instance }
+    const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock)
+    const shared = { ...options, store, instance, telemetry }
+    this.#telemetry = telemetry
     this.#owner = instance
     this.#options = options
     this.sql = options.sql
@@ -71,11 +79,13 @@ export class Driver implements RunHost {
       committed: (plan) => this.#committed(plan),
     })
     this.watch = new Watch(shared)
+    this.#reports = new Together((keys) => store.reports(this.sql, keys))
     this.#leases = new Leases(shared)
     this.#runner = new Runner({
       ...shared,
       engine: this.#engine,
       leases: this.#leases,
+      stepLogger: withActiveSpan(options.logger, options.telemetry),
       onRoom: () => this.#onRoom(),
     })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
@@ -93,6 +103,10 @@ export class Driver implements RunHost {
     const { sql, store } = this
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
+    this.#unobserve ??= this.#telemetry?.observe(
+      () => this.#census.rows,
+      () => this.#leases.size,
+    )
     this.#sweeper.start()
     this.retention.start()
     if (resend) await this.#resend()
@@ -118,6 +132,10 @@ export class Driver implements RunHost {
   /** An event from outside. */
   apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
     return this.#engine.apply(key, event)
+  }
+
+  read(key: SagaKey): Promise<ReportedSaga | undefined> {
+    return this.#reports.get(key)
   }
 
   /** For errors: what to say of a saga that can not be driven here, `undefined` when there is none. */
@@ -150,6 +168,7 @@ export class Driver implements RunHost {
   /** Bounded, also when the database does not answer: what is left then expires by its lease. */
   async close(): Promise<void> {
     const { clock, drainTimeoutMs } = this.#options
+    this.#unobserve?.()
     this.#runner.stop()
     await finishesWithin(clock, drainTimeoutMs + CLOSE_MS, this.#handOver())
     this.watch.close()
@@ -191,6 +210,7 @@ export class Driver implements RunHost {
   #committed(plan: Plan): void {
     const { next, write } = plan
     const { row } = next
+    this.#measure(plan)
     if (takesOwnership(plan)) this.#runner.take(next)
     const { status, failure } = row.state
     if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
@@ -201,7 +221,13 @@ export class Driver implements RunHost {
     if (status === 'running' || status === 'compensating') return
     this.watch.settled(row)
     const { logger, onStuck } = this.#options
-    const fields = { saga: row.name, id: row.id, step: failure?.step, code: failure?.code }
+    const fields = {
+      saga: row.name,
+      id: row.id,
+      step: failure?.step,
+      code: failure?.code,
+      ...traceFields(traceOf(row)),
+    }
     if (isEnded(status)) {
       logger.debug(fields, `saga ${status}`)
       return
@@ -212,6 +238,12 @@ export class Driver implements RunHost {
     } catch (error) {
       logger.error({ ...fields, err: toError(error) }, 'onStuck threw')
     }
+  }
+
+  #measure({ before, next, write }: Plan): void {
+    if (this.#telemetry === undefined) return
+    const ageMs = this.#options.clock.monotonic() - next.startedAt
+    this.#telemetry.changed({ before: before.row, after: next.row, timeline: write.timeline }, ageMs)
   }
 
   async #sweep(): Promise<boolean> {

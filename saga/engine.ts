@@ -9,6 +9,7 @@
 import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
+import type { TelemetrySpan } from '../core/telemetry.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer, writePlans } from './committer.ts'
 import type { Saga } from './definition.ts'
@@ -28,6 +29,8 @@ export interface Snapshot {
   readonly takenAt: number
   /** Monotonic ms at which its state was written. */
   readonly writtenAt: number
+  /** Monotonic ms at which the saga was started. */
+  readonly startedAt: number
   /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
   readonly deadlineAt?: number | undefined
 }
@@ -38,6 +41,8 @@ export interface Plan {
   readonly next: Snapshot
   readonly write: SagaWrite
   readonly messages: readonly EncodedMessage[]
+  /** To end once it is committed; with telemetry only. */
+  readonly spans?: readonly TelemetrySpan[] | undefined
 }
 
 /** What the engine needs of the outbox. */
@@ -80,6 +85,7 @@ export interface ApplyOptions {
 }
 
 const MAX_CACHED = 1_000
+const STARTED: SagaEvent = Object.freeze({ type: 'started' })
 
 export class Engine {
   readonly #host: EngineHost
@@ -150,6 +156,7 @@ export class Engine {
     this.#recent.delete(key)
     if (!isEnded(plan.next.row.state.status)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
+    for (const span of plan.spans ?? []) span.end()
     this.#host.committed(plan)
   }
 
@@ -167,15 +174,23 @@ export class Engine {
   snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
     const saga = this.#host.definition(row)
     if (saga === undefined) return undefined
-    const { deadlineInMs, sinceWriteMs } = row
+    const { deadlineInMs, sinceWriteMs, ageMs } = row
     const writtenAt = takenAt - sinceWriteMs
-    return { saga, row, takenAt, writtenAt, ...(deadlineInMs !== null && { deadlineAt: takenAt + deadlineInMs }) }
+    const startedAt = takenAt - ageMs
+    return {
+      saga,
+      row,
+      takenAt,
+      writtenAt,
+      startedAt,
+      ...(deadlineInMs !== null && { deadlineAt: takenAt + deadlineInMs }),
+    }
   }
 
   /** Plans the first transition of a saga that is about to be inserted. */
   async planStart(fresh: Snapshot): Promise<Plan> {
-    const transition = advance(fresh.saga, fresh.row.state, { type: 'started' }) as Transition
-    return this.#settle(fresh, transition, undefined)
+    const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
+    return this.#settle(fresh, transition, STARTED, undefined)
   }
 
   #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
@@ -189,14 +204,14 @@ export class Engine {
     const elapsedMs = this.#host.clock.monotonic() - before.writtenAt
     const order = this.#order(before)
     const first = order && advance(saga, row.state, order, 0, elapsedMs)
-    if (first === undefined) {
+    if (order === undefined || first === undefined) {
       const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
-      return transition && this.#settle(before, transition, epoch)
+      return transition && this.#settle(before, transition, event, epoch)
     }
     // With a call in hand the event may be what that came to; else it is from before the order.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    return this.#settle({ ...before, row: { ...row, mail: withoutUndo(row.mail) } }, both, epoch)
+    return this.#settle({ ...before, row: { ...row, mail: withoutUndo(row.mail) } }, both, order, epoch)
   }
 
   /** What comes before every event: the saga that this one is a step of has turned back, or its own time is over. */
@@ -207,7 +222,7 @@ export class Engine {
   }
 
   /** Readies the calls of a transition; one that is not made after all is the next event. */
-  async #settle(before: Snapshot, first: Transition, epoch: number | undefined): Promise<Plan> {
+  async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const { saga } = before
     const messages: EncodedMessage[] = []
     const timeline: TimelineEntry[] = [...first.timeline]
@@ -217,21 +232,31 @@ export class Engine {
       host: this.#host,
       before,
       messages,
+      spans: [],
       starts: [],
       posts: [],
       mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
     }
     const pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const event = await prepareCall(asked, last.state, call)
-      const next = event === undefined ? undefined : advance(saga, last.state, event, 0, 0)
+      const answer = await prepareCall(asked, last.state, call)
+      const next = answer === undefined ? undefined : advance(saga, last.state, answer, 0, 0)
       if (next === undefined) continue
-      if (event?.type === 'yielded' || event?.type === 'omitted') withoutCall(timeline, call)
+      if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
       timeline.push(...next.timeline)
       pending.push(...next.calls)
       last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
     }
-    return this.#toPlan(asked, last, timeline, epoch)
+    return this.#traced(asked, event, this.#toPlan(asked, last, timeline, epoch))
+  }
+
+  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
+    const { telemetry } = this.#host
+    if (telemetry === undefined) return plan
+    const { before, next, write } = plan
+    const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
+    const span = telemetry.change(change)
+    return { ...plan, spans: span === undefined ? spans : [...spans, span] }
   }
 
   #toPlan(
@@ -252,7 +277,9 @@ export class Engine {
     }
     const hasMail = row.mail !== null && (!isEnded(state.status) || row.mail.some((item) => 'undo' in item))
     const laterMs = hasMail ? 0 : wake.kind === 'in' ? wake.ms : null
-    const wakeMs = kept ? 'as before' : owned ? leaseMs : laterMs
+    // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
+    const renewed = owned && epoch !== undefined
+    const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
     const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
     const takenAt = clock.monotonic()
     const next = { ...before, row, takenAt, writtenAt: takenAt }

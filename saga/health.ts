@@ -48,6 +48,10 @@ export class Census {
     for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
   }
 
+  get rows(): readonly OpenSagas[] {
+    return this.#rows
+  }
+
   count(status?: 'stuck'): number {
     return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
   }

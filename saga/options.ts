@@ -8,6 +8,7 @@ import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { Saga } from './definition.ts'
 import { checkSaga } from './graph.ts'
 import type { Archive } from './retention.ts'
@@ -46,6 +47,11 @@ export interface CoordinatorOptions {
   readonly archive?: Archive | undefined
   /** Somebody must look at this saga. Called by the instance that parked it, after the commit; must not throw. */
   readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
+  /**
+   * One trace per saga, from its start to its last compensation, and metrics: from `openTelemetry()` of
+   * `concordat/core/opentelemetry`. @default none
+   */
+  readonly telemetry?: Telemetry | undefined
   readonly logger?: Logger | undefined
   readonly clock?: Clock | undefined
 }
@@ -56,7 +62,9 @@ export interface StuckSaga {
   readonly failure: SagaFailure
 }
 
-export type ResolvedOptions = { readonly [K in keyof CoordinatorOptions]-?: Exclude<CoordinatorOptions[K], undefined> }
+export type ResolvedOptions = {
+  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry'>]-?: Exclude<CoordinatorOptions[K], undefined>
+} & { readonly telemetry: Telemetry | undefined }
 
 export const COORDINATOR_DEFAULTS = Object.freeze({
   leaseMs: 10 * SECOND,
@@ -83,6 +91,7 @@ const NAMES = optionNames<CoordinatorOptions>({
   retentionMs: true,
   archive: true,
   onStuck: true,
+  telemetry: true,
   logger: true,
   clock: true,
 })
@@ -126,6 +135,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
         : requireInteger(`${path}.retentionMs`, options.retentionMs, 1),
     archive: options.archive ?? (() => {}),
     onStuck: options.onStuck ?? (() => {}),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,
   })

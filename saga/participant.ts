@@ -14,11 +14,14 @@ import type { SendOptions } from '../binder/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
+import { readTraceContext, type TraceContext, traceHeaders } from '../core/trace-context.ts'
 import { Barrier, type BarrierRow } from './barrier.ts'
 import { inSaga } from './context.ts'
 import { stored } from './json.ts'
 import { describeError, isRefusal } from './outcome.ts'
 import { DEFAULT_SCHEMA } from './tables.ts'
+import { callAttributes, sagaAttributes } from './telemetry.ts'
 import { type CommandHeaders, readCommandHeaders, replyChannel, type SagaReply } from './wire.ts'
 
 export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {
@@ -29,6 +32,8 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
   readonly outbox: ReplyOutbox
   /** Where `migrateParticipant` put the barrier. @default 'concordat' */
   readonly schema?: string | undefined
+  /** A span with the saga's name, id and step for each call, in the saga's trace; the reply goes on with it. @default none */
+  readonly telemetry?: Telemetry | undefined
 }
 
 /** What a participant needs of the outbox. */
@@ -62,13 +67,18 @@ const NAMES = optionNames<ParticipantOptions>({
   sql: true,
   outbox: true,
   schema: true,
+  telemetry: true,
   name: true,
   concurrency: true,
   maxAttempts: true,
   backoff: true,
+  retry: true,
   prefetch: true,
   prefetchBytes: true,
   autoStart: true,
+  middleware: true,
+  rateLimit: true,
+  circuitBreaker: true,
 })
 
 const DEFAULT_ATTEMPTS = 3
@@ -84,7 +94,8 @@ export function participant<In, Out>(
 ): SinkBinding {
   const path = `participant("${requireChannel('participant', channel).name}")`
   refuseUnknown(path, options, NAMES)
-  const { sql, outbox, schema = DEFAULT_SCHEMA, ...consumer } = options
+  const { sql, outbox, schema = DEFAULT_SCHEMA, telemetry: given, ...consumer } = options
+  const telemetry = checkTelemetry(`${path}.telemetry`, given)
   checkName(`${path}.group`, options.group, 100)
   requireSqlClient(`${path}.sql`, sql)
   if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
@@ -93,7 +104,7 @@ export function participant<In, Out>(
   }
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
   const barrier = new Barrier(schema)
-  const side = new Participant(sql, outbox, barrier, handlers, maxAttempts)
+  const side = new Participant(sql, outbox, barrier, handlers, maxAttempts, telemetry)
   const binding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
     side.handle(request, context),
   )
@@ -112,6 +123,7 @@ class Participant<Request> {
   readonly #barrier: Barrier
   readonly #handlers: ParticipantHandlers<Request>
   readonly #maxAttempts: number
+  readonly #telemetry: Telemetry | undefined
 
   constructor(
     sql: SqlClient,
@@ -119,12 +131,14 @@ class Participant<Request> {
     barrier: Barrier,
     handlers: ParticipantHandlers<Request>,
     maxAttempts: number,
+    telemetry: Telemetry | undefined,
   ) {
     this.#sql = sql
     this.#outbox = outbox
     this.#barrier = barrier
     this.#handlers = handlers
     this.#maxAttempts = maxAttempts
+    this.#telemetry = telemetry
   }
 
   /** Resolves after the commit that holds the answer. */
@@ -132,13 +146,40 @@ class Participant<Request> {
     const command = readCommandHeaders(message.headers)
     if (command === undefined) throw new NotACommand(message)
     const { saga, sagaId, step, operation, key } = command
-    await inSaga({ saga, sagaId, step, operation, key }, async () => {
-      try {
-        await this.#sql.transaction((tx) => this.#decide(tx, request, command, message))
-      } catch (error) {
-        await this.#answerError(command, message, error)
-      }
+    const work = () => inSaga({ saga, sagaId, step, operation, key }, () => this.#answer(request, command, message))
+    if (this.#telemetry === undefined) await work()
+    else await this.#traced(this.#telemetry, command, message, work)
+  }
+
+  /** @returns what went wrong, when it was answered all the same */
+  async #answer(request: Request, command: CommandHeaders, message: HandlerContext): Promise<unknown> {
+    try {
+      await this.#sql.transaction((tx) => this.#decide(tx, request, command, message))
+      return undefined
+    } catch (error) {
+      await this.#answerError(command, message, error)
+      return error
+    }
+  }
+
+  /** One span around the call and its answer. */
+  async #traced(
+    telemetry: Telemetry,
+    command: CommandHeaders,
+    message: HandlerContext,
+    work: () => Promise<unknown>,
+  ): Promise<void> {
+    const span = telemetry.span(`${command.operation} ${command.saga}/${command.step}`, {
+      kind: 'internal',
+      parent: parentIn(telemetry, message),
+      attributes: { ...sagaAttributes({ name: command.saga, id: command.sagaId }), ...callAttributes(command) },
     })
+    try {
+      span.end(await span.run(work))
+    } catch (error) {
+      span.end(error)
+      throw error
+    }
   }
 
   async #decide(tx: SqlTransaction, request: Request, command: CommandHeaders, message: HandlerContext): Promise<void> {
@@ -214,8 +255,16 @@ class Participant<Request> {
   }
 
   async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
-    await this.#outbox.add(tx, replyChannel(replyTo), reply, { key: sagaId })
+    const trace = this.#telemetry?.active()
+    const headers = trace === undefined ? undefined : traceHeaders(trace)
+    await this.#outbox.add(tx, replyChannel(replyTo), reply, { key: sagaId, headers })
   }
+}
+
+/** The binder's span for the message, if it makes one, else the one that the message names. */
+function parentIn(telemetry: Telemetry, { headers }: HandlerContext): TraceContext | 'active' {
+  const named = readTraceContext(headers)
+  return named === undefined || named.traceId === telemetry.active()?.traceId ? 'active' : named
 }
 
 /** A message on a command channel without the saga headers: a sender's mistake, nobody waits for an answer. */

@@ -89,7 +89,7 @@ export class Retention {
     const { rows } = await this.#query<Ended>(
       tx,
       `WITH old AS MATERIALIZED (
-         SELECT name, id FROM ${this.#saga} s WHERE ended_at < clock_timestamp() - $1::float8 * interval '1 ms'
+         SELECT name, id FROM ${this.#saga} s WHERE ended_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
            AND NOT EXISTS (SELECT FROM ${this.#saga} parent WHERE parent.ended_at IS NULL
              AND parent.name = s.state->'parent'->>'name' AND parent.id = s.state->'parent'->>'id')
          ORDER BY ended_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)

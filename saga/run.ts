@@ -1,10 +1,9 @@
 /** A handle on one saga, and what became of it. */
-import type { SqlClient } from '../core/sql.ts'
 import type { Saga } from './definition.ts'
 import { SagaNotFound } from './errors.ts'
 import { resultsOf } from './outcome.ts'
 import type { SagaFailure, SagaStatus, StepState } from './state.ts'
-import type { SagaKey, SagaRow, SagaStore, TimelineRow } from './store.ts'
+import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from './store.ts'
 import type { OutcomeOptions, Watch } from './watch.ts'
 
 /** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
@@ -43,9 +42,9 @@ export interface SagaRun<Results extends object = object> {
 }
 
 export interface RunHost {
-  readonly sql: SqlClient
-  readonly store: SagaStore
   readonly watch: Watch
+  /** The saga as it is now, `undefined` when there is none. */
+  read(key: SagaKey): Promise<ReportedSaga | undefined>
   /** The definition of a version, `undefined` when it is not loaded. */
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
 }
@@ -66,10 +65,10 @@ async function outcomeOf<Results extends object>(
 ): Promise<SagaOutcome<Results>> {
   for (;;) {
     await host.watch.wait(key, options)
-    const row = await load(host, key)
-    const { status, failure } = row.state
+    const row = await read(host, key)
+    const { timeline, state } = row
+    const { status, failure } = state
     if (status === 'running' || status === 'compensating') continue // an operator was quicker
-    const timeline = await host.store.timeline(host.sql, key)
     const results = (await knownResults(host, row)) as Results
     if (status === 'completed') return { status, results, timeline }
     return { status, results, timeline, failure: failure ?? { step: '', code: 'saga.unknown', message: '' } }
@@ -77,14 +76,13 @@ async function outcomeOf<Results extends object>(
 }
 
 async function reportOf(host: RunHost, key: SagaKey): Promise<SagaReport> {
-  const { version, state } = await load(host, key)
-  const timeline = await host.store.timeline(host.sql, key)
+  const { version, state, timeline } = await read(host, key)
   const { status, failure, steps } = state
   return { saga: key.name, id: key.id, version, status, failure, steps, timeline }
 }
 
-async function load(host: RunHost, key: SagaKey): Promise<SagaRow> {
-  const row = await host.store.load(host.sql, key)
+async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
+  const row = await host.read(key)
   if (row === undefined) throw new SagaNotFound(key.name, key.id)
   return row
 }

@@ -5,6 +5,8 @@
 import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { traceFields } from '../core/telemetry.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { type AttemptHost, attempt, isOwnershipLost } from './attempt.ts'
 import type { Engine, EngineHost, Plan, Snapshot } from './engine.ts'
@@ -14,11 +16,13 @@ import type { HeldLease, Leases } from './leases.ts'
 import { failedEvent } from './outcome.ts'
 import type { LocalDefinition } from './resolve.ts'
 import { type Call, localCalls } from './state.ts'
+import { traceOf } from './telemetry.ts'
 
 export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'instance'> {
   readonly engine: Engine
   readonly leases: Leases
   readonly concurrency: number
+  readonly logger: Logger
   /** Told when a chain ended: there is room. */
   onRoom(): void
 }
@@ -140,7 +144,7 @@ export class Runner {
     try {
       event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease.signal) }
     } catch (error) {
-      event = this.#failed(call, lease, error)
+      event = this.#failed(current, call, lease, error)
     }
     return this.#record(current, event, lease)
   }
@@ -156,19 +160,20 @@ export class Runner {
         return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
       })
     } catch (error) {
-      return this.#record(current, this.#failed(call, lease, error), lease)
+      return this.#record(current, this.#failed(current, call, lease, error), lease)
     }
     engine.committed(plan)
     return plan.next
   }
 
   /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
-  #failed(call: Call, lease: HeldLease, error: unknown): SagaEvent {
+  #failed(current: Snapshot, call: Call, lease: HeldLease, error: unknown): SagaEvent {
     if (lease.signal.aborted) throw toError(lease.signal.reason)
     if (isOwnershipLost(error)) throw error
     const { step, operation, attempt: tried } = call
     const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
-    this.#host.logger.warn({ ...fields, err: toError(error) }, 'saga step failed')
+    const trace = traceFields(traceOf(current.row))
+    this.#host.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
     return failedEvent(call.step, call.operation, call.attempt, error)
   }
 

@@ -10,7 +10,8 @@ import { SagaConflict, SagaGraphChanged } from './errors.ts'
 import { requireSagaId } from './graph.ts'
 import { hashJson, stored } from './json.ts'
 import { initialState, type SagaParent } from './state.ts'
-import type { SagaRow, SagaStore, SagaWrite } from './store.ts'
+import type { SagaRow, SagaStore, SagaTrace, SagaWrite } from './store.ts'
+import type { SagaTelemetry } from './telemetry.ts'
 
 export interface StartOptions<In> {
   /** The business id: one saga per name and id, whatever is called how often. 1 to 200 characters. */
@@ -25,6 +26,7 @@ export interface StarterHost {
   readonly outbox: CommandOutbox
   readonly clock: Clock
   readonly maxPayloadBytes: number
+  readonly telemetry: SagaTelemetry | undefined
   readonly sagas: readonly Saga<unknown, unknown, object>[]
 }
 
@@ -52,7 +54,20 @@ export class Starter {
    * @throws SagaConflict, SagaGraphChanged, SchemaError
    */
   async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
-    const fresh = await this.#fresh(saga, options)
+    const known = this.#loaded(saga, options)
+    const { telemetry } = this.#host
+    if (telemetry === undefined) await this.#start(tx, known, options, null)
+    else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, options, trace))
+  }
+
+  /** @returns true when the saga is new */
+  async #start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    { id, input }: StartOptions<unknown>,
+    trace: SagaTrace | null,
+  ): Promise<boolean> {
+    const fresh = await this.#prepare(saga, id, input, trace)
     const { sql, engine } = this.#host
     await this.register(tx ?? sql)
     if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
@@ -61,18 +76,20 @@ export class Starter {
       tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan).finally(() => engine.settled(plan))
     if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
     else tx?.afterCommit?.(() => engine.committed(plan))
+    return inserted
   }
 
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
-  async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<void> {
+  async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
     const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
     const written = await this.#host.store.write(tx, [write])
     if (written.size === 0) await this.#requireSame(tx, fresh.row)
+    return written.size === 1
   }
 
   /** @throws SchemaError, SagaPayloadTooLarge */
-  async begin(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<SagaWrite> {
-    const { row } = await this.#prepare(saga, id, input)
+  async begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite> {
+    const { row } = await this.#prepare(saga, id, input, trace)
     const state = { ...row.state, parent }
     return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
   }
@@ -87,16 +104,16 @@ export class Starter {
     if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)
   }
 
-  async #fresh(saga: Saga, options: StartOptions<unknown>): Promise<Snapshot> {
+  #loaded(saga: Saga, options: StartOptions<unknown>): Saga {
     const loaded = this.#host.sagas.find(({ name, version }) => name === saga?.name && version === saga.version)
     if (loaded?.graphHash !== saga?.graphHash || loaded === undefined) {
       throw invalidOption('start', saga?.name, 'a saga that createCoordinator got in `sagas`')
     }
-    const path = `start("${saga.name}")`
-    return this.#prepare(loaded, requireSagaId(`${path}.id`, options?.id), options.input)
+    requireSagaId(`start("${saga.name}").id`, options?.id)
+    return loaded
   }
 
-  async #prepare(saga: Saga, id: string, given: unknown): Promise<Snapshot> {
+  async #prepare(saga: Saga, id: string, given: unknown, trace: SagaTrace | null): Promise<Snapshot> {
     const { name, version, graphHash, deadlineMs } = saga
     const input = stored(`input of ${name}/${id}`, given, this.#host.maxPayloadBytes) ?? null
     await validate(`input of ${name}/${id}`, saga.input, input)
@@ -114,9 +131,11 @@ export class Starter {
       mail: null,
       deadlineInMs: deadlineMs ?? null,
       sinceWriteMs: 0,
+      ageMs: 0,
+      trace,
     }
     const takenAt = this.#host.clock.monotonic()
     const deadline = deadlineMs === undefined ? {} : { deadlineAt: takenAt + deadlineMs }
-    return { saga, row, takenAt, writtenAt: takenAt, ...deadline }
+    return { saga, row, takenAt, writtenAt: takenAt, startedAt: takenAt, ...deadline }
   }
 }

@@ -29,6 +29,9 @@ export interface SagaSignal {
   readonly payload?: unknown
 }
 
+/** Where a saga's trace begins: W3C headers. */
+export type SagaTrace = Readonly<Record<string, string>>
+
 /** A version of a definition. */
 export interface SagaVersion {
   readonly name: string
@@ -50,6 +53,10 @@ export interface SagaRow extends SagaKey {
   readonly deadlineInMs: number | null
   /** Since its state was written, when it was read. */
   readonly sinceWriteMs: number
+  /** Since it was started, when it was read. */
+  readonly ageMs: number
+  /** `null`: it was started without telemetry. */
+  readonly trace: SagaTrace | null
 }
 
 /** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
@@ -85,6 +92,11 @@ export interface SagaSummary extends SagaKey {
   readonly updatedAt: number
 }
 
+/** A saga and its timeline. */
+export interface ReportedSaga extends SagaRow {
+  readonly timeline: readonly TimelineRow[]
+}
+
 /** A timeline entry as it is kept. */
 export interface TimelineRow extends TimelineEntry {
   /** Epoch ms, server time. */
@@ -94,10 +106,14 @@ export interface TimelineRow extends TimelineEntry {
 const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, input_hash AS "inputHash",
   revision::float8 AS revision, owner, epoch::float8 AS epoch, mail,
   (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
-  (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs"`
+  (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
+  (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
 const SUMMARY = `name, id, version, status, state->'failure' AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
+
+/** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
+const NOW = '(SELECT clock_timestamp())'
 
 export class SagaStore {
   readonly #query: OwnQuery
@@ -147,7 +163,7 @@ export class SagaStore {
       sql,
       `WITH due AS MATERIALIZED (
          SELECT name, id FROM ${this.#saga}
-         WHERE due_at <= clock_timestamp() AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
+         WHERE due_at <= ${NOW} AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
          ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
        ), taken AS (
          UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
@@ -164,7 +180,7 @@ export class SagaStore {
     const result = await this.#query<{ ms: number | null }>(
       sql,
       `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
-       FROM ${this.#saga} WHERE due_at > clock_timestamp()`,
+       FROM ${this.#saga} WHERE due_at > ${NOW}`,
     )
     return result.rows[0]?.ms ?? undefined
   }
@@ -275,14 +291,22 @@ export class SagaStore {
     return rows[0]?.hash ?? graphHash
   }
 
-  async timeline(sql: SqlExecutor, key: SagaKey): Promise<readonly TimelineRow[]> {
-    const result = await this.#query<TimelineRow>(
+  /** Sagas with their timelines, in the order of the keys; `undefined` for one that is not there. */
+  async reports(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (ReportedSaga | undefined)[]> {
+    const result = await this.#query<ReportedSaga>(
       sql,
-      `SELECT (extract(epoch FROM at) * 1000)::float8 AS at, kind, step, detail FROM ${this.#event}
-       WHERE saga = $1 AND id = $2 ORDER BY seq`,
-      [key.name, key.id],
+      `SELECT ${COLUMNS}, (
+         SELECT json_agg(json_build_object('at', extract(epoch FROM e.at) * 1000, 'kind', e.kind, 'step', e.step,
+           'detail', e.detail) ORDER BY e.seq)
+         FROM ${this.#event} e WHERE e.saga = s.name AND e.id = s.id) AS timeline
+       FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
     )
-    return result.rows.map(cleanTimeline)
+    const found = new Map(result.rows.map((row) => [`${row.name}/${row.id}`, row]))
+    return keys.map(({ name, id }) => {
+      const row = found.get(`${name}/${id}`)
+      return row && { ...row, timeline: (row.timeline ?? []).map(cleanTimeline) }
+    })
   }
 
   /** Which of these have ended or are stuck. */
@@ -351,9 +375,9 @@ function listCondition(filter: ResolvedFilter): { readonly where: string; readon
 }
 
 function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
-  const { name, id, version, state, input, revision, owner, epoch, mail } = row
+  const { name, id, version, state, input, revision, owner, epoch, mail, trace } = row
   const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
-  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms } : undefined
+  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace } : undefined
   const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
   return { n, name, id, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
 }

@@ -3,75 +3,7 @@ import { DAY } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { migrate, ownQuery, quoteIdentifier, requireSqlClient, type SqlClient, type SqlMigration } from '../core/sql.ts'
-
-/**
- * Applies a list of writes in key order (two writers of the same sagas can not deadlock) and returns the numbers of those
- * that fitted: revision 1 inserts, a later one replaces the revision before it. A function, because its plans are cached
- * for the session: planning cost four times as much as the write itself.
- */
-const WRITE_FUNCTION = `CREATE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql AS $$
-DECLARE w record;
-BEGIN
-  FOR w IN
-    SELECT r.*, clock_timestamp() + r.wake_ms * interval '1 millisecond' AS due,
-      CASE WHEN r.status IN ('completed', 'compensated') THEN clock_timestamp() END AS ended
-    FROM jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
-      state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
-      mail jsonb, timeline jsonb)
-    ORDER BY r.name, r.id
-  LOOP
-    IF w.revision = 1 THEN
-      INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
-        due_at, ended_at)
-      VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
-        w.due, w.ended)
-      ON CONFLICT (name, id) DO NOTHING;
-    ELSE
-      UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
-        epoch = w.epoch, due_at = w.due, mail = w.mail, updated_at = clock_timestamp(), ended_at = w.ended
-      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1;
-    END IF;
-    IF FOUND THEN
-      INSERT INTO {schema}.saga_event (saga, id, kind, step, detail)
-      SELECT w.name, w.id, e.value->>'kind', e.value->>'step', e.value->'detail'
-      FROM jsonb_array_elements(w.timeline) WITH ORDINALITY AS e(value, n) ORDER BY e.n;
-      RETURN NEXT w.n;
-    END IF;
-  END LOOP;
-END $$`
-
-const WRITE_FUNCTION_2 = `CREATE OR REPLACE FUNCTION {schema}.saga_write(writes jsonb) RETURNS SETOF int LANGUAGE plpgsql AS $$
-DECLARE w record;
-BEGIN
-  FOR w IN
-    SELECT r.*, at, at + r.wake_ms * interval '1 millisecond' AS due,
-      at + r.deadline_ms * interval '1 millisecond' AS deadline,
-      CASE WHEN r.status IN ('completed', 'compensated') THEN at END AS ended
-    FROM clock_timestamp() AS at, jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
-      state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
-      mail jsonb, timeline jsonb, keep_due boolean, heed boolean, deadline_ms float8)
-    ORDER BY r.name, r.id
-  LOOP
-    IF w.revision = 1 THEN
-      INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
-        due_at, deadline_at, ended_at, created_at, updated_at)
-      VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
-        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at)
-      ON CONFLICT (name, id) DO NOTHING;
-    ELSE
-      UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
-        epoch = w.epoch, mail = w.mail, updated_at = w.at, ended_at = w.ended,
-        due_at = CASE WHEN w.keep_due THEN s.due_at WHEN w.heed THEN LEAST(w.due, s.deadline_at) ELSE w.due END
-      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1;
-    END IF;
-    IF FOUND THEN
-      INSERT INTO {schema}.saga_event (saga, id, kind, step, detail)
-      SELECT w.name, w.id, e.value->>'kind', e.value->>'step', e.value->'detail'
-      FROM jsonb_array_elements(w.timeline) WITH ORDINALITY AS e(value, n) ORDER BY e.n;
-      RETURN NEXT w.n;
-    END IF;
-  END LOOP;
-END $$`
+import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
   {
@@ -112,13 +44,25 @@ const SAGA_TABLES: readonly SqlMigration[] = [
          graph_hash text NOT NULL,
          first_seen_at timestamptz NOT NULL DEFAULT now(),
          PRIMARY KEY (name, version))`,
-      WRITE_FUNCTION,
     ],
   },
-  { version: 2, statements: [`ALTER TABLE {schema}.saga ADD COLUMN deadline_at timestamptz`, WRITE_FUNCTION_2] },
+  { version: 2, statements: [`ALTER TABLE {schema}.saga ADD COLUMN deadline_at timestamptz`] },
   {
     version: 3,
     statements: [`CREATE INDEX saga_ended ON {schema}.saga (ended_at) WHERE ended_at IS NOT NULL`],
+  },
+  {
+    version: 4,
+    statements: [
+      `ALTER TABLE {schema}.saga ADD COLUMN trace jsonb`,
+      // Room for the next states of a row beside it: an update that changes no indexed column then touches no index.
+      `ALTER TABLE {schema}.saga SET (fillfactor = 70)`,
+      // One index where there were two.
+      `ALTER TABLE {schema}.saga_event DROP CONSTRAINT saga_event_pkey`,
+      `DROP INDEX {schema}.saga_event_saga`,
+      `ALTER TABLE {schema}.saga_event ADD PRIMARY KEY (saga, id, seq)`,
+      WRITE_FUNCTION,
+    ],
   },
 ]
 
@@ -166,7 +110,7 @@ export async function purgeParticipant(
     const { rowCount } = await query(
       sql,
       `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
-         SELECT ctid FROM ${table} WHERE created_at < clock_timestamp() - $1::float8 * interval '1 ms'
+         SELECT ctid FROM ${table} WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],
     )

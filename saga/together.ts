@@ -1,0 +1,48 @@
+/** Reads that are asked for while one is under way share the next one: a round trip for many instead of one for each. */
+
+const MAX_BATCH = 128
+
+/** Answers in the order of the keys. */
+export type ReadMany<Key, Value> = (keys: readonly Key[]) => Promise<readonly Value[]>
+
+interface Asked<Key, Value> {
+  readonly key: Key
+  readonly resolve: (value: Value) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class Together<Key, Value> {
+  readonly #read: ReadMany<Key, Value>
+  readonly #asked: Asked<Key, Value>[] = []
+  #reading = false
+
+  constructor(read: ReadMany<Key, Value>) {
+    this.#read = read
+  }
+
+  /** Never older than the call. @throws what reading this key alone throws */
+  get(key: Key): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      this.#asked.push({ key, resolve, reject })
+      if (!this.#reading) void this.#run()
+    })
+  }
+
+  async #run(): Promise<void> {
+    this.#reading = true
+    await undefined // what is asked for in the same turn belongs to the first read
+    while (this.#asked.length > 0) await this.#answer(this.#asked.splice(0, MAX_BATCH))
+    this.#reading = false
+  }
+
+  async #answer(batch: readonly Asked<Key, Value>[]): Promise<void> {
+    try {
+      const values = await this.#read(batch.map(({ key }) => key))
+      for (const [index, { resolve }] of batch.entries()) resolve(values[index] as Value)
+    } catch (error) {
+      if (batch.length === 1) batch[0]?.reject(error)
+      // One that can not be read must not fail the others.
+      else for (const one of batch) await this.#answer([one])
+    }
+  }
+}
