@@ -31,11 +31,12 @@ export function destinationSpecs(
     specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs })
   }
   for (const [i, binding] of bindings.entries()) {
-    if (!['sink', 'processor', 'source'].includes(binding?.kind)) {
+    if (!['sink', 'processor', 'batch', 'source'].includes(binding?.kind)) {
       throw invalidOption(`createBinder.bindings[${i}]`, binding, 'what sink(), processor() or source() returned')
     }
     if (binding.kind !== 'source') add(withGroup(binding))
     if (binding.output !== undefined) add(binding.output)
+    if (binding.kind === 'processor') for (const output of binding.outputs ?? []) add(output)
   }
   for (const [i, channel] of sends.entries()) {
     requireDestination(`createBinder.sends[${i}]`, channel)
@@ -62,6 +63,8 @@ export class Destinations {
   readonly #specs: Map<string, DestinationSpec>
   readonly #defaults: (name: string) => DestinationSpec
   readonly #known: Set<string> = new Set()
+  /** Provisioned for delayed messages as well. */
+  readonly #delayed: Set<string> = new Set()
 
   constructor(
     transport: Transport,
@@ -73,8 +76,8 @@ export class Destinations {
     this.#defaults = defaults
   }
 
-  /** A channel that is sent to without having been declared: it is made as it says itself. */
-  learn({ name, partitions, groups, retentionMs }: Place): void {
+  /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
+  learn({ name: channel, partitions, groups, retentionMs }: Place, name: string = channel): void {
     if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs })
   }
 
@@ -85,13 +88,24 @@ export class Destinations {
   /** @throws TransportError */
   async ensure(messages: readonly EncodedMessage[]): Promise<void> {
     const missing = new Set<string>()
-    for (const { destination } of messages) if (!this.#known.has(destination)) missing.add(destination)
-    if (missing.size > 0) await this.provision([...missing].map((name) => this.spec(name)))
+    let delayed: Set<string> | undefined
+    for (const { destination, notBefore } of messages) {
+      if (!this.#known.has(destination)) missing.add(destination)
+      if (notBefore !== undefined && !this.#delayed.has(destination)) (delayed ??= new Set()).add(destination)
+    }
+    if (missing.size === 0 && delayed === undefined) return
+    const names = delayed === undefined ? missing : new Set([...missing, ...delayed])
+    await this.provision(
+      [...names].map((name) => (delayed?.has(name) ? { ...this.spec(name), delays: true } : this.spec(name))),
+    )
   }
 
   /** @throws TransportError */
   async provision(specs: readonly DestinationSpec[]): Promise<void> {
     await this.#transport.provision(specs)
-    for (const spec of specs) this.#known.add(spec.name)
+    for (const spec of specs) {
+      this.#known.add(spec.name)
+      if (spec.delays === true) this.#delayed.add(spec.name)
+    }
   }
 }

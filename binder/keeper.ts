@@ -81,6 +81,15 @@ export class Keeper {
     this.#subscription?.resume()
   }
 
+  /** What the group has not settled; `undefined` when there is no group or the broker can not tell. @throws TransportError */
+  async lag(): Promise<number | undefined> {
+    const { group } = this.#options
+    const { transport, destinations } = this.#host
+    if (group === null) return undefined
+    const { name, partitions } = destinations.spec(this.#binding.input.name)
+    return transport.lag?.({ destination: name, partitions, group })
+  }
+
   /** Gives the place back. Idempotent; never rejects. */
   async leave(): Promise<void> {
     const subscription = this.#subscription

@@ -26,10 +26,18 @@ export interface EncodedMessage {
   readonly headers: Headers
   /** The encoded payload; `null` is a tombstone. */
   readonly body: Uint8Array | null
+  /** Epoch ms: nobody gets it before. Of one on its way out; what arrives has none. @default at once */
+  readonly notBefore?: number | undefined
 }
 
 /** Prefix of header names this package writes for itself: they never reach a handler and never leak to an output. */
 export const INTERNAL_PREFIX = 'concordat-'
+
+/**
+ * The id of the request that a message answers. What has it and finds nobody is dropped by a transport that refuses others:
+ * who asked is gone.
+ */
+export const REPLY_TO_REQUEST = 'reply-to-request'
 
 /** Bounds a sender must keep; a message over them is refused before it leaves. */
 export const MAX_HEADERS = 64

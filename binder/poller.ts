@@ -3,21 +3,20 @@ import type { Clock } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { type Logger, withFields } from '../core/logger.ts'
 import { finishesWithin } from '../core/time-limit.ts'
-import { type AmbientHeaders, make, withAmbient } from './ambient-headers.ts'
-import { Outputs, type SourceBinding } from './binding.ts'
+import { type AmbientHeaders, make } from './ambient-headers.ts'
+import type { SourceBinding } from './binding.ts'
 import { publishUntilConfirmed } from './confirm.ts'
-import type { SendOptions } from './encode.ts'
+import { encodeOutputs, type OutputHost } from './encode-outputs.ts'
 import type { EncodedMessage } from './message.ts'
 import { RECONNECT_BACKOFF } from './options.ts'
 import type { BindingState, BindingStatus } from './status.ts'
 import type { PublishOutcome } from './transport.ts'
 
-export interface PollerHost {
+export interface PollerHost extends OutputHost {
   readonly clock: Clock
   readonly logger: Logger
   readonly drainTimeoutMs: number
   readonly ambient: AmbientHeaders | undefined
-  encode(payload: unknown, options: SendOptions | undefined): EncodedMessage | Promise<EncodedMessage>
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
 }
 
@@ -62,6 +61,8 @@ export class Poller {
       handled: this.#handled,
       deadLettered: 0,
       dropped: 0,
+      discarded: 0,
+      retried: 0,
     }
   }
 
@@ -134,11 +135,8 @@ export class Poller {
 
   async #messages(signal: AbortSignal): Promise<EncodedMessage[]> {
     const log = withFields(this.#host.logger, { binding: this.name })
-    const { value, ambientOf } = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
-    if (value === undefined) return []
-    const payloads = value instanceof Outputs ? value.payloads : [value]
-    const options = (payload: unknown): SendOptions | undefined =>
-      withAmbient(ambientOf(payload), this.#binding.output.name)
-    return Promise.all(payloads.map(async (payload) => this.#host.encode(payload, options(payload))))
+    const made = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
+    if (made.value === undefined) return []
+    return encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
   }
 }

@@ -1,8 +1,9 @@
+import type { CircuitState } from './circuit-breaker.ts'
 import type { TransportHealth } from './transport.ts'
 
 /**
  * - `connecting`: wants to run, the broker is away or not yet reached
- * - `running`, `paused`
+ * - `running`, `paused` (by `pause()`, or by its circuit breaker)
  * - `halted`: stopped by itself; `error` says why, `start()` tries again
  * - `stopping`, `stopped`, `idle` (never started)
  */
@@ -10,12 +11,17 @@ export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halte
 
 export interface BindingStatus {
   readonly name: string
-  readonly kind: 'source' | 'sink' | 'processor'
+  readonly kind: 'source' | 'sink' | 'processor' | 'batch'
   readonly channel: string
   readonly group: string | null
   readonly state: BindingState
   /** Why it is not running. */
   readonly error?: string | undefined
+  /**
+   * Of its circuit breaker, if it has one: not `closed`, the binding is `paused`, and `error` says why. Healthy all the
+   * same, since what is broken is not here; watch this field.
+   */
+  readonly circuit?: CircuitState | undefined
   /**
    * How often it has taken its place at the broker, a source how often it was started: more than once after a lost
    * connection. What was sent in between an anonymous binding has missed.
@@ -29,6 +35,10 @@ export interface BindingStatus {
   readonly handled: number
   readonly deadLettered: number
   readonly dropped: number
+  /** Settled unhandled because a `route` says so, or a reply that nobody waits for any more. */
+  readonly discarded: number
+  /** Failed and sent away to come back later (`retry: 'delayed'`). */
+  readonly retried: number
 }
 
 export interface BinderHealth {

@@ -50,6 +50,13 @@ export interface Transport {
    */
   subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription>
 
+  /**
+   * How many messages of a destination a durable group has not settled, as the broker sees it just now: what is settled
+   * and not committed yet still counts, and on a broker that moves it is past when it arrives.
+   * @throws TransportError, `retryable` while the broker is away
+   */
+  lag?(place: GroupPlace): Promise<number>
+
   /** Whether the broker answered last time. Cheap, no I/O. */
   health(): TransportHealth
 
@@ -90,6 +97,13 @@ export interface TopologyPart {
   readonly name: string
   /** What it is declared with, e.g. `{ partitions: 4 }`; what the broker decides is not in it. */
   readonly details: Readonly<Record<string, string | number | boolean>>
+}
+
+/** A durable group of a destination. */
+export interface GroupPlace {
+  readonly destination: string
+  readonly partitions: number
+  readonly group: string
 }
 
 export interface SubscriptionSpec {
@@ -164,4 +178,6 @@ export interface TransportFeatures {
   readonly refusesUnroutable: Feature
   /** A message with a `notBefore` becomes due while no process of ours runs. */
   readonly delaysByItself: Feature
+  /** `lag` counts everything that the group has not settled, in whatever process it is. */
+  readonly tellsWholeLag: Feature
 }

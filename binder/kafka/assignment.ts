@@ -8,6 +8,9 @@ export interface AssignmentLimits {
   readonly topic: string
   readonly prefetch: number
   readonly prefetchBytes: number
+  /** Of the topic. */
+  readonly partitions: number
+  readonly evenShares?: boolean | undefined
 }
 
 export interface AssignmentEvents {
@@ -86,7 +89,7 @@ export class Assignment {
     // A lane that was lent from goes to the end of the list and comes up again; one over its share is passed over.
     for (let i = 0; i < this.#ready.length && !this.#isFull(); ) {
       const each = this.#ready[i] as Lane
-      if (each.unsettled >= this.#share()) {
+      if (this.#isOverShare(each)) {
         i++
         continue
       }
@@ -117,20 +120,21 @@ export class Assignment {
   }
 
   #isFull(): boolean {
-    return (
-      this.#held ||
-      this.#withdrawn.signal.aborted ||
-      this.#unsettled >= this.#limits.prefetch ||
-      this.#unsettledBytes >= this.#limits.prefetchBytes
-    )
+    if (this.#held || this.#withdrawn.signal.aborted) return true
+    if (this.#limits.evenShares === true) return false
+    return this.#unsettled >= this.#limits.prefetch || this.#unsettledBytes >= this.#limits.prefetchBytes
   }
 
-  #share(): number {
-    return this.lanes.size === 1 ? this.#limits.prefetch : 3 * (this.#limits.prefetch - this.#unsettled)
+  #isOverShare(lane: Lane): boolean {
+    const { prefetch, prefetchBytes, partitions, evenShares } = this.#limits
+    if (evenShares === true)
+      return lane.unsettled >= prefetch / partitions || lane.unsettledBytes >= prefetchBytes / partitions
+    return lane.unsettled >= (this.lanes.size === 1 ? prefetch : 3 * (prefetch - this.#unsettled))
   }
 
   #lendOne(parcel: Parcel): void {
     parcel.lane.unsettled++
+    parcel.lane.unsettledBytes += parcel.bytes
     this.#unsettled++
     this.#unsettledBytes += parcel.bytes
     const message = decodeRecord(this.#limits.topic, parcel.lane.partition, parcel.record)
@@ -140,6 +144,7 @@ export class Assignment {
   readonly #settle = (parcel: Parcel, finished: boolean): void => {
     if (this.#withdrawn.signal.aborted) return
     parcel.lane.unsettled--
+    parcel.lane.unsettledBytes -= parcel.bytes
     this.#unsettled--
     this.#unsettledBytes -= parcel.bytes
     if (finished) {

@@ -154,7 +154,16 @@ export interface KafkaAdmin {
       readonly partitions: ReadonlyArray<{ readonly partitionId: number; readonly leader: number }>
     }>
   }>
-  fetchTopicOffsets(topic: string): Promise<ReadonlyArray<{ readonly partition: number; readonly high: string }>>
+  fetchTopicOffsets(
+    topic: string,
+  ): Promise<ReadonlyArray<{ readonly partition: number; readonly low: string; readonly high: string }>>
+  /** Offset -1: the group has committed nothing there. */
+  fetchOffsets(options: { groupId: string; topics: string[] }): Promise<
+    ReadonlyArray<{
+      readonly topic: string
+      readonly partitions: ReadonlyArray<{ readonly partition: number; readonly offset: string }>
+    }>
+  >
   deleteGroups(groupIds: string[]): Promise<unknown>
 }
 

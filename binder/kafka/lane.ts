@@ -17,6 +17,7 @@ export class Lane {
   readonly tracker = new OffsetTracker()
   /** Lent and not settled. */
   unsettled = 0
+  unsettledBytes = 0
   /** Where the next fetch begins; `undefined` before the first batch. */
   fetchPosition: number | undefined
 

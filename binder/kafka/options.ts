@@ -44,6 +44,12 @@ export interface KafkaTransportOptions {
   readonly maxWaitMs?: number | undefined
   /** Longest time a finished message waits for its offset commit: what a crash repeats. @default 200 ms */
   readonly commitIntervalMs?: number | undefined
+  /**
+   * How often a process looks whether messages of the channels it uses are delayed somewhere (a topic
+   * `<channel>.delay`), to help to forward them, in ms: how late they can be when everyone who delayed some is gone.
+   * @default 10 s
+   */
+  readonly delayDiscoveryMs?: number | undefined
 }
 
 export interface KafkaOptions {
@@ -59,6 +65,7 @@ export interface KafkaOptions {
   readonly rebalanceTimeoutMs: number
   readonly maxWaitMs: number
   readonly commitIntervalMs: number
+  readonly delayDiscoveryMs: number
 }
 
 const DEFAULTS = {
@@ -71,6 +78,7 @@ const DEFAULTS = {
   rebalanceTimeoutMs: 30 * SECOND,
   maxWaitMs: 250,
   commitIntervalMs: 200,
+  delayDiscoveryMs: 10 * SECOND,
 } as const
 
 const NAMES = optionNames<KafkaTransportOptions>({
@@ -86,6 +94,7 @@ const NAMES = optionNames<KafkaTransportOptions>({
   rebalanceTimeoutMs: true,
   maxWaitMs: true,
   commitIntervalMs: true,
+  delayDiscoveryMs: true,
 })
 const MAX_BYTES = 1_000_000_000
 
@@ -108,6 +117,7 @@ export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOption
     rebalanceTimeoutMs: number('rebalanceTimeoutMs', 500, 30 * MINUTE),
     maxWaitMs: number('maxWaitMs', 10, 1 * MINUTE),
     commitIntervalMs: number('commitIntervalMs', 1, 1 * MINUTE),
+    delayDiscoveryMs: number('delayDiscoveryMs', 100, 60 * MINUTE),
   }
   if (resolved.heartbeatIntervalMs * 3 > resolved.sessionTimeoutMs)
     throw invalidOption(

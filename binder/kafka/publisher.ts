@@ -3,6 +3,7 @@ import { toError } from '../../core/errors.ts'
 import type { TransportError } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type { PublishOutcome } from '../transport.ts'
+import { toDelayed } from './delay.ts'
 import { toTransportError, transportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 import type { Envelope } from './partitioner.ts'
@@ -30,13 +31,28 @@ export class Publisher {
     this.#slot = new ProducerSlot(options, clock)
   }
 
-  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (!messages.some(({ notBefore }) => notBefore !== undefined)) return this.#publish(messages)
+    const now = this.#clock.now()
+    const delayed = messages.map((message) =>
+      (message.notBefore ?? 0) > now ? toDelayed(message, now) : { message, tier: undefined },
+    )
+    return this.#publish(
+      delayed.map(({ message }) => message),
+      delayed.map(({ tier }) => tier),
+    )
+  }
+
+  async #publish(
+    messages: readonly EncodedMessage[],
+    places?: ReadonlyArray<number | undefined>,
+  ): Promise<readonly PublishOutcome[]> {
     const until = this.#clock.monotonic() + this.#timeoutMs
     const outcomes = Array.from<unknown, PublishOutcome>(messages, () => undefined)
     const missing = await this.#missingTopics(messages)
     const envelopes: Envelope[] = []
     for (const [index, message] of messages.entries()) {
-      const envelope = missing.get(message.destination) ?? this.#wrap(message, index)
+      const envelope = missing.get(message.destination) ?? this.#wrap(message, index, places?.[index])
       if (envelope instanceof Error) outcomes[index] = envelope
       else envelopes.push(envelope)
     }
@@ -51,14 +67,14 @@ export class Publisher {
     await this.#slot.close()
   }
 
-  #wrap(message: EncodedMessage, index: number): Envelope | TransportError {
+  #wrap(message: EncodedMessage, index: number, place: number | undefined): Envelope | TransportError {
     const { destination: topic } = message
     try {
       const record = encodeRecord(message)
       const bytes = recordBytes(record)
       const { key, value, headers } = record
       if (bytes <= this.#options.maxMessageBytes || this.#topics.takesAnySize(topic))
-        return { key, value, headers, topic, bytes, index, place: undefined }
+        return { key, value, headers, topic, bytes, index, place }
       const limit = this.#options.maxMessageBytes
       return transportError(
         'too_large',

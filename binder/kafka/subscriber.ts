@@ -4,11 +4,15 @@ import type { AdminConnection } from './admin.ts'
 import { gatedAssigner } from './assigner.ts'
 import { type ConsumerSpec, createConsumer } from './consumer.ts'
 import { settle } from './deadline.ts'
+import { FORWARDERS } from './delay.ts'
 import type { KafkaOptions } from './options.ts'
 import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 import type { Topics } from './topics.ts'
 
 const DELETE_MS = 2_000
+/** What a forwarder holds of each tier: as much as it publishes in one go. */
+const TIER_WINDOW = 500
+const TIER_WINDOW_BYTES = 2 * 1024 * 1024
 
 /**
  * The Kafka group of a subscription. Kafka groups are global and one member's topics are the group's, so the topic is
@@ -52,14 +56,39 @@ export class Subscriber {
       prefetchBytes: spec.prefetchBytes,
       startAt: spec.group === null ? await this.#endOf(spec.destination) : undefined,
     }
+    return this.#openSubscription(consumerSpec, receiver, async () => {
+      if (spec.group === null) await this.#deleteGroup(consumerSpec.groupId)
+    })
+  }
+
+  async #openSubscription(
+    spec: ConsumerSpec,
+    receiver: Receiver,
+    afterEnd: () => Promise<void>,
+  ): Promise<KafkaSubscription> {
     const onEnd = async (): Promise<void> => {
       this.#open.delete(subscription)
-      if (spec.group === null) await this.#deleteGroup(consumerSpec.groupId)
+      await afterEnd()
     }
-    const subscription: KafkaSubscription = new KafkaSubscription(consumerSpec, this.#consumerHost(onEnd), receiver)
+    const subscription: KafkaSubscription = new KafkaSubscription(spec, this.#consumerHost(onEnd), receiver)
     this.#open.add(subscription)
     await subscription.open()
     return subscription
+  }
+
+  /** Joins the forwarders of a delay topic. @throws TransportError */
+  async subscribeTiers(topic: string, receiver: Receiver): Promise<Subscription> {
+    const partitions = await this.#topics.verify(topic)
+    const spec: ConsumerSpec = {
+      topic,
+      groupId: groupIdOf(FORWARDERS, topic),
+      partitions,
+      prefetch: TIER_WINDOW * partitions,
+      prefetchBytes: TIER_WINDOW_BYTES * partitions,
+      startAt: undefined,
+      evenShares: true,
+    }
+    return this.#openSubscription(spec, receiver, async () => {})
   }
 
   async close(): Promise<void> {

@@ -72,7 +72,7 @@ export class KafkaSubscription implements Subscription {
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
     this.#consumer = host.createConsumer(spec, () => this.#beforeJoin())
-    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, spec.prefetch)
+    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, laneWindow(spec))
     this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
     const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
     this.#heart = new Heart(
@@ -325,4 +325,9 @@ export class KafkaSubscription implements Subscription {
 async function finishStarted(assignment: Assignment): Promise<void> {
   await assignment.settled()
   for (let round = 0; round < GAP_ROUNDS && assignment.lendGaps(); round++) await assignment.settled()
+}
+
+/** How much of one partition may wait here. */
+function laneWindow({ prefetch, partitions, evenShares }: ConsumerSpec): number {
+  return evenShares === true ? Math.ceil(prefetch / partitions) : prefetch
 }

@@ -2,6 +2,7 @@ import { isRetryable, toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
   DestinationSpec,
+  GroupPlace,
   PublishOutcome,
   Receiver,
   Subscription,
@@ -13,7 +14,10 @@ import type {
   TransportHost,
 } from '../transport.ts'
 import { AdminConnection } from './admin.ts'
+import { delaySpec } from './delay.ts'
+import { Delays } from './delays.ts'
 import { TRANSPORT, transportError } from './errors.ts'
+import { lagOf } from './lag.ts'
 import type { KafkaOptions } from './options.ts'
 import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
 import { Publisher } from './publisher.ts'
@@ -25,6 +29,7 @@ const FEATURES: TransportFeatures = Object.freeze({
   redeliveredFlag: { missing: 'Kafka keeps a position per partition and nothing about single messages' },
   durable: true,
   refusesUnroutable: { missing: 'a topic keeps a message whether or not a group will ever read it' },
+  tellsWholeLag: true,
   delaysByItself: { missing: 'a process that uses the channel forwards what is due' },
 })
 
@@ -47,6 +52,7 @@ interface Parts {
   readonly topics: Topics
   readonly publisher: Publisher
   readonly subscriber: Subscriber
+  readonly delays: Delays
 }
 
 class KafkaTransport implements Transport {
@@ -67,16 +73,21 @@ class KafkaTransport implements Transport {
     const options = this.#options
     const admin = new AdminConnection(options, host.clock)
     const topics = new Topics(options, admin, host.clock, host.logger)
+    const subscriber = new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error))
     this.#parts = {
       admin,
       topics,
       publisher: new Publisher(options, topics, host.clock, host.publishTimeoutMs),
-      subscriber: new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error)),
+      subscriber,
+      delays: new Delays({ options, admin, topics, subscriber }, host),
     }
   }
 
   provision(destinations: readonly DestinationSpec[]): Promise<void> {
-    return this.#watch('provision', ({ topics }) => topics.provision(destinations))
+    return this.#watch('provision', async ({ topics, delays }) => {
+      await topics.provision(destinations.flatMap((spec) => (spec.delays === true ? [spec, delaySpec(spec)] : [spec])))
+      delays.use(destinations)
+    })
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
@@ -106,6 +117,13 @@ class KafkaTransport implements Transport {
     return this.#watch('subscribe', ({ subscriber }) => subscriber.subscribe(spec, receiver))
   }
 
+  lag({ destination, group }: GroupPlace): Promise<number> {
+    const groupId = groupIdOf(group, destination)
+    return this.#watch('lag', ({ admin }) =>
+      admin.use(`looking up the lag of "${groupId}"`, (each) => lagOf(each, destination, groupId), destination),
+    )
+  }
+
   health(): TransportHealth {
     return this.#health
   }
@@ -118,6 +136,7 @@ class KafkaTransport implements Transport {
   async #close(): Promise<void> {
     const parts = this.#parts
     if (parts === undefined) return
+    await parts.delays.close()
     await Promise.all([parts.subscriber.close(), parts.publisher.close()])
     await parts.admin.close()
     this.#health = { status: 'down', detail: 'closed' }

@@ -107,6 +107,11 @@ export class Destination {
     for (const partition of this.partitions) partition.addGroup(group)
   }
 
+  /** What the group has not settled. A group that does not exist yet would get what is there. */
+  lag(group: string): number {
+    return this.partitions.reduce((sum, partition) => sum + partition.lag(group), 0)
+  }
+
   append(message: EncodedMessage): MemoryPartition {
     const count = this.partitions.length
     const index = message.key === null ? this.#roundRobin++ % count : partitionOf(message.key, count)

@@ -13,6 +13,7 @@ import { TransportError, type TransportErrorKind } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
   DestinationSpec,
+  GroupPlace,
   PublishOutcome,
   Receiver,
   Subscription,
@@ -59,6 +60,7 @@ const FEATURES: TransportFeatures = Object.freeze({
   redeliveredFlag: true,
   durable: { missing: 'everything is in the memory of the process' },
   refusesUnroutable: { missing: 'a message is kept for groups to come, so none is unroutable' },
+  tellsWholeLag: true,
   delaysByItself: { missing: 'everything is in the memory of the process' },
 })
 
@@ -111,6 +113,11 @@ class MemoryTransport implements Transport {
     const subscription = this.#connect(spec, receiver, (leaving) => members.leave(leaving))
     members.join(subscription)
     return subscription
+  }
+
+  async lag({ destination, group }: GroupPlace): Promise<number> {
+    this.#requireReachable()
+    return this.#broker.find(destination)?.lag(group) ?? 0
   }
 
   health(): TransportHealth {

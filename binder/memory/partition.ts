@@ -39,6 +39,11 @@ export class MemoryPartition {
     if (!this.#groups.has(group)) this.#groups.set(group, new Cursor(this, this.#base))
   }
 
+  /** What the group has not settled. */
+  lag(group: string): number {
+    return this.#groups.get(group)?.unsettled ?? this.#log.length
+  }
+
   groupCursor(group: string): Cursor {
     this.addGroup(group)
     return this.#groups.get(group) as Cursor
@@ -116,6 +121,10 @@ export class Cursor {
 
   get settled(): number {
     return this.#settled
+  }
+
+  get unsettled(): number {
+    return this.partition.end - this.#settled - this.#done.size
   }
 
   get reader(): Reader | undefined {

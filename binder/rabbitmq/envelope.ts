@@ -1,7 +1,7 @@
 import { newId } from '../../core/ids.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../cloud-event.ts'
-import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
-import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from './client.ts'
+import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../message.ts'
+import { type AmqpMessage, type AmqpProperties, type AmqpPublishOptions, UNREADABLE } from './client.ts'
 
 /**
  * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents_*` (the spelling
@@ -33,7 +33,12 @@ export function toAmqp(
   mandatory: boolean,
 ): { readonly content: Buffer; readonly options: AmqpPublishOptions } {
   const { id, source, type, time, contentType, body } = message
-  const options: AmqpPublishOptions = { headers: toHeaders(message), contentType, persistent: true, mandatory }
+  const options: AmqpPublishOptions = {
+    headers: toHeaders(message),
+    contentType,
+    persistent: true,
+    mandatory: mandatory && !isReply(message),
+  }
   if (fitsShortText(id)) options.messageId = id
   if (fitsShortText(type)) options.type = type
   if (fitsShortText(source)) options.appId = source
@@ -43,6 +48,11 @@ export function toAmqp(
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** Whoever asked may be gone by now: nobody gets the reply then, and that is no failure of the one who answered. */
+function isReply({ headers }: EncodedMessage): boolean {
+  return headers[REPLY_TO_REQUEST] !== undefined
+}
 
 function toHeaders(message: EncodedMessage): Record<string, unknown> {
   const headers: Record<string, unknown> = {
@@ -186,9 +196,6 @@ function fromObject(value: object): HeaderValue {
     return UNREADABLE
   }
 }
-
-/** Stands for a table that is nested too deeply to be text. */
-export const UNREADABLE = '(nested too deeply)'
 
 function isTyped(value: object): value is { readonly '!': unknown; readonly value: unknown } {
   return '!' in value && 'value' in value

@@ -11,6 +11,7 @@ import type { TransportError } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import type {
   DestinationSpec,
+  GroupPlace,
   PublishOutcome,
   Receiver,
   Subscription,
@@ -23,8 +24,8 @@ import type {
 } from '../transport.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
-import { declareDue, declareLadder } from './delay.ts'
-import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
+import { declareDue, declareLadder, queueOfDue, SETTLE_MS, TOP_LEVEL } from './delay.ts'
+import { failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
 import { checkDestinations } from './check.ts'
 import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
@@ -64,6 +65,9 @@ class RabbitTransport implements Transport {
       durable: true,
       refusesUnroutable:
         options.unroutable === 'refuse' ? true : { missing: "rabbitTransport({ unroutable: 'accept' })" },
+      tellsWholeLag: {
+        missing: 'a queue tells how many are ready; of those that members hold, only what this process holds is added',
+      },
       delaysByItself: true,
     })
   }
@@ -75,6 +79,7 @@ class RabbitTransport implements Transport {
     const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
       ...host,
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
+      takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
       reprovision: (destination) => {
         this.#hasLadder = false
         return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
@@ -89,7 +94,8 @@ class RabbitTransport implements Transport {
     if (provision === 'check')
       await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
     for (const spec of destinations) this.#learn(provision === 'create' ? await this.#create(spec) : spec)
-    if (provision === 'create' && destinations.some(({ delays }) => delays === true)) await this.#createDelays(destinations)
+    if (provision === 'create' && destinations.some(({ delays }) => delays === true))
+      await this.#createDelays(destinations)
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
@@ -122,6 +128,20 @@ class RabbitTransport implements Transport {
       throw error
     }
     return subscription
+  }
+
+  async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
+    const queues = Array.from({ length: partitions }, (_, partition) =>
+      queueOf(destination, group, partition, partitions),
+    )
+    const ready = await this.#onControl(`count the messages of "${destination}" for "${group}"`, async (channel) => {
+      let messages = 0
+      for (const queue of queues) messages += (await channel.checkQueue(queue)).messageCount
+      return messages
+    })
+    let held = 0
+    for (const subscription of this.#subscriptions) if (subscription.isOf(destination, group)) held += subscription.held
+    return ready + held
   }
 
   health(): TransportHealth {
@@ -163,11 +183,27 @@ class RabbitTransport implements Transport {
   }
 
   async #createDelays(destinations: readonly DestinationSpec[]): Promise<void> {
-    if (!this.#hasLadder) await this.#onControl('provision the delay levels', declareLadder)
-    this.#hasLadder = true
+    let isNew = false
+    if (!this.#hasLadder) {
+      isNew = !(await this.#hasQueue(TOP_LEVEL))
+      await this.#onControl('provision the delay levels', declareLadder)
+      this.#hasLadder = true
+    }
     for (const { name, delays } of destinations) {
-      if (delays === true)
-        await this.#onControl(`provision delays of "${name}"`, (channel) => declareDue(channel, name))
+      if (delays !== true) continue
+      isNew = !(await this.#hasQueue(queueOfDue(name))) || isNew
+      await this.#onControl(`provision delays of "${name}"`, (channel) => declareDue(channel, name))
+    }
+    if (isNew) await this.#attached().host.clock.sleep(SETTLE_MS)
+  }
+
+  async #hasQueue(queue: string): Promise<boolean> {
+    try {
+      await this.#onControl(`look for queue "${queue}"`, (channel) => channel.checkQueue(queue))
+      return true
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) === NOT_FOUND) return false
+      throw error
     }
   }
 
@@ -176,7 +212,8 @@ class RabbitTransport implements Transport {
     const known = this.#specs.get(spec.name)
     const groups = new Set([...(known?.groups ?? []), ...spec.groups])
     const delays = spec.delays === true || known?.delays === true
-    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays })
+    const deadLetters = spec.deadLetters === true || known?.deadLetters === true
+    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters })
   }
 
   async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {
@@ -228,6 +265,8 @@ interface Parts {
   readonly link: Link
   readonly publisher: RabbitPublisher
 }
+
+const NOT_FOUND = 404
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
 

@@ -29,6 +29,8 @@ export class PublishCall {
 /** One message on its way. */
 export class PublishEntry {
   readonly message: EncodedMessage
+  /** Where it was last written to. */
+  exchange: string
   /** Written to a channel at least once: without an answer, whether it arrived is unknown. */
   sent = false
   /** The broker sent it back: no queue wanted it. Its confirm still follows. */
@@ -43,6 +45,7 @@ export class PublishEntry {
 
   constructor(message: EncodedMessage, index: number, call: PublishCall) {
     this.message = message
+    this.exchange = message.destination
     this.#index = index
     this.#call = call
   }

@@ -3,8 +3,9 @@ import { toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import { partitionOf } from '../partition.ts'
 import type { PublishOutcome, TransportHost } from '../transport.ts'
-import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from './client.ts'
+import { type AmqpConfirmChannel, type AmqpMessage, type AmqpPublishOptions, frameMaxOf } from './client.ts'
 import type { Link } from './connection.ts'
+import { delayRoute } from './delay.ts'
 import { idOf, propertiesBytes, toAmqp } from './envelope.ts'
 import { replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
@@ -27,6 +28,8 @@ import { routingKeyOf } from './topology.ts'
 export interface PublisherHost extends TransportHost {
   /** Partitions of a provisioned destination. */
   partitionsOf(destination: string): number | undefined
+  /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
+  takesAnySize(destination: string): boolean
   /** Makes a destination exist again that somebody deleted. @throws TransportError */
   reprovision(destination: string): Promise<void>
 }
@@ -151,16 +154,28 @@ export class RabbitPublisher {
   #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
     const { message } = entry
     const size = message.body?.byteLength ?? 0
-    if (size > this.#options.maxMessageBytes) throw new RangeError(`the body has ${size} bytes`)
+    if (size > this.#options.maxMessageBytes && !this.#host.takesAnySize(message.destination))
+      throw new RangeError(`the body has ${size} bytes`)
     const { content, options } = toAmqp(message, this.#options.unroutable === 'refuse')
+    if (message.notBefore !== undefined) this.#delay(entry, message.notBefore, options)
     if (this.#frameMax < 131_072 && propertiesBytes(options) > this.#frameMax)
       throw new RangeError(`the headers do not fit in a frame of ${this.#frameMax} bytes`)
-    const room = channel.publish(message.destination, routingKey, content, options, (error) =>
-      this.#confirmed(entry, error),
-    )
+    const room = channel.publish(entry.exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))
     this.#inFlight.add(entry)
     entry.sent = true
     if (!room) this.#full = true
+  }
+
+  /** Sends it through the delay ladder, unless it is due. */
+  #delay(entry: PublishEntry, notBefore: number, options: AmqpPublishOptions): void {
+    const { destination } = entry.message
+    const leftMs = notBefore - this.#host.clock.now()
+    entry.exchange = destination
+    if (leftMs <= 0) return
+    const { exchange, headers } = delayRoute(destination, leftMs)
+    Object.assign(options.headers, headers)
+    options.mandatory = true
+    entry.exchange = exchange
   }
 
   /** `channel.publish` threw: nothing was written. */
@@ -188,7 +203,7 @@ export class RabbitPublisher {
   #returned({ fields, properties }: AmqpMessage): void {
     const id = idOf(properties)
     for (const entry of this.#inFlight) {
-      if (entry.message.id === id && entry.message.destination === fields.exchange && !entry.returned) {
+      if (entry.message.id === id && entry.exchange === fields.exchange && !entry.returned) {
         entry.returned = true
         return
       }

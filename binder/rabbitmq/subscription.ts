@@ -88,6 +88,15 @@ export class RabbitSubscription implements Subscription, LaneHost {
     return this.#closed
   }
 
+  isOf(destination: string, group: string): boolean {
+    return this.destination === destination && this.#spec.group === group
+  }
+
+  /** Handed to this process and not settled. */
+  get held(): number {
+    return this.#lent + this.#waiting
+  }
+
   get holdsAcks(): boolean {
     return !this.#paused && this.#lentBytes + this.#waitingBytes > this.#spec.prefetchBytes
   }

@@ -7,6 +7,7 @@ import { createBinder, type Feature, type Transport } from 'concordat/binder'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { attemptCases } from './transport-attempts.ts'
 import { delayCases } from './transport-delay.ts'
+import { flowCases } from './transport-flow.ts'
 import { groupCases } from './transport-groups.ts'
 import { lifeCases } from './transport-life.ts'
 import { orderCases } from './transport-order.ts'
@@ -59,6 +60,7 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
     attemptCases(context)
     groupCases(context)
     orderCases(context)
+    flowCases(context)
     sendCases(context)
     delayCases(context)
     redriveCases(context)

@@ -10,8 +10,10 @@ import { expect, it } from 'vitest'
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
   durable: 'messages survive the sending process',
   newGroupStartsAtEarliest: 'a new group gets what was sent before it',
+  tellsWholeLag: 'lag counts also what other processes hold',
   redeliveredFlag: 'a handler can see that a message came before (`redelivered`)',
   refusesUnroutable: 'a message nobody will ever get is refused',
+  delaysByItself: 'a delayed message becomes due while none of our processes runs',
 }
 
 const TRANSPORTS: readonly Transport[] = [

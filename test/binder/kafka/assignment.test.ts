@@ -21,7 +21,7 @@ function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 
   const positions = new Map<number, number | undefined>()
   const assignment = new Assignment(
     partitions,
-    { topic: 't', prefetch, prefetchBytes },
+    { topic: 't', prefetch, prefetchBytes, partitions: partitions.length },
     {
       deliver: (delivery) => lent.push(delivery),
       onProgress: (lane) => positions.set(lane.partition, lane.tracker.position),

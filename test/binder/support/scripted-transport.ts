@@ -20,6 +20,8 @@ export class ScriptedTransport implements Transport {
     redeliveredFlag: true,
     durable: true,
     refusesUnroutable: true,
+    delaysByItself: true,
+    tellsWholeLag: true,
   }
   readonly publishConcurrency: number
   readonly provisioned: DestinationSpec[][] = []

@@ -1,0 +1,20 @@
+import type { KafkaAdmin } from './client.ts'
+
+/**
+ * What a group has not committed, over all partitions; of a partition without a commit everything, since a group begins
+ * at the earliest offset. Counts offsets: those of control records and of what was compacted away are among them.
+ */
+export async function lagOf(admin: KafkaAdmin, topic: string, groupId: string): Promise<number> {
+  const [ends, [committed]] = await Promise.all([
+    admin.fetchTopicOffsets(topic),
+    admin.fetchOffsets({ groupId, topics: [topic] }),
+  ])
+  const positions = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
+  let lag = 0
+  for (const { partition, low, high } of ends) {
+    const position = positions.get(partition) ?? -1
+    // Retention may have overtaken a group that was away for long.
+    lag += Math.max(0, Number(high) - Math.max(position, Number(low)))
+  }
+  return lag
+}
