@@ -5,14 +5,17 @@ import type { Logger } from '../core/logger.ts'
 import { traceFields } from '../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../core/trace-context.ts'
 import { publishUntilConfirmed } from './confirm.ts'
-import { type Failure, REDRIVE_END, toDeadLetter } from './dead-letter.ts'
+import { type Failure, REDRIVE_END, toDeadLetter, toTrimmedDeadLetter, TRIMMED_HEADER_BYTES } from './dead-letter.ts'
 import type { EncodedMessage } from './message.ts'
 import type { ResolvedConsumer } from './options.ts'
+import type { Answer } from './replies.ts'
 import { toRetry } from './retry.ts'
 import type { PublishOutcome, TransportDelivery } from './transport.ts'
 
 /** What settling a failure needs of the binder around it. */
 export interface FailuresHost {
+  /** What whoever asked is told of a request that failed for good. */
+  readonly answer?: ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined
   readonly service: string
   readonly clock: Clock
   readonly logger: Logger
@@ -62,6 +65,9 @@ export class Failures {
   async fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
     const { group, onFailure, name } = this.#options
     const { message, position } = delivery
+    const answer = this.#host.answer?.(message, error)
+    const answered = answer && (await this.#answer(answer, delivery))
+    if (answered !== undefined) return answered
     if (message.type === REDRIVE_END) return 'discarded'
     const fields = {
       err: error,
@@ -84,17 +90,44 @@ export class Failures {
       at: this.#host.clock.now(),
     }
     try {
-      await this.publishConfirmed(
-        [toDeadLetter(message, failure)],
-        delivery,
-        readTraceContext(message.headers) ?? 'none',
-      )
+      await this.#publishLetter(delivery, failure)
       return 'dead-lettered'
     } catch (cause) {
       if (this.gone(delivery)) return 'returned'
       this.#host.logger.error({ ...fields, cause }, 'the dead letter channel refuses the message; the binding halts')
       return 'halted'
     }
+  }
+
+  /** `undefined`: the rest of its end follows. An answer that can not be sent holds up nothing: who asked runs out of time. */
+  async #answer({ message, settles }: Answer, delivery: TransportDelivery): Promise<HandlingEnd | undefined> {
+    try {
+      await this.publishConfirmed([message], delivery, parentOf(delivery))
+    } catch (cause) {
+      if (this.gone(delivery)) return 'returned'
+      const fields = { err: cause, binding: this.#options.name, messageId: delivery.message.id }
+      this.#host.logger.warn(fields, 'the answer to a request that failed could not be sent')
+    }
+    return settles ? 'handled' : undefined
+  }
+
+  /** As it came. When the broker will never take that, with fewer headers, at last with none: the body is worth more. */
+  async #publishLetter(delivery: TransportDelivery, failure: Failure): Promise<void> {
+    const { message } = delivery
+    const parent = parentOf(delivery)
+    let letter = toDeadLetter(message, failure)
+    for (const headerBytes of TRIMMED_HEADER_BYTES) {
+      try {
+        await this.publishConfirmed([letter], delivery, parent)
+        return
+      } catch (refused) {
+        if (this.gone(delivery)) throw refused
+        const fields = { err: refused, binding: this.#options.name, messageId: message.id, position: delivery.position }
+        this.#host.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
+        letter = toTrimmedDeadLetter(message, failure, headerBytes)
+      }
+    }
+    await this.publishConfirmed([letter], delivery, parent)
   }
 
   /** For as long as the delivery is ours. */
@@ -142,7 +175,7 @@ export class Failures {
   async #retryLater(delivery: TransportDelivery, attempts: number, delayMs: number): Promise<HandlingEnd | undefined> {
     const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#host.clock.now() + delayMs)
     try {
-      await this.publishConfirmed([copy], delivery)
+      await this.publishConfirmed([copy], delivery, parentOf(delivery))
       return 'retried'
     } catch (cause) {
       if (this.gone(delivery)) return 'returned'
@@ -163,6 +196,10 @@ export class Failures {
   }
 }
 
+/** Of what is sent about a delivery when no handler call is under way. */
+function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
+  return readTraceContext(message.headers) ?? 'none'
+}
 
 /** For log lines about a delivery. */
 function traceOf({ message }: TransportDelivery): Readonly<Record<string, string>> {

@@ -19,10 +19,15 @@ import type { EncodedMessage } from './message.ts'
 import type { BindingStatus } from './status.ts'
 import type { PublishOutcome, TransportDelivery } from './transport.ts'
 
-/** The message with this place in a trace, unless it has one. */
+/** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
 export function withTrace(message: EncodedMessage, context: TraceContext | undefined): EncodedMessage {
-  if (context === undefined || message.headers[TRACEPARENT] !== undefined) return message
+  if (context === undefined || message.headers[TRACEPARENT] !== undefined || isPassedOn(message)) return message
   return { ...message, headers: { ...message.headers, ...traceHeaders(context) } }
+}
+
+/** A dead letter, or the copy for a delayed attempt. */
+function isPassedOn({ headers }: EncodedMessage): boolean {
+  return headers['dead-letter-channel'] !== undefined || headers['concordat-retry-attempts'] !== undefined
 }
 
 /** Who handles: bounded in number, so good for metrics. */
@@ -65,7 +70,7 @@ export class BinderTelemetry {
     const created = messages.flatMap(({ headers }) => readTraceContext(headers) ?? [])
     const destination = onlyOne(messages.map((message) => message.destination))
     const span = this.#telemetry.span(destination === undefined ? 'send' : `send ${destination}`, {
-      kind: created.length === messages.length ? 'client' : 'producer',
+      kind: created.length === messages.length || messages.every(isPassedOn) ? 'client' : 'producer',
       parent,
       links: created,
       attributes: {
@@ -224,7 +229,7 @@ export function createSpan(
 
 /** The channel instead of a destination that was named at run time: of those there may be any number. */
 function boundedDestination({ destination, type }: EncodedMessage): TelemetryAttributes {
-  const isBounded = destination === type || destination.endsWith('.dlq')
+  const isBounded = destination === type || /\.(?:dlq|retry)$/.test(destination)
   return isBounded ? { 'messaging.destination.name': destination } : { 'messaging.destination.template': type }
 }
 
