@@ -94,6 +94,10 @@ export class Consumer {
     }
   }
 
+  lag(): Promise<number | undefined> {
+    return this.#keeper.lag()
+  }
+
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
     const isBroken = this.#pace?.reason !== undefined && this.#state === 'running'
     return {

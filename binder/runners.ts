@@ -1,7 +1,9 @@
 /** From the declared bindings to what runs them. */
 import { invalidOption } from '../core/errors.ts'
+import type { BatchBinding } from './batch.ts'
 import type { Binding, ConsumerBinding, SourceBinding } from './binding.ts'
-import { Consumer, type ConsumerHost } from './consumer.ts'
+import { Consumer } from './consumer.ts'
+import type { ConsumerHost } from './handlings.ts'
 import { checkMiddleware, type Middleware, wrapHandler } from './middleware.ts'
 import { resolveConsumer, resolveSource } from './options.ts'
 import { Poller } from './poller.ts'
@@ -15,6 +17,8 @@ export interface Runner {
   stop(): Promise<void>
   pause(): void
   resume(): void
+  /** Of a consumer only. */
+  lag?(): Promise<number | undefined>
 }
 
 export interface RunnersHost extends ConsumerHost {
@@ -39,7 +43,7 @@ export function makeRunners(bindings: readonly Binding[], host: RunnersHost): Re
   return runners
 }
 
-function makeConsumer(binding: ConsumerBinding, host: RunnersHost, places: Set<string>): Consumer {
+function makeConsumer(binding: ConsumerBinding | BatchBinding, host: RunnersHost, places: Set<string>): Consumer {
   const options = resolveConsumer(binding)
   const place = `${binding.input.name} / ${options.group}`
   if (options.group !== null && places.has(place)) {
@@ -50,10 +54,12 @@ function makeConsumer(binding: ConsumerBinding, host: RunnersHost, places: Set<s
     )
   }
   places.add(place)
+  if (binding.kind === 'batch') return new Consumer(binding, options, host)
   const own = checkMiddleware(`${binding.kind}("${binding.input.name}").middleware`, binding.options.middleware)
   const { name, group } = options
   const target = { name, kind: binding.kind, channel: binding.input.name, group }
-  return new Consumer(wrapHandler(binding, [...host.middleware, ...own], target), options, host)
+  const isRaw = binding.kind === 'sink' && binding.raw === true
+  return new Consumer(isRaw ? binding : wrapHandler(binding, [...host.middleware, ...own], target), options, host)
 }
 
 function makePoller(binding: SourceBinding, { service, publisher, destinations, ...host }: RunnersHost): Poller {

@@ -1,0 +1,185 @@
+import { failed, ok, sink, sinkBatch, TerminalError } from 'concordat/binder'
+import { describe, it } from 'vitest'
+import { gate, until } from '../support/until.ts'
+import type { CaseContext } from './transport.ts'
+import { collector, createTestChannel, deadLettersOf, NO_PAUSE, started, type TestPayload } from './transport-kit.ts'
+
+const numbers = (count: number, key: (n: number) => string = () => 'k'): TestPayload[] =>
+  Array.from({ length: count }, (_, n) => ({ key: key(n), n }))
+
+export function flowCases(context: CaseContext): void {
+  describe('batches', () => {
+    it('settle each message by its own outcome: failed ones come again in order, terminal ones are dead letters', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const calls: string[][] = []
+      const handled: number[] = []
+      const binding = sinkBatch(
+        channel,
+        { group: 'g', batch: { maxSize: 5, maxWaitMs: 20 }, backoff: NO_PAUSE },
+        (items) => {
+          calls.push(items.map(({ payload: { key, n }, context: { attempt } }) => `${key}${n}/${attempt}`))
+          return items.map(({ payload: { n }, context: { attempt } }) => {
+            if (n === 3) return failed(new TerminalError('never'))
+            if (n === 5 && attempt < 3) return failed(new Error('not yet'))
+            handled.push(n)
+            return ok
+          })
+        },
+      )
+      const dead = collector(deadLettersOf(channel, 'g'), 'redrive')
+      const binder = await started(context.transport(), { bindings: [binding, dead.binding] })
+      await binder.sendBatch(channel, numbers(12))
+      const status = () => binder.binding(`${channel.name}.g`).status()
+      await until('all were settled', () => status().handled === 11 && dead.got.length === 1)
+      expect(dead.got.map(({ payload }) => payload.n)).toEqual([3])
+      expect(new Set(handled).size).toBe(11)
+      expect(calls.every((call) => call.length <= 5)).toBe(true)
+      expect(calls.flat()).toEqual(expect.arrayContaining(['k5/1', 'k5/2', 'k5/3']))
+      // The last time each was handled is in order: none overtook the one that failed.
+      const last = numbers(12).map(({ n }) => (n === 3 ? undefined : handled.lastIndexOf(n)))
+      const inOrder = last.filter((at) => at !== undefined)
+      expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b))
+      await binder.close()
+      const rest = collector(channel, 'g')
+      const next = await started(context.transport(), { bindings: [rest.binding], sends: [channel] })
+      await next.send(channel, { key: 'k', n: 99 })
+      await until('the next member got what was left', () => rest.got.length > 0)
+      expect(rest.got.map(({ payload }) => payload.n)).toEqual([99])
+    })
+
+    it('that a stop interrupts come back whole to the next member', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const begun = gate()
+      const binding = sinkBatch(
+        channel,
+        { group: 'g', batch: { maxSize: 4, maxWaitMs: 20 }, backoff: { initialMs: 60_000, maxMs: 60_000 } },
+        () => {
+          begun.open()
+          throw new Error('away')
+        },
+      )
+      const first = await started(context.transport(), { bindings: [binding] })
+      await first.sendBatch(channel, numbers(4))
+      await begun.opened
+      await first.close()
+      const rest = collector(channel, 'g')
+      await started(context.transport(), { bindings: [rest.binding] })
+      await until('all came', () => rest.got.length >= 4)
+      expect(rest.got.map(({ payload }) => payload.n)).toEqual([0, 1, 2, 3])
+    })
+  })
+
+  describe('a circuit breaker', () => {
+    it('pauses the binding, tries one message, and loses and reorders nothing', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const handled: string[] = []
+      let isDown = true
+      const binding = sink(
+        channel,
+        {
+          group: 'g',
+          concurrency: 4,
+          maxAttempts: 1_000,
+          backoff: NO_PAUSE,
+          circuitBreaker: { failures: 2, pauseMs: 50 },
+        },
+        ({ key, n }) => {
+          if (isDown) throw new Error('the warehouse is down')
+          handled.push(`${key}${n}`)
+        },
+      )
+      const binder = await started(context.transport(), { bindings: [binding] })
+      await binder.sendBatch(
+        channel,
+        numbers(20, (n) => 'abcd'.charAt(n % 4)),
+      )
+      const status = () => binder.binding(`${channel.name}.g`).status()
+      await until('it is open', () => status().circuit === 'open')
+      expect(status()).toMatchObject({ handled: 0, deadLettered: 0 })
+      expect(binder.health().status).toBe('up')
+      isDown = false
+      await until('all were handled', () => status().handled === 20)
+      expect(status()).toMatchObject({ state: 'running', circuit: 'closed', deadLettered: 0, subscribed: 1 })
+      for (const [i, key] of [...'abcd'].entries())
+        expect(handled.filter((each) => each.startsWith(key))).toEqual(
+          Array.from({ length: 5 }, (_, n) => `${key}${4 * n + i}`),
+        )
+    })
+  })
+
+  describe('a rate limit', () => {
+    it('lets a burst through, then its rate, and loses nothing', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const at: number[] = []
+      const binding = sink(channel, { group: 'g', rateLimit: { perSecond: 20, burst: 5 } }, () => {
+        at.push(performance.now())
+      })
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const startedAt = performance.now()
+      await binder.sendBatch(channel, numbers(15))
+      await until('all were handled', () => at.length >= 15)
+      // Ten beyond the burst take at least half a second, however the machine stalls.
+      expect((at[14] ?? 0) - startedAt).toBeGreaterThanOrEqual(490)
+      expect(binder.binding(`${channel.name}.g`).status()).toMatchObject({ state: 'running', subscribed: 1 })
+    })
+  })
+
+  describe('lag', () => {
+    it('is what the group has not settled, and nobody knows that of a binding without a group', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { opened, open } = gate()
+      const binding = sink(channel, { group: 'g' }, () => opened)
+      const live = sink(channel, { name: 'live' }, () => {})
+      const binder = await started(context.transport(), { bindings: [binding, live] })
+      const lag = () => binder.lag(`${channel.name}.g`)
+      await binder.sendBatch(
+        channel,
+        numbers(30, (n) => `k${n}`),
+      )
+      await until('all of them lag', async () => (await lag()) === 30)
+      expect(await binder.lag('live')).toBeUndefined()
+      open()
+      await until('none lags', async () => (await lag()) === 0)
+      await expect(binder.lag('nobody')).rejects.toThrow('binding: expected one of')
+    })
+
+    it('grows while the binding is stopped', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      await binder.binding(`${channel.name}.g`).stop()
+      await binder.sendBatch(channel, numbers(3))
+      await until('they lag', async () => (await binder.lag(`${channel.name}.g`)) === 3)
+      expect(got).toEqual([])
+    })
+  })
+
+  describe('the byte budget', () => {
+    it('bounds what one process holds of large messages', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { opened, open } = gate()
+      const size = 200_000
+      let handled = 0
+      const binding = sink(channel, { group: 'g', prefetch: 20, prefetchBytes: 2 * size }, async () => {
+        await opened
+        handled++
+      })
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const large = Array.from({ length: 30 }, (_, n) => ({ key: `k${n}`.padEnd(size, '-'), n }))
+      let most = 0
+      const look = (): number => {
+        const { running, queued } = binder.binding(`${channel.name}.g`).status()
+        most = Math.max(most, running + queued)
+        return handled
+      }
+      for (const each of large) await binder.send(channel, each, { key: `k${each.n % 7}` })
+      await until('it holds some', () => look() === 0 && most > 0)
+      open()
+      await until('all were handled', () => look() === 30)
+      // Two fit; one more where the budget is looked at before a message and not after.
+      expect(most).toBeLessThanOrEqual(3)
+    })
+  })
+}
