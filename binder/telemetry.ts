@@ -176,8 +176,33 @@ export class BinderTelemetry {
     if (delivery.redelivered === true) this.#redelivered(1, attributes)
   }
 
-  /** @returns stops it */
-  observe(bindings: () => readonly BindingStatus[]): () => void {
+  /**
+   * @param lag asks the broker
+   * @returns stops it
+   */
+  observe(bindings: () => readonly BindingStatus[], lag: (name: string) => Promise<number | undefined>): () => void {
+    const stops = [this.#observeInFlight(bindings), this.#observeLag(bindings, lag)]
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  #observeLag(
+    bindings: () => readonly BindingStatus[],
+    lag: (name: string) => Promise<number | undefined>,
+  ): () => void {
+    return this.#telemetry.gauges([LAG], async () => {
+      const durable = bindings().filter(({ group }) => group !== null)
+      const readings = durable.map(async ({ name, channel, group }): Promise<Reading[]> => {
+        const value = await lag(name).catch(() => undefined)
+        const attributes = this.#consumerAttributes({ destination: channel, group })
+        return value === undefined ? [] : [{ name: LAG.name, value, attributes }]
+      })
+      return (await Promise.all(readings)).flat()
+    })
+  }
+
+  #observeInFlight(bindings: () => readonly BindingStatus[]): () => void {
     return this.#telemetry.gauges([IN_FLIGHT], () =>
       bindings().flatMap(({ kind, channel, group, running, queued }): Reading[] => {
         if (kind === 'source') return []
@@ -268,6 +293,11 @@ const REDELIVERED = {
   name: 'concordat.binding.redelivered',
   unit: '{message}',
   description: 'Deliveries of which the broker says that they were handed out before',
+}
+const LAG = {
+  name: 'concordat.binding.lag',
+  unit: '{message}',
+  description: 'Messages that a group has not settled, as the broker says',
 }
 const IN_FLIGHT = {
   name: 'concordat.binding.in_flight',

@@ -268,6 +268,7 @@ describe('the metrics of a binder', () => {
       { value: 2, attributes: { ...place, ...group, 'concordat.outcome': 'handled' } },
       { value: 1, attributes: { ...place, ...group, 'concordat.outcome': 'dead-lettered' } },
     ])
+    expect(await recording.metric('concordat.binding.lag')).toEqual([{ value: 0, attributes: { ...place, ...group } }])
     expect(await recording.metric('concordat.binding.in_flight')).toEqual([
       { value: 0, attributes: { ...place, ...group, 'concordat.state': 'running' } },
       { value: 0, attributes: { ...place, ...group, 'concordat.state': 'queued' } },
@@ -286,10 +287,10 @@ describe('the metrics of a binder', () => {
     }
     const binder = await start({ ...recording, telemetry }, [sink(orders, { group: 'g' }, () => {})])
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(1)
+    expect(reads).toBe(2)
     await binder.close()
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(1)
+    expect(reads).toBe(2)
   })
 })
 
