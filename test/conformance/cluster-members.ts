@@ -202,7 +202,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('that was cut off for a while comes back as the same generation, and says so', async () => {
       const cluster = randomUUID()
-      const a = hung({ cluster, instance: 'a', ...FAST, deadAfterMs: 60_000 })
+      const a = hung({ cluster, instance: 'a', heartbeatMs: 40, suspectAfterMs: 1_000, deadAfterMs: 60_000 })
       const events = heard(a.membership)
       const first = await a.membership.join()
       a.hang()
@@ -219,7 +219,8 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
     it('is replaced by a later process with its id: for good, and it can do nothing in its name', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
-      const a = hung({ cluster, instance: 'a', ...FAST })
+      // So long that it is replaced before it is isolated, on a slow machine too.
+      const a = hung({ cluster, instance: 'a', heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 })
       const events = heard(a.membership)
       const first = await a.membership.join()
       a.hang()
