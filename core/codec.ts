@@ -54,11 +54,18 @@ export const jsonCodec: Codec<unknown> = Object.freeze({
     const text = decodeUtf8('application/json', bytes)
     try {
       return JSON.parse(text)
-    } catch (cause) {
-      throw new CodecError('application/json', `not JSON: ${toError(cause).message}`, { cause })
+    } catch (error) {
+      // Not as the cause: its text quotes the payload, and this one ends up in logs and dead letters.
+      throw new CodecError('application/json', `not JSON: ${whatIsWrong(toError(error))}, ${bytes.byteLength} bytes`)
     }
   },
 })
+
+function whatIsWrong({ message }: Error): string {
+  if (message.includes('end of JSON input')) return 'it ends too early'
+  const [where] = /at position \d+/.exec(message) ?? []
+  return where === undefined ? 'an unexpected character' : `wrong ${where}`
+}
 
 /** A string in UTF-8. */
 export const textCodec: Codec<string> = Object.freeze({

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { bytesCodec, CodecError, jsonCodec, textCodec } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 
@@ -25,6 +26,18 @@ describe('jsonCodec', () => {
     const ring: { self?: unknown } = {}
     ring.self = ring
     expect(() => jsonCodec.encode(ring)).toThrow(CodecError)
+  })
+
+  it.for([
+    ['secret', 'not JSON: an unexpected character, 6 bytes'],
+    ['{"secret": 1', 'not JSON: wrong at position 12, 12 bytes'],
+    ['{"secret": secret}', /^not JSON: /],
+    ['"secret', /^not JSON: /],
+    ['', 'not JSON: it ends too early, 0 bytes'],
+  ] as const)('says what is wrong with %s and does not repeat it', ([text, message]) => {
+    const error = thrownBy(() => jsonCodec.decode(utf8(text))) as Error
+    expect(error.message).toMatch(message)
+    expect(inspect(error)).not.toContain('secret')
   })
 
   it('refuses what is not JSON and what is not UTF-8, with the cause', () => {
