@@ -1,4 +1,5 @@
 import { number, type Table } from './table.ts'
+import { type Target, verdict } from './target.ts'
 
 /** One side of a comparison: does the work once and tells how many units it did and how long that took. */
 export type Run = () => Promise<Measured>
@@ -14,6 +15,8 @@ export interface Comparison {
   readonly ours: Run
   /** Who does the same work without this package, and how. Absent where there is nobody. */
   readonly peer?: { readonly name: string; readonly run: Run } | undefined
+  /** What our rate, units per second, should reach. */
+  readonly target?: Target | undefined
 }
 
 export interface Result {
@@ -22,6 +25,7 @@ export interface Result {
   readonly ours: number
   readonly peerName: string | undefined
   readonly peer: number | undefined
+  readonly target: Target | undefined
 }
 
 export interface TurnOptions {
@@ -55,7 +59,7 @@ export async function takeTurns<T>(
   return outcomes
 }
 
-export async function compare({ what, ours, peer }: Comparison, rounds: number): Promise<Result> {
+export async function compare({ what, ours, peer, target }: Comparison, rounds: number): Promise<Result> {
   const outcomes = await takeTurns(peer === undefined ? [ours] : [ours, peer.run], { rounds })
   const [mine = [], theirs = []] = outcomes.map((side) => side.map(rate))
   return {
@@ -63,6 +67,7 @@ export async function compare({ what, ours, peer }: Comparison, rounds: number):
     ours: median(mine),
     peerName: peer?.name,
     peer: peer === undefined ? undefined : median(theirs),
+    target,
   }
 }
 
@@ -71,15 +76,16 @@ export function rate({ units, ms }: Measured): number {
   return (units / ms) * 1_000
 }
 
-const HEAD = ['what', 'concordat', 'peer', 'ratio', 'the peer is'] as const
+const HEAD = ['what', 'concordat', 'peer', 'ratio', 'the peer is', 'target'] as const
 
 export function comparisonTable(title: string, results: readonly Result[]): Table {
-  const rows = results.map(({ what, ours, peer, peerName }) => [
+  const rows = results.map(({ what, ours, peer, peerName, target }) => [
     what,
     number(ours),
     peer === undefined ? '-' : number(peer),
     peer === undefined ? '-' : (ours / peer).toFixed(2),
     peerName ?? '-',
+    verdict(ours, target),
   ])
   return { title, head: HEAD, rows }
 }

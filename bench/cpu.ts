@@ -18,6 +18,16 @@ export function cpuUsOfTree(root: number): number {
   return ticks * TICK_US
 }
 
+/** Memory of a process that is in RAM, in MB; NaN where there is no /proc. */
+export function rssMb(pid: number): number {
+  try {
+    const [, kb] = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return Number(kb) / 1_000
+  } catch {
+    return Number.NaN
+  }
+}
+
 interface Used {
   readonly pid: number
   readonly parent: number

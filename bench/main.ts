@@ -1,4 +1,4 @@
-/** `npm run bench -- <suite> [--rounds N] [--only NAME,...]`: speed beside the peer, measured in the same run. */
+/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...]`: speed beside the peer, measured in the same run. */
 import { parseArgs } from 'node:util'
 import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
 import { UnknownPart } from './parts.ts'
@@ -33,44 +33,55 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
 async function main(): Promise<number> {
   const given = parseArguments()
   if (typeof given === 'string') return misused(given)
+  for (const suite of given.suites) {
+    try {
+      await runSuite(suite, given)
+    } catch (error) {
+      if (error instanceof UnknownPart) return misused(error.message)
+      throw error
+    }
+  }
+  return 0
+}
+
+/** Its tables are printed when it has ended. */
+async function runSuite({ name, load }: NamedSuite, { rounds, only }: Given): Promise<void> {
   const results: Result[] = []
   const tables: Table[] = []
   const skipped: string[] = []
   const progress = (what: string): void => void process.stderr.write(`${what} ...\n`)
-  const suite = await given.load()
-  const running = suite({
-    rounds: given.rounds,
-    only: given.only,
+  const suite = await load()
+  await suite({
+    rounds,
+    only,
     progress,
     measure: async (comparison) => {
       progress(comparison.what)
-      results.push(await compare(comparison, given.rounds))
+      results.push(await compare(comparison, rounds))
     },
     report: (table) => void tables.push(table),
     skip: (reason) => void skipped.push(reason),
   })
-  try {
-    await running
-  } catch (error) {
-    if (error instanceof UnknownPart) return misused(error.message)
-    throw error
-  }
-  const rounds = `medians of ${given.rounds} round${given.rounds === 1 ? '' : 's'}, the sides taking turns`
-  if (results.length > 0) printTable(comparisonTable(`${given.name}: ${rounds}`, results))
+  const medians = `medians of ${rounds} round${rounds === 1 ? '' : 's'}, the sides taking turns`
+  if (results.length > 0) printTable(comparisonTable(`${name}: ${medians}`, results))
   for (const table of tables) printTable(table)
   for (const reason of skipped) console.log(`left out: ${reason}`)
-  return 0
 }
 
 function misused(how: string): number {
   const suites = Object.keys(SUITES).join('|')
-  console.error(`bench: ${how}. Usage: npm run bench -- ${suites} [--rounds N] [--only NAME,...]`)
+  console.error(`bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...]`)
   return 2
 }
 
-interface Given {
+interface NamedSuite {
   readonly name: string
   readonly load: () => Promise<Suite>
+}
+
+interface Given {
+  /** In the order given; each runs when the one before it has ended. */
+  readonly suites: readonly NamedSuite[]
   readonly rounds: number
   readonly only: readonly string[]
 }
@@ -80,14 +91,19 @@ function parseArguments(): Given | string {
   try {
     const options = { rounds: { type: 'string', default: '5' }, only: { type: 'string', default: '' } } as const
     const { positionals, values } = parseArgs({ options, allowPositionals: true })
-    const [name = '', ...more] = positionals
-    const load = Object.hasOwn(SUITES, name) ? SUITES[name] : undefined
-    if (load === undefined) return name === '' ? 'name a suite' : `there is no suite "${name}"`
-    if (more.length > 0) return `one suite at a time, not also "${more.join(' ')}"`
+    if (positionals.length === 0) return 'name a suite'
+    const suites: NamedSuite[] = []
+    for (const name of new Set(positionals)) {
+      const load = Object.hasOwn(SUITES, name) ? SUITES[name] : undefined
+      if (load === undefined) return `there is no suite "${name}"`
+      suites.push({ name, load })
+    }
     const rounds = Number(values.rounds)
     if (!Number.isSafeInteger(rounds) || rounds < 1)
       return `--rounds: expected a whole number >= 1, got "${values.rounds}"`
-    return { name, load, rounds, only: values.only.split(',').filter((part) => part !== '') }
+    const only = values.only.split(',').filter((part) => part !== '')
+    if (only.length > 0 && suites.length > 1) return '--only: parts belong to one suite, so name one'
+    return { suites, rounds, only }
   } catch (error) {
     return error instanceof Error ? error.message.replace(/\.$/, '') : String(error)
   }

@@ -22,11 +22,7 @@ export type Packages = Readonly<Record<string, string>>
  * The folder into which these packages are installed, for `loadPeer`.
  * @throws PeerUnavailable
  */
-export async function providePeer(
-  name: string,
-  packages: Packages,
-  progress: (what: string) => void,
-): Promise<string> {
+export async function providePeer(name: string, packages: Packages, progress: (what: string) => void): Promise<string> {
   const wanted = Object.entries(packages).map(([of, version]) => `${of}@${version}`)
   const folder = join(CACHE, [name, ...Object.values(packages)].join('-'))
   if (existsSync(folder)) return folder

@@ -27,6 +27,12 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
     this.#child.on('error', (error) => (this.#gone = error))
   }
 
+  get pid(): number {
+    const { pid } = this.#child
+    if (pid === undefined) throw new Error('this worker did not start')
+    return pid
+  }
+
   tell(order: object): void {
     this.#child.send(order)
   }

@@ -30,7 +30,7 @@ export class Together<Key, Value> {
 
   async #run(): Promise<void> {
     this.#reading = true
-    await undefined // what is asked for in the same turn belongs to the first read
+    await Promise.resolve() // what is asked for in the same turn belongs to the first read
     while (this.#asked.length > 0) await this.#answer(this.#asked.splice(0, MAX_BATCH))
     this.#reading = false
   }

@@ -1,38 +1,38 @@
 import type { EncodedMessage } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
-import { createOutbox, type Outbox } from 'concordat/outbox'
+import { createOutbox, type Outbox, type RelayPublisher } from 'concordat/outbox'
 import pg from 'pg'
+import type { PostgresBed } from '../postgres-bed.ts'
+
+const DATABASE = 'outbox'
 
 /** A database of its own with an outbox of four partitions and a table of accounts. */
 export class Bed implements AsyncDisposable {
+  readonly postgres: PostgresBed
   readonly pool: pg.Pool
   readonly sql: SqlClient
   readonly outbox: Outbox
   readonly table = 'concordat.outbox'
-  readonly #drop: () => Promise<void>
 
-  private constructor(pool: pg.Pool, drop: () => Promise<void>) {
+  private constructor(postgres: PostgresBed, pool: pg.Pool) {
+    this.postgres = postgres
     this.pool = pool
     this.sql = pgClient(pool)
     this.outbox = createOutbox({ sql: this.sql, service: 'bench', partitions: 4 })
-    this.#drop = drop
   }
 
-  static async open(address: string): Promise<Bed> {
-    const name = `bench_outbox_${process.pid}`
-    const admin = new pg.Pool({ connectionString: address, max: 1 })
-    await admin.query(`CREATE DATABASE ${name}`)
-    const url = new URL(address)
-    url.pathname = `/${name}`
-    const bed = new Bed(new pg.Pool({ connectionString: url.href, max: 16 }), async () => {
-      await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
-      await admin.end()
-    })
+  static async open(postgres: PostgresBed): Promise<Bed> {
+    const connectionString = await postgres.database(DATABASE)
+    const bed = new Bed(postgres, new pg.Pool({ connectionString, max: 16 }))
     await bed.outbox.migrate()
     await bed.pool.query(`CREATE TABLE account AS SELECT id, 0 AS n FROM generate_series(0, 15) id`)
     await bed.pool.query(`CREATE UNIQUE INDEX ON account (id)`)
     return bed
+  }
+
+  counters(): ReturnType<PostgresBed['counters']> {
+    return this.postgres.counters(DATABASE)
   }
 
   async empty(): Promise<void> {
@@ -48,22 +48,55 @@ export class Bed implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.pool.end()
-    await this.#drop()
   }
 }
 
-/** Messages of 200 bytes whose ids rise. */
-export function makeMessages(count: number, keys: number): EncodedMessage[] {
-  const body = new Uint8Array(200).fill(0x78)
-  return Array.from({ length: count }, (_, i) => ({
-    id: String(i).padStart(36, '0'),
+const BODY = new Uint8Array(200).fill(0x78)
+
+/** A message of 200 bytes. Numbers rise within a key. */
+export function makeMessage(number: number, key: string): EncodedMessage {
+  return {
+    id: String(number).padStart(36, '0'),
     destination: 'orders.placed',
-    key: `order-${i % keys}`,
+    key,
     type: 'orders.placed',
     source: 'bench',
     contentType: 'application/octet-stream',
     time: 1_700_000_000_000,
     headers: {},
-    body,
-  }))
+    body: BODY,
+  }
+}
+
+export function makeMessages(count: number, keys: number): EncodedMessage[] {
+  return Array.from({ length: count }, (_, i) => makeMessage(i, `order-${i % keys}`))
+}
+
+/** Confirms at once, checks that the messages of each key leave in order and that none leaves twice, and counts. */
+export class CheckingPublisher implements RelayPublisher {
+  readonly #awaited: number
+  readonly #done = Promise.withResolvers<void>()
+  readonly #last = new Map<string | null, string>()
+  published = 0
+
+  constructor(awaited: number) {
+    this.#awaited = awaited
+    this.#done.promise.catch(() => {})
+  }
+
+  /** Resolves when all awaited ones have left. @throws when one left out of order */
+  get done(): Promise<void> {
+    return this.#done.promise
+  }
+
+  async publish(messages: readonly EncodedMessage[]): ReturnType<RelayPublisher['publish']> {
+    for (const { id, key } of messages) {
+      const last = this.#last.get(key) ?? ''
+      if (last >= id) this.#done.reject(new Error(`key ${key}: ${id} left after ${last}`))
+      this.#last.set(key, id)
+    }
+    this.published += messages.length
+    if (this.published === this.#awaited) this.#done.resolve()
+    return messages.map(() => undefined)
+  }
 }

@@ -23,9 +23,9 @@ interface Context {
 }
 
 const [folder = '', admin = '', ingress = ''] = process.argv.slice(2)
-const { service, createEndpointHandler } = loadPeer<Restate>(folder, '@restatedev/restate-sdk')
+const restate = loadPeer<Restate>(folder, '@restatedev/restate-sdk')
 const step = (context: Context, name: string, n: number): Promise<number> => context.run(name, async () => n + 1)
-const three = service({
+const three = restate.service({
   name: 'three',
   handlers: {
     run: async (context, n) => {
@@ -35,7 +35,7 @@ const three = service({
     },
   },
 })
-const endpoint = createServer(createEndpointHandler({ services: [three], logger: () => {} }))
+const endpoint = createServer(restate.createEndpointHandler({ services: [three], logger: () => {} }))
 endpoint.listen(0, '127.0.0.1')
 await once(endpoint, 'listening')
 const { port } = endpoint.address() as AddressInfo

@@ -46,7 +46,11 @@ export async function measureSpeed(postgres: PostgresBed, options: SuiteOptions)
   for (const burst of [MANY, ONE]) {
     options.progress(`three steps, ${burst.atOnce} at a time: ${entrants.map(({ side }) => side.name).join(', ')}`)
     const turns = await takeTurns(
-      entrants.map(({ side }) => () => oneTurn(side, burst)),
+      entrants.map(
+        ({ side }) =>
+          () =>
+            oneTurn(side, burst),
+      ),
       { rounds: options.rounds, collect: false },
     )
     options.report(burst === MANY ? manyTable(entrants, turns) : oneTable(entrants, turns))
