@@ -6,10 +6,10 @@ import { watchHandedOut } from '../core/ambient.ts'
 import { invalidOption, toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { hasMethods, wrongKind } from '../core/options.ts'
-import { Outputs } from './binding.ts'
 import type { SendOptions } from './encode.ts'
 import { SendError } from './errors.ts'
 import type { Headers } from './message.ts'
+import { Addressed, Outputs } from './outputs.ts'
 
 /** Called synchronously in the context of the sender; what it throws is the sender's `SendError`. */
 export type AmbientHeaders = () => Headers | undefined
@@ -58,9 +58,15 @@ export async function make(ambient: AmbientHeaders | undefined, handler: () => u
   const handedOut = new Map<unknown, AmbientHeaders>()
   const value = await watchHandedOut((given) => {
     const headers = snapshot(ambient)
-    for (const payload of given instanceof Outputs ? given.payloads : [given]) remember(handedOut, payload, headers)
+    for (const payload of given instanceof Outputs ? given.payloads : [given])
+      remember(handedOut, madeOf(payload), headers)
   }, handler)
-  return { value, ambientOf: (payload) => handedOut.get(payload) ?? ambient }
+  return { value, ambientOf: (payload) => handedOut.get(madeOf(payload)) ?? ambient }
+}
+
+/** What came out of the context, whoever gives it an address or headers later. */
+function madeOf(output: unknown): unknown {
+  return output instanceof Addressed ? output.payload : output
 }
 
 /** A handler that takes locks in a long loop does not keep every value alive. */

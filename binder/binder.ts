@@ -11,20 +11,25 @@ import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { type Logger, silentLogger } from '../core/logger.ts'
-import { optionNames, refuseUnknown } from '../core/options.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../core/options.ts'
+import { checkTelemetry, type Telemetry, withActiveSpan } from '../core/telemetry.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from './ambient-headers.ts'
-import type { Binding } from './binding.ts'
+import type { Binding, Handler } from './binding.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from './channel.ts'
-import { Consumer } from './consumer.ts'
 import { Destinations, destinationSpecs, type Place } from './destinations.ts'
-import { encodeMessage, type SendOptions } from './encode.ts'
+import { type BatchOptions, encodeMessage, type SendOptions } from './encode.ts'
 import { BinderClosed, BinderNotReady, SendError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
-import { resolveConsumer, resolveSource } from './options.ts'
-import { Poller } from './poller.ts'
+import { checkMiddleware, type Middleware } from './middleware.ts'
 import { Publisher } from './publisher.ts'
+import { type RequestOptions, Requests } from './requests.ts'
+import type { PollBinding, PollOptions } from './pollable.ts'
+import type { PollHandler } from './puller.ts'
+import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
+import { BinderTelemetry } from './telemetry.ts'
+import { type Declared, describeTopology, type Topology } from './topology.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
 
 export interface BinderOptions {
@@ -34,6 +39,8 @@ export interface BinderOptions {
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
   readonly sends?: readonly Place[] | undefined
+  /** Channels whose messages are replies to this instance's `request`s: it takes them from `<channel>.<service>`. */
+  readonly replies?: readonly Place[] | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
   /** @default silentLogger */
@@ -49,6 +56,13 @@ export interface BinderOptions {
    * `SendError`. E.g. `() => leaseHeaders()` of `concordat/locks`. @default none
    */
   readonly headers?: AmbientHeaders | undefined
+  /** Around each handler call of every sink and processor, the first outermost. @default none */
+  readonly middleware?: readonly Middleware[] | undefined
+  /**
+   * Spans and metrics of all that is sent and handled here, and `traceparent` in the headers of what is sent: from
+   * `openTelemetry()` of `concordat/core/opentelemetry`. @default none: no header, no cost
+   */
+  readonly telemetry?: Telemetry | undefined
   /** How long `close` lets running handlers finish before it aborts their signal, in ms. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
 }
@@ -74,17 +88,53 @@ export interface Binder extends AsyncDisposable {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
-  /** Sends many, confirmed together. Messages of one key keep their order. @throws SendError for the first that failed */
+  /**
+   * Sends many, confirmed together. Messages of one key keep their order.
+   * @param options what `send` takes, for each message: `(order) => ({ id: order.id })`
+   * @throws SendError for the first that failed
+   */
   sendBatch<In, Out>(
     channel: Channel<In, Out>,
     payloads: ReadonlyArray<NoInfer<In>>,
+    options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>>
+  /**
+   * Sends a request and resolves with its reply, made by a `responder` of any service. Waits first until replies can reach
+   * this instance.
+   * @throws RequestTimeout (it may have been handled), RequestFailed when the responder says so, SchemaError when payload
+   * or reply do not fit, SendError, BinderClosed when the binder closes meanwhile, the signal's reason
+   */
+  request<In, Out, ReplyIn, Reply>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options: RequestOptions<ReplyIn, Reply>,
+  ): Promise<Reply>
+  /**
+   * Pulls one message for a `pollable` and hands it to the handler with the attempts, dead letter and settling of a sink.
+   * True when there was one, whatever became of it; false when none came within `waitMs`, or the binding was stopped or
+   * paused. Polls of one binding wait for one another. The first takes seconds on Kafka, see `PollableOptions.keepMs`.
+   * @throws BinderNotReady without a place in the group after 30 s, or halted; BinderClosed; the reason of `signal`
+   */
+  poll<Payload, Context>(
+    binding: PollBinding<Payload, Context>,
+    handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
+    options?: PollOptions,
+  ): Promise<boolean>
   /** For relays: publishes what is already encoded. One outcome per message; never rejects. */
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
   bindings(): readonly BindingStatus[]
   /** @throws TypeError naming the bindings there are */
   binding(name: string): BindingControl
   health(): BinderHealth
+  /**
+   * Messages of the binding's channel that its group has not settled, asked of the broker; those that wait for a delayed
+   * retry are not among them. On RabbitMQ what other processes hold unsettled is not either. `undefined` for a source and
+   * without a group.
+   * @throws TransportError, BinderClosed, TypeError naming the bindings there are
+   */
+  lag(name: string): Promise<number | undefined>
+  /** What has to exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
+  describe(): Topology
   /**
    * Stops intake, lets running handlers finish, settles, confirms what is being sent, disconnects. Idempotent; waits at
    * most about twice `drainTimeoutMs`.
@@ -97,6 +147,7 @@ const NAMES = optionNames<BinderOptions>({
   transport: true,
   bindings: true,
   sends: true,
+  replies: true,
   instance: true,
   logger: true,
   clock: true,
@@ -104,6 +155,8 @@ const NAMES = optionNames<BinderOptions>({
   sendTimeoutMs: true,
   drainTimeoutMs: true,
   headers: true,
+  middleware: true,
+  telemetry: true,
 })
 
 /** @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker */
@@ -113,15 +166,6 @@ export function createBinder(options: BinderOptions): Binder {
 
 /** As the user wants it. */
 const SETTLED: ReadonlySet<string> = new Set(['running', 'paused', 'stopped'])
-
-interface Runner {
-  readonly autoStart: boolean
-  status(): BindingStatus
-  start(): Promise<void>
-  stop(): Promise<void>
-  pause(): void
-  resume(): void
-}
 
 class TransportBinder implements Binder {
   readonly service: string
@@ -133,9 +177,14 @@ class TransportBinder implements Binder {
   readonly #logger: Logger
   readonly #drainTimeoutMs: number
   readonly #ambient: AmbientHeaders | undefined
+  readonly #telemetry: BinderTelemetry | undefined
+  readonly #handlerLogger: Logger
   readonly #runners: ReadonlyMap<string, Runner>
+  readonly #declared: Declared
+  readonly #requests: Requests
   #state: 'idle' | 'started' | 'closing' | 'closed' = 'idle'
   #closed: Promise<void> | undefined
+  #unobserve: (() => void) | undefined
 
   constructor(options: BinderOptions) {
     refuseUnknown('createBinder', options, NAMES)
@@ -149,26 +198,55 @@ class TransportBinder implements Binder {
     this.#logger = options.logger ?? silentLogger
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
     this.#ambient = checkAmbient('createBinder.headers', options.headers)
+    const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)
+    this.#telemetry = telemetry && new BinderTelemetry(telemetry, this.#transport.name, this.#clock)
+    this.#handlerLogger = withActiveSpan(this.#logger, telemetry)
     const publishTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
     const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
     const { service, instance } = this
     this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
-    const specs = destinationSpecs(options.bindings ?? [], options.sends ?? [])
+    this.#requests = this.#makeRequests(options.replies)
+    const bindings = [...(options.bindings ?? []), ...this.#requests.bindings]
+    const specs = destinationSpecs(bindings, options.sends ?? [])
+    this.#declared = { bindings, destinations: [...specs.values()] }
     this.#destinations = new Destinations(this.#transport, specs, (name) => ({
       name,
       partitions: DEFAULT_PARTITIONS,
       groups: [],
+      assumed: true,
     }))
-    this.#publisher = new Publisher(this.#transport, this.#destinations, this.#clock, maxInFlight, publishTimeoutMs)
-    this.#runners = this.#makeRunners(options.bindings ?? [], this.#destinations)
+    this.#publisher = new Publisher(
+      this.#transport,
+      this.#destinations,
+      this.#clock,
+      maxInFlight,
+      publishTimeoutMs,
+      this.#telemetry,
+    )
+    this.#runners = makeRunners(bindings, {
+      service,
+      clock: this.#clock,
+      logger: this.#logger,
+      transport: this.#transport,
+      publisher: this.#publisher,
+      destinations: this.#destinations,
+      drainTimeoutMs: this.#drainTimeoutMs,
+      ambient: this.#ambient,
+      telemetry: this.#telemetry,
+      handlerLogger: this.#handlerLogger,
+      middleware: checkMiddleware('createBinder.middleware', options.middleware),
+    })
   }
 
   async start(): Promise<void> {
     if (this.#state !== 'idle') throw new BinderClosed(this.#state === 'started' ? 'already started' : this.#state)
     this.#state = 'started'
+    this.#unobserve = this.#telemetry?.observe(
+      () => this.bindings(),
+      (name) => this.lag(name),
+    )
     try {
-      const runners = [...this.#runners.values()].filter(({ autoStart }) => autoStart)
-      await Promise.all(runners.map((runner) => runner.start()))
+      await startRunners(this.#runners, this.#logger)
     } catch (error) {
       await this.close()
       throw error
@@ -191,9 +269,9 @@ class TransportBinder implements Binder {
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     this.#requireStarted()
-    const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options))
+    const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options), this.#clock)
     const message = encoded instanceof Promise ? await encoded : encoded
-    this.#destinations.learn(channel)
+    this.#destinations.learn(channel, options?.destination)
     await this.#publisher.send(message)
     return { id: message.id }
   }
@@ -201,12 +279,18 @@ class TransportBinder implements Binder {
   async sendBatch<In, Out>(
     channel: Channel<In, Out>,
     payloads: ReadonlyArray<NoInfer<In>>,
+    options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
     this.#requireStarted()
+    if (options !== undefined) requireFunction('sendBatch options', options)
     const messages = await Promise.all(
-      payloads.map(async (payload) => encodeMessage(channel, payload, this.service, this.#around(channel))),
+      payloads.map(async (payload, index) => {
+        const own = this.#around(channel, options?.(payload, index))
+        const message = await encodeMessage(channel, payload, this.service, own, this.#clock)
+        this.#destinations.learn(channel, message.destination)
+        return message
+      }),
     )
-    this.#destinations.learn(channel)
     const outcomes = await this.#publisher.publish(messages)
     for (const [i, message] of messages.entries()) {
       const outcome = outcomes[i]
@@ -215,8 +299,36 @@ class TransportBinder implements Binder {
     return messages
   }
 
+  async request<In, Out, ReplyIn, Reply>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options: RequestOptions<ReplyIn, Reply>,
+  ): Promise<Reply> {
+    this.#requireStarted()
+    return this.#requests.request(channel, payload, options)
+  }
+
+  #makeRequests(replies: BinderOptions['replies']): Requests {
+    return new Requests(replies, {
+      service: this.service,
+      instance: this.instance,
+      clock: this.#clock,
+      isRunning: (binding) => this.#runners.get(binding)?.status().state === 'running',
+      send: (channel, payload, options) => this.send(channel, payload, options),
+    })
+  }
+
+  async poll<Payload, Context>(
+    binding: PollBinding<Payload, Context>,
+    handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
+    options?: PollOptions,
+  ): Promise<boolean> {
+    this.#requireStarted()
+    return pullerOf(this.#runners, binding).poll(handler as PollHandler, options)
+  }
+
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    return this.#publisher.publish(messages)
+    return this.#publisher.publish(messages, 'none')
   }
 
   bindings(): readonly BindingStatus[] {
@@ -224,10 +336,19 @@ class TransportBinder implements Binder {
   }
 
   binding(name: string): BindingControl {
+    return this.#runner(name)
+  }
+
+  #runner(name: string): Runner {
     const runner = this.#runners.get(name)
     if (runner === undefined)
       throw invalidOption('binding', name, `one of ${[...this.#runners.keys()].join(', ') || '(no bindings)'}`)
     return runner
+  }
+
+  async lag(name: string): Promise<number | undefined> {
+    this.#requireStarted()
+    return this.#runner(name).lag?.()
   }
 
   health(): BinderHealth {
@@ -241,6 +362,10 @@ class TransportBinder implements Binder {
     }
   }
 
+  describe(): Topology {
+    return describeTopology(this.service, this.#declared, this.#transport)
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -252,6 +377,8 @@ class TransportBinder implements Binder {
 
   async #close(): Promise<void> {
     this.#state = 'closing'
+    this.#requests.close()
+    this.#unobserve?.()
     const runners = [...this.#runners.values()]
     await Promise.all(runners.map((runner) => runner.stop()))
     await finishesWithin(this.#clock, this.#drainTimeoutMs, this.#publisher.idle())
@@ -266,52 +393,5 @@ class TransportBinder implements Binder {
 
   #requireStarted(): void {
     if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
-  }
-
-  #makeRunners(bindings: readonly Binding[], destinations: Destinations): ReadonlyMap<string, Runner> {
-    const runners = new Map<string, Runner>()
-    const places = new Set<string>()
-    for (const binding of bindings) {
-      const runner = binding.kind === 'source' ? this.#poller(binding) : this.#consumer(binding, destinations, places)
-      const { name } = runner.status()
-      if (runners.has(name))
-        throw invalidOption('createBinder.bindings', name, 'a name of its own for each binding (option `name`)')
-      runners.set(name, runner)
-    }
-    return runners
-  }
-
-  #consumer(binding: Exclude<Binding, { kind: 'source' }>, destinations: Destinations, places: Set<string>): Consumer {
-    const consumer = resolveConsumer(binding)
-    const place = `${binding.input.name} / ${consumer.group}`
-    if (consumer.group !== null && places.has(place)) {
-      throw invalidOption(
-        'createBinder.bindings',
-        place,
-        'one consumer per channel and group in a process; raise its `concurrency` or give another group',
-      )
-    }
-    places.add(place)
-    return new Consumer(binding, consumer, {
-      service: this.service,
-      clock: this.#clock,
-      logger: this.#logger,
-      transport: this.#transport,
-      publisher: this.#publisher,
-      destinations,
-      drainTimeoutMs: this.#drainTimeoutMs,
-      ambient: this.#ambient,
-    })
-  }
-
-  #poller(binding: Extract<Binding, { kind: 'source' }>): Poller {
-    return new Poller(binding, resolveSource(binding), {
-      clock: this.#clock,
-      logger: this.#logger,
-      drainTimeoutMs: this.#drainTimeoutMs,
-      ambient: this.#ambient,
-      encode: (payload, options) => encodeMessage(binding.output, payload, this.service, options),
-      publish: (messages) => this.#publisher.publish(messages),
-    })
   }
 }

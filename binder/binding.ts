@@ -6,9 +6,15 @@ import type { BackoffOptions } from '../core/backoff.ts'
 import type { Logger } from '../core/logger.ts'
 import { wrongKind } from '../core/options.ts'
 import type { SqlTransaction } from '../core/sql.ts'
+import type { BatchBinding } from './batch.ts'
 import { type Channel, requireChannel } from './channel.ts'
+import type { CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
-import type { Headers } from './message.ts'
+import type { EncodedMessage, Headers } from './message.ts'
+import type { Middleware } from './middleware.ts'
+import type { Result } from './outputs.ts'
+import type { PollBinding } from './pollable.ts'
+import type { Answer, AnswerHost } from './replies.ts'
 
 /** The message a handler works on, beside its payload. */
 export interface HandlerContext {
@@ -19,7 +25,7 @@ export interface HandlerContext {
   /** When the message was made, epoch ms. */
   readonly time: number
   readonly source: string
-  /** Which handler call this is for this delivery, from 1. Starts again when the process died in between. */
+  /** Which handler call this is, from 1. Starts again when the process died in between, unless retry is `delayed`. */
   readonly attempt: number
   /** The durable group, `null` when anonymous. */
   readonly group: string | null
@@ -50,6 +56,12 @@ export interface ConsumerOptions {
   readonly maxAttempts?: number | undefined
   /** Pauses between attempts. @default 1 s, doubled, at most 10 s, 20 % jitter */
   readonly backoff?: BackoffOptions | undefined
+  /**
+   * Where a message waits for its next attempt. `blocking`: in its place, which keeps the order of its key and holds up
+   * what lies behind. `delayed`: it leaves the line and a copy comes back to this group alone after the pause; what lies
+   * behind goes on, order is not kept, and attempts are counted also across a crash. Needs a group. @default 'blocking'
+   */
+  readonly retry?: 'blocking' | 'delayed' | undefined
   /** Which errors are worth another attempt. @default all but those with `retryable === false` */
   readonly retryable?: ((error: Error) => boolean) | undefined
   /**
@@ -62,8 +74,16 @@ export interface ConsumerOptions {
   readonly prefetch?: number | undefined
   /** Bytes of payload held in this process, about. @default 16 MiB */
   readonly prefetchBytes?: number | undefined
+  /**
+   * Messages that begin per second at most, in this process. What is over waits; nothing is lost. @default no limit
+   */
+  readonly rateLimit?: RateLimitOptions | undefined
+  /** Pauses the binding when too many handler calls failed. @default none */
+  readonly circuitBreaker?: CircuitBreakerOptions | undefined
   /** False: `stopped` until `binding(name).start()`, and healthy so. @default true */
   readonly autoStart?: boolean | undefined
+  /** Around each call of the handler, the first outermost, inside those of the whole binder. @default none */
+  readonly middleware?: readonly Middleware[] | undefined
 }
 
 export interface InboxOptions extends ConsumerOptions {
@@ -73,6 +93,8 @@ export interface InboxOptions extends ConsumerOptions {
 
 export interface SinkBinding {
   readonly kind: 'sink'
+  /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
+  readonly raw?: boolean | undefined
   readonly input: Channel
   readonly output: undefined
   readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
@@ -84,7 +106,12 @@ export interface SinkBinding {
 export interface ProcessorBinding {
   readonly kind: 'processor'
   readonly input: Channel
-  readonly output: Channel
+  /** Where a result without an address goes. */
+  readonly output: Channel | undefined
+  /** Others that it is known to send to: made to exist before it starts. */
+  readonly outputs?: readonly Channel[] | undefined
+  /** Who asked gets to know that the request failed for good. Before `onFailure`, or instead of it. */
+  readonly answer?: ((request: EncodedMessage, error: unknown, host: AnswerHost) => Answer | undefined) | undefined
   readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
   readonly handler: Handler<unknown, TransactionContext, unknown>
 }
@@ -96,7 +123,10 @@ export interface SourceBinding {
   readonly poll: (context: SourceContext) => unknown
 }
 
-export type Binding = SinkBinding | ProcessorBinding | SourceBinding
+/** What takes messages off a channel. */
+export type ConsumerBinding = SinkBinding | ProcessorBinding
+
+export type Binding = ConsumerBinding | BatchBinding | PollBinding | SourceBinding
 
 export interface SourceOptions {
   /** The binding's name. @default `<channel>.source` */
@@ -110,23 +140,6 @@ export interface SourceContext {
   readonly signal: AbortSignal
   readonly log: Logger
 }
-
-/** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
-export class Outputs<T> {
-  readonly payloads: readonly T[]
-
-  constructor(payloads: readonly T[]) {
-    this.payloads = Object.freeze([...payloads])
-  }
-}
-
-/** Returns several payloads from a processor or source; an array alone would be one payload. */
-export function several<T>(payloads: readonly T[]): Outputs<T> {
-  return new Outputs(payloads)
-}
-
-/** What a processor or a source may return: one payload, several, or nothing. */
-export type Result<T> = T | Outputs<T> | undefined | void
 
 /** Consumes `channel`. The message is settled after the handler resolved. */
 export function sink<In, Out>(
@@ -213,7 +226,7 @@ export function source<In, Out>(
 }
 
 /** Their names and values are checked by `createBinder`. */
-function requireOptionsFirst(path: string, options: unknown, call: string): void {
+export function requireOptionsFirst(path: string, options: unknown, call: string): void {
   if (typeof options === 'object' && options !== null) return
   throw wrongKind(path, options, `an object of options before the function: ${call}`)
 }

@@ -2,6 +2,7 @@ import { type Codec, jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
+import { resolveVersions, type Upcasts } from './payload-version.ts'
 
 /**
  * A channel: a name, a payload schema, a key and a codec. Frozen data, importable and testable with no broker; both
@@ -18,6 +19,10 @@ export interface Channel<Input = unknown, Output = Input> {
   readonly partitions: number
   readonly groups: readonly string[]
   readonly retentionMs?: number | undefined
+  readonly tombstones?: boolean | undefined
+  readonly reads?: readonly Codec<unknown>[] | undefined
+  readonly version?: number | undefined
+  readonly upcasts?: Upcasts | undefined
 }
 
 export interface ChannelOptions<S extends StandardSchemaV1> {
@@ -42,6 +47,23 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
    * that this package creates. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
    */
   readonly retentionMs?: number | undefined
+  /**
+   * True: a payload may be `null`, which says that what the key stands for is gone. It travels without a body and needs a
+   * key of its own: `send(channel, null, { key })`. @default false: what comes without a body is dead-lettered
+   */
+  readonly tombstones?: boolean | undefined
+  /**
+   * Codecs that this channel is read with beside `codec`, chosen by a message's content type. What none of them reads is
+   * dead-lettered; what has no content type is read with `codec`. @default only `codec`, whatever the content type
+   */
+  readonly reads?: readonly Codec<unknown>[] | undefined
+  /** The version of the payload that the schema describes. Travels with each message. @default 1 */
+  readonly version?: number | undefined
+  /**
+   * Makes an older payload, decoded and not validated yet, into the next version: `{ 1: (old) => two, 2: (old) => three }`.
+   * Older ones than the first, and newer ones than `version`, are dead-lettered.
+   */
+  readonly upcasts?: Upcasts | undefined
 }
 
 const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
@@ -51,6 +73,10 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
   partitions: true,
   groups: true,
   retentionMs: true,
+  tombstones: true,
+  reads: true,
+  version: true,
+  upcasts: true,
 })
 
 export const DEFAULT_PARTITIONS = 4
@@ -60,6 +86,14 @@ export const DEFAULT_PARTITIONS = 4
  * @param name 1 to 200 characters of `A-Z a-z 0-9 . _ -` (legal as a Kafka topic and an AMQP exchange)
  * @throws TypeError / RangeError naming the option
  */
+export function defineChannel<S extends StandardSchemaV1>(
+  name: string,
+  options: ChannelOptions<S> & { readonly tombstones: true },
+): Channel<StandardSchemaV1.InferInput<S> | null, StandardSchemaV1.InferOutput<S> | null>
+export function defineChannel<S extends StandardSchemaV1>(
+  name: string,
+  options: ChannelOptions<S>,
+): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
 export function defineChannel<S extends StandardSchemaV1>(
   name: string,
   options: ChannelOptions<S>,
@@ -81,7 +115,34 @@ export function defineChannel<S extends StandardSchemaV1>(
     ...(options.retentionMs === undefined
       ? {}
       : { retentionMs: requireInteger(`${path}.retentionMs`, options.retentionMs, 60_000) }),
+    ...resolveTombstones(path, options.tombstones),
+    ...resolveReads(path, options.reads),
+    ...resolveVersions(path, options),
   })
+}
+
+function resolveTombstones(path: string, tombstones: boolean | undefined): Pick<Channel, 'tombstones'> {
+  if (tombstones !== undefined && typeof tombstones !== 'boolean')
+    throw invalidOption(`${path}.tombstones`, tombstones, 'true or false')
+  return tombstones === true ? { tombstones } : {}
+}
+
+function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined): Pick<Channel, 'reads'> {
+  if (reads === undefined) return {}
+  if (!Array.isArray(reads)) throw wrongKind(`${path}.reads`, reads, 'a list of codecs')
+  for (const [i, codec] of reads.entries()) {
+    if (typeof codec?.contentType !== 'string' || !hasMethods(codec, ['encode', 'decode']))
+      throw wrongKind(`${path}.reads[${i}]`, codec, 'a codec: { contentType, encode, decode }')
+  }
+  return { reads: Object.freeze([...reads]) }
+}
+
+/**
+ * The same channel under another name: what consumes a destination that senders name at run time.
+ * @throws TypeError when it is no channel or no legal name
+ */
+export function channelAt<In, Out>(channel: Channel<In, Out>, name: string): Channel<In, Out> {
+  return Object.freeze({ ...requireChannel('channelAt', channel), name: checkName('channelAt', name, 200) })
 }
 
 /** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */

@@ -3,7 +3,7 @@ import type { BatchBinding } from './batch.ts'
 import { BatchLanes, type RunBatch } from './batch-lanes.ts'
 import type { ConsumerBinding } from './binding.ts'
 import type { HandlingEnd } from './failures.ts'
-import type { Line } from './gate.ts'
+import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
@@ -54,7 +54,7 @@ export class Consumer {
   #handling: Handlings
   readonly #consumerName: ConsumerName
 
-  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost) {
+  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: Gate) {
     this.#binding = binding
     this.options = options
     this.#host = host
@@ -69,7 +69,7 @@ export class Consumer {
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
     this.#handling = this.#newHandling()
-    this.#lanes = this.#newLine()
+    this.#lanes = this.#newLine(gate ?? this.#pace)
   }
 
   get autoStart(): boolean {
@@ -96,6 +96,11 @@ export class Consumer {
 
   lag(): Promise<number | undefined> {
     return this.#keeper.lag()
+  }
+
+  /** Makes what it needs exist, without taking its place. @throws TransportError */
+  prepare(): Promise<void> {
+    return this.#keeper.prepare()
   }
 
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
@@ -158,12 +163,12 @@ export class Consumer {
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
   }
 
-  #newLine(): Line<TransportDelivery> {
+  #newLine(gate: Gate | undefined): Line<TransportDelivery> {
     const { concurrency, batch } = this.options
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
-    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#process(delivery), this.#pace)
+    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#process(delivery), gate)
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processBatch(deliveries, done)
-    return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, this.#pace)
+    return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, gate)
   }
 
   #end(state: BindingState): { run: Run } {
@@ -173,11 +178,22 @@ export class Consumer {
     this.#state = state
     this.#lanes.hold()
     this.#keeper.pause()
-    this.#giveBack()
+    this.giveBack()
     return { run }
   }
 
-  #giveBack(): void {
+  /** Looks whether a message may begin now. */
+  wake(): void {
+    this.#lanes.wake()
+  }
+
+  /** Resolves when no handler runs. */
+  idle(): Promise<void> {
+    return this.#lanes.idle()
+  }
+
+  /** Everything that has not begun goes back to the broker. */
+  giveBack(): void {
     for (const delivery of this.#lanes.remove(() => true)) delivery.release()
   }
 
@@ -202,7 +218,7 @@ export class Consumer {
 
   /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */
   #recall(): void {
-    this.#giveBack()
+    this.giveBack()
     this.#pace?.dismiss()
   }
 

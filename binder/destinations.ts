@@ -31,7 +31,7 @@ export function destinationSpecs(
     specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs })
   }
   for (const [i, binding] of bindings.entries()) {
-    if (!['sink', 'processor', 'batch', 'source'].includes(binding?.kind)) {
+    if (!['sink', 'processor', 'batch', 'poll', 'source'].includes(binding?.kind)) {
       throw invalidOption(`createBinder.bindings[${i}]`, binding, 'what sink(), processor() or source() returned')
     }
     if (binding.kind !== 'source') add(withGroup(binding))

@@ -1,38 +1,28 @@
-import { backoffDelayMs } from '../core/backoff.ts'
-import type { Clock } from '../core/clock.ts'
-import { toError } from '../core/errors.ts'
 import { derivedId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
-import { type AmbientHeaders, type Made, make, withAmbient } from './ambient-headers.ts'
-import { Outputs, type ProcessorBinding, type SinkBinding } from './binding.ts'
-import { publishUntilConfirmed } from './confirm.ts'
+import { type AmbientHeaders, type Made, make } from './ambient-headers.ts'
+import type { ProcessorBinding, SinkBinding } from './binding.ts'
 import { DeliveryContext } from './context.ts'
-import { type Failure, toDeadLetter } from './dead-letter.ts'
-import { decodePayload, encodeMessage } from './encode.ts'
+import { Discarded } from './discarded.ts'
+import { decodePayload } from './encode.ts'
+import { encodeOutputs, type OutputHost } from './encode-outputs.ts'
+import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
 import type { EncodedMessage } from './message.ts'
 import type { ResolvedConsumer } from './options.ts'
-import type { PublishOutcome, TransportDelivery } from './transport.ts'
+import type { Pace } from './pace.ts'
+import { attemptsBefore } from './retry.ts'
+import type { BinderTelemetry, ConsumerName } from './telemetry.ts'
+import type { TransportDelivery } from './transport.ts'
 
 /** What handling needs of the binder around it. */
-export interface HandlingHost {
-  readonly service: string
-  readonly clock: Clock
-  readonly logger: Logger
+export interface HandlingHost extends OutputHost, FailuresHost {
   readonly ambient: AmbientHeaders | undefined
-  /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
-  readonly stopping: AbortSignal
-  /** Aborts when the drain ran out of time. */
-  readonly drain: AbortSignal
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+  readonly telemetry: BinderTelemetry | undefined
+  /** What handlers log with. */
+  readonly handlerLogger: Logger
+  /** Asked before each handler call, told after it. */
+  readonly pace: Pace | undefined
 }
-
-/**
- * How one delivery ended.
- * - `handled`, `dead-lettered`, `dropped`: everything is confirmed, settle it
- * - `returned`: taken away in the middle, it comes back
- * - `halted`: failed for good and the binding wants to stop rather than go on
- */
-export type HandlingEnd = 'handled' | 'dead-lettered' | 'dropped' | 'returned' | 'halted'
 
 /**
  * The life of one delivery, top to bottom: decode, call the handler until it works or may not be tried again, get its
@@ -42,36 +32,43 @@ export class Handling {
   readonly #binding: SinkBinding | ProcessorBinding
   readonly #options: ResolvedConsumer
   readonly #host: HandlingHost
+  readonly #consumer: ConsumerName
+  readonly #failures: Failures
 
   constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: HandlingHost) {
     this.#binding = binding
     this.#options = options
     this.#host = host
+    this.#failures = new Failures(options, host)
+    this.#consumer = { destination: binding.input.name, group: options.group }
   }
 
   async handle(delivery: TransportDelivery): Promise<HandlingEnd> {
+    const { telemetry, pace } = this.#host
+    const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
     let payload: unknown
     try {
-      const decoded = decodePayload(this.#binding.input, delivery.message)
+      const { kind, input } = this.#binding
+      const isRaw = kind === 'sink' && this.#binding.raw === true
+      const decoded = isRaw ? delivery.message : decodePayload(input, delivery.message)
       payload = decoded instanceof Promise ? await decoded : decoded
     } catch (error) {
-      return this.#fail(delivery, error, 0)
+      telemetry?.unreadable(delivery, this.#consumer, error)
+      return this.#failures.fail(delivery, error, before)
     }
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = before + 1; ; attempt++) {
+      const permit = pace && (await pace.enter(Number(attempt > before + 1), () => this.#failures.mayWait(delivery)))
+      if (pace !== undefined && permit === undefined) return 'returned'
       try {
-        await this.#attempt(payload, delivery, attempt)
-        return 'handled'
+        const result = await (telemetry === undefined
+          ? this.#attempt(payload, delivery, attempt)
+          : telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt)))
+        if (permit !== undefined) pace?.succeeded(permit)
+        return result instanceof Discarded ? this.#discard(delivery, result) : 'handled'
       } catch (thrown) {
-        if (this.#gone(delivery)) return 'returned'
-        const error = toError(thrown)
-        if (attempt >= this.#options.maxAttempts || !this.#worthRetrying(error))
-          return this.#fail(delivery, error, attempt)
-        this.#host.logger.warn(
-          { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt },
-          'handler failed, will be tried again',
-        )
-        if (!(await this.#pause(delivery, backoffDelayMs(this.#options.backoff, attempt, Math.random()))))
-          return 'returned'
+        if (permit !== undefined) pace?.threw(permit, thrown, this.#failures.gone(delivery))
+        const end = await this.#failures.failed(delivery, thrown, attempt)
+        if (end !== undefined) return end
       }
     }
   }
@@ -81,7 +78,7 @@ export class Handling {
     const binding = this.#binding
     if (binding.options.inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
     const { group } = this.#options
-    const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger)
+    const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger)
     if (binding.kind === 'sink') return binding.handler(payload, context)
     return this.#transform(binding, payload, delivery, context)
   }
@@ -91,26 +88,39 @@ export class Handling {
     payload: unknown,
     delivery: TransportDelivery,
     context: DeliveryContext,
-  ): Promise<void> {
+  ): Promise<unknown> {
     const made = await this.#call(payload, context)
-    if (made.value === undefined) return
-    await this.#publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
+    if (made.value === undefined || made.value instanceof Discarded) return made.value
+    await this.#failures.publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
   }
 
-  async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<void> {
+  async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<unknown> {
     const binding = this.#binding
     const { inbox } = binding.options
     const { message } = delivery
     const group = this.#options.group ?? ''
+    let discarded: Discarded | undefined
     await inbox?.process(
       { group, destination: message.destination, source: message.source, id: message.id },
       async (tx, emit) => {
-        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.logger, tx)
+        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger, tx)
         const made = await this.#call(payload, context)
-        if (binding.kind === 'processor' && made.value !== undefined)
-          await emit(await this.#encode(made, binding, message))
+        if (made.value instanceof Discarded) discarded = made.value
+        else if (binding.kind === 'processor' && made.value !== undefined)
+          await emit(this.#created(await this.#encode(made, binding, message)))
       },
     )
+    return discarded
+  }
+
+  #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {
+    const { id: messageId } = delivery.message
+    this.#host.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
+    return 'discarded'
+  }
+
+  #created(outputs: EncodedMessage[]): EncodedMessage[] {
+    return this.#host.telemetry?.created(outputs) ?? outputs
   }
 
   /** Only what a processor returns is sent. */
@@ -123,71 +133,10 @@ export class Handling {
    * An output's id follows from its input's, so that what a handler sends again after a crash is the same message for
    * whoever deduplicates. Instances without a group each send their own.
    */
-  async #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    const payloads = made.value instanceof Outputs ? made.value.payloads : [made.value]
+  #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
     const { group } = this.#options
-    return Promise.all(
-      payloads.map(async (payload, index) => {
-        const id = group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index)
-        const options = withAmbient(made.ambientOf(payload), binding.output.name, { id })
-        return encodeMessage(binding.output, payload, this.#host.service, options)
-      }),
+    return encodeOutputs(made, binding.output, this.#host, (index) =>
+      group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index),
     )
-  }
-
-  async #fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
-    const { group, onFailure, name } = this.#options
-    const { message, position } = delivery
-    const fields = { err: error, binding: name, messageId: message.id, position, attempts, onFailure }
-    this.#host.logger.error(fields, 'message failed for good')
-    if (onFailure === 'halt') return 'halted'
-    if (onFailure === 'drop' || group === null) return 'dropped'
-    const failure: Failure = {
-      error,
-      attempts,
-      group,
-      position,
-      service: this.#host.service,
-      at: this.#host.clock.now(),
-    }
-    try {
-      await this.#publishConfirmed([toDeadLetter(message, failure)], delivery)
-      return 'dead-lettered'
-    } catch (cause) {
-      if (this.#gone(delivery)) return 'returned'
-      this.#host.logger.error({ ...fields, cause }, 'the dead letter channel refuses the message; the binding halts')
-      return 'halted'
-    }
-  }
-
-  /** For as long as the delivery is ours. */
-  #publishConfirmed(messages: readonly EncodedMessage[], delivery: TransportDelivery): Promise<void> {
-    return publishUntilConfirmed(this.#host, messages, () => AbortSignal.any([delivery.signal, this.#host.drain]))
-  }
-
-  #worthRetrying(error: Error): boolean {
-    try {
-      return this.#options.retryable(error)
-    } catch (cause) {
-      this.#host.logger.error(
-        { err: cause, binding: this.#options.name },
-        'the `retryable` option threw; not tried again',
-      )
-      return false
-    }
-  }
-
-  #gone(delivery: TransportDelivery): boolean {
-    return delivery.signal.aborted || this.#host.drain.aborted
-  }
-
-  /** Waits for the next attempt. False when the delivery was taken away or the binding stops: it goes back. */
-  async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
-    try {
-      await this.#host.clock.sleep(delayMs, AbortSignal.any([delivery.signal, this.#host.stopping]))
-      return true
-    } catch {
-      return false
-    }
   }
 }

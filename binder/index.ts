@@ -7,29 +7,47 @@
  * inbox (`concordat/outbox`) and its effect happens once.
  */
 export type { AmbientHeaders } from './ambient-headers.ts'
+export {
+  type BatchBinding,
+  type BatchContext,
+  type BatchHandler,
+  type BatchInboxOptions,
+  type BatchItem,
+  type BatchOutcome,
+  type BatchResult,
+  type BatchSinkOptions,
+  type BatchTransactionContext,
+  failed,
+  ok,
+  sinkBatch,
+} from './batch.ts'
 export { type Binder, type BinderOptions, createBinder } from './binder.ts'
 export {
   type Binding,
+  type ConsumerBinding,
   type ConsumerOptions,
   type Handler,
   type HandlerContext,
   type InboxOptions,
   type ProcessorBinding,
   processor,
-  type Result,
   type SinkBinding,
   type SourceBinding,
   type SourceContext,
   type SourceOptions,
-  several,
   sink,
   source,
   type TransactionContext,
 } from './binding.ts'
-export { type Channel, type ChannelOptions, DEFAULT_PARTITIONS, defineChannel } from './channel.ts'
+export { carryHeaders } from './carry-headers.ts'
+export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel.ts'
+export type { CircuitState } from './circuit-breaker.ts'
+export { type CombineTransportsOptions, combineTransports } from './combine-transports.ts'
 export { deadLetterName } from './dead-letter.ts'
-export { decodePayload, encodeMessage, type SendOptions } from './encode.ts'
+export { MAX_DELAY_MS } from './delay.ts'
+export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './encode.ts'
 export {
+  BatchOutcomesInvalid,
   BinderClosed,
   BinderNotReady,
   RedriveStalled,
@@ -38,19 +56,44 @@ export {
   TransportError,
   type TransportErrorKind,
 } from './errors.ts'
+export {
+  type PollableInboxOptions,
+  type PollableOptions,
+  type PollBinding,
+  type PollOptions,
+  pollable,
+} from './pollable.ts'
+export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
+export { ignoreErrors } from './ignore-errors.ts'
 export type { Inbox, InboxMessage } from './inbox.ts'
-export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
 export type { DeadLetter, LetterError } from './letter.ts'
+export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
+export {
+  type Middleware,
+  type MiddlewareHandler,
+  type MiddlewareTarget,
+  withContext,
+} from './middleware.ts'
+export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './outputs.ts'
 export { murmur2, partitionOf } from './partition.ts'
+export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './payload-version.ts'
 export { type RedriveCounts, type RedriveHost, type RedriveOptions, type RedriveReport, redrive } from './redrive.ts'
+export { RequestFailed, RequestRefused, RequestTimeout } from './replies.ts'
+export type { RequestOptions } from './requests.ts'
+export { responder } from './responder.ts'
+export { type InboxRouteOptions, into, NoRoute, type Route, type RouteInto, type RouteOptions, route } from './route.ts'
 export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'
+export { HandlerTimeout, timeout } from './timeout.ts'
+export type { PlannedBinding, PlannedDestination, Topology } from './topology.ts'
 export type {
   DestinationSpec,
   Feature,
+  GroupPlace,
   PublishOutcome,
   Receiver,
   Subscription,
   SubscriptionSpec,
+  TopologyPart,
   Transport,
   TransportDelivery,
   TransportFeatures,

@@ -33,11 +33,11 @@ export class NoRoute extends ConcordatError {
 }
 
 /** Made by `into`: a route whose result goes to a channel. */
-export class RouteInto<Payload, Context> {
+export class RouteInto<Payload> {
   readonly channel: Channel
-  readonly handler: Handler<Payload, Context, unknown>
+  readonly handler: Handler<Payload, HandlerContext, unknown>
 
-  constructor(channel: Channel, handler: Handler<Payload, Context, unknown>) {
+  constructor(channel: Channel, handler: Handler<Payload, HandlerContext, unknown>) {
     this.channel = channel
     this.handler = handler
     Object.freeze(this)
@@ -45,18 +45,19 @@ export class RouteInto<Payload, Context> {
 }
 
 /**
- * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled.
+ * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled. With an
+ * `inbox` it joins the transaction; a handler that writes in that itself belongs into a `processor`.
  * @throws TypeError when `channel` is no channel
  */
-export function into<Payload, Context, In, Out>(
+export function into<Payload, In, Out>(
   channel: Channel<In, Out>,
-  handler: Handler<Payload, Context, Result<In>>,
-): RouteInto<Payload, Context> {
+  handler: Handler<Payload, HandlerContext, Result<In>>,
+): RouteInto<Payload> {
   return new RouteInto(requireChannel('into', channel) as unknown as Channel, requireFunction('into handler', handler))
 }
 
 /** What a route does with its messages. */
-export type Route<Payload, Context> = Handler<Payload, Context, void> | RouteInto<Payload, Context>
+export type Route<Payload, Context> = Handler<Payload, Context, void> | RouteInto<Payload>
 
 interface Routing<Payload, Context> {
   /** The name of a header whose text is the route, or a function of the message that returns it. */
@@ -82,13 +83,21 @@ export function route<In, Out>(
   options: InboxRouteOptions<Out>,
 ): SinkBinding | ProcessorBinding
 export function route<In, Out>(channel: Channel<In, Out>, options: RouteOptions<Out>): SinkBinding | ProcessorBinding
+export function route<In, Out>(
+  channel: Channel<In, Out>,
+  options: InboxRouteOptions<Out>,
+): SinkBinding | ProcessorBinding
 export function route(channel: unknown, options: unknown): SinkBinding | ProcessorBinding {
   const input = requireChannel('route', channel as Channel)
   const path = `route("${input.name}")`
   if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
   const { by, routes, default: otherwise, ...consumer } = options as InboxRouteOptions<unknown>
   const table = new Table(input.name, path, by, routes, otherwise)
-  const binding = sink(input, consumer, (payload, context) => table.handle(payload, context) as Promise<void>)
+  const binding = sink(
+    input,
+    consumer as InboxOptions,
+    (payload, context) => table.handle(payload, context) as Promise<void>,
+  )
   if (table.outputs.length === 0) return binding
   return Object.freeze({ ...binding, kind: 'processor', outputs: table.outputs, ready: undefined })
 }

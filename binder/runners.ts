@@ -1,12 +1,16 @@
 /** From the declared bindings to what runs them. */
-import { invalidOption } from '../core/errors.ts'
+import { invalidOption, isRetryable } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { wrongKind } from '../core/options.ts'
 import type { BatchBinding } from './batch.ts'
 import type { Binding, ConsumerBinding, SourceBinding } from './binding.ts'
 import { Consumer } from './consumer.ts'
 import type { ConsumerHost } from './handlings.ts'
 import { checkMiddleware, type Middleware, wrapHandler } from './middleware.ts'
 import { resolveConsumer, resolveSource } from './options.ts'
+import type { PollBinding } from './pollable.ts'
 import { Poller } from './poller.ts'
+import { Puller } from './puller.ts'
 import type { BindingStatus } from './status.ts'
 
 /** One binding at work. */
@@ -19,6 +23,8 @@ export interface Runner {
   resume(): void
   /** Of a consumer only. */
   lag?(): Promise<number | undefined>
+  /** Of what starts later: makes its group exist. */
+  prepare?(): Promise<void>
 }
 
 export interface RunnersHost extends ConsumerHost {
@@ -34,7 +40,7 @@ export function makeRunners(bindings: readonly Binding[], host: RunnersHost): Re
   const runners = new Map<string, Runner>()
   const places = new Set<string>()
   for (const binding of bindings) {
-    const runner = binding.kind === 'source' ? makePoller(binding, host) : makeConsumer(binding, host, places)
+    const runner = makeRunner(binding, host, places)
     const { name } = runner.status()
     if (runners.has(name))
       throw invalidOption('createBinder.bindings', name, 'a name of its own for each binding (option `name`)')
@@ -43,7 +49,34 @@ export function makeRunners(bindings: readonly Binding[], host: RunnersHost): Re
   return runners
 }
 
-function makeConsumer(binding: ConsumerBinding | BatchBinding, host: RunnersHost, places: Set<string>): Consumer {
+/** Resolves after each one's first attempt. @throws what no retry will mend */
+export async function startRunners(runners: ReadonlyMap<string, Runner>, logger: Logger): Promise<void> {
+  const prepare = async (runner: Runner): Promise<void> => {
+    try {
+      await runner.prepare?.()
+    } catch (err) {
+      if (!isRetryable(err)) throw err
+      logger.warn({ err, binding: runner.status().name }, 'not prepared, the first poll tries again')
+    }
+  }
+  await Promise.all([...runners.values()].map((runner) => (runner.autoStart ? runner.start() : prepare(runner))))
+}
+
+/** @throws TypeError when it is none of this binder's */
+export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBinding<never, never>): Puller {
+  for (const runner of runners.values()) if (runner instanceof Puller && runner.binding === binding) return runner
+  throw wrongKind('poll', binding, 'what pollable() returned and createBinder got among its `bindings`')
+}
+
+function makeRunner(binding: Binding, host: RunnersHost, places: Set<string>): Runner {
+  return binding.kind === 'source' ? makePoller(binding, host) : makeConsumer(binding, host, places)
+}
+
+function makeConsumer(
+  binding: ConsumerBinding | BatchBinding | PollBinding,
+  host: RunnersHost,
+  places: Set<string>,
+): Consumer | Puller {
   const options = resolveConsumer(binding)
   const place = `${binding.input.name} / ${options.group}`
   if (options.group !== null && places.has(place)) {
@@ -55,9 +88,13 @@ function makeConsumer(binding: ConsumerBinding | BatchBinding, host: RunnersHost
   }
   places.add(place)
   if (binding.kind === 'batch') return new Consumer(binding, options, host)
-  const own = checkMiddleware(`${binding.kind}("${binding.input.name}").middleware`, binding.options.middleware)
+  const called = binding.kind === 'poll' ? 'pollable' : binding.kind
+  const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)
   const { name, group } = options
-  const target = { name, kind: binding.kind, channel: binding.input.name, group }
+  const kind = binding.kind === 'processor' ? 'processor' : 'sink'
+  const target = { name, kind, channel: binding.input.name, group } as const
+  if (binding.kind === 'poll')
+    return new Puller(binding, options, host, (inner) => wrapHandler(inner, [...host.middleware, ...own], target))
   const isRaw = binding.kind === 'sink' && binding.raw === true
   return new Consumer(isRaw ? binding : wrapHandler(binding, [...host.middleware, ...own], target), options, host)
 }

@@ -11,7 +11,7 @@ export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halte
 
 export interface BindingStatus {
   readonly name: string
-  readonly kind: 'source' | 'sink' | 'processor' | 'batch'
+  readonly kind: 'source' | 'sink' | 'processor' | 'batch' | 'poll'
   readonly channel: string
   readonly group: string | null
   readonly state: BindingState
