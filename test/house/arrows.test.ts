@@ -10,9 +10,10 @@ const ARROWS = [
   {
     file: 'core/a.ts',
     may: ['core/b.ts'],
-    mayNot: ['binder', 'outbox', 'saga', 'locks', 'election', 'bus', 'core/pg'],
+    mayNot: ['binder', 'outbox', 'saga', 'locks', 'election', 'bus', 'core/pg', 'core/opentelemetry'],
   },
   { file: 'core/kysely/a.ts', may: ['core/b.ts'], mayNot: ['binder', 'outbox', 'core/pg'] },
+  { file: 'core/opentelemetry/a.ts', may: ['core/b.ts'], mayNot: ['binder', 'outbox', 'core/pg'] },
   { file: 'core/pg/a.ts', may: ['core/b.ts', 'core/pg/b.ts'], mayNot: ['binder', 'locks', 'core/pglite'] },
   { file: 'binder/a.ts', may: ['core', 'binder/b.ts'], mayNot: ['outbox', 'saga', 'locks', 'bus', 'binder/memory'] },
   {
@@ -44,6 +45,11 @@ const ARROWS = [
     mayNot: ['binder', 'bus', 'election/memory', 'locks/redis'],
   },
   { file: 'bus/a.ts', may: ['core', 'binder'], mayNot: ['outbox', 'saga', 'locks', 'election', 'binder/memory'] },
+  {
+    file: 'testing/a.ts',
+    may: ['core', 'binder', 'binder/memory', 'testing/b.ts'],
+    mayNot: ['outbox', 'saga', 'locks', 'bus', 'binder/kafka', 'binder/rabbitmq', 'core/pg'],
+  },
   { file: 'saga/b.ts', may: [], mayNot: ['examples', 'test', 'bench', 'scripts'] },
 ] as const
 

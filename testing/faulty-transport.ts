@@ -1,0 +1,145 @@
+import { TransportError } from '../binder/errors.ts'
+import type { EncodedMessage } from '../binder/message.ts'
+import type {
+  DestinationSpec,
+  GroupPlace,
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  TopologyPart,
+  Transport,
+  TransportDelivery,
+} from '../binder/transport.ts'
+import type { Activity } from './activity.ts'
+
+/** What a publish that was told to fail does: nothing arrives, or everything but the confirm. */
+export type PublishFault = 'refused' | 'unconfirmed'
+
+/** The memory transport, watched, and with faults on demand. What is not overridden here is the inner one's. */
+export class FaultyTransport implements Transport {
+  readonly #inner: Transport
+  readonly #activity: Activity
+  readonly #publishFaults: Array<{ readonly destination: string; readonly fault: PublishFault }> = []
+  readonly #lostAcks: string[] = []
+  /** Confirmed or at least arrived, in order. */
+  readonly published: EncodedMessage[] = []
+  /** Deliveries that are neither settled nor given back, by destination and group. */
+  readonly lent: Map<string, number> = new Map()
+  readonly name: string
+  readonly features: Transport['features']
+  readonly publishConcurrency: number
+
+  constructor(inner: Transport, activity: Activity) {
+    this.#inner = inner
+    this.#activity = activity
+    this.name = inner.name
+    this.features = inner.features
+    this.publishConcurrency = inner.publishConcurrency
+  }
+
+  failPublish(destination: string, fault: PublishFault): void {
+    this.#publishFaults.push({ destination, fault })
+  }
+
+  loseAck(destination: string): void {
+    this.#lostAcks.push(destination)
+  }
+
+  attach(host: Parameters<Transport['attach']>[0]): void {
+    this.#inner.attach(host)
+  }
+
+  describe(destination: DestinationSpec): readonly TopologyPart[] {
+    return this.#inner.describe?.(destination) ?? []
+  }
+
+  lag(place: GroupPlace): Promise<number> {
+    return this.#inner.lag?.(place) ?? Promise.resolve(0)
+  }
+
+  provision(...args: Parameters<Transport['provision']>): Promise<void> {
+    return this.#inner.provision(...args)
+  }
+
+  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    this.#activity.happened()
+    const faults = messages.map(({ destination }) => this.#takeFault(destination))
+    const arriving = messages.filter((_, i) => faults[i] !== 'refused')
+    const outcomes = [...(await this.#inner.publish(arriving))]
+    this.#activity.happened()
+    return messages.map((message, i) => {
+      if (faults[i] === 'refused') return noAnswer(message.destination)
+      const outcome = outcomes.shift()
+      if (outcome === undefined) this.published.push(message)
+      return faults[i] === undefined ? outcome : noAnswer(message.destination)
+    })
+  }
+
+  subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const place = `${spec.destination}/${spec.group}`
+    return this.#inner.subscribe(spec, {
+      deliver: (delivery) => {
+        this.#count(place, 1)
+        receiver.deliver(this.#watched(delivery, spec.destination, place))
+      },
+      recall: () => receiver.recall(),
+      lost: (error) => {
+        this.#activity.happened()
+        this.lent.set(place, 0)
+        receiver.lost(error)
+      },
+    })
+  }
+
+  health(): ReturnType<Transport['health']> {
+    return this.#inner.health()
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+
+  #takeFault(destination: string): PublishFault | undefined {
+    const index = this.#publishFaults.findIndex((each) => each.destination === destination)
+    return index < 0 ? undefined : this.#publishFaults.splice(index, 1)[0]?.fault
+  }
+
+  /** One end for each loan. An acknowledgement that gets lost leaves the message with the broker. */
+  #watched(delivery: TransportDelivery, destination: string, place: string): TransportDelivery {
+    let isOver = false
+    const end = (settle: () => void): void => {
+      if (isOver) return
+      isOver = true
+      if (!delivery.signal.aborted) this.#count(place, -1)
+      settle()
+    }
+    return new Proxy(delivery, {
+      get: (target, property) => {
+        if (property === 'ack') return () => end(() => this.#ack(delivery, destination))
+        if (property === 'release') return () => end(() => delivery.release())
+        const value: unknown = Reflect.get(target, property, target)
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value
+      },
+    })
+  }
+
+  #ack(delivery: TransportDelivery, destination: string): void {
+    const index = this.#lostAcks.indexOf(destination)
+    if (index < 0) delivery.ack()
+    else {
+      this.#lostAcks.splice(index, 1)
+      delivery.release()
+    }
+  }
+
+  #count(place: string, by: 1 | -1): void {
+    this.#activity.happened()
+    this.lent.set(place, Math.max((this.lent.get(place) ?? 0) + by, 0))
+  }
+}
+
+function noAnswer(destination: string): TransportError {
+  const message = 'no answer (made by the test kit)'
+  return new TransportError({ transport: 'memory', kind: 'unavailable', destination, message })
+}
