@@ -23,6 +23,7 @@ class Worker {
   #sending = false
   #loops: Promise<unknown> = Promise.resolve()
   #lingerMs = 0
+  #goOn: AbortController = new AbortController()
 
   constructor(post: Post) {
     this.#post = post
@@ -36,8 +37,11 @@ class Worker {
     this.#log.note(op, error === undefined ? {} : { error: describe(error) })
   }
 
+  /** @param ms 0: nobody lingers, and who does goes on */
   linger(ms: number): void {
     this.#lingerMs = ms
+    if (ms > 0) this.#goOn = new AbortController()
+    else this.#goOn.abort(new Error('enough'))
   }
 
   async begin(): Promise<void> {
@@ -136,7 +140,7 @@ class Worker {
     if (ms === 0) return
     this.#lingerMs = 0
     this.#log.note('lingers', { key, n })
-    await systemClock.sleep(ms)
+    await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
     this.#log.note('goes on', { key, n })
   }
 
