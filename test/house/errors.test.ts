@@ -57,6 +57,12 @@ const ERRORS: readonly Row[] = [
     true,
     'Check that the broker is up',
   ),
+  row(
+    new binder.RedriveStalled('orders.stock.dlq', 60_000, { sent: 1, kept: 2 }),
+    'binder.redrive_stalled',
+    true,
+    'run it again',
+  ),
   row(new binder.TerminalError('the order is unknown'), 'binder.terminal', false, 'the order is unknown'),
   row(
     new outbox.OutboxPayloadTooLarge({ destination: 'a', messageId: 'id-1', bytes: 2, maxBytes: 1 }),
