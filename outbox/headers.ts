@@ -1,4 +1,4 @@
-import type { Headers, HeaderValue } from '../binder/message.ts'
+import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../binder/message.ts'
 
 /**
  * Headers as JSON text, types kept: bytes become `{"$bytes": base64}` and the one number JSON has no form for `{"$number":
@@ -16,6 +16,23 @@ export function headersFromJson(text: string | null): Headers {
   if (text === null) return NO_HEADERS
   const parsed = JSON.parse(text) as Record<string, JsonValue>
   return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(value)]))
+}
+
+/** Among the headers of a row: when a delayed message is due. The relay hands it to the broker, which waits. */
+const NOT_BEFORE = `${INTERNAL_PREFIX}not-before`
+
+/** The headers column of a message. */
+export function headersColumn({ headers, notBefore }: EncodedMessage): string | null {
+  return headersToJson(notBefore === undefined ? headers : { ...headers, [NOT_BEFORE]: notBefore })
+}
+
+/** What a headers column says of a message. */
+export function fromHeadersColumn(text: string | null): Pick<EncodedMessage, 'headers' | 'notBefore'> {
+  const all = headersFromJson(text)
+  const notBefore = all[NOT_BEFORE]
+  if (typeof notBefore !== 'number') return { headers: all }
+  const { [NOT_BEFORE]: _due, ...headers } = all
+  return { headers, notBefore }
 }
 
 type JsonValue = string | number | boolean | null | { readonly $bytes: string } | { readonly $number: string }

@@ -65,7 +65,8 @@ export interface Outbox {
   ready(): Promise<void>
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
-   * least once, under the `id` returned.
+   * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
+   * once, which keeps it for what is left.
    * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
    * nothing was written and the transaction is still usable; SqlTablesMissing
    */

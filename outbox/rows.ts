@@ -3,7 +3,7 @@ import type { EncodedMessage } from '../binder/message.ts'
 import { partitionOf } from '../binder/partition.ts'
 import type { SqlResult, SqlTransaction } from '../core/sql.ts'
 import { OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
-import { headersFromJson, headersToJson, toBase64 } from './headers.ts'
+import { fromHeadersColumn, headersColumn, toBase64 } from './headers.ts'
 import type { OutboxTables } from './tables.ts'
 
 /** The columns of a message, for a SELECT; `messageOf` reads them. */
@@ -31,7 +31,7 @@ export function messageOf(row: MessageRow): EncodedMessage {
     source: row.source,
     contentType: row.content_type,
     time: Number(row.time),
-    headers: headersFromJson(row.headers),
+    ...fromHeadersColumn(row.headers),
     body: row.payload,
   }
 }
@@ -87,7 +87,7 @@ function insertOne(
       m.body,
       m.source,
       m.contentType,
-      headersToJson(m.headers),
+      headersColumn(m),
       timeText(m),
       partitions,
     ],
@@ -119,7 +119,7 @@ function insertMany(
       messages.map((m) => (m.body === null ? null : toBase64(m.body))),
       messages.map((m) => m.source),
       messages.map((m) => m.contentType),
-      messages.map((m) => headersToJson(m.headers)),
+      messages.map((m) => headersColumn(m)),
       messages.map(timeText),
       partitions,
     ],

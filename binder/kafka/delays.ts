@@ -86,7 +86,7 @@ export class Delays {
     const { admin, topics, options } = this.#parts
     try {
       const existing = new Set(await admin.use('looking for delayed messages', (each) => each.listTopics()))
-      for (const name of [...this.#plain]) {
+      for (const name of Array.from(this.#plain)) {
         const topic = delayTopicOf(name)
         if (!existing.has(topic)) continue
         if ((await topics.verify(topic)) === TIERS_MS.length) this.#forward(name)

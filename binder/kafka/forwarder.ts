@@ -69,12 +69,9 @@ export class Forwarder {
         await this.#serve(signal)
         attempt = 1
       } catch (error) {
-        const report = isRetryable(error) ? logger.debug : logger.error
-        report.call(
-          logger,
-          { topic: this.#topic, err: toError(error) },
-          'could not forward delayed messages, trying again',
-        )
+        const fields = { topic: this.#topic, err: toError(error) }
+        if (isRetryable(error)) logger.debug(fields, 'could not forward delayed messages, trying again')
+        else logger.error(fields, 'could not forward delayed messages, trying again')
       }
       await clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
     }

@@ -46,6 +46,11 @@ describe('the conformance suite refuses', { timeout: 120_000 }, () => {
     expect(failures.join('\n')).toMatch(/does not settle the input while its dead letter is unconfirmed/)
   })
 
+  it('a transport that settles before the copy for a delayed retry is confirmed', async ({ expect }) => {
+    const failures = await failuresOf('settles-before-the-copy', 'delayed retry .* unconfirmed')
+    expect(failures.join('\n')).toMatch(/does not settle the input while the copy for the next attempt is unconfirmed/)
+  })
+
   it('a transport that forgets the key', async ({ expect }) => {
     const failures = await failuresOf('forgets-keys', 'order per key .* under concurrency')
     expect(failures.join('\n')).toMatch(/order per key.*holds under concurrency/)
