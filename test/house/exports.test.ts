@@ -94,7 +94,6 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'purgeParticipant',
     'sagaReplies',
   ],
-  'concordat/testing': ['createTestKit'],
   'concordat/saga/testing': [
     'done',
     'due',
@@ -174,6 +173,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'onEvent',
     'parseAddress',
   ],
+  'concordat/testing': ['createTestKit'],
 }
 
 describe('the public surface', () => {

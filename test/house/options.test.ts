@@ -6,6 +6,7 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
+import { openTelemetry } from 'concordat/core/opentelemetry'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
 import { closeOnSignals, createElection, createObserver, createSchedule } from 'concordat/election'
@@ -253,6 +254,26 @@ const handle = (): void => {}
 const transport = memoryTransport()
 
 const BINDER: readonly Mistake[] = [
+  mistake(
+    'a tracer where telemetry belongs',
+    () => createBinder({ service, transport, telemetry: js({ startSpan: handle }) }),
+    'createBinder.telemetry: expected what openTelemetry() of concordat/core/opentelemetry returns',
+  ),
+  mistake(
+    'telemetry that is none, for a coordinator',
+    () => createCoordinator(js({ service, sql, outbox, sagas, telemetry: true })),
+    'createCoordinator.telemetry: expected what openTelemetry()',
+  ),
+  mistake(
+    'a tracer where a provider belongs',
+    () => openTelemetry(js({ tracerProvider: { startSpan: handle } })),
+    'openTelemetry.tracerProvider: expected a TracerProvider',
+  ),
+  mistake(
+    'an unknown option of openTelemetry',
+    () => openTelemetry(js({ tracer: 1 })),
+    'openTelemetry.tracer: expected',
+  ),
   mistake(
     'an unknown option of createBinder',
     () => createBinder(js({ service, transport, binding: [] })),
