@@ -341,6 +341,15 @@ describe('backward', () => {
       detail: { operation: 'compensate', ...oops },
     })
   })
+
+  test('an answer that comes after all, when the broker is back, frees a parked saga', () => {
+    const remote = shape(stepShape('a', { remote: true }), stepShape('b'))
+    const stuck = play(remote, ok('a'), refused('b'), due, due)
+    expect(summary(stuck.state)).toBe('stuck: compensating/operator refused')
+    const late: SagaEvent = { type: 'succeeded', step: 'a', operation: 'compensate' }
+    const freed = advance(remote, stuck.state, late)
+    expect(freed?.state.status).toBe('compensated')
+  })
 })
 
 describe('the pivot', () => {

@@ -1,9 +1,10 @@
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
-import { migrateParticipant, type Operation, participant } from 'concordat/saga'
+import { createCoordinator, defineSaga, migrateParticipant, type Operation, participant } from 'concordat/saga'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 import { commandHeaders, deliver, takeReplies } from './support/delivery.ts'
 import { FAST, stockCommands } from './support/world.ts'
@@ -20,6 +21,30 @@ describeWith(['postgres'], 'a participant on a server, with deliveries at the sa
     await migrateParticipant(sql, schema)
     await sql.query(`CREATE TABLE ${schema}.effects (id text, what text)`)
   })
+  test('migrations of many coordinators and participants at once end in one set of tables', async () => {
+    const many = `${schema}_many`
+    const outbox = createOutbox({ sql, service: 'orders', schema: many })
+    const saga = defineSaga('s', { version: 1, input: z.object({}) }).step('a', { invoke: () => 1, compensate: 'none' })
+    const coordinators = Array.from({ length: 6 }, () =>
+      createCoordinator({ service: 'orders', sql, outbox, schema: many, sagas: [saga] }),
+    )
+    await Promise.all([
+      ...coordinators.map((coordinator) => coordinator.migrate()),
+      ...Array.from({ length: 6 }, () => migrateParticipant(sql, many)),
+      outbox.migrate(),
+    ])
+    const { rows } = await sql.query<{ part: string; versions: number[] }>(
+      `SELECT part, array_agg(version ORDER BY version) AS versions FROM "${many}".concordat_migration GROUP BY part ORDER BY part`,
+    )
+    expect(rows.map(({ part }) => part)).toEqual(['outbox', 'saga', 'saga-participant'])
+    for (const { part, versions } of rows) expect(versions, part).toEqual(versions.map((_, n) => n + 1))
+    const first = coordinators[0] as (typeof coordinators)[number]
+    await first.run()
+    expect((await (await first.start(saga, { id: 'x', input: {} })).outcome()).status).toBe('completed')
+    for (const coordinator of coordinators) await coordinator.close()
+    await sql.query(`DROP SCHEMA "${many}" CASCADE`)
+  })
+
   afterAll(async () => {
     await sql.query(`DROP SCHEMA ${schema} CASCADE`)
     await pool.end()

@@ -83,15 +83,20 @@ describeWith(['postgres'], 'coordinators as processes on one PostgreSQL', () => 
     return rows.map(({ what, instance }) => `${what} by ${instance}`)
   }
 
-  test('a saga whose coordinator was killed with -9 is taken over within the lease', async () => {
+  test('a saga whose coordinator was killed with -9 is taken over when its lease ends', async () => {
     const victim = await launch('victim', { start: { saga: 'transactional', id: 'killed' } })
     await victim.says('in-slow')
     await victim.kill('SIGKILL')
-    const killedAt = performance.now()
+    const { rows } = await sql.query<{ leaseEnd: number }>(
+      `SELECT (extract(epoch FROM due_at) * 1000)::float8 AS "leaseEnd" FROM ${schema}.saga WHERE id = 'killed'`,
+    )
     await local.coordinator.run()
     const run = local.coordinator.get(local.sagas.transactional, 'killed')
-    expect((await run.outcome({ timeoutMs: 30_000 })).status).toBe('completed')
-    expect(performance.now() - killedAt).toBeLessThan(LEASE_MS + 3_000)
+    const { status, timeline } = await run.outcome({ timeoutMs: 60_000 })
+    expect(status).toBe('completed')
+    // Not before its lease was over, and by itself after that: how soon, the faults of sagas watch.
+    const takenAt = timeline.find(({ kind }) => kind === 'orphaned')?.at ?? 0
+    expect(takenAt).toBeGreaterThanOrEqual(Math.floor(rows[0]?.leaseEnd ?? 0))
     expect(await effects('tx/killed')).toEqual(['end by local', 'open by victim', 'slow by local'])
   })
 
