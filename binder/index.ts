@@ -56,13 +56,6 @@ export {
   TransportError,
   type TransportErrorKind,
 } from './errors.ts'
-export {
-  type PollableInboxOptions,
-  type PollableOptions,
-  type PollBinding,
-  type PollOptions,
-  pollable,
-} from './pollable.ts'
 export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 export { ignoreErrors } from './ignore-errors.ts'
 export type { Inbox, InboxMessage } from './inbox.ts'
@@ -77,6 +70,13 @@ export {
 export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './outputs.ts'
 export { murmur2, partitionOf } from './partition.ts'
 export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './payload-version.ts'
+export {
+  type PollableInboxOptions,
+  type PollableOptions,
+  type PollBinding,
+  type PollOptions,
+  pollable,
+} from './pollable.ts'
 export { type RedriveCounts, type RedriveHost, type RedriveOptions, type RedriveReport, redrive } from './redrive.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './replies.ts'
 export type { RequestOptions } from './requests.ts'

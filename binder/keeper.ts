@@ -71,6 +71,11 @@ export class Keeper {
     }
   }
 
+  /** Makes the destination and its groups exist. @throws TransportError */
+  prepare(): Promise<void> {
+    return this.#host.destinations.provision(this.#specs())
+  }
+
   pause(): void {
     this.#paused = true
     this.#subscription?.pause()

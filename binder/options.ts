@@ -125,7 +125,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
       MAX_PREFETCH,
     ),
     prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
-    autoStart: resolveAutoStart(path, options.autoStart),
+    autoStart: kind !== 'poll' && resolveAutoStart(path, options.autoStart),
     batch,
     rateLimit,
     circuitBreaker: resolveCircuitBreaker(`${path}.circuitBreaker`, options.circuitBreaker),

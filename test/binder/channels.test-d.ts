@@ -1,13 +1,20 @@
 import {
+  type BatchContext,
+  type BatchItem,
   type Channel,
   createBinder,
   defineChannel,
+  failed,
   type HandlerContext,
   type Inbox,
+  ok,
+  pollable,
   processor,
   several,
   sink,
+  sinkBatch,
   source,
+  to,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlTransaction } from 'concordat/core'
@@ -88,4 +95,119 @@ test('an option that does not exist is an error', () => {
   sink(orders, { group: 'g', concurency: 2 }, () => {})
   // @ts-expect-error -- a retry policy is no failure policy
   sink(orders, { group: 'g', onFailure: 'retry' }, () => {})
+})
+
+test('a batch handler gets each payload with its context, and returns an outcome for each or nothing', () => {
+  sinkBatch(orders, { group: 'g', batch: { maxSize: 10 } }, (items, context) => {
+    expectTypeOf(items).toEqualTypeOf<ReadonlyArray<BatchItem<{ id: string; at: Date }>>>()
+    expectTypeOf(context).toEqualTypeOf<BatchContext>()
+  })
+  sinkBatch(orders, { group: 'g' }, (items) => Promise.allSettled(items.map(async ({ payload }) => payload.id)))
+  sinkBatch(orders, { group: 'g' }, async (items) =>
+    items.map(({ payload }) => (payload.id === '' ? failed('empty') : ok)),
+  )
+  sinkBatch(orders, { group: 'g', inbox }, (_items, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+  })
+  // @ts-expect-error -- no inbox, no tx
+  sinkBatch(orders, { group: 'g' }, (_items, { tx }) => void tx)
+  // @ts-expect-error -- true is no outcome
+  sinkBatch(orders, { group: 'g' }, (items) => items.map(() => true))
+  // @ts-expect-error -- batches know no delayed retry
+  sinkBatch(orders, { group: 'g', retry: 'delayed' }, () => {})
+})
+
+test('a poll hands over what its pollable takes', () => {
+  const jobs = pollable(orders, { group: 'g' })
+  void binder.poll(jobs, (order, context) => {
+    expectTypeOf(order).toEqualTypeOf<{ id: string; at: Date }>()
+    expectTypeOf(context).toEqualTypeOf<HandlerContext>()
+  })
+  void binder.poll(pollable(orders, { group: 'g', inbox }), (_order, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+  })
+  expectTypeOf(binder.poll(jobs, () => {})).toEqualTypeOf<Promise<boolean>>()
+  // @ts-expect-error -- a payment is no order
+  void binder.poll(jobs, (payment: { paid: boolean }) => void payment)
+  const audit = sink(orders, { group: 'g' }, () => {})
+  // @ts-expect-error -- a sink is not polled
+  void binder.poll(audit, () => {})
+  // @ts-expect-error -- between polls nobody listens: a group is needed
+  pollable(orders, {})
+  // @ts-expect-error -- one message at a time
+  pollable(orders, { group: 'g', concurrency: 2 })
+})
+
+test('flow options are checked', () => {
+  sink(orders, { group: 'g', rateLimit: { perSecond: 5 }, circuitBreaker: { failures: 3, pauseMs: 1_000 } }, () => {})
+  // @ts-expect-error -- a rate without its number
+  sink(orders, { group: 'g', rateLimit: { burst: 5 } }, () => {})
+  // @ts-expect-error -- for how long is it open?
+  sink(orders, { group: 'g', circuitBreaker: { failures: 3 } }, () => {})
+  expectTypeOf(binder.lag('orders.g')).toEqualTypeOf<Promise<number | undefined>>()
+})
+
+test('a channel with tombstones takes and gives null, and no other does', () => {
+  const users = defineChannel('users', { payload: z.object({ id: z.string() }), tombstones: true, key: ({ id }) => id })
+  expectTypeOf(users).toEqualTypeOf<Channel<{ id: string } | null, { id: string } | null>>()
+  void binder.send(users, null, { key: 'u-1' })
+  sink(users, { group: 'g' }, (user) => {
+    // @ts-expect-error -- it may be null
+    void user.id
+  })
+  // @ts-expect-error -- payments have no tombstones
+  void binder.send(payments, null, { key: 'p-1' })
+})
+
+test('outputs fit the channel they are addressed to', () => {
+  processor(orders, payments, { group: 'g' }, () => to('payments.eu', { paid: true }))
+  processor(orders, payments, { group: 'g' }, () => to(orders, { id: 'o-1', at: '' }))
+  processor(orders, payments, { group: 'g' }, () =>
+    several([{ paid: true }, to('payments.eu', { paid: true }), to(orders, { id: 'o-1', at: '' })]),
+  )
+  // @ts-expect-error -- a destination by name has the schema of the processor's channel
+  processor(orders, payments, { group: 'g' }, () => to('payments.eu', { id: 'o-1' }))
+  // @ts-expect-error -- at is text
+  processor(orders, payments, { group: 'g' }, () => to(orders, { id: 'o-1', at: 1 }))
+  // @ts-expect-error -- a key is text or null
+  void to(orders, { id: 'o-1', at: '' }, { key: 7 })
+})
+
+test('routes handle what their channel gives, and produce what the other takes', () => {
+  const kinds = { group: 'g', by: 'kind' } as const
+  route(orders, { ...kinds, routes: { a: ({ at }) => void at.getTime(), b: into(payments, () => ({ paid: true })) } })
+  route(orders, { group: 'g', by: ({ id }, { key }) => key ?? id, routes: { a: () => {} }, default: 'discard' })
+  // @ts-expect-error -- a payment is no order
+  route(orders, { ...kinds, routes: { a: (payment: { paid: boolean }) => void payment } })
+  // @ts-expect-error -- paid is a boolean
+  route(orders, { ...kinds, routes: { a: into(payments, () => ({ paid: 'yes' })) } })
+  // @ts-expect-error -- what matches nothing is handled, discarded or fails
+  route(orders, { ...kinds, routes: { a: () => {} }, default: 'drop' })
+})
+
+test('a request gets what its reply channel gives', async () => {
+  expectTypeOf(await binder.request(payments, { paid: true }, { reply: orders })).toEqualTypeOf<{
+    id: string
+    at: Date
+  }>()
+  // @ts-expect-error -- paid is a boolean
+  void binder.request(payments, { paid: 1 }, { reply: orders })
+  // @ts-expect-error -- a reply has a channel
+  void binder.request(payments, { paid: true }, { timeoutMs: 1 })
+  responder(payments, orders, { group: 'g' }, () => ({ id: 'o-1', at: '2026-11-20' }))
+  // @ts-expect-error -- the reply is an order
+  responder(payments, orders, { group: 'g' }, () => ({ paid: true }))
+})
+
+test('what is no declaration is no binding', () => {
+  // @ts-expect-error -- an undeclared binding
+  createBinder({ service: 'test', transport: memoryTransport(), bindings: [{ input: orders }] })
+  // @ts-expect-error -- a name is no channel
+  sink('orders', { group: 'g' }, () => {})
+})
+
+test('transports are named as they were given', () => {
+  combineTransports({ transports: { a: memoryTransport(), b: memoryTransport() }, of: { orders: 'b' }, default: 'a' })
+  // @ts-expect-error -- there is no c
+  combineTransports({ transports: { a: memoryTransport() }, of: { orders: 'c' } })
 })

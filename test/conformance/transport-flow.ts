@@ -1,4 +1,4 @@
-import { failed, ok, sink, sinkBatch, TerminalError } from 'concordat/binder'
+import { failed, ok, pollable, sink, sinkBatch, TerminalError } from 'concordat/binder'
 import { describe, it } from 'vitest'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
@@ -153,6 +153,40 @@ export function flowCases(context: CaseContext): void {
       await binder.sendBatch(channel, numbers(3))
       await until('they lag', async () => (await binder.lag(`${channel.name}.g`)) === 3)
       expect(got).toEqual([])
+    })
+  })
+
+  describe('poll', () => {
+    it('pulls one message at a time, dead-letters what fails, is false when there is none, and leaves the rest', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const jobs = pollable(channel, { group: 'g', maxAttempts: 2, backoff: NO_PAUSE, keepMs: 60_000 })
+      const binder = await started(context.transport(), { bindings: [jobs], sends: [channel] })
+      await binder.sendBatch(channel, numbers(4))
+      const got: string[] = []
+      const poll = (): Promise<boolean> =>
+        binder.poll(
+          jobs,
+          ({ n }, { attempt }) => {
+            got.push(`${n}/${attempt}`)
+            if (n === 1) throw new Error('always')
+          },
+          { waitMs: 30_000 },
+        )
+      expect(await poll()).toBe(true)
+      expect(await poll()).toBe(true)
+      expect(got).toEqual(['0/1', '1/1', '1/2'])
+      const control = binder.binding(`${channel.name}.g`)
+      expect(control.status()).toMatchObject({ handled: 1, deadLettered: 1, queued: 0, running: 0 })
+      // It lets go, and another member goes on where it was.
+      await control.stop()
+      const rest = collector(channel, 'g')
+      const other = await started(context.transport(), { bindings: [rest.binding] })
+      await until('the rest came', () => rest.got.length >= 2)
+      expect(rest.got.map(({ payload }) => payload.n)).toEqual([2, 3])
+      await other.close()
+      expect(await binder.poll(jobs, () => {}, { waitMs: 100 })).toBe(false)
     })
   })
 
