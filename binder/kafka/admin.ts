@@ -43,13 +43,37 @@ export class AdminConnection {
   }
 
   async #connect(): Promise<KafkaAdmin> {
-    const admin = this.#options.kafka.admin({ retry: { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 } })
+    const admin = withFewTries(this.#options.kafka, () =>
+      this.#options.kafka.admin({ retry: { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 } }),
+    )
     await connectWithin(this.#clock, this.#options.connectTimeoutMs, admin)
     return admin
   }
 
   #discard(admin: Promise<KafkaAdmin>): void {
     void settle(this.#clock, CLOSE_MS, disconnect(admin))
+  }
+}
+
+const FEW_TRIES = Object.freeze({ retries: 4, initialRetryTime: 50, maxRetryTime: 200 })
+
+/**
+ * kafkajs tries to connect as often as the client says, and keeps the reason until it gives up: after our deadline, which
+ * knows no more than that it passed. A certificate that is not trusted would look like a broker that is away. So the client
+ * is made to try a few times, enough for a list of brokers, while it makes this connection; we try again after that.
+ */
+function withFewTries<T>(client: object, make: () => T): T {
+  const name = Object.getOwnPropertySymbols(client).find(
+    ({ description }) => description === 'private:Kafka:clusterRetry',
+  )
+  if (name === undefined) return make()
+  const retries = client as Record<symbol, unknown>
+  const usual = retries[name]
+  retries[name] = { ...(usual as object | undefined), ...FEW_TRIES }
+  try {
+    return make()
+  } finally {
+    retries[name] = usual
   }
 }
 

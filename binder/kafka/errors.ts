@@ -1,6 +1,7 @@
 /** Kafka's and kafkajs' words translated into the binder's. The only file that knows protocol error names. */
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { isTlsFailure } from '../tls-failure.ts'
 
 export const TRANSPORT = 'kafka'
 
@@ -13,6 +14,8 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
   GROUP_MAX_SIZE_REACHED: 'refused',
   KAFKA_STORAGE_ERROR: 'refused',
+  // A password may be changed on either side first: it mends itself, and says so until then.
+  SASL_AUTHENTICATION_FAILED: 'refused',
   CLUSTER_AUTHORIZATION_FAILED: 'mismatch',
   GROUP_AUTHORIZATION_FAILED: 'mismatch',
   INCONSISTENT_GROUP_PROTOCOL: 'mismatch',
@@ -25,7 +28,6 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   INVALID_TIMESTAMP: 'mismatch',
   INVALID_TOPIC_EXCEPTION: 'mismatch',
   POLICY_VIOLATION: 'mismatch',
-  SASL_AUTHENTICATION_FAILED: 'mismatch',
   TOPIC_AUTHORIZATION_FAILED: 'mismatch',
   UNSUPPORTED_SASL_MECHANISM: 'mismatch',
   UNSUPPORTED_VERSION: 'mismatch',
@@ -33,7 +35,7 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
 
 const NAMES: Readonly<Record<string, TransportErrorKind>> = {
   KafkaJSRequestTimeoutError: 'timeout',
-  KafkaJSSASLAuthenticationError: 'mismatch',
+  KafkaJSSASLAuthenticationError: 'refused',
 }
 
 const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
@@ -50,7 +52,17 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
 export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
   if (error instanceof TransportError) return error
   const kind = kindOf(error)
-  return transportError(kind, `${attempted} failed: ${toError(error).message}`, destination, error)
+  return transportError(kind, `${attempted} failed: ${toError(error).message}`, destination, error, remedyFor(error))
+}
+
+/** Where the kind alone would send the reader the wrong way. */
+function remedyFor(error: unknown): string | undefined {
+  if (isTlsFailure(chain(error)))
+    return 'Check the authority to trust (`ssl.ca` of new Kafka) and the names in the certificate of the broker.'
+  const isDenied = chain(error).some(
+    ({ name, type }) => name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED',
+  )
+  return isDenied ? 'Check the user, the password and the mechanism (`sasl` of new Kafka).' : undefined
 }
 
 export function transportError(
@@ -58,11 +70,12 @@ export function transportError(
   message: string,
   destination?: string,
   cause?: unknown,
+  remedy: string = REMEDIES[kind],
 ): TransportError {
   return new TransportError({
     transport: TRANSPORT,
     kind,
-    message: `kafka: ${message}. ${REMEDIES[kind]}`,
+    message: `kafka: ${message}. ${remedy}`,
     ...(destination === undefined ? {} : { destination }),
     ...(cause === undefined ? {} : { cause }),
   })

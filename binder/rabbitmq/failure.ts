@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { isTlsFailure } from '../tls-failure.ts'
 
 export const TRANSPORT = 'rabbitmq'
 
@@ -49,6 +50,13 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
         remedy: 'What exists on the broker was declared otherwise: align the options, or delete it once it is drained.',
       }
     default:
+      if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
+        return {
+          kind: 'unavailable',
+          remedy:
+            'Check the authority to trust and the certificate of your own (`tls` of rabbitTransport), and the names in ' +
+            'the certificate of RabbitMQ.',
+        }
       return { kind: 'unavailable', remedy: 'Check that RabbitMQ is up and reachable.' }
   }
 }

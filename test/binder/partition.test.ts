@@ -25,6 +25,25 @@ describe('murmur2', () => {
 })
 
 describe('partitionOf', () => {
+  /** Printed by `Utils.toPositive(Utils.murmur2(key.getBytes(UTF_8)))` of kafka-clients 4.2.0, modulo 4, 12 and 100. */
+  it.for([
+    ['', 275646681, [1, 9, 81]],
+    ['a', -1563381124, [0, 4, 24]],
+    ['ab', 316155434, [2, 2, 34]],
+    ['abc', 479470107, [3, 3, 7]],
+    ['abcd', -1323649548, [0, 8, 0]],
+    ['order-7', 323129857, [1, 1, 57]],
+    ['order-12345', -1747359319, [1, 1, 29]],
+    ['größe', 588164084, [0, 8, 84]],
+    ['日本語', 1431860170, [2, 10, 70]],
+    ['🦊', 1257896919, [3, 3, 19]],
+    ['a\u0000b', -19837367, [1, 9, 81]],
+    ['x'.repeat(1_024), 1799637545, [1, 5, 45]],
+  ] as const)('of %j is that of the Java client', ([key, hash, partitions]) => {
+    expect(murmur2(bytes(key))).toBe(hash)
+    expect([4, 12, 100].map((count) => partitionOf(key, count))).toEqual(partitions)
+  })
+
   it('agrees with kafkajs for every key and count', () => {
     const partitioner = Partitioners.DefaultPartitioner()
     fc.assert(

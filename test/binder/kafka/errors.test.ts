@@ -12,7 +12,7 @@ describe('errors of kafkajs', () => {
     [{ type: 'REQUEST_TIMED_OUT' }, 'timeout', true],
     [{ name: 'KafkaJSRequestTimeoutError' }, 'timeout', true],
     [{ type: 'TOPIC_AUTHORIZATION_FAILED' }, 'mismatch', false],
-    [{ name: 'KafkaJSSASLAuthenticationError' }, 'mismatch', false],
+    [{ name: 'KafkaJSSASLAuthenticationError' }, 'refused', true],
     [{ name: 'KafkaJSConnectionError' }, 'unavailable', true],
     [{ type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }, 'unavailable', true],
     [{ name: 'KafkaJSNumberOfRetriesExceeded', cause: kafkaError({ type: 'MESSAGE_TOO_LARGE' }) }, 'too_large', false],

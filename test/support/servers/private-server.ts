@@ -34,7 +34,10 @@ export interface PrivateServer extends AsyncDisposable {
 export interface StartOptions {
   /** Gives up the start (and only that): what was begun is stopped, the promise rejects. */
   readonly signal?: AbortSignal | undefined
-  /** More settings under the server's own names, e.g. `{ appendonly: 'yes', appendfsync: 'always' }` for Redis. */
+  /**
+   * More settings under the server's own names, e.g. `{ appendonly: 'yes', appendfsync: 'always' }` for Redis. `{port}` and
+   * `{innerPort}` in a value become those of the server.
+   */
   readonly settings?: Readonly<Record<string, string>> | undefined
   /** Added to the environment of the server, e.g. that of a `serverClock`. */
   readonly env?: Readonly<Record<string, string>> | undefined
@@ -54,7 +57,7 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
     folder,
     port,
     innerPort,
-    settings: options.settings ?? {},
+    settings: withPorts(options.settings ?? {}, port, innerPort),
     env: options.env ?? {},
   })
   try {
@@ -65,6 +68,16 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
     await server.stop()
     throw error
   }
+}
+
+function withPorts(
+  settings: Readonly<Record<string, string>>,
+  port: number,
+  innerPort: number,
+): Readonly<Record<string, string>> {
+  const filled = (value: string): string =>
+    value.replaceAll('{port}', String(port)).replaceAll('{innerPort}', String(innerPort))
+  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, filled(value)]))
 }
 
 class LocalServer implements PrivateServer {

@@ -1,0 +1,91 @@
+import { inspect } from 'node:util'
+import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
+import { type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
+import { TestPayload } from '../../conformance/transport-kit.ts'
+import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
+import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
+import { freePort } from '../../support/servers/ports.ts'
+import { until } from '../../support/until.ts'
+import { memoryLogger } from '../support/memory-logger.ts'
+
+const WRONG = 'hunter2-hunter2'
+
+describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
+  let certificates: Certificates
+  let server: PrivateServer
+  let port: number
+
+  beforeAll(async () => {
+    certificates = await makeCertificates()
+    port = await freePort()
+    server = await startServer('rabbitmq', {
+      settings: {
+        'listeners.ssl.1': `127.0.0.1:${port}`,
+        'ssl_options.cacertfile': certificates.files.ca,
+        'ssl_options.certfile': certificates.files.cert,
+        'ssl_options.keyfile': certificates.files.key,
+        'ssl_options.verify': 'verify_peer',
+        'ssl_options.fail_if_no_peer_cert': 'true',
+      },
+    })
+  }, 120_000)
+  afterAll(async () => {
+    await server?.stop()
+    await certificates?.[Symbol.asyncDispose]()
+  })
+
+  const channel = defineChannel('secure', { payload: TestPayload, partitions: 1, groups: ['g'] })
+
+  function setup(
+    tls: RabbitOptions['tls'],
+    password = 'guest',
+  ): { readonly binder: Binder; readonly got: number[]; shown(): string } {
+    const got: number[] = []
+    const { logger, lines } = memoryLogger()
+    const transport = rabbitTransport({ url: `amqps://guest:${password}@127.0.0.1:${port}`, tls })
+    const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
+    const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 3_000 })
+    onTestFinished(() => binder.close())
+    const shown = (): string =>
+      [binder.health(), binder.bindings(), binder.describe(), transport, binder, ...lines]
+        .map((each) => `${inspect(each, { depth: 20, showHidden: true })}${JSON.stringify(each)}`)
+        .join('\n')
+    return { binder, got, shown }
+  }
+
+  it('sends and receives with the authority and the certificate it needs', async ({ expect }) => {
+    const { binder, got } = setup({ ca: certificates.ca, ...certificates.client })
+    await binder.start()
+    await binder.ready({ timeoutMs: 60_000 })
+    await binder.send(channel, { key: 'k', n: 7 })
+    await until('it came', () => got.includes(7))
+    expect(binder.health().status).toBe('up')
+  })
+
+  it.for([
+    ['a wrong password', 'ca', true, WRONG, 'refused', /Check the user and password/],
+    ['an authority that did not sign', 'otherCa', true, 'guest', 'unavailable', /Check the authority to trust/],
+    ['no certificate of its own', 'ca', false, 'guest', 'unavailable', /could not connect to RabbitMQ/],
+  ] as const)(
+    'with %s it is connecting, says why, and shows no secret',
+    async ([, ca, hasOwn, password, kind, says], { expect }) => {
+      const { binder, shown } = setup({ ca: certificates[ca], ...(hasOwn ? certificates.client : {}) }, password)
+      await binder.start()
+      const [status] = binder.bindings()
+      expect(status?.state).toBe('connecting')
+      expect(status?.error).toMatch(says)
+      expect(binder.health()).toMatchObject({ status: 'down', transport: { status: 'down' } })
+      const notReady: unknown = await binder.ready({ timeoutMs: 1 }).catch((error: unknown) => error)
+      expect(String(notReady)).toMatch(says)
+      const failed: unknown = await binder.send(channel, { key: 'k', n: 1 }).catch((error: unknown) => error)
+      expect(failed).toMatchObject({ code: 'binder.send', retryable: true, cause: { kind } })
+      const all = [shown(), inspect(notReady, { depth: 20 }), inspect(failed, { depth: 20, showHidden: true })].join(
+        '\n',
+      )
+      expect(all).toContain('binding has no subscription, connecting')
+      expect(all).not.toContain(WRONG)
+      expect(all).not.toContain('PRIVATE KEY')
+    },
+  )
+})
