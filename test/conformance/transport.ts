@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { createBinder, type Feature, type Transport } from 'concordat/binder'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { attemptCases } from './transport-attempts.ts'
+import { composeCases } from './transport-compose.ts'
 import { delayCases } from './transport-delay.ts'
 import { flowCases } from './transport-flow.ts'
 import { groupCases } from './transport-groups.ts'
@@ -15,6 +16,7 @@ import { redriveCases } from './transport-redrive.ts'
 import { sendCases } from './transport-send.ts'
 import { settleCases } from './transport-settle.ts'
 import { topologyCases } from './transport-topology.ts'
+import { upstreamCases } from './transport-upstream.ts'
 
 export interface TransportHarness {
   /** A transport with connections of its own to the broker under test. */
@@ -64,7 +66,9 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
     sendCases(context)
     delayCases(context)
     redriveCases(context)
+    upstreamCases(context)
     lifeCases(context)
+    composeCases(context)
     topologyCases(context)
 
     it('refuses to work before start and after close', async ({ expect }) => {
