@@ -1,5 +1,13 @@
 import { toError } from '../core/errors.ts'
-import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from './message.ts'
+import { bounded } from './cloud-event.ts'
+import {
+  type EncodedMessage,
+  type Headers,
+  type HeaderValue,
+  INTERNAL_PREFIX,
+  MAX_HEADER_BYTES,
+  MAX_HEADERS,
+} from './message.ts'
 import type { DestinationSpec } from './transport.ts'
 
 /**
@@ -36,7 +44,10 @@ export interface Failure {
 
 const PREFIX = 'dead-letter-'
 const MAX_MESSAGE_BYTES = 1_024
+const MAX_TRIMMED_MESSAGE_BYTES = 256
 const MAX_STACK_BYTES = 4_096
+/** Of a media type in AMQP. */
+const MAX_NAME = 255
 
 /** The message that goes to the dead letter channel. */
 export function toDeadLetter(message: EncodedMessage, failure: Failure): EncodedMessage {
@@ -47,34 +58,85 @@ export function toDeadLetter(message: EncodedMessage, failure: Failure): Encoded
   }
 }
 
-function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
-  const headers: Record<string, HeaderValue> = {}
-  for (const [name, value] of Object.entries(message.headers)) {
-    if (!name.startsWith(PREFIX) && !name.startsWith(INTERNAL_PREFIX)) headers[name] = value
+/** What is tried when the broker refuses a dead letter as it is, one after the other. */
+export const TRIMMED_HEADER_BYTES: readonly number[] = [MAX_HEADER_BYTES, 0]
+
+/**
+ * The same without what a broker may have refused in it: headers beyond these bytes, the stack, overlong names. The body
+ * stays.
+ */
+export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, headerBytes: number): EncodedMessage {
+  const own = ownHeaders(message)
+  const kept = trimmed(own, headerBytes)
+  const { 'error-stack': _, ...rest } = factsOf(message, failure, MAX_TRIMMED_MESSAGE_BYTES)
+  const facts = { ...rest, 'headers-dropped': own.length - kept.length }
+  return {
+    ...message,
+    destination: deadLetterName(message.destination, failure.group),
+    key: message.key === null ? null : bounded(message.key),
+    contentType: message.contentType.length <= MAX_NAME ? message.contentType : 'application/octet-stream',
+    headers: Object.fromEntries([...kept, ...named(facts)]),
   }
-  const error = toError(failure.error)
-  headers[`${PREFIX}channel`] = message.destination
-  headers[`${PREFIX}group`] = failure.group
-  headers[`${PREFIX}position`] = failure.position
-  headers[`${PREFIX}time`] = new Date(failure.at).toISOString()
-  headers[`${PREFIX}attempts`] = failure.attempts
-  headers[`${PREFIX}service`] = failure.service
-  headers[`${PREFIX}error-name`] = cut(error.name, 128)
-  headers[`${PREFIX}error-message`] = cut(error.message, MAX_MESSAGE_BYTES)
-  headers[`${PREFIX}error-stack`] = cut(error.stack ?? '', MAX_STACK_BYTES)
-  if ('code' in error && typeof error.code === 'string') headers[`${PREFIX}error-code`] = cut(error.code, 128)
+}
+
+/** What a sender might have sent: the first headers that keep within the bounds of one. */
+function trimmed(
+  headers: readonly (readonly [string, HeaderValue])[],
+  maxBytes: number,
+): readonly (readonly [string, HeaderValue])[] {
+  let bytes = 0
   return headers
+    .filter(([name, value]) => {
+      const size = name.length + (value instanceof Uint8Array ? value.byteLength : Buffer.byteLength(String(value)))
+      const fits = /^[\x21-\x7e]{1,128}$/.test(name) && bytes + size <= maxBytes
+      if (fits) bytes += size
+      return fits
+    })
+    .slice(0, MAX_HEADERS)
+}
+
+function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
+  return Object.fromEntries([...ownHeaders(message), ...named(factsOf(message, failure, MAX_MESSAGE_BYTES))])
+}
+
+/** A name such as `__proto__` is one among others. */
+function ownHeaders({ headers }: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
+  return Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX) && !name.startsWith(INTERNAL_PREFIX))
+}
+
+function named(facts: Readonly<Record<string, HeaderValue>>): readonly (readonly [string, HeaderValue])[] {
+  return Object.entries(facts).map(([name, value]) => [PREFIX + name, value] as const)
+}
+
+function factsOf(
+  message: EncodedMessage,
+  failure: Failure,
+  maxMessageBytes: number,
+): Readonly<Record<string, HeaderValue>> {
+  const error = toError(failure.error)
+  return {
+    channel: message.destination,
+    group: failure.group,
+    position: failure.position,
+    time: new Date(failure.at).toISOString(),
+    attempts: failure.attempts,
+    service: failure.service,
+    'error-name': cut(error.name, 128),
+    'error-message': cut(error.message, maxMessageBytes),
+    'error-stack': cut(error.stack ?? '', MAX_STACK_BYTES),
+    ...('code' in error && typeof error.code === 'string' ? { 'error-code': cut(error.code, 128) } : {}),
+  }
 }
 
 /** Headers as they came, and what `dead-letter-*` says, by the rest of the name. */
 export function deadLetterFacts(all: Headers): { readonly headers: Headers; readonly facts: Headers } {
-  const headers: Record<string, HeaderValue> = {}
-  const facts: Record<string, HeaderValue> = {}
+  const headers: Array<[string, HeaderValue]> = []
+  const facts: Array<[string, HeaderValue]> = []
   for (const [name, value] of Object.entries(all)) {
-    if (name.startsWith(PREFIX)) facts[name.slice(PREFIX.length)] = value
-    else headers[name] = value
+    if (name.startsWith(PREFIX)) facts.push([name.slice(PREFIX.length), value])
+    else headers.push([name, value])
   }
-  return { headers, facts }
+  return { headers: Object.fromEntries(headers), facts: Object.fromEntries(facts) }
 }
 
 export function withoutDeadLetterFacts(headers: Headers): Headers {
