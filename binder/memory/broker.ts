@@ -1,5 +1,5 @@
-import { partitionMismatch } from '../errors.ts'
 import { type Clock, DAY } from '../../core/clock.ts'
+import { partitionMismatch } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import { partitionOf } from '../partition.ts'
 import type { DestinationSpec } from '../transport.ts'
@@ -38,6 +38,9 @@ export class Broker implements MemoryBroker {
   readonly #destinations: Map<string, Destination> = new Map()
   readonly #connections: Set<{ cut(): void }> = new Set()
   #reachable = true
+  /** Messages that wait to be due. */
+  #delayed = 0
+  #awake: NodeJS.Timeout | undefined
 
   constructor(options: ResolvedBrokerOptions) {
     this.options = options
@@ -58,7 +61,11 @@ export class Broker implements MemoryBroker {
 
   connect(connection: { cut(): void }): () => void {
     this.#connections.add(connection)
-    return () => this.#connections.delete(connection)
+    this.#stayAwake()
+    return () => {
+      this.#connections.delete(connection)
+      this.#stayAwake()
+    }
   }
 
   /** @throws TransportError `mismatch` when it exists with another number of partitions than declared */
@@ -79,10 +86,30 @@ export class Broker implements MemoryBroker {
 
   /** Appends it once it is due by the sender's clock, whatever has become of the sender. */
   appendLater(destination: Destination, message: EncodedMessage, clock: Clock): void {
-    const { notBefore, ...due } = message
-    const leftMs = (notBefore ?? 0) - clock.now()
-    if (leftMs > 0) clock.setTimer(Math.min(leftMs, MAX_TIMER_MS), () => this.appendLater(destination, message, clock))
-    else destination.append(due).pump()
+    this.#delayed++
+    this.#stayAwake()
+    const wait = (): void => {
+      const { notBefore = 0, ...due } = message
+      const leftMs = notBefore - clock.now()
+      if (leftMs > 0) {
+        clock.setTimer(Math.min(leftMs, MAX_TIMER_MS), wait)
+        return
+      }
+      this.#delayed--
+      this.#stayAwake()
+      destination.append(due).pump()
+    }
+    wait()
+  }
+
+  /** The process lives on while messages wait and somebody is there to get them, as it does with connections to a broker. */
+  #stayAwake(): void {
+    const mustStay = this.#delayed > 0 && this.#connections.size > 0
+    if (mustStay) this.#awake ??= setInterval(() => {}, MAX_TIMER_MS)
+    else {
+      clearInterval(this.#awake)
+      this.#awake = undefined
+    }
   }
 
   find(name: string): Destination | undefined {
