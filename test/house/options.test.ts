@@ -1,12 +1,20 @@
 import { PGlite } from '@electric-sql/pglite'
-import { createBinder, defineChannel, encodeMessage, processor, sink, source } from 'concordat/binder'
+import {
+  createBinder,
+  defineChannel,
+  encodeMessage,
+  pollable,
+  processor,
+  sink,
+  sinkBatch,
+  source,
+} from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
-import { openTelemetry } from 'concordat/core/opentelemetry'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
 import { closeOnSignals, createElection, createObserver, createSchedule } from 'concordat/election'
@@ -138,7 +146,7 @@ const OUTBOX: readonly Mistake[] = [
   mistake(
     'an unknown option of createOutbox',
     () => createOutbox(js({ sql, service: 'a', partition: 8 })),
-    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, ' +
+    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, telemetry, ' +
       'got "partition". Did you mean "partitions"?',
   ),
   mistake(
@@ -255,26 +263,6 @@ const transport = memoryTransport()
 
 const BINDER: readonly Mistake[] = [
   mistake(
-    'a tracer where telemetry belongs',
-    () => createBinder({ service, transport, telemetry: js({ startSpan: handle }) }),
-    'createBinder.telemetry: expected what openTelemetry() of concordat/core/opentelemetry returns',
-  ),
-  mistake(
-    'telemetry that is none, for a coordinator',
-    () => createCoordinator(js({ service, sql, outbox, sagas, telemetry: true })),
-    'createCoordinator.telemetry: expected what openTelemetry()',
-  ),
-  mistake(
-    'a tracer where a provider belongs',
-    () => openTelemetry(js({ tracerProvider: { startSpan: handle } })),
-    'openTelemetry.tracerProvider: expected a TracerProvider',
-  ),
-  mistake(
-    'an unknown option of openTelemetry',
-    () => openTelemetry(js({ tracer: 1 })),
-    'openTelemetry.tracer: expected',
-  ),
-  mistake(
     'an unknown option of createBinder',
     () => createBinder(js({ service, transport, binding: [] })),
     'Did you mean "bindings"?',
@@ -302,12 +290,57 @@ const BINDER: readonly Mistake[] = [
   mistake(
     'an unknown option of send',
     () => encodeMessage(orders, {}, 'shop', js({ kye: 'a' })),
-    'send("orders").kye: expected one of id, key, headers, time, got "kye"',
+    'send("orders").kye: expected one of id, key, headers, time, destination, delayMs, got "kye"',
   ),
   mistake(
     'a send to a name',
     () => encodeMessage(js('orders'), {}, 'shop'),
     'send: expected what defineChannel returned, got "orders"',
+  ),
+  mistake(
+    'an unknown option of sinkBatch',
+    () => createBinder({ service, transport, bindings: [sinkBatch(orders, js({ retry: 'delayed' }), handle)] }),
+    'sinkBatch("orders").retry: expected one of group',
+  ),
+  mistake(
+    'an unknown option of batch',
+    () => createBinder({ service, transport, bindings: [sinkBatch(orders, { batch: js({ size: 1 }) }, handle)] }),
+    'sinkBatch("orders").batch.size: expected one of maxSize, maxWaitMs',
+  ),
+  mistake(
+    'a sinkBatch without options',
+    () => sinkBatch(js(orders), js(handle), js(undefined)),
+    'sinkBatch(channel, options, handler)',
+  ),
+  mistake(
+    'an unknown option of pollable',
+    () => createBinder({ service, transport, bindings: [pollable(orders, js({ group: 'g', prefetch: 5 }))] }),
+    'pollable("orders").prefetch: expected one of group',
+  ),
+  mistake(
+    'a pollable of a name',
+    () => pollable(js('orders'), { group: 'g' }),
+    'pollable: expected what defineChannel',
+  ),
+  mistake(
+    'an unknown option of rateLimit',
+    () =>
+      createBinder({
+        service,
+        transport,
+        bindings: [sink(orders, { rateLimit: js({ persecond: 1 }) }, handle)],
+      }),
+    'Did you mean "perSecond"?',
+  ),
+  mistake(
+    'an unknown option of circuitBreaker',
+    () =>
+      createBinder({
+        service,
+        transport,
+        bindings: [sink(orders, { circuitBreaker: js({ failures: 1, pauseMS: 1 }) }, handle)],
+      }),
+    'Did you mean "pauseMs"?',
   ),
   mistake(
     'a sink of a name',

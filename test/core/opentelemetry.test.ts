@@ -1,0 +1,84 @@
+import { context, createTraceState, trace } from '@opentelemetry/api'
+import { createBinder } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import type { Telemetry } from 'concordat/core'
+import { openTelemetry } from 'concordat/core/opentelemetry'
+import { createOutbox, createRelay } from 'concordat/outbox'
+import { createCoordinator, defineSaga, participant } from 'concordat/saga'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { stockCommands } from '../saga/support/world.ts'
+import { record } from '../support/tracing.ts'
+
+const sql = { query: () => Promise.reject(new Error('unused')), transaction: () => Promise.reject(new Error('unused')) }
+const outbox = createOutbox({ sql, service: 'shop' })
+const saga = defineSaga('s', { version: 1, input: z.object({}) }).step('a', { invoke: () => {}, compensate: 'none' })
+/** As most take it for: the API's own tracer. */
+const tracer = { startSpan: () => {} } as unknown as Telemetry
+const handlers = { invoke: () => {}, compensate: () => {} }
+
+describe('what is no telemetry is refused', () => {
+  it.each([
+    ['createBinder', () => createBinder({ service: 'shop', transport: memoryTransport(), telemetry: tracer })],
+    ['createOutbox', () => createOutbox({ sql, service: 'shop', telemetry: tracer })],
+    ['createRelay', () => createRelay({ outbox, publisher: { publish: async () => [] }, telemetry: tracer })],
+    ['createCoordinator', () => createCoordinator({ service: 'shop', sql, outbox, sagas: [saga], telemetry: tracer })],
+    [
+      'participant("stock.commands")',
+      () => participant(stockCommands, { group: 'g', sql, outbox, telemetry: tracer }, handlers),
+    ],
+  ])('by %s', (path, make) => {
+    expect(make).toThrow(`${path}.telemetry: expected what openTelemetry() of concordat/core/opentelemetry returns`)
+  })
+
+  it.each([
+    [{ tracerProvider: tracer }, 'openTelemetry.tracerProvider: expected a TracerProvider'],
+    [{ meterProvider: tracer }, 'openTelemetry.meterProvider: expected a MeterProvider'],
+    [{ provider: tracer }, 'openTelemetry.provider: expected one of tracerProvider, meterProvider'],
+  ])('by openTelemetry: %o', (options, message) => {
+    expect(() => openTelemetry(options as never)).toThrow(message)
+  })
+})
+
+describe('openTelemetry', () => {
+  it('hands on what is not sampled as not sampled, and a tracestate as it is', () => {
+    const { telemetry } = record()
+    const parent = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), sampled: false, state: 'vendor=1' }
+    const span = telemetry.span('x', { kind: 'internal', parent })
+    expect(span.context).toMatchObject({ traceId: parent.traceId, sampled: false, state: 'vendor=1' })
+    span.end()
+  })
+
+  it('takes the span around the caller, over awaits, and none outside', async () => {
+    const { telemetry } = record()
+    const span = telemetry.span('x', { kind: 'internal', parent: 'none' })
+    const seen = await span.run(async () => {
+      await Promise.resolve()
+      return [telemetry.active(), telemetry.span('y', { kind: 'internal', parent: 'active' }).context]
+    })
+    expect(seen[0]).toEqual(span.context)
+    expect(seen[1]?.traceId).toBe(span.context?.traceId)
+    expect(telemetry.active()).toBeUndefined()
+    const remote = trace.setSpanContext(context.active(), {
+      traceId: 'a'.repeat(32),
+      spanId: 'b'.repeat(16),
+      traceFlags: 1,
+      traceState: createTraceState('vendor=1'),
+    })
+    expect(context.with(remote, () => telemetry.active())).toEqual({
+      traceId: 'a'.repeat(32),
+      spanId: 'b'.repeat(16),
+      sampled: true,
+      state: 'vendor=1',
+    })
+  })
+
+  it('does not fail a collection because a reading does', async () => {
+    const { telemetry, metric } = record()
+    const gauge = (name: string) => ({ name, unit: '1', description: '' })
+    telemetry.gauges([gauge('bad')], () => Promise.reject(new Error('database away')))
+    telemetry.gauges([gauge('good')], () => [{ name: 'good', value: 1 }])
+    expect(await metric('good')).toEqual([{ value: 1, attributes: {} }])
+    expect(await metric('bad')).toEqual([])
+  })
+})
