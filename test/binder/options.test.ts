@@ -1,12 +1,16 @@
 import {
+  type BatchSinkOptions,
   type Binding,
   type ConsumerOptions,
   createBinder,
   defineChannel,
   type Inbox,
+  type PollableOptions,
+  pollable,
   processor,
   type SourceOptions,
   sink,
+  sinkBatch,
   source,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -64,6 +68,54 @@ describe('createBinder refuses', () => {
     ],
   ] as const)('a sink with %o', ([options, message]) => {
     expect(() => make({ bindings: [consumer(options)] })).toThrow(message)
+  })
+
+  it.for([
+    [
+      { rateLimit: { perSecond: 0 } },
+      'sink("orders").rateLimit.perSecond: expected a number > 0 and <= 1000000, got 0',
+    ],
+    [{ rateLimit: { perSecond: 1, burst: 0 } }, 'sink("orders").rateLimit.burst: expected a whole number >= 1'],
+    [{ rateLimit: 5 }, 'sink("orders").rateLimit: expected an object of options, got a number'],
+    [
+      { circuitBreaker: { pauseMs: 5 } },
+      'sink("orders").circuitBreaker: expected `failures` (in a row) or `failureRate`',
+    ],
+    [{ circuitBreaker: { failures: 1 } }, 'sink("orders").circuitBreaker.pauseMs: expected a whole number >= 1'],
+    [
+      { circuitBreaker: { failureRate: 2, pauseMs: 5 } },
+      'sink("orders").circuitBreaker.failureRate: expected a number > 0 and <= 1, got 2',
+    ],
+    [
+      { circuitBreaker: { failures: 1, minimum: 5, pauseMs: 5 } },
+      'sink("orders").circuitBreaker.minimum: expected a `failureRate` beside it, got 5',
+    ],
+    [{ circuitBreaker: { failures: 1, pauseMs: 5, counts: true } }, 'sink("orders").circuitBreaker.counts: expected a'],
+  ] as const)('a sink with %o', ([options, message]) => {
+    expect(() => make({ bindings: [consumer(options)] })).toThrow(message)
+  })
+
+  it.for([
+    [{ batch: { maxSize: 0 } }, 'sinkBatch("orders").batch.maxSize: expected a whole number >= 1 and <= 10000, got 0'],
+    [{ batch: { maxWaitMs: 0 } }, 'sinkBatch("orders").batch.maxWaitMs: expected a whole number >= 1'],
+    [{ batch: { maxSize: 50 }, prefetch: 10 }, 'sinkBatch("orders").prefetch: expected a whole number >= 50'],
+    [
+      { group: 'g', inbox: inboxWithoutOutbox },
+      'sinkBatch("orders").inbox: expected an inbox with processBatch, such as createInbox() makes',
+    ],
+  ] as const)('a batch sink with %o', ([options, message]) => {
+    expect(() =>
+      make({ bindings: [sinkBatch(channel, options as BatchSinkOptions & { inbox?: undefined }, () => {})] }),
+    ).toThrow(message)
+  })
+
+  it.for([
+    [{}, 'pollable("orders").group: expected a name of 1 to 100 characters'],
+    [{ group: 'g', keepMs: -1 }, 'pollable("orders").keepMs: expected a whole number >= 0'],
+    [{ group: 'g', concurrency: 2 }, 'pollable("orders").concurrency: expected one of group, name, maxAttempts'],
+  ] as const)('a pollable with %o', ([options, message]) => {
+    const binding = pollable(channel, options as unknown as PollableOptions & { inbox?: undefined })
+    expect(() => make({ bindings: [binding] })).toThrow(message)
   })
 
   it('a consumer whose handler is no function', () => {

@@ -63,6 +63,28 @@ const ERRORS: readonly Row[] = [
     true,
     'run it again',
   ),
+  row(
+    new binder.BatchOutcomesInvalid('a.g', '2 outcomes', 3),
+    'binder.batch_outcomes',
+    false,
+    'Promise.allSettled(items.map(handle))',
+  ),
+  row(new binder.NoRoute('orders', 'odd', ['new']), 'binder.no_route', false, 'add it, or a `default` handler'),
+  row(new binder.HandlerTimeout('orders.stock', 100), 'binder.handler_timeout', true, 'hand context.signal to'),
+  row(
+    new binder.PayloadVersionError('orders', 4, 'this declaration knows 3 and older: deploy the newer one'),
+    'binder.payload_version',
+    false,
+    'deploy the newer one',
+  ),
+  row(new binder.RequestTimeout('prices.asked', 100), 'binder.request_timeout', true, 'ask again with the same id'),
+  row(new binder.RequestRefused('no_stock', 'no kiwis left'), 'binder.request_refused', false, 'no kiwis left'),
+  row(
+    new binder.RequestFailed('prices.asked', 'prices', { reason: 'no_stock', message: 'no kiwis left', retryable: false }),
+    'binder.request_failed',
+    false,
+    'answered a request on "prices.asked" with no_stock: no kiwis left',
+  ),
   row(new binder.TerminalError('the order is unknown'), 'binder.terminal', false, 'the order is unknown'),
   row(
     new outbox.OutboxPayloadTooLarge({ destination: 'a', messageId: 'id-1', bytes: 2, maxBytes: 1 }),
