@@ -4,10 +4,11 @@ import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
 /** `[title](../test/file.ts)` in the page: the title of a test in that file. */
-const LINK = /\[(?<title>[^\]]+)\]\(\.\.\/(?<file>test\/[^)]+)\)/g
+const LINK = /\[(?<title>[^\]]+)\]\((?:\.\.\/)+(?<file>test\/[^)]+)\)/g
 
 const page = await readFile('docs/guarantees.md', 'utf8')
-const links = Array.from(page.matchAll(LINK), ({ groups }) => ({
+const losses = await readFile('docs/decisions/0018-upstream-losses.md', 'utf8')
+const links = Array.from(`${page}${losses}`.matchAll(LINK), ({ groups }) => ({
   title: groups?.['title'] ?? '',
   file: groups?.['file'] ?? '',
 }))
@@ -25,7 +26,7 @@ function matches(literal: string, title: string): boolean {
   return new RegExp(`^${escaped.join('.+')}$`).test(title)
 }
 
-describe('docs/guarantees.md', () => {
+describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => {
   it.for(links)('names a test that exists: $title', async ({ title, file }) => {
     const titles = literals(await readFile(file, 'utf8'))
     expect(
