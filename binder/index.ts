@@ -77,6 +77,7 @@ export {
   type PollOptions,
   pollable,
 } from './pollable.ts'
+export type { ProvisionMode } from './provision-mode.ts'
 export { type RedriveCounts, type RedriveHost, type RedriveOptions, type RedriveReport, redrive } from './redrive.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './replies.ts'
 export type { RequestOptions } from './requests.ts'

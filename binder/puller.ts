@@ -23,16 +23,15 @@ export type PollHandler = Handler<unknown, TransactionContext, unknown>
 class PollGate implements Gate {
   #onBegun: (() => void) | undefined
 
-  get isOpen(): boolean {
-    return this.#onBegun !== undefined
-  }
-
   open(onBegun: () => void): void {
     this.#onBegun = onBegun
   }
 
-  close(): void {
+  /** @returns whether it was open: nothing has begun */
+  close(): boolean {
+    const wasOpen = this.#onBegun !== undefined
     this.#onBegun = undefined
+    return wasOpen
   }
 
   admit(): number {
@@ -184,12 +183,10 @@ export class Puller {
     try {
       await finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, begun.promise))
     } catch (error) {
-      if (this.#gate.isOpen) throw error
+      // What has begun is waited for, whoever gave up.
+      if (this.#gate.close()) throw error
     }
-    if (this.#gate.isOpen) {
-      this.#gate.close()
-      return false
-    }
+    if (this.#gate.close()) return false
     await this.#consumer.idle()
     return true
   }

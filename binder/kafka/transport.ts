@@ -22,7 +22,7 @@ import type { KafkaOptions } from './options.ts'
 import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
 import { Publisher } from './publisher.ts'
 import { groupIdOf, Subscriber } from './subscriber.ts'
-import { topicConfigOf, Topics } from './topics.ts'
+import { Topics, topicConfigOf } from './topics.ts'
 
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,

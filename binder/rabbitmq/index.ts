@@ -22,19 +22,19 @@ import type {
   TransportHealth,
   TransportHost,
 } from '../transport.ts'
+import { checkDestinations } from './check.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
 import { declareDue, declareLadder, queueOfDue, SETTLE_MS, TOP_LEVEL } from './delay.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
-import { checkDestinations } from './check.ts'
 import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
 import { RabbitPublisher } from './publisher.ts'
 import { RabbitSubscription } from './subscription.ts'
 import { queueOf, rotated } from './topology.ts'
 
 export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './client.ts'
-export type { RabbitOptions } from './options.ts'
+export type { RabbitOptions, RabbitTls } from './options.ts'
 
 /** @throws TypeError / RangeError naming the option */
 export function rabbitTransport(options: RabbitOptions): Transport {

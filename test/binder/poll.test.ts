@@ -112,7 +112,7 @@ describe('poll', () => {
   })
 
   it('ends with false when the binding stops or is paused, with the reason when its signal aborts', async () => {
-    const { clock, poll, control } = await setup()
+    const { clock, transport, got, poll, control } = await setup()
     const stopped = poll()
     await drain()
     await control.stop()
@@ -127,6 +127,10 @@ describe('poll', () => {
     await drain()
     abort.abort(new Error('enough'))
     await expect(aborted).rejects.toThrow('enough')
+    transport.subscription.deliver(null, 1)
+    transport.subscription.deliver(null, 2)
+    expect(await poll()).toBe(true)
+    expect(got).toEqual([1])
   })
 
   it('says when there is no place to be had, and when the binding has halted', async () => {

@@ -80,7 +80,11 @@ const ERRORS: readonly Row[] = [
   row(new binder.RequestTimeout('prices.asked', 100), 'binder.request_timeout', true, 'ask again with the same id'),
   row(new binder.RequestRefused('no_stock', 'no kiwis left'), 'binder.request_refused', false, 'no kiwis left'),
   row(
-    new binder.RequestFailed('prices.asked', 'prices', { reason: 'no_stock', message: 'no kiwis left', retryable: false }),
+    new binder.RequestFailed('prices.asked', 'prices', {
+      reason: 'no_stock',
+      message: 'no kiwis left',
+      retryable: false,
+    }),
     'binder.request_failed',
     false,
     'answered a request on "prices.asked" with no_stock: no kiwis left',
