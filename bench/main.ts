@@ -1,4 +1,4 @@
-/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...]`: speed beside the peer, measured in the same run. */
+/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N]`: speed beside the peer, measured in the same run. */
 import { parseArgs } from 'node:util'
 import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
 import { UnknownPart } from './parts.ts'
@@ -9,6 +9,8 @@ export interface SuiteOptions {
   readonly rounds: number
   /** Parts to run; empty = all. */
   readonly only: readonly string[]
+  /** How long a soak lasts. */
+  readonly minutes: number
   /** Compares and keeps the result for the table. */
   readonly measure: (comparison: Comparison) => Promise<void>
   /** A table of the suite's own, printed at the end. */
@@ -28,6 +30,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
+  soak: async () => (await import('./soak/suite.ts')).soakSuite,
 }
 
 async function main(): Promise<number> {
@@ -45,7 +48,7 @@ async function main(): Promise<number> {
 }
 
 /** Its tables are printed when it has ended. */
-async function runSuite({ name, load }: NamedSuite, { rounds, only }: Given): Promise<void> {
+async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes }: Given): Promise<void> {
   const results: Result[] = []
   const tables: Table[] = []
   const skipped: string[] = []
@@ -54,6 +57,7 @@ async function runSuite({ name, load }: NamedSuite, { rounds, only }: Given): Pr
   await suite({
     rounds,
     only,
+    minutes,
     progress,
     measure: async (comparison) => {
       progress(comparison.what)
@@ -70,9 +74,11 @@ async function runSuite({ name, load }: NamedSuite, { rounds, only }: Given): Pr
 
 function misused(how: string): number {
   const suites = Object.keys(SUITES).join('|')
-  console.error(`bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...]`)
+  console.error(`bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...] [--minutes N]`)
   return 2
 }
+
+const MAX_MINUTES = 10_000
 
 interface NamedSuite {
   readonly name: string
@@ -84,12 +90,14 @@ interface Given {
   readonly suites: readonly NamedSuite[]
   readonly rounds: number
   readonly only: readonly string[]
+  readonly minutes: number
 }
 
 /** The command line, or what is wrong with it. */
 function parseArguments(): Given | string {
   try {
-    const options = { rounds: { type: 'string', default: '5' }, only: { type: 'string', default: '' } } as const
+    const text = (value: string) => ({ type: 'string', default: value }) as const
+    const options = { rounds: text('5'), only: text(''), minutes: text('10') }
     const { positionals, values } = parseArgs({ options, allowPositionals: true })
     if (positionals.length === 0) return 'name a suite'
     const suites: NamedSuite[] = []
@@ -103,7 +111,10 @@ function parseArguments(): Given | string {
       return `--rounds: expected a whole number >= 1, got "${values.rounds}"`
     const only = values.only.split(',').filter((part) => part !== '')
     if (only.length > 0 && suites.length > 1) return '--only: parts belong to one suite, so name one'
-    return { suites, rounds, only }
+    const minutes = Number(values.minutes)
+    if (!(minutes > 0 && minutes <= MAX_MINUTES))
+      return `--minutes: expected a number > 0 and <= ${MAX_MINUTES}, got "${values.minutes}"`
+    return { suites, rounds, only, minutes }
   } catch (error) {
     return error instanceof Error ? error.message.replace(/\.$/, '') : String(error)
   }

@@ -16,7 +16,10 @@ describe('npm run bench', () => {
     [['binder', 'exampel'], 'bench: there is no suite "exampel". Usage: npm run bench -- '],
     [['saga', 'outbox', '--only', 'relay'], 'bench: --only: parts belong to one suite, so name one. Usage: '],
     [['binder', '--rounds', '0'], 'bench: --rounds: expected a whole number >= 1, got "0". Usage: '],
-    [['binder', '--only', 'memroy'], 'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq. Usage: '],
+    [
+      ['binder', '--only', 'memroy'],
+      'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, drivers. ',
+    ],
     [['example', '--only', 'kafka,x'], 'bench: --only: there is no part "x", only embedded, kafka, rabbitmq. Usage: '],
     [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, growth. '],
     [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, parked. Usage: '],
@@ -25,6 +28,7 @@ describe('npm run bench', () => {
       ['election', '--only', 'failovers'],
       'bench: --only: there is no part "failovers", only failover, watch, members.',
     ],
+    [['soak', '--minutes', 'long'], 'bench: --minutes: expected a number > 0 and <= 10000, got "long". Usage: '],
     [['binder', '--fast'], "bench: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
     const { status, lines } = bench(...args)
