@@ -1,4 +1,5 @@
 /** Readying the calls of a transition: is the step needed, and what has to leave with the commit so that it is made. */
+import type { AmbientHeaders } from '../binder/ambient-headers.ts'
 import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
 import { validate } from '../core/schema.ts'
@@ -22,6 +23,7 @@ export interface CallHost {
   readonly service: string
   readonly clock: Clock
   readonly telemetry: SagaTelemetry | undefined
+  readonly headers: AmbientHeaders | undefined
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
@@ -57,7 +59,7 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
     if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
     if (definition.kind === 'saga') return await callSaga(asked, definition, call, context)
-    const command = await encodeCommand(definition, row.name, operation, attempt, host.service, context)
+    const command = await encodeCommand(definition, { saga: row.name, operation, attempt }, host, context)
     messages.push(host.telemetry === undefined ? command : traced(asked, host.telemetry, call, command))
     return undefined
   } catch (cause) {

@@ -18,6 +18,7 @@ export {
   StepTimeout,
 } from './errors.ts'
 export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './event.ts'
+export { sagaHeaders } from './headers.ts'
 export type { SagaHealth } from './health.ts'
 export type { Stored } from './json.ts'
 export { advance } from './machine.ts'

@@ -1,5 +1,6 @@
 /** Options of a coordinator, merged with the defaults and checked. */
 
+import { type AmbientHeaders, checkAmbient } from '../binder/ambient-headers.ts'
 import { checkName } from '../binder/channel.ts'
 import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
@@ -52,6 +53,12 @@ export interface CoordinatorOptions {
    * `concordat/core/opentelemetry`. @default none
    */
   readonly telemetry?: Telemetry | undefined
+  /**
+   * Headers for every command, as the option of `createBinder`: called each time one is sent, in its saga (`currentSaga()`),
+   * by whichever process sends it. Give the same for the same saga: a resend and the compensation may come from
+   * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
+   */
+  readonly headers?: AmbientHeaders | undefined
   readonly logger?: Logger | undefined
   readonly clock?: Clock | undefined
 }
@@ -63,8 +70,11 @@ export interface StuckSaga {
 }
 
 export type ResolvedOptions = {
-  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry'>]-?: Exclude<CoordinatorOptions[K], undefined>
-} & { readonly telemetry: Telemetry | undefined }
+  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry' | 'headers'>]-?: Exclude<
+    CoordinatorOptions[K],
+    undefined
+  >
+} & { readonly telemetry: Telemetry | undefined; readonly headers: AmbientHeaders | undefined }
 
 export const COORDINATOR_DEFAULTS = Object.freeze({
   leaseMs: 10 * SECOND,
@@ -92,6 +102,7 @@ const NAMES = optionNames<CoordinatorOptions>({
   archive: true,
   onStuck: true,
   telemetry: true,
+  headers: true,
   logger: true,
   clock: true,
 })
@@ -136,6 +147,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
     archive: options.archive ?? (() => {}),
     onStuck: options.onStuck ?? (() => {}),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
+    headers: checkAmbient(`${path}.headers`, options.headers),
     logger: options.logger ?? silentLogger,
     clock: options.clock ?? systemClock,
   })

@@ -3,10 +3,12 @@
  * with these headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, keyed the same. A
  * participant in any language that keeps these shapes and the rules of `docs/saga.md` can take part.
  */
+import { type AmbientHeaders, withAmbient } from '../binder/ambient-headers.ts'
 import { type Channel, checkName, defineChannel } from '../binder/channel.ts'
-import { encodeMessage } from '../binder/encode.ts'
+import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage, Headers } from '../binder/message.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
+import { inSaga } from './context.ts'
 import { stepKey } from './graph.ts'
 import type { CommandDefinition } from './resolve.ts'
 import type { Operation } from './state.ts'
@@ -85,28 +87,49 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
   return { saga, sagaId, step, operation, key, replyTo, attempt: typeof attempt === 'number' ? attempt : undefined }
 }
 
-/** Encodes one send of a command. @throws whatever `request` or the channel's schema throws */
+/** Which send of which operation a command is. */
+export interface Sending {
+  readonly saga: string
+  readonly operation: Operation
+  readonly attempt: number
+}
+
+/** What a command needs to know of its sender. */
+export interface Sender {
+  readonly service: string
+  readonly headers: AmbientHeaders | undefined
+}
+
+/** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
 export async function encodeCommand(
   step: CommandDefinition,
-  saga: string,
-  operation: Operation,
-  attempt: number,
-  service: string,
+  { saga, operation, attempt }: Sending,
+  { service, headers }: Sender,
   context: RequestContext,
 ): Promise<EncodedMessage> {
+  const { sagaId } = context
   const payload: unknown = step.request(context)
-  return encodeMessage(step.to, payload, service, {
-    key: context.sagaId,
+  const key = stepKey(saga, sagaId, step.name)
+  const options: SendOptions = {
+    key: sagaId,
     headers: {
       [HEADERS.saga]: saga,
-      [HEADERS.id]: context.sagaId,
+      [HEADERS.id]: sagaId,
       [HEADERS.step]: step.name,
       [HEADERS.operation]: operation,
-      [HEADERS.key]: stepKey(saga, context.sagaId, step.name),
+      [HEADERS.key]: key,
       [HEADERS.attempt]: attempt,
       [HEADERS.replyTo]: `${service}.saga-replies`,
     },
-  })
+  }
+  if (headers === undefined) return encodeMessage(step.to, payload, service, options)
+  const scope = { saga, sagaId, step: step.name, operation, key }
+  return encodeMessage(
+    step.to,
+    payload,
+    service,
+    inSaga(scope, () => withAmbient(headers, step.to.name, options)),
+  )
 }
 
 const REPLY_SCHEMA: StandardSchemaV1<SagaReply> = {

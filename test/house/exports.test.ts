@@ -114,6 +114,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'migrateParticipant',
     'participant',
     'purgeParticipant',
+    'sagaHeaders',
     'sagaReplies',
   ],
   'concordat/saga/testing': [
