@@ -38,7 +38,7 @@ export const queueOfDue = (destination: string): string => `${DUE}:${destination
  * How long a new queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers a quorum queue on disk
  * half a second after it was declared; one that is killed before that has lost the queue's log and elects no leader again.
  */
-export const SETTLE_MS = 1_500
+export const SETTLE_MS = 2_500
 
 /** Where a message that is due in `leftMs` is published to, and with which headers. */
 export interface DelayRoute {
