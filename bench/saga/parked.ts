@@ -42,6 +42,8 @@ export async function measureParked(postgres: PostgresBed, options: SuiteOptions
       ['the same beside them, median, ms', number(median(starts.map(({ servedMs }) => servedMs))), '-'],
       [`the same, slowest of ${STARTS}, ms`, number(served), verdict(served, { atMost: START_TARGET_MS }, ' ms')],
       ['of this until the coordinator runs, median, ms', number(median(starts.map(({ readyMs }) => readyMs))), '-'],
+      ['CPU time of the process until then, median, ms', number(median(starts.map(({ cpuMs }) => cpuMs))), '-'],
+      ['CPU time of a process until then, none parked, ms', number(alone.cpuMs), '-'],
       ['idle, CPU of its process', percent(idle.processPercent), '-'],
       ['idle, CPU of PostgreSQL', percent(idle.serverPercent), '-'],
       ['idle, CPU of both', percent(both), verdict(both, { atMost: IDLE_TARGET_PERCENT }, ' %')],
@@ -54,6 +56,8 @@ export async function measureParked(postgres: PostgresBed, options: SuiteOptions
 interface Start {
   readonly readyMs: number
   readonly servedMs: number
+  /** CPU time of the process until then: what is left of it on a busy machine. */
+  readonly cpuMs: number
 }
 
 function worker(url: string, what: 'park' | 'serve'): Worker<ParkedReport> {
@@ -88,8 +92,9 @@ async function startUp(
   const readyMs = sharedNow() - startedAt
   await coming.report('served')
   const servedMs = sharedNow() - startedAt
+  const cpuMs = cpuUsOfTree(coming.pid) / 1_000
   await then?.(coming)
-  return { readyMs, servedMs }
+  return { readyMs, servedMs, cpuMs }
 }
 
 interface Idle {

@@ -26,6 +26,8 @@ const LOAD = 0.5
 /** The slope is that of what comes after: caches and pools fill first. */
 const WARM_UP_SHARE = 0.2
 const TARGET_MB_PER_MINUTE = 0.1
+/** Of fewer points the slope is mostly chance. */
+const JUDGED_POINTS = 30
 
 /** One point of the curve, after a collection of garbage. */
 interface Point {
@@ -134,10 +136,13 @@ function report(part: string, pace: string, points: readonly Point[], options: S
   })
   const later = points.filter(({ seconds }) => seconds >= options.minutes * 60 * WARM_UP_SHARE)
   const slope = slopeOf(later.map(({ seconds, heapMb }) => [seconds / 60, heapMb]))
+  const tooShort = `too short to tell: ${JUDGED_POINTS} points or more`
+  const held =
+    later.length < JUDGED_POINTS ? tooShort : verdict(slope, { atMost: TARGET_MB_PER_MINUTE }, ' MB a minute')
   options.report({
     title: `soak: ${part}, slope of the heap without the first ${WARM_UP_SHARE * 100} %`,
     head: ['points', 'MB a minute', 'target'],
-    rows: [[String(later.length), slope.toFixed(3), verdict(slope, { atMost: TARGET_MB_PER_MINUTE }, ' MB a minute')]],
+    rows: [[String(later.length), slope.toFixed(3), held]],
   })
 }
 
