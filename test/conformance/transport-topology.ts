@@ -63,7 +63,7 @@ export function topologyCases(context: CaseContext): void {
       await started(context.transport(), { bindings: [binding] })
       const relay = await started(context.transport())
       const messages = await Promise.all(
-        Array.from({ length: 6 }, (_, n) => encodeMessage(channel, { key: `k${n}`, n }, 'conformance')),
+        Array.from({ length: 6 }, async (_, n) => encodeMessage(channel, { key: `k${n}`, n }, 'conformance')),
       )
       expect(await relay.publish(messages)).toEqual(messages.map(() => undefined))
       await until('all came', () => got.length === 6)

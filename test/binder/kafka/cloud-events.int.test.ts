@@ -58,7 +58,7 @@ describeWith(['kafka'], 'CloudEvents on Kafka', () => {
     ])
     const [first, second] = await readAll(topic, 2)
     const event = KafkaBinding.toEvent(first as never) as CloudEvent<unknown>
-    expect(new CloudEvent({ ...event }).validate()).toBe(true)
+    expect(event.validate()).toBe(true)
     expect(event).toMatchObject({
       specversion: '1.0',
       id: 'm1',

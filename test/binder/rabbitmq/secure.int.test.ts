@@ -29,7 +29,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
         'ssl_options.fail_if_no_peer_cert': 'true',
       },
     })
-  }, 120_000)
+  }, 240_000)
   afterAll(async () => {
     await server?.stop()
     await certificates?.[Symbol.asyncDispose]()
@@ -40,12 +40,12 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
   function setup(
     tls: RabbitOptions['tls'],
     password = 'guest',
-  ): { readonly binder: Binder; readonly got: number[]; shown(): string } {
+  ): { readonly binder: Binder; readonly got: number[]; readonly shown: () => string } {
     const got: number[] = []
     const { logger, lines } = memoryLogger()
     const transport = rabbitTransport({ url: `amqps://guest:${password}@127.0.0.1:${port}`, tls })
     const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
-    const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 3_000 })
+    const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 15_000 })
     onTestFinished(() => binder.close())
     const shown = (): string =>
       [binder.health(), binder.bindings(), binder.describe(), transport, binder, ...lines]
@@ -72,13 +72,19 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
     async ([, ca, hasOwn, password, kind, says], { expect }) => {
       const { binder, shown } = setup({ ca: certificates[ca], ...(hasOwn ? certificates.client : {}) }, password)
       await binder.start()
-      const [status] = binder.bindings()
-      expect(status?.state).toBe('connecting')
-      expect(status?.error).toMatch(says)
+      await until('the state says why', () => says.test(binder.bindings()[0]?.error ?? ''))
+      expect(binder.bindings()[0]?.state).toBe('connecting')
       expect(binder.health()).toMatchObject({ status: 'down', transport: { status: 'down' } })
-      const notReady: unknown = await binder.ready({ timeoutMs: 1 }).catch((error: unknown) => error)
-      expect(String(notReady)).toMatch(says)
-      const failed: unknown = await binder.send(channel, { key: 'k', n: 1 }).catch((error: unknown) => error)
+      let notReady: unknown
+      await until('ready() says why', async () => {
+        notReady = await binder.ready({ timeoutMs: 1 }).catch((error: unknown) => error)
+        return says.test(String(notReady))
+      })
+      let failed: unknown
+      await until('a send says why', async () => {
+        failed = await binder.send(channel, { key: 'k', n: 1 }).catch((error: unknown) => error)
+        return says.test(String(failed))
+      })
       expect(failed).toMatchObject({ code: 'binder.send', retryable: true, cause: { kind } })
       const all = [shown(), inspect(notReady, { depth: 20 }), inspect(failed, { depth: 20, showHidden: true })].join(
         '\n',
