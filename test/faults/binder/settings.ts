@@ -17,3 +17,4 @@ export const FAILS = 0.02
 /** After the fault is healed: until everything accepted is handled and everybody works again. */
 export const QUIET_WITHIN_MS = 60_000
 export const HOPELESS_MS = 8_000
+export const SHARED_WITHIN_MS = 15_000

@@ -9,7 +9,7 @@ import { type Event, EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
 import { type Numbered, parcels, receipts } from './channels.ts'
 import type { Order, Post } from './place.ts'
-import { FAILS, SEND_TIMEOUT_MS } from './settings.ts'
+import { FAILS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
 import { openTransport } from './transports.ts'
 
 /** The rest is read from the file. */
@@ -23,6 +23,7 @@ class Worker {
   #sending = false
   #loops: Promise<unknown> = Promise.resolve()
   #lingerMs = 0
+  #handled = 0
   #goOn: AbortController = new AbortController()
 
   constructor(post: Post) {
@@ -68,10 +69,16 @@ class Worker {
       const binder = await this.#open({ bindings: this.#bindings() })
       this.#log.note('came')
       await systemClock.sleep(everyMs)
+      await this.#untilHandled()
       await binder.close()
       this.#log.note('went')
     }
     this.#log.note('drifted')
+  }
+
+  /** A busy machine may take longer to share the work: who leaves without ever having had a part of it shows nothing. */
+  async #untilHandled(): Promise<void> {
+    for (let waited = 0; this.#handled === 0 && waited < SHARED_WITHIN_MS; waited += 50) await systemClock.sleep(50)
   }
 
   async report(): Promise<void> {
@@ -126,6 +133,7 @@ class Worker {
 
   async #handle(op: 'work' | 'audit', payload: Numbered, { id, attempt }: HandlerContext): Promise<void> {
     const end = this.#log.invoke(op, { ...payload, message: id })
+    if (op === 'work') this.#handled++
     if (op === 'work') await this.#linger(payload)
     await systemClock.sleep(this.#random.between(0, 6))
     if (attempt === 1 && this.#random.chance(FAILS)) {
