@@ -87,6 +87,7 @@ function makeConsumer(
     )
   }
   places.add(place)
+  // Middleware sees one payload and one context at a time.
   if (binding.kind === 'batch') return new Consumer(binding, options, host)
   const called = binding.kind === 'poll' ? 'pollable' : binding.kind
   const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)

@@ -1,17 +1,6 @@
 import { PGlite } from '@electric-sql/pglite'
-import {
-  createBinder,
-  defineChannel,
-  encodeMessage,
-  pollable,
-  processor,
-  sink,
-  sinkBatch,
-  source,
-} from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
+import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
 import { migrate, resolveBackoff } from 'concordat/core'
 import { kyselyClient } from 'concordat/core/kysely'
@@ -259,141 +248,6 @@ const SAGA: readonly Mistake[] = [
 ]
 
 const handle = (): void => {}
-const transport = memoryTransport()
-
-const BINDER: readonly Mistake[] = [
-  mistake(
-    'an unknown option of createBinder',
-    () => createBinder(js({ service, transport, binding: [] })),
-    'Did you mean "bindings"?',
-  ),
-  mistake(
-    'a name among the sends',
-    () => createBinder(js({ service, transport, sends: ['orders'] })),
-    'createBinder.sends[0]: expected what defineChannel returned, got "orders"',
-  ),
-  mistake(
-    'an unknown option of source',
-    () => createBinder({ service, transport, bindings: [source(orders, js({ every: 1 }), handle)] }),
-    'source("orders").every: expected one of name, everyMs',
-  ),
-  mistake(
-    'an unknown option of sink',
-    () => createBinder({ service, transport, bindings: [sink(orders, js({ grup: 'a' }), handle)] }),
-    'Did you mean "group"?',
-  ),
-  mistake(
-    'an unknown option of defineChannel',
-    () => defineChannel('a', js({ payload, partition: 1 })),
-    'Did you mean "partitions"?',
-  ),
-  mistake(
-    'an unknown option of send',
-    () => encodeMessage(orders, {}, 'shop', js({ kye: 'a' })),
-    'send("orders").kye: expected one of id, key, headers, time, destination, delayMs, got "kye"',
-  ),
-  mistake(
-    'a send to a name',
-    () => encodeMessage(js('orders'), {}, 'shop'),
-    'send: expected what defineChannel returned, got "orders"',
-  ),
-  mistake(
-    'an unknown option of sinkBatch',
-    () => createBinder({ service, transport, bindings: [sinkBatch(orders, js({ retry: 'delayed' }), handle)] }),
-    'sinkBatch("orders").retry: expected one of group',
-  ),
-  mistake(
-    'an unknown option of batch',
-    () => createBinder({ service, transport, bindings: [sinkBatch(orders, { batch: js({ size: 1 }) }, handle)] }),
-    'sinkBatch("orders").batch.size: expected one of maxSize, maxWaitMs',
-  ),
-  mistake(
-    'a sinkBatch without options',
-    () => sinkBatch(js(orders), js(handle), js(undefined)),
-    'sinkBatch(channel, options, handler)',
-  ),
-  mistake(
-    'an unknown option of pollable',
-    () => createBinder({ service, transport, bindings: [pollable(orders, js({ group: 'g', prefetch: 5 }))] }),
-    'pollable("orders").prefetch: expected one of group',
-  ),
-  mistake(
-    'a pollable of a name',
-    () => pollable(js('orders'), { group: 'g' }),
-    'pollable: expected what defineChannel',
-  ),
-  mistake(
-    'an unknown option of rateLimit',
-    () =>
-      createBinder({
-        service,
-        transport,
-        bindings: [sink(orders, { rateLimit: js({ persecond: 1 }) }, handle)],
-      }),
-    'Did you mean "perSecond"?',
-  ),
-  mistake(
-    'an unknown option of circuitBreaker',
-    () =>
-      createBinder({
-        service,
-        transport,
-        bindings: [sink(orders, { circuitBreaker: js({ failures: 1, pauseMS: 1 }) }, handle)],
-      }),
-    'Did you mean "pauseMs"?',
-  ),
-  mistake(
-    'a sink of a name',
-    () => sink(js('orders'), {}, handle),
-    'sink: expected what defineChannel returned, got "orders"',
-  ),
-  mistake(
-    'a sink without options',
-    () => sink(js(orders), js(handle), js(undefined)),
-    'sink(channel, options, handler)',
-  ),
-  mistake(
-    'a processor of a name',
-    () => processor(js('orders'), orders, {}, handle),
-    'processor: expected what defineChannel',
-  ),
-  mistake(
-    'a processor to a name',
-    () => processor(orders, js('done'), {}, handle),
-    'processor("orders") output: expected what defineChannel returned, got "done"',
-  ),
-  mistake(
-    'a processor without output',
-    () => processor(js(orders), js({}), js(handle), js(undefined)),
-    'processor("orders"): the output channel is missing',
-  ),
-  mistake(
-    'a source of a name',
-    () => source(js('orders'), { everyMs: 1 }, handle),
-    'source: expected what defineChannel',
-  ),
-  mistake(
-    'a source without options',
-    () => source(orders, js(handle), js(undefined)),
-    'source(channel, options, poll)',
-  ),
-  mistake(
-    'an unknown option of kafkaTransport',
-    () => kafkaTransport(js({ kafka: 1, replication: 1 })),
-    'Did you mean "replicationFactor"?',
-  ),
-  mistake(
-    'an unknown option of rabbitTransport',
-    () => rabbitTransport(js({ uri: 'amqp://x' })),
-    'Did you mean "url"?',
-  ),
-  mistake(
-    'rabbitTransport at a web address',
-    () => rabbitTransport({ url: 'http://u:secret@x' }),
-    'got something that begins with http://',
-  ),
-  mistake('an unknown option of memoryTransport', () => memoryTransport(js({ brokr: 1 })), 'Did you mean "broker"?'),
-]
 
 const bus = createBus({ service })
 const short = 'short-secret'
@@ -438,7 +292,6 @@ const BUS: readonly Mistake[] = [
 describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(CORE)('core: $what', ({ call, says }) => refused(call, says))
   it.for(OUTBOX)('outbox: $what', ({ call, says }) => refused(call, says))
-  it.for(BINDER)('binder: $what', ({ call, says }) => refused(call, says))
   it.for(SAGA)('saga: $what', ({ call, says }) => refused(call, says))
   it.for(BUS)('bus: $what', ({ call, says }) => refused(call, says))
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
