@@ -12,6 +12,7 @@ describe('kafkaTransport options', () => {
     expect(resolveKafkaOptions({ kafka })).toEqual({
       kafka,
       provision: 'create',
+      delayDiscoveryMs: 10_000,
       replicationFactor: -1,
       topicConfig: {},
       maxMessageBytes: 1_000_000,

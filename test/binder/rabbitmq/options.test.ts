@@ -60,4 +60,17 @@ describe('rabbitTransport options', () => {
   it('never show a password', ({ expect }) => {
     expect(() => rabbitTransport({ url: 'ampq://user:secret@host' })).toThrow(/^((?!secret).)*$/)
   })
+
+  it('take TLS beside an amqps address only, and never leave the certificate unchecked', ({ expect }) => {
+    const js = (value: unknown): never => value as never
+    const ca = '-----BEGIN CERTIFICATE-----'
+    expect(() => resolveRabbitOptions({ url: 'amqps://h', tls: { ca } })).not.toThrow()
+    expect(() => resolveRabbitOptions({ url: 'amqp://h', tls: { ca } })).toThrow('expected an amqps:// address in url')
+    expect(() => resolveRabbitOptions({ connect, tls: { ca } })).toThrow('with `connect` pass it there')
+    const unchecked = js({ rejectUnauthorized: false })
+    expect(() => resolveRabbitOptions({ url: 'amqps://h', tls: unchecked })).toThrow(
+      'rabbitTransport.tls.rejectUnauthorized',
+    )
+    expect(() => resolveRabbitOptions({ connect, provision: js('never') })).toThrow("'create', 'check' or 'none'")
+  })
 })
