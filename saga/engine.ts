@@ -281,8 +281,8 @@ export class Engine {
     const renewed = owned && epoch !== undefined
     const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
     const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
-    const takenAt = clock.monotonic()
-    const next = { ...before, row, takenAt, writtenAt: takenAt }
+    const writtenAt = clock.monotonic()
+    const next = { ...before, row, takenAt: renewed ? before.takenAt : writtenAt, writtenAt }
     const report = reportToParent(state)
     const leaving =
       report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]

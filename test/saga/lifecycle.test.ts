@@ -139,7 +139,7 @@ describe('a running saga', () => {
     expect(calls).toBe(1)
   })
 
-  test('runs at most `concurrency` chains of local steps at once', async () => {
+  test('runs at most `concurrency` chains of local steps at once', { timeout: 120_000 }, async () => {
     let running = 0
     let most = 0
     let mostInHand = 0
@@ -156,7 +156,7 @@ describe('a running saga', () => {
     const runs = await Promise.all(
       Array.from({ length: 200 }, (_, i) => coordinator.start(saga, { id: `x${i}`, input })),
     )
-    for (const run of runs) expect((await run.outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+    for (const run of runs) expect((await run.outcome({ timeoutMs: 100_000 })).status).toBe('completed')
     expect(most).toBe(3)
     expect(mostInHand).toBeLessThanOrEqual(3 * 4)
   })
@@ -199,7 +199,7 @@ describe('a lease', () => {
       },
       compensate: 'none',
     })
-    const { coordinator, sql, schema, events } = await setup({ sagas: [saga], coordinator: { leaseMs: 1_500 } })
+    const { coordinator, sql, schema, events } = await setup({ sagas: [saga], coordinator: { leaseMs: 5_000 } })
     const run = await coordinator.start(saga, { id: 'x', input })
     await reached.opened
     const leaseEnd = async (): Promise<number> => {
