@@ -10,25 +10,17 @@
  *
  * Propagation is W3C Trace Context, whatever global propagator is set: headers are the wire format of this package.
  */
-import {
-  type Attributes,
-  type Context,
-  context,
-  createTraceState,
-  isSpanContextValid,
-  type Meter,
-  type MeterProvider,
-  metrics,
-  type ObservableGauge,
-  ROOT_CONTEXT,
-  type Span,
-  type SpanContext,
-  SpanKind,
-  SpanStatusCode,
-  TraceFlags,
-  type Tracer,
-  type TracerProvider,
-  trace,
+import { createRequire } from 'node:module'
+import type {
+  Attributes,
+  Context,
+  Meter,
+  MeterProvider,
+  ObservableGauge,
+  Span,
+  SpanContext,
+  Tracer,
+  TracerProvider,
 } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
@@ -67,48 +59,51 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): Telemetry {
   if (meterProvider !== undefined && !hasMethods(meterProvider, ['getMeter'])) {
     throw wrongKind('openTelemetry.meterProvider', meterProvider, 'a MeterProvider of OpenTelemetry')
   }
+  // Not an import: without the option `telemetry` nobody needs the package to be there.
+  const api = createRequire(import.meta.url)('@opentelemetry/api') as Api
   return new ApiTelemetry(
-    (tracerProvider ?? trace.getTracerProvider()).getTracer(SCOPE),
-    (meterProvider ?? metrics.getMeterProvider()).getMeter(SCOPE),
+    api,
+    (tracerProvider ?? api.trace.getTracerProvider()).getTracer(SCOPE),
+    (meterProvider ?? api.metrics.getMeterProvider()).getMeter(SCOPE),
   )
 }
 
-const KINDS = {
-  internal: SpanKind.INTERNAL,
-  producer: SpanKind.PRODUCER,
-  consumer: SpanKind.CONSUMER,
-  client: SpanKind.CLIENT,
-} as const
+type Api = typeof import('@opentelemetry/api')
+
+const KINDS = { internal: 'INTERNAL', producer: 'PRODUCER', consumer: 'CONSUMER', client: 'CLIENT' } as const
 
 /** Seconds, as the semantic conventions advise. */
 const DURATIONS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
 
 class ApiTelemetry implements Telemetry {
+  readonly #api: Api
   readonly #tracer: Tracer
   readonly #meter: Meter
 
-  constructor(tracer: Tracer, meter: Meter) {
+  constructor(api: Api, tracer: Tracer, meter: Meter) {
+    this.#api = api
     this.#tracer = tracer
     this.#meter = meter
   }
 
   span(name: string, { kind, parent, attributes, links }: SpanOptions): TelemetrySpan {
-    const around = parentContext(parent)
+    const api = this.#api
+    const around = parentContext(api, parent)
     const span = this.#tracer.startSpan(
       name,
       {
-        kind: KINDS[kind],
+        kind: api.SpanKind[KINDS[kind]],
         root: parent === 'none',
         attributes: attributes as Attributes,
-        links: (links ?? []).slice(0, MAX_LINKS).map((link) => ({ context: toSpanContext(link) })),
+        links: (links ?? []).slice(0, MAX_LINKS).map((link) => ({ context: toSpanContext(api, link) })),
       },
       around,
     )
-    return new ApiSpan(span, trace.setSpan(around, span))
+    return new ApiSpan(api, span, api.trace.setSpan(around, span))
   }
 
   active(): TraceContext | undefined {
-    return fromSpanContext(trace.getActiveSpan()?.spanContext())
+    return fromSpanContext(this.#api, this.#api.trace.getActiveSpan()?.spanContext())
   }
 
   counter({ name, ...options }: Instrument): Measure {
@@ -148,20 +143,22 @@ async function readOrNothing(
 }
 
 class ApiSpan implements TelemetrySpan {
+  readonly #api: Api
   readonly #span: Span
   readonly #around: Context
 
-  constructor(span: Span, around: Context) {
+  constructor(api: Api, span: Span, around: Context) {
+    this.#api = api
     this.#span = span
     this.#around = around
   }
 
   get context(): TraceContext | undefined {
-    return fromSpanContext(this.#span.spanContext())
+    return fromSpanContext(this.#api, this.#span.spanContext())
   }
 
   run<T>(work: () => T): T {
-    return context.with(this.#around, work)
+    return this.#api.context.with(this.#around, work)
   }
 
   set(attributes: TelemetryAttributes): void {
@@ -177,32 +174,27 @@ class ApiSpan implements TelemetrySpan {
       const { message } = toError(error)
       this.#span.setAttribute('error.type', errorType(error))
       this.#span.recordException(toError(error))
-      this.#span.setStatus({ code: SpanStatusCode.ERROR, message })
+      this.#span.setStatus({ code: this.#api.SpanStatusCode.ERROR, message })
     }
     this.#span.end()
   }
 }
 
-function parentContext(parent: SpanOptions['parent']): Context {
-  if (parent === 'active') return context.active()
-  return parent === 'none' ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, toSpanContext(parent))
+function parentContext(api: Api, parent: SpanOptions['parent']): Context {
+  if (parent === 'active') return api.context.active()
+  return parent === 'none' ? api.ROOT_CONTEXT : api.trace.setSpanContext(api.ROOT_CONTEXT, toSpanContext(api, parent))
 }
 
-function toSpanContext({ traceId, spanId, sampled, state }: TraceContext): SpanContext {
-  const traceFlags = sampled ? TraceFlags.SAMPLED : TraceFlags.NONE
-  return {
-    traceId,
-    spanId,
-    traceFlags,
-    isRemote: true,
-    ...(state !== undefined && { traceState: createTraceState(state) }),
-  }
+function toSpanContext(api: Api, { traceId, spanId, sampled, state }: TraceContext): SpanContext {
+  const traceFlags = sampled ? api.TraceFlags.SAMPLED : api.TraceFlags.NONE
+  const traceState = state === undefined ? undefined : api.createTraceState(state)
+  return { traceId, spanId, traceFlags, isRemote: true, ...(traceState !== undefined && { traceState }) }
 }
 
-function fromSpanContext(span: SpanContext | undefined): TraceContext | undefined {
-  if (span === undefined || !isSpanContextValid(span)) return undefined
+function fromSpanContext(api: Api, span: SpanContext | undefined): TraceContext | undefined {
+  if (span === undefined || !api.isSpanContextValid(span)) return undefined
   const { traceId, spanId, traceFlags, traceState } = span
   const state = traceState?.serialize()
-  const sampled = (traceFlags & TraceFlags.SAMPLED) === TraceFlags.SAMPLED
+  const sampled = (traceFlags & api.TraceFlags.SAMPLED) === api.TraceFlags.SAMPLED
   return { traceId, spanId, sampled, ...(state !== undefined && state !== '' && { state }) }
 }
