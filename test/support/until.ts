@@ -14,7 +14,7 @@ export async function until(
 }
 
 /** A promise with its handles outside. */
-export function gate(): { readonly opened: Promise<void>; open(): void } {
+export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
   let open: () => void = () => {}
   const opened = new Promise<void>((resolve) => (open = resolve))
   return { opened, open }
