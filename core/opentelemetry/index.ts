@@ -11,17 +11,7 @@
  * Propagation is W3C Trace Context, whatever global propagator is set: headers are the wire format of this package.
  */
 import { createRequire } from 'node:module'
-import type {
-  Attributes,
-  Context,
-  Meter,
-  MeterProvider,
-  ObservableGauge,
-  Span,
-  SpanContext,
-  Tracer,
-  TracerProvider,
-} from '@opentelemetry/api'
+import type { Attributes, Context, Meter, ObservableGauge, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import {
@@ -37,11 +27,21 @@ import {
 } from '../telemetry.ts'
 import type { TraceContext } from '../trace-context.ts'
 
+/** The part of a `TracerProvider` that is used. */
+export interface TracerSource {
+  getTracer(name: string): object
+}
+
+/** The part of a `MeterProvider` that is used. */
+export interface MeterSource {
+  getMeter(name: string): object
+}
+
 export interface OpenTelemetryOptions {
   /** @default the one registered with the API, now or later */
-  readonly tracerProvider?: TracerProvider | undefined
+  readonly tracerProvider?: TracerSource | undefined
   /** @default the one registered with the API by now */
-  readonly meterProvider?: MeterProvider | undefined
+  readonly meterProvider?: MeterSource | undefined
 }
 
 const NAMES = optionNames<OpenTelemetryOptions>({ tracerProvider: true, meterProvider: true })
@@ -63,12 +63,12 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): Telemetry {
   const api = createRequire(import.meta.url)('@opentelemetry/api') as Api
   return new ApiTelemetry(
     api,
-    (tracerProvider ?? api.trace.getTracerProvider()).getTracer(SCOPE),
-    (meterProvider ?? api.metrics.getMeterProvider()).getMeter(SCOPE),
+    (tracerProvider ?? api.trace.getTracerProvider()).getTracer(SCOPE) as Tracer,
+    (meterProvider ?? api.metrics.getMeterProvider()).getMeter(SCOPE) as Meter,
   )
 }
 
-type Api = typeof import('@opentelemetry/api')
+type Api = typeof OpenTelemetryApi
 
 const KINDS = { internal: 'INTERNAL', producer: 'PRODUCER', consumer: 'CONSUMER', client: 'CLIENT' } as const
 

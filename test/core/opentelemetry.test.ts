@@ -74,11 +74,12 @@ describe('openTelemetry', () => {
   })
 
   it('does not fail a collection because a reading does', async () => {
-    const { telemetry, metric } = record()
+    const recording = record()
     const gauge = (name: string) => ({ name, unit: '1', description: '' })
+    const { telemetry } = recording
     telemetry.gauges([gauge('bad')], () => Promise.reject(new Error('database away')))
     telemetry.gauges([gauge('good')], () => [{ name: 'good', value: 1 }])
-    expect(await metric('good')).toEqual([{ value: 1, attributes: {} }])
-    expect(await metric('bad')).toEqual([])
+    expect(await recording.metric('good')).toEqual([{ value: 1, attributes: {} }])
+    expect(await recording.metric('bad')).toEqual([])
   })
 })
