@@ -11,6 +11,7 @@
  * Propagation is W3C Trace Context, whatever global propagator is set: headers are the wire format of this package.
  */
 import { createRequire } from 'node:module'
+import type * as OpenTelemetryApi from '@opentelemetry/api'
 import type { Attributes, Context, Meter, ObservableGauge, Span, SpanContext, Tracer } from '@opentelemetry/api'
 import { toError } from '../errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
