@@ -102,7 +102,7 @@ export function flowCases(context: CaseContext): void {
       isDown = false
       await until('all were handled', () => status().handled === 20)
       expect(status()).toMatchObject({ state: 'running', circuit: 'closed', deadLettered: 0, subscribed: 1 })
-      for (const [i, key] of [...'abcd'].entries())
+      for (const [i, key] of ['a', 'b', 'c', 'd'].entries())
         expect(handled.filter((each) => each.startsWith(key))).toEqual(
           Array.from({ length: 5 }, (_, n) => `${key}${4 * n + i}`),
         )

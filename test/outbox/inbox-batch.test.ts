@@ -71,7 +71,7 @@ test('one that fails takes the transaction back: the others commit without it, a
   )
   await until('all were handled', () => status().handled === 4)
   const seen = await effects()
-  expect(seen.toSorted()).toEqual([0, 1, 2, 3])
+  expect(seen.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3])
   expect(seen.indexOf(1)).toBeLessThan(seen.indexOf(2))
 })
 
@@ -89,5 +89,5 @@ test('two batches with the same messages, in other orders, both end', async () =
   const process = (messages: typeof names) =>
     inbox.processBatch?.(messages, async (_tx, indexes) => void fresh.push(indexes.length))
   await Promise.all([process(names), process(names.toReversed())])
-  expect(fresh.toSorted()).toEqual([0, 20])
+  expect(fresh.toSorted((a, b) => a - b)).toEqual([0, 20])
 })

@@ -49,7 +49,7 @@ function ownParticipant(reply: () => Binder) {
   }
   const binding = sink(commands, { group: 'stock' }, async ({ n }, { headers, key }) => {
     const operation = String(headers['saga-operation'])
-    const id = `${headers['saga-key']} ${operation}`
+    const id = `${String(headers['saga-key'])} ${operation}`
     const answer = kept.get(id) ?? decide(operation, String(headers['saga-key']), n)
     kept.set(id, answer)
     const to = { saga: headers['saga-name'], sagaId: headers['saga-id'], step: headers['saga-step'], operation }
