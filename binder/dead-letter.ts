@@ -16,7 +16,13 @@ import type { DestinationSpec } from './transport.ts'
  * happened and are replaced, not added, when it happens again.
  */
 export function deadLetterSpec(destination: string, group: string): DestinationSpec {
-  return { name: deadLetterName(destination, group), partitions: 1, groups: [DEAD_LETTER_GROUP], deadLetters: true }
+  return {
+    name: deadLetterName(destination, group),
+    partitions: 1,
+    groups: [DEAD_LETTER_GROUP],
+    deadLetters: true,
+    keepsEach: true,
+  }
 }
 
 export const DEAD_LETTER_GROUP = 'redrive'

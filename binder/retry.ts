@@ -23,7 +23,7 @@ export function retryName(destination: string, group: string): string {
 }
 
 export function retrySpec({ name, partitions }: DestinationSpec, group: string): DestinationSpec {
-  return { name: retryName(name, group), partitions, groups: [group], delays: true }
+  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true }
 }
 
 /**

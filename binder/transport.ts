@@ -86,6 +86,8 @@ export interface DestinationSpec {
   readonly assumed?: boolean | undefined
   /** Holds dead letters: has to take every message that the broker has taken before, however large. */
   readonly deadLetters?: boolean | undefined
+  /** Of two messages with one key both count: a broker must not keep the last alone (compaction). */
+  readonly keepsEach?: boolean | undefined
 }
 
 /**

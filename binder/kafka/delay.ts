@@ -45,6 +45,7 @@ export function delaySpec({ name, retentionMs = 0 }: DestinationSpec): Destinati
     name: delayTopicOf(name),
     partitions: TIERS_MS.length,
     groups: [FORWARDERS],
+    keepsEach: true,
     retentionMs: Math.max(RETENTION_MS, retentionMs),
   }
 }

@@ -175,12 +175,13 @@ const DEAD_LETTER_BYTES = 100 * 1024 * 1024
  * segments only, so they must end, too. A dead letter topic takes whatever its channel takes, and the metadata on top.
  */
 export function topicConfigOf(
-  { retentionMs, deadLetters }: DestinationSpec,
+  { retentionMs, deadLetters, keepsEach }: DestinationSpec,
   { topicConfig }: Pick<KafkaOptions, 'topicConfig'>,
 ): Readonly<Record<string, string>> {
   return {
     ...topicConfig,
     ...(retentionMs === undefined ? {} : { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }),
+    ...(keepsEach === true ? { 'cleanup.policy': 'delete' } : {}),
     ...(deadLetters === true ? { 'max.message.bytes': String(DEAD_LETTER_BYTES) } : {}),
   }
 }
