@@ -32,6 +32,8 @@ export default defineConfig({
           include: ['test/**/*.int.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          // Servers, processes and clocks of a shared machine stall at times. The second try is named in the report.
+          retry: 1,
           fileParallelism: false,
           globalSetup: ['test/support/servers/global-setup.ts'],
         },

@@ -38,6 +38,15 @@ describe('the summary of .ci/run', () => {
     expect(summary).toEqual({ code: 1, lines: ['failed: divides', 'skipped: needs kafka', '1 passed, 2 failed'] })
   })
 
+  test('names a test that passed at its second try, with what failed at first', () => {
+    const again = { fullName: 'waits', status: 'passed', failureMessages: ['Error: timed out\n    at a.ts:1'] }
+    const summary = summarize([file('passed', passed, again)], 'check=passed', 'tests=passed')
+    expect(summary).toEqual({
+      code: 0,
+      lines: ['passed at the second try: waits: Error: timed out', '2 passed, 0 failed'],
+    })
+  })
+
   test('counts a file that could not be loaded', () => {
     const broken = { name: 'b.test.ts', status: 'failed', message: 'SyntaxError', assertionResults: [] }
     const summary = summarize([file('passed', passed), broken], 'check=passed', 'tests=failed')
