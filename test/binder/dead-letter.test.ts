@@ -58,7 +58,9 @@ describe('a dead letter', () => {
     onTestFinished(() => binder.close())
     await binder.start()
     expect(deadLetterName('orders', 'g')).toBe('orders.g.dlq')
-    expect(transport.provisioned.flat()).toContainEqual({ name: 'orders.g.dlq', partitions: 1, groups: ['redrive'] })
+    expect(transport.provisioned.flat()).toContainEqual(
+      expect.objectContaining({ name: 'orders.g.dlq', partitions: 1, groups: ['redrive'] }),
+    )
   })
 
   it('that the broker will never take halts the binding with the message unsettled', async () => {
