@@ -59,7 +59,8 @@ describe('snippets in the documentation', { timeout: 120_000 }, () => {
     expect(found.stdout).toBe('')
   })
 
-  it.for(snippets)('$title prints what the page says', async (snippet) => {
+  // Each is a process of its own, so two of them keep both cores busy.
+  it.concurrent.for(snippets)('$title prints what the page says', async (snippet, { expect }) => {
     const { stdout } = await execute(process.execPath, ['--conditions=concordat-source', fileOf(snippet)])
     expect(stdout).toBe(snippet.prints)
   })
