@@ -47,11 +47,11 @@ local function first_in_line(holding, next_token)
     local first = redis.call('ZRANGE', line, 0, 0)[1]
     if not first or first == me then return first end
     local channel = turn .. string.match(first, '^[^.]+')
-    local alive = kept_until(first) > now
+    local kept, hold, floor = string.match(redis.call('HGET', notes, first) or '0', '^(%d+) ?(%d*) ?(%d*)')
+    local alive = tonumber(kept) > now
     if alive and holding < limit_of(first) then
-      local hold, floor = string.match(redis.call('HGET', notes, first), '^%d+ (%d+) (%d+)$')
       local told, token, stamp = first, nil, nil
-      if hold and next_token and not clustered then
+      if next_token and hold ~= '' and not clustered then
         token, stamp = next_token(floor)
         told = string.format('%s=%.0f', first, token)
       end
