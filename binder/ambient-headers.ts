@@ -6,10 +6,10 @@ import { watchHandedOut } from '../core/ambient.ts'
 import { invalidOption, toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { hasMethods, wrongKind } from '../core/options.ts'
-import type { SendOptions } from './encode.ts'
 import { SendError } from './errors.ts'
 import type { Headers } from './message.ts'
 import { Addressed, Outputs } from './outputs.ts'
+import type { SendOptions } from './sending/encode.ts'
 
 /** Called synchronously in the context of the sender; what it throws is the sender's `SendError`. */
 export type AmbientHeaders = () => Headers | undefined

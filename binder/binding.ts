@@ -11,10 +11,10 @@ import { type Channel, requireChannel } from './channel.ts'
 import type { CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
 import type { EncodedMessage, Headers } from './message.ts'
-import type { Middleware } from './middleware.ts'
+import type { Middleware } from './middleware/middleware.ts'
 import type { Result } from './outputs.ts'
 import type { PollBinding } from './pollable.ts'
-import type { Answer, AnswerHost } from './replies.ts'
+import type { Answer, AnswerHost } from './requests/replies.ts'
 
 /** The message a handler works on, beside its payload. */
 export interface HandlerContext {

@@ -4,11 +4,11 @@
  */
 import { invalidOption } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import { deadLetterName } from './dead-letter.ts'
+import { deadLetterName } from './consuming/dead-letter.ts'
+import { retryName } from './consuming/retry.ts'
 import { TransportError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
-import { PublishLane } from './publish-lane.ts'
-import { retryName } from './retry.ts'
+import { PublishLane } from './sending/publish-lane.ts'
 import type {
   DestinationSpec,
   Feature,

@@ -39,13 +39,11 @@ export {
   source,
   type TransactionContext,
 } from './binding.ts'
-export { carryHeaders } from './carry-headers.ts'
 export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel.ts'
-export type { CircuitState } from './circuit-breaker.ts'
 export { type CombineTransportsOptions, combineTransports } from './combine-transports.ts'
-export { deadLetterName } from './dead-letter.ts'
+export type { CircuitState } from './consuming/circuit-breaker.ts'
+export { deadLetterName } from './consuming/dead-letter.ts'
 export { MAX_DELAY_MS } from './delay.ts'
-export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './encode.ts'
 export {
   BatchOutcomesInvalid,
   BinderClosed,
@@ -57,16 +55,17 @@ export {
   type TransportErrorKind,
 } from './errors.ts'
 export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
-export { ignoreErrors } from './ignore-errors.ts'
 export type { Inbox, InboxMessage } from './inbox.ts'
-export type { DeadLetter, LetterError } from './letter.ts'
 export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
+export { carryHeaders } from './middleware/carry-headers.ts'
+export { ignoreErrors } from './middleware/ignore-errors.ts'
 export {
   type Middleware,
   type MiddlewareHandler,
   type MiddlewareTarget,
   withContext,
-} from './middleware.ts'
+} from './middleware/middleware.ts'
+export { HandlerTimeout, timeout } from './middleware/timeout.ts'
 export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './outputs.ts'
 export { murmur2, partitionOf } from './partition.ts'
 export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './payload-version.ts'
@@ -78,13 +77,20 @@ export {
   pollable,
 } from './pollable.ts'
 export type { ProvisionMode } from './provision-mode.ts'
-export { type RedriveCounts, type RedriveHost, type RedriveOptions, type RedriveReport, redrive } from './redrive.ts'
-export { RequestFailed, RequestRefused, RequestTimeout } from './replies.ts'
-export type { RequestOptions } from './requests.ts'
-export { responder } from './responder.ts'
+export type { DeadLetter, LetterError } from './redrive/letter.ts'
+export {
+  type RedriveCounts,
+  type RedriveHost,
+  type RedriveOptions,
+  type RedriveReport,
+  redrive,
+} from './redrive/redrive.ts'
+export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
+export type { RequestOptions } from './requests/requests.ts'
+export { responder } from './requests/responder.ts'
 export { type InboxRouteOptions, into, NoRoute, type Route, type RouteInto, type RouteOptions, route } from './route.ts'
+export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './sending/encode.ts'
 export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'
-export { HandlerTimeout, timeout } from './timeout.ts'
 export type { PlannedBinding, PlannedDestination, Topology } from './topology.ts'
 export type {
   DestinationSpec,

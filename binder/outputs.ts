@@ -1,7 +1,7 @@
 /** What a processor or a source returns: payloads for its own channel, or `to` somewhere else. */
 import { wrongKind } from '../core/options.ts'
 import { type Channel, checkName, requireChannel } from './channel.ts'
-import type { SendOptions } from './encode.ts'
+import type { SendOptions } from './sending/encode.ts'
 
 /** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
 export class Outputs<T> {

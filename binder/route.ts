@@ -12,7 +12,7 @@ import {
   type TransactionContext,
 } from './binding.ts'
 import { type Channel, requireChannel } from './channel.ts'
-import { Discarded } from './discarded.ts'
+import { Discarded } from './consuming/discarded.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 
 /** No route has the name a message asks for, and there is no default. Dead-lettered at once. */

@@ -1,4 +1,4 @@
-import type { CircuitState } from './circuit-breaker.ts'
+import type { CircuitState } from './consuming/circuit-breaker.ts'
 import type { TransportHealth } from './transport.ts'
 
 /**

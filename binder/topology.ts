@@ -3,9 +3,9 @@
  * hand (`provision: 'check'` or `'none'`), for a diagram. The same functions that provision decide what is in it.
  */
 import type { Binding } from './binding.ts'
-import { deadLetterSpec } from './dead-letter.ts'
+import { deadLetterSpec } from './consuming/dead-letter.ts'
+import { retrySpec } from './consuming/retry.ts'
 import { resolveConsumer, resolveSource } from './options.ts'
-import { retrySpec } from './retry.ts'
 import type { DestinationSpec, TopologyPart, Transport } from './transport.ts'
 
 /** The plan of one binder. Frozen through and through; JSON by itself. */

@@ -1,5 +1,5 @@
 import type { HandlerContext } from '../binder/binding.ts'
-import { Lanes } from '../binder/lanes.ts'
+import { Lanes } from '../binder/consuming/lanes.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin, within } from '../core/time-limit.ts'

@@ -12,8 +12,8 @@
  */
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/ambient-headers.ts'
 import { type Channel, requireChannel } from '../binder/channel.ts'
-import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage } from '../binder/message.ts'
+import { encodeMessage, type SendOptions } from '../binder/sending/encode.ts'
 import { createSpan, withTrace } from '../binder/telemetry.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'

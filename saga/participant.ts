@@ -10,7 +10,7 @@
  */
 import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
 import { type Channel, checkName, requireChannel } from '../binder/channel.ts'
-import type { SendOptions } from '../binder/encode.ts'
+import type { SendOptions } from '../binder/sending/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'

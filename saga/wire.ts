@@ -5,8 +5,8 @@
  */
 import { type AmbientHeaders, withAmbient } from '../binder/ambient-headers.ts'
 import { type Channel, checkName, defineChannel } from '../binder/channel.ts'
-import { encodeMessage, type SendOptions } from '../binder/encode.ts'
 import type { EncodedMessage, Headers } from '../binder/message.ts'
+import { encodeMessage, type SendOptions } from '../binder/sending/encode.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { inSaga } from './context.ts'
 import { stepKey } from './graph.ts'

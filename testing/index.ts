@@ -2,6 +2,6 @@
  * For your tests, with any runner: declared bindings at work in memory, with a clock that you move and faults on demand.
  * Retries, polls, batches and rates take no time; nothing sleeps.
  */
-export type { DeadLetter } from '../binder/letter.ts'
+export type { DeadLetter } from '../binder/redrive/letter.ts'
 export type { PublishFault } from './faulty-transport.ts'
 export { createTestKit, type Output, type TestKit, type TestKitOptions } from './kit.ts'

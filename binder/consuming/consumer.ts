@@ -1,0 +1,297 @@
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { BatchBinding } from '../batch.ts'
+import type { ConsumerBinding } from '../binding.ts'
+import type { ResolvedConsumer } from '../options.ts'
+import type { BindingState, BindingStatus } from '../status.ts'
+import type { ConsumerName } from '../telemetry.ts'
+import type { TransportDelivery } from '../transport.ts'
+import { BatchLanes, type RunBatch } from './batch-lanes.ts'
+import type { HandlingEnd } from './failures.ts'
+import type { Gate, Line } from './gate.ts'
+import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
+import { Keeper } from './keeper.ts'
+import { Lanes } from './lanes.ts'
+import { Pace } from './pace.ts'
+import { Run } from './run.ts'
+
+/**
+ * One sink, processor or batch sink at work.
+ *
+ *   idle -> connecting -> running <-> paused
+ *              ^             |-> halted (a message failed for good and the binding asked to stop)
+ *              |-- lost -----|-> stopping -> stopped
+ *
+ * A subscription that breaks is made again for ever, with backoff. What this process held is dropped then: the broker
+ * hands it out again; keys that are still running here make their next delivery wait.
+ */
+export class Consumer {
+  readonly options: ResolvedConsumer
+  readonly #binding: ConsumerBinding | BatchBinding
+  readonly #host: ConsumerHost
+  readonly #keeper: Keeper
+  readonly #lanes: Line<TransportDelivery>
+  /** Rate limit and circuit breaker, if the binding has either. */
+  readonly #pace: Pace | undefined
+  readonly #watched: WeakSet<AbortSignal> = new WeakSet()
+  readonly #counts: Record<HandlingEnd, number> = {
+    handled: 0,
+    'dead-lettered': 0,
+    dropped: 0,
+    retried: 0,
+    returned: 0,
+    halted: 0,
+    discarded: 0,
+  }
+  #state: BindingState = 'idle'
+  /** Asked for by the user; survives a reconnect. */
+  #paused = false
+  #error: Error | undefined
+  #subscribed = 0
+  /** The end of a halt: what ran has finished and the place in the group is given back. */
+  #halting: Promise<void> = Promise.resolve()
+  /** Replaced at each start: what belongs to an older one is stale. */
+  #run: Run = new Run()
+  #handling: Handlings
+  readonly #consumerName: ConsumerName
+
+  constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: Gate) {
+    this.#binding = binding
+    this.options = options
+    this.#host = host
+    this.#consumerName = { destination: binding.input.name, group: options.group }
+    if (!options.autoStart) this.#state = 'stopped'
+    this.#keeper = new Keeper(binding, options, host, {
+      deliver: (delivery) => this.#accept(delivery),
+      recall: () => this.#recall(),
+      onTaken: () => this.#taken(),
+      onAway: (error) => this.#away(error),
+      onRefused: (error) => this.#halt(error),
+    })
+    this.#pace = Pace.of(options, host, () => this.#lanes.wake())
+    this.#handling = this.#newHandling()
+    this.#lanes = this.#newLine(gate ?? this.#pace)
+  }
+
+  get autoStart(): boolean {
+    return this.options.autoStart
+  }
+
+  status(): BindingStatus {
+    return {
+      name: this.options.name,
+      kind: this.#binding.kind,
+      channel: this.#binding.input.name,
+      group: this.options.group,
+      ...this.#condition(),
+      subscribed: this.#subscribed,
+      running: this.#lanes.running,
+      queued: this.#lanes.queued,
+      handled: this.#counts.handled,
+      deadLettered: this.#counts['dead-lettered'],
+      dropped: this.#counts.dropped,
+      discarded: this.#counts.discarded,
+      retried: this.#counts.retried,
+    }
+  }
+
+  lag(): Promise<number | undefined> {
+    return this.#keeper.lag()
+  }
+
+  /** Makes what it needs exist, without taking its place. @throws TransportError */
+  prepare(): Promise<void> {
+    return this.#keeper.prepare()
+  }
+
+  #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
+    const isBroken = this.#pace?.reason !== undefined && this.#state === 'running'
+    return {
+      state: isBroken ? 'paused' : this.#state,
+      error: this.#error?.message ?? (isBroken ? this.#pace?.reason : undefined),
+      circuit: this.#pace?.circuit,
+    }
+  }
+
+  /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
+  async start(): Promise<void> {
+    await this.#halting
+    if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
+    this.#run = new Run()
+    this.#handling = this.#newHandling()
+    this.#paused = false
+    this.#pace?.reset()
+    this.#lanes.release()
+    this.#error = undefined
+    this.#state = 'connecting'
+    try {
+      await this.#keeper.take(this.#run)
+    } catch (error) {
+      this.#state = 'stopped'
+      throw error
+    }
+  }
+
+  /** Hands nothing more to the handler; keeps the place in the group and what is prefetched. */
+  pause(): void {
+    if (this.#run.over) return
+    this.#paused = true
+    this.#lanes.hold()
+    this.#keeper.pause()
+    if (this.#state === 'running') this.#state = 'paused'
+  }
+
+  resume(): void {
+    if (this.#run.over) return
+    this.#paused = false
+    this.#lanes.release()
+    this.#keeper.resume()
+    if (this.#state === 'paused') this.#state = 'running'
+  }
+
+  /** Finishes what runs, within the drain time, gives back the rest and leaves the group. Idempotent; never rejects. */
+  async stop(): Promise<void> {
+    if (this.#state === 'idle') this.#state = 'stopped'
+    if (this.#state === 'stopped' || this.#state === 'stopping') return
+    const { run } = this.#end('stopping')
+    await this.#halting
+    await this.#drain(run)
+    await this.#keeper.leave()
+    this.#state = 'stopped'
+  }
+
+  #newHandling(): Handlings {
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
+  }
+
+  #newLine(gate: Gate | undefined): Line<TransportDelivery> {
+    const { concurrency, batch } = this.options
+    const keyOf = ({ message }: TransportDelivery): string | null => message.key
+    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#process(delivery), gate)
+    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processBatch(deliveries, done)
+    return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, gate)
+  }
+
+  #end(state: BindingState): { run: Run } {
+    const run = this.#run
+    run.over = true
+    run.stopping.abort(new Error('the binding stops'))
+    this.#state = state
+    this.#lanes.hold()
+    this.#keeper.pause()
+    this.giveBack()
+    return { run }
+  }
+
+  /** Looks whether a message may begin now. */
+  wake(): void {
+    this.#lanes.wake()
+  }
+
+  /** Resolves when no handler runs. */
+  idle(): Promise<void> {
+    return this.#lanes.idle()
+  }
+
+  /** Everything that has not begun goes back to the broker. */
+  giveBack(): void {
+    for (const delivery of this.#lanes.remove(() => true)) delivery.release()
+  }
+
+  async #drain(run: Run): Promise<void> {
+    const { clock, drainTimeoutMs } = this.#host
+    const drained = await finishesWithin(clock, drainTimeoutMs, this.#lanes.idle())
+    if (!drained) run.drain.abort(new Error('the drain ran out of time'))
+  }
+
+  #taken(): void {
+    this.#subscribed++
+    this.#error = undefined
+    this.#state = this.#paused ? 'paused' : 'running'
+    this.#host.logger.info({ binding: this.options.name }, 'binding is running')
+  }
+
+  #away(error: Error): void {
+    this.#error = error
+    this.#state = 'connecting'
+    this.#host.logger.warn({ err: error, binding: this.options.name }, 'binding has no subscription, connecting')
+  }
+
+  /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */
+  #recall(): void {
+    this.giveBack()
+    this.#pace?.dismiss()
+  }
+
+  #accept(delivery: TransportDelivery): void {
+    if (!this.#watched.has(delivery.signal)) this.#watch(delivery.signal)
+    this.#lanes.push(delivery)
+  }
+
+  /** When a loan is withdrawn, what has not started goes back at once and never runs here. */
+  #watch(signal: AbortSignal): void {
+    this.#watched.add(signal)
+    signal.addEventListener('abort', () => {
+      for (const delivery of this.#lanes.remove((queued) => queued.signal === signal)) delivery.release()
+    })
+  }
+
+  async #process(delivery: TransportDelivery): Promise<void> {
+    const { one } = this.#handling
+    let end: HandlingEnd = 'returned'
+    try {
+      if (one !== undefined && !delivery.signal.aborted) end = await this.#run.context(() => one.handle(delivery))
+    } catch (error) {
+      end = this.#unexpected(error)
+    }
+    this.#pace?.ended()
+    this.#settle(delivery, end)
+  }
+
+  async #processBatch(
+    deliveries: readonly TransportDelivery[],
+    done: (delivery: TransportDelivery) => void,
+  ): Promise<void> {
+    const { batch } = this.#handling
+    const left = new Set(deliveries)
+    const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
+      if (!left.delete(delivery)) return
+      this.#settle(delivery, end)
+      done(delivery)
+    }
+    let end: HandlingEnd = 'returned'
+    try {
+      await this.#run.context(() => batch?.handle(deliveries, settle))
+    } catch (error) {
+      end = this.#unexpected(error)
+    }
+    this.#pace?.ended()
+    for (const delivery of left) settle(delivery, end)
+  }
+
+  #unexpected(error: unknown): 'halted' {
+    this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
+    return 'halted'
+  }
+
+  #settle(delivery: TransportDelivery, end: HandlingEnd): void {
+    this.#counts[end]++
+    this.#host.telemetry?.wasSettled(delivery, this.#consumerName, end)
+    if (end === 'returned') delivery.release()
+    else if (end === 'halted') {
+      delivery.release()
+      this.#halt(
+        new Error(
+          `message ${delivery.message.id} at ${delivery.position} failed for good; start() the binding to try it again`,
+        ),
+      )
+    } else delivery.ack()
+  }
+
+  #halt(error: Error): void {
+    if (this.#run.over) return
+    const { run } = this.#end('halted')
+    this.#error = error
+    this.#host.logger.error({ err: error, binding: this.options.name }, 'binding halted')
+    this.#halting = this.#drain(run).then(() => this.#keeper.leave())
+  }
+}

@@ -1,0 +1,82 @@
+import { type Logger, withFields } from '../../core/logger.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { TransactionContext } from '../binding.ts'
+import { type Headers, publicHeaders } from '../message.ts'
+import type { TransportDelivery } from '../transport.ts'
+
+/** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */
+export class DeliveryContext implements TransactionContext {
+  readonly attempt: number
+  readonly group: string | null
+  readonly #delivery: TransportDelivery
+  readonly #drain: AbortSignal
+  readonly #logger: Logger
+  readonly #tx: SqlTransaction | undefined
+
+  constructor(
+    delivery: TransportDelivery,
+    attempt: number,
+    group: string | null,
+    drain: AbortSignal,
+    logger: Logger,
+    tx?: SqlTransaction,
+  ) {
+    this.#delivery = delivery
+    this.attempt = attempt
+    this.group = group
+    this.#drain = drain
+    this.#logger = logger
+    this.#tx = tx
+  }
+
+  get id(): string {
+    return this.#delivery.message.id
+  }
+
+  get channel(): string {
+    return this.#delivery.message.destination
+  }
+
+  get key(): string | null {
+    return this.#delivery.message.key
+  }
+
+  get headers(): Headers {
+    return publicHeaders(this.#delivery.message.headers)
+  }
+
+  get time(): number {
+    return this.#delivery.message.time
+  }
+
+  get source(): string {
+    return this.#delivery.message.source
+  }
+
+  get position(): string {
+    return this.#delivery.position
+  }
+
+  get redelivered(): boolean | undefined {
+    return this.#delivery.redelivered
+  }
+
+  get signal(): AbortSignal {
+    return AbortSignal.any([this.#delivery.signal, this.#drain])
+  }
+
+  get log(): Logger {
+    return withFields(this.#logger, {
+      messageId: this.id,
+      channel: this.channel,
+      group: this.group,
+      attempt: this.attempt,
+    })
+  }
+
+  get tx(): SqlTransaction {
+    if (this.#tx === undefined)
+      throw new TypeError('context.tx: this binding has no inbox; give it one: { group, inbox }')
+    return this.#tx
+  }
+}

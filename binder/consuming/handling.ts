@@ -1,0 +1,142 @@
+import { derivedId } from '../../core/ids.ts'
+import type { Logger } from '../../core/logger.ts'
+import { type AmbientHeaders, type Made, make } from '../ambient-headers.ts'
+import type { ProcessorBinding, SinkBinding } from '../binding.ts'
+import type { EncodedMessage } from '../message.ts'
+import type { ResolvedConsumer } from '../options.ts'
+import { decodePayload } from '../sending/encode.ts'
+import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
+import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
+import type { TransportDelivery } from '../transport.ts'
+import { DeliveryContext } from './context.ts'
+import { Discarded } from './discarded.ts'
+import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
+import type { Pace } from './pace.ts'
+import { attemptsBefore } from './retry.ts'
+
+/** What handling needs of the binder around it. */
+export interface HandlingHost extends OutputHost, FailuresHost {
+  readonly ambient: AmbientHeaders | undefined
+  readonly telemetry: BinderTelemetry | undefined
+  /** What handlers log with. */
+  readonly handlerLogger: Logger
+  /** Asked before each handler call, told after it. */
+  readonly pace: Pace | undefined
+}
+
+/**
+ * The life of one delivery, top to bottom: decode, call the handler until it works or may not be tried again, get its
+ * outputs confirmed, or get the dead letter confirmed. Settling comes after, in the caller. Never rejects.
+ */
+export class Handling {
+  readonly #binding: SinkBinding | ProcessorBinding
+  readonly #options: ResolvedConsumer
+  readonly #host: HandlingHost
+  readonly #consumer: ConsumerName
+  readonly #failures: Failures
+
+  constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: HandlingHost) {
+    this.#binding = binding
+    this.#options = options
+    this.#host = host
+    this.#failures = new Failures(options, host)
+    this.#consumer = { destination: binding.input.name, group: options.group }
+  }
+
+  async handle(delivery: TransportDelivery): Promise<HandlingEnd> {
+    const { telemetry, pace } = this.#host
+    const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
+    let payload: unknown
+    try {
+      const { kind, input } = this.#binding
+      const isRaw = kind === 'sink' && this.#binding.raw === true
+      const decoded = isRaw ? delivery.message : decodePayload(input, delivery.message)
+      payload = decoded instanceof Promise ? await decoded : decoded
+    } catch (error) {
+      telemetry?.unreadable(delivery, this.#consumer, error)
+      return this.#failures.fail(delivery, error, before)
+    }
+    for (let attempt = before + 1; ; attempt++) {
+      const permit = pace && (await pace.enter(Number(attempt > before + 1), () => this.#failures.mayWait(delivery)))
+      if (pace !== undefined && permit === undefined) return 'returned'
+      try {
+        const result = await (telemetry === undefined
+          ? this.#attempt(payload, delivery, attempt)
+          : telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt)))
+        if (permit !== undefined) pace?.succeeded(permit)
+        return result instanceof Discarded ? this.#discard(delivery, result) : 'handled'
+      } catch (thrown) {
+        if (permit !== undefined) pace?.threw(permit, thrown, this.#failures.gone(delivery))
+        const end = await this.#failures.failed(delivery, thrown, attempt)
+        if (end !== undefined) return end
+      }
+    }
+  }
+
+  /** Not async, for it is called for each message: what a sink's handler returns is awaited by the caller. */
+  #attempt(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
+    const binding = this.#binding
+    if (binding.options.inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
+    const { group } = this.#options
+    const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger)
+    if (binding.kind === 'sink') return binding.handler(payload, context)
+    return this.#transform(binding, payload, delivery, context)
+  }
+
+  async #transform(
+    binding: ProcessorBinding,
+    payload: unknown,
+    delivery: TransportDelivery,
+    context: DeliveryContext,
+  ): Promise<unknown> {
+    const made = await this.#call(payload, context)
+    if (made.value === undefined || made.value instanceof Discarded) return made.value
+    await this.#failures.publishConfirmed(await this.#encode(made, binding, delivery.message), delivery)
+  }
+
+  async #attemptInTransaction(payload: unknown, delivery: TransportDelivery, attempt: number): Promise<unknown> {
+    const binding = this.#binding
+    const { inbox } = binding.options
+    const { message } = delivery
+    const group = this.#options.group ?? ''
+    let discarded: Discarded | undefined
+    await inbox?.process(
+      { group, destination: message.destination, source: message.source, id: message.id },
+      async (tx, emit) => {
+        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger, tx)
+        const made = await this.#call(payload, context)
+        if (made.value instanceof Discarded) discarded = made.value
+        else if (binding.kind === 'processor' && made.value !== undefined)
+          await emit(this.#created(await this.#encode(made, binding, message)))
+      },
+    )
+    return discarded
+  }
+
+  #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {
+    const { id: messageId } = delivery.message
+    this.#host.logger.info({ binding: this.#options.name, messageId, reason }, 'message discarded')
+    return 'discarded'
+  }
+
+  #created(outputs: EncodedMessage[]): EncodedMessage[] {
+    return this.#host.telemetry?.created(outputs) ?? outputs
+  }
+
+  /** Only what a processor returns is sent. */
+  #call(payload: unknown, context: DeliveryContext): Promise<Made> {
+    const binding = this.#binding
+    return make(binding.kind === 'processor' ? this.#host.ambient : undefined, () => binding.handler(payload, context))
+  }
+
+  /**
+   * An output's id follows from its input's, so that what a handler sends again after a crash is the same message for
+   * whoever deduplicates. Instances without a group each send their own.
+   */
+  #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
+    const { group } = this.#options
+    return encodeOutputs(made, binding.output, this.#host, (index) =>
+      group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index),
+    )
+  }
+}

@@ -1,0 +1,59 @@
+import type { Logger } from '../../core/logger.ts'
+import type { AmbientHeaders } from '../ambient-headers.ts'
+import type { BatchBinding } from '../batch.ts'
+import type { ConsumerBinding } from '../binding.ts'
+import type { ResolvedConsumer } from '../options.ts'
+import { answering } from '../requests/replies.ts'
+import type { Publisher } from '../sending/publisher.ts'
+import type { BinderTelemetry } from '../telemetry.ts'
+import { BatchHandling, type BatchHandlingHost } from './batch-handling.ts'
+import { Handling } from './handling.ts'
+import type { KeeperHost } from './keeper.ts'
+import type { Pace } from './pace.ts'
+import type { Run } from './run.ts'
+
+/** What a consumer needs of the binder around it. */
+export interface ConsumerHost extends KeeperHost {
+  readonly service: string
+  readonly publisher: Publisher
+  readonly drainTimeoutMs: number
+  readonly ambient: AmbientHeaders | undefined
+  readonly telemetry: BinderTelemetry | undefined
+  readonly handlerLogger: Logger
+}
+
+/** How a binding handles its deliveries: one of the two. */
+export interface Handlings {
+  readonly one: Handling | undefined
+  readonly batch: BatchHandling | undefined
+}
+
+/** Made anew for each run, whose signals end it. */
+export function newHandlings(
+  binding: ConsumerBinding | BatchBinding,
+  options: ResolvedConsumer,
+  host: ConsumerHost,
+  run: Run,
+  pace: Pace | undefined,
+): Handlings {
+  const { service, clock, logger, publisher, ambient, destinations, telemetry, handlerLogger } = host
+  const common: BatchHandlingHost = {
+    service,
+    clock,
+    logger,
+    stopping: run.stopping.signal,
+    drain: run.drain.signal,
+    pace,
+    telemetry,
+    handlerLogger,
+    publish: (messages, parent) => publisher.publish(messages, parent),
+  }
+  if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }
+  const one = new Handling(binding, options, {
+    ...common,
+    ambient,
+    learn: (channel, destination) => destinations.learn(channel, destination),
+    answer: answering(binding, options.group, { service, clock, destinations }),
+  })
+  return { one, batch: undefined }
+}

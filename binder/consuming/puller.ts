@@ -1,0 +1,212 @@
+import { DAY, SECOND } from '../../core/clock.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown, requireFunction } from '../../core/options.ts'
+import { finishesWithin, unlessAborted } from '../../core/time-limit.ts'
+import type { ConsumerBinding, Handler, SinkBinding, TransactionContext } from '../binding.ts'
+import { BinderNotReady } from '../errors.ts'
+import { type ResolvedConsumer, resolveKeepMs } from '../options.ts'
+import type { PollBinding, PollOptions } from '../pollable.ts'
+import type { BindingStatus } from '../status.ts'
+import { Consumer } from './consumer.ts'
+import type { Gate } from './gate.ts'
+import type { ConsumerHost } from './handlings.ts'
+
+const NAMES = optionNames<PollOptions>({ waitMs: true, signal: true })
+const DEFAULT_WAIT_MS = 5 * SECOND
+/** How long a poll waits for its place in the group. */
+const JOIN_MS = 30 * SECOND
+const LOOK_EVERY_MS = 20
+
+export type PollHandler = Handler<unknown, TransactionContext, unknown>
+
+/** Lets one message through when a poll waits for it. */
+class PollGate implements Gate {
+  #onBegun: (() => void) | undefined
+
+  open(onBegun: () => void): void {
+    this.#onBegun = onBegun
+  }
+
+  /** @returns whether it was open: nothing has begun */
+  close(): boolean {
+    const wasOpen = this.#onBegun !== undefined
+    this.#onBegun = undefined
+    return wasOpen
+  }
+
+  admit(): number {
+    const onBegun = this.#onBegun
+    if (onBegun === undefined) return 0
+    this.#onBegun = undefined
+    onBegun()
+    return 1
+  }
+}
+
+/**
+ * A consumer that stands still but for polls, which come one after the other:
+ *
+ *   stopped --poll--> running --one message or waitMs--> paused --keepMs--> stopped
+ *
+ * While it is paused it keeps its place in the group and gives back what was prefetched.
+ */
+export class Puller {
+  readonly autoStart = false
+  readonly binding: PollBinding
+  readonly #host: ConsumerHost
+  readonly #options: ResolvedConsumer
+  readonly #keepMs: number
+  readonly #gate: PollGate = new PollGate()
+  readonly #consumer: Consumer
+  #handler: PollHandler | undefined
+  #turn: Promise<unknown> = Promise.resolve()
+  #isPolling = false
+  /** Resolves when the user resumes; set while paused by the user. */
+  #resumed: PromiseWithResolvers<void> | undefined
+  /** Replaced by each stop, which ends the polls that wait. */
+  #stopping: AbortController = new AbortController()
+  #cancelLeaving: (() => void) | undefined
+
+  /** @param wrap the binding's middleware around a handler */
+  constructor(
+    binding: PollBinding,
+    options: ResolvedConsumer,
+    host: ConsumerHost,
+    wrap: (binding: SinkBinding) => ConsumerBinding,
+  ) {
+    this.binding = binding
+    this.#host = host
+    this.#options = options
+    this.#keepMs = resolveKeepMs(binding)
+    const handler: PollHandler = (payload, context) => this.#handler?.(payload, context)
+    const inner = wrap({ kind: 'sink', input: binding.input, output: undefined, options: binding.options, handler })
+    this.#consumer = new Consumer(inner, options, host, this.#gate)
+  }
+
+  status(): BindingStatus {
+    const status = this.#consumer.status()
+    const isAtWork = this.#isPolling && status.state === 'paused'
+    return { ...status, kind: 'poll', state: isAtWork ? 'running' : status.state }
+  }
+
+  lag(): Promise<number | undefined> {
+    return this.#consumer.lag()
+  }
+
+  /** Makes the group exist, so that it gets what is sent before the first poll. */
+  prepare(): Promise<void> {
+    return this.#consumer.prepare()
+  }
+
+  /** Takes the place in the group without a poll, and keeps it until `stop` or `keepMs` after the next poll. */
+  async start(): Promise<void> {
+    await this.#consumer.start()
+    this.#rest()
+  }
+
+  pause(): void {
+    this.#resumed ??= Promise.withResolvers()
+  }
+
+  resume(): void {
+    this.#resumed?.resolve()
+    this.#resumed = undefined
+  }
+
+  /** A poll that waits ends with `false`; one whose handler runs is waited for as long as a drain takes. */
+  async stop(): Promise<void> {
+    this.#stopping.abort(new Error('the binding stops'))
+    this.#stopping = new AbortController()
+    this.#cancelLeaving?.()
+    await this.#consumer.stop()
+  }
+
+  /** @throws what `Binder.poll` says */
+  poll(handler: PollHandler, options: PollOptions = {}): Promise<boolean> {
+    const path = `poll("${this.#options.name}")`
+    requireFunction(`${path} handler`, handler)
+    refuseUnknown(path, options, NAMES)
+    const waitMs = requireInteger(`${path}.waitMs`, options.waitMs ?? DEFAULT_WAIT_MS, 0, DAY)
+    const signals = [this.#stopping.signal, ...(options.signal === undefined ? [] : [options.signal])]
+    const polled = this.#turn.then(() => this.#poll(handler, waitMs, AbortSignal.any(signals)))
+    this.#turn = polled.catch(() => {})
+    return polled.catch((error: unknown) => {
+      if (signals[0]?.aborted !== true) throw error
+      return false
+    })
+  }
+
+  async #poll(handler: PollHandler, waitMs: number, signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted()
+    this.#cancelLeaving?.()
+    if (!(await this.#mayGoOn(waitMs, signal))) return false
+    this.#isPolling = true
+    this.#handler = handler
+    try {
+      await this.#takePlace(signal)
+      return await this.#pull(waitMs, signal)
+    } finally {
+      this.#isPolling = false
+      this.#rest()
+      await this.#leaveSoon()
+    }
+  }
+
+  /** False when it stays paused by the user. */
+  async #mayGoOn(waitMs: number, signal: AbortSignal): Promise<boolean> {
+    const resumed = this.#resumed
+    return resumed === undefined || finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, resumed.promise))
+  }
+
+  async #takePlace(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#host
+    const deadline = clock.monotonic() + JOIN_MS
+    const { state } = this.#consumer.status()
+    if (state === 'idle' || state === 'stopped') await unlessAborted(signal, this.#consumer.start())
+    this.#consumer.resume()
+    for (;;) {
+      const status = this.#consumer.status()
+      if (status.state === 'running') return
+      if (status.state === 'halted' || clock.monotonic() >= deadline) throw new BinderNotReady([status])
+      await clock.sleep(LOOK_EVERY_MS, signal)
+    }
+  }
+
+  async #pull(waitMs: number, signal: AbortSignal): Promise<boolean> {
+    const begun = Promise.withResolvers<void>()
+    // Paused as it begins, or the broker would send the next one as soon as this one is settled.
+    this.#gate.open(() => {
+      this.#consumer.pause()
+      begun.resolve()
+    })
+    this.#consumer.wake()
+    try {
+      await finishesWithin(this.#host.clock, waitMs, unlessAborted(signal, begun.promise))
+    } catch (error) {
+      // What has begun is waited for, whoever gave up.
+      if (this.#gate.close()) throw error
+    }
+    if (this.#gate.close()) return false
+    await this.#consumer.idle()
+    return true
+  }
+
+  #rest(): void {
+    this.#consumer.pause()
+    this.#consumer.giveBack()
+  }
+
+  /** At once, or after a while without a poll. */
+  async #leaveSoon(): Promise<void> {
+    if (this.#keepMs === 0) await this.#leave()
+    else {
+      this.#cancelLeaving = this.#host.clock.setTimer(this.#keepMs, () => {
+        this.#turn = this.#turn.then(() => this.#leave())
+      })
+    }
+  }
+
+  async #leave(): Promise<void> {
+    if (!this.#isPolling && this.#consumer.status().state !== 'halted') await this.#consumer.stop()
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Behaviour around handlers, `next => handler`. Composed when the binder is made: a binding without any calls its handler
+ * as before.
+ *
+ *   createBinder({ middleware: [a, b] }), sink(channel, { middleware: [c] }, handler)     a(b(c(handler)))
+ *
+ * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. What it
+ * throws is what the handler threw; what it returns is what the handler returned.
+ */
+import { wrongKind } from '../../core/options.ts'
+import type { ConsumerBinding, HandlerContext, TransactionContext } from '../binding.ts'
+
+/** A handler as a middleware sees it: any payload, any result, always a promise. */
+export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>
+
+/** Which binding is being wrapped. */
+export interface MiddlewareTarget {
+  readonly name: string
+  readonly kind: 'sink' | 'processor'
+  readonly channel: string
+  readonly group: string | null
+}
+
+/** Called once per binding. The outer calls `next` to go on, with the payload and context it wants to be seen. */
+export type Middleware = (next: MiddlewareHandler, target: MiddlewareTarget) => MiddlewareHandler
+
+/**
+ * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
+ * @throws TypeError naming the option and the index
+ */
+export function wrapHandler(
+  binding: ConsumerBinding,
+  middleware: readonly Middleware[],
+  target: MiddlewareTarget,
+): ConsumerBinding {
+  if (middleware.length === 0) return binding
+  // In a promise also when the handler throws at once.
+  const innermost: MiddlewareHandler = async (payload, context) =>
+    binding.handler(payload, context as TransactionContext)
+  const handler = middleware.reduceRight<MiddlewareHandler>((next, wrap) => wrapOnce(next, wrap, target), innermost)
+  return Object.freeze({ ...binding, handler })
+}
+
+function wrapOnce(next: MiddlewareHandler, wrap: Middleware, target: MiddlewareTarget): MiddlewareHandler {
+  const wrapped: unknown = wrap(next, target)
+  if (typeof wrapped === 'function') return wrapped as MiddlewareHandler
+  const what = `middleware ${wrap.name || '(anonymous)'} of "${target.name}"`
+  throw wrongKind(what, wrapped, 'a function from it: (next) => (payload, context) => next(payload, context)')
+}
+
+/** @throws TypeError naming the option */
+export function checkMiddleware(path: string, middleware: readonly Middleware[] | undefined): readonly Middleware[] {
+  if (middleware === undefined) return []
+  if (!Array.isArray(middleware)) throw wrongKind(path, middleware, 'a list of functions')
+  for (const [i, each] of middleware.entries()) {
+    if (typeof each !== 'function')
+      throw wrongKind(`${path}[${i}]`, each, 'a function: (next) => (payload, context) => ...')
+  }
+  return middleware
+}
+
+/** The same context with some fields replaced, for what a middleware hands to `next`. */
+export function withContext<C extends HandlerContext>(context: C, fields: Partial<HandlerContext>): C {
+  return new Proxy(context, {
+    get(target, name) {
+      if (Object.hasOwn(fields, name)) return Reflect.get(fields, name)
+      const value: unknown = Reflect.get(target, name, target)
+      return value
+    },
+  })
+}

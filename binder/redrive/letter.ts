@@ -1,0 +1,62 @@
+/** A dead letter as an operator reads it. */
+import { deadLetterFacts } from '../consuming/dead-letter.ts'
+import { type EncodedMessage, type Headers, publicHeaders } from '../message.ts'
+
+/** A message that failed for good, and why. What the metadata does not say (somebody else wrote it) is `undefined`. */
+export interface DeadLetter {
+  readonly id: string
+  readonly key: string | null
+  readonly source: string
+  /** When the message was made, epoch ms. */
+  readonly time: number
+  /** As the message came, without the metadata of the failure. */
+  readonly headers: Headers
+  readonly contentType: string
+  readonly bytes: number
+  /** The payload as it came, e.g. for `channel.codec.decode`; `null` is a tombstone. A dry run lists it when asked to. */
+  readonly body: Uint8Array | null
+  /** When it failed, epoch ms. */
+  readonly failedAt: number | undefined
+  /** Handler calls made; 0 when the payload never reached the handler. */
+  readonly attempts: number | undefined
+  /** Where it lay in the channel. */
+  readonly position: string | undefined
+  /** Which service failed. */
+  readonly service: string | undefined
+  readonly error: LetterError
+}
+
+export interface LetterError {
+  readonly name: string | undefined
+  readonly message: string | undefined
+  readonly code: string | undefined
+  /** Bounded. */
+  readonly stack: string | undefined
+}
+
+export function readDeadLetter(message: EncodedMessage): DeadLetter {
+  const { headers, facts } = deadLetterFacts(publicHeaders(message.headers))
+  const text = (name: string): string | undefined => (typeof facts[name] === 'string' ? facts[name] : undefined)
+  const attempts = facts['attempts']
+  const failedAt = Date.parse(text('time') ?? '')
+  return {
+    id: message.id,
+    key: message.key,
+    source: message.source,
+    time: message.time,
+    headers,
+    contentType: message.contentType,
+    bytes: message.body?.byteLength ?? 0,
+    body: message.body,
+    failedAt: Number.isNaN(failedAt) ? undefined : failedAt,
+    attempts: typeof attempts === 'number' ? attempts : undefined,
+    position: text('position'),
+    service: text('service'),
+    error: {
+      name: text('error-name'),
+      message: text('error-message'),
+      code: text('error-code'),
+      stack: text('error-stack'),
+    },
+  }
+}

@@ -1,0 +1,261 @@
+import { backoffDelayMs } from '../../core/backoff.ts'
+import { isRetryable } from '../../core/errors.ts'
+import { publishUntilConfirmed } from '../consuming/confirm.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec, REDRIVE_END, withoutDeadLetterFacts } from '../consuming/dead-letter.ts'
+import { Queue } from '../consuming/queue.ts'
+import { retrySpec, toGroup } from '../consuming/retry.ts'
+import { RedriveStalled } from '../errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import { RECONNECT_BACKOFF } from '../options.ts'
+import type { DestinationSpec, Receiver, Subscription, TransportDelivery } from '../transport.ts'
+import { type DeadLetter, readDeadLetter } from './letter.ts'
+import type { RedriveReport, ResolvedRedrive } from './redrive.ts'
+
+const PREFETCH = 50
+const PREFETCH_BYTES = 16 * 1024 * 1024
+/** A dry run settles nothing: what it looks at is all in its hands. */
+const DRY_PREFETCH = 65_535
+const DRY_PREFETCH_BYTES = 256 * 1024 * 1024
+/** Ids that are remembered, to know a copy. */
+const MOST_IDS = 100_000
+
+type End = 'complete' | 'stopped'
+
+/** One run, from the mark to the mark. Deliveries are worked off one at a time, in order. */
+export class RedriveRun {
+  readonly #options: ResolvedRedrive
+  readonly #letters: DestinationSpec
+  readonly #target: DestinationSpec
+  readonly #waiting: Queue<TransportDelivery> = new Queue()
+  /** Letters that this run has sent back or kept, in the order of time. */
+  readonly #passed: Set<string> = new Set()
+  readonly #listed: DeadLetter[] = []
+  readonly #counts = { sent: 0, kept: 0, copies: 0 }
+  #lost: Error | undefined
+  #wake: () => void = () => {}
+  #nextAt = 0
+  /** When the last letter came, monotonic. */
+  #progressAt = 0
+  /** Taking the first place may take its time. */
+  #hasBegun = false
+
+  constructor(options: ResolvedRedrive) {
+    const { channel, group, to } = options
+    const { name, partitions, groups, retentionMs } = channel
+    const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
+    this.#options = options
+    this.#letters = deadLetterSpec(name, group)
+    this.#target = to === 'group' ? retrySpec(input, group) : input
+  }
+
+  async run(): Promise<RedriveReport> {
+    const { transport, dryRun } = this.#options
+    await transport.provision(dryRun ? [this.#letters] : [this.#letters, this.#target])
+    await this.#publish(this.#mark())
+    this.#progressAt = this.#options.clock.monotonic()
+    const end = await this.#readToEnd()
+    return { ...this.#counts, complete: end === 'complete', letters: this.#listed }
+  }
+
+  /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
+  async #readToEnd(): Promise<End> {
+    const { clock, logger, signal } = this.#options
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#readUntilLost()
+      } catch (error) {
+        if (signal?.aborted) return 'stopped'
+        if (!(error instanceof LostSubscription)) throw error
+        if (this.#leftMs() <= 0) throw this.#stalled(error.cause)
+        logger.warn({ err: error.cause, attempt }, 'redrive has no subscription, connecting')
+      }
+      await clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()))
+    }
+  }
+
+  /** @throws LostSubscription */
+  async #readUntilLost(): Promise<End> {
+    this.#lost = undefined
+    if (this.#options.dryRun) this.#forget()
+    const subscription = await this.#subscribe()
+    try {
+      while (this.#counts.sent < this.#options.limit) {
+        const delivery = await this.#next()
+        if (delivery === undefined) return 'stopped'
+        if (await this.#take(delivery)) return 'complete'
+      }
+      return 'stopped'
+    } finally {
+      this.#giveBack()
+      await subscription.close()
+    }
+  }
+
+  async #subscribe(): Promise<Subscription> {
+    const { transport, dryRun } = this.#options
+    const receiver: Receiver = {
+      deliver: (delivery) => {
+        this.#waiting.push(delivery)
+        this.#wake()
+      },
+      recall: () => this.#giveBack(),
+      lost: (error) => {
+        this.#lost = error
+        this.#wake()
+      },
+    }
+    const spec = {
+      destination: this.#letters.name,
+      partitions: this.#letters.partitions,
+      group: DEAD_LETTER_GROUP,
+      prefetch: dryRun ? DRY_PREFETCH : PREFETCH,
+      prefetchBytes: dryRun ? DRY_PREFETCH_BYTES : PREFETCH_BYTES,
+    }
+    try {
+      const subscription = await transport.subscribe(spec, receiver)
+      if (!this.#hasBegun) this.#progressAt = this.#options.clock.monotonic()
+      this.#hasBegun = true
+      return subscription
+    } catch (error) {
+      throw isRetryable(error) ? new LostSubscription(error) : error
+    }
+  }
+
+  /** The next one in line; `undefined` when the caller wants no more. @throws RedriveStalled, LostSubscription */
+  async #next(): Promise<TransportDelivery | undefined> {
+    for (;;) {
+      if (this.#options.signal?.aborted) return undefined
+      if (this.#lost !== undefined) throw new LostSubscription(this.#lost)
+      const delivery = this.#waiting.shift()
+      if (delivery !== undefined) {
+        this.#progressAt = this.#options.clock.monotonic()
+        return delivery
+      }
+      if (this.#leftMs() <= 0) throw this.#stalled()
+      await this.#somethingNew()
+    }
+  }
+
+  async #somethingNew(): Promise<void> {
+    const { clock, signal } = this.#options
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const wake = (): void => resolve()
+    this.#wake = wake
+    signal?.addEventListener('abort', wake, { once: true })
+    const cancel = clock.setTimer(this.#leftMs(), wake)
+    await promise
+    cancel()
+    signal?.removeEventListener('abort', wake)
+  }
+
+  /** Until the run has stalled. */
+  #leftMs(): number {
+    return this.#progressAt + this.#options.stallTimeoutMs - this.#options.clock.monotonic()
+  }
+
+  #stalled(cause?: unknown): RedriveStalled {
+    return new RedriveStalled(this.#letters.name, this.#options.stallTimeoutMs, this.#counts, cause)
+  }
+
+  /** @returns whether it was the mark */
+  async #take(delivery: TransportDelivery): Promise<boolean> {
+    const { message } = delivery
+    const { dryRun, onProgress } = this.#options
+    if (message.type === REDRIVE_END) {
+      delivery.ack()
+      return message.id === this.#options.id
+    }
+    try {
+      await (dryRun ? this.#list(message) : this.#move(message))
+    } catch (error) {
+      delivery.release()
+      throw error
+    }
+    if (!dryRun) delivery.ack()
+    onProgress({ ...this.#counts })
+    return false
+  }
+
+  async #list(message: EncodedMessage): Promise<void> {
+    const letter = readDeadLetter(message)
+    if (!(await this.#options.filter(letter))) {
+      this.#counts.kept++
+      return
+    }
+    this.#listed.push(this.#options.payloads ? letter : { ...letter, body: null })
+    this.#counts.sent++
+  }
+
+  /** Confirmed at its new place when this resolves. */
+  async #move(message: EncodedMessage): Promise<void> {
+    const name = `${message.source} ${message.id}`
+    if (this.#passed.has(name)) {
+      this.#counts.copies++
+      return
+    }
+    const isChosen = await this.#options.filter(readDeadLetter(message))
+    if (isChosen) await this.#pace()
+    await this.#publish(isChosen ? this.#sentBack(message) : { ...message, destination: this.#letters.name })
+    this.#counts[isChosen ? 'sent' : 'kept']++
+    this.#passed.add(name)
+    if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  #sentBack(message: EncodedMessage): EncodedMessage {
+    const { channel, group, to } = this.#options
+    const plain = { ...message, destination: channel.name, headers: withoutDeadLetterFacts(message.headers) }
+    return to === 'group' ? toGroup(plain, group) : plain
+  }
+
+  async #pace(): Promise<void> {
+    const { clock, perSecond, signal } = this.#options
+    const waitMs = this.#nextAt - clock.monotonic()
+    if (waitMs > 0) await clock.sleep(waitMs, signal)
+    this.#nextAt = Math.max(this.#nextAt, clock.monotonic()) + 1_000 / perSecond
+  }
+
+  #mark(): EncodedMessage {
+    return {
+      id: this.#options.id,
+      destination: this.#letters.name,
+      key: null,
+      type: REDRIVE_END,
+      source: 'concordat',
+      contentType: 'application/octet-stream',
+      time: this.#options.clock.now(),
+      headers: {},
+      body: new Uint8Array(),
+    }
+  }
+
+  /** @throws RedriveStalled while the broker is away for too long, SendError when it will never take it */
+  async #publish(message: EncodedMessage): Promise<void> {
+    const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
+    const host = { clock, logger, publish: (messages: readonly EncodedMessage[]) => transport.publish(messages) }
+    const stall = new AbortController()
+    const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))
+    try {
+      await publishUntilConfirmed(host, [message], () =>
+        signal === undefined ? stall.signal : AbortSignal.any([signal, stall.signal]),
+      )
+    } finally {
+      cancel()
+    }
+  }
+
+  /** A dry run that begins again lists again. */
+  #forget(): void {
+    this.#listed.length = 0
+    Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
+  }
+
+  #giveBack(): void {
+    for (const delivery of this.#waiting.drain()) delivery.release()
+  }
+}
+
+class LostSubscription extends Error {
+  constructor(cause: unknown) {
+    super('the subscription was lost', { cause })
+  }
+}

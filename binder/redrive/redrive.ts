@@ -1,0 +1,172 @@
+/**
+ * Redrive: dead letters go back to where they failed, once the cause is mended.
+ *
+ * What lies in the dead letter channel at the start is gone through once, in order, up to a mark that is put behind it.
+ * A letter that is chosen is sent back and then settled; one that is not chosen goes to the end of the dead letter
+ * channel, behind the mark, and is then settled. Nothing is settled before the broker has confirmed where it is now: a
+ * kill at any moment loses nothing. It may leave a second copy of one letter, with the same id: the next run drops it.
+ *
+ * Not promised: that a message sent back is handled in order with others of its key.
+ */
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { type Logger, silentLogger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { type Channel, checkName, requireChannel } from '../channel.ts'
+import type { Transport } from '../transport.ts'
+import type { DeadLetter } from './letter.ts'
+import { RedriveRun } from './redrive-run.ts'
+
+export interface RedriveHost {
+  /** Who does it: names the connections. */
+  readonly service: string
+  /** Its own, not that of a binder: it is closed at the end. */
+  readonly transport: Transport
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+}
+
+export interface RedriveOptions {
+  /** Which letters go back; the others stay. What it throws ends the run. @default all */
+  readonly filter?: ((letter: DeadLetter) => boolean | Promise<boolean>) | undefined
+  /** Letters that are sent back at most, or listed. @default no limit; 1 000 for a dry run */
+  readonly limit?: number | undefined
+  /** Letters sent back in a second at most. @default 100 */
+  readonly perSecond?: number | undefined
+  /**
+   * - `channel`: to every group of the channel, under its old id. Groups with an inbox drop what they have had; the
+   *   others handle it again.
+   * - `group`: to the group that failed, and to no other. For groups whose binding has `retry: 'delayed'`, which read
+   *   a destination of their own; for others it would lie there unread.
+   * @default 'channel'
+   */
+  readonly to?: 'channel' | 'group' | undefined
+  /** Lists what would go back and changes nothing. Looks at the first 65 535 letters. @default false */
+  readonly dryRun?: boolean | undefined
+  /** With `dryRun`: lists payloads too. @default false: `body` is null */
+  readonly payloads?: boolean | undefined
+  /** After each letter. */
+  readonly onProgress?: ((progress: RedriveCounts) => void) | undefined
+  /** Ends the run early; what it did stays done, and the report says `complete: false`. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * Nothing to read for so long although there should be: the run fails with RedriveStalled. Another reader of the
+   * group `redrive` is the usual cause, or a broker that is away. In ms. @default 60 seconds
+   */
+  readonly stallTimeoutMs?: number | undefined
+}
+
+export interface RedriveCounts {
+  /** Sent back, or listed by a dry run. */
+  readonly sent: number
+  /** Not chosen: still dead letters. */
+  readonly kept: number
+  /** Second copies of a letter, dropped. */
+  readonly copies: number
+}
+
+export interface RedriveReport extends RedriveCounts {
+  /** All that lay there at the start was gone through; false when `limit` or `signal` ended it before. */
+  readonly complete: boolean
+  /** What a dry run lists, in order; empty otherwise. */
+  readonly letters: readonly DeadLetter[]
+}
+
+/** What a run works with: every default filled in. */
+export interface ResolvedRedrive {
+  readonly id: string
+  readonly transport: Transport
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly channel: Channel
+  readonly group: string
+  readonly filter: (letter: DeadLetter) => boolean | Promise<boolean>
+  readonly limit: number
+  readonly perSecond: number
+  readonly to: 'channel' | 'group'
+  readonly dryRun: boolean
+  readonly payloads: boolean
+  readonly onProgress: (progress: RedriveCounts) => void
+  readonly signal: AbortSignal | undefined
+  readonly stallTimeoutMs: number
+}
+
+const HOST_NAMES = optionNames<RedriveHost>({ service: true, transport: true, logger: true, clock: true })
+const NAMES = optionNames<RedriveOptions>({
+  filter: true,
+  limit: true,
+  perSecond: true,
+  to: true,
+  dryRun: true,
+  payloads: true,
+  onProgress: true,
+  signal: true,
+  stallTimeoutMs: true,
+})
+const DRY_LIMIT = 1_000
+const PER_SECOND = 100
+const STALL_MS = 60_000
+const PUBLISH_TIMEOUT_MS = 30_000
+
+/**
+ * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
+ * Runs on its own connections, beside the service or from a script.
+ * @throws TypeError / RangeError naming the option; TransportError when the broker can not be reached at the start;
+ *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
+ */
+export async function redrive<In, Out>(
+  host: RedriveHost,
+  channel: Channel<In, Out>,
+  group: string,
+  options: RedriveOptions = {},
+): Promise<RedriveReport> {
+  const resolved = resolveRedrive(host, channel as unknown as Channel, group, options)
+  const { transport, logger, clock, id } = resolved
+  const instance = `${host.service}-redrive-${id.slice(-12)}`
+  transport.attach({ service: host.service, instance, logger, clock, publishTimeoutMs: PUBLISH_TIMEOUT_MS })
+  try {
+    return await new RedriveRun(resolved).run()
+  } finally {
+    await transport.close()
+  }
+}
+
+function resolveRedrive(host: RedriveHost, channel: Channel, group: string, options: RedriveOptions): ResolvedRedrive {
+  refuseUnknown('redrive', host, HOST_NAMES)
+  refuseUnknown('redrive', options, NAMES)
+  checkName('redrive.service', host.service, 100)
+  if (typeof host.transport?.subscribe !== 'function') {
+    throw invalidOption('redrive.transport', host.transport, 'a transport such as memoryTransport()')
+  }
+  const { to = 'channel', dryRun = false, payloads = false } = options
+  if (to !== 'channel' && to !== 'group') throw invalidOption('redrive.to', to, "'channel' or 'group'")
+  return {
+    id: newId(),
+    transport: host.transport,
+    logger: host.logger ?? silentLogger,
+    clock: host.clock ?? systemClock,
+    channel: requireChannel('redrive', channel),
+    group: checkName('redrive.group', group, 100),
+    filter: requireFunction('filter', options.filter ?? (() => true)),
+    limit: requireInteger('redrive.limit', options.limit ?? (dryRun ? DRY_LIMIT : Number.MAX_SAFE_INTEGER), 1),
+    perSecond: requireInteger('redrive.perSecond', options.perSecond ?? PER_SECOND, 1, 1_000_000),
+    to,
+    dryRun: requireBoolean('dryRun', dryRun),
+    payloads: requireBoolean('payloads', payloads),
+    onProgress: requireFunction('onProgress', options.onProgress ?? (() => {})),
+    signal: options.signal,
+    stallTimeoutMs: requireInteger('redrive.stallTimeoutMs', options.stallTimeoutMs ?? STALL_MS, 1),
+  }
+}
+
+function requireFunction<F>(name: string, value: F): F {
+  if (typeof value !== 'function') throw invalidOption(`redrive.${name}`, value, 'a function')
+  return value
+}
+
+function requireBoolean(name: string, value: unknown): boolean {
+  if (typeof value !== 'boolean') throw invalidOption(`redrive.${name}`, value, 'true or false')
+  return value
+}

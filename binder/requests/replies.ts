@@ -1,0 +1,201 @@
+/**
+ * Requests and replies on the wire, see docs/wire-format.md.
+ *
+ *   request: `request-id` <instance>/<uuid>, `request-reply-to` <reply channel>.<service>
+ *   reply:   `reply-to-request` the id, `reply-status` ok or failed; a failed one has a JSON body of its own
+ */
+import type { Clock } from '../../core/clock.ts'
+import { ConcordatError, hasCode, isRetryable, show, toError } from '../../core/errors.ts'
+import { derivedId, newId } from '../../core/ids.ts'
+import type { ConsumerBinding } from '../binding.ts'
+import type { Channel } from '../channel.ts'
+import { TerminalError } from '../errors.ts'
+import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../message.ts'
+import type { Destinations } from '../sending/destinations.ts'
+import { decodePayload } from '../sending/encode.ts'
+
+export const REQUEST_ID = 'request-id'
+export const REPLY_TO = 'request-reply-to'
+export const REPLY_STATUS = 'reply-status'
+
+/** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
+export class RequestTimeout extends ConcordatError {
+  readonly code = 'binder.request_timeout' as const
+  readonly retryable = true as const
+  readonly channel: string
+  readonly timeoutMs: number
+
+  constructor(channel: string, timeoutMs: number) {
+    super(
+      `no reply to a request on "${channel}" within ${timeoutMs} ms. It may have been handled: ask again with the same id, and check that a responder runs.`,
+    )
+    this.channel = channel
+    this.timeoutMs = timeoutMs
+  }
+}
+
+/** The responder said no, or could not. `reason` is the code of its error. */
+export class RequestFailed extends ConcordatError {
+  readonly code = 'binder.request_failed' as const
+  readonly retryable: boolean
+  readonly channel: string
+  readonly reason: string
+  /** The service that answered. */
+  readonly responder: string
+
+  constructor(channel: string, responder: string, fields: { reason: string; message: string; retryable: boolean }) {
+    super(`"${responder}" answered a request on "${channel}" with ${fields.reason}: ${fields.message}`)
+    this.channel = channel
+    this.responder = responder
+    this.reason = fields.reason
+    this.retryable = fields.retryable
+  }
+}
+
+/** Thrown by a responder's handler: a definite no for whoever asked. One attempt, no dead letter, an inbox rolls back. */
+export class RequestRefused extends ConcordatError {
+  readonly code = 'binder.request_refused' as const
+  readonly retryable = false as const
+  /** For a program: `no_stock`. */
+  readonly reason: string
+
+  constructor(reason: string, message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
+
+/** Where replies of one channel go for one service. */
+export function replyDestination(replies: string, service: string): string {
+  return `${replies}.${service}`
+}
+
+/**
+ * Who wants an answer to a request; `undefined` when nobody does.
+ * @throws TerminalError when the address is no destination for these replies: nobody may have them sent elsewhere
+ */
+export function replyAddress(
+  headers: Headers,
+  replies: string,
+): { readonly to: string; readonly id: string } | undefined {
+  const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
+  if (to === undefined || to === null) return undefined
+  const prefix = `${replies}.`
+  if (
+    typeof to === 'string' &&
+    to.length <= 200 &&
+    to.startsWith(prefix) &&
+    /^[\w.-]+$/.test(to) &&
+    typeof id === 'string'
+  )
+    return { to, id }
+  throw new TerminalError(
+    `a request wants its answer at ${show(to)} for ${show(id)}: expected "${prefix}<service>" and a text in ${REQUEST_ID}`,
+  )
+}
+
+export function replyHeaders(id: string, status: 'ok' | 'failed'): Headers {
+  return { [REPLY_TO_REQUEST]: id, [REPLY_STATUS]: status }
+}
+
+/** What a request that failed is answered with. */
+export interface Answer {
+  readonly message: EncodedMessage
+  /** What its destination is made like. */
+  readonly replies: Channel
+  /** True: the request is settled with it. */
+  readonly settles: boolean
+}
+
+export interface AnswerHost {
+  readonly service: string
+  readonly group: string | null
+  /** Epoch ms. */
+  readonly now: number
+}
+
+/** How a binding answers for a request that failed; the destination of the answer is made to exist. */
+export function answering(
+  binding: ConsumerBinding,
+  group: string | null,
+  host: { readonly service: string; readonly clock: Clock; readonly destinations: Pick<Destinations, 'learn'> },
+): ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined {
+  if (binding.kind !== 'processor' || binding.answer === undefined) return undefined
+  const { answer } = binding
+  const { service, clock, destinations } = host
+  return (request, error) => {
+    const made = answer(request, error, { service, group, now: clock.now() })
+    if (made !== undefined) destinations.learn(made.replies, made.message.destination)
+    return made
+  }
+}
+
+/** The answer to a request that failed for good; `undefined` when nobody waits for one. */
+export function failureAnswer(
+  request: EncodedMessage,
+  thrown: unknown,
+  replies: Channel,
+  { service, group, now }: AnswerHost,
+): Answer | undefined {
+  const address = addressOrNone(request, replies.name)
+  if (address === undefined) return undefined
+  const error = toError(thrown)
+  const body = { reason: reasonOf(error), message: error.message.slice(0, 1_024), retryable: isRetryable(error) }
+  return {
+    message: {
+      id: group === null ? newId() : derivedId(request.source, request.id, request.destination, group, 'failed'),
+      destination: address.to,
+      key: null,
+      type: replies.name,
+      source: service,
+      contentType: 'application/json',
+      time: now,
+      headers: replyHeaders(address.id, 'failed'),
+      body: Buffer.from(JSON.stringify(body)),
+    },
+    replies,
+    settles: hasCode(error, 'binder.request_refused'),
+  }
+}
+
+function addressOrNone(request: EncodedMessage, replies: string): ReturnType<typeof replyAddress> {
+  try {
+    return replyAddress(request.headers, replies)
+  } catch {
+    return undefined
+  }
+}
+
+function reasonOf(error: Error & { readonly reason?: unknown; readonly code?: unknown }): string {
+  const said = hasCode(error, 'binder.request_refused') ? error.reason : error.code
+  return typeof said === 'string' && said !== '' ? said.slice(0, 128) : 'failed'
+}
+
+/**
+ * The payload of a reply.
+ * @param channel of the request
+ * @throws RequestFailed when the responder said so; SchemaError, CodecError when the reply is none of its channel
+ */
+export async function readReply<In, Out>(
+  channel: string,
+  replies: Channel<In, Out>,
+  reply: EncodedMessage,
+): Promise<Out> {
+  if (reply.headers[REPLY_STATUS] !== 'failed') return decodePayload(replies, reply)
+  throw new RequestFailed(channel, reply.source, readFailure(reply.body))
+}
+
+function readFailure(body: Uint8Array | null): { reason: string; message: string; retryable: boolean } {
+  let said: Readonly<Record<string, unknown>> = {}
+  try {
+    said = JSON.parse(Buffer.from(body ?? []).toString()) as typeof said
+  } catch {
+    // Another program's failure, with a body of its own.
+  }
+  const text = (value: unknown, otherwise: string): string => (typeof value === 'string' ? value : otherwise)
+  return {
+    reason: text(said?.['reason'], 'failed'),
+    message: text(said?.['message'], 'it gave no reason'),
+    retryable: said?.['retryable'] === true,
+  }
+}

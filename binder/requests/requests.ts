@@ -1,0 +1,165 @@
+/** The side that asks: requests that wait for their replies. */
+import type { Clock } from '../../core/clock.ts'
+import { bytesCodec } from '../../core/codec.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { SinkBinding } from '../binding.ts'
+import { type Channel, requireChannel } from '../channel.ts'
+import { Discarded } from '../consuming/discarded.ts'
+import { BinderClosed } from '../errors.ts'
+import { type EncodedMessage, REPLY_TO_REQUEST } from '../message.ts'
+import type { Place } from '../sending/destinations.ts'
+import type { SendOptions } from '../sending/encode.ts'
+import { REPLY_TO, REQUEST_ID, RequestTimeout, readReply, replyDestination } from './replies.ts'
+
+export interface RequestOptions<ReplyIn, Reply> extends SendOptions {
+  /** What the reply is: one of `createBinder({ replies })`. */
+  readonly reply: Channel<ReplyIn, Reply>
+  /** From the call to the reply, in ms. @default 30 seconds */
+  readonly timeoutMs?: number | undefined
+  /** Ends the waiting with its reason. The request may be handled all the same. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface RequestsHost {
+  readonly service: string
+  readonly instance: string
+  readonly clock: Clock
+  /** Whether the binding of this name has its place at the broker. */
+  isRunning(binding: string): boolean
+  send<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options: SendOptions): Promise<unknown>
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000
+
+/**
+ * Replies come over an anonymous subscription of this instance to `<reply channel>.<service>`; each instance of the
+ * service gets all of them and takes its own. What was sent while the subscription was away is lost: the request times out.
+ */
+export class Requests {
+  /** To be run with the other bindings. */
+  readonly bindings: readonly SinkBinding[]
+  readonly #host: RequestsHost
+  readonly #places: ReadonlyMap<string, SinkBinding>
+  readonly #waiting: Map<string, PromiseWithResolvers<EncodedMessage>> = new Map()
+
+  /** @throws TypeError naming the option */
+  constructor(replies: readonly Place[] | undefined, host: RequestsHost) {
+    this.#host = host
+    if (replies !== undefined && !Array.isArray(replies))
+      throw invalidOption('createBinder.replies', replies, 'a list of channels')
+    const places = (replies ?? []).map((channel, i) => {
+      const checked = requireChannel(`createBinder.replies[${i}]`, channel as unknown as Channel)
+      return [checked.name, this.#subscription(checked)] as const
+    })
+    this.#places = new Map(places)
+    if (this.#places.size < places.length)
+      throw invalidOption(
+        'createBinder.replies',
+        places.map(([name]) => name),
+        'each channel once',
+      )
+    this.bindings = [...this.#places.values()]
+  }
+
+  /** @throws RequestTimeout, RequestFailed, SendError, the signal's reason, BinderClosed when the binder closes */
+  async request<In, Out, ReplyIn, Reply>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options: RequestOptions<ReplyIn, Reply>,
+  ): Promise<Reply> {
+    const { reply, timeoutMs = DEFAULT_TIMEOUT_MS, signal, ...sendOptions } = options ?? {}
+    requireChannel('request', channel)
+    const place = this.#places.get(requireChannel('request.reply', reply).name)
+    if (place === undefined)
+      throw invalidOption(
+        'request.reply',
+        reply.name,
+        `one of createBinder({ replies }): ${[...this.#places.keys()].join(', ') || '(none)'}`,
+      )
+    requireInteger('request.timeoutMs', timeoutMs, 1, 2 ** 31 - 1)
+    signal?.throwIfAborted()
+    const id = `${this.#host.instance}/${newId()}`
+    const own = { [REQUEST_ID]: id, [REPLY_TO]: place.input.name }
+    const message = await this.#await(id, { channel: channel.name, timeoutMs, signal }, (until) =>
+      this.#ask(place, until, () =>
+        this.#host.send(channel, payload, { ...sendOptions, headers: { ...sendOptions.headers, ...own } }),
+      ),
+    )
+    return readReply(channel.name, reply, message)
+  }
+
+  /** Whoever still waits learns that the binder closes. */
+  close(): void {
+    for (const { reject } of this.#waiting.values()) reject(new BinderClosed('closing'))
+  }
+
+  /** The reply with this id, or why there is none. Leaves nothing behind. */
+  async #await(
+    id: string,
+    { channel, timeoutMs, signal }: { channel: string; timeoutMs: number; signal: AbortSignal | undefined },
+    ask: (until: AbortSignal) => Promise<void>,
+  ): Promise<EncodedMessage> {
+    const waiting = Promise.withResolvers<EncodedMessage>()
+    const over = new AbortController()
+    const onAbort = (): void => waiting.reject(signal?.reason)
+    signal?.addEventListener('abort', onAbort)
+    this.#waiting.set(id, waiting)
+    this.#host.clock
+      .sleep(timeoutMs, over.signal)
+      .then(() => waiting.reject(new RequestTimeout(channel, timeoutMs)), noop)
+    ask(over.signal).catch(waiting.reject)
+    try {
+      return await waiting.promise
+    } finally {
+      this.#waiting.delete(id)
+      signal?.removeEventListener('abort', onAbort)
+      over.abort(new Error('the request is over'))
+    }
+  }
+
+  /** Only when the reply would find its way. */
+  async #ask({ input, options }: SinkBinding, until: AbortSignal, send: () => Promise<unknown>): Promise<void> {
+    while (!this.#host.isRunning(options.name ?? input.name)) {
+      await this.#host.clock.sleep(20, until)
+    }
+    await send()
+  }
+
+  #subscription(replies: Channel): SinkBinding {
+    const name = replyDestination(replies.name, this.#host.service)
+    const input = {
+      name,
+      schema: ANYTHING,
+      key: undefined,
+      codec: bytesCodec,
+      partitions: replies.partitions,
+      groups: [],
+    }
+    return Object.freeze({
+      kind: 'sink',
+      raw: true,
+      input: Object.freeze(input),
+      output: undefined,
+      options: Object.freeze({ name, maxAttempts: 1 }),
+      handler: (message: unknown) => this.#take(message as EncodedMessage),
+    } satisfies SinkBinding)
+  }
+
+  #take(message: EncodedMessage): Discarded | undefined {
+    const { [REPLY_TO_REQUEST]: id } = message.headers
+    if (typeof id !== 'string' || !id.startsWith(`${this.#host.instance}/`)) return undefined
+    const waiting = this.#waiting.get(id)
+    if (waiting === undefined) return new Discarded(`a reply of "${message.source}" that nobody waits for any more`)
+    waiting.resolve(message)
+    this.#waiting.delete(id)
+    return undefined
+  }
+}
+
+const ANYTHING: StandardSchemaV1<unknown> = {
+  '~standard': { version: 1, vendor: 'concordat', validate: (value) => ({ value }) },
+}
+
+function noop(): void {}

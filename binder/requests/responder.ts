@@ -1,0 +1,55 @@
+import { requireFunction } from '../../core/options.ts'
+import {
+  type ConsumerOptions,
+  type Handler,
+  type HandlerContext,
+  type InboxOptions,
+  type ProcessorBinding,
+  processor,
+  type TransactionContext,
+} from '../binding.ts'
+import { type Channel, requireChannel } from '../channel.ts'
+import { to } from '../outputs.ts'
+import { failureAnswer, replyAddress, replyHeaders } from './replies.ts'
+
+/**
+ * Answers requests: what the handler returns goes to whoever asked with `binder.request`, confirmed before the request is
+ * settled. A request that failed for good is answered with its error's code and message, and then dead-lettered or what
+ * else `onFailure` says; one that the handler refuses (`RequestRefused`) is answered only. Who asked without wanting an
+ * answer (`send`) gets none.
+ */
+export function responder<In, Out, ReplyIn, Reply>(
+  requests: Channel<In, Out>,
+  replies: Channel<ReplyIn, Reply>,
+  options: InboxOptions,
+  handler: Handler<Out, TransactionContext, ReplyIn>,
+): ProcessorBinding
+export function responder<In, Out, ReplyIn, Reply>(
+  requests: Channel<In, Out>,
+  replies: Channel<ReplyIn, Reply>,
+  options: ConsumerOptions & { readonly inbox?: undefined },
+  handler: Handler<Out, HandlerContext, ReplyIn>,
+): ProcessorBinding
+export function responder(requests: unknown, replies: unknown, options: unknown, handler: unknown): ProcessorBinding {
+  const input = requireChannel('responder', requests as Channel)
+  const path = `responder("${input.name}")`
+  // A reply is for who asked: groups of the reply channel have no part in it.
+  const output = Object.freeze({ ...requireChannel(`${path} replies`, replies as Channel), groups: [] })
+  const answer = requireFunction(`${path} handler`, handler as Handler<unknown, HandlerContext, unknown>)
+  const binding = processor(
+    input,
+    output,
+    options as ConsumerOptions & { inbox?: undefined },
+    async (payload, context) => {
+      const address = replyAddress(context.headers, output.name)
+      const reply = await answer(payload, context)
+      if (address === undefined) return undefined
+      return to(output, reply, { destination: address.to, headers: replyHeaders(address.id, 'ok') })
+    },
+  )
+  return Object.freeze({
+    ...binding,
+    output: undefined,
+    answer: (request, error, host) => failureAnswer(request, error, output, host),
+  } satisfies ProcessorBinding)
+}

@@ -1,0 +1,111 @@
+/** What has to exist on the broker, and what was made to. */
+import { invalidOption } from '../../core/errors.ts'
+import type { Binding } from '../binding.ts'
+import type { Channel } from '../channel.ts'
+import type { EncodedMessage } from '../message.ts'
+import type { DestinationSpec, Transport } from '../transport.ts'
+
+/** What of a channel is made to exist. */
+export type Place = Pick<Channel, 'name' | 'partitions' | 'groups' | 'retentionMs'>
+
+/**
+ * What the declarations of a binder say of each destination; two declarations of one name must agree.
+ * @throws TypeError / RangeError naming the binding or the channel
+ */
+export function destinationSpecs(
+  bindings: readonly Binding[],
+  sends: ReadonlyArray<Place>,
+): ReadonlyMap<string, DestinationSpec> {
+  const specs = new Map<string, DestinationSpec>()
+  const add = (channel: Place): void => {
+    const known = specs.get(channel.name)
+    if (known !== undefined && known.partitions !== channel.partitions) {
+      throw invalidOption(
+        `channel("${channel.name}").partitions`,
+        channel.partitions,
+        `${known.partitions}, as another declaration of the same name says`,
+      )
+    }
+    const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
+    const retentionMs = known?.retentionMs ?? channel.retentionMs
+    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs })
+  }
+  for (const [i, binding] of bindings.entries()) {
+    if (!['sink', 'processor', 'batch', 'poll', 'source'].includes(binding?.kind)) {
+      throw invalidOption(`createBinder.bindings[${i}]`, binding, 'what sink(), processor() or source() returned')
+    }
+    if (binding.kind !== 'source') add(withGroup(binding))
+    if (binding.output !== undefined) add(binding.output)
+    if (binding.kind === 'processor') for (const output of binding.outputs ?? []) add(output)
+  }
+  for (const [i, channel] of sends.entries()) {
+    requireDestination(`createBinder.sends[${i}]`, channel)
+    add(channel)
+  }
+  return specs
+}
+
+/** Less than a whole channel will do. */
+function requireDestination(path: string, value: Place): void {
+  const fits = typeof value?.name === 'string' && typeof value.partitions === 'number' && Array.isArray(value.groups)
+  if (!fits) throw invalidOption(path, value, 'what defineChannel returned')
+}
+
+/** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */
+function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): DestinationSpec {
+  const { name, partitions, groups, retentionMs } = input
+  return { name, partitions, groups: options.group === undefined ? groups : [...groups, options.group], retentionMs }
+}
+
+/** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
+export class Destinations {
+  readonly #transport: Transport
+  readonly #specs: Map<string, DestinationSpec>
+  readonly #defaults: (name: string) => DestinationSpec
+  readonly #known: Set<string> = new Set()
+  /** Provisioned for delayed messages as well. */
+  readonly #delayed: Set<string> = new Set()
+
+  constructor(
+    transport: Transport,
+    specs: ReadonlyMap<string, DestinationSpec>,
+    defaults: (name: string) => DestinationSpec,
+  ) {
+    this.#transport = transport
+    this.#specs = new Map(specs)
+    this.#defaults = defaults
+  }
+
+  /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
+  learn({ name: channel, partitions, groups, retentionMs }: Place, name: string = channel): void {
+    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs })
+  }
+
+  spec(name: string): DestinationSpec {
+    return this.#specs.get(name) ?? this.#defaults(name)
+  }
+
+  /** @throws TransportError */
+  async ensure(messages: readonly EncodedMessage[]): Promise<void> {
+    const missing = new Set<string>()
+    let delayed: Set<string> | undefined
+    for (const { destination, notBefore } of messages) {
+      if (!this.#known.has(destination)) missing.add(destination)
+      if (notBefore !== undefined && !this.#delayed.has(destination)) (delayed ??= new Set()).add(destination)
+    }
+    if (missing.size === 0 && delayed === undefined) return
+    const names = delayed === undefined ? missing : new Set([...missing, ...delayed])
+    await this.provision(
+      [...names].map((name) => (delayed?.has(name) ? { ...this.spec(name), delays: true } : this.spec(name))),
+    )
+  }
+
+  /** @throws TransportError */
+  async provision(specs: readonly DestinationSpec[]): Promise<void> {
+    await this.#transport.provision(specs)
+    for (const spec of specs) {
+      this.#known.add(spec.name)
+      if (spec.delays === true) this.#delayed.add(spec.name)
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
+import type { Clock } from '../../core/clock.ts'
+import { type Made, withAmbient } from '../ambient-headers.ts'
+import type { Channel } from '../channel.ts'
+import type { EncodedMessage } from '../message.ts'
+import { Addressed, Outputs } from '../outputs.ts'
+import { encodeMessage } from './encode.ts'
+
+/** What encoding outputs needs of whoever sends them. */
+export interface OutputHost {
+  readonly service: string
+  readonly clock: Clock
+  /** Makes the destination exist before its first message. */
+  learn(channel: Channel, destination: string | undefined): void
+}
+
+/**
+ * What a handler or a poll returned, as messages.
+ * @param channel where a payload without an address goes
+ * @param idOf the id of the output at an index
+ * @throws SchemaError, CodecError, TypeError: none of them is sent
+ */
+export function encodeOutputs(
+  made: Made,
+  channel: Channel | undefined,
+  host: OutputHost,
+  idOf: (index: number) => string | undefined,
+): Promise<EncodedMessage[]> {
+  const items = made.value instanceof Outputs ? made.value.payloads : [made.value]
+  return Promise.all(
+    items.map(async (item, index) => {
+      if (item instanceof Addressed) return encodeAddressed(item, made, channel, host, idOf(index))
+      const target = requireTarget(channel)
+      const options = withAmbient(made.ambientOf(item), target.name, { id: idOf(index) })
+      return encodeMessage(target, item, host.service, options, host.clock)
+    }),
+  )
+}
+
+function encodeAddressed(
+  item: Addressed<unknown>,
+  made: Made,
+  channel: Channel | undefined,
+  host: OutputHost,
+  id: string | undefined,
+): EncodedMessage | Promise<EncodedMessage> {
+  const target = requireTarget(item.channel ?? channel)
+  const options = withAmbient(made.ambientOf(item), target.name, { ...item.options, id })
+  host.learn(target, item.options.destination)
+  return encodeMessage(target, item.payload, host.service, options, host.clock)
+}
+
+function requireTarget(channel: Channel | undefined): Channel {
+  if (channel !== undefined) return channel
+  throw new TypeError('an output without a channel: this binding declares none, return to(channel, payload)')
+}

@@ -1,0 +1,183 @@
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { SpanOptions } from '../../core/telemetry.ts'
+import { Queue } from '../consuming/queue.ts'
+import { SendError, TransportError } from '../errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import type { BinderTelemetry } from '../telemetry.ts'
+import type { PublishOutcome, Transport } from '../transport.ts'
+import type { Destinations } from './destinations.ts'
+
+/**
+ * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
+ * batch before go out as the next one, so a confirm costs a round trip per batch and not per message. At most
+ * `maxInFlight` messages and about 64 MiB are unconfirmed; a caller beyond that waits (backpressure).
+ */
+export class Publisher {
+  readonly #transport: Transport
+  readonly #destinations: Destinations
+  readonly #clock: Clock
+  readonly #maxInFlight: number
+  readonly #timeoutMs: number
+  readonly #telemetry: BinderTelemetry | undefined
+  readonly #waiting: Queue<Entry> = new Queue()
+  readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
+  readonly #idleWaiters: Array<() => void> = []
+  #inFlight = 0
+  #inFlightBytes = 0
+  #openBatches = 0
+  #scheduled = false
+
+  constructor(
+    transport: Transport,
+    destinations: Destinations,
+    clock: Clock,
+    maxInFlight: number,
+    timeoutMs: number,
+    telemetry?: BinderTelemetry,
+  ) {
+    this.#transport = transport
+    this.#destinations = destinations
+    this.#clock = clock
+    this.#maxInFlight = maxInFlight
+    this.#timeoutMs = timeoutMs
+    this.#telemetry = telemetry
+  }
+
+  /** Resolves when the broker has confirmed. @throws SendError */
+  async send(message: EncodedMessage): Promise<void> {
+    const outcome = this.#telemetry === undefined ? await this.#enqueue(message) : (await this.publish([message]))[0]
+    if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
+  }
+
+  /**
+   * One outcome per message, in order; never rejects.
+   * @param parent of the span around it, if there is telemetry
+   */
+  publish(
+    messages: readonly EncodedMessage[],
+    parent: SpanOptions['parent'] = 'active',
+  ): Promise<readonly PublishOutcome[]> {
+    if (this.#telemetry === undefined) return this.#enqueueAll(messages)
+    return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced))
+  }
+
+  /** Resolves when everything handed in has an outcome. */
+  idle(): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#idleWaiters.push(resolve))
+  }
+
+  #enqueueAll(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    return Promise.all(messages.map((message) => this.#enqueue(message)))
+  }
+
+  #enqueue(message: EncodedMessage): Promise<PublishOutcome> {
+    return new Promise((resolve) => {
+      if (this.#hasRoom() && this.#blocked.length === 0) this.#admit(message, resolve)
+      else this.#blocked.push({ message, resolve })
+    })
+  }
+
+  #hasRoom(): boolean {
+    return this.#inFlight < this.#maxInFlight && this.#inFlightBytes < MAX_IN_FLIGHT_BYTES
+  }
+
+  #admit(message: EncodedMessage, resolve: (outcome: PublishOutcome) => void): void {
+    this.#inFlight++
+    this.#inFlightBytes += message.body?.byteLength ?? 0
+    this.#waiting.push({ message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs })
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.#pump()
+    })
+  }
+
+  #admitBlocked(): void {
+    while (this.#blocked.length > 0 && this.#hasRoom()) {
+      const next = this.#blocked.shift()
+      if (next !== undefined) this.#admit(next.message, next.resolve)
+    }
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#openBatches < this.#transport.publishConcurrency) {
+      const batch = takeBatch(this.#waiting)
+      this.#openBatches++
+      void this.#publishBatch(batch)
+    }
+  }
+
+  async #publishBatch(batch: readonly Entry[]): Promise<void> {
+    const now = this.#clock.monotonic()
+    const late = batch.filter((entry) => entry.deadline < now)
+    const live = late.length === 0 ? batch : batch.filter((entry) => entry.deadline >= now)
+    for (const entry of late) this.#settle(entry, timedOut(this.#transport.name, entry.message))
+    const outcomes = await this.#outcomes(live.map((entry) => entry.message))
+    for (let i = 0; i < live.length; i++) this.#settle(live[i] as Entry, outcomes[i])
+    this.#openBatches--
+    this.#pump()
+    if (this.#inFlight === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (messages.length === 0) return []
+    try {
+      await this.#destinations.ensure(messages)
+      return await this.#transport.publish(messages)
+    } catch (error) {
+      const outcome = asTransportError(this.#transport.name, error)
+      return messages.map(() => outcome)
+    }
+  }
+
+  #settle(entry: Entry, outcome: PublishOutcome): void {
+    this.#inFlight--
+    this.#inFlightBytes -= entry.message.body?.byteLength ?? 0
+    entry.resolve(outcome)
+    if (this.#telemetry !== undefined) {
+      const sinceMs = this.#clock.monotonic() - (entry.deadline - this.#timeoutMs)
+      this.#telemetry.wasSent(entry.message, outcome, sinceMs)
+    }
+    if (this.#blocked.length > 0) this.#admitBlocked()
+  }
+}
+
+interface Entry {
+  readonly message: EncodedMessage
+  readonly resolve: (outcome: PublishOutcome) => void
+  readonly deadline: number
+}
+
+const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+const MAX_BATCH = 1_000
+const MAX_BATCH_BYTES = 4 * 1024 * 1024
+
+function takeBatch(waiting: Queue<Entry>): Entry[] {
+  const batch: Entry[] = []
+  let bytes = 0
+  for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
+    bytes += next.message.body?.byteLength ?? 0
+    if (bytes > MAX_BATCH_BYTES && batch.length > 0) break
+    batch.push(next)
+    waiting.shift()
+  }
+  return batch
+}
+
+function timedOut(transport: string, message: EncodedMessage): TransportError {
+  return new TransportError({
+    transport,
+    kind: 'timeout',
+    destination: message.destination,
+    message: `${transport} did not take it in time. It was not handed to the broker; send it again with the same id.`,
+  })
+}
+
+function asTransportError(transport: string, error: unknown): TransportError {
+  if (error instanceof TransportError) return error
+  const cause = toError(error)
+  return new TransportError({ transport, kind: 'unavailable', message: cause.message, cause })
+}
