@@ -16,6 +16,7 @@ import {
 } from '../core/telemetry.ts'
 import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../core/trace-context.ts'
 import type { EncodedMessage } from './message.ts'
+import { CONSUMED, IN_FLIGHT, LAG, PROCESS_SECONDS, REDELIVERED, SEND_SECONDS, SENT, SETTLED } from './metrics.ts'
 import type { BindingStatus } from './status.ts'
 import type { PublishOutcome, TransportDelivery } from './transport.ts'
 
@@ -266,41 +267,4 @@ function onlyOne(names: readonly string[]): string | undefined {
 /** Kafka and memory name the partition in the position. */
 function partitionOf(position: string): string | undefined {
   return /^partition (\d+)/.exec(position)?.[1]
-}
-
-const SENT = {
-  name: 'messaging.client.sent.messages',
-  unit: '{message}',
-  description: 'Messages that the broker has answered for',
-}
-const SEND_SECONDS = {
-  name: 'messaging.client.operation.duration',
-  unit: 's',
-  description: 'From handing a message to the publisher to the answer of the broker',
-}
-const CONSUMED = {
-  name: 'messaging.client.consumed.messages',
-  unit: '{message}',
-  description: 'Deliveries that were handled here, one way or the other',
-}
-const PROCESS_SECONDS = { name: 'messaging.process.duration', unit: 's', description: 'Handler calls' }
-const SETTLED = {
-  name: 'concordat.binding.settled',
-  unit: '{message}',
-  description: 'Deliveries by how they ended: handled, dead-lettered, dropped, returned, halted',
-}
-const REDELIVERED = {
-  name: 'concordat.binding.redelivered',
-  unit: '{message}',
-  description: 'Deliveries of which the broker says that they were handed out before',
-}
-const LAG = {
-  name: 'concordat.binding.lag',
-  unit: '{message}',
-  description: 'Messages that a group has not settled, as the broker says',
-}
-const IN_FLIGHT = {
-  name: 'concordat.binding.in_flight',
-  unit: '{message}',
-  description: 'Deliveries in this process, running or waiting for their turn',
 }
