@@ -1,40 +1,21 @@
-import { type Logger, withFields } from '../../core/logger.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
-import type { BatchBinding, BatchItem, BatchOutcome, BatchTransactionContext } from '../batch.ts'
+import type { BatchBinding } from '../batch.ts'
 import type { ResolvedConsumer } from '../options.ts'
 import { decodePayload } from '../sending/encode.ts'
-import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
+import type { ConsumerName } from '../telemetry.ts'
 import type { TransportDelivery } from '../transport.ts'
-import { checkOutcomes } from './batch-outcomes.ts'
+import { BatchCall, type BatchCallHost } from './batch-call.ts'
+import { byKey, type Item, type ItemResults, without } from './batch-items.ts'
 import type { Permit } from './circuit-breaker.ts'
-import { DeliveryContext } from './context.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
 import { Loans } from './loans.ts'
 import { FREE, type Pace } from './pace.ts'
 
-export interface BatchHandlingHost extends FailuresHost {
-  readonly telemetry: BinderTelemetry | undefined
-  readonly handlerLogger: Logger
+export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
   readonly pace: Pace | undefined
 }
 
 /** What `handle` calls once per delivery, as soon as it has come to its end. */
 export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
-
-interface Item {
-  readonly delivery: TransportDelivery
-  readonly payload: unknown
-  /** Its place in the batch as it came. */
-  readonly index: number
-  /** The handler call in which it may fail next, from 1. */
-  attempt: number
-}
-
-/** `undone`: all was well, but its transaction was rolled back for another's sake. */
-type Result = 'handled' | 'undone' | { readonly error: unknown }
-
-/** Takes a batch's transaction back. */
-class RolledBack extends Error {}
 
 /**
  * The life of one batch: decode each, call the handler with what is left until nothing is. Each message is settled by
@@ -42,16 +23,16 @@ class RolledBack extends Error {}
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
-  readonly #options: ResolvedConsumer
   readonly #host: BatchHandlingHost
   readonly #failures: Failures
+  readonly #handler: BatchCall
   readonly #consumer: ConsumerName
 
   constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchHandlingHost) {
     this.#binding = binding
-    this.#options = options
     this.#host = host
     this.#failures = new Failures(options, host)
+    this.#handler = new BatchCall(binding, options, host)
     this.#consumer = { destination: binding.input.name, group: options.group }
   }
 
@@ -136,16 +117,9 @@ export class BatchHandling {
     return { now: later.length === 0 ? items : without(items, later), later }
   }
 
-  /** One handler call. What it says of each, by item; never rejects. */
-  async #call(items: readonly Item[], permit: Permit): Promise<ReadonlyMap<Item, Result>> {
+  async #call(items: readonly Item[], permit: Permit): Promise<ItemResults> {
     const { pace } = this.#host
-    const results = new Map<Item, Result>()
-    try {
-      if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
-      else await this.#attemptInTransaction(items, results)
-    } catch (error) {
-      if (!(error instanceof RolledBack)) for (const item of items) results.set(item, { error })
-    }
+    const results = await this.#handler.make(items)
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
     if (errors.length === items.length) {
       const gone = items.every(({ delivery }) => this.#failures.gone(delivery))
@@ -154,45 +128,8 @@ export class BatchHandling {
     return results
   }
 
-  async #attempt(items: readonly Item[], results: Map<Item, Result>, tx: SqlTransaction | undefined): Promise<void> {
-    const { telemetry } = this.#host
-    const deliveries = items.map(({ delivery }) => delivery)
-    const loans = new Loans(items.map(({ delivery }) => delivery))
-    let outcomes: ReadonlyArray<BatchOutcome> | undefined
-    const work = async (): Promise<void> => {
-      const result = await this.#binding.handler(this.#view(items, tx), this.#context(loans, items.length, tx))
-      outcomes = checkOutcomes(this.#options.name, result, items.length)
-    }
-    try {
-      await (telemetry === undefined ? work() : telemetry.processBatch(deliveries, this.#consumer, work))
-    } finally {
-      loans.dispose()
-    }
-    for (const [i, item] of items.entries()) {
-      const outcome = outcomes?.[i]
-      results.set(item, outcome?.status === 'rejected' ? { error: outcome.reason } : 'handled')
-    }
-  }
-
-  async #attemptInTransaction(items: readonly Item[], results: Map<Item, Result>): Promise<void> {
-    const group = this.#options.group ?? ''
-    const names = items.map(({ delivery: { message } }) => {
-      return { group, destination: message.destination, source: message.source, id: message.id }
-    })
-    await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh) => {
-      const unseen = new Set(fresh)
-      const toHandle = items.filter((_, i) => unseen.has(i))
-      for (const item of without(items, toHandle)) results.set(item, 'handled')
-      if (toHandle.length === 0) return
-      await this.#attempt(toHandle, results, tx)
-      if (toHandle.every((item) => results.get(item) === 'handled')) return
-      for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
-      throw new RolledBack()
-    })
-  }
-
   /** Rolled back for others, and behind none that failed. */
-  #undoneAlone(items: readonly Item[], results: ReadonlyMap<Item, Result>): readonly Item[] {
+  #undoneAlone(items: readonly Item[], results: ItemResults): readonly Item[] {
     const failedKeys = new Set<string>()
     return items.filter((item) => {
       const { key } = item.delivery.message
@@ -203,21 +140,13 @@ export class BatchHandling {
   }
 
   /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
-  async #judge(
-    items: readonly Item[],
-    results: ReadonlyMap<Item, Result>,
-    settle: SettleOne,
-  ): Promise<readonly Item[]> {
-    const again = await Promise.all(byKey(items).map((ofKey) => this.#judgeKey(ofKey, results, settle)))
+  async #judge(items: readonly Item[], results: ItemResults, settle: SettleOne): Promise<readonly Item[]> {
+    const again = await Promise.all(byKey(items, keyOf).map((ofKey) => this.#judgeKey(ofKey, results, settle)))
     return again.flat()
   }
 
   /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
-  async #judgeKey(
-    items: readonly Item[],
-    results: ReadonlyMap<Item, Result>,
-    settle: SettleOne,
-  ): Promise<readonly Item[]> {
+  async #judgeKey(items: readonly Item[], results: ItemResults, settle: SettleOne): Promise<readonly Item[]> {
     for (const [i, item] of items.entries()) {
       const result = results.get(item) ?? 'undone'
       if (result === 'undone') return items.slice(i)
@@ -238,58 +167,8 @@ export class BatchHandling {
     }
     return []
   }
-
-  #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
-    const { drain, handlerLogger } = this.#host
-    const { group } = this.#options
-    return Object.freeze(
-      items.map(({ delivery, payload, attempt }) => {
-        return Object.freeze({
-          payload,
-          context: new DeliveryContext(delivery, attempt, group, drain, handlerLogger, tx),
-        })
-      }),
-    )
-  }
-
-  #context(loans: Loans, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
-    const { drain, handlerLogger } = this.#host
-    const { group } = this.#options
-    const channel = this.#binding.input.name
-    return {
-      channel,
-      group,
-      get signal() {
-        return AbortSignal.any([drain, loans.signal])
-      },
-      log: withFields(handlerLogger, { channel, group, messages }),
-      get tx() {
-        if (tx !== undefined) return tx
-        throw new TypeError('context.tx: this binding has no inbox; give it one: { group, inbox }')
-      },
-    }
-  }
 }
 
-function without(items: readonly Item[], others: readonly Item[]): readonly Item[] {
-  if (others.length === 0) return items
-  const gone = new Set(others)
-  return items.filter((item) => !gone.has(item))
-}
-
-/** Each key's items in order; those without a key each alone. */
-function byKey(items: readonly Item[]): ReadonlyArray<readonly Item[]> {
-  const groups: Item[][] = []
-  const keys = new Map<string, Item[]>()
-  for (const item of items) {
-    const { key } = item.delivery.message
-    const known = key === null ? undefined : keys.get(key)
-    if (known !== undefined) known.push(item)
-    else {
-      const group = [item]
-      groups.push(group)
-      if (key !== null) keys.set(key, group)
-    }
-  }
-  return groups
+function keyOf({ delivery }: Item): string | null {
+  return delivery.message.key
 }

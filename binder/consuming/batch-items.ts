@@ -1,0 +1,42 @@
+/** The messages of a batch that is at work, and what a handler call made of each. */
+import type { TransportDelivery } from '../transport.ts'
+
+export interface Item {
+  readonly delivery: TransportDelivery
+  readonly payload: unknown
+  /** Its place in the batch as it came. */
+  readonly index: number
+  /** The handler call in which it may fail next, from 1. */
+  attempt: number
+}
+
+/**
+ * - `handled`: and its outputs, if any, are confirmed or in the transaction that committed
+ * - `undone`: all was well, but it has to be handed over again for another's sake
+ */
+export type ItemResult = 'handled' | 'undone' | { readonly error: unknown }
+
+export type ItemResults = ReadonlyMap<Item, ItemResult>
+
+export function without(items: readonly Item[], others: readonly Item[]): readonly Item[] {
+  if (others.length === 0) return items
+  const gone = new Set(others)
+  return items.filter((item) => !gone.has(item))
+}
+
+/** Each key's items in order; those without a key each alone. */
+export function byKey(items: readonly Item[], keyOf: (item: Item) => string | null): ReadonlyArray<readonly Item[]> {
+  const groups: Item[][] = []
+  const keys = new Map<string, Item[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const known = key === null ? undefined : keys.get(key)
+    if (known !== undefined) known.push(item)
+    else {
+      const group = [item]
+      groups.push(group)
+      if (key !== null) keys.set(key, group)
+    }
+  }
+  return groups
+}
