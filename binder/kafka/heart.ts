@@ -59,13 +59,19 @@ export class Heart {
     this.#clock.setTimer(this.#tickMs, () => this.start())
   }
 
+  /**
+   * A beat that leaves during a join can be answered for the generation before it, with "unknown", when the join is
+   * over. Taken for an answer about the new place it would withdraw that for good: kafkajs, whose own beats are in order,
+   * would never join again.
+   */
   async #beat(): Promise<void> {
     if (this.#beating || this.#call === undefined) return
     this.#beating = true
+    const { term } = this.membership
     try {
       await this.#call()
     } catch (error) {
-      if (!this.#stopped) this.#onError(error)
+      if (!this.#stopped && term === this.membership.term) this.#onError(error)
     } finally {
       this.#beating = false
     }

@@ -17,11 +17,17 @@ export class Membership {
   readonly #times: MembershipTimes
   #phase: 'joining' | 'member' | 'leaving' = 'joining'
   #since: number
+  #term = 0
 
   constructor(clock: Clock, times: MembershipTimes) {
     this.#clock = clock
     this.#times = times
     this.#since = clock.monotonic()
+  }
+
+  /** Another one with each join: tells an answer about this place from one about the place before. */
+  get term(): number {
+    return this.#term
   }
 
   /** A join request is about to leave. */
@@ -63,5 +69,6 @@ export class Membership {
   #enter(phase: 'joining' | 'member'): void {
     this.#phase = phase
     this.#since = this.#clock.monotonic()
+    this.#term++
   }
 }

@@ -80,7 +80,7 @@ export class KafkaSubscription implements Subscription {
       { ...options, joinTimeoutMs },
       {
         onLost: (error) => this.#lost(error),
-        onExpelled: (error) => this.#assignment?.withdraw(toError(error)),
+        onExpelled: (error) => this.#expelled(error),
         onRebalance: () => this.#holdForRebalance(),
         onSilence: (error) => host.onAnswer(error),
       },
@@ -262,6 +262,12 @@ export class KafkaSubscription implements Subscription {
     this.#commits.reset()
     assignment.withdraw(new Error('the group is rebalancing: the partition may have gone to another member'))
     if (this.#assignment === assignment) this.#assignment = undefined
+  }
+
+  /** A batch that waited for room would wait for ever, and kafkajs with it, which has to join anew. */
+  #expelled(error: unknown): void {
+    this.#assignment?.withdraw(toError(error))
+    this.#fetching.leaveAll()
   }
 
   #holdForRebalance(): void {

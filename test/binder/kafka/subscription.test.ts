@@ -297,6 +297,40 @@ describe('a rebalance', () => {
     expect(recorder.losses).toEqual([])
   })
 
+  it('leaves a batch that waits for room when the group has expelled this member, so that kafkajs can join anew', async ({
+    expect,
+  }) => {
+    const { clock, consumer, opened } = setup(undefined, 1)
+    await opened(0)
+    await consumer.batch(0, 0, 10)
+    let isLeft = false
+    const waiting = consumer.batch(0, 10, 10).then(() => (isLeft = true))
+    consumer.heartbeat = () => Promise.reject(Object.assign(new Error(), { type: 'UNKNOWN_MEMBER_ID' }))
+    clock.advance(500)
+    await ticks()
+    expect([isLeft, consumer.resolved]).toEqual([true, ['0:9']])
+    await waiting
+  })
+
+  it.for([
+    'ILLEGAL_GENERATION',
+    'REBALANCE_IN_PROGRESS',
+  ])('goes on fetching although a heartbeat from before it is answered after it: %s', async (type, { expect }) => {
+    const { clock, consumer, recorder, opened, rejoin } = setup()
+    await opened(0)
+    await consumer.batch(0, 0, 1)
+    recorder.got[0]?.ack()
+    await rejoin()
+    const answer = Promise.withResolvers<void>()
+    consumer.heartbeat = () => answer.promise
+    clock.advance(500)
+    consumer.join(0)
+    answer.reject(Object.assign(new Error(), { type }))
+    await ticks()
+    await consumer.batch(0, 1, 1)
+    expect([recorder.got.length, consumer.resolved]).toEqual([2, ['0:0', '0:1']])
+  })
+
   it('drops a batch fetched before it, which would skip what came back', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
     await opened(0)
