@@ -312,24 +312,24 @@ describe('a rebalance', () => {
     await waiting
   })
 
-  it.for([
-    'ILLEGAL_GENERATION',
-    'REBALANCE_IN_PROGRESS',
-  ])('goes on fetching although a heartbeat from before it is answered after it: %s', async (type, { expect }) => {
-    const { clock, consumer, recorder, opened, rejoin } = setup()
-    await opened(0)
-    await consumer.batch(0, 0, 1)
-    recorder.got[0]?.ack()
-    await rejoin()
-    const answer = Promise.withResolvers<void>()
-    consumer.heartbeat = () => answer.promise
-    clock.advance(500)
-    consumer.join(0)
-    answer.reject(Object.assign(new Error(), { type }))
-    await ticks()
-    await consumer.batch(0, 1, 1)
-    expect([recorder.got.length, consumer.resolved]).toEqual([2, ['0:0', '0:1']])
-  })
+  it.for(['ILLEGAL_GENERATION', 'REBALANCE_IN_PROGRESS'])(
+    'goes on fetching although a heartbeat from before it is answered after it: %s',
+    async (type, { expect }) => {
+      const { clock, consumer, recorder, opened, rejoin } = setup()
+      await opened(0)
+      await consumer.batch(0, 0, 1)
+      recorder.got[0]?.ack()
+      await rejoin()
+      const answer = Promise.withResolvers<void>()
+      consumer.heartbeat = () => answer.promise
+      clock.advance(500)
+      consumer.join(0)
+      answer.reject(Object.assign(new Error(), { type }))
+      await ticks()
+      await consumer.batch(0, 1, 1)
+      expect([recorder.got.length, consumer.resolved]).toEqual([2, ['0:0', '0:1']])
+    },
+  )
 
   it('drops a batch fetched before it, which would skip what came back', async ({ expect }) => {
     const { consumer, recorder, opened, rejoin } = setup()
