@@ -48,8 +48,8 @@ export type BatchHandler<Payload, Context> = (
   context: Context,
 ) => BatchResult | Promise<BatchResult>
 
-/** Batches know no delayed retry and no middleware; `concurrency` counts calls. */
-export interface BatchSinkOptions extends Omit<ConsumerOptions, 'retry' | 'middleware'> {
+/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. Batches know no middleware. */
+export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
   readonly batch?: BatchLimits | undefined
 }
 
@@ -75,7 +75,8 @@ export interface BatchBinding {
  *   dead-lettered on its own. A throw fails all of them.
  * - *Order.* The messages of a key are in one batch at a time, in their order. When one fails and is to be tried again,
  *   the later ones of its key are handed over again behind it, whatever was said of them: they may be handled twice, but
- *   never before it. Messages without a key do not wait for one another.
+ *   never before it. Messages without a key do not wait for one another. With `retry: 'delayed'` none waits: the one that
+ *   failed leaves the line and comes back in a later batch.
  * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
  * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
  *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction.

@@ -79,9 +79,7 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
   keepMs: true,
 })
 
-const BATCH_NAMES: ReadonlySet<string> = new Set(
-  [...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'retry' && name !== 'middleware'),
-)
+const BATCH_NAMES: ReadonlySet<string> = new Set([...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'middleware'))
 
 const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
 

@@ -4,11 +4,12 @@ import { decodePayload } from '../sending/encode.ts'
 import type { ConsumerName } from '../telemetry.ts'
 import type { TransportDelivery } from '../transport.ts'
 import { BatchCall, type BatchCallHost } from './batch-call.ts'
-import { byKey, type Item, type ItemResults, without } from './batch-items.ts'
+import { byKey, type Item, type ItemResults, lineOf, without } from './batch-items.ts'
 import type { Permit } from './circuit-breaker.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
 import { Loans } from './loans.ts'
 import { FREE, type Pace } from './pace.ts'
+import { attemptsBefore } from './retry.ts'
 
 export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
   readonly pace: Pace | undefined
@@ -23,17 +24,21 @@ export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
  */
 export class BatchHandling {
   readonly #binding: BatchBinding
+  readonly #options: ResolvedConsumer
   readonly #host: BatchHandlingHost
   readonly #failures: Failures
   readonly #handler: BatchCall
   readonly #consumer: ConsumerName
+  readonly #keyOf: (item: Item) => string | null
 
   constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchHandlingHost) {
     this.#binding = binding
+    this.#options = options
     this.#host = host
     this.#failures = new Failures(options, host)
     this.#handler = new BatchCall(binding, options, host)
     this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#keyOf = lineOf(options)
   }
 
   async handle(deliveries: readonly TransportDelivery[], settle: SettleOne): Promise<void> {
@@ -49,11 +54,13 @@ export class BatchHandling {
       settle(delivery, 'returned')
       return undefined
     }
+    const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
     try {
-      return { delivery, payload: await decodePayload(this.#binding.input, delivery.message), index, attempt: 1 }
+      const payload = await decodePayload(this.#binding.input, delivery.message)
+      return { delivery, payload, index, attempt: before + 1 }
     } catch (error) {
       this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
-      settle(delivery, await this.#failures.fail(delivery, error, 0))
+      settle(delivery, await this.#failures.fail(delivery, error, before))
       return undefined
     }
   }
@@ -132,7 +139,7 @@ export class BatchHandling {
   #undoneAlone(items: readonly Item[], results: ItemResults): readonly Item[] {
     const failedKeys = new Set<string>()
     return items.filter((item) => {
-      const { key } = item.delivery.message
+      const key = this.#keyOf(item)
       const result = results.get(item)
       if (typeof result === 'object' && key !== null) failedKeys.add(key)
       return result === 'undone' && !(key !== null && failedKeys.has(key))
@@ -141,7 +148,7 @@ export class BatchHandling {
 
   /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
   async #judge(items: readonly Item[], results: ItemResults, settle: SettleOne): Promise<readonly Item[]> {
-    const again = await Promise.all(byKey(items, keyOf).map((ofKey) => this.#judgeKey(ofKey, results, settle)))
+    const again = await Promise.all(byKey(items, this.#keyOf).map((ofKey) => this.#judgeKey(ofKey, results, settle)))
     return again.flat()
   }
 
@@ -167,8 +174,4 @@ export class BatchHandling {
     }
     return []
   }
-}
-
-function keyOf({ delivery }: Item): string | null {
-  return delivery.message.key
 }

@@ -1,4 +1,5 @@
 /** The messages of a batch that is at work, and what a handler call made of each. */
+import type { ResolvedConsumer } from '../options.ts'
 import type { TransportDelivery } from '../transport.ts'
 
 export interface Item {
@@ -22,6 +23,11 @@ export function without(items: readonly Item[], others: readonly Item[]): readon
   if (others.length === 0) return items
   const gone = new Set(others)
   return items.filter((item) => !gone.has(item))
+}
+
+/** What shares a fate with what failed before it: the messages of a key, and none where a failed one leaves the line. */
+export function lineOf({ retry }: ResolvedConsumer): (item: Item) => string | null {
+  return retry === 'delayed' ? () => null : ({ delivery }) => delivery.message.key
 }
 
 /** Each key's items in order; those without a key each alone. */

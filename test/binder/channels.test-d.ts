@@ -117,7 +117,6 @@ test('a batch handler gets each payload with its context, and returns an outcome
   sinkBatch(orders, { group: 'g' }, (_items, { tx }) => void tx)
   // @ts-expect-error -- true is no outcome
   sinkBatch(orders, { group: 'g' }, (items) => items.map(() => true))
-  // @ts-expect-error -- batches know no delayed retry
   sinkBatch(orders, { group: 'g', retry: 'delayed' }, () => {})
 })
 

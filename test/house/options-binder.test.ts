@@ -102,8 +102,8 @@ const BINDER: readonly Mistake[] = [
   ),
   mistake(
     'an unknown option of sinkBatch',
-    () => createBinder({ service, transport, bindings: [sinkBatch(orders, js({ retry: 'delayed' }), handle)] }),
-    'sinkBatch("orders").retry: expected one of group',
+    () => createBinder({ service, transport, bindings: [sinkBatch(orders, js({ gruop: 'a' }), handle)] }),
+    'sinkBatch("orders").gruop: expected one of group',
   ),
   mistake(
     'an unknown option of batch',
