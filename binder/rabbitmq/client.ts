@@ -62,7 +62,12 @@ export interface AmqpTag {
 
 export interface AmqpMessage {
   readonly content: Uint8Array
-  readonly fields: { readonly deliveryTag: number; readonly redelivered: boolean; readonly exchange?: string }
+  readonly fields: {
+    readonly deliveryTag: number
+    readonly redelivered: boolean
+    readonly exchange?: string
+    readonly routingKey?: string
+  }
   readonly properties: AmqpProperties
 }
 

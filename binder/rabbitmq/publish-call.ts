@@ -31,6 +31,7 @@ export class PublishEntry {
   readonly message: EncodedMessage
   /** Where it was last written to. */
   exchange: string
+  routingKey = ''
   /** Written to a channel at least once: without an answer, whether it arrived is unknown. */
   sent = false
   /** The broker sent it back: no queue wanted it. Its confirm still follows. */
