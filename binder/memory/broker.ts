@@ -40,6 +40,8 @@ export class Broker implements MemoryBroker {
   #reachable = true
   /** Messages that wait to be due. */
   #delayed = 0
+  /** Subscriptions that hold messages. */
+  #busy = 0
   #awake: NodeJS.Timeout | undefined
 
   constructor(options: ResolvedBrokerOptions) {
@@ -102,14 +104,23 @@ export class Broker implements MemoryBroker {
     wait()
   }
 
+  /** A subscription holds messages now, or none any more. Whatever they wait for, they are not lost with the process. */
+  setBusy(isBusy: boolean): void {
+    this.#busy += isBusy ? 1 : -1
+    this.#stayAwake()
+  }
+
   /** The process lives on while messages wait and somebody is there to get them, as it does with connections to a broker. */
   #stayAwake(): void {
-    const mustStay = this.#delayed > 0 && this.#connections.size > 0
-    if (mustStay) this.#awake ??= setInterval(() => {}, MAX_TIMER_MS)
-    else {
+    if (this.#connections.size === 0) {
       clearInterval(this.#awake)
       this.#awake = undefined
+      return
     }
+    // One timer and not one each time: this may be asked for each message.
+    this.#awake ??= setInterval(() => {}, MAX_TIMER_MS)
+    if (this.#delayed > 0 || this.#busy > 0) this.#awake.ref()
+    else this.#awake.unref()
   }
 
   find(name: string): Destination | undefined {

@@ -144,7 +144,8 @@ class MemoryTransport implements Transport {
     receiver: Receiver,
     onClose: (leaving: MemorySubscription) => void,
   ): MemorySubscription {
-    const subscription = new MemorySubscription(spec, receiver, (leaving) => {
+    const onBusy = (isBusy: boolean): void => this.#broker.setBusy(isBusy)
+    const subscription = new MemorySubscription(spec, receiver, onBusy, (leaving) => {
       disconnect()
       this.#subscriptions.delete(leaving)
       onClose(leaving)

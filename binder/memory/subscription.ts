@@ -7,6 +7,7 @@ import type { Cursor, Reader } from './partition.ts'
 export class MemorySubscription implements Subscription, Reader {
   readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
+  readonly #onBusy: (isBusy: boolean) => void
   readonly #onClose: (subscription: MemorySubscription) => void
   /** One loan per cursor: aborted when the cursor goes to another member. */
   readonly #loans: Map<Cursor, AbortController> = new Map()
@@ -16,9 +17,16 @@ export class MemorySubscription implements Subscription, Reader {
   #pumpScheduled = false
   #closed = false
 
-  constructor(spec: SubscriptionSpec, receiver: Receiver, onClose: (subscription: MemorySubscription) => void) {
+  /** @param onBusy called when it begins to hold messages, and when it holds none any more */
+  constructor(
+    spec: SubscriptionSpec,
+    receiver: Receiver,
+    onBusy: (isBusy: boolean) => void,
+    onClose: (subscription: MemorySubscription) => void,
+  ) {
     this.#spec = spec
     this.#receiver = receiver
+    this.#onBusy = onBusy
     this.#onClose = onClose
   }
 
@@ -38,7 +46,7 @@ export class MemorySubscription implements Subscription, Reader {
     if (loan === undefined || this.#paused || this.#closed) return false
     if (this.#unsettled >= this.#spec.prefetch) return false
     if (this.#unsettled > 0 && this.#unsettledBytes >= this.#spec.prefetchBytes) return false
-    this.#unsettled++
+    if (this.#unsettled++ === 0) this.#onBusy(true)
     this.#unsettledBytes += message.body?.byteLength ?? 0
     this.#receiver.deliver(new MemoryDelivery(message, offset, redelivered, cursor, loan.signal, this))
     return true
@@ -49,6 +57,7 @@ export class MemorySubscription implements Subscription, Reader {
     this.#unsettled--
     this.#unsettledBytes -= delivery.message.body?.byteLength ?? 0
     if (this.#closed) return
+    if (this.#unsettled === 0) this.#onBusy(false)
     if (settled) delivery.cursor.settle(delivery.offset)
     else delivery.cursor.giveBack(delivery.offset)
     this.#pumpSoon()
@@ -77,6 +86,7 @@ export class MemorySubscription implements Subscription, Reader {
   #leave(): void {
     if (this.#closed) return
     this.#closed = true
+    if (this.#unsettled > 0) this.#onBusy(false)
     for (const [cursor, loan] of this.#loans) {
       loan.abort(new Error('the subscription is over'))
       cursor.seize(this)
