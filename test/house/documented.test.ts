@@ -1,0 +1,36 @@
+import { globSync, readFileSync } from 'node:fs'
+import * as binder from 'concordat/binder'
+import { describe, expect, it } from 'vitest'
+
+const pages = ['README.md', ...globSync('docs/*.md')].map((page) => readFileSync(page, 'utf8')).join('\n')
+const isNamed = (name: string): boolean => new RegExp(`\\b${name}\\b`).test(pages)
+
+/** The names of an interface's members, as they are declared. */
+function membersOf(file: string, declaration: string): string[] {
+  const text = readFileSync(file, 'utf8')
+  const body = text.slice(text.search(new RegExp(`interface ${declaration}\\b`))).split('\n}')[0] ?? ''
+  return [...body.matchAll(/^ {2}(?:readonly )?(\w+)\??[:(<]/gm)].map((match) => match[1] ?? '')
+}
+
+describe('the pages name', () => {
+  it('every function of the binder', () => {
+    const functions = Object.entries(binder).filter(([, value]) => typeof value === 'function')
+    expect(functions.length).toBeGreaterThan(30)
+    expect(functions.map(([name]) => name).filter((name) => !isNamed(name))).toEqual([])
+  })
+
+  it.each([
+    ['binder/binding.ts', 'ConsumerOptions'],
+    ['binder/batch.ts', 'BatchSinkOptions'],
+    ['binder/pollable.ts', 'PollableOptions'],
+    ['binder/flow-options.ts', 'BatchLimits'],
+    ['binder/flow-options.ts', 'RateLimitOptions'],
+    ['binder/flow-options.ts', 'CircuitBreakerOptions'],
+    ['binder/channel.ts', 'ChannelOptions'],
+    ['binder/sending/encode.ts', 'SendOptions'],
+  ])('every member of %s, %s', (file, declaration) => {
+    const names = membersOf(file, declaration)
+    expect(names).not.toEqual([])
+    expect(names.filter((name) => !isNamed(name))).toEqual([])
+  })
+})
