@@ -35,6 +35,12 @@ export interface CircuitBreakerOptions {
   /** How long it stays open before a trial message, in ms. */
   readonly pauseMs: number
   /**
+   * Failed trials of one message that use none of its attempts up, 0 or more. Further ones are attempts like any other,
+   * so that a message which fails whatever happens does not hold a binding of `concurrency` 1 for longer than
+   * `freeTrials * pauseMs`; an outage that is shorter dead-letters nothing that was on trial. @default 100
+   */
+  readonly freeTrials?: number | undefined
+  /**
    * Which errors count. What does not count neither opens nor closes it. @default all but those with
    * `retryable === false`, which say that the message is wrong and not what handles it
    */
@@ -56,6 +62,7 @@ export interface ResolvedCircuitBreaker {
   readonly failureRate: number
   readonly minimum: number
   readonly pauseMs: number
+  readonly freeTrials: number
   readonly counts: ((error: Error) => boolean) | undefined
 }
 
@@ -66,12 +73,14 @@ const BREAKER_NAMES = optionNames<CircuitBreakerOptions>({
   failureRate: true,
   minimum: true,
   pauseMs: true,
+  freeTrials: true,
   counts: true,
 })
 const BATCH_DEFAULTS = Object.freeze({ maxSize: 100, maxWaitMs: 100 })
 const MAX_PER_SECOND = 1_000_000
 const DEFAULT_MINIMUM = 20
 const MAX_MINIMUM = 100_000
+const DEFAULT_FREE_TRIALS = 100
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveBatch(path: string, options: BatchLimits = {}): ResolvedBatch {
@@ -113,6 +122,7 @@ export function resolveCircuitBreaker(
     failureRate: failureRate ?? Number.POSITIVE_INFINITY,
     minimum: requireInteger(`${path}.minimum`, minimum ?? DEFAULT_MINIMUM, 1, MAX_MINIMUM),
     pauseMs: requireInteger(`${path}.pauseMs`, options.pauseMs, 1, DAY),
+    freeTrials: requireInteger(`${path}.freeTrials`, options.freeTrials ?? DEFAULT_FREE_TRIALS, 0),
     counts,
   })
 }

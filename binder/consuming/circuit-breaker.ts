@@ -2,6 +2,8 @@ import type { Clock } from '../../core/clock.ts'
 import { isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { ResolvedCircuitBreaker } from '../flow-options.ts'
+import type { EncodedMessage } from '../message.ts'
+import { FreeTrials } from './free-trials.ts'
 
 /** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
 export type CircuitState = 'closed' | 'open' | 'half-open'
@@ -14,6 +16,8 @@ export interface Permit {
 }
 
 interface Waiter {
+  /** Its last call was a trial that failed. */
+  readonly hasFailed: boolean
   resolve(permit: Permit | undefined): void
 }
 
@@ -32,14 +36,16 @@ export interface BreakerHost {
  *   closed --too many failed--> open --pauseMs--> half-open --the trial worked--> closed
  *                                ^----------------- the trial failed ------|
  *
- * Each handler call has to `enter`. A message that is between two attempts waits for its turn and is first on trial;
- * its failed trial is an attempt like any other, so that a message that always fails does not hold the binding for ever.
- * Calls from before a change of state no longer count.
+ * Each handler call has to `enter`. On trial are, in this order: a message that is between two attempts, one that is new
+ * here, and one whose trial failed before, the one that waits longest first. So a message that fails whatever happens does
+ * not stand for what the handler calls while another can be asked. A failed trial is no attempt, see `FreeTrials`. Calls
+ * from before a change of state no longer count.
  */
 export class CircuitBreaker {
   readonly #options: ResolvedCircuitBreaker
   readonly #host: BreakerHost
   readonly #waiters: Set<Waiter> = new Set()
+  readonly #freeTrials: FreeTrials
   #state: CircuitState = 'closed'
   #epoch = 0
   /** In half-open: a message was begun to be the trial, or is it. */
@@ -56,6 +62,7 @@ export class CircuitBreaker {
     this.#options = options
     this.#host = host
     this.#recent = new Uint8Array(options.minimum)
+    this.#freeTrials = new FreeTrials(options.freeTrials)
   }
 
   get state(): CircuitState {
@@ -71,7 +78,7 @@ export class CircuitBreaker {
   /** How many messages may begin. */
   allows(wanted: number): number {
     if (this.#state === 'closed') return wanted
-    return this.#state === 'half-open' && this.#trial === 'none' && this.#waiters.size === 0 ? 1 : 0
+    return this.#state === 'half-open' && this.#trial === 'none' ? 1 : 0
   }
 
   /** One begins that `allows` let through. */
@@ -83,7 +90,7 @@ export class CircuitBreaker {
   ended(): void {
     if (this.#trial !== 'begun') return
     this.#trial = 'none'
-    this.#host.wake()
+    this.#offerTrial()
   }
 
   /** Lets a handler call through, or `undefined`: then wait with `turn`. */
@@ -94,8 +101,11 @@ export class CircuitBreaker {
     return { epoch: this.#epoch, isTrial: true }
   }
 
-  /** Resolves when the call may be made; with `undefined` when `signal` aborts or at `dismiss`. */
-  turn(signal: AbortSignal): Promise<Permit | undefined> {
+  /**
+   * Resolves when the call may be made; with `undefined` when `signal` aborts or at `dismiss`.
+   * @param hasFailed its last call was a trial that failed: others go first
+   */
+  turn(signal: AbortSignal, hasFailed: boolean): Promise<Permit | undefined> {
     return new Promise((resolve) => {
       if (signal.aborted) {
         resolve(undefined)
@@ -103,6 +113,7 @@ export class CircuitBreaker {
       }
       const onAbort = (): void => waiter.resolve(undefined)
       const waiter: Waiter = {
+        hasFailed,
         resolve: (permit) => {
           this.#waiters.delete(waiter)
           signal.removeEventListener('abort', onAbort)
@@ -120,18 +131,22 @@ export class CircuitBreaker {
     else this.#note(false)
   }
 
-  failed(permit: Permit, error: Error): void {
-    if (permit.epoch !== this.#epoch) return
+  /** @returns whether it was a trial that is no attempt of its message */
+  failed(permit: Permit, error: Error, message: EncodedMessage | undefined): boolean {
+    if (permit.epoch !== this.#epoch) return false
     if (!this.#isCounted(error)) {
       this.abandoned(permit)
-      return
+      return false
     }
     this.#lastError = error
-    if (this.#state === 'half-open') this.#open()
-    else {
-      this.#note(true)
-      if (this.#isTooMuch()) this.#open()
+    if (this.#state === 'half-open') {
+      const isFree = message !== undefined && this.#freeTrials.take(message)
+      this.#open()
+      return isFree
     }
+    this.#note(true)
+    if (this.#isTooMuch()) this.#open()
+    return false
   }
 
   /** The call says nothing: the message was taken away meanwhile. */
@@ -197,9 +212,11 @@ export class CircuitBreaker {
   }
 
   #offerTrial(): void {
-    const [waiter] = this.#waiters
-    if (waiter === undefined) this.#host.wake()
-    else waiter.resolve(this.enter())
+    const waiters = [...this.#waiters]
+    const between = waiters.find(({ hasFailed }) => !hasFailed)
+    if (between === undefined) this.#host.wake()
+    const next = between ?? waiters[0]
+    if (this.#state === 'half-open' && this.#trial === 'none') next?.resolve(this.enter())
   }
 
   #enterState(state: CircuitState): void {
@@ -212,5 +229,6 @@ export class CircuitBreaker {
     this.#recent.fill(0)
     this.#noted = 0
     this.#failedRecently = 0
+    if (state === 'closed') this.#freeTrials.forget()
   }
 }

@@ -49,16 +49,33 @@ export class Failures {
     this.#host = host
   }
 
-  /** What follows a failed attempt. `undefined`: its pause is over, call the handler again. */
-  async failed(delivery: TransportDelivery, thrown: unknown, attempt: number): Promise<HandlingEnd | undefined> {
+  /**
+   * What follows a failed attempt. `undefined`: its pause is over, call the handler again.
+   * @param isFree a trial of the circuit breaker, which is no attempt: the circuit's pause is the pause
+   */
+  async failed(
+    delivery: TransportDelivery,
+    thrown: unknown,
+    attempt: number,
+    isFree = false,
+  ): Promise<HandlingEnd | undefined> {
     if (this.gone(delivery)) return 'returned'
     const error = toError(thrown)
-    if (attempt >= this.#options.maxAttempts || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
+    const isLast = attempt >= this.#options.maxAttempts && !isFree
+    if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
     this.#host.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
-      'handler failed, will be tried again',
+      isFree ? 'handler failed on trial, which is no attempt' : 'handler failed, will be tried again',
     )
+    if (isFree) return undefined
     return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
+  }
+
+  /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
+  holdsUp(thrown: unknown, attempt: number): boolean {
+    const { maxAttempts, retry, onFailure } = this.#options
+    if (attempt < maxAttempts && this.#worthRetrying(toError(thrown))) return retry === 'blocking'
+    return onFailure === 'halt'
   }
 
   /** For good: the dead letter, or what else `onFailure` says. */

@@ -8,6 +8,7 @@ import { decodePayload } from '../sending/encode.ts'
 import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
 import type { TransportDelivery } from '../transport.ts'
+import type { Permit } from './circuit-breaker.ts'
 import { DeliveryContext } from './context.ts'
 import { Discarded } from './discarded.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
@@ -56,8 +57,10 @@ export class Handling {
       telemetry?.unreadable(delivery, this.#consumer, error)
       return this.#failures.fail(delivery, error, before)
     }
-    for (let attempt = before + 1; ; attempt++) {
-      const permit = pace && (await pace.enter(Number(attempt > before + 1), () => this.#failures.mayWait(delivery)))
+    let isFree = false
+    for (let attempt = before + 1, calls = 0; ; attempt += Number(!isFree), calls++) {
+      const mayWait = (): AbortSignal => this.#failures.mayWait(delivery)
+      const permit: Permit | undefined = pace && (await pace.enter(Number(calls > 0), mayWait, isFree))
       if (pace !== undefined && permit === undefined) return 'returned'
       try {
         const result = await (telemetry === undefined
@@ -66,8 +69,9 @@ export class Handling {
         if (permit !== undefined) pace?.succeeded(permit)
         return result instanceof Discarded ? this.#discard(delivery, result) : 'handled'
       } catch (thrown) {
-        if (permit !== undefined) pace?.threw(permit, thrown, this.#failures.gone(delivery))
-        const end = await this.#failures.failed(delivery, thrown, attempt)
+        const isGone = this.#failures.gone(delivery)
+        isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true
+        const end = await this.#failures.failed(delivery, thrown, attempt, isFree)
         if (end !== undefined) return end
       }
     }

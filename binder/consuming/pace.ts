@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { ResolvedCircuitBreaker, ResolvedRateLimit } from '../flow-options.ts'
+import type { EncodedMessage } from '../message.ts'
 import { CircuitBreaker, type CircuitState, type Permit } from './circuit-breaker.ts'
 import type { Gate } from './gate.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -59,21 +60,31 @@ export class Pace implements Gate {
   /**
    * Before each handler call. `undefined` when it may not be made: the message goes back.
    * @param repeated messages in it that have been in a call before
+   * @param hasFailedTrial that call was a trial: others go first
    */
-  enter(repeated: number, signal: () => AbortSignal): Permit | undefined | Promise<Permit | undefined> {
+  enter(
+    repeated: number,
+    signal: () => AbortSignal,
+    hasFailedTrial = false,
+  ): Permit | undefined | Promise<Permit | undefined> {
     if (repeated > 0) this.#rate?.spend(repeated)
     if (this.#breaker === undefined) return FREE
-    return this.#breaker.enter() ?? this.#breaker.turn(signal())
+    return this.#breaker.enter() ?? this.#breaker.turn(signal(), hasFailedTrial)
   }
 
   succeeded(permit: Permit): void {
     this.#breaker?.succeeded(permit)
   }
 
-  /** @param isGone the message was taken away meanwhile: no wonder that it failed */
-  threw(permit: Permit, error: unknown, isGone = false): void {
-    if (isGone) this.#breaker?.abandoned(permit)
-    else this.#breaker?.failed(permit, toError(error))
+  /**
+   * @param isGone the message was taken away meanwhile: no wonder that it failed
+   * @param message that was on trial, if it was one
+   * @returns whether it was a trial that is no attempt of its message
+   */
+  threw(permit: Permit, error: unknown, isGone: boolean, message?: EncodedMessage): boolean {
+    if (!isGone) return this.#breaker?.failed(permit, toError(error), message) ?? false
+    this.#breaker?.abandoned(permit)
+    return false
   }
 
   /** A message has come to its end. */

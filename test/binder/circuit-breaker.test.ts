@@ -10,7 +10,7 @@ import {
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
-import { type ScriptedDelivery, ScriptedTransport } from './support/scripted-transport.ts'
+import { ScriptedDelivery, ScriptedTransport } from './support/scripted-transport.ts'
 
 const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
 const PAUSE_MS = 30_000
@@ -22,6 +22,8 @@ class Setup {
   readonly logged: string[] = []
   /** What the handler throws. */
   error: Error | undefined = new Error('the warehouse is down')
+  /** For which messages. */
+  failing: (n: number) => boolean = () => true
   /** When set, calls wait for it. */
   hold: Promise<void> | undefined
   readonly binder: Binder
@@ -34,7 +36,7 @@ class Setup {
       async (n, { attempt }) => {
         this.calls.push({ n, attempt })
         await this.hold
-        if (this.error !== undefined) throw this.error
+        if (this.error !== undefined && this.failing(n)) throw this.error
       },
     )
     this.binder = createBinder({
@@ -54,6 +56,11 @@ class Setup {
 
   deliver(...numbers: number[]): ScriptedDelivery[] {
     return numbers.map((n) => this.transport.subscription.deliver(null, n))
+  }
+
+  /** The broker hands it out once more. */
+  redeliver({ message }: ScriptedDelivery): void {
+    this.transport.subscription.receiver.deliver(new ScriptedDelivery(message, 99, new AbortController()))
   }
 
   get status() {
@@ -114,7 +121,7 @@ describe('a circuit breaker', () => {
     await test.clock.advance(PAUSE_MS - 1)
     expect(test.called).toHaveLength(3)
     await test.clock.advance(1)
-    expect(test.called).toEqual([0, 1, 2, 3])
+    expect(test.called).toEqual([0, 1, 2, 2])
   })
 
   it('half open waits for a message when there is none', async () => {
@@ -206,17 +213,97 @@ describe('a message whose attempt opened the circuit', () => {
     expect(test.transport.published).toEqual([])
   })
 
-  it('uses an attempt up with each failed trial, so it does not hold the others for ever', async () => {
+  it('keeps its attempts through all failed trials of an outage', async () => {
     const test = await setup({ failures: 1 }, options)
     test.deliver(0, 1)
+    for (let trial = 0; trial < 20; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.calls).toEqual([{ n: 0, attempt: 1 }, ...Array.from({ length: 20 }, () => ({ n: 0, attempt: 2 }))])
+    expect(test.logged).toContain('handler failed on trial, which is no attempt')
+    test.error = undefined
     await test.clock.advance(PAUSE_MS)
-    await test.clock.advance(PAUSE_MS)
-    expect(test.calls.map(({ attempt }) => attempt)).toEqual([1, 2, 3])
+    expect(test.status).toMatchObject({ circuit: 'closed', handled: 2, deadLettered: 0 })
+  })
+
+  it('uses an attempt up with each failed trial beyond its free ones, so it does not hold the others for ever', async () => {
+    const test = await setup({ failures: 1, freeTrials: 4 }, options)
+    test.deliver(0, 1)
+    for (let trial = 0; trial < 6; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.calls.map(({ attempt }) => attempt)).toEqual([1, 2, 2, 2, 2, 2, 3])
     expect(test.status.deadLettered).toBe(1)
     test.error = undefined
     await test.clock.advance(PAUSE_MS)
     expect(test.status).toMatchObject({ circuit: 'closed', handled: 1 })
   })
+
+  it('has free trials as often as it is told, whoever hands it out again', async () => {
+    const test = await setup({ failures: 1, freeTrials: 2 }, { ...options, maxAttempts: 2 })
+    const [delivery] = test.deliver(0) as [ScriptedDelivery]
+    for (let trial = 0; trial < 2; trial++) await test.clock.advance(PAUSE_MS)
+    test.transport.subscription.receiver.recall()
+    await drain()
+    expect(delivery.end).toBe('released')
+    test.redeliver(delivery)
+    for (let trial = 0; trial < 2; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.calls.map(({ attempt }) => attempt)).toEqual([1, 2, 2, 1, 2])
+    expect(test.status.deadLettered).toBe(1)
+  })
+
+  it.for([0, 1])(
+    'is dead-lettered on trial when its error is not to be retried (%i free trials)',
+    async (freeTrials) => {
+      const test = await setup({ failures: 1, freeTrials, counts: () => true }, options)
+      test.deliver(0)
+      await drain()
+      test.error = new TerminalError('no such product')
+      await test.clock.advance(PAUSE_MS)
+      expect(test.status).toMatchObject({ deadLettered: 1, circuit: 'open' })
+    },
+  )
+})
+
+describe('a message that fails whatever the circuit', () => {
+  const options = { maxAttempts: 3, backoff: { initialMs: 0, maxMs: 0 } }
+
+  it('is found out by the success of another, which is tried next where concurrency lets it', async () => {
+    const test = await setup({ failures: 2 }, { ...options, concurrency: 2 })
+    test.failing = (n) => n === 0
+    test.deliver(0)
+    await test.clock.advance(0)
+    expect(test.status.circuit).toBe('open')
+    test.deliver(1, 2)
+    await test.clock.advance(PAUSE_MS)
+    await test.clock.advance(PAUSE_MS)
+    await test.clock.advance(0)
+    expect(test.status).toMatchObject({ circuit: 'closed', handled: 2, deadLettered: 1 })
+    expect(test.calls.filter(({ n }) => n === 0).map(({ attempt }) => attempt)).toEqual([1, 2, 3, 3])
+  })
+
+  it('takes turns with the others that failed their trial', async () => {
+    const test = await setup({ failures: 3 }, { ...options, concurrency: 3 })
+    test.deliver(0, 1, 2, 3)
+    await drain()
+    test.calls.length = 0
+    for (let trial = 0; trial < 6; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.called).toEqual([0, 1, 2, 0, 1, 2])
+    test.failing = (n) => n === 0
+    for (let trial = 0; trial < 3; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.status).toMatchObject({ circuit: 'closed', handled: 3 })
+  })
+
+  it('holds a binding of concurrency 1 for its free trials, and no longer', async () => {
+    const test = await setup({ failures: 1 }, { ...options, maxAttempts: 2 })
+    test.failing = (n) => n === 0
+    test.deliver(0, 1)
+    for (let trial = 0; trial < 100; trial++) await test.clock.advance(PAUSE_MS)
+    expect(test.status).toMatchObject({ deadLettered: 0, handled: 0 })
+    await test.clock.advance(PAUSE_MS)
+    await test.clock.advance(PAUSE_MS)
+    expect(test.status).toMatchObject({ circuit: 'closed', deadLettered: 1, handled: 1 })
+  })
+})
+
+describe('what waits for the circuit to close', () => {
+  const options = { maxAttempts: 3, backoff: { initialMs: 0, maxMs: 0 } }
 
   it('goes back at once when the binding stops, is recalled, or its loan is withdrawn', async () => {
     const test = await setup({ failures: 1 }, options)

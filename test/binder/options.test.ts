@@ -90,6 +90,10 @@ describe('createBinder refuses', () => {
       { circuitBreaker: { failures: 1, minimum: 5, pauseMs: 5 } },
       'sink("orders").circuitBreaker.minimum: expected a `failureRate` beside it, got 5',
     ],
+    [
+      { circuitBreaker: { failures: 1, pauseMs: 5, freeTrials: -1 } },
+      'sink("orders").circuitBreaker.freeTrials: expected a whole number >= 0, got -1',
+    ],
     [{ circuitBreaker: { failures: 1, pauseMs: 5, counts: true } }, 'sink("orders").circuitBreaker.counts: expected a'],
   ] as const)('a sink with %o', ([options, message]) => {
     expect(() => make({ bindings: [consumer(options)] })).toThrow(message)

@@ -107,6 +107,40 @@ export function flowCases(context: CaseContext): void {
           Array.from({ length: 5 }, (_, n) => `${key}${4 * n + i}`),
         )
     })
+
+    it('counts no failed trial as an attempt, and a message that fails always ends by its attempts', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const attempts: number[] = []
+      let trials = 0
+      const binding = sink(
+        channel,
+        {
+          group: 'g',
+          concurrency: 2,
+          maxAttempts: 2,
+          backoff: NO_PAUSE,
+          circuitBreaker: { failures: 1, pauseMs: 5 },
+        },
+        ({ n }, { attempt }) => {
+          attempts.push(attempt)
+          if (binder.binding(`${channel.name}.g`).status().circuit === 'half-open') trials++
+          if (trials < 10 || n === 0) throw new Error('down')
+        },
+      )
+      const dead = collector(deadLettersOf(channel, 'g'), 'redrive')
+      const binder = await started(context.transport(), { bindings: [binding, dead.binding] })
+      await binder.sendBatch(
+        channel,
+        numbers(6, (n) => `k${n}`),
+      )
+      const status = () => binder.binding(`${channel.name}.g`).status()
+      await until('all ended', () => status().handled === 5 && dead.got.length === 1)
+      expect(dead.got[0]).toMatchObject({ payload: { n: 0 }, context: { headers: { 'dead-letter-attempts': 2 } } })
+      expect(trials).toBeGreaterThanOrEqual(10)
+      expect(Math.max(...attempts)).toBe(2)
+    })
   })
 
   describe('a rate limit', () => {
