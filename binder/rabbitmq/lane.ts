@@ -144,7 +144,7 @@ export class Lane implements Lender {
   #receive(channel: AmqpChannel, message: AmqpMessage | null): void {
     if (channel !== this.#channel) return
     if (message === null) {
-      this.#broken(channel, new Error(`RabbitMQ ended the consumer of queue ${this.queue}: the queue is gone or moved`))
+      this.#cancelled(channel)
       return
     }
     this.active = true
@@ -153,6 +153,16 @@ export class Lane implements Lender {
     const delivery = new RabbitDelivery(this, decoded, deliveryTag, redelivered, this.#loan.signal)
     this.#waiting.push(delivery)
     this.#host.arrived(this, delivery)
+  }
+
+  /**
+   * The broker ended the consumer, not the channel: what was settled can still be acknowledged, and the rest stays ours
+   * until the channel is closed.
+   */
+  #cancelled(channel: AmqpChannel): void {
+    this.flush()
+    this.#broken(channel, new Error(`RabbitMQ ended the consumer of queue ${this.queue}: the queue is gone or moved`))
+    void this.#host.closeChannel(channel)
   }
 
   /** An acknowledgement up to a tag must not pass one that is lent, whenever it was lent. */

@@ -1,5 +1,5 @@
 import { MINUTE } from '../../core/clock.ts'
-import type { AmqpChannel } from './client.ts'
+import type { AmqpChannel, AmqpMessage } from './client.ts'
 import { idleQueueOf, membersQueueOf } from './topology.ts'
 
 /**
@@ -13,6 +13,11 @@ export class Presence {
   readonly #members: string
   readonly #idle: string
   #idleTag: string | undefined
+  /** The broker ended a consumer, since somebody deleted its queue: nobody counts this member any more. */
+  #isGone = false
+  readonly #onMessage = (message: AmqpMessage | null): void => {
+    if (message === null) this.#isGone = true
+  }
 
   private constructor(channel: AmqpChannel, destination: string, group: string) {
     this.channel = channel
@@ -25,12 +30,13 @@ export class Presence {
     const presence = new Presence(channel, destination, group)
     channel.on('error', () => {})
     await presence.#count(presence.#members)
-    await channel.consume(presence.#members, ignore, { noAck: true })
+    await channel.consume(presence.#members, presence.#onMessage, { noAck: true })
     return presence
   }
 
-  /** Tells the others whether this member has partitions, and counts. */
+  /** Tells the others whether this member has partitions, and counts. @throws when it has to join again */
   async look(isIdle: boolean): Promise<{ readonly members: number; readonly idle: number }> {
+    if (this.#isGone) throw new Error(`RabbitMQ ended a consumer of queue ${this.#members} or ${this.#idle}`)
     await this.#setIdle(isIdle)
     return { members: await this.#count(this.#members), idle: await this.#count(this.#idle) }
   }
@@ -39,7 +45,7 @@ export class Presence {
     if (isIdle === (this.#idleTag !== undefined)) return
     if (this.#idleTag === undefined) {
       await this.#count(this.#idle)
-      this.#idleTag = (await this.channel.consume(this.#idle, ignore, { noAck: true })).consumerTag
+      this.#idleTag = (await this.channel.consume(this.#idle, this.#onMessage, { noAck: true })).consumerTag
     } else {
       await this.channel.cancel(this.#idleTag)
       this.#idleTag = undefined
@@ -53,5 +59,3 @@ export class Presence {
 
 /** Goes away by itself a while after its last member. */
 const COUNTER = Object.freeze({ durable: true, arguments: { 'x-expires': 1 * MINUTE } })
-
-const ignore = (): void => {}

@@ -1,0 +1,236 @@
+import { EventEmitter } from 'node:events'
+import type { AmqpConnection } from 'concordat/binder/rabbitmq'
+
+/**
+ * RabbitMQ as this adapter sees it through amqplib, for what a real one does at one moment in a thousand: an answer, a
+ * return, a close come when the test says so. Strict where RabbitMQ is: acknowledging a tag that is not out closes the
+ * channel with 406.
+ */
+export class FakeBroker {
+  readonly connections: FakeConnection[] = []
+  readonly #queues: Map<string, FakeQueue> = new Map()
+
+  readonly connect = async (name: string): Promise<AmqpConnection> => {
+    const connection = new FakeConnection(name, this)
+    this.connections.push(connection)
+    return connection as unknown as AmqpConnection
+  }
+
+  queue(name: string): FakeQueue {
+    const queue = this.#queues.get(name) ?? new FakeQueue(name)
+    this.#queues.set(name, queue)
+    return queue
+  }
+
+  queues(): readonly FakeQueue[] {
+    return [...this.#queues.values()]
+  }
+
+  /** The latest connection for `consume` or `publish`. */
+  latest(purpose: 'consume' | 'publish'): FakeConnection {
+    return this.connections.findLast(({ name }) => name.endsWith(purpose)) as FakeConnection
+  }
+
+  /** The channel that everything is published on. */
+  get publishing(): FakeChannel {
+    return this.latest('publish').channels.findLast(({ isOpen }) => isOpen) as FakeChannel
+  }
+}
+
+export interface Stored {
+  readonly body: string
+  redelivered: boolean
+}
+
+interface FakeConsumer {
+  readonly channel: FakeChannel
+  readonly tag: string
+  readonly onMessage: (message: object | null) => void
+}
+
+/** Hands to its first consumer only. */
+export class FakeQueue {
+  readonly name: string
+  readonly ready: Stored[] = []
+  readonly consumers: FakeConsumer[] = []
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  put(...bodies: readonly string[]): void {
+    for (const body of bodies) this.ready.push({ body, redelivered: false })
+    this.serve()
+  }
+
+  serve(): void {
+    const consumer = this.consumers[0]
+    if (consumer === undefined) return
+    for (const stored of this.ready.splice(0)) consumer.channel.hand(this, stored, consumer)
+  }
+
+  /** `basic.cancel`: the consumer is over, the channel and what is out on it are not. */
+  cancelConsumers(): void {
+    for (const { onMessage } of this.consumers.splice(0)) onMessage(null)
+  }
+}
+
+export class FakeConnection extends EventEmitter {
+  readonly name: string
+  readonly channels: FakeChannel[] = []
+  readonly #broker: FakeBroker
+
+  constructor(name: string, broker: FakeBroker) {
+    super()
+    this.name = name
+    this.#broker = broker
+  }
+
+  async createChannel(): Promise<FakeChannel> {
+    const channel = new FakeChannel(this.#broker)
+    this.channels.push(channel)
+    return channel
+  }
+
+  createConfirmChannel(): Promise<FakeChannel> {
+    return this.createChannel()
+  }
+
+  async close(): Promise<void> {
+    this.#end()
+    this.emit('close')
+  }
+
+  /** As amqplib tells it when heartbeats stay away: `error`, then the channels' ends, then `close`. */
+  break(error: Error): void {
+    this.emit('error', error)
+    this.#end()
+    this.emit('close', error)
+  }
+
+  #end(): void {
+    for (const channel of this.channels) channel.end()
+  }
+}
+
+export interface Published {
+  readonly exchange: string
+  readonly routingKey: string
+  readonly id: string | undefined
+  readonly properties: { readonly messageId?: string }
+  readonly onConfirm: (error: Error | null) => void
+}
+
+export class FakeChannel extends EventEmitter {
+  isOpen = true
+  /** Handed out and not acknowledged, by tag. */
+  readonly out: Map<number, { readonly queue: FakeQueue; readonly stored: Stored }> = new Map()
+  /** Every acknowledgement, as it came. */
+  readonly acks: Array<readonly [tag: number, allUpTo: boolean]> = []
+  /** Written and unanswered. */
+  readonly published: Published[] = []
+  readonly #broker: FakeBroker
+  #lastTag = 0
+
+  constructor(broker: FakeBroker) {
+    super()
+    this.#broker = broker
+  }
+
+  async assertExchange(): Promise<void> {}
+  async checkExchange(): Promise<void> {}
+  async bindQueue(): Promise<void> {}
+  async prefetch(): Promise<void> {}
+
+  async assertQueue(name: string): Promise<object> {
+    if (!this.isOpen) throw illegal()
+    const { ready, consumers } = this.#broker.queue(name)
+    return { queue: name, messageCount: ready.length, consumerCount: consumers.length }
+  }
+
+  async consume(name: string, onMessage: FakeConsumer['onMessage']): Promise<{ consumerTag: string }> {
+    const queue = this.#broker.queue(name)
+    const consumer = { channel: this, tag: `${name}-${queue.consumers.length}`, onMessage }
+    queue.consumers.push(consumer)
+    setImmediate(() => queue.serve())
+    return { consumerTag: consumer.tag }
+  }
+
+  async cancel(tag: string): Promise<void> {
+    this.#leave((consumer) => consumer.tag === tag)
+  }
+
+  hand(queue: FakeQueue, stored: Stored, { onMessage }: FakeConsumer): void {
+    const deliveryTag = ++this.#lastTag
+    this.out.set(deliveryTag, { queue, stored })
+    const fields = { deliveryTag, redelivered: stored.redelivered }
+    onMessage({ content: Buffer.from(stored.body), fields, properties: { messageId: stored.body, headers: {} } })
+  }
+
+  ack({ fields: { deliveryTag } }: { fields: { deliveryTag: number } }, allUpTo = false): void {
+    if (!this.isOpen) throw illegal()
+    this.acks.push([deliveryTag, allUpTo])
+    if (!this.out.has(deliveryTag)) this.fail(406, `PRECONDITION_FAILED - unknown delivery tag ${deliveryTag}`)
+    for (const tag of this.out.keys()) if (tag === deliveryTag || (allUpTo && tag < deliveryTag)) this.out.delete(tag)
+  }
+
+  publish(
+    exchange: string,
+    routingKey: string,
+    _content: Buffer,
+    properties: Published['properties'],
+    onConfirm: Published['onConfirm'],
+  ): boolean {
+    if (!this.isOpen) throw illegal()
+    this.published.push({ exchange, routingKey, id: properties.messageId, properties, onConfirm })
+    return true
+  }
+
+  /** `basic.ack` with `multiple`: the first `count` of what is unanswered. */
+  confirm(count = this.published.length): void {
+    for (const { onConfirm } of this.published.splice(0, count)) onConfirm(null)
+  }
+
+  /** `basic.nack` for the first of what is unanswered. */
+  refuse(): void {
+    this.published.shift()?.onConfirm(new Error('message nacked'))
+  }
+
+  /** `basic.return`: no queue gets it. */
+  return({ exchange, routingKey, properties }: Published): void {
+    this.emit('return', { content: Buffer.alloc(0), fields: { exchange, routingKey }, properties })
+  }
+
+  /** `channel.close` by the broker. */
+  fail(code: number, text: string): void {
+    this.emit('error', Object.assign(new Error(`Channel closed by server: ${code} (${text})`), { code }))
+    this.end()
+  }
+
+  async close(): Promise<void> {
+    if (!this.isOpen) throw illegal()
+    this.end()
+  }
+
+  /** What was out goes back to the front of its queue, to the next consumer. */
+  end(): void {
+    if (!this.isOpen) return
+    this.isOpen = false
+    this.#leave(() => true)
+    for (const { queue, stored } of [...this.out.values()].reverse())
+      queue.ready.unshift(Object.assign(stored, { redelivered: true }))
+    this.out.clear()
+    for (const { onConfirm } of this.published.splice(0)) onConfirm(new Error('channel closed'))
+    this.emit('close')
+    for (const queue of this.#broker.queues()) queue.serve()
+  }
+
+  #leave(isOver: (consumer: FakeConsumer) => boolean): void {
+    for (const queue of this.#broker.queues()) {
+      const staying = queue.consumers.filter((consumer) => consumer.channel !== this || !isOver(consumer))
+      queue.consumers.splice(0, queue.consumers.length, ...staying)
+    }
+  }
+}
+
+const illegal = (): Error => Object.assign(new Error('Channel closed'), { name: 'IllegalOperationError' })
