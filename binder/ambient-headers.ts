@@ -52,16 +52,25 @@ export interface Made {
 /**
  * Calls a handler whose result is sent. A payload that came out of a context inside (`return locks.using(...)`) gets the
  * headers of that context, though it has ended; any other those around the handler.
+ * @param payloadsOf what is sent of a value that came out of a context
  */
-export async function make(ambient: AmbientHeaders | undefined, handler: () => unknown): Promise<Made> {
+export async function make(
+  ambient: AmbientHeaders | undefined,
+  handler: () => unknown,
+  payloadsOf: (given: unknown) => readonly unknown[] = outputsIn,
+): Promise<Made> {
   if (ambient === undefined) return { value: await handler(), ambientOf: () => undefined }
   const handedOut = new Map<unknown, AmbientHeaders>()
   const value = await watchHandedOut((given) => {
     const headers = snapshot(ambient)
-    for (const payload of given instanceof Outputs ? given.payloads : [given])
-      remember(handedOut, madeOf(payload), headers)
+    for (const payload of payloadsOf(given)) remember(handedOut, madeOf(payload), headers)
   }, handler)
   return { value, ambientOf: (payload) => handedOut.get(madeOf(payload)) ?? ambient }
+}
+
+/** What is sent of what a handler returned. */
+export function outputsIn(value: unknown): readonly unknown[] {
+  return value instanceof Outputs ? value.payloads : [value]
 }
 
 /** What came out of the context, whoever gives it an address or headers later. */

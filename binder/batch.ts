@@ -5,6 +5,7 @@ import { type ConsumerOptions, type HandlerContext, requireOptionsFirst } from '
 import { type Channel, requireChannel } from './channel.ts'
 import type { BatchLimits } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
+import type { Result } from './outputs.ts'
 
 /** One message of a batch. */
 export interface BatchItem<Payload> {
@@ -27,26 +28,34 @@ export interface BatchTransactionContext extends BatchContext {
   readonly tx: SqlTransaction
 }
 
-/** What became of one message: what `Promise.allSettled` says, or `ok` and `failed(error)`. */
-export type BatchOutcome =
-  | { readonly status: 'fulfilled'; readonly value?: unknown }
+/**
+ * What became of one message: what `Promise.allSettled` says, or `ok`, `produced(outputs)` and `failed(error)`. The value
+ * is what a `processorBatch` sends for it; a `sinkBatch` takes no notice of it.
+ */
+export type BatchOutcome<Value = unknown> =
+  | { readonly status: 'fulfilled'; readonly value?: Value }
   | { readonly status: 'rejected'; readonly reason: unknown }
 
-/** The message was handled. */
-export const ok: BatchOutcome = Object.freeze({ status: 'fulfilled' })
+/** The message was handled, and nothing is sent for it. */
+export const ok: BatchOutcome<never> = Object.freeze({ status: 'fulfilled' })
+
+/** The message was handled, and this is sent for it: what a `processor` returns, one payload, `several` or `to` somewhere. */
+export function produced<Value>(outputs: Value): BatchOutcome<Value> {
+  return Object.freeze({ status: 'fulfilled', value: outputs })
+}
 
 /** The message failed: tried again or dead-lettered on its own, as `maxAttempts` and `error.retryable` say. */
-export function failed(error: unknown): BatchOutcome {
+export function failed(error: unknown): BatchOutcome<never> {
   return Object.freeze({ status: 'rejected', reason: error })
 }
 
 /** Nothing: all were handled. Else one outcome per message, in their order. */
-export type BatchResult = ReadonlyArray<BatchOutcome> | undefined | void
+export type BatchResult<Value = unknown> = ReadonlyArray<BatchOutcome<Value>> | undefined | void
 
-export type BatchHandler<Payload, Context> = (
+export type BatchHandler<Payload, Context, Value = unknown> = (
   items: ReadonlyArray<BatchItem<Payload>>,
   context: Context,
-) => BatchResult | Promise<BatchResult>
+) => BatchResult<Value> | Promise<BatchResult<Value>>
 
 /** As of a `sink`, each message with its own attempts; `concurrency` counts calls. Batches know no middleware. */
 export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
@@ -62,7 +71,8 @@ export interface BatchInboxOptions extends BatchSinkOptions {
 export interface BatchBinding {
   readonly kind: 'batch'
   readonly input: Channel
-  readonly output: undefined
+  /** Of a `processorBatch`: where a result without an address goes. */
+  readonly output: Channel | undefined
   readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
   readonly handler: BatchHandler<unknown, BatchTransactionContext>
 }
@@ -104,6 +114,48 @@ export function sinkBatch(
     kind: 'batch',
     input,
     output: undefined,
+    options: Object.freeze({ ...options }),
+    handler: handler as BatchBinding['handler'],
+  })
+}
+
+/**
+ * Consumes `input` several messages at a time and sends to `output` what the outcome of each says, see `produced`. A
+ * message is settled after its own outputs were confirmed; with an `inbox`, outputs go through its outbox in the one
+ * transaction of the batch. All else as for `sinkBatch`.
+ *
+ * - *Ids* of outputs follow from the message they are for, as those of a `processor`, whatever batch it comes in. So
+ *   there is none for the batch as a whole: another time it is another batch.
+ * - *Failures.* A message whose outputs do not fit their channel, or that the broker will never take, failed; the others
+ *   did not. Nothing is sent for one that is handed over again behind one that failed.
+ */
+export function processorBatch<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: BatchInboxOptions,
+  handler: BatchHandler<Out, BatchTransactionContext, Result<NoInfer<OutIn>>>,
+): BatchBinding
+export function processorBatch<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: BatchSinkOptions & { readonly inbox?: undefined },
+  handler: BatchHandler<Out, BatchContext, Result<NoInfer<OutIn>>>,
+): BatchBinding
+export function processorBatch(
+  input: unknown,
+  output: unknown,
+  options: BatchSinkOptions & { readonly inbox?: Inbox | undefined },
+  handler: unknown,
+): BatchBinding {
+  const from = requireChannel('processorBatch', input as Channel)
+  const path = `processorBatch("${from.name}")`
+  if (typeof options === 'function' && handler === undefined)
+    throw new TypeError(`${path}: the output channel is missing: processorBatch(input, output, options, handler)`)
+  requireOptionsFirst(path, options, 'processorBatch(input, output, options, handler)')
+  return Object.freeze({
+    kind: 'batch',
+    input: from,
+    output: requireChannel(`${path} output`, output as Channel),
     options: Object.freeze({ ...options }),
     handler: handler as BatchBinding['handler'],
   })

@@ -31,11 +31,15 @@ export interface Inbox {
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'>
   /**
-   * As `process`, for several messages, each once in the list, in one transaction. `fresh` are the indexes of those that
-   * the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
+   * As `process`, for several messages of one group, each once in the list, in one transaction. `fresh` are the indexes of
+   * those that the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
    */
   processBatch?(
     messages: readonly InboxMessage[],
-    work: (tx: SqlTransaction, fresh: readonly number[]) => Promise<void>,
+    work: (
+      tx: SqlTransaction,
+      fresh: readonly number[],
+      emit: (outputs: readonly EncodedMessage[]) => Promise<void>,
+    ) => Promise<void>,
   ): Promise<void>
 }

@@ -19,6 +19,8 @@ export {
   type BatchTransactionContext,
   failed,
   ok,
+  processorBatch,
+  produced,
   sinkBatch,
 } from './batch.ts'
 export { type Binder, type BinderOptions, createBinder } from './binder.ts'

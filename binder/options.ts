@@ -158,11 +158,12 @@ function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean
   throw invalidOption(`${path}.autoStart`, autoStart, 'true or false')
 }
 
-const CALLED = { sink: 'sink', processor: 'processor', batch: 'sinkBatch', poll: 'pollable' } as const
+const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const
 
 /** As it is called in a program. */
-function pathOf({ kind, input }: ConsumerBinding | BatchBinding | PollBinding): string {
-  return `${CALLED[kind]}("${input.name}")`
+function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
+  const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
+  return `${called}("${input.name}")`
 }
 
 /** @throws TypeError / RangeError naming the binding and the option */
@@ -178,7 +179,7 @@ function checkInbox(path: string, binding: ConsumerBinding | BatchBinding | Poll
     throw invalidOption(`${path}.group`, undefined, 'a group, which an inbox needs to know its duplicates')
   if (binding.kind === 'batch' && typeof inbox.processBatch !== 'function')
     throw invalidOption(`${path}.inbox`, inbox, 'an inbox with processBatch, such as createInbox() makes')
-  if (binding.kind === 'processor' && !inbox.hasOutbox) {
+  if ((binding.kind === 'processor' || binding.output !== undefined) && !inbox.hasOutbox) {
     throw invalidOption(
       `${path}.inbox`,
       'an inbox without outbox',

@@ -156,8 +156,13 @@ class TableInbox implements SqlInbox {
 
   processBatch(
     messages: readonly InboxMessage[],
-    work: (tx: SqlTransaction, fresh: readonly number[]) => Promise<void>,
+    work: (
+      tx: SqlTransaction,
+      fresh: readonly number[],
+      emit: (outputs: readonly EncodedMessage[]) => Promise<void>,
+    ) => Promise<void>,
   ): Promise<void> {
+    const group = messages[0]?.group ?? ''
     const column = (pick: (message: InboxMessage) => string): string[] => messages.map(pick)
     const nameOf = (...name: readonly string[]): string => JSON.stringify(name)
     return this.#sql.transaction(async (tx) => {
@@ -176,6 +181,7 @@ class TableInbox implements SqlInbox {
       await work(
         tx,
         fresh.map(([index]) => index),
+        (outputs) => this.#emit(tx, group, outputs),
       )
     })
   }

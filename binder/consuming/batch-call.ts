@@ -1,14 +1,17 @@
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { BatchBinding, BatchItem, BatchOutcome, BatchTransactionContext } from '../batch.ts'
+import type { BatchBinding, BatchItem, BatchTransactionContext } from '../batch.ts'
+import type { EncodedMessage } from '../message.ts'
 import type { ResolvedConsumer } from '../options.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
 import { type Item, type ItemResult, type ItemResults, without } from './batch-items.ts'
 import { checkOutcomes } from './batch-outcomes.ts'
+import { type BatchOutput, BatchOutputs, type BatchOutputsHost } from './batch-outputs.ts'
 import { DeliveryContext } from './context.ts'
+import type { Failures } from './failures.ts'
 import { Loans } from './loans.ts'
 
-export interface BatchCallHost {
+export interface BatchCallHost extends BatchOutputsHost {
   readonly telemetry: BinderTelemetry | undefined
   readonly handlerLogger: Logger
   /** Aborts when the drain ran out of time. */
@@ -18,21 +21,30 @@ export interface BatchCallHost {
 /** Takes a batch's transaction back. */
 class RolledBack extends Error {}
 
-/** One call of a batch handler, in a transaction if there is an inbox. */
+/** Where a call takes place that has an inbox. */
+interface Transaction {
+  readonly tx: SqlTransaction
+  /** Sends with the commit. */
+  emit(outputs: readonly EncodedMessage[]): Promise<void>
+}
+
+/** One call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
 export class BatchCall {
   readonly #binding: BatchBinding
   readonly #options: ResolvedConsumer
   readonly #host: BatchCallHost
   readonly #consumer: ConsumerName
+  readonly #outputs: BatchOutputs
 
-  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchCallHost) {
+  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchCallHost, failures: Failures) {
     this.#binding = binding
     this.#options = options
     this.#host = host
     this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#outputs = new BatchOutputs(binding, options, host, failures)
   }
 
-  /** What it made of each. A throw failed all of them; never rejects. */
+  /** What became of each. A throw failed all of them; never rejects. */
   async make(items: readonly Item[]): Promise<ItemResults> {
     const results = new Map<Item, ItemResult>()
     try {
@@ -47,25 +59,40 @@ export class BatchCall {
   async #attempt(
     items: readonly Item[],
     results: Map<Item, ItemResult>,
-    tx: SqlTransaction | undefined,
+    transaction: Transaction | undefined,
   ): Promise<void> {
     const { telemetry } = this.#host
     const deliveries = items.map(({ delivery }) => delivery)
     const loans = new Loans(deliveries)
-    let outcomes: ReadonlyArray<BatchOutcome> | undefined
     const work = async (): Promise<void> => {
-      const result = await this.#binding.handler(this.#view(items, tx), this.#context(loans, items.length, tx))
-      outcomes = checkOutcomes(this.#options.name, result, items.length)
+      const context = this.#context(loans, items.length, transaction?.tx)
+      const made = await this.#outputs.make(() => this.#binding.handler(this.#view(items, transaction?.tx), context))
+      const outcomes = checkOutcomes(this.#options.name, made.value, items.length)
+      for (const [i, item] of items.entries()) {
+        const outcome = outcomes?.[i]
+        results.set(item, outcome?.status === 'rejected' ? { error: outcome.reason } : 'handled')
+      }
+      const outputs = await this.#outputs.encode(items, outcomes, made, results)
+      if (transaction === undefined) await this.#outputs.send(items, outputs, results)
+      else await this.#emit(items, outputs, results, transaction)
     }
     try {
       await (telemetry === undefined ? work() : telemetry.processBatch(deliveries, this.#consumer, work))
     } finally {
       loans.dispose()
     }
-    for (const [i, item] of items.entries()) {
-      const outcome = outcomes?.[i]
-      results.set(item, outcome?.status === 'rejected' ? { error: outcome.reason } : 'handled')
-    }
+  }
+
+  /** Into the transaction, unless that is to be taken back. */
+  async #emit(
+    items: readonly Item[],
+    outputs: BatchOutput,
+    results: ItemResults,
+    { emit }: Transaction,
+  ): Promise<void> {
+    const messages = items.flatMap((item) => outputs.get(item) ?? [])
+    if (messages.length === 0 || !items.every((item) => results.get(item) === 'handled')) return
+    await emit(this.#host.telemetry?.created(messages) ?? messages)
   }
 
   async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
@@ -73,12 +100,12 @@ export class BatchCall {
     const names = items.map(({ delivery: { message } }) => {
       return { group, destination: message.destination, source: message.source, id: message.id }
     })
-    await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh) => {
+    await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {
       const unseen = new Set(fresh)
       const toHandle = items.filter((_, i) => unseen.has(i))
       for (const item of without(items, toHandle)) results.set(item, 'handled')
       if (toHandle.length === 0) return
-      await this.#attempt(toHandle, results, tx)
+      await this.#attempt(toHandle, results, { tx, emit })
       if (toHandle.every((item) => results.get(item) === 'handled')) return
       for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
       throw new RolledBack()

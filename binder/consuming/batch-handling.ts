@@ -36,7 +36,7 @@ export class BatchHandling {
     this.#options = options
     this.#host = host
     this.#failures = new Failures(options, host)
-    this.#handler = new BatchCall(binding, options, host)
+    this.#handler = new BatchCall(binding, options, host, this.#failures)
     this.#consumer = { destination: binding.input.name, group: options.group }
     this.#keyOf = lineOf(options)
   }

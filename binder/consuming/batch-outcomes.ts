@@ -19,7 +19,7 @@ export function checkOutcomes(
   return result as ReadonlyArray<BatchOutcome>
 }
 
-function isOutcome(value: unknown): boolean {
+export function isOutcome(value: unknown): value is BatchOutcome {
   if (typeof value !== 'object' || value === null || !('status' in value)) return false
   return value.status === 'fulfilled' || value.status === 'rejected'
 }

@@ -1,11 +1,10 @@
-import { derivedId } from '../../core/ids.ts'
 import type { Logger } from '../../core/logger.ts'
 import { type AmbientHeaders, type Made, make } from '../ambient-headers.ts'
 import type { ProcessorBinding, SinkBinding } from '../binding.ts'
 import type { EncodedMessage } from '../message.ts'
 import type { ResolvedConsumer } from '../options.ts'
 import { decodePayload } from '../sending/encode.ts'
-import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
+import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
 import type { TransportDelivery } from '../transport.ts'
 import type { Permit } from './circuit-breaker.ts'
@@ -133,14 +132,7 @@ export class Handling {
     return make(binding.kind === 'processor' ? this.#host.ambient : undefined, () => binding.handler(payload, context))
   }
 
-  /**
-   * An output's id follows from its input's, so that what a handler sends again after a crash is the same message for
-   * whoever deduplicates. Instances without a group each send their own.
-   */
   #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
-    const { group } = this.#options
-    return encodeOutputs(made, binding.output, this.#host, (index) =>
-      group === null ? undefined : derivedId(input.source, input.id, input.destination, group, index),
-    )
+    return encodeOutputs(made, binding.output, this.#host, outputIds(input, this.#options.group))
   }
 }

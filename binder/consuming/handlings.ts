@@ -46,13 +46,13 @@ export function newHandlings(
     pace,
     telemetry,
     handlerLogger,
+    ambient,
+    learn: (channel, destination) => destinations.learn(channel, destination),
     publish: (messages, parent) => publisher.publish(messages, parent),
   }
   if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }
   const one = new Handling(binding, options, {
     ...common,
-    ambient,
-    learn: (channel, destination) => destinations.learn(channel, destination),
     answer: answering(binding, options.group, { service, clock, destinations }),
   })
   return { one, batch: undefined }

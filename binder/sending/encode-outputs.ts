@@ -1,9 +1,10 @@
 /** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
 import type { Clock } from '../../core/clock.ts'
-import { type Made, withAmbient } from '../ambient-headers.ts'
+import { derivedId } from '../../core/ids.ts'
+import { type Made, outputsIn, withAmbient } from '../ambient-headers.ts'
 import type { Channel } from '../channel.ts'
 import type { EncodedMessage } from '../message.ts'
-import { Addressed, Outputs } from '../outputs.ts'
+import { Addressed } from '../outputs.ts'
 import { encodeMessage } from './encode.ts'
 
 /** What encoding outputs needs of whoever sends them. */
@@ -26,15 +27,25 @@ export function encodeOutputs(
   host: OutputHost,
   idOf: (index: number) => string | undefined,
 ): Promise<EncodedMessage[]> {
-  const items = made.value instanceof Outputs ? made.value.payloads : [made.value]
   return Promise.all(
-    items.map(async (item, index) => {
+    outputsIn(made.value).map(async (item, index) => {
       if (item instanceof Addressed) return encodeAddressed(item, made, channel, host, idOf(index))
       const target = requireTarget(channel)
       const options = withAmbient(made.ambientOf(item), target.name, { id: idOf(index) })
       return encodeMessage(target, item, host.service, options, host.clock)
     }),
   )
+}
+
+/**
+ * The ids of what is sent for an input. They follow from the input's and the place in the list, so that what a handler
+ * sends again after a crash is the same message for whoever deduplicates. Instances without a group each send their own.
+ */
+export function outputIds(
+  { source, id, destination }: EncodedMessage,
+  group: string | null,
+): (index: number) => string | undefined {
+  return (index) => (group === null ? undefined : derivedId(source, id, destination, group, index))
 }
 
 function encodeAddressed(

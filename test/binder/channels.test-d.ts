@@ -12,6 +12,8 @@ import {
   ok,
   pollable,
   processor,
+  processorBatch,
+  produced,
   responder,
   route,
   several,
@@ -30,6 +32,7 @@ const orders = defineChannel('orders', { payload: Order, key: (order) => order.i
 const payments = defineChannel('payments', { payload: z.object({ paid: z.boolean() }) })
 const binder = createBinder({ service: 'test', transport: memoryTransport() })
 declare const inbox: Inbox
+const order = { id: 'o-1', at: '2026-11-20' }
 
 test('a channel knows what is sent and what is received', () => {
   expectTypeOf(orders).toEqualTypeOf<Channel<{ id: string; at: string }, { id: string; at: Date }>>()
@@ -118,6 +121,48 @@ test('a batch handler gets each payload with its context, and returns an outcome
   // @ts-expect-error -- true is no outcome
   sinkBatch(orders, { group: 'g' }, (items) => items.map(() => true))
   sinkBatch(orders, { group: 'g', retry: 'delayed' }, () => {})
+})
+
+test('a batch processor says what it produced for each message, as its output channel takes it', () => {
+  processorBatch(orders, payments, { group: 'g', batch: { maxSize: 10 } }, (items, context) => {
+    expectTypeOf(items).toEqualTypeOf<ReadonlyArray<BatchItem<{ id: string; at: Date }>>>()
+    expectTypeOf(context).toEqualTypeOf<BatchContext>()
+  })
+  processorBatch(orders, payments, { group: 'g' }, (items) =>
+    Promise.allSettled(items.map(async () => ({ paid: true }))),
+  )
+  processorBatch(orders, payments, { group: 'g' }, (items) =>
+    items.map(({ payload }) => {
+      if (payload.id === '') return failed('empty')
+      if (payload.id === '1') return ok
+      return produced({ paid: true })
+    }),
+  )
+  processorBatch(orders, payments, { group: 'g' }, async (items) =>
+    items.map(() => produced(several([{ paid: true }, to('payments.eu', { paid: true }), to(orders, order)]))),
+  )
+  processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => produced(to(orders, order))))
+  const kinds = defineChannel('kinds', { payload: z.object({ kind: z.enum(['old', 'new']) }) })
+  processorBatch(orders, kinds, { group: 'g' }, (items) => items.map(() => produced({ kind: 'old' })))
+  processorBatch(orders, kinds, { group: 'g' }, (items) =>
+    Promise.allSettled(items.map(async ({ payload: { id } }) => (id === '' ? { kind: 'old' } : { kind: 'new' }))),
+  )
+  processorBatch(orders, payments, { group: 'g', inbox }, (items, { tx }) => {
+    expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+    return items.map(() => produced({ paid: false }))
+  })
+  // @ts-expect-error -- paid is a boolean
+  processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => produced({ paid: 'yes' })))
+  processorBatch(orders, payments, { group: 'g' }, (items) =>
+    // @ts-expect-error -- paid is missing
+    Promise.allSettled(items.map(async ({ payload }) => payload.id)),
+  )
+  // @ts-expect-error -- a payload is no outcome: produced() makes it one
+  processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => ({ paid: true })))
+  // @ts-expect-error -- each of several has to fit
+  processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => produced(several([{ paid: 1 }]))))
+  // @ts-expect-error -- no inbox, no tx
+  processorBatch(orders, payments, { group: 'g' }, (_items, { tx }) => void tx)
 })
 
 test('a poll hands over what its pollable takes', () => {

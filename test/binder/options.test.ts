@@ -8,6 +8,7 @@ import {
   type PollableOptions,
   pollable,
   processor,
+  processorBatch,
   type SourceOptions,
   sink,
   sinkBatch,
@@ -130,6 +131,11 @@ describe('createBinder refuses', () => {
   it('a processor with an inbox that has no outbox', () => {
     const broken = processor(channel, other, { group: 'g', inbox: inboxWithoutOutbox }, (text) => text)
     expect(() => make({ bindings: [broken] })).toThrow('processor("orders").inbox: expected createInbox({ outbox })')
+    const inbox: Inbox = { ...inboxWithoutOutbox, processBatch: async () => {} }
+    const batch = processorBatch(channel, other, { group: 'g', inbox }, () => {})
+    expect(() => make({ bindings: [batch] })).toThrow(
+      'processorBatch("orders").inbox: expected createInbox({ outbox })',
+    )
   })
 
   it.for([

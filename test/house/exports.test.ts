@@ -71,6 +71,8 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'partitionOf',
     'pollable',
     'processor',
+    'processorBatch',
+    'produced',
     'redrive',
     'responder',
     'route',

@@ -5,6 +5,7 @@ import {
   encodeMessage,
   pollable,
   processor,
+  processorBatch,
   responder,
   route,
   sink,
@@ -109,6 +110,16 @@ const BINDER: readonly Mistake[] = [
     'an unknown option of batch',
     () => createBinder({ service, transport, bindings: [sinkBatch(orders, { batch: js({ size: 1 }) }, handle)] }),
     'sinkBatch("orders").batch.size: expected one of maxSize, maxWaitMs',
+  ),
+  mistake(
+    'a processorBatch without its output',
+    () => processorBatch(js(orders), js({ group: 'a' }), js(handle), js(undefined)),
+    'the output channel is missing: processorBatch(input, output, options, handler)',
+  ),
+  mistake(
+    'an unknown option of processorBatch',
+    () => createBinder({ service, transport, bindings: [processorBatch(orders, orders, js({ gruop: 'a' }), handle)] }),
+    'processorBatch("orders").gruop: expected one of group',
   ),
   mistake(
     'a sinkBatch without options',

@@ -1,7 +1,17 @@
-import { createBinder, defineChannel, failed, ok, sinkBatch } from 'concordat/binder'
+import {
+  createBinder,
+  defineChannel,
+  failed,
+  ok,
+  processorBatch,
+  produced,
+  several,
+  sink,
+  sinkBatch,
+} from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { createInbox } from 'concordat/outbox'
-import { expect, onTestFinished, test } from 'vitest'
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'
 import { uniqueName } from './support/messages.ts'
@@ -90,4 +100,74 @@ test('two batches with the same messages, in other orders, both end', async () =
     inbox.processBatch?.(messages, async (_tx, indexes) => void fresh.push(indexes.length))
   await Promise.all([process(names), process(names.toReversed())])
   expect(fresh.toSorted((a, b) => a - b)).toEqual([0, 20])
+})
+
+describe('outputs of a batch with an inbox', () => {
+  const totals = defineChannel('totals', { payload: z.number(), groups: ['reader'] })
+
+  /** A batch processor whose effect is a row per message and whose outputs leave by a relay. */
+  async function processing(
+    fails: (n: number, attempt: number) => boolean,
+    retry: 'blocking' | 'delayed' = 'blocking',
+  ) {
+    const sql = embedded()
+    const schema = uniqueName('inbox')
+    const outbox = createOutbox({ sql, service: 'test', schema })
+    const inbox = createInbox({ sql, schema, outbox })
+    await outbox.migrate()
+    await inbox.migrate()
+    await sql.query(`CREATE TABLE "${schema}".effect (n int)`)
+    const options = {
+      group: 'g',
+      inbox,
+      retry,
+      batch: { maxSize: 6, maxWaitMs: 50 },
+      backoff: { initialMs: 0, maxMs: 0 },
+    }
+    const binding = processorBatch(channel, totals, options, async (items, { tx }) => {
+      for (const { payload } of items) await tx.query(`INSERT INTO "${schema}".effect (n) VALUES ($1)`, [payload.n])
+      return items.map(({ payload: { n }, context: { attempt } }) => {
+        if (fails(n, attempt)) return failed(new Error('no'))
+        return n === 9 ? produced('nine' as never) : produced(several([n, n + 100]))
+      })
+    })
+    const got: Array<{ n: number; id: string }> = []
+    const reader = sink(totals, { group: 'reader' }, (n, { id }) => void got.push({ n, id }))
+    const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings: [binding, reader] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const relay = createRelay({ outbox, publisher: binder, idlePollMs: 20 })
+    onTestFinished(() => relay.close())
+    await relay.start()
+    const effects = async (): Promise<number[]> =>
+      (await sql.query<{ n: number }>(`SELECT n FROM "${schema}".effect ORDER BY n`)).rows.map(({ n }) => n)
+    const sent = (): number[] => got.map(({ n }) => n).toSorted((a, b) => a - b)
+    return { binder, effects, got, sent, status: () => binder.binding('numbers.g').status() }
+  }
+
+  const numbers = (...ns: readonly number[]) => ns.map((n) => ({ key: `k${n % 2}`, n }))
+
+  test('commit with its effects, once, whichever fails and whatever comes again', async () => {
+    for (const retry of ['blocking', 'delayed'] as const) {
+      const { binder, effects, got, sent, status } = await processing((n, attempt) => n === 1 && attempt < 3, retry)
+      const send = () => binder.sendBatch(channel, numbers(0, 1, 2, 3), ({ n }) => ({ id: `m-${n}` }))
+      await send()
+      await until('all were handled', () => status().handled === 4)
+      await send()
+      await until('all were settled', () => status().handled === 8)
+      await until('all outputs came', () => got.length >= 8)
+      expect(await effects()).toEqual([0, 1, 2, 3])
+      expect(sent()).toEqual([0, 1, 2, 3, 100, 101, 102, 103])
+      expect(new Set(got.map(({ id }) => id)).size).toBe(8)
+    }
+  })
+
+  test('are none of a message that is dead-lettered, for what its outputs are or by the handler', async () => {
+    const { binder, effects, got, sent, status } = await processing((n) => n === 1)
+    await binder.sendBatch(channel, numbers(0, 1, 9, 2))
+    await until('all were settled', () => status().handled === 2 && status().deadLettered === 2)
+    await until('all outputs came', () => got.length >= 4)
+    expect(await effects()).toEqual([0, 2])
+    expect(sent()).toEqual([0, 2, 100, 102])
+  })
 })
