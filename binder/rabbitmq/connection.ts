@@ -112,8 +112,8 @@ export class Link {
   #lost(connection: AmqpConnection, error: Error): void {
     if (this.#connection !== connection) return
     this.#connection = undefined
-    this.#events.onBlocked(undefined)
     this.#error = toError(error)
+    this.#events.onBlocked(undefined)
     if (this.#closing.signal.aborted) return
     this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
     void this.#keep()

@@ -90,7 +90,8 @@ export class RabbitPublisher {
   setBlocked(reason: string | undefined): void {
     this.#blocked = reason
     if (reason !== undefined) this.#host.logger.warn({ reason }, 'RabbitMQ takes no messages for now (resource alarm)')
-    else this.#pump()
+    // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
+    else if (this.#link.error === undefined) this.#pump()
   }
 
   /** Ends what is unconfirmed with `closed`. */

@@ -1,0 +1,146 @@
+import type { EncodedMessage, PublishOutcome, Transport } from 'concordat/binder'
+import { describe, expect, it } from 'vitest'
+import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
+import { FakeBroker, type Published } from './fake-broker.ts'
+import { attached } from './kit.ts'
+import { plainMessage } from './messages.ts'
+
+const TIMEOUT_MS = 10_000
+
+async function setup(partitions = 1) {
+  const clock = new FakeClock()
+  const broker = new FakeBroker()
+  const transport = attached({ connect: broker.connect }, TIMEOUT_MS, clock)
+  for (const name of ['orders', 'refunds']) await transport.provision([{ name, partitions, groups: ['g'] }])
+  await publish(transport, [message('warm')], () => broker.publishing.confirm())
+  return { broker, transport, clock }
+}
+
+const message = (id: string, fields: Partial<EncodedMessage> = {}): EncodedMessage =>
+  plainMessage({ id, destination: 'orders', key: 'k', ...fields })
+
+/** Publishes, lets it be written, does what the broker does, and waits for the outcomes. */
+async function publish(
+  transport: Transport,
+  messages: readonly EncodedMessage[],
+  then: () => void | Promise<void>,
+): Promise<readonly PublishOutcome[]> {
+  const outcomes = transport.publish(messages)
+  await drain()
+  await then()
+  return outcomes
+}
+
+const kinds = (outcomes: readonly PublishOutcome[]): unknown[] => outcomes.map((outcome) => outcome?.kind)
+
+describe('confirms of RabbitMQ', () => {
+  it('in one for many: only what was returned before is unroutable', async () => {
+    const { broker, transport } = await setup()
+    const outcomes = await publish(
+      transport,
+      ['a', 'b', 'c'].map((id) => message(id)),
+      () => {
+        broker.publishing.return(broker.publishing.published[1] as Published)
+        broker.publishing.confirm(3)
+      },
+    )
+    expect(kinds(outcomes)).toEqual([undefined, 'unroutable', undefined])
+  })
+
+  it('tell two of one id apart by where they went', async () => {
+    const { broker, transport } = await setup(4)
+    const twice = [message('a', { key: null }), message('a', { key: null })]
+    const outcomes = await publish(transport, twice, () => {
+      broker.publishing.return(broker.publishing.published[1] as Published)
+      broker.publishing.confirm()
+    })
+    expect(kinds(outcomes)).toEqual([undefined, 'unroutable'])
+  })
+
+  it('that never came for what was returned leave it unknown, and the next try is not refused for it', async () => {
+    const { broker, transport } = await setup()
+    const outcomes = await publish(transport, [message('a')], () => {
+      broker.publishing.return(broker.publishing.published[0] as Published)
+      broker.latest('publish').break(new Error('Heartbeat timeout'))
+    })
+    expect(kinds(outcomes)).toEqual(['unavailable'])
+    const again = publish(transport, [message('a')], () => broker.publishing.confirm())
+    expect(kinds(await again)).toEqual([undefined])
+  })
+
+  it('refuse one and not the others', async () => {
+    const { broker, transport } = await setup()
+    const outcomes = await publish(transport, [message('a'), message('b')], () => {
+      broker.publishing.refuse()
+      broker.publishing.confirm()
+    })
+    expect(kinds(outcomes)).toEqual(['refused', undefined])
+  })
+
+  it('that come after the deadline change nothing', async () => {
+    const { broker, transport, clock } = await setup()
+    const outcomes = await publish(transport, [message('a'), message('b')], () => clock.advance(TIMEOUT_MS))
+    expect(kinds(outcomes)).toEqual(['timeout', 'timeout'])
+    const next = transport.publish([message('c')])
+    await drain()
+    expect(broker.publishing.published.map(({ id }) => id)).toEqual(['a', 'b', 'c'])
+    broker.publishing.confirm(3)
+    expect(kinds(await next)).toEqual([undefined])
+  })
+
+  it('are waited for during an alarm, and what was not written goes out in order after it', async () => {
+    const { broker, transport, clock } = await setup()
+    const early = transport.publish([message('early')])
+    await drain()
+    broker.latest('publish').emit('blocked', 'low on memory')
+    const late = transport.publish([message('late'), message('later')])
+    await clock.advance(TIMEOUT_MS - 1)
+    expect(broker.publishing.published.map(({ id }) => id)).toEqual(['early'])
+    broker.latest('publish').emit('unblocked')
+    expect(broker.publishing.published.map(({ id }) => id)).toEqual(['early', 'late', 'later'])
+    broker.publishing.confirm()
+    expect(kinds([...(await early), ...(await late)])).toEqual([undefined, undefined, undefined])
+  })
+
+  it('that an alarm outlasts: refused, never written later behind the back of who sent it again', async () => {
+    const { broker, transport, clock } = await setup()
+    broker.latest('publish').emit('blocked', 'low on disk')
+    const outcomes = await publish(transport, [message('a')], () => clock.advance(TIMEOUT_MS))
+    expect(outcomes[0]).toMatchObject({ kind: 'refused', retryable: true })
+    expect(outcomes[0]?.message).toContain('takes no messages (low on disk)')
+    broker.latest('publish').emit('unblocked')
+    await drain()
+    expect(broker.publishing.published).toEqual([])
+  })
+
+  it('of an alarm that ends with its connection: what waits goes to the next one', async () => {
+    const { broker, transport, clock } = await setup()
+    const old = broker.latest('publish')
+    old.emit('blocked', 'low on memory')
+    const waiting = transport.publish([message('a', { key: 'other' })])
+    old.break(new Error('Heartbeat timeout'))
+    await clock.advance(1_000)
+    expect(broker.latest('publish')).not.toBe(old)
+    broker.publishing.confirm()
+    expect(kinds(await waiting)).toEqual([undefined])
+  })
+
+  it('lost with a channel that the broker closed: each is sent again alone, and one outcome for each', async () => {
+    const { broker, transport } = await setup()
+    const outcomes = transport.publish(['a', 'bad', 'c'].map((id) => message(id)))
+    await drain()
+    broker.publishing.confirm(1)
+    broker.publishing.fail(406, 'PRECONDITION_FAILED - message size 9 is larger than configured max size 1')
+    const sent: (string | undefined)[] = []
+    for (let left = 2; left > 0; left--) {
+      await drain()
+      const { published } = broker.publishing
+      expect(published).toHaveLength(1)
+      sent.push(published[0]?.id)
+      if (published[0]?.id === 'bad') broker.publishing.fail(406, 'PRECONDITION_FAILED - message size 9 is larger')
+      else broker.publishing.confirm()
+    }
+    expect(sent).toEqual(['bad', 'c'])
+    expect(kinds(await outcomes)).toEqual([undefined, 'too_large', undefined])
+  })
+})
