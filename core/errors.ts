@@ -26,9 +26,39 @@ export function hasCode(error: unknown, code: string): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === code
 }
 
-/** The value itself when it is an `Error`, else an `Error` that wraps it. */
+/**
+ * The value itself when it is an `Error`, else an `Error` that wraps it as its `cause`. Never throws. What the value says
+ * about itself counts: its `message`, its `code`, and that it is not `retryable`.
+ */
 export function toError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(String(value), { cause: value })
+  if (value instanceof Error) return value
+  const { message, code, retryable } = saidBy(value)
+  const error = new Error(typeof message === 'string' ? message : textOf(value), { cause: value })
+  return Object.assign(error, typeof code === 'string' ? { code } : {}, retryable === false ? { retryable } : {})
+}
+
+/** A text that an error says of itself, whatever its program made of that. Never throws. */
+export function said(error: Error, field: 'name' | 'message' | 'stack'): string {
+  try {
+    const value: unknown = error[field]
+    return typeof value === 'string' ? value : value === undefined ? '' : show(value)
+  } catch {
+    return ''
+  }
+}
+
+function saidBy(value: unknown): { readonly message?: unknown; readonly code?: unknown; readonly retryable?: unknown } {
+  if (typeof value !== 'object' || value === null) return {}
+  try {
+    const { message, code, retryable } = value as ReturnType<typeof saidBy>
+    return { message, code, retryable }
+  } catch {
+    return {}
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'object' && value !== null ? show(value) : String(value)
 }
 
 /**
@@ -44,7 +74,10 @@ export function invalidOption(path: string, value: unknown, expected: string): T
 export function show(value: unknown): string {
   let text: string
   if (typeof value === 'string') text = JSON.stringify(value)
-  else if (typeof value === 'function') text = `function ${value.name}`
+  else if (typeof value === 'function') text = `function ${value.name}`.trimEnd()
+  // JSON has neither NaN nor large whole numbers.
+  else if (typeof value === 'number') text = String(value)
+  else if (typeof value === 'bigint') text = `${value}n`
   else if (value instanceof Uint8Array) text = `${value.byteLength} bytes`
   else {
     try {

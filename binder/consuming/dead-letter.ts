@@ -1,4 +1,4 @@
-import { toError } from '../../core/errors.ts'
+import { said, toError } from '../../core/errors.ts'
 import { bounded } from '../cloud-event.ts'
 import {
   type EncodedMessage,
@@ -127,9 +127,9 @@ function factsOf(
     time: new Date(failure.at).toISOString(),
     attempts: failure.attempts,
     service: failure.service,
-    'error-name': cut(error.name, 128),
-    'error-message': cut(error.message, maxMessageBytes),
-    'error-stack': cut(error.stack ?? '', MAX_STACK_BYTES),
+    'error-name': cut(said(error, 'name'), 128),
+    'error-message': cut(said(error, 'message'), maxMessageBytes),
+    'error-stack': cut(said(error, 'stack'), MAX_STACK_BYTES),
     ...('code' in error && typeof error.code === 'string' ? { 'error-code': cut(error.code, 128) } : {}),
   }
 }

@@ -5,7 +5,7 @@
  *   reply:   `reply-to-request` the id, `reply-status` ok or failed; a failed one has a JSON body of its own
  */
 import type { Clock } from '../../core/clock.ts'
-import { ConcordatError, hasCode, isRetryable, show, toError } from '../../core/errors.ts'
+import { ConcordatError, hasCode, isRetryable, said, show, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
 import type { ConsumerBinding } from '../binding.ts'
 import type { Channel } from '../channel.ts'
@@ -140,7 +140,11 @@ export function failureAnswer(
   const address = addressOrNone(request, replies.name)
   if (address === undefined) return undefined
   const error = toError(thrown)
-  const body = { reason: reasonOf(error), message: error.message.slice(0, 1_024), retryable: isRetryable(error) }
+  const body = {
+    reason: reasonOf(error),
+    message: said(error, 'message').slice(0, 1_024),
+    retryable: isRetryable(error),
+  }
   return {
     message: {
       id: group === null ? newId() : derivedId(request.source, request.id, request.destination, group, 'failed'),

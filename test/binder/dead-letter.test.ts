@@ -46,6 +46,34 @@ describe('a dead letter', () => {
     expect(headers).not.toHaveProperty('dead-letter-error-code')
   })
 
+  it.each([
+    ['an object without a prototype', Object.create(null), 'Error', '{}'],
+    ['an object with a message', { message: 'no truck', retryable: false }, 'Error', 'no truck'],
+    ['a symbol', Symbol('x'), 'Error', 'Symbol(x)'],
+    [
+      'an error whose message is no text',
+      Object.assign(new Error('x'), { message: { status: 503 } }),
+      'Error',
+      '{"status":503}',
+    ],
+    ['an error whose name is no text', Object.assign(new Error('x'), { name: 5 }), '5', 'x'],
+    ['an error whose stack is a list', Object.assign(new Error('x'), { stack: [1] }), 'Error', 'x'],
+    [
+      'an error that can not be read',
+      Object.defineProperty(new Error('x'), 'message', {
+        get: () => {
+          throw new Error('never')
+        },
+      }),
+      'Error',
+      '',
+    ],
+  ])('is written for %s', async (_, thrown, name, message) => {
+    const { headers } = await letterFor(thrown)
+    expect(headers).toMatchObject({ 'dead-letter-error-name': name, 'dead-letter-error-message': message })
+    expect(typeof headers['dead-letter-error-stack']).toBe('string')
+  })
+
   it('says when', async () => {
     const clock: Clock = { ...systemClock, now: () => Date.UTC(2026, 10, 20, 6) }
     const { headers } = await letterFor(new Error('x'), clock)

@@ -41,3 +41,21 @@ it('toError keeps an error and wraps anything else', () => {
   expect(toError('text')).toMatchObject({ message: 'text', cause: 'text' })
   expect(toError(undefined)).toMatchObject({ message: 'undefined' })
 })
+
+it('toError listens to what a thrown object says of itself', () => {
+  const thrown = { message: 'no such product', code: 'stock.none', retryable: false }
+  expect(toError(thrown)).toMatchObject({ ...thrown, cause: thrown })
+  expect(isRetryable(toError(thrown))).toBe(false)
+  expect(toError({ status: 503 })).toMatchObject({ message: '{"status":503}' })
+})
+
+it('toError throws for nothing', () => {
+  const hostile = {
+    get message(): string {
+      throw new Error('never')
+    },
+    toJSON: () => Symbol('never').description,
+  }
+  for (const value of [Object.create(null), hostile, Symbol('s'), 5n, null])
+    expect(toError(value)).toBeInstanceOf(Error)
+})
