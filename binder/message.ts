@@ -1,4 +1,5 @@
 import { invalidOption } from '../core/errors.ts'
+import { wrongKind } from '../core/options.ts'
 
 /** A header value; its type survives the round trip on every transport. */
 export type HeaderValue = string | number | boolean | Uint8Array | null
@@ -51,6 +52,8 @@ const encoder = new TextEncoder()
  * @throws TypeError / RangeError naming the header
  */
 export function checkHeaders(headers: Headers): void {
+  if (typeof headers !== 'object' || headers === null || Symbol.iterator in headers)
+    throw wrongKind('headers', headers, 'an object of names and values such as { tenant: "north" }')
   const names = Object.keys(headers)
   if (names.length > MAX_HEADERS) throw invalidOption('headers', names.length, `at most ${MAX_HEADERS} headers`)
   let bytes = 0

@@ -2,8 +2,8 @@
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
-import { optionNames, refuseUnknown, requireFunction } from '../core/options.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
+import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { checkTelemetry, withActiveSpan } from '../core/telemetry.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from './ambient-headers.ts'
@@ -73,7 +73,7 @@ export class TransportBinder implements Binder {
     }
     this.#transport = options.transport
     this.#clock = options.clock ?? systemClock
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = checkLogger('createBinder.logger', options.logger)
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
     this.#ambient = checkAmbient('createBinder.headers', options.headers)
     const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)
@@ -160,6 +160,7 @@ export class TransportBinder implements Binder {
     options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
     this.#requireStarted()
+    if (!Array.isArray(payloads)) throw wrongKind('sendBatch payloads', payloads, 'an array of payloads')
     if (options !== undefined) requireFunction('sendBatch options', options)
     const messages = await Promise.all(
       payloads.map(async (payload, index) => {

@@ -71,6 +71,8 @@ function whatIsWrong({ message }: Error): string {
 export const textCodec: Codec<string> = Object.freeze({
   contentType: 'text/plain; charset=utf-8',
   encode(value: string): Uint8Array {
+    if (typeof value !== 'string')
+      throw new CodecError('text/plain; charset=utf-8', `expected a string, got ${show(value)}; another codec?`)
     if (value.isWellFormed()) return Buffer.from(value)
     throw new CodecError('text/plain; charset=utf-8', 'a string with half a surrogate pair has no UTF-8 form')
   },

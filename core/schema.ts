@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ConcordatError } from './errors.ts'
+import { hasMethods } from './options.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
 
@@ -35,7 +36,11 @@ export function validate<S extends StandardSchemaV1>(
   value: unknown,
 ): StandardSchemaV1.InferOutput<S> | Promise<StandardSchemaV1.InferOutput<S>> {
   const result = schema['~standard'].validate(value)
-  return result instanceof Promise ? result.then((late) => unwrap(subject, late)) : unwrap(subject, result)
+  if (result instanceof Promise) return result.then((late) => unwrap(subject, late))
+  // Of another realm, or of a library of its own.
+  return hasMethods(result, ['then'])
+    ? Promise.resolve(result).then((late) => unwrap(subject, late))
+    : unwrap(subject, result)
 }
 
 function unwrap<T>(subject: string, result: StandardSchemaV1.Result<T>): T {

@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
-import { bytesCodec, CodecError } from '../../core/codec.ts'
-import { show } from '../../core/errors.ts'
+import { bytesCodec, type Codec, CodecError } from '../../core/codec.ts'
+import { invalidOption, show, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { validate } from '../../core/schema.ts'
 import { type Channel, checkName, requireChannel } from '../channel.ts'
 import { isStructured, NOT_AN_EVENT } from '../cloud-event.ts'
@@ -87,15 +87,15 @@ function encode<In, Out>(
     type: channel.name,
     source: service,
     contentType: channel.codec.contentType,
-    time: options.time ?? now,
+    time: options.time === undefined ? now : checkTime(channel.name, options.time),
     headers: withVersion(isTombstone ? undefined : channel.version, options.headers ?? NO_HEADERS),
-    body: isTombstone ? null : channel.codec.encode(payload),
+    body: isTombstone ? null : bytesOf(channel.name, channel.codec, payload),
     notBefore: notBeforeOf(channel.name, options.delayMs, now),
   }
 }
 
 function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {
-  const key = given !== undefined ? given : (channel.key?.(payload) ?? null)
+  const key = given !== undefined ? given : channel.key === undefined ? null : channel.key(payload)
   if (key === null || (typeof key === 'string' && key.length <= 1_024)) return key
   throw new TypeError(
     `key of "${channel.name}": expected a string of at most 1024 characters or null, got ${show(key)}`,
@@ -112,6 +112,30 @@ function tombstoneKey(channel: string, key: unknown): string {
 
 function checkDestination(channel: string, destination: string): string {
   return checkName(`destination of "${channel}"`, destination, 200)
+}
+
+/** Of a `Date`: what has no form as one has none on the wire. */
+const MAX_TIME = 8_640_000_000_000_000
+
+function checkTime(channel: string, time: unknown): number {
+  if (typeof time === 'number' && Math.abs(time) <= MAX_TIME) return Math.trunc(time)
+  throw invalidOption(`send("${channel}").time`, time, 'an instant in epoch ms, such as date.getTime()')
+}
+
+/** Looked at here, where the sender still is, and not by a broker's driver. */
+function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint8Array {
+  let body: unknown
+  try {
+    body = codec.encode(payload)
+  } catch (error) {
+    if (error instanceof CodecError) throw error
+    throw new CodecError(codec.contentType, `payload of "${channel}" was not encoded: ${toError(error).message}`, {
+      cause: error,
+    })
+  }
+  if (body instanceof Uint8Array) return body
+  const { message } = wrongKind(`payload of "${channel}", encoded`, body, 'bytes (a Uint8Array) from the codec')
+  throw new CodecError(codec.contentType, message)
 }
 
 /** An index of an inbox has to hold it. */

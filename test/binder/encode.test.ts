@@ -1,4 +1,5 @@
 import {
+  type Channel,
   decodePayload,
   defineChannel,
   encodeMessage,
@@ -6,7 +7,7 @@ import {
   MAX_HEADER_BYTES,
   MAX_HEADERS,
 } from 'concordat/binder'
-import { type Codec, SchemaError, type StandardSchemaV1 } from 'concordat/core'
+import { type Codec, CodecError, SchemaError, type StandardSchemaV1 } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { messageOn } from './support/scripted-transport.ts'
@@ -72,6 +73,11 @@ describe('encodeMessage', () => {
     [{ 'a b': 1 }, 'headers: expected names of 1 to 128 visible ASCII characters, got "a b"'],
     [{ [`${'x'.repeat(129)}`]: 1 }, 'headers: expected names of 1 to 128 visible ASCII characters'],
     [{ x: Number.NaN }, 'headers.x: expected a string, a finite number, a boolean, bytes or null'],
+    [null, 'headers: expected an object of names and values such as { tenant: "north" }, got null'],
+    [
+      new Map([['x', 1]]),
+      'headers: expected an object of names and values such as { tenant: "north" }, got an instance of Map',
+    ],
     [{ x: undefined }, 'headers.x: expected a string, a finite number, a boolean, bytes or null'],
     [{ x: {} }, 'headers.x: expected a string, a finite number, a boolean, bytes or null, got {}'],
     [{ x: 'y'.repeat(MAX_HEADER_BYTES) }, `headers: expected at most ${MAX_HEADER_BYTES} bytes in all`],
@@ -87,6 +93,60 @@ describe('encodeMessage', () => {
     expect(() => encodeMessage(orders, order, 'shop', { key: key as string })).toThrow(
       'key of "orders": expected a string of at most 1024 characters or null',
     )
+  })
+
+  it('refuses a key function that says nothing at all: null is no order, undefined a slip', () => {
+    const slip = (() => undefined) as unknown as () => string
+    const channel = defineChannel('slips', { payload: z.string(), key: slip })
+    expect(() => encodeMessage(channel, 'x', 'shop')).toThrow('key of "slips": expected a string')
+    expect(encodeMessage(channel, 'x', 'shop', { key: null })).toMatchObject({ key: null })
+    const without = defineChannel('loose', { payload: z.string(), key: () => null })
+    expect(encodeMessage(without, 'x', 'shop')).toMatchObject({ key: null })
+  })
+
+  it.for([
+    [Number.NaN, 'NaN'],
+    [1e20, '100000000000000000000'],
+    [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+    ['5', '"5"'],
+  ] as const)('refuses the time %o before a broker has to', ([time, shown]) => {
+    expect(() => encodeMessage(orders, order, 'shop', { time: time as number })).toThrow(
+      `send("orders").time: expected an instant in epoch ms, such as date.getTime(), got ${shown}`,
+    )
+  })
+
+  it('sends a time in whole milliseconds, on every transport the same', async () => {
+    expect(await encodeMessage(orders, order, 'shop', { time: 1_700_000_000_000.75 })).toMatchObject({
+      time: 1_700_000_000_000,
+    })
+    expect(await encodeMessage(orders, order, 'shop', { time: -1 })).toMatchObject({ time: -1 })
+  })
+
+  it.for([
+    ['text', 'text', 'bytes (a Uint8Array) from the codec, got a string'],
+    [
+      'a promise',
+      Promise.resolve(new Uint8Array()),
+      'bytes (a Uint8Array) from the codec, got a promise: is an "await" missing?',
+    ],
+    ['an ArrayBuffer', new ArrayBuffer(1), 'bytes (a Uint8Array) from the codec, got an instance of ArrayBuffer'],
+  ] as const)('refuses %s from a codec', ([, made, message]) => {
+    const codec = { contentType: 'x/y', encode: () => made, decode: () => 1 } as unknown as Codec<unknown>
+    const channel = defineChannel('coded', { payload: z.string(), codec })
+    expect(() => encodeMessage(channel, 'x', 'shop')).toThrow(`payload of "coded", encoded: expected ${message}`)
+    expect(() => encodeMessage(channel, 'x', 'shop')).toThrow(CodecError)
+  })
+
+  it('says that a codec failed, whatever it throws', () => {
+    const encode = (): never => {
+      throw 'out of ink' // oxlint-disable-line only-throw-error -- what a codec of somebody else may do
+    }
+    const channel: Channel<string> = defineChannel('coded', {
+      payload: z.string(),
+      codec: { contentType: 'x/y', encode, decode: encode },
+    })
+    expect(() => encodeMessage(channel, 'x', 'shop')).toThrow(CodecError)
+    expect(() => encodeMessage(channel, 'x', 'shop')).toThrow('payload of "coded" was not encoded: out of ink')
   })
 
   it('uses the channel’s codec', async () => {

@@ -51,6 +51,15 @@ describe('sending', () => {
     expect(calls()).toEqual([[1, 2, 3]])
   })
 
+  it('says what a batch is when it is none', async () => {
+    const { binder } = await setup()
+    const one = { n: 1 } as unknown as readonly []
+    await expect(binder.sendBatch(channel, one)).rejects.toThrow(
+      'sendBatch payloads: expected an array of payloads, got another object',
+    )
+    await expect(binder.sendBatch(channel, [])).resolves.toEqual([])
+  })
+
   it('gathers the next call while one is open', async () => {
     const { transport, send, calls } = await setup()
     const { next } = stepwise(transport)

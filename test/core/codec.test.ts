@@ -50,6 +50,11 @@ describe('jsonCodec', () => {
 })
 
 describe('textCodec', () => {
+  it.each([[5], [null], [{}]])('says that %o is no text', (value) => {
+    expect(() => textCodec.encode(value as unknown as string)).toThrow(CodecError)
+    expect(() => textCodec.encode(value as unknown as string)).toThrow('expected a string, got ')
+  })
+
   it('keeps a byte order mark', () => {
     expect(textCodec.decode(textCodec.encode('\uFEFFtext'))).toBe('\uFEFFtext')
   })

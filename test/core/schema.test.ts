@@ -21,6 +21,14 @@ describe('validate', () => {
     await expect(validate('x', refusing, 'text')).rejects.toThrow('x does not fit its schema: no')
   })
 
+  it('follows a promise of another kind, which is no instance of Promise', async () => {
+    const result: StandardSchemaV1.Result<unknown> = { value: 'late' }
+    // oxlint-disable-next-line no-thenable -- what is tested
+    const promiseOfAnotherRealm = { then: (resolve: (value: typeof result) => void) => resolve(result) }
+    const schema = schemaOf(() => promiseOfAnotherRealm as unknown as typeof result)
+    await expect(validate('x', schema, 'text')).resolves.toBe('late')
+  })
+
   it('names every issue by its path, as code would', () => {
     const value = { lines: [{ quantity: 1 }, { quantity: -1 }, { quantity: 'two' }] }
     const error = refusalOf(() => validate('payload of "orders"', Order, value))
