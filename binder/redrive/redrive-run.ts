@@ -31,6 +31,7 @@ export class RedriveRun {
   readonly #passed: Set<string> = new Set()
   readonly #listed: DeadLetter[] = []
   readonly #counts = { sent: 0, kept: 0, copies: 0 }
+  #isBeyondLimit = false
   #lost: Error | undefined
   #wake: () => void = () => {}
   #nextAt = 0
@@ -54,7 +55,7 @@ export class RedriveRun {
     await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
-    return { ...this.#counts, complete: end === 'complete', letters: this.#listed }
+    return { ...this.#counts, complete: end === 'complete' && !this.#isBeyondLimit, letters: this.#listed }
   }
 
   /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
@@ -79,7 +80,7 @@ export class RedriveRun {
     if (this.#options.dryRun) this.#forget()
     const subscription = await this.#subscribe()
     try {
-      while (this.#counts.sent < this.#options.limit) {
+      while (!this.#isEnough()) {
         const delivery = await this.#next()
         if (delivery === undefined) return 'stopped'
         if (await this.#take(delivery)) return 'complete'
@@ -89,6 +90,11 @@ export class RedriveRun {
       this.#giveBack()
       await subscription.close()
     }
+  }
+
+  /** What it kept lies at the end. Then what follows has to go there too, or it would come before. */
+  #isEnough(): boolean {
+    return this.#counts.sent >= this.#options.limit && (this.#options.dryRun || this.#counts.kept === 0)
   }
 
   async #subscribe(): Promise<Subscription> {
@@ -193,12 +199,18 @@ export class RedriveRun {
       this.#counts.copies++
       return
     }
-    const isChosen = await this.#options.filter(readDeadLetter(message))
+    const isChosen = await this.#choose(message)
     if (isChosen) await this.#pace()
     await this.#publish(isChosen ? this.#sentBack(message) : { ...message, destination: this.#letters.name })
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
+  }
+
+  async #choose(message: EncodedMessage): Promise<boolean> {
+    if (this.#counts.sent < this.#options.limit) return this.#options.filter(readDeadLetter(message))
+    this.#isBeyondLimit = true
+    return false
   }
 
   #sentBack(message: EncodedMessage): EncodedMessage {

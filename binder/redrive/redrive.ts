@@ -6,12 +6,14 @@
  * channel, behind the mark, and is then settled. Nothing is settled before the broker has confirmed where it is now: a
  * kill at any moment loses nothing. It may leave a second copy of one letter, with the same id: the next run drops it.
  *
- * Not promised: that a message sent back is handled in order with others of its key.
+ * Letters go back in the order in which they failed, and what stays keeps its order. Two things end that for letters that
+ * stay: they come behind those of a run's time, and behind those that a run which was interrupted had not looked at. And
+ * what is sent back comes behind what was sent meanwhile.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
-import { type Logger, silentLogger } from '../../core/logger.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type Channel, checkName, requireChannel } from '../channel.ts'
 import type { Transport } from '../transport.ts'
@@ -31,7 +33,9 @@ export interface RedriveHost {
 export interface RedriveOptions {
   /** Which letters go back; the others stay. What it throws ends the run. @default all */
   readonly filter?: ((letter: DeadLetter) => boolean | Promise<boolean>) | undefined
-  /** Letters that are sent back at most, or listed. @default no limit; 1 000 for a dry run */
+  /**
+   * Letters that are sent back at most, or listed. When some stay the run goes on to its end and keeps the others as well,
+   * for their order. @default no limit; 1 000 for a dry run */
   readonly limit?: number | undefined
   /** Letters sent back in a second at most. @default 100 */
   readonly perSecond?: number | undefined
@@ -145,7 +149,7 @@ function resolveRedrive(host: RedriveHost, channel: Channel, group: string, opti
   return {
     id: newId(),
     transport: host.transport,
-    logger: host.logger ?? silentLogger,
+    logger: checkLogger('redrive.logger', host.logger),
     clock: host.clock ?? systemClock,
     channel: requireChannel('redrive', channel),
     group: checkName('redrive.group', group, 100),

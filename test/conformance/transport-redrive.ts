@@ -13,6 +13,11 @@ import {
 } from './transport-kit.ts'
 
 const numbers = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+const KEYS = 3
+const LETTERS_OF_KEYS = 24
+/** By key, in their order. */
+const ofKeys = (handled: readonly number[]): number[][] =>
+  numbers(KEYS).map((key) => handled.filter((n) => n % KEYS === key))
 const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
   items.toSorted((a, b) => String(a).localeCompare(String(b)))
 
@@ -40,6 +45,17 @@ export function redriveCases(context: CaseContext): void {
       numbers(count).map((n) => ({ key: `k${n}`, n })),
     )
     await until('all are dead letters', () => shop.deadLettered() === count)
+    return shop
+  }
+
+  /** Letters 0, 1, 2 ... of the keys k0, k1, k2 in turns. */
+  async function withLettersOf(channel: TestChannel, letters: number, retry?: 'delayed') {
+    const shop = await service(channel, () => true, retry)
+    await shop.binder.sendBatch(
+      channel,
+      numbers(letters).map((n) => ({ key: `k${n % KEYS}`, n })),
+    )
+    await until('all are dead letters', () => shop.deadLettered() === letters)
     return shop
   }
 
@@ -113,6 +129,42 @@ export function redriveCases(context: CaseContext): void {
       const after = letters.find(({ id }) => id === before?.id)
       expect(after?.failedAt).toBeGreaterThan(before?.failedAt ?? Number.POSITIVE_INFINITY)
       expect(after?.position).not.toBe(before?.position)
+    })
+
+    it.for(['channel', 'group'] as const)(
+      'sends the letters of a key back in the order in which they failed, to the %s',
+      async (to, { expect }) => {
+        const channel = createTestChannel(context.freshName())
+        const shop = await withLettersOf(channel, LETTERS_OF_KEYS, 'delayed')
+        shop.state.broken = () => false
+        expect(await run(channel, { to })).toMatchObject({ sent: 24, kept: 0, complete: true })
+        await until('all are handled', () => shop.handled.length >= 24)
+        expect(ofKeys(shop.handled)).toEqual(ofKeys(numbers(24)))
+      },
+    )
+
+    it('keeps the order of what stays, also when it stops at its limit', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLettersOf(channel, LETTERS_OF_KEYS)
+      shop.state.broken = () => false
+      const filter: RedriveOptions['filter'] = ({ key }) => key === 'k1'
+      expect(await run(channel, { filter, limit: 2 })).toMatchObject({ sent: 2, kept: 22, complete: false })
+      expect(await run(channel, { filter, limit: 20 })).toMatchObject({ sent: 6, kept: 16, complete: true })
+      expect(await run(channel)).toMatchObject({ sent: 16, kept: 0, complete: true })
+      await until('all are handled', () => shop.handled.length >= 24)
+      expect(ofKeys(shop.handled)).toEqual(ofKeys(numbers(24)))
+    })
+
+    it('ends while what it sends back fails again, each once', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const shop = await withLettersOf(channel, LETTERS_OF_KEYS)
+      expect(await run(channel, { perSecond: 200 })).toMatchObject({ sent: 24, kept: 0, copies: 0, complete: true })
+      await until('they failed again', () => shop.deadLettered() === 48)
+      const { letters, ...counts } = await run(channel, { dryRun: true, payloads: true })
+      expect(counts).toEqual({ sent: 24, kept: 0, copies: 0, complete: true })
+      expect(new Set(letters.map(({ id }) => id)).size).toBe(24)
+      const again = letters.map(({ body }) => (channel.codec.decode(body as Uint8Array) as { n: number }).n)
+      expect(ofKeys(again)).toEqual(ofKeys(numbers(24)))
     })
 
     it('stops at its limit and goes on from there the next time', async ({ expect }) => {
