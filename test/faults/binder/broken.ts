@@ -10,6 +10,10 @@ export function withMistake(transport: Transport, mistake: string | undefined): 
       })
     case 'forgets-keys':
       return onDelivery(transport, (delivery, receiver) => receiver.deliver(withoutKey(delivery)))
+    case 'forgets-delays':
+      return changed(transport, 'publish', (messages: Parameters<Transport['publish']>[0]) =>
+        transport.publish(messages.map((message) => ({ ...message, notBefore: undefined }))),
+      )
     case 'confirms-first':
       return changed(transport, 'publish', (messages: readonly unknown[]) => {
         void transport.publish(messages as Parameters<Transport['publish']>[0])

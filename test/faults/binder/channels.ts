@@ -9,5 +9,7 @@ const options = { payload: Numbered, key: ({ key }: Numbered) => key, partitions
 
 /** What is sent; the group `work` makes an output of each. */
 export const parcels = defineChannel('faults.parcels', { ...options, groups: ['work'] })
+/** Sent to be handled later, each after a delay of its own; the group `remind` has delayed retries. */
+export const reminders = defineChannel('faults.reminders', { ...options, groups: ['remind'] })
 /** The outputs; read by the group `audit`. */
 export const receipts = defineChannel('faults.receipts', { ...options, groups: ['audit'] })

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../harness/random.ts'
 import type { FaultSpec } from '../harness/suite.ts'
+import { forwarderKill } from './kill-forwarder.ts'
 import { isStep } from './ledger.ts'
 import { FREEZE_MS, REBALANCE_MS, SESSION_MS, SLOW_MS } from './settings.ts'
 import type { Lingerer, Member, Site } from './site.ts'
@@ -21,6 +22,11 @@ export const BINDER_FAULTS: readonly BinderFault[] = [
     play: consumerFreeze,
   },
   { name: 'sender-kill', what: 'kill -9 of a sender whose confirms are on their way', play: senderKill },
+  {
+    name: 'forwarder-kill',
+    what: 'kill -9 of who holds delayed messages, due and not yet due: on Kafka their forwarder, on RabbitMQ the broker',
+    play: forwarderKill,
+  },
   { name: 'slow-handler', what: 'a handler that takes longer than sessions and polls may', play: slowHandler },
   { name: 'rebalance-storm', what: 'members join and leave every second', play: rebalanceStorm },
   {
@@ -118,12 +124,12 @@ async function slowHandler(site: Site, random: Random): Promise<string | undefin
   await sleep(random.between(200, 500))
   const { member, key, n } = await site.lingerer(SLOW_MS)
   site.note('act', `${member.name} takes ${SLOW_MS} ms for ${key}/${n}`)
-  const before = site.ledger.audited.size
+  const before = site.ledger.done('audit').size
   const begun = performance.now()
   await member.actor.next('goes on', ({ op }) => op === 'goes on', 4 * SLOW_MS)
   const took = performance.now() - begun
   site.ledger.read()
-  const others = site.ledger.audited.size - before
+  const others = site.ledger.done('audit').size - before
   const isSlow = took > SESSION_MS && took > REBALANCE_MS
   return isSlow && others > 0 ? `${key}/${n} took ${took.toFixed(0)} ms, ${others} others were handled` : undefined
 }

@@ -1,5 +1,6 @@
 export const BINDER_INVARIANTS = {
   'nothing is lost': 'each message whose send resolved was handled, and so was the output that it led to',
+  'none early': 'no delayed message is handled before it is due, and none is tried again before its retry is',
   'in order':
     'of each key, no message is begun before all earlier ones were handled: what comes again may repeat a suffix, never skip',
   'one at a time': 'two of one key never run at once, unless one is in a process that was cut off from its broker',

@@ -12,7 +12,7 @@ function step(text: string, more: { readonly message?: string } = {}): Event[] {
   const line = { process: `${process}.0`, op, key, n: Number(n), message, id: text }
   const begin: Event = { ...line, at: Number(from), type: 'invoke' }
   if (to === '') return [begin]
-  const failed = op === 'send' ? 'info' : 'fail'
+  const failed = op === 'send' || op === 'delay' ? 'info' : 'fail'
   return [begin, { ...line, at: Number.parseInt(to, 10), type: to.endsWith('!') ? failed : 'ok' }]
 }
 
@@ -63,6 +63,26 @@ describe('judge', () => {
   it('finds a skip, also of a message whose handler did not end', () => {
     const skip = [...GOOD, ...step('p work k/2 20-21!'), ...step('p work k/3 22-23')]
     expect(violated(skip)['in order']).toEqual(['kafka: work k/3 (p, 22.0 to 23.0) began, and 2 was not handled yet'])
+  })
+
+  it('finds a delayed message that is lost, one that is early, a retry that is early, and one that repeats', () => {
+    const sent = (text: string) => step(text).map((event) => ({ ...event, delayMs: 100 }))
+    const tried = (text: string, attempt: number) => step(text).map((event) => ({ ...event, attempt }))
+    const good = [
+      ...sent('s delay d/0 10-12'),
+      ...tried('p remind d/0 111-120!', 1),
+      ...tried('q remind d/0 821-830', 2),
+    ]
+    expect(violated(good)).toEqual({})
+    expect(violated([...good, ...sent('s delay d/1 20-22'), ...step('p remind d/1 130-')])['nothing is lost']).toEqual([
+      'kafka: d/1 was accepted for later, and it was never handled to the end',
+    ])
+    const early = [...sent('s delay d/1 20-22'), ...step('p remind d/1 90-95')]
+    expect(violated(early)['none early']).toEqual(['kafka: attempt 1 of remind d/1 (p) began 25.0 ms early'])
+    const hasty = [...good.slice(0, 4), ...tried('q remind d/0 715-720', 2)]
+    expect(violated(hasty)['none early']).toHaveLength(1)
+    expect(violated([...good, ...tried('q remind d/0 900-910', 2)])['repeats at faults']).toHaveLength(1)
+    expect(violated([...good, ...sent('s delay d/0 13-14!'), ...tried('q remind d/0 900-910', 2)])).toEqual({})
   })
 
   it('allows a suffix to come again after a fault, and not without', () => {

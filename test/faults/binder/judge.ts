@@ -1,6 +1,7 @@
 import { type Event, operationsOf, type Recorded } from '../harness/events.ts'
 import type { Verdicts } from '../harness/verdicts.ts'
 import type { BinderInvariant } from './invariants.ts'
+import { judgeReminders, judgeTimes } from './judge-delays.ts'
 import { isStep, nameOf, type Step } from './ledger.ts'
 
 export interface Span {
@@ -24,14 +25,16 @@ export interface Known {
 }
 
 const STAGES = ['work', 'audit'] as const
+export type Stage = (typeof STAGES)[number] | 'remind'
 
 /** One handler call. */
-interface Run extends Span {
-  readonly stage: (typeof STAGES)[number]
+export interface Run extends Span {
+  readonly stage: Stage
   readonly key: string
   readonly n: number
   readonly message: string
   readonly process: string
+  readonly attempt: number
   readonly ok: boolean
 }
 
@@ -47,24 +50,33 @@ export function judge(known: Known, verdicts: Verdicts): void {
   judgeOverlaps(known, runs, against('one at a time'))
   judgeRepeats(known, sends, runs, against('repeats at faults'))
   judgeIds(sends, runs, against('same id'))
+  const delayed = operationsOf(known.events, 'delay')
+  const reminded = runsOf(known, ['remind'])
+  judgeReminders(delayed, reminded, against('nothing is lost'))
+  judgeTimes(delayed, reminded, against('none early'))
+  judgeRepeats(known, delayed, reminded, against('repeats at faults'))
+  judgeIds(delayed, reminded, against('same id'))
   for (const line of known.absent) against('all come back')(line)
   against('all come back')
   for (const line of known.failures) against('no process fails')(line)
   against('no process fails')
 }
 
-type Say = (evidence: string) => void
+export type Say = (evidence: string) => void
 
 /** Handler calls in the order in which they began. */
-export function runsOf({ events, killed }: Pick<Known, 'events' | 'killed'>): Run[] {
-  return STAGES.flatMap((stage) =>
-    operationsOf(events, stage).map(({ begin, end }): Run => {
-      const { key, n, message } = begin as Step
-      const process = nameOf(begin.process)
-      const to = end?.at ?? killed.get(process) ?? Number.POSITIVE_INFINITY
-      return { stage, key, n, message, process, from: begin.at, to, ok: end?.type === 'ok' }
-    }),
-  ).sort((a, b) => a.from - b.from)
+export function runsOf({ events, killed }: Pick<Known, 'events' | 'killed'>, stages: readonly Stage[] = STAGES): Run[] {
+  return stages
+    .flatMap((stage) =>
+      operationsOf(events, stage).map(({ begin, end }): Run => {
+        const { key, n, message } = begin as Step
+        const process = nameOf(begin.process)
+        const to = end?.at ?? killed.get(process) ?? Number.POSITIVE_INFINITY
+        const attempt = Number(begin['attempt'] ?? 1)
+        return { stage, key, n, message, process, attempt, from: begin.at, to, ok: end?.type === 'ok' }
+      }),
+    )
+    .sort((a, b) => a.from - b.from)
 }
 
 /** Handler calls for what had been handled before. */
@@ -135,8 +147,11 @@ function judgeRepeats({ faults }: Known, sends: readonly Recorded[], runs: reado
 }
 
 function judgeIds(sends: readonly Recorded[], runs: readonly Run[], say: Say): void {
-  const sent = new Map(sends.map(({ begin }) => [`work ${nameOfStep(begin as Step)}`, (begin as Step).message]))
-  const known = new Map(sent)
+  const known = new Map<string, string>()
+  for (const { begin } of sends) {
+    const step = begin as Step
+    known.set(`${step.op === 'delay' ? 'remind' : 'work'} ${nameOfStep(step)}`, step.message)
+  }
   for (const run of runs) {
     const id = known.get(idOf(run))
     if (id === undefined) known.set(idOf(run), run.message)

@@ -1,9 +1,13 @@
 import { closeSync, openSync, readSync } from 'node:fs'
 import type { Event } from '../harness/events.ts'
 
+const OPS = ['send', 'work', 'audit', 'delay', 'remind'] as const
+/** `send` is handled by `work`, its output by `audit`; `delay`, a send for later, by `remind`. */
+export type Op = (typeof OPS)[number]
+
 /** A line of a worker's history that is about a message. */
 export interface Step extends Event {
-  readonly op: 'send' | 'work' | 'audit'
+  readonly op: Op
   readonly key: string
   readonly n: number
   /** The id of the message. */
@@ -14,9 +18,13 @@ export interface Step extends Event {
 export class Ledger {
   readonly events: Event[] = []
   /** By `key/n`. */
-  readonly accepted = new Set<string>()
-  readonly worked = new Set<string>()
-  readonly audited = new Set<string>()
+  readonly #done: Readonly<Record<Op, Set<string>>> = {
+    send: new Set(),
+    work: new Set(),
+    audit: new Set(),
+    delay: new Set(),
+    remind: new Set(),
+  }
   readonly #files: Tail[] = []
 
   add(path: string): void {
@@ -28,14 +36,21 @@ export class Ledger {
     for (const file of this.#files) {
       for (const event of file.read()) {
         this.events.push(event)
-        if (event.type === 'ok' && isStep(event)) this.#done(event)
+        if (event.type === 'ok' && isStep(event)) this.#done[event.op].add(`${event.key}/${event.n}`)
       }
     }
   }
 
   /** What was accepted and not handled to the end. */
   get missing(): string[] {
-    return [...this.accepted].filter((name) => !this.worked.has(name) || !this.audited.has(name))
+    const { send, work, audit, delay, remind } = this.#done
+    const parcels = [...send].filter((name) => !work.has(name) || !audit.has(name))
+    return parcels.concat([...delay].filter((name) => !remind.has(name)))
+  }
+
+  /** What was done with success, by `key/n`. */
+  done(op: Op): ReadonlySet<string> {
+    return this.#done[op]
   }
 
   /** By whom this message was handled to the end, in the order of time. */
@@ -53,15 +68,10 @@ export class Ledger {
   close(): void {
     for (const file of this.#files) file.close()
   }
-
-  #done({ op, key, n }: Step): void {
-    const set = op === 'send' ? this.accepted : op === 'work' ? this.worked : this.audited
-    set.add(`${key}/${n}`)
-  }
 }
 
 export function isStep(event: Event): event is Step {
-  return event.op === 'send' || event.op === 'work' || event.op === 'audit'
+  return (OPS as readonly string[]).includes(event.op)
 }
 
 /** `kafka-sender-1.7` is `kafka-sender-1` after seven unknown outcomes. */

@@ -19,8 +19,8 @@ export interface Post {
 
 export type Order =
   | ({ readonly do: 'begin' } & Post)
-  /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id. */
-  | { readonly do: 'send'; readonly keys: readonly string[] }
+  /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id; those of `delayed` for later. */
+  | { readonly do: 'send'; readonly keys: readonly string[]; readonly delayed: readonly string[] }
   /** Sends nothing new, and tells when everything begun was accepted. */
   | { readonly do: 'rest' }
   /** In the middle of the next handler: tell, and wait. */

@@ -12,6 +12,15 @@ export const SEND_TIMEOUT_MS = 5_000
 export const CONSUMERS = 3
 export const KEYS = 12
 export const PARTITIONS = 6
+/** Keys of delayed messages. Their delays begin in the first two tiers of Kafka, and go through several queues of RabbitMQ. */
+export const DELAYED_KEYS = 6
+export const DELAYS_MS = { least: 100, most: 1_600 } as const
+/** A delayed retry comes after so long, without jitter. */
+export const RETRY_MS = 700
+/** Of first attempts of delayed messages. */
+export const RETRIED = 0.1
+/** Deadlines are of the wall clock, the ledgers of the monotonic one, and each rounds. */
+export const CLOCK_SLACK_MS = 5
 /** A deliberate failure of a handler's first attempt. */
 export const FAILS = 0.02
 /** After the fault is healed: until everything accepted is handled and everybody works again. */

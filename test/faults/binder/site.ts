@@ -8,9 +8,9 @@ import { Link } from '../harness/link.ts'
 import { Reaper } from '../harness/reaper.ts'
 import type { Setting } from '../harness/suite.ts'
 import type { Known, Span } from './judge.ts'
-import { Ledger } from './ledger.ts'
+import { Ledger, type Op } from './ledger.ts'
 import type { Order, Role, TransportName } from './place.ts'
-import { CONSUMERS, HOPELESS_MS, KEYS, QUIET_WITHIN_MS } from './settings.ts'
+import { CONSUMERS, DELAYED_KEYS, HOPELESS_MS, KEYS, QUIET_WITHIN_MS } from './settings.ts'
 
 export interface Member {
   readonly role: Role
@@ -113,13 +113,15 @@ export class Site {
     this.#prefix = `e${episode}`
     this.send('')
     const own = `${this.#prefix}-`
-    await this.#until('messages flow', () => [...this.ledger.audited].some((name) => name.startsWith(own)), 'begun')
+    const flows = (op: Op): boolean => [...this.ledger.done(op)].some((name) => name.startsWith(own))
+    await this.#until('messages flow', () => flows('audit') && flows('remind'), 'begun')
   }
 
   /** @param more tells the keys of one sender of an episode from those of the next */
   send(more: string): void {
     const keys = Array.from({ length: KEYS }, (_, n) => `${this.#prefix}${more}-k${n}`)
-    this.sender.actor.order({ do: 'send', keys })
+    const delayed = Array.from({ length: DELAYED_KEYS }, (_, n) => `${this.#prefix}${more}-d${n}`)
+    this.sender.actor.order({ do: 'send', keys, delayed })
   }
 
   /** Lets everything come to its end: sends accepted, messages handled, bindings running. Notes who does not. */

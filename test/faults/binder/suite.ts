@@ -24,6 +24,11 @@ export const binderSuite: Suite = {
       faults: ['sender-kill'],
       breaks: 'nothing is lost',
     },
+    'forgets-delays': {
+      what: 'the transport delivers delayed messages at once',
+      faults: ['none'],
+      breaks: 'none early',
+    },
     'forgets-keys': {
       what: 'the transport does not tell which messages have one key',
       faults: ['none'],
@@ -108,7 +113,10 @@ class Post implements Arena {
         : happened.map((text, i) => `${this.#sites[i]?.transport}: ${text}`).join('; '),
       verdicts: verdicts.all(),
       succeeded: Object.fromEntries(
-        own.map((known, i) => [`message over ${known.transport}`, counts[i]?.handled ?? 0]),
+        own.flatMap((known, i) => [
+          [`message over ${known.transport}`, counts[i]?.handled ?? 0],
+          [`delayed message over ${known.transport}`, counts[i]?.reminded ?? 0],
+        ]),
       ),
     }
   }
@@ -134,15 +142,22 @@ function countsOf(known: Known) {
   const sends = operationsOf(known.events, 'send')
   const runs = runsOf(known)
   const accepted = acceptedOf(sends)
+  const delayed = operationsOf(known.events, 'delay')
+  const later = acceptedOf(delayed)
+  const reminders = runsOf(known, ['remind'])
   const done = (stage: string): Set<string> =>
     new Set(runs.filter((run) => run.stage === stage && run.ok).map(({ key, n }) => `${key}/${n}`))
   const [worked, audited] = [done('work'), done('audit')]
+  const reminded = new Set(reminders.filter(({ ok }) => ok).map(({ key, n }) => `${key}/${n}`))
   const handled = [...accepted].filter((name) => worked.has(name) && audited.has(name)).length
+  const inTime = [...later].filter((name) => reminded.has(name)).length
+  const all = accepted.size + later.size
   return {
-    accepted: accepted.size,
-    handled,
-    lost: accepted.size - handled,
-    repeats: repeatsOf(runs).length,
-    sentAgain: sends.filter(({ end }) => end?.type === 'info').length,
+    accepted: all,
+    handled: handled + inTime,
+    reminded: inTime,
+    lost: all - handled - inTime,
+    repeats: repeatsOf(runs).length + repeatsOf(reminders).length,
+    sentAgain: [...sends, ...delayed].filter(({ end }) => end?.type === 'info').length,
   }
 }

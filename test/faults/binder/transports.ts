@@ -30,5 +30,6 @@ function openKafka(port: number, clientId: string): Transport {
     sessionTimeoutMs: SESSION_MS,
     heartbeatIntervalMs: 500,
     rebalanceTimeoutMs: REBALANCE_MS,
+    delayDiscoveryMs: 1_000,
   })
 }

@@ -7,9 +7,9 @@ import { type Logger, newId, systemClock } from 'concordat/core'
 import { describe } from '../harness/errors.ts'
 import { type Event, EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
-import { type Numbered, parcels, receipts } from './channels.ts'
+import { type Numbered, parcels, receipts, reminders } from './channels.ts'
 import type { Order, Post } from './place.ts'
-import { FAILS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
+import { DELAYS_MS, FAILS, RETRIED, RETRY_MS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
 import { openTransport } from './transports.ts'
 
 /** The rest is read from the file. */
@@ -47,15 +47,19 @@ class Worker {
 
   async begin(): Promise<void> {
     const { role } = this.#post
-    if (role === 'sender') this.#binder = await this.#open({ sends: [parcels], sendTimeoutMs: SEND_TIMEOUT_MS })
+    const sends = [parcels, reminders]
+    if (role === 'sender') this.#binder = await this.#open({ sends, sendTimeoutMs: SEND_TIMEOUT_MS })
     if (role === 'consumer') this.#binder = await this.#open({ bindings: this.#bindings() })
     await this.#binder?.ready({ timeoutMs: 60_000 })
     this.#log.note('began', { text: role })
   }
 
-  send(keys: readonly string[]): void {
+  send(keys: readonly string[], delayed: readonly string[]): void {
     this.#sending = true
-    this.#loops = Promise.all(keys.map((key) => this.#sendInOrder(key)))
+    this.#loops = Promise.all([
+      ...keys.map((key) => this.#sendInOrder(key)),
+      ...delayed.map((key) => this.#sendForLater(key)),
+    ])
   }
 
   async rest(): Promise<void> {
@@ -101,16 +105,25 @@ class Worker {
   async #sendInOrder(key: string): Promise<void> {
     let n = 0
     while (this.#sending) {
-      await this.#sendUntilAccepted({ key, n }, newId())
+      await this.#untilAccepted('send', { key, n })
       if (n++ % 6 === 5) await systemClock.sleep(this.#random.between(150, 600))
     }
   }
 
-  async #sendUntilAccepted(payload: Numbered, id: string): Promise<void> {
+  /** Delays differ: what is sent later may be due before. */
+  async #sendForLater(key: string): Promise<void> {
+    for (let n = 0; this.#sending; n++) {
+      await this.#untilAccepted('delay', { key, n }, this.#random.between(DELAYS_MS.least, DELAYS_MS.most))
+      await systemClock.sleep(this.#random.between(60, 240))
+    }
+  }
+
+  async #untilAccepted(op: 'send' | 'delay', payload: Numbered, delayMs = 0): Promise<void> {
+    const id = newId()
     for (;;) {
-      const end = this.#log.invoke('send', { ...payload, message: id })
+      const end = this.#log.invoke(op, { ...payload, message: id, delayMs })
       try {
-        await (this.#binder as Binder).send(parcels, payload, { id })
+        await (this.#binder as Binder).send(op === 'send' ? parcels : reminders, payload, { id, delayMs })
         end('ok')
         return
       } catch (error) {
@@ -122,21 +135,24 @@ class Worker {
 
   #bindings(): BinderOptions['bindings'] {
     const options = { concurrency: 4, backoff: { initialMs: 30, maxMs: 100 } }
+    const later = { concurrency: 4, retry: 'delayed', backoff: { initialMs: RETRY_MS, jitter: 0 } } as const
     return [
       processor(parcels, receipts, { ...options, group: 'work' }, async (payload, context) => {
         await this.#handle('work', payload, context)
         return payload
       }),
       sink(receipts, { ...options, group: 'audit' }, (payload, context) => this.#handle('audit', payload, context)),
+      sink(reminders, { ...later, group: 'remind' }, (payload, context) => this.#handle('remind', payload, context)),
     ]
   }
 
-  async #handle(op: 'work' | 'audit', payload: Numbered, { id, attempt }: HandlerContext): Promise<void> {
-    const end = this.#log.invoke(op, { ...payload, message: id })
+  async #handle(op: 'work' | 'audit' | 'remind', payload: Numbered, context: HandlerContext): Promise<void> {
+    const { id, attempt } = context
+    const end = this.#log.invoke(op, { ...payload, message: id, attempt })
     if (op === 'work') this.#handled++
     if (op === 'work') await this.#linger(payload)
     await systemClock.sleep(this.#random.between(0, 6))
-    if (attempt === 1 && this.#random.chance(FAILS)) {
+    if (attempt === 1 && this.#random.chance(op === 'remind' ? RETRIED : FAILS)) {
       end('fail')
       throw new Error('failed on purpose')
     }
@@ -169,7 +185,7 @@ async function obey(order: Order): Promise<void> {
       worker = new Worker(order)
       return worker.begin()
     case 'send':
-      return worker?.send(order.keys)
+      return worker?.send(order.keys, order.delayed)
     case 'rest':
       return worker?.rest()
     case 'linger':
