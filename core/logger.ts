@@ -1,3 +1,5 @@
+import { hasMethods, wrongKind } from './options.ts'
+
 /** What a log sink must offer. A pino logger satisfies it as it is; payloads and secrets are never passed to it. */
 export interface Logger {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void
@@ -10,6 +12,38 @@ const ignore = (): void => {}
 
 /** Says nothing. The default everywhere. */
 export const silentLogger: Logger = Object.freeze({ debug: ignore, info: ignore, warn: ignore, error: ignore })
+
+/**
+ * The logger that an option gives, `silentLogger` for none. What it throws, a full disk or a closed stream, is dropped: a
+ * line that can not be written must not take with it what the line is about.
+ * @throws TypeError naming the path
+ */
+export function checkLogger(path: string, logger: unknown): Logger {
+  if (logger === undefined || logger === silentLogger) return silentLogger
+  return harmless(requireLogger(path, logger))
+}
+
+/** The logger as it is. @throws TypeError naming the path */
+export function requireLogger(path: string, logger: unknown): Logger {
+  if (hasMethods(logger, ['debug', 'info', 'warn', 'error'])) return logger as Logger
+  throw wrongKind(path, logger, 'a logger with debug, info, warn and error, such as pino()')
+}
+
+function harmless(logger: Logger): Logger {
+  const quietly = (write: () => void): void => {
+    try {
+      write()
+    } catch {
+      // There is nowhere left to say so.
+    }
+  }
+  return {
+    debug: (fields, message) => quietly(() => logger.debug(fields, message)),
+    info: (fields, message) => quietly(() => logger.info(fields, message)),
+    warn: (fields, message) => quietly(() => logger.warn(fields, message)),
+    error: (fields, message) => quietly(() => logger.error(fields, message)),
+  }
+}
 
 /** The same logger with fields added to every line. */
 export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
