@@ -2,8 +2,8 @@ import { checkName } from '../binder/channel.ts'
 import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { type Logger, requireLogger, silentLogger } from '../core/logger.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { type Address, DEFAULT_GROUP } from './address.ts'
 import type { LogLevel } from './built-in.ts'
 import type { BusMember } from './bus.ts'
@@ -148,7 +148,7 @@ export function resolveBus(options: BusOptions): ResolvedBus {
     setLevel: optionalFunction('setLevel', options.setLevel),
     onShutdown: optionalFunction('onShutdown', options.onShutdown),
     on: subscriptions(options.on ?? []),
-    logger: checkLogger(options.logger ?? silentLogger),
+    logger: requireLogger('createBus.logger', options.logger ?? silentLogger),
     clock: options.clock ?? systemClock,
     ackTimeoutMs: whole('ackTimeoutMs', options, 1, DAY_MS),
     handlerTimeoutMs: whole('handlerTimeoutMs', options, 1, DAY_MS),
@@ -169,11 +169,6 @@ function whole(name: keyof Wholes, options: BusOptions, min: number, max: number
 function optionalFunction<T>(name: string, value: T): T {
   if (value === undefined || typeof value === 'function') return value
   throw wrongKind(`createBus.${name}`, value, 'a function')
-}
-
-function checkLogger(logger: Logger): Logger {
-  if (hasMethods(logger, ['debug', 'info', 'warn', 'error'])) return logger
-  throw wrongKind('createBus.logger', logger, 'a logger such as pino()')
 }
 
 function subscriptions(on: readonly EventSubscription[]): readonly EventSubscription[] {

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 
@@ -78,7 +78,7 @@ class Shutdown implements SignalHandling {
     this.#signals = requireList('closeOnSignals.signals', options.signals ?? ['SIGTERM', 'SIGINT'])
     this.#timeoutMs = requireInteger('closeOnSignals.timeoutMs', options.timeoutMs ?? 30 * SECOND, 1)
     this.#exit = options.exit ?? true
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = checkLogger('closeOnSignals.logger', options.logger)
     this.#clock = options.clock ?? systemClock
     try {
       for (const signal of this.#signals) listen(signal, this.#onSignal)

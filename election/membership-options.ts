@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { encodeJson } from './cluster-data.ts'
 import { ClusterDataInvalid } from './cluster-errors.ts'
@@ -105,7 +105,7 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
     rejoin: options.rejoin ?? true,
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger(`${path}.logger`, options.logger),
     clock: options.clock ?? systemClock,
   }
   if (typeof resolved.rejoin !== 'boolean') throw invalidOption(`${path}.rejoin`, resolved.rejoin, 'true or false')

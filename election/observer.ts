@@ -12,7 +12,7 @@
  */
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireText, toError } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import type { Locks } from '../locks/lock.ts'
@@ -112,7 +112,7 @@ class PollingObserver implements Observer {
     this.#locks = options.locks
     this.#role = requireText('createObserver.role', options.role)
     this.#pollMs = requireInteger(`observer("${this.#role}").pollMs`, options.pollMs ?? 1 * SECOND, 10)
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = checkLogger(`observer("${this.#role}").logger`, options.logger)
     this.#clock = options.clock ?? systemClock
     const onAbort = (): void => void this.close()
     if (options.signal?.aborted === true) onAbort()

@@ -3,7 +3,7 @@ import type { Backoff } from '../core/backoff.ts'
 import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import type { Locks } from '../locks/lock.ts'
 import { requireOwner } from '../locks/options.ts'
@@ -114,7 +114,7 @@ export function resolveElection(options: ElectionOptions): ResolvedElection {
     coolDown: resolveCoolDown(`${path}.coolDownMs`, options.coolDownMs),
     stopGraceMs: requireInteger(`${path}.stopGraceMs`, options.stopGraceMs ?? 10 * SECOND, 0),
     retryMs: requireInteger(`${path}.retryMs`, options.retryMs ?? 1 * SECOND, 1),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger(`${path}.logger`, options.logger),
     clock: options.clock ?? systemClock,
     onGranted: requireFunction(`${path}.onGranted`, options.onGranted ?? ignore),
     onRevoked: requireFunction(`${path}.onRevoked`, options.onRevoked ?? ignore),

@@ -1,6 +1,6 @@
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { JobOptions, ScheduledJob, ScheduleOptions } from './schedule.ts'
 import { cronTicks, everyTicks, type Ticks } from './ticks.ts'
@@ -61,7 +61,7 @@ export function resolveSchedule(options: ScheduleOptions): ResolvedSchedule {
     onError: optionalFunction('createSchedule.onError', options.onError),
     jobs,
     stopGraceMs: requireInteger('createSchedule.stopGraceMs', options.stopGraceMs ?? 10 * SECOND, 0),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger('createSchedule.logger', options.logger),
     clock,
   }
 }

@@ -1,6 +1,6 @@
 import { type Clock, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { ClusterStore } from './cluster-store.ts'
@@ -92,7 +92,7 @@ export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>
     keepDeletedMs: requireInteger(`${path}.keepDeletedMs`, options.keepDeletedMs ?? KEEP_DELETED_MS, 0),
     retryForMs: requireInteger(`${path}.retryForMs`, options.retryForMs ?? RETRY_FOR_MS, 0),
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger(`${path}.logger`, options.logger),
     clock: options.clock ?? systemClock,
   }
 }

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { type Clock, DAY, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { AcquireOptions, ForceOptions, ListOptions, LockMode } from './lock.ts'
 import type { ClaimTerms, ListRequest } from './store.ts'
@@ -60,7 +60,7 @@ export function resolveLocks(options: LocksOptions): ResolvedLocks {
       options.stallMarginMs === undefined ? undefined : requireInteger('locks.stallMarginMs', options.stallMarginMs, 0),
     heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10),
     outageMs: requireInteger('locks.outageMs', options.outageMs ?? 2 * SECOND, 0),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger('locks.logger', options.logger),
     clock: options.clock ?? systemClock,
   }
 }

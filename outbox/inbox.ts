@@ -15,7 +15,7 @@ import type { Inbox, InboxMessage } from '../binder/inbox.ts'
 import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import {
   migrate,
@@ -124,7 +124,7 @@ class TableInbox implements SqlInbox {
     this.hasOutbox = options.outbox !== undefined
     this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000)
     this.#sweepEveryMs = requireInteger('createInbox.sweepEveryMs', options.sweepEveryMs ?? 1 * HOUR, 1)
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = checkLogger('createInbox.logger', options.logger)
     this.#clock = options.clock ?? systemClock
   }
 

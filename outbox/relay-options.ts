@@ -1,7 +1,7 @@
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { SqlListener } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
@@ -87,7 +87,7 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
     drainTimeoutMs: requireInteger(`${path}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
     listener: options.listener,
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger(`${path}.logger`, options.logger),
     clock: options.clock ?? systemClock,
   })
 }

@@ -6,7 +6,7 @@ import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
@@ -148,7 +148,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
     onStuck: options.onStuck ?? (() => {}),
     telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     headers: checkAmbient(`${path}.headers`, options.headers),
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger(`${path}.logger`, options.logger),
     clock: options.clock ?? systemClock,
   })
 }

@@ -5,7 +5,7 @@
  * Give the pool time limits: `new pg.Pool({ connectionTimeoutMillis: 10_000, query_timeout: 30_000, keepAlive: true })`.
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
-import { type Logger, silentLogger } from '../logger.ts'
+import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
@@ -46,7 +46,7 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   if (!hasMethods(pool, ['query', 'connect', 'on'])) {
     throw wrongKind('pgClient', pool, 'a pool: pgClient(new pg.Pool({ connectionString }))')
   }
-  const logger = options.logger ?? silentLogger
+  const logger = checkLogger('pgClient.logger', options.logger)
   pool.on('error', (error) => logger.warn({ err: error }, 'idle PostgreSQL connection lost'))
   return {
     query: (text, parameters) => run(pool, text, parameters),

@@ -5,7 +5,7 @@
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../backoff.ts'
 import { type Clock, SECOND, systemClock } from '../clock.ts'
 import { toError } from '../errors.ts'
-import { type Logger, silentLogger } from '../logger.ts'
+import { checkLogger, type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
 
@@ -57,7 +57,7 @@ class PgListener implements SqlListener {
 
   constructor(options: PgListenerOptions) {
     this.#connect = options.connect
-    this.#logger = options.logger ?? silentLogger
+    this.#logger = checkLogger('pgListener.logger', options.logger)
     this.#clock = options.clock ?? systemClock
   }
 

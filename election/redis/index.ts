@@ -9,7 +9,7 @@
  */
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
-import { type Logger, silentLogger } from '../../core/logger.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { clientSource, isCluster, type RedisClient } from '../../core/redis-client.ts'
 import { RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
@@ -52,7 +52,8 @@ const ERRORS: RedisErrors = {
 /** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
 export function redisCluster(options: RedisClusterOptions): ClusterStore {
   refuseUnknown('redisCluster', options, NAMES)
-  const { clock = systemClock, logger = silentLogger } = options
+  const { clock = systemClock } = options
+  const logger = checkLogger('redisCluster.logger', options.logger)
   const prefix = requireText('redisCluster.prefix', options.prefix ?? 'concordat:cluster:')
   const answerMs = requireInteger('redisCluster.answerMs', options.answerMs ?? 1 * SECOND, 10)
   const shared = { client: clientSource('redisCluster', options), clock, logger, errors: ERRORS }

@@ -1,6 +1,6 @@
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger, requireText, toError } from '../../core/errors.ts'
-import { type Logger, silentLogger } from '../../core/logger.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../core/redis-client.ts'
 import { defineScript, RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
@@ -100,7 +100,7 @@ export function redisFence(options: RedisFenceOptions): RedisFence {
     name: 'concordat-fence',
     answerMs: requireInteger('redisFence.answerMs', options.answerMs ?? 1 * SECOND, 10),
     clock: options.clock ?? systemClock,
-    logger: options.logger ?? silentLogger,
+    logger: checkLogger('redisFence.logger', options.logger),
     errors: ERRORS,
   })
   return new ScriptedFence(connection, requireText('redisFence.prefix', options.prefix ?? 'concordat:fence:'))
