@@ -57,7 +57,7 @@ export class BatchHandling {
     const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
     try {
       const payload = await decodePayload(this.#binding.input, delivery.message)
-      return { delivery, payload, index, attempt: before + 1 }
+      return { delivery, payload, index, attempt: before + 1, trials: 0 }
     } catch (error) {
       this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
       settle(delivery, await this.#failures.fail(delivery, error, before))
@@ -68,28 +68,31 @@ export class BatchHandling {
   /** Calls the handler with what is left until each has come to its end. */
   async #run(items: readonly Item[], settle: SettleOne, isRepeated = false): Promise<void> {
     let left = items
+    let isFree = false
     for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
-      const permit = await this.#enter(left, isAgain)
+      const permit = await this.#enter(left, isAgain, isFree)
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined || left.length === 0) return
       const { now, later } = this.#split(left, permit.isTrial)
-      const results = await this.#call(now, permit)
+      const results = await this.#handler.make(now)
+      isFree = this.#note(now, results, permit)
       const undone = this.#undoneAlone(now, results)
       // Those that failed nobody wait for nobody: without the others, in a transaction of their own.
       await this.#run(undone, settle, true)
-      const again = await this.#judge(without(now, undone), results, settle)
+      const again = await this.#judge(without(now, undone), results, settle, isFree)
       left = [...again, ...later].toSorted((a, b) => a.index - b.index)
     }
   }
 
   /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */
-  async #enter(items: readonly Item[], isAgain: boolean): Promise<Permit | undefined> {
+  async #enter(items: readonly Item[], isAgain: boolean, hasFailedTrial: boolean): Promise<Permit | undefined> {
     const { pace, stopping } = this.#host
     if (isAgain && stopping.aborted) return undefined
     if (pace === undefined) return FREE
     const loans = new Loans(items.map(({ delivery }) => delivery))
     try {
-      return await pace.enter(isAgain ? items.length : 0, () => AbortSignal.any([stopping, loans.signal]))
+      const mayWait = (): AbortSignal => AbortSignal.any([stopping, loans.signal])
+      return await pace.enter(isAgain ? items.length : 0, mayWait, hasFailedTrial)
     } finally {
       loans.dispose()
     }
@@ -107,11 +110,15 @@ export class BatchHandling {
   }
 
   /**
-   * A trial of the circuit breaker is one message. With an inbox a repeated message goes into a later transaction than
-   * its first, which then says whether it was handled.
+   * A trial of the circuit breaker is one message: of those that are first of their key the one least tried. With an
+   * inbox a repeated message goes into a later transaction than its first, which then says whether it was handled.
    */
   #split(items: readonly Item[], isTrial: boolean): { readonly now: readonly Item[]; readonly later: readonly Item[] } {
-    if (isTrial) return { now: items.slice(0, 1), later: items.slice(1) }
+    if (isTrial) {
+      const firsts = byKey(items, this.#keyOf).flatMap((ofKey) => ofKey.slice(0, 1))
+      const now = firsts.toSorted((a, b) => a.trials - b.trials).slice(0, 1)
+      return { now, later: without(items, now) }
+    }
     if (this.#binding.options.inbox === undefined) return { now: items, later: [] }
     const seen = new Set<string>()
     const later: Item[] = []
@@ -124,15 +131,18 @@ export class BatchHandling {
     return { now: later.length === 0 ? items : without(items, later), later }
   }
 
-  async #call(items: readonly Item[], permit: Permit): Promise<ItemResults> {
+  /** Tells the breaker. @returns whether it was a trial in vain, which is no attempt */
+  #note(items: readonly Item[], results: ItemResults, permit: Permit): boolean {
     const { pace } = this.#host
-    const results = await this.#handler.make(items)
     const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
-    if (errors.length === items.length) {
-      const gone = items.every(({ delivery }) => this.#failures.gone(delivery))
-      pace?.threw(permit, errors[0], gone)
-    } else pace?.succeeded(permit)
-    return results
+    const [first] = items
+    if (pace === undefined || first === undefined) return false
+    if (errors.length < items.length) {
+      pace.succeeded(permit)
+      return false
+    }
+    const isGone = items.every(({ delivery }) => this.#failures.gone(delivery))
+    return pace.threw(permit, errors[0], isGone, first.delivery.message)
   }
 
   /** Rolled back for others, and behind none that failed. */
@@ -147,13 +157,24 @@ export class BatchHandling {
   }
 
   /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
-  async #judge(items: readonly Item[], results: ItemResults, settle: SettleOne): Promise<readonly Item[]> {
-    const again = await Promise.all(byKey(items, this.#keyOf).map((ofKey) => this.#judgeKey(ofKey, results, settle)))
+  async #judge(
+    items: readonly Item[],
+    results: ItemResults,
+    settle: SettleOne,
+    isFree: boolean,
+  ): Promise<readonly Item[]> {
+    const lines = byKey(items, this.#keyOf)
+    const again = await Promise.all(lines.map((line) => this.#judgeLine(line, results, settle, isFree)))
     return again.flat()
   }
 
   /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
-  async #judgeKey(items: readonly Item[], results: ItemResults, settle: SettleOne): Promise<readonly Item[]> {
+  async #judgeLine(
+    items: readonly Item[],
+    results: ItemResults,
+    settle: SettleOne,
+    isFree: boolean,
+  ): Promise<readonly Item[]> {
     for (const [i, item] of items.entries()) {
       const result = results.get(item) ?? 'undone'
       if (result === 'undone') return items.slice(i)
@@ -161,10 +182,10 @@ export class BatchHandling {
         settle(item.delivery, 'handled')
         continue
       }
-      const end = await this.#failures.failed(item.delivery, result.error, item.attempt)
+      const end = await this.#failures.failed(item.delivery, result.error, item.attempt, isFree)
       if (end === undefined) {
         const again = items.slice(i)
-        for (const each of again) if (typeof results.get(each) === 'object') each.attempt++
+        for (const each of again) if (typeof results.get(each) === 'object') each[isFree ? 'trials' : 'attempt']++
         return again
       }
       settle(item.delivery, end)

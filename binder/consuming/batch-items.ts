@@ -9,6 +9,8 @@ export interface Item {
   readonly index: number
   /** The handler call in which it may fail next, from 1. */
   attempt: number
+  /** How often it was on trial in vain. */
+  trials: number
 }
 
 /**

@@ -132,7 +132,7 @@ export class CircuitBreaker {
   }
 
   /** @returns whether it was a trial that is no attempt of its message */
-  failed(permit: Permit, error: Error, message: EncodedMessage | undefined): boolean {
+  failed(permit: Permit, error: Error, message: EncodedMessage): boolean {
     if (permit.epoch !== this.#epoch) return false
     if (!this.#isCounted(error)) {
       this.abandoned(permit)
@@ -140,7 +140,7 @@ export class CircuitBreaker {
     }
     this.#lastError = error
     if (this.#state === 'half-open') {
-      const isFree = message !== undefined && this.#freeTrials.take(message)
+      const isFree = this.#freeTrials.take(message)
       this.#open()
       return isFree
     }

@@ -57,7 +57,7 @@ export class Failures {
     delivery: TransportDelivery,
     thrown: unknown,
     attempt: number,
-    isFree = false,
+    isFree: boolean,
   ): Promise<HandlingEnd | undefined> {
     if (this.gone(delivery)) return 'returned'
     const error = toError(thrown)

@@ -78,10 +78,10 @@ export class Pace implements Gate {
 
   /**
    * @param isGone the message was taken away meanwhile: no wonder that it failed
-   * @param message that was on trial, if it was one
+   * @param message of the call; of a trial, the only one
    * @returns whether it was a trial that is no attempt of its message
    */
-  threw(permit: Permit, error: unknown, isGone: boolean, message?: EncodedMessage): boolean {
+  threw(permit: Permit, error: unknown, isGone: boolean, message: EncodedMessage): boolean {
     if (!isGone) return this.#breaker?.failed(permit, toError(error), message) ?? false
     this.#breaker?.abandoned(permit)
     return false

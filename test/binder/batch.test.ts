@@ -293,6 +293,48 @@ describe('with a rate limit or a circuit breaker', () => {
     expect(status(test)).toMatchObject({ state: 'running', circuit: 'closed', handled: 3 })
   })
 
+  it('a failed trial of a batch is no attempt, and the keys take turns', async () => {
+    let isDown = true
+    const test = await setup(
+      { batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2, circuitBreaker: { failures: 1, pauseMs: 1_000 } },
+      () => {
+        if (isDown) throw new Error('down')
+      },
+    )
+    deliver(test, ['a', 0], ['a', 1], ['b', 2])
+    await test.clock.advance(0)
+    for (let trial = 0; trial < 3; trial++) await test.clock.advance(1_000)
+    isDown = false
+    await test.clock.advance(1_000)
+    expect(test.calls).toEqual([['0', '1', '2'], ['0/2'], ['2/2'], ['0/2'], ['2/2'], ['0/2', '1/2']])
+    expect(status(test)).toMatchObject({ circuit: 'closed', handled: 3, deadLettered: 0 })
+  })
+
+  it('a message of a batch that always fails ends when another was handled, or its free trials are over', async () => {
+    const always = async (count: number) => {
+      const test: Setup = await setup(
+        {
+          batch: { maxSize: count, maxWaitMs: 10 },
+          maxAttempts: 2,
+          circuitBreaker: { failures: 1, pauseMs: 1_000, freeTrials: 2 },
+        },
+        (items) => {
+          if (test.calls.length === 1 || items.some(({ payload }) => payload === 0)) throw new Error('no')
+        },
+      )
+      deliver(test, ...Array.from({ length: count }, (_, n) => [null, n] as const))
+      await test.clock.advance(0)
+      for (let trial = 0; trial < 3; trial++) await test.clock.advance(1_000)
+      return { calls: test.calls, ...status(test) }
+    }
+    expect(await always(2)).toMatchObject({
+      calls: [['0', '1'], ['0/2'], ['1/2'], ['0/2']],
+      handled: 1,
+      deadLettered: 1,
+    })
+    expect(await always(1)).toMatchObject({ calls: [['0'], ['0/2'], ['0/2'], ['0/2']], deadLettered: 1 })
+  })
+
   it('a call in which some messages were handled is no failure', async () => {
     const test = await setup(
       { batch: { maxSize: 2, maxWaitMs: 10 }, maxAttempts: 1, circuitBreaker: { failures: 1, pauseMs: 1_000 } },
