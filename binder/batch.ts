@@ -2,6 +2,7 @@
 import type { Logger } from '../core/logger.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import { type ConsumerOptions, type HandlerContext, requireOptionsFirst } from './binding.ts'
+import type { Named, NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import type { BatchLimits } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
@@ -68,7 +69,7 @@ export interface BatchInboxOptions extends BatchSinkOptions {
   readonly inbox: Inbox
 }
 
-export interface BatchBinding {
+export interface BatchBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'batch'
   readonly input: Channel
   /** Of a `processorBatch`: where a result without an address goes. */
@@ -93,16 +94,28 @@ export interface BatchBinding {
  *
  * Middleware of the binder is around single messages and not around batches.
  */
-export function sinkBatch<In, Out>(
-  channel: Channel<In, Out>,
-  options: BatchInboxOptions,
+export function sinkBatch<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: BatchInboxOptions & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchTransactionContext>,
-): BatchBinding
-export function sinkBatch<In, Out>(
-  channel: Channel<In, Out>,
-  options: BatchSinkOptions & { readonly inbox?: undefined },
+): BatchBinding<NoInfer<Name>>
+export function sinkBatch<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchContext>,
-): BatchBinding
+): BatchBinding<NoInfer<Name>>
 export function sinkBatch(
   channel: unknown,
   options: BatchSinkOptions & { readonly inbox?: Inbox | undefined },
@@ -129,18 +142,34 @@ export function sinkBatch(
  * - *Failures.* A message whose outputs do not fit their channel, or that the broker will never take, failed; the others
  *   did not. Nothing is sent for one that is handed over again behind one that failed.
  */
-export function processorBatch<In, Out, OutIn, OutOut>(
-  input: Channel<In, Out>,
+export function processorBatch<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: BatchInboxOptions,
+  options: BatchInboxOptions & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchTransactionContext, Result<NoInfer<OutIn>>>,
-): BatchBinding
-export function processorBatch<In, Out, OutIn, OutOut>(
-  input: Channel<In, Out>,
+): BatchBinding<NoInfer<Name>>
+export function processorBatch<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: BatchSinkOptions & { readonly inbox?: undefined },
+  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
   handler: BatchHandler<Out, BatchContext, Result<NoInfer<OutIn>>>,
-): BatchBinding
+): BatchBinding<NoInfer<Name>>
 export function processorBatch(
   input: unknown,
   output: unknown,

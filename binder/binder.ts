@@ -12,6 +12,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { AmbientHeaders } from './ambient-headers.ts'
 import type { Binding, Handler } from './binding.ts'
+import type { KnownNames } from './binding-name.ts'
 import type { Channel } from './channel.ts'
 import type { EncodedMessage } from './message.ts'
 import type { Middleware } from './middleware/middleware.ts'
@@ -24,15 +25,19 @@ import type { Topology } from './topology.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
 import { TransportBinder } from './transport-binder.ts'
 
-export interface BinderOptions {
+export interface BinderOptions<
+  Name extends string = string,
+  Reply extends string = string,
+  Service extends string = string,
+> {
   /** This service's name: CloudEvents `source`, connection names, dead letter metadata. */
-  readonly service: string
+  readonly service: Service
   readonly transport: Transport
-  readonly bindings?: readonly Binding[] | undefined
+  readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
   readonly sends?: readonly Place[] | undefined
   /** Channels whose messages are replies to this instance's `request`s: it takes them from `<channel>.<service>`. */
-  readonly replies?: readonly Place[] | undefined
+  readonly replies?: ReadonlyArray<Place<Reply>> | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
   /** @default silentLogger */
@@ -59,7 +64,8 @@ export interface BinderOptions {
   readonly drainTimeoutMs?: number | undefined
 }
 
-export interface Binder extends AsyncDisposable {
+/** `Name`: of its bindings. `Binder` alone is one of any names, and every binder fits where it is wanted. */
+export interface Binder<Name extends string = string> extends AsyncDisposable {
   readonly service: string
   readonly instance: string
   /**
@@ -105,10 +111,11 @@ export interface Binder extends AsyncDisposable {
    * Pulls one message for a `pollable` and hands it to the handler with the attempts, dead letter and settling of a sink.
    * True when there was one, whatever became of it; false when none came within `waitMs`, or the binding was stopped or
    * paused. Polls of one binding wait for one another. The first takes seconds on Kafka, see `PollableOptions.keepMs`.
-   * @throws BinderNotReady without a place in the group after 30 s, or halted; BinderClosed; the reason of `signal`
+   * @throws BinderNotReady without a place in the group after 30 s, or halted; BinderClosed; the reason of `signal`;
+   * TypeError when it is none of this binder's
    */
   poll<Payload, Context>(
-    binding: PollBinding<Payload, Context>,
+    binding: PollBinding<Payload, Context, Name>,
     handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
     options?: PollOptions,
   ): Promise<boolean>
@@ -116,7 +123,7 @@ export interface Binder extends AsyncDisposable {
   publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
   bindings(): readonly BindingStatus[]
   /** @throws TypeError naming the bindings there are */
-  binding(name: string): BindingControl
+  binding(name: Name): BindingControl
   health(): BinderHealth
   /**
    * Messages of the binding's channel that its group has not settled, asked of the broker; those that wait for a delayed
@@ -124,7 +131,7 @@ export interface Binder extends AsyncDisposable {
    * without a group.
    * @throws TransportError, BinderClosed, TypeError naming the bindings there are
    */
-  lag(name: string): Promise<number | undefined>
+  lag(name: Name): Promise<number | undefined>
   /** What has to exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
   describe(): Topology
   /**
@@ -134,7 +141,14 @@ export interface Binder extends AsyncDisposable {
   close(): Promise<void>
 }
 
-/** @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker */
-export function createBinder(options: BinderOptions): Binder {
+/**
+ * What it makes knows the names of its bindings, when all of them are literals: `binding`, `lag` and `poll` take no others.
+ * @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker
+ */
+export function createBinder<
+  Name extends string = never,
+  Reply extends string = never,
+  Service extends string = string,
+>(options: BinderOptions<Name, Reply, Service>): Binder<KnownNames<Name | `${Reply}.${Service}`>> {
   return new TransportBinder(options)
 }

@@ -7,6 +7,7 @@ import type { Logger } from '../core/logger.ts'
 import { wrongKind } from '../core/options.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import type { BatchBinding } from './batch.ts'
+import type { Named, NameOption, NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import type { CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
@@ -91,7 +92,7 @@ export interface InboxOptions extends ConsumerOptions {
   readonly inbox: Inbox
 }
 
-export interface SinkBinding {
+export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'sink'
   /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
   readonly raw?: boolean | undefined
@@ -103,7 +104,7 @@ export interface SinkBinding {
   readonly ready?: (() => Promise<void>) | undefined
 }
 
-export interface ProcessorBinding {
+export interface ProcessorBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'processor'
   readonly input: Channel
   /** Where a result without an address goes. */
@@ -116,7 +117,7 @@ export interface ProcessorBinding {
   readonly handler: Handler<unknown, TransactionContext, unknown>
 }
 
-export interface SourceBinding {
+export interface SourceBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'source'
   readonly output: Channel
   readonly options: SourceOptions
@@ -124,9 +125,13 @@ export interface SourceBinding {
 }
 
 /** What takes messages off a channel. */
-export type ConsumerBinding = SinkBinding | ProcessorBinding
+export type ConsumerBinding<Name extends string = string> = SinkBinding<Name> | ProcessorBinding<Name>
 
-export type Binding = ConsumerBinding | BatchBinding | PollBinding | SourceBinding
+export type Binding<Name extends string = string> =
+  | ConsumerBinding<Name>
+  | BatchBinding<Name>
+  | PollBinding<never, never, Name>
+  | SourceBinding<Name>
 
 export interface SourceOptions {
   /** The binding's name. @default `<channel>.source` */
@@ -142,16 +147,28 @@ export interface SourceContext {
 }
 
 /** Consumes `channel`. The message is settled after the handler resolved. */
-export function sink<In, Out>(
-  channel: Channel<In, Out>,
-  options: InboxOptions,
+export function sink<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: InboxOptions & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, void>,
-): SinkBinding
-export function sink<In, Out>(
-  channel: Channel<In, Out>,
-  options: ConsumerOptions & { readonly inbox?: undefined },
+): SinkBinding<NoInfer<Name>>
+export function sink<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, void>,
-): SinkBinding
+): SinkBinding<NoInfer<Name>>
 export function sink(
   channel: unknown,
   options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
@@ -172,18 +189,34 @@ export function sink(
  * Consumes `input` and sends what the handler returns to `output`. The input is settled after every output was
  * confirmed; with an `inbox`, outputs go through its outbox in the handler's transaction.
  */
-export function processor<In, Out, OutIn, OutOut>(
-  input: Channel<In, Out>,
+export function processor<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: InboxOptions,
+  options: InboxOptions & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, Result<OutIn>>,
-): ProcessorBinding
-export function processor<In, Out, OutIn, OutOut>(
-  input: Channel<In, Out>,
+): ProcessorBinding<NoInfer<Name>>
+export function processor<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: ConsumerOptions & { readonly inbox?: undefined },
+  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, Result<OutIn>>,
-): ProcessorBinding
+): ProcessorBinding<NoInfer<Name>>
 export function processor(
   input: unknown,
   output: unknown,
@@ -210,11 +243,11 @@ export function processor(
  * call at a time. When the broker will never take it (too large, unroutable) the binding halts and keeps it: `start()`
  * sends it again. Across a restart of the process it remembers nothing: poll from what keeps its place, or use an outbox.
  */
-export function source<In, Out>(
-  channel: Channel<In, Out>,
-  options: SourceOptions,
+export function source<In, Out, At extends string = string, Name extends string = `${At}.source`>(
+  channel: Channel<In, Out, At>,
+  options: SourceOptions & NameOption<Name>,
   poll: (context: SourceContext) => Result<In> | Promise<Result<In>>,
-): SourceBinding {
+): SourceBinding<NoInfer<Name>> {
   const output = requireChannel('source', channel as unknown as Channel)
   requireOptionsFirst(`source("${output.name}")`, options, 'source(channel, options, poll)')
   return Object.freeze({

@@ -11,8 +11,8 @@ import { resolveVersions, type Upcasts } from './payload-version.ts'
  * `Input` is what a sender gives, `Output` what a handler gets: they differ when the schema transforms. The input form
  * travels; it is validated when sent and again, with the transformation, when received.
  */
-export interface Channel<Input = unknown, Output = Input> {
-  readonly name: string
+export interface Channel<Input = unknown, Output = Input, Name extends string = string> {
+  readonly name: Name
   readonly schema: StandardSchemaV1<Input, Output>
   readonly key: ((payload: Input) => string | null) | undefined
   readonly codec: Codec<unknown>
@@ -86,14 +86,14 @@ export const DEFAULT_PARTITIONS = 4
  * @param name 1 to 200 characters of `A-Z a-z 0-9 . _ -` (legal as a Kafka topic and an AMQP exchange)
  * @throws TypeError / RangeError naming the option
  */
-export function defineChannel<S extends StandardSchemaV1>(
-  name: string,
+export function defineChannel<S extends StandardSchemaV1, Name extends string = string>(
+  name: Name,
   options: ChannelOptions<S> & { readonly tombstones: true },
-): Channel<StandardSchemaV1.InferInput<S> | null, StandardSchemaV1.InferOutput<S> | null>
-export function defineChannel<S extends StandardSchemaV1>(
-  name: string,
+): Channel<StandardSchemaV1.InferInput<S> | null, StandardSchemaV1.InferOutput<S> | null, Name>
+export function defineChannel<S extends StandardSchemaV1, Name extends string = string>(
+  name: Name,
   options: ChannelOptions<S>,
-): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
+): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>, Name>
 export function defineChannel<S extends StandardSchemaV1>(
   name: string,
   options: ChannelOptions<S>,
@@ -141,8 +141,12 @@ function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined
  * The same channel under another name: what consumes a destination that senders name at run time.
  * @throws TypeError when it is no channel or no legal name
  */
-export function channelAt<In, Out>(channel: Channel<In, Out>, name: string): Channel<In, Out> {
-  return Object.freeze({ ...requireChannel('channelAt', channel), name: checkName('channelAt', name, 200) })
+export function channelAt<In, Out, Name extends string = string>(
+  channel: Channel<In, Out>,
+  name: Name,
+): Channel<In, Out, Name> {
+  checkName('channelAt', name, 200)
+  return Object.freeze({ ...requireChannel('channelAt', channel), name })
 }
 
 /** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */

@@ -41,6 +41,7 @@ export {
   source,
   type TransactionContext,
 } from './binding.ts'
+export type { KnownNames } from './binding-name.ts'
 export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel.ts'
 export { type CombineTransportsOptions, combineTransports } from './combine-transports.ts'
 export type { CircuitState } from './consuming/circuit-breaker.ts'

@@ -6,6 +6,7 @@ import {
   requireOptionsFirst,
   type TransactionContext,
 } from './binding.ts'
+import type { Named, NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import type { Inbox } from './inbox.ts'
 
@@ -29,7 +30,7 @@ export interface PollableInboxOptions extends PollableOptions {
 }
 
 /** Made by `pollable`, for `binder.poll`. */
-export interface PollBinding<Payload = never, Context = never> {
+export interface PollBinding<Payload = never, Context = never, Name extends string = string> extends Named<Name> {
   readonly kind: 'poll'
   readonly input: Channel
   readonly output: undefined
@@ -52,14 +53,26 @@ export interface PollOptions {
  * A consumer of `channel` that pulls: `binder.poll(binding, handler)` hands one message to the handler, with the
  * attempts, the dead letter and the settling of a `sink`. Nothing is taken from the broker before the first poll.
  */
-export function pollable<In, Out>(
-  channel: Channel<In, Out>,
-  options: PollableInboxOptions,
-): PollBinding<Out, TransactionContext>
-export function pollable<In, Out>(
-  channel: Channel<In, Out>,
-  options: PollableOptions & { readonly inbox?: undefined },
-): PollBinding<Out, HandlerContext>
+export function pollable<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = string,
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: PollableInboxOptions & NameOptions<Group, Name>,
+): PollBinding<Out, TransactionContext, NoInfer<Name>>
+export function pollable<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = string,
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: PollableOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+): PollBinding<Out, HandlerContext, NoInfer<Name>>
 export function pollable(
   channel: unknown,
   options: PollableOptions & { readonly inbox?: Inbox | undefined },

@@ -2,15 +2,15 @@
 import { ConcordatError, invalidOption, requireText, show } from '../core/errors.ts'
 import { requireFunction, wrongKind } from '../core/options.ts'
 import {
+  type ConsumerBinding,
   type ConsumerOptions,
   type Handler,
   type HandlerContext,
   type InboxOptions,
-  type ProcessorBinding,
-  type SinkBinding,
   sink,
   type TransactionContext,
 } from './binding.ts'
+import type { NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import { Discarded } from './consuming/discarded.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
@@ -78,16 +78,34 @@ export type InboxRouteOptions<Payload> = InboxOptions & Routing<Payload, Transac
  * what they mean for a `sink`.
  * @throws TypeError naming the option
  */
-export function route<In, Out>(
-  channel: Channel<In, Out>,
-  options: InboxRouteOptions<Out>,
-): SinkBinding | ProcessorBinding
-export function route<In, Out>(channel: Channel<In, Out>, options: RouteOptions<Out>): SinkBinding | ProcessorBinding
-export function route<In, Out>(
-  channel: Channel<In, Out>,
-  options: InboxRouteOptions<Out>,
-): SinkBinding | ProcessorBinding
-export function route(channel: unknown, options: unknown): SinkBinding | ProcessorBinding {
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+): ConsumerBinding<NoInfer<Name>>
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(channel: Channel<In, Out, At>, options: RouteOptions<Out> & NameOptions<Group, Name>): ConsumerBinding<NoInfer<Name>>
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+): ConsumerBinding<NoInfer<Name>>
+export function route(channel: unknown, options: unknown): ConsumerBinding {
   const input = requireChannel('route', channel as Channel)
   const path = `route("${input.name}")`
   if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')

@@ -9,6 +9,7 @@
  *   and then the coordinator's timeout asks again.
  */
 import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
+import type { NameOptions } from '../binder/binding-name.ts'
 import { type Channel, checkName, requireChannel } from '../binder/channel.ts'
 import type { SendOptions } from '../binder/sending/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
@@ -87,11 +88,17 @@ const DEFAULT_ATTEMPTS = 3
  * A sink for a command channel. The binder's `sends` needs the reply channel: `sagaReplies('orders')`.
  * @throws TypeError / RangeError naming the option
  */
-export function participant<In, Out>(
-  channel: Channel<In, Out>,
-  options: ParticipantOptions,
+export function participant<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = string,
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: ParticipantOptions & NameOptions<Group, Name>,
   handlers: ParticipantHandlers<Out>,
-): SinkBinding {
+): SinkBinding<NoInfer<Name>> {
   const path = `participant("${requireChannel('participant', channel).name}")`
   refuseUnknown(path, options, NAMES)
   const { sql, outbox, schema = DEFAULT_SCHEMA, telemetry: given, ...consumer } = options
@@ -105,7 +112,7 @@ export function participant<In, Out>(
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
   const barrier = new Barrier(schema)
   const side = new Participant(sql, outbox, barrier, handlers, maxAttempts, telemetry)
-  const binding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
+  const binding: Omit<SinkBinding, 'named'> = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
     side.handle(request, context),
   )
   return Object.freeze({

@@ -8,6 +8,7 @@ import {
   processor,
   type TransactionContext,
 } from '../binding.ts'
+import type { NameOptions } from '../binding-name.ts'
 import { type Channel, requireChannel } from '../channel.ts'
 import { to } from '../outputs.ts'
 import { failureAnswer, replyAddress, replyHeaders } from './replies.ts'
@@ -18,18 +19,34 @@ import { failureAnswer, replyAddress, replyHeaders } from './replies.ts'
  * else `onFailure` says; one that the handler refuses (`RequestRefused`) is answered only. Who asked without wanting an
  * answer (`send`) gets none.
  */
-export function responder<In, Out, ReplyIn, Reply>(
-  requests: Channel<In, Out>,
+export function responder<
+  In,
+  Out,
+  ReplyIn,
+  Reply,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  requests: Channel<In, Out, At>,
   replies: Channel<ReplyIn, Reply>,
-  options: InboxOptions,
+  options: InboxOptions & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, ReplyIn>,
-): ProcessorBinding
-export function responder<In, Out, ReplyIn, Reply>(
-  requests: Channel<In, Out>,
+): ProcessorBinding<NoInfer<Name>>
+export function responder<
+  In,
+  Out,
+  ReplyIn,
+  Reply,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  requests: Channel<In, Out, At>,
   replies: Channel<ReplyIn, Reply>,
-  options: ConsumerOptions & { readonly inbox?: undefined },
+  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, ReplyIn>,
-): ProcessorBinding
+): ProcessorBinding<NoInfer<Name>>
 export function responder(requests: unknown, replies: unknown, options: unknown, handler: unknown): ProcessorBinding {
   const input = requireChannel('responder', requests as Channel)
   const path = `responder("${input.name}")`

@@ -6,7 +6,10 @@ import type { EncodedMessage } from '../message.ts'
 import type { DestinationSpec, Transport } from '../transport.ts'
 
 /** What of a channel is made to exist. */
-export type Place = Pick<Channel, 'name' | 'partitions' | 'groups' | 'retentionMs'>
+export type Place<Name extends string = string> = Pick<
+  Channel<unknown, unknown, Name>,
+  'name' | 'partitions' | 'groups' | 'retentionMs'
+>
 
 /**
  * What the declarations of a binder say of each destination; two declarations of one name must agree.

@@ -1,6 +1,7 @@
 import {
   type BatchContext,
   type BatchItem,
+  type Binder,
   type Channel,
   combineTransports,
   createBinder,
@@ -30,12 +31,12 @@ import { z } from 'zod'
 const Order = z.object({ id: z.string(), at: z.string().pipe(z.coerce.date()) })
 const orders = defineChannel('orders', { payload: Order, key: (order) => order.id })
 const payments = defineChannel('payments', { payload: z.object({ paid: z.boolean() }) })
-const binder = createBinder({ service: 'test', transport: memoryTransport() })
+const binder: Binder = createBinder({ service: 'test', transport: memoryTransport() })
 declare const inbox: Inbox
 const order = { id: 'o-1', at: '2026-11-20' }
 
 test('a channel knows what is sent and what is received', () => {
-  expectTypeOf(orders).toEqualTypeOf<Channel<{ id: string; at: string }, { id: string; at: Date }>>()
+  expectTypeOf(orders).toEqualTypeOf<Channel<{ id: string; at: string }, { id: string; at: Date }, 'orders'>>()
   void binder.send(orders, { id: 'o-1', at: '2026-11-20' }, { key: 'k', headers: { tenant: 'acme', n: 1, ok: true } })
 })
 
@@ -197,7 +198,7 @@ test('flow options are checked', () => {
 
 test('a channel with tombstones takes and gives null, and no other does', () => {
   const users = defineChannel('users', { payload: z.object({ id: z.string() }), tombstones: true, key: ({ id }) => id })
-  expectTypeOf(users).toEqualTypeOf<Channel<{ id: string } | null, { id: string } | null>>()
+  expectTypeOf(users).toEqualTypeOf<Channel<{ id: string } | null, { id: string } | null, 'users'>>()
   void binder.send(users, null, { key: 'u-1' })
   sink(users, { group: 'g' }, (user) => {
     // @ts-expect-error -- it may be null
@@ -248,7 +249,7 @@ test('a request gets what its reply channel gives', async () => {
 })
 
 test('what is no declaration is no binding', () => {
-  // @ts-expect-error -- an undeclared binding
+  // @ts-expect-error -- no declaration
   createBinder({ service: 'test', transport: memoryTransport(), bindings: [{ input: orders }] })
   // @ts-expect-error -- a name is no channel
   sink('orders', { group: 'g' }, () => {})

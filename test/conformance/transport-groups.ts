@@ -117,9 +117,8 @@ export function groupCases(context: CaseContext): void {
       )
       expect(make([sink(channel, { group: 'bad name' }, handler)])).toThrow(/group: expected a name/)
       expect(make([sink(channel, { group: 'g', prefech: 3 } as never, handler)])).toThrow(/prefech: expected one of/)
-      expect(() => createBinder({ service: 'conformance', transport: context.transport() }).binding('nope')).toThrow(
-        /binding: expected one of/,
-      )
+      const empty: Binder = createBinder({ service: 'conformance', transport: context.transport() })
+      expect(() => empty.binding('nope')).toThrow(/binding: expected one of/)
     })
   })
 }
