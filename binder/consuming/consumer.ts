@@ -49,6 +49,10 @@ export class Consumer {
   #subscribed = 0
   /** The end of a halt: what ran has finished and the place in the group is given back. */
   #halting: Promise<void> = Promise.resolve()
+  /** Set while it stops. */
+  #stopping: Promise<void> | undefined
+  /** How often it was asked to. */
+  #stops = 0
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: Run = new Run()
   #handling: Handlings
@@ -114,7 +118,10 @@ export class Consumer {
 
   /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
   async start(): Promise<void> {
+    const stops = this.#stops
     await this.#halting
+    await this.#stopping
+    if (this.#stops > stops) return
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     this.#run = new Run()
     this.#handling = this.#newHandling()
@@ -150,8 +157,14 @@ export class Consumer {
 
   /** Finishes what runs, within the drain time, gives back the rest and leaves the group. Idempotent; never rejects. */
   async stop(): Promise<void> {
+    this.#stops++
     if (this.#state === 'idle') this.#state = 'stopped'
-    if (this.#state === 'stopped' || this.#state === 'stopping') return
+    if (this.#state === 'stopped') return
+    this.#stopping ??= this.#stop().finally(() => (this.#stopping = undefined))
+    await this.#stopping
+  }
+
+  async #stop(): Promise<void> {
     const { run } = this.#end('stopping')
     await this.#halting
     await this.#drain(run)

@@ -32,8 +32,12 @@ export class Poller {
   readonly #host: PollerHost
   #state: BindingState = 'idle'
   #error: Error | undefined
-  #stop: AbortController = new AbortController()
+  #abort: AbortController = new AbortController()
   #loop: Promise<void> = Promise.resolve()
+  /** Set while it stops. */
+  #stopping: Promise<void> | undefined
+  /** How often it was asked to. */
+  #stops = 0
   #wake: (() => void) | undefined
   #started = 0
   #handled = 0
@@ -66,13 +70,16 @@ export class Poller {
     }
   }
 
-  start(): Promise<void> {
-    if (this.#state === 'running' || this.#state === 'paused') return Promise.resolve()
+  async start(): Promise<void> {
+    const stops = this.#stops
+    await this.#stopping
+    if (this.#stops > stops || this.#state === 'running' || this.#state === 'paused') return
     this.#state = 'running'
     this.#started++
-    this.#stop = new AbortController()
-    this.#loop = this.#poll(this.#stop.signal)
-    return Promise.resolve()
+    this.#abort = new AbortController()
+    const { signal } = this.#abort
+    // A poll that outlasted the drain may be under way still: one at a time.
+    this.#loop = this.#loop.then(() => this.#poll(signal))
   }
 
   pause(): void {
@@ -87,7 +94,13 @@ export class Poller {
 
   /** Lets the poll and its sends finish, within the drain time. */
   async stop(): Promise<void> {
-    this.#stop.abort(new Error('the binder closes'))
+    this.#stops++
+    this.#stopping ??= this.#end().finally(() => (this.#stopping = undefined))
+    await this.#stopping
+  }
+
+  async #end(): Promise<void> {
+    this.#abort.abort(new Error('the binder closes'))
     this.#wake?.()
     await finishesWithin(this.#host.clock, this.#host.drainTimeoutMs, this.#loop)
     this.#state = 'stopped'

@@ -67,6 +67,50 @@ describe('messages', () => {
   })
 })
 
+describe('stop', () => {
+  it('is waited for by everybody who asks, and by the close of the binder', async () => {
+    const { binder, transport, finish } = await setup()
+    const running = transport.subscription.deliver('k', 0)
+    const control = binder.binding('numbers.g')
+    const ended: string[] = []
+    const all = Promise.all([
+      control.stop().then(() => ended.push(`stopped, ${running.end}`)),
+      control.stop().then(() => ended.push(`stopped, ${running.end}`)),
+      binder.close().then(() => ended.push(`closed, ${running.end}`)),
+    ])
+    await new Promise(setImmediate)
+    expect(ended).toEqual([])
+    finish(0)
+    await all
+    expect(ended).toEqual(['stopped, acked', 'stopped, acked', 'closed, acked'])
+  })
+
+  it('is over before a start begins', async () => {
+    const { binder, transport, finish, begun } = await setup()
+    const control = binder.binding('numbers.g')
+    const before = transport.subscription
+    before.deliver('k', 0)
+    const stopped = control.stop()
+    const started = control.start()
+    finish(0)
+    await Promise.all([stopped, started])
+    expect(status(binder).state).toBe('running')
+    expect([before.closed, transport.subscription === before]).toEqual([true, false])
+    transport.subscription.deliver('k', 1)
+    expect(begun).toEqual([0, 1])
+  })
+
+  it('calls off a start that waits for one before', async () => {
+    const { binder, transport, finish } = await setup()
+    const control = binder.binding('numbers.g')
+    transport.subscription.deliver('k', 0)
+    const all = [control.stop(), control.start(), control.stop()]
+    finish(0)
+    await Promise.all(all)
+    expect(status(binder).state).toBe('stopped')
+  })
+})
+
 describe('recall', () => {
   it('releases what has not begun; what runs is still settled', async () => {
     const { transport, begun, finish } = await setup()

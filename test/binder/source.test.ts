@@ -99,6 +99,32 @@ describe('a source', () => {
     expect(binder.binding('ticks.source').status().state).toBe('stopped')
   })
 
+  it('that is started while it stops polls on, after the poll that was under way', async () => {
+    const polls: Array<ReturnType<typeof gate>> = []
+    const binding = source(ticks, { everyMs: 0 }, async () => {
+      const poll = gate()
+      polls.push(poll)
+      await poll.opened
+      return undefined
+    })
+    const binder = createBinder({ service: 'test', transport: memoryTransport(), bindings: [binding] })
+    onTestFinished(() => {
+      const closed = binder.close()
+      for (const poll of polls) poll.open()
+      return closed
+    })
+    await binder.start()
+    await until('it polls', () => polls.length === 1)
+    const control = binder.binding('ticks.source')
+    const all = Promise.all([control.stop(), control.start()])
+    await new Promise(setImmediate)
+    expect(polls).toHaveLength(1)
+    polls[0]?.open()
+    await all
+    await until('it polls again', () => polls.length === 2)
+    expect(control.status().state).toBe('running')
+  })
+
   it('polls nothing while it is paused', async () => {
     const counts = { paused: 0, other: 0 }
     const others = defineChannel('others', { payload: z.number() })
