@@ -1,7 +1,7 @@
 import { inspect } from 'node:util'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { Kafka, type KafkaConfig, logLevel } from 'kafkajs'
+import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs'
 import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
 import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
@@ -12,6 +12,15 @@ import { memoryLogger } from '../support/memory-logger.ts'
 
 const PASSWORD = 'correct-horse-battery'
 const WRONG = 'hunter2-hunter2'
+const SCRAM_MODULE = 'org.apache.kafka.common.security.scram.ScramLoginModule required;'
+const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
+type Mechanism = (typeof MECHANISMS)[number]
+const DENIED = /Check the user, the password and the mechanism/
+const UNTRUSTED = /certificate.*Check the authority to trust/
+
+function sasl(mechanism: Mechanism, password: string): SASLOptions {
+  return { mechanism, username: 'app', password } as SASLOptions
+}
 
 describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () => {
   let certificates: Certificates
@@ -28,9 +37,12 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
         'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL',
         'listener.name.secure.ssl.keystore.type': 'PEM',
         'listener.name.secure.ssl.keystore.location': certificates.files.keyAndCert,
-        'listener.name.secure.sasl.enabled.mechanisms': 'PLAIN',
+        'listener.name.secure.sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',
+        'listener.name.secure.scram-sha-256.sasl.jaas.config': SCRAM_MODULE,
+        'listener.name.secure.scram-sha-512.sasl.jaas.config': SCRAM_MODULE,
         'listener.name.secure.plain.sasl.jaas.config': `org.apache.kafka.common.security.plain.PlainLoginModule required user_app="${PASSWORD}";`,
       },
+      users: { app: PASSWORD },
     })
   }, 240_000)
   afterAll(async () => {
@@ -45,10 +57,12 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     readonly got: number[]
     readonly shown: () => string
   } {
+    const driverLines: string[] = []
     const kafka = new Kafka({
       brokers: [`127.0.0.1:${port}`],
       clientId: 'secure',
-      logLevel: logLevel.NOTHING,
+      logLevel: logLevel.DEBUG,
+      logCreator: () => (entry) => void driverLines.push(inspect(entry, { depth: 20 })),
       ...config,
     })
     const got: number[] = []
@@ -60,32 +74,32 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
     const shown = (): string =>
       [binder.health(), binder.bindings(), binder.describe(), transport, binder, ...lines]
         .map((each) => `${inspect(each, { depth: 20, showHidden: true })}${JSON.stringify(each)}`)
+        .concat(driverLines)
         .join('\n')
     return { binder, got, shown }
   }
 
-  it('sends and receives with the authority and the password it needs', async ({ expect }) => {
-    const { binder, got, shown } = setup({
-      ssl: { ca: [certificates.ca] },
-      sasl: { mechanism: 'plain', username: 'app', password: PASSWORD },
-    })
-    await binder.start()
-    await binder.ready({ timeoutMs: 60_000 })
-    await binder.send(channel, { key: 'k', n: 7 })
-    await until('it came', () => got.includes(7))
-    expect(shown()).not.toContain(PASSWORD)
-  })
+  it.for(MECHANISMS)(
+    'sends and receives with the authority and the password it needs: %s',
+    async (mechanism, { expect }) => {
+      const { binder, got, shown } = setup({ ssl: { ca: [certificates.ca] }, sasl: sasl(mechanism, PASSWORD) })
+      await binder.start()
+      await binder.ready({ timeoutMs: 60_000 })
+      await binder.send(channel, { key: 'k', n: 7 })
+      await until('it came', () => got.includes(7))
+      expect(shown()).not.toContain(PASSWORD)
+    },
+  )
 
   it.for([
-    ['a wrong password', 'ca', WRONG, 'refused', /Check the user, the password and the mechanism/],
-    ['an authority that did not sign', 'otherCa', PASSWORD, 'unavailable', /certificate.*Check the authority to trust/],
-  ] as const)(
+    ...MECHANISMS.map(
+      (mechanism) => [`a wrong password (${mechanism})`, mechanism, 'ca', WRONG, 'refused', DENIED] as const,
+    ),
+    ['an authority that did not sign', 'plain', 'otherCa', PASSWORD, 'unavailable', UNTRUSTED] as const,
+  ])(
     'with %s it is connecting, says why, and shows no secret',
-    async ([, ca, password, kind, says], { expect }) => {
-      const { binder, shown } = setup({
-        ssl: { ca: [certificates[ca]] },
-        sasl: { mechanism: 'plain', username: 'app', password },
-      })
+    async ([, mechanism, ca, password, kind, says], { expect }) => {
+      const { binder, shown } = setup({ ssl: { ca: [certificates[ca]] }, sasl: sasl(mechanism, password) })
       await binder.start()
       await until('the state says why', () => says.test(binder.bindings()[0]?.error ?? ''))
       expect(binder.bindings()[0]?.state).toBe('connecting')

@@ -20,10 +20,8 @@ export const kafka: Recipe = {
     await writeFile(propertiesFile(site), `${lines.join('\n')}\n`)
     // A letter first: an id that began with "-" would be taken for an option, once in 64 starts.
     const clusterId = `c${randomBytes(16).toString('base64url').slice(1)}`
-    await runCommand(
-      java('kafka.tools.StorageTool', ['format', '-t', clusterId, '-c', propertiesFile(site)]),
-      site.folder,
-    )
+    const format = ['format', '-t', clusterId, '-c', propertiesFile(site), ...addUsers(site)]
+    await runCommand(java('kafka.tools.StorageTool', format), site.folder)
   },
   command: (site) => java('kafka.Kafka', [propertiesFile(site)]),
   url: (site) => `127.0.0.1:${site.port}`,
@@ -57,6 +55,15 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   'log.cleaner.dedupe.buffer.size': String(4 * 1024 * 1024),
   ...site.settings,
 })
+
+function addUsers({ users }: Site): string[] {
+  return Object.entries(users).flatMap(([name, password]) =>
+    ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
+      '--add-scram',
+      `${mechanism}=[name=${name},password=${password}]`,
+    ]),
+  )
+}
 
 const propertiesFile = (site: Site): string => join(site.folder, 'server.properties')
 

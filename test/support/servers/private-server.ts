@@ -39,6 +39,8 @@ export interface StartOptions {
    * `{innerPort}` in a value become those of the server.
    */
   readonly settings?: Readonly<Record<string, string>> | undefined
+  /** Passwords by user name, for SCRAM-SHA-256 and SCRAM-SHA-512. Kafka alone. */
+  readonly users?: Readonly<Record<string, string>> | undefined
   /** Added to the environment of the server, e.g. that of a `serverClock`. */
   readonly env?: Readonly<Record<string, string>> | undefined
 }
@@ -58,6 +60,7 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
     port,
     innerPort,
     settings: withPorts(options.settings ?? {}, port, innerPort),
+    users: options.users ?? {},
     env: options.env ?? {},
   })
   try {

@@ -10,6 +10,8 @@ export interface Site {
   readonly innerPort: number
   /** More settings under the server's own names, e.g. `{ appendonly: 'yes' }` for Redis. */
   readonly settings: Readonly<Record<string, string>>
+  /** Passwords by user name. */
+  readonly users: Readonly<Record<string, string>>
   /** Added to the environment of its processes. */
   readonly env: Readonly<Record<string, string>>
 }
