@@ -6,6 +6,7 @@ import type { Named, NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import type { BatchLimits } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
+import type { BatchMiddleware } from './middleware/batch-middleware.ts'
 import type { Result } from './outputs.ts'
 
 /** One message of a batch. */
@@ -58,9 +59,11 @@ export type BatchHandler<Payload, Context, Value = unknown> = (
   context: Context,
 ) => BatchResult<Value> | Promise<BatchResult<Value>>
 
-/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. Batches know no middleware. */
+/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
 export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
   readonly batch?: BatchLimits | undefined
+  /** Around each call of the handler, the first outermost, inside `batchMiddleware` of the whole binder. @default none */
+  readonly middleware?: readonly BatchMiddleware[] | undefined
 }
 
 export interface BatchInboxOptions extends BatchSinkOptions {
@@ -91,8 +94,6 @@ export interface BatchBinding<Name extends string = string> extends Named<Name> 
  * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
  * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
  *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction.
- *
- * Middleware of the binder is around single messages and not around batches.
  */
 export function sinkBatch<
   In,

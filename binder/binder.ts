@@ -15,6 +15,7 @@ import type { Binding, Handler } from './binding.ts'
 import type { KnownNames } from './binding-name.ts'
 import type { Channel } from './channel.ts'
 import type { EncodedMessage } from './message.ts'
+import type { BatchMiddleware } from './middleware/batch-middleware.ts'
 import type { Middleware } from './middleware/middleware.ts'
 import type { PollBinding, PollOptions } from './pollable.ts'
 import type { RequestOptions } from './requests/requests.ts'
@@ -55,6 +56,8 @@ export interface BinderOptions<
   readonly headers?: AmbientHeaders | undefined
   /** Around each handler call of every sink and processor, the first outermost. @default none */
   readonly middleware?: readonly Middleware[] | undefined
+  /** Around each handler call of every `sinkBatch` and `processorBatch`, the first outermost. @default none */
+  readonly batchMiddleware?: readonly BatchMiddleware[] | undefined
   /**
    * Spans and metrics of all that is sent and handled here, and `traceparent` in the headers of what is sent: from
    * `openTelemetry()` of `concordat/core/opentelemetry`. @default none: no header, no cost

@@ -60,6 +60,7 @@ export {
 export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 export type { Inbox, InboxMessage } from './inbox.ts'
 export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
+export type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './middleware/batch-middleware.ts'
 export { carryHeaders } from './middleware/carry-headers.ts'
 export { ignoreErrors } from './middleware/ignore-errors.ts'
 export {

@@ -79,7 +79,7 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
   keepMs: true,
 })
 
-const BATCH_NAMES: ReadonlySet<string> = new Set([...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'middleware'))
+const BATCH_NAMES: ReadonlySet<string> = new Set([...CONSUMER_NAMES, 'batch'])
 
 const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
 
@@ -88,7 +88,7 @@ const SOURCE_NAMES = optionNames<SourceOptions>({ name: true, everyMs: true })
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming the binding and the option */
 export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBinding): ResolvedConsumer {
   const { input, kind } = binding
-  const options: ConsumerOptions & { readonly batch?: BatchLimits | undefined } = binding.options
+  const options: Omit<ConsumerOptions, 'middleware'> & { readonly batch?: BatchLimits | undefined } = binding.options
   const path = pathOf(binding)
   refuseUnknown(path, options, NAMES_OF[kind])
   if (kind !== 'poll' && typeof binding.handler !== 'function')

@@ -39,6 +39,7 @@ const NAMES = optionNames<BinderOptions>({
   drainTimeoutMs: true,
   headers: true,
   middleware: true,
+  batchMiddleware: true,
   telemetry: true,
 })
 
@@ -113,6 +114,7 @@ export class TransportBinder implements Binder {
       telemetry: this.#telemetry,
       handlerLogger: this.#handlerLogger,
       middleware: checkMiddleware('createBinder.middleware', options.middleware),
+      batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
     })
   }
 

@@ -4,8 +4,9 @@ import type { Logger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { BatchBinding } from '../batch.ts'
 import type { Binding, ConsumerBinding, SourceBinding } from '../binding.ts'
+import { type BatchMiddleware, wrapBatchHandler } from '../middleware/batch-middleware.ts'
 import { checkMiddleware, type Middleware, wrapHandler } from '../middleware/middleware.ts'
-import { resolveConsumer, resolveSource } from '../options.ts'
+import { type ResolvedConsumer, resolveConsumer, resolveSource } from '../options.ts'
 import type { PollBinding } from '../pollable.ts'
 import { Poller } from '../sending/poller.ts'
 import type { BindingStatus } from '../status.ts'
@@ -30,6 +31,7 @@ export interface Runner {
 export interface RunnersHost extends ConsumerHost {
   /** Of the whole binder, around that of each binding. */
   readonly middleware: readonly Middleware[]
+  readonly batchMiddleware: readonly BatchMiddleware[]
 }
 
 /**
@@ -87,8 +89,7 @@ function makeConsumer(
     )
   }
   places.add(place)
-  // Middleware sees one payload and one context at a time.
-  if (binding.kind === 'batch') return new Consumer(binding, options, host)
+  if (binding.kind === 'batch') return new Consumer(withBatchMiddleware(binding, options, host), options, host)
   const called = binding.kind === 'poll' ? 'pollable' : binding.kind
   const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)
   const { name, group } = options
@@ -98,6 +99,17 @@ function makeConsumer(
     return new Puller(binding, options, host, (inner) => wrapHandler(inner, [...host.middleware, ...own], target))
   const isRaw = binding.kind === 'sink' && binding.raw === true
   return new Consumer(isRaw ? binding : wrapHandler(binding, [...host.middleware, ...own], target), options, host)
+}
+
+function withBatchMiddleware(
+  binding: BatchBinding,
+  { name, group }: ResolvedConsumer,
+  { batchMiddleware }: RunnersHost,
+): BatchBinding {
+  const { input, output } = binding
+  const kind = output === undefined ? 'sinkBatch' : 'processorBatch'
+  const own = checkMiddleware(`${kind}("${input.name}").middleware`, binding.options.middleware)
+  return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group })
 }
 
 function makePoller(binding: SourceBinding, { service, publisher, destinations, ...host }: RunnersHost): Poller {

@@ -1,25 +1,37 @@
 import { requireText } from '../../core/errors.ts'
+import { type BatchOutcome, produced } from '../batch.ts'
 import type { Headers, HeaderValue } from '../message.ts'
 import { Addressed, Outputs } from '../outputs.ts'
+import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 
 /**
  * Gives these headers of the input, where it has them, to every output of a processor: `carryHeaders('tenant')`. Outputs
- * carry none of them otherwise. A header given with `to` wins.
+ * carry none of them otherwise. A header given with `to` wins. In a batch each output gets those of the message it is for.
  * @throws TypeError when a name is no text
  */
-export function carryHeaders(...names: readonly string[]): Middleware {
+export function carryHeaders(...names: readonly string[]): Middleware & BatchMiddleware {
   for (const name of names) requireText('carryHeaders', name)
-  return (next, { kind }) => {
-    if (kind === 'sink') return next
-    return async (payload, context) => {
-      const result = await next(payload, context)
-      const headers = pick(context.headers, names)
-      if (result === undefined || headers === undefined) return result
-      if (!(result instanceof Outputs)) return carried(result, headers)
-      return new Outputs(result.payloads.map((output) => carried(output, headers)))
-    }
-  }
+  return forEither(
+    (next, { kind }) => {
+      if (kind === 'sink') return next
+      return async (payload, context) => carriedAll(await next(payload, context), pick(context.headers, names))
+    },
+    (next, { kind }) => {
+      if (kind === 'sinkBatch') return next
+      return async (items, context) =>
+        (await next(items, context))?.map((outcome, i): BatchOutcome => {
+          if (outcome.status === 'rejected') return outcome
+          return produced(carriedAll(outcome.value, pick(items[i]?.context.headers ?? {}, names)))
+        })
+    },
+  )
+}
+
+function carriedAll(result: unknown, headers: Headers | undefined): unknown {
+  if (result === undefined || headers === undefined) return result
+  if (!(result instanceof Outputs)) return carried(result, headers)
+  return new Outputs(result.payloads.map((output) => carried(output, headers)))
 }
 
 function pick(from: Headers, names: readonly string[]): Headers | undefined {

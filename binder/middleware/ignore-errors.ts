@@ -1,23 +1,46 @@
 import { toError } from '../../core/errors.ts'
 import { requireFunction } from '../../core/options.ts'
+import { type BatchOutcome, ok } from '../batch.ts'
+import type { HandlerContext } from '../binding.ts'
+import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 
 /**
  * Takes a message for handled when its handler failed with an error that `isHarmless` says yes to: logged as a `warn`,
- * no further attempt, no dead letter, no outputs. Not with an `inbox`: its transaction would commit half the work.
+ * no further attempt, no dead letter, no outputs. Of a batch each message whose outcome says so, or all when the handler
+ * threw. Not with an `inbox`: its transaction would commit half the work.
  * @throws TypeError when `isHarmless` is no function
  */
-export function ignoreErrors(isHarmless: (error: Error) => boolean): Middleware {
+export function ignoreErrors(isHarmless: (error: Error) => boolean): Middleware & BatchMiddleware {
   requireFunction('ignoreErrors', isHarmless)
-  return (next, { name }) =>
-    async (payload, context) => {
-      try {
-        return await next(payload, context)
-      } catch (thrown) {
-        const error = toError(thrown)
-        if (!isHarmless(error)) throw thrown
-        context.log.warn({ err: error, binding: name }, 'error ignored')
-        return undefined
-      }
-    }
+  const isIgnored = (thrown: unknown, { log }: Pick<HandlerContext, 'log'>, binding: string): boolean => {
+    const error = toError(thrown)
+    if (!isHarmless(error)) return false
+    log.warn({ err: error, binding }, 'error ignored')
+    return true
+  }
+  return forEither(
+    (next, { name }) =>
+      async (payload, context) => {
+        try {
+          return await next(payload, context)
+        } catch (thrown) {
+          if (!isIgnored(thrown, context, name)) throw thrown
+          return undefined
+        }
+      },
+    (next, { name }) =>
+      async (items, context) => {
+        try {
+          const outcomes = await next(items, context)
+          return outcomes?.map((outcome, i): BatchOutcome => {
+            if (outcome.status === 'fulfilled') return outcome
+            return isIgnored(outcome.reason, items[i]?.context ?? context, name) ? ok : outcome
+          })
+        } catch (thrown) {
+          if (!isIgnored(thrown, context, name)) throw thrown
+          return undefined
+        }
+      },
+  )
 }

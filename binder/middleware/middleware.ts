@@ -8,6 +8,7 @@
  * throws is what the handler threw; what it returns is what the handler returned.
  */
 import { wrongKind } from '../../core/options.ts'
+import type { BatchContext } from '../batch.ts'
 import type { ConsumerBinding, HandlerContext, TransactionContext } from '../binding.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
@@ -37,19 +38,31 @@ export function wrapHandler(
   // In a promise also when the handler throws at once.
   const innermost: MiddlewareHandler = async (payload, context) =>
     binding.handler(payload, context as TransactionContext)
-  const handler = middleware.reduceRight<MiddlewareHandler>((next, wrap) => wrapOnce(next, wrap, target), innermost)
-  return Object.freeze({ ...binding, handler })
+  return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
 }
 
-function wrapOnce(next: MiddlewareHandler, wrap: Middleware, target: MiddlewareTarget): MiddlewareHandler {
-  const wrapped: unknown = wrap(next, target)
-  if (typeof wrapped === 'function') return wrapped as MiddlewareHandler
+/** @throws TypeError naming what returned no handler */
+export function wrapAll<Handler, Target extends { readonly name: string }>(
+  innermost: Handler,
+  middleware: ReadonlyArray<(next: Handler, target: Target) => Handler>,
+  target: Target,
+): Handler {
+  return middleware.reduceRight((next, wrap) => wrapOnce(next, wrap, target), innermost)
+}
+
+function wrapOnce<Handler, Target extends { readonly name: string }>(
+  next: Handler,
+  wrap: (next: Handler, target: Target) => Handler,
+  target: Target,
+): Handler {
+  const wrapped = wrap(next, target)
+  if (typeof wrapped === 'function') return wrapped
   const what = `middleware ${wrap.name || '(anonymous)'} of "${target.name}"`
   throw wrongKind(what, wrapped, 'a function from it: (next) => (payload, context) => next(payload, context)')
 }
 
 /** @throws TypeError naming the option */
-export function checkMiddleware(path: string, middleware: readonly Middleware[] | undefined): readonly Middleware[] {
+export function checkMiddleware<Each>(path: string, middleware: readonly Each[] | undefined): readonly Each[] {
   if (middleware === undefined) return []
   if (!Array.isArray(middleware)) throw wrongKind(path, middleware, 'a list of functions')
   for (const [i, each] of middleware.entries()) {
@@ -59,8 +72,10 @@ export function checkMiddleware(path: string, middleware: readonly Middleware[] 
   return middleware
 }
 
-/** The same context with some fields replaced, for what a middleware hands to `next`. */
-export function withContext<C extends HandlerContext>(context: C, fields: Partial<HandlerContext>): C {
+/** The same context, of a message or of a batch, with some fields replaced, for what a middleware hands to `next`. */
+export function withContext<C extends HandlerContext>(context: C, fields: Partial<HandlerContext>): C
+export function withContext<C extends BatchContext>(context: C, fields: Partial<BatchContext>): C
+export function withContext<C extends object>(context: C, fields: object): C {
   return new Proxy(context, {
     get(target, name) {
       if (Object.hasOwn(fields, name)) return Reflect.get(fields, name)

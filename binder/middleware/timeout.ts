@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { ConcordatError, requireInteger } from '../../core/errors.ts'
+import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import { type Middleware, withContext } from './middleware.ts'
 
 /** A handler took longer than `timeout(ms)` allows. Counts as a failed attempt. */
@@ -19,24 +20,50 @@ export class HandlerTimeout extends ConcordatError {
 }
 
 /**
- * Fails an attempt after `timeoutMs` with `HandlerTimeout` and aborts its `context.signal`. A handler that heeds no signal
- * goes on by itself, beside the next attempt: nothing can stop it.
+ * Fails an attempt after `timeoutMs` with `HandlerTimeout` and aborts its `context.signal`; of a batch the whole call, with
+ * the signals of its messages. A handler that heeds no signal goes on by itself, beside the next attempt: nothing can stop it.
  * @param clock @default systemClock
  * @throws RangeError when `timeoutMs` is not a whole number from 1
  */
-export function timeout(timeoutMs: number, clock: Clock = systemClock): Middleware {
+export function timeout(timeoutMs: number, clock: Clock = systemClock): Middleware & BatchMiddleware {
   requireInteger('timeout', timeoutMs, 1, 2 ** 31 - 1)
-  return (next, { name }) =>
-    (payload, context) => {
-      const late = new AbortController()
-      const signal = AbortSignal.any([context.signal, late.signal])
-      return new Promise((resolve, reject) => {
-        const cancel = clock.setTimer(timeoutMs, () => {
-          const error = new HandlerTimeout(name, timeoutMs)
-          reject(error)
-          late.abort(error)
-        })
-        next(payload, withContext(context, { signal })).finally(cancel).then(resolve, reject)
-      })
-    }
+  const limit = { timeoutMs, clock }
+  return forEither(
+    (next, { name }) =>
+      (payload, context) =>
+        within(limit, name, (late) => next(payload, withContext(context, untilLate(context, late)))),
+    (next, { name }) =>
+      (items, context) =>
+        within(limit, name, (late) =>
+          next(
+            items.map((item) => ({ ...item, context: withContext(item.context, untilLate(item.context, late)) })),
+            withContext(context, untilLate(context, late)),
+          ),
+        ),
+  )
+}
+
+/** Made when it is asked for: a batch has many. */
+function untilLate(context: { readonly signal: AbortSignal }, late: AbortSignal): { readonly signal: AbortSignal } {
+  return {
+    get signal() {
+      return AbortSignal.any([context.signal, late])
+    },
+  }
+}
+
+function within<Result>(
+  { timeoutMs, clock }: { readonly timeoutMs: number; readonly clock: Clock },
+  binding: string,
+  work: (late: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const late = new AbortController()
+  return new Promise((resolve, reject) => {
+    const cancel = clock.setTimer(timeoutMs, () => {
+      const error = new HandlerTimeout(binding, timeoutMs)
+      reject(error)
+      late.abort(error)
+    })
+    work(late.signal).finally(cancel).then(resolve, reject)
+  })
 }

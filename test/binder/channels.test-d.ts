@@ -1,15 +1,19 @@
 import {
   type BatchContext,
   type BatchItem,
+  type BatchMiddleware,
   type Binder,
   type Channel,
+  carryHeaders,
   combineTransports,
   createBinder,
   defineChannel,
   failed,
   type HandlerContext,
   type Inbox,
+  ignoreErrors,
   into,
+  type Middleware,
   ok,
   pollable,
   processor,
@@ -21,7 +25,9 @@ import {
   sink,
   sinkBatch,
   source,
+  timeout,
   to,
+  withContext,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import type { SqlTransaction } from 'concordat/core'
@@ -164,6 +170,27 @@ test('a batch processor says what it produced for each message, as its output ch
   processorBatch(orders, payments, { group: 'g' }, (items) => items.map(() => produced(several([{ paid: 1 }]))))
   // @ts-expect-error -- no inbox, no tx
   processorBatch(orders, payments, { group: 'g' }, (_items, { tx }) => void tx)
+})
+
+test('middleware of batches gets batches, and that of single messages does not fit them', () => {
+  const counted: BatchMiddleware =
+    (next, { kind }) =>
+    (items, context) => {
+      expectTypeOf(kind).toEqualTypeOf<'sinkBatch' | 'processorBatch'>()
+      expectTypeOf(context).toEqualTypeOf<BatchContext>()
+      return next(items.slice(1), withContext(context, { channel: 'other' }))
+    }
+  const single: Middleware = (next) => next
+  const both = [timeout(1_000), ignoreErrors(() => true), carryHeaders('tenant')]
+  sinkBatch(orders, { group: 'g', middleware: [counted, ...both] }, () => {})
+  sink(orders, { group: 'g', middleware: [single, ...both] }, () => {})
+  createBinder({ service: 'test', transport: memoryTransport(), middleware: both, batchMiddleware: both })
+  // @ts-expect-error -- it would look for a message's headers on a list
+  sinkBatch(orders, { group: 'g', middleware: [single] }, () => {})
+  // @ts-expect-error -- it would look for messages in a payload
+  sink(orders, { group: 'g', middleware: [counted] }, () => {})
+  // @ts-expect-error -- it would look for a message's headers on a list
+  createBinder({ service: 'test', transport: memoryTransport(), batchMiddleware: [single] })
 })
 
 test('a poll hands over what its pollable takes', () => {
