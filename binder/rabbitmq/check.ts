@@ -1,21 +1,29 @@
 /**
- * `provision: 'check'`: compares what is declared with what exists and makes nothing. Each question has a channel of its
- * own, for a "no" closes it.
+ * `provision: 'check'`: compares what is declared with what exists and makes nothing.
  *
- * Whether it is there is asked passively, which needs no rights. Only what is there is then declared again, which compares
- * arguments; a user who may not configure it learns no more than that it exists. Bindings can not be asked for in AMQP: a
- * missing one shows as `unroutable`.
+ * Each question has a channel of its own, for a "no" closes it. Whether it is there is asked passively, which needs no
+ * rights. Only then is it declared again on the same channel, which compares type and arguments: where the first says no,
+ * the second never leaves. A user who may not configure it learns no more than that it exists.
+ *
+ * Bindings can not be asked for in AMQP: binding again makes what is missing, and a message that would show it reaches the
+ * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
+ * ever ends.
  */
 import { toError } from '../../core/errors.ts'
 import type { DestinationSpec } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
+import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
+import { dueDeclaration, ladderDeclarations } from './delay.ts'
 import { failure, replyCodeOf } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
-import { existingCount, markerOptions } from './provision.ts'
-import { markerOf, queueOf } from './topology.ts'
+import { declarationsOf, existingCount } from './provision.ts'
+import { markerOf } from './topology.ts'
 
 /** Opens a channel for one question and closes it. @throws what the broker answered */
 export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+
+/** So many questions are open at once: the ladder alone has 51. */
+const AT_ONCE = 16
 
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
 export async function checkDestinations(
@@ -23,79 +31,93 @@ export async function checkDestinations(
   options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
   ask: Ask,
 ): Promise<void> {
-  const faults: string[] = []
-  for (const spec of specs) for (const fault of await faultsOf(spec, options, ask)) faults.push(fault)
+  const faults = await faultsOf(
+    specs.flatMap((spec) => questionsOf(spec, options)),
+    ask,
+  )
+  if (specs.some(({ delays }) => delays === true)) faults.push(...(await ladderFaults(ask)))
   if (faults.length === 0) return
+  const said = faults.map(({ what, is }) => `${what} ${is}`).join('; ')
+  const differs = faults.some(({ is }) => is !== MISSING)
   throw failure(
     'mismatch',
-    `${faults.join('; ')}. Make them as binder.describe() says, or use rabbitTransport({ provision: 'create' }).`,
+    `${said}. Make them as binder.describe() says, or use rabbitTransport({ provision: 'create' })` +
+      `${differs ? '; what differs has to be deleted first, once it is drained' : ''}.`,
     { destination: specs.length === 1 ? specs[0]?.name : undefined },
   )
 }
 
-async function faultsOf(
-  { name, partitions, groups, assumed }: DestinationSpec,
-  { queueArguments }: Pick<ResolvedRabbitOptions, 'queueArguments'>,
-  ask: Ask,
-): Promise<readonly string[]> {
-  const exchange = await faultOf(`exchange "${name}"`, ask, {
-    exists: (channel) => channel.checkExchange(name),
-    same: (channel) => channel.assertExchange(name, 'direct', { durable: true }),
-  })
-  const marker = await faultOf(`exchange "${markerOf(name)}"`, ask, {
-    exists: (channel) => channel.checkExchange(markerOf(name)),
-    same: (channel) =>
-      assumed === true
-        ? Promise.resolve()
-        : channel.assertExchange(markerOf(name), 'fanout', markerOptions(partitions)),
-  })
-  const faults = [exchange, marker]
-  for (const group of groups) {
-    for (let partition = 0; partition < partitions; partition++) {
-      const queue = queueOf(name, group, partition, partitions)
-      const declared = { durable: true, arguments: { ...queueArguments } }
-      faults.push(
-        await faultOf(`queue "${queue}"`, ask, {
-          exists: (channel) => channel.checkQueue(queue),
-          same: (channel) => channel.assertQueue(queue, declared),
-        }),
-      )
-    }
+interface Question {
+  readonly declaration: Declaration
+  /** Only whether it exists. */
+  readonly asFound?: boolean
+}
+
+interface Fault {
+  readonly what: string
+  readonly is: string
+}
+
+const MISSING = 'is missing'
+
+function questionsOf(
+  spec: DestinationSpec,
+  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+): readonly Question[] {
+  const own = declarationsOf(spec, options).map((declaration) => ({
+    declaration,
+    asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
+  }))
+  return spec.delays === true ? [...own, { declaration: dueDeclaration(spec.name) }] : own
+}
+
+/** One fault instead of 51 where nobody has made it. */
+async function ladderFaults(ask: Ask): Promise<readonly Fault[]> {
+  const questions = ladderDeclarations().map((declaration) => ({ declaration }))
+  const faults = await faultsOf(questions, ask)
+  if (faults.length < questions.length || faults.some(({ is }) => is !== MISSING)) return faults
+  return [{ what: `what delays messages, ${questions.length} exchanges and queues "concordat:delay:*",`, is: MISSING }]
+}
+
+/** In the order of the questions. @throws when the broker does not answer */
+async function faultsOf(questions: readonly Question[], ask: Ask): Promise<Fault[]> {
+  const faults: Array<Fault | undefined> = []
+  for (let at = 0; at < questions.length; at += AT_ONCE) {
+    const some = questions.slice(at, at + AT_ONCE).map((question) => faultOf(question, ask))
+    faults.push(...(await Promise.all(some)))
   }
   return faults.filter((fault) => fault !== undefined)
 }
 
-interface Questions {
-  readonly exists: (channel: AmqpChannel) => Promise<unknown>
-  readonly same: (channel: AmqpChannel) => Promise<unknown>
-}
-
-/** What is wrong with it, `undefined` for nothing. @throws when the broker does not answer */
-async function faultOf(what: string, ask: Ask, { exists, same }: Questions): Promise<string | undefined> {
+async function faultOf({ declaration, asFound }: Question, ask: Ask): Promise<Fault | undefined> {
+  const what = nameOf(declaration)
   try {
-    await ask(`look for ${what}`, exists)
-    await ask(`compare ${what}`, same)
+    await ask(`compare ${what}`, async (channel) => {
+      await look(channel, declaration)
+      if (asFound !== true) await declareUnbound(channel, declaration)
+    })
     return undefined
-  } catch (cause) {
-    const origin = toError(cause).cause ?? cause
-    switch (replyCodeOf(origin)) {
+  } catch (error) {
+    const cause = toError(error).cause ?? error
+    switch (replyCodeOf(cause)) {
       case 404:
-        return `${what} is missing`
+        return { what, is: MISSING }
       case 403:
         return undefined
-      case 406: {
-        const existing = existingCount(origin)
-        return existing === undefined
-          ? `${what} differs: ${differenceIn(toError(origin).message)}`
-          : `${what} says ${existing} partitions, another number is declared`
-      }
+      case 405:
+        return { what, is: 'belongs to one connection alone (exclusive)' }
+      case 406:
+        return { what, is: differenceIn(cause) }
       default:
-        throw cause
+        throw error
     }
   }
 }
 
 /** `inequivalent arg 'x-queue-type' for queue ... received 'quorum' but current is 'classic'`. */
-function differenceIn(text: string): string {
-  return /PRECONDITION_FAILED - (.*?)"?$/.exec(text)?.[1] ?? text
+function differenceIn(cause: unknown): string {
+  const existing = existingCount(cause)
+  if (existing !== undefined) return `says ${existing} partitions, another number is declared`
+  const { message } = toError(cause)
+  return `differs: ${/PRECONDITION_FAILED - (.*?)"?$/.exec(message)?.[1] ?? message}`
 }

@@ -19,9 +19,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { MAX_DELAY_MS } from '../delay.ts'
-import type { TopologyPart } from '../transport.ts'
-import type { AmqpChannel } from './client.ts'
-import { toTransportError } from './failure.ts'
+import type { Declaration } from './declaration.ts'
 
 const UNIT_MS = 100
 const LEVELS = 25
@@ -60,55 +58,45 @@ export function delayRoute(destination: string, leftMs: number): DelayRoute {
   return { exchange: levelOf(highest), headers }
 }
 
-/** Makes the ladder exist, from the bottom, so that every step has somewhere to go. @throws TransportError */
-export async function declareLadder(channel: AmqpChannel): Promise<void> {
-  await step('declare the exchange of what is due', () => channel.assertExchange(DUE, 'headers', { durable: true }))
-  for (let level = 0; level < LEVELS; level++) {
-    const name = levelOf(level)
-    await step(`declare delay level ${level}`, async () => {
-      await channel.assertExchange(name, 'headers', { durable: true, alternateExchange: below(level) })
-      await channel.assertQueue(name, { durable: true, arguments: queueArguments(ttlOf(level), below(level)) })
-      await channel.bindQueue(name, name, '', { 'x-match': 'all', [HEADER + level]: true })
-    })
-  }
-}
-
-/** Makes what hands due messages to a destination exist. @throws TransportError */
-export async function declareDue(channel: AmqpChannel, destination: string): Promise<void> {
-  const queue = queueOfDue(destination)
-  await step(`declare queue "${queue}"`, async () => {
-    await channel.assertQueue(queue, { durable: true, arguments: queueArguments(DUE_TTL_MS, destination) })
-    await channel.bindQueue(queue, DUE, '', { 'x-match': 'all', [TO_HEADER]: destination })
-  })
-}
-
-/** What the two functions above declare, as data. */
-export function delayPartsOf(destination: string): readonly TopologyPart[] {
+/** The ladder, from the bottom, so that every step has somewhere to go. */
+export function ladderDeclarations(): readonly Declaration[] {
   const levels = Array.from({ length: LEVELS }, (_, level) => level)
   return [
-    { kind: 'exchange', name: DUE, details: { type: 'headers', durable: true } },
-    ...levels.map((level) => ({
-      kind: 'exchange',
-      name: levelOf(level),
-      details: { type: 'headers', durable: true, 'alternate-exchange': below(level) },
-    })),
-    ...levels.map((level) => ({
-      kind: 'queue',
-      name: levelOf(level),
-      details: { durable: true, ...queueArguments(ttlOf(level), below(level)), exchange: levelOf(level) },
-    })),
+    { kind: 'exchange', name: DUE, type: 'headers', options: { durable: true } },
+    ...levels.flatMap(levelDeclarations),
+  ]
+}
+
+function levelDeclarations(level: number): readonly Declaration[] {
+  const name = levelOf(level)
+  const next = below(level)
+  return [
+    { kind: 'exchange', name, type: 'headers', options: { durable: true, alternateExchange: next } },
     {
       kind: 'queue',
-      name: queueOfDue(destination),
-      details: { durable: true, ...queueArguments(DUE_TTL_MS, destination), exchange: DUE },
+      name,
+      arguments: queueArguments(UNIT_MS * 2 ** level, next),
+      exchange: name,
+      routingKey: '',
+      headers: { 'x-match': 'all', [HEADER + level]: true },
     },
   ]
 }
 
+/** What hands due messages to a destination. */
+export function dueDeclaration(destination: string): Declaration {
+  return {
+    kind: 'queue',
+    name: queueOfDue(destination),
+    arguments: queueArguments(DUE_TTL_MS, destination),
+    exchange: DUE,
+    routingKey: '',
+    headers: { 'x-match': 'all', [TO_HEADER]: destination },
+  }
+}
+
 /** 0 would expire it before it is stored. */
 const DUE_TTL_MS = 1
-
-const ttlOf = (level: number): number => UNIT_MS * 2 ** level
 
 function queueArguments(ttlMs: number, next: string): Record<string, string | number> {
   return {
@@ -117,13 +105,5 @@ function queueArguments(ttlMs: number, next: string): Record<string, string | nu
     'x-dead-letter-exchange': next,
     'x-dead-letter-strategy': 'at-least-once',
     'x-overflow': 'reject-publish',
-  }
-}
-
-async function step(what: string, run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run()
-  } catch (cause) {
-    throw toTransportError(what, cause)
   }
 }

@@ -25,10 +25,10 @@ import type {
 import { checkDestinations } from './check.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
-import { declareDue, declareLadder, queueOfDue, SETTLE_MS, TOP_LEVEL } from './delay.ts'
+import { dueDeclaration, ladderDeclarations, queueOfDue, SETTLE_MS, TOP_LEVEL } from './delay.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
-import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
+import { declareAll, existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
 import { RabbitPublisher } from './publisher.ts'
 import { RabbitSubscription } from './subscription.ts'
 import { queueOf, rotated } from './topology.ts'
@@ -186,13 +186,15 @@ class RabbitTransport implements Transport {
     let isNew = false
     if (!this.#hasLadder) {
       isNew = !(await this.#hasQueue(TOP_LEVEL))
-      await this.#onControl('provision the delay levels', declareLadder)
+      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
       this.#hasLadder = true
     }
     for (const { name, delays } of destinations) {
       if (delays !== true) continue
       isNew = !(await this.#hasQueue(queueOfDue(name))) || isNew
-      await this.#onControl(`provision delays of "${name}"`, (channel) => declareDue(channel, name))
+      await this.#onControl(`provision delays of "${name}"`, (channel) =>
+        declareAll(channel, [dueDeclaration(name)], name),
+      )
     }
     if (isNew) await this.#attached().host.clock.sleep(SETTLE_MS)
   }

@@ -2,10 +2,37 @@ import { toError } from '../../core/errors.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec, TopologyPart } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
-import { delayPartsOf } from './delay.ts'
+import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf } from './declaration.ts'
+import { dueDeclaration, ladderDeclarations } from './delay.ts'
 import { replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf } from './topology.ts'
+
+type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments'>
+
+/** One destination and its durable groups, in the order to declare them; what delays messages is apart. Pure. */
+export function declarationsOf(
+  { name, partitions, groups }: DestinationSpec,
+  { queueArguments }: QueueOptions,
+): readonly Declaration[] {
+  const queues = groups.flatMap((group) =>
+    Array.from({ length: partitions }, (_, partition) => ({
+      kind: 'queue' as const,
+      name: queueOf(name, group, partition, partitions),
+      arguments: queueArguments,
+      exchange: name,
+      routingKey: routingKeyOf(partition),
+    })),
+  )
+  const exchange = { kind: 'exchange', name, type: 'direct', options: { durable: true } } as const
+  return [exchange, markerDeclaration(name, partitions), ...queues]
+}
+
+/** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
+function markerDeclaration(destination: string, partitions: number): ExchangeDeclaration {
+  const options = { durable: true, internal: true, alternateExchange: String(partitions) } as const
+  return { kind: 'exchange', name: markerOf(destination), type: 'fanout', options }
+}
 
 /**
  * Makes one destination and its durable groups exist. Every step is a declaration, which the broker repeats without
@@ -15,41 +42,37 @@ import { countsOf, markerOf, queueOf, routingKeyOf } from './topology.ts'
 export async function provisionDestination(
   channel: AmqpChannel,
   spec: DestinationSpec,
-  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+  options: QueueOptions,
 ): Promise<void> {
-  const { name, partitions } = spec
-  await step(`mark "${name}" with its ${partitions} partitions`, name, () => declareMarker(channel, spec))
-  await step(`declare exchange "${name}"`, name, () => channel.assertExchange(name, 'direct', { durable: true }))
-  for (const group of spec.groups) {
-    for (let partition = 0; partition < partitions; partition++) {
-      const queue = queueOf(name, group, partition, partitions)
-      await step(`declare queue "${queue}"`, name, async () => {
-        await channel.assertQueue(queue, { durable: true, arguments: { ...options.queueArguments } })
-        await channel.bindQueue(queue, name, routingKeyOf(partition))
-      })
+  try {
+    await declareAll(channel, declarationsOf(spec, options), spec.name)
+  } catch (error) {
+    throw mismatchOf(spec, toError(error).cause) ?? error
+  }
+}
+
+/** @throws TransportError naming the one that could not be declared */
+export async function declareAll(
+  channel: AmqpChannel,
+  declarations: readonly Declaration[],
+  destination?: string,
+): Promise<void> {
+  for (const declaration of declarations) {
+    try {
+      await declare(channel, declaration)
+    } catch (cause) {
+      throw toTransportError(`declare ${nameOf(declaration)}`, cause, destination)
     }
   }
 }
 
-/** What `provisionDestination` declares, as data. Pure. */
-export function partsOf(
-  { name, partitions, groups, delays }: DestinationSpec,
-  { queueArguments }: Pick<ResolvedRabbitOptions, 'queueArguments'>,
-): readonly TopologyPart[] {
-  const { alternateExchange } = markerOptions(partitions)
-  const marker = { type: 'fanout', durable: true, internal: true, 'alternate-exchange': alternateExchange }
-  return [
-    { kind: 'exchange', name, details: { type: 'direct', durable: true } },
-    { kind: 'exchange', name: markerOf(name), details: marker },
-    ...groups.flatMap((group) =>
-      Array.from({ length: partitions }, (_, partition) => ({
-        kind: 'queue',
-        name: queueOf(name, group, partition, partitions),
-        details: { durable: true, ...queueArguments, exchange: name, routingKey: routingKeyOf(partition) },
-      })),
-    ),
-    ...(delays === true ? delayPartsOf(name) : []),
-  ]
+/** All that a destination needs, as data, exchanges first. Pure. */
+export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
+  const delays = spec.delays === true ? [...ladderDeclarations(), dueDeclaration(spec.name)] : []
+  return [declarationsOf(spec, options), delays].flatMap((declarations) => [
+    ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
+    ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),
+  ])
 }
 
 /** An exclusive queue that gets every message of the destination from now on. @returns its name */
@@ -65,38 +88,16 @@ export async function provisionAnonymous(
   return queue
 }
 
-/** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
-async function declareMarker(channel: AmqpChannel, { name, partitions }: DestinationSpec): Promise<void> {
-  try {
-    await channel.assertExchange(markerOf(name), 'fanout', markerOptions(partitions))
-  } catch (cause) {
-    throw mismatchOf(name, partitions, cause) ?? cause
-  }
-}
-
-/** How the marker is declared. */
-export function markerOptions(partitions: number): { durable: boolean; internal: boolean; alternateExchange: string } {
-  return { durable: true, internal: true, alternateExchange: String(partitions) }
-}
-
-function mismatchOf(destination: string, partitions: number, cause: unknown): TransportError | undefined {
+function mismatchOf({ name, partitions }: DestinationSpec, cause: unknown): TransportError | undefined {
   const existing = existingCount(cause)
   if (existing === undefined) return undefined
   const remedy =
-    `drain and delete the exchanges "${destination}" and "${markerOf(destination)}" and the queues ` +
-    `"${destination}:*", with every service stopped`
-  return partitionMismatch(TRANSPORT, destination, { existing, declared: partitions }, remedy, cause)
+    `drain and delete the exchanges "${name}" and "${markerOf(name)}" and the queues ` +
+    `"${name}:*", with every service stopped`
+  return partitionMismatch(TRANSPORT, name, { existing, declared: partitions }, remedy, cause)
 }
 
 /** The partitions that the marker was declared with, when the broker refused another number. */
 export function existingCount(cause: unknown): number | undefined {
   return replyCodeOf(cause) === 406 ? countsOf(toError(cause).message)?.existing : undefined
-}
-
-async function step(what: string, destination: string, run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run()
-  } catch (cause) {
-    throw toTransportError(what, cause, destination)
-  }
 }

@@ -2,9 +2,12 @@ import { MAX_DELAY_MS } from 'concordat/binder'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { delayPartsOf, delayRoute } from '../../../binder/rabbitmq/delay.ts'
+import { delayRoute } from '../../../binder/rabbitmq/delay.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { partsOf } from '../../../binder/rabbitmq/provision.ts'
 
-const parts = delayPartsOf('orders')
+const spec = { name: 'orders', partitions: 1, groups: [], delays: true }
+const parts = partsOf(spec, { queueArguments: {} })
 const queue = (name: string) => parts.find((part) => part.kind === 'queue' && part.name === name)?.details
 const exchange = (name: string) => parts.find((part) => part.kind === 'exchange' && part.name === name)?.details
 

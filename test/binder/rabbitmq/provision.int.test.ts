@@ -1,3 +1,4 @@
+import type { DestinationSpec } from 'concordat/binder'
 import { expect, it } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -76,6 +77,25 @@ describeWith(['rabbitmq'], 'provisioning on RabbitMQ', () => {
       ),
     )
     await expect(admin(url, (channel) => channel.checkExchange(missing))).rejects.toThrow('NOT_FOUND')
+  })
+
+  it('with check tells the limits of a queue from a number of partitions, and what belongs to somebody else', async () => {
+    const [limited, taken] = [freshDestination(url, ['g'], 1), freshDestination(url, ['g'], 1)]
+    const spec = (name: string): DestinationSpec => ({ name, partitions: 1, groups: ['g'] })
+    const limits = { 'x-max-length': 20 }
+    await attached({ url, queueArguments: limits }).provision([spec(limited)])
+    await attached({ url }).provision([{ ...spec(taken), groups: [] }])
+    const checking = attached({ url, provision: 'check', queueArguments: { 'x-max-length': 10 } })
+    const refusal = `queue "${limited}:g" differs: inequivalent arg 'x-max-length' .*received '10' but current is '20'`
+    await expect(checking.provision([spec(limited)])).rejects.toThrow(new RegExp(refusal))
+    const assuming = attached({ url }).provision([{ ...spec(limited), assumed: true }])
+    await expect(assuming).rejects.toThrow(/could not declare queue .*inequivalent arg 'x-max-length'/)
+    await admin(url, async (channel) => {
+      await channel.assertQueue(`${taken}:g`, { exclusive: true })
+      await expect(checking.provision([spec(taken)])).rejects.toThrow(
+        `queue "${taken}:g" belongs to one connection alone (exclusive)`,
+      )
+    })
   })
 
   it('with none neither makes nor looks: what is missing is unroutable', async () => {

@@ -30,6 +30,7 @@ describe('RabbitMQ topology', () => {
     const text =
       "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 'x:partitions' in vhost '/': received '8' but current is '4'"
     expect(countsOf(text)).toEqual({ wanted: 8, existing: 4 })
+    expect(countsOf("inequivalent arg 'x-max-length' for queue 'x': received '8' but current is '4'")).toBe(undefined)
     expect(countsOf("inequivalent arg 'type' for exchange 'x': received 'fanout' but current is 'topic'")).toBe(
       undefined,
     )
