@@ -3,7 +3,7 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 import { expect, it, onTestFinished } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
-import { attached, body, cut, numbered, numbers, Recorder, subscribe } from './kit.ts'
+import { attached, cut, numbered, numbers, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
 /** A broker of one's own. Nothing on it needs cleaning. */
@@ -51,32 +51,6 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     await subscription.close()
     expect(recorder.losses).toEqual([])
     expect(transport.health().status).toBe('up')
-  })
-
-  it('finds the message that the broker closes the channel for, and only that one fails', async () => {
-    const server = await broker({ max_message_size: '100000' })
-    const transport = attached({ url: server.url })
-    await transport.provision([spec])
-    const messages = numbers(60).map((n) =>
-      plainMessage({
-        id: `m${n}`,
-        destination,
-        key: 'k',
-        body: n === 20 || n === 40 ? new Uint8Array(200_000) : body(n),
-      }),
-    )
-    const [left, right] = await Promise.all([
-      transport.publish(messages.slice(0, 30)),
-      transport.publish(messages.slice(30)),
-    ])
-    const kinds = [...left, ...right].map((outcome) => outcome?.kind)
-    expect(kinds).toEqual(numbers(60).map((n) => (n === 20 || n === 40 ? 'too_large' : undefined)))
-    expect(left[20]?.message).toMatch(/RabbitMQ closed the channel over message m20 .*message size/)
-    const recorder = new Recorder()
-    await subscribe(transport, destination, recorder)
-    await until('all came', () => new Set(recorder.numbers).size >= 58)
-    const firsts = [...new Set(recorder.numbers)]
-    expect(firsts).toEqual(numbers(60).filter((n) => n !== 20 && n !== 40))
   })
 
   it('notices a frozen broker, gives bounded answers and goes on when it thaws', { timeout: 120_000 }, async () => {
