@@ -30,6 +30,9 @@ const pay = processor(placed, paid, { group: 'payments' }, (order) => ({ id: ord
 // @ts-expect-error -- the output channel wants an id
 processor(placed, paid, { group: 'wrong' }, () => ({ name: 'x' }))
 export const binder = createBinder({ service: 'shop', transport: memoryTransport(), bindings: [audit, pay] })
+binder.binding('orders.paid.audit')
+// @ts-expect-error -- there is no such binding
+binder.binding('orders.paid.payments')
 `
 
 /** Uses with drivers: what they export must fit the parts of them that we describe. */
