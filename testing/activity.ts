@@ -1,13 +1,24 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Binding } from '../binder/binding.ts'
 import type { Inbox } from '../binder/inbox.ts'
+import type { Clock } from '../core/clock.ts'
 
 type Call = (...args: readonly unknown[]) => unknown
+
+/** A call of the user's code that has not ended. */
+interface Running {
+  readonly name: string
+  /** Timers that it has set on the clock of the kit. */
+  timers: number
+  /** It took longer than anybody waits. */
+  isGivenUp: boolean
+}
 
 /** Counts what is under way in the user's code and in the transport, to tell work from waiting. */
 export class Activity {
   /** Calls of handlers, polls and inboxes that have not ended. */
-  readonly #calls = new Set<string>()
-  #number = 0
+  readonly #calls = new Set<Running>()
+  readonly #current = new AsyncLocalStorage<Running>()
   /** Grows with everything that happens. */
   #events = 0
 
@@ -15,26 +26,73 @@ export class Activity {
     return this.#events
   }
 
-  /** What runs, for a message. */
+  /** What has not ended, for a message. */
   get running(): readonly string[] {
-    return [...this.#calls].map((call) => call.slice(call.indexOf(' ') + 1))
+    return [...this.#calls].map(({ name }) => name)
+  }
+
+  /** True while something runs that neither waits for the clock nor was given up. */
+  get isBusy(): boolean {
+    return [...this.#calls].some(({ timers, isGivenUp }) => timers === 0 && !isGivenUp)
+  }
+
+  /** Nobody waits any longer for what runs now. */
+  giveUp(): void {
+    for (const call of this.#calls) call.isGivenUp = true
   }
 
   happened(): void {
     this.#events++
   }
 
+  /** The same clock, that knows which call waits for it. */
+  watchClock(clock: Clock): Clock {
+    return {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      sleep: (durationMs, signal) => {
+        const over = this.#waits()
+        return clock.sleep(durationMs, signal).finally(over)
+      },
+      setTimer: (durationMs, callback) => {
+        const over = this.#waits()
+        const cancel = clock.setTimer(durationMs, () => {
+          over()
+          callback()
+        })
+        return () => {
+          over()
+          cancel()
+        }
+      },
+    }
+  }
+
+  /** The call around this has one timer more. @returns until this is called */
+  #waits(): () => void {
+    const call = this.#current.getStore()
+    if (call === undefined) return () => {}
+    call.timers++
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      call.timers--
+      this.#events++
+    }
+  }
+
   /** The binding, observed. */
   watch(binding: Binding): Binding {
     if (binding.kind === 'source') {
       const name = `poll of "${binding.output.name}"`
-      return Object.freeze({ ...binding, poll: this.#watched(name, binding.poll as Call) as typeof binding.poll })
+      return Object.freeze({ ...binding, poll: this.watchCall(name, binding.poll) })
     }
     if (!('handler' in binding)) return binding
     const { inbox } = binding.options
     const options =
       inbox === undefined ? binding.options : Object.freeze({ ...binding.options, inbox: this.#watchInbox(inbox) })
-    const handler = this.#watched(`handler of "${binding.input.name}"`, binding.handler as Call)
+    const handler = this.watchCall(`handler of "${binding.input.name}"`, binding.handler as Call)
     return Object.freeze({ ...binding, options, handler }) as Binding
   }
 
@@ -43,23 +101,23 @@ export class Activity {
       get: (target, property) => {
         const value: unknown = Reflect.get(target, property, target)
         if (typeof value !== 'function') return value
-        return this.#watched('inbox', value.bind(target) as Call)
+        return this.watchCall('inbox', value.bind(target) as Call)
       },
     })
   }
 
-  #watched(name: string, call: Call): Call {
-    return (...args) => {
-      const id = `${++this.#number} ${name}`
-      this.#calls.add(id)
+  watchCall<F extends (...args: never[]) => unknown>(name: string, call: F): F {
+    const watched: Call = (...args) => {
+      const running: Running = { name, timers: 0, isGivenUp: false }
+      this.#calls.add(running)
       this.#events++
       const ended = (): void => {
-        this.#calls.delete(id)
+        this.#calls.delete(running)
         this.#events++
       }
       let result: unknown
       try {
-        result = call(...args)
+        result = this.#current.run(running, () => (call as unknown as Call)(...args))
       } catch (error) {
         ended()
         throw error
@@ -68,5 +126,6 @@ export class Activity {
       else ended()
       return result
     }
+    return watched as unknown as F
   }
 }

@@ -1,5 +1,5 @@
 import { TransportError } from '../binder/errors.ts'
-import type { EncodedMessage } from '../binder/message.ts'
+import { type EncodedMessage, INTERNAL_PREFIX } from '../binder/message.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -24,6 +24,8 @@ export class FaultyTransport implements Transport {
   readonly #lostAcks: string[] = []
   /** Confirmed or at least arrived, in order. */
   readonly published: EncodedMessage[] = []
+  /** When the last copy for a delayed attempt is due, epoch ms. */
+  lastRetryAt = 0
   /** Deliveries that are neither settled nor given back, by destination and group. */
   readonly lent: Map<string, number> = new Map()
   readonly name: string
@@ -71,9 +73,16 @@ export class FaultyTransport implements Transport {
     return messages.map((message, i) => {
       if (faults[i] === 'refused') return noAnswer(message.destination)
       const outcome = outcomes.shift()
-      if (outcome === undefined) this.published.push(message)
+      if (outcome === undefined) this.#arrived(message)
       return faults[i] === undefined ? outcome : noAnswer(message.destination)
     })
+  }
+
+  #arrived(message: EncodedMessage): void {
+    this.published.push(message)
+    const { notBefore, headers } = message
+    if (notBefore !== undefined && headers[`${INTERNAL_PREFIX}retry-attempts`] !== undefined)
+      this.lastRetryAt = Math.max(this.lastRetryAt, notBefore)
   }
 
   subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {

@@ -4,4 +4,5 @@
  */
 export type { DeadLetter } from '../binder/redrive/letter.ts'
 export type { PublishFault } from './faulty-transport.ts'
-export { createTestKit, type Output, type TestKit, type TestKitOptions } from './kit.ts'
+export { createTestKit } from './kit.ts'
+export type { Output, TestKit, TestKitOptions } from './test-kit.ts'

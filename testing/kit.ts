@@ -1,10 +1,13 @@
 import { type Binder, createBinder } from '../binder/binder.ts'
-import type { Binding } from '../binder/binding.ts'
+import type { Handler } from '../binder/binding.ts'
 import { type Channel, requireChannel } from '../binder/channel.ts'
 import { deadLetterName } from '../binder/consuming/dead-letter.ts'
+import { retryName } from '../binder/consuming/retry.ts'
 import { memoryBroker, memoryTransport } from '../binder/memory/index.ts'
-import { type EncodedMessage, type Headers, publicHeaders } from '../binder/message.ts'
+import { type EncodedMessage, publicHeaders } from '../binder/message.ts'
+import type { PollBinding } from '../binder/pollable.ts'
 import { type DeadLetter, readDeadLetter } from '../binder/redrive/letter.ts'
+import { type RedriveOptions, type RedriveReport, redrive } from '../binder/redrive/redrive.ts'
 import { decodePayload, type SendOptions } from '../binder/sending/encode.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
@@ -14,73 +17,7 @@ import { Activity } from './activity.ts'
 import { KitClock } from './clock.ts'
 import { FaultyTransport, type PublishFault } from './faulty-transport.ts'
 import { shuffled } from './shuffle.ts'
-
-export interface TestKitOptions {
-  /** What the service under test declares: sinks, processors, sources, as `createBinder` gets them. */
-  readonly bindings: readonly Binding[]
-  /** @default 'test' */
-  readonly service?: string | undefined
-  /** Where the clock stands at first, epoch ms. @default 2026-01-01T00:00:00Z */
-  readonly startAt?: number | undefined
-  /** @default silentLogger */
-  readonly logger?: Logger | undefined
-  /** How long `settled` waits, in real time, for a handler that does not end, in ms. @default 5 seconds */
-  readonly patienceMs?: number | undefined
-}
-
-/** What a handler or source sent. */
-export interface Output<Payload> {
-  readonly payload: Payload
-  readonly id: string
-  readonly key: string | null
-  readonly headers: Headers
-  /** Epoch ms. */
-  readonly time: number
-}
-
-export interface TestKit extends AsyncDisposable {
-  /** Time stands still until `advance` or `settled` moves it. For handlers that take a clock. */
-  readonly clock: Clock
-  /** The binder at work, e.g. for `binding(name).pause()` and `health()`. */
-  readonly binder: Binder
-  /** Sends as another service would. Ids are `message-1`, `message-2`, ... unless given. Resolves when it is accepted. */
-  send<In, Out>(
-    channel: Channel<In, Out>,
-    payload: NoInfer<In>,
-    options?: SendOptions,
-  ): Promise<{ readonly id: string }>
-  /**
-   * Sends these in another order, drawn from the seed; payloads of one key keep theirs, as on any broker.
-   * @returns the order in which they were sent
-   */
-  sendShuffled<In, Out>(channel: Channel<In, Out>, payloads: ReadonlyArray<NoInfer<In>>, seed: number): Promise<In[]>
-  /** Sends a message that was sent or put out before once more, with its id: what an at-least-once sender does. */
-  duplicate(id: string): Promise<void>
-  /** The next acknowledgement on this channel gets lost: the message is handled, and comes again as redelivered. */
-  loseNextAck(channel: Pick<Channel, 'name'>): void
-  /**
-   * The next message that anybody publishes to this channel (by name: also a dead letter channel) gets no confirm.
-   * `refused`: it does not arrive. `unconfirmed`: it does. @default 'refused'
-   */
-  failNextPublish(channel: Pick<Channel, 'name'>, fault?: PublishFault): void
-  /** Every connection breaks: what is unsettled comes again. Until `reconnect`, the broker is away. */
-  disconnect(): void
-  reconnect(): void
-  /**
-   * Resolves when everything accepted was handled, dead-lettered or dropped, and every output is out. Pauses between
-   * attempts, for a rate or a batch are skipped by moving the clock; polls and messages sent with a delay wait for
-   * `advance`. Paused and halted bindings keep what they have.
-   * @throws Error when a handler does not end within `patienceMs` of real time, naming it
-   */
-  settled(): Promise<void>
-  /** Moves the clock: timers fire in order, and what they begin is finished before the next. */
-  advance(durationMs: number): Promise<void>
-  /** What handlers and sources put out on this channel so far, in order; not what `send` sent. */
-  outputs<In, Out>(channel: Channel<In, Out>): Promise<ReadonlyArray<Output<Out>>>
-  /** The dead letters of a group so far, in order, with what happened. */
-  deadLetters(channel: Pick<Channel, 'name'>, group: string): readonly DeadLetter[]
-  close(): Promise<void>
-}
+import type { Output, TestKit, TestKitOptions } from './test-kit.ts'
 
 const NAMES = optionNames<TestKitOptions>({
   bindings: true,
@@ -88,10 +25,17 @@ const NAMES = optionNames<TestKitOptions>({
   startAt: true,
   logger: true,
   patienceMs: true,
+  sends: true,
+  replies: true,
+  headers: true,
+  middleware: true,
+  telemetry: true,
 })
 const START = Date.UTC(2026, 0, 1)
 /** Many more steps of the clock than any test needs. */
 const MOST_STEPS = 100_000
+/** Many more handler calls, publishes and deliveries at one time of the clock than any test makes. */
+const MOST_EVENTS = 300_000
 /** Turns of the event loop in which nothing happens, before nothing will. */
 const QUIET_TURNS = 3
 
@@ -111,29 +55,35 @@ export async function createTestKit(options: TestKitOptions): Promise<TestKit> {
 }
 
 class MemoryKit implements TestKit {
-  readonly clock: KitClock
+  readonly clock: Clock
   readonly binder: Binder
+  readonly #clock: KitClock
   readonly #activity = new Activity()
   readonly #broker = memoryBroker()
   readonly #transport: FaultyTransport
   readonly #patienceMs: number
   readonly #sent = new Set<string>()
+  readonly #service: string
+  readonly #logger: Logger | undefined
   #number = 0
+  #isAway = false
 
   constructor(options: TestKitOptions) {
-    const { bindings, service = 'test', logger } = options
-    this.clock = new KitClock(requireInteger('createTestKit.startAt', options.startAt ?? START, 0))
-    this.#patienceMs = requireInteger('createTestKit.patienceMs', options.patienceMs ?? 5 * SECOND, 1)
+    const { bindings, service = 'test', startAt, patienceMs, logger, ...rest } = options
+    this.#service = service
+    this.#logger = logger
+    this.#clock = new KitClock(requireInteger('createTestKit.startAt', startAt ?? START, 0))
+    this.clock = this.#activity.watchClock(this.#clock)
+    this.#patienceMs = requireInteger('createTestKit.patienceMs', patienceMs ?? 5 * SECOND, 1)
     this.#transport = new FaultyTransport(memoryTransport({ broker: this.#broker }), this.#activity)
-    const watched = bindings.map((binding) => this.#activity.watch(binding))
-    const { clock } = this
     this.binder = createBinder({
+      ...rest,
       service,
       instance: 'test',
       transport: this.#transport,
-      clock,
+      clock: this.#clock,
       logger,
-      bindings: watched,
+      bindings: bindings.map((binding) => this.#activity.watch(binding)),
     })
   }
 
@@ -149,7 +99,7 @@ class MemoryKit implements TestKit {
   ): Promise<{ readonly id: string }> {
     const id = options.id ?? `message-${++this.#number}`
     this.#sent.add(id)
-    return this.binder.send(channel, payload, { time: this.clock.now(), ...options, id })
+    return this.binder.send(channel, payload, { time: this.#clock.now(), ...options, id })
   }
 
   async sendShuffled<In, Out>(
@@ -181,30 +131,47 @@ class MemoryKit implements TestKit {
   }
 
   disconnect(): void {
+    this.#isAway = true
     this.#broker.interrupt()
   }
 
   reconnect(): void {
+    this.#isAway = false
     this.#broker.recover()
+  }
+
+  poll<Payload, Context>(
+    binding: PollBinding<Payload, Context>,
+    handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
+  ): Promise<boolean> {
+    const watched = this.#activity.watchCall(`handler of "${binding?.input?.name}"`, handler)
+    return this.#play(this.binder.poll(binding, watched, { waitMs: 1 }))
+  }
+
+  redrive<In, Out>(channel: Channel<In, Out>, group: string, options?: RedriveOptions): Promise<RedriveReport> {
+    const transport = memoryTransport({ broker: this.#broker })
+    const host = { service: this.#service, transport, clock: this.#clock, logger: this.#logger }
+    return this.#play(redrive(host, channel as unknown as Channel, group, options))
   }
 
   async settled(): Promise<void> {
     for (let step = 0; step < MOST_STEPS; step++) {
       await this.#still()
-      const nextInMs = this.clock.nextInMs
+      if (this.#isAway) throw new Error('not settled: the broker is away since disconnect(): call reconnect() before')
+      const nextInMs = this.#clock.nextInMs
       if (nextInMs === undefined || !this.#isUnderWay()) return
-      this.clock.step(nextInMs)
+      this.#clock.step(nextInMs)
     }
-    throw new Error(`the test kit moved the clock ${MOST_STEPS} times and there is no end: does a message send itself?`)
+    throw new Error(`not settled: the clock was moved ${MOST_STEPS} times. ${NO_END}`)
   }
 
   async advance(durationMs: number): Promise<void> {
     requireInteger('advance.durationMs', durationMs, 0)
-    const target = this.clock.monotonic() + durationMs
-    await this.#still()
-    while (this.clock.monotonic() < target || this.clock.nextInMs === 0) {
-      this.clock.step(target - this.clock.monotonic())
-      await this.#still()
+    const target = this.#clock.monotonic() + durationMs
+    await this.#atRest()
+    while (this.#clock.monotonic() < target || this.#clock.nextInMs === 0) {
+      this.#clock.step(target - this.#clock.monotonic())
+      await this.#atRest()
     }
   }
 
@@ -219,46 +186,73 @@ class MemoryKit implements TestKit {
     return this.#transport.published.filter(({ destination }) => destination === name).map(readDeadLetter)
   }
 
-  async close(): Promise<void> {
-    let isClosed = false
-    const closing = this.binder.close().finally(() => (isClosed = true))
-    while (!isClosed) {
-      await turn()
-      if (!isClosed && this.clock.nextInMs !== undefined) this.clock.step(this.clock.nextInMs)
-    }
-    await closing
+  close(): Promise<void> {
+    return this.#play(this.binder.close(), turn)
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
   }
 
-  /** Until nothing happens any more at this time of the clock. */
+  /** Moves the clock until it is done. */
+  async #play<T>(work: Promise<T>, rest: () => Promise<void> = () => this.#atRest()): Promise<T> {
+    let isDone = false
+    const done = work.finally(() => (isDone = true))
+    done.catch(() => {})
+    for (;;) {
+      await rest()
+      if (isDone) return done
+      if (this.#clock.nextInMs !== undefined) this.#clock.step(this.#clock.nextInMs)
+    }
+  }
+
+  /** Until nothing happens any more at this time of the clock. @throws Error when a call does not end */
   async #still(): Promise<void> {
+    const { running, isInTime } = await this.#quiet(() => this.#activity.running.length > 0)
+    if (isInTime) return
+    throw new Error(
+      `not settled, still running after ${this.#patienceMs} ms: ${running.join(', ')}. ` +
+        'If it waits for the clock of the kit, call advance(), which does not wait for it, and not settled().',
+    )
+  }
+
+  /** The same, but for calls that wait for the clock, and for those that do not end in time. */
+  async #atRest(): Promise<void> {
+    const { isInTime } = await this.#quiet(() => this.#activity.isBusy)
+    if (!isInTime) this.#activity.giveUp()
+  }
+
+  /** Until nothing happens any more and nothing is `busy`, or patience ends. @throws Error when there is no end */
+  async #quiet(isBusy: () => boolean): Promise<{ readonly isInTime: boolean; readonly running: readonly string[] }> {
     const deadline = performance.now() + this.#patienceMs
+    const first = this.#activity.events
     let before = -1
     for (let quiet = 0; quiet < QUIET_TURNS; ) {
       await turn()
-      const { events, running } = this.#activity
-      quiet = events === before && running.length === 0 ? quiet + 1 : 0
+      const { events } = this.#activity
+      const busy = isBusy()
+      quiet = events === before && !busy ? quiet + 1 : 0
       before = events
-      if (running.length === 0 || performance.now() < deadline) continue
-      throw new Error(
-        `not settled, still running after ${this.#patienceMs} ms: ${running.join(', ')}. ` +
-          'If it waits for the clock of the kit, start advance() without awaiting settled() before.',
-      )
+      if (events - first > MOST_EVENTS) throw new Error(`not settled after ${MOST_EVENTS} events. ${NO_END}`)
+      if (busy && performance.now() >= deadline) return { isInTime: false, running: this.#activity.running }
     }
+    return { isInTime: true, running: [] }
   }
 
   /** Something that the clock holds up: not a paused binding, and not a poll. */
   #isUnderWay(): boolean {
+    if (this.#transport.lastRetryAt > this.#clock.now()) return true
     const bindings = this.binder.bindings().filter(({ kind }) => kind !== 'source')
     const resting = bindings.filter(({ state, circuit }) => state === 'paused' && circuit === undefined)
-    const keeps = new Set(resting.map(({ channel, group }) => `${channel}/${group}`))
+    const keeps = new Set(
+      resting.flatMap(({ channel, group }) => [`${channel}/${group}`, `${retryName(channel, group ?? '')}/${group}`]),
+    )
     const isLent = [...this.#transport.lent].some(([place, count]) => count > 0 && !keeps.has(place))
     return isLent || bindings.some(({ state }) => state === 'connecting')
   }
 }
+
+const NO_END = 'There seems to be no end: does a message send itself?'
 
 async function outputOf<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Promise<Output<Out>> {
   const { id, key, headers, time } = message

@@ -1,0 +1,165 @@
+import { defineChannel, pollable, processor, RequestFailed, RequestRefused, responder, sink } from 'concordat/binder'
+import { type Clock, MINUTE, SECOND } from 'concordat/core'
+import { createTestKit, type TestKit, type TestKitOptions } from 'concordat/testing'
+import { afterEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+
+const numbers = defineChannel('numbers', { payload: z.number(), key: () => 'one' })
+const answers = defineChannel('answers', { payload: z.number() })
+
+let kit: TestKit | undefined
+afterEach(async () => {
+  await kit?.close()
+  kit = undefined
+})
+
+async function open(options: TestKitOptions): Promise<TestKit> {
+  kit = await createTestKit(options)
+  return kit
+}
+
+describe('settled', () => {
+  it('skips the pauses of delayed retry', async () => {
+    const at: number[] = []
+    let clock: Clock | undefined
+    const options = { group: 'g', retry: 'delayed', backoff: { initialMs: MINUTE, jitter: 0 } } as const
+    const binding = sink(numbers, options, () => {
+      at.push(clock?.monotonic() ?? 0)
+      throw new Error('no')
+    })
+    const kit = await open({ bindings: [binding] })
+    clock = kit.clock
+    await kit.send(numbers, 1)
+    await kit.settled()
+    expect(at.map((ms) => Math.round(ms / SECOND))).toEqual([0, 60, 120])
+    expect(kit.deadLetters(numbers, 'g')).toMatchObject([{ attempts: 3 }])
+  })
+
+  it('leaves alone what waits for another attempt of a paused binding', async () => {
+    const binding = sink(numbers, { group: 'g', retry: 'delayed' }, () => {
+      throw new Error('no')
+    })
+    const kit = await open({ bindings: [binding] })
+    const control = kit.binder.binding('numbers.g')
+    await kit.send(numbers, 1)
+    await kit.advance(0)
+    control.pause()
+    await kit.settled()
+    expect(control.status()).toMatchObject({ retried: 1, deadLettered: 0 })
+    control.resume()
+    await kit.settled()
+    expect(kit.deadLetters(numbers, 'g')).toHaveLength(1)
+  })
+
+  it('says so while the broker is away', async () => {
+    const kit = await open({ bindings: [sink(numbers, { group: 'g' }, () => {})] })
+    kit.disconnect()
+    await expect(kit.settled()).rejects.toThrow('call reconnect() before')
+    kit.reconnect()
+    await kit.settled()
+  })
+
+  it('finds out that there is no end', async () => {
+    const kit = await open({ bindings: [processor(numbers, numbers, { group: 'g' }, (n) => n + 1)] })
+    await kit.send(numbers, 0)
+    await expect(kit.settled()).rejects.toThrow('does a message send itself?')
+  })
+})
+
+describe('advance', () => {
+  it('goes on while a handler waits for the clock of the kit', async () => {
+    const steps: string[] = []
+    let clock: Clock | undefined
+    const binding = sink(numbers, { group: 'g' }, async () => {
+      steps.push('begins')
+      await clock?.sleep(5 * SECOND)
+      steps.push('ends')
+    })
+    const kit = await open({ bindings: [binding] })
+    clock = kit.clock
+    await kit.send(numbers, 1)
+    await kit.advance(4 * SECOND)
+    expect(steps).toEqual(['begins'])
+    await kit.advance(1 * SECOND)
+    expect(steps).toEqual(['begins', 'ends'])
+    await kit.settled()
+  })
+
+  it('waits for a handler that does real work, but not for ever', async () => {
+    const never = Promise.withResolvers<void>()
+    const kit = await open({ bindings: [sink(numbers, { group: 'g' }, () => never.promise)], patienceMs: 50 })
+    await kit.send(numbers, 1)
+    await kit.advance(10 * SECOND)
+    expect(kit.clock.monotonic()).toBe(10 * SECOND)
+    never.resolve()
+  })
+})
+
+it('poll hands over one message, and knows at once when there is none', async () => {
+  const pull = pollable(numbers, { group: 'g' })
+  const kit = await open({ bindings: [pull] })
+  await kit.send(numbers, 7)
+  const got: number[] = []
+  expect(await kit.poll(pull, (n) => void got.push(n))).toBe(true)
+  expect(await kit.poll(pull, (n) => void got.push(n))).toBe(false)
+  expect(got).toEqual([7])
+  await kit.send(numbers, -1)
+  const refuse = (): never => {
+    throw new Error('no')
+  }
+  expect(await kit.poll(pull, refuse)).toBe(true)
+  expect(kit.deadLetters(numbers, 'g')).toMatchObject([{ attempts: 3 }])
+  await expect(kit.poll(pollable(answers, { group: 'x' }), refuse)).rejects.toThrow(TypeError)
+})
+
+it('redrive sends dead letters back to what has been mended', async () => {
+  let isBroken = true
+  const got: string[] = []
+  const binding = sink(numbers, { group: 'g', maxAttempts: 1 }, (_, { id }) => {
+    if (isBroken) throw new Error('no')
+    got.push(id)
+  })
+  const kit = await open({ bindings: [binding] })
+  await kit.send(numbers, 1)
+  await kit.send(numbers, 2)
+  await kit.settled()
+  isBroken = false
+  expect(await kit.redrive(numbers, 'g', { filter: ({ id }) => id === 'message-2' })).toMatchObject({
+    sent: 1,
+    kept: 1,
+  })
+  await kit.settled()
+  expect(got).toEqual(['message-2'])
+})
+
+it('asks and answers requests, with the middleware and the headers of the service', async () => {
+  const seen: unknown[] = []
+  const respond = responder(numbers, answers, { group: 'g' }, (n, { headers }) => {
+    seen.push(headers['tenant'])
+    if (n < 0) throw new RequestRefused('negative', 'no negative numbers')
+    return n * 2
+  })
+  const kit = await open({
+    bindings: [respond],
+    replies: [answers],
+    headers: () => ({ tenant: 'north' }),
+    middleware: [
+      (next, { name }) =>
+        (payload, context) => {
+          seen.push(name)
+          return next(payload, context)
+        },
+    ],
+  })
+  expect(await kit.binder.request(numbers, 21, { reply: answers })).toBe(42)
+  await expect(kit.binder.request(numbers, -1, { reply: answers })).rejects.toThrow(RequestFailed)
+  expect(seen).toEqual(['numbers.g', 'north', 'numbers.g', 'north'])
+})
+
+it('ends a request that nobody answers when its time is over', async () => {
+  const kit = await open({ bindings: [], sends: [numbers], replies: [answers] })
+  const asked = kit.binder.request(numbers, 1, { reply: answers, timeoutMs: 10 * SECOND })
+  const ended = expect(asked).rejects.toMatchObject({ code: 'binder.request_timeout' })
+  await kit.advance(10 * SECOND)
+  await ended
+})
