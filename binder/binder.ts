@@ -78,7 +78,7 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * an inbox was not migrated; nothing is started then
    */
   start(): Promise<void>
-  /** Resolves when every binding runs that is not stopped. @throws BinderNotReady after `timeoutMs` (default 30 s) */
+  /** Resolves when every binding runs that is not stopped. @throws BinderNotReady after `timeoutMs` (default 30 s), BinderClosed */
   ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
   /**
    * Resolves when the broker has confirmed the message.

@@ -82,7 +82,9 @@ export class BinderClosed extends ConcordatError {
 
   constructor(state: string) {
     const remedy = { 'not started': 'call start() before sending', 'already started': 'call start() once' }
-    super(`the binder is ${state}: ${remedy[state as keyof typeof remedy] ?? 'send nothing after close()'}`)
+    super(
+      `the binder is ${state}: ${remedy[state as keyof typeof remedy] ?? 'send nothing after close(), or create a new one'}`,
+    )
   }
 }
 

@@ -97,11 +97,19 @@ function upcastOnce(
   const upcast = channel.upcasts?.[from]
   if (upcast === undefined)
     throw new PayloadVersionError(channel.name, version, `no upcast from ${from}: add it to \`upcasts\``)
+  let next: unknown
   try {
-    return upcast(payload)
+    next = upcast(payload)
   } catch (cause) {
     throw new PayloadVersionError(channel.name, version, `the upcast from ${from} failed: ${toError(cause).message}`, {
       cause,
     })
   }
+  if (!(next instanceof Promise)) return next
+  next.catch(() => {})
+  throw new PayloadVersionError(
+    channel.name,
+    version,
+    `the upcast from ${from} returned a promise: make it synchronous`,
+  )
 }

@@ -1,6 +1,6 @@
 /** What `createBinder` makes: checks the options, puts the parts together, starts and closes them. */
 import { type Clock, SECOND, systemClock } from '../core/clock.ts'
-import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
+import { invalidOption, isRetryable, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
@@ -22,7 +22,7 @@ import { type BatchOptions, encodeMessage, type SendOptions } from './sending/en
 import { Publisher } from './sending/publisher.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import { BinderTelemetry } from './telemetry.ts'
-import { type Declared, describeTopology, type Topology } from './topology.ts'
+import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
 
 const NAMES = optionNames<BinderOptions>({
@@ -42,6 +42,8 @@ const NAMES = optionNames<BinderOptions>({
   batchMiddleware: true,
   telemetry: true,
 })
+
+const READY_NAMES = optionNames<NonNullable<Parameters<Binder['ready']>[0]>>({ timeoutMs: true, signal: true })
 
 /** As the user wants it. */
 const SETTLED: ReadonlySet<string> = new Set(['running', 'paused', 'stopped'])
@@ -126,6 +128,7 @@ export class TransportBinder implements Binder {
       (name) => this.lag(name),
     )
     try {
+      await this.#provision()
       await startRunners(this.#runners, this.#logger)
     } catch (error) {
       await this.close()
@@ -133,9 +136,24 @@ export class TransportBinder implements Binder {
     }
   }
 
+  /** All at once, so that one error can name all that does not fit. @throws TransportError that no retry will mend */
+  async #provision(): Promise<void> {
+    const specs = [...plannedSpecs(this.#declared).values()]
+    if (specs.length === 0) return
+    try {
+      await this.#destinations.provision(specs)
+    } catch (err) {
+      if (!isRetryable(err)) throw err
+      this.#logger.warn({ err }, 'not prepared yet: bindings and senders try again')
+    }
+  }
+
   async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const deadline = this.#clock.monotonic() + (options.timeoutMs ?? 30 * SECOND)
+    refuseUnknown('ready', options, READY_NAMES)
+    const timeoutMs = requireInteger('ready.timeoutMs', options.timeoutMs ?? 30 * SECOND, 0)
+    const deadline = this.#clock.monotonic() + timeoutMs
     for (;;) {
+      if (this.#state === 'closing' || this.#state === 'closed') throw new BinderClosed(this.#state)
       const waiting = this.bindings().filter(({ state }) => !SETTLED.has(state))
       if (waiting.length === 0) return
       if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
@@ -177,7 +195,7 @@ export class TransportBinder implements Binder {
       const outcome = outcomes[i]
       if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
     }
-    return messages
+    return messages.map(({ id }) => ({ id }))
   }
 
   async request<In, Out, ReplyIn, Reply>(

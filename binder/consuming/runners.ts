@@ -40,7 +40,7 @@ export interface RunnersHost extends ConsumerHost {
  */
 export function makeRunners(bindings: readonly Binding[], host: RunnersHost): ReadonlyMap<string, Runner> {
   const runners = new Map<string, Runner>()
-  const places = new Set<string>()
+  const places = new Map<string, string>()
   for (const binding of bindings) {
     const runner = makeRunner(binding, host, places)
     const { name } = runner.status()
@@ -70,25 +70,17 @@ export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBind
   throw wrongKind('poll', binding, 'what pollable() returned and createBinder got among its `bindings`')
 }
 
-function makeRunner(binding: Binding, host: RunnersHost, places: Set<string>): Runner {
+function makeRunner(binding: Binding, host: RunnersHost, places: Map<string, string>): Runner {
   return binding.kind === 'source' ? makePoller(binding, host) : makeConsumer(binding, host, places)
 }
 
 function makeConsumer(
   binding: ConsumerBinding | BatchBinding | PollBinding,
   host: RunnersHost,
-  places: Set<string>,
+  places: Map<string, string>,
 ): Consumer | Puller {
   const options = resolveConsumer(binding)
-  const place = `${binding.input.name} / ${options.group}`
-  if (options.group !== null && places.has(place)) {
-    throw invalidOption(
-      'createBinder.bindings',
-      place,
-      'one consumer per channel and group in a process; raise its `concurrency` or give another group',
-    )
-  }
-  places.add(place)
+  if (options.group !== null) claimPlace(places, binding.input.name, options.group)
   if (binding.kind === 'batch') return new Consumer(withBatchMiddleware(binding, options, host), options, host)
   const called = binding.kind === 'poll' ? 'pollable' : binding.kind
   const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)
@@ -110,6 +102,24 @@ function withBatchMiddleware(
   const kind = output === undefined ? 'sinkBatch' : 'processorBatch'
   const own = checkMiddleware(`${kind}("${input.name}").middleware`, binding.options.middleware)
   return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group })
+}
+
+/** Dead letters, retries and Kafka groups are named by joining the two with a dot: what reads the same is the same. */
+function claimPlace(places: Map<string, string>, channel: string, group: string): void {
+  const place = `${channel} / ${group}`
+  for (const joined of [`${channel}.${group}`, `${group}.${channel} (a Kafka group)`]) {
+    const other = places.get(joined)
+    if (other !== undefined) {
+      throw invalidOption(
+        'createBinder.bindings',
+        place,
+        other === place
+          ? 'one consumer per channel and group in a process; raise its `concurrency` or give another group'
+          : `names that do not read as those of "${other}" when a dot joins them (${joined}); give another group`,
+      )
+    }
+    places.set(joined, place)
+  }
 }
 
 function makePoller(binding: SourceBinding, { service, publisher, destinations, ...host }: RunnersHost): Poller {

@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { bytesCodec } from '../../core/codec.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SinkBinding } from '../binding.ts'
 import { type Channel, requireChannel } from '../channel.ts'
@@ -32,6 +33,18 @@ export interface RequestsHost {
 }
 
 const DEFAULT_TIMEOUT_MS = 30_000
+
+const NAMES = optionNames<RequestOptions<unknown, unknown>>({
+  reply: true,
+  timeoutMs: true,
+  signal: true,
+  id: true,
+  key: true,
+  headers: true,
+  time: true,
+  destination: true,
+  delayMs: true,
+})
 
 /**
  * Replies come over an anonymous subscription of this instance to `<reply channel>.<service>`; each instance of the
@@ -69,8 +82,9 @@ export class Requests {
     payload: NoInfer<In>,
     options: RequestOptions<ReplyIn, Reply>,
   ): Promise<Reply> {
-    const { reply, timeoutMs = DEFAULT_TIMEOUT_MS, signal, ...sendOptions } = options ?? {}
     requireChannel('request', channel)
+    refuseUnknown(`request("${channel.name}")`, options, NAMES)
+    const { reply, timeoutMs = DEFAULT_TIMEOUT_MS, signal, ...sendOptions } = options
     const place = this.#places.get(requireChannel('request.reply', reply).name)
     if (place === undefined)
       throw invalidOption(

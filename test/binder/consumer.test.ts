@@ -248,6 +248,15 @@ describe('a subscription', () => {
   })
 })
 
+it('ready does not wait for what is closed, nor for what is no number', async () => {
+  const { binder } = await setup()
+  await expect(binder.ready({ timeoutMs: Number.NaN })).rejects.toThrow('ready.timeoutMs: expected a whole number')
+  await expect(binder.ready({ timeout: 5 } as never)).rejects.toThrow('Did you mean "timeoutMs"?')
+  await binder.ready()
+  await binder.close()
+  await expect(binder.ready()).rejects.toMatchObject({ code: 'binder.closed' })
+})
+
 it('ready names the bindings that do not run, with the reason', async () => {
   const transport = new ScriptedTransport()
   transport.onSubscribe = async () =>

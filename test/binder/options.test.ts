@@ -155,6 +155,17 @@ describe('createBinder refuses', () => {
     expect(() => make({ bindings: members })).toThrow('expected one consumer per channel and group in a process')
   })
 
+  it.each([
+    ['orders', 'placed.stock', 'orders.placed', 'stock', 'orders.placed.stock'],
+    ['orders', 'stock.eu', 'eu.orders', 'stock', 'stock.eu.orders (a Kafka group)'],
+  ])('%s with group %s beside %s with group %s: their names meet', (channelA, groupA, channelB, groupB, joined) => {
+    const on = (name: string, group: string): Binding =>
+      sink(defineChannel(name, { payload: z.string() }), { group, name: `${name}/${group}` }, () => {})
+    expect(() => make({ bindings: [on(channelA, groupA), on(channelB, groupB)] })).toThrow(
+      `expected names that do not read as those of "${channelA} / ${groupA}" when a dot joins them (${joined}); give another group, got "${channelB} / ${groupB}"`,
+    )
+  })
+
   it('two declarations of one channel that differ in partitions', () => {
     const again = defineChannel('orders', { payload: z.string(), partitions: 9 })
     expect(() => make({ bindings: [consumer({})], sends: [again] })).toThrow(

@@ -117,6 +117,8 @@ describe('versions of a payload', () => {
     })
     const old = await sent(first, 'Ann')
     expect(() => decodePayload(broken, old)).toThrow('the upcast from 1 failed: no such name')
+    const late = defineChannel('people', { payload: z.unknown(), version: 2, upcasts: { 1: async (it) => it } })
+    expect(() => decodePayload(late, old)).toThrow('the upcast from 1 returned a promise: make it synchronous')
   })
 
   it('may begin later than 1', async () => {

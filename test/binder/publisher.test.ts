@@ -60,6 +60,11 @@ describe('sending', () => {
     await expect(binder.sendBatch(channel, [])).resolves.toEqual([])
   })
 
+  it('answers with ids and nothing of the messages', async () => {
+    const { binder } = await setup()
+    await expect(binder.sendBatch(channel, [{ n: 1 }], () => ({ id: 'm-1' }))).resolves.toEqual([{ id: 'm-1' }])
+  })
+
   it('gathers the next call while one is open', async () => {
     const { transport, send, calls } = await setup()
     const { next } = stepwise(transport)

@@ -180,7 +180,10 @@ describe('a request', () => {
     )
     await expect(shop.request(asked, { sku: 'k' }, { reply: told, timeoutMs: 0 })).rejects.toThrow('request.timeoutMs')
     await expect(shop.request(asked, { sku: 'k' }, { reply: told, tiemoutMs: 1 } as never)).rejects.toThrow(
-      'send("prices.asked").tiemoutMs: expected one of id',
+      'request("prices.asked").tiemoutMs: expected one of reply, timeoutMs',
+    )
+    await expect(shop.request(asked, { sku: 'k' }, { reply: told, timeout: 1 } as never)).rejects.toThrow(
+      'Did you mean "timeoutMs"?',
     )
     const idle = createBinder({ service: 's', transport: memoryTransport(), replies: [told] })
     await expect(idle.request(asked, { sku: 'k' }, { reply: told })).rejects.toMatchObject({ code: 'binder.closed' })
