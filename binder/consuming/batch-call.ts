@@ -25,7 +25,7 @@ class RolledBack extends Error {}
 interface Transaction {
   readonly tx: SqlTransaction
   /** Sends with the commit. */
-  emit(outputs: readonly EncodedMessage[]): Promise<void>
+  readonly emit: (outputs: readonly EncodedMessage[]) => Promise<void>
 }
 
 /** One call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
