@@ -1,4 +1,4 @@
-import { failed, ok, pollable, sink, sinkBatch, TerminalError } from 'concordat/binder'
+import { pollable, sink } from 'concordat/binder'
 import { describe, it } from 'vitest'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
@@ -8,69 +8,6 @@ const numbers = (count: number, key: (n: number) => string = () => 'k'): TestPay
   Array.from({ length: count }, (_, n) => ({ key: key(n), n }))
 
 export function flowCases(context: CaseContext): void {
-  describe('batches', () => {
-    it('settle each message by its own outcome: failed ones come again in order, terminal ones are dead letters', async ({
-      expect,
-    }) => {
-      const channel = createTestChannel(context.freshName())
-      const calls: string[][] = []
-      const handled: number[] = []
-      const binding = sinkBatch(
-        channel,
-        { group: 'g', batch: { maxSize: 5, maxWaitMs: 20 }, backoff: NO_PAUSE },
-        (items) => {
-          calls.push(items.map(({ payload: { key, n }, context: { attempt } }) => `${key}${n}/${attempt}`))
-          return items.map(({ payload: { n }, context: { attempt } }) => {
-            if (n === 3) return failed(new TerminalError('never'))
-            if (n === 5 && attempt < 3) return failed(new Error('not yet'))
-            handled.push(n)
-            return ok
-          })
-        },
-      )
-      const dead = collector(deadLettersOf(channel, 'g'), 'redrive')
-      const binder = await started(context.transport(), { bindings: [binding, dead.binding] })
-      await binder.sendBatch(channel, numbers(12))
-      const status = () => binder.binding(`${channel.name}.g`).status()
-      await until('all were settled', () => status().handled === 11 && dead.got.length === 1)
-      expect(dead.got.map(({ payload }) => payload.n)).toEqual([3])
-      expect(new Set(handled).size).toBe(11)
-      expect(calls.every((call) => call.length <= 5)).toBe(true)
-      expect(calls.flat()).toEqual(expect.arrayContaining(['k5/1', 'k5/2', 'k5/3']))
-      // The last time each was handled is in order: none overtook the one that failed.
-      const last = numbers(12).map(({ n }) => (n === 3 ? undefined : handled.lastIndexOf(n)))
-      const inOrder = last.filter((at) => at !== undefined)
-      expect(inOrder).toEqual(inOrder.toSorted((a, b) => a - b))
-      await binder.close()
-      const rest = collector(channel, 'g')
-      const next = await started(context.transport(), { bindings: [rest.binding], sends: [channel] })
-      await next.send(channel, { key: 'k', n: 99 })
-      await until('the next member got what was left', () => rest.got.length > 0)
-      expect(rest.got.map(({ payload }) => payload.n)).toEqual([99])
-    })
-
-    it('that a stop interrupts come back whole to the next member', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
-      const begun = gate()
-      const binding = sinkBatch(
-        channel,
-        { group: 'g', batch: { maxSize: 4, maxWaitMs: 20 }, backoff: { initialMs: 60_000, maxMs: 60_000 } },
-        () => {
-          begun.open()
-          throw new Error('away')
-        },
-      )
-      const first = await started(context.transport(), { bindings: [binding] })
-      await first.sendBatch(channel, numbers(4))
-      await begun.opened
-      await first.close()
-      const rest = collector(channel, 'g')
-      await started(context.transport(), { bindings: [rest.binding] })
-      await until('all came', () => rest.got.length >= 4)
-      expect(rest.got.map(({ payload }) => payload.n)).toEqual([0, 1, 2, 3])
-    })
-  })
-
   describe('a circuit breaker', () => {
     it('pauses the binding, tries one message, and loses and reorders nothing', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())

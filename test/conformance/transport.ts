@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { createBinder, type Feature, type Transport } from 'concordat/binder'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { attemptCases } from './transport-attempts.ts'
+import { batchCases } from './transport-batch.ts'
 import { composeCases } from './transport-compose.ts'
 import { delayCases } from './transport-delay.ts'
 import { flowCases } from './transport-flow.ts'
@@ -63,6 +64,7 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
     groupCases(context)
     orderCases(context)
     flowCases(context)
+    batchCases(context)
     sendCases(context)
     delayCases(context)
     redriveCases(context)
