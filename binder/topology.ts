@@ -46,27 +46,27 @@ export interface Declared {
   readonly destinations: readonly DestinationSpec[]
 }
 
+/** Everything that has to exist, by name: channels, and where their dead letters and retries lie. Pure. */
+export function plannedSpecs({ bindings, destinations }: Declared): ReadonlyMap<string, DestinationSpec> {
+  const specs = new Map(destinations.map((spec) => [spec.name, spec]))
+  for (const binding of bindings)
+    for (const spec of [deadLettersOf(binding), retriesOf(binding, specs)])
+      if (spec !== undefined) specs.set(spec.name, joined(specs.get(spec.name), spec))
+  return specs
+}
+
 /** Pure. */
 export function describeTopology(
   service: string,
   declared: Declared,
   transport: Pick<Transport, 'name' | 'describe'>,
 ): Topology {
-  const specs = new Map(declared.destinations.map((spec) => [spec.name, spec]))
-  const bindings: PlannedBinding[] = []
-  const retries = new Set<string>()
-  for (const binding of declared.bindings) {
-    const letters = deadLettersOf(binding)
-    const waiting = retriesOf(binding, specs)
-    if (waiting !== undefined) retries.add(waiting.name)
-    for (const spec of [letters, waiting])
-      if (spec !== undefined) specs.set(spec.name, joined(specs.get(spec.name), spec))
-    bindings.push(planBinding(binding, letters?.name ?? null))
-  }
+  const specs = plannedSpecs(declared)
+  const retries = new Set(declared.bindings.map((binding) => retriesOf(binding, specs)?.name))
   return deepFreeze({
     service,
     destinations: [...specs.values()].map((spec) => planDestination(spec, transport, retries.has(spec.name))),
-    bindings,
+    bindings: declared.bindings.map((binding) => planBinding(binding, deadLettersOf(binding)?.name ?? null)),
   })
 }
 

@@ -129,7 +129,7 @@ export class TransportBinder implements Binder {
     )
     try {
       await this.#provision()
-      await startRunners(this.#runners, this.#logger)
+      if (this.#closed === undefined) await startRunners(this.#runners, this.#logger)
     } catch (error) {
       await this.close()
       throw error

@@ -204,7 +204,7 @@ describe('destinations', () => {
     await binder.start()
     transport.onProvision = async () => {}
     await binder.send(channel, { n: 1 })
-    expect(transport.provisioned[1]).toMatchObject([{ name: 'numbers', groups: ['late'] }])
+    expect(transport.provisioned.at(-1)).toMatchObject([{ name: 'numbers', groups: ['late'] }])
   })
 
   it('that nobody listed in `sends` are made as the channel itself says', async () => {

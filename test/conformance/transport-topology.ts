@@ -1,4 +1,4 @@
-import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
+import { createBinder, defineChannel, encodeMessage, processor, sink, source } from 'concordat/binder'
 import { describe, it, onTestFinished } from 'vitest'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
@@ -51,6 +51,24 @@ export function topologyCases(context: CaseContext): void {
       await sender.send(createTestChannel(name), { key: 'k', n: 1 })
       await until('who was there first goes on', () => first.got.length === 1)
     })
+
+    it.for(['sends', 'output', 'source'] as const)(
+      'looks at all that is declared when it starts, not at the first message: %s',
+      async (role, { expect }) => {
+        const name = context.freshName()
+        await started(context.transport(), { bindings: [collector(createTestChannel(name), 'g').binding] })
+        const other = defineChannel(name, { payload: TestPayload, partitions: 7 })
+        const input = createTestChannel(context.freshName())
+        const options = {
+          sends: { sends: [other] },
+          output: { bindings: [processor(input, other, { group: 'g', onFailure: 'drop' }, () => undefined)] },
+          source: { bindings: [source(other, { everyMs: 60_000 }, () => undefined)] },
+        }[role]
+        const wrong = createBinder({ service: 'conformance', transport: context.transport(), ...options })
+        onTestFinished(() => wrong.close())
+        await expect(wrong.start()).rejects.toMatchObject({ kind: 'mismatch', destination: name })
+      },
+    )
 
     it('takes a destination that it was never told of as it is', async ({ expect }) => {
       const channel = defineChannel(context.freshName(), {
