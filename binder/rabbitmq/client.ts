@@ -79,6 +79,11 @@ export interface AmqpProperties {
   readonly timestamp?: unknown
   readonly type?: unknown
   readonly appId?: unknown
+  readonly replyTo?: unknown
+  readonly correlationId?: unknown
+  readonly contentEncoding?: unknown
+  readonly priority?: unknown
+  readonly expiration?: unknown
 }
 
 export interface AmqpPublishOptions {
@@ -90,6 +95,10 @@ export interface AmqpPublishOptions {
   timestamp?: number
   type?: string
   appId?: string
+  replyTo?: string
+  correlationId?: string
+  contentEncoding?: string
+  priority?: number
 }
 
 /** Ends a connection whose broker no longer answers: amqplib's own `close` would wait for it. */

@@ -1,7 +1,9 @@
 import { newId } from '../../core/ids.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../cloud-event.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../message.ts'
-import { type AmqpMessage, type AmqpProperties, type AmqpPublishOptions, UNREADABLE } from './client.ts'
+import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from './client.ts'
+import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField } from './fields.ts'
+import { asProperty, foreignProperties } from './foreign-properties.ts'
 
 /**
  * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents_*` (the spelling
@@ -21,11 +23,12 @@ const ESCAPE = 'concordat-amqp-'
 
 /**
  * Names a header can not have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
- * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`delay.ts`), the others are written by
- * the broker and by amqplib's peers; what comes under them unescaped is not the sender's and is left out.
+ * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`delay.ts`), `amqp-types` is ours
+ * (`fields.ts`), the others are written by the broker and by amqplib's peers; what comes under them unescaped is not the
+ * sender's and is left out.
  */
 const BROKER_HEADER =
-  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*)$/
+  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*|amqp-types)$/
 
 /** What `publish` gets. @throws TypeError for a time outside of the calendar */
 export function toAmqp(
@@ -34,7 +37,7 @@ export function toAmqp(
 ): { readonly content: Buffer; readonly options: AmqpPublishOptions } {
   const { id, source, type, time, contentType, body } = message
   const options: AmqpPublishOptions = {
-    headers: toHeaders(message),
+    headers: ownHeaders(message),
     contentType,
     persistent: true,
     mandatory: mandatory && !isReply(message),
@@ -43,6 +46,7 @@ export function toAmqp(
   if (fitsShortText(type)) options.type = type
   if (fitsShortText(source)) options.appId = source
   if (time >= 0) options.timestamp = Math.floor(time / 1_000)
+  writeHeaders(message, options)
   const content = body === null ? EMPTY : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   return { content, options }
 }
@@ -54,7 +58,7 @@ function isReply({ headers }: EncodedMessage): boolean {
   return headers[REPLY_TO_REQUEST] !== undefined
 }
 
-function toHeaders(message: EncodedMessage): Record<string, unknown> {
+function ownHeaders(message: EncodedMessage): Record<string, unknown> {
   const headers: Record<string, unknown> = {
     cloudEvents_specversion: '1.0',
     cloudEvents_id: message.id,
@@ -64,10 +68,20 @@ function toHeaders(message: EncodedMessage): Record<string, unknown> {
   }
   if (message.key !== null) headers['cloudEvents_partitionkey'] = message.key
   if (message.body === null) headers[TOMBSTONE] = true
-  for (const name of Object.keys(message.headers)) {
-    headers[BROKER_HEADER.test(name) ? ESCAPE + name : name] = toField(message.headers[name] as HeaderValue)
-  }
   return headers
+}
+
+/** The sender's, some of them as properties. */
+function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPublishOptions): void {
+  const types = fieldTypesOf(headers)
+  for (const name of Object.keys(headers)) {
+    const value = headers[name] as HeaderValue
+    const property = asProperty(name, value, notBefore !== undefined)
+    if (property !== undefined) Object.assign(options, property)
+    else if (types === undefined || name !== TYPES_HEADER)
+      options.headers[BROKER_HEADER.test(name) ? ESCAPE + name : name] =
+        types?.has(name) === true ? toTypedField(types.get(name), value) : toField(value)
+  }
 }
 
 function isoTime(time: number): string {
@@ -76,20 +90,13 @@ function isoTime(time: number): string {
   return date.toISOString()
 }
 
-function toField(value: HeaderValue): unknown {
-  if (typeof value === 'number') {
-    return Number.isSafeInteger(value) && !Object.is(value, -0) ? value : { '!': 'double', value }
-  }
-  return value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value
-}
-
 function fitsShortText(text: string): boolean {
   return text.length <= 85 || Buffer.byteLength(text) <= 255
 }
 
 /** How much of a frame the properties take, roughly and never too little. */
 export function propertiesBytes(options: AmqpPublishOptions): number {
-  let bytes = 1_024
+  let bytes = 2_048
   for (const [name, value] of Object.entries(options.headers)) {
     bytes += Buffer.byteLength(name) + 16
     if (typeof value === 'string') bytes += Buffer.byteLength(value)
@@ -111,7 +118,7 @@ export function idOf(properties: AmqpProperties): string | undefined {
  */
 export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
   const { content, properties } = message
-  const { attributes, headers, tombstone } = sort(properties.headers ?? {})
+  const { attributes, headers, tombstone } = sort(properties.headers ?? {}, foreignProperties(properties))
   return unfoldStructured({
     id: bounded(text(attributes['id']) || text(properties.messageId) || newId()),
     destination,
@@ -126,25 +133,35 @@ export function fromAmqp(message: AmqpMessage, destination: string, now: number)
 }
 
 /** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */
-function sort(wire: Readonly<Record<string, unknown>>): {
+function sort(
+  wire: Readonly<Record<string, unknown>>,
+  foreign: readonly (readonly [string, HeaderValue])[],
+): {
   readonly attributes: Readonly<Record<string, unknown>>
   readonly headers: Headers
   readonly tombstone: boolean
 } {
   const attributes: Record<string, unknown> = {}
   const extensions: Array<[string, HeaderValue]> = []
-  const headers: Array<[string, HeaderValue]> = []
+  const headers: Array<readonly [string, HeaderValue]> = []
+  const types: Array<readonly [string, string]> = []
   let tombstone = false
+  const add = (name: string, value: unknown): void => {
+    headers.push([name, fromField(value)])
+    const type = fieldType(value)
+    if (type !== undefined) types.push([name, type])
+  }
   for (const [name, value] of Object.entries(wire)) {
     if (name.startsWith(ATTRIBUTE) || name.startsWith('cloudEvents:')) {
       const attribute = name.slice(ATTRIBUTE.length)
       if (KNOWN.has(attribute)) attributes[attribute] = value
       else extensions.push([attribute, fromField(value)])
     } else if (name === TOMBSTONE) tombstone = true
-    else if (name.startsWith(ESCAPE)) headers.push([name.slice(ESCAPE.length), fromField(value)])
-    else if (!BROKER_HEADER.test(name)) headers.push([name, fromField(value)])
+    else if (name.startsWith(ESCAPE)) add(name.slice(ESCAPE.length), value)
+    else if (!BROKER_HEADER.test(name)) add(name, value)
   }
-  const all = extensions.length === 0 ? headers : [...extensions, ...headers]
+  if (types.length > 0) headers.push([TYPES_HEADER, JSON.stringify(Object.fromEntries(types))])
+  const all = extensions.length + foreign.length === 0 ? headers : [...extensions, ...headers, ...foreign]
   return { attributes, headers: all.length === 0 ? NO_HEADERS : Object.fromEntries(all), tombstone }
 }
 
@@ -168,39 +185,4 @@ function text(value: unknown): string | undefined {
 function timesOf(attribute: unknown, seconds: unknown): readonly (number | undefined)[] {
   const own = typeof attribute === 'string' ? instantOf(attribute) : fromField(attribute)
   return [typeof own === 'number' ? own : undefined, typeof seconds === 'number' ? seconds * 1_000 : undefined]
-}
-
-/** AMQP knows more types than a header has: timestamps become epoch ms, decimals numbers, lists and tables JSON. */
-function fromField(value: unknown): HeaderValue {
-  switch (typeof value) {
-    case 'string':
-    case 'number':
-    case 'boolean':
-      return value
-    case 'object':
-      return value === null ? null : fromObject(value)
-    default:
-      return null
-  }
-}
-
-function fromObject(value: object): HeaderValue {
-  if (value instanceof Uint8Array) return new Uint8Array(value)
-  if (isTyped(value)) {
-    if (value['!'] === 'timestamp' && typeof value.value === 'number') return value.value * 1_000
-    if (value['!'] === 'decimal' && isDecimal(value.value)) return value.value.digits / 10 ** value.value.places
-  }
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return UNREADABLE
-  }
-}
-
-function isTyped(value: object): value is { readonly '!': unknown; readonly value: unknown } {
-  return '!' in value && 'value' in value
-}
-
-function isDecimal(value: unknown): value is { readonly digits: number; readonly places: number } {
-  return typeof value === 'object' && value !== null && 'digits' in value && 'places' in value
 }

@@ -148,7 +148,74 @@ describe('AMQP envelope', () => {
       price: 19.99,
       list: '[1,"two"]',
       table: '{"a":null}',
+      'amqp-types': '{"at":"timestamp","price":"decimal:2","list":"json","table":"json"}',
     })
+  })
+
+  it('gives those types back where it goes on', ({ expect }) => {
+    const headers = {
+      at: { '!': 'timestamp', value: 10 },
+      price: { '!': 'decimal', value: { places: 255, digits: 4_294_967_295 } },
+      list: [1, 'two', [{ '!': 'timestamp', value: 3 }]],
+      table: { a: null, b: { raw: Buffer.from([1]) } },
+      'concordat-amqp-CC': ['theirs'],
+    }
+    const { options } = toAmqp(fromAmqp(foreign({ headers }), 'd', NOW), true)
+    expect(options.headers).toMatchObject(headers)
+    expect(options.headers).not.toHaveProperty('amqp-types')
+  })
+
+  it.for([
+    ['a value that is another now', { at: 'later' }, '{"at":"timestamp"}', { at: 'later' }],
+    ['a time between two seconds', { at: 1_500 }, '{"at":"timestamp"}', { at: 1_500 }],
+    ['a time before 1970', { at: -1_000 }, '{"at":"timestamp"}', { at: -1_000 }],
+    ['too many digits', { price: 2 ** 33 }, '{"price":"decimal:0"}', { price: 2 ** 33 }],
+    ['no JSON', { list: '[' }, '{"list":"json"}', { list: '[' }],
+    ['JSON of a text', { list: '"a"' }, '{"list":"json"}', { list: '"a"' }],
+    ['what amqplib can not write', { list: '[{"!":"x"}]' }, '{"list":"json"}', { list: '[{"!":"x"}]' }],
+    ['what is not there', {}, '{"gone":"json"}', {}],
+    ['a type that nobody knows', { a: 1 }, '{"a":"decimal:x"}', { a: 1 }],
+    ['types that are no object', { a: 1 }, 'x', { a: 1, 'concordat-amqp-amqp-types': 'x' }],
+  ] as const)('writes %s as it is', ([, headers, types, written], { expect }) => {
+    const { options } = toAmqp(plainMessage({ headers: { ...headers, 'amqp-types': types } }), true)
+    const own = Object.entries(options.headers).filter(([name]) => !name.startsWith('cloudEvents_'))
+    expect(Object.fromEntries(own)).toEqual(written)
+  })
+
+  it('writes no deeper than amqplib can, whatever came', ({ expect }) => {
+    const list = `${'['.repeat(5_000)}${']'.repeat(5_000)}`
+    const { options } = toAmqp(plainMessage({ headers: { list, 'amqp-types': '{"list":"json"}' } }), true)
+    expect(options.headers['list']).toBe(list)
+  })
+
+  it('has the properties of others as headers, and as properties where it goes on', ({ expect }) => {
+    const properties = { replyTo: 'q', correlationId: 'c', contentEncoding: 'gzip', priority: 3 }
+    const message = fromAmqp(foreign({ ...properties, expiration: '100' }), 'd', NOW)
+    const { 'amqp-expiration': expiration, ...rest } = message.headers
+    expect(rest).toEqual({
+      'amqp-reply-to': 'q',
+      'amqp-correlation-id': 'c',
+      'amqp-content-encoding': 'gzip',
+      'amqp-priority': 3,
+    })
+    const { options } = toAmqp(message, true)
+    expect(options).toMatchObject(properties)
+    expect(options).not.toHaveProperty('expiration')
+    expect(options.headers).toMatchObject({ 'amqp-expiration': expiration })
+    expect(Object.keys(options.headers).filter((name) => name in rest)).toEqual([])
+  })
+
+  it('leaves as headers what can not be a property, and a priority while it is delayed', ({ expect }) => {
+    const headers = {
+      'amqp-reply-to': 'amq.rabbitmq.reply-to',
+      'amqp-correlation-id': 'ä'.repeat(128),
+      'amqp-content-encoding': 7,
+      'amqp-priority': 256,
+    }
+    expect(toAmqp(plainMessage({ headers }), true).options.headers).toMatchObject(headers)
+    const delayed = toAmqp(plainMessage({ headers: { 'amqp-priority': 9 }, notBefore: NOW }), true).options
+    expect(delayed).not.toHaveProperty('priority')
+    expect(delayed.headers).toMatchObject({ 'amqp-priority': 9 })
   })
 
   it('finds the id of a returned message, also one too long for the property', ({ expect }) => {

@@ -110,8 +110,12 @@ describeWith(['rabbitmq'], 'RabbitMQ and messages of bare amqplib', () => {
     await raw.publish(destination, body, {})
     await until('all came', () => seen.length === sent.length + 2)
     expect(seen.slice(0, 2)).toEqual([
-      { at: 10_000, price: 19.99 },
-      { list: '[1,"two"]', table: '{"a":null,"b":{"c":true}}' },
+      { at: 10_000, price: 19.99, 'amqp-types': '{"at":"timestamp","price":"decimal:2"}' },
+      {
+        list: '[1,"two"]',
+        table: '{"a":null,"b":{"c":true}}',
+        'amqp-types': '{"list":"json","table":"json"}',
+      },
     ])
     expect(seen.slice(3)).toEqual([{ 'amqp-headers': '(nested too deeply)' }, {}])
     expect(binder.bindings()[0]?.subscribed).toBe(1)
