@@ -41,7 +41,10 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
       return { kind: 'refused', remedy: 'Check the virtual host and its limits.' }
     case 403:
       return handshake(cause)
-        ? { kind: 'refused', remedy: 'Check the user and password.' }
+        ? {
+            kind: 'refused',
+            remedy: 'Check the user and password, or with EXTERNAL that the certificate names a user.',
+          }
         : { kind: 'mismatch', remedy: 'Grant the user configure, write and read on it, or use another name.' }
     case 405:
     case 406:

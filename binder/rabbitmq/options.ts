@@ -13,6 +13,7 @@ export interface RabbitOptions {
   /**
    * Opens a connection, for full control over TLS, credentials and several hosts:
    * `(name) => amqplib.connect('amqps://...?heartbeat=10', { timeout: 5_000, clientProperties: { connection_name: name } })`.
+   * With `{ cert, key, credentials: amqplib.credentials.external() }` the certificate says who logs in (SASL EXTERNAL).
    * Called for two connections (a memory alarm blocks those that publish, and acks must not wait behind it) and again
    * after each loss. Set a heartbeat (a frozen broker is noticed after two to three of them) and no `recovery`.
    */

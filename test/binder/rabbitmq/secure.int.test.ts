@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises'
 import { inspect } from 'node:util'
+import { connect, credentials } from 'amqplib'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
 import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
@@ -27,7 +29,11 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
         'ssl_options.keyfile': certificates.files.key,
         'ssl_options.verify': 'verify_peer',
         'ssl_options.fail_if_no_peer_cert': 'true',
+        'auth_mechanisms.1': 'PLAIN',
+        'auth_mechanisms.2': 'EXTERNAL',
+        ssl_cert_login_from: 'common_name',
       },
+      env: { RABBITMQ_ENABLED_PLUGINS: 'rabbitmq_auth_mechanism_ssl' },
     })
   }, 240_000)
   afterAll(async () => {
@@ -38,12 +44,13 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
   const channel = defineChannel('secure', { payload: TestPayload, partitions: 1, groups: ['g'] })
 
   function setup(
-    tls: RabbitOptions['tls'],
+    options: RabbitOptions,
     password = 'guest',
   ): { readonly binder: Binder; readonly got: number[]; readonly shown: () => string } {
     const got: number[] = []
     const { logger, lines } = memoryLogger()
-    const transport = rabbitTransport({ url: `amqps://guest:${password}@127.0.0.1:${port}`, tls })
+    const url = options.connect === undefined ? `amqps://guest:${password}@127.0.0.1:${port}` : undefined
+    const transport = rabbitTransport({ url, ...options })
     const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
     const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 15_000 })
     onTestFinished(() => binder.close())
@@ -55,12 +62,45 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
   }
 
   it('sends and receives with the authority and the certificate it needs', async ({ expect }) => {
-    const { binder, got } = setup({ ca: certificates.ca, ...certificates.client })
+    const { binder, got } = setup({ tls: { ca: certificates.ca, ...certificates.client } })
     await binder.start()
     await binder.ready({ timeoutMs: 60_000 })
     await binder.send(channel, { key: 'k', n: 7 })
     await until('it came', () => got.includes(7))
     expect(binder.health().status).toBe('up')
+  })
+
+  /** Logs in as whom the certificate names. */
+  const external =
+    (own: { readonly cert: string; readonly key: string }): RabbitOptions['connect'] =>
+    (name) =>
+      connect(`amqps://127.0.0.1:${port}?heartbeat=10`, {
+        ca: certificates.ca,
+        ...own,
+        credentials: credentials.external(),
+        clientProperties: { connection_name: name },
+      })
+
+  it('sends and receives as the user that its certificate names, without a password', async ({ expect }) => {
+    const { binder, got } = setup({ connect: external(certificates.client) })
+    await binder.start()
+    await binder.ready({ timeoutMs: 60_000 })
+    await binder.send(channel, { key: 'k', n: 8 })
+    await until('it came', () => got.includes(8))
+    expect(binder.health().status).toBe('up')
+  })
+
+  it('is connecting and says why when its certificate names nobody', async ({ expect }) => {
+    const [cert, key] = await Promise.all(
+      [certificates.files.cert, certificates.files.key].map((file) => readFile(file)),
+    )
+    const own = { cert: String(cert), key: String(key) }
+    const { binder, shown } = setup({ connect: external(own) })
+    await binder.start()
+    const says = /Check the user and password, or with EXTERNAL that the certificate names a user/
+    await until('the state says why', () => says.test(binder.bindings()[0]?.error ?? ''))
+    expect(binder.bindings()[0]?.state).toBe('connecting')
+    expect(shown()).not.toContain('PRIVATE KEY')
   })
 
   it.for([
@@ -70,7 +110,10 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
   ] as const)(
     'with %s it is connecting, says why, and shows no secret',
     async ([, ca, hasOwn, password, kind, says], { expect }) => {
-      const { binder, shown } = setup({ ca: certificates[ca], ...(hasOwn ? certificates.client : {}) }, password)
+      const { binder, shown } = setup(
+        { tls: { ca: certificates[ca], ...(hasOwn ? certificates.client : {}) } },
+        password,
+      )
       await binder.start()
       await until('the state says why', () => says.test(binder.bindings()[0]?.error ?? ''))
       expect(binder.bindings()[0]?.state).toBe('connecting')

@@ -12,7 +12,7 @@ export interface Certificates extends AsyncDisposable {
   readonly ca: string
   /** PEM of another authority, which signed nothing. */
   readonly otherCa: string
-  /** For clients that the server wants to know. */
+  /** For clients that the server wants to know. Its name (CN) is `guest`, RabbitMQ's user. */
   readonly client: { readonly cert: string; readonly key: string }
   /** Paths for a server at 127.0.0.1 and localhost; `keyAndCert` is one file with both. */
   readonly files: { readonly ca: string; readonly cert: string; readonly key: string; readonly keyAndCert: string }
@@ -31,16 +31,16 @@ export async function makeCertificates(): Promise<Certificates> {
     const files = ['-keyout', `${name}.key`, '-out', `${name}.crt`]
     return run('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', `/CN=${name}`, ...files)
   }
-  const signed = async (name: string, extensions: string): Promise<void> => {
+  const signed = async (name: string, extensions: string, commonName: string = name): Promise<void> => {
     writeFileSync(path(`${name}.ext`), extensions)
     const files = ['-keyout', `${name}.key`, '-out', `${name}.csr`]
-    await run('req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${name}`, ...files)
+    await run('req', '-newkey', 'rsa:2048', '-nodes', '-subj', `/CN=${commonName}`, ...files)
     const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-extfile', `${name}.ext`]
     await run('x509', '-req', '-in', `${name}.csr`, '-days', '2', '-out', `${name}.crt`, ...signer)
   }
   await Promise.all([authority('ca'), authority('other')])
   await signed('server', 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n')
-  await signed('client', 'extendedKeyUsage=clientAuth\n')
+  await signed('client', 'extendedKeyUsage=clientAuth\n', 'guest')
   writeFileSync(path('server.pem'), read('server.key') + read('server.crt'))
   return {
     ca: read('ca.crt'),
