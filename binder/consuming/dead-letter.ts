@@ -33,6 +33,9 @@ export const DEAD_LETTER_GROUP = 'redrive'
  */
 export const REDRIVE_END = 'concordat.redrive.end'
 
+/** In a message that `redrive` sent back, the id of the run. */
+export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
+
 export function deadLetterName(destination: string, group: string): string {
   return `${destination}.${group}.dlq`
 }
@@ -49,6 +52,8 @@ export interface Failure {
 }
 
 const PREFIX = 'dead-letter-'
+/** In a dead letter, the run that put it there: by sending back what then failed again, or by keeping it. */
+const PUT_BY_RUN = `${PREFIX}redrive-run`
 const MAX_MESSAGE_BYTES = 1_024
 const MAX_TRIMMED_MESSAGE_BYTES = 256
 const MAX_STACK_BYTES = 4_096
@@ -130,6 +135,9 @@ function factsOf(
     'error-name': cut(said(error, 'name'), 128),
     'error-message': cut(said(error, 'message'), maxMessageBytes),
     'error-stack': cut(said(error, 'stack'), MAX_STACK_BYTES),
+    ...(typeof message.headers[REDRIVE_RUN] === 'string'
+      ? { 'redrive-run': cut(message.headers[REDRIVE_RUN], 64) }
+      : {}),
     ...('code' in error && typeof error.code === 'string' ? { 'error-code': cut(error.code, 128) } : {}),
   }
 }
@@ -143,6 +151,16 @@ export function deadLetterFacts(all: Headers): { readonly headers: Headers; read
     else headers.push([name, value])
   }
   return { headers: Object.fromEntries(headers), facts: Object.fromEntries(facts) }
+}
+
+/** The same letter, put behind the others by a run that keeps it. */
+export function keptByRun(letter: EncodedMessage, run: string): EncodedMessage {
+  return { ...letter, headers: { ...letter.headers, [PUT_BY_RUN]: run } }
+}
+
+/** Whether it came behind the letters that lay there because of this very run. */
+export function isPutByRun({ headers }: EncodedMessage, run: string): boolean {
+  return headers[PUT_BY_RUN] === run
 }
 
 export function withoutDeadLetterFacts(headers: Headers): Headers {

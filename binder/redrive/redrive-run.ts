@@ -1,7 +1,15 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { publishUntilConfirmed } from '../consuming/confirm.ts'
-import { DEAD_LETTER_GROUP, deadLetterSpec, REDRIVE_END, withoutDeadLetterFacts } from '../consuming/dead-letter.ts'
+import {
+  DEAD_LETTER_GROUP,
+  deadLetterSpec,
+  isPutByRun,
+  keptByRun,
+  REDRIVE_END,
+  REDRIVE_RUN,
+  withoutDeadLetterFacts,
+} from '../consuming/dead-letter.ts'
 import { Queue } from '../consuming/queue.ts'
 import { retrySpec, toGroup } from '../consuming/retry.ts'
 import { RedriveStalled } from '../errors.ts'
@@ -163,13 +171,18 @@ export class RedriveRun {
     return new RedriveStalled(this.#letters.name, this.#options.stallTimeoutMs, this.#counts, cause)
   }
 
-  /** @returns whether it was the mark */
+  /** @returns whether it was the mark, or lies behind it */
   async #take(delivery: TransportDelivery): Promise<boolean> {
     const { message } = delivery
-    const { dryRun, onProgress } = this.#options
+    const { dryRun, onProgress, id } = this.#options
     if (message.type === REDRIVE_END) {
       delivery.ack()
-      return message.id === this.#options.id
+      return message.id === id
+    }
+    // Another run took the mark away, which lay before this one. It is no copy of what it came from.
+    if (isPutByRun(message, id)) {
+      delivery.release()
+      return true
     }
     try {
       await (dryRun ? this.#list(message) : this.#move(message))
@@ -201,7 +214,7 @@ export class RedriveRun {
     }
     const isChosen = await this.#choose(message)
     if (isChosen) await this.#pace()
-    await this.#publish(isChosen ? this.#sentBack(message) : { ...message, destination: this.#letters.name })
+    await this.#publish(isChosen ? this.#sentBack(message) : this.#kept(message))
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
@@ -214,9 +227,14 @@ export class RedriveRun {
   }
 
   #sentBack(message: EncodedMessage): EncodedMessage {
-    const { channel, group, to } = this.#options
-    const plain = { ...message, destination: channel.name, headers: withoutDeadLetterFacts(message.headers) }
+    const { channel, group, to, id } = this.#options
+    const headers = { ...withoutDeadLetterFacts(message.headers), [REDRIVE_RUN]: id }
+    const plain = { ...message, destination: channel.name, headers }
     return to === 'group' ? toGroup(plain, group) : plain
+  }
+
+  #kept(message: EncodedMessage): EncodedMessage {
+    return keptByRun({ ...message, destination: this.#letters.name }, this.#options.id)
   }
 
   async #pace(): Promise<void> {

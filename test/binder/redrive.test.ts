@@ -1,10 +1,18 @@
-import { type Channel, createBinder, defineChannel, type RedriveOptions, redrive, sink } from 'concordat/binder'
+import {
+  type Channel,
+  createBinder,
+  defineChannel,
+  type RedriveOptions,
+  redrive,
+  sink,
+  type Transport,
+} from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Clock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
-import { until } from '../support/until.ts'
+import { gate, until } from '../support/until.ts'
 
 const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
 
@@ -35,6 +43,24 @@ const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) 
     'g',
     options,
   )
+
+/** A transport that gets its place among the readers when the test says so. */
+function lateReader(broker: MemoryBroker): {
+  readonly transport: Transport
+  readonly subscribing: Promise<void>
+  readonly mayRead: () => void
+} {
+  const asked = gate()
+  const allowed = gate()
+  const transport = memoryTransport({ broker })
+  const { subscribe } = transport
+  transport.subscribe = async (spec, receiver) => {
+    asked.open()
+    await allowed.opened
+    return subscribe.call(transport, spec, receiver)
+  }
+  return { transport, subscribing: asked.opened, mayRead: allowed.open }
+}
 
 describe('a redrive', () => {
   it('sends so many in a second, and those that stay take no time', async () => {
@@ -88,6 +114,24 @@ describe('a redrive', () => {
     await until('all were handled', () => new Set(state.handled).size === 6)
     const firsts = [...new Set(state.handled)]
     for (const odd of [0, 1]) expect(firsts.filter((n) => n % 2 === odd)).toEqual([odd, odd + 2, odd + 4])
+  })
+
+  it.each([
+    ['sent', undefined],
+    ['kept', () => false],
+  ])('loses nothing of what it has %s when another run takes its mark away', async (_, filter) => {
+    const { broker, status } = await withLetters(5)
+    const { transport, subscribing, mayRead } = lateReader(broker)
+    const late = redrive({ service: 'late', transport }, channel as unknown as Channel, 'g', { filter })
+    await subscribing // its mark lies behind the five letters
+    expect(await run(broker)).toMatchObject({ sent: 5, complete: true })
+    await until('they failed again', () => status().deadLettered === 10)
+    mayRead()
+    expect(await late).toMatchObject({ copies: 0, complete: true })
+    await until('nothing is under way', () => status().running + status().queued === 0)
+    const { letters } = await run(broker, { dryRun: true })
+    expect(letters.map(({ key }) => key)).toEqual(expect.arrayContaining(['k0', 'k1', 'k0', 'k1', 'k0']))
+    expect(new Set(letters.map(({ id }) => id)).size).toBe(5)
   })
 
   it('does not begin when the broker is away', async () => {
