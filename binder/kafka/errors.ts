@@ -52,8 +52,22 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
 export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
   if (error instanceof TransportError) return error
   const kind = kindOf(error)
-  return transportError(kind, `${attempted} failed: ${toError(error).message}`, destination, error, remedyFor(error))
+  return transportError(kind, `${attempted} failed: ${textOf(error)}`, destination, error, remedyFor(error))
 }
+
+/** kafkajs says "Topic creation errors", and which topic and why only in the parts of it. */
+function textOf(error: unknown): string {
+  const { message } = toError(error)
+  const { errors } = error as KafkaError
+  if (!Array.isArray(errors) || errors.length === 0) return message
+  const parts = errors.slice(0, MAX_PARTS).map((part: unknown) => {
+    const { topic } = part as { readonly topic?: unknown }
+    return typeof topic === 'string' ? `"${topic}": ${toError(part).message}` : toError(part).message
+  })
+  return `${message} (${parts.join('; ')})`
+}
+
+const MAX_PARTS = 5
 
 /** Where the kind alone would send the reader the wrong way. */
 function remedyFor(error: unknown): string | undefined {

@@ -156,8 +156,7 @@ export class Topics {
     const existing = this.#partitions.get(name)
     if (existing === undefined) return
     if (existing !== partitions && spec.assumed !== true) {
-      if (!this.#accepted.has(name))
-        throw partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
+      if (!this.#accepted.has(name)) throw mismatchOf(spec, existing)
       this.#logger.warn(
         { topic: name, partitions: existing, wanted: partitions },
         'a Kafka topic got another count of partitions: it is followed until the next start, keys may have moved',
@@ -165,6 +164,14 @@ export class Topics {
     }
     this.#accepted.add(name)
   }
+}
+
+/** Nobody declares how many partitions dead letters, retries and delays have. */
+function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpec, existing: number): Error {
+  if (deadLetters !== true && keepsEach !== true)
+    return partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
+  const has = `topic "${name}" has ${existing} partitions and needs ${partitions}`
+  return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again')
 }
 
 /** What the broker says is 100 MiB as well, for all of a request. */

@@ -91,9 +91,15 @@ class KafkaTransport implements Transport {
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
-    const { name, partitions, groups } = destination
+    return destination.delays === true
+      ? [...this.#partsOf(destination), ...this.#partsOf(delaySpec(destination))]
+      : this.#partsOf(destination)
+  }
+
+  #partsOf(spec: DestinationSpec): readonly TopologyPart[] {
+    const { name, partitions, groups } = spec
     const { replicationFactor } = this.#options
-    const config = topicConfigOf(destination, this.#options)
+    const config = topicConfigOf(spec, this.#options)
     return [
       {
         kind: 'topic',

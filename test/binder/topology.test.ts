@@ -21,6 +21,18 @@ describe('the plan of a binder', () => {
     expect(JSON.stringify(plan)).not.toContain('secret')
   })
 
+  it('has the topic in which delayed attempts wait', () => {
+    const transport = kafkaTransport({ kafka: new Kafka({ brokers: ['127.0.0.1:1'] }) })
+    const { destinations } = createBinder({ service: 'stock', transport, bindings }).describe()
+    const retries = destinations.find(({ role }) => role === 'retries')
+    expect(retries?.parts.map(({ kind, name, details }) => [kind, name, details['partitions']])).toEqual([
+      ['topic', 'orders.stock.retry', 3],
+      ['consumer-group', 'stock.orders.stock.retry', undefined],
+      ['topic', 'orders.stock.retry.delay', 11],
+      ['consumer-group', 'concordat.orders.stock.retry.delay', undefined],
+    ])
+  })
+
   it('never has messages compacted that count each, whatever the topics of channels are made with', () => {
     const topicConfig = { 'cleanup.policy': 'compact', 'min.insync.replicas': '2' }
     const transport = kafkaTransport({ kafka: new Kafka({ brokers: ['127.0.0.1:1'] }), topicConfig })

@@ -28,7 +28,19 @@ describe('errors of kafkajs', () => {
       destination: 'orders',
       cause: { message: 'from kafkajs' },
     })
-    expect(error.message).toMatch(/^kafka: publishing failed: from kafkajs\. \S/)
+    expect(error.message).toMatch(/^kafka: publishing failed: from kafkajs(?: \(from kafkajs\))?\. \S/)
+  })
+
+  it('name each topic that could not be made, and why', ({ expect }) => {
+    const parts = [
+      kafkaError({ type: 'INVALID_REPLICATION_FACTOR', topic: 'orders', message: 'Replication-factor is invalid' }),
+      kafkaError({ type: 'POLICY_VIOLATION', message: 'not here' }),
+    ]
+    const error = toTransportError(kafkaError({ message: 'Topic creation errors', errors: parts }), 'creating topics')
+    expect(error.kind).toBe('mismatch')
+    expect(error.message).toContain(
+      'creating topics failed: Topic creation errors ("orders": Replication-factor is invalid; not here). ',
+    )
   })
 
   it('are handed on when they are the binder’s already', ({ expect }) => {

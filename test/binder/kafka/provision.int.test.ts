@@ -31,6 +31,15 @@ describeWith(['kafka'], 'provisioning on Kafka', () => {
     await other.provision([{ ...topic, partitions: 8, assumed: true }])
   })
 
+  it('does not ask for another declaration of what nobody declares', async ({ expect }) => {
+    const letters = spec(3)
+    await attached(url()).provision([letters])
+    const attempt = attached(url()).provision([{ ...letters, partitions: 1, deadLetters: true }])
+    await expect(attempt).rejects.toThrow(
+      `topic "${letters.name}" has 3 partitions and needs 1. Delete it once nothing is left in it: it is made again.`,
+    )
+  })
+
   it('follows a topic that gets more partitions while it runs', async ({ expect }) => {
     const topic = spec(2)
     const transport = attached(url())
