@@ -29,7 +29,7 @@ export class BatchHandling {
   readonly #failures: Failures
   readonly #handler: BatchCall
   readonly #consumer: ConsumerName
-  readonly #keyOf: (item: Item) => string | null
+  readonly #keyOf: ReturnType<typeof lineOf>
 
   constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchHandlingHost) {
     this.#binding = binding
@@ -42,26 +42,33 @@ export class BatchHandling {
   }
 
   async handle(deliveries: readonly TransportDelivery[], settle: SettleOne): Promise<void> {
-    const decoded = await Promise.all(deliveries.map((delivery, index) => this.#decode(delivery, index, settle)))
-    await this.#run(
-      decoded.filter((item) => item !== undefined),
-      settle,
-    )
+    const decoded = await Promise.all(deliveries.map((delivery, index) => this.#decode(delivery, index)))
+    const stopped = new Set<string>()
+    const items: Item[] = []
+    for (const [i, delivery] of deliveries.entries()) {
+      const key = this.#keyOf({ delivery })
+      const item = key !== null && stopped.has(key) ? 'returned' : decoded[i]
+      if (typeof item === 'object') items.push(item)
+      else {
+        const end = item ?? 'returned'
+        settle(delivery, end)
+        // It is not settled, so nothing of its key may go past it.
+        if (key !== null && (end === 'returned' || end === 'halted')) stopped.add(key)
+      }
+    }
+    await this.#run(items, settle)
   }
 
-  async #decode(delivery: TransportDelivery, index: number, settle: SettleOne): Promise<Item | undefined> {
-    if (delivery.signal.aborted) {
-      settle(delivery, 'returned')
-      return undefined
-    }
+  /** The item, or how it ended without a call. */
+  async #decode(delivery: TransportDelivery, index: number): Promise<Item | HandlingEnd> {
+    if (delivery.signal.aborted) return 'returned'
     const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
     try {
       const payload = await decodePayload(this.#binding.input, delivery.message)
-      return { delivery, payload, index, attempt: before + 1, trials: 0 }
+      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false }
     } catch (error) {
       this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
-      settle(delivery, await this.#failures.fail(delivery, error, before))
-      return undefined
+      return this.#failures.fail(delivery, error, before)
     }
   }
 
@@ -72,8 +79,14 @@ export class BatchHandling {
     for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
       const permit = await this.#enter(left, isAgain, isFree)
       left = this.#stillOurs(left, permit !== undefined, settle)
-      if (permit === undefined || left.length === 0) return
+      if (permit === undefined) return
+      if (left.length === 0) {
+        this.#host.pace?.abandoned(permit)
+        return
+      }
       const { now, later } = this.#split(left, permit.isTrial)
+      this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
+      for (const item of now) item.wasCalled = true
       const results = await this.#handler.make(now)
       isFree = this.#note(now, results, permit)
       const undone = this.#undoneAlone(now, results)
@@ -92,7 +105,7 @@ export class BatchHandling {
     const loans = new Loans(items.map(({ delivery }) => delivery))
     try {
       const mayWait = (): AbortSignal => AbortSignal.any([stopping, loans.signal])
-      return await pace.enter(isAgain ? items.length : 0, mayWait, hasFailedTrial)
+      return await pace.enter(0, mayWait, hasFailedTrial)
     } finally {
       loans.dispose()
     }

@@ -11,6 +11,8 @@ export interface Item {
   attempt: number
   /** How often it was on trial in vain. */
   trials: number
+  /** It was in a handler call before. */
+  wasCalled: boolean
 }
 
 /**
@@ -28,7 +30,7 @@ export function without(items: readonly Item[], others: readonly Item[]): readon
 }
 
 /** What shares a fate with what failed before it: the messages of a key, and none where a failed one leaves the line. */
-export function lineOf({ retry }: ResolvedConsumer): (item: Item) => string | null {
+export function lineOf({ retry }: ResolvedConsumer): (item: Pick<Item, 'delivery'>) => string | null {
   return retry === 'delayed' ? () => null : ({ delivery }) => delivery.message.key
 }
 

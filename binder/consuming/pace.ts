@@ -67,9 +67,14 @@ export class Pace implements Gate {
     signal: () => AbortSignal,
     hasFailedTrial = false,
   ): Permit | undefined | Promise<Permit | undefined> {
-    if (repeated > 0) this.#rate?.spend(repeated)
+    if (repeated > 0) this.repeated(repeated)
     if (this.#breaker === undefined) return FREE
     return this.#breaker.enter() ?? this.#breaker.turn(signal(), hasFailedTrial)
+  }
+
+  /** So many messages are in a call again: what they take the next ones lack. */
+  repeated(messages: number): void {
+    this.#rate?.spend(messages)
   }
 
   succeeded(permit: Permit): void {
@@ -83,8 +88,13 @@ export class Pace implements Gate {
    */
   threw(permit: Permit, error: unknown, isGone: boolean, message: EncodedMessage): boolean {
     if (!isGone) return this.#breaker?.failed(permit, toError(error), message) ?? false
-    this.#breaker?.abandoned(permit)
+    this.abandoned(permit)
     return false
+  }
+
+  /** There was no call after all, or it says nothing. */
+  abandoned(permit: Permit): void {
+    this.#breaker?.abandoned(permit)
   }
 
   /** A message has come to its end. */
