@@ -171,7 +171,7 @@ function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpe
   if (deadLetters !== true && keepsEach !== true)
     return partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
   const has = `topic "${name}" has ${existing} partitions and needs ${partitions}`
-  return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again')
+  return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again.')
 }
 
 /** What the broker says is 100 MiB as well, for all of a request. */
