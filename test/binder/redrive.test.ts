@@ -53,11 +53,11 @@ function lateReader(broker: MemoryBroker): {
   const asked = gate()
   const allowed = gate()
   const transport = memoryTransport({ broker })
-  const { subscribe } = transport
+  const subscribe = transport.subscribe.bind(transport)
   transport.subscribe = async (spec, receiver) => {
     asked.open()
     await allowed.opened
-    return subscribe.call(transport, spec, receiver)
+    return subscribe(spec, receiver)
   }
   return { transport, subscribing: asked.opened, mayRead: allowed.open }
 }
