@@ -80,7 +80,7 @@ export class BatchOutputs {
       const next = items.slice(i, i + together)
       const end = next.findIndex(holdsUp)
       const free = end === -1 ? next : next.slice(0, end)
-      await Promise.all(free.map((item) => this.#sendOne(item, outputs.get(item), results)))
+      await this.#sendTogether(free, outputs, results)
       const held = items.slice(0, i + together).findIndex(holdsUp)
       if (held === -1) continue
       for (const item of items.slice(held)) if (results.get(item) === 'handled') results.set(item, 'undone')
@@ -88,16 +88,19 @@ export class BatchOutputs {
     }
   }
 
-  async #sendOne(
-    item: Item,
-    messages: readonly EncodedMessage[] | undefined,
-    results: Map<Item, ItemResult>,
-  ): Promise<void> {
-    if (messages === undefined || results.get(item) !== 'handled') return
-    try {
-      await this.#failures.publishConfirmed(messages, item.delivery)
-    } catch (error) {
-      results.set(item, { error })
+  /** In their order, also when the broker was away. */
+  async #sendTogether(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+    const messages = items
+      .filter((item) => results.get(item) === 'handled')
+      .flatMap((item) => (outputs.get(item) ?? []).map((message) => ({ item, message })))
+    if (messages.length === 0) return
+    const ends = await this.#failures.publishEach(
+      messages.map(({ message }) => message),
+      messages.map(({ item }) => item.delivery),
+    )
+    for (const [i, { item }] of messages.entries()) {
+      const error = ends[i]
+      if (error !== undefined) results.set(item, { error })
     }
   }
 

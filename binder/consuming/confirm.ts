@@ -35,3 +35,33 @@ export async function publishUntilConfirmed(
     await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), signal())
   }
 }
+
+/**
+ * As `publishUntilConfirmed`, for messages that do not fail together: what is sent again is sent in one go, in order.
+ * Never rejects.
+ * @returns for each why the broker does not have it, a SendError or the signal's reason; `undefined` when it has
+ */
+export async function publishEach(
+  host: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  signal: () => AbortSignal,
+): Promise<readonly unknown[]> {
+  const ends: unknown[] = messages.map(() => undefined)
+  let left = [...messages.entries()]
+  for (let attempt = 1; ; attempt++) {
+    const outcomes = await host.publish(left.map(([, message]) => message))
+    for (const [i, [at, { destination, id }]] of left.entries()) {
+      const outcome = outcomes[i]
+      if (outcome !== undefined && !outcome.retryable) ends[at] = new SendError(destination, id, outcome)
+    }
+    left = left.filter((_, i) => outcomes[i]?.retryable === true)
+    if (left.length === 0) return ends
+    host.logger.warn({ err: outcomes.find(Boolean), left: left.length }, 'not confirmed by the broker, sending again')
+    try {
+      await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), signal())
+    } catch (reason) {
+      for (const [at] of left) ends[at] = reason
+      return ends
+    }
+  }
+}

@@ -8,8 +8,9 @@ import type { EncodedMessage } from '../message.ts'
 import type { ResolvedConsumer } from '../options.ts'
 import type { Answer } from '../requests/replies.ts'
 import type { PublishOutcome, TransportDelivery } from '../transport.ts'
-import { publishUntilConfirmed } from './confirm.ts'
+import { publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
+import { Loans } from './loans.ts'
 import { toRetry } from './retry.ts'
 
 /** What settling a failure needs of the binder around it. */
@@ -156,6 +157,21 @@ export class Failures {
     const { clock, logger, drain } = this.#host
     const publish: FailuresHost['publish'] = (left) => this.#host.publish(left, parent)
     return publishUntilConfirmed({ clock, logger, publish }, messages, () => AbortSignal.any([delivery.signal, drain]))
+  }
+
+  /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
+  async publishEach(
+    messages: readonly EncodedMessage[],
+    deliveries: readonly TransportDelivery[],
+  ): Promise<readonly unknown[]> {
+    const { clock, logger, drain } = this.#host
+    const loans = new Loans(deliveries)
+    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left)
+    try {
+      return await publishEach({ clock, logger, publish }, messages, () => AbortSignal.any([loans.signal, drain]))
+    } finally {
+      loans.dispose()
+    }
   }
 
   #worthRetrying(error: Error): boolean {

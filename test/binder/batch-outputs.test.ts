@@ -142,6 +142,20 @@ describe('outputs of a batch', () => {
     expect(test.calls).toHaveLength(1)
   })
 
+  it('are sent again in the order of their key, as one', async () => {
+    const test = await setup(double, { batch: { maxSize: 10, maxWaitMs: 10 } })
+    test.transport.onPublish = async (messages) =>
+      messages.map(() => new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'away' }))
+    deliver(test, ...Array.from({ length: 10 }, (_, n) => ['a', n] as const))
+    await drain()
+    test.transport.onPublish = async (messages) => messages.map(() => undefined)
+    // Each pause is of a random length, so messages with a pause of their own would be in any order.
+    for (let ms = 0; ms < 100; ms++) await test.clock.advance(1)
+    const order = Array.from({ length: 10 }, (_, n) => `${n * 2}`)
+    expect(sent(test)).toEqual([...order, ...order])
+    expect(test.transport.published).toHaveLength(2)
+  })
+
   it('have the ids that a processor would give them, in whatever batch their message comes', async () => {
     const ids = async (
       binding: ReturnType<typeof processorBatch> | ReturnType<typeof processor>,
