@@ -2,10 +2,15 @@
 const TLS_CODE =
   /^(ERR_TLS_|ERR_SSL_|EPROTO$|CERT_|CRL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(VERIFY|GET_(ISSUER|CRL))|INVALID_(CA|PURPOSE)|HOSTNAME_MISMATCH)/
 
+/** How OpenSSL begins its messages; kafkajs keeps nothing else of such an error. */
+const OPENSSL_TEXT = /error:[0-9A-F]{8}:/
+
 /** True when one of these errors says that TLS failed, not that nobody was there. */
 export function isTlsFailure(errors: readonly unknown[]): boolean {
   return errors.some((error) => {
-    const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-    return typeof code === 'string' && TLS_CODE.test(code)
+    if (typeof error !== 'object' || error === null) return false
+    const { code, message } = error as { readonly code?: unknown; readonly message?: unknown }
+    const isText = typeof message === 'string' && OPENSSL_TEXT.test(message)
+    return isText || (typeof code === 'string' && TLS_CODE.test(code))
   })
 }

@@ -72,7 +72,9 @@ const MAX_PARTS = 5
 /** Where the kind alone would send the reader the wrong way. */
 function remedyFor(error: unknown): string | undefined {
   if (isTlsFailure(chain(error)))
-    return 'Check the authority to trust (`ssl.ca` of new Kafka) and the names in the certificate of the broker.'
+    return 'Check `ssl` of new Kafka (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
+  if (hasType(error, 'ILLEGAL_SASL_STATE'))
+    return 'The broker asks for no password at this port: check `brokers` and `sasl` of new Kafka.'
   const isDenied = chain(error).some(
     ({ name, type }) => name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED',
   )

@@ -43,6 +43,16 @@ describe('errors of kafkajs', () => {
     )
   })
 
+  it.for([
+    [{ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }, '`ssl` of new Kafka'],
+    [{ message: 'Failed to connect: error:0480006C:PEM routines::no start line' }, '`ssl` of new Kafka'],
+    [{ type: 'ILLEGAL_SASL_STATE' }, '`sasl` of new Kafka'],
+    [{ type: 'SASL_AUTHENTICATION_FAILED' }, '`sasl` of new Kafka'],
+    [{}, 'Check that the brokers are up and reachable'],
+  ] as const)('say where to look: %j', ([fields, remedy], { expect }) => {
+    expect(toTransportError(kafkaError(fields), 'connecting').message).toContain(remedy)
+  })
+
   it('are handed on when they are the binder’s already', ({ expect }) => {
     const error = new TransportError({ transport: 'kafka', kind: 'closed', message: 'closed' })
     expect(toTransportError(error, 'anything')).toBe(error)
