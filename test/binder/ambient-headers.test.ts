@@ -1,5 +1,15 @@
 import { PGlite } from '@electric-sql/pglite'
-import { createBinder, defineChannel, type Headers, processor, several, sink, source } from 'concordat/binder'
+import {
+  createBinder,
+  defineChannel,
+  type Headers,
+  processor,
+  processorBatch,
+  produced,
+  several,
+  sink,
+  source,
+} from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -126,6 +136,26 @@ describe('the headers option of a binder', () => {
     const binder = await started([make, sink(notes, { group: 'g' }, got.handler)])
     await binder.send(orders, { n: 1 })
     expect((await got.all(3)).map((each) => leaseFromHeaders(each)?.key)).toEqual(['a', 'b', undefined])
+  })
+
+  it('keeps apart the outputs of a batch that were made under different locks, or under none', async () => {
+    const { locks } = setup()
+    const got = seen()
+    const options = { group: 'g', batch: { maxSize: 3, maxWaitMs: 200 } }
+    const make = processorBatch(orders, notes, options, (items) =>
+      Promise.allSettled(
+        items.map(({ payload: { n } }) => (n === 0 ? 'free' : locks.using(`n:${n}`, {}, async () => `under ${n}`))),
+      ),
+    )
+    const all = processorBatch(notes, parts, options, (items) =>
+      locks.using('all', {}, async () => items.map((_, n) => produced({ n }))),
+    )
+    const last = seen()
+    const binder = await started([make, all, sink(notes, { group: 'h' }, got.handler), sink(parts, {}, last.handler)])
+    await binder.sendBatch(orders, [{ n: 0 }, { n: 1 }, { n: 2 }])
+    const keys = (headers: readonly Headers[]) => headers.map((each) => leaseFromHeaders(each)?.key)
+    expect(keys(await got.all(3))).toEqual([undefined, 'n:1', 'n:2'])
+    expect(keys(await last.all(3))).toEqual(['all', 'all', 'all'])
   })
 
   it('puts them into what a source sends', async () => {

@@ -91,6 +91,10 @@ describe('delayed retry of a batch', () => {
       { id: deliveries[1]?.message.id, key: 'a', notBefore: test.clock.now() + 1_000 },
     ])
     expect(status(test)).toMatchObject({ handled: 2, retried: 1, deadLettered: 0, running: 0 })
+    expect(test.binder.describe().destinations.map(({ name, role }) => [name, role])).toContainEqual([
+      'numbers.g.retry',
+      'retries',
+    ])
   })
 
   it('counts on in the batch in which the copy comes back, and dead-letters it in the end', async () => {
