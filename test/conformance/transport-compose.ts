@@ -1,9 +1,9 @@
-import { channelAt, defineChannel, processor, responder, sink, to } from 'concordat/binder'
+import { channelAt, defineChannel, into, processor, responder, route, sink, to } from 'concordat/binder'
 import { describe, it } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
-import { createTestChannel, NO_PAUSE, started } from './transport-kit.ts'
+import { collector, createTestChannel, NO_PAUSE, started } from './transport-kit.ts'
 
 /** Composition where the wire has a say in it. */
 export function composeCases(context: CaseContext): void {
@@ -98,6 +98,37 @@ export function composeCases(context: CaseContext): void {
       await until('both came', () => got.length === 2)
       expect(got.toSorted((a, b) => a - b)).toEqual([2, 3])
       expect(ids.size).toBe(2)
+    })
+
+    it('routes by a header or by what a function says, to a handler, to a channel or nowhere', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName(), ['g', 'f'])
+      const output = createTestChannel(context.freshName(), ['out'])
+      const seen: string[] = []
+      const byHeader = route(channel, {
+        group: 'g',
+        by: 'kind',
+        routes: { one: ({ n }) => void seen.push(`one ${n}`), '1': ({ n }) => void seen.push(`text ${n}`) },
+        default: 'discard',
+      })
+      const byFunction = route(channel, {
+        group: 'f',
+        maxAttempts: 1,
+        by: ({ n }) => (n % 2 === 0 ? 'even' : `odd ${n}`),
+        routes: { even: into(output, ({ key, n }) => ({ key, n: n * 10 })) },
+      })
+      const { got, binding } = collector(output, 'out')
+      const binder = await started(context.transport(), { bindings: [byHeader, byFunction, binding] })
+      for (const [n, kind] of [null, 'one', 1, '1', 'other'].entries())
+        await binder.send(channel, { key: 'k', n }, { headers: { kind } })
+      const status = (group: string) => binder.binding(`${channel.name}.${group}`).status()
+      await until('all came to their end', () => {
+        const { handled, discarded } = status('g')
+        return handled + discarded >= 5 && status('f').deadLettered >= 2 && got.length >= 3
+      })
+      expect(seen).toEqual(['one 1', 'text 3'])
+      expect(status('g')).toMatchObject({ handled: 2, discarded: 3, deadLettered: 0 })
+      expect(got.map(({ payload }) => payload.n)).toEqual([0, 20, 40])
+      expect(status('f')).toMatchObject({ handled: 3, deadLettered: 2 })
     })
 
     it('answers requests of several instances, each its own, and says no', async ({ expect }) => {

@@ -91,6 +91,17 @@ export function sendCases(context: CaseContext): void {
       )
     })
 
+    it('carries any key: the empty one, of any script, as long as it may be, and none', async ({ expect }) => {
+      const keys = ['', 'null', ' a\tb\u0000', 'ключ', '鍵', '🙂👩‍👩‍👧', 'x'.repeat(1_024), null]
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      for (const [n, key] of keys.entries()) await binder.send(channel, { key: 'k', n }, { key })
+      await until('all came', () => got.length >= keys.length)
+      const byNumber = got.toSorted((a, b) => a.payload.n - b.payload.n)
+      expect(byNumber.map((received) => received.context.key)).toEqual(keys)
+    })
+
     it('keeps the order of one key over many sends in flight', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')
