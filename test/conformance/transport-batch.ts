@@ -164,7 +164,7 @@ export function batchCases(context: CaseContext): void {
 
   describe('delayed retry in batches', () => {
     it('sends away the one that failed, and it comes back, counted on, to its end', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName(), ['g', 'h'])
+      const channel = createTestChannel(context.delayedName('attempts'), ['g', 'h'])
       const seen: string[] = []
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>
         items.map(({ payload: { n }, context: { attempt } }) => {
@@ -200,7 +200,7 @@ export function batchCases(context: CaseContext): void {
     })
 
     it('does not settle the one whose copy is unconfirmed, and the others it does', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('attempts'))
       const { transport, refused } = refusing(context.transport(), `${channel.name}.g.retry`)
       const failing = sinkBatch(channel, { group: 'g', retry: 'delayed', backoff: SOON, batch: LIMITS }, (items) =>
         items.map(({ payload: { n } }) => (n === 1 ? failed(new Error('always')) : ok)),

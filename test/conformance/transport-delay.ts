@@ -12,7 +12,7 @@ const LATE = Object.freeze({ initialMs: 20 * MINUTE, maxMs: 20 * MINUTE, jitter:
 export function delayCases(context: CaseContext): void {
   describe('delayed messages', () => {
     it('come to every group, not before their time, as they were sent', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName(), ['g', 'h'])
+      const channel = createTestChannel(context.delayedName('messages'), ['g', 'h'])
       const arrivals: number[] = []
       const g = sink(channel, { group: 'g' }, () => void arrivals.push(Date.now()))
       const h = collector(channel, 'h')
@@ -28,7 +28,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('do not wait for those that were sent before them and are due later', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('messages'))
       const arrivals = new Map<number, number>()
       const consumer = sink(channel, { group: 'g' }, ({ n }) => void arrivals.set(n, Date.now()))
       const binder = await started(context.transport(), { bindings: [consumer] })
@@ -41,7 +41,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('come when their sender has gone, in batches too', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('messages'))
       const { got, binding } = collector(channel, 'g')
       await started(context.transport(), { bindings: [binding] })
       const sender = await started(context.transport(), { service: 'sender' })
@@ -63,7 +63,7 @@ export function delayCases(context: CaseContext): void {
 
   describe('delayed retry', () => {
     it('counts attempts and dead-letters what came, from where it came', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('attempts'))
       const seen: unknown[] = []
       let position = ''
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, (_payload, delivery) => {
@@ -94,7 +94,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('comes back to the group that failed and to no other', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName(), ['g', 'h'])
+      const channel = createTestChannel(context.delayedName('attempts'), ['g', 'h'])
       const attempts: number[] = []
       const flaky = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, (_payload, { attempt }) => {
         attempts.push(attempt)
@@ -111,7 +111,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('lets what lies behind failing messages go on, of the same key too', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('attempts'))
       const handled: number[] = []
       const consumer = sink(channel, { group: 'g', retry: 'delayed', backoff: LATE }, ({ n }) => {
         if (n < 5) throw new Error('hot')
@@ -128,7 +128,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('goes on counting in the next process', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('attempts'))
       const attempts: number[] = []
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, (_payload, { attempt }) => {
         attempts.push(attempt)
@@ -149,7 +149,7 @@ export function delayCases(context: CaseContext): void {
     })
 
     it('does not settle the input while the copy for the next attempt is unconfirmed', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
+      const channel = createTestChannel(context.delayedName('attempts'))
       const failing = sink(channel, { group: 'g', retry: 'delayed', backoff: SOON }, () => {
         throw new Error('always')
       })

@@ -134,7 +134,7 @@ export function redriveCases(context: CaseContext): void {
     it.for(['channel', 'group'] as const)(
       'sends the letters of a key back in the order in which they failed, to the %s',
       async (to, { expect }) => {
-        const channel = createTestChannel(context.freshName())
+        const channel = createTestChannel(context.delayedName('attempts'))
         const shop = await withLettersOf(channel, LETTERS_OF_KEYS, 'delayed')
         shop.state.broken = () => false
         expect(await run(channel, { to })).toMatchObject({ sent: 24, kept: 0, complete: true })
@@ -244,7 +244,7 @@ export function redriveCases(context: CaseContext): void {
     })
 
     it('reaches every group of the channel, or with `to: group` only the one that failed', async ({ expect }) => {
-      const channel = createTestChannel(context.freshName(), ['g', 'other'])
+      const channel = createTestChannel(context.delayedName('attempts'), ['g', 'other'])
       const shop = await service(channel, () => true, 'delayed')
       const other = collector(channel, 'other')
       await started(context.transport(), { bindings: [other.binding] })

@@ -24,6 +24,8 @@ export interface TransportHarness {
   transport(): Transport
   /** Kills the broker (SIGKILL) and starts it again with its data. */
   readonly broker: { kill(): Promise<void>; restart(): Promise<void> }
+  /** Names of channels for which what delays them has been made, where that takes its time. @default none */
+  readonly delayedNames?: Readonly<Record<Delayed, readonly string[]>>
   close(): Promise<void>
 }
 
@@ -34,11 +36,16 @@ export interface CaseContext {
   readonly features: Transport['features']
   /** A channel name nobody used before. */
   freshName(): string
+  /** The same, for a case that delays messages, or attempts of group `g`, and leaves the broker alone. */
+  delayedName(what: Delayed): string
 }
+
+export type Delayed = 'messages' | 'attempts'
 
 export function transportConformance(name: string, setup: () => Promise<TransportHarness>): void {
   describe(`${name} transport conformance`, () => {
     let harness: TransportHarness | undefined
+    const delayedNames = { messages: [] as string[], attempts: [] as string[] }
     const context: CaseContext = {
       transport: () => (harness as TransportHarness).transport(),
       broker: {
@@ -48,11 +55,14 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
       get features() {
         return (harness as TransportHarness).transport().features
       },
-      freshName: () => `t${randomUUID().slice(0, 8)}`,
+      freshName,
+      delayedName: (what) => delayedNames[what].pop() ?? freshName(),
     }
 
     beforeAll(async () => {
       harness = await setup()
+      delayedNames.messages.push(...(harness.delayedNames?.messages ?? []))
+      delayedNames.attempts.push(...(harness.delayedNames?.attempts ?? []))
       for (const [feature, value] of Object.entries(context.features) as [string, Feature][]) {
         console.log(`  ${name}: ${feature}: ${value === true ? 'yes' : `no, ${value.missing}`}`)
       }
@@ -84,3 +94,5 @@ export function transportConformance(name: string, setup: () => Promise<Transpor
     })
   })
 }
+
+export const freshName = (): string => `t${randomUUID().slice(0, 8)}`
