@@ -42,19 +42,18 @@ async function run(given: Plan): Promise<ReadonlyArray<{ readonly id: string; re
   const broker = memoryBroker()
   const taken: Array<{ id: string; n: number }> = []
   let asked = 0
-  let current: readonly EncodedMessage[] | undefined
   let isUnanswered = false
-  const transport = failingPublish(memoryTransport({ broker }), (message) => {
-    if (message.destination !== 'out') return false
-    return isUnanswered
-  })
+  const transport = failingPublish(
+    memoryTransport({ broker }),
+    ({ destination }) => isUnanswered && destination === 'out',
+  )
   const watched = new Proxy(transport, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property, target)
       if (property !== 'publish') return value
       return async (sent: readonly EncodedMessage[]) => {
-        current = sent.filter(({ destination }) => destination === 'out')
-        isUnanswered = current.length > 0 && unanswered.includes(asked++)
+        const hasOutputs = sent.some(({ destination }) => destination === 'out')
+        isUnanswered = hasOutputs && unanswered.includes(asked++)
         const outcomes = await target.publish(sent)
         for (const [i, { id, destination, body }] of sent.entries())
           if (destination === 'out' && outcomes[i] === undefined)
