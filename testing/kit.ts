@@ -29,6 +29,7 @@ const NAMES = optionNames<TestKitOptions>({
   replies: true,
   headers: true,
   middleware: true,
+  batchMiddleware: true,
   telemetry: true,
 })
 const START = Date.UTC(2026, 0, 1)

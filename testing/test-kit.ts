@@ -11,7 +11,10 @@ import type { Logger } from '../core/logger.ts'
 import type { PublishFault } from './faulty-transport.ts'
 
 /** What of a binder's options says how messages are sent and handled; the rest is the kit's. */
-type ServiceOptions = Pick<BinderOptions, 'sends' | 'replies' | 'headers' | 'middleware' | 'telemetry'>
+type ServiceOptions = Pick<
+  BinderOptions,
+  'sends' | 'replies' | 'headers' | 'middleware' | 'batchMiddleware' | 'telemetry'
+>
 
 export interface TestKitOptions extends ServiceOptions {
   /** What the service under test declares: sinks, processors, sources, as `createBinder` gets them. */

@@ -86,7 +86,7 @@ function makeConsumer(
   const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)
   const { name, group } = options
   const kind = binding.kind === 'processor' ? 'processor' : 'sink'
-  const target = { name, kind, channel: binding.input.name, group } as const
+  const target = { name, kind, channel: binding.input.name, group, clock: host.clock } as const
   if (binding.kind === 'poll')
     return new Puller(binding, options, host, (inner) => wrapHandler(inner, [...host.middleware, ...own], target))
   const isRaw = binding.kind === 'sink' && binding.raw === true
@@ -96,12 +96,12 @@ function makeConsumer(
 function withBatchMiddleware(
   binding: BatchBinding,
   { name, group }: ResolvedConsumer,
-  { batchMiddleware }: RunnersHost,
+  { batchMiddleware, clock }: RunnersHost,
 ): BatchBinding {
   const { input, output } = binding
   const kind = output === undefined ? 'sinkBatch' : 'processorBatch'
   const own = checkMiddleware(`${kind}("${input.name}").middleware`, binding.options.middleware)
-  return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group })
+  return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group, clock })
 }
 
 /** Dead letters, retries and Kafka groups are named by joining the two with a dot: what reads the same is the same. */

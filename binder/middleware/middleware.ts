@@ -7,6 +7,7 @@
  * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. What it
  * throws is what the handler threw; what it returns is what the handler returned.
  */
+import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { BatchContext } from '../batch.ts'
 import type { ConsumerBinding, HandlerContext, TransactionContext } from '../binding.ts'
@@ -20,6 +21,8 @@ export interface MiddlewareTarget {
   readonly kind: 'sink' | 'processor'
   readonly channel: string
   readonly group: string | null
+  /** That of the binder: what waits or measures goes by it, and a test moves it. */
+  readonly clock: Clock
 }
 
 /** Called once per binding. The outer calls `next` to go on, with the payload and context it wants to be seen. */

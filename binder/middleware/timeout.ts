@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from '../../core/clock.ts'
+import type { Clock } from '../../core/clock.ts'
 import { ConcordatError, requireInteger } from '../../core/errors.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import { type Middleware, withContext } from './middleware.ts'
@@ -22,19 +22,19 @@ export class HandlerTimeout extends ConcordatError {
 /**
  * Fails an attempt after `timeoutMs` with `HandlerTimeout` and aborts its `context.signal`; of a batch the whole call, with
  * the signals of its messages. A handler that heeds no signal goes on by itself, beside the next attempt: nothing can stop it.
- * @param clock @default systemClock
+ * @param clock @default that of the binder
  * @throws RangeError when `timeoutMs` is not a whole number from 1
  */
-export function timeout(timeoutMs: number, clock: Clock = systemClock): Middleware & BatchMiddleware {
+export function timeout(timeoutMs: number, clock?: Clock): Middleware & BatchMiddleware {
   requireInteger('timeout', timeoutMs, 1, 2 ** 31 - 1)
-  const limit = { timeoutMs, clock }
+  const limit = (ofBinder: Clock) => ({ timeoutMs, clock: clock ?? ofBinder })
   return forEither(
-    (next, { name }) =>
+    (next, { name, clock }) =>
       (payload, context) =>
-        within(limit, name, (late) => next(payload, withContext(context, untilLate(context, late)))),
-    (next, { name }) =>
+        within(limit(clock), name, (late) => next(payload, withContext(context, untilLate(context, late)))),
+    (next, { name, clock }) =>
       (items, context) =>
-        within(limit, name, (late) =>
+        within(limit(clock), name, (late) =>
           next(
             items.map((item) => ({ ...item, context: withContext(item.context, untilLate(item.context, late)) })),
             withContext(context, untilLate(context, late)),

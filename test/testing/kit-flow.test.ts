@@ -1,4 +1,13 @@
-import { defineChannel, pollable, processor, RequestFailed, RequestRefused, responder, sink } from 'concordat/binder'
+import {
+  defineChannel,
+  pollable,
+  processor,
+  RequestFailed,
+  RequestRefused,
+  responder,
+  sink,
+  timeout,
+} from 'concordat/binder'
 import { type Clock, MINUTE, SECOND } from 'concordat/core'
 import { createTestKit, type TestKit, type TestKitOptions } from 'concordat/testing'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -83,6 +92,16 @@ describe('advance', () => {
     await kit.advance(1 * SECOND)
     expect(steps).toEqual(['begins', 'ends'])
     await kit.settled()
+  })
+
+  it('ends a handler that hangs when the time of its middleware is over', async () => {
+    const options = { group: 'g', maxAttempts: 1, middleware: [timeout(30 * SECOND)] }
+    const hangs = (_: unknown, { signal }: { readonly signal: AbortSignal }) =>
+      new Promise<void>((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+    const kit = await open({ bindings: [sink(numbers, options, hangs)], patienceMs: 50 })
+    await kit.send(numbers, 1)
+    await kit.advance(30 * SECOND)
+    expect(kit.deadLetters(numbers, 'g')).toMatchObject([{ error: { code: 'binder.handler_timeout' } }])
   })
 
   it('waits for a handler that does real work, but not for ever', async () => {
