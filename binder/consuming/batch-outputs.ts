@@ -106,7 +106,7 @@ export class BatchOutputs {
 
   #holdsUp(item: Item, results: Map<Item, ItemResult>): boolean {
     const result = results.get(item)
-    return typeof result === 'object' && this.#failures.holdsUp(result.error, item.attempt)
+    return typeof result === 'object' && this.#failures.holdsUp(item.delivery, result.error, item.attempt)
   }
 }
 

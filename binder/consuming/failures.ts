@@ -73,8 +73,9 @@ export class Failures {
   }
 
   /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
-  holdsUp(thrown: unknown, attempt: number): boolean {
+  holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
     const { maxAttempts, retry, onFailure } = this.#options
+    if (this.gone(delivery)) return true
     if (attempt < maxAttempts && this.#worthRetrying(toError(thrown))) return retry === 'blocking'
     return onFailure === 'halt'
   }

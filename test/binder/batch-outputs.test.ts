@@ -270,6 +270,21 @@ describe('nothing is sent', () => {
     expect(ends(deliveries)).toEqual(['acked', 'released', 'released', 'acked'])
   })
 
+  it('for a message behind one that failed because it was taken away', async () => {
+    const loan = new AbortController()
+    const test = await setup(
+      (items) => {
+        loan.abort(new Error('moved'))
+        return items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : produced(payload * 2)))
+      },
+      { batch: { maxSize: 2, maxWaitMs: 10 } },
+    )
+    const deliveries = [0, 1].map((n) => test.transport.subscription.deliver('a', n, loan))
+    await drain()
+    expect(ends(deliveries)).toEqual(['released', 'released'])
+    expect(test.transport.published).toEqual([])
+  })
+
   it('of a call that threw, or whose outcomes do not fit', async () => {
     for (const broken of [() => Promise.reject(new TerminalError('x')), () => [produced(1)]]) {
       const test = await setup(broken)
