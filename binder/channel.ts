@@ -1,6 +1,6 @@
 import { type Codec, jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { resolveVersions, type Upcasts } from './payload-version.ts'
 
@@ -104,14 +104,13 @@ export function defineChannel<S extends StandardSchemaV1>(
   if (typeof options.payload?.['~standard']?.validate !== 'function') {
     throw invalidOption(`${path}.payload`, options.payload, 'a Standard Schema such as z.object({...})')
   }
-  for (const group of options.groups ?? []) checkName(`${path}.groups`, group, 100)
   return Object.freeze({
     name,
     schema: options.payload as StandardSchemaV1<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>,
-    key: options.key,
-    codec: options.codec ?? jsonCodec,
+    key: options.key === undefined ? undefined : requireFunction(`${path}.key`, options.key),
+    codec: options.codec === undefined ? jsonCodec : requireCodec(`${path}.codec`, options.codec),
     partitions: requireInteger(`${path}.partitions`, options.partitions ?? DEFAULT_PARTITIONS, 1, 1_000),
-    groups: Object.freeze([...(options.groups ?? [])]),
+    groups: resolveGroups(`${path}.groups`, options.groups),
     ...(options.retentionMs === undefined
       ? {}
       : { retentionMs: requireInteger(`${path}.retentionMs`, options.retentionMs, 60_000) }),
@@ -131,10 +130,20 @@ function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined
   if (reads === undefined) return {}
   if (!Array.isArray(reads)) throw wrongKind(`${path}.reads`, reads, 'a list of codecs')
   for (const [i, codec] of reads.entries()) {
-    if (typeof codec?.contentType !== 'string' || !hasMethods(codec, ['encode', 'decode']))
-      throw wrongKind(`${path}.reads[${i}]`, codec, 'a codec: { contentType, encode, decode }')
+    requireCodec(`${path}.reads[${i}]`, codec)
   }
   return { reads: Object.freeze([...reads]) }
+}
+
+function requireCodec(path: string, codec: Codec<unknown>): Codec<unknown> {
+  if (typeof codec?.contentType === 'string' && hasMethods(codec, ['encode', 'decode'])) return codec
+  throw wrongKind(path, codec, 'a codec: { contentType, encode, decode }')
+}
+
+function resolveGroups(path: string, groups: readonly string[] = []): readonly string[] {
+  if (!Array.isArray(groups)) throw wrongKind(path, groups, 'a list of names')
+  for (const group of groups) checkName(path, group, 100)
+  return Object.freeze([...new Set(groups)])
 }
 
 /**

@@ -87,8 +87,9 @@ export class TransportBinder implements Binder {
     const { service, instance } = this
     this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
     this.#requests = this.#makeRequests(options.replies)
-    const bindings = [...(options.bindings ?? []), ...this.#requests.bindings]
-    const specs = destinationSpecs(bindings, options.sends ?? [])
+    const declared = requireList('createBinder.bindings', options.bindings, 'sink(), processor() or source()')
+    const bindings = [...declared, ...this.#requests.bindings]
+    const specs = destinationSpecs(bindings, requireList('createBinder.sends', options.sends, 'defineChannel()'))
     this.#declared = { bindings, destinations: [...specs.values()] }
     this.#destinations = new Destinations(this.#transport, specs, (name) => ({
       name,
@@ -293,4 +294,9 @@ export class TransportBinder implements Binder {
   #requireStarted(): void {
     if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
   }
+}
+
+function requireList<T>(path: string, list: readonly T[] | undefined, of: string): readonly T[] {
+  if (list === undefined || Array.isArray(list)) return list ?? []
+  throw wrongKind(path, list, `a list of what ${of} returned`)
 }

@@ -35,9 +35,10 @@ export function resolveBackoff(
   const initialMs = requireInteger(`${path}.initialMs`, options.initialMs ?? defaults.initialMs, 0)
   const maxMs = requireInteger(`${path}.maxMs`, options.maxMs ?? Math.max(defaults.maxMs, initialMs), initialMs)
   const factor = options.factor ?? defaults.factor
-  if (!(factor >= 1)) throw invalidOption(`${path}.factor`, factor, 'a number >= 1')
+  if (typeof factor !== 'number' || !(factor >= 1)) throw invalidOption(`${path}.factor`, factor, 'a number >= 1')
   const jitter = options.jitter ?? defaults.jitter
-  if (!(jitter >= 0 && jitter <= 1)) throw invalidOption(`${path}.jitter`, jitter, 'a number from 0 to 1')
+  if (typeof jitter !== 'number' || !(jitter >= 0 && jitter <= 1))
+    throw invalidOption(`${path}.jitter`, jitter, 'a number from 0 to 1')
   return Object.freeze({ initialMs, maxMs, factor, jitter })
 }
 

@@ -1,4 +1,4 @@
-import { backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff, SECOND } from 'concordat/core'
+import { type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff, SECOND } from 'concordat/core'
 import { describe, expect, it } from 'vitest'
 
 describe('backoffDelayMs', () => {
@@ -34,11 +34,13 @@ describe('resolveBackoff', () => {
     [{ initialMs: 1.5 }, RangeError, 'sink("a").backoff.initialMs: expected a whole number >= 0, got 1.5'],
     [{ initialMs: 10, maxMs: 5 }, RangeError, 'sink("a").backoff.maxMs: expected a whole number >= 10, got 5'],
     [{ factor: 0.5 }, RangeError, 'sink("a").backoff.factor: expected a number >= 1, got 0.5'],
-    [{ factor: Number.NaN }, RangeError, 'sink("a").backoff.factor: expected a number >= 1, got null'],
+    [{ factor: Number.NaN }, RangeError, 'sink("a").backoff.factor: expected a number >= 1, got NaN'],
+    [{ factor: '2' }, TypeError, 'sink("a").backoff.factor: expected a number >= 1, got "2"'],
+    [{ jitter: '0' }, TypeError, 'sink("a").backoff.jitter: expected a number from 0 to 1, got "0"'],
     [{ jitter: 1.1 }, RangeError, 'sink("a").backoff.jitter: expected a number from 0 to 1, got 1.1'],
   ] as const)('refuses %o', ([options, kind, message]) => {
-    expect(() => resolveBackoff('sink("a").backoff', options)).toThrow(kind)
-    expect(() => resolveBackoff('sink("a").backoff', options)).toThrow(message)
+    expect(() => resolveBackoff('sink("a").backoff', options as BackoffOptions)).toThrow(kind)
+    expect(() => resolveBackoff('sink("a").backoff', options as BackoffOptions)).toThrow(message)
   })
 
   it('is frozen', () => {

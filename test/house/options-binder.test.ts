@@ -42,6 +42,26 @@ const BINDER: readonly Mistake[] = [
     'Did you mean "bindings"?',
   ),
   mistake(
+    'one binding instead of a list',
+    () => createBinder(js({ service, transport, bindings: sink(orders, {}, handle) })),
+    'createBinder.bindings: expected a list of what sink(), processor() or source() returned, got another object',
+  ),
+  mistake(
+    'a name of a property for a key',
+    () => defineChannel('orders', js({ payload, key: 'id' })),
+    'defineChannel("orders").key: expected a function, got a string',
+  ),
+  mistake(
+    'a name for a codec',
+    () => defineChannel('orders', js({ payload, codec: 'json' })),
+    'defineChannel("orders").codec: expected a codec: { contentType, encode, decode }, got a string',
+  ),
+  mistake(
+    'one group instead of a list',
+    () => defineChannel('orders', js({ payload, groups: 'stock' })),
+    'defineChannel("orders").groups: expected a list of names, got a string',
+  ),
+  mistake(
     'a name among the sends',
     () => createBinder(js({ service, transport, sends: ['orders'] })),
     'createBinder.sends[0]: expected what defineChannel returned, got "orders"',

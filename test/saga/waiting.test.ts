@@ -51,7 +51,7 @@ describe('a timer', () => {
     const outcome = await (await coordinator.start(saga, { id: 'x', input })).outcome(within)
     expect(outcome).toMatchObject({
       status: 'compensated',
-      failure: { step: 'nap', message: 'timer("nap").delay: expected finite milliseconds, or a valid Date, got null' },
+      failure: { step: 'nap', message: 'timer("nap").delay: expected finite milliseconds, or a valid Date, got NaN' },
     })
   })
 })
