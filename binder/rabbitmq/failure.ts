@@ -46,6 +46,9 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
             remedy: 'Check the user and password, or with EXTERNAL that the certificate names a user.',
           }
         : { kind: 'mismatch', remedy: 'Grant the user configure, write and read on it, or use another name.' }
+    case 404:
+      // Worth another try: what was deleted is made again at the next, unless the provision mode forbids it.
+      return { kind: 'unavailable', remedy: "Make it as binder.describe() says, or use provision: 'create'." }
     case 405:
     case 406:
       return {
@@ -60,8 +63,15 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
             'Check the authority to trust and the certificate of your own (`tls` of rabbitTransport), and the names in ' +
             'the certificate of RabbitMQ.',
         }
+      if (isHostRefused(cause))
+        return { kind: 'refused', remedy: 'Check the virtual host in the address, and that the user may use it.' }
       return { kind: 'unavailable', remedy: 'Check that RabbitMQ is up and reachable.' }
   }
+}
+
+/** amqplib 2 asks for the virtual host last of all, and keeps of a refusal only that it is none of what it waited for. */
+function isHostRefused(cause: unknown): boolean {
+  return cause instanceof Error && /^Expected ConnectionOpenOk; got <ConnectionClose/.test(cause.message)
 }
 
 function handshake(cause: unknown): boolean {

@@ -14,6 +14,7 @@ describe('errors of RabbitMQ', () => {
     [amqp(406, 'PRECONDITION_FAILED'), 'mismatch', false],
     [new Error('Handshake terminated by server: 403 (ACCESS-REFUSED)'), 'refused', true],
     [new Error('Handshake terminated by server: 530 (NOT-ALLOWED)'), 'refused', true],
+    [new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), 'refused', true],
   ] as const)('%s is %s', ([cause, kind, retryable], { expect }) => {
     const error = toTransportError('declare "x"', cause, 'x')
     expect(error).toMatchObject({
@@ -25,6 +26,14 @@ describe('errors of RabbitMQ', () => {
       cause,
     })
     expect(error.message).toContain(`could not declare "x": ${cause.message}. `)
+  })
+
+  it.for([
+    [new Error('connect ECONNREFUSED'), 'Check that RabbitMQ is up'],
+    [amqp(404, 'NOT_FOUND - no queue'), "Make it as binder.describe() says, or use provision: 'create'"],
+    [new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), 'Check the virtual host'],
+  ] as const)('say where to look: %s', ([cause, remedy], { expect }) => {
+    expect(toTransportError('connect', cause).message).toContain(remedy)
   })
 
   it('are not wrapped twice', ({ expect }) => {
