@@ -144,7 +144,9 @@ describe('the headers option of a binder', () => {
     const options = { group: 'g', batch: { maxSize: 3, maxWaitMs: 200 } }
     const make = processorBatch(orders, notes, options, (items) =>
       Promise.allSettled(
-        items.map(({ payload: { n } }) => (n === 0 ? 'free' : locks.using(`n:${n}`, {}, async () => `under ${n}`))),
+        items.map(async ({ payload: { n } }) =>
+          n === 0 ? 'free' : locks.using(`n:${n}`, {}, async () => `under ${n}`),
+        ),
       ),
     )
     const all = processorBatch(notes, parts, options, (items) =>
