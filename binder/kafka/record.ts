@@ -72,7 +72,7 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
   const raw = record.headers ?? {}
   const time = instantOf(text(raw['ce_time']))
   return unfoldStructured({
-    id: bounded(text(raw['ce_id']) || `${topic}/${partition}/${record.offset}`),
+    id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}`),
     destination: topic,
     key: record.key === null ? (text(raw['ce_partitionkey']) ?? null) : keyOf(record.key),
     type: bounded(text(raw['ce_type']) ?? topic),
@@ -82,6 +82,14 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
   })
+}
+
+/** As a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
+function idOf(header: IncomingHeader): string | undefined {
+  const id = text(header)
+  if (id?.includes('\uFFFD') !== true) return id
+  const value = last(header)
+  return Buffer.isBuffer(value) ? keyOf(value) : id
 }
 
 /** Java writes numbers and Avro as keys: replacement characters would make many keys one. */

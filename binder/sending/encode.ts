@@ -142,8 +142,12 @@ function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint
 const MAX_ID_LENGTH = 255
 
 function checkId(channel: string, id: unknown): string {
-  if (typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH) return id
-  throw new TypeError(`id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters, got ${show(id)}`)
+  const isId = typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH
+  // Half a surrogate pair has no UTF-8: on the wire two such ids would be one.
+  if (isId && id.isWellFormed()) return id
+  throw new TypeError(
+    `id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters that has a form in UTF-8, got ${show(id)}`,
+  )
 }
 
 /**

@@ -43,7 +43,7 @@ describe('encodeMessage', () => {
     expect(await encodeMessage(orders, order, 'shop', options)).toMatchObject(options)
   })
 
-  it.each(['', 'x'.repeat(256), 7 as unknown as string])('refuses %o as an id', (id) => {
+  it.each(['', 'x'.repeat(256), 'half \ud83d', 7 as unknown as string])('refuses %o as an id', (id) => {
     expect(() => encodeMessage(orders, order, 'shop', { id })).toThrow('id of "orders": expected a string of 1 to 255')
   })
 

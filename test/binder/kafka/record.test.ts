@@ -88,6 +88,14 @@ describe('Kafka record', () => {
     })
   })
 
+  it('keeps ids apart that are not UTF-8', ({ expect }) => {
+    const ids = [[0xff], [0xfe], [0xef, 0xbf, 0xbd]].map((bytes) => {
+      const record = { key: null, value: null, timestamp: '0', offset: '7', headers: { ce_id: Buffer.from(bytes) } }
+      return decodeRecord('orders', 0, record).id
+    })
+    expect(ids).toEqual(['base64:/w==', 'base64:/g==', '\uFFFD'])
+  })
+
   it('tells a tombstone from an empty payload', ({ expect }) => {
     expect(encodeRecord(plainMessage({ body: null })).value).toBeNull()
     expect(encodeRecord(plainMessage({ body: new Uint8Array() })).value).toHaveLength(0)
