@@ -110,6 +110,7 @@ class CombinedTransport implements Transport {
   readonly features: TransportFeatures
   /** Each transport has its own limit: one that is stuck does not hold up what goes to the others. */
   readonly publishConcurrency = Number.MAX_SAFE_INTEGER
+  readonly waitsForRoom = true
   readonly #transports: ReadonlyMap<string, Transport>
   readonly #lanes: ReadonlyMap<string, PublishLane>
   readonly #owners: Owners

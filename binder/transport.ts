@@ -15,6 +15,11 @@ export interface Transport {
   readonly features: TransportFeatures
   /** How many `publish` calls may be open at once without changing the order of what they carry. */
   readonly publishConcurrency: number
+  /**
+   * `publish` waits while a destination is full, until its readers have caught up. Each call is for one destination then,
+   * so that what the readers send elsewhere is not held up by what waits for them. @default false
+   */
+  readonly waitsForRoom?: boolean | undefined
 
   /** Called once by the binder before anything else. Opens nothing yet, never throws. */
   attach(host: TransportHost): void

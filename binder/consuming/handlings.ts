@@ -48,7 +48,7 @@ export function newHandlings(
     handlerLogger,
     ambient,
     learn: (channel, destination) => destinations.learn(channel, destination),
-    publish: (messages, parent) => publisher.publish(messages, parent),
+    publish: (messages, parent) => publisher.publishResult(messages, parent),
   }
   if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }
   const one = new Handling(binding, options, {

@@ -88,17 +88,17 @@ export class Destinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
-  /** @throws TransportError */
-  async ensure(messages: readonly EncodedMessage[]): Promise<void> {
+  /** `undefined` when nothing is missing. Rejects with a TransportError. */
+  ensure(messages: readonly EncodedMessage[]): Promise<void> | undefined {
     const missing = new Set<string>()
     let delayed: Set<string> | undefined
     for (const { destination, notBefore } of messages) {
       if (!this.#known.has(destination)) missing.add(destination)
       if (notBefore !== undefined && !this.#delayed.has(destination)) (delayed ??= new Set()).add(destination)
     }
-    if (missing.size === 0 && delayed === undefined) return
+    if (missing.size === 0 && delayed === undefined) return undefined
     const names = delayed === undefined ? missing : new Set([...missing, ...delayed])
-    await this.provision(
+    return this.provision(
       [...names].map((name) => (delayed?.has(name) ? { ...this.spec(name), delays: true } : this.spec(name))),
     )
   }

@@ -27,6 +27,8 @@ export class Publisher {
   #inFlightBytes = 0
   #openBatches = 0
   #scheduled = false
+  /** A batch makes its destinations exist: one behind it must not be first. */
+  #preparing = false
 
   constructor(
     transport: Transport,
@@ -58,8 +60,18 @@ export class Publisher {
     messages: readonly EncodedMessage[],
     parent: SpanOptions['parent'] = 'active',
   ): Promise<readonly PublishOutcome[]> {
-    if (this.#telemetry === undefined) return this.#enqueueAll(messages)
-    return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced))
+    return this.#publish(messages, parent, false)
+  }
+
+  /**
+   * The same for what a handling ends with: outputs, dead letters, copies for the next attempt. They do not wait for the
+   * window. When it is full of messages that wait for this very handling, nothing would ever move again.
+   */
+  publishResult(
+    messages: readonly EncodedMessage[],
+    parent?: SpanOptions['parent'],
+  ): Promise<readonly PublishOutcome[]> {
+    return this.#publish(messages, parent ?? 'active', true)
   }
 
   /** Resolves when everything handed in has an outcome. */
@@ -68,13 +80,22 @@ export class Publisher {
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
-  #enqueueAll(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    return Promise.all(messages.map((message) => this.#enqueue(message)))
+  #publish(
+    messages: readonly EncodedMessage[],
+    parent: SpanOptions['parent'],
+    isResult: boolean,
+  ): Promise<readonly PublishOutcome[]> {
+    if (this.#telemetry === undefined) return this.#enqueueAll(messages, isResult)
+    return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced, isResult))
   }
 
-  #enqueue(message: EncodedMessage): Promise<PublishOutcome> {
+  #enqueueAll(messages: readonly EncodedMessage[], isResult: boolean): Promise<readonly PublishOutcome[]> {
+    return Promise.all(messages.map((message) => this.#enqueue(message, isResult)))
+  }
+
+  #enqueue(message: EncodedMessage, isResult = false): Promise<PublishOutcome> {
     return new Promise((resolve) => {
-      if (this.#hasRoom() && this.#blocked.length === 0) this.#admit(message, resolve)
+      if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
       else this.#blocked.push({ message, resolve })
     })
   }
@@ -103,8 +124,9 @@ export class Publisher {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#openBatches < this.#transport.publishConcurrency) {
-      const batch = takeBatch(this.#waiting)
+    const { publishConcurrency, waitsForRoom } = this.#transport
+    while (this.#waiting.length > 0 && this.#openBatches < publishConcurrency && !this.#preparing) {
+      const batch = takeBatch(this.#waiting, waitsForRoom === true)
       this.#openBatches++
       void this.#publishBatch(batch)
     }
@@ -125,11 +147,21 @@ export class Publisher {
   async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
     if (messages.length === 0) return []
     try {
-      await this.#destinations.ensure(messages)
+      const preparing = this.#destinations.ensure(messages)
+      if (preparing !== undefined) await this.#prepare(preparing)
       return await this.#transport.publish(messages)
     } catch (error) {
       const outcome = asTransportError(this.#transport.name, error)
       return messages.map(() => outcome)
+    }
+  }
+
+  async #prepare(preparing: Promise<void>): Promise<void> {
+    this.#preparing = true
+    try {
+      await preparing
+    } finally {
+      this.#preparing = false
     }
   }
 
@@ -155,12 +187,14 @@ const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 const MAX_BATCH = 1_000
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
 
-function takeBatch(waiting: Queue<Entry>): Entry[] {
+/** @param isOfOne of one destination */
+function takeBatch(waiting: Queue<Entry>, isOfOne: boolean): Entry[] {
   const batch: Entry[] = []
   let bytes = 0
   for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
     bytes += next.message.body?.byteLength ?? 0
     if (bytes > MAX_BATCH_BYTES && batch.length > 0) break
+    if (isOfOne && next.message.destination !== (batch[0] ?? next).message.destination) break
     batch.push(next)
     waiting.shift()
   }

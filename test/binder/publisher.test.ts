@@ -1,4 +1,4 @@
-import { type Binder, createBinder, defineChannel, SendError, sink, TransportError } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, processor, SendError, sink, TransportError } from 'concordat/binder'
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -113,6 +113,30 @@ describe('sending', () => {
     expect(calls()).toEqual([[1, 2], [3, 4], [5]])
   })
 
+  it('takes what a handler has made beyond maxInFlight: what fills it may be waiting for that handler', async () => {
+    const output = defineChannel('output', { payload: z.number() })
+    const transport = new ScriptedTransport(10)
+    const full = gate()
+    transport.onPublish = async (messages) => {
+      if (messages[0]?.destination === 'numbers') await full.opened
+      return messages.map(() => undefined)
+    }
+    const binder = createBinder({
+      service: 'test',
+      transport,
+      maxInFlight: 2,
+      bindings: [processor(defineChannel('input', { payload: z.number() }), output, { group: 'g' }, (n) => n)],
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const sends = [1, 2, 3].map((n) => binder.send(channel, { n }))
+    const delivery = transport.subscription.deliver(null, 7)
+    await until('it is settled', () => delivery.end === 'acked')
+    expect(transport.published.flat().filter(({ destination }) => destination === 'output')).toHaveLength(1)
+    full.open()
+    await Promise.all(sends)
+  })
+
   it('splits a call at a thousand messages and at four MiB', async () => {
     const { transport, binder, send } = await setup()
     await Promise.all(Array.from({ length: 2_500 }, (_, n) => send(n)))
@@ -215,6 +239,25 @@ describe('destinations', () => {
     await binder.start()
     await binder.send(unlisted, 1)
     expect(transport.provisioned).toEqual([[{ name: 'unlisted', partitions: 2, groups: ['audit'] }]])
+  })
+
+  it('hold up what is sent after them while they are made, so that nothing overtakes', async () => {
+    const transport = new ScriptedTransport(2)
+    const { binder, send, calls } = await setup(transport)
+    await send(0)
+    const made = gate()
+    transport.onProvision = () => made.opened
+    const together = [binder.send(defineChannel('made-now', { payload: z.number() }), 0), send(1)]
+    await new Promise(setImmediate)
+    const later = send(2)
+    await new Promise(setImmediate)
+    made.open()
+    await Promise.all([...together, later])
+    expect(
+      calls()
+        .flat()
+        .filter((n) => n > 0),
+    ).toEqual([1, 2])
   })
 
   it('are provisioned again when it did not work', async () => {
