@@ -3,6 +3,7 @@ import { partitionMismatch } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
 import { partitionOf } from '../partition.ts'
 import type { DestinationSpec } from '../transport.ts'
+import { sizeOf } from './backlog.ts'
 import { MemoryPartition } from './partition.ts'
 
 export interface MemoryBrokerOptions {
@@ -11,13 +12,21 @@ export interface MemoryBrokerOptions {
    * @default 1 000
    */
   readonly retainMessages?: number | undefined
-  /** A publisher waits while a group of its destination is this many messages of one partition behind. @default 100 000 */
+  /**
+   * Messages of one partition that the slowest of its groups has not settled. A publisher waits while there are so many,
+   * for `publishTimeoutMs`. Then its message goes in all the same if readers are at work, up to twice the bound, for they
+   * may be waiting for it; else it fails with a TransportError of kind `refused`. So many per partition may wait to be
+   * due, too; what is beyond is refused at once. @default 100 000
+   */
   readonly maxBacklog?: number | undefined
+  /** The same in bytes: bodies, keys, headers and about 200 for each message. Retained messages go first. @default 64 MiB */
+  readonly maxBacklogBytes?: number | undefined
 }
 
 export interface ResolvedBrokerOptions {
   readonly retainMessages: number
   readonly maxBacklog: number
+  readonly maxBacklogBytes: number
 }
 
 /**
@@ -86,8 +95,12 @@ export class Broker implements MemoryBroker {
     return destination
   }
 
-  /** Appends it once it is due by the sender's clock, whatever has become of the sender. */
-  appendLater(destination: Destination, message: EncodedMessage, clock: Clock): void {
+  /**
+   * Appends it once it is due by the sender's clock, whatever has become of the sender.
+   * @returns false when too much waits already
+   */
+  appendLater(destination: Destination, message: EncodedMessage, clock: Clock): boolean {
+    if (!destination.holdsBack(message)) return false
     this.#delayed++
     this.#stayAwake()
     const wait = (): void => {
@@ -99,9 +112,10 @@ export class Broker implements MemoryBroker {
       }
       this.#delayed--
       this.#stayAwake()
-      destination.append(due).pump()
+      destination.appendDue(due)
     }
     wait()
+    return true
   }
 
   /** A subscription holds messages now, or none any more. Whatever they wait for, they are not lost with the process. */
@@ -132,10 +146,14 @@ export class Destination {
   readonly name: string
   readonly partitions: readonly MemoryPartition[]
   readonly #groups: Set<string> = new Set()
+  readonly #options: ResolvedBrokerOptions
   #roundRobin = 0
+  #delayed = 0
+  #delayedBytes = 0
 
   constructor(spec: DestinationSpec, options: ResolvedBrokerOptions) {
     this.name = spec.name
+    this.#options = options
     this.partitions = Array.from({ length: spec.partitions }, (_, index) => new MemoryPartition(index, options))
   }
 
@@ -150,11 +168,29 @@ export class Destination {
     return this.partitions.reduce((sum, partition) => sum + partition.lag(group), 0)
   }
 
-  append(message: EncodedMessage): MemoryPartition {
+  /** Where it goes. */
+  partitionFor({ key }: EncodedMessage): MemoryPartition {
     const count = this.partitions.length
-    const index = message.key === null ? this.#roundRobin++ % count : partitionOf(message.key, count)
-    const partition = this.partitions[index] as MemoryPartition
+    const index = key === null ? this.#roundRobin++ % count : partitionOf(key, count)
+    return this.partitions[index] as MemoryPartition
+  }
+
+  /** @returns false when no more may wait to be due */
+  holdsBack(message: EncodedMessage): boolean {
+    const { maxBacklog, maxBacklogBytes } = this.#options
+    const times = this.partitions.length
+    if (this.#delayed >= times * maxBacklog || this.#delayedBytes >= times * maxBacklogBytes) return false
+    this.#delayed++
+    this.#delayedBytes += sizeOf(message)
+    return true
+  }
+
+  /** One that was held back; was accepted, so it goes in however full it is. */
+  appendDue(message: EncodedMessage): void {
+    this.#delayed--
+    this.#delayedBytes -= sizeOf(message)
+    const partition = this.partitionFor(message)
     partition.append(message)
-    return partition
+    partition.pump()
   }
 }

@@ -26,6 +26,7 @@ import type {
 } from '../transport.ts'
 import { Broker, type Destination, type MemoryBroker, type MemoryBrokerOptions } from './broker.ts'
 import type { MemoryPartition } from './partition.ts'
+import { RoomWait } from './room-wait.ts'
 import { GroupMembers, MemorySubscription } from './subscription.ts'
 
 export type { MemoryBroker, MemoryBrokerOptions } from './broker.ts'
@@ -36,7 +37,11 @@ export interface MemoryTransportOptions {
 }
 
 const NAMES = optionNames<MemoryTransportOptions>({ broker: true })
-const BROKER_NAMES = optionNames<MemoryBrokerOptions>({ retainMessages: true, maxBacklog: true })
+const BROKER_NAMES = optionNames<MemoryBrokerOptions>({
+  retainMessages: true,
+  maxBacklog: true,
+  maxBacklogBytes: true,
+})
 
 /** @throws TypeError / RangeError naming the option */
 export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
@@ -44,6 +49,7 @@ export function memoryBroker(options: MemoryBrokerOptions = {}): MemoryBroker {
   return new Broker({
     retainMessages: requireInteger('memoryBroker.retainMessages', options.retainMessages ?? 1_000, 0),
     maxBacklog: requireInteger('memoryBroker.maxBacklog', options.maxBacklog ?? 100_000, 1),
+    maxBacklogBytes: requireInteger('memoryBroker.maxBacklogBytes', options.maxBacklogBytes ?? 64 * 1024 * 1024, 1),
   })
 }
 
@@ -67,19 +73,27 @@ const FEATURES: TransportFeatures = Object.freeze({
 /** Calls of `publish` before the event loop gets a turn. By number and not by time: a test runs the same each time. */
 const PUBLISHES_PER_TURN = 1_000
 
+const REMEDY =
+  'Let its handlers catch up, or raise `maxBacklog` or `maxBacklogBytes` of memoryBroker(); a handler that sends to what ' +
+  'it reads has to send less than it settles'
+
 /** Groups are shared by all transports on one broker. */
 const groupsOf: WeakMap<Destination, Map<string, GroupMembers>> = new WeakMap()
 
 class MemoryTransport implements Transport {
   readonly name = 'memory'
   readonly features = FEATURES
-  readonly publishConcurrency = 1
+  readonly publishConcurrency = Number.MAX_SAFE_INTEGER
+  readonly waitsForRoom = true
   readonly #broker: Broker
   readonly #subscriptions: Set<MemorySubscription> = new Set()
   #publishTimeoutMs: number = MINUTE
   #clock: Clock = systemClock
   #published = 0
+  /** Set until timers and sockets had their turn: all calls wait for it. */
+  #turn: Promise<void> | undefined
   #closed = false
+  readonly #closing: AbortController = new AbortController()
 
   constructor(broker: Broker) {
     this.#broker = broker
@@ -101,12 +115,21 @@ class MemoryTransport implements Transport {
 
   async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
     const touched = new Set<MemoryPartition>()
-    const outcomes: PublishOutcome[] = messages.map((message) => this.#append(unfoldStructured(message), touched))
+    const waits = new RoomWait()
+    const outcomes: PublishOutcome[] = messages.map((message, index) =>
+      this.#append(unfoldStructured(message), touched, (partition, whole) => waits.add(index, partition, whole)),
+    )
     for (const partition of touched) partition.pump()
-    for (const partition of touched) if (partition.full) await this.#waitForRoom(partition)
+    if (waits.isNeeded) await this.#wait(waits, outcomes)
     // Everything here is done in microtasks: messages that beget messages would never let timers and sockets have a turn.
-    if (++this.#published % PUBLISHES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve))
+    if (++this.#published % PUBLISHES_PER_TURN === 0) this.#turn ??= this.#nextTurn()
+    if (this.#turn !== undefined) await this.#turn
     return outcomes
+  }
+
+  async #nextTurn(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#turn = undefined
   }
 
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
@@ -133,6 +156,7 @@ class MemoryTransport implements Transport {
 
   async close(): Promise<void> {
     this.#closed = true
+    this.#closing.abort()
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
   }
 
@@ -161,24 +185,44 @@ class MemoryTransport implements Transport {
     return subscription
   }
 
-  #append(message: EncodedMessage, touched: Set<MemoryPartition>): PublishOutcome {
+  #append(
+    message: EncodedMessage,
+    touched: Set<MemoryPartition>,
+    wait: (partition: MemoryPartition, message: EncodedMessage) => void,
+  ): PublishOutcome {
     const { destination } = message
     if (this.#closed) return this.#error('closed', 'the transport is closed', destination)
     if (!this.#broker.reachable) return this.#error('unavailable', 'the memory broker is interrupted', destination)
     const target = this.#broker.find(destination)
     if (target === undefined)
       return this.#error('unroutable', `destination "${destination}" was not provisioned`, destination)
-    if (message.notBefore === undefined) touched.add(target.append(message))
-    else this.#broker.appendLater(target, message, this.#clock)
+    if (message.notBefore !== undefined) {
+      if (this.#broker.appendLater(target, message, this.#clock)) return undefined
+      return this.#error('refused', `too much waits to be due in "${destination}": ${REMEDY}`, destination)
+    }
+    const partition = target.partitionFor(message)
+    if (partition.offer(message)) touched.add(partition)
+    else wait(partition, message)
     return undefined
   }
 
-  /** Backpressure on the publisher: the message is in, the answer waits until the slowest group has caught up. */
-  async #waitForRoom(partition: MemoryPartition): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<void>((resolve) => (timer = setTimeout(resolve, this.#publishTimeoutMs)))
-    await Promise.race([partition.room(), timeout])
-    clearTimeout(timer)
+  /** Backpressure on the publisher, until the slowest group has caught up enough. */
+  async #wait(waits: RoomWait, outcomes: PublishOutcome[]): Promise<void> {
+    const give = (kind: TransportErrorKind, why: string) => () => waits.giveUp(() => this.#error(kind, why))
+    const disconnect = this.#broker.connect({ cut: give('unavailable', 'the memory broker is interrupted') })
+    const onClose = give('closed', 'the transport is closed')
+    this.#closing.signal.addEventListener('abort', onClose)
+    const cancel = this.#clock.setTimer(this.#publishTimeoutMs, () => {
+      waits.squeeze(({ destination }, partition) => {
+        const where = `partition ${partition.index} of "${destination}" is full (${partition.backlog})`
+        return this.#error('refused', `${where}: its slowest group does not get on. ${REMEDY}`, destination)
+      })
+    })
+    await waits.over
+    cancel()
+    this.#closing.signal.removeEventListener('abort', onClose)
+    disconnect()
+    for (const [index, outcome] of waits.failed) outcomes[index] = outcome
   }
 
   #requireReachable(): void {

@@ -1,19 +1,35 @@
 import type { EncodedMessage } from '../message.ts'
+import { sizeOf } from './backlog.ts'
 import type { ResolvedBrokerOptions } from './broker.ts'
+import { Cursor } from './cursor.ts'
 
-/** Where a cursor hands its messages. `offer` returns false when the reader is full or paused; it calls `wake` later. */
-export interface Reader {
-  offer(message: EncodedMessage, offset: number, redelivered: boolean, cursor: Cursor): boolean
+/** A message that waits for room. */
+export interface Waiting {
+  readonly message: EncodedMessage
+  onIn(): void
 }
 
-/** One partition: a log, a cursor for each group and each anonymous subscription. */
+/** So many times its bounds it takes at most, see `squeeze`. */
+const HARD_LIMIT = 2
+/** A part of the byte bound: so much has to be settled before the log is moved. */
+const STEP = 1 / 8
+
+/**
+ * One partition: a log, a cursor for each group and each anonymous subscription. What comes while it is full waits in a
+ * line in front of it, in order.
+ */
 export class MemoryPartition {
   readonly index: number
   readonly #options: ResolvedBrokerOptions
   readonly #groups: Map<string, Cursor> = new Map()
   readonly #anonymous: Set<Cursor> = new Set()
-  readonly #roomWaiters: Array<() => void> = []
+  readonly #line: Set<Waiting> = new Set()
   #log: EncodedMessage[] = []
+  /** Of all that is in the log. */
+  #bytes = 0
+  /** Of what every cursor has settled, as far as it was counted. */
+  #settledBytes = 0
+  #countedTo = 0
   /** Offset of the first message still in the log. */
   #base = 0
 
@@ -32,6 +48,41 @@ export class MemoryPartition {
 
   append(message: EncodedMessage): void {
     this.#log.push(message)
+    this.#bytes += sizeOf(message)
+  }
+
+  /** Appends it, or not when there is no room. */
+  offer(message: EncodedMessage): boolean {
+    if (this.#line.size > 0 || this.#isFull()) return false
+    this.append(message)
+    return true
+  }
+
+  /** Behind those that wait already; appended, and its reader told, when it is its turn. */
+  wait(waiting: Waiting): void {
+    this.#line.add(waiting)
+  }
+
+  /** Waits no longer. */
+  leave(waiting: Waiting): void {
+    this.#line.delete(waiting)
+  }
+
+  /**
+   * Takes one that has waited for too long, if a reader is at work: its handler may be waiting for this very message, and
+   * would never settle what fills the log. Not beyond twice the bounds.
+   */
+  squeeze({ message }: Waiting): boolean {
+    const isAtWork = [...this.#groups.values(), ...this.#anonymous].some((cursor) => cursor.isAtWork)
+    if (!isAtWork || this.#isFull(HARD_LIMIT)) return false
+    this.append(message)
+    this.pump()
+    return true
+  }
+
+  /** What is not settled by all, for people. */
+  get backlog(): string {
+    return `${this.end - this.#lowest()} messages, ${this.#bytes - this.#settledBytes} bytes`
   }
 
   /** A new group starts at the earliest message there is. */
@@ -66,28 +117,54 @@ export class MemoryPartition {
     for (const cursor of this.#anonymous) cursor.pump()
   }
 
-  get full(): boolean {
-    return this.end - this.#lowest() >= this.#options.maxBacklog
-  }
-
-  /** Resolves when the slowest cursor has caught up enough. */
-  room(): Promise<void> {
-    return new Promise((resolve) => this.#roomWaiters.push(resolve))
-  }
-
   /** Called by cursors; trims now and then, or at once when a publisher waits for room. */
   settledTo(offset: number): void {
-    if ((offset & 1_023) === 0 || this.#roomWaiters.length > 0) this.trim()
+    if ((offset & 1_023) === 0 || this.#line.size > 0) this.trim()
   }
 
   /** Drops what every cursor has settled, but for the retained tail; in big steps, since it moves the rest of the log. */
   trim(): void {
     const droppable = Math.min(this.#lowest(), this.end - this.#options.retainMessages) - this.#base
-    if (droppable >= 1_024 && droppable * 2 >= this.#log.length) {
-      this.#log = this.#log.slice(droppable)
-      this.#base += droppable
+    if (droppable >= 1_024 && droppable * 2 >= this.#log.length) this.#drop(droppable)
+    if (this.#line.size > 0) this.#admit()
+  }
+
+  #admit(): void {
+    let isAny = false
+    for (const waiting of this.#line) {
+      if (this.#isFull()) break
+      this.#line.delete(waiting)
+      this.append(waiting.message)
+      waiting.onIn()
+      isAny = true
     }
-    if (this.#roomWaiters.length > 0 && !this.full) for (const resolve of this.#roomWaiters.splice(0)) resolve()
+    if (isAny) this.pump()
+  }
+
+  /** Asked for each message: looks twice only when the log is long, or large. */
+  #isFull(times = 1): boolean {
+    const maxMessages = times * this.#options.maxBacklog
+    const maxBytes = times * this.#options.maxBacklogBytes
+    if (this.#log.length < maxMessages && this.#bytes < maxBytes) return false
+    const lowest = this.#lowest()
+    if (this.end - lowest >= maxMessages) return true
+    if (this.#bytes < maxBytes) return false
+    for (; this.#countedTo < lowest; this.#countedTo++) this.#settledBytes += sizeOf(this.at(this.#countedTo))
+    if (this.#settledBytes >= STEP * maxBytes) this.#drop(lowest - this.#base)
+    return this.#bytes >= maxBytes
+  }
+
+  #drop(count: number): void {
+    const { length } = this.#log
+    this.#countedTo = Math.max(this.#countedTo, this.#base)
+    for (let i = 0; i < count; i++) {
+      const bytes = sizeOf(this.#log[i])
+      this.#bytes -= bytes
+      if (this.#base + i < this.#countedTo) this.#settledBytes -= bytes
+    }
+    this.#log = count === length ? [] : this.#log.slice(count)
+    this.#base += count
+    this.#countedTo = Math.max(this.#countedTo, this.#base)
   }
 
   #lowest(): number {
@@ -95,106 +172,5 @@ export class MemoryPartition {
     for (const cursor of this.#groups.values()) lowest = Math.min(lowest, cursor.settled)
     for (const cursor of this.#anonymous) lowest = Math.min(lowest, cursor.settled)
     return lowest
-  }
-}
-
-/**
- * A place in a partition: everything below `settled` is done for good, `lent` offsets are with the reader, the rest above
- * is still to be handed out, in order.
- */
-export class Cursor {
-  readonly partition: MemoryPartition
-  readonly #done: Set<number> = new Set()
-  readonly #lent: Set<number> = new Set()
-  #settled: number
-  #next: number
-  #reader: Reader | undefined
-  #successor: Reader | undefined
-  #pumping = false
-  #handedOutUpTo = 0
-
-  constructor(partition: MemoryPartition, start: number) {
-    this.partition = partition
-    this.#settled = start
-    this.#next = start
-  }
-
-  get settled(): number {
-    return this.#settled
-  }
-
-  get unsettled(): number {
-    return this.partition.end - this.#settled - this.#done.size
-  }
-
-  get reader(): Reader | undefined {
-    return this.#reader
-  }
-
-  /** Moves to another reader once what the present one holds is settled or released: keys stay in order. */
-  moveTo(reader: Reader): void {
-    if (this.#reader === reader) {
-      this.#successor = undefined
-      return
-    }
-    this.#successor = reader
-    this.#moveWhenFree()
-  }
-
-  /** Takes everything from a reader that is gone; what it held is handed out again. */
-  seize(reader: Reader): void {
-    if (this.#successor === reader) this.#successor = undefined
-    if (this.#reader !== reader) return
-    this.#reader = undefined
-    this.#lent.clear()
-    this.#next = this.#settled
-    this.#moveWhenFree()
-  }
-
-  pump(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    while (this.#reader !== undefined && this.#successor === undefined) {
-      const offset = this.#next
-      if (this.#done.has(offset) || this.#lent.has(offset)) {
-        this.#next++
-        continue
-      }
-      const message = this.partition.at(offset)
-      if (message === undefined) break
-      this.#next++
-      this.#lent.add(offset)
-      if (!this.#reader.offer(message, offset, offset < this.#handedOutUpTo, this)) {
-        this.#lent.delete(offset)
-        this.#next = offset
-        break
-      }
-      if (offset >= this.#handedOutUpTo) this.#handedOutUpTo = offset + 1
-    }
-    this.#pumping = false
-  }
-
-  settle(offset: number): void {
-    if (!this.#lent.delete(offset)) return
-    if (offset === this.#settled) {
-      this.#settled++
-      while (this.#done.delete(this.#settled)) this.#settled++
-      this.partition.settledTo(this.#settled)
-    } else this.#done.add(offset)
-    this.#moveWhenFree()
-  }
-
-  giveBack(offset: number): void {
-    if (!this.#lent.delete(offset)) return
-    this.#next = Math.min(this.#next, offset)
-    this.#moveWhenFree()
-  }
-
-  #moveWhenFree(): void {
-    if (this.#successor === undefined || this.#lent.size > 0) return
-    this.#reader = this.#successor
-    this.#successor = undefined
-    this.#next = this.#settled
-    this.pump()
   }
 }

@@ -1,7 +1,7 @@
 import type { EncodedMessage } from '../message.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportDelivery } from '../transport.ts'
 import type { Destination } from './broker.ts'
-import type { Cursor, Reader } from './partition.ts'
+import type { Cursor, Reader } from './cursor.ts'
 
 /** One member of a group, or one anonymous reader, with its share of the partitions. */
 export class MemorySubscription implements Subscription, Reader {

@@ -1,0 +1,17 @@
+/** How much of the process a message takes, as far as it is its sender's doing. */
+import type { EncodedMessage } from '../message.ts'
+
+/** An object and its fields, about. */
+const MESSAGE_BYTES = 200
+
+export function sizeOf(message: EncodedMessage | undefined): number {
+  if (message === undefined) return 0
+  let bytes = MESSAGE_BYTES + (message.body?.byteLength ?? 0) + (message.key?.length ?? 0)
+  for (const name in message.headers) {
+    const value = message.headers[name]
+    bytes += name.length
+    if (typeof value === 'string') bytes += value.length
+    else if (value instanceof Uint8Array) bytes += value.byteLength
+  }
+  return bytes
+}

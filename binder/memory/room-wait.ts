@@ -1,0 +1,58 @@
+import type { TransportError } from '../errors.ts'
+import type { EncodedMessage } from '../message.ts'
+import type { MemoryPartition, Waiting } from './partition.ts'
+
+interface Place extends Waiting {
+  readonly index: number
+  readonly partition: MemoryPartition
+}
+
+/** The messages of one publish call that found their partitions full. */
+export class RoomWait {
+  /** Why some did not get in, by their index in the call. */
+  readonly failed: Map<number, TransportError> = new Map()
+  readonly #left: Set<Place> = new Set()
+  #resolve: () => void = () => {}
+  /** Resolves when each is in, or has failed. */
+  readonly over: Promise<void> = new Promise((resolve) => (this.#resolve = resolve))
+
+  get isNeeded(): boolean {
+    return this.#left.size > 0
+  }
+
+  add(index: number, partition: MemoryPartition, message: EncodedMessage): void {
+    const place: Place = { index, partition, message, onIn: () => this.#done(place) }
+    this.#left.add(place)
+    partition.wait(place)
+  }
+
+  giveUp(error: () => TransportError): void {
+    for (const place of this.#left) this.#fail(place, error())
+  }
+
+  /** The time is over: in they go where that may help, the others fail; those behind one that failed as well. */
+  squeeze(error: (message: EncodedMessage, partition: MemoryPartition) => TransportError): void {
+    const refused = new Set<MemoryPartition>()
+    for (const place of this.#left) {
+      const { message, partition } = place
+      if (refused.has(partition) || !partition.squeeze(place)) {
+        refused.add(partition)
+        this.#fail(place, error(message, partition))
+      } else {
+        partition.leave(place)
+        this.#done(place)
+      }
+    }
+  }
+
+  #fail(place: Place, error: TransportError): void {
+    place.partition.leave(place)
+    this.failed.set(place.index, error)
+    this.#done(place)
+  }
+
+  #done(place: Place): void {
+    this.#left.delete(place)
+    if (this.#left.size === 0) this.#resolve()
+  }
+}
