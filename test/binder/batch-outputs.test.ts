@@ -1,20 +1,11 @@
 import {
-  type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
-  type Binder,
   createBinder,
   defineChannel,
-  failed,
-  ok,
   processor,
   processorBatch,
   produced,
-  type Result,
   several,
-  TerminalError,
   TransportError,
-  type TransportErrorKind,
   to,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -22,64 +13,22 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { gate, until } from '../support/until.ts'
-import { keeper, NO_PAUSE, running } from './support/run.ts'
-import { type ScriptedDelivery, ScriptedTransport } from './support/scripted-transport.ts'
+import {
+  deliver,
+  double,
+  doubled,
+  doubling,
+  ends,
+  letters,
+  numbers,
+  refusing,
+  sent,
+  status,
+} from './support/doubling.ts'
+import { keeper, running } from './support/run.ts'
+import { ScriptedTransport } from './support/scripted-transport.ts'
 
-const numbers = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
-const doubled = defineChannel('doubled', { payload: z.number(), groups: ['keeper'] })
 const words = defineChannel('words', { payload: z.string(), groups: ['keeper'] })
-
-type Doubling = BatchHandler<number, BatchContext, Result<number>>
-
-interface Setup {
-  readonly clock: FakeClock
-  readonly transport: ScriptedTransport
-  readonly binder: Binder
-  readonly calls: number[][]
-}
-
-async function setup(handler: Doubling, options: Partial<BatchSinkOptions> = {}): Promise<Setup> {
-  const clock = new FakeClock()
-  const transport = new ScriptedTransport()
-  const calls: number[][] = []
-  const all = { group: 'g', backoff: NO_PAUSE, batch: { maxSize: 4, maxWaitMs: 10 }, ...options, inbox: undefined }
-  const binding = processorBatch(numbers, doubled, all, (items, context) => {
-    calls.push(items.map(({ payload }) => payload))
-    return handler(items, context)
-  })
-  const binder = createBinder({ service: 'test', transport, clock, bindings: [binding] })
-  onTestFinished(() => binder.close())
-  await binder.start()
-  return { clock, transport, binder, calls }
-}
-
-const deliver = ({ transport }: Setup, ...messages: ReadonlyArray<readonly [string | null, number]>) =>
-  messages.map(([key, payload]) => transport.subscription.deliver(key, payload))
-const ends = (deliveries: readonly ScriptedDelivery[]): unknown[] => deliveries.map(({ end }) => end)
-const status = ({ binder }: Setup) => binder.binding('numbers.g').status()
-
-/** What went to the output channel, in order. */
-const sent = ({ transport }: Setup): string[] =>
-  transport.published
-    .flat()
-    .filter(({ destination }) => destination === 'doubled')
-    .map(({ body }) => Buffer.from(body ?? []).toString())
-
-const letters = ({ transport }: Setup): unknown[] =>
-  transport.published
-    .flat()
-    .filter(({ destination }) => destination.endsWith('.dlq'))
-    .map(({ body, headers }) => [Buffer.from(body ?? []).toString(), headers['dead-letter-error-code']])
-
-const refusing =
-  (kind: TransportErrorKind, body: string) => async (messages: ReadonlyArray<{ body: Uint8Array | null }>) =>
-    messages.map((message) =>
-      Buffer.from(message.body ?? []).toString() === body
-        ? new TransportError({ transport: 'scripted', kind, message: kind })
-        : undefined,
-    )
-
-const double: Doubling = (items) => items.map(({ payload }) => produced(payload * 2))
 
 describe('outputs of a batch', () => {
   it('are what the outcome of each message says: one, several, addressed, none', async () => {
@@ -104,7 +53,7 @@ describe('outputs of a batch', () => {
   })
 
   it('are none when the handler returns nothing', async () => {
-    const test = await setup(() => {})
+    const test = await doubling(() => {})
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2], [null, 3])
     await drain()
     expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked', 'acked'])
@@ -113,7 +62,7 @@ describe('outputs of a batch', () => {
 
   it('are confirmed before their messages are settled', async () => {
     const { opened, open } = gate()
-    const test = await setup(double)
+    const test = await doubling(double)
     test.transport.onPublish = async (messages) => {
       await opened
       return messages.map(() => undefined)
@@ -128,7 +77,7 @@ describe('outputs of a batch', () => {
   })
 
   it('are sent again with their ids until the broker has them, however long it is away', async () => {
-    const test = await setup(double)
+    const test = await doubling(double)
     test.transport.onPublish = refusing('unavailable', '2')
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2], [null, 3])
     await drain()
@@ -143,7 +92,7 @@ describe('outputs of a batch', () => {
   })
 
   it('are sent again in the order of their key, as one', async () => {
-    const test = await setup(double, { batch: { maxSize: 10, maxWaitMs: 10 } })
+    const test = await doubling(double, { batch: { maxSize: 10, maxWaitMs: 10 } })
     test.transport.onPublish = async (messages) =>
       messages.map(() => new TransportError({ transport: 'scripted', kind: 'unavailable', message: 'away' }))
     deliver(test, ...Array.from({ length: 10 }, (_, n) => ['a', n] as const))
@@ -194,7 +143,7 @@ describe('outputs of a batch', () => {
 
 describe('a message of a batch fails alone', () => {
   it('when its output does not fit its channel', async () => {
-    const test = await setup((items) =>
+    const test = await doubling((items) =>
       items.map(({ payload }) => produced(payload === 1 ? ('wrong' as never) : payload)),
     )
     const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], [null, 3])
@@ -206,7 +155,7 @@ describe('a message of a batch fails alone', () => {
   })
 
   it('when the broker will never take its output', async () => {
-    const test = await setup(double)
+    const test = await doubling(double)
     test.transport.onPublish = refusing('too_large', '2')
     const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], [null, 3])
     await drain()
@@ -217,7 +166,7 @@ describe('a message of a batch fails alone', () => {
   })
 
   it('when it does not decode, before the call', async () => {
-    const test = await setup(double)
+    const test = await doubling(double)
     test.transport.subscription.deliver(null, 'text')
     deliver(test, [null, 1], [null, 2], [null, 3])
     await drain()
@@ -225,96 +174,4 @@ describe('a message of a batch fails alone', () => {
     expect(sent(test)).toEqual(['2', '4', '6'])
     expect(letters(test)).toEqual([['"text"', 'core.schema']])
   })
-})
-
-describe('nothing is sent', () => {
-  it('for a message behind one of its key that is tried again, until that was handled', async () => {
-    const { opened, open } = gate()
-    const test = await setup(async (items) => {
-      if (items[0]?.context.attempt === 2) await opened
-      return items.map(({ payload, context: { attempt } }) =>
-        payload === 1 && attempt === 1 ? failed(new Error('x')) : produced(payload * 2),
-      )
-    })
-    const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], ['b', 3])
-    await test.clock.advance(0)
-    expect(sent(test)).toEqual(['0', '6'])
-    expect(ends(deliveries)).toEqual(['acked', undefined, undefined, 'acked'])
-    open()
-    await test.clock.advance(0)
-    expect(sent(test)).toEqual(['0', '6', '2', '4'])
-    expect(test.calls).toEqual([
-      [0, 1, 2, 3],
-      [1, 2],
-    ])
-    expect(status(test)).toMatchObject({ handled: 4, deadLettered: 0 })
-  })
-
-  it('for a message behind one with which the binding halts', async () => {
-    const test = await setup(
-      (items) => items.map(({ payload }) => (payload === 1 ? failed(new TerminalError('x')) : produced(payload * 2))),
-      { onFailure: 'halt' },
-    )
-    const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], ['b', 3])
-    await drain()
-    expect(sent(test)).toEqual(['0', '6'])
-    expect(ends(deliveries)).toEqual(['acked', 'released', 'released', 'acked'])
-  })
-
-  it('for a message behind one whose output is refused, with which the binding halts', async () => {
-    const test = await setup(double, { onFailure: 'halt' })
-    test.transport.onPublish = refusing('too_large', '2')
-    const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], ['b', 3])
-    await drain()
-    expect(sent(test).toSorted((a, b) => a.localeCompare(b))).toEqual(['0', '2', '6'])
-    expect(ends(deliveries)).toEqual(['acked', 'released', 'released', 'acked'])
-  })
-
-  it('for a message behind one that failed because it was taken away', async () => {
-    const loan = new AbortController()
-    const test = await setup(
-      (items) => {
-        loan.abort(new Error('moved'))
-        return items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : produced(payload * 2)))
-      },
-      { batch: { maxSize: 2, maxWaitMs: 10 } },
-    )
-    const deliveries = [0, 1].map((n) => test.transport.subscription.deliver('a', n, loan))
-    await drain()
-    expect(ends(deliveries)).toEqual(['released', 'released'])
-    expect(test.transport.published).toEqual([])
-  })
-
-  it('of a call that threw, or whose outcomes do not fit', async () => {
-    for (const broken of [() => Promise.reject(new TerminalError('x')), () => [produced(1)]]) {
-      const test = await setup(broken)
-      deliver(test, ['a', 0], ['a', 1], [null, 2], [null, 3])
-      await drain()
-      expect(sent(test)).toEqual([])
-      expect(status(test)).toMatchObject({ handled: 0, deadLettered: 4 })
-    }
-  })
-})
-
-it('those behind one that left the line for a delayed retry are sent at once', async () => {
-  const test = await setup(
-    (items) => items.map(({ payload }) => (payload === 1 ? failed(new Error('x')) : produced(payload * 2))),
-    { retry: 'delayed' },
-  )
-  const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], ['a', 3])
-  await drain()
-  expect(sent(test)).toEqual(['0', '4', '6'])
-  expect(ends(deliveries)).toEqual(['acked', 'acked', 'acked', 'acked'])
-  expect(status(test)).toMatchObject({ handled: 3, retried: 1 })
-})
-
-it('those behind one that failed for good keep their outputs', async () => {
-  const test = await setup((items) =>
-    items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : payload === 1 ? ok : produced(9))),
-  )
-  deliver(test, ['a', 0], ['a', 1], ['a', 2], ['a', 3])
-  await drain()
-  expect(sent(test)).toEqual(['9', '9'])
-  expect(test.calls).toHaveLength(1)
-  expect(status(test)).toMatchObject({ handled: 3, deadLettered: 1 })
 })

@@ -1,66 +1,12 @@
-import {
-  type BatchContext,
-  type BatchHandler,
-  type BatchSinkOptions,
-  type Binder,
-  createBinder,
-  defineChannel,
-  failed,
-  ok,
-  sinkBatch,
-  TerminalError,
-} from 'concordat/binder'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { z } from 'zod'
-import { drain, FakeClock } from '../support/locks/fake-clock.ts'
+import { type BatchSinkOptions, failed, ok, TerminalError } from 'concordat/binder'
+import { describe, expect, it } from 'vitest'
+import { drain } from '../support/locks/fake-clock.ts'
 import { gate } from '../support/until.ts'
-import { type ScriptedDelivery, ScriptedTransport } from './support/scripted-transport.ts'
-
-const channel = defineChannel('numbers', { payload: z.number(), groups: ['g'] })
-
-interface Setup {
-  readonly clock: FakeClock
-  readonly transport: ScriptedTransport
-  readonly binder: Binder
-  /** The payloads of each call, with their attempts. */
-  readonly calls: string[][]
-}
-
-const NO_PAUSE = { initialMs: 0, maxMs: 0 }
-
-async function setup(
-  options: Partial<BatchSinkOptions> = {},
-  handler: BatchHandler<number, BatchContext> = () => {},
-): Promise<Setup> {
-  const clock = new FakeClock()
-  const transport = new ScriptedTransport()
-  const calls: string[][] = []
-  const binding = sinkBatch(
-    channel,
-    { group: 'g', backoff: NO_PAUSE, ...options, inbox: undefined },
-    (items, context) => {
-      calls.push(
-        items.map(({ payload, context: { attempt } }) => (attempt === 1 ? `${payload}` : `${payload}/${attempt}`)),
-      )
-      return handler(items, context)
-    },
-  )
-  const binder = createBinder({ service: 'test', transport, clock, bindings: [binding] })
-  onTestFinished(() => binder.close())
-  await binder.start()
-  return { clock, transport, binder, calls }
-}
-
-function deliver({ transport }: Setup, ...messages: ReadonlyArray<readonly [string | null, unknown]>) {
-  return messages.map(([key, payload]) => transport.subscription.deliver(key, payload))
-}
-
-const ends = (deliveries: readonly ScriptedDelivery[]): unknown[] => deliveries.map(({ end }) => end)
-const status = ({ binder }: Setup) => binder.binding('numbers.g').status()
+import { batchSink, deliver, ends, status } from './support/batch-sink.ts'
 
 describe('a batch', () => {
   it('goes at once when it is full, and else when its oldest message has waited long enough', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 500 } })
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 500 } })
     deliver(test, [null, 0], [null, 1])
     await test.clock.advance(400)
     expect(test.calls).toEqual([])
@@ -79,7 +25,7 @@ describe('a batch', () => {
 
   it('gathers while another is at work, and runs as many at once as the concurrency says', async () => {
     const { opened, open } = gate()
-    const test = await setup({ batch: { maxSize: 2, maxWaitMs: 10 }, concurrency: 2 }, () => opened)
+    const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 }, concurrency: 2 }, () => opened)
     deliver(test, ...[0, 1, 2, 3, 4, 5].map((n) => [null, n] as const))
     await test.clock.advance(100)
     expect(test.calls).toEqual([
@@ -94,7 +40,7 @@ describe('a batch', () => {
 
   it('has several messages of a key in their order, and a key is in one batch at a time', async () => {
     const first = gate()
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 }, concurrency: 4 }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, concurrency: 4 }, (items) =>
       items[0]?.payload === 0 ? first.opened : undefined,
     )
     deliver(test, ['a', 0], ['b', 1], ['a', 2], ['a', 3], ['c', 4], ['b', 5], ['d', 6], ['e', 7])
@@ -109,7 +55,7 @@ describe('a batch', () => {
   })
 
   it('never holds what can not be decoded: that is dead-lettered by itself', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 } })
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } })
     const deliveries = deliver(test, [null, 0], [null, 'not a number'], [null, 2])
     await drain()
     expect(test.calls).toEqual([['0', '2']])
@@ -120,7 +66,7 @@ describe('a batch', () => {
 
 describe('outcomes', () => {
   it('settle each message by itself: those that failed are handed over again, alone', async () => {
-    const test = await setup({ batch: { maxSize: 4, maxWaitMs: 10 } }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 4, maxWaitMs: 10 } }, (items) =>
       Promise.allSettled(
         items.map(async ({ payload, context }) => {
           if (payload % 2 === 1 && context.attempt < 3) throw new Error('odd')
@@ -141,7 +87,7 @@ describe('outcomes', () => {
   })
 
   it('dead-letter each that is exhausted or not worth another attempt, alone', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, (items) =>
       items.map(({ payload }) => {
         if (payload === 0) return ok
         return failed(payload === 1 ? new TerminalError('wrong') : new Error('away'))
@@ -159,7 +105,7 @@ describe('outcomes', () => {
   })
 
   it('of a throw are the same for all', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, () => {
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2 }, () => {
       throw new Error('away')
     })
     deliver(test, [null, 0], ['a', 1], ['a', 2])
@@ -173,7 +119,7 @@ describe('outcomes', () => {
 
   it('that do not fit the messages fail all of them, and say what was expected', async () => {
     for (const wrong of [[ok], 'fine', [ok, 1]]) {
-      const test = await setup({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => wrong as never)
+      const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => wrong as never)
       deliver(test, [null, 0], [null, 1])
       await drain()
       const [letter] = test.transport.published.flat()
@@ -186,7 +132,7 @@ describe('outcomes', () => {
 
 describe('order per key', () => {
   it('later messages of a key are handed over again behind the one that failed, and only they', async () => {
-    const test = await setup({ batch: { maxSize: 5, maxWaitMs: 10 } }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 5, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload, context }) => (payload === 1 && context.attempt === 1 ? failed(new Error('x')) : ok)),
     )
     const deliveries = deliver(test, ['a', 0], ['a', 1], ['a', 2], ['b', 3], [null, 4])
@@ -200,7 +146,7 @@ describe('order per key', () => {
   })
 
   it('what follows one that failed for good keeps its own outcome', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new TerminalError('x')) : ok)),
     )
     deliver(test, ['a', 0], ['a', 1], ['a', 2])
@@ -210,7 +156,7 @@ describe('order per key', () => {
   })
 
   it('with halt, nothing of the key goes past the one that failed', async () => {
-    const test = await setup({ batch: { maxSize: 3, maxWaitMs: 10 }, onFailure: 'halt', maxAttempts: 1 }, (items) =>
+    const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 }, onFailure: 'halt', maxAttempts: 1 }, (items) =>
       items.map(({ payload }) => (payload === 0 ? failed(new Error('x')) : ok)),
     )
     const deliveries = deliver(test, ['a', 0], ['a', 1], ['b', 2])
@@ -223,7 +169,7 @@ describe('order per key', () => {
 describe('what is taken away', () => {
   it('comes back: recall and stop give back what waits, a batch at work is settled', async () => {
     const { opened, open } = gate()
-    const test = await setup({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => opened)
+    const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, () => opened)
     const deliveries = deliver(test, [null, 0], [null, 1], [null, 2])
     test.transport.subscription.receiver.recall()
     expect(ends(deliveries)).toEqual([undefined, undefined, 'released'])
@@ -238,7 +184,7 @@ describe('what is taken away', () => {
   it('is left out of the next call, and the batch signal aborts when nothing is left', async () => {
     const loans = [new AbortController(), new AbortController()]
     const signals: AbortSignal[] = []
-    const test = await setup({ batch: { maxSize: 2, maxWaitMs: 10 } }, (_, { signal }) => {
+    const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 } }, (_, { signal }) => {
       signals.push(signal)
       throw new Error('away')
     })
@@ -253,7 +199,7 @@ describe('what is taken away', () => {
   })
 
   it('while a batch waits for its next attempt ends that wait when the binding stops', async () => {
-    const test = await setup({ batch: { maxSize: 2, maxWaitMs: 10 }, backoff: { initialMs: 1_000 } }, () => {
+    const test = await batchSink({ batch: { maxSize: 2, maxWaitMs: 10 }, backoff: { initialMs: 1_000 } }, () => {
       throw new Error('away')
     })
     const deliveries = deliver(test, ['a', 0], ['a', 1])
@@ -264,91 +210,9 @@ describe('what is taken away', () => {
   })
 })
 
-describe('with a rate limit or a circuit breaker', () => {
-  it('a batch is as large as the bucket allows, and waits to be full', async () => {
-    const test = await setup({ batch: { maxSize: 10, maxWaitMs: 10 }, rateLimit: { perSecond: 10, burst: 4 } })
-    deliver(test, ...Array.from({ length: 10 }, (_, n) => [null, n] as const))
-    await drain()
-    expect(test.calls).toEqual([['0', '1', '2', '3']])
-    await test.clock.advance(399)
-    expect(test.calls).toHaveLength(1)
-    await test.clock.advance(1)
-    expect(test.calls[1]).toEqual(['4', '5', '6', '7'])
-  })
-
-  it('the trial of a batch is one message, and the rest follows when it worked', async () => {
-    let isDown = true
-    const test = await setup(
-      { batch: { maxSize: 3, maxWaitMs: 10 }, circuitBreaker: { failures: 1, pauseMs: 1_000 } },
-      () => {
-        if (isDown) throw new Error('down')
-      },
-    )
-    deliver(test, ['a', 0], ['a', 1], ['a', 2])
-    await test.clock.advance(0)
-    expect(status(test)).toMatchObject({ state: 'paused', circuit: 'open' })
-    isDown = false
-    await test.clock.advance(1_000)
-    expect(test.calls).toEqual([['0', '1', '2'], ['0/2'], ['1/2', '2/2']])
-    expect(status(test)).toMatchObject({ state: 'running', circuit: 'closed', handled: 3 })
-  })
-
-  it('a failed trial of a batch is no attempt, and the keys take turns', async () => {
-    let isDown = true
-    const test = await setup(
-      { batch: { maxSize: 3, maxWaitMs: 10 }, maxAttempts: 2, circuitBreaker: { failures: 1, pauseMs: 1_000 } },
-      () => {
-        if (isDown) throw new Error('down')
-      },
-    )
-    deliver(test, ['a', 0], ['a', 1], ['b', 2])
-    await test.clock.advance(0)
-    for (let trial = 0; trial < 3; trial++) await test.clock.advance(1_000)
-    isDown = false
-    await test.clock.advance(1_000)
-    expect(test.calls).toEqual([['0', '1', '2'], ['0/2'], ['2/2'], ['0/2'], ['2/2'], ['0/2', '1/2']])
-    expect(status(test)).toMatchObject({ circuit: 'closed', handled: 3, deadLettered: 0 })
-  })
-
-  it('a message of a batch that always fails ends when another was handled, or its free trials are over', async () => {
-    const always = async (count: number) => {
-      const test: Setup = await setup(
-        {
-          batch: { maxSize: count, maxWaitMs: 10 },
-          maxAttempts: 2,
-          circuitBreaker: { failures: 1, pauseMs: 1_000, freeTrials: 2 },
-        },
-        (items) => {
-          if (test.calls.length === 1 || items.some(({ payload }) => payload === 0)) throw new Error('no')
-        },
-      )
-      deliver(test, ...Array.from({ length: count }, (_, n) => [null, n] as const))
-      await test.clock.advance(0)
-      for (let trial = 0; trial < 3; trial++) await test.clock.advance(1_000)
-      return { calls: test.calls, ...status(test) }
-    }
-    expect(await always(2)).toMatchObject({
-      calls: [['0', '1'], ['0/2'], ['1/2'], ['0/2']],
-      handled: 1,
-      deadLettered: 1,
-    })
-    expect(await always(1)).toMatchObject({ calls: [['0'], ['0/2'], ['0/2'], ['0/2']], deadLettered: 1 })
-  })
-
-  it('a call in which some messages were handled is no failure', async () => {
-    const test = await setup(
-      { batch: { maxSize: 2, maxWaitMs: 10 }, maxAttempts: 1, circuitBreaker: { failures: 1, pauseMs: 1_000 } },
-      () => [ok, failed(new Error('x'))],
-    )
-    deliver(test, [null, 0], [null, 1])
-    await drain()
-    expect(status(test)).toMatchObject({ circuit: 'closed', handled: 1, deadLettered: 1 })
-  })
-})
-
 it('asks for room for two batches per call, at least', async () => {
   const prefetch = async (options: Partial<BatchSinkOptions>): Promise<number> =>
-    (await setup(options)).transport.subscription.spec.prefetch
+    (await batchSink(options)).transport.subscription.spec.prefetch
   expect(await prefetch({})).toBe(200)
   expect(await prefetch({ batch: { maxSize: 500 }, concurrency: 2 })).toBe(2_000)
   expect(await prefetch({ batch: { maxSize: 500 }, prefetch: 500 })).toBe(500)
