@@ -148,7 +148,7 @@ export class Assignment {
     this.#unsettled--
     this.#unsettledBytes -= parcel.bytes
     if (finished) {
-      if (parcel.lane.tracker.finish(parcel.slot)) this.#events.onProgress(parcel.lane)
+      if (parcel.lane.tracker.finish(parcel)) this.#events.onProgress(parcel.lane)
       this.lend()
     } else {
       parcel.lane.putBack(parcel)

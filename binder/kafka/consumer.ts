@@ -4,7 +4,8 @@ import { mendHeaderDecoding } from './header-decoding.ts'
 import type { KafkaOptions } from './options.ts'
 
 const MIN_FETCH_BYTES = 64 * 1024
-const MAX_PARTITION_BYTES = 1024 * 1024
+/** What a fetch brings is alive until it is handled: twice of it, measured, costs a third more CPU, in collecting garbage. */
+const MAX_PARTITION_BYTES = 512 * 1024
 const MAX_FETCH_BYTES = 10 * 1024 * 1024
 
 export interface ConsumerSpec {

@@ -1,17 +1,25 @@
 import type { IncomingRecord, KafkaBatch } from './client.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
 
-/** A message of a lane: fetched, and either waiting here or lent to the binder. */
-export interface Parcel {
+/** A message of a lane that is lent, or was lent before in this process and given back. */
+export interface Parcel extends Slot {
   readonly lane: Lane
-  readonly slot: Slot
   readonly record: IncomingRecord
   readonly bytes: number
-  /** Was lent before in this process and given back. */
   returned: boolean
 }
 
-/** One assigned partition: what was fetched and not yet lent, what is lent, and how far it is finished. */
+/** One fetched batch: what of it was not taken yet, and the offset after it. */
+interface Chunk {
+  readonly records: readonly IncomingRecord[]
+  readonly end: number
+  taken: number
+}
+
+/**
+ * One assigned partition: what was fetched and not yet lent, what is lent, and how far it is finished. What waits is
+ * kept as kafkajs gave it; a message costs an object of ours only while it is lent.
+ */
 export class Lane {
   readonly partition: number
   readonly tracker = new OffsetTracker()
@@ -21,8 +29,10 @@ export class Lane {
   /** Where the next fetch begins; `undefined` before the first batch. */
   fetchPosition: number | undefined
 
-  #backlog: Parcel[] = []
-  #head = 0
+  readonly #chunks: Chunk[] = []
+  /** Given back, by offset; all of it lies below what was never lent. */
+  readonly #returned: Parcel[] = []
+  #fresh = 0
   #lastBatch = 0
 
   constructor(partition: number) {
@@ -31,7 +41,7 @@ export class Lane {
 
   /** Fetched and waiting to be lent. */
   get waiting(): number {
-    return this.#backlog.length - this.#head
+    return this.#returned.length + this.#fresh
   }
 
   /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
@@ -40,39 +50,52 @@ export class Lane {
   }
 
   append(batch: KafkaBatch): void {
-    for (const record of batch.messages) {
-      const slot = this.tracker.add(Number(record.offset))
-      this.#backlog.push({ lane: this, slot, record, bytes: record.value?.byteLength ?? 0, returned: false })
-    }
-    this.#lastBatch = batch.messages.length
-    this.fetchPosition = Number(batch.lastOffset()) + 1
-    this.tracker.skipTo(this.fetchPosition)
+    const records = batch.messages
+    const end = Number(batch.lastOffset()) + 1
+    this.tracker.startAt(records.length === 0 ? end : Number(records[0]?.offset))
+    this.#chunks.push({ records, end, taken: 0 })
+    this.#fresh += records.length
+    this.#lastBatch = records.length
+    this.fetchPosition = end
+    this.#dropTaken()
   }
 
   next(): Parcel | undefined {
-    const parcel = this.#backlog[this.#head]
-    if (parcel === undefined) return undefined
-    this.#head++
-    if (this.#head === this.#backlog.length || this.#head >= 1_024) {
-      this.#backlog = this.#backlog.slice(this.#head)
-      this.#head = 0
-    }
-    return parcel
+    return this.#returned.shift() ?? this.#takeFresh()
   }
 
   /** The next one if it is a gap below something finished. */
   nextGap(): Parcel | undefined {
-    const parcel = this.#backlog[this.#head]
-    return parcel !== undefined && this.tracker.isGap(parcel.slot) ? this.next() : undefined
+    const parcel = this.#returned[0]
+    return parcel !== undefined && this.tracker.isGap(parcel) ? this.#returned.shift() : undefined
   }
 
   /** Puts a released message back to its place in the order. */
   putBack(parcel: Parcel): void {
     parcel.returned = true
-    const waiting = this.#backlog.slice(this.#head)
-    const at = waiting.findIndex((each) => each.slot.offset > parcel.slot.offset)
-    waiting.splice(at < 0 ? waiting.length : at, 0, parcel)
-    this.#backlog = waiting
-    this.#head = 0
+    const at = this.#returned.findIndex((each) => each.offset > parcel.offset)
+    this.#returned.splice(at < 0 ? this.#returned.length : at, 0, parcel)
+  }
+
+  #takeFresh(): Parcel | undefined {
+    const chunk = this.#chunks[0]
+    const record = chunk?.records[chunk.taken]
+    if (chunk === undefined || record === undefined) return undefined
+    chunk.taken++
+    this.#fresh--
+    const bytes = record.value?.byteLength ?? 0
+    const parcel = { lane: this, record, bytes, offset: Number(record.offset), done: false, returned: false }
+    this.tracker.add(parcel)
+    if (chunk.taken === chunk.records.length) this.#dropTaken()
+    return parcel
+  }
+
+  /** After its last record a batch may go on with records that are none of ours. */
+  #dropTaken(): void {
+    for (let chunk = this.#chunks[0]; chunk !== undefined && chunk.taken === chunk.records.length; ) {
+      this.tracker.skipTo(chunk.end)
+      this.#chunks.shift()
+      chunk = this.#chunks[0]
+    }
   }
 }

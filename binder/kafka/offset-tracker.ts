@@ -29,12 +29,15 @@ export class OffsetTracker {
     return !slot.done && slot.offset < this.#highestDone
   }
 
+  /** Tells where the first message lies; later calls are nothing. */
+  startAt(offset: number): void {
+    this.#next ??= offset
+  }
+
   /** Registers the next message. Offsets rise, with gaps (compaction, control records). */
-  add(offset: number): Slot {
-    const slot = { offset, done: false }
+  add(slot: Slot): void {
     this.#slots.push(slot)
-    this.#next = offset + 1
-    return slot
+    this.#next = slot.offset + 1
   }
 
   /** Marks one finished; again is nothing. True when the position moved. */

@@ -2,14 +2,31 @@ import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { OffsetTracker } from './inside.ts'
 
+type Slot = Parameters<OffsetTracker['add']>[0]
+
+function add(tracker: OffsetTracker, offset: number): Slot {
+  const slot = { offset, done: false }
+  tracker.add(slot)
+  return slot
+}
+
 describe('offset tracker', () => {
   it('knows no position before the first message', ({ expect }) => {
     expect(new OffsetTracker().position).toBeUndefined()
   })
 
+  it('begins at the first message, which nobody has taken yet', ({ expect }) => {
+    const tracker = new OffsetTracker()
+    tracker.startAt(10)
+    tracker.startAt(20)
+    expect(tracker.position).toBe(10)
+    tracker.finish(add(tracker, 10))
+    expect(tracker.position).toBe(11)
+  })
+
   it('waits for the slowest and then jumps over everything finished', ({ expect }) => {
     const tracker = new OffsetTracker()
-    const [a, b, c] = [tracker.add(10), tracker.add(11), tracker.add(15)]
+    const [a, b, c] = [add(tracker, 10), add(tracker, 11), add(tracker, 15)]
     expect(tracker.finish(b)).toBe(false)
     expect(tracker.finish(c)).toBe(false)
     expect(tracker.position).toBe(10)
@@ -20,7 +37,7 @@ describe('offset tracker', () => {
 
   it('passes control records only when everything before is finished', ({ expect }) => {
     const tracker = new OffsetTracker()
-    const slot = tracker.add(3)
+    const slot = add(tracker, 3)
     tracker.skipTo(7)
     expect(tracker.position).toBe(3)
     tracker.finish(slot)
@@ -32,15 +49,15 @@ describe('offset tracker', () => {
     fc.assert(
       fc.property(gaps, fc.infiniteStream(fc.nat()), (steps, choices) => {
         const tracker = new OffsetTracker()
-        const open: ReturnType<OffsetTracker['add']>[] = []
+        const open: Slot[] = []
         const waiting = [...steps]
         let offset = 100
         let last = 100
         while (waiting.length > 0 || open.length > 0) {
           const choice = choices.next().value as number
           const step = waiting.length > 0 && (open.length === 0 || choice % 2 === 0) ? waiting.shift() : undefined
-          if (step === undefined) tracker.finish(open.splice(choice % open.length, 1)[0] as (typeof open)[number])
-          else open.push(tracker.add((offset += step)))
+          if (step === undefined) tracker.finish(open.splice(choice % open.length, 1)[0] as Slot)
+          else open.push(add(tracker, (offset += step)))
           const lowest = Math.min(...open.map((slot) => slot.offset))
           expect(tracker.position).toBe(open.length > 0 ? lowest : offset + 1)
           expect(tracker.position).toBeGreaterThanOrEqual(last)
@@ -52,7 +69,7 @@ describe('offset tracker', () => {
 
   it('keeps no memory of what is finished', ({ expect }) => {
     const tracker = new OffsetTracker()
-    for (let offset = 0; offset < 200_000; offset++) tracker.finish(tracker.add(offset))
+    for (let offset = 0; offset < 200_000; offset++) tracker.finish(add(tracker, offset))
     expect(tracker.position).toBe(200_000)
   })
 })
