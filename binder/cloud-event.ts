@@ -112,10 +112,44 @@ export function bounded(attribute: string): string {
 /** An RFC 3339 time with any offset in epoch ms; `undefined` for anything else. */
 export function instantOf(text: unknown): number | undefined {
   if (typeof text !== 'string' || text.charCodeAt(4) !== DASH || text.charCodeAt(7) !== DASH) return undefined
-  const time = Date.parse(text)
-  return Number.isNaN(time) ? undefined : time
+  return ofKnownMinute(text) ?? parseInstant(text)
 }
 
+/** The minute of the last time read, `2026-11-20T16:17:`, and when it began: messages come in the order of time. */
+let minute = 'none'
+let minuteAt = Number.NaN
+
+function parseInstant(text: string): number | undefined {
+  const time = Date.parse(text)
+  if (Number.isNaN(time)) return undefined
+  const past = millisecondsOf(text)
+  if (past !== undefined && !text.startsWith('24', 11)) {
+    minute = text.slice(0, 17)
+    minuteAt = time - past
+  }
+  return time
+}
+
+/** `Date.parse` takes longer than all else that is read of a message together. */
+function ofKnownMinute(text: string): number | undefined {
+  const past = text.startsWith(minute) ? millisecondsOf(text) : undefined
+  return past === undefined ? undefined : minuteAt + past
+}
+
+/** Of the minute, in what `Date.prototype.toISOString` writes; `undefined` for any other form. */
+function millisecondsOf(text: string): number | undefined {
+  if (text.length !== 24 || text[16] !== ':' || text[19] !== '.' || text[23] !== 'Z') return undefined
+  let past = 0
+  for (const at of MILLISECOND_DIGITS) {
+    const digit = text.charCodeAt(at) - ZERO
+    if (digit < 0 || digit > 9) return undefined
+    past = past * 10 + digit
+  }
+  return past < 60_000 ? past : undefined
+}
+
+const MILLISECOND_DIGITS = [17, 18, 20, 21, 22] as const
+const ZERO = 0x30
 const DASH = 0x2d
 
 /** The first of these that is an instant, in epoch ms; 0 when none is. */

@@ -139,9 +139,28 @@ describe('an attribute of somebody else', () => {
     expect(instantOf('2026-11-20T08:00:00Z')).toBe(eight)
     expect(instantOf('2026-11-20T10:00:00+02:00')).toBe(eight)
     expect(instantOf('2026-11-20T02:30:00.000000-05:30')).toBe(eight)
+    // The minute of the last time is remembered: what begins alike is not therefore the same.
+    expect(instantOf('2026-11-20T08:00:59.999Z')).toBe(eight + 59_999)
+    expect(instantOf('2026-11-20T08:00:00.007Z')).toBe(eight + 7)
+    expect(instantOf('2026-11-20T08:00:00.007+01:00')).toBe(eight - 3_600_000 + 7)
+    expect(instantOf('2026-11-20T08:00:0x.007Z')).toBeUndefined()
+    expect(instantOf('2026-11-20T08:00:60.000Z')).toBeUndefined()
+    expect(instantOf('2026-11-20T24:00:00.000Z')).toBe(eight + 16 * 3_600_000)
+    expect(instantOf('2026-11-20T24:00:00.001Z')).toBeUndefined()
     for (const other of ['', 'yesterday', '1', '2026-13-45T00:00:00Z', '20261120', 7, null]) {
       expect(instantOf(other)).toBeUndefined()
     }
+    fc.assert(
+      fc.property(
+        fc.array(fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('9999-12-31') }), { maxLength: 5 }),
+        (dates) => {
+          for (const date of dates) {
+            for (const near of [date.getTime(), date.getTime() + 1, date.getTime() + 30_000])
+              expect(instantOf(new Date(near).toISOString())).toBe(near)
+          }
+        },
+      ),
+    )
     expect(firstInstant(undefined, 8.64e15 + 1, Number.NaN, -1)).toBe(-1)
     expect(firstInstant(Number.POSITIVE_INFINITY)).toBe(0)
   })
