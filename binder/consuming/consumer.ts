@@ -248,14 +248,27 @@ export class Consumer {
     })
   }
 
-  async #process(delivery: TransportDelivery): Promise<void> {
+  /** A promise only where there is something to wait for: most of what a message costs here is promises. */
+  #process(delivery: TransportDelivery): Promise<void> | undefined {
+    const end = this.#handle(delivery)
+    if (typeof end === 'string') return this.#processed(delivery, end)
+    return end.then(
+      (late) => this.#processed(delivery, late),
+      (error: unknown) => this.#processed(delivery, this.#unexpected(error)),
+    )
+  }
+
+  #handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
     const { one } = this.#handling
-    let end: HandlingEnd = 'returned'
+    if (one === undefined || delivery.signal.aborted) return 'returned'
     try {
-      if (one !== undefined && !delivery.signal.aborted) end = await this.#run.context(() => one.handle(delivery))
+      return this.#run.context(() => one.handle(delivery))
     } catch (error) {
-      end = this.#unexpected(error)
+      return this.#unexpected(error)
     }
+  }
+
+  #processed(delivery: TransportDelivery, end: HandlingEnd): undefined {
     this.#pace?.ended()
     this.#settle(delivery, end)
   }

@@ -43,30 +43,63 @@ export class Handling {
     this.#consumer = { destination: binding.input.name, group: options.group }
   }
 
-  async handle(delivery: TransportDelivery): Promise<HandlingEnd> {
-    const { telemetry, pace } = this.#host
+  /** A promise only when there is something to wait for: promises are most of what a message costs here. */
+  handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
     const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
-    let payload: unknown
     try {
-      const { kind, input } = this.#binding
-      const isRaw = kind === 'sink' && this.#binding.raw === true
-      const decoded = isRaw ? delivery.message : decodePayload(input, delivery.message)
-      payload = decoded instanceof Promise ? await decoded : decoded
+      const payload = this.#read(delivery)
+      if (!(payload instanceof Promise)) return this.#begin(payload, delivery, before)
+      return payload.then(
+        (late) => this.#begin(late, delivery, before),
+        (error: unknown) => this.#unreadable(delivery, error, before),
+      )
     } catch (error) {
-      telemetry?.unreadable(delivery, this.#consumer, error)
-      return this.#failures.fail(delivery, error, before)
+      return this.#unreadable(delivery, error, before)
     }
+  }
+
+  #read(delivery: TransportDelivery): unknown {
+    const { kind, input } = this.#binding
+    const isRaw = kind === 'sink' && this.#binding.raw === true
+    return isRaw ? delivery.message : decodePayload(input, delivery.message)
+  }
+
+  #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
+    this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
+    return this.#failures.fail(delivery, error, before)
+  }
+
+  /** Never throws. Where nothing has to be asked before, the handler is called at once. */
+  #begin(payload: unknown, delivery: TransportDelivery, before: number): HandlingEnd | Promise<HandlingEnd> {
+    const { telemetry, pace } = this.#host
+    if (telemetry !== undefined || pace !== undefined) return this.#attempts(payload, delivery, before)
+    let begun: unknown
+    try {
+      begun = this.#attempt(payload, delivery, before + 1)
+    } catch (thrown) {
+      begun = Promise.reject(thrown)
+    }
+    if (isThenable(begun)) return this.#attempts(payload, delivery, before, begun)
+    return this.#ended(delivery, begun)
+  }
+
+  /** @param begun what the first call has given, if it was made already */
+  async #attempts(
+    payload: unknown,
+    delivery: TransportDelivery,
+    before: number,
+    begun?: PromiseLike<unknown>,
+  ): Promise<HandlingEnd> {
+    const { pace } = this.#host
     let isFree = false
     for (let attempt = before + 1, calls = 0; ; attempt += Number(!isFree), calls++) {
       const mayWait = (): AbortSignal => this.#failures.mayWait(delivery)
       const permit: Permit | undefined = pace && (await pace.enter(Number(calls > 0), mayWait, isFree))
       if (pace !== undefined && permit === undefined) return 'returned'
       try {
-        const result = await (telemetry === undefined
-          ? this.#attempt(payload, delivery, attempt)
-          : telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt)))
+        const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
         if (permit !== undefined) pace?.succeeded(permit)
-        return result instanceof Discarded ? this.#discard(delivery, result) : 'handled'
+        return this.#ended(delivery, result)
       } catch (thrown) {
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true
@@ -74,6 +107,16 @@ export class Handling {
         if (end !== undefined) return end
       }
     }
+  }
+
+  #ended(delivery: TransportDelivery, result: unknown): HandlingEnd {
+    return result instanceof Discarded ? this.#discard(delivery, result) : 'handled'
+  }
+
+  #observed(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
+    const { telemetry } = this.#host
+    if (telemetry === undefined) return this.#attempt(payload, delivery, attempt)
+    return telemetry.process(delivery, this.#consumer, attempt, () => this.#attempt(payload, delivery, attempt))
   }
 
   /** Not async, for it is called for each message: what a sink's handler returns is awaited by the caller. */
@@ -135,4 +178,9 @@ export class Handling {
   #encode(made: Made, binding: ProcessorBinding, input: EncodedMessage): Promise<EncodedMessage[]> {
     return encodeOutputs(made, binding.output, this.#host, outputIds(input, this.#options.group))
   }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  const mayHave = (typeof value === 'object' && value !== null) || typeof value === 'function'
+  return mayHave && typeof (value as { then?: unknown }).then === 'function'
 }

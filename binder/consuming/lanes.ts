@@ -10,7 +10,7 @@ import { Queue } from './queue.ts'
 export class Lanes<Item> implements Line<Item> {
   readonly #concurrency: number
   readonly #keyOf: (item: Item) => string | null
-  readonly #run: (item: Item) => Promise<void>
+  readonly #run: (item: Item) => Promise<void> | undefined
   readonly #gate: Gate | undefined
   readonly #ready: Queue<Item> = new Queue()
   /** Keys with a running or ready item, and what waits behind it. */
@@ -19,12 +19,13 @@ export class Lanes<Item> implements Line<Item> {
   #running = 0
   #waiting = 0
   #held = false
+  #pumping = false
 
-  /** @param run must never reject */
+  /** @param run must neither throw nor reject; `undefined` says that it is done already */
   constructor(
     concurrency: number,
     keyOf: (item: Item) => string | null,
-    run: (item: Item) => Promise<void>,
+    run: (item: Item) => Promise<void> | undefined,
     gate?: Gate,
   ) {
     this.#gate = gate
@@ -97,23 +98,32 @@ export class Lanes<Item> implements Line<Item> {
     return new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
+  /** What settles an item may push the next one in the same turn: the loop that runs takes it, however long the line. */
   #pump(): void {
+    if (this.#pumping) return
+    this.#pumping = true
     while (!this.#held && this.#running < this.#concurrency) {
-      if (this.#gate !== undefined && (this.#ready.length === 0 || this.#gate.admit(1) === 0)) return
+      if (this.#gate !== undefined && (this.#ready.length === 0 || this.#gate.admit(1) === 0)) break
       const item = this.#ready.shift()
-      if (item === undefined) return
+      if (item === undefined) break
       this.#running++
-      void this.#start(item)
+      const running = this.#run(item)
+      if (running === undefined) this.#ended(item)
+      else void running.then(() => this.#endedLate(item))
     }
+    this.#pumping = false
+    if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
-  async #start(item: Item): Promise<void> {
-    await this.#run(item)
+  #endedLate(item: Item): void {
+    this.#ended(item)
+    this.#pump()
+  }
+
+  #ended(item: Item): void {
     this.#running--
     const key = this.#keyOf(item)
     if (key !== null) this.#next(key)
-    this.#pump()
-    if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
   #next(key: string): void {
