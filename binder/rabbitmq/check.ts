@@ -13,7 +13,7 @@ import { toError } from '../../core/errors.ts'
 import type { DestinationSpec } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
 import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
-import { dueDeclaration, ladderDeclarations } from './delay.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { failure, replyCodeOf } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
 import { declarationsOf, existingCount } from './provision.ts'
@@ -22,7 +22,7 @@ import { markerOf } from './topology.ts'
 /** Opens a channel for one question and closes it. @throws what the broker answered */
 export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
-/** So many questions are open at once: the ladder alone has 51. */
+/** So many questions are open at once: the ladder alone has 52. */
 const AT_ONCE = 16
 
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
@@ -68,12 +68,13 @@ function questionsOf(
     declaration,
     asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
   }))
-  return spec.delays === true ? [...own, { declaration: dueDeclaration(spec.name) }] : own
+  if (spec.delays !== true) return own
+  return [...own, { declaration: dueDeclaration(spec.name) }, { declaration: dueSettled(spec.name) }]
 }
 
-/** One fault instead of 51 where nobody has made it. */
+/** One fault instead of 52 where nobody has made it. */
 async function ladderFaults(ask: Ask): Promise<readonly Fault[]> {
-  const questions = ladderDeclarations().map((declaration) => ({ declaration }))
+  const questions = [...ladderDeclarations(), LADDER_SETTLED].map((declaration) => ({ declaration }))
   const faults = await faultsOf(questions, ask)
   if (faults.length < questions.length || faults.some(({ is }) => is !== MISSING)) return faults
   return [{ what: `what delays messages, ${questions.length} exchanges and queues "concordat:delay:*",`, is: MISSING }]

@@ -23,6 +23,8 @@ export interface AmqpChannel extends AmqpEmitter {
     name: string,
     options?: { durable?: boolean; exclusive?: boolean; autoDelete?: boolean; arguments?: Record<string, unknown> },
   ): Promise<AmqpQueueState>
+  /** None is no failure. */
+  deleteExchange(name: string): Promise<unknown>
   /** Fails with 404 when there is none, and makes none. */
   checkExchange(name: string): Promise<unknown>
   checkQueue(name: string): Promise<AmqpQueueState>

@@ -22,7 +22,7 @@ export interface QueueDeclaration {
 }
 
 /** For messages: `queue "orders:audit"`. */
-export const nameOf = ({ kind, name }: Declaration): string => `${kind} "${name}"`
+export const nameOf = ({ kind, name }: Pick<Declaration, 'kind' | 'name'>): string => `${kind} "${name}"`
 
 /** Makes it exist, bound. Repeated without effect. @throws what the broker answered, which closes the channel */
 export async function declare(channel: AmqpChannel, declaration: Declaration): Promise<void> {
@@ -33,7 +33,7 @@ export async function declare(channel: AmqpChannel, declaration: Declaration): P
 }
 
 /** @throws 404 when it is missing; makes nothing */
-export async function look(channel: AmqpChannel, { kind, name }: Declaration): Promise<void> {
+export async function look(channel: AmqpChannel, { kind, name }: Pick<Declaration, 'kind' | 'name'>): Promise<void> {
   await (kind === 'exchange' ? channel.checkExchange(name) : channel.checkQueue(name))
 }
 

@@ -5,6 +5,7 @@
  * concordat:delay:level:24 ... :0   headers exchanges and quorum queues; a queue holds its messages 100 ms x 2^level
  * concordat:delay:due               headers exchange: to the queue of the destination
  * concordat:delay:due:orders        quorum queue, 1 ms: hands what is due to the exchange `orders`
+ * concordat:delay:settled[:orders]  exchanges that say: the queues of the ladder (of `orders`) are old enough
  * ```
  *
  * A delay is rounded up to 100 ms and written as a binary number; each bit that is set is a header
@@ -19,7 +20,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { MAX_DELAY_MS } from '../delay.ts'
-import type { Declaration } from './declaration.ts'
+import type { Declaration, ExchangeDeclaration } from './declaration.ts'
 
 const UNIT_MS = 100
 const LEVELS = 25
@@ -37,6 +38,18 @@ export const queueOfDue = (destination: string): string => `${DUE}:${destination
  * half a second after it was declared; one that is killed before that has lost the queue's log and elects no leader again.
  */
 export const SETTLE_MS = 2_500
+
+/**
+ * An exchange that is declared when a new queue has been left alone for so long, and that nothing is ever sent to: AMQP does
+ * not tell how old a queue is, and another process must not rely on one that was declared a moment ago.
+ */
+export const LADDER_SETTLED: ExchangeDeclaration = settled('concordat:delay:settled')
+export const dueSettled = (destination: string): ExchangeDeclaration =>
+  settled(`concordat:delay:settled:${destination}`)
+
+function settled(name: string): ExchangeDeclaration {
+  return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
+}
 
 /** Where a message that is due in `leftMs` is published to, and with which headers. */
 export interface DelayRoute {

@@ -25,10 +25,11 @@ import type {
 import { checkDestinations } from './check.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
-import { dueDeclaration, ladderDeclarations, queueOfDue, SETTLE_MS, TOP_LEVEL } from './delay.ts'
-import { failure, replyCodeOf, TRANSPORT, toTransportError, within } from './failure.ts'
+import { SETTLE_MS } from './delay.ts'
+import { DelayQueues } from './delay-queues.ts'
+import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
-import { declareAll, existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
+import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
 import { RabbitPublisher } from './publisher.ts'
 import { RabbitSubscription } from './subscription.ts'
 import { queueOf, rotated } from './topology.ts'
@@ -50,8 +51,10 @@ class RabbitTransport implements Transport {
   /** What was provisioned, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   readonly #subscriptions: Set<RabbitSubscription> = new Set()
-  /** The queues that delay messages were declared. */
-  #hasLadder = false
+  readonly #delays: DelayQueues = new DelayQueues(
+    (what, work) => this.#onControl(what, work),
+    () => this.#attached().host.clock.sleep(SETTLE_MS),
+  )
   #parts: Parts | undefined
   #closed: Promise<void> | undefined
 
@@ -81,7 +84,7 @@ class RabbitTransport implements Transport {
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
       reprovision: (destination) => {
-        this.#hasLadder = false
+        this.#delays.forget()
         return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
       },
     })
@@ -94,8 +97,8 @@ class RabbitTransport implements Transport {
     if (provision === 'check')
       await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
     for (const spec of destinations) this.#learn(provision === 'create' ? await this.#create(spec) : spec)
-    if (provision === 'create' && destinations.some(({ delays }) => delays === true))
-      await this.#createDelays(destinations)
+    const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)
+    if (provision === 'create' && delayed.length > 0) await this.#delays.provision(delayed)
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
@@ -182,33 +185,6 @@ class RabbitTransport implements Transport {
     }
   }
 
-  async #createDelays(destinations: readonly DestinationSpec[]): Promise<void> {
-    let isNew = false
-    if (!this.#hasLadder) {
-      isNew = !(await this.#hasQueue(TOP_LEVEL))
-      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
-      this.#hasLadder = true
-    }
-    for (const { name, delays } of destinations) {
-      if (delays !== true) continue
-      isNew = !(await this.#hasQueue(queueOfDue(name))) || isNew
-      await this.#onControl(`provision delays of "${name}"`, (channel) =>
-        declareAll(channel, [dueDeclaration(name)], name),
-      )
-    }
-    if (isNew) await this.#attached().host.clock.sleep(SETTLE_MS)
-  }
-
-  async #hasQueue(queue: string): Promise<boolean> {
-    try {
-      await this.#onControl(`look for queue "${queue}"`, (channel) => channel.checkQueue(queue))
-      return true
-    } catch (error) {
-      if (replyCodeOf(toError(error).cause) === NOT_FOUND) return false
-      throw error
-    }
-  }
-
   /** A destination keeps every group ever named. */
   #learn(spec: DestinationSpec): void {
     const known = this.#specs.get(spec.name)
@@ -267,8 +243,6 @@ interface Parts {
   readonly link: Link
   readonly publisher: RabbitPublisher
 }
-
-const NOT_FOUND = 404
 
 const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
 

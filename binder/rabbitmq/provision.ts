@@ -3,7 +3,7 @@ import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec, TopologyPart } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf } from './declaration.ts'
-import { dueDeclaration, ladderDeclarations } from './delay.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf } from './topology.ts'
@@ -68,8 +68,8 @@ export async function declareAll(
 
 /** All that a destination needs, as data, exchanges first. Pure. */
 export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
-  const delays = spec.delays === true ? [...ladderDeclarations(), dueDeclaration(spec.name)] : []
-  return [declarationsOf(spec, options), delays].flatMap((declarations) => [
+  const ladder = [...ladderDeclarations(), LADDER_SETTLED, dueDeclaration(spec.name), dueSettled(spec.name)]
+  return [declarationsOf(spec, options), spec.delays === true ? ladder : []].flatMap((declarations) => [
     ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
     ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),
   ])

@@ -8,6 +8,7 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
  */
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
+  readonly exchanges: Set<string> = new Set()
   readonly #queues: Map<string, FakeQueue> = new Map()
 
   readonly connect = async (name: string): Promise<AmqpConnection> => {
@@ -20,6 +21,14 @@ export class FakeBroker {
     const queue = this.#queues.get(name) ?? new FakeQueue(name)
     this.#queues.set(name, queue)
     return queue
+  }
+
+  hasQueue(name: string): boolean {
+    return this.#queues.has(name)
+  }
+
+  deleteQueue(name: string): void {
+    this.#queues.delete(name)
   }
 
   queues(): readonly FakeQueue[] {
@@ -137,8 +146,22 @@ export class FakeChannel extends EventEmitter {
     this.#broker = broker
   }
 
-  async assertExchange(): Promise<void> {}
-  async checkExchange(): Promise<void> {}
+  async assertExchange(name: string): Promise<void> {
+    this.#broker.exchanges.add(name)
+  }
+
+  async deleteExchange(name: string): Promise<void> {
+    this.#broker.exchanges.delete(name)
+  }
+
+  async checkExchange(name: string): Promise<void> {
+    if (!this.#broker.exchanges.has(name)) this.#missing(`exchange '${name}'`)
+  }
+
+  async checkQueue(name: string): Promise<void> {
+    if (!this.#broker.hasQueue(name)) this.#missing(`queue '${name}'`)
+  }
+
   async bindQueue(): Promise<void> {}
   async prefetch(): Promise<void> {}
 
@@ -210,6 +233,11 @@ export class FakeChannel extends EventEmitter {
   async close(): Promise<void> {
     if (!this.isOpen) throw illegal()
     this.end()
+  }
+
+  #missing(what: string): never {
+    this.fail(404, `NOT_FOUND - no ${what}`)
+    throw Object.assign(new Error(`404 (NOT-FOUND) ${what}`), { code: 404 })
   }
 
   /** What was out goes back to the front of its queue, to the next consumer. */

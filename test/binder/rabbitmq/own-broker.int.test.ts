@@ -45,7 +45,9 @@ describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
     const check = (): Promise<void> => attached({ url: server.url, provision: 'check' }).provision([spec])
     await attached({ url: server.url }).provision([{ ...spec, delays: false }])
     await expect(check()).rejects.toMatchObject({ kind: 'mismatch', retryable: false, destination: 'slow' })
-    const absent = 'queue "concordat:delay:due:slow" is missing; what delays messages, 51 exchanges and queues'
+    const absent =
+      'queue "concordat:delay:due:slow" is missing; exchange "concordat:delay:settled:slow" is missing; ' +
+      'what delays messages, 52 exchanges and queues'
     await expect(check()).rejects.toThrow(absent)
     await expect(check()).rejects.toThrow(absent)
 
