@@ -24,6 +24,7 @@ import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import { BinderTelemetry } from './telemetry.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
+import { claim, requireFree } from './transport-owner.ts'
 
 const NAMES = optionNames<BinderOptions>({
   service: true,
@@ -74,7 +75,7 @@ export class TransportBinder implements Binder {
     if (typeof options.transport?.subscribe !== 'function') {
       throw invalidOption('createBinder.transport', options.transport, 'a transport such as memoryTransport()')
     }
-    this.#transport = options.transport
+    this.#transport = requireFree('createBinder.transport', options.transport)
     this.#clock = options.clock ?? systemClock
     this.#logger = checkLogger('createBinder.logger', options.logger)
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
@@ -119,6 +120,7 @@ export class TransportBinder implements Binder {
       middleware: checkMiddleware('createBinder.middleware', options.middleware),
       batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
     })
+    claim(this.#transport, `the binder "${this.instance}"`)
   }
 
   async start(): Promise<void> {

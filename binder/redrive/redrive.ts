@@ -17,6 +17,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type Channel, checkName, requireChannel } from '../channel.ts'
 import type { Transport } from '../transport.ts'
+import { claim, requireFree } from '../transport-owner.ts'
 import type { DeadLetter } from './letter.ts'
 import { RedriveRun } from './redrive-run.ts'
 
@@ -129,6 +130,7 @@ export async function redrive<In, Out>(
   const resolved = resolveRedrive(host, channel as unknown as Channel, group, options)
   const { transport, logger, clock, id } = resolved
   const instance = `${host.service}-redrive-${id.slice(-12)}`
+  claim(transport, `the redrive "${instance}"`)
   transport.attach({ service: host.service, instance, logger, clock, publishTimeoutMs: PUBLISH_TIMEOUT_MS })
   try {
     return await new RedriveRun(resolved).run()
@@ -148,7 +150,7 @@ function resolveRedrive(host: RedriveHost, channel: Channel, group: string, opti
   if (to !== 'channel' && to !== 'group') throw invalidOption('redrive.to', to, "'channel' or 'group'")
   return {
     id: newId(),
-    transport: host.transport,
+    transport: requireFree('redrive.transport', host.transport),
     logger: checkLogger('redrive.logger', host.logger),
     clock: host.clock ?? systemClock,
     channel: requireChannel('redrive', channel),

@@ -174,6 +174,17 @@ describe('createBinder refuses', () => {
   })
 })
 
+it('a transport has one binder, for the binder closes it', async () => {
+  const transport = memoryTransport()
+  // What fails has taken nothing.
+  expect(() => createBinder({ service: 'test', transport, maxInFlight: 0 })).toThrow(RangeError)
+  const binder = createBinder({ service: 'test', instance: 'test-1', transport })
+  expect(() => createBinder({ service: 'other', transport })).toThrow(
+    'createBinder.transport: expected one of its own and not that of the binder "test-1", which closes it: make another',
+  )
+  await binder.close()
+})
+
 it('a wrong number is a RangeError, a wrong kind a TypeError', () => {
   expect(() => make({ maxInFlight: 0 })).toThrow(RangeError)
   expect(() => make({ maxInFlight: '5' })).toThrow(TypeError)

@@ -134,6 +134,22 @@ describe('a redrive', () => {
     expect(new Set(letters.map(({ id }) => id)).size).toBe(5)
   })
 
+  it('takes no transport that somebody else closes', async () => {
+    const { broker } = await withLetters(1)
+    const transport = memoryTransport({ broker })
+    const binder = createBinder({ service: 'shop', instance: 'shop-1', transport })
+    onTestFinished(() => binder.close())
+    const withIt = () => redrive({ service: 'operator', transport }, channel as unknown as Channel, 'g')
+    await expect(withIt()).rejects.toThrow(
+      'redrive.transport: expected one of its own and not that of the binder "shop-1"',
+    )
+    const host = { service: 'operator', transport: memoryTransport({ broker }) }
+    await redrive(host, channel as unknown as Channel, 'g', { dryRun: true })
+    await expect(redrive(host, channel as unknown as Channel, 'g')).rejects.toThrow(
+      'not that of the redrive "operator-redrive-',
+    )
+  })
+
   it('does not begin when the broker is away', async () => {
     const { broker } = await withLetters(1)
     broker.interrupt()
