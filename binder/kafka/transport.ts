@@ -23,6 +23,7 @@ import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
 import { Publisher } from './publisher.ts'
 import { groupIdOf, Subscriber } from './subscriber.ts'
 import { Topics, topicConfigOf } from './topics.ts'
+import { mendTornAnswers } from './torn-answers.ts'
 
 const FEATURES: TransportFeatures = Object.freeze({
   newGroupStartsAtEarliest: true,
@@ -71,6 +72,7 @@ class KafkaTransport implements Transport {
 
   attach(host: TransportHost): void {
     const options = this.#options
+    mendTornAnswers()
     const admin = new AdminConnection(options, host.clock)
     const topics = new Topics(options, admin, host.clock, host.logger)
     const subscriber = new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error))

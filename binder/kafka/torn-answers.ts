@@ -1,0 +1,50 @@
+/**
+ * kafkajs 2.2 keeps what it has read of an answer when the connection is reset in the middle of it, and takes the first
+ * bytes of the next connection for the rest. From then on it understands nothing there: each request times out, while
+ * heartbeats, which have a connection of their own, keep the place in the group, so that the partitions stand still for
+ * minutes. This lets each connection begin with nothing read.
+ *
+ * It reaches into the one copy of kafkajs that this package resolves, once, before the first connection. Another copy,
+ * or one that looks otherwise inside, stays as it is.
+ */
+import { createRequire } from 'node:module'
+
+const MENDED = Symbol.for('concordat.kafka.torn-answers')
+const LENGTH_BYTES = 4
+
+/** kafkajs' connection, as far as it is used. */
+interface Connection {
+  chunks: Buffer[]
+  bytesBuffered: number
+  /** Before the next answer, or its length, can be read. */
+  bytesNeeded: number
+  readonly isConnected: (this: Connection) => boolean
+  connect: ((this: Connection) => Promise<unknown>) & { [MENDED]?: true }
+}
+
+/** Idempotent. @returns whether it is mended */
+export function mendTornAnswers(): boolean {
+  try {
+    const require = createRequire(import.meta.url)
+    const { prototype } = require('kafkajs/src/network/connection.js') as { readonly prototype: Connection }
+    const { connect, isConnected } = prototype
+    if (typeof connect !== 'function' || typeof isConnected !== 'function') return false
+    if (connect[MENDED] !== true) prototype.connect = afterForgetting(connect)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function afterForgetting(connect: Connection['connect']): Connection['connect'] {
+  const mended: Connection['connect'] = function (this: Connection) {
+    if (!this.isConnected() && Array.isArray(this.chunks)) {
+      this.chunks = []
+      this.bytesBuffered = 0
+      this.bytesNeeded = LENGTH_BYTES
+    }
+    return connect.call(this)
+  }
+  mended[MENDED] = true
+  return mended
+}
