@@ -16,7 +16,7 @@ import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { failure, replyCodeOf } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
-import { declarationsOf, existingCount } from './provision.ts'
+import { declarationsOf, existingCount, settlingOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
 /** Opens a channel for one question and closes it. @throws what the broker answered */
@@ -64,7 +64,8 @@ function questionsOf(
   spec: DestinationSpec,
   options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
 ): readonly Question[] {
-  const own = declarationsOf(spec, options).map((declaration) => ({
+  const marks = settlingOf(spec, options).map(({ settled }) => settled)
+  const own = [...declarationsOf(spec, options), ...marks].map((declaration) => ({
     declaration,
     asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
   }))

@@ -57,3 +57,8 @@ export function partOf(declaration: Declaration): TopologyPart {
   const alternate = alternateExchange === undefined ? {} : { 'alternate-exchange': alternateExchange }
   return { kind, name, details: { type, ...rest, ...alternate } }
 }
+
+/** An exchange that says something by being there; nothing is ever sent to it. */
+export function settledMark(name: string): ExchangeDeclaration {
+  return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
+}

@@ -20,7 +20,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { MAX_DELAY_MS } from '../delay.ts'
-import type { Declaration, ExchangeDeclaration } from './declaration.ts'
+import { type Declaration, type ExchangeDeclaration, settledMark } from './declaration.ts'
 
 const UNIT_MS = 100
 const LEVELS = 25
@@ -33,23 +33,11 @@ const below = (level: number): string => (level === 0 ? DUE : levelOf(level - 1)
 export const TOP_LEVEL: string = levelOf(LEVELS - 1)
 export const queueOfDue = (destination: string): string => `${DUE}:${destination}`
 
-/**
- * How long a new queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers a quorum queue on disk
- * half a second after it was declared; one that is killed before that has lost the queue's log and elects no leader again.
- */
-export const SETTLE_MS = 2_500
-
-/**
- * An exchange that is declared when a new queue has been left alone for so long, and that nothing is ever sent to: AMQP does
- * not tell how old a queue is, and another process must not rely on one that was declared a moment ago.
- */
-export const LADDER_SETTLED: ExchangeDeclaration = settled('concordat:delay:settled')
+/** Declared when the queues of the ladder have settled (`settling.ts`). */
+export const LADDER_SETTLED: ExchangeDeclaration = settledMark('concordat:delay:settled')
+/** Likewise for the queue of a destination. */
 export const dueSettled = (destination: string): ExchangeDeclaration =>
-  settled(`concordat:delay:settled:${destination}`)
-
-function settled(name: string): ExchangeDeclaration {
-  return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
-}
+  settledMark(`concordat:delay:settled:${destination}`)
 
 /** Where a message that is due in `leftMs` is published to, and with which headers. */
 export interface DelayRoute {

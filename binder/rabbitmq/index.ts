@@ -25,12 +25,19 @@ import type {
 import { checkDestinations } from './check.ts'
 import type { AmqpChannel, AmqpConnection } from './client.ts'
 import { Link } from './connection.ts'
-import { SETTLE_MS } from './delay.ts'
-import { DelayQueues } from './delay-queues.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './delay.ts'
 import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
 import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
-import { existingCount, partsOf, provisionAnonymous, provisionDestination } from './provision.ts'
+import {
+  declareAll,
+  existingCount,
+  partsOf,
+  provisionAnonymous,
+  provisionDestination,
+  settlingOf,
+} from './provision.ts'
 import { RabbitPublisher } from './publisher.ts'
+import { Settling } from './settling.ts'
 import { RabbitSubscription } from './subscription.ts'
 import { queueOf, rotated } from './topology.ts'
 
@@ -51,10 +58,8 @@ class RabbitTransport implements Transport {
   /** What was provisioned, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()
   readonly #subscriptions: Set<RabbitSubscription> = new Set()
-  readonly #delays: DelayQueues = new DelayQueues(
-    (what, work) => this.#onControl(what, work),
-    () => this.#attached().host.clock.sleep(SETTLE_MS),
-  )
+  /** The queues that delay messages were declared. */
+  #hasLadder = false
   #parts: Parts | undefined
   #closed: Promise<void> | undefined
 
@@ -84,7 +89,7 @@ class RabbitTransport implements Transport {
       partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
       takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
       reprovision: (destination) => {
-        this.#delays.forget()
+        this.#hasLadder = false
         return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
       },
     })
@@ -96,9 +101,8 @@ class RabbitTransport implements Transport {
     const { provision } = this.#options
     if (provision === 'check')
       await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
-    for (const spec of destinations) this.#learn(provision === 'create' ? await this.#create(spec) : spec)
-    const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)
-    if (provision === 'create' && delayed.length > 0) await this.#delays.provision(delayed)
+    const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
+    for (const spec of actual) this.#learn(spec)
   }
 
   describe(destination: DestinationSpec): readonly TopologyPart[] {
@@ -167,6 +171,33 @@ class RabbitTransport implements Transport {
     publisher.close()
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
     await Promise.all([control.close(), link.close()])
+  }
+
+  /** All that is new settles at once. @returns the destinations as they are */
+  async #createAll(destinations: readonly DestinationSpec[]): Promise<readonly DestinationSpec[]> {
+    const settling = new Settling((what, ask) => this.#onControl(what, ask))
+    const actual: DestinationSpec[] = []
+    for (const spec of destinations) {
+      for (const { queue, settled } of settlingOf(spec, this.#options)) await settling.begin(queue, settled)
+      actual.push(await this.#create(spec))
+    }
+    const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)
+    if (delayed.length > 0) await this.#createDelays(delayed, settling)
+    await settling.end((durationMs) => this.#attached().host.clock.sleep(durationMs))
+    if (delayed.length > 0) this.#hasLadder = true
+    return actual
+  }
+
+  async #createDelays(names: readonly string[], settling: Settling): Promise<void> {
+    if (!this.#hasLadder) {
+      await settling.begin(TOP_LEVEL, LADDER_SETTLED)
+      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
+    }
+    for (const name of names) {
+      const due = dueDeclaration(name)
+      await settling.begin(due.name, dueSettled(name))
+      await this.#onControl(`provision delays of "${name}"`, (channel) => declareAll(channel, [due], name))
+    }
   }
 
   /** @returns the destination as it is: one whose partitions nobody declared has those that exist */

@@ -36,7 +36,8 @@ export interface RabbitOptions {
   /** What `close` waits for at most, per step. @default 3 seconds */
   readonly closeTimeoutMs?: number | undefined
   /**
-   * Type of a durable group's queues. `quorum` is replicated; beware of its delivery limit (20 by default since
+   * Type of a durable group's queues. `quorum` is replicated, and new ones are left alone for 2.5 s before they are relied
+   * on (RabbitMQ 3.10 forgets what a younger one has confirmed when it is killed); beware of its delivery limit (20 by default since
    * RabbitMQ 4): a message that came back that often is dropped or dead-lettered by the broker, outside of this
    * package's dead letters. Set the policy `delivery-limit: -1` on them. @default 'classic'
    */

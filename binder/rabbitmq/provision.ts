@@ -2,11 +2,11 @@ import { toError } from '../../core/errors.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec, TopologyPart } from '../transport.ts'
 import type { AmqpChannel } from './client.ts'
-import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf } from './declaration.ts'
+import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declaration.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { replyCodeOf, TRANSPORT, toTransportError } from './failure.ts'
 import type { ResolvedRabbitOptions } from './options.ts'
-import { countsOf, markerOf, queueOf, routingKeyOf } from './topology.ts'
+import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
 
 type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments'>
 
@@ -26,6 +26,18 @@ export function declarationsOf(
   )
   const exchange = { kind: 'exchange', name, type: 'direct', options: { durable: true } } as const
   return [exchange, markerDeclaration(name, partitions), ...queues]
+}
+
+/** The groups whose queues have to settle, by their last queue, and what says that they have. None of classic queues. */
+export function settlingOf(
+  { name, partitions, groups }: DestinationSpec,
+  { queueArguments }: QueueOptions,
+): ReadonlyArray<{ readonly queue: string; readonly settled: ExchangeDeclaration }> {
+  if (queueArguments['x-queue-type'] !== 'quorum') return []
+  return groups.map((group) => ({
+    queue: queueOf(name, group, partitions - 1, partitions),
+    settled: settledMark(settledOf(name, group)),
+  }))
 }
 
 /** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
@@ -69,7 +81,8 @@ export async function declareAll(
 /** All that a destination needs, as data, exchanges first. Pure. */
 export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
   const ladder = [...ladderDeclarations(), LADDER_SETTLED, dueDeclaration(spec.name), dueSettled(spec.name)]
-  return [declarationsOf(spec, options), spec.delays === true ? ladder : []].flatMap((declarations) => [
+  const own = [...declarationsOf(spec, options), ...settlingOf(spec, options).map(({ settled }) => settled)]
+  return [own, spec.delays === true ? ladder : []].flatMap((declarations) => [
     ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
     ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),
   ])

@@ -10,6 +10,7 @@ import { TransportError } from '../errors.ts'
  * orders.placed:audit             the same when there is one partition
  * orders.placed:audit:members     never holds a message, its consumers count the live members; expires unused
  * orders.placed:audit:idle        likewise counts the members without a partition
+ * orders.placed:audit:settled     exchange that says: the group's quorum queues are old enough (`settling.ts`)
  * amq.gen-...                     an anonymous subscription: exclusive, bound to every partition
  * ```
  *
@@ -30,6 +31,10 @@ export const queueOf = (destination: string, group: string, partition: number, p
 
 export const membersQueueOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:members`, destination)
+
+/** The exchange that says that a group's quorum queues have settled. */
+export const settledOf = (destination: string, group: string): string =>
+  checked(`${destination}:${group}:settled`, destination)
 
 export const idleQueueOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:idle`, destination)

@@ -37,6 +37,24 @@ describeWith(['rabbitmq'], 'RabbitMQ in trouble', { private: true }, () => {
     expect(await transport.publish([plainMessage({ destination })])).toEqual([undefined])
   })
 
+  it('keeps what a quorum queue has confirmed, also when it is killed as soon as there is one', async () => {
+    const server = await broker()
+    const transport = attached({ url: server.url, queueType: 'quorum' })
+    await transport.provision([spec])
+    expect(await transport.publish(numbered(destination, 50, ['k']))).toEqual(numbers(50).map(() => undefined))
+    await server.kill()
+    await server.start()
+    const recorder = new Recorder()
+    await until('a subscription works', () =>
+      subscribe(transport, destination, recorder).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await until('all came', () => recorder.got.length >= 50)
+    expect([...new Set(recorder.numbers)]).toEqual(numbers(50))
+  })
+
   it('says refused when an alarm outlasts the deadline, and does everything else all the same', async () => {
     const server = await broker({ 'vm_memory_high_watermark.absolute': '10MB' })
     const transport = attached({ url: server.url }, 1_000)

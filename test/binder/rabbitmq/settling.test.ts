@@ -1,4 +1,5 @@
 import type { DestinationSpec } from 'concordat/binder'
+import type { RabbitOptions } from 'concordat/binder/rabbitmq'
 import { expect, it } from 'vitest'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { FakeBroker } from './fake-broker.ts'
@@ -10,9 +11,13 @@ const LONG_MS = 3_000
 const SAYS_SO = 'concordat:delay:settled:orders'
 
 /** A process that begins to provision, and whether it is done. */
-async function starting(broker: FakeBroker, destination: DestinationSpec = spec) {
+async function starting(
+  broker: FakeBroker,
+  destination: DestinationSpec = spec,
+  queueType?: RabbitOptions['queueType'],
+) {
   const clock = new FakeClock()
-  const transport = attached({ connect: broker.connect }, 10_000, clock)
+  const transport = attached({ connect: broker.connect, queueType }, 10_000, clock)
   const state = { isDone: false }
   const done = transport.provision([destination]).then(() => (state.isDone = true))
   await drain()
@@ -56,4 +61,17 @@ it('one that was deleted and is made again has to settle again, for everybody', 
   await third.clock.advance(LONG_MS)
   await third.done
   expect((await starting(broker)).state.isDone).toBe(true)
+})
+
+it('quorum queues of a group settle likewise, classic ones need not', async () => {
+  const broker = new FakeBroker()
+  const group = { ...spec, delays: false }
+  const first = await starting(broker, group, 'quorum')
+  const second = await starting(broker, group, 'quorum')
+  expect([first.state.isDone, second.state.isDone]).toEqual([false, false])
+  await second.clock.advance(LONG_MS)
+  await second.done
+  expect(broker.exchanges.has('orders:g:settled')).toBe(true)
+  expect((await starting(broker, group, 'quorum')).state.isDone).toBe(true)
+  expect((await starting(new FakeBroker(), group)).state.isDone).toBe(true)
 })
