@@ -13,6 +13,8 @@ export class AdminConnection {
   readonly #options: KafkaOptions
   readonly #clock: Clock
   #admin: Promise<KafkaAdmin> | undefined
+  /** Requests that kafkajs is at, also when nobody waits for them any more. */
+  readonly #running: Set<Promise<unknown>> = new Set()
   #closed = false
 
   constructor(options: KafkaOptions, clock: Clock) {
@@ -27,7 +29,7 @@ export class AdminConnection {
     const current = this.#admin
     try {
       const admin = await current
-      return await within(this.#clock, this.#options.requestTimeoutMs, attempted, work(admin))
+      return await within(this.#clock, this.#options.requestTimeoutMs, attempted, this.#watched(work(admin)))
     } catch (error) {
       if (this.#admin === current) this.#admin = undefined
       this.#discard(current)
@@ -39,7 +41,14 @@ export class AdminConnection {
     this.#closed = true
     const admin = this.#admin
     this.#admin = undefined
-    if (admin !== undefined) await settle(this.#clock, CLOSE_MS, disconnect(admin))
+    if (admin !== undefined) await settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+  }
+
+  #watched<T>(work: Promise<T>): Promise<T> {
+    const over = (): void => void this.#running.delete(work)
+    this.#running.add(work)
+    work.then(over, over)
+    return work
   }
 
   async #connect(): Promise<KafkaAdmin> {
@@ -51,7 +60,17 @@ export class AdminConnection {
   }
 
   #discard(admin: Promise<KafkaAdmin>): void {
-    void settle(this.#clock, CLOSE_MS, disconnect(admin))
+    void settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+  }
+
+  /** A request under way connects again when it loses its connection: what it made is closed as well, once it has ended. */
+  async #disconnect(connecting: Promise<KafkaAdmin>): Promise<void> {
+    const admin = await connecting
+    const running = [...this.#running]
+    await admin.disconnect()
+    if (running.length === 0) return
+    await Promise.allSettled(running)
+    await admin.disconnect()
   }
 }
 
@@ -75,8 +94,4 @@ function withFewTries<T>(client: object, make: () => T): T {
   } finally {
     retries[name] = usual
   }
-}
-
-async function disconnect(admin: Promise<KafkaAdmin>): Promise<void> {
-  await (await admin).disconnect()
 }

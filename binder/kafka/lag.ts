@@ -5,10 +5,10 @@ import type { KafkaAdmin } from './client.ts'
  * at the earliest offset. Counts offsets: those of control records and of what was compacted away are among them.
  */
 export async function lagOf(admin: KafkaAdmin, topic: string, groupId: string): Promise<number> {
-  const [ends, [committed]] = await Promise.all([
-    admin.fetchTopicOffsets(topic),
-    admin.fetchOffsets({ groupId, topics: [topic] }),
-  ])
+  const asked = [admin.fetchTopicOffsets(topic), admin.fetchOffsets({ groupId, topics: [topic] })] as const
+  // Both have ended when this does, also when one failed: what is under way keeps the connection.
+  await Promise.allSettled(asked)
+  const [ends, [committed]] = await Promise.all(asked)
   const positions = new Map(committed?.partitions.map(({ partition, offset }) => [partition, Number(offset)]))
   let lag = 0
   for (const { partition, low, high } of ends) {
