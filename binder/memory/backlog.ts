@@ -4,8 +4,7 @@ import type { EncodedMessage } from '../message.ts'
 /** An object and its fields, about. */
 const MESSAGE_BYTES = 200
 
-export function sizeOf(message: EncodedMessage | undefined): number {
-  if (message === undefined) return 0
+export function sizeOf(message: EncodedMessage): number {
   let bytes = MESSAGE_BYTES + (message.body?.byteLength ?? 0) + (message.key?.length ?? 0)
   for (const name in message.headers) {
     const value = message.headers[name]

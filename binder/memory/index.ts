@@ -25,7 +25,7 @@ import type {
   TransportHost,
 } from '../transport.ts'
 import { Broker, type Destination, type MemoryBroker, type MemoryBrokerOptions } from './broker.ts'
-import type { MemoryPartition } from './partition.ts'
+import { MemoryPartition } from './partition.ts'
 import { RoomWait } from './room-wait.ts'
 import { GroupMembers, MemorySubscription } from './subscription.ts'
 
@@ -115,12 +115,18 @@ class MemoryTransport implements Transport {
 
   async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
     const touched = new Set<MemoryPartition>()
-    const waits = new RoomWait()
-    const outcomes: PublishOutcome[] = messages.map((message, index) =>
-      this.#append(unfoldStructured(message), touched, (partition, whole) => waits.add(index, partition, whole)),
-    )
+    let waits: RoomWait | undefined
+    const outcomes: PublishOutcome[] = []
+    for (const each of messages) {
+      const message = unfoldStructured(each)
+      const placed = this.#place(message, touched)
+      if (placed instanceof MemoryPartition) {
+        waits ??= new RoomWait()
+        waits.add(outcomes.push(undefined) - 1, placed, message)
+      } else outcomes.push(placed)
+    }
     for (const partition of touched) partition.pump()
-    if (waits.isNeeded) await this.#wait(waits, outcomes)
+    if (waits !== undefined) await this.#wait(waits, outcomes)
     // Everything here is done in microtasks: messages that beget messages would never let timers and sockets have a turn.
     if (++this.#published % PUBLISHES_PER_TURN === 0) this.#turn ??= this.#nextTurn()
     if (this.#turn !== undefined) await this.#turn
@@ -185,11 +191,8 @@ class MemoryTransport implements Transport {
     return subscription
   }
 
-  #append(
-    message: EncodedMessage,
-    touched: Set<MemoryPartition>,
-    wait: (partition: MemoryPartition, message: EncodedMessage) => void,
-  ): PublishOutcome {
+  /** The partition that it has to wait for, or what became of it. */
+  #place(message: EncodedMessage, touched: Set<MemoryPartition>): PublishOutcome | MemoryPartition {
     const { destination } = message
     if (this.#closed) return this.#error('closed', 'the transport is closed', destination)
     if (!this.#broker.reachable) return this.#error('unavailable', 'the memory broker is interrupted', destination)
@@ -201,8 +204,8 @@ class MemoryTransport implements Transport {
       return this.#error('refused', `too much waits to be due in "${destination}": ${REMEDY}`, destination)
     }
     const partition = target.partitionFor(message)
-    if (partition.offer(message)) touched.add(partition)
-    else wait(partition, message)
+    if (!partition.offer(message)) return partition
+    touched.add(partition)
     return undefined
   }
 

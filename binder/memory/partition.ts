@@ -25,11 +25,10 @@ export class MemoryPartition {
   readonly #anonymous: Set<Cursor> = new Set()
   readonly #line: Set<Waiting> = new Set()
   #log: EncodedMessage[] = []
-  /** Of all that is in the log. */
-  #bytes = 0
-  /** Of what every cursor has settled, as far as it was counted. */
-  #settledBytes = 0
-  #countedTo = 0
+  /** Bytes that were ever appended, up to and with each message of the log. */
+  #sums: number[] = []
+  #appendedBytes = 0
+  #droppedBytes = 0
   /** Offset of the first message still in the log. */
   #base = 0
 
@@ -48,7 +47,7 @@ export class MemoryPartition {
 
   append(message: EncodedMessage): void {
     this.#log.push(message)
-    this.#bytes += sizeOf(message)
+    this.#sums.push((this.#appendedBytes += sizeOf(message)))
   }
 
   /** Appends it, or not when there is no room. */
@@ -82,7 +81,7 @@ export class MemoryPartition {
 
   /** What is not settled by all, for people. */
   get backlog(): string {
-    return `${this.end - this.#lowest()} messages, ${this.#bytes - this.#settledBytes} bytes`
+    return `${this.end - this.#lowest()} messages, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
   }
 
   /** A new group starts at the earliest message there is. */
@@ -145,26 +144,25 @@ export class MemoryPartition {
   #isFull(times = 1): boolean {
     const maxMessages = times * this.#options.maxBacklog
     const maxBytes = times * this.#options.maxBacklogBytes
-    if (this.#log.length < maxMessages && this.#bytes < maxBytes) return false
+    const isLarge = this.#appendedBytes - this.#droppedBytes >= maxBytes
+    if (this.#log.length < maxMessages && !isLarge) return false
     const lowest = this.#lowest()
     if (this.end - lowest >= maxMessages) return true
-    if (this.#bytes < maxBytes) return false
-    for (; this.#countedTo < lowest; this.#countedTo++) this.#settledBytes += sizeOf(this.at(this.#countedTo))
-    if (this.#settledBytes >= STEP * maxBytes) this.#drop(lowest - this.#base)
-    return this.#bytes >= maxBytes
+    if (!isLarge) return false
+    if (this.#sumTo(lowest) - this.#droppedBytes >= STEP * maxBytes) this.#drop(lowest - this.#base)
+    return this.#appendedBytes - this.#droppedBytes >= maxBytes
+  }
+
+  /** Bytes appended before this offset. */
+  #sumTo(offset: number): number {
+    return this.#sums[offset - this.#base - 1] ?? this.#droppedBytes
   }
 
   #drop(count: number): void {
-    const { length } = this.#log
-    this.#countedTo = Math.max(this.#countedTo, this.#base)
-    for (let i = 0; i < count; i++) {
-      const bytes = sizeOf(this.#log[i])
-      this.#bytes -= bytes
-      if (this.#base + i < this.#countedTo) this.#settledBytes -= bytes
-    }
-    this.#log = count === length ? [] : this.#log.slice(count)
+    this.#droppedBytes = this.#sumTo(this.#base + count)
+    this.#log = this.#log.slice(count)
+    this.#sums = this.#sums.slice(count)
     this.#base += count
-    this.#countedTo = Math.max(this.#countedTo, this.#base)
   }
 
   #lowest(): number {

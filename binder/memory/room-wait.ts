@@ -16,10 +16,6 @@ export class RoomWait {
   /** Resolves when each is in, or has failed. */
   readonly over: Promise<void> = new Promise((resolve) => (this.#resolve = resolve))
 
-  get isNeeded(): boolean {
-    return this.#left.size > 0
-  }
-
   add(index: number, partition: MemoryPartition, message: EncodedMessage): void {
     const place: Place = { index, partition, message, onIn: () => this.#done(place) }
     this.#left.add(place)
