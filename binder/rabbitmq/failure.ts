@@ -71,7 +71,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
 
 /** amqplib 2 asks for the virtual host last of all, and keeps of a refusal only that it is none of what it waited for. */
 function isHostRefused(cause: unknown): boolean {
-  return cause instanceof Error && /^Expected ConnectionOpenOk; got <ConnectionClose/.test(cause.message)
+  return cause instanceof Error && cause.message.startsWith('Expected ConnectionOpenOk; got <ConnectionClose')
 }
 
 function handshake(cause: unknown): boolean {
