@@ -96,15 +96,16 @@ function encode<In, Out>(
 
 function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {
   const key = given !== undefined ? given : channel.key === undefined ? null : channel.key(payload)
-  if (key === null || (typeof key === 'string' && key.length <= 1_024)) return key
+  // Half a surrogate pair has no UTF-8: on the wire it would be another key.
+  if (key === null || (typeof key === 'string' && key.length <= 1_024 && key.isWellFormed())) return key
   throw new TypeError(
-    `key of "${channel.name}": expected a string of at most 1024 characters or null, got ${show(key)}`,
+    `key of "${channel.name}": expected a string of at most 1024 characters or null, in UTF-8, got ${show(key)}`,
   )
 }
 
 /** There is no payload to take it from, and without one nobody knows what is gone. */
 function tombstoneKey(channel: string, key: unknown): string {
-  if (typeof key === 'string' && key.length > 0 && key.length <= 1_024) return key
+  if (typeof key === 'string' && key.length > 0 && key.length <= 1_024 && key.isWellFormed()) return key
   throw new TypeError(
     `key of a tombstone on "${channel}": expected a string of 1 to 1024 characters, got ${show(key)}; give it: send(channel, null, { key })`,
   )

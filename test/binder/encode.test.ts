@@ -95,6 +95,12 @@ describe('encodeMessage', () => {
     )
   })
 
+  it('refuses half a character in a key, which no broker hands over as it was', () => {
+    const half = '🙂'.slice(0, 1)
+    expect(() => encodeMessage(orders, order, 'shop', { key: half })).toThrow('key of "orders": expected a string')
+    expect(encodeMessage(orders, order, 'shop', { key: '🙂' })).toMatchObject({ key: '🙂' })
+  })
+
   it('refuses a key function that says nothing at all: null is no order, undefined a slip', () => {
     const slip = (() => undefined) as unknown as () => string
     const channel = defineChannel('slips', { payload: z.string(), key: slip })
