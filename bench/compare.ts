@@ -17,6 +17,8 @@ export interface Comparison {
   readonly peer?: { readonly name: string; readonly run: Run } | undefined
   /** What our rate, units per second, should reach. */
   readonly target?: Target | undefined
+  /** What our rate divided by the peer's should reach. */
+  readonly ratio?: Target | undefined
 }
 
 export interface Result {
@@ -26,6 +28,7 @@ export interface Result {
   readonly peerName: string | undefined
   readonly peer: number | undefined
   readonly target: Target | undefined
+  readonly ratio: Target | undefined
 }
 
 export interface TurnOptions {
@@ -59,7 +62,7 @@ export async function takeTurns<T>(
   return outcomes
 }
 
-export async function compare({ what, ours, peer, target }: Comparison, rounds: number): Promise<Result> {
+export async function compare({ what, ours, peer, target, ratio }: Comparison, rounds: number): Promise<Result> {
   const outcomes = await takeTurns(peer === undefined ? [ours] : [ours, peer.run], { rounds })
   const [mine = [], theirs = []] = outcomes.map((side) => side.map(rate))
   return {
@@ -68,6 +71,7 @@ export async function compare({ what, ours, peer, target }: Comparison, rounds: 
     peerName: peer?.name,
     peer: peer === undefined ? undefined : median(theirs),
     target,
+    ratio,
   }
 }
 
@@ -79,13 +83,13 @@ export function rate({ units, ms }: Measured): number {
 const HEAD = ['what', 'concordat', 'peer', 'ratio', 'the peer is', 'target'] as const
 
 export function comparisonTable(title: string, results: readonly Result[]): Table {
-  const rows = results.map(({ what, ours, peer, peerName, target }) => [
+  const rows = results.map(({ what, ours, peer, peerName, target, ratio }) => [
     what,
     number(ours),
     peer === undefined ? '-' : number(peer),
     peer === undefined ? '-' : (ours / peer).toFixed(2),
     peerName ?? '-',
-    verdict(ours, target),
+    ratio === undefined ? verdict(ours, target) : verdict(ours / (peer ?? Number.NaN), ratio),
   ])
   return { title, head: HEAD, rows }
 }

@@ -21,10 +21,10 @@ export function payloads(count: number, bytes: number): Payload[] {
   return Array.from({ length: count }, (_, n) => ({ n, account: `account-${n % KEYS}`, text }))
 }
 
-export function benchChannel(name: string): Channel<Payload, Payload> {
+export function benchChannel(name: string, keyed = true): Channel<Payload, Payload> {
   return defineChannel(name, {
     payload: Payload,
-    key: ({ account }) => account,
+    ...(keyed ? { key: ({ account }: Payload) => account } : {}),
     partitions: PARTITIONS,
     groups: ['bench'],
   })

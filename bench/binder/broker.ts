@@ -1,0 +1,66 @@
+/** The rows of one broker: the binder and the bare driver in a process each, in turns. */
+import { newId } from 'concordat/core'
+import type { Measured, Run } from '../compare.ts'
+import type { SuiteOptions } from '../main.ts'
+import { Worker } from '../processes.ts'
+import type { Order, Scene, SideReport, Work } from './side.ts'
+import { SIZES } from './workload.ts'
+
+/** Of the rate of the bare driver doing the same work. */
+const TARGET = 0.9
+
+/** A broker's workers, and what their rows are called. */
+export interface BrokerSides {
+  readonly broker: string
+  readonly ours: URL
+  readonly bare: URL
+  readonly peers: Readonly<Record<Work, string>>
+  /** Messages of a turn, by the bytes of each. */
+  readonly countOf: (bytes: number) => number
+}
+
+export async function measureBroker(sides: BrokerSides, address: string, options: SuiteOptions): Promise<void> {
+  for (const keyed of [true, false]) {
+    for (const { label, bytes } of SIZES) {
+      const names = { publishing: `bench-${newId()}`, reading: `bench-${newId()}` }
+      const scene: Scene = { address, ...names, bytes, count: sides.countOf(bytes), keyed }
+      await measureScene(sides, scene, `${label}, ${keyed ? 'keyed' : 'no key'}`, options)
+    }
+  }
+}
+
+async function measureScene(sides: BrokerSides, scene: Scene, label: string, options: SuiteOptions): Promise<void> {
+  // Ours first: it makes the topics and fills the one that both read.
+  await using ours = await started(sides.ours, scene)
+  await using bare = await started(sides.bare, scene)
+  const row = (work: Work, peerWork: Work, atLeast?: number): Promise<void> =>
+    options.measure({
+      what: `${sides.broker}, ${work}, ${label}, messages/s`,
+      ours: runOf(ours, work),
+      peer: { name: sides.peers[peerWork], run: runOf(bare, peerWork) },
+      ratio: atLeast === undefined ? undefined : { atLeast },
+    })
+  await row('publish', 'publish', TARGET)
+  if (scene.keyed) await row('publish', 'publishPlain')
+  await row('consume', 'consume', TARGET)
+  for (const side of [bare, ours]) await report(side, 'leave')
+}
+
+async function started(file: URL, scene: Scene): Promise<Worker<SideReport>> {
+  const worker = new Worker<SideReport>(file, [JSON.stringify(scene)])
+  await worker.report('ready')
+  return worker
+}
+
+function runOf(worker: Worker<SideReport>, work: Work): Run {
+  return async (): Promise<Measured> => {
+    const { measured } = await report(worker, work)
+    if (measured === undefined) throw new Error(`"${work}" measured nothing`)
+    return measured
+  }
+}
+
+function report(worker: Worker<SideReport>, work: Order['work']): Promise<SideReport> {
+  worker.tell({ work } satisfies Order)
+  return worker.report(work)
+}

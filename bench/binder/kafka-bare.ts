@@ -1,0 +1,61 @@
+import { newId } from 'concordat/core'
+import { Kafka, logLevel, type Message } from 'kafkajs'
+import { type Measured, timed } from '../compare.ts'
+import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka.ts'
+import { type Scene, serveSide, type Works } from './side.ts'
+import { Arrivals, batches, PARTITIONS, Payload, payloads } from './workload.ts'
+
+await serveSide(async (scene: Scene): Promise<Works> => {
+  const kafka = new Kafka({ brokers: scene.address.split(','), clientId: 'bench', logLevel: logLevel.NOTHING })
+  const all = payloads(scene.count, scene.bytes)
+  const producer = kafka.producer({ idempotent: true, allowAutoTopicCreation: false })
+  await producer.connect()
+
+  const publish = (toRecord: (payload: Payload, scene: Scene) => Message): Promise<Measured> =>
+    timed(all.length, async () => {
+      for (const batch of batches(all)) {
+        const messages = batch.map((payload) => toRecord(payload, scene))
+        await producer.sendBatch({ acks: -1, topicMessages: [{ topic: scene.publishing, messages }] })
+      }
+    })
+
+  const consume = async (): Promise<Measured> => {
+    const arrivals = new Arrivals(all.length)
+    const consumer = kafka.consumer({ groupId: `bare-${newId()}`, maxWaitTimeInMs: MAX_WAIT_MS })
+    await consumer.connect()
+    await consumer.subscribe({ topic: scene.reading, fromBeginning: true })
+    await consumer.run({
+      autoCommitInterval: COMMIT_INTERVAL_MS,
+      partitionsConsumedConcurrently: PARTITIONS,
+      eachMessage: async ({ message }) => {
+        Payload.parse(JSON.parse(message.value?.toString() ?? ''))
+        arrivals.note()
+      },
+    })
+    const measured = await arrivals.measured()
+    await consumer.disconnect()
+    return measured
+  }
+
+  const leave = (): Promise<void> => producer.disconnect()
+  return { publish: () => publish(record), publishPlain: () => publish(plainRecord), consume, leave }
+})
+
+/** The record a careful user would write by hand: checked, with an id and the CloudEvents headers. */
+function record(payload: Payload, { publishing, keyed }: Scene): Message {
+  const value = JSON.stringify(Payload.parse(payload))
+  const headers = {
+    ce_specversion: '1.0',
+    ce_id: newId(),
+    ce_source: 'bench',
+    ce_type: publishing,
+    ce_time: new Date().toISOString(),
+    'content-type': 'application/json',
+    ...(keyed ? { ce_partitionkey: payload.account } : {}),
+  }
+  return { key: keyed ? payload.account : null, value, headers }
+}
+
+function plainRecord(payload: Payload, { keyed }: Scene): Message {
+  return { key: keyed ? payload.account : null, value: JSON.stringify(payload) }
+}

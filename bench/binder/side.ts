@@ -1,0 +1,56 @@
+/** The worker's half of a side: one process that publishes and consumes over a broker, by the binder or without it. */
+import type { Measured } from '../compare.ts'
+import { endWithParent } from '../processes.ts'
+
+/** What both sides are given. */
+export interface Scene {
+  readonly address: string
+  /** The channel that is published to, and the one that is read; each side has its own queues on RabbitMQ. */
+  readonly publishing: string
+  readonly reading: string
+  readonly bytes: number
+  readonly count: number
+  readonly keyed: boolean
+}
+
+export const WORKS = ['publish', 'publishPlain', 'consume'] as const
+export type Work = (typeof WORKS)[number]
+
+export interface SideReport {
+  readonly did: 'ready' | 'leave' | Work
+  readonly measured?: Measured
+}
+
+/** One side at work; `publishPlain` is the bare driver without ids, headers and checks. */
+export interface Works extends Readonly<Partial<Record<Work, () => Promise<Measured>>>> {
+  /** Takes away what it left on the broker. */
+  readonly leave: () => Promise<unknown>
+}
+
+/** Runs what it is told to. The process ends with the one that started it. */
+export async function serveSide(open: (scene: Scene) => Promise<Works>): Promise<void> {
+  endWithParent()
+  const works = await open(JSON.parse(process.argv[2] ?? '') as Scene)
+  const report = (what: SideReport): void => void process.send?.(what)
+  process.on('message', ({ work }: Order) => {
+    done(works, work).then(report, (error: unknown) => {
+      console.error(error)
+      process.exit(1)
+    })
+  })
+  report({ did: 'ready' })
+}
+
+export interface Order {
+  readonly work: Work | 'leave'
+}
+
+async function done(works: Works, work: Order['work']): Promise<SideReport> {
+  if (work === 'leave') {
+    await works.leave()
+    return { did: work }
+  }
+  const run = works[work]
+  if (run === undefined) throw new Error(`this side has no "${work}"`)
+  return { did: work, measured: await run() }
+}
