@@ -12,6 +12,7 @@ import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
 import { Lanes } from './lanes.ts'
 import { Pace } from './pace.ts'
+import { Processing } from './processing.ts'
 import { Run } from './run.ts'
 
 /**
@@ -55,7 +56,7 @@ export class Consumer {
   #stops = 0
   /** Replaced at each start: what belongs to an older one is stale. */
   #run: Run = new Run()
-  #handling: Handlings
+  readonly #processing: Processing
   readonly #consumerName: ConsumerName
 
   constructor(binding: ConsumerBinding | BatchBinding, options: ResolvedConsumer, host: ConsumerHost, gate?: Gate) {
@@ -72,7 +73,10 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#handling = this.#newHandling()
+    this.#processing = new Processing(options.name, host.logger, this.#run, this.#newHandlings(), {
+      onTurnEnded: () => this.#pace?.ended(),
+      onEnded: (delivery, end) => this.#settle(delivery, end),
+    })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
 
@@ -124,7 +128,7 @@ export class Consumer {
     if (this.#stops > stops) return
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     this.#run = new Run()
-    this.#handling = this.#newHandling()
+    this.#processing.begin(this.#run, this.#newHandlings())
     this.#paused = false
     this.#pace?.reset()
     this.#lanes.release()
@@ -172,15 +176,15 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandling(): Handlings {
+  #newHandlings(): Handlings {
     return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
   }
 
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
     const { concurrency, batch } = this.options
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
-    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#process(delivery), gate)
-    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processBatch(deliveries, done)
+    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#processing.one(delivery), gate)
+    const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
     return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, gate)
   }
 
@@ -246,57 +250,6 @@ export class Consumer {
     signal.addEventListener('abort', () => {
       for (const delivery of this.#lanes.remove((queued) => queued.signal === signal)) delivery.release()
     })
-  }
-
-  /** A promise only where there is something to wait for: most of what a message costs here is promises. */
-  #process(delivery: TransportDelivery): Promise<void> | undefined {
-    const end = this.#handle(delivery)
-    if (typeof end === 'string') return this.#processed(delivery, end)
-    return end.then(
-      (late) => this.#processed(delivery, late),
-      (error: unknown) => this.#processed(delivery, this.#unexpected(error)),
-    )
-  }
-
-  #handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
-    const { one } = this.#handling
-    if (one === undefined || delivery.signal.aborted) return 'returned'
-    try {
-      return this.#run.context(() => one.handle(delivery))
-    } catch (error) {
-      return this.#unexpected(error)
-    }
-  }
-
-  #processed(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    this.#pace?.ended()
-    this.#settle(delivery, end)
-  }
-
-  async #processBatch(
-    deliveries: readonly TransportDelivery[],
-    done: (delivery: TransportDelivery) => void,
-  ): Promise<void> {
-    const { batch } = this.#handling
-    const left = new Set(deliveries)
-    const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
-      if (!left.delete(delivery)) return
-      this.#settle(delivery, end)
-      done(delivery)
-    }
-    let end: HandlingEnd = 'returned'
-    try {
-      await this.#run.context(() => batch?.handle(deliveries, settle))
-    } catch (error) {
-      end = this.#unexpected(error)
-    }
-    this.#pace?.ended()
-    for (const delivery of left) settle(delivery, end)
-  }
-
-  #unexpected(error: unknown): 'halted' {
-    this.#host.logger.error({ err: error, binding: this.options.name }, 'handling failed outside the handler')
-    return 'halted'
   }
 
   #settle(delivery: TransportDelivery, end: HandlingEnd): void {

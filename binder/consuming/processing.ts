@@ -1,0 +1,84 @@
+import type { Logger } from '../../core/logger.ts'
+import type { TransportDelivery } from '../transport.ts'
+import type { HandlingEnd } from './failures.ts'
+import type { Handlings } from './handlings.ts'
+import type { Run } from './run.ts'
+
+/** What is told of each delivery that was taken on; neither throws. */
+export interface ProcessingEvents {
+  /** A turn is over, before what it settled is. */
+  onTurnEnded(): void
+  onEnded(delivery: TransportDelivery, end: HandlingEnd): void
+}
+
+/** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
+export class Processing {
+  readonly #logger: Logger
+  readonly #binding: string
+  readonly #events: ProcessingEvents
+  #run: Run
+  #handlings: Handlings
+
+  constructor(binding: string, logger: Logger, run: Run, handlings: Handlings, events: ProcessingEvents) {
+    this.#binding = binding
+    this.#logger = logger
+    this.#run = run
+    this.#handlings = handlings
+    this.#events = events
+  }
+
+  /** What comes from now on belongs to this run. */
+  begin(run: Run, handlings: Handlings): void {
+    this.#run = run
+    this.#handlings = handlings
+  }
+
+  /** A promise only where there is something to wait for: most of what a message costs here is promises. */
+  one(delivery: TransportDelivery): Promise<void> | undefined {
+    const end = this.#handle(delivery)
+    if (typeof end === 'string') return this.#ended(delivery, end)
+    return end.then(
+      (late) => this.#ended(delivery, late),
+      (error: unknown) => this.#ended(delivery, this.#unexpected(error)),
+    )
+  }
+
+  /** @param done called for each of them as soon as it is settled */
+  async batch(deliveries: readonly TransportDelivery[], done: (delivery: TransportDelivery) => void): Promise<void> {
+    const { batch } = this.#handlings
+    const left = new Set(deliveries)
+    const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
+      if (!left.delete(delivery)) return
+      this.#events.onEnded(delivery, end)
+      done(delivery)
+    }
+    let end: HandlingEnd = 'returned'
+    try {
+      await this.#run.context(() => batch?.handle(deliveries, settle))
+    } catch (error) {
+      end = this.#unexpected(error)
+    }
+    this.#events.onTurnEnded()
+    for (const delivery of left) settle(delivery, end)
+  }
+
+  #handle(delivery: TransportDelivery): HandlingEnd | Promise<HandlingEnd> {
+    const { one } = this.#handlings
+    if (one === undefined || delivery.signal.aborted) return 'returned'
+    try {
+      return this.#run.context(() => one.handle(delivery))
+    } catch (error) {
+      return this.#unexpected(error)
+    }
+  }
+
+  #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {
+    this.#events.onTurnEnded()
+    this.#events.onEnded(delivery, end)
+  }
+
+  #unexpected(error: unknown): 'halted' {
+    this.#logger.error({ err: error, binding: this.#binding }, 'handling failed outside the handler')
+    return 'halted'
+  }
+}
