@@ -61,6 +61,7 @@ class RabbitTransport implements Transport {
   /** The queues that delay messages were declared. */
   #hasLadder = false
   #parts: Parts | undefined
+  readonly #closing = new AbortController()
   #closed: Promise<void> | undefined
 
   constructor(options: ResolvedRabbitOptions) {
@@ -168,6 +169,7 @@ class RabbitTransport implements Transport {
   async #close(): Promise<void> {
     if (this.#parts === undefined) return
     const { publisher, control, link } = this.#parts
+    this.#closing.abort()
     publisher.close()
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
     await Promise.all([control.close(), link.close()])
@@ -183,9 +185,15 @@ class RabbitTransport implements Transport {
     }
     const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)
     if (delayed.length > 0) await this.#createDelays(delayed, settling)
-    await settling.end((durationMs) => this.#attached().host.clock.sleep(durationMs))
+    await settling.end((durationMs) => this.#pause(durationMs))
     if (delayed.length > 0) this.#hasLadder = true
     return actual
+  }
+
+  /** @throws TransportError when the transport closes meanwhile */
+  async #pause(durationMs: number): Promise<void> {
+    const { clock } = this.#attached().host
+    await clock.sleep(durationMs, this.#closing.signal).catch(() => this.#attached())
   }
 
   async #createDelays(names: readonly string[], settling: Settling): Promise<void> {

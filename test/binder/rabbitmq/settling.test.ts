@@ -20,8 +20,10 @@ async function starting(
   const transport = attached({ connect: broker.connect, queueType }, 10_000, clock)
   const state = { isDone: false }
   const done = transport.provision([destination]).then(() => (state.isDone = true))
+  // Some tests end before it does: the transport is closed then.
+  done.catch(() => {})
   await drain()
-  return { clock, state, done }
+  return { clock, transport, state, done }
 }
 
 it('a delay queue that another process has declared a moment ago is not relied on either', async () => {
@@ -74,4 +76,13 @@ it('quorum queues of a group settle likewise, classic ones need not', async () =
   expect(broker.exchanges.has('orders:g:settled')).toBe(true)
   expect((await starting(broker, group, 'quorum')).state.isDone).toBe(true)
   expect((await starting(new FakeBroker(), group)).state.isDone).toBe(true)
+})
+
+it('a close does not wait for it, and what has not settled does not count as settled', async () => {
+  const broker = new FakeBroker()
+  const { transport, done } = await starting(broker)
+  const refused = expect(done).rejects.toMatchObject({ kind: 'closed' })
+  await transport.close()
+  await refused
+  expect(broker.exchanges.has(SAYS_SO)).toBe(false)
 })
