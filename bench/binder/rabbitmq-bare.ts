@@ -32,7 +32,9 @@ await serveSide(async (scene: Scene): Promise<Works> => {
 
   const publish = async (toOptions: ToOptions): Promise<Measured> => {
     await purge()
-    return await timed(all.length, () => send(toOptions)).finally(purge)
+    const measured = await timed(all.length, () => send(toOptions))
+    await purge()
+    return measured
   }
 
   const consume = async (): Promise<Measured> => {

@@ -24,7 +24,9 @@ await serveSide(async (scene: Scene): Promise<Works> => {
 
   const publish = async (): Promise<Measured> => {
     await purge()
-    return await timed(all.length, send).finally(purge)
+    const measured = await timed(all.length, send)
+    await purge()
+    return measured
   }
 
   const consume = async (): Promise<Measured> => {
