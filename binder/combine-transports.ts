@@ -123,6 +123,10 @@ class CombinedTransport implements Transport {
     this.features = commonFeatures(transports)
   }
 
+  nameOf(destination: string): string {
+    return this.#transports.get(this.#owners.owner(destination) ?? '')?.name ?? this.name
+  }
+
   attach(host: TransportHost): void {
     for (const transport of this.#transports.values()) transport.attach(host)
   }

@@ -18,7 +18,7 @@ import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '
 import type { EncodedMessage } from './message.ts'
 import { CONSUMED, IN_FLIGHT, LAG, PROCESS_SECONDS, REDELIVERED, SEND_SECONDS, SENT, SETTLED } from './metrics.ts'
 import type { BindingStatus } from './status.ts'
-import type { PublishOutcome, TransportDelivery } from './transport.ts'
+import type { PublishOutcome, Transport, TransportDelivery } from './transport.ts'
 
 /** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
 export function withTrace(message: EncodedMessage, context: TraceContext | undefined): EncodedMessage {
@@ -37,9 +37,14 @@ export interface ConsumerName {
   readonly group: string | null
 }
 
+/** Which broker a destination lies on, in the words of the conventions: `kafka`, `rabbitmq`, `memory`. */
+export function systemsOf(transport: Pick<Transport, 'name' | 'nameOf'>): (destination: string) => string {
+  return (destination) => transport.nameOf?.(destination) ?? transport.name
+}
+
 export class BinderTelemetry {
   readonly #telemetry: Telemetry
-  readonly #system: string
+  readonly #systemOf: (destination: string) => string
   readonly #clock: Clock
   readonly #sent: Measure
   readonly #sendSeconds: Measure
@@ -48,10 +53,9 @@ export class BinderTelemetry {
   readonly #settled: Measure
   readonly #redelivered: Measure
 
-  /** @param system `kafka`, `rabbitmq`, `memory` */
-  constructor(telemetry: Telemetry, system: string, clock: Clock) {
+  constructor(telemetry: Telemetry, systemOf: (destination: string) => string, clock: Clock) {
     this.#telemetry = telemetry
-    this.#system = system
+    this.#systemOf = systemOf
     this.#clock = clock
     this.#sent = telemetry.counter(SENT)
     this.#sendSeconds = telemetry.histogram(SEND_SECONDS)
@@ -69,13 +73,14 @@ export class BinderTelemetry {
   ): Promise<readonly PublishOutcome[]> {
     if (messages.length === 0) return []
     const created = messages.flatMap(({ headers }) => readTraceContext(headers) ?? [])
-    const destination = onlyOne(messages.map((message) => message.destination))
+    const destinations = messages.map((message) => message.destination)
+    const destination = onlyOne(destinations)
     const span = this.#telemetry.span(destination === undefined ? 'send' : `send ${destination}`, {
       kind: created.length === messages.length || messages.every(isPassedOn) ? 'client' : 'producer',
       parent,
       links: created,
       attributes: {
-        'messaging.system': this.#system,
+        'messaging.system': onlyOne(destinations.map(this.#systemOf)),
         'messaging.operation.name': 'send',
         'messaging.operation.type': 'send',
         'messaging.destination.name': destination,
@@ -159,7 +164,7 @@ export class BinderTelemetry {
   /** The broker has answered for a message. */
   wasSent(message: EncodedMessage, outcome: PublishOutcome, elapsedMs: number): void {
     const attributes = {
-      'messaging.system': this.#system,
+      'messaging.system': this.#systemOf(message.destination),
       'messaging.operation.name': 'send',
       'messaging.operation.type': 'send',
       ...boundedDestination(message),
@@ -226,7 +231,7 @@ export class BinderTelemetry {
 
   #consumerAttributes({ destination, group }: ConsumerName): TelemetryAttributes {
     return {
-      'messaging.system': this.#system,
+      'messaging.system': this.#systemOf(destination),
       'messaging.destination.name': destination,
       ...(group !== null && { 'messaging.consumer.group.name': group }),
     }

@@ -3,7 +3,7 @@ import { type Clock, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
-import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../core/options.ts'
 import { checkTelemetry, withActiveSpan } from '../core/telemetry.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from './ambient-headers.ts'
@@ -21,7 +21,7 @@ import { Destinations, destinationSpecs } from './sending/destinations.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from './sending/encode.ts'
 import { Publisher } from './sending/publisher.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
-import { BinderTelemetry } from './telemetry.ts'
+import { BinderTelemetry, systemsOf } from './telemetry.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
 import type { PublishOutcome, Transport } from './transport.ts'
 import { claim, requireFree } from './transport-owner.ts'
@@ -81,7 +81,7 @@ export class TransportBinder implements Binder {
     this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
     this.#ambient = checkAmbient('createBinder.headers', options.headers)
     const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)
-    this.#telemetry = telemetry && new BinderTelemetry(telemetry, this.#transport.name, this.#clock)
+    this.#telemetry = telemetry && new BinderTelemetry(telemetry, systemsOf(this.#transport), this.#clock)
     this.#handlerLogger = withActiveSpan(this.#logger, telemetry)
     const publishTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
     const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
@@ -296,9 +296,4 @@ export class TransportBinder implements Binder {
   #requireStarted(): void {
     if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
   }
-}
-
-function requireList<T>(path: string, list: readonly T[] | undefined, of: string): readonly T[] {
-  if (list === undefined || Array.isArray(list)) return list ?? []
-  throw wrongKind(path, list, `a list of what ${of} returned`)
 }

@@ -21,6 +21,9 @@ export interface Transport {
    */
   readonly waitsForRoom?: boolean | undefined
 
+  /** The name of the transport on which a destination lies, where one is made of several. @default `name` */
+  nameOf?(destination: string): string
+
   /** Called once by the binder before anything else. Opens nothing yet, never throws. */
   attach(host: TransportHost): void
 

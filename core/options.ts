@@ -70,6 +70,12 @@ export function hasMethods<Name extends string>(
   return names.every((name) => typeof (value as Readonly<Record<string, unknown>>)[name] === 'function')
 }
 
+/** @param of what makes its items. @throws TypeError naming the option; `undefined` is an empty list */
+export function requireList<T>(path: string, list: readonly T[] | undefined, of: string): readonly T[] {
+  if (list === undefined || Array.isArray(list)) return list ?? []
+  throw wrongKind(path, list, `a list of what ${of} returned`)
+}
+
 /** @throws TypeError naming the path */
 export function requireFunction<T>(path: string, value: T): T {
   if (typeof value === 'function') return value

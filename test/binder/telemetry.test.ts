@@ -1,6 +1,7 @@
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import {
   type Binding,
+  combineTransports,
   createBinder,
   deadLetterName,
   defineChannel,
@@ -10,6 +11,7 @@ import {
   several,
   sink,
   source,
+  type Transport,
 } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { type Logger, readTraceContext, silentLogger, type Telemetry } from 'concordat/core'
@@ -39,6 +41,32 @@ function ended(recording: Recording, name: string, count = 1): Promise<void> {
 const once = { backoff: { initialMs: 1, maxMs: 1 } } as const
 
 describe('the spans of a binder', () => {
+  it('name the broker on which a destination lies when there are several', async () => {
+    const recording = record()
+    const named = (name: string): Transport => {
+      const transport = memoryTransport()
+      return new Proxy(transport, {
+        get: (target, property) => {
+          if (property === 'name') return name
+          const value: unknown = Reflect.get(target, property)
+          return typeof value === 'function' ? value.bind(target) : value
+        },
+      })
+    }
+    const transports = { left: named('kafka'), right: named('rabbitmq') }
+    const transport = combineTransports({ transports, of: { orders: 'left', parts: 'right' } })
+    const bindings = [processor(orders, parts, { group: 'split' }, (order) => order)]
+    const { telemetry } = recording
+    await using binder = createBinder({ service: 'shop', transport, bindings, telemetry })
+    await binder.start()
+    await binder.send(orders, { n: 1 })
+    await ended(recording, 'send parts')
+    const systems = ['send orders', 'process orders', 'send parts'].map(
+      (name) => recording.named(name)[0]?.attributes['messaging.system'],
+    )
+    expect(systems).toEqual(['kafka', 'kafka', 'rabbitmq'])
+  })
+
   it('are one trace over a send, its handler, the output and the handler of that', async () => {
     const recording = record()
     const seen: Array<string | undefined> = []
