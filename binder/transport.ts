@@ -129,7 +129,7 @@ export interface SubscriptionSpec {
 
 /** What the adapter calls. All are synchronous and never throw. */
 export interface Receiver {
-  /** One delivery, in the order of its partition. */
+  /** One delivery, in the order of its partition. It may be settled before this returns. */
   deliver(delivery: TransportDelivery): void
   /**
    * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
