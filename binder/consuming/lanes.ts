@@ -107,12 +107,21 @@ export class Lanes<Item> implements Line<Item> {
       const item = this.#ready.shift()
       if (item === undefined) break
       this.#running++
-      const running = this.#run(item)
+      const running = this.#begin(item)
       if (running === undefined) this.#ended(item)
       else void running.then(() => this.#endedLate(item))
     }
     this.#pumping = false
     if (this.#running === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
+  }
+
+  /** What must not throw and does so all the same is nobody's to catch, and must not leave the line standing. */
+  #begin(item: Item): Promise<void> | undefined {
+    try {
+      return this.#run(item)
+    } catch (error) {
+      return Promise.reject(error)
+    }
   }
 
   #endedLate(item: Item): void {
