@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import type { EncodedMessage, Headers, HeaderValue } from './message.ts'
 
 /** Of ids, sources and types: the index of an inbox has to hold them. */
-export const MAX_ATTRIBUTE_LENGTH = 255
+const MAX_ATTRIBUTE_LENGTH = 255
 /** `Date` knows no instant beyond. */
 const MAX_TIME = 8.64e15
 const SHORTEST_STRUCTURED = 'application/cloudevents'.length

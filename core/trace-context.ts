@@ -12,7 +12,7 @@ export interface TraceContext {
 
 /** Header names. */
 export const TRACEPARENT = 'traceparent'
-export const TRACESTATE = 'tracestate'
+const TRACESTATE = 'tracestate'
 
 const FORM = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 const ZEROS = /^0+$/

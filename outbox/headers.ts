@@ -4,7 +4,7 @@ import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } 
  * Headers as JSON text, types kept: bytes become `{"$bytes": base64}` and the one number JSON has no form for `{"$number":
  * "-0"}`. The column is `json`, not `jsonb`: `jsonb` refuses the NUL and lone surrogates that a string may hold.
  */
-export function headersToJson(headers: Headers): string | null {
+function headersToJson(headers: Headers): string | null {
   const names = Object.keys(headers)
   if (names.length === 0) return null
   return JSON.stringify(Object.fromEntries(names.map((name) => [name, toJson(headers[name] as HeaderValue)])))
@@ -12,7 +12,7 @@ export function headersToJson(headers: Headers): string | null {
 
 const NO_HEADERS: Headers = Object.freeze({})
 
-export function headersFromJson(text: string | null): Headers {
+function headersFromJson(text: string | null): Headers {
   if (text === null) return NO_HEADERS
   const parsed = JSON.parse(text) as Record<string, JsonValue>
   return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(value)]))

@@ -37,7 +37,7 @@ export function messageOf(row: MessageRow): EncodedMessage {
 }
 
 /** A key's partition; a message without key goes by its id. */
-export function outboxPartition(message: EncodedMessage, partitions: number): number {
+function outboxPartition(message: EncodedMessage, partitions: number): number {
   return partitionOf(message.key ?? message.id, partitions)
 }
 

@@ -77,7 +77,7 @@ export function bodyBytes(row: WindowRow): number {
 }
 
 /** The n-th rows of all lanes make the n-th round; each round keeps the order of the window. */
-export function roundsOf(rows: readonly WindowRow[]): ReadonlyArray<readonly WindowRow[]> {
+function roundsOf(rows: readonly WindowRow[]): ReadonlyArray<readonly WindowRow[]> {
   const rounds: WindowRow[][] = []
   const seen = new Map<string, number>()
   for (const row of rows) {

@@ -48,7 +48,7 @@ function requireFits(subject: string, bytes: number, maxBytes: number): void {
 }
 
 /** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
   const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))

@@ -76,7 +76,7 @@ export type ResolvedOptions = {
   >
 } & { readonly telemetry: Telemetry | undefined; readonly headers: AmbientHeaders | undefined }
 
-export const COORDINATOR_DEFAULTS = Object.freeze({
+const COORDINATOR_DEFAULTS = Object.freeze({
   leaseMs: 10 * SECOND,
   pollMs: 1 * SECOND,
   concurrency: 64,

@@ -33,7 +33,7 @@ export interface CommandDefinition extends StepShape {
   readonly reply: StandardSchemaV1 | undefined
 }
 
-export const SAGA_DEFAULTS = Object.freeze({
+const SAGA_DEFAULTS = Object.freeze({
   timeoutMs: 30 * SECOND,
   localAttempts: 3,
   commandAttempts: 5,

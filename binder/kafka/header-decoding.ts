@@ -91,7 +91,7 @@ class DecodedHeaders implements HeaderList {
 }
 
 /** By name; of a name that comes again a list. */
-export function readHeaders(decoder: Decoder): Headers {
+function readHeaders(decoder: Decoder): Headers {
   const count = decoder.readVarInt()
   const headers: Headers = {}
   for (let i = 0; i < count; i++) {

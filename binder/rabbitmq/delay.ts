@@ -31,7 +31,7 @@ const TO_HEADER = `${HEADER}to`
 const levelOf = (level: number): string => `concordat:delay:level:${level}`
 const below = (level: number): string => (level === 0 ? DUE : levelOf(level - 1))
 export const TOP_LEVEL: string = levelOf(LEVELS - 1)
-export const queueOfDue = (destination: string): string => `${DUE}:${destination}`
+const queueOfDue = (destination: string): string => `${DUE}:${destination}`
 
 /** Declared when the queues of the ladder have settled (`settling.ts`). */
 export const LADDER_SETTLED: ExchangeDeclaration = settledMark('concordat:delay:settled')

@@ -82,7 +82,7 @@ export interface ResolvedRabbitOptions {
   readonly rebalanceMs: number
 }
 
-export const RABBIT_DEFAULTS = Object.freeze({
+const RABBIT_DEFAULTS = Object.freeze({
   connectTimeoutMs: 5 * SECOND,
   requestTimeoutMs: 10 * SECOND,
   closeTimeoutMs: 3 * SECOND,

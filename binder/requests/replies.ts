@@ -16,7 +16,7 @@ import { decodePayload } from '../sending/encode.ts'
 
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'
-export const REPLY_STATUS = 'reply-status'
+const REPLY_STATUS = 'reply-status'
 
 /** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
 export class RequestTimeout extends ConcordatError {
