@@ -16,7 +16,7 @@ const SCRAM_MODULE = 'org.apache.kafka.common.security.scram.ScramLoginModule re
 const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 type Mechanism = (typeof MECHANISMS)[number]
 const DENIED = /Check the user, the password and the mechanism/
-const UNTRUSTED = /certificate.*Check the authority to trust/
+const UNTRUSTED = /certificate.*Check `ssl` of new Kafka \(the authority to trust/
 
 function sasl(mechanism: Mechanism, password: string): SASLOptions {
   return { mechanism, username: 'app', password } as SASLOptions
