@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { TransportError } from '../errors.ts'
 import type { EncodedMessage } from '../message.ts'
+import { partitionOf } from '../partition.ts'
 import type { PublishOutcome } from '../transport.ts'
 import { toDelayed } from './delay.ts'
 import { toTransportError, transportError } from './errors.ts'
@@ -56,7 +57,12 @@ export class Publisher {
       if (envelope instanceof Error) outcomes[index] = envelope
       else envelopes.push(envelope)
     }
-    for (const request of splitRequests(envelopes, this.#options.maxMessageBytes)) {
+    let turn = 0
+    const requests = splitRequests(envelopes, this.#options.maxMessageBytes, ({ key, topic, place }) => {
+      const count = this.#topics.partitions(topic) ?? 1
+      return place ?? (key === null ? turn++ % count : partitionOf(key, count))
+    })
+    for (const request of requests) {
       for (const [{ index }, error] of await this.#send(request, until)) outcomes[index] = error
     }
     return outcomes
