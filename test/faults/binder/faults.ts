@@ -58,14 +58,16 @@ async function brokerFreeze(site: Site, random: Random): Promise<string | undefi
   const before = unsure(site)
   site.fault('the broker stands still', site.members)
   site.server.pause()
+  let held = 0
   try {
     await sleep(FREEZE_MS + random.between(0, 1_000))
+    held = openOf(site, site.sender)
   } finally {
     site.server.resume()
   }
   site.note('healed', 'the broker goes on')
   const failed = unsure(site) - before
-  return failed > 0 ? `${failed} sends were given up meanwhile` : undefined
+  return failed + held > 0 ? `${failed} sends were given up meanwhile, ${held} waited to its end` : undefined
 }
 
 /** It settles in its own time: what a mistake settled too early is settled by then. */
