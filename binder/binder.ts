@@ -46,7 +46,10 @@ export interface BinderOptions<
   readonly clock?: Clock | undefined
   /** Unconfirmed messages at most; `send` waits beyond. @default 10 000 */
   readonly maxInFlight?: number | undefined
-  /** How long a `send` may wait for its confirm, reconnects included, in ms. @default 30 seconds */
+  /**
+   * How long a `send` may wait for its confirm, reconnects included, in ms; one that stands behind a batch without an
+   * answer up to twice as long. @default 30 seconds
+   */
   readonly sendTimeoutMs?: number | undefined
   /**
    * Headers for every message that is sent here: by `send` and `sendBatch`, by processors and sources. Called in the
