@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { nowMs } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 import type { FaultSpec } from '../harness/suite.ts'
 import { forwarderKill } from './kill-forwarder.ts'
@@ -61,13 +62,15 @@ async function brokerFreeze(site: Site, random: Random): Promise<string | undefi
   let held = 0
   try {
     await sleep(FREEZE_MS + random.between(0, 1_000))
-    held = openOf(site, site.sender)
+    held = openOf(site, site.sender, SESSION_MS)
   } finally {
     site.server.resume()
   }
   site.note('healed', 'the broker goes on')
   const failed = unsure(site) - before
-  return failed + held > 0 ? `${failed} sends were given up meanwhile, ${held} waited to its end` : undefined
+  return failed + held > 0
+    ? `${failed} sends were given up meanwhile, ${held} waited for longer than a session`
+    : undefined
 }
 
 /** It settles in its own time: what a mistake settled too early is settled by then. */
@@ -195,14 +198,15 @@ function unsure(site: Site): number {
   return site.ledger.count(({ op, type }) => op === 'send' && type === 'info')
 }
 
-/** Sends and handler calls that have begun and not ended. */
-function openOf(site: Site, member?: Member): number {
+/** Sends and handler calls that have begun, so long ago at least, and not ended. */
+function openOf(site: Site, member?: Member, sinceMs = 0): number {
   site.ledger.read()
+  const before = nowMs() - sinceMs
   const open = new Set<string | undefined>()
   for (const event of site.ledger.events) {
     if (!isStep(event)) continue
-    if (event.type === 'invoke') open.add(event.id)
-    else open.delete(event.id)
+    if (event.type !== 'invoke') open.delete(event.id)
+    else if (event.at <= before) open.add(event.id)
   }
   const own = [...open].filter((id) => member === undefined || id?.startsWith(`${member.name}.`))
   return own.length
