@@ -5,19 +5,20 @@ export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './code
 export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
 export { type Logger, silentLogger } from './logger.ts'
+export { migrate, migrationText, type SqlMigration, type SqlPart, SqlVersionMismatch } from './migrate.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
 export {
-  migrate,
   quoteIdentifier,
   type SqlClient,
   SqlCommitError,
   type SqlExecutor,
   type SqlListener,
-  type SqlMigration,
   type SqlResult,
+  SqlRowCountWrong,
   SqlTablesMissing,
   type SqlTransaction,
   SqlTransactionEnded,
+  SqlTransactionMissing,
 } from './sql.ts'
 export type {
   Instrument,

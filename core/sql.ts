@@ -123,6 +123,41 @@ export class SqlTransactionEnded extends ConcordatError {
   }
 }
 
+/**
+ * A connection was given as an open transaction, but none is open on it: each statement would have committed by itself.
+ * The statement was not run.
+ */
+export class SqlTransactionMissing extends ConcordatError {
+  readonly code = 'core.sql_transaction_missing' as const
+  readonly retryable = false as const
+
+  constructor(options?: ErrorOptions) {
+    super(
+      "no transaction is open on this connection: run `await client.query('BEGIN')` before, COMMIT after, or use sql.transaction(async (tx) => ...)",
+      options,
+    )
+  }
+}
+
+/**
+ * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and counted others. Thrown inside the
+ * transaction, which must roll back.
+ */
+export class SqlRowCountWrong extends ConcordatError {
+  readonly code = 'core.sql_row_count' as const
+  readonly retryable = false as const
+  readonly written: number
+  readonly rowCount: unknown
+
+  constructor(written: number, rowCount: unknown) {
+    super(
+      `query() gave rowCount ${String(rowCount)} for an INSERT that wrote ${written}: an adapter returns how many rows an INSERT, UPDATE or DELETE touched (with Prisma: what $executeRawUnsafe resolves with)`,
+    )
+    this.written = written
+    this.rowCount = rowCount
+  }
+}
+
 /** Hears `NOTIFY`. Needs a connection of its own that no transaction pooler sits on. */
 export interface SqlListener {
   /**
@@ -133,48 +168,6 @@ export interface SqlListener {
   listen(channel: string, onNotify: (payload: string) => void): () => void
   /** Ends the connection. Idempotent, never rejects. */
   close(): Promise<void>
-}
-
-/** A migration that brings one part's tables from version `version - 1` to `version`. */
-export interface SqlMigration {
-  readonly version: number
-  /** One or more statements separated by `;\n`, with `{schema}` where the quoted schema name goes. */
-  readonly statements: readonly string[]
-}
-
-/**
- * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
- * transaction lock: idempotent, and safe when several processes start at once.
- */
-export async function migrate(
-  sql: SqlClient,
-  schema: string,
-  part: string,
-  migrations: readonly SqlMigration[],
-): Promise<void> {
-  requireSqlClient('migrate.sql', sql)
-  const quoted = quoteIdentifier(schema)
-  await sql.transaction(async (tx) => {
-    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
-    await tx.query(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)
-    await tx.query(
-      `CREATE TABLE IF NOT EXISTS ${quoted}.concordat_migration (
-         part text NOT NULL, version int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (part, version))`,
-    )
-    const applied = await tx.query<{ version: number }>(
-      `SELECT coalesce(max(version), 0)::int AS version FROM ${quoted}.concordat_migration WHERE part = $1`,
-      [part],
-    )
-    const current = applied.rows[0]?.version ?? 0
-    for (const migration of migrations) {
-      if (migration.version <= current) continue
-      for (const statement of migration.statements) await tx.query(statement.replaceAll('{schema}', quoted))
-      await tx.query(`INSERT INTO ${quoted}.concordat_migration (part, version) VALUES ($1, $2)`, [
-        part,
-        migration.version,
-      ])
-    }
-  })
 }
 
 /** Quotes a name for use in SQL text. @throws TypeError when it is empty, over 63 bytes or holds a NUL */

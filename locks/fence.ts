@@ -1,13 +1,12 @@
 import { requireInteger, requireText } from '../core/errors.ts'
+import { migrate, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import {
-  migrate,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
   requireSqlClient,
   type SqlClient,
-  type SqlMigration,
   type SqlTransaction,
 } from '../core/sql.ts'
 import { FenceRejected } from './errors.ts'
@@ -44,12 +43,16 @@ export interface Fence {
   raise(resource: string, token: number): Promise<number>
 }
 
-const MIGRATIONS: readonly SqlMigration[] = [
-  {
-    version: 1,
-    statements: [`CREATE TABLE {schema}.lock_fence (resource text PRIMARY KEY, token bigint NOT NULL)`],
-  },
-]
+export const FENCE_PART: SqlPart = {
+  name: 'locks',
+  call: 'fence.migrate()',
+  migrations: [
+    {
+      version: 1,
+      statements: [`CREATE TABLE {schema}.lock_fence (resource text PRIMARY KEY, token bigint NOT NULL)`],
+    },
+  ],
+}
 
 const NAMES = optionNames<FenceOptions>({ sql: true, schema: true })
 
@@ -73,7 +76,7 @@ class SqlFence implements Fence {
   }
 
   migrate(): Promise<void> {
-    return migrate(this.#sql, this.#schema, 'locks', MIGRATIONS)
+    return migrate(this.#sql, this.#schema, FENCE_PART.name, FENCE_PART.migrations)
   }
 
   async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {

@@ -16,15 +16,14 @@ import type { EncodedMessage } from '../binder/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
+import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import {
-  migrate,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
   requireSqlClient,
   type SqlClient,
-  type SqlMigration,
   type SqlTransaction,
 } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
@@ -68,19 +67,23 @@ const SWEEP_BATCH = 5_000
 /** How long `close` waits for the batch that is being deleted. */
 const CLOSE_MS = 5 * SECOND
 
-const MIGRATIONS: readonly SqlMigration[] = [
-  {
-    version: 1,
-    statements: [
-      `CREATE TABLE {schema}.inbox (
+export const INBOX_PART: SqlPart = {
+  name: 'inbox',
+  call: 'inbox.migrate()',
+  migrations: [
+    {
+      version: 1,
+      statements: [
+        `CREATE TABLE {schema}.inbox (
          consumer text NOT NULL, channel text NOT NULL, source text NOT NULL, message_id text NOT NULL,
          received_at timestamptz NOT NULL DEFAULT now(),
          PRIMARY KEY (consumer, channel, source, message_id)
        ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05)`,
-      `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
-    ],
-  },
-]
+        `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
+      ],
+    },
+  ],
+}
 
 const NAMES = optionNames<InboxOptions>({
   sql: true,
@@ -129,12 +132,11 @@ class TableInbox implements SqlInbox {
   }
 
   migrate(): Promise<void> {
-    return migrate(this.#sql, this.#schema, 'inbox', MIGRATIONS)
+    return migrate(this.#sql, this.#schema, INBOX_PART.name, INBOX_PART.migrations)
   }
 
-  /** Reads nothing of the inbox; the plan alone fails when the table is not there. */
   async ready(): Promise<void> {
-    await this.#query(this.#sql, `SELECT FROM ${this.#table} LIMIT 0`)
+    await requireMigrated(this.#sql, this.#schema, INBOX_PART)
     await this.#outbox?.ready?.()
   }
 
@@ -143,12 +145,14 @@ class TableInbox implements SqlInbox {
     work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
   ): Promise<'processed' | 'duplicate'> {
     return this.#sql.transaction(async (tx) => {
-      const { rowCount } = await this.#query(
+      const { rows } = await this.#query(
         tx,
-        `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+        `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4)
+         ON CONFLICT DO NOTHING RETURNING 1`,
         [message.group, message.destination, message.source, message.id],
       )
-      if (rowCount === 0) return 'duplicate'
+      // The rows, not `rowCount`: an adapter that counts wrong would turn every message into a duplicate.
+      if (rows.length === 0) return 'duplicate'
       await work(tx, (outputs) => this.#emit(tx, message.group, outputs))
       return 'processed'
     })

@@ -1,7 +1,7 @@
 /** A message as an outbox row, and back. */
 import type { EncodedMessage } from '../binder/message.ts'
 import { partitionOf } from '../binder/partition.ts'
-import type { SqlResult, SqlTransaction } from '../core/sql.ts'
+import { type SqlResult, SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
 import { OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
 import { fromHeadersColumn, headersColumn, toBase64 } from './headers.ts'
 import type { OutboxTables } from './tables.ts'
@@ -44,7 +44,8 @@ function outboxPartition(message: EncodedMessage, partitions: number): number {
 /**
  * Writes all messages in one statement, numbered in the order given.
  * @returns the partitions they went to
- * @throws OutboxPartitionsMismatch when the tables were made for another number; nothing was written
+ * @throws OutboxPartitionsMismatch when the tables were made for another number; nothing was written. SqlRowCountWrong
+ * when all was written and the caller's `tx` counts it otherwise
  */
 export async function insertMessages(
   tx: SqlTransaction,
@@ -60,8 +61,23 @@ export async function insertMessages(
     messages.length === 1 && first !== undefined
       ? await insertOne(tx, tables, partitions, first, targets[0] as number)
       : await insertMany(tx, tables, partitions, messages, targets)
-  if (rowCount !== messages.length) throw new OutboxPartitionsMismatch(schema, partitions, undefined)
+  if (rowCount !== messages.length) throw await explainCount(tx, tables, schema, partitions, messages.length, rowCount)
   return new Set(targets)
+}
+
+/** The INSERT writes all or, where the tables were made for another number, nothing. */
+async function explainCount(
+  tx: SqlTransaction,
+  tables: OutboxTables,
+  schema: string,
+  partitions: number,
+  expected: number,
+  rowCount: unknown,
+): Promise<Error> {
+  const { rows } = await tx.query<{ partitions: number }>(`SELECT partitions FROM ${tables.meta}`)
+  const stored = rows[0]?.partitions
+  if (stored === partitions) return new SqlRowCountWrong(expected, rowCount)
+  return new OutboxPartitionsMismatch(schema, partitions, stored)
 }
 
 const COLUMNS = 'partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time'

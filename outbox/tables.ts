@@ -2,7 +2,8 @@
  * The outbox's tables. `outbox` has the columns Debezium's outbox event router reads (`id`, `aggregatetype`,
  * `aggregateid`, `type`, `payload`), so that change data capture can take the relay's place.
  */
-import { explainMissing, migrate, quoteIdentifier, type SqlClient, type SqlMigration } from '../core/sql.ts'
+import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
+import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxPartitionsMismatch } from './errors.ts'
 import { CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
 
@@ -94,22 +95,48 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
   },
 ]
 
+export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }
+
 /**
- * Makes or upgrades the tables and fixes the number of partitions.
+ * Makes or upgrades the tables and fixes the number of partitions. Only reads where nothing is missing.
  * @throws OutboxPartitionsMismatch when they exist with another number
  */
 export async function migrateOutbox(sql: SqlClient, schema: string, partitions: number): Promise<void> {
-  await migrate(sql, schema, 'outbox', OUTBOX_MIGRATIONS)
+  await migrate(sql, schema, OUTBOX_PART.name, OUTBOX_PART.migrations)
   const tables = outboxTables(schema)
-  await sql.query(`INSERT INTO ${tables.meta} (partitions) VALUES ($1) ON CONFLICT DO NOTHING`, [partitions])
-  await sql.query(
-    `INSERT INTO ${tables.lease} (partition) SELECT generate_series(0, partitions - 1) FROM ${tables.meta} ON CONFLICT DO NOTHING`,
-  )
+  if (!(await isPrepared(sql, tables))) for (const statement of prepare(tables, partitions)) await sql.query(statement)
   await checkPartitions(sql, schema, partitions)
 }
 
-/** @throws OutboxPartitionsMismatch when the tables were made with another number, SqlTablesMissing when there are none */
+/**
+ * What `migrate` writes once into fresh tables: the number of partitions and a lease row for each.
+ * @see OUTBOX_PART for the statements before these
+ */
+export function prepareText(schema: string, partitions: number): string {
+  return prepare(outboxTables(schema), partitions)
+    .map((statement) => `${statement};\n`)
+    .join('')
+}
+
+function prepare(tables: OutboxTables, partitions: number): readonly string[] {
+  return [
+    `INSERT INTO ${tables.meta} (partitions) VALUES (${partitions}) ON CONFLICT DO NOTHING`,
+    `INSERT INTO ${tables.lease} (partition) SELECT generate_series(0, partitions - 1) FROM ${tables.meta} ON CONFLICT DO NOTHING`,
+  ]
+}
+
+async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean> {
+  const { rows } = await sql.query<{ prepared: boolean }>(
+    `SELECT partitions = (SELECT count(*) FROM ${tables.lease}) AS prepared FROM ${tables.meta}`,
+  )
+  return rows[0]?.prepared === true
+}
+
+/**
+ * @throws SqlTablesMissing, SqlVersionMismatch; OutboxPartitionsMismatch when the tables were made with another number
+ */
 export async function checkPartitions(sql: SqlClient, schema: string, partitions: number): Promise<void> {
+  await requireMigrated(sql, schema, OUTBOX_PART)
   const select = `SELECT partitions FROM ${outboxTables(schema).meta}`
   const meta = await sql.query<{ partitions: number }>(select).catch((error: unknown) => {
     throw explainMissing(error, schema, 'outbox.migrate()')

@@ -1,8 +1,9 @@
 /** The tables of the saga store and of participants. */
 import { DAY } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
+import { migrate, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
-import { migrate, ownQuery, quoteIdentifier, requireSqlClient, type SqlClient, type SqlMigration } from '../core/sql.ts'
+import { ownQuery, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -82,12 +83,19 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
 ]
 
+export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }
+export const PARTICIPANT_PART: SqlPart = {
+  name: 'saga-participant',
+  migrations: PARTICIPANT_TABLES,
+  call: 'migrateParticipant(sql, schema)',
+}
+
 export const DEFAULT_SCHEMA = 'concordat'
 const PURGE_BATCH = 1_000
 const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
 
 export async function migrateSagas(sql: SqlClient, schema: string): Promise<void> {
-  await migrate(sql, schema, 'saga', SAGA_TABLES)
+  await migrate(sql, schema, SAGA_PART.name, SAGA_PART.migrations)
 }
 
 /**
@@ -125,5 +133,5 @@ export async function purgeParticipant(
  */
 export async function migrateParticipant(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
   requireSqlClient('migrateParticipant', sql)
-  await migrate(sql, schema, 'saga-participant', PARTICIPANT_TABLES)
+  await migrate(sql, schema, PARTICIPANT_PART.name, PARTICIPANT_PART.migrations)
 }

@@ -5,9 +5,11 @@
  * Give the pool time limits: `new pg.Pool({ connectionTimeoutMillis: 10_000, query_timeout: 30_000, keepAlive: true })`.
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
+
+import { hasCode } from '../errors.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
-import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction, SqlTransactionMissing } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `pg.Client` / `pg.PoolClient` that is used. */
@@ -19,6 +21,13 @@ export interface PgPoolConnection extends PgConnection {
   release(destroy?: boolean | Error): void
   on(event: 'error', listener: (error: Error) => void): unknown
   off(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** The part of `pg.Client` / `pg.PoolClient` that `pgTransaction` uses. A pool is none: each of its statements may go elsewhere. */
+export interface PgOwnConnection extends PgConnection {
+  readonly totalCount?: never
+  /** `T` in a transaction, `E` in a failed one, `I` outside of any, as of the last answer. In `pg` since 8.17. */
+  getTransactionStatus?(): string | null
 }
 
 /** The part of `pg.Pool` that is used. */
@@ -57,9 +66,51 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
 /**
  * The caller's own open transaction as a `SqlTransaction`, e.g. to call `outbox.add` between one's `BEGIN` and
  * `COMMIT` on a `PoolClient`. Begins and ends nothing.
+ *
+ * A statement outside of `BEGIN` rejects with `SqlTransactionMissing` and is not run.
+ * @throws TypeError for a pool
  */
-export function pgTransaction(connection: PgConnection): SqlTransaction {
-  return { inTransaction: true, query: (text, parameters) => run(connection, text, parameters) }
+export function pgTransaction(connection: PgOwnConnection): SqlTransaction {
+  if (!hasMethods(connection, ['query']) || 'totalCount' in connection) {
+    throw wrongKind(
+      'pgTransaction',
+      connection,
+      'one connection with an open transaction: const client = await pool.connect(), then BEGIN, then pgTransaction(client)',
+    )
+  }
+  const guard = new OpenTransaction(connection)
+  return {
+    inTransaction: true,
+    query: (text, parameters) => guard.run(() => run(connection, text, parameters)),
+  }
+}
+
+/** Lets a statement through only while a transaction is open. */
+class OpenTransaction {
+  readonly #connection: PgOwnConnection
+  #probed: Promise<void> | undefined
+
+  constructor(connection: PgOwnConnection) {
+    this.#connection = connection
+  }
+
+  run<T>(statement: () => Promise<T>): Promise<T> {
+    const status = this.#connection.getTransactionStatus?.()
+    if (status === 'T' || status === 'E') return statement()
+    // A driver that cannot tell is asked once. One that says "no" may have a BEGIN under way, so the server decides.
+    if (status !== undefined) return this.#probe().then(statement)
+    this.#probed ??= this.#probe()
+    return this.#probed.then(statement)
+  }
+
+  /** @throws SqlTransactionMissing */
+  async #probe(): Promise<void> {
+    try {
+      await this.#connection.query('SAVEPOINT concordat_open; RELEASE SAVEPOINT concordat_open')
+    } catch (error) {
+      throw hasCode(error, '25P01') ? new SqlTransactionMissing({ cause: error }) : error
+    }
+  }
 }
 
 const ignoreError = (): void => {}
@@ -67,7 +118,7 @@ const ignoreError = (): void => {}
 async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   const connection = await pool.connect()
   connection.on('error', ignoreError)
-  const scope = new TransactionScope(pgTransaction(connection))
+  const scope = new TransactionScope({ query: (text, parameters) => run(connection, text, parameters) })
   let broken = false
   let result: T
   try {

@@ -1,4 +1,4 @@
-import { migrate, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
+import { migrate, migrationText, quoteIdentifier, type SqlClient, type SqlTransaction } from 'concordat/core'
 import { describe, expect, test } from 'vitest'
 import { uniqueName } from '../outbox/support/messages.ts'
 
@@ -198,6 +198,73 @@ export function sqlConformance(open: () => SqlClient): void {
       await expect(migrate(sql, schema, 'part', [first, broken])).rejects.toMatchObject({ code: '42P01' })
       const { rowCount } = await sql.query(`SELECT 1 FROM information_schema.schemata WHERE schema_name = $1`, [schema])
       expect(rowCount).toBe(0)
+    })
+
+    test('a schema of any legal name is used as it is', async () => {
+      const sql = open()
+      for (const name of ['a$$b', "a$'b", 'a$&b', 'a$`b']) {
+        const schema = uniqueName(name)
+        await migrate(sql, schema, 'part', [first])
+        expect((await sql.query(`SELECT n FROM ${quoteIdentifier(schema)}.a`)).rows).toEqual([])
+      }
+    })
+
+    test('writes nothing where nothing is missing', async () => {
+      const sql = open()
+      const schema = uniqueName('looks')
+      await migrate(sql, schema, 'part', [first])
+      const readOnly: SqlClient = {
+        query: (text, parameters) =>
+          /^\s*SELECT/i.test(text) ? sql.query(text, parameters) : Promise.reject(new Error(`not read only: ${text}`)),
+        transaction: () => Promise.reject(new Error('a transaction')),
+      }
+      await migrate(readOnly, schema, 'part', [first])
+    })
+
+    test('refuses tables of a later release, and changes nothing', async () => {
+      const sql = open()
+      const schema = uniqueName('newer')
+      await migrate(sql, schema, 'part', [first, second])
+      const older = migrate(sql, schema, 'part', [first])
+      await expect(older).rejects.toMatchObject({ code: 'core.sql_version', part: 'part', found: 2, known: 1 })
+      await expect(older).rejects.toThrow(/version 2, this release needs 1: run the release that migrated them/)
+    })
+
+    test('accepts tables of a later release that say this one works with them', async () => {
+      const sql = open()
+      const schema = uniqueName('rolling')
+      const third = { version: 3, statements: ['CREATE TABLE {schema}.c (n int)'], worksWith: 2 }
+      await migrate(sql, schema, 'part', [first, second, third])
+      await migrate(sql, schema, 'part', [first, second])
+      await expect(migrate(sql, schema, 'part', [first])).rejects.toMatchObject({ code: 'core.sql_version' })
+    })
+
+    test('goes on from tables made before versions said what they work with', async () => {
+      const sql = open()
+      const schema = uniqueName('before')
+      await migrate(sql, schema, 'part', [first])
+      await sql.query(`ALTER TABLE ${schema}.concordat_migration DROP COLUMN works_with`)
+      await migrate(sql, schema, 'part', [first])
+      await migrate(sql, schema, 'part', [first, second])
+      expect((await sql.query(`SELECT m FROM ${schema}.a`)).rows).toEqual([])
+      await expect(migrate(sql, schema, 'part', [first])).rejects.toMatchObject({ found: 2 })
+    })
+
+    test('the text, statement by statement, does the same', async () => {
+      const sql = open()
+      const schema = uniqueName('text')
+      const part = { name: 'part', migrations: [first, second], call: 'migrate()' }
+      const text = migrationText(schema, part)
+      for (const statement of text.split(';\n').filter((piece) => piece.trim() !== '')) await sql.query(statement)
+      await migrate(sql, schema, 'part', part.migrations)
+      expect(
+        (await sql.query(`SELECT version, works_with FROM ${schema}.concordat_migration ORDER BY version`)).rows,
+      ).toEqual([
+        { version: 1, works_with: 1 },
+        { version: 2, works_with: 2 },
+      ])
+      expect(migrationText(schema, part, 1)).not.toContain('CREATE SCHEMA')
+      expect(migrationText(schema, part, 1)).not.toContain('version 1')
     })
 
     test('several at once apply each version once', async () => {

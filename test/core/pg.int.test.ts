@@ -71,6 +71,49 @@ describeWith(['postgres'], 'pg', () => {
     })
   })
 
+  test('a pool is no transaction', () => {
+    // @ts-expect-error -- a pool does not compile either
+    expect(() => pgTransaction(database.pool)).toThrow(
+      /pgTransaction: expected one connection with an open transaction/,
+    )
+  })
+
+  describe('a connection without a transaction', () => {
+    const without = {
+      'whose driver tells': (client: pg.PoolClient) => client,
+      'whose driver cannot tell': (client: pg.PoolClient) => ({
+        query: (text: string, values?: unknown[]) => client.query(text, values),
+      }),
+    }
+    test.each(Object.entries(without))('%s is refused, and nothing is run', async (_, as) => {
+      const client = await database.pool.connect()
+      await client.query('CREATE TEMP TABLE alone (n int)')
+      await expect(pgTransaction(as(client)).query('INSERT INTO alone VALUES (1)')).rejects.toMatchObject({
+        code: 'core.sql_transaction_missing',
+        message: expect.stringContaining("client.query('BEGIN')"),
+      })
+      expect((await client.query('SELECT * FROM alone')).rowCount).toBe(0)
+      await client.query('DROP TABLE alone')
+      client.release()
+    })
+
+    test('is accepted with its BEGIN under way, and refused after its COMMIT', async () => {
+      const client = await database.pool.connect()
+      await client.query('CREATE TEMP TABLE late (n int)')
+      const begun = client.query('BEGIN')
+      const tx = pgTransaction(client)
+      await tx.query('INSERT INTO late VALUES (1)')
+      await begun
+      await client.query('COMMIT')
+      await expect(tx.query('INSERT INTO late VALUES (2)')).rejects.toMatchObject({
+        code: 'core.sql_transaction_missing',
+      })
+      expect((await client.query('SELECT n FROM late')).rows).toEqual([{ n: 1 }])
+      await client.query('DROP TABLE late')
+      client.release()
+    })
+  })
+
   test('a transaction of the caller is left to the caller', async () => {
     const client = await database.pool.connect()
     await client.query('CREATE TEMP TABLE mine (n int)')

@@ -12,12 +12,14 @@ const setup = () => {
   return { sql, outbox: createOutbox({ sql, service: 'orders', schema }), inbox: createInbox({ sql, schema }) }
 }
 const incoming = { group: 'stock', destination: 'orders.placed', source: 'orders', id: 'a' }
-const says = (call: string) => ({
+/** What looks first. */
+const saysBefore = (call: string) => ({
   code: 'core.tables_missing',
   retryable: false,
   message: expect.stringContaining(call),
-  cause: { code: '42P01' },
 })
+/** What met the missing table. */
+const says = (call: string) => ({ ...saysBefore(call), cause: { code: '42P01' } })
 
 test('add says that outbox.migrate() was not called', async () => {
   const { sql, outbox } = setup()
@@ -27,14 +29,14 @@ test('add says that outbox.migrate() was not called', async () => {
 
 test('a relay does not start', async () => {
   const relay = createRelay({ outbox: setup().outbox, publisher: new FakePublisher() })
-  await expect(relay.start()).rejects.toMatchObject(says('outbox.migrate()'))
+  await expect(relay.start()).rejects.toMatchObject(saysBefore('outbox.migrate()'))
   expect(relay.health()).toMatchObject({ detail: expect.stringContaining('outbox.migrate()') })
   await relay.close()
 })
 
 test('an inbox is not ready, and processes nothing', async () => {
   const { inbox } = setup()
-  await expect(inbox.ready?.()).rejects.toMatchObject(says('inbox.migrate()'))
+  await expect(inbox.ready?.()).rejects.toMatchObject(saysBefore('inbox.migrate()'))
   await expect(inbox.process(incoming, async () => {})).rejects.toMatchObject(says('inbox.migrate()'))
   await expect(inbox.sweep()).rejects.toMatchObject(says('inbox.migrate()'))
 })
@@ -51,5 +53,5 @@ test('an inbox is not ready while its outbox has no tables', async () => {
   const { sql, outbox } = setup()
   const inbox = createInbox({ sql, schema: uniqueName('half'), outbox })
   await inbox.migrate()
-  await expect(inbox.ready?.()).rejects.toMatchObject(says('outbox.migrate()'))
+  await expect(inbox.ready?.()).rejects.toMatchObject(saysBefore('outbox.migrate()'))
 })

@@ -1,0 +1,181 @@
+/**
+ * Versioned tables. Each part (`outbox`, `inbox`, `saga`, ...) has a list of migrations; the table `concordat_migration`
+ * of a schema says which of them were applied.
+ *
+ * Rolling upgrade: apply the new release's migrations first, then replace the processes one by one. A migration that the
+ * release before it can work with says so in `worksWith`; after any other one the old release refuses to start.
+ */
+import { ConcordatError } from './errors.ts'
+import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor, SqlTablesMissing } from './sql.ts'
+
+/** A migration that brings one part's tables from version `version - 1` to `version`. */
+export interface SqlMigration {
+  readonly version: number
+  /** One or more statements, each without its final semicolon, with `{schema}` where the quoted schema name goes. */
+  readonly statements: readonly string[]
+  /** The oldest version whose release works on the tables after this migration. @default version: no older one does */
+  readonly worksWith?: number | undefined
+}
+
+/** The tables that one part of the package owns in a schema. */
+export interface SqlPart {
+  /** As kept in `concordat_migration`. */
+  readonly name: string
+  /** Ascending versions, without gaps. */
+  readonly migrations: readonly SqlMigration[]
+  /** The call that applies them: `outbox.migrate()`. */
+  readonly call: string
+}
+
+/**
+ * A part's tables have another version than this release needs. Nothing was changed. Older tables: apply what is
+ * missing. Newer ones: a later release migrated them in a way that this one cannot work with.
+ */
+export class SqlVersionMismatch extends ConcordatError {
+  readonly code = 'core.sql_version' as const
+  readonly retryable = false as const
+  readonly schema: string
+  readonly part: string
+  /** The version of the tables. */
+  readonly found: number
+  /** The version that this release knows. */
+  readonly known: number
+
+  constructor(schema: string, part: SqlPart, found: number) {
+    const known = latestOf(part.migrations)
+    const remedy =
+      found < known
+        ? `call ${part.call} with a role that may change tables, or apply the printed SQL`
+        : 'run the release that migrated them, or a later one'
+    super(
+      `the tables of "${part.name}" in schema "${schema}" have version ${found}, this release needs ${known}: ${remedy}`,
+    )
+    this.schema = schema
+    this.part = part.name
+    this.found = found
+    this.known = known
+  }
+}
+
+/**
+ * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
+ * transaction lock: idempotent, and safe when several processes start at once. Looks first: where nothing is missing it
+ * only reads, and needs no right to create anything.
+ * @throws SqlVersionMismatch when a later release has migrated the tables and this one cannot work with them
+ */
+export async function migrate(
+  sql: SqlClient,
+  schema: string,
+  part: string,
+  migrations: readonly SqlMigration[],
+): Promise<void> {
+  requireSqlClient('migrate.sql', sql)
+  const owned: SqlPart = { name: part, migrations, call: 'migrate' }
+  if (isDone(await readState(sql, schema, part), schema, owned)) return
+  await sql.transaction(async (tx) => {
+    await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
+    const state = await readState(tx, schema, part)
+    if (isDone(state, schema, owned)) return
+    for (const statement of bookkeeping(schema, state)) await tx.query(statement)
+    for (const migration of migrations) {
+      if (migration.version <= state.version) continue
+      for (const statement of migrationStatements(schema, part, migration)) await tx.query(statement)
+    }
+  })
+}
+
+/**
+ * Checks that `part`'s tables are there in a version that this release works with. Reads only.
+ * @throws SqlTablesMissing when there are none; SqlVersionMismatch when they are older, or newer and incompatible
+ */
+export async function requireMigrated(sql: SqlExecutor, schema: string, part: SqlPart): Promise<void> {
+  const state = await readState(sql, schema, part.name)
+  if (state.version === 0) throw new SqlTablesMissing(schema, part.call)
+  if (!isDone(state, schema, part)) throw new SqlVersionMismatch(schema, part, state.version)
+}
+
+/**
+ * The SQL that `migrate` runs, as text for a migration tool or a review: statements end with `;` and a newline.
+ * @param above only migrations with a higher version; 0 for all, with the schema and the table that keeps the versions
+ */
+export function migrationText(schema: string, part: SqlPart, above = 0): string {
+  const first = above === 0 ? bookkeeping(schema, NOTHING) : []
+  const versions = part.migrations
+    .filter(({ version }) => version > above)
+    .flatMap((migration) => [
+      `-- ${part.name}, version ${migration.version}`,
+      ...migrationStatements(schema, part.name, migration).map((statement) => `${statement};`),
+    ])
+  return [...first.map((statement) => `${statement};`), ...versions, ''].join('\n')
+}
+
+export function latestOf(migrations: readonly SqlMigration[]): number {
+  return migrations.at(-1)?.version ?? 0
+}
+
+interface State {
+  readonly schemaExists: boolean
+  readonly tableExists: boolean
+  readonly knowsWorksWith: boolean
+  /** The highest version applied; 0 for none. */
+  readonly version: number
+  /** The lowest version that a release must know to work on these tables. */
+  readonly needs: number
+}
+
+const NOTHING: State = { schemaExists: false, tableExists: false, knowsWorksWith: false, version: 0, needs: 0 }
+
+/** Asks the catalog, which everybody may read, before it touches the table: a schema without USAGE is no error here. */
+async function readState(sql: SqlExecutor, schema: string, part: string): Promise<State> {
+  const { rows } = await sql.query<{ schema: boolean; table: boolean; column: boolean }>(
+    `SELECT n.oid IS NOT NULL AS schema, c.oid IS NOT NULL AS "table", a.attname IS NOT NULL AS "column"
+     FROM (SELECT 1) AS one
+     LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $1
+     LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = 'concordat_migration'
+     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'works_with' AND NOT a.attisdropped`,
+    [schema],
+  )
+  const exists = rows[0]
+  if (exists?.table !== true) return { ...NOTHING, schemaExists: exists?.schema === true }
+  const worksWith = exists.column ? 'works_with' : 'NULL::int'
+  const applied = await sql.query<{ version: number; needs: number }>(
+    `SELECT coalesce(max(version), 0)::int AS version, coalesce(max(coalesce(${worksWith}, version)), 0)::int AS needs
+     FROM ${quoteIdentifier(schema)}.concordat_migration WHERE part = $1`,
+    [part],
+  )
+  const { version = 0, needs = 0 } = applied.rows[0] ?? {}
+  return { schemaExists: true, tableExists: true, knowsWorksWith: exists.column, version, needs }
+}
+
+/** @throws SqlVersionMismatch when the tables are newer than what this release works with */
+function isDone(state: State, schema: string, part: SqlPart): boolean {
+  const known = latestOf(part.migrations)
+  if (state.needs > known) throw new SqlVersionMismatch(schema, part, state.version)
+  return state.version >= known
+}
+
+function bookkeeping(schema: string, state: State): readonly string[] {
+  const quoted = quoteIdentifier(schema)
+  const statements: string[] = []
+  if (!state.schemaExists) statements.push(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)
+  if (!state.tableExists) {
+    statements.push(
+      `CREATE TABLE IF NOT EXISTS ${quoted}.concordat_migration (
+         part text NOT NULL, version int NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), works_with int,
+         PRIMARY KEY (part, version))`,
+    )
+  } else if (!state.knowsWorksWith) {
+    statements.push(`ALTER TABLE ${quoted}.concordat_migration ADD COLUMN works_with int`)
+  }
+  return statements
+}
+
+function migrationStatements(schema: string, part: string, migration: SqlMigration): readonly string[] {
+  const quoted = quoteIdentifier(schema)
+  const { version, worksWith } = migration
+  return [
+    // A function: in a replacement text `$$` and `$&` would be patterns, and are legal in a schema's name.
+    ...migration.statements.map((statement) => statement.replaceAll('{schema}', () => quoted)),
+    `INSERT INTO ${quoted}.concordat_migration (part, version, works_with) VALUES ('${part.replaceAll("'", "''")}', ${version}, ${worksWith ?? version})`,
+  ]
+}

@@ -1,0 +1,54 @@
+import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
+import { createInbox, createOutbox } from 'concordat/outbox'
+import { expect, test } from 'vitest'
+import { message, uniqueName } from './support/messages.ts'
+import { embedded, useEmbedded } from './support/pglite.ts'
+
+useEmbedded()
+
+/** As an adapter that sends everything through a call for SELECTs does. */
+function miscounting<T extends SqlExecutor>(executor: T): T {
+  const query: SqlExecutor['query'] = async (text, parameters) => ({
+    ...(await executor.query(text, parameters)),
+    rowCount: 0,
+  })
+  return { ...executor, query }
+}
+
+test('add with a transaction that counts no inserted rows says so, and not that tables are missing', async () => {
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'orders', schema: uniqueName('count') })
+  await outbox.migrate()
+  const add = (messages: number) =>
+    sql.transaction((tx) =>
+      outbox.addEncoded(
+        miscounting(tx),
+        Array.from({ length: messages }, (_, n) => message(`m${n}`)),
+      ),
+    )
+  await expect(add(1)).rejects.toMatchObject({ code: 'core.sql_row_count', written: 1, rowCount: 0 })
+  await expect(add(3)).rejects.toMatchObject({ code: 'core.sql_row_count', written: 3 })
+  expect(await outbox.stats()).toMatchObject({ pending: 0 })
+})
+
+test('another number of partitions is still told as such, with both numbers', async () => {
+  const sql = embedded()
+  const schema = uniqueName('count')
+  await createOutbox({ sql, service: 'orders', schema, partitions: 2 }).migrate()
+  const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 3 })
+  const added = sql.transaction((tx) => outbox.addEncoded(tx, [message('a')]))
+  await expect(added).rejects.toMatchObject({ code: 'outbox.partitions', configured: 3, stored: 2 })
+})
+
+test('an inbox on a client that counts no inserted rows handles a message once, and does handle it', async () => {
+  const real = embedded()
+  const sql: SqlClient = {
+    ...miscounting(real),
+    transaction: (work) => real.transaction((tx: SqlTransaction) => work(miscounting(tx))),
+  }
+  const inbox = createInbox({ sql, schema: uniqueName('count') })
+  await inbox.migrate()
+  const incoming = { group: 'stock', destination: 'orders.placed', source: 'orders', id: 'a' }
+  expect(await inbox.process(incoming, async () => {})).toBe('processed')
+  expect(await inbox.process(incoming, async () => {})).toBe('duplicate')
+})
