@@ -1,0 +1,89 @@
+/**
+ * `node scripts/arrows.ts`: writes the import rules of `.oxlintrc.json` from the one table below, which
+ * `test/house/arrows.test.ts` reads too. A new folder or adapter is a line here.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export interface Folder {
+  /** Top-level folders it may import, `/...` for one adapter of a folder. Its own files are never restricted. */
+  readonly may: readonly string[]
+  /** Subfolders that load a driver: nobody imports them but by name. */
+  readonly adapters: readonly string[]
+}
+
+const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bus'] as const
+
+/** Folder -> what it may import. Everything that is not named is refused. */
+export const FOLDERS: Readonly<Record<string, Folder>> = {
+  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'] },
+  binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
+  outbox: { may: ['core', 'binder'], adapters: [] },
+  saga: { may: ['core', 'binder', 'outbox'], adapters: [] },
+  locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
+  election: { may: ['core', 'locks'], adapters: ['memory', 'redis', 'postgres'] },
+  bus: { may: ['core', 'binder'], adapters: [] },
+  service: { may: EVERY_PART, adapters: [] },
+  embedded: { may: ['core/pglite', 'binder/postgres', 'locks/postgres', 'election/postgres'], adapters: [] },
+  operate: { may: [...EVERY_PART, 'service'], adapters: [] },
+  testing: { may: ['core', 'binder/memory', 'locks/memory', 'election/memory'], adapters: [] },
+}
+
+/** A folder inside one of these that may do more. */
+const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
+  'operate/cli': { may: ['*'], why: 'the command line loads any part and any adapter' },
+}
+
+const ADAPTERS = [...new Set(Object.values(FOLDERS).flatMap(({ adapters }) => adapters))]
+const NEVER = ['examples', 'test', 'bench', 'scripts']
+
+/** The patterns of specifiers that files of `folder` may not import. */
+export function forbidden(folder: string): readonly string[] {
+  const { may } = FOLDERS[folder] as Folder
+  const allowed = new Set(may.flatMap((path) => path.split('/')))
+  const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !allowed.has(other))
+  const adapters = ADAPTERS.filter((adapter) => !allowed.has(adapter))
+  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), 'concordat/*']
+}
+
+const rule = (group: readonly string[], message: string) => ({
+  'no-restricted-imports': ['error', { patterns: [{ group, message }] }],
+})
+
+/** The overrides of the linter's configuration that keep the arrows. */
+export function overrides(): readonly object[] {
+  const folders = Object.entries(FOLDERS).map(([folder, { may }]) => ({
+    files: [`${folder}/**`],
+    rules: rule(
+      forbidden(folder),
+      `${folder} -> ${may.length === 0 ? 'nothing of ours' : may.join(', ')} (core: nothing). Only scripts/arrows.ts changes this.`,
+    ),
+  }))
+  const exceptions = Object.entries(EXCEPTIONS).map(([folder, { why }]) => ({
+    files: [`${folder}/**`],
+    rules: rule([...NEVER.map((name) => `**/${name}/**`), 'concordat/*'], `${folder} -> everything but tests: ${why}.`),
+  }))
+  const byName = {
+    files: ['examples/**', 'test/**', 'bench/**'],
+    rules: rule(
+      [...Object.keys(FOLDERS).map((name) => `../**/${name}/**`), '!../**/conformance/**', '!../**/support/**'],
+      'Import the package by name (concordat/...), as a user would.',
+    ),
+  }
+  return [...folders, ...exceptions, byName]
+}
+
+interface Config {
+  overrides: Array<{ readonly rules: Readonly<Record<string, unknown>> }>
+}
+
+/** The configuration with the arrows of the table, everything else as it is. */
+export function withArrows(config: Config): Config {
+  const others = config.overrides.filter(({ rules }) => !('no-restricted-imports' in rules))
+  return { ...config, overrides: [...others, ...(overrides() as Config['overrides'])] }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const path = new URL('../.oxlintrc.json', import.meta.url)
+  writeFileSync(path, `${JSON.stringify(withArrows(JSON.parse(readFileSync(path, 'utf8'))), undefined, 2)}\n`)
+}
