@@ -1,6 +1,9 @@
 import { ConcordatError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
 
+/** The schema of every part's tables unless another is given. */
+export const DEFAULT_SCHEMA = 'concordat'
+
 /**
  * The SQL contract: what outbox, inbox, participants and the saga store need of a PostgreSQL. Adapters: `core/pg`
  * (node-postgres), `core/pglite` (PGlite, real Postgres in the process).

@@ -2,6 +2,7 @@ import { requireInteger, requireText } from '../core/errors.ts'
 import { migrate, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import {
+  DEFAULT_SCHEMA,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
@@ -59,7 +60,7 @@ const NAMES = optionNames<FenceOptions>({ sql: true, schema: true })
 /** @throws TypeError naming the option */
 export function createFence(options: FenceOptions): Fence {
   refuseUnknown('createFence', options, NAMES)
-  return new SqlFence(requireSqlClient('createFence.sql', options.sql), options.schema ?? 'concordat')
+  return new SqlFence(requireSqlClient('createFence.sql', options.sql), options.schema ?? DEFAULT_SCHEMA)
 }
 
 class SqlFence implements Fence {

@@ -19,6 +19,7 @@ import { checkLogger, type Logger } from '../core/logger.ts'
 import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import {
+  DEFAULT_SCHEMA,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
@@ -120,7 +121,7 @@ class TableInbox implements SqlInbox {
     if (options.outbox !== undefined && !hasMethods(options.outbox, ['addEncoded'])) {
       throw wrongKind('createInbox.outbox', options.outbox, 'what createOutbox returned')
     }
-    this.#schema = options.schema ?? 'concordat'
+    this.#schema = options.schema ?? DEFAULT_SCHEMA
     this.#table = `${quoteIdentifier(this.#schema)}.inbox`
     this.#query = ownQuery(this.#schema, 'inbox.migrate()')
     this.#outbox = options.outbox

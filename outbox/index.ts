@@ -1,4 +1,6 @@
 /** Messages that commit with the data: outbox, relay, inbox. */
+
+export type { Inbox } from '../binder/inbox.ts'
 export { InboxWithoutOutbox, OutboxPartitionsMismatch, OutboxPayloadTooLarge, OutboxTextInvalid } from './errors.ts'
 export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'

@@ -17,7 +17,7 @@ import { encodeMessage, type SendOptions } from '../binder/sending/encode.ts'
 import { createSpan, withTrace } from '../binder/telemetry.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import { explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
 import { notifier } from './notify.ts'
@@ -94,7 +94,7 @@ export interface Outbox {
   drop(id: string, reason: DropReason): Promise<boolean>
 }
 
-const DEFAULTS = { schema: 'concordat', partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
+const DEFAULTS = { schema: DEFAULT_SCHEMA, partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
 
 const NAMES = optionNames<OutboxOptions>({
   sql: true,

@@ -8,14 +8,13 @@ import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
+import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { Saga } from './definition.ts'
 import { checkSaga } from './graph.ts'
 import type { Archive } from './retention.ts'
 import type { SagaFailure } from './state.ts'
 import { withSubSagas } from './sub-saga.ts'
-import { DEFAULT_SCHEMA } from './tables.ts'
 
 export interface CoordinatorOptions {
   /** The service. Replies come to `<service>.saga-replies`. */

@@ -3,7 +3,7 @@ import { DAY } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { migrate, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
-import { ownQuery, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
+import { DEFAULT_SCHEMA, ownQuery, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -90,7 +90,6 @@ export const PARTICIPANT_PART: SqlPart = {
   call: 'migrateParticipant(sql, schema)',
 }
 
-export const DEFAULT_SCHEMA = 'concordat'
 const PURGE_BATCH = 1_000
 const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
 

@@ -1,19 +1,11 @@
-import { execFile } from 'node:child_process'
 import { globSync } from 'node:fs'
-import { copyFile, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
-import { promisify } from 'node:util'
+import { rm, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { install, manifest, type Packed, pack, run } from './support/tarball.ts'
 
-const repository = process.cwd()
-const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
-  readonly exports: Readonly<Record<string, unknown>>
-  readonly dependencies: Readonly<Record<string, string>>
-  readonly peerDependencies: Readonly<Record<string, string>>
-}
 const SUBPATHS = Object.keys(manifest.exports)
-  .filter((subpath) => subpath !== './package.json')
+  .filter((subpath) => subpath !== '.' && subpath !== './package.json')
   .map((subpath) => subpath.replace('./', 'concordat/'))
 
 /** Uses without drivers: our declarations must stand alone. */
@@ -59,50 +51,12 @@ export const fence = redisFence({ client: new Cluster([]) })
 export const quorum = redlockLocks({ clients: [new Redis(7001), new Redis(7002), new Redis(7003)] })
 `
 
-let folder: string
-let tarball: string
+let packed: Packed
 
-/** Builds and packs apart from the repository's own `dist`, which other work may be using. */
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'concordat-package-'))
-  const stage = join(folder, 'stage')
-  await mkdir(stage)
-  for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
-  await cp('docs', join(stage, 'docs'), { recursive: true })
-  await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
-  tarball = join(folder, packed(stdout).filename)
+  packed = await pack()
 }, 120_000)
-afterAll(() => rm(folder, { recursive: true, force: true }))
-
-async function run(command: string, args: readonly string[], cwd: string): Promise<{ stdout: string }> {
-  return promisify(execFile)(command, args, { cwd, maxBuffer: 16 * 1024 * 1024 }).catch(
-    (error: { stdout: string; stderr: string; message: string }) => {
-      throw new Error(`${error.message}\n${error.stdout}\n${error.stderr}`)
-    },
-  )
-}
-
-function packed(stdout: string): { readonly filename: string; readonly files: ReadonlyArray<{ path: string }> } {
-  const parsed = JSON.parse(stdout) as unknown
-  return (Array.isArray(parsed) ? parsed : Object.values(parsed as object))[0]
-}
-
-/** An empty project that installed the tarball. The two real dependencies come from the repository: no network needed. */
-async function install(name: string, peers: readonly string[]): Promise<string> {
-  const project = join(folder, name)
-  await mkdir(project)
-  await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type: 'module' }))
-  const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
-  const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
-  await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
-  for (const peer of peers) {
-    const link = join(project, 'node_modules', peer)
-    await mkdir(dirname(link), { recursive: true })
-    await symlink(resolve('node_modules', peer), link)
-  }
-  return project
-}
+afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
 /** Imports every subpath in a process of its own and tells how many names each gave, or why it failed. */
 async function importAll(project: string): Promise<Record<string, number | string>> {
@@ -119,7 +73,7 @@ async function importAll(project: string): Promise<Record<string, number | strin
 
 describe('the packed package', { timeout: 120_000 }, () => {
   it('holds what is built, the licence and the pages, and nothing else', async () => {
-    const { stdout } = await run('tar', ['-tzf', tarball], folder)
+    const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
     const files = stdout.trim().split('\n')
     for (const page of globSync('docs/**/*.md')) expect(files).toContain(`package/${page}`)
     const others = files.filter((file) => !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|docs\/.*\.md)$/.test(file))
@@ -132,31 +86,50 @@ describe('the packed package', { timeout: 120_000 }, () => {
   })
 
   it('imports every subpath without any driver installed', async () => {
-    const found = await importAll(await install('without-peers', []))
+    const found = await importAll(await install(packed, 'without-peers', []))
     for (const subpath of SUBPATHS) expect(found[subpath], subpath).toBeGreaterThan(0)
   })
 
   it('imports every subpath beside the drivers', async () => {
-    const found = await importAll(await install('with-peers', Object.keys(manifest.peerDependencies)))
+    const found = await importAll(await install(packed, 'with-peers', Object.keys(manifest.peerDependencies)))
     for (const subpath of SUBPATHS) expect(found[subpath], subpath).toBeGreaterThan(0)
   })
 
+  it('says what to import instead of the whole', async () => {
+    const project = await install(packed, 'root', [])
+    const told = /concordat has no root export: import a part.*'concordat\/binder'/
+    await expect(run(process.execPath, ['--input-type=module', '-e', "import 'concordat'"], project)).rejects.toThrow(
+      told,
+    )
+    await expect(run(process.execPath, ['-e', "require('concordat')"], project)).rejects.toThrow(told)
+  })
+
+  it('is required from CommonJS', async () => {
+    const project = await install(packed, 'commonjs', [], 'commonjs')
+    const { stdout } = await run(
+      process.execPath,
+      ['-e', "console.log(typeof require('concordat/binder').createBinder)"],
+      project,
+    )
+    expect(stdout.trim()).toBe('function')
+  })
+
   it('type-checks a consumer and our own declarations without any driver installed', async () => {
-    const project = await install('typed-without-peers', ['@types/node'])
+    const project = await install(packed, 'typed-without-peers', ['@types/node'])
     const all = SUBPATHS.map((subpath) => `import '${subpath}'`).join('\n')
     await typeCheck(project, { 'consumer.ts': CONSUMER, 'all.ts': all })
   })
 
   it('takes the real drivers where it describes parts of them', async () => {
     const peers = [...Object.keys(manifest.peerDependencies), '@types/node', '@types/pg']
-    const project = await install('typed-with-peers', peers)
+    const project = await install(packed, 'typed-with-peers', peers)
     await typeCheck(project, { 'drivers.ts': DRIVER_CONSUMER }, ['--skipLibCheck'])
   })
 
   it('satisfies publint and attw', async () => {
-    await run(process.execPath, [resolve('node_modules/publint/src/cli.js'), tarball, '--strict'], folder)
+    await run(process.execPath, [resolve('node_modules/publint/src/cli.js'), packed.tarball, '--strict'], packed.folder)
     const attw = resolve('node_modules/@arethetypeswrong/cli/dist/index.js')
-    await run(process.execPath, [attw, tarball, '--profile', 'esm-only'], folder)
+    await run(process.execPath, [attw, packed.tarball, '--profile', 'esm-only'], packed.folder)
   })
 })
 

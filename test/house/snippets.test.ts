@@ -1,50 +1,17 @@
 import { execFile } from 'node:child_process'
-import { globSync } from 'node:fs'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readSnippets } from './support/snippets.ts'
 
-/**
- * A fenced `ts` block right after `<!-- run -->` is a program; the next fenced `text` block is what it prints. All of
- * them are type-checked and run, from inside the repository so that they import the package by name.
- */
-interface Snippet {
-  readonly title: string
-  readonly code: string
-  readonly prints: string
-}
-
-const MARKED = /<!-- run -->\n+```ts\n(?<code>[\s\S]*?)```\n+```text\n(?<prints>[\s\S]*?)```/g
-const execute = promisify(execFile)
-const folder = resolve('.cache', `snippets-${process.pid}`)
-
-async function readSnippets(): Promise<Snippet[]> {
-  const pages = ['README.md', ...globSync('docs/**/*.md').sort((a, b) => a.localeCompare(b))]
-  const snippets: Snippet[] = []
-  for (const page of pages) {
-    const text = await readFile(page, 'utf8')
-    for (const match of text.matchAll(MARKED)) {
-      const line = text.slice(0, match.index).split('\n').length
-      snippets.push({
-        title: `${page}:${line}`,
-        code: match.groups?.['code'] ?? '',
-        prints: match.groups?.['prints'] ?? '',
-      })
-    }
-    const marks = text.split('<!-- run -->').length - 1
-    const found = snippets.filter(({ title }) => title.startsWith(`${page}:`)).length
-    if (marks !== found) throw new Error(`${page}: ${marks} run marks but ${found} complete snippets (ts, then text)`)
-  }
-  return snippets
-}
-
+/** What they print is in `snippets.int.test.ts`. */
 const snippets = await readSnippets()
-const fileOf = ({ title }: Snippet): string => join(folder, `${title.replaceAll(/\W/g, '-')}.ts`)
+const folder = resolve('.cache', `snippets-${process.pid}`)
 
 beforeAll(async () => {
   await mkdir(folder, { recursive: true })
-  for (const snippet of snippets) await writeFile(fileOf(snippet), snippet.code)
+  for (const { file, code } of snippets) await writeFile(join(folder, file), code)
   await writeFile(
     join(folder, 'tsconfig.json'),
     JSON.stringify({ extends: resolve('tsconfig.json'), include: ['*.ts'], exclude: [] }),
@@ -55,14 +22,10 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 describe('snippets in the documentation', { timeout: 120_000 }, () => {
   it('type-check', async () => {
     const tsc = resolve('node_modules/typescript/bin/tsc')
-    const found = await execute(process.execPath, [tsc, '-p', folder]).catch((error: { stdout: string }) => error)
+    const found = await promisify(execFile)(process.execPath, [tsc, '-p', folder]).catch(
+      (error: { stdout: string }) => error,
+    )
     expect(found.stdout).toBe('')
-  })
-
-  // Each is a process of its own, so two of them keep both cores busy.
-  it.concurrent.for(snippets)('$title prints what the page says', async (snippet, { expect }) => {
-    const { stdout } = await execute(process.execPath, ['--conditions=concordat-source', fileOf(snippet)])
-    expect(stdout).toBe(snippet.prints)
   })
 
   it('are four in the README, one for each part, of fewer than 40 lines each', () => {

@@ -1,0 +1,76 @@
+/** The package as a user gets it: built, packed, and installed in an empty project. */
+import { execFile } from 'node:child_process'
+import { copyFile, cp, mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+
+const repository = process.cwd()
+
+export const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
+  readonly engines: { readonly node: string }
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly dependencies: Readonly<Record<string, string>>
+  readonly devDependencies: Readonly<Record<string, string>>
+  readonly peerDependencies: Readonly<Record<string, string>>
+}
+
+export interface Packed {
+  /** Holds the tarball and the projects; remove it when done. */
+  readonly folder: string
+  readonly tarball: string
+}
+
+/** Builds and packs apart from the repository's own `dist`, which other work may be using. */
+export async function pack(): Promise<Packed> {
+  const folder = await mkdtemp(join(tmpdir(), 'concordat-package-'))
+  const stage = join(folder, 'stage')
+  await mkdir(stage)
+  for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
+  await cp('docs', join(stage, 'docs'), { recursive: true })
+  await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
+  return { folder, tarball: join(folder, packed(stdout).filename) }
+}
+
+/**
+ * An empty project that installed the tarball. The real dependencies come from the repository: no network needed.
+ * @param peers what is linked beside it, from the repository
+ */
+export async function install(
+  { folder, tarball }: Packed,
+  name: string,
+  peers: readonly string[],
+  type: 'module' | 'commonjs' = 'module',
+): Promise<string> {
+  const project = join(folder, name)
+  await mkdir(project)
+  await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type }))
+  const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
+  const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
+  await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
+  for (const peer of peers) {
+    const link = join(project, 'node_modules', peer)
+    await mkdir(dirname(link), { recursive: true })
+    await symlink(resolve('node_modules', peer), link)
+  }
+  return project
+}
+
+/** @throws with what the command printed, when it fails */
+export async function run(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  return promisify(execFile)(command, args, { cwd, maxBuffer: 16 * 1024 * 1024 }).catch(
+    (error: { stdout: string; stderr: string; message: string }) => {
+      throw new Error(`${error.message}\n${error.stdout}\n${error.stderr}`)
+    },
+  )
+}
+
+function packed(stdout: string): { readonly filename: string } {
+  const parsed = JSON.parse(stdout) as unknown
+  return (Array.isArray(parsed) ? parsed : Object.values(parsed as object))[0]
+}

@@ -1,0 +1,100 @@
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { pgClient } from 'concordat/core/pg'
+import { createFence } from 'concordat/locks'
+import { printGrants, printMigrations } from 'concordat/operate'
+import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { describeWith } from '../support/servers/index.ts'
+import { until } from '../support/until.ts'
+
+const commands = defineChannel('payments.commands', { payload: z.object({ cents: z.number() }) })
+const receipt = defineChannel('payments.receipt', { payload: z.object({ cents: z.number() }) })
+const buy = defineSaga('buy', { version: 1, input: z.object({ cents: z.number() }) }).command('charge', {
+  to: commands,
+  request: ({ input }) => ({ cents: input.cents }),
+  reply: z.object({ paid: z.number() }),
+  compensate: true,
+})
+
+describeWith(['postgres'], 'a role with the printed grants', () => {
+  let database: TestDatabase
+  let pool: pg.Pool
+  const role = `least_${process.pid}`
+
+  beforeAll(async () => {
+    database = await createDatabase()
+    await database.pool.query(`CREATE ROLE ${role} LOGIN PASSWORD 'least'`)
+    await database.pool.query(printMigrations({ partitions: 2 }))
+    await database.pool.query(printGrants({ role }))
+    const url = new URL(database.url)
+    url.username = role
+    url.password = 'least'
+    pool = new pg.Pool({ connectionString: url.href, max: 10 })
+  })
+  afterAll(async () => {
+    await pool.end()
+    await database.pool.query(`DROP OWNED BY ${role}`)
+    await database.pool.query(`DROP ROLE ${role}`)
+    await database.drop()
+  })
+
+  test('may create nothing', async () => {
+    await expect(pool.query('CREATE SCHEMA mine')).rejects.toMatchObject({ code: '42501' })
+    await expect(pool.query('CREATE TABLE concordat.mine (n int)')).rejects.toMatchObject({ code: '42501' })
+    await expect(pool.query(`INSERT INTO concordat.concordat_migration VALUES ('outbox', 9)`)).rejects.toMatchObject({
+      code: '42501',
+    })
+  })
+
+  test('migrates, which finds nothing to do, and runs outbox, inbox, saga, participant and fence', async () => {
+    const sql = pgClient(pool)
+    const outbox = createOutbox({ sql, service: 'shop', partitions: 2 })
+    const inbox = createInbox({ sql, outbox })
+    const fence = createFence({ sql })
+    const coordinator = createCoordinator({ service: 'shop', sql, outbox, sagas: [buy] })
+    await Promise.all([
+      outbox.migrate(),
+      inbox.migrate(),
+      fence.migrate(),
+      coordinator.migrate(),
+      migrateParticipant(sql),
+    ])
+    const received: number[] = []
+    const payments = participant(
+      commands,
+      { group: 'payments', sql, outbox },
+      {
+        invoke: async ({ cents }, { tx }) => {
+          await fence.check(tx, 'ledger', 1)
+          await outbox.add(tx, receipt, { cents })
+          return { paid: cents }
+        },
+        compensate: async () => {},
+      },
+    )
+    const receipts = sink(receipt, { group: 'mail', inbox }, ({ cents }) => void received.push(cents))
+    const binder = createBinder({
+      service: 'shop',
+      transport: memoryTransport(),
+      bindings: [payments, receipts, ...coordinator.bindings],
+      sends: [...coordinator.channels, sagaReplies('shop'), receipt],
+    })
+    const relay = createRelay({ outbox, publisher: binder })
+    await binder.start()
+    await relay.start()
+    await coordinator.run()
+    const run = await coordinator.start(buy, { id: 'o-1', input: { cents: 500 } })
+    expect(await run.outcome()).toMatchObject({ status: 'completed', results: { charge: { paid: 500 } } })
+    await until('the receipt came', () => received.length === 1)
+    await inbox.sweep()
+    expect(received).toEqual([500])
+    await coordinator.close()
+    await relay.close()
+    await binder.close()
+  })
+})

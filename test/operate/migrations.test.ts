@@ -1,0 +1,124 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { PGlite } from '@electric-sql/pglite'
+import { migrate, type SqlClient } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createFence } from 'concordat/locks'
+import { migrationParts, printGrants, printMigrations } from 'concordat/operate'
+import { createInbox, createOutbox } from 'concordat/outbox'
+import { migrateParticipant } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+
+const database = new PGlite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+/** A client that fails a test that changes anything. */
+const readOnly: SqlClient = {
+  query: (text, parameters) =>
+    /^\s*SELECT/i.test(text) ? sql.query(text, parameters) : Promise.reject(new Error(`not read only: ${text}`)),
+  transaction: () => Promise.reject(new Error('a transaction')),
+}
+
+async function versions(schema: string): Promise<Record<string, number>> {
+  const { rows } = await sql.query<{ part: string; version: number }>(
+    `SELECT part, max(version)::int AS version FROM "${schema}".concordat_migration GROUP BY part`,
+  )
+  return Object.fromEntries(rows.map(({ part, version }) => [part, version]))
+}
+
+const latest = Object.fromEntries(migrationParts().map(({ part, version }) => [part, version]))
+
+describe('printMigrations', () => {
+  test('makes all that the parts make: they find nothing left to do', async () => {
+    await database.exec(printMigrations({ schema: 'printed', partitions: 3 }))
+    expect(await versions('printed')).toEqual(latest)
+    await createOutbox({ sql: readOnly, service: 'shop', schema: 'printed', partitions: 3 }).migrate()
+    await createInbox({ sql: readOnly, schema: 'printed' }).migrate()
+    await createFence({ sql: readOnly, schema: 'printed' }).migrate()
+    await migrateParticipant(readOnly, 'printed')
+  })
+
+  test('prints one part, and above a version only what follows', async () => {
+    await database.exec(printMigrations({ schema: 'halves', parts: ['saga'] }))
+    expect(await versions('halves')).toEqual({ saga: latest['saga'] })
+    const later = printMigrations({ parts: ['saga'], above: { saga: 1 } })
+    expect(later).not.toContain('saga, version 1')
+    expect(later).toContain('saga, version 2')
+    expect(printMigrations({ above: latest })).toBe('')
+  })
+
+  test.each([
+    [{ parts: ['sagas'] }, /printMigrations\.parts: expected one of outbox, inbox, saga/],
+    [{ above: { nothing: 1 } }, /printMigrations\.above: expected one of/],
+    [{ above: { saga: -1 } }, /printMigrations\.above\.saga/],
+    [{ partitions: 0 }, /printMigrations\.partitions/],
+    [{ schema: '' }, /expected 1 to 63 bytes/],
+    [{ shema: 'x' } as object, /printMigrations\.shema/],
+  ])('refuses %j', (options, message) => {
+    expect(() => printMigrations(options)).toThrow(message)
+  })
+})
+
+test('printGrants quotes the role and the schema', () => {
+  expect(printGrants({ role: 'a"b', schema: 'S' })).toContain('GRANT USAGE ON SCHEMA "S" TO "a""b";')
+  // @ts-expect-error -- the role is missing
+  expect(() => printGrants({})).toThrow(/printGrants\.role/)
+})
+
+describe('concordat migrate', () => {
+  const run = (...args: string[]) =>
+    promisify(execFile)(process.execPath, ['--conditions=concordat-source', 'operate/cli/main.ts', ...args]).then(
+      ({ stdout }) => ({ stdout, stderr: '', code: 0 }),
+      (error: { stdout: string; stderr: string; code: number }) => error,
+    )
+
+  test('print prints what printMigrations returns', async () => {
+    const { stdout } = await run('migrate', 'print', '--schema', 'shop', '--part', 'saga', '--above', 'saga=2')
+    expect(stdout).toBe(printMigrations({ schema: 'shop', parts: ['saga'], above: { saga: 2 } }))
+  })
+
+  test('grants prints what printGrants returns', async () => {
+    const { stdout } = await run('migrate', 'grants', '--role', 'shop')
+    expect(stdout).toBe(printGrants({ role: 'shop' }))
+  })
+
+  test.each([
+    [['migrate', 'prnt'], 'concordat: unknown command "migrate prnt": expected "migrate print" or "migrate grants"'],
+    [['migrate', 'grants'], 'concordat: migrate grants needs --role NAME'],
+    [['migrate', 'print', '--partitions', 'four'], '--partitions: expected a whole number, got "four"'],
+    [['migrate', 'print', '--part', 'sagas'], 'printMigrations.parts: expected one of'],
+    [['migrate', 'print', '--shema', 'x'], "Unknown option '--shema'"],
+  ])('%j is one line and exit code 2', async (args, message) => {
+    const { code, stderr, stdout } = await run(...args)
+    expect(code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toContain(message)
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1)
+  })
+
+  test('help lists the commands', async () => {
+    const { stdout } = await run('--help')
+    expect(stdout).toContain('migrate print')
+    expect((await run()).stdout).toBe(stdout)
+  })
+})
+
+test('tables of a later release are refused by every part, and by a service that only checks', async () => {
+  for (const { part } of migrationParts()) {
+    const schema = `newer ${part}`
+    await database.exec(printMigrations({ schema }))
+    await sql.query(`INSERT INTO "${schema}".concordat_migration (part, version) VALUES ($1, 99)`, [part])
+  }
+  const refused = { code: 'core.sql_version', found: 99 }
+  const outbox = createOutbox({ sql, service: 'shop', schema: 'newer outbox' })
+  await expect(outbox.migrate()).rejects.toMatchObject(refused)
+  await expect(outbox.ready?.()).rejects.toMatchObject(refused)
+  const inbox = createInbox({ sql, schema: 'newer inbox' })
+  await expect(inbox.migrate()).rejects.toMatchObject(refused)
+  await expect(inbox.ready?.()).rejects.toMatchObject(refused)
+  await expect(migrateParticipant(sql, 'newer saga-participant')).rejects.toMatchObject(refused)
+  await expect(createFence({ sql, schema: 'newer locks' }).migrate()).rejects.toMatchObject(refused)
+  await expect(migrate(sql, 'newer saga', 'saga', [{ version: 1, statements: [] }])).rejects.toMatchObject(refused)
+})
