@@ -5,6 +5,7 @@ import { IdleSocket } from './idle-socket.ts'
 import type { Logger } from './logger.ts'
 import type { RedisClient, RedisConnectionClient, RedisValue } from './redis-client.ts'
 import { failureKind, isFromReplica, isReply } from './redis-replies.ts'
+import { withoutArguments } from './redis-secrets.ts'
 import { mastersOf, RedisSession } from './redis-session.ts'
 import { within } from './time-limit.ts'
 import { WriteTogether } from './write-together.ts'
@@ -258,7 +259,8 @@ export class RedisConnection implements ScriptRunner {
   }
 
   /** A driver's error in the words of the folder. */
-  translate(error: unknown): Error {
+  translate(failure: unknown): Error {
+    const error = withoutArguments(failure)
     const cause = toError(error)
     switch (failureKind(error)) {
       case 'retryable':

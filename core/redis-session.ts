@@ -9,6 +9,7 @@ import {
   type RedisConnectionClient,
   type RedisNode,
 } from './redis-client.ts'
+import { withoutArguments } from './redis-secrets.ts'
 import { within } from './time-limit.ts'
 
 export interface SessionOptions {
@@ -104,7 +105,7 @@ export class RedisSession {
       client.on('connect', () => (this.#isAstray = false))
       client.on('error', (error: Error) => {
         this.#isAstray ||= isReplyTo(error, 'select')
-        this.#connectionFailed(error)
+        this.#connectionFailed(withoutArguments(error))
       })
       client.on('ready', () => this.#becameReady(client))
       client.on('+node', (node: RedisNode) => this.#nodeAdded(client, node))
@@ -117,7 +118,7 @@ export class RedisSession {
       const connected = client.connect().catch(() => {})
       await within(this.#options.clock, this.#options.answerMs, connected, undefined)
     } catch (error) {
-      this.#connectionFailed(toError(error))
+      this.#connectionFailed(toError(withoutArguments(error)))
       if (this.#client === undefined) this.#opening = undefined
       else this.#reopen(this.#client)
     }

@@ -56,7 +56,7 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
     throw wrongKind('pgClient', pool, 'a pool: pgClient(new pg.Pool({ connectionString }))')
   }
   const logger = checkLogger('pgClient.logger', options.logger)
-  pool.on('error', (error) => logger.warn({ err: error }, 'idle PostgreSQL connection lost'))
+  pool.on('error', (error) => logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
   return {
     query: (text, parameters) => run(pool, text, parameters),
     transaction: (work) => transaction(pool, work),
@@ -114,6 +114,15 @@ class OpenTransaction {
 }
 
 const ignoreError = (): void => {}
+
+/** The pool hangs the whole client on the error of an idle connection: its password, its last query, its sockets. */
+function withoutClient(error: Error & { readonly code?: unknown }): Error {
+  const { message, name, stack, code } = error
+  return Object.defineProperties(Object.assign(new Error(message), code === undefined ? {} : { code }), {
+    name: { value: name, configurable: true },
+    stack: { value: stack, configurable: true },
+  })
+}
 
 async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   const connection = await pool.connect()
