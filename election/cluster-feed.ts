@@ -25,11 +25,15 @@ export interface FeedFields<Event> {
  * The events of one watcher, in order, each once. Bounded: a watcher that does not keep up gets a snapshot instead of
  * what it missed, and never makes others wait.
  */
-export class Feed<Event extends { readonly version: number }> implements AsyncIterableIterator<Event>, Watch {
+export class Feed<Event extends { readonly version: number; readonly type: string }>
+  implements AsyncIterableIterator<Event>, Watch
+{
   readonly #fields: FeedFields<Event>
   #pending: Event[] = []
   #overflowed = false
   #held = false
+  /** Changes up to here have been handed over, or were not asked for: only one who resumes hears of them again. */
+  #floor = Number.NEGATIVE_INFINITY
   #stopped = false
   #failure: unknown
   #version = 0
@@ -47,8 +51,13 @@ export class Feed<Event extends { readonly version: number }> implements AsyncIt
     return isIdle ? Math.max(this.#version, this.#fields.upTo()) : this.#version
   }
 
+  /** Changes up to here are not handed over again. */
+  get floor(): number {
+    return this.#floor
+  }
+
   push(event: Event): void {
-    if (this.#stopped || this.#overflowed) return
+    if (this.#stopped || this.#overflowed || !this.#isNews(event)) return
     if (this.#pending.length >= this.#fields.maxPending) {
       this.#pending = []
       this.#overflowed = true
@@ -56,23 +65,31 @@ export class Feed<Event extends { readonly version: number }> implements AsyncIt
     this.#wake()
   }
 
-  /** Hands nothing over until `release`, but goes on collecting. */
-  hold(): void {
+  /** Hands nothing over until `release`, but goes on collecting what comes after this version. */
+  hold(after: number): void {
+    this.#floor = after
     this.#held = true
   }
 
-  /** These first, then what was collected after them. */
-  release(first: readonly Event[]): void {
-    const last = first.at(-1)?.version ?? 0
-    if (!this.#overflowed) this.#pending = [...first, ...this.#pending.filter((event) => event.version > last)]
+  /** These first, which tell of everything up to `upTo`, then what was collected after that. */
+  release(first: readonly Event[], upTo: number): void {
+    this.#floor = upTo
+    if (!this.#overflowed) this.#pending = [...first, ...this.#pending.filter((event) => this.#isNews(event))]
     this.#held = false
     this.#wake()
+  }
+
+  /** In place of all that was collected: everything, as it is now. */
+  releaseWith(snapshot: Event): void {
+    this.#pending = []
+    this.release([snapshot], snapshot.version)
   }
 
   /** The next event without waiting, if there is one. */
   take(): Event | undefined {
     if (this.#held || this.#stopped) return undefined
     const event = this.#overflowed ? this.#fields.everything() : this.#pending.shift()
+    if (this.#overflowed && event !== undefined) this.#isNews(event)
     this.#overflowed = false
     if (event !== undefined) this.#version = event.version
     return event
@@ -130,6 +147,14 @@ export class Feed<Event extends { readonly version: number }> implements AsyncIt
     this.stop()
   }
 
+  /** A snapshot always is, an earlier version too: the store lost what came after it, and changes go on from there. */
+  #isNews(event: Event): boolean {
+    if (this.#floor === Number.NEGATIVE_INFINITY) return true
+    if (event.type === 'change') return event.version > this.#floor
+    this.#floor = event.version
+    return true
+  }
+
   #wake(): void {
     this.#wanted?.resolve()
     this.#wanted = undefined
@@ -137,7 +162,7 @@ export class Feed<Event extends { readonly version: number }> implements AsyncIt
 }
 
 /** Calls `listener` for one event after the other, awaiting it; what it throws is logged. Ends with the feed. */
-export async function deliver<Event extends { readonly version: number }>(
+export async function deliver<Event extends { readonly version: number; readonly type: string }>(
   feed: Feed<Event>,
   listener: (event: Event) => void | Promise<void>,
   logger: Logger,

@@ -39,11 +39,23 @@ export class StateWatches<Out, In> {
       version: this.#replica.revision,
       entries: this.entries(prefix),
     })
+    /** Where the replica was before the entry that it tells of. */
+    let passed = this.#replica.revision
     const unlisten = this.#replica.listen({
-      onSnapshot: (reason) => feed.push(snapshot(reason)),
+      onSnapshot: (reason) => {
+        passed = this.#replica.revision
+        // Who goes on after a version has asked for none to begin with.
+        if (reason !== 'first' || after === undefined) feed.push(snapshot(reason))
+      },
       onEntry: (event) => {
-        const seen = only(prefix, event)
-        if (seen !== undefined) feed.push(seen)
+        const [before, floor] = [passed, feed.floor]
+        passed = event.version
+        // The log told more than the replica has ever seen: the store lost it, before the replica could notice.
+        if (before < floor && floor < event.version) feed.push(snapshot('rollback'))
+        else {
+          const seen = only(prefix, event)
+          if (seen !== undefined) feed.push(seen)
+        }
       },
     })
     const feed: Feed<StateEvent<Out>> = new Feed({
@@ -95,34 +107,35 @@ export class StateWatches<Out, In> {
       else await this.#replica.open()
       return
     }
-    feed.hold()
+    feed.hold(after)
     await this.#replica.open()
-    feed.release(await this.#history(feed, prefix, after, snapshot))
+    await this.#tellHistory(feed, prefix, after, snapshot)
   }
 
   /** What was committed after `after`, from the log; or a snapshot, when the log does not have it. */
-  async #history(
+  async #tellHistory(
     feed: Feed<StateEvent<Out>>,
     prefix: string,
     after: number,
     snapshot: (reason: SnapshotReason) => StateEvent<Out>,
-  ): Promise<StateEvent<Out>[]> {
+  ): Promise<void> {
     const { store, cluster, name, clock } = this.#options
     const events: StateEvent<Out>[] = []
     for (let from = after; !feed.isStopped; ) {
       const reply = await store.changes({ cluster, state: name }, from, PAGE).catch((error: unknown) => {
         if (hasCode(error, 'election.cluster_closed')) throw error
       })
-      if (reply === undefined) await clock.sleep(RETRY_MS)
-      else if (reply.status !== 'ok') return [snapshot(reply.status === 'compacted' ? 'behind' : 'rollback')]
-      else if (reply.entries.length === 0) return events
+      if (reply?.status === 'rolled_back') return feed.releaseWith(snapshot('rollback'))
+      if (reply?.status === 'compacted' && this.#replica.revision > from) return feed.releaseWith(snapshot('behind'))
+      // The store can not be asked; or the replica does not have yet what the log does not have any more.
+      if (reply?.status !== 'ok') await clock.sleep(RETRY_MS)
+      else if (reply.entries.length === 0) return feed.release(events, from)
       else {
         from = reply.entries.at(-1)?.revision ?? from
         const seen = reply.entries.map((entry) => only(prefix, this.#values.event(entry)))
         events.push(...seen.filter((event) => event !== undefined))
       }
     }
-    return []
   }
 }
 

@@ -14,6 +14,7 @@ import {
 } from 'concordat/election'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import { memberCases } from './cluster-members.ts'
+import { resumeCases } from './cluster-resume.ts'
 import { stateCases } from './cluster-state.ts'
 import { storeCases } from './cluster-store.ts'
 import { watchCases } from './cluster-watch.ts'
@@ -66,6 +67,7 @@ export function clusterConformance(name: string, setup: () => Promise<ClusterHar
     storeCases(context)
     stateCases(context)
     watchCases(context)
+    resumeCases(context)
     memberCases(context)
   })
 }
