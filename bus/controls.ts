@@ -55,13 +55,10 @@ async function refresh({ configs }: ControlHost): Promise<HandlerResult> {
   for (const result of results) if (result.status === 'rejected') throw result.reason
 }
 
-async function setLevel({ setLevel: hook, logger }: ControlHost, level: LogLevel): Promise<HandlerResult> {
-  if (hook !== undefined) return hook(level)
-  // pino's way.
-  const target = logger as Logger & { level?: unknown }
-  if (typeof target.level !== 'string')
+async function setLevel({ setLevel: set }: ControlHost, level: LogLevel): Promise<HandlerResult> {
+  if (set === undefined)
     throw new BusControlRefused('the logger of this instance has no level: give createBus a `setLevel` option')
-  target.level = level
+  return set(level)
 }
 
 function pause({ control, name }: { readonly control: BindingControl; readonly name: string }): void {

@@ -2,7 +2,7 @@ import { checkName } from '../binder/channel.ts'
 import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { type Logger, requireLogger, silentLogger } from '../core/logger.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { type Address, DEFAULT_GROUP } from './address.ts'
 import type { LogLevel } from './built-in.ts'
@@ -145,10 +145,10 @@ export function resolveBus(options: BusOptions): ResolvedBus {
     secrets: resolveSecrets(`${path}.secret`, options.secret),
     members: optionalFunction('members', options.members),
     authorize: optionalFunction('authorize', options.authorize),
-    setLevel: optionalFunction('setLevel', options.setLevel),
+    setLevel: optionalFunction('setLevel', options.setLevel) ?? levelSetter(options.logger),
     onShutdown: optionalFunction('onShutdown', options.onShutdown),
     on: subscriptions(options.on ?? []),
-    logger: requireLogger('createBus.logger', options.logger ?? silentLogger),
+    logger: checkLogger('createBus.logger', options.logger),
     clock: options.clock ?? systemClock,
     ackTimeoutMs: whole('ackTimeoutMs', options, 1, DAY_MS),
     handlerTimeoutMs: whole('handlerTimeoutMs', options, 1, DAY_MS),
@@ -160,6 +160,14 @@ export function resolveBus(options: BusOptions): ResolvedBus {
     missedHeartbeats: whole('missedHeartbeats', options, 2, 1_000),
     drainTimeoutMs: whole('drainTimeoutMs', options, 0, DAY_MS),
   })
+}
+
+/** pino's way: the level is a property of the logger itself. */
+function levelSetter(logger: (Logger & { level?: unknown }) | undefined): BusOptions['setLevel'] {
+  if (typeof logger?.level !== 'string') return undefined
+  return (level) => {
+    logger.level = level
+  }
 }
 
 function whole(name: keyof Wholes, options: BusOptions, min: number, max: number): number {

@@ -1,6 +1,6 @@
 import type { Binder } from '../binder/binder.ts'
 import type { HandlerContext } from '../binder/binding.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, MINUTE } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { randomId } from '../core/random-id.ts'
@@ -21,12 +21,15 @@ export interface PresenceHost {
   readonly signer: Signer
   readonly heartbeatMs: number
   readonly missedHeartbeats: number
+  readonly maxSkewMs: number
   /** Strictly rising, epoch ms. */
   nextTime(): number
 }
 
 /** Who comes late is told within this who is there; a publisher that has just come waits for it. */
 export const ROLL_CALL_MS = 500
+/** On an unsigned bus nobody's pause between announcements is taken to be longer than this many of ours, or a minute. */
+const SLOWEST = 12
 const GOODBYE_MS = 2_000
 const BODY = Buffer.from('{}')
 
@@ -44,7 +47,12 @@ export class Presence {
   constructor(host: PresenceHost) {
     this.#host = host
     this.#sender = formatAddress(host.address)
-    this.#roster = new Roster(host.missedHeartbeats)
+    const { missedHeartbeats: missed, heartbeatMs, maxSkewMs, signer } = host
+    // What is signed may be as slow as it says; its time tells what is played again, for as long as that is accepted.
+    const claims = signer.isOn
+      ? { rememberMs: 2 * maxSkewMs }
+      : { maxIntervalMs: Math.max(1 * MINUTE, SLOWEST * heartbeatMs) }
+    this.#roster = new Roster({ missed, ...claims })
   }
 
   /** Another process says that it has our address. */

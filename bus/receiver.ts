@@ -1,6 +1,7 @@
 import type { HandlerContext } from '../binder/binding.ts'
 import { Lanes } from '../binder/consuming/lanes.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { finishesWithin, within } from '../core/time-limit.ts'
 import { type Address, matches } from './address.ts'
@@ -121,7 +122,11 @@ export class Receiver {
     const limit = new AbortController()
     const signal = AbortSignal.any([limit.signal, this.#stopping.signal])
     const late = new BusHandlerTimeout(event.name, handlerTimeoutMs)
-    const given = await within(clock, handlerTimeoutMs, this.#handle(event, body, signal), undefined)
+    // A lane has nobody who would hear of a rejection, and would stand still.
+    const handling = this.#handle(event, body, signal).catch((error: unknown): Handled => {
+      return { outcome: failedWith(toError(error)) }
+    })
+    const given = await within(clock, handlerTimeoutMs, handling, undefined)
     if (given === undefined) limit.abort(late)
     const handled = given ?? { outcome: failedWith(late) }
     this.#bytes -= body.byteLength

@@ -24,19 +24,34 @@ export type Heard = 'joined' | 'known' | 'left' | 'stale'
 /** Nobody has so many instances; somebody who can write to the broker can invent them. */
 const MAX_MEMBERS = 10_000
 
-export class Roster {
-  readonly #missed: number
-  readonly #members = new Map<string, Member>()
+export interface RosterOptions {
+  /** Announcements in a row that make a member dead. */
+  readonly missed: number
+  /** Longer pauses are not believed. Whoever can write to an unsigned bus could keep a ghost for days. @default any */
+  readonly maxIntervalMs?: number | undefined
+  /**
+   * How long the last announcement of one who is gone is kept, to know it again when it is played again. Only where times
+   * are signed: others say nothing. @default 0
+   */
+  readonly rememberMs?: number | undefined
+}
 
-  /** @param missed announcements in a row that make a member dead */
-  constructor(missed: number) {
-    this.#missed = missed
+export class Roster {
+  readonly #options: RosterOptions
+  readonly #members = new Map<string, Member>()
+  /** Who has left or died: the time of its last announcement, by its clock, and when that was heard, by ours. */
+  readonly #gone = new Map<string, { readonly time: number; readonly at: number }>()
+
+  constructor(options: RosterOptions) {
+    this.#options = options
   }
 
   heard({ from, sender, session, time, state, intervalMs }: PresenceEnvelope, now: number): Heard {
     const member = this.#members.get(sender)
-    if (member !== undefined && time <= member.time) return 'stale'
-    if (state === 'left') return this.#leave(sender, session)
+    this.#forgetGone(now)
+    const last = (member ?? this.#gone.get(sender))?.time
+    if (last !== undefined && time <= last) return 'stale'
+    if (state === 'left') return this.#leave(sender, session, time, now)
     if (member === undefined) {
       if (this.#members.size >= MAX_MEMBERS) return 'stale'
       this.#members.set(sender, { address: from, session, time, intervalMs, heardAt: now, ownSince: 0 })
@@ -52,8 +67,11 @@ export class Roster {
     const dead: string[] = []
     for (const [name, member] of this.#members) {
       member.ownSince++
-      const isSilent = member.ownSince > this.#missed && now - member.heardAt >= this.#missed * member.intervalMs
-      if (isSilent && this.#members.delete(name)) dead.push(name)
+      const { missed, maxIntervalMs = Number.POSITIVE_INFINITY } = this.#options
+      const intervalMs = Math.min(member.intervalMs, maxIntervalMs)
+      if (member.ownSince <= missed || now - member.heardAt < missed * intervalMs) continue
+      this.#remove(name, member.time, now)
+      dead.push(name)
     }
     return dead
   }
@@ -63,9 +81,25 @@ export class Roster {
   }
 
   /** Another process that took over the address has not left. */
-  #leave(name: string, session: string): Heard {
-    if (this.#members.get(name)?.session !== session) return 'stale'
+  #leave(name: string, session: string, time: number, now: number): Heard {
+    const member = this.#members.get(name)
+    if (member !== undefined && member.session !== session) return 'stale'
+    this.#remove(name, time, now)
+    return member === undefined ? 'stale' : 'left'
+  }
+
+  #remove(name: string, time: number, now: number): void {
     this.#members.delete(name)
-    return 'left'
+    this.#gone.delete(name)
+    if ((this.#options.rememberMs ?? 0) > 0) this.#gone.set(name, { time, at: now })
+    if (this.#gone.size > MAX_MEMBERS) for (const eldest of this.#gone.keys()) return void this.#gone.delete(eldest)
+  }
+
+  /** They are in the order of their going. */
+  #forgetGone(now: number): void {
+    for (const [name, { at }] of this.#gone) {
+      if (now - at < (this.#options.rememberMs ?? 0)) return
+      this.#gone.delete(name)
+    }
   }
 }

@@ -10,20 +10,27 @@ export interface SeenOptions {
 
 interface Entry {
   readonly at: number
+  readonly sender: string
   readonly time: number
   /** `undefined` while it is handled. */
   outcome: Outcome | undefined
 }
 
+/** Senders whose last forgotten time is kept apart; beyond, the eldest of them share one. */
+const MAX_SENDERS = 10_000
+
 /**
  * The events of the last while, by sender and id: each is handled once, and one that comes again is answered from here.
- * Bounded in time and in number. What had to go before its time because there were too many leaves its time behind:
- * nothing as old as that is taken for new, or a flood would make room for what was heard before.
+ * Bounded in time and in number. What is forgotten leaves its time behind: nothing of that sender as old as that is taken
+ * for new, or a flood, or our clock set back, would make room for what was heard before. Of that sender only: the clock
+ * of another one says nothing about it.
  */
 export class SeenEvents {
   readonly #options: SeenOptions
   readonly #entries = new Map<string, Entry>()
-  #forgottenUpTo = Number.NEGATIVE_INFINITY
+  readonly #forgottenUpTo = new Map<string, number>()
+  /** Of all senders that are not kept apart any more. */
+  #othersForgottenUpTo = Number.NEGATIVE_INFINITY
 
   constructor(options: SeenOptions) {
     this.#options = options
@@ -38,14 +45,15 @@ export class SeenEvents {
     this.#forgetOld()
     const key = keyOf(event)
     if (this.#entries.has(key)) return false
-    this.#entries.set(key, { at: this.#options.clock.monotonic(), time: event.time, outcome: undefined })
+    const { sender, time } = event
+    this.#entries.set(key, { at: this.#options.clock.monotonic(), sender, time, outcome: undefined })
     if (this.#entries.size > this.#options.maxEvents) this.#forgetFirst()
     return true
   }
 
-  /** Whether it may be one that had to be forgotten too early. */
-  isForgotten({ time }: EventEnvelope): boolean {
-    return time <= this.#forgottenUpTo
+  /** Whether it may be one that was heard, and forgotten. */
+  isForgotten({ sender, time }: EventEnvelope): boolean {
+    return time <= (this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)
   }
 
   end(event: EventEnvelope, outcome: Outcome): void {
@@ -66,16 +74,26 @@ export class SeenEvents {
   #forgetOld(): void {
     const { clock, windowMs } = this.#options
     const limit = clock.monotonic() - windowMs
-    for (const [key, { at }] of this.#entries) {
-      if (at > limit) return
-      this.#entries.delete(key)
+    for (const [key, entry] of this.#entries) {
+      if (entry.at > limit) return
+      this.#forget(key, entry)
     }
   }
 
   #forgetFirst(): void {
-    for (const [key, { time }] of this.#entries) {
-      this.#forgottenUpTo = Math.max(this.#forgottenUpTo, time)
-      this.#entries.delete(key)
+    for (const [key, entry] of this.#entries) return this.#forget(key, entry)
+  }
+
+  #forget(key: string, { sender, time }: Entry): void {
+    this.#entries.delete(key)
+    const upTo = Math.max(time, this.#forgottenUpTo.get(sender) ?? this.#othersForgottenUpTo)
+    // Who was heard last is kept longest.
+    this.#forgottenUpTo.delete(sender)
+    this.#forgottenUpTo.set(sender, upTo)
+    if (this.#forgottenUpTo.size <= MAX_SENDERS) return
+    for (const [eldest, its] of this.#forgottenUpTo) {
+      this.#othersForgottenUpTo = Math.max(this.#othersForgottenUpTo, its)
+      this.#forgottenUpTo.delete(eldest)
       return
     }
   }

@@ -30,9 +30,10 @@ export function requireLogger(path: string, logger: unknown): Logger {
 }
 
 function harmless(logger: Logger): Logger {
-  const quietly = (write: () => void): void => {
+  const quietly = (write: () => unknown): void => {
     try {
-      write()
+      const result = write()
+      if (result instanceof Promise) result.catch(ignore)
     } catch {
       // There is nowhere left to say so.
     }

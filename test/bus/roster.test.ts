@@ -21,7 +21,7 @@ const names = (roster: Roster): string[] => roster.live().map(({ instance }) => 
 
 describe('a member', () => {
   it('is dead when it was silent over three of its intervals and three of our own announcements', () => {
-    const roster = new Roster(3)
+    const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c'), 0)
     for (const now of [100, 200, 300]) expect(roster.ownHeard(now)).toEqual([])
     expect(roster.ownHeard(400)).toEqual(['a:b:c'])
@@ -29,21 +29,21 @@ describe('a member', () => {
   })
 
   it('does not die while we do not hear ourselves either: the channel is away', () => {
-    const roster = new Roster(3)
+    const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c'), 0)
     expect(roster.ownHeard(3_600_000)).toEqual([])
     expect(names(roster)).toEqual(['c'])
   })
 
   it('with a longer interval than ours is given the time it asked for', () => {
-    const roster = new Roster(3)
+    const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c', { intervalMs: 10_000 }), 0)
     for (let now = 0; now < 30_000; now += 100) expect(roster.ownHeard(now)).toEqual([])
     expect(roster.ownHeard(30_000)).toEqual(['a:b:c'])
   })
 
   it('that is heard again lives', () => {
-    const roster = new Roster(2)
+    const roster = new Roster({ missed: 2 })
     for (let now = 0; now < 10_000; now += 100) {
       expect(roster.heard(said('a:b:c'), now)).toBe(now === 0 ? 'joined' : 'known')
       expect(roster.ownHeard(now)).toEqual([])
@@ -51,7 +51,7 @@ describe('a member', () => {
   })
 
   it('is not brought back, nor sent away, by an announcement that was heard before', () => {
-    const roster = new Roster(3)
+    const roster = new Roster({ missed: 3 })
     const [old, left] = [said('a:b:c'), said('a:b:c', { state: 'left' })]
     const here = said('a:b:c')
     roster.heard(here, 0)
@@ -59,8 +59,33 @@ describe('a member', () => {
     expect(names(roster)).toEqual(['c'])
   })
 
+  it('with an interval that is not believed is dead after three of the longest that is', () => {
+    const roster = new Roster({ missed: 3, maxIntervalMs: 1_000 })
+    roster.heard(said('a:b:c', { intervalMs: 86_400_000 }), 0)
+    for (let now = 0; now < 3_000; now += 100) expect(roster.ownHeard(now)).toEqual([])
+    expect(roster.ownHeard(3_000)).toEqual(['a:b:c'])
+  })
+
+  it.each(['left', 'died'] as const)('that has %s is not brought back by what it said before', (how) => {
+    const roster = new Roster({ missed: 3, rememberMs: 1_000 })
+    const [here, left, later] = [said('a:b:c'), said('a:b:c', { state: 'left' }), said('a:b:c', { session: 't' })]
+    roster.heard(here, 0)
+    if (how === 'left') roster.heard(left, 400)
+    else for (const now of [100, 200, 300, 400]) roster.ownHeard(now)
+    expect(names(roster)).toEqual([])
+    expect(roster.heard(here, 500)).toBe('stale')
+    expect(roster.heard(later, 600)).toBe('joined')
+  })
+
+  it('is not brought in by what it said before its goodbye, of which only that was heard', () => {
+    const roster = new Roster({ missed: 3, rememberMs: 1_000 })
+    const [here, left] = [said('a:b:c'), said('a:b:c', { state: 'left' })]
+    expect([roster.heard(left, 0), roster.heard(here, 1)]).toEqual(['stale', 'stale'])
+    expect(names(roster)).toEqual([])
+  })
+
   it('whose address another process has taken over is not sent away by the goodbye of the first', () => {
-    const roster = new Roster(3)
+    const roster = new Roster({ missed: 3 })
     roster.heard(said('a:b:c', { session: 'old' }), 0)
     expect(roster.heard(said('a:b:c', { session: 'new' }), 1)).toBe('joined')
     expect(roster.heard(said('a:b:c', { session: 'old', state: 'left' }), 2)).toBe('stale')
@@ -69,7 +94,7 @@ describe('a member', () => {
 })
 
 it('a roster does not grow without end, whoever invents members', () => {
-  const roster = new Roster(3)
+  const roster = new Roster({ missed: 3, rememberMs: 1_000 })
   for (let n = 0; n < 10_100; n++) roster.heard(said(`a:b:c${n}`), 0)
   expect(roster.live()).toHaveLength(10_000)
 })

@@ -1,0 +1,122 @@
+import { createBinder } from 'concordat/binder'
+import type { BusCounters } from 'concordat/bus'
+import { type Clock, systemClock } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { type Instance, Ping, SECRET } from '../conformance/bus-kit.ts'
+import { until } from '../support/until.ts'
+import { world } from './kit.ts'
+
+const counters = ({ bus }: Instance): BusCounters => bus.health().counters
+
+/** The machine's clock, with its hands elsewhere. */
+function skewed(): Clock & { byMs: number } {
+  const clock = { ...systemClock, byMs: 0, now: () => systemClock.now() + clock.byMs }
+  return clock
+}
+
+describe('on a signed bus', () => {
+  it('a sender whose clock is ahead makes nobody deaf for others, however much it sends', async () => {
+    const { join } = world()
+    const ahead = skewed()
+    ahead.byMs = 40_000
+    const [honest, fast, receiver] = await Promise.all([
+      join({ instance: 'a', secret: SECRET }),
+      join({ instance: 'b', secret: SECRET, clock: ahead }),
+      join({ instance: 'c', secret: SECRET, dedupeMaxEvents: 100 }),
+    ])
+    for (let n = 0; n < 150; n++) await fast.bus.publish(Ping, { n }, { to: 'orders:*:c' })
+    await until('all came', () => receiver.pings.length === 150)
+    const answer = await honest.bus.publish(Ping, { n: 1_000 }, { to: 'orders:*:c', ackTimeoutMs: 5_000 })
+    expect(answer).toMatchObject({ acked: [receiver.bus.address], missing: [] })
+    expect(counters(receiver).dropped.stale).toBe(0)
+  })
+
+  it('an event is not handled again because the clock of the receiver was set back', async () => {
+    const { join, intruder } = world()
+    const clock = skewed()
+    const [sender, receiver, thief] = await Promise.all([
+      join({ instance: 'a', secret: SECRET, maxSkewMs: 300, dedupeWindowMs: 600 }),
+      join({ instance: 'b', secret: SECRET, maxSkewMs: 300, dedupeWindowMs: 600, clock }),
+      intruder(),
+    ])
+    await sender.bus.publish(Ping, { n: 1 }, { to: 'orders:*:b', ackTimeoutMs: 5_000 })
+    const [genuine] = thief.heard
+    if (genuine === undefined) throw new Error('nothing was heard')
+    await until('it is forgotten', () => Date.now() - genuine.time > 700)
+    clock.byMs = genuine.time - Date.now()
+    const before = counters(receiver).dropped.stale
+    const { id, time, body, headers } = genuine
+    await thief.send(headers, { id, time, body })
+    await until('it was stale', () => counters(receiver).dropped.stale > before)
+    expect(receiver.pings).toEqual([1])
+  })
+
+  it('who has left is not live again when its last announcement is played again', async () => {
+    const { join, transport } = world()
+    const own = transport()
+    const thief = createBinder({ service: 'thief', transport: own })
+    onTestFinished(() => thief.close())
+    await thief.start()
+    const heard: Array<Parameters<typeof thief.publish>[0][number]> = []
+    const spec = {
+      destination: 'concordat.bus.presence',
+      partitions: 1,
+      group: null,
+      prefetch: 100,
+      prefetchBytes: 1e9,
+    }
+    await own.subscribe(spec, {
+      deliver: (delivery) => {
+        heard.push(delivery.message as never)
+        delivery.ack()
+      },
+      recall: () => {},
+      lost: () => {},
+    })
+    const a = await join({ instance: 'a', secret: SECRET })
+    const b = await join({ instance: 'b', secret: SECRET })
+    await until('they know each other', async () => (await a.bus.members()).some(({ instance }) => instance === 'b'))
+    const isHere = ({ headers }: (typeof heard)[number]): boolean =>
+      headers['bus-from'] === b.bus.address && headers['bus-presence'] !== 'left'
+    await until('it was overheard', () => heard.some(isHere))
+    await b.bus.close()
+    await until('it has left', async () => (await a.bus.members()).every(({ instance }) => instance !== 'b'))
+    const count = heard.length
+    const [problem] = await thief.publish([heard.findLast(isHere) as (typeof heard)[number]])
+    expect(problem).toBeUndefined()
+    await until('it came, and one more', () => heard.length > count + 1)
+    expect((await a.bus.members()).map(({ instance }) => instance)).toEqual(['a'])
+  })
+})
+
+it('a logger that throws neither ends the process nor holds up the events of a sender', async () => {
+  const { join } = world()
+  const full = (): void => {
+    throw new Error('no space left on device')
+  }
+  const logger = { level: 'info', debug: full, info: full, warn: full, error: full }
+  let first = true
+  const [sender, receiver] = await Promise.all([
+    join({ instance: 'a' }),
+    join({
+      instance: 'b',
+      logger,
+      onPing: () => {
+        if (!first) return
+        first = false
+        throw new Error('only once')
+      },
+    }),
+  ])
+  const results = []
+  for (let n = 0; n < 4; n++) {
+    results.push(await sender.bus.publish(Ping, { n }, { to: 'orders:*:b', ackTimeoutMs: 2_000 }))
+  }
+  expect(results.map(({ acked, failed }) => [acked.length, failed.length])).toEqual([
+    [0, 1],
+    [1, 0],
+    [1, 0],
+    [1, 0],
+  ])
+  expect(counters(receiver)).toMatchObject({ handled: 3, failed: 1 })
+})
