@@ -1,4 +1,4 @@
-import { requireInteger, requireText } from '../core/errors.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
 import { migrate, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import {
@@ -11,6 +11,7 @@ import {
   type SqlTransaction,
 } from '../core/sql.ts'
 import { FenceRejected } from './errors.ts'
+import { requireResourceName } from './options.ts'
 
 export interface FenceOptions {
   readonly sql: SqlClient
@@ -81,7 +82,7 @@ class SqlFence implements Fence {
   }
 
   async check(tx: SqlTransaction, resource: string, token: number): Promise<void> {
-    requireText('fence resource', resource)
+    requireResource(resource)
     requireInteger(`fence("${resource}") token`, token, 0)
     const accepted = await this.#query(
       tx,
@@ -99,6 +100,7 @@ class SqlFence implements Fence {
   }
 
   async lastToken(resource: string): Promise<number | undefined> {
+    requireResource(resource)
     const found = await this.#query<{ token: string }>(
       this.#sql,
       `SELECT token::text AS token FROM ${this.#table} WHERE resource = $1`,
@@ -109,7 +111,7 @@ class SqlFence implements Fence {
   }
 
   async raise(resource: string, token: number): Promise<number> {
-    requireText('fence resource', resource)
+    requireResource(resource)
     requireInteger(`fence("${resource}") token`, token, 0)
     const raised = await this.#query<{ token: string }>(
       this.#sql,
@@ -120,4 +122,10 @@ class SqlFence implements Fence {
     )
     return Number(raised.rows[0]?.token)
   }
+}
+
+/** PostgreSQL has no NUL in a text. @throws TypeError */
+function requireResource(resource: string): void {
+  requireResourceName(resource)
+  if (resource.includes('\0')) throw invalidOption('fence resource', resource, 'text without NUL')
 }

@@ -47,12 +47,15 @@ export async function fencedUpdate(sql: SqlExecutor, update: FencedUpdate): Prom
   const token = requireInteger(`${path}.token`, update.token, 0)
   const values = update.values ?? []
   const mine = `$${values.length + 1}::bigint`
+  // The guard first and a new line after what was given: neither may end in a comment that swallows what follows.
   // The rows are locked before they are looked at, so what is compared is what is overwritten.
   const { rows } = await sql.query<{ written: string; newest: string | null }>(
-    `WITH guarded AS (SELECT ${column} AS last FROM ${table} WHERE (${where}) FOR UPDATE),
+    `WITH guarded AS (SELECT ${column} AS last FROM ${table} WHERE (${where}
+) FOR UPDATE),
      written AS (
-       UPDATE ${table} SET ${set}, ${column} = ${mine}
-       WHERE (${where}) AND NOT EXISTS (SELECT 1 FROM guarded WHERE last > ${mine}) RETURNING 1
+       UPDATE ${table} SET ${column} = ${mine}, ${set}
+       WHERE (${where}
+) AND NOT EXISTS (SELECT 1 FROM guarded WHERE last > ${mine}) RETURNING 1
      )
      SELECT (SELECT count(*) FROM written)::text AS written, (SELECT max(last) FROM guarded)::text AS newest`,
     [...values, String(token)],

@@ -105,6 +105,11 @@ export function requireOwner(path: string, owner: string): string {
   return requireWellFormed(path, requireText(path, owner))
 }
 
+/** What a fence guards: in the store two names that are not well formed could be one. @throws TypeError */
+export function requireResourceName(resource: string): string {
+  return requireWellFormed('fence resource', requireText('fence resource', resource))
+}
+
 function requireWellFormed(path: string, text: string): string {
   if (text.isWellFormed()) return text
   throw invalidOption(path, text, 'well-formed text: half of a surrogate pair is none')

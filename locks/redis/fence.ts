@@ -5,6 +5,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { clientSource, type RedisClient, type RedisValue } from '../../core/redis-client.ts'
 import { defineScript, RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
 import { FencedWriteFailed, FenceRejected, LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
 export interface RedisFenceOptions {
@@ -177,7 +178,7 @@ class ScriptedFence implements RedisFence {
 
   /** A resource with a hash tag of its own keeps it, else it is the tag: either way the slot of a key of that name. */
   #key(resource: string): string {
-    requireText('fence resource', resource)
+    requireResourceName(resource)
     return /\{[^}]+\}/.test(resource) ? `${this.#prefix}tag:${resource}` : `${this.#prefix}{${resource}}`
   }
 }

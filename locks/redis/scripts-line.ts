@@ -1,4 +1,11 @@
 /**
+ * The value is given up. Redis with a full memory refuses SET, but not after another write of the script: giving up has to
+ * work then, too, and PEXPIRE of a key that is not there is such a write.
+ */
+export const TOMBSTONE = (key: string, ms: string): string =>
+  `redis.call('PEXPIRE', ${key}, ${ms}) redis.call('SET', ${key}, 'given up', 'PX', ${ms})`
+
+/**
  * Who is next: the Lua that all scripts share which let somebody in or out. Expects these names around it:
  * `lock line shared notes` (keys), `turn` (begins the channels), `me` (the caller's value, or '').
  */

@@ -1,5 +1,5 @@
 /** The lock in shared mode: readers and the holders of permits. Keys: `scripts.ts`. */
-import { LINE, NEXT_TOKEN } from './scripts-line.ts'
+import { LINE, NEXT_TOKEN, TOMBSTONE } from './scripts-line.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn
@@ -41,10 +41,11 @@ local shared, notes, me, hold = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if tonumber(redis.call('ZSCORE', shared, me) or 0) <= now then return redis.call('GET', KEYS[3]) or 0 end
-redis.call('ZADD', shared, string.format('%.0f', now + hold), me)
+-- Redis with a full memory refuses ZADD, but not after PEXPIRE has written: what is held stays held.
 for _, key in ipairs({shared, notes}) do
   redis.call('PEXPIRE', key, math.max(hold, redis.call('PTTL', key)))
 end
+redis.call('ZADD', shared, string.format('%.0f', now + hold), me)
 return 1
 `
 
@@ -55,10 +56,12 @@ local me, turn = '', ARGV[3]
 ${LINE}
 local ours = tonumber(redis.call('ZSCORE', shared, ARGV[1]) or 0) > now
 local given_up = not ours and redis.call('GET', dead)
-if ARGV[2] ~= '0' and not given_up then redis.call('SET', dead, 'given up', 'PX', ARGV[2]) end
+if ours then
+  redis.call('ZREM', shared, ARGV[1])
+  redis.call('HDEL', notes, ARGV[1])
+end
+if ARGV[2] ~= '0' and not given_up then ${TOMBSTONE('dead', 'ARGV[2]')} end
 if not ours then return given_up or 0 end
-redis.call('ZREM', shared, ARGV[1])
-redis.call('HDEL', notes, ARGV[1])
 if redis.call('EXISTS', line) == 1 then first_in_line(count_shared()) end
 return 1
 `

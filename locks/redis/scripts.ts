@@ -19,7 +19,7 @@
  *
  * Here: the exclusive lock, whose way through an idle lock is kept short, and giving up. The rest: `scripts-*.ts`.
  */
-import { HAND_OVER, LINE, NEXT_TOKEN } from './scripts-line.ts'
+import { HAND_OVER, LINE, NEXT_TOKEN, TOMBSTONE } from './scripts-line.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn hand_over(1|0)
@@ -94,9 +94,9 @@ return 1
 export const RELEASE = `
 local ours = redis.call('GET', KEYS[1]) == ARGV[1]
 local given_up = not ours and redis.call('GET', KEYS[4])
-if ARGV[2] ~= '0' and not given_up then redis.call('SET', KEYS[4], 'given up', 'PX', ARGV[2]) end
+if ours then redis.call('DEL', KEYS[1]) end
+if ARGV[2] ~= '0' and not given_up then ${TOMBSTONE('KEYS[4]', 'ARGV[2]')} end
 if not ours then return given_up or 0 end
-redis.call('DEL', KEYS[1])
 if redis.call('EXISTS', KEYS[2]) == 1 then
   local lock, line, notes, turn, me, shared = KEYS[1], KEYS[2], KEYS[3], ARGV[3], '', ''
   ${LINE}
@@ -140,7 +140,7 @@ if ARGV[4] == '1' then
 end
 -- One that is in already, woken too late, keeps its notes: they have its token.
 if not redis.call('ZSCORE', shared, ARGV[1]) then leave(ARGV[1]) end
-if ARGV[2] ~= '0' then redis.call('SET', KEYS[5], 'given up', 'PX', ARGV[2], 'NX') end
+if ARGV[2] ~= '0' and redis.call('EXISTS', KEYS[5]) == 0 then ${TOMBSTONE('KEYS[5]', 'ARGV[2]')} end
 if redis.call('EXISTS', lock) == 0 and redis.call('EXISTS', line) == 1 then first_in_line(count_shared()) end
 return 1
 `

@@ -129,7 +129,11 @@ if ARGV[3] == '1' then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('HDEL', KEYS[3], ARGV[1])
 end
-if ARGV[2] ~= '0' then redis.call('SET', KEYS[4], 1, 'PX', ARGV[2]) end
+if ARGV[2] ~= '0' then
+  -- With a full memory Redis refuses SET, but not after another write of the script, such as this one.
+  redis.call('PEXPIRE', KEYS[4], ARGV[2])
+  redis.call('SET', KEYS[4], 1, 'PX', ARGV[2])
+end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 return 1

@@ -77,3 +77,19 @@ it('says what to call while its table is missing', async () => {
   await expect(early.lastToken('a')).rejects.toMatchObject(says)
   await expect(sql.transaction((tx) => early.check(tx, 'a', 1))).rejects.toMatchObject(says)
 })
+
+it.each(['a$$b', 'a$&b', 'a$`b', `a$'b`, 'a$1b', '$$'])('migrates in a schema called %s', async (schema) => {
+  const other = createFence({ sql, schema })
+  await other.migrate()
+  await sql.transaction((tx) => other.check(tx, 'r', 7))
+  expect(await other.lastToken('r')).toBe(7)
+})
+
+it.each(['\ud800', 'a\ud801', '\udc00', 'a\0b', ''])(
+  'refuses the resource %j: in the database it could be another one',
+  async (resource) => {
+    await expect(write(resource, 1)).rejects.toThrow(TypeError)
+    await expect(fence.lastToken(resource)).rejects.toThrow('fence resource: expected')
+    await expect(fence.raise(resource, 1)).rejects.toThrow('fence resource: expected')
+  },
+)

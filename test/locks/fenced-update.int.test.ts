@@ -84,6 +84,19 @@ describeWith(['postgres'], 'a guard column in PostgreSQL', () => {
     await sql.transaction((tx) => fence.check(tx, 'ledger', 50))
   })
 
+  it.each([
+    [`n = 10 -- the new value`, `sku = 'f'`],
+    [`n = 10`, `sku = 'f' -- the row`],
+    [`n = 10 /* the new value */`, `sku = 'f' /* the row */`],
+  ])('guards an update that ends in a comment: %s, %s', async (set, where) => {
+    await pool.query(`DELETE FROM ${schema}.stock WHERE sku = 'f'`)
+    await pool.query(`INSERT INTO ${schema}.stock VALUES ('f', 9)`)
+    const update = { table: `${schema}.stock`, set, where }
+    expect(await fencedUpdate(sql, { ...update, token: 9 })).toBe(1)
+    expect(await rowOf('f')).toEqual({ n: 10, fence: '9' })
+    await expect(fencedUpdate(sql, { ...update, token: 3 })).rejects.toMatchObject({ lastToken: 9 })
+  })
+
   it('names what is wrong', async () => {
     const good = { table: 'stock', set: 'n = 1', where: 'true', token: 1 }
     await expect(fencedUpdate(sql, { ...good, token: 1.5 })).rejects.toThrow('fencedUpdate.token')

@@ -38,6 +38,15 @@ describeWith(['redis'], 'the fence in Redis', () => {
     expect(await fence.lastToken(name())).toBeUndefined()
   })
 
+  it.each(['\ud800', 'a\ud801', '\udc00'])(
+    'refuses the resource %j: in Redis it could be another one',
+    async (resource) => {
+      await expect(fence.check(resource, 1)).rejects.toThrow('fence resource: expected well-formed text')
+      await expect(fence.raise(resource, 1)).rejects.toThrow('fence resource: expected well-formed text')
+      await expect(fence.lastToken(resource)).rejects.toThrow('fence resource: expected well-formed text')
+    },
+  )
+
   it('writes nothing under a token older than one it has seen', async () => {
     const key = name()
     await fence.write(key, 20, [['SET', key, 'young']])
