@@ -1,9 +1,9 @@
 import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
-import { toError } from '../core/errors.ts'
+import { show, toError } from '../core/errors.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import type { Term } from './election.ts'
 import { JobTimeout } from './errors.ts'
-import type { JobRun, JobStatus } from './schedule.ts'
+import type { JobRun, JobStatus, ScheduleOptions } from './schedule.ts'
 import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
 import { type RunHost, TermRuns } from './term-runs.ts'
 
@@ -12,6 +12,8 @@ const MAX_SLEEP_MS = 1 * MINUTE
 /** A wall clock set back by more than this is followed; by less, ticks that have been do not come again. */
 const SET_BACK_MS = 1 * MINUTE
 const ASK_AGAIN_MS = 1 * SECOND
+/** What `lastTick` may take before it is told in health, aborted and asked again. */
+const LAST_TICK_MS = 10 * SECOND
 
 /** One job over all terms: waits for its ticks while its instance leads, and runs it. */
 export class JobRunner implements RunHost {
@@ -87,7 +89,7 @@ export class JobRunner implements RunHost {
     const { lastTick, clock, logger } = this.#schedule
     while (lastTick !== undefined) {
       try {
-        const done = await unlessAborted(signal, Promise.resolve(lastTick(this.#job.name, signal)))
+        const done = await this.#lastTick(lastTick, signal)
         this.#error = undefined
         const now = clock.now()
         const missed = this.#job.ticks.upTo(now)
@@ -103,6 +105,23 @@ export class JobRunner implements RunHost {
       }
     }
     return clock.now()
+  }
+
+  /** @throws what `lastTick` throws, when it takes too long, or returns what is no instant; the signal's reason */
+  async #lastTick(
+    lastTick: NonNullable<ScheduleOptions['lastTick']>,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const limit = new AbortController()
+    const cancel = this.#schedule.clock.setTimer(LAST_TICK_MS, () =>
+      limit.abort(new Error(`no answer in ${LAST_TICK_MS} ms`)),
+    )
+    const either = AbortSignal.any([signal, limit.signal])
+    try {
+      return instantOf(await unlessAborted(either, Promise.resolve(lastTick(this.#job.name, either))))
+    } finally {
+      cancel()
+    }
   }
 
   /** @returns the newest tick that is due, at least `next`; an instant before it when the clock was set back */
@@ -161,12 +180,20 @@ export class JobRunner implements RunHost {
   }
 
   #report(error: Error, run: JobRun): void {
-    try {
-      this.#schedule.onError?.(error, run)
-    } catch (cause) {
-      this.#schedule.logger.error({ job: run.job, err: cause }, 'schedule: onError failed')
-    }
+    const { onError, logger } = this.#schedule
+    const tell = async (): Promise<void> => onError?.(error, run)
+    tell().catch((cause: unknown) => logger.error({ job: run.job, err: cause }, 'schedule: onError failed'))
   }
+}
+
+/** Databases give a bigint as text, and null for none. @throws TypeError for what is no instant: it would stand for any */
+function instantOf(done: unknown): number | undefined {
+  if (done === undefined || done === null) return undefined
+  const isNumeric =
+    typeof done === 'number' || typeof done === 'bigint' || (typeof done === 'string' && done.trim() !== '')
+  const instant = isNumeric ? Number(done) : Number.NaN
+  if (Number.isFinite(instant)) return instant
+  throw new TypeError(`expected an instant in epoch ms or undefined, got ${show(done)}`)
 }
 
 /** A run going on, with its time limit. */

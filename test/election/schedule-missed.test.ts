@@ -85,6 +85,40 @@ describe('ticks that nobody was there for', () => {
     expect(schedule.health()).toEqual({ status: 'up' })
   })
 
+  it('wait for a record that hangs, which health tells: its signal is aborted, and it is asked again', async () => {
+    const { clock, node } = setup()
+    const { job, minutes } = recorder()
+    const signals: AbortSignal[] = []
+    const { schedule } = node([job], {
+      lastTick: (_name, signal) => {
+        signals.push(signal)
+        return signals.length === 1 ? new Promise(() => {}) : Promise.resolve(MIDNIGHT)
+      },
+    })
+    await clock.advance(10_000)
+    const detail = 'job "j": lastTick failed: no answer in 10000 ms'
+    expect(schedule.health()).toEqual({ status: 'down', detail })
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true])
+    await clock.advance(MINUTE)
+    expect(minutes()).toEqual([1])
+    expect(schedule.health()).toEqual({ status: 'up' })
+  })
+
+  it.each([Number.NaN, '2026-11-20', '', true, new Date(0)])(
+    'wait for a record that is no instant, which health tells: %s',
+    async (wrong) => {
+      const { clock, node } = setup()
+      const { job, minutes } = recorder()
+      const { schedule } = node([job], { lastTick: () => wrong as never })
+      await clock.advance(2 * MINUTE)
+      expect(schedule.health()).toMatchObject({
+        status: 'down',
+        detail: expect.stringContaining('expected an instant'),
+      })
+      expect(minutes()).toEqual([])
+    },
+  )
+
   it('do not keep a leader whose record never answers', async () => {
     const { clock, node } = setup()
     const { job } = recorder()
