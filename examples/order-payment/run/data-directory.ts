@@ -22,6 +22,9 @@ export interface DataDirectory {
 
 const OURS: ReadonlySet<string> = new Set(['lock', 'manifest.json', 'ready', 'pg'])
 
+/** What is half written, see `lock` and `writeWhole`; other `.tmp` files are somebody else's. */
+const HALF_WRITTEN = /^((manifest\.json|ready)\.)?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.tmp$/
+
 /** @throws UsageError when it is used by another process, belongs to other files, or is no data directory */
 export async function openDataDirectory(path: string, files: InputFiles): Promise<DataDirectory> {
   const directory = resolve(path)
@@ -50,9 +53,21 @@ async function makeDirectory(directory: string): Promise<void> {
     .catch((error: unknown) => {
       throw new UsageError(`--data: ${directory} can not be used as a folder (${codeOf(error)}): pass another one`)
     })
-  const foreign = entries.find((entry) => !OURS.has(entry) && !entry.endsWith('.tmp'))
+  const foreign =
+    entries.find((entry) => !OURS.has(entry) && !HALF_WRITTEN.test(entry)) ?? (await unclaimed(entries, directory))
   if (foreign === undefined) return
   throw new UsageError(`--data: ${directory} holds "${foreign}", which is not ours: pass an empty folder or a new one`)
+}
+
+/** Named as ours is, and yet not ours: the manifest is written before the database, and a lock names a process. */
+async function unclaimed(entries: readonly string[], directory: string): Promise<string | undefined> {
+  const begun = entries.find((entry) => entry === 'pg' || entry === 'ready')
+  if (begun !== undefined && !entries.includes('manifest.json')) return begun
+  if (!entries.includes('lock')) return undefined
+  const text = await readFile(join(directory, 'lock'), 'utf8').catch((error: unknown) =>
+    codeOf(error) === 'ENOENT' ? '0 ' : '',
+  )
+  return /^\d+ \d*$/.test(text) ? undefined : 'lock'
 }
 
 /** Not `mkdir` with `recursive`: Node never comes back from it where nothing can be made, such as below /proc. */
@@ -72,7 +87,7 @@ const OLD_MS = 60_000
 /** What a killed process had half written; not what another one is writing just now. */
 async function sweepTemporary(directory: string): Promise<void> {
   for (const entry of await readdir(directory)) {
-    if (!entry.endsWith('.tmp')) continue
+    if (!HALF_WRITTEN.test(entry)) continue
     const path = join(directory, entry)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
     if (Date.now() - mtimeMs > OLD_MS) await rm(path, { force: true })
@@ -98,12 +113,22 @@ async function checkManifest(directory: string, files: InputFiles): Promise<void
   }
   const text = await readFile(path, 'utf8').catch(() => undefined)
   if (text === undefined) return writeWhole(path, JSON.stringify(now))
-  const before = JSON.parse(text) as Record<string, string>
+  const before = manifestOf(text)
   for (const [what, digest] of Object.entries(now)) {
     if (before[what] === digest || digest === '-' || before[what] === '-') continue
     throw new UsageError(
       `--data: ${directory} was begun with another ${what} file: run it with the same files, or pass a new folder`,
     )
+  }
+}
+
+/** One that is somebody else's is the manifest of other files. */
+function manifestOf(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
   }
 }
 

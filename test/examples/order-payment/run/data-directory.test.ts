@@ -1,0 +1,58 @@
+import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { openDataDirectory } from '../../../../examples/order-payment/run/data-directory.ts'
+import { findInputFiles } from '../../../../examples/order-payment/run/files.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'concordat-data-'))
+})
+afterEach(() => rm(folder, { recursive: true, force: true }))
+
+const BUNDLED = { orders: undefined, accounts: undefined, stock: undefined }
+const precious = 'precious'
+
+it.each([
+  ['pg/file', 'pg'],
+  ['ready', 'ready'],
+  ['draft.tmp', 'draft.tmp'],
+  ['lock', 'lock'],
+  ['notes.txt', 'notes.txt'],
+])('refuses a folder with a %s that is not ours, and leaves it as it is', async (path, named) => {
+  const file = join(folder, path)
+  await mkdir(dirname(file), { recursive: true })
+  await writeFile(file, precious)
+  await utimes(file, 0, 0)
+  const opening = openDataDirectory(folder, await findInputFiles(BUNDLED))
+  await expect(opening).rejects.toThrow(`holds "${named}", which is not ours`)
+  expect(await readFile(file, 'utf8')).toBe(precious)
+})
+
+it('refuses a folder whose manifest is of something else', async () => {
+  for (const text of ['{"name":"my web app"}', 'no JSON', 'null']) {
+    await writeFile(join(folder, 'manifest.json'), text)
+    await mkdir(join(folder, 'pg'), { recursive: true })
+    await writeFile(join(folder, 'pg', 'file'), precious)
+    await expect(openDataDirectory(folder, await findInputFiles(BUNDLED))).rejects.toThrow('was begun with another')
+    expect(await readFile(join(folder, 'pg', 'file'), 'utf8')).toBe(precious)
+    expect(await readFile(join(folder, 'manifest.json'), 'utf8')).toBe(text)
+  }
+})
+
+it('takes a folder in which one of its own was killed: half a database, a lock of a dead process, what was half written', async () => {
+  const own = ['0f8fad5b-d9cb-469f-a165-70867728950e.tmp', 'ready.0f8fad5b-d9cb-469f-a165-70867728950e.tmp']
+  const files = await findInputFiles(BUNDLED)
+  await (await openDataDirectory(folder, files)).close()
+  await rm(join(folder, 'ready'))
+  await writeFile(join(folder, 'lock'), '999999999 12345')
+  for (const name of own) {
+    await writeFile(join(folder, name), '')
+    await utimes(join(folder, name), 0, 0)
+  }
+  const data = await openDataDirectory(folder, files)
+  expect((await data.database.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  for (const name of own) await expect(readFile(join(folder, name))).rejects.toThrow('ENOENT')
+  await data.close()
+}, 60_000)
