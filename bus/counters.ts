@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
+import type { BusTelemetry } from './telemetry.ts'
 
 /** Since the bus was made. */
 export interface BusCounters {
@@ -53,8 +54,11 @@ export class Counters {
   readonly #loggedAt = new Map<DropReason, number>()
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #telemetry: BusTelemetry | undefined
 
-  constructor(clock: Clock, logger: Logger) {
+  /** @param telemetry is told of what is dropped, too */
+  constructor(clock: Clock, logger: Logger, telemetry?: BusTelemetry) {
+    this.#telemetry = telemetry
     this.#clock = clock
     this.#logger = logger
   }
@@ -62,6 +66,7 @@ export class Counters {
   /** Counts it, and logs at most one line a second for each reason: somebody may send a million. Never the payload. */
   dropped(reason: DropReason, fields: Readonly<Record<string, unknown>>): void {
     const count = ++this.#dropped[reason]
+    this.#telemetry?.dropped(reason)
     const now = this.#clock.monotonic()
     if (now - (this.#loggedAt.get(reason) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return
     this.#loggedAt.set(reason, now)

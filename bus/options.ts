@@ -4,6 +4,7 @@ import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { type Address, DEFAULT_GROUP } from './address.ts'
 import type { LogLevel } from './built-in.ts'
 import type { BusMember } from './bus.ts'
@@ -66,6 +67,8 @@ export interface BusOptions {
   readonly missedHeartbeats?: number | undefined
   /** How long `close` lets running handlers finish. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
+  /** Counts what is handled and dropped, times what is published. Spans of the messages are the binder's. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
   readonly clock?: Clock | undefined
 }
 
@@ -95,6 +98,7 @@ const NAMES = optionNames<BusOptions>({
   heartbeatMs: true,
   missedHeartbeats: true,
   drainTimeoutMs: true,
+  telemetry: true,
   clock: true,
 })
 
@@ -126,6 +130,7 @@ export interface ResolvedBus extends Wholes {
   readonly onShutdown: BusOptions['onShutdown']
   readonly on: readonly EventSubscription[]
   readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
   readonly clock: Clock
 }
 
@@ -149,6 +154,7 @@ export function resolveBus(options: BusOptions): ResolvedBus {
     onShutdown: optionalFunction('onShutdown', options.onShutdown),
     on: subscriptions(options.on ?? []),
     logger: checkLogger('createBus.logger', options.logger),
+    telemetry: checkTelemetry('createBus.telemetry', options.telemetry),
     clock: options.clock ?? systemClock,
     ackTimeoutMs: whole('ackTimeoutMs', options, 1, DAY_MS),
     handlerTimeoutMs: whole('handlerTimeoutMs', options, 1, DAY_MS),

@@ -13,6 +13,7 @@ import type { Guard } from './guard.ts'
 import type { Handled, Handlers } from './handlers.ts'
 import { failedWith, type Outcome } from './outcome.ts'
 import type { SeenEvents } from './seen.ts'
+import type { BusTelemetry } from './telemetry.ts'
 
 export interface ReceiverHost {
   readonly address: Address
@@ -24,6 +25,7 @@ export interface ReceiverHost {
   readonly handlers: Handlers
   readonly authorization: Authorization
   readonly handlerTimeoutMs: number
+  readonly measures: BusTelemetry | undefined
   /** Answers the publisher, or does it again. Never rejects. */
   answer(event: EventEnvelope, outcome: Outcome, again: boolean): Promise<void>
 }
@@ -152,7 +154,8 @@ export class Receiver {
   }
 
   #count({ id, name, sender }: EventEnvelope, { status, error }: Outcome): void {
-    const { counters, logger } = this.#host
+    const { counters, logger, measures } = this.#host
+    measures?.handled(status === 'ignored' ? '(ignored)' : name, status)
     if (status === 'acked') counters.handled++
     else if (status === 'ignored') counters.ignored++
     else {

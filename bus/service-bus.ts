@@ -23,6 +23,7 @@ import { type AnyPublishOptions, Publisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
 import { SeenEvents } from './seen.ts'
 import { Signer } from './signature.ts'
+import { BusTelemetry } from './telemetry.ts'
 
 /** @throws TypeError / RangeError naming the option. Opens nothing. */
 export function createBus(options: BusOptions): Bus {
@@ -45,6 +46,8 @@ class ServiceBus implements Bus {
   readonly #receiver: Receiver
   readonly #publisher: Publisher
   readonly #lifeline: Lifeline
+  readonly #measures: BusTelemetry | undefined
+  readonly #stopTelemetry: (() => void) | undefined
   #state: 'idle' | 'started' | 'closed' = 'idle'
   #latestTime = 0
   #closed: Promise<void> | undefined
@@ -53,11 +56,14 @@ class ServiceBus implements Bus {
     const { address, clock, logger, handlerTimeoutMs } = options
     const channels = busChannels(options.channel)
     const names = bindingNames(channels, options)
-    const counters = new Counters(clock, logger)
+    const { telemetry } = options
+    const measures = telemetry === undefined ? undefined : new BusTelemetry(telemetry, clock)
+    const counters = new Counters(clock, logger, measures)
     const signer = new Signer(options.secrets, options.channel)
     const shared = {
       ...options,
       counters,
+      measures,
       signer,
       connection: new Connection(names, clock),
       guard: new Guard({ ...options, signer, counters }),
@@ -72,6 +78,8 @@ class ServiceBus implements Bus {
     this.#configs = new Configs(clock, logger)
     this.#presence = options.members === undefined ? new Presence({ ...shared, channel: channels.presence }) : undefined
     this.#members = new Members(address, options.members, this.#presence, logger)
+    this.#measures = measures
+    this.#stopTelemetry = measures?.observe(() => this.#members.live())
     this.#answers = new Answers({ ...shared, channel: channels.acks })
     this.#lifeline = new Lifeline({ ...shared, presence: this.#presence, configs: this.#configs })
     this.#receiver = new Receiver({
@@ -120,7 +128,9 @@ class ServiceBus implements Bus {
     options: AnyPublishOptions,
   ): Promise<Acknowledgement | { readonly id: string }> {
     this.#requireOpen()
-    return this.#publisher.publish(event as unknown as BusEvent, payload, options)
+    const publish = (): Promise<Acknowledgement | { id: string }> =>
+      this.#publisher.publish(event as unknown as BusEvent, payload, options)
+    return this.#measures === undefined ? publish() : this.#measures.publishing(nameOf(event), publish)
   }
 
   on<In, Out>(event: BusEvent<In, Out>, handler: EventHandler<Out>): () => void {
@@ -156,6 +166,7 @@ class ServiceBus implements Bus {
   }
 
   async #close(): Promise<void> {
+    this.#stopTelemetry?.()
     const wasStarted = this.#state === 'started'
     this.#state = 'closed'
     this.#answers.pending.closeAll(new BusClosed('closed while waiting'))
@@ -202,6 +213,11 @@ class ServiceBus implements Bus {
       this.#handlers.add(event, handler)
     for (const { event, handler } of on) this.#handlers.add(event, handler)
   }
+}
+
+/** What is no event is refused later, with words of its own. */
+function nameOf(event: { readonly name?: unknown } | undefined): string {
+  return typeof event?.name === 'string' ? event.name : '(none)'
 }
 
 function bindingNames(channels: BusChannels, { members }: ResolvedBus): BusBindings {

@@ -17,6 +17,7 @@ import type {
 import { Handlers } from './handlers.ts'
 import { leaderOf } from './leader.ts'
 import { type ElectionOptions, type ResolvedElection, resolveElection } from './options.ts'
+import { ElectionTelemetry } from './telemetry.ts'
 import { LedTerm } from './term.ts'
 
 /** A candidate for the leadership of a role. Does nothing until `start()`. */
@@ -37,6 +38,7 @@ const STAND_BY_MS = 1 * SECOND
 class Campaign implements Election {
   readonly #options: ResolvedElection
   readonly #handlers: Handlers
+  readonly #telemetry: ElectionTelemetry | undefined
   readonly #closing = new AbortController()
   /** Nothing is left that the process has to live for. */
   readonly #over = new AbortController()
@@ -56,6 +58,9 @@ class Campaign implements Election {
   constructor(options: ResolvedElection) {
     this.#options = options
     this.#handlers = new Handlers(options.role, options.logger)
+    const { telemetry, role } = options
+    this.#telemetry =
+      telemetry === undefined ? undefined : new ElectionTelemetry(telemetry, role, () => this.current()?.term)
   }
 
   start(): void {
@@ -122,6 +127,7 @@ class Campaign implements Election {
   async close(): Promise<void> {
     if (this.#state === 'idle') this.#state = 'closed'
     this.#closing.abort()
+    this.#telemetry?.close()
     this.#term?.end('closed')
     // Not from inside a handler: the hand-over waits for that handler, and goes on when it returns.
     if (this.#handlers.contain(this.#term)) return
@@ -226,6 +232,7 @@ class Campaign implements Election {
     const reason = await term.ended
     // Status first, lease last: whoever asks in between hears that nobody leads, never that two do.
     this.#state = 'stepping_down'
+    this.#telemetry?.ended(reason)
     this.#emit({ type: 'revoked', role, term: term.term, reason })
     void this.#handlers.call('onRevoked', term, () => onRevoked(term, reason))
     await this.#windDown(lease, term, over.resolve)

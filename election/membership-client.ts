@@ -18,6 +18,7 @@ import type {
 import { PresenceKeeper } from './membership-keeper.ts'
 import { type MembershipOptions, type ResolvedMembership, resolveMembership } from './membership-options.ts'
 import { ClusterView } from './membership-view.ts'
+import { observeMembership } from './telemetry.ts'
 
 /** A place in a cluster. Connects when it is first used; a member only after `join()`. */
 export function createMembership(options: MembershipOptions): Membership {
@@ -36,12 +37,16 @@ class MembershipClient implements Membership {
   readonly #keeper: PresenceKeeper
   readonly #view: ClusterView
   readonly #closing = new AbortController()
+  readonly #stopTelemetry: (() => void) | undefined
   #sweeping: Promise<void> | undefined
 
   constructor(options: ResolvedMembership) {
     this.#options = options
     this.#view = new ClusterView(options, () => MAY_RESTORE.has(this.#keeper.state))
     this.#keeper = new PresenceKeeper(options, (presence) => this.#view.restore(presence))
+    const { telemetry, cluster } = options
+    const read = () => ({ members: this.members(), isIsolated: this.#keeper.state === 'isolated' })
+    this.#stopTelemetry = telemetry === undefined ? undefined : observeMembership(telemetry, cluster, read)
   }
 
   get cluster(): string {
@@ -131,6 +136,7 @@ class MembershipClient implements Membership {
   async close(): Promise<void> {
     const reason = new ClusterClosed(`membership "${this.cluster}"`)
     this.#closing.abort(reason)
+    this.#stopTelemetry?.()
     await this.#keeper.leave()
     this.#view.close(reason)
     await this.#sweeping

@@ -4,6 +4,7 @@ import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { encodeJson } from './cluster-data.ts'
 import { ClusterDataInvalid } from './cluster-errors.ts'
 import type { ClusterStore } from './cluster-store.ts'
@@ -39,6 +40,8 @@ export interface MembershipOptions {
   readonly maxPending?: number | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Counts the members it sees, and tells whether it is isolated. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
 }
@@ -57,6 +60,7 @@ export interface ResolvedMembership {
   readonly rejoin: boolean
   readonly maxPending: number
   readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
   readonly clock: Clock
 }
 
@@ -74,6 +78,7 @@ const NAMES = optionNames<MembershipOptions>({
   rejoin: true,
   maxPending: true,
   logger: true,
+  telemetry: true,
   clock: true,
 })
 
@@ -106,6 +111,7 @@ export function resolveMembership(options: MembershipOptions): ResolvedMembershi
     rejoin: options.rejoin ?? true,
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
     logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     clock: options.clock ?? systemClock,
   }
   if (typeof resolved.rejoin !== 'boolean') throw invalidOption(`${path}.rejoin`, resolved.rejoin, 'true or false')

@@ -5,6 +5,7 @@ import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { Locks } from '../locks/lock.ts'
 import { requireOwner } from '../locks/options.ts'
 import type { RevokedReason, Term } from './election.ts'
@@ -55,6 +56,8 @@ export interface ElectionOptions {
   readonly coolDownMs?: number | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Tells who leads, in which term, and how terms end. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
 }
@@ -70,6 +73,7 @@ export type ResolvedElection = Readonly<
     stopGraceMs: number
     retryMs: number
     logger: Logger
+    telemetry: Telemetry | undefined
     clock: Clock
     onGranted: NonNullable<ElectionOptions['onGranted']>
     onRevoked: NonNullable<ElectionOptions['onRevoked']>
@@ -90,6 +94,7 @@ const NAMES = optionNames<ElectionOptions>({
   stopGraceMs: true,
   retryMs: true,
   logger: true,
+  telemetry: true,
   clock: true,
 })
 
@@ -115,6 +120,7 @@ export function resolveElection(options: ElectionOptions): ResolvedElection {
     stopGraceMs: requireInteger(`${path}.stopGraceMs`, options.stopGraceMs ?? 10 * SECOND, 0),
     retryMs: requireInteger(`${path}.retryMs`, options.retryMs ?? 1 * SECOND, 1),
     logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     clock: options.clock ?? systemClock,
     onGranted: requireFunction(`${path}.onGranted`, options.onGranted ?? ignore),
     onRevoked: requireFunction(`${path}.onRevoked`, options.onRevoked ?? ignore),

@@ -3,6 +3,7 @@ import { requireInteger, requireText } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { ClusterStore } from './cluster-store.ts'
 import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
 
@@ -27,6 +28,8 @@ export interface SharedStateOptions<Out, In = Out> {
   readonly maxPending?: number | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Times what is written. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
 }
@@ -44,6 +47,7 @@ export interface ResolvedState<Out, In> {
   readonly retryForMs: number
   readonly maxPending: number
   readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
   readonly clock: Clock
 }
 
@@ -58,6 +62,7 @@ const NAMES = optionNames<SharedStateOptions<unknown>>({
   retryForMs: true,
   maxPending: true,
   logger: true,
+  telemetry: true,
   clock: true,
 })
 export const CALL_NAMES = optionNames<CallOptions>({ signal: true })
@@ -93,6 +98,7 @@ export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>
     retryForMs: requireInteger(`${path}.retryForMs`, options.retryForMs ?? RETRY_FOR_MS, 0),
     maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
     logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
     clock: options.clock ?? systemClock,
   }
 }

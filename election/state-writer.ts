@@ -6,6 +6,7 @@ import type { CommitOperation, CommitReply, CommitRequest, Generation } from './
 import type { StateOperation } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
 import type { StateValues } from './state-values.ts'
+import { commitTimer } from './telemetry.ts'
 
 const MAX_OPERATIONS = 128
 const RETRY_MS = 20
@@ -18,11 +19,14 @@ export class StateWriter<Out, In> {
   readonly #options: ResolvedState<Out, In>
   readonly #values: StateValues<Out, In>
   readonly #closing: AbortSignal
+  readonly #timed: ReturnType<typeof commitTimer> | undefined
 
   constructor(options: ResolvedState<Out, In>, values: StateValues<Out, In>, closing: AbortSignal) {
     this.#options = options
     this.#values = values
     this.#closing = closing
+    const { telemetry, name, clock } = options
+    this.#timed = telemetry === undefined ? undefined : commitTimer(telemetry, name, clock)
   }
 
   /**
@@ -39,7 +43,8 @@ export class StateWriter<Out, In> {
       keepChanges,
       keepDeletedMs,
     }
-    const reply = await this.#send(request)
+    const send = (): Promise<CommitReply> => this.#send(request)
+    const reply = await (this.#timed === undefined ? send() : this.#timed(send))
     if (reply.status === 'evicted') throw new MemberEvicted(reply.boundTo.instance, reply.boundTo.generation, 'dead')
     if (reply.status !== 'unknown') return reply
     const detail = 'the answer was lost, and so much was written since that the log does not tell any more'

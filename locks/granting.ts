@@ -7,6 +7,7 @@ import { HeldLease } from './lease.ts'
 import type { ResolvedAcquire, ResolvedLocks } from './options.ts'
 import { Rounds } from './rounds.ts'
 import type { AcquireReply, LockStore } from './store.ts'
+import { LocksTelemetry } from './telemetry.ts'
 import { Undoing } from './undo.ts'
 import { waitInLine } from './waiting.ts'
 
@@ -24,6 +25,7 @@ export class Granting {
   readonly #lateness = new Lateness()
   readonly #rounds: Rounds
   readonly #waiters = new Set<AbortController>()
+  readonly #telemetry: LocksTelemetry | undefined
   #floor = 0
   #closed = false
 
@@ -32,6 +34,8 @@ export class Granting {
     this.#options = options
     this.#undoing = new Undoing(store, options.clock, options.logger)
     this.#rounds = new Rounds(options.clock, (lateMs) => this.#lateness.sawLoop(lateMs, options.clock.monotonic()))
+    const { telemetry, clock } = options
+    this.#telemetry = telemetry === undefined ? undefined : new LocksTelemetry(telemetry, clock, () => this.counts)
     store.onDoubt((value) => {
       for (const lease of this.#held) if (value === undefined || lease.value === value) lease.verify()
     })
@@ -51,13 +55,23 @@ export class Granting {
     return this.#lateness.ms(this.#options.clock.monotonic())
   }
 
-  async tryOnce(key: string, options: ResolvedAcquire): Promise<HeldLease | undefined> {
+  tryOnce(key: string, options: ResolvedAcquire): Promise<HeldLease | undefined> {
+    const once = (): Promise<HeldLease | undefined> => this.#tryOnce(key, options)
+    return this.#telemetry === undefined ? once() : this.#telemetry.acquiring(key, options.terms, once)
+  }
+
+  async #tryOnce(key: string, options: ResolvedAcquire): Promise<HeldLease | undefined> {
     const reply = await this.#firstTry(this.#begin(key, options), options)
     return reply instanceof HeldLease ? reply : undefined
   }
 
   /** @param leftMs how much of `waitMs` is left: with several keys they share it */
-  async acquire(key: string, options: ResolvedAcquire, leftMs: number = options.waitMs): Promise<HeldLease> {
+  acquire(key: string, options: ResolvedAcquire, leftMs: number = options.waitMs): Promise<HeldLease> {
+    if (this.#telemetry === undefined) return this.#acquire(key, options, leftMs)
+    return this.#telemetry.acquiring(key, options.terms, () => this.#acquire(key, options, leftMs))
+  }
+
+  async #acquire(key: string, options: ResolvedAcquire, leftMs: number): Promise<HeldLease> {
     const acquisition = this.#begin(key, options)
     const reply = await this.#firstTry(acquisition, options, options.waitMs > 0)
     if (reply instanceof HeldLease) return reply
@@ -73,6 +87,7 @@ export class Granting {
     await within(this.#options.clock, CLOSE_WAIT_MS, this.#quiet(), undefined)
     this.#undoing.stop()
     this.#rounds.close()
+    this.#telemetry?.close()
   }
 
   /** Tries under way first: what they leave behind is then among the undoing. */
@@ -168,6 +183,7 @@ export class Granting {
       throw new LocksClosed()
     }
     this.#floor = Math.max(this.#floor, won.token)
+    const ended = this.#telemetry?.holding(options.terms)
     const lease = new HeldLease({
       ...won,
       store: this.#store,
@@ -177,7 +193,10 @@ export class Granting {
       lateness: this.#lateness,
       timing: options.timing,
       maxHoldMs: options.maxHoldMs,
-      onEnd: () => this.#held.remove(place),
+      onEnd: () => {
+        this.#held.remove(place)
+        ended?.(lease)
+      },
     })
     const place = this.#held.add(lease)
     return lease

@@ -3,6 +3,7 @@ import { type Clock, DAY, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { AcquireOptions, ForceOptions, ListOptions, LockMode } from './lock.ts'
 import type { ClaimTerms, ListRequest } from './store.ts'
 import { defaultStallMarginMs, type LeaseTiming, leaseTiming } from './validity.ts'
@@ -29,6 +30,8 @@ export interface LocksOptions {
   readonly outageMs?: number | undefined
   /** Told of failed renewals, lost locks and unconfirmed releases; never of values. @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Times what is waited for and held, counts what is lost; a span for each wish. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
 }
@@ -40,6 +43,7 @@ export const LOCKS_NAMES: Readonly<Record<keyof LocksOptions, true>> = {
   heartbeatMs: true,
   outageMs: true,
   logger: true,
+  telemetry: true,
   clock: true,
 }
 
@@ -49,6 +53,7 @@ export interface ResolvedLocks {
   readonly heartbeatMs: number
   readonly outageMs: number
   readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
   readonly clock: Clock
 }
 
@@ -61,6 +66,7 @@ export function resolveLocks(options: LocksOptions): ResolvedLocks {
     heartbeatMs: requireInteger('locks.heartbeatMs', options.heartbeatMs ?? 1 * SECOND, 10),
     outageMs: requireInteger('locks.outageMs', options.outageMs ?? 2 * SECOND, 0),
     logger: checkLogger('locks.logger', options.logger),
+    telemetry: checkTelemetry('locks.telemetry', options.telemetry),
     clock: options.clock ?? systemClock,
   }
 }
