@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+import { told } from './errors.ts'
 import { plan, randomOf } from './plan.ts'
 import { COUNTED } from './report.ts'
 import type { Arena, EpisodeReport, Suite } from './suite.ts'
@@ -117,9 +119,8 @@ class Run {
   #trouble(planned: { number: number; fault: string }, error: unknown): void {
     this.#stopped = true
     if (this.#options.signal.aborted) return
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    this.troubles.push(`episode ${planned.number}, ${planned.fault}: ${text}`)
-    this.#say(`${planned.number}. ${planned.fault}: the episode failed: ${text.split('\n', 1).join()}`)
+    this.troubles.push(`episode ${planned.number}, ${planned.fault}: ${inspect(error)}`)
+    this.#say(`${planned.number}. ${planned.fault}: the episode failed: ${told(error)}`)
   }
 
   #say(line: string): void {

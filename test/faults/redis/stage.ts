@@ -3,6 +3,7 @@ import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import type { PrivateServer, ServerClock } from '../../support/servers/index.ts'
 import type { Actor } from '../harness/actor.ts'
+import { told } from '../harness/errors.ts'
 import { type Event, type EventLog, nowMs } from '../harness/events.ts'
 import { Link } from '../harness/link.ts'
 import type { Random } from '../harness/random.ts'
@@ -147,7 +148,10 @@ export class Stage {
       return worker
     })
     for (const worker of among) worker.order({ do: 'linger' })
-    return Promise.any(over)
+    return Promise.any(over).catch((error: unknown) => {
+      const names = among.map(({ name, isAlive }) => (isAlive ? name : `${name} (dead)`)).join(', ')
+      throw new Error(`nobody of ${names} took over: ${told(error)}`, { cause: error })
+    })
   }
 
   /** Resolves when so many wait, and have done so for long enough to be in the line. */
