@@ -11,7 +11,7 @@ export interface Clock {
   monotonic(): number
   /**
    * Resolves after `durationMs`, or rejects with the signal's reason as soon as `signal` aborts.
-   * Durations above 2^31 - 1 ms are clamped (Node fires such timers at once).
+   * Any duration, `Infinity` too: Node's own limit of 2^31 - 1 ms, beyond which it fires at once, does not apply.
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>
   /** Calls `callback` once after `durationMs`; the returned function cancels it. Does not keep the process alive. */
@@ -31,9 +31,7 @@ export const systemClock: Clock = Object.freeze({
   monotonic: () => performance.now(),
   sleep: (durationMs: number, signal?: AbortSignal) => sleep(durationMs, signal),
   setTimer: (durationMs: number, callback: () => void) => {
-    const timer = setTimeout(callback, clamp(durationMs))
-    timer.unref()
-    return () => clearTimeout(timer)
+    return startTimer(durationMs, callback, true)
   },
 })
 
@@ -44,13 +42,14 @@ function sleep(durationMs: number, signal?: AbortSignal): Promise<void> {
       return
     }
     const onAbort = (): void => {
-      clearTimeout(timer)
+      cancel()
       reject(toReason(signal))
     }
-    const timer = setTimeout(() => {
+    const onTime = (): void => {
       signal?.removeEventListener('abort', onAbort)
       resolve()
-    }, clamp(durationMs))
+    }
+    const cancel = startTimer(durationMs, onTime, false)
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
@@ -59,6 +58,16 @@ function toReason(signal: AbortSignal | undefined): Error {
   return signal?.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal?.reason })
 }
 
-function clamp(durationMs: number): number {
-  return Math.min(Math.max(durationMs, 0), MAX_TIMER_MS)
+/** @returns cancels it */
+function startTimer(durationMs: number, callback: () => void, letsExit: boolean): () => void {
+  const thisMs = Math.min(Math.max(durationMs, 0), MAX_TIMER_MS)
+  const restMs = durationMs - thisMs
+  let cancelRest = (): void => {}
+  const onTime = restMs > 0 ? () => void (cancelRest = startTimer(restMs, callback, letsExit)) : callback
+  const timer = setTimeout(onTime, thisMs)
+  if (letsExit) timer.unref()
+  return () => {
+    clearTimeout(timer)
+    cancelRest()
+  }
 }

@@ -1,8 +1,11 @@
-import { validate } from '../core/schema.ts'
+import { SchemaError, validate } from '../core/schema.ts'
 import { decodeFrozen, encodeJson } from './cluster-data.ts'
 import type { LogChange, LogEntry, StateRecord } from './cluster-store.ts'
 import type { StateEntry, StateEvent } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
+
+/** A reader could not tell it from a key that was deleted. */
+const NOTHING = { path: '', message: 'its schema gives undefined, which stands for no value: let it give null' }
 
 /** Between values and what the store keeps. */
 export class StateValues<Out, In> {
@@ -54,6 +57,7 @@ export class StateValues<Out, In> {
     const { schema, name } = this.#options
     if (schema === undefined) return value as Out
     const checked = validate(subject, schema, value)
+    if (checked === undefined) throw new SchemaError(subject, [NOTHING])
     if (!(checked instanceof Promise)) return checked
     checked.catch(() => {})
     throw new TypeError(`sharedState("${name}").schema: expected a synchronous schema, this one returns promises`)

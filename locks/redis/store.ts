@@ -1,6 +1,6 @@
 import { randomId } from '../../core/random-id.ts'
 import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis-connection.ts'
-import { LockStoreUnavailable } from '../errors.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'
 import { lockKeys, notHeld, termsOf, valueOf } from './keys.ts'
@@ -176,7 +176,13 @@ export class RedisLockStore implements LockStore {
 const NOT_AT_ONCE: AcquireReply = { status: 'busy', retryAfterMs: -1, position: undefined, owner: undefined }
 
 function acquireReply(reply: unknown): AcquireReply {
-  if (typeof reply === 'number') return { status: 'granted', token: reply }
+  if (typeof reply === 'number') {
+    if (Number.isSafeInteger(reply) && reply > 0) return { status: 'granted', token: reply }
+    throw new LockStoreRefused(
+      'redis',
+      new Error(`the counter of tokens is beyond what numbers can tell apart: ${reply}`),
+    )
+  }
   if (!Array.isArray(reply)) {
     throw new LockStoreUnavailable('redis', 'not_done', 'this acquisition was given up before')
   }

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { exhaust } from '../support/exhaust.ts'
 import { casRegister, type RegisterAction, type VersionedAction, versionedRegister } from '../support/history/models.ts'
 import { checkLinearizable, type Operation } from '../support/history/wgl.ts'
+import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
 export function stateCases({ state: newState, member, store }: ClusterContext): void {
@@ -196,6 +197,45 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await expect(state.put('k', 'x'.repeat(99))).rejects.toMatchObject({ ...large, bytes: 101, maxBytes: 100 })
       await expect(state.put('k'.repeat(513), 1)).rejects.toMatchObject({ ...large, maxBytes: 512 })
       expect((await state.entries()).entries).toEqual([])
+    })
+
+    it('refuses a value of which its schema makes undefined: a reader would take it for a key that is gone', async () => {
+      const name = randomUUID()
+      const schema = z.unknown().transform((value) => (value === 'gone' ? undefined : value))
+      const state = newState({ name, schema } as never)
+      await expect(state.put('k', 'gone')).rejects.toMatchObject({ code: 'core.schema' })
+      await newState({ name }).put('k', 'gone')
+      await expect(state.get('k')).rejects.toMatchObject({ code: 'core.schema' })
+      const mirror = await state.mirror()
+      expect(mirror.get('k')).toMatchObject({ value: undefined, error: { code: 'core.schema' } })
+      const told: unknown[] = []
+      state.watch((event) => void told.push(event))
+      await newState({ name }).put('k2', 'gone')
+      await until('it is told, and kept', () => mirror.get('k2')?.error !== undefined)
+      expect(mirror.entries().map(({ key }) => key)).toEqual(['k', 'k2'])
+    })
+
+    it('of which one does not fit its schema any more: that key and entries() reject, naming it; a mirror has all', async () => {
+      const name = randomUUID()
+      const before = newState({ name })
+      await before.put('new', { price: 1 })
+      await before.put('old', 7)
+      const state = newState({ name, schema: z.object({ price: z.number() }) } as never)
+      expect(await state.get('new')).toMatchObject({ value: { price: 1 } })
+      await expect(state.get('old')).rejects.toThrow('"old" of state')
+      await expect(state.entries()).rejects.toThrow('"old" of state')
+      const entries = (await state.mirror()).entries()
+      expect(entries.map(({ key, error }) => [key, error === undefined])).toEqual([
+        ['new', true],
+        ['old', false],
+      ])
+    })
+
+    it('without a cluster lies in the cluster of its own name, as the page says', async () => {
+      const name = randomUUID()
+      await newState({ name }).put('k', 1)
+      expect(await newState({ name, cluster: name }).get('k')).toMatchObject({ value: 1 })
+      expect(await newState({ name, cluster: randomUUID() }).get('k')).toMatchObject({ value: undefined })
     })
 
     it('checks values against its schema, written and read', async () => {

@@ -5,6 +5,27 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+describe('a duration that is longer than what Node can wait for at once', () => {
+  it.each([2 ** 31, 2 ** 31 + 5, 60 * DAY, 100 * DAY])('is kept: %d ms', async (durationMs) => {
+    vi.useFakeTimers()
+    const over: string[] = []
+    systemClock.setTimer(durationMs, () => over.push('timer'))
+    const slept = systemClock.sleep(durationMs).then(() => over.push('sleep'))
+    const cancel = systemClock.setTimer(durationMs, () => over.push('cancelled'))
+    const ending = new AbortController()
+    const aborted = systemClock.sleep(Number.POSITIVE_INFINITY, ending.signal)
+    await vi.advanceTimersByTimeAsync(durationMs - 1)
+    expect(over).toEqual([])
+    cancel()
+    await vi.advanceTimersByTimeAsync(1)
+    await slept
+    expect(over).toEqual(['timer', 'sleep'])
+    ending.abort(new Error('enough'))
+    await expect(aborted).rejects.toThrow('enough')
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})
+
 describe('systemClock.sleep', () => {
   it('resolves after the duration, not before', async () => {
     vi.useFakeTimers()

@@ -8,7 +8,7 @@ import { fullCases } from '../conformance/locks-full.ts'
 import { redisStore } from '../support/locks/redis-table.ts'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 
-describeWith(['redis'], 'Redis whose memory is full', { private: true }, () => {
+describeWith(['redis'], 'Redis whose memory is full, or whose counter is spent', { private: true }, () => {
   let servers: PrivateServer[] = []
   let clients: Redis[] = []
   beforeAll(async () => {
@@ -33,6 +33,18 @@ describeWith(['redis'], 'Redis whose memory is full', { private: true }, () => {
     const contender = (options: LocksOptions = {}): Locks =>
       closing(redisLocks({ ...options, client: clients[0] as Redis }))
     fullCases({ contender, has: () => true }, full)
+
+    it('grants nothing under a token that numbers cannot tell apart, when somebody wrote such a counter', async () => {
+      const client = clients[0] as Redis
+      const locks = contender()
+      for (const counter of ['9223372036854775808', '1e30', '9007199254740993']) {
+        await client.set('concordat:lock:{counted}:fence', counter)
+        await expect(locks.acquire('counted')).rejects.toMatchObject({ code: 'locks.store_refused' })
+        await client.del('concordat:lock:{counted}')
+      }
+      await client.del('concordat:lock:{counted}:fence')
+      expect((await locks.acquire('counted')).token).toBeGreaterThan(1e15)
+    })
 
     it.each(['exclusive', 'shared'] as const)(
       'releases what was got uncertainly, and its stragglers get nothing: %s',
