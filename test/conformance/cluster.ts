@@ -35,7 +35,12 @@ export interface ClusterContext {
   readonly state: <T = unknown>(options?: Partial<SharedStateOptions<T>>) => SharedState<T>
 }
 
-export function clusterConformance(name: string, setup: () => Promise<ClusterHarness>): void {
+/** @param parts without `members` only the store and the states on it */
+export function clusterConformance(
+  name: string,
+  setup: () => Promise<ClusterHarness>,
+  parts: { readonly members: boolean } = { members: true },
+): void {
   describe(`${name} cluster conformance`, () => {
     let harness: ClusterHarness
     const open: Array<{ close(): Promise<void> }> = []
@@ -68,6 +73,6 @@ export function clusterConformance(name: string, setup: () => Promise<ClusterHar
     stateCases(context)
     watchCases(context)
     resumeCases(context)
-    memberCases(context)
+    if (parts.members) memberCases(context)
   })
 }
