@@ -18,6 +18,7 @@ import { Handlers } from './handlers.ts'
 import { leaderOf } from './leader.ts'
 import { type ElectionOptions, type ResolvedElection, resolveElection } from './options.ts'
 import { ElectionTelemetry } from './telemetry.ts'
+import { tell } from './tell.ts'
 import { LedTerm } from './term.ts'
 
 /** A candidate for the leadership of a role. Does nothing until `start()`. */
@@ -290,11 +291,7 @@ class Campaign implements Election {
     const { logger, role } = this.#options
     logger.info({ ...event }, `election: ${event.type}`)
     for (const listener of this.#listeners) {
-      try {
-        listener(event)
-      } catch (error) {
-        logger.error({ role, err: error }, 'election: a listener failed')
-      }
+      tell(listener, event, (error) => logger.error({ role, err: error }, 'election: a listener failed'))
     }
   }
 

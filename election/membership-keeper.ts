@@ -6,6 +6,7 @@ import type { BeatReply } from './cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'
 import { describeMember, type ResolvedMembership } from './membership-options.ts'
 import { HeldPresence } from './membership-presence.ts'
+import { tell } from './tell.ts'
 
 const LEAVE_TRIES = 3
 
@@ -261,11 +262,9 @@ export class PresenceKeeper {
     const { logger, cluster, instance } = this.#options
     logger.info({ cluster, instance, ...event }, `membership: ${event.type}`)
     for (const listener of this.#listeners) {
-      try {
-        listener(event)
-      } catch (error) {
-        logger.error({ cluster, err: toError(error) }, 'membership: a subscriber failed')
-      }
+      tell(listener, event, (error) =>
+        logger.error({ cluster, err: toError(error) }, 'membership: a subscriber failed'),
+      )
     }
   }
 
