@@ -35,7 +35,7 @@ export interface PartitionerArgs {
 
 /** A message as kafkajs sends it. kafkajs writes a header or value that is not a `Buffer` as `String(value)`. */
 export interface OutgoingRecord {
-  key: string | null
+  key: string | Buffer | null
   value: Buffer | null
   headers: Record<string, Buffer | string>
 }

@@ -169,4 +169,44 @@ describe('foreign Kafka record', () => {
       }),
     )
   })
+
+  it.for([
+    ['text/plain', 'text/plain'],
+    // As older versions of Spring write it.
+    ['"text/plain;charset=UTF-8"', 'text/plain;charset=UTF-8'],
+  ] as const)('has the content type that Spring says in contentType: %s', ([said, expected], { expect }) => {
+    const decoded = decodeRecord('t', 0, foreignRecord({ contentType: Buffer.from(said) }))
+    expect(decoded.contentType).toBe(expected)
+    expect(travelled(decoded).headers).toMatchObject({ 'content-type': Buffer.from(expected) })
+    const both = { contentType: Buffer.from('text/plain'), 'content-type': Buffer.from('application/json') }
+    expect(decodeRecord('t', 0, foreignRecord(both)).contentType).toBe('application/json')
+  })
+
+  it('is unfolded when Spring says that it is a structured CloudEvent, and says so no longer', ({ expect }) => {
+    const event = { specversion: '1.0', id: 'e-1', source: '/spring', type: 'placed', data: { n: 1 } }
+    const contentType = Buffer.from('application/cloudevents+json')
+    const decoded = decodeRecord('t', 0, {
+      ...foreignRecord({ contentType }),
+      value: Buffer.from(JSON.stringify(event)),
+    })
+    expect(decoded).toMatchObject({ id: 'e-1', source: '/spring', contentType: 'application/json', headers: {} })
+    expect(Buffer.from(decoded.body ?? []).toString()).toBe('{"n":1}')
+  })
+
+  it('keeps a key that is not UTF-8 as the bytes it is, until somebody gives the message another', ({ expect }) => {
+    const key = Buffer.from([0xff, 0xfe, 0])
+    const decoded = decodeRecord('t', 0, { ...foreignRecord({}), key })
+    expect(decoded.key).toBe('base64://4A')
+    expect(encodeRecord({ ...decoded, destination: 't.g.dlq' }).key).toEqual(key)
+    expect(encodeRecord({ ...decoded, key: 'another' }).key).toBe('another')
+    expect(encodeRecord(plainMessage({ key: 'base64://4A' })).key).toBe('base64://4A')
+  })
+})
+
+const foreignRecord = (headers: IncomingRecord['headers'] & object): IncomingRecord => ({
+  key: null,
+  value: Buffer.from('hello'),
+  timestamp: '1700000000000',
+  offset: '42',
+  headers,
 })
