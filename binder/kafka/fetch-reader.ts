@@ -18,6 +18,7 @@ export type FetchListener = (fetched: Fetched) => void
 const FETCH_KEY = 1
 
 interface FetchArgs {
+  readonly maxWaitTime: number
   readonly topics: ReadonlyArray<{
     readonly topic: string
     readonly partitions: ReadonlyArray<{ readonly partition: number; readonly fetchOffset: string }>
@@ -57,17 +58,26 @@ export function readFetchesOf(cluster: KafkaCluster, listener: FetchListener): v
   }
 }
 
-/** kafkajs assigns `lookupRequest` anew with each connection. */
+/**
+ * kafkajs assigns `lookupRequest` anew with each connection. The first fetch does not wait for records: it tells how things
+ * stand.
+ */
 function intercept(broker: Broker, listener: FetchListener): void {
   if (typeof broker.lookupRequest !== 'function')
     throw new TypeError('kafkaTransport needs kafkajs 2.2: a broker of this one has no lookupRequest')
   let lookup = broker.lookupRequest
+  let isFirst = true
   Object.defineProperty(broker, 'lookupRequest', {
     configurable: true,
     enumerable: true,
     get: (): LookupRequest => (apiKey, definition) => {
       const make = lookup(apiKey, definition)
-      return apiKey === FETCH_KEY ? (args) => withOwnReader(make(args), args, listener) : make
+      if (apiKey !== FETCH_KEY) return make
+      return (args) => {
+        const maxWaitTime = isFirst ? 0 : args.maxWaitTime
+        isFirst = false
+        return withOwnReader(make({ ...args, maxWaitTime }), args, listener)
+      }
     },
     set: (next: LookupRequest) => {
       lookup = next

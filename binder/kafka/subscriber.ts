@@ -10,6 +10,8 @@ import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 import type { Topics } from './topics.ts'
 
 const DELETE_MS = 2_000
+/** The first fetch of a consumer is answered at once, with what there is. */
+const FIRST_FETCH_MS = 1_000
 /** What a forwarder holds of each tier: as much as it publishes in one go. */
 const TIER_WINDOW = 500
 const TIER_WINDOW_BYTES = 2 * 1024 * 1024
@@ -121,7 +123,9 @@ export class Subscriber {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (spec, beforeJoin) => createConsumer(this.#options, spec, gatedAssigner(clock, beforeJoin)),
+      createConsumer: (spec, beforeJoin, onFetched) =>
+        createConsumer(this.#options, spec, gatedAssigner(clock, beforeJoin), onFetched),
+      firstFetchMs: FIRST_FETCH_MS,
       onAnswer: this.#onAnswer,
       onEnd,
     }

@@ -14,6 +14,7 @@ import type {
   TransportHost,
 } from '../transport.ts'
 import { AdminConnection } from './admin.ts'
+import { provideCodecs } from './codecs.ts'
 import { delaySpec } from './delay.ts'
 import { Delays } from './delays.ts'
 import { TRANSPORT, transportError } from './errors.ts'
@@ -73,6 +74,7 @@ class KafkaTransport implements Transport {
   attach(host: TransportHost): void {
     const options = this.#options
     mendTornAnswers()
+    provideCodecs()
     const admin = new AdminConnection(options, host.clock)
     const topics = new Topics(options, admin, host.clock, host.logger)
     const subscriber = new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error))

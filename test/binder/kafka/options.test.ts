@@ -16,6 +16,7 @@ describe('kafkaTransport options', () => {
       replicationFactor: -1,
       topicConfig: {},
       maxMessageBytes: 1_000_000,
+      compression: 'none',
       connectTimeoutMs: 5_000,
       requestTimeoutMs: 15_000,
       sessionTimeoutMs: 10_000,
