@@ -5,6 +5,6 @@ export type {
   KafkaProducer,
 } from './client.ts'
 export type { Compression } from './codecs.ts'
+export { groupIdOf } from './group-ids.ts'
 export type { KafkaTransportOptions } from './options.ts'
-export { groupIdOf } from './subscriber.ts'
 export { kafkaTransport } from './transport.ts'

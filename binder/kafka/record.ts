@@ -24,6 +24,7 @@ import { isUtf8 } from 'node:buffer'
 import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../cloud-event.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from './client.ts'
+import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
 
 const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
@@ -45,8 +46,11 @@ const OWN = new Set([
 const EMPTY = Buffer.alloc(0)
 const FOREIGN_CONTENT_TYPE = 'application/octet-stream'
 
-/** @throws RangeError when `time` is no instant */
-export function encodeRecord(message: EncodedMessage): OutgoingRecord {
+/**
+ * @param forSpring with the types of the sender's headers in Spring's words
+ * @throws RangeError when `time` is no instant
+ */
+export function encodeRecord(message: EncodedMessage, forSpring = false): OutgoingRecord {
   const headers: Record<string, Buffer | string> = {
     ce_specversion: '1.0',
     ce_id: message.id,
@@ -66,6 +70,8 @@ export function encodeRecord(message: EncodedMessage): OutgoingRecord {
     put(headers, wireName, encodeHeader(value))
   }
   if (types !== undefined) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
+  const springTypes = forSpring ? springTypesOf(message.headers) : undefined
+  if (springTypes !== undefined) headers[SPRING_TYPES] = springTypes
   return { key: wireKeyOf(message), value: message.body === null ? null : toBuffer(message.body), headers }
 }
 
@@ -154,7 +160,7 @@ function encodeHeader(value: HeaderValue): Buffer | string {
 
 function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
   const headers: Record<string, HeaderValue> = {}
-  const types = decodeTypes(raw[TYPES_HEADER])
+  const types = decodeTypes(raw[TYPES_HEADER]) ?? springTypesIn(raw)
   for (const name in raw) {
     if (OWN.has(name)) continue
     const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
@@ -162,6 +168,18 @@ function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
     put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
   }
   return headers
+}
+
+/** An integer that a number of JavaScript cannot hold stays text. */
+function springTypesIn(raw: Readonly<Record<string, IncomingHeader>>): Readonly<Record<string, unknown>> | undefined {
+  const json = text(raw[SPRING_TYPES])
+  if (json === undefined) return undefined
+  const types = Object.entries(readSpringTypes(json))
+  return Object.fromEntries(
+    types.filter(
+      ([name]) => !/^-?\d{16,}$/.test(text(raw[name]) ?? '') || Number.isSafeInteger(Number(text(raw[name]))),
+    ),
+  )
 }
 
 function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {

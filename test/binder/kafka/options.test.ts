@@ -17,6 +17,8 @@ describe('kafkaTransport options', () => {
       topicConfig: {},
       maxMessageBytes: 1_000_000,
       compression: 'none',
+      groupIds: new Map(),
+      springHeaderTypes: false,
       connectTimeoutMs: 5_000,
       requestTimeoutMs: 15_000,
       sessionTimeoutMs: 10_000,
@@ -52,5 +54,13 @@ describe('kafkaTransport', () => {
     const transport = kafkaTransport({ kafka })
     await expect(transport.provision([])).rejects.toMatchObject({ kind: 'closed' })
     await expect(transport.close()).resolves.toBeUndefined()
+  })
+
+  it('take each Kafka group for one group of one channel', ({ expect }) => {
+    const of = (groupIds: object) => () => resolveKafkaOptions({ kafka, groupIds: groupIds as never })
+    expect(of({ a: { g: 'x' }, b: { g: 'y' } })().groupIds.size).toBe(2)
+    expect(of({ a: { g: 'x' }, b: { h: 'x' } })).toThrow(/groupIds\.b\.h: .*got "x".*a\.g|groupIds\.b\.h/)
+    expect(of({ a: { g: '' } })).toThrow(/groupIds\.a\.g/)
+    expect(of({ a: 'x' })).toThrow(/groupIds\.a/)
   })
 })

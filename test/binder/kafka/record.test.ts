@@ -193,6 +193,49 @@ describe('foreign Kafka record', () => {
     expect(Buffer.from(decoded.body ?? []).toString()).toBe('{"n":1}')
   })
 
+  it('has the types of headers that Spring says', ({ expect }) => {
+    const types = {
+      retries: 'java.lang.Integer',
+      vip: 'java.lang.Boolean',
+      price: 'java.lang.Double',
+      tenant: 'java.lang.String',
+      big: 'java.lang.Long',
+      list: 'java.util.ArrayList',
+      broken: 'java.lang.Integer',
+    }
+    const said = {
+      retries: '7',
+      vip: 'true',
+      price: '1.5',
+      tenant: '7',
+      big: '9007199254740993',
+      list: '[1]',
+      broken: 'x',
+    }
+    const raw = Object.fromEntries(Object.entries(said).map(([name, value]) => [name, Buffer.from(value)]))
+    const { headers } = decodeRecord(
+      't',
+      0,
+      foreignRecord({ ...raw, spring_json_header_types: Buffer.from(JSON.stringify(types)) }),
+    )
+    expect(headers).toMatchObject({ ...said, retries: 7, vip: true, price: 1.5 })
+    const again = decodeRecord('t', 0, foreignRecord({ ...raw, spring_json_header_types: Buffer.from('nonsense') }))
+    expect(again.headers).toMatchObject(said)
+  })
+
+  it('says the types of headers to Spring when it is to', ({ expect }) => {
+    const headers = { tenant: 'acme', n: 7, big: 2 ** 40, part: 0.5, vip: false, raw: new Uint8Array(1), none: null }
+    const json = encodeRecord(plainMessage({ headers }), true).headers['spring_json_header_types']
+    expect(JSON.parse(String(json))).toEqual({
+      tenant: 'java.lang.String',
+      n: 'java.lang.Integer',
+      big: 'java.lang.Long',
+      part: 'java.lang.Double',
+      vip: 'java.lang.Boolean',
+    })
+    expect(encodeRecord(plainMessage({ headers })).headers).not.toHaveProperty('spring_json_header_types')
+  })
+
   it('keeps a key that is not UTF-8 as the bytes it is, until somebody gives the message another', ({ expect }) => {
     const key = Buffer.from([0xff, 0xfe, 0])
     const decoded = decodeRecord('t', 0, { ...foreignRecord({}), key })
