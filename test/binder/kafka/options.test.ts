@@ -1,5 +1,6 @@
+import Module from 'node:module'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { describe, it } from 'vitest'
+import { describe, it, onTestFinished } from 'vitest'
 import { type KafkaClient, resolveKafkaOptions } from './inside.ts'
 
 const none = (): never => {
@@ -62,5 +63,24 @@ describe('kafkaTransport', () => {
     expect(of({ a: { g: 'x' }, b: { h: 'x' } })).toThrow(/groupIds\.b\.h: .*got "x".*a\.g|groupIds\.b\.h/)
     expect(of({ a: { g: '' } })).toThrow(/groupIds\.a\.g/)
     expect(of({ a: 'x' })).toThrow(/groupIds\.a/)
+  })
+
+  it.for([
+    ['lz4', 'lz4js'],
+    ['snappy', 'snappyjs'],
+  ] as const)('name the package that %s needs', ([compression, name], { expect }) => {
+    const loader = Module as unknown as { _resolveFilename: (request: string, ...rest: unknown[]) => string }
+    const resolve = loader._resolveFilename
+    loader._resolveFilename = (request, ...rest) => {
+      if (request === name) throw Object.assign(new Error('not installed'), { code: 'MODULE_NOT_FOUND' })
+      return resolve.call(loader, request, ...rest)
+    }
+    onTestFinished(() => {
+      loader._resolveFilename = resolve
+    })
+    expect(() => resolveKafkaOptions({ kafka, compression })).toThrow(`npm install ${name}`)
+    expect(() => resolveKafkaOptions({ kafka, compression: 'zip' as never })).toThrow(
+      /compression: expected one of none, gzip/,
+    )
   })
 })
