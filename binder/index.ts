@@ -100,6 +100,7 @@ export type {
   DestinationSpec,
   Feature,
   GroupPlace,
+  Hindrance,
   PublishOutcome,
   Receiver,
   Subscription,

@@ -16,6 +16,11 @@ export interface EncodedMessage {
   readonly destination: string
   /** Messages of one key keep their order and share a partition; `null` has no order. */
   readonly key: string | null
+  /**
+   * The key of another program's message as it came, where it is not UTF-8 (Kafka) and `key` is therefore `base64:` and
+   * these bytes. Kafka writes them again while `key` is unchanged; other transports write `key`.
+   */
+  readonly keyBytes?: Uint8Array | undefined
   /** CloudEvents `type`: the channel's name where it was first sent. */
   readonly type: string
   /** CloudEvents `source`: the sending service. */

@@ -7,9 +7,9 @@
 const SEED = 0x9747b28c
 const M = 0x5bd1e995
 
-/** The partition of a key out of `count`: `(murmur2(utf8(key)) & 0x7fffffff) % count`. */
-export function partitionOf(key: string, count: number): number {
-  return (murmur2(Buffer.from(key)) & 0x7fffffff) % count
+/** The partition of a key out of `count`: `(murmur2(utf8(key)) & 0x7fffffff) % count`, of bytes as they are. */
+export function partitionOf(key: string | Uint8Array, count: number): number {
+  return (murmur2(typeof key === 'string' ? Buffer.from(key) : key) & 0x7fffffff) % count
 }
 
 /** murmur2 of the bytes as a signed 32-bit integer. */

@@ -2,7 +2,8 @@ import type { CircuitState } from './consuming/circuit-breaker.ts'
 import type { TransportHealth } from './transport.ts'
 
 /**
- * - `connecting`: wants to run, the broker is away or not yet reached
+ * - `connecting`: wants to run, the broker is away or not yet reached; or part of it stands still until somebody does
+ *   something, and the rest goes on (a Kafka partition with a batch that cannot be read)
  * - `running`, `paused` (by `pause()`, or by its circuit breaker)
  * - `halted`: stopped by itself; `error` says why, `start()` tries again
  * - `stopping`, `stopped`, `idle` (never started)
@@ -15,7 +16,10 @@ export interface BindingStatus {
   readonly channel: string
   readonly group: string | null
   readonly state: BindingState
-  /** Why it is not running. */
+  /**
+   * Why it is not running; of one that is, what stands still and goes on by itself (a Kafka partition behind an open
+   * transaction of another producer).
+   */
   readonly error?: string | undefined
   /**
    * Of its circuit breaker, if it has one: not `closed`, the binding is `paused`, and `error` says why. Healthy all the

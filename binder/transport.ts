@@ -138,6 +138,19 @@ export interface Receiver {
   recall(): void
   /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
   lost(error: Error): void
+  /**
+   * Part of the subscription gets nothing although messages lie there for it; the rest goes on, and so does the
+   * subscription. Called with what is worst at each change, with `undefined` when nothing is left of it. A transport that
+   * cannot know calls it never.
+   */
+  hindered?(hindrance: Hindrance | undefined): void
+}
+
+export interface Hindrance {
+  /** What stands still where and why, with the remedy. */
+  readonly reason: Error
+  /** It ends without anybody's doing here: the binding stays healthy. */
+  readonly isPassing: boolean
 }
 
 /** One message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */

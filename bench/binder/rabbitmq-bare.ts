@@ -89,12 +89,12 @@ function properties(payload: Payload, type: string, keyed: boolean): Options.Pub
     timestamp: Math.floor(time.getTime() / 1_000),
     contentType: 'application/json',
     headers: {
-      cloudEvents_specversion: '1.0',
-      cloudEvents_id: id,
-      cloudEvents_source: 'bench',
-      cloudEvents_type: type,
-      cloudEvents_time: time.toISOString(),
-      ...(keyed ? { cloudEvents_partitionkey: payload.account } : {}),
+      'cloudEvents:specversion': '1.0',
+      'cloudEvents:id': id,
+      'cloudEvents:source': 'bench',
+      'cloudEvents:type': type,
+      'cloudEvents:time': time.toISOString(),
+      ...(keyed ? { 'cloudEvents:partitionkey': payload.account } : {}),
     },
   }
 }

@@ -4,7 +4,7 @@ import type { ConsumerBinding } from '../binding.ts'
 import type { ResolvedConsumer } from '../options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry.ts'
-import type { TransportDelivery } from '../transport.ts'
+import type { Hindrance, TransportDelivery } from '../transport.ts'
 import { BatchLanes, type RunBatch } from './batch-lanes.ts'
 import type { HandlingEnd } from './failures.ts'
 import type { Gate, Line } from './gate.ts'
@@ -47,6 +47,7 @@ export class Consumer {
   /** Asked for by the user; survives a reconnect. */
   #paused = false
   #error: Error | undefined
+  #hindrance: Hindrance | undefined
   #subscribed = 0
   /** The end of a halt: what ran has finished and the place in the group is given back. */
   #halting: Promise<void> = Promise.resolve()
@@ -70,6 +71,7 @@ export class Consumer {
       recall: () => this.#recall(),
       onTaken: () => this.#taken(),
       onAway: (error) => this.#away(error),
+      onHindered: (hindrance) => this.#hindered(hindrance),
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
@@ -112,10 +114,13 @@ export class Consumer {
   }
 
   #condition(): Pick<BindingStatus, 'state' | 'error' | 'circuit'> {
-    const isBroken = this.#pace?.reason !== undefined && this.#state === 'running'
+    const isRunning = this.#state === 'running'
+    const isBroken = this.#pace?.reason !== undefined && isRunning
+    const isHindered = isRunning && this.#hindrance?.isPassing === false
+    const hindrance = isRunning ? this.#hindrance?.reason.message : undefined
     return {
-      state: isBroken ? 'paused' : this.#state,
-      error: this.#error?.message ?? (isBroken ? this.#pace?.reason : undefined),
+      state: isHindered ? 'connecting' : isBroken ? 'paused' : this.#state,
+      error: this.#error?.message ?? hindrance ?? (isBroken ? this.#pace?.reason : undefined),
       circuit: this.#pace?.circuit,
     }
   }
@@ -190,6 +195,7 @@ export class Consumer {
 
   #end(state: BindingState): { run: Run } {
     const run = this.#run
+    this.#hindrance = undefined
     run.over = true
     run.stopping.abort(new Error('the binding stops'))
     this.#state = state
@@ -227,8 +233,18 @@ export class Consumer {
     this.#host.logger.info({ binding: this.options.name }, 'binding is running')
   }
 
+  #hindered(hindrance: Hindrance | undefined): void {
+    const isNews = hindrance?.reason.message !== this.#hindrance?.reason.message
+    this.#hindrance = hindrance
+    if (!isNews) return
+    const binding = this.options.name
+    if (hindrance === undefined) this.#host.logger.info({ binding }, 'all of the binding goes on')
+    else this.#host.logger.warn({ err: hindrance.reason, binding }, 'part of the binding stands still')
+  }
+
   #away(error: Error): void {
     this.#error = error
+    this.#hindrance = undefined
     this.#state = 'connecting'
     this.#host.logger.warn({ err: error, binding: this.options.name }, 'binding has no subscription, connecting')
   }

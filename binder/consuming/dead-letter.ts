@@ -84,7 +84,7 @@ export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, h
   return {
     ...message,
     destination: deadLetterName(message.destination, failure.group),
-    key: message.key === null ? null : bounded(message.key),
+    key: message.key === null || message.keyBytes !== undefined ? message.key : bounded(message.key),
     contentType: message.contentType.length <= MAX_NAME ? message.contentType : 'application/octet-stream',
     headers: Object.fromEntries([...kept, ...named(facts)]),
   }

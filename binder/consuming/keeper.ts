@@ -7,13 +7,15 @@ import type { BatchBinding } from '../batch.ts'
 import type { ConsumerBinding } from '../binding.ts'
 import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../options.ts'
 import type { Destinations } from '../sending/destinations.ts'
-import type { DestinationSpec, Receiver, Subscription, Transport, TransportDelivery } from '../transport.ts'
+import type { DestinationSpec, Hindrance, Receiver, Subscription, Transport, TransportDelivery } from '../transport.ts'
 import { deadLetterSpec } from './dead-letter.ts'
 import { retrySpec, subscribeWithRetries } from './retry.ts'
 import type { Run } from './run.ts'
 
 /** A database that is frozen is one that is down. */
 const READY_MS = 5 * SECOND
+/** A subscription that lived for less has not shown that things are well: the next pause goes on growing. */
+const STEADY_MS = 30 * SECOND
 
 export interface KeeperHost {
   readonly clock: Clock
@@ -30,6 +32,8 @@ export interface KeeperEvents {
   onTaken(): void
   /** No place for now; it is being taken. */
   onAway(error: Error): void
+  /** Some of it stands still, the rest goes on; `undefined`: no longer. */
+  onHindered(hindrance: Hindrance | undefined): void
   /** No place, and trying again will not help. */
   onRefused(error: Error): void
 }
@@ -45,6 +49,9 @@ export class Keeper {
   readonly #events: KeeperEvents
   #subscription: Subscription | undefined
   #paused = false
+  /** Subscribing again, in a row. */
+  #attempts = 0
+  #takenAt = 0
 
   constructor(
     binding: ConsumerBinding | BatchBinding,
@@ -61,6 +68,7 @@ export class Keeper {
   /** Resolves after the first attempt: taken, or being taken in the background. @throws what no retry will mend */
   async take(run: Run): Promise<void> {
     this.#paused = false
+    this.#attempts = 0
     try {
       await this.#subscribe(run)
     } catch (error) {
@@ -114,6 +122,9 @@ export class Keeper {
     const receiver: Receiver = {
       deliver: (delivery) => (run.over ? delivery.release() : this.#events.deliver(delivery)),
       recall: () => this.#events.recall(),
+      hindered: (hindrance) => {
+        if (!run.over && isLost === undefined) this.#events.onHindered(hindrance)
+      },
       lost: (error) => {
         if (isLost !== undefined) return
         isLost = error
@@ -129,6 +140,7 @@ export class Keeper {
       throw isLost ?? new Error('the subscription ended as it began')
     }
     isOpen = true
+    this.#takenAt = this.#host.clock.monotonic()
     this.#subscription = subscription
     if (this.#paused) subscription.pause()
     this.#events.onTaken()
@@ -154,14 +166,17 @@ export class Keeper {
 
   #lost(run: Run, error: Error): void {
     if (run.over) return
+    if (this.#host.clock.monotonic() - this.#takenAt >= STEADY_MS) this.#attempts = 0
     this.#events.onAway(error)
     void this.leave().then(() => this.#takeAgain(run))
   }
 
   async #takeAgain(run: Run): Promise<void> {
-    for (let attempt = 1; !run.over; attempt++) {
+    while (!run.over) {
+      this.#attempts++
       try {
-        await this.#host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt, Math.random()), run.stopping.signal)
+        const pauseMs = backoffDelayMs(RECONNECT_BACKOFF, this.#attempts, Math.random())
+        await this.#host.clock.sleep(pauseMs, run.stopping.signal)
         await this.#subscribe(run)
         return
       } catch (error) {

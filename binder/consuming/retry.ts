@@ -7,6 +7,7 @@
 import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../message.ts'
 import type {
   DestinationSpec,
+  Hindrance,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -121,6 +122,11 @@ export async function subscribeWithRetries(
     await Promise.all(open.map((subscription) => subscription.close()))
   }
   let isOver = false
+  const hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
+  const hinderedAt = (place: 0 | 1) => (hindrance: Hindrance | undefined) => {
+    hindrances[place] = hindrance
+    receiver.hindered?.(hindrances.find((each) => each?.isPassing === false) ?? hindrances.find(Boolean))
+  }
   const common = {
     recall: () => receiver.recall(),
     lost: (error: Error) => {
@@ -132,8 +138,9 @@ export async function subscribeWithRetries(
   try {
     const retries = { ...spec, destination: retryName(spec.destination, group) }
     const deliverAgain = (copy: TransportDelivery): void => receiver.deliver(new RetryDelivery(copy, spec.destination))
-    open.push(await transport.subscribe(retries, { ...common, deliver: deliverAgain }))
-    open.push(await transport.subscribe(spec, { ...common, deliver: (delivery) => receiver.deliver(delivery) }))
+    open.push(await transport.subscribe(retries, { ...common, deliver: deliverAgain, hindered: hinderedAt(0) }))
+    const deliver = (delivery: TransportDelivery): void => receiver.deliver(delivery)
+    open.push(await transport.subscribe(spec, { ...common, deliver, hindered: hinderedAt(1) }))
   } catch (error) {
     isOver = true
     await close()

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import type { KafkaAdmin } from './client.ts'
+import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
 import { connectWithin, settle, within } from './deadline.ts'
 import { toTransportError, transportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
@@ -52,9 +52,7 @@ export class AdminConnection {
   }
 
   async #connect(): Promise<KafkaAdmin> {
-    const admin = withFewTries(this.#options.kafka, () =>
-      this.#options.kafka.admin({ retry: { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 } }),
-    )
+    const admin = makeAdmin(this.#options.kafka, { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 })
     await connectWithin(this.#clock, this.#options.connectTimeoutMs, admin)
     return admin
   }
@@ -75,23 +73,39 @@ export class AdminConnection {
 }
 
 const FEW_TRIES = Object.freeze({ retries: 4, initialRetryTime: 50, maxRetryTime: 200 })
+const READ_UNCOMMITTED = 0
 
 /**
  * kafkajs tries to connect as often as the client says, and keeps the reason until it gives up: after our deadline, which
  * knows no more than that it passed. A certificate that is not trusted would look like a broker that is away. So the client
  * is made to try a few times, enough for a list of brokers, while it makes this connection; we try again after that.
+ *
+ * The end of a partition is then the last record there is, not the last before an open transaction, at which a group stands
+ * still and would seem to have nothing left.
  */
-function withFewTries<T>(client: object, make: () => T): T {
-  const name = Object.getOwnPropertySymbols(client).find(
-    ({ description }) => description === 'private:Kafka:clusterRetry',
+function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
+  const withFewTries = replaced<object>(client, 'private:Kafka:clusterRetry', (usual) => ({ ...usual, ...FEW_TRIES }))
+  const uncommitted = replaced<(options: object) => unknown>(
+    client,
+    'private:Kafka:createCluster',
+    (create) => (options) => create?.({ ...options, isolationLevel: READ_UNCOMMITTED }),
   )
-  if (name === undefined) return make()
-  const retries = client as Record<symbol, unknown>
-  const usual = retries[name]
-  retries[name] = { ...(usual as object | undefined), ...FEW_TRIES }
   try {
-    return make()
+    return client.admin({ retry })
   } finally {
-    retries[name] = usual
+    withFewTries()
+    uncommitted()
+  }
+}
+
+/** Replaces what lies under a private name of kafkajs. @returns puts the old value back */
+function replaced<T>(client: object, description: string, change: (usual: T | undefined) => T): () => void {
+  const name = Object.getOwnPropertySymbols(client).find((each) => each.description === description)
+  if (name === undefined) return () => {}
+  const fields = client as Record<symbol, T | undefined>
+  const usual = fields[name]
+  fields[name] = change(usual)
+  return () => {
+    fields[name] = usual
   }
 }

@@ -30,7 +30,7 @@ export class CarryOver {
    * fetch can be under way while the consumer joins. It begins where fetching stood then, and taking it would skip what
    * has come back. At most one per partition; a batch that begins there by chance is merely fetched twice.
    */
-  isLate(batch: KafkaBatch): boolean {
+  isLate(batch: Pick<KafkaBatch, 'partition' | 'fetchedOffset'>): boolean {
     const suspect = this.#fetched.get(batch.partition)
     this.#fetched.delete(batch.partition)
     return suspect !== undefined && suspect === Number(batch.fetchedOffset)

@@ -35,7 +35,7 @@ export interface PartitionerArgs {
 
 /** A message as kafkajs sends it. kafkajs writes a header or value that is not a `Buffer` as `String(value)`. */
 export interface OutgoingRecord {
-  key: string | null
+  key: string | Buffer | null
   value: Buffer | null
   headers: Record<string, Buffer | string>
 }
@@ -46,6 +46,7 @@ export interface KafkaProducer {
   sendBatch(batch: {
     acks: number
     timeout: number
+    compression?: number
     topicMessages: Array<{ topic: string; messages: OutgoingRecord[] }>
   }): Promise<ReadonlyArray<{ readonly topicName: string; readonly partition: number; readonly errorCode: number }>>
 }
@@ -129,11 +130,24 @@ export interface KafkaConsumer {
   on(event: KafkaConsumerEvent, listener: (event: { readonly payload: unknown }) => void): unknown
 }
 
-export type KafkaConsumerEvent = 'consumer.group_join' | 'consumer.heartbeat' | 'consumer.crash' | 'consumer.stop'
+export type KafkaConsumerEvent =
+  | 'consumer.group_join'
+  | 'consumer.heartbeat'
+  | 'consumer.crash'
+  | 'consumer.stop'
+  | 'consumer.end_batch_process'
 
 /** Payload of `consumer.group_join`. */
 export interface GroupJoin {
   readonly memberAssignment: Readonly<Record<string, readonly number[]>>
+}
+
+/** Payload of `consumer.end_batch_process`. Size 0: control records and aborted ones, which nobody is handed. */
+export interface EndedBatch {
+  readonly topic: string
+  readonly partition: number
+  readonly batchSize: number
+  readonly lastOffset: string
 }
 
 /** Payload of `consumer.crash`. */

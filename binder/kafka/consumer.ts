@@ -1,5 +1,6 @@
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
+import { type FetchListener, readFetchesOf } from './fetch-reader.ts'
 import { mendHeaderDecoding } from './header-decoding.ts'
 import type { KafkaOptions } from './options.ts'
 
@@ -22,19 +23,25 @@ export interface ConsumerSpec {
 
 /**
  * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead) and rides out
- * several rebalances in a row.
+ * several rebalances in a row. `onFetched` hears what each fetch said about a partition, before the batch comes.
  */
 export function createConsumer(
   options: KafkaOptions,
   spec: ConsumerSpec,
   assigner: ReturnType<typeof gatedAssigner>,
+  onFetched: FetchListener = () => {},
 ): KafkaConsumer {
   const perPartition = Math.floor(spec.prefetchBytes / Math.max(1, spec.partitions))
   mendHeaderDecoding()
   return options.kafka.consumer({
     groupId: spec.groupId,
     allowAutoTopicCreation: false,
-    partitionAssigners: [assigner],
+    partitionAssigners: [
+      (config) => {
+        readFetchesOf(config.cluster, onFetched)
+        return assigner(config)
+      },
+    ],
     sessionTimeout: options.sessionTimeoutMs,
     rebalanceTimeout: options.rebalanceTimeoutMs,
     heartbeatInterval: options.heartbeatIntervalMs,

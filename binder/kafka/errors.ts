@@ -75,6 +75,11 @@ function remedyFor(error: unknown): string | undefined {
     return 'Check `ssl` of new Kafka (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
   if (hasType(error, 'ILLEGAL_SASL_STATE'))
     return 'The broker asks for no password at this port: check `brokers` and `sasl` of new Kafka.'
+  if (hasType(error, 'INCONSISTENT_GROUP_PROTOCOL'))
+    return (
+      'A live member of the group shares partitions out by other rules (ours are the RoundRobinAssigner): start again when the ' +
+      'last such member has left, or give this service another group.'
+    )
   const isDenied = chain(error).some(
     ({ name, type }) => name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED',
   )

@@ -19,6 +19,8 @@ export class FetchGate {
   readonly #prefetch: number
   readonly #waiters = new Map<Lane, (mayTake: boolean) => void>()
   readonly #parked = new Set<Lane>()
+  /** Cannot be read for now. */
+  readonly #blocked = new Set<number>()
   #paused = false
   /** kafkajs was told to pause something. */
   #hasPaused = false
@@ -61,6 +63,23 @@ export class FetchGate {
   reset(): void {
     this.leaveAll()
     this.#parked.clear()
+    this.#blocked.clear()
+  }
+
+  /** Fetches nothing more of a partition until `unblock`. */
+  block(partition: number): void {
+    if (!this.#blocked.has(partition)) {
+      this.#blocked.add(partition)
+      this.apply()
+    }
+  }
+
+  isBlocked(partition: number): boolean {
+    return this.#blocked.has(partition)
+  }
+
+  unblock(partition: number): void {
+    if (this.#blocked.delete(partition)) this.apply()
   }
 
   leaveAll(): void {
@@ -83,10 +102,10 @@ export class FetchGate {
     try {
       // kafkajs logs each call.
       if (this.#hasPaused) this.#consumer.resume([{ topic }])
-      this.#hasPaused = this.#paused || this.#parked.size > 0
+      const partitions = [...this.#blocked, ...[...this.#parked].map((lane) => lane.partition)]
+      this.#hasPaused = this.#paused || partitions.length > 0
       if (this.#paused) this.#consumer.pause([{ topic }])
-      else if (this.#parked.size > 0)
-        this.#consumer.pause([{ topic, partitions: [...this.#parked].map((lane) => lane.partition) }])
+      else if (partitions.length > 0) this.#consumer.pause([{ topic, partitions }])
     } catch {
       // Not running: the next assignment applies it.
     }

@@ -4,6 +4,7 @@ export type {
   KafkaConsumer,
   KafkaProducer,
 } from './client.ts'
+export type { Compression } from './codecs.ts'
+export { groupIdOf } from './group-ids.ts'
 export type { KafkaTransportOptions } from './options.ts'
-export { groupIdOf } from './subscriber.ts'
 export { kafkaTransport } from './transport.ts'

@@ -1,8 +1,9 @@
 import type { KafkaAdmin } from './client.ts'
 
 /**
- * What a group has not committed, over all partitions; of a partition without a commit everything, since a group begins
- * at the earliest offset. Counts offsets: those of control records and of what was compacted away are among them.
+ * What a group has not committed, over all partitions, behind an open transaction too; of a partition without a commit
+ * everything, since a group begins at the earliest offset. Counts offsets: those of aborted and control records and of what
+ * was compacted away are among them until a member has read past them.
  */
 export async function lagOf(admin: KafkaAdmin, topic: string, groupId: string): Promise<number> {
   const asked = [admin.fetchTopicOffsets(topic), admin.fetchOffsets({ groupId, topics: [topic] })] as const

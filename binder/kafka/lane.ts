@@ -60,6 +60,14 @@ export class Lane {
     this.#dropTaken()
   }
 
+  /** Nothing of what lies before `end` and was not appended is for anybody. */
+  skip(end: number): void {
+    this.tracker.startAt(end)
+    this.#chunks.push({ records: [], end, taken: 0 })
+    this.fetchPosition = end
+    this.#dropTaken()
+  }
+
   next(): Parcel | undefined {
     return this.#returned.shift() ?? this.#takeFresh()
   }

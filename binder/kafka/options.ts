@@ -3,6 +3,8 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../provision-mode.ts'
 import type { KafkaClient } from './client.ts'
+import { COMPRESSION_TYPES, type Compression, requireCodec } from './codecs.ts'
+import { resolveGroupIds } from './group-ids.ts'
 
 export interface KafkaTransportOptions {
   /** A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It stays yours; we open and close connections on it. */
@@ -21,6 +23,22 @@ export interface KafkaTransportOptions {
    * default 1 048 588). A larger message fails alone with kind `too_large`. @default 1_000_000
    */
   readonly maxMessageBytes?: number | undefined
+  /**
+   * How batches are written. gzip and zstd need nothing, snappy the package `snappyjs`, lz4 `lz4js`. All of them are read,
+   * whatever is said here. @default 'none'
+   */
+  readonly compression?: Compression | undefined
+  /**
+   * Kafka groups with names of their own, by channel and group: `{ 'orders.placed': { payments: 'payments' } }` lets the group
+   * `payments` go on where the Kafka group `payments` of another program stands, which has to be stopped first. Each Kafka
+   * group is one group of one channel. @default `<group>.<channel>` for each
+   */
+  readonly groupIds?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
+  /**
+   * True: the types of headers are written in the words of Spring's binder too (`spring_json_header_types`), for which they are
+   * bytes otherwise. Spring's are read in any case. @default false
+   */
+  readonly springHeaderTypes?: boolean | undefined
   /** How long a connection may take, in ms. @default 5 s */
   readonly connectTimeoutMs?: number | undefined
   /** How long an administrative request (topics, offsets) may take, in ms. @default 15 s */
@@ -58,6 +76,9 @@ export interface KafkaOptions {
   readonly replicationFactor: number
   readonly topicConfig: Readonly<Record<string, string>>
   readonly maxMessageBytes: number
+  readonly compression: Compression
+  readonly groupIds: ReadonlyMap<string, string>
+  readonly springHeaderTypes: boolean
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
   readonly sessionTimeoutMs: number
@@ -87,6 +108,9 @@ const NAMES = optionNames<KafkaTransportOptions>({
   replicationFactor: true,
   topicConfig: true,
   maxMessageBytes: true,
+  compression: true,
+  groupIds: true,
+  springHeaderTypes: true,
   connectTimeoutMs: true,
   requestTimeoutMs: true,
   sessionTimeoutMs: true,
@@ -110,6 +134,9 @@ export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOption
     replicationFactor: checkReplication(number('replicationFactor', -1, 1_000)),
     topicConfig: checkTopicConfig(options.topicConfig ?? {}),
     maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),
+    compression: checkCompression(options.compression ?? 'none'),
+    groupIds: resolveGroupIds(options.groupIds ?? {}),
+    springHeaderTypes: checkBoolean('springHeaderTypes', options.springHeaderTypes ?? false),
     connectTimeoutMs: number('connectTimeoutMs', 100, 10 * MINUTE),
     requestTimeoutMs: number('requestTimeoutMs', 100, 10 * MINUTE),
     sessionTimeoutMs: number('sessionTimeoutMs', 500, 30 * MINUTE),
@@ -133,6 +160,18 @@ function checkClient(kafka: unknown): KafkaClient {
   if (['producer', 'consumer', 'admin'].every((method) => typeof client?.[method] === 'function'))
     return kafka as KafkaClient
   throw wrongKind('kafkaTransport.kafka', kafka, 'a kafkajs client: new Kafka({ brokers: [...] })')
+}
+
+function checkBoolean(name: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw invalidOption(`kafkaTransport.${name}`, value, 'true or false')
+}
+
+function checkCompression(value: Compression): Compression {
+  if (typeof value !== 'string' || !Object.hasOwn(COMPRESSION_TYPES, value))
+    throw invalidOption('kafkaTransport.compression', value, `one of ${Object.keys(COMPRESSION_TYPES).join(', ')}`)
+  requireCodec(value)
+  return value
 }
 
 function checkReplication(value: number): number {

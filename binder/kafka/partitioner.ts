@@ -37,7 +37,7 @@ export function createPartitioner(isOpen: () => boolean): () => (args: Partition
     }
 }
 
-function choose(topic: string, key: string | null, count: number, turns: Map<string, number>): number {
+function choose(topic: string, key: Envelope['key'], count: number, turns: Map<string, number>): number {
   if (key !== null) return partitionOf(key, count)
   const turn = turns.get(topic) ?? Math.floor(Math.random() * count)
   turns.set(topic, (turn + 1) % count)

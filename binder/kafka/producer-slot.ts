@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { KafkaProducer } from './client.ts'
+import { COMPRESSION_TYPES } from './codecs.ts'
 import { connectWithin, DeadlineExceeded, settle, within } from './deadline.ts'
 import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
@@ -41,7 +42,12 @@ export class ProducerSlot {
     try {
       const producer = await within(this.#clock, durationMs, 'connecting', slot.producer)
       const timeout = Math.max(1, until - this.#clock.monotonic())
-      const sending = producer.sendBatch({ acks: -1, timeout: Math.ceil(timeout), topicMessages: byTopic(envelopes) })
+      const sending = producer.sendBatch({
+        acks: -1,
+        timeout: Math.ceil(timeout),
+        compression: COMPRESSION_TYPES[this.#options.compression],
+        topicMessages: byTopic(envelopes),
+      })
       const confirmed = await within(this.#clock, timeout, 'the broker', sending)
       return unconfirmed(envelopes, confirmed)
     } catch (error) {

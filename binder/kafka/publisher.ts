@@ -76,7 +76,7 @@ export class Publisher {
   #wrap(message: EncodedMessage, index: number, place: number | undefined): Envelope | TransportError {
     const { destination: topic } = message
     try {
-      const record = encodeRecord(message)
+      const record = encodeRecord(message, this.#options.springHeaderTypes)
       const bytes = recordBytes(record)
       const { key, value, headers } = record
       if (bytes <= this.#options.maxMessageBytes || this.#topics.takesAnySize(topic))

@@ -15,19 +15,22 @@
  * `boolean`, `bytes`, `null`). A sender's own `content-type` header travels as `concordat-header-content-type`.
  *
  * Foreign records are accepted: without `ce_id` the id is `<topic>/<partition>/<offset>`, other attributes have
- * defaults; a header that is not UTF-8 is bytes, a key that is not is `base64:` and its bytes; of a repeated header the
- * last one counts; extension attributes are headers without `ce_`. Structured mode is read, not written.
+ * defaults; the content type may be in Spring's `contentType`; a header that is not UTF-8 is bytes, a key that is not is
+ * `base64:` and its bytes, and goes out again as these bytes; of a repeated header the last one counts; extension attributes are headers without `ce_`. Structured mode is read, not written.
  *
  * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
  */
 import { isUtf8 } from 'node:buffer'
-import { bounded, firstInstant, instantOf, unfoldStructured } from '../cloud-event.ts'
+import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../cloud-event.ts'
 import type { EncodedMessage, Headers, HeaderValue } from '../message.ts'
 import type { IncomingHeader, IncomingRecord, OutgoingRecord } from './client.ts'
+import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
 
 const ATTRIBUTE = 'ce_'
 const TYPES_HEADER = 'concordat-types'
 const CONTENT_TYPE = 'content-type'
+/** Of Spring's Kafka binder; older ones write it as JSON, with quotes. */
+const SPRINGS_CONTENT_TYPE = 'contentType'
 const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
 const OWN = new Set([
   'ce_specversion',
@@ -43,8 +46,11 @@ const OWN = new Set([
 const EMPTY = Buffer.alloc(0)
 const FOREIGN_CONTENT_TYPE = 'application/octet-stream'
 
-/** @throws RangeError when `time` is no instant */
-export function encodeRecord(message: EncodedMessage): OutgoingRecord {
+/**
+ * @param forSpring with the types of the sender's headers in Spring's words
+ * @throws RangeError when `time` is no instant
+ */
+export function encodeRecord(message: EncodedMessage, forSpring = false): OutgoingRecord {
   const headers: Record<string, Buffer | string> = {
     ce_specversion: '1.0',
     ce_id: message.id,
@@ -64,24 +70,54 @@ export function encodeRecord(message: EncodedMessage): OutgoingRecord {
     put(headers, wireName, encodeHeader(value))
   }
   if (types !== undefined) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
-  return { key: message.key, value: message.body === null ? null : toBuffer(message.body), headers }
+  const springTypes = forSpring ? springTypesOf(message.headers) : undefined
+  if (springTypes !== undefined) headers[SPRING_TYPES] = springTypes
+  return { key: wireKeyOf(message), value: message.body === null ? null : toBuffer(message.body), headers }
 }
 
 /** Never throws: whatever another program wrote becomes a message. */
 export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
   const raw = record.headers ?? {}
   const time = instantOf(text(raw['ce_time']))
-  return unfoldStructured({
+  const isText = record.key === null || isUtf8(record.key)
+  const message: EncodedMessage = {
     id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}`),
     destination: topic,
-    key: record.key === null ? (text(raw['ce_partitionkey']) ?? null) : keyOf(record.key),
+    key:
+      record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
     type: bounded(text(raw['ce_type']) ?? topic),
     source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
-    contentType: text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? FOREIGN_CONTENT_TYPE,
+    contentType:
+      text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? springsContentType(raw) ?? FOREIGN_CONTENT_TYPE,
     time: time ?? firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
-  })
+    ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
+  }
+  const unfolded = unfoldStructured(message)
+  return unfolded === message ? message : withoutOldContentType(unfolded)
+}
+
+/** It would say that a dead letter is an event in structured mode. */
+function withoutOldContentType(unfolded: EncodedMessage): EncodedMessage {
+  const { [SPRINGS_CONTENT_TYPE]: said, ...headers } = unfolded.headers
+  return typeof said === 'string' && isStructured(unquoted(said)) ? { ...unfolded, headers } : unfolded
+}
+
+function springsContentType(raw: Readonly<Record<string, IncomingHeader>>): string | undefined {
+  const said = text(raw[SPRINGS_CONTENT_TYPE])
+  return said === undefined ? undefined : unquoted(said)
+}
+
+function unquoted(text: string): string {
+  return text.length > 1 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text
+}
+
+/** The bytes that came, while the key is the one that was made of them. */
+function wireKeyOf({ key, keyBytes }: EncodedMessage): string | Buffer | null {
+  if (keyBytes === undefined) return key
+  const bytes = toBuffer(keyBytes)
+  return key === keyOf(bytes) ? bytes : key
 }
 
 /** As a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
@@ -124,7 +160,7 @@ function encodeHeader(value: HeaderValue): Buffer | string {
 
 function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
   const headers: Record<string, HeaderValue> = {}
-  const types = decodeTypes(raw[TYPES_HEADER])
+  const types = decodeTypes(raw[TYPES_HEADER]) ?? springTypesIn(raw)
   for (const name in raw) {
     if (OWN.has(name)) continue
     const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
@@ -132,6 +168,18 @@ function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
     put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
   }
   return headers
+}
+
+/** An integer that a number of JavaScript cannot hold stays text. */
+function springTypesIn(raw: Readonly<Record<string, IncomingHeader>>): Readonly<Record<string, unknown>> | undefined {
+  const json = text(raw[SPRING_TYPES])
+  if (json === undefined) return undefined
+  const types = Object.entries(readSpringTypes(json))
+  return Object.fromEntries(
+    types.filter(
+      ([name]) => !/^-?\d{16,}$/.test(text(raw[name]) ?? '') || Number.isSafeInteger(Number(text(raw[name]))),
+    ),
+  )
 }
 
 function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {

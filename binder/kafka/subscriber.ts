@@ -5,22 +5,17 @@ import { gatedAssigner } from './assigner.ts'
 import { type ConsumerSpec, createConsumer } from './consumer.ts'
 import { settle } from './deadline.ts'
 import { FORWARDERS } from './delay.ts'
+import { groupIdOf, kafkaGroupOf } from './group-ids.ts'
 import type { KafkaOptions } from './options.ts'
 import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 import type { Topics } from './topics.ts'
 
 const DELETE_MS = 2_000
+/** The first fetch of a consumer is answered at once, with what there is. */
+const FIRST_FETCH_MS = 1_000
 /** What a forwarder holds of each tier: as much as it publishes in one go. */
 const TIER_WINDOW = 500
 const TIER_WINDOW_BYTES = 2 * 1024 * 1024
-
-/**
- * The Kafka group of a subscription. Kafka groups are global and one member's topics are the group's, so the topic is
- * part of the name: `audit` on two channels is two groups. To read on with another program use this group id.
- */
-export function groupIdOf(group: string, topic: string): string {
-  return `${group}.${topic}`
-}
 
 /** Opens subscriptions, and ends those that are left at the close of the transport. */
 export class Subscriber {
@@ -96,7 +91,8 @@ export class Subscriber {
   }
 
   #groupId({ group, destination }: SubscriptionSpec): string {
-    return groupIdOf(group ?? `anonymous.${this.#host.service}.${randomUUID()}`, destination)
+    if (group !== null) return kafkaGroupOf(this.#options, group, destination)
+    return groupIdOf(`anonymous.${this.#host.service}.${randomUUID()}`, destination)
   }
 
   /** "From now on" is fixed before joining: whatever is published after `subscribe` lies behind it. */
@@ -121,7 +117,9 @@ export class Subscriber {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (spec, beforeJoin) => createConsumer(this.#options, spec, gatedAssigner(clock, beforeJoin)),
+      createConsumer: (spec, beforeJoin, onFetched) =>
+        createConsumer(this.#options, spec, gatedAssigner(clock, beforeJoin), onFetched),
+      firstFetchMs: FIRST_FETCH_MS,
       onAnswer: this.#onAnswer,
       onEnd,
     }

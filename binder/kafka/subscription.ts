@@ -17,13 +17,15 @@ import type { Receiver, Subscription } from '../transport.ts'
 import { JoinRefused } from './assigner.ts'
 import { Assignment } from './assignment.ts'
 import { CarryOver } from './carry-over.ts'
-import type { Crash, GroupJoin, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer } from './client.ts'
 import { Commits } from './commits.ts'
 import type { ConsumerSpec } from './consumer.ts'
 import { connectWithin, settle, within } from './deadline.ts'
 import { hasType, toTransportError, transportError } from './errors.ts'
 import { FetchGate } from './fetch-gate.ts'
+import type { Fetched, FetchListener } from './fetch-reader.ts'
 import { Heart } from './heart.ts'
+import { Hindrances } from './hindrances.ts'
 import type { Lane } from './lane.ts'
 import type { KafkaOptions } from './options.ts'
 
@@ -38,7 +40,9 @@ export interface ConsumerHost {
   readonly options: KafkaOptions
   readonly clock: Clock
   readonly logger: Logger
-  createConsumer(spec: ConsumerSpec, beforeJoin: () => Promise<void>): KafkaConsumer
+  createConsumer(spec: ConsumerSpec, beforeJoin: () => Promise<void>, onFetched: FetchListener): KafkaConsumer
+  /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
+  readonly firstFetchMs?: number | undefined
   /** The broker answered, or did not. */
   onAnswer(error?: unknown): void
   /** The consumer has gone, for good. Never rejects. */
@@ -53,6 +57,12 @@ export class KafkaSubscription implements Subscription {
   readonly #fetching: FetchGate
   readonly #commits: Commits
   readonly #heart: Heart
+  readonly #hindrances: Hindrances
+  /** Partitions whose first fetch was not answered yet; resolves when there are none. */
+  readonly #unheard = new Set<number>()
+  /** Where the last fetch of each partition began, in this assignment. */
+  readonly #fetchedFrom = new Map<number, number>()
+  readonly #heard = Promise.withResolvers<void>()
   readonly #joined = Promise.withResolvers<void>()
   readonly #carried: CarryOver
   /** Lanes with something that was given back, to be lent again after a pause. */
@@ -71,8 +81,13 @@ export class KafkaSubscription implements Subscription {
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
-    this.#consumer = host.createConsumer(spec, () => this.#beforeJoin())
+    this.#consumer = host.createConsumer(
+      spec,
+      () => this.#beforeJoin(),
+      (fetched) => this.#onFetched(fetched),
+    )
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, laneWindow(spec))
+    this.#hindrances = new Hindrances(spec.topic, clock, this.#fetching, (each) => receiver.hindered?.(each))
     this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
     const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
     this.#heart = new Heart(
@@ -101,6 +116,8 @@ export class KafkaSubscription implements Subscription {
       this.#running = this.#run()
       this.#heart.start()
       await this.#joined.promise
+      const { firstFetchMs } = this.#host
+      if (firstFetchMs !== undefined) await settle(clock, firstFetchMs, this.#heard.promise)
       if (this.#isLost) throw new Error('the subscription was lost as it began')
       this.#isOpen = true
     } catch (error) {
@@ -139,6 +156,7 @@ export class KafkaSubscription implements Subscription {
     consumer.on('consumer.heartbeat', () => this.#onHeartbeat())
     consumer.on('consumer.group_join', ({ payload }) => this.#onJoin(payload as GroupJoin))
     consumer.on('consumer.crash', ({ payload }) => this.#lost((payload as Crash).error))
+    consumer.on('consumer.end_batch_process', ({ payload }) => this.#onEndedBatch(payload as EndedBatch))
     // A crash stops the consumer first and says why later, if it gets that far.
     consumer.on('consumer.stop', () => {
       this.#host.clock.setTimer(CRASH_MS, () => this.#lost(new Error('the consumer stopped')))
@@ -180,12 +198,26 @@ export class KafkaSubscription implements Subscription {
       onReleased: (lane) => this.#lendLater(lane),
       onRoom: () => this.#fetching.refresh(),
     })
+    this.#hindrances.reset()
     this.#fetching.reset()
     this.#fetching.apply()
     this.#applyHold()
     this.#seek(partitions)
+    this.#unheard.clear()
+    this.#fetchedFrom.clear()
+    for (const partition of partitions) this.#unheard.add(partition)
+    if (partitions.length === 0) this.#heard.resolve()
     this.#host.logger.debug({ topic: this.#spec.topic, group: this.#spec.groupId, partitions }, 'joined a Kafka group')
     this.#joined.resolve()
+  }
+
+  #onFetched(fetched: Fetched): void {
+    const { partition } = fetched.answer
+    if (fetched.topic !== this.#spec.topic || this.#ended !== undefined) return
+    if (this.#assignment?.lanes.has(partition) !== true) return
+    this.#fetchedFrom.set(partition, fetched.offset)
+    this.#hindrances.heard(fetched)
+    if (this.#unheard.delete(partition) && this.#unheard.size === 0) this.#heard.resolve()
   }
 
   async #onBatch(payload: KafkaBatchPayload): Promise<void> {
@@ -201,6 +233,20 @@ export class KafkaSubscription implements Subscription {
     payload.resolveOffset(batch.lastOffset())
     lane.append(batch)
     assignment.lend(lane)
+  }
+
+  /** What kafkajs kept for itself is done with, too: else it would seem to wait. */
+  #onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
+    const lane = this.#assignment?.lanes.get(partition)
+    const fetchedOffset = this.#fetchedFrom.get(partition)
+    if (batchSize > 0 || topic !== this.#spec.topic || lane === undefined || fetchedOffset === undefined) return
+    // kafkajs has moved on with it, past what has come back with the new assignment.
+    if (this.#carried.isLate({ partition, fetchedOffset }))
+      this.#lost(new Error(`a fetch of partition ${partition} was answered after the group was joined anew`))
+    else if (!this.#isHeld()) {
+      lane.skip(Number(lastOffset) + 1)
+      this.#onProgress(lane)
+    }
   }
 
   /** A group that commits nothing goes on from its own memory. */
@@ -310,6 +356,8 @@ export class KafkaSubscription implements Subscription {
   async #shutDown(reason: Error, flush: boolean): Promise<void> {
     const { clock } = this.#host
     this.#heart.stop()
+    this.#heard.resolve()
+    this.#hindrances.reset()
     this.#applyHold()
     this.#fetching.leaveAll()
     if (flush && this.#assignment?.isWithdrawn === false) await settle(clock, FLUSH_MS, this.#flush())

@@ -14,14 +14,16 @@ import type {
   TransportHost,
 } from '../transport.ts'
 import { AdminConnection } from './admin.ts'
+import { provideCodecs } from './codecs.ts'
 import { delaySpec } from './delay.ts'
 import { Delays } from './delays.ts'
 import { TRANSPORT, transportError } from './errors.ts'
+import { kafkaGroupOf } from './group-ids.ts'
 import { lagOf } from './lag.ts'
 import type { KafkaOptions } from './options.ts'
 import { type KafkaTransportOptions, resolveKafkaOptions } from './options.ts'
 import { Publisher } from './publisher.ts'
-import { groupIdOf, Subscriber } from './subscriber.ts'
+import { Subscriber } from './subscriber.ts'
 import { Topics, topicConfigOf } from './topics.ts'
 import { mendTornAnswers } from './torn-answers.ts'
 
@@ -37,7 +39,7 @@ const FEATURES: TransportFeatures = Object.freeze({
 /**
  * Kafka as a transport, over a kafkajs 2.2 client of yours.
  *
- * A destination is a topic; a durable group is the Kafka group `<group>.<destination>`, from the earliest offset; no
+ * A destination is a topic; a durable group is the Kafka group `<group>.<destination>` or the one of `groupIds`, from the earliest offset; no
  * group is a throw-away Kafka group from the end, which commits nothing. Records are CloudEvents in binary mode. A key's
  * partition is that of the Java client.
  *
@@ -73,6 +75,7 @@ class KafkaTransport implements Transport {
   attach(host: TransportHost): void {
     const options = this.#options
     mendTornAnswers()
+    provideCodecs()
     const admin = new AdminConnection(options, host.clock)
     const topics = new Topics(options, admin, host.clock, host.logger)
     const subscriber = new Subscriber(options, host, admin, topics, (error) => this.#onAnswer(error))
@@ -108,7 +111,11 @@ class KafkaTransport implements Transport {
         name,
         details: { partitions, ...(replicationFactor === -1 ? {} : { replicationFactor }), ...config },
       },
-      ...groups.map((group) => ({ kind: 'consumer-group', name: groupIdOf(group, name), details: { topic: name } })),
+      ...groups.map((group) => ({
+        kind: 'consumer-group',
+        name: kafkaGroupOf(this.#options, group, name),
+        details: { topic: name },
+      })),
     ]
   }
 
@@ -126,7 +133,7 @@ class KafkaTransport implements Transport {
   }
 
   lag({ destination, group }: GroupPlace): Promise<number> {
-    const groupId = groupIdOf(group, destination)
+    const groupId = kafkaGroupOf(this.#options, group, destination)
     return this.#watch('lag', ({ admin }) =>
       admin.use(`looking up the lag of "${groupId}"`, (each) => lagOf(each, destination, groupId), destination),
     )

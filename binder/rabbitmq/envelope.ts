@@ -6,8 +6,9 @@ import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField
 import { asProperty, foreignProperties } from './foreign-properties.ts'
 
 /**
- * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents_*` (the spelling
- * `cloudEvents:*` is read too), `datacontenttype` is the content type property; message id, timestamp (seconds), type
+ * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents:*` (the spelling
+ * `cloudEvents_*` is read too: Spring Cloud Function would copy such ones from what it was asked to what it answers, so
+ * that two answers look like one message), `datacontenttype` is the content type property; message id, timestamp (seconds), type
  * and app id are also set as properties, for people and for other clients. Headers of the user stay as they are.
  *
  * AMQP's own types carry the values: text, boolean, null and bytes have one each; a whole number travels as an integer
@@ -15,7 +16,9 @@ import { asProperty, foreignProperties } from './foreign-properties.ts'
  *
  * @see CloudEvents AMQP protocol binding 1.0.2, binary content mode
  */
-const ATTRIBUTE = 'cloudEvents_'
+const ATTRIBUTE = 'cloudEvents:'
+/** Of other clients, and of releases before ours was changed. */
+const OTHER_SPELLING = 'cloudEvents_'
 /** A null body and an empty one look alike in AMQP. */
 const TOMBSTONE = 'concordat-tombstone'
 /** Wraps names that RabbitMQ or amqplib would take as their own. */
@@ -60,13 +63,13 @@ function isReply({ headers }: EncodedMessage): boolean {
 
 function ownHeaders(message: EncodedMessage): Record<string, unknown> {
   const headers: Record<string, unknown> = {
-    cloudEvents_specversion: '1.0',
-    cloudEvents_id: message.id,
-    cloudEvents_source: message.source,
-    cloudEvents_type: message.type,
-    cloudEvents_time: isoTime(message.time),
+    'cloudEvents:specversion': '1.0',
+    'cloudEvents:id': message.id,
+    'cloudEvents:source': message.source,
+    'cloudEvents:type': message.type,
+    'cloudEvents:time': isoTime(message.time),
   }
-  if (message.key !== null) headers['cloudEvents_partitionkey'] = message.key
+  if (message.key !== null) headers['cloudEvents:partitionkey'] = message.key
   if (message.body === null) headers[TOMBSTONE] = true
   return headers
 }
@@ -108,7 +111,7 @@ export function propertiesBytes(options: AmqpPublishOptions): number {
 /** The id a message was sent with, e.g. of one that was returned. */
 export function idOf(properties: AmqpProperties): string | undefined {
   const headers = properties.headers ?? {}
-  return text(headers['cloudEvents_id']) ?? text(headers['cloudEvents:id']) ?? text(properties.messageId)
+  return text(headers['cloudEvents:id']) ?? text(headers['cloudEvents_id']) ?? text(properties.messageId)
 }
 
 /**
@@ -152,8 +155,9 @@ function sort(
     if (type !== undefined) types.push([name, type])
   }
   for (const [name, value] of Object.entries(wire)) {
-    if (name.startsWith(ATTRIBUTE) || name.startsWith('cloudEvents:')) {
+    if (name.startsWith(ATTRIBUTE) || name.startsWith(OTHER_SPELLING)) {
       const attribute = name.slice(ATTRIBUTE.length)
+      if (name.startsWith(OTHER_SPELLING) && wire[ATTRIBUTE + attribute] !== undefined) continue
       if (KNOWN.has(attribute)) attributes[attribute] = value
       else extensions.push([attribute, fromField(value)])
     } else if (name === TOMBSTONE) tombstone = true

@@ -1,4 +1,5 @@
 import { type Binder, type ConsumerOptions, createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
+import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../support/until.ts'
@@ -183,6 +184,60 @@ describe('a subscription', () => {
     transport.subscription.deliver('k', 7)
     expect(begun).toEqual([7])
     expect(binder.health().status).toBe('up')
+  })
+
+  it('that is lost soon after it was made again waits longer each time, until one of them has lasted', async () => {
+    const transport = new ScriptedTransport()
+    const pauses: number[] = []
+    let aheadMs = 0
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      monotonic: () => systemClock.monotonic() + aheadMs,
+      sleep: (durationMs, signal) => {
+        pauses.push(durationMs)
+        return systemClock.sleep(0, signal)
+      },
+      setTimer: (durationMs, callback) => systemClock.setTimer(durationMs, callback),
+    }
+    const binder = createBinder({
+      service: 'test',
+      transport,
+      clock,
+      bindings: [sink(channel, { group: 'g' }, () => {})],
+    })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    const lose = async (): Promise<void> => {
+      const { length } = transport.subscriptions
+      transport.subscription.receiver.lost(new Error('crashed'))
+      await until('it is made again', () => transport.subscriptions.length > length)
+      await until('it runs', () => status(binder).state === 'running')
+    }
+    for (let i = 0; i < 8; i++) await lose()
+    expect(pauses.map((pause, i) => pause >= Math.min(5_000, 100 * 2 ** i) * 0.75)).toEqual(pauses.map(() => true))
+    aheadMs = 60_000
+    await lose()
+    expect(pauses.at(-1)).toBeLessThan(200)
+  })
+
+  it('that stands still in part says so, is not healthy if that will not pass, and hands out the rest', async () => {
+    const { binder, transport, begun } = await setup()
+    const { receiver } = transport.subscription
+    receiver.hindered?.({ reason: new Error('partition 3 cannot be read'), isPassing: false })
+    expect(status(binder)).toMatchObject({ state: 'connecting', error: 'partition 3 cannot be read' })
+    expect(binder.health().status).toBe('down')
+    await expect(binder.ready({ timeoutMs: 0 })).rejects.toThrow('partition 3 cannot be read')
+    transport.subscription.deliver('k', 1)
+    expect(begun).toEqual([1])
+    receiver.hindered?.({ reason: new Error('partition 3 waits'), isPassing: true })
+    expect(status(binder)).toMatchObject({ state: 'running', error: 'partition 3 waits' })
+    expect(binder.health().status).toBe('up')
+    receiver.hindered?.(undefined)
+    expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
+    receiver.hindered?.({ reason: new Error('partition 3 waits'), isPassing: false })
+    receiver.lost(new Error('connection reset'))
+    await until('it runs again', () => status(binder).subscribed === 2)
+    expect(status(binder)).toMatchObject({ state: 'running', error: undefined })
   })
 
   it('that is lost twice is made again once', async () => {

@@ -31,6 +31,13 @@ describe('errors of kafkajs', () => {
     expect(error.message).toMatch(/^kafka: publishing failed: from kafkajs(?: \(from kafkajs\))?\. \S/)
   })
 
+  it('say of a live foreign member when trying again helps', ({ expect }) => {
+    const error = toTransportError(kafkaError({ type: 'INCONSISTENT_GROUP_PROTOCOL' }), 'subscribing', 'orders')
+    expect(error).toMatchObject({ kind: 'mismatch', retryable: false })
+    expect(error.message).toContain('start again when the last such member has left')
+    expect(error.message).not.toContain('will not help')
+  })
+
   it('name each topic that could not be made, and why', ({ expect }) => {
     const parts = [
       kafkaError({ type: 'INVALID_REPLICATION_FACTOR', topic: 'orders', message: 'Replication-factor is invalid' }),

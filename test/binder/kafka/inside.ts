@@ -1,5 +1,6 @@
 /** The pure parts inside of the adapter that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
+export { type DecodedRecord, markAborted } from '../../../binder/kafka/aborted.ts'
 export { gatedAssigner } from '../../../binder/kafka/assigner.ts'
 export { Assignment } from '../../../binder/kafka/assignment.ts'
 export type { IncomingRecord, KafkaBatch, KafkaClient } from '../../../binder/kafka/client.ts'
@@ -7,9 +8,11 @@ export { Commits } from '../../../binder/kafka/commits.ts'
 export { createConsumer } from '../../../binder/kafka/consumer.ts'
 export { fromDelayed, TIERS_MS, toDelayed } from '../../../binder/kafka/delay.ts'
 export { isExpelled, isRebalance, kindOf, toTransportError } from '../../../binder/kafka/errors.ts'
+export { readFetchesOf } from '../../../binder/kafka/fetch-reader.ts'
 export { Forwarder } from '../../../binder/kafka/forwarder.ts'
 export { mendHeaderDecoding } from '../../../binder/kafka/header-decoding.ts'
 export { Lane } from '../../../binder/kafka/lane.ts'
+export { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from '../../../binder/kafka/lz4-frame.ts'
 export { Membership } from '../../../binder/kafka/membership.ts'
 export { OffsetTracker } from '../../../binder/kafka/offset-tracker.ts'
 export { resolveKafkaOptions } from '../../../binder/kafka/options.ts'
@@ -17,3 +20,4 @@ export { createPartitioner, type Envelope } from '../../../binder/kafka/partitio
 export { decodeRecord, encodeRecord, recordBytes } from '../../../binder/kafka/record.ts'
 export { splitRequests } from '../../../binder/kafka/requests.ts'
 export { KafkaSubscription } from '../../../binder/kafka/subscription.ts'
+export { decodeXerial, encodeXerial, type Snappy } from '../../../binder/kafka/xerial.ts'

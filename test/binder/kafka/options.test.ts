@@ -1,5 +1,6 @@
+import Module from 'node:module'
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { describe, it } from 'vitest'
+import { describe, it, onTestFinished } from 'vitest'
 import { type KafkaClient, resolveKafkaOptions } from './inside.ts'
 
 const none = (): never => {
@@ -16,6 +17,9 @@ describe('kafkaTransport options', () => {
       replicationFactor: -1,
       topicConfig: {},
       maxMessageBytes: 1_000_000,
+      compression: 'none',
+      groupIds: new Map(),
+      springHeaderTypes: false,
       connectTimeoutMs: 5_000,
       requestTimeoutMs: 15_000,
       sessionTimeoutMs: 10_000,
@@ -51,5 +55,32 @@ describe('kafkaTransport', () => {
     const transport = kafkaTransport({ kafka })
     await expect(transport.provision([])).rejects.toMatchObject({ kind: 'closed' })
     await expect(transport.close()).resolves.toBeUndefined()
+  })
+
+  it('take each Kafka group for one group of one channel', ({ expect }) => {
+    const of = (groupIds: object) => () => resolveKafkaOptions({ kafka, groupIds: groupIds as never })
+    expect(of({ a: { g: 'x' }, b: { g: 'y' } })().groupIds.size).toBe(2)
+    expect(of({ a: { g: 'x' }, b: { h: 'x' } })).toThrow(/groupIds\.b\.h: .*got "x".*a\.g|groupIds\.b\.h/)
+    expect(of({ a: { g: '' } })).toThrow(/groupIds\.a\.g/)
+    expect(of({ a: 'x' })).toThrow(/groupIds\.a/)
+  })
+
+  it.for([
+    ['lz4', 'lz4js'],
+    ['snappy', 'snappyjs'],
+  ] as const)('name the package that %s needs', ([compression, name], { expect }) => {
+    const loader = Module as unknown as { _resolveFilename: (request: string, ...rest: unknown[]) => string }
+    const resolve = loader._resolveFilename
+    loader._resolveFilename = (request, ...rest) => {
+      if (request === name) throw Object.assign(new Error('not installed'), { code: 'MODULE_NOT_FOUND' })
+      return resolve.call(loader, request, ...rest)
+    }
+    onTestFinished(() => {
+      loader._resolveFilename = resolve
+    })
+    expect(() => resolveKafkaOptions({ kafka, compression })).toThrow(`npm install ${name}`)
+    expect(() => resolveKafkaOptions({ kafka, compression: 'zip' as never })).toThrow(
+      /compression: expected one of none, gzip/,
+    )
   })
 })

@@ -169,4 +169,87 @@ describe('foreign Kafka record', () => {
       }),
     )
   })
+
+  it.for([
+    ['text/plain', 'text/plain'],
+    // As older versions of Spring write it.
+    ['"text/plain;charset=UTF-8"', 'text/plain;charset=UTF-8'],
+  ] as const)('has the content type that Spring says in contentType: %s', ([said, expected], { expect }) => {
+    const decoded = decodeRecord('t', 0, foreignRecord({ contentType: Buffer.from(said) }))
+    expect(decoded.contentType).toBe(expected)
+    expect(travelled(decoded).headers).toMatchObject({ 'content-type': Buffer.from(expected) })
+    const both = { contentType: Buffer.from('text/plain'), 'content-type': Buffer.from('application/json') }
+    expect(decodeRecord('t', 0, foreignRecord(both)).contentType).toBe('application/json')
+  })
+
+  it('is unfolded when Spring says that it is a structured CloudEvent, and says so no longer', ({ expect }) => {
+    const event = { specversion: '1.0', id: 'e-1', source: '/spring', type: 'placed', data: { n: 1 } }
+    const contentType = Buffer.from('application/cloudevents+json')
+    const decoded = decodeRecord('t', 0, {
+      ...foreignRecord({ contentType }),
+      value: Buffer.from(JSON.stringify(event)),
+    })
+    expect(decoded).toMatchObject({ id: 'e-1', source: '/spring', contentType: 'application/json', headers: {} })
+    expect(Buffer.from(decoded.body ?? []).toString()).toBe('{"n":1}')
+  })
+
+  it('has the types of headers that Spring says', ({ expect }) => {
+    const types = {
+      retries: 'java.lang.Integer',
+      vip: 'java.lang.Boolean',
+      price: 'java.lang.Double',
+      tenant: 'java.lang.String',
+      big: 'java.lang.Long',
+      list: 'java.util.ArrayList',
+      broken: 'java.lang.Integer',
+    }
+    const said = {
+      retries: '7',
+      vip: 'true',
+      price: '1.5',
+      tenant: '7',
+      big: '9007199254740993',
+      list: '[1]',
+      broken: 'x',
+    }
+    const raw = Object.fromEntries(Object.entries(said).map(([name, value]) => [name, Buffer.from(value)]))
+    const { headers } = decodeRecord(
+      't',
+      0,
+      foreignRecord({ ...raw, spring_json_header_types: Buffer.from(JSON.stringify(types)) }),
+    )
+    expect(headers).toMatchObject({ ...said, retries: 7, vip: true, price: 1.5 })
+    const again = decodeRecord('t', 0, foreignRecord({ ...raw, spring_json_header_types: Buffer.from('nonsense') }))
+    expect(again.headers).toMatchObject(said)
+  })
+
+  it('says the types of headers to Spring when it is to', ({ expect }) => {
+    const headers = { tenant: 'acme', n: 7, big: 2 ** 40, part: 0.5, vip: false, raw: new Uint8Array(1), none: null }
+    const json = encodeRecord(plainMessage({ headers }), true).headers['spring_json_header_types']
+    expect(JSON.parse(String(json))).toEqual({
+      tenant: 'java.lang.String',
+      n: 'java.lang.Integer',
+      big: 'java.lang.Long',
+      part: 'java.lang.Double',
+      vip: 'java.lang.Boolean',
+    })
+    expect(encodeRecord(plainMessage({ headers })).headers).not.toHaveProperty('spring_json_header_types')
+  })
+
+  it('keeps a key that is not UTF-8 as the bytes it is, until somebody gives the message another', ({ expect }) => {
+    const key = Buffer.from([0xff, 0xfe, 0])
+    const decoded = decodeRecord('t', 0, { ...foreignRecord({}), key })
+    expect(decoded.key).toBe('base64://4A')
+    expect(encodeRecord({ ...decoded, destination: 't.g.dlq' }).key).toEqual(key)
+    expect(encodeRecord({ ...decoded, key: 'another' }).key).toBe('another')
+    expect(encodeRecord(plainMessage({ key: 'base64://4A' })).key).toBe('base64://4A')
+  })
+})
+
+const foreignRecord = (headers: IncomingRecord['headers'] & object): IncomingRecord => ({
+  key: null,
+  value: Buffer.from('hello'),
+  timestamp: '1700000000000',
+  offset: '42',
+  headers,
 })

@@ -120,6 +120,8 @@ export class ScriptedBroker {
   #node(): object {
     return {
       isConnected: () => true,
+      // Its answers are not bytes, so no request is made of them.
+      lookupRequest: () => ({}),
       joinGroup: ({ memberId }: Member) => this.#ask(() => this.#join(memberId)),
       syncGroup: ({ memberId, generationId }: Member & { generationId: number }) =>
         this.#ask(() => this.#sync({ memberId, groupGenerationId: generationId })),

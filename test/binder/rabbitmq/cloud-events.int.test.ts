@@ -9,7 +9,7 @@ import { plainMessage } from './messages.ts'
 /** By the rules of the AMQP binding, for which the SDK has no code: prefixed application properties, content type. */
 function toEvent({ content, properties }: GetMessage): CloudEvent<string> {
   const attributes = Object.entries(properties.headers ?? {}).flatMap(([name, value]) =>
-    name.startsWith('cloudEvents_') ? [[name.slice('cloudEvents_'.length), value as unknown]] : [],
+    name.startsWith('cloudEvents:') ? [[name.slice('cloudEvents:'.length), value as unknown]] : [],
   )
   const fields = Object.fromEntries(attributes) as Partial<CloudEventV1<string>>
   return new CloudEvent({ ...fields, datacontenttype: properties.contentType as string, data: content.toString() })

@@ -33,12 +33,12 @@ describe('AMQP envelope', () => {
     const { options } = toAmqp(plainMessage({ key: 'k', headers: { tenant: 'acme' } }), true)
     expect(options).toEqual({
       headers: {
-        cloudEvents_specversion: '1.0',
-        cloudEvents_id: 'm1',
-        cloudEvents_source: 'tests',
-        cloudEvents_type: 'orders.placed',
-        cloudEvents_time: '2026-11-20T08:00:00.250Z',
-        cloudEvents_partitionkey: 'k',
+        'cloudEvents:specversion': '1.0',
+        'cloudEvents:id': 'm1',
+        'cloudEvents:source': 'tests',
+        'cloudEvents:type': 'orders.placed',
+        'cloudEvents:time': '2026-11-20T08:00:00.250Z',
+        'cloudEvents:partitionkey': 'k',
         tenant: 'acme',
       },
       contentType: 'application/json',
@@ -122,7 +122,7 @@ describe('AMQP envelope', () => {
     expect(message.id).toMatch(/^[0-9a-f-]{36}$/)
   })
 
-  it('reads the other spelling of CloudEvents and hands extensions over as headers', ({ expect }) => {
+  it('reads CloudEvents of others and hands extensions over as headers', ({ expect }) => {
     const headers = {
       'cloudEvents:id': 'ce',
       'cloudEvents:source': '/them',
@@ -134,6 +134,13 @@ describe('AMQP envelope', () => {
     const message = fromAmqp(foreign({ headers }), 'd', NOW)
     expect(message).toMatchObject({ id: 'ce', source: '/them', type: 't', time: Date.UTC(2020, 0) })
     expect(message.headers).toEqual({ subject: 'order 7', traceparent: '00-1-2-01' })
+  })
+
+  it('reads either spelling, the one with a colon first', ({ expect }) => {
+    const read = (headers: Record<string, unknown>) => fromAmqp(foreign({ headers }), 'd', NOW)
+    expect(read({ cloudEvents_id: 'a', cloudEvents_source: '/a' })).toMatchObject({ id: 'a', source: '/a' })
+    expect(read({ 'cloudEvents:id': 'b', cloudEvents_id: 'a' })).toMatchObject({ id: 'b', headers: {} })
+    expect(read({ cloudEvents_id: 'a', 'cloudEvents:id': 'b' })).toMatchObject({ id: 'b', headers: {} })
   })
 
   it('turns AMQP types that a header has not into ones that it has', ({ expect }) => {
@@ -178,7 +185,7 @@ describe('AMQP envelope', () => {
     ['types that are no object', { a: 1 }, 'x', { a: 1, 'concordat-amqp-amqp-types': 'x' }],
   ] as const)('writes %s as it is', ([, headers, types, written], { expect }) => {
     const { options } = toAmqp(plainMessage({ headers: { ...headers, 'amqp-types': types } }), true)
-    const own = Object.entries(options.headers).filter(([name]) => !name.startsWith('cloudEvents_'))
+    const own = Object.entries(options.headers).filter(([name]) => !name.startsWith('cloudEvents:'))
     expect(Object.fromEntries(own)).toEqual(written)
   })
 

@@ -40,7 +40,7 @@ const PROPERTIES = {
 /** As amqplib reads them. */
 const READ = { ...FIELDS, int64: 2 ** 52, float: 0.5 }
 
-const ours = (name: string): boolean => /^(cloudEvents_|dead-letter-|concordat-)/.test(name)
+const ours = (name: string): boolean => /^(cloudEvents:|dead-letter-|concordat-)/.test(name)
 const theirs = ({ properties }: GetMessage): object =>
   Object.fromEntries(Object.entries(properties.headers ?? {}).filter(([name]) => !ours(name)))
 

@@ -1,0 +1,61 @@
+/**
+ * LZ4 frames as Kafka's clients write and read them: independent blocks of at most 64 KiB, no checksums but that of the
+ * header. Java reads no others; what is read here may have larger blocks, checksums (not verified: TCP and Kafka have
+ * their own) and a content size.
+ *
+ * @see https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
+ */
+export interface Lz4Blocks {
+  /** Writes to `to` from its start. @returns the bytes written, 0 when it does not get smaller */
+  compressBlock(from: Uint8Array, to: Uint8Array, start: number, length: number, hashes: Uint32Array): number
+  /** Writes to `to` from `at` on. @returns where it ended */
+  decompressBlock(from: Uint8Array, to: Uint8Array, start: number, length: number, at: number): number
+}
+
+const MAGIC = 0x184d2204
+const BLOCK_BYTES = 64 * 1024
+const HASHES = 1 << 16
+/** Version 1, independent blocks; blocks of 64 KiB; the checksum of these two bytes. */
+const HEADER = Buffer.from([0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82])
+const END = Buffer.alloc(4)
+const UNCOMPRESSED = 0x8000_0000
+const FLAGS = { blockChecksum: 0x10, contentSize: 0x08, dictionary: 0x01 } as const
+const LARGEST_BLOCK = [0, 0, 0, 0, 64 * 1024, 256 * 1024, 1024 * 1024, 4 * 1024 * 1024] as const
+
+export function encodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
+  const parts: Buffer[] = [HEADER]
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+    const block = bytes.subarray(at, at + BLOCK_BYTES)
+    const packed = Buffer.alloc(block.length + Math.ceil(block.length / 255) + 16)
+    const size = lz4.compressBlock(block, packed, 0, block.length, new Uint32Array(HASHES))
+    const isSmaller = size > 0 && size < block.length
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(isSmaller ? size : (block.length | UNCOMPRESSED) >>> 0)
+    parts.push(length, isSmaller ? packed.subarray(0, size) : block)
+  }
+  return Buffer.concat([...parts, END])
+}
+
+/** @throws RangeError when it is no frame, or ends in the middle of one */
+export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
+  if (bytes.length < HEADER.length || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('no LZ4 frame begins here')
+  const flags = bytes.readUInt8(4)
+  const largest = LARGEST_BLOCK[(bytes.readUInt8(5) >> 4) & 7] as number
+  let at = 6 + (flags & FLAGS.contentSize ? 8 : 0) + (flags & FLAGS.dictionary ? 4 : 0) + 1
+  let out = Buffer.alloc(Math.max(largest, bytes.length * 4))
+  let end = 0
+  for (;;) {
+    if (at + 4 > bytes.length) throw new RangeError(`an LZ4 frame of ${bytes.length} bytes has no end`)
+    const said = bytes.readUInt32LE(at)
+    at += 4
+    if (said === 0) return out.subarray(0, end)
+    const size = said % UNCOMPRESSED
+    if (at + size > bytes.length || size > largest)
+      throw new RangeError(`an LZ4 block of ${size} bytes at ${at} does not fit into ${bytes.length} bytes`)
+    if (end + largest > out.length) out = Buffer.concat([out], Math.max(out.length * 2, end + largest))
+    // Blocks of other writers may refer to the one before: all are in one buffer.
+    end =
+      said >= UNCOMPRESSED ? end + bytes.copy(out, end, at, at + size) : lz4.decompressBlock(bytes, out, at, size, end)
+    at += size + (flags & FLAGS.blockChecksum ? 4 : 0)
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * Snappy as Java's clients write it for Kafka: blocks of raw snappy behind their lengths, after a header of 16 bytes. Some
+ * producers (librdkafka) write one raw block without either.
+ *
+ * @see https://github.com/xerial/snappy-java (SnappyOutputStream)
+ */
+export interface Snappy {
+  compress(bytes: Buffer): Buffer
+  uncompress(bytes: Buffer): Buffer
+}
+
+const MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0])
+/** The magic, its version and the oldest version that can read it. */
+const HEADER = Buffer.concat([MAGIC, Buffer.from([0, 0, 0, 1, 0, 0, 0, 1])])
+const BLOCK_BYTES = 32 * 1024
+
+export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
+  const parts: Buffer[] = [HEADER]
+  for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+    const block = snappy.compress(bytes.subarray(at, at + BLOCK_BYTES))
+    const length = Buffer.alloc(4)
+    length.writeInt32BE(block.length)
+    parts.push(length, block)
+  }
+  return Buffer.concat(parts)
+}
+
+/** @throws RangeError when it ends in the middle of a block */
+export function decodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return snappy.uncompress(bytes)
+  if (bytes.length < HEADER.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in its header`)
+  const parts: Buffer[] = []
+  for (let at = HEADER.length; at < bytes.length; ) {
+    const length = bytes.readInt32BE(at)
+    at += 4
+    if (length < 0 || at + length > bytes.length)
+      throw new RangeError(`a snappy block of ${length} bytes at ${at} does not fit into ${bytes.length} bytes`)
+    parts.push(snappy.uncompress(bytes.subarray(at, at + length)))
+    at += length
+  }
+  return Buffer.concat(parts)
+}

@@ -1,0 +1,55 @@
+/**
+ * `npm run interop [-- java | spring]`: this package beside software that is not ours. Prints one line per case, with what was expected and
+ * what was seen; the exit code is 1 when any differs. It needs a JDK, Maven (once) and what the servers of the tests need.
+ */
+import { rm } from 'node:fs/promises'
+import { obtainServer } from '../support/servers/obtain.ts'
+import { type Classes, prepareClasses } from './classes.ts'
+import { collectOnKafka, collectOnRabbit } from './collect.ts'
+import { cloudEventCases, compressionCases, consoleCases, partitionCases, transactionCases } from './java-clients.ts'
+import { kafkaSpringCases, takeOverCases } from './kafka-spring.ts'
+import { rabbitSpringCases } from './rabbit-spring.ts'
+import { Report } from './report.ts'
+import { startSpring } from './spring.ts'
+
+const closers: Array<() => Promise<unknown>> = []
+try {
+  process.exitCode = await main()
+} finally {
+  for (const close of closers.reverse()) await close()
+}
+
+async function main(): Promise<number> {
+  const report = new Report()
+  const classes = await prepareClasses()
+  closers.push(() => rm(classes.compiled, { recursive: true, force: true }))
+  const [kafka, rabbit] = await Promise.all([obtainServer('kafka'), obtainServer('rabbitmq')])
+  closers.push(
+    () => kafka.stop(),
+    () => rabbit.stop(),
+  )
+  const only = process.argv[2]
+  if (only !== 'spring') {
+    await partitionCases(report, classes)
+    await consoleCases(report, classes, kafka.url)
+    await cloudEventCases(report, classes, kafka.url)
+    await compressionCases(report, kafka.url)
+    await transactionCases(report, kafka.url)
+  }
+  if (only !== 'java') await springCases(report, classes, kafka.url, rabbit.url)
+  return report.end()
+}
+
+async function springCases(report: Report, classes: Classes, kafka: string, rabbit: string): Promise<void> {
+  const onKafka = await collectOnKafka(kafka)
+  const onRabbit = await collectOnRabbit(rabbit)
+  closers.push(
+    () => onKafka.binder.close(),
+    () => onRabbit.binder.close(),
+  )
+  const spring = await startSpring(classes, kafka, rabbit)
+  closers.push(() => spring.stop())
+  await kafkaSpringCases(report, spring, onKafka)
+  await rabbitSpringCases(report, onRabbit)
+  await takeOverCases(report, spring, kafka, onKafka)
+}

@@ -1,0 +1,31 @@
+/** One line per case: what was expected and what was seen. */
+import { isDeepStrictEqual } from 'node:util'
+import { until } from '../support/until.ts'
+
+export class Report {
+  #differing = 0
+  #cases = 0
+
+  /** Waits for `ready` at most half a minute, then compares. A case that throws differs. */
+  async check(name: string, expected: unknown, seen: () => unknown, ready: () => boolean = () => true): Promise<void> {
+    this.#cases++
+    let found: unknown
+    try {
+      await until(name, ready).catch(() => {})
+      found = await seen()
+    } catch (error) {
+      found = String(error)
+    }
+    const holds = isDeepStrictEqual(found, expected)
+    if (!holds) this.#differing++
+    console.log(`${holds ? 'same   ' : 'DIFFERS'} | ${name} | expected ${text(expected)} | seen ${text(found)}`)
+  }
+
+  /** @returns the exit code */
+  end(): number {
+    console.log(`${this.#cases} cases, ${this.#differing} differ`)
+    return this.#differing === 0 ? 0 : 1
+  }
+}
+
+const text = (value: unknown): string => JSON.stringify(value) ?? 'undefined'
