@@ -37,12 +37,12 @@ export class PartitionTable {
     const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
     const { rows } = await this.#sql.query<FetchedRow>(
       `WITH sized AS (
-         SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
+         SELECT *, sum(coalesce(octet_length(payload), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
          FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[])
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
          extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 AS age_ms
-       FROM sized WHERE coalesce(bytes_so_far - octet_length(payload), 0) < $5 ORDER BY sized.seq`,
+       FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
       [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key)],
     )
     return { rows: rows.map(windowRow), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }

@@ -66,6 +66,17 @@ export function outboxConformance(open: () => SqlClient): void {
       await until(() => t.publisher.confirmed.length === 10, 'published')
       expect(t.publisher.calls.map((call) => call.length)).toEqual(Array(10).fill(1))
     })
+
+    test('a tombstone beyond the bytes of a window does not overtake the value of its key', async () => {
+      await using t = await setupOutbox({ partitions: 1 })
+      const body = new Uint8Array(1_000)
+      const before = Array.from({ length: 9 }, (_, i) => message(`m${i}`, `k${i}`, { body }))
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [...before, message('value', 'ann')]))
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('tombstone', 'ann', { body: null })]))
+      await t.relay({ batchBytes: 8_000 }).start()
+      await until(() => t.publisher.confirmed.length === 11, 'published')
+      expect(t.publisher.idsOf('ann')).toEqual(['value', 'tombstone'])
+    })
   })
 
   describe('a message that fails', () => {
