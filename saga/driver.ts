@@ -303,7 +303,7 @@ export class Driver implements RunHost {
           ? await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
           : await this.#readMail(snapshot, row.mail)
       if (applied?.changed === true) this.#runner.take(applied.snapshot)
-      else if (row.state.status === 'stuck') await this.store.rest(this.sql, row)
+      else await this.store.rest(this.sql, row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
       this.#options.logger.warn(fields, 'due saga not handled, it comes back after its lease')

@@ -26,7 +26,7 @@
 import { backoffDelayMs } from '../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
 import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
-import { backward, end, forward, giveUp, goOn, onward, park, turnBack } from './moves.ts'
+import { backward, end, forward, giveUp, goOn, onward, park, turnBack, undoFurther } from './moves.ts'
 import { isEnded, type Operation, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
@@ -118,12 +118,14 @@ function cancel(
   return true
 }
 
+/** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */
 function undo(draft: Draft): boolean {
   const { parent, status } = draft
-  if (parent === undefined || parent.operation === 'compensate') return false
+  if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
   draft.parent = { ...parent, operation: 'compensate' }
   draft.note('undo')
   if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
+  else if (draft.open().some((index) => draft.operation(index) === 'compensate')) undoFurther(draft, UNDONE)
   else turnBack(draft, -1, UNDONE)
   return true
 }

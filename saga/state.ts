@@ -107,6 +107,8 @@ export interface SagaParent {
   readonly step: string
   /** What the parent waits for: that it ends, or that it is undone. */
   readonly operation: Operation
+  /** Tells the parent from an earlier saga with its id; absent when it was started by a release without births. */
+  readonly birth?: string | undefined
 }
 
 /** `stuck` is not an end: an operator has to look at it. */

@@ -64,6 +64,15 @@ const SAGA_TABLES: readonly SqlMigration[] = [
       WRITE_FUNCTION,
     ],
   },
+  {
+    version: 5,
+    statements: [
+      // Both stay empty for what a release without them writes: it calls the same function with fewer fields.
+      `ALTER TABLE {schema}.saga ADD COLUMN birth text, ADD COLUMN late boolean NOT NULL DEFAULT false`,
+      `CREATE INDEX saga_late ON {schema}.saga (name) WHERE late`,
+      WRITE_FUNCTION,
+    ],
+  },
 ]
 
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [

@@ -42,6 +42,8 @@ export interface SagaReply {
   readonly message?: string | undefined
   readonly final?: boolean | undefined
   readonly attempt?: number | undefined
+  /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
+  readonly birth?: string | undefined
 }
 
 /** The durable group in which the coordinators of a service share the replies. */
