@@ -11,7 +11,7 @@ import type { SagaEvent, TimelineEntry } from './event.ts'
 import { stepKey } from './graph.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import { delayOf, keptSignal } from './passive.ts'
-import type { Call, SagaParent, SagaState } from './state.ts'
+import type { Call, SagaParent, SagaState, StepState } from './state.ts'
 import type { RequestContext } from './step-options.ts'
 import type { SagaPost, SagaTrace, SagaWrite } from './store.ts'
 import { addressOf, childKey, type SubSagaDefinition } from './sub-saga.ts'
@@ -59,7 +59,9 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
     if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
     if (definition.kind === 'saga') return await callSaga(asked, state, definition, call, context)
-    const command = await encodeCommand(definition, { saga: row.name, operation, attempt }, host, context)
+    const { round } = state.steps[call.index] as StepState
+    const sending = { saga: row.name, operation, attempt, birth: row.birth, round }
+    const command = await encodeCommand(definition, sending, host, context)
     messages.push(host.telemetry === undefined ? command : traced(asked, host.telemetry, call, command))
     return undefined
   } catch (cause) {

@@ -130,8 +130,8 @@ export class Driver implements RunHost {
   }
 
   /** An event from outside. */
-  apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
-    return this.#engine.apply(key, event)
+  apply(key: SagaKey, event: SagaEvent, birth?: string): Promise<Applied | undefined> {
+    return this.#engine.apply(key, event, { birth })
   }
 
   read(key: SagaKey): Promise<ReportedSaga | undefined> {
@@ -190,7 +190,8 @@ export class Driver implements RunHost {
       else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
-    const applied = await this.apply(key, await replyEvent(known.saga, reply, this.#options.maxPayloadBytes))
+    const event = await replyEvent(known.saga, reply, this.#options.maxPayloadBytes)
+    const applied = await this.apply(key, event, reply.birth)
     if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
   }
 

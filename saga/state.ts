@@ -87,6 +87,8 @@ export interface StepState {
   readonly leftMs?: number | undefined
   /** An earlier attempt may have had an effect. */
   readonly doubt?: true | undefined
+  /** How often an operator had it tried again. */
+  readonly round?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
   readonly result?: unknown

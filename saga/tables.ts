@@ -89,6 +89,14 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
     ],
   },
   { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
+  {
+    version: 3,
+    statements: [
+      // Empty in what a release without them writes: such a row fits whoever asks by its key.
+      `ALTER TABLE {schema}.saga_barrier ADD COLUMN reply_to text, ADD COLUMN birth text,
+         ADD COLUMN round int NOT NULL DEFAULT 0`,
+    ],
+  },
 ]
 
 export const DEFAULT_SCHEMA = 'concordat'
