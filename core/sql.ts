@@ -75,8 +75,8 @@ export class SqlTablesMissing extends ConcordatError {
   }
 }
 
-/** undefined_table, invalid_schema_name, undefined_function. */
-const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883'])
+/** undefined_table, invalid_schema_name, undefined_function, undefined_column: the tables of an older release. */
+const MISSING: ReadonlySet<unknown> = new Set(['42P01', '3F000', '42883', '42703'])
 
 /**
  * The error of a statement that uses nothing but a part's own tables, explained when these do not exist.

@@ -90,6 +90,7 @@ async function contextOf(
     sagaId: row.id,
     step: call.step,
     key,
+    birth: row.birth ?? undefined,
     input: await validate(`input of ${row.name}`, saga.input, row.input),
     results: await resultsOf(saga, state, saga.steps[call.index]?.group ?? call.index),
     attempt: call.attempt,

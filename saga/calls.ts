@@ -11,10 +11,10 @@ import type { SagaEvent, TimelineEntry } from './event.ts'
 import { stepKey } from './graph.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import { delayOf, keptSignal } from './passive.ts'
-import type { Call, SagaParent, SagaState } from './state.ts'
+import type { Call, SagaParent, SagaState, StepState } from './state.ts'
 import type { RequestContext } from './step-options.ts'
 import type { SagaPost, SagaTrace, SagaWrite } from './store.ts'
-import { childKey, type SubSagaDefinition } from './sub-saga.ts'
+import { addressOf, childKey, type SubSagaDefinition } from './sub-saga.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 import { encodeCommand, type SagaReply } from './wire.ts'
 
@@ -58,8 +58,10 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
     if (definition.kind === 'local') return toRun()
     if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
     if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
-    if (definition.kind === 'saga') return await callSaga(asked, definition, call, context)
-    const command = await encodeCommand(definition, { saga: row.name, operation, attempt }, host, context)
+    if (definition.kind === 'saga') return await callSaga(asked, state, definition, call, context)
+    const { round } = state.steps[call.index] as StepState
+    const sending = { saga: row.name, operation, attempt, birth: row.birth, round }
+    const command = await encodeCommand(definition, sending, host, context)
     messages.push(host.telemetry === undefined ? command : traced(asked, host.telemetry, call, command))
     return undefined
   } catch (cause) {
@@ -85,6 +87,7 @@ function traced(
 /** Starts the saga that the step is, or has it undone. */
 async function callSaga(
   asked: Asked,
+  state: SagaState,
   step: SubSagaDefinition,
   call: Call,
   context: RequestContext,
@@ -92,13 +95,27 @@ async function callSaga(
   const { row } = asked.before
   const { operation } = call
   const to = childKey(row, step.name, step.saga)
+  const self = { name: row.name, id: row.id, step: step.name, ...(row.birth !== null && { birth: row.birth }) }
   if (operation === 'invoke') {
-    const parent = { name: row.name, id: row.id, step: step.name, operation }
+    const parent = { ...self, operation }
     asked.starts.push(await asked.host.begin(step.saga, to.id, step.input(context), parent, row.trace))
     return undefined
   }
-  const nothing: SagaReply = { saga: row.name, sagaId: row.id, step: step.name, operation, status: 'ok' }
-  asked.posts.push({ to, mail: { undo: true }, otherwise: { to: row, mail: nothing } })
+  const nothing: SagaReply = { ...addressOf({ ...self, operation }), status: 'ok' }
+  const lost: SagaReply = {
+    ...nothing,
+    status: 'failed',
+    final: true,
+    code: 'saga.child_missing',
+    message: `the saga ${to.name}/${to.id} had completed and is not there any more: undo by hand what it did, then skip the step`,
+  }
+  const isDone = state.steps[call.index]?.result !== undefined
+  asked.posts.push({
+    to,
+    mail: { undo: true, of: self },
+    otherwise: { to: row, mail: nothing },
+    missing: { to: row, mail: isDone ? lost : nothing },
+  })
   return undefined
 }
 

@@ -5,6 +5,7 @@
 import type { SqlClient, SqlTransaction } from '../core/sql.ts'
 import type { CommandOutbox, Plan } from './engine.ts'
 import type { SagaPost, SagaStore, SagaWrite } from './store.ts'
+import { addressOf, isChildOf } from './sub-saga.ts'
 
 export interface CommitHost {
   readonly sql: SqlClient
@@ -82,7 +83,7 @@ export async function writePlans(
   const written = await store.write(tx, plans.map(toWrite))
   const fitted = plans.flatMap(({ write }, index) => (written.has(index) ? [write] : []))
   const starts = fitted.flatMap((write) => write.starts ?? [])
-  if (starts.length > 0) await store.write(tx, starts)
+  if (starts.length > 0) await beginAll(tx, store, starts)
   for (const post of fitted.flatMap((write) => write.posts ?? [])) await deliver(tx, store, post)
   const messages = plans.flatMap((plan, index) => (written.has(index) ? plan.messages : []))
   if (messages.length > 0) await outbox.addEncoded(tx, messages)
@@ -95,9 +96,29 @@ async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly Sa
   if (posts.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...posts.map(({ to }) => to)])
 }
 
-async function deliver(tx: SqlTransaction, store: SagaStore, { to, mail, otherwise }: SagaPost): Promise<void> {
-  const found = await store.post(tx, to, mail)
-  if (!found && otherwise !== undefined) await deliver(tx, store, otherwise)
+/** Begins the sagas that are steps of others. Who has an id already is left alone, and whose step it is to be is told. */
+async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly SagaWrite[]): Promise<void> {
+  const begun = await store.write(tx, starts)
+  for (const [index, { row }] of starts.entries()) {
+    const { parent } = row.state
+    if (begun.has(index) || parent === undefined) continue
+    const known = await store.load(tx, row)
+    if (known === undefined || isChildOf(known.state.parent, parent)) continue
+    const message = `the id of the saga ${row.name}/${row.id} is taken by one that is not this step`
+    const refused = { ...addressOf(parent), status: 'refused' as const, code: 'saga.conflict', message }
+    await store.post(tx, parent, refused)
+  }
+}
+
+async function deliver(tx: SqlTransaction, store: SagaStore, post: SagaPost): Promise<void> {
+  const { to, mail, otherwise, missing } = post
+  if (await store.post(tx, to, mail)) return
+  if (missing === undefined && otherwise === undefined) return
+  const of = 'undo' in mail ? mail.of : undefined
+  const known = await store.load(tx, to)
+  const isThere = known !== undefined && (of === undefined || isChildOf(known.state.parent, of))
+  const instead = isThere ? otherwise : missing
+  if (instead !== undefined) await deliver(tx, store, instead)
 }
 
 function toWrite({ write }: Plan): Plan['write'] {

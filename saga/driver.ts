@@ -130,8 +130,8 @@ export class Driver implements RunHost {
   }
 
   /** An event from outside. */
-  apply(key: SagaKey, event: SagaEvent): Promise<Applied | undefined> {
-    return this.#engine.apply(key, event)
+  apply(key: SagaKey, event: SagaEvent, birth?: string): Promise<Applied | undefined> {
+    return this.#engine.apply(key, event, { birth })
   }
 
   read(key: SagaKey): Promise<ReportedSaga | undefined> {
@@ -190,7 +190,8 @@ export class Driver implements RunHost {
       else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
       return
     }
-    const applied = await this.apply(key, await replyEvent(known.saga, reply, this.#options.maxPayloadBytes))
+    const event = await replyEvent(known.saga, reply, this.#options.maxPayloadBytes)
+    const applied = await this.apply(key, event, reply.birth)
     if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
   }
 
@@ -303,7 +304,7 @@ export class Driver implements RunHost {
           ? await this.#engine.apply(row, { type: 'due' }, { snapshot, epoch: row.epoch })
           : await this.#readMail(snapshot, row.mail)
       if (applied?.changed === true) this.#runner.take(applied.snapshot)
-      else if (row.state.status === 'stuck') await this.store.rest(this.sql, row)
+      else await this.store.rest(this.sql, row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
       this.#options.logger.warn(fields, 'due saga not handled, it comes back after its lease')

@@ -82,6 +82,8 @@ export interface Applied {
 export interface ApplyOptions {
   readonly snapshot?: Snapshot | undefined
   readonly epoch?: number | undefined
+  /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
+  readonly birth?: string | undefined
 }
 
 const MAX_CACHED = 1_000
@@ -124,6 +126,12 @@ export class Engine {
     for (;;) {
       const snapshot = known ?? (await this.load(this.#host.sql, key))
       if (snapshot === undefined) return undefined
+      if (isOther(snapshot.row, options.birth)) {
+        if (known === undefined) return { snapshot, changed: false }
+        known = undefined
+        this.#recent.delete(cacheKey(key))
+        continue
+      }
       this.#requireEpoch(snapshot, options.epoch)
       const plan = await this.#plan(snapshot, event, options.epoch)
       if (plan === undefined && known === undefined) return { snapshot, changed: false }
@@ -301,6 +309,11 @@ export class Engine {
 function withoutUndo(mail: SagaRow['mail']): SagaRow['mail'] {
   const rest = mail?.filter((item) => !('undo' in item)) ?? []
   return rest.length === 0 ? null : rest
+}
+
+/** It is for an earlier saga with this id. */
+function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
+  return meant !== undefined && birth !== null && birth !== meant
 }
 
 function cacheKey({ name, id }: SagaKey): string {

@@ -11,7 +11,14 @@ export type SagaEvent =
   | { readonly type: 'yielded'; readonly step: string }
   | { readonly type: 'succeeded'; readonly step: string; readonly operation: Operation; readonly result?: unknown }
   /** A definite no: nothing was done and asking again is pointless. */
-  | { readonly type: 'refused'; readonly step: string; readonly operation: Operation; readonly error: StepFailure }
+  | {
+      readonly type: 'refused'
+      readonly step: string
+      readonly operation: Operation
+      readonly error: StepFailure
+      /** Of which of an operator's rounds; an earlier one is ignored. Absent: not known. */
+      readonly round?: number | undefined
+    }
   | {
       readonly type: 'failed'
       readonly step: string
@@ -21,6 +28,8 @@ export type SagaEvent =
       readonly terminal: boolean
       /** Which attempt failed; a report of an earlier one is ignored. */
       readonly attempt?: number | undefined
+      /** As that of a refusal. */
+      readonly round?: number | undefined
     }
   /** The condition of a step said, before its first call, that it is not needed. */
   | { readonly type: 'omitted'; readonly step: string }

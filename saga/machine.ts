@@ -26,7 +26,7 @@
 import { backoffDelayMs } from '../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
 import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
-import { backward, end, forward, giveUp, goOn, onward, park, turnBack } from './moves.ts'
+import { backward, end, forward, giveUp, goOn, onward, park, turnBack, undoFurther } from './moves.ts'
 import { isEnded, type Operation, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
@@ -68,7 +68,7 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'succeeded':
       return succeeded(draft, event.step, event.operation, event.result)
     case 'refused':
-      return refused(draft, event.step, event.operation, event.error)
+      return refused(draft, event)
     case 'failed':
       return failed(draft, event, random)
     case 'omitted':
@@ -118,12 +118,14 @@ function cancel(
   return true
 }
 
+/** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */
 function undo(draft: Draft): boolean {
   const { parent, status } = draft
-  if (parent === undefined || parent.operation === 'compensate') return false
+  if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
   draft.parent = { ...parent, operation: 'compensate' }
   draft.note('undo')
   if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
+  else if (draft.open().some((index) => draft.operation(index) === 'compensate')) undoFurther(draft, UNDONE)
   else turnBack(draft, -1, UNDONE)
   return true
 }
@@ -237,9 +239,15 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   return true
 }
 
-function refused(draft: Draft, step: string, operation: Operation, error: StepFailure): boolean {
+/** What was decided before an operator had it tried again says nothing of this time. */
+function isOfEarlierRound(draft: Draft, index: number, round: number | undefined): boolean {
+  return round !== undefined && round < (draft.step(index).round ?? 0)
+}
+
+function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): boolean {
+  const { step, operation, error, round } = event
   const index = draft.indexOf(step, operation)
-  if (index === -1) return false
+  if (index === -1 || isOfEarlierRound(draft, index, round)) return false
   const noWayBack = operation === 'compensate' || draft.afterPivot(index)
   if (noWayBack && draft.step(index).wait === 'operator') return false
   draft.note('refused', index, { code: error.code, message: error.message })
@@ -253,7 +261,7 @@ function refused(draft: Draft, step: string, operation: Operation, error: StepFa
 
 function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
   const index = draft.indexOf(event.step, event.operation)
-  if (index === -1) return false
+  if (index === -1 || isOfEarlierRound(draft, index, event.round)) return false
   const { attempts, wait } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
   if (!event.terminal && event.attempt !== undefined && event.attempt !== attempts) return false
@@ -278,6 +286,7 @@ function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>
       return end(draft, action.outcome)
     case 'retry':
       goOn(draft, index)
+      if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
       draft.call(index, 1)
       return true
     case 'compensate': {

@@ -59,6 +59,13 @@ export function turnBack(draft: Draft, index: number, error: StepFailure): true 
   return true
 }
 
+/** An operator had ended it in the middle of a compensation: that one is called again, then those before it. */
+export function undoFurther(draft: Draft, error: StepFailure): void {
+  draft.failure ??= { step: '', ...error }
+  draft.status = 'compensating'
+  for (const open of draft.open()) draft.call(open, 1)
+}
+
 /** No more attempts. */
 export function giveUp(draft: Draft, index: number, error: StepFailure): true {
   const { pivot, transactional } = draft.shapeOf(index)

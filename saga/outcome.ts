@@ -39,9 +39,10 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
     code: clean(reply.code ?? 'saga.participant', 100),
     message: clean(reply.message ?? `the participant answered "${reply.status}"`, MAX_MESSAGE),
   }
-  if (reply.status === 'refused') return { type: 'refused', step, operation, error }
+  const { round } = reply
+  if (reply.status === 'refused') return { type: 'refused', step, operation, error, round }
   if (reply.status === 'failed') {
-    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt }
+    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }
   }
   if (operation === 'compensate') return { type: 'succeeded', step, operation }
   try {

@@ -17,12 +17,12 @@ import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/optio
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../core/trace-context.ts'
-import { Barrier, type BarrierRow } from './barrier.ts'
+import { Barrier, type BarrierEntry } from './barrier.ts'
 import { inSaga } from './context.ts'
 import { stored } from './json.ts'
 import { describeError, isRefusal } from './outcome.ts'
 import { callAttributes, sagaAttributes } from './telemetry.ts'
-import { type CommandHeaders, readCommandHeaders, replyChannel, type SagaReply } from './wire.ts'
+import { type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, type SagaReply } from './wire.ts'
 
 export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {
   readonly group: string
@@ -46,8 +46,15 @@ export interface ReplyOutbox {
 export interface ParticipantContext {
   /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
   readonly tx: SqlTransaction
-  /** `<saga>/<id>/<step>`: the same in every repetition and in the compensation. */
+  /**
+   * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
+   * and id, and an id may be started again after its saga was deleted: where these meet add `service` and `birth`.
+   */
   readonly key: string
+  /** The service of the coordinator: the reply channel without `.saga-replies`. */
+  readonly service: string
+  /** Tells the saga from an earlier one with its id; `undefined` when its coordinator does not say. */
+  readonly birth: string | undefined
   readonly saga: string
   readonly sagaId: string
   readonly step: string
@@ -189,8 +196,9 @@ class Participant<Request> {
   }
 
   async #decide(tx: SqlTransaction, request: Request, command: CommandHeaders, message: HandlerContext): Promise<void> {
-    const { saga, sagaId, step, key } = command
-    const context: ParticipantContext = { tx, key, saga, sagaId, step, message }
+    const { saga, sagaId, step, key, birth, replyTo } = command
+    const service = replyTo.endsWith(REPLIES) ? replyTo.slice(0, -REPLIES.length) : replyTo
+    const context: ParticipantContext = { tx, key, service, birth, saga, sagaId, step, message }
     const reply =
       command.operation === 'invoke'
         ? await this.#invoke(tx, request, command, context)
@@ -204,16 +212,16 @@ class Participant<Request> {
     command: CommandHeaders,
     context: ParticipantContext,
   ): Promise<SagaReply> {
-    const row = await this.#barrier.enter(tx, command.key, 'invoke', 'ok')
-    if (row?.status === 'cancelled') return cancelled(command)
-    if (row !== undefined && row.status !== 'failed' && row.reply !== null) return row.reply
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'ok')
+    const known = answered(command, entry)
+    if (known !== undefined) return known
     const result = stored(
       `result of ${command.key}`,
       await this.#handlers.invoke(request, context),
       Number.POSITIVE_INFINITY,
     )
     const reply: SagaReply = { ...head(command), status: 'ok', ...(result !== undefined && { result }) }
-    await this.#barrier.keep(tx, command.key, 'invoke', 'ok', reply)
+    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }
 
@@ -224,12 +232,12 @@ class Participant<Request> {
     context: ParticipantContext,
   ): Promise<SagaReply> {
     const reply: SagaReply = { ...head(command), status: 'ok' }
-    const invoked = await this.#barrier.enter(tx, command.key, 'invoke', 'cancelled')
-    const before = await this.#barrier.enter(tx, command.key, 'compensate', 'ok')
-    if (before?.status === 'ok') return reply
+    const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
+    if (!entry.isNew && entry.status === 'ok') return reply
     if (hasEffect(invoked)) await this.#handlers.compensate(request, context)
-    if (invoked !== undefined) await this.#barrier.cancelInvoke(tx, command.key)
-    await this.#barrier.keep(tx, command.key, 'compensate', 'ok', reply)
+    if (!invoked.isNew) await this.#barrier.cancelInvoke(tx, invoked)
+    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }
 
@@ -252,10 +260,10 @@ class Participant<Request> {
     }
     await this.#sql.transaction(async (tx) => {
       if (operation === 'compensate') return this.#send(tx, command, reply)
-      const row = await this.#barrier.enter(tx, key, 'invoke', status)
-      if (row?.status === 'cancelled') return this.#send(tx, command, cancelled(command))
-      if (row !== undefined && row.status !== 'failed') return this.#send(tx, command, row.reply ?? reply)
-      await this.#barrier.keep(tx, key, 'invoke', status, reply)
+      const entry = await this.#barrier.enter(tx, command, 'invoke', status)
+      const known = answered(command, entry)
+      if (known !== undefined) return this.#send(tx, command, known)
+      await this.#barrier.keep(tx, entry, status, reply, command.round)
       return this.#send(tx, command, reply)
     })
   }
@@ -282,19 +290,23 @@ class NotACommand extends TypeError {
   }
 }
 
-function hasEffect(invoked: BarrierRow | undefined): boolean {
-  return invoked?.status === 'ok' || invoked?.status === 'failed' || invoked?.status === 'final'
+/** What is to be said of an invoke without another look at it; `undefined`: the handler decides. */
+function answered(command: CommandHeaders, { isNew, status, reply, round }: BarrierEntry): SagaReply | undefined {
+  if (isNew || status === 'failed') return undefined
+  if (status === 'cancelled') return cancelled(command)
+  // Nothing was done in the earlier round, and a person asks for another answer.
+  if (status !== 'ok' && command.round > round) return undefined
+  return reply === null ? undefined : { ...reply, ...(command.birth !== undefined && { birth: command.birth }) }
+}
+
+function hasEffect({ isNew, status }: BarrierEntry): boolean {
+  return !isNew && (status === 'ok' || status === 'failed' || status === 'final')
 }
 
 function cancelled(command: CommandHeaders): SagaReply {
   return { ...head(command), status: 'refused', code: 'saga.cancelled', message: 'it was compensated before it came' }
 }
 
-function head({
-  saga,
-  sagaId,
-  step,
-  operation,
-}: CommandHeaders): Pick<SagaReply, 'saga' | 'sagaId' | 'step' | 'operation'> {
-  return { saga, sagaId, step, operation }
+function head({ saga, sagaId, step, operation, birth, round }: CommandHeaders): Omit<SagaReply, 'status'> {
+  return { saga, sagaId, step, operation, ...(birth !== undefined && { birth }), ...(round > 0 && { round }) }
 }

@@ -1,6 +1,6 @@
 /**
- * What becomes of sagas that have ended: kept for `retentionMs`, then archived and deleted, with their timelines, in one
- * transaction. Several instances may do it at once. An id that is deleted can be started again.
+ * What becomes of sagas that have ended: kept for `retentionMs`, and as long as any saga of which they are a part, near or
+ * far, is open and may undo them; then archived and deleted, with their timelines, in one transaction. Several instances may do it at once. An id that is deleted can be started again.
  */
 import type { Clock } from '../core/clock.ts'
 import { HOUR, SECOND } from '../core/clock.ts'
@@ -90,8 +90,13 @@ export class Retention {
       tx,
       `WITH old AS MATERIALIZED (
          SELECT name, id FROM ${this.#saga} s WHERE ended_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
-           AND NOT EXISTS (SELECT FROM ${this.#saga} parent WHERE parent.ended_at IS NULL
-             AND parent.name = s.state->'parent'->>'name' AND parent.id = s.state->'parent'->>'id')
+           AND (NOT s.state ? 'parent' OR NOT EXISTS (
+             WITH RECURSIVE above AS (
+               SELECT s.state->'parent'->>'name' AS name, s.state->'parent'->>'id' AS id
+               UNION
+               SELECT p.state->'parent'->>'name', p.state->'parent'->>'id'
+               FROM above JOIN ${this.#saga} p USING (name, id))
+             SELECT FROM above JOIN ${this.#saga} p USING (name, id) WHERE p.ended_at IS NULL))
          ORDER BY ended_at LIMIT ${BATCH} FOR UPDATE SKIP LOCKED)
        DELETE FROM ${this.#saga} s USING old WHERE s.name = old.name AND s.id = old.id
        RETURNING s.name AS saga, s.id, s.version, s.status, s.input, s.state,

@@ -1,6 +1,7 @@
 /** Starting a saga: once per (name, id), alone or within the caller's transaction. */
 import type { Clock } from '../core/clock.ts'
 import { invalidOption } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
 import { validate } from '../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
 import { writePlans } from './committer.ts'
@@ -122,6 +123,7 @@ export class Starter {
       id,
       version,
       graphHash,
+      birth: newId(),
       state: initialState(saga),
       input,
       inputHash: hashJson(input),

@@ -87,6 +87,8 @@ export interface StepState {
   readonly leftMs?: number | undefined
   /** An earlier attempt may have had an effect. */
   readonly doubt?: true | undefined
+  /** How often an operator had it tried again. */
+  readonly round?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
   readonly result?: unknown
@@ -107,6 +109,8 @@ export interface SagaParent {
   readonly step: string
   /** What the parent waits for: that it ends, or that it is undone. */
   readonly operation: Operation
+  /** Tells the parent from an earlier saga with its id; absent when it was started by a release without births. */
+  readonly birth?: string | undefined
 }
 
 /** `stuck` is not an end: an operator has to look at it. */

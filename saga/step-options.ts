@@ -13,8 +13,14 @@ export interface StepContext<Input = unknown, Results extends object = object> {
   readonly saga: string
   readonly sagaId: string
   readonly step: string
-  /** `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Give it to whatever deduplicates. */
+  /**
+   * `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Give it to whatever deduplicates. It is
+   * unique among the sagas of this service's database: to a system that several services use give the service's name with
+   * it, and `birth` where ids are started again after their sagas were deleted.
+   */
   readonly key: string
+  /** Tells the saga from an earlier one with its id, that was deleted; `undefined`: started by a release without births. */
+  readonly birth: string | undefined
   readonly input: Input
   /** Results of the steps before this one, as they come back from the database (JSON). */
   readonly results: Results

@@ -9,7 +9,7 @@
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../core/sql.ts'
 import type { TimelineEntry } from './event.ts'
 import type { ResolvedFilter } from './operators.ts'
-import type { SagaState, SagaStatus } from './state.ts'
+import type { SagaParent, SagaState, SagaStatus } from './state.ts'
 import type { SagaReply } from './wire.ts'
 
 export interface SagaKey {
@@ -22,6 +22,8 @@ export type SagaMail = SagaReply | SagaSignal | SagaUndo
 
 export interface SagaUndo {
   readonly undo: true
+  /** The step that gives the order: only a saga that was begun as that one hears it. */
+  readonly of?: Omit<SagaParent, 'operation'> | undefined
 }
 
 export interface SagaSignal {
@@ -41,6 +43,11 @@ export interface SagaVersion {
 export interface SagaRow extends SagaKey {
   readonly version: number
   readonly graphHash: string
+  /**
+   * Tells it from an earlier saga that had its id and was deleted. `null`: it was started by a release without births,
+   * and is taken for whichever is asked for.
+   */
+  readonly birth: string | null
   readonly state: SagaState
   readonly input: unknown
   readonly inputHash: string
@@ -75,8 +82,10 @@ export interface SagaWrite {
 export interface SagaPost {
   readonly to: SagaKey
   readonly mail: SagaMail
-  /** Posted instead when there is nobody to get it: it was never started, is deleted, or has nothing more to do. */
+  /** Posted instead when who should get it has nothing more to do. */
   readonly otherwise?: SagaPost | undefined
+  /** Posted instead when there is nobody to get it: never started, deleted, or somebody else has its id. */
+  readonly missing?: SagaPost | undefined
 }
 
 export interface SagaLease extends SagaKey {
@@ -103,7 +112,7 @@ export interface TimelineRow extends TimelineEntry {
   readonly at: number
 }
 
-const COLUMNS = `name, id, version, graph_hash AS "graphHash", state, input, input_hash AS "inputHash",
+const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, input, input_hash AS "inputHash",
   revision::float8 AS revision, owner, epoch::float8 AS epoch, mail,
   (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
@@ -213,25 +222,38 @@ export class SagaStore {
   }
 
   /**
-   * Leaves mail for an instance that has the saga's version, due at once. False: there is no such open saga. An
-   * order to undo finds a completed one too.
+   * Leaves mail for an instance that has the saga's version, due at once. False: there is no such open saga, or it is not
+   * the one that is meant (of another birth, the step of another saga). An order to undo finds a completed one too.
    */
   async post(sql: SqlExecutor, key: SagaKey, mail: SagaMail): Promise<boolean> {
+    const of = 'undo' in mail ? mail.of : undefined
     const result = await this.#query(
       sql,
       `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
            due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
-       WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))`,
-      [key.name, key.id, JSON.stringify([mail]), 'undo' in mail],
+       WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
+         AND coalesce(birth = $5, true)
+         AND ($6::jsonb IS NULL OR (state->'parent' @> ($6::jsonb - 'birth')
+           AND coalesce(state->'parent'->>'birth' = $6::jsonb->>'birth', true)))`,
+      [
+        key.name,
+        key.id,
+        JSON.stringify([mail]),
+        'undo' in mail,
+        'birth' in mail ? mail.birth : null,
+        of === undefined ? null : JSON.stringify(of),
+      ],
     )
     return result.rowCount === 1
   }
 
-  /** Nothing came of taking a stuck saga: it waits for an operator again. */
+  /** Nothing came of taking a saga: its mail is forgotten; one that is stuck or has ended is left alone from now on. */
   async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
     await this.#query(
       sql,
-      `UPDATE ${this.#saga} SET owner = NULL, due_at = NULL, mail = NULL, revision = revision + 1
+      `UPDATE ${this.#saga} SET mail = NULL, revision = revision + 1,
+         owner = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE owner END,
+         due_at = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE due_at END
        WHERE name = $1 AND id = $2 AND revision = $3`,
       [name, id, revision],
     )
@@ -375,11 +397,11 @@ function listCondition(filter: ResolvedFilter): { readonly where: string; readon
 }
 
 function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
-  const { name, id, version, state, input, revision, owner, epoch, mail, trace } = row
+  const { name, id, version, birth, state, input, revision, owner, epoch, mail, trace } = row
   const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
   const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace } : undefined
   const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
-  return { n, name, id, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
+  return { n, name, id, birth, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
 }
 
 function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {

@@ -10,7 +10,7 @@ import { optionNames } from '../core/options.ts'
 import type { Saga } from './definition.ts'
 import { checkSaga, stepKey } from './graph.ts'
 import { stepPath } from './resolve.ts'
-import { isEnded, type RetryPolicy, type SagaState, type StepShape } from './state.ts'
+import { isEnded, type RetryPolicy, type SagaParent, type SagaState, type StepShape } from './state.ts'
 import type { RequestContext, SubSagaOptions } from './step-options.ts'
 import type { SagaKey } from './store.ts'
 import type { SagaReply } from './wire.ts'
@@ -79,6 +79,12 @@ export function childKey(parent: SagaKey, step: string, child: Saga): SagaKey {
   return { name: child.name, id: id.length <= MAX_ID ? id : derivedId(id) }
 }
 
+/** True when the saga was begun as that step of that saga, and not of an earlier one with its id. */
+export function isChildOf(parent: SagaParent | undefined, of: Omit<SagaParent, 'operation'>): boolean {
+  if (parent?.name !== of.name || parent.id !== of.id || parent.step !== of.step) return false
+  return parent.birth === undefined || of.birth === undefined || parent.birth === of.birth
+}
+
 /** These definitions and, below them, those of their steps. */
 export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
   const all = new Set<Saga>()
@@ -91,11 +97,16 @@ export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
   return [...all]
 }
 
+/** The step of the parent, as a reply names it. */
+export function addressOf({ name, id, step, operation, birth }: SagaParent): Omit<SagaReply, 'status'> {
+  return { saga: name, sagaId: id, step, operation, ...(birth !== undefined && { birth }) }
+}
+
 /** What the parent is told when this state was reached; `undefined` when there is nothing to tell. */
 export function reportToParent({ parent, status, steps, failure }: SagaState): SagaReply | undefined {
   if (parent === undefined || !isEnded(status)) return undefined
-  const { name: saga, id: sagaId, step, operation } = parent
-  const to = { saga, sagaId, step, operation }
+  const { operation } = parent
+  const to = addressOf(parent)
   const said = { code: failure?.code ?? 'saga.compensated', message: failure?.message ?? 'it was compensated' }
   if (operation === 'compensate') {
     if (status === 'compensated') return { ...to, status: 'ok' }

@@ -65,6 +65,15 @@ const SAGA_TABLES: readonly SqlMigration[] = [
       WRITE_FUNCTION,
     ],
   },
+  {
+    version: 5,
+    statements: [
+      // Both stay empty for what a release without them writes: it calls the same function with fewer fields.
+      `ALTER TABLE {schema}.saga ADD COLUMN birth text, ADD COLUMN late boolean NOT NULL DEFAULT false`,
+      `CREATE INDEX saga_late ON {schema}.saga (name) WHERE late`,
+      WRITE_FUNCTION,
+    ],
+  },
 ]
 
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [
@@ -81,6 +90,14 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
     ],
   },
   { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
+  {
+    version: 3,
+    statements: [
+      // Empty in what a release without them writes: such a row fits whoever asks by its key.
+      `ALTER TABLE {schema}.saga_barrier ADD COLUMN reply_to text, ADD COLUMN birth text,
+         ADD COLUMN round int NOT NULL DEFAULT 0`,
+    ],
+  },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }

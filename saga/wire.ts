@@ -23,6 +23,10 @@ export const HEADERS = Object.freeze({
   key: 'saga-key',
   /** Which send of this operation it is, from 1; a `failed` reply repeats it. */
   attempt: 'saga-attempt',
+  /** Tells the saga from an earlier one that had its id and was deleted; replies repeat it. Absent: not known. */
+  birth: 'saga-birth',
+  /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
+  round: 'saga-round',
   replyTo: 'saga-reply-to',
 })
 
@@ -42,14 +46,21 @@ export interface SagaReply {
   readonly message?: string | undefined
   readonly final?: boolean | undefined
   readonly attempt?: number | undefined
+  /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
+  readonly birth?: string | undefined
+  /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
+  readonly round?: number | undefined
 }
+
+/** What a reply channel is called after its service. */
+export const REPLIES = '.saga-replies'
 
 /** The durable group in which the coordinators of a service share the replies. */
 export const REPLY_GROUP = 'coordinator'
 
 /** The channel on which the coordinators of `service` get replies. A participant's binder lists it in `sends`. */
 export function sagaReplies(service: string): Channel<SagaReply> {
-  return replyChannel(`${service}.saga-replies`)
+  return replyChannel(`${service}${REPLIES}`)
 }
 
 /** The reply channel of this name. @throws TypeError when the name is not a destination */
@@ -70,6 +81,9 @@ export interface CommandHeaders {
   readonly key: string
   readonly attempt: number | undefined
   readonly replyTo: string
+  readonly birth: string | undefined
+  /** 0: no operator tried it again. */
+  readonly round: number
 }
 
 export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
@@ -84,14 +98,30 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     return undefined
   }
   if (operation !== 'invoke' && operation !== 'compensate') return undefined
-  return { saga, sagaId, step, operation, key, replyTo, attempt: typeof attempt === 'number' ? attempt : undefined }
+  const round = headers[HEADERS.round]
+  return {
+    saga,
+    sagaId,
+    step,
+    operation,
+    key,
+    replyTo,
+    attempt: typeof attempt === 'number' ? attempt : undefined,
+    birth: text(HEADERS.birth),
+    round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
+  }
 }
+
+/** As large as the barrier's column. */
+const MAX_ROUND = 2 ** 31 - 1
 
 /** Which send of which operation a command is. */
 export interface Sending {
   readonly saga: string
   readonly operation: Operation
   readonly attempt: number
+  readonly birth: string | null
+  readonly round: number | undefined
 }
 
 /** What a command needs to know of its sender. */
@@ -103,7 +133,7 @@ export interface Sender {
 /** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
 export async function encodeCommand(
   step: CommandDefinition,
-  { saga, operation, attempt }: Sending,
+  { saga, operation, attempt, birth, round }: Sending,
   { service, headers }: Sender,
   context: RequestContext,
 ): Promise<EncodedMessage> {
@@ -119,7 +149,9 @@ export async function encodeCommand(
       [HEADERS.operation]: operation,
       [HEADERS.key]: key,
       [HEADERS.attempt]: attempt,
-      [HEADERS.replyTo]: `${service}.saga-replies`,
+      [HEADERS.replyTo]: `${service}${REPLIES}`,
+      ...(birth !== null && { [HEADERS.birth]: birth }),
+      ...(round !== undefined && { [HEADERS.round]: round }),
     },
   }
   if (headers === undefined) return encodeMessage(step.to, payload, service, options)
@@ -154,5 +186,7 @@ function replyProblem(value: unknown): string | undefined {
   if (reply.status !== 'ok' && reply.status !== 'refused' && reply.status !== 'failed') {
     return 'status: expected ok, refused or failed'
   }
+  if (reply.birth !== undefined && typeof reply.birth !== 'string') return 'birth: expected a string'
+  if (reply.round !== undefined && typeof reply.round !== 'number') return 'round: expected a number'
   return undefined
 }

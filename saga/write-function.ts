@@ -17,20 +17,21 @@ BEGIN
       CASE WHEN r.status IN ('completed', 'compensated') THEN at END AS ended
     FROM clock_timestamp() AS at, jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
       state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
-      mail jsonb, keep_due boolean, heed boolean, deadline_ms float8, trace jsonb)
+      mail jsonb, keep_due boolean, heed boolean, deadline_ms float8, trace jsonb, birth text, late boolean)
     ORDER BY r.name, r.id
   LOOP
     IF w.revision = 1 THEN
       INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
-        due_at, deadline_at, ended_at, created_at, updated_at, trace)
+        due_at, deadline_at, ended_at, created_at, updated_at, trace, birth)
       VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
-        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at, w.trace)
+        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at, w.trace, w.birth)
       ON CONFLICT (name, id) DO NOTHING;
     ELSE
       UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,
         epoch = w.epoch, mail = w.mail, updated_at = w.at, ended_at = w.ended,
+        late = coalesce(w.late, false),
         due_at = CASE WHEN w.keep_due THEN s.due_at WHEN w.heed THEN LEAST(w.due, s.deadline_at) ELSE w.due END
-      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1;
+      WHERE s.name = w.name AND s.id = w.id AND s.revision = w.revision - 1 AND coalesce(s.birth = w.birth, true);
     END IF;
     IF FOUND THEN
       fitted := fitted || w.n;
