@@ -67,6 +67,7 @@ const SAGA_TABLES: readonly SqlMigration[] = [
   },
   {
     version: 5,
+    worksWith: 4,
     statements: [
       // Both stay empty for what a release without them writes: it calls the same function with fewer fields.
       `ALTER TABLE {schema}.saga ADD COLUMN birth text, ADD COLUMN late boolean NOT NULL DEFAULT false`,
@@ -92,6 +93,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
   { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
   {
     version: 3,
+    worksWith: 2,
     statements: [
       // Empty in what a release without them writes: such a row fits whoever asks by its key.
       `ALTER TABLE {schema}.saga_barrier ADD COLUMN reply_to text, ADD COLUMN birth text,
