@@ -7,6 +7,7 @@ import { type Channel, requireChannel } from './channel.ts'
 import type { BatchLimits } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
 import type { BatchMiddleware } from './middleware/batch-middleware.ts'
+import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
 
 /** One message of a batch. */
@@ -69,7 +70,7 @@ export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
 export interface BatchInboxOptions extends BatchSinkOptions {
   readonly group: string
   /** Has to have `processBatch`, as that of `createInbox` has. */
-  readonly inbox: Inbox
+  readonly inbox: Inbox | true
 }
 
 export interface BatchBinding<Name extends string = string> extends Named<Name> {
@@ -119,7 +120,7 @@ export function sinkBatch<
 ): BatchBinding<NoInfer<Name>>
 export function sinkBatch(
   channel: unknown,
-  options: BatchSinkOptions & { readonly inbox?: Inbox | undefined },
+  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
   handler: unknown,
 ): BatchBinding {
   const input = requireChannel('sinkBatch', channel as Channel)
@@ -128,7 +129,7 @@ export function sinkBatch(
     kind: 'batch',
     input,
     output: undefined,
-    options: Object.freeze({ ...options }),
+    options: consumerOptions(options),
     handler: handler as BatchBinding['handler'],
   })
 }
@@ -174,7 +175,7 @@ export function processorBatch<
 export function processorBatch(
   input: unknown,
   output: unknown,
-  options: BatchSinkOptions & { readonly inbox?: Inbox | undefined },
+  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
   handler: unknown,
 ): BatchBinding {
   const from = requireChannel('processorBatch', input as Channel)
@@ -186,7 +187,7 @@ export function processorBatch(
     kind: 'batch',
     input: from,
     output: requireChannel(`${path} output`, output as Channel),
-    options: Object.freeze({ ...options }),
+    options: consumerOptions(options),
     handler: handler as BatchBinding['handler'],
   })
 }

@@ -37,6 +37,11 @@ export interface BinderOptions<
   readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
   readonly sends?: readonly Place[] | undefined
+  /**
+   * What a destination is that nobody declared, when a relay publishes to it; `undefined` for the default.
+   * @default 4 partitions, and no groups
+   */
+  readonly unlisted?: ((destination: string) => Place | undefined) | undefined
   /** Channels whose messages are replies to this instance's `request`s: it takes them from `<channel>.<service>`. */
   readonly replies?: ReadonlyArray<Place<Reply>> | undefined
   /** Unique per process. @default `<service>-<random>` */

@@ -13,6 +13,7 @@ import type { CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type { Inbox } from './inbox.ts'
 import type { EncodedMessage, Headers } from './message.ts'
 import type { Middleware } from './middleware/middleware.ts'
+import { type Completion, consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
 import type { PollBinding } from './pollable.ts'
 import type { Answer, AnswerHost } from './requests/replies.ts'
@@ -89,7 +90,8 @@ export interface ConsumerOptions {
 
 export interface InboxOptions extends ConsumerOptions {
   readonly group: string
-  readonly inbox: Inbox
+  /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
+  readonly inbox: Inbox | true
 }
 
 export interface SinkBinding<Name extends string = string> extends Named<Name> {
@@ -102,6 +104,8 @@ export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly handler: Handler<unknown, TransactionContext, unknown>
   /** As `Inbox.ready`, for what the handler needs beside an inbox. */
   readonly ready?: (() => Promise<void>) | undefined
+  /** Set when it works in a service only: what a service calls to have the binding that runs. */
+  readonly complete?: Completion | undefined
 }
 
 export interface ProcessorBinding<Name extends string = string> extends Named<Name> {
@@ -171,7 +175,7 @@ export function sink<
 ): SinkBinding<NoInfer<Name>>
 export function sink(
   channel: unknown,
-  options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
+  options: ConsumerOptions & { readonly inbox?: Inbox | true | undefined },
   handler: unknown,
 ): SinkBinding {
   const input = requireChannel('sink', channel as Channel)
@@ -180,7 +184,7 @@ export function sink(
     kind: 'sink',
     input,
     output: undefined,
-    options: Object.freeze({ ...options }),
+    options: consumerOptions(options),
     handler: handler as SinkBinding['handler'],
   })
 }
@@ -220,7 +224,7 @@ export function processor<
 export function processor(
   input: unknown,
   output: unknown,
-  options: ConsumerOptions & { readonly inbox?: Inbox | undefined },
+  options: ConsumerOptions & { readonly inbox?: Inbox | true | undefined },
   handler: unknown,
 ): ProcessorBinding {
   const from = requireChannel('processor', input as Channel)
@@ -233,7 +237,7 @@ export function processor(
     kind: 'processor',
     input: from,
     output: requireChannel(`${path} output`, output as Channel),
-    options: Object.freeze({ ...options }),
+    options: consumerOptions(options),
     handler: handler as ProcessorBinding['handler'],
   })
 }

@@ -15,6 +15,7 @@ import {
   resolveCircuitBreaker,
   resolveRateLimit,
 } from './flow-options.ts'
+import { requireComplete } from './of-service.ts'
 import type { PollBinding } from './pollable.ts'
 
 /** A consumer's options with every default filled in. */
@@ -172,6 +173,7 @@ export function resolveKeepMs(binding: PollBinding): number {
 }
 
 function checkInbox(path: string, binding: ConsumerBinding | BatchBinding | PollBinding, group: string | null): void {
+  requireComplete(path, binding)
   const { inbox } = binding.options
   if (inbox === undefined) return
   if (typeof inbox.process !== 'function') throw invalidOption(`${path}.inbox`, inbox, 'an inbox made by createInbox')

@@ -9,6 +9,7 @@ import {
 import type { Named, NameOptions } from './binding-name.ts'
 import { type Channel, requireChannel } from './channel.ts'
 import type { Inbox } from './inbox.ts'
+import { consumerOptions } from './of-service.ts'
 
 /** One message at a time, when asked: nothing of it is about speed. */
 export interface PollableOptions
@@ -26,7 +27,7 @@ export interface PollableOptions
 }
 
 export interface PollableInboxOptions extends PollableOptions {
-  readonly inbox: Inbox
+  readonly inbox: Inbox | true
 }
 
 /** Made by `pollable`, for `binder.poll`. */
@@ -75,9 +76,9 @@ export function pollable<
 ): PollBinding<Out, HandlerContext, NoInfer<Name>>
 export function pollable(
   channel: unknown,
-  options: PollableOptions & { readonly inbox?: Inbox | undefined },
+  options: PollableOptions & { readonly inbox?: Inbox | true | undefined },
 ): PollBinding {
   const input = requireChannel('pollable', channel as Channel)
   requireOptionsFirst(`pollable("${input.name}")`, options, 'pollable(channel, options)')
-  return Object.freeze({ kind: 'poll', input, output: undefined, options: Object.freeze({ ...options }) })
+  return Object.freeze({ kind: 'poll', input, output: undefined, options: consumerOptions(options) })
 }

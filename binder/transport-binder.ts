@@ -23,7 +23,7 @@ import { Publisher } from './sending/publisher.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import { BinderTelemetry, systemsOf } from './telemetry.ts'
 import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
-import type { PublishOutcome, Transport } from './transport.ts'
+import type { DestinationSpec, PublishOutcome, Transport } from './transport.ts'
 import { claim, requireFree } from './transport-owner.ts'
 
 const NAMES = optionNames<BinderOptions>({
@@ -31,6 +31,7 @@ const NAMES = optionNames<BinderOptions>({
   transport: true,
   bindings: true,
   sends: true,
+  unlisted: true,
   replies: true,
   instance: true,
   logger: true,
@@ -92,12 +93,7 @@ export class TransportBinder implements Binder {
     const bindings = [...declared, ...this.#requests.bindings]
     const specs = destinationSpecs(bindings, requireList('createBinder.sends', options.sends, 'defineChannel()'))
     this.#declared = { bindings, destinations: [...specs.values()] }
-    this.#destinations = new Destinations(this.#transport, specs, (name) => ({
-      name,
-      partitions: DEFAULT_PARTITIONS,
-      groups: [],
-      assumed: true,
-    }))
+    this.#destinations = new Destinations(this.#transport, specs, unlistedSpec(options.unlisted))
     this.#publisher = new Publisher(
       this.#transport,
       this.#destinations,
@@ -295,5 +291,15 @@ export class TransportBinder implements Binder {
 
   #requireStarted(): void {
     if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
+  }
+}
+
+/** What of a destination is known that no declaration names. */
+function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => DestinationSpec {
+  if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
+  return (name) => {
+    const place = unlisted?.(name)
+    if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
+    return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
   }
 }

@@ -8,9 +8,11 @@
  *   is therefore not dead-lettered because its handler failed; only when the database does not take the answer either,
  *   and then the coordinator's timeout asks again.
  */
+
 import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
 import type { NameOptions } from '../binder/binding-name.ts'
 import { type Channel, checkName, requireChannel } from '../binder/channel.ts'
+import type { ServiceParts } from '../binder/of-service.ts'
 import type { SendOptions } from '../binder/sending/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
@@ -26,10 +28,13 @@ import { type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, type Sa
 
 export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {
   readonly group: string
-  /** The participant's own database: the barrier, the handlers' effects and the replies commit together. */
-  readonly sql: SqlClient
-  /** Of the same database. Made by `createOutbox`; its relay sends the replies. */
-  readonly outbox: ReplyOutbox
+  /**
+   * The participant's own database: the barrier, the handlers' effects and the replies commit together.
+   * @default that of the service it is declared in
+   */
+  readonly sql?: SqlClient | undefined
+  /** Of the same database. Made by `createOutbox`; its relay sends the replies. @default that of the service */
+  readonly outbox?: ReplyOutbox | undefined
   /** Where `migrateParticipant` put the barrier. @default 'concordat' */
   readonly schema?: string | undefined
   /** A span with the saga's name, id and step for each call, in the saga's trace; the reply goes on with it. @default none */
@@ -110,12 +115,22 @@ export function participant<
   const { sql, outbox, schema = DEFAULT_SCHEMA, telemetry: given, ...consumer } = options
   const telemetry = checkTelemetry(`${path}.telemetry`, given)
   checkName(`${path}.group`, options.group, 100)
-  requireSqlClient(`${path}.sql`, sql)
-  if (!hasMethods(outbox, ['add'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
+  const isOfService = sql === undefined && outbox === undefined
+  if (!isOfService) requireSqlClient(`${path}.sql`, sql)
+  if (!isOfService && !hasMethods(outbox, ['add']))
+    throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
   for (const name of ['invoke', 'compensate'] as const) {
     if (typeof handlers?.[name] !== 'function') throw invalidOption(`${path}.${name}`, handlers?.[name], 'a function')
   }
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
+  if (sql === undefined || outbox === undefined) {
+    const unbound: Omit<SinkBinding, 'named'> = sink<In, Out>(channel, { ...consumer, maxAttempts }, () =>
+      Promise.reject(new Error(`${path} was not completed by a service`)),
+    )
+    const complete = (parts: ServiceParts): SinkBinding =>
+      participant(channel, { telemetry: parts.telemetry, ...options, ...pick(parts, options) }, handlers)
+    return Object.freeze({ ...unbound, complete })
+  }
   const barrier = new Barrier(schema)
   const side = new Participant(sql, outbox, barrier, handlers, maxAttempts, telemetry)
   const binding: Omit<SinkBinding, 'named'> = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
@@ -128,6 +143,11 @@ export function participant<
       await outbox.ready?.()
     },
   })
+}
+
+/** What a participant takes of its service; a schema of its own wins. */
+function pick({ sql, outbox, schema }: ServiceParts, own: ParticipantOptions) {
+  return { sql, outbox, schema: own.schema ?? schema }
 }
 
 class Participant<Request> {

@@ -63,6 +63,11 @@ export function sagaReplies(service: string): Channel<SagaReply> {
   return replyChannel(`${service}${REPLIES}`)
 }
 
+/** What a destination is when it is a service's reply channel; `undefined` when it is none. */
+export function replyPlace(destination: string): Channel<SagaReply> | undefined {
+  return destination.endsWith(REPLIES) ? replyChannel(destination) : undefined
+}
+
 /** The reply channel of this name. @throws TypeError when the name is not a destination */
 export function replyChannel(name: string): Channel<SagaReply> {
   return defineChannel(checkName('saga-reply-to', name, 200), {

@@ -6,6 +6,7 @@ import * as election from 'concordat/election'
 import * as locks from 'concordat/locks'
 import * as outbox from 'concordat/outbox'
 import * as saga from 'concordat/saga'
+import * as service from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 
 interface Row {
@@ -132,6 +133,13 @@ const ERRORS: readonly Row[] = [
   row(new saga.SagaPending('s', 'id-1', 5), 'saga.pending', true, 'ask again'),
   row(new saga.CoordinatorClosed(), 'saga.closed', false, 'start nothing after close()'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
+  row(
+    new service.ServiceNotReady('shop', 'running', [{ name: 'binder', detail: 'no broker' }]),
+    'service.not_ready',
+    true,
+    'binder (no broker). Check that its servers are up',
+  ),
+  row(new service.ServiceClosed('shop'), 'service.closed', false, 'make another with createService'),
   row(new saga.OwnershipLost('s', 'id-1'), 'saga.ownership_lost', true, 'taken over by another coordinator'),
   row(new locks.LockBusy('k', 'me', 5), 'locks.busy', true, 'pass waitMs'),
   row(new locks.LockTimeout('k', 5, undefined, 2), 'locks.timeout', true, 'wait longer'),
@@ -206,7 +214,7 @@ const ERRORS: readonly Row[] = [
 /** Thrown by users, with a code of theirs. */
 const USERS_OWN = new Set(['Refusal'])
 
-const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus }
+const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus, service }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
   it('is named after its class, carries its code and says whether to try again', () => {

@@ -202,6 +202,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'onEvent',
     'parseAddress',
   ],
+  'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'createService'],
   'concordat/operate': ['migrationParts', 'printGrants', 'printMigrations'],
   'concordat/testing': ['createTestKit'],
 }

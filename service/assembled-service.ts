@@ -1,0 +1,233 @@
+import type { Binder } from '../binder/binder.ts'
+import type { Channel } from '../binder/channel.ts'
+import { needsService } from '../binder/of-service.ts'
+import type { SendOptions } from '../binder/sending/encode.ts'
+import type { Bus } from '../bus/bus.ts'
+import { SECOND, systemClock } from '../core/clock.ts'
+import { requireInteger } from '../core/errors.ts'
+import { requireMigrated } from '../core/migrate.ts'
+import { wrongKind } from '../core/options.ts'
+import type { SqlTransaction } from '../core/sql.ts'
+import { closeOnSignals } from '../election/close-on-signals.ts'
+import type { Election } from '../election/election.ts'
+import type { Locks } from '../locks/lock.ts'
+import type { SqlInbox } from '../outbox/inbox.ts'
+import type { Outbox } from '../outbox/outbox.ts'
+import type { Relay } from '../outbox/relay.ts'
+import type { Coordinator } from '../saga/coordinator.ts'
+import type { Saga } from '../saga/definition.ts'
+import type { SagaRun } from '../saga/run.ts'
+import type { StartOptions } from '../saga/starter.ts'
+import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/tables.ts'
+import { ServiceClosed, ServiceNotReady } from './errors.ts'
+import { composeHealth, type PartHealth, type ServiceHealth, type ServiceState, waitingFor } from './health.ts'
+import type { ResolvedService } from './options.ts'
+import type { CloseOptions, Service, ServiceTransaction } from './service.ts'
+import { makeParts, type Parts, type StoredParts } from './service-parts.ts'
+
+export class AssembledService implements Service {
+  readonly name: string
+  readonly instance: string
+  readonly #options: ResolvedService
+  readonly #parts: Parts
+  #state: ServiceState = 'idle'
+  #starting: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedService) {
+    this.#options = options
+    this.name = options.identity.service
+    this.instance = options.identity.instance
+    this.#parts = makeParts(options)
+  }
+
+  get binder(): Binder {
+    return this.#parts.binder
+  }
+  get outbox(): Outbox | undefined {
+    return this.#parts.stored?.outbox
+  }
+  get inbox(): SqlInbox | undefined {
+    return this.#parts.stored?.inbox
+  }
+  get relay(): Relay | undefined {
+    return this.#parts.stored?.relay
+  }
+  get coordinator(): Coordinator | undefined {
+    return this.#parts.stored?.coordinator
+  }
+  get locks(): Locks | undefined {
+    return this.#parts.locks
+  }
+  get bus(): Bus | undefined {
+    return this.#parts.bus
+  }
+  get elections(): Readonly<Record<string, Election>> {
+    return this.#parts.elections
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
+    this.#requireOpen()
+    this.#state = 'starting'
+    try {
+      await this.#prepareTables()
+      await this.#startParts()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.#requireOpen()
+    this.#state = 'running'
+    this.#options.identity.logger.info({ parts: Object.keys(this.#health()) }, 'service started')
+  }
+
+  /** Intake before what it feeds is never a loss: what comes early waits in tables and on the broker. */
+  async #startParts(): Promise<void> {
+    const { binder, stored, bus, elections } = this.#parts
+    await binder.start()
+    await stored?.relay.start()
+    // A transport that forgets at a kill has forgotten the commands that nobody had answered.
+    await stored?.coordinator?.run({ resend: this.#options.transport.features.durable !== true })
+    stored?.inbox.start()
+    await bus?.start(binder)
+    for (const election of Object.values(elections)) election.start()
+  }
+
+  async #prepareTables(): Promise<void> {
+    const { stored } = this.#parts
+    if (stored === undefined) return
+    if (this.#options.migrate === 'check') await this.#checkTables(stored)
+    else await this.#applyTables(stored)
+  }
+
+  async #applyTables({ sql, outbox, inbox, coordinator }: StoredParts): Promise<void> {
+    await outbox.migrate()
+    await inbox.migrate()
+    await coordinator?.migrate()
+    if (this.#hasParticipants()) await migrateParticipant(sql, this.#options.schema)
+  }
+
+  async #checkTables({ sql, outbox, inbox, coordinator }: StoredParts): Promise<void> {
+    const { schema } = this.#options
+    await outbox.ready()
+    await inbox.ready?.()
+    if (coordinator !== undefined) await requireMigrated(sql, schema, SAGA_PART)
+    if (this.#hasParticipants()) await requireMigrated(sql, schema, PARTICIPANT_PART)
+  }
+
+  #hasParticipants(): boolean {
+    return (this.#options.bindings ?? []).some((binding) => needsService(binding) && 'complete' in binding)
+  }
+
+  async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const timeoutMs = requireInteger('ready.timeoutMs', options.timeoutMs ?? 30 * SECOND, 0)
+    const deadline = systemClock.monotonic() + timeoutMs
+    for (;;) {
+      this.#requireOpen()
+      const health = this.health()
+      if (health.ready) return
+      if (systemClock.monotonic() >= deadline) {
+        throw new ServiceNotReady(this.name, this.#state, waitingFor(health, this.#options.readiness))
+      }
+      await systemClock.sleep(20, options.signal)
+    }
+  }
+
+  async send<In, Out>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }> {
+    return this.#parts.binder.send<In, Out>(channel, payload, options)
+  }
+
+  async run<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>> {
+    return this.#needed('run', 'sagas', this.coordinator).start(saga, options)
+  }
+
+  async transaction<T>(work: (tx: ServiceTransaction) => Promise<T>): Promise<T> {
+    const { sql } = this.#needed('transaction', 'sql', this.#parts.stored)
+    this.#requireOpen()
+    return sql.transaction((tx) => work(this.#extended(tx)))
+  }
+
+  #extended(tx: SqlTransaction): ServiceTransaction {
+    const { outbox } = this.#needed('transaction', 'sql', this.#parts.stored)
+    return {
+      ...tx,
+      send: (channel, payload, options) => outbox.add(tx, channel, payload, options),
+      start: (saga, options) => this.#needed('tx.start', 'sagas', this.coordinator).start(tx, saga, options),
+    }
+  }
+
+  health(): ServiceHealth {
+    return composeHealth(this.#state, this.#health(), this.#options.readiness)
+  }
+
+  #health(): Readonly<Record<string, PartHealth>> {
+    const { binder, stored, locks, bus, elections } = this.#parts
+    const leads = Object.entries(elections).map(([role, election]) => [`leads ${role}`, election.health()] as const)
+    const parts = { relay: stored?.relay, coordinator: stored?.coordinator, locks, bus }
+    const others = Object.entries(parts).flatMap(([name, part]) => (part ? [[name, part.health()] as const] : []))
+    return Object.fromEntries<PartHealth>([['binder', binder.health()], ...others, ...leads])
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  /**
+   * Leaderships first, while all they work with is there. The binder before the relay: what its last handlers add is still
+   * published by the relay, which sends through the same transport, so the relay closes while the transport is open.
+   */
+  async #close(): Promise<void> {
+    const wasStarting = this.#state === 'starting'
+    this.#state = 'closing'
+    const { binder, stored, locks, bus, elections } = this.#parts
+    if (!wasStarting) await this.#starting?.catch(() => undefined)
+    await Promise.all(Object.values(elections).map((election) => this.#closePart('leadership', election)))
+    await this.#closePart('coordinator', stored?.coordinator)
+    await this.#closePart('relay', stored?.relay)
+    await this.#closePart('bus', bus)
+    await this.#closePart('binder', binder)
+    await this.#closePart('inbox', stored?.inbox)
+    await this.#closePart('locks', locks)
+    this.#state = 'closed'
+  }
+
+  async #closePart(part: string, closable: { close(): unknown } | undefined): Promise<void> {
+    try {
+      await closable?.close()
+    } catch (error) {
+      this.#options.identity.logger.error({ err: error, part }, 'a part failed to close')
+    }
+  }
+
+  closeOnSignals(options: CloseOptions = {}): Promise<void> {
+    const { then = [], ...rest } = options
+    const { logger } = this.#options.identity
+    return closeOnSignals({ elections: Object.values(this.elections), after: [this, ...then], ...rest, logger }).closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  #requireOpen(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') throw new ServiceClosed(this.name)
+  }
+
+  #needed<Part>(call: string, option: string, part: Part | undefined): Part {
+    if (part !== undefined) return part
+    throw wrongKind(`${this.name}.${call}`, undefined, `a service with ${option}: createService({ ${option} })`)
+  }
+}

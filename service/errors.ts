@@ -1,0 +1,34 @@
+import { ConcordatError } from '../core/errors.ts'
+
+/** A part that the service needs to be ready did not come up in time. It is tried again in the background. */
+export class ServiceNotReady extends ConcordatError {
+  readonly code = 'service.not_ready' as const
+  readonly retryable = true as const
+  /** Names of the parts that are not up. */
+  readonly parts: readonly string[]
+
+  constructor(
+    service: string,
+    state: string,
+    parts: ReadonlyArray<{ readonly name: string; readonly detail?: string | undefined }>,
+  ) {
+    const why = parts.map(({ name, detail }) => (detail === undefined ? name : `${name} (${detail})`)).join(', ')
+    const isBegun = state === 'starting' || state === 'running'
+    super(
+      isBegun
+        ? `service "${service}" is not ready: ${why || state}. Check that its servers are up, and health().parts`
+        : `service "${service}" is not ready: it is ${state}, call start() first`,
+    )
+    this.parts = parts.map(({ name }) => name)
+  }
+}
+
+/** The service was closed, by `close()` or because its start failed. */
+export class ServiceClosed extends ConcordatError {
+  readonly code = 'service.closed' as const
+  readonly retryable = false as const
+
+  constructor(service: string) {
+    super(`service "${service}" is closed: make another with createService`)
+  }
+}

@@ -1,0 +1,52 @@
+/** What a service says of itself: one answer out of those of its parts. */
+
+/** What every part's health has. */
+export interface PartHealth {
+  readonly status: string
+  readonly detail?: string | undefined
+  readonly error?: string | undefined
+}
+
+export interface ServiceHealth {
+  /** `down`: a part that decides on readiness is not up. `degraded`: another one is down. */
+  readonly status: 'up' | 'degraded' | 'down'
+  /** False: the process can only be replaced. For a liveness probe. Servers that are away do not change it. */
+  readonly live: boolean
+  /** True: give it traffic. For a readiness probe. */
+  readonly ready: boolean
+  /** Each part's own health: `binder`, `relay`, `coordinator`, `locks`, `bus`, `leads <role>`. */
+  readonly parts: Readonly<Record<string, PartHealth>>
+}
+
+export type ServiceState = 'idle' | 'starting' | 'running' | 'closing' | 'closed'
+
+/** Locks that nobody has needed yet, a leadership that has not begun: nothing is wrong with them. */
+const HEALTHY: ReadonlySet<string> = new Set(['up', 'idle'])
+
+/** @param readiness the parts that decide; those that are not there count for nothing */
+export function composeHealth(
+  state: ServiceState,
+  parts: Readonly<Record<string, PartHealth>>,
+  readiness: readonly string[],
+): ServiceHealth {
+  const names = Object.keys(parts)
+  const down = names.filter((name) => !HEALTHY.has(parts[name]?.status ?? 'down'))
+  const deciding = new Set(readiness)
+  const ready = state === 'running' && down.every((name) => !deciding.has(name))
+  return {
+    status: ready ? (down.length === 0 ? 'up' : 'degraded') : 'down',
+    live: state !== 'closed',
+    ready,
+    parts,
+  }
+}
+
+/** The parts that keep it from being ready. */
+export function waitingFor(
+  health: ServiceHealth,
+  readiness: readonly string[],
+): ReadonlyArray<{ readonly name: string; readonly detail?: string | undefined }> {
+  return Object.entries(health.parts)
+    .filter(([name, { status }]) => readiness.includes(name) && !HEALTHY.has(status))
+    .map(([name, { status, detail, error }]) => ({ name, detail: detail ?? error ?? status }))
+}

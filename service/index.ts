@@ -1,0 +1,13 @@
+/** One service out of all parts: made, migrated, started, watched and closed together. */
+export { createService } from './create-service.ts'
+export { ServiceClosed, ServiceNotReady } from './errors.ts'
+export type { PartHealth, ServiceHealth } from './health.ts'
+export type { PartOptions } from './part-options.ts'
+export type {
+  CloseOptions,
+  LeaderWork,
+  Service,
+  ServiceIdentity,
+  ServiceOptions,
+  ServiceTransaction,
+} from './service.ts'

@@ -1,0 +1,111 @@
+/** Options of a service, merged with the defaults and checked. What belongs to a part is checked by the part. */
+import { hostname } from 'node:os'
+import { checkName } from '../binder/channel.ts'
+import { needsService } from '../binder/of-service.ts'
+import { SECOND } from '../core/clock.ts'
+import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
+import { checkTelemetry } from '../core/telemetry.ts'
+import type { PartOptions } from './part-options.ts'
+import type { ServiceIdentity, ServiceOptions } from './service.ts'
+
+export interface ResolvedService extends ServiceOptions {
+  readonly identity: ServiceIdentity
+  readonly schema: string
+  readonly migrate: 'apply' | 'check'
+  readonly readiness: readonly string[]
+  readonly drainTimeoutMs: number
+  readonly parts: PartOptions
+}
+
+const NAMES = optionNames<ServiceOptions>({
+  name: true,
+  instance: true,
+  transport: true,
+  sql: true,
+  schema: true,
+  listener: true,
+  bindings: true,
+  sends: true,
+  sagas: true,
+  locks: true,
+  leads: true,
+  bus: true,
+  migrate: true,
+  readiness: true,
+  parts: true,
+  logger: true,
+  telemetry: true,
+  drainTimeoutMs: true,
+})
+const PARTS = optionNames<PartOptions>({
+  binder: true,
+  outbox: true,
+  relay: true,
+  inbox: true,
+  coordinator: true,
+  elections: true,
+})
+
+const PATH = 'createService'
+const DEFAULT_READINESS: readonly string[] = Object.freeze(['binder', 'relay', 'coordinator'])
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveService(options: ServiceOptions): ResolvedService {
+  refuseUnknown(PATH, options, NAMES)
+  refuseUnknown(`${PATH}.parts`, options.parts ?? {}, PARTS)
+  const name = checkName(`${PATH}.name`, options.name, 100)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  quoteIdentifier(schema)
+  if (options.sql !== undefined) requireSqlClient(`${PATH}.sql`, options.sql)
+  requireWhatItNeeds(options)
+  const { migrate = 'apply' } = options
+  if (migrate !== 'apply' && migrate !== 'check') throw invalidOption(`${PATH}.migrate`, migrate, "'apply' or 'check'")
+  return Object.freeze({
+    ...options,
+    schema,
+    migrate,
+    identity: identityOf(name, options),
+    readiness: options.readiness ?? DEFAULT_READINESS,
+    drainTimeoutMs: requireInteger(`${PATH}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),
+    parts: options.parts ?? {},
+  })
+}
+
+function identityOf(name: string, options: ServiceOptions): ServiceIdentity {
+  const made = `${name}-${hostname()}-${process.pid}-${newId().slice(-8)}`
+  const instance = requireText(`${PATH}.instance`, options.instance ?? made)
+  const logger = withIdentity(checkLogger(`${PATH}.logger`, options.logger), options.logger, name, instance)
+  return Object.freeze({
+    service: name,
+    instance,
+    logger,
+    telemetry: checkTelemetry(`${PATH}.telemetry`, options.telemetry),
+  })
+}
+
+/** Each line says which process wrote it, if the logger can have children. */
+function withIdentity(checked: Logger, given: unknown, service: string, instance: string): Logger {
+  if (!hasMethods(given, ['child'])) return checked
+  return checkLogger(`${PATH}.logger`, (given['child'] as (fields: object) => Logger)({ service, instance }))
+}
+
+/** @throws TypeError naming what is missing */
+function requireWhatItNeeds({ bindings, sagas, sql, leads, locks, bus, parts }: ServiceOptions): void {
+  if (bindings !== undefined && !Array.isArray(bindings)) throw wrongKind(`${PATH}.bindings`, bindings, 'a list')
+  if (sagas !== undefined && !Array.isArray(sagas)) throw wrongKind(`${PATH}.sagas`, sagas, 'a list')
+  const index = (bindings ?? []).findIndex((binding) => needsService(binding))
+  const wanting =
+    (sagas ?? []).length > 0 ? 'sagas' : index >= 0 ? `bindings[${index}]` : parts?.outbox && 'parts.outbox'
+  if (sql === undefined && wanting !== undefined) {
+    throw wrongKind(`${PATH}.sql`, sql, `a SqlClient such as pgClient(pool), which ${wanting} needs`)
+  }
+  if (leads !== undefined && Object.keys(leads).length > 0 && locks === undefined) {
+    throw wrongKind(`${PATH}.locks`, locks, 'locks such as redisLocks({ url }), which leads need')
+  }
+  for (const [role, work] of Object.entries(leads ?? {})) requireFunction(`${PATH}.leads.${role}`, work)
+  if (bus !== undefined) requireFunction(`${PATH}.bus`, bus)
+}

@@ -1,0 +1,20 @@
+import type { BinderOptions } from '../binder/binder.ts'
+import type { ElectionOptions } from '../election/options.ts'
+import type { InboxOptions } from '../outbox/inbox.ts'
+import type { OutboxOptions } from '../outbox/outbox.ts'
+import type { RelayOptions } from '../outbox/relay-options.ts'
+import type { CoordinatorOptions } from '../saga/options.ts'
+
+/** What the service sets itself. */
+type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry' | 'transport'
+
+/** What each part takes beyond the service's own options. */
+export interface PartOptions {
+  readonly binder?: Omit<BinderOptions, Common | 'bindings' | 'sends' | 'unlisted'> | undefined
+  readonly outbox?: Omit<OutboxOptions, Common> | undefined
+  readonly relay?: Omit<RelayOptions, Common | 'outbox' | 'publisher' | 'listener'> | undefined
+  readonly inbox?: Omit<InboxOptions, Common | 'outbox'> | undefined
+  readonly coordinator?: Omit<CoordinatorOptions, Common | 'outbox' | 'sagas'> | undefined
+  /** For every role of `leads`. */
+  readonly elections?: Omit<ElectionOptions, Common | 'locks' | 'role' | 'onGranted'> | undefined
+}

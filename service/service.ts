@@ -1,0 +1,158 @@
+/**
+ * One service out of all parts: a binder, and with a database the outbox, its relay, the inbox, participants and the saga
+ * coordinator; with locks, leaderships. Everything is made, migrated, started and closed here, in the order that keeps
+ * the promise, under one identity.
+ *
+ *     idle -> starting -> running -> closing -> closed
+ *
+ * Nothing of a part is hidden: what a part takes beyond the service's own options goes into `parts`, and each part is
+ * there as a property.
+ */
+import type { Binder } from '../binder/binder.ts'
+import type { Binding } from '../binder/binding.ts'
+import type { Channel } from '../binder/channel.ts'
+import type { Place } from '../binder/sending/destinations.ts'
+import type { SendOptions } from '../binder/sending/encode.ts'
+import type { Transport } from '../binder/transport.ts'
+import type { Bus } from '../bus/bus.ts'
+import type { Logger } from '../core/logger.ts'
+import type { SqlClient, SqlListener, SqlTransaction } from '../core/sql.ts'
+import type { Telemetry } from '../core/telemetry.ts'
+import type { Election, Term } from '../election/election.ts'
+import type { Locks } from '../locks/lock.ts'
+import type { SqlInbox } from '../outbox/inbox.ts'
+import type { Outbox } from '../outbox/outbox.ts'
+import type { Relay } from '../outbox/relay.ts'
+import type { Coordinator } from '../saga/coordinator.ts'
+import type { Saga } from '../saga/definition.ts'
+import type { SagaRun } from '../saga/run.ts'
+import type { StartOptions } from '../saga/starter.ts'
+import type { ServiceHealth } from './health.ts'
+import type { PartOptions } from './part-options.ts'
+
+/** A leadership's work: as the `onGranted` of an election. */
+export type LeaderWork = (term: Term) => void | Promise<void>
+
+export interface ServiceOptions<Sent extends string = string> {
+  /** The service: CloudEvents `source`, reply channel, connection names, log field, first part of its bus address. */
+  readonly name: string
+  /** This process, in leases, terms, members, logs. Unique. @default `<name>-<host name>-<process id>-<random>` */
+  readonly instance?: string | undefined
+  readonly transport: Transport
+  /** Needed by sagas, participants, `inbox: true` and `transaction`. Closing its pool stays with the caller. */
+  readonly sql?: SqlClient | undefined
+  /** Schema of all tables. @default 'concordat' */
+  readonly schema?: string | undefined
+  /** Wakes the relay when another process of the service adds a message; see `createRelay`. @default none */
+  readonly listener?: SqlListener | undefined
+  /** Sinks, processors, routes, sources, participants. `inbox: true` and a participant without `sql` take the service's. */
+  readonly bindings?: readonly Binding[] | undefined
+  /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
+  readonly sends?: ReadonlyArray<Place<Sent>> | undefined
+  readonly sagas?: readonly Saga<unknown, unknown, object>[] | undefined
+  /**
+   * Where `leads` compete, and `service.locks`. A function gets the service's identity, so that leases carry it. Closed with
+   * the service.
+   */
+  readonly locks?: Locks | ((identity: ServiceIdentity) => Locks) | undefined
+  /** What this instance does while it leads, by role. Needs `locks`. */
+  readonly leads?: Readonly<Record<string, LeaderWork>> | undefined
+  /** A bus made with this service's name and instance; the service starts and closes it. @default none */
+  readonly bus?: ((identity: ServiceIdentity) => Bus) | undefined
+  /** `apply` makes or upgrades the tables in `start`; `check` refuses to start without them. @default 'apply' */
+  readonly migrate?: 'apply' | 'check' | undefined
+  /**
+   * Parts that have to be up for `health().ready`. What is not named makes the service `degraded` when it is down.
+   * @default ['binder', 'relay', 'coordinator']
+   */
+  readonly readiness?: readonly string[] | undefined
+  /** What the parts take beyond this, under the names of their own options. */
+  readonly parts?: PartOptions | undefined
+  /** Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. @default silentLogger */
+  readonly logger?: Logger | undefined
+  readonly telemetry?: Telemetry | undefined
+  /** How long `close` waits for what is in flight, per part. @default 10 seconds */
+  readonly drainTimeoutMs?: number | undefined
+}
+
+/** Who this process is. Fits the options of locks, buses and memberships. */
+export interface ServiceIdentity {
+  readonly service: string
+  readonly instance: string
+  readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
+}
+
+/** An open transaction of the service's database that can also send and start. */
+export interface ServiceTransaction<Sent extends string = string> extends SqlTransaction {
+  /** Leaves if and only if the transaction commits. @throws as `outbox.add` */
+  send<In, Out>(
+    channel: Channel<In, Out, Sent>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
+  /** The saga exists if and only if the transaction commits. @throws as `coordinator.start` */
+  start<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+}
+
+export interface Service<Sent extends string = string> extends AsyncDisposable {
+  readonly name: string
+  readonly instance: string
+  /**
+   * Migrates or checks the tables, then starts binder, relay, coordinator, bus and leaderships. A broker that is away is
+   * waited for in the background (`ready` waits for it). Closes what it opened when one part fails, and rejects with that error.
+   */
+  start(): Promise<void>
+  /** Resolves when every part that decides on readiness is up. @throws ServiceNotReady after `timeoutMs` (default 30 s) */
+  ready(options?: { readonly timeoutMs?: number | undefined; readonly signal?: AbortSignal | undefined }): Promise<void>
+  /** Sends now; resolves when the broker has confirmed. To send with a change of data, use `transaction`. @throws as `binder.send` */
+  send<In, Out>(
+    channel: Channel<In, Out, Sent>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }>
+  /** Starts a saga, or finds the one with this id. @throws as `coordinator.start`; TypeError without `sagas` */
+  run<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+  /**
+   * One local transaction of the service's database, with everything that is sent and started in it.
+   * @throws what `work` throws, after the rollback; TypeError without `sql`
+   */
+  transaction<T>(work: (tx: ServiceTransaction<Sent>) => Promise<T>): Promise<T>
+  /** No I/O. */
+  health(): ServiceHealth
+  /**
+   * Hands leaderships over, stops intake, finishes what is in flight, then closes relay, coordinator, bus, binder and
+   * locks. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+  /**
+   * Closes the service on SIGTERM and SIGINT, then what is given, and ends the process. Resolves when it is all closed.
+   * @param options `then`: closed or called after the service, one by one. `timeoutMs`: for all of it (default 30 s)
+   */
+  closeOnSignals(options?: CloseOptions): Promise<void>
+  readonly binder: Binder
+  /** There with `sql`. */
+  readonly outbox: Outbox | undefined
+  readonly relay: Relay | undefined
+  readonly inbox: SqlInbox | undefined
+  /** There with `sagas`. */
+  readonly coordinator: Coordinator | undefined
+  readonly locks: Locks | undefined
+  readonly bus: Bus | undefined
+  /** By role. */
+  readonly elections: Readonly<Record<string, Election>>
+}
+
+export interface CloseOptions {
+  readonly then?: ReadonlyArray<{ close(): unknown } | (() => unknown)> | undefined
+  readonly timeoutMs?: number | undefined
+  readonly signals?: readonly NodeJS.Signals[] | undefined
+  /** @default true */
+  readonly exit?: boolean | undefined
+}
