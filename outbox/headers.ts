@@ -12,10 +12,16 @@ function headersToJson(headers: Headers): string | null {
 
 const NO_HEADERS: Headers = Object.freeze({})
 
+/** @throws TypeError when they are not what `headersToJson` writes */
 function headersFromJson(text: string | null): Headers {
   if (text === null) return NO_HEADERS
-  const parsed = JSON.parse(text) as Record<string, JsonValue>
-  return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(value)]))
+  const parsed: unknown = JSON.parse(text)
+  if (!isPlain(parsed)) throw new TypeError(`headers: expected a JSON object or NULL, got ${text.slice(0, 100)}`)
+  return Object.fromEntries(Object.entries(parsed).map(([name, value]) => [name, fromJson(name, value)]))
+}
+
+function isPlain(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Among the headers of a row: when a delayed message is due. The relay hands it to the broker, which waits. */
@@ -43,9 +49,13 @@ function toJson(value: HeaderValue): JsonValue {
   return value
 }
 
-function fromJson(value: JsonValue): HeaderValue {
-  if (typeof value !== 'object' || value === null) return value
-  return '$bytes' in value ? new Uint8Array(Buffer.from(value.$bytes, 'base64')) : Number(value.$number)
+function fromJson(name: string, value: unknown): HeaderValue {
+  if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+    return value
+  const { $bytes: bytes, $number: number } = isPlain(value) ? value : {}
+  if (typeof bytes === 'string') return new Uint8Array(Buffer.from(bytes, 'base64'))
+  if (typeof number === 'string') return Number(number)
+  throw new TypeError(`headers.${name}: expected text, a number, a boolean, null or {"$bytes": base64}`)
 }
 
 export function toBase64(bytes: Uint8Array): string {

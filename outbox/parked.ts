@@ -46,12 +46,21 @@ export async function listParked(
     [limit],
   )
   return rows.map((row) => ({
-    message: messageOf(row),
+    message: readableMessage(row),
     attempts: row.attempts,
     lastError: row.last_error ?? '',
     addedAt: row.added_at.getTime(),
     parkedAt: row.parked_at.getTime(),
   }))
+}
+
+/** A row is parked also because its headers cannot be read: it is listed without them. */
+function readableMessage(row: ParkedRow): EncodedMessage {
+  try {
+    return messageOf(row)
+  } catch {
+    return messageOf({ ...row, headers: null })
+  }
 }
 
 /** @returns the partitions of the rows that were freed */

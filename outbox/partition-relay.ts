@@ -7,8 +7,17 @@ import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { IdleGate } from './idle-gate.ts'
 import type { HeldLease } from './lease.ts'
-import type { PartitionTable } from './partition-table.ts'
-import { bodyBytes, carryOver, holdOf, judge, publishWindow, type WindowResult, type WindowRow } from './window.ts'
+import type { PartitionTable, UnreadableRow } from './partition-table.ts'
+import {
+  bodyBytes,
+  carryOver,
+  holdOf,
+  judge,
+  publishWindow,
+  unreadableHold,
+  type WindowResult,
+  type WindowRow,
+} from './window.ts'
 
 /** Publishes messages that are already encoded; a binder is one. */
 export interface RelayPublisher {
@@ -122,11 +131,13 @@ export class PartitionRelay {
     const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
-    const { rows: fetched, lagMs } = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried)
-    const rows = [...carried, ...fetched]
+    const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried)
+    const { lagMs, unreadable } = found
+    const rows = [...carried, ...found.rows]
+    if (unreadable.length > 0) await this.#park(unreadable)
     if (rows.length === 0) {
       this.#moved()
-      return 0
+      return unreadable.length
     }
     this.#carried = []
     const due = clock.monotonic() + WINDOW_MS
@@ -164,6 +175,18 @@ export class PartitionRelay {
     const { backoff, maxAttempts } = this.#options
     const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
     for (const [i, { row, error }] of failed.entries()) this.#logFailure(row.message, error, holds[i]?.delayMs)
+    await this.#insist(() => this.#table.hold(holds))
+  }
+
+  /** No later attempt can read them: they wait for `outbox.drop`, and hold back their lanes alone. */
+  async #park(unreadable: readonly UnreadableRow[]): Promise<void> {
+    for (const { id, destination, error } of unreadable) {
+      this.#options.logger.error(
+        { err: error, id, destination },
+        'outbox row cannot be read, parked: mend it or outbox.drop',
+      )
+    }
+    const holds = unreadable.map(({ seq, error }) => unreadableHold(seq, error))
     await this.#insist(() => this.#table.hold(holds))
   }
 

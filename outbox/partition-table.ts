@@ -1,4 +1,5 @@
 /** One partition as its relay sees it: `functions.ts`, called under a lease. */
+import { toError } from '../core/errors.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { HeldLease } from './lease.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
@@ -7,8 +8,18 @@ import { type Hold, laneOf, type WindowRow } from './window.ts'
 
 export interface Window {
   readonly rows: readonly WindowRow[]
+  /** Rows that hold no message, written by another program: what lies behind them in their lanes is not in `rows`. */
+  readonly unreadable: readonly UnreadableRow[]
   /** Age of the first row by server time, in ms. */
   readonly lagMs: number
+}
+
+/** A row of the table that is no message. */
+export interface UnreadableRow {
+  readonly seq: string
+  readonly id: string
+  readonly destination: string
+  readonly error: Error
 }
 
 interface FetchedRow extends MessageRow {
@@ -45,7 +56,7 @@ export class PartitionTable {
        FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
       [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key)],
     )
-    return { rows: rows.map(windowRow), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
+    return { ...readRows(rows), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
   }
 
   /**
@@ -71,6 +82,24 @@ export class PartitionTable {
     const { rows } = await this.#sql.query<{ owned: boolean }>(text, [...this.#guard, change])
     return rows[0]?.owned === true
   }
+}
+
+/** Row by row: one that cannot be read is nobody's fault but its own, and keeps its lane alone. */
+function readRows(fetched: readonly FetchedRow[]): Pick<Window, 'rows' | 'unreadable'> {
+  const rows: WindowRow[] = []
+  const unreadable: UnreadableRow[] = []
+  const blocked = new Set<string>()
+  for (const row of fetched) {
+    const lane = JSON.stringify([row.aggregatetype, row.aggregateid])
+    if (row.aggregateid !== null && blocked.has(lane)) continue
+    try {
+      rows.push(windowRow(row))
+    } catch (cause) {
+      blocked.add(lane)
+      unreadable.push({ seq: row.seq, id: row.id, destination: row.aggregatetype, error: toError(cause) })
+    }
+  }
+  return { rows, unreadable }
 }
 
 function windowRow(row: FetchedRow): WindowRow {

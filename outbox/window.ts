@@ -142,3 +142,9 @@ export function holdOf(failure: WindowFailure, backoff: Backoff, maxAttempts: nu
     error: `${error.kind}: ${error.message}`.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD'),
   }
 }
+
+/** Of a row that holds no message: parked. */
+export function unreadableHold(seq: string, error: Error): Hold {
+  const text = `cannot be read: ${error.message}`
+  return { seq, strikes: 0, delayMs: undefined, error: text.slice(0, MAX_ERROR_CHARACTERS).replaceAll('\0', '\uFFFD') }
+}

@@ -6,6 +6,7 @@
  * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
  * due at once for another when this one is full.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { EncodedMessage } from '../binder/message.ts'
 import type { Clock } from '../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../core/sql.ts'
@@ -94,6 +95,9 @@ export class Engine {
   readonly #committer: Committer
   /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
   readonly #recent = new Map<string, Snapshot>()
+
+  /** Around whoever made the coordinator: a command is not sent in the locks of who started its saga or brought a reply. */
+  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
 
   constructor(host: EngineHost) {
     this.#host = host
@@ -247,7 +251,7 @@ export class Engine {
     }
     const pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
-      const answer = await prepareCall(asked, last.state, call)
+      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
       const next = answer === undefined ? undefined : advance(saga, last.state, answer, 0, 0)
       if (next === undefined) continue
       if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)

@@ -1,6 +1,6 @@
 /** Steps that call nothing: a timer, and the wait for a signal. */
 import { type Channel, requireChannel } from '../binder/channel.ts'
-import type { Clock } from '../core/clock.ts'
+import { type Clock, DAY } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { optionNames } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
@@ -33,6 +33,9 @@ const SIGNAL_NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignal
   from: true,
   correlate: true,
 })
+/** A thousand years: PostgreSQL can add it to any time there is now, and what is longer was a slip. */
+const MAX_DELAY_MS = 1_000 * 365 * DAY
+
 const ONCE: RetryPolicy = Object.freeze({
   maxAttempts: 1,
   backoff: Object.freeze({ initialMs: 1, factor: 1, maxMs: 1, jitter: 0 }),
@@ -58,8 +61,14 @@ interface Raw {
 export function resolveTimer(method: string, name: string, options: Raw): TimerDefinition {
   const path = stepPath(method, name, options, TIMER_NAMES)
   const { delay } = options
-  const fits = typeof delay === 'function' || (typeof delay === 'number' && Number.isFinite(delay) && delay >= 0)
-  if (!fits) throw invalidOption(`${path}.delay`, delay, 'milliseconds >= 0, or a function that gives them or a Date')
+  const fits = typeof delay === 'function' || (typeof delay === 'number' && delay >= 0 && delay <= MAX_DELAY_MS)
+  if (!fits) {
+    throw invalidOption(
+      `${path}.delay`,
+      delay,
+      `0 to ${MAX_DELAY_MS} milliseconds, or a function that gives them or a Date`,
+    )
+  }
   return Object.freeze({
     ...NO_CALL,
     name,
@@ -129,6 +138,6 @@ export function correlated(
 export function delayOf({ name, delay }: TimerDefinition, context: RequestContext, clock: Clock): number {
   const given = typeof delay === 'function' ? delay(context) : delay
   const ms = given instanceof Date ? given.getTime() - clock.now() : given
-  if (typeof ms === 'number' && Number.isFinite(ms)) return Math.max(0, ms)
-  throw invalidOption(`timer("${name}").delay`, given, 'finite milliseconds, or a valid Date')
+  if (typeof ms === 'number' && ms <= MAX_DELAY_MS) return Math.max(0, ms)
+  throw invalidOption(`timer("${name}").delay`, given, `at most ${MAX_DELAY_MS} milliseconds, or a Date before that`)
 }

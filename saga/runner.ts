@@ -2,6 +2,7 @@
  * Makes the local calls of the sagas that this process owns. A chain of local steps runs through without waiting for a
  * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
  */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
@@ -37,6 +38,8 @@ export class Runner {
   readonly #host: RunnerHost
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
+  /** Around whoever made the coordinator: not around who started a saga or brought a reply, whose locks are not the saga's. */
+  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
   #running = 0
   #kept = 0
   #closing = false
@@ -68,7 +71,7 @@ export class Runner {
   take(snapshot: Snapshot): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#host.leases.hold(snapshot)
-    const chain = this.#chain(snapshot, lease).finally(() => {
+    const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
       this.#host.leases.drop(lease)
       this.#chains.delete(chain)
       this.#host.onRoom()

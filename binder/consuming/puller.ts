@@ -138,8 +138,8 @@ export class Puller {
 
   async #poll(handler: PollHandler, waitMs: number, signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted()
-    this.#cancelLeaving?.()
     if (!(await this.#mayGoOn(waitMs, signal))) return false
+    this.#cancelLeaving?.()
     this.#isPolling = true
     this.#handler = handler
     try {

@@ -51,6 +51,21 @@ describe('poll', () => {
     expect([got, late.end]).toEqual([[1], 'acked'])
   })
 
+  it('gives its place back in time also when a poll met a pause, or was aborted in it', async () => {
+    const { clock, poll, control } = await setup({ keepMs: 3_000 })
+    const polled = poll({ waitMs: 100 })
+    await clock.advance(100)
+    expect(await polled).toBe(false)
+    control.pause()
+    const paused = poll({ waitMs: 10 })
+    await clock.advance(10)
+    expect(await paused).toBe(false)
+    const aborted = poll({ waitMs: 1_000, signal: AbortSignal.abort(new Error('enough')) })
+    await expect(aborted).rejects.toThrow('enough')
+    await clock.advance(3_000)
+    await until('the place was given back', () => control.status().state === 'stopped')
+  })
+
   it('keeps its place for a while and gives it back when no poll comes', async () => {
     const { clock, transport, poll, control } = await setup({ keepMs: 3_000 })
     for (let round = 0; round < 2; round++) {

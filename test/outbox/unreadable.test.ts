@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+import { message, until } from './support/messages.ts'
+import { setupOutbox, useEmbedded } from './support/pglite.ts'
+
+useEmbedded()
+
+test.each(['null', '[1]', '"text"', '{"a":{"$bytes":7}}', '{"a":{}}', '{"a":[]}', '{"a":{"$number":true}}'])(
+  'a row whose headers are %s is parked, holds up its own key alone, and can be dropped',
+  async (headers) => {
+    await using t = await setupOutbox({ partitions: 1 })
+    await t.sql.transaction((tx) =>
+      t.outbox.addEncoded(tx, [message('a1', 'a'), message('foreign', 'a'), message('a2', 'a'), message('b', 'b')]),
+    )
+    const table = `"${t.outbox.schema}".outbox`
+    await t.sql.query(`UPDATE ${table} SET headers = $1::json WHERE id = 'foreign'`, [headers])
+    const relay = t.relay()
+    await relay.start()
+    await until(() => t.publisher.confirmed.length === 2, 'what can be read was published')
+    await until(async () => (await t.outbox.stats()).parked === 1, 'parked')
+    expect(t.publisher.ids.toSorted()).toEqual(['a1', 'b'])
+    expect(relay.health().status).toBe('up')
+    const [parked] = await t.outbox.parked()
+    expect(parked).toMatchObject({ message: { id: 'foreign' }, lastError: expect.stringContaining('headers') })
+    expect(await t.outbox.drop('foreign', { by: 'ann', reason: 'not ours' })).toBe(true)
+    await until(() => t.publisher.confirmed.length === 3, 'its key goes on')
+    expect(t.publisher.idsOf('a')).toEqual(['a1', 'a2'])
+  },
+)
