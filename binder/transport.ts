@@ -133,7 +133,7 @@ export interface Receiver {
   deliver(delivery: TransportDelivery): void
   /**
    * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
-   * no handler has begun is released at once; what runs goes on and its `ack` still counts.
+   * no handler has begun is released within a turn of the event loop; what runs goes on and its `ack` still counts.
    */
   recall(): void
   /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */

@@ -33,8 +33,8 @@ const SIGNAL_NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignal
   from: true,
   correlate: true,
 })
-/** A thousand years: PostgreSQL can add it to any time there is now, and what is longer was a slip. */
-const MAX_DELAY_MS = 1_000 * 365 * DAY
+/** Ten thousand years, so that a Date in 9999 can mean "never": PostgreSQL can add it, and what is longer was a slip. */
+const MAX_DELAY_MS = 10_000 * 365 * DAY
 
 const ONCE: RetryPolicy = Object.freeze({
   maxAttempts: 1,

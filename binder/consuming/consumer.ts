@@ -1,3 +1,4 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { BatchBinding } from '../batch.ts'
 import type { ConsumerBinding } from '../binding.ts'
@@ -251,8 +252,23 @@ export class Consumer {
 
   /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */
   #recall(): void {
+    if (this.#pace === undefined) this.giveBack()
+    else void this.#recallInOrder(this.#pace, this.#run)
+  }
+
+  /**
+   * What waits for the circuit was tried before what lies behind it, and goes back before it, with nothing handed out in
+   * between: else a partition that stays here would bring what lies behind again first.
+   */
+  async #recallInOrder(pace: Pace, run: Run): Promise<void> {
+    this.#lanes.hold()
+    this.#keeper.pause()
+    pace.dismiss()
+    await turnOfTheLoop()
     this.giveBack()
-    this.#pace?.dismiss()
+    if (run.over || this.#paused) return
+    this.#lanes.release()
+    this.#keeper.resume()
   }
 
   #accept(delivery: TransportDelivery): void {
