@@ -33,9 +33,8 @@ const SIGNAL_NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignal
   from: true,
   correlate: true,
 })
-/** Ten thousand years, so that a Date in 9999 can mean "never": PostgreSQL can add it, and what is longer was a slip. */
+/** The longest delay of a timer: 10,000 years of 365 days, which PostgreSQL can still add to the present time. */
 const MAX_DELAY_MS = 10_000 * 365 * DAY
-
 const ONCE: RetryPolicy = Object.freeze({
   maxAttempts: 1,
   backoff: Object.freeze({ initialMs: 1, factor: 1, maxMs: 1, jitter: 0 }),
@@ -63,11 +62,8 @@ export function resolveTimer(method: string, name: string, options: Raw): TimerD
   const { delay } = options
   const fits = typeof delay === 'function' || (typeof delay === 'number' && delay >= 0 && delay <= MAX_DELAY_MS)
   if (!fits) {
-    throw invalidOption(
-      `${path}.delay`,
-      delay,
-      `0 to ${MAX_DELAY_MS} milliseconds, or a function that gives them or a Date`,
-    )
+    const expected = `milliseconds from 0 to ${MAX_DELAY_MS}, or a function that gives them or a Date`
+    throw invalidOption(`${path}.delay`, delay, expected)
   }
   return Object.freeze({
     ...NO_CALL,
@@ -138,6 +134,10 @@ export function correlated(
 export function delayOf({ name, delay }: TimerDefinition, context: RequestContext, clock: Clock): number {
   const given = typeof delay === 'function' ? delay(context) : delay
   const ms = given instanceof Date ? given.getTime() - clock.now() : given
-  if (typeof ms === 'number' && ms <= MAX_DELAY_MS) return Math.max(0, ms)
-  throw invalidOption(`timer("${name}").delay`, given, `at most ${MAX_DELAY_MS} milliseconds, or a Date before that`)
+  const path = `timer("${name}").delay`
+  if (typeof ms !== 'number' || !Number.isFinite(ms)) {
+    throw invalidOption(path, given, 'finite milliseconds, or a valid Date')
+  }
+  if (ms > MAX_DELAY_MS) throw invalidOption(path, given, `at most ${MAX_DELAY_MS} ms from now`)
+  return Math.max(0, ms)
 }

@@ -143,7 +143,7 @@ describe('a definition', () => {
     [
       'a timer without a time',
       () => begin.timer('t', {} as never),
-      'defineSaga("s").timer("t").delay: expected milliseconds >= 0, or a function that gives them or a Date, got undefined',
+      'defineSaga("s").timer("t").delay: expected milliseconds from 0 to 315360000000000, or a function that gives them or a Date, got undefined',
     ],
     [
       'a signal from nowhere',

@@ -36,6 +36,6 @@ test('a timer beyond what the database can add turns the saga back, and repeats 
 
 test('a timer that is declared with too long a delay is refused', () => {
   expect(() => defineSaga('rent', { version: 1, input }).timer('use', { delay: 1e9 * DAY })).toThrow(
-    /timer\("use"\)\.delay: expected 0 to \d+ milliseconds/,
+    /timer\("use"\)\.delay: expected milliseconds from 0 to \d+/,
   )
 })

@@ -54,6 +54,22 @@ describe('a timer', () => {
       failure: { step: 'nap', message: 'timer("nap").delay: expected finite milliseconds, or a valid Date, got NaN' },
     })
   })
+
+  test('longer than the database can add turns the saga back, and the step before it is called once', async () => {
+    let calls = 0
+    const saga = defineSaga('far', { version: 1, input: Input })
+      .step('before', { invoke: () => ++calls, compensate: 'none' })
+      .timer('nap', { delay: () => 1e9 * 86_400_000 })
+    const { coordinator } = await setup({ sagas: [saga] })
+    const outcome = await (await coordinator.start(saga, { id: 'x', input })).outcome(within)
+    expect(outcome).toMatchObject({ status: 'compensated', failure: { step: 'nap' } })
+    expect(calls).toBe(1)
+  })
+
+  test('of a fixed length that the database cannot add is refused at its definition', () => {
+    const define = () => defineSaga('far', { version: 1, input: Input }).timer('nap', { delay: 1e17 })
+    expect(define).toThrow('delay: expected milliseconds from 0 to 315360000000000')
+  })
 })
 
 describe('a signal', () => {
