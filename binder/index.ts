@@ -6,7 +6,9 @@
  * Does not guarantee: that a handler is called once. A message may come again, with the same id; give the binding an
  * inbox (`concordat/outbox`) and its effect happens once.
  */
-export type { AmbientHeaders } from './ambient-headers.ts'
+
+export type { PlannedBinding, PlannedDestination, Topology } from './assembly/topology.ts'
+export { type Binder, type BinderOptions, createBinder } from './binder.ts'
 export {
   type BatchBinding,
   type BatchContext,
@@ -22,15 +24,14 @@ export {
   processorBatch,
   produced,
   sinkBatch,
-} from './batch.ts'
-export { type Binder, type BinderOptions, createBinder } from './binder.ts'
+} from './bindings/batch.ts'
 export {
   type Binding,
   type ConsumerBinding,
   type ConsumerOptions,
   type Handler,
   type HandlerContext,
-  type InboxOptions,
+  type InboxConsumerOptions,
   type ProcessorBinding,
   processor,
   type SinkBinding,
@@ -40,13 +41,41 @@ export {
   sink,
   source,
   type TransactionContext,
-} from './binding.ts'
-export type { KnownNames } from './binding-name.ts'
-export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel.ts'
-export { type CombineTransportsOptions, combineTransports } from './combine-transports.ts'
-export type { CircuitState } from './consuming/circuit-breaker.ts'
-export { deadLetterName } from './consuming/dead-letter.ts'
-export { MAX_DELAY_MS } from './delay.ts'
+} from './bindings/binding.ts'
+export type { KnownNames } from './bindings/binding-name.ts'
+export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './bindings/flow-options.ts'
+export type { Inbox, InboxMessage } from './bindings/inbox.ts'
+export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './bindings/outputs.ts'
+export {
+  type PollableInboxOptions,
+  type PollableOptions,
+  type PollBinding,
+  type PollOptions,
+  pollable,
+} from './bindings/pollable.ts'
+export {
+  type InboxRouteOptions,
+  into,
+  NoRoute,
+  type Route,
+  type RouteInto,
+  type RouteOptions,
+  route,
+} from './bindings/route.ts'
+export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel/channel.ts'
+export { MAX_DELAY_MS } from './channel/delay.ts'
+export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
+export {
+  type EncodedMessage,
+  type Headers,
+  type HeaderValue,
+  MAX_HEADER_BYTES,
+  MAX_HEADERS,
+} from './channel/message.ts'
+export { murmur2, partitionOf } from './channel/partition.ts'
+export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './channel/payload-version.ts'
+export { deadLetterName } from './consuming/failure/dead-letter.ts'
+export type { CircuitState } from './consuming/pace/circuit-breaker.ts'
 export {
   BatchOutcomesInvalid,
   BinderClosed,
@@ -57,9 +86,6 @@ export {
   TransportError,
   type TransportErrorKind,
 } from './errors.ts'
-export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
-export type { Inbox, InboxMessage } from './inbox.ts'
-export { type EncodedMessage, type Headers, type HeaderValue, MAX_HEADER_BYTES, MAX_HEADERS } from './message.ts'
 export type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './middleware/batch-middleware.ts'
 export { carryHeaders } from './middleware/carry-headers.ts'
 export { ignoreErrors } from './middleware/ignore-errors.ts'
@@ -70,17 +96,6 @@ export {
   withContext,
 } from './middleware/middleware.ts'
 export { HandlerTimeout, timeout } from './middleware/timeout.ts'
-export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './outputs.ts'
-export { murmur2, partitionOf } from './partition.ts'
-export { PayloadVersionError, type Upcast, type Upcasts, VERSION_HEADER } from './payload-version.ts'
-export {
-  type PollableInboxOptions,
-  type PollableOptions,
-  type PollBinding,
-  type PollOptions,
-  pollable,
-} from './pollable.ts'
-export type { ProvisionMode } from './provision-mode.ts'
 export type { DeadLetter, LetterError } from './redrive/letter.ts'
 export {
   type RedriveCounts,
@@ -92,23 +107,7 @@ export {
 export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
 export type { RequestOptions } from './requests/requests.ts'
 export { responder } from './requests/responder.ts'
-export { type InboxRouteOptions, into, NoRoute, type Route, type RouteInto, type RouteOptions, route } from './route.ts'
-export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './sending/encode.ts'
+export type { AmbientHeaders } from './sending/ambient-headers.ts'
 export type { BinderHealth, BindingControl, BindingState, BindingStatus } from './status.ts'
-export type { PlannedBinding, PlannedDestination, Topology } from './topology.ts'
-export type {
-  DestinationSpec,
-  Feature,
-  GroupPlace,
-  Hindrance,
-  PublishOutcome,
-  Receiver,
-  Subscription,
-  SubscriptionSpec,
-  TopologyPart,
-  Transport,
-  TransportDelivery,
-  TransportFeatures,
-  TransportHealth,
-  TransportHost,
-} from './transport.ts'
+export { type CombineTransportsOptions, combineTransports } from './transport/combine-transports.ts'
+export type { ProvisionMode } from './transport/provision-mode.ts'

@@ -1,5 +1,5 @@
-import type { CircuitState } from './consuming/circuit-breaker.ts'
-import type { TransportHealth } from './transport.ts'
+import type { CircuitState } from './consuming/pace/circuit-breaker.ts'
+import type { TransportHealth } from './transport/transport.ts'
 
 /**
  * - `connecting`: wants to run, the broker is away or not yet reached; or part of it stands still until somebody does

@@ -9,7 +9,7 @@
  * state when it starts (`config` with `load` does). See `docs/bus.md`.
  */
 import type { Binder } from '../binder/binder.ts'
-import type { SinkBinding } from '../binder/binding.ts'
+import type { SinkBinding } from '../binder/bindings/binding.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address, AddressParts } from './address.ts'
 import type { BusChannel } from './channels.ts'

@@ -7,7 +7,7 @@
  * - `<channel>.acks`: read only by instances that have asked for acknowledgements, so that answers do not go to all
  */
 
-import { type Channel, defineChannel } from '../binder/channel.ts'
+import { type Channel, defineChannel } from '../binder/channel/channel.ts'
 import { HOUR } from '../core/clock.ts'
 import type { Codec } from '../core/codec.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'

@@ -19,7 +19,7 @@ export interface BusCounters {
   readonly notAddressed: number
   /** How often events may have been missed because the subscription was made anew. */
   readonly gaps: number
-  readonly dropped: Readonly<Record<DropReason, number>>
+  readonly dropped: Readonly<Record<BusDropReason, number>>
 }
 
 /**
@@ -29,7 +29,7 @@ export interface BusCounters {
  * - `stale`: signed, and older or newer than `maxSkewMs` allows
  * - `too_large`: over `maxPayloadBytes`
  */
-export type DropReason = 'malformed' | 'unsupported' | 'unsigned' | 'forged' | 'stale' | 'too_large'
+export type BusDropReason = 'malformed' | 'unsupported' | 'unsigned' | 'forged' | 'stale' | 'too_large'
 
 const LOG_EVERY_MS = 1_000
 
@@ -43,7 +43,7 @@ export class Counters {
   duplicates = 0
   notAddressed = 0
   gaps = 0
-  readonly #dropped: Record<DropReason, number> = {
+  readonly #dropped: Record<BusDropReason, number> = {
     malformed: 0,
     unsupported: 0,
     unsigned: 0,
@@ -51,7 +51,7 @@ export class Counters {
     stale: 0,
     too_large: 0,
   }
-  readonly #loggedAt = new Map<DropReason, number>()
+  readonly #loggedAt = new Map<BusDropReason, number>()
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #telemetry: BusTelemetry | undefined
@@ -64,7 +64,7 @@ export class Counters {
   }
 
   /** Counts it, and logs at most one line a second for each reason: somebody may send a million. Never the payload. */
-  dropped(reason: DropReason, fields: Readonly<Record<string, unknown>>): void {
+  dropped(reason: BusDropReason, fields: Readonly<Record<string, unknown>>): void {
     const count = ++this.#dropped[reason]
     this.#telemetry?.dropped(reason)
     const now = this.#clock.monotonic()

@@ -2,8 +2,8 @@
  * What the bus writes into headers, and how it reads them: never throws, whatever somebody has sent. The order of
  * `signedFields` is the canonical form that is signed; `docs/wire-format.md` has it for other languages.
  */
-import type { HandlerContext } from '../binder/binding.ts'
-import type { Headers, HeaderValue } from '../binder/message.ts'
+import type { HandlerContext } from '../binder/bindings/binding.ts'
+import type { Headers, HeaderValue } from '../binder/channel/message.ts'
 import { type Address, type AddressPattern, parseAddress, parsePattern } from './address.ts'
 
 /** Raised when an older bus could misunderstand a message; those drop what they do not know. */

@@ -29,7 +29,7 @@ export type {
 } from './bus.ts'
 export type { BusChannel } from './channels.ts'
 export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
-export type { BusCounters, DropReason } from './counters.ts'
+export type { BusCounters, BusDropReason } from './counters.ts'
 export {
   AddressInvalid,
   BusClosed,

@@ -1,4 +1,4 @@
-import { checkName } from '../binder/channel.ts'
+import { checkName } from '../binder/channel/channel.ts'
 import { type Clock, MINUTE, SECOND, systemClock } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'

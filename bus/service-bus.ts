@@ -1,5 +1,5 @@
 import type { Binder } from '../binder/binder.ts'
-import { type HandlerContext, type SinkBinding, sink } from '../binder/binding.ts'
+import { type HandlerContext, type SinkBinding, sink } from '../binder/bindings/binding.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { type Address, formatAddress } from './address.ts'
 import { Answers } from './answers.ts'

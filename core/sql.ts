@@ -41,6 +41,8 @@ export interface SqlClient extends SqlExecutor {
    * another token belongs to a process that is gone, and need not be waited for.
    */
   readonly exclusive?: string | undefined
+  /** How many connections there are at most, if that is known. */
+  readonly connections?: number | undefined
   /**
    * Runs `work` in one READ COMMITTED transaction: commits when it resolves, rolls back when it rejects. The rejection
    * is handed on unchanged; a failing rollback never hides it. An outcome the server did not confirm (connection lost

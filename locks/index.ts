@@ -36,15 +36,3 @@ export type {
 } from './lock.ts'
 export { createLocks } from './locks.ts'
 export type { LocksOptions } from './options.ts'
-export type {
-  AcquireReply,
-  AcquireRequest,
-  Claim,
-  ClaimTerms,
-  ListRequest,
-  LockFeature,
-  LockFeatures,
-  LockOperator,
-  LockStore,
-  NotHeld,
-} from './store.ts'

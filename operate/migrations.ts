@@ -6,7 +6,7 @@ import { DEFAULT_SCHEMA, quoteIdentifier } from '../core/sql.ts'
 import { FENCE_PART } from '../locks/fence.ts'
 import { INBOX_PART } from '../outbox/inbox.ts'
 import { OUTBOX_PART, prepareText } from '../outbox/tables.ts'
-import { PARTICIPANT_PART, SAGA_PART } from '../saga/tables.ts'
+import { PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 
 const PARTS: readonly SqlPart[] = [OUTBOX_PART, INBOX_PART, SAGA_PART, PARTICIPANT_PART, FENCE_PART]
 
@@ -19,6 +19,8 @@ export interface MigrationPrintOptions {
   readonly above?: Readonly<Record<string, number>> | undefined
   /** Partitions of the outbox, as in `createOutbox`. Fixed with the first migration. @default 4 */
   readonly partitions?: number | undefined
+  /** The service that the outbox belongs to, as in `createOutbox`. @default the first that calls `outbox.migrate()` */
+  readonly service?: string | undefined
 }
 
 export interface GrantPrintOptions {
@@ -28,7 +30,13 @@ export interface GrantPrintOptions {
   readonly role: string
 }
 
-const PRINT_NAMES = optionNames<MigrationPrintOptions>({ schema: true, parts: true, above: true, partitions: true })
+const PRINT_NAMES = optionNames<MigrationPrintOptions>({
+  schema: true,
+  parts: true,
+  above: true,
+  partitions: true,
+  service: true,
+})
 const GRANT_NAMES = optionNames<GrantPrintOptions>({ schema: true, role: true })
 
 /** Every part that has tables, with the latest version that this release knows. */
@@ -45,12 +53,13 @@ export function printMigrations(options: MigrationPrintOptions = {}): string {
   refuseUnknown('printMigrations', options, PRINT_NAMES)
   const { schema = DEFAULT_SCHEMA, above = {} } = options
   const partitions = requireInteger('printMigrations.partitions', options.partitions ?? 4, 1, 1_000)
+  const service = options.service === undefined ? null : requireText('printMigrations.service', options.service)
   for (const name of Object.keys(above)) partOf('printMigrations.above', name)
   const parts = options.parts?.map((name) => partOf('printMigrations.parts', name)) ?? PARTS
   return parts
     .map((part) => {
       const from = requireInteger(`printMigrations.above.${part.name}`, above[part.name] ?? 0, 0)
-      const first = part === OUTBOX_PART && from === 0 ? prepareText(schema, partitions) : ''
+      const first = part === OUTBOX_PART && from === 0 ? prepareText(schema, partitions, service) : ''
       return `${migrationText(schema, part, from)}${first}`
     })
     .filter((text) => text !== '')

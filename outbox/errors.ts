@@ -59,6 +59,42 @@ export class OutboxPartitionsMismatch extends ConcordatError {
   }
 }
 
+/**
+ * The outbox in this schema is another service's, whose relay would send what is added here to its own broker. Thrown by
+ * `migrate`, `ready`, `relay.start` and by an `add` (which wrote nothing).
+ */
+export class OutboxOwned extends ConcordatError {
+  readonly code = 'outbox.owner' as const
+  readonly retryable = false as const
+  readonly schema: string
+  readonly service: string
+  readonly owner: string
+
+  constructor(schema: string, service: string, owner: string) {
+    super(
+      `the outbox in schema "${schema}" belongs to the service "${owner}", this one is "${service}": give each service a schema of its own, createOutbox({ schema: '${service}' }). After renaming a service: UPDATE "${schema}".outbox_meta SET service = '${service}'`,
+    )
+    this.schema = schema
+    this.service = service
+    this.owner = owner
+  }
+}
+
+/** Several failed messages have this id: of different destinations, or from different sources. Nothing was changed. */
+export class OutboxAmbiguous extends ConcordatError {
+  readonly code = 'outbox.ambiguous' as const
+  readonly retryable = false as const
+  readonly id: string
+  readonly places: ReadonlyArray<{ readonly destination: string; readonly source: string }>
+
+  constructor(id: string, places: ReadonlyArray<{ readonly destination: string; readonly source: string }>) {
+    const each = places.map(({ destination, source }) => `"${destination}" from "${source}"`).join(', ')
+    super(`several failed messages have the id ${JSON.stringify(id)}: ${each}. Say which: { id, destination, source }`)
+    this.id = id
+    this.places = places
+  }
+}
+
 /** A handler behind an inbox gave outputs, but the inbox was made without an `outbox`. */
 export class InboxWithoutOutbox extends ConcordatError {
   readonly code = 'outbox.inbox_without_outbox' as const

@@ -36,6 +36,28 @@ export const WINDOW_FUNCTION = `
     ORDER BY seq LIMIT p_limit
   $$`
 
+/**
+ * As the one with six parameters, which the release before uses: leaves out whole destinations, and finds the rows of one
+ * destination alone.
+ */
+export const DESTINATIONS_WINDOW_FUNCTION = `
+  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
+    p_skip_destinations text[], p_skip_keys text[], p_away text[], p_only text)
+  RETURNS SETOF {schema}.outbox LANGUAGE sql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
+  AS $$
+    WITH held AS MATERIALIZED (
+      SELECT aggregatetype, aggregateid FROM {schema}.outbox
+      WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
+      UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
+    )
+    SELECT * FROM {schema}.outbox
+    WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
+      AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype <> ALL (p_away)
+      AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
+      AND EXISTS (${LEASE})
+    ORDER BY seq LIMIT p_limit
+  $$`
+
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
 export const CONFIRM_FUNCTION = `
   CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])

@@ -1,4 +1,4 @@
-import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../binder/message.ts'
+import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../binder/channel/message.ts'
 
 /**
  * Headers as JSON text, types kept: bytes become `{"$bytes": base64}` and the one number JSON has no form for `{"$number":

@@ -11,8 +11,8 @@
  * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
  * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
  */
-import type { Inbox, InboxMessage } from '../binder/inbox.ts'
-import type { EncodedMessage } from '../binder/message.ts'
+import type { Inbox, InboxMessage } from '../binder/bindings/inbox.ts'
+import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'

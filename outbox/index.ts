@@ -1,10 +1,17 @@
 /** Messages that commit with the data: outbox, relay, inbox. */
 
-export type { Inbox } from '../binder/inbox.ts'
-export { InboxWithoutOutbox, OutboxPartitionsMismatch, OutboxPayloadTooLarge, OutboxTextInvalid } from './errors.ts'
+export type { Inbox } from '../binder/bindings/inbox.ts'
+export {
+  InboxWithoutOutbox,
+  OutboxAmbiguous,
+  OutboxOwned,
+  OutboxPartitionsMismatch,
+  OutboxPayloadTooLarge,
+  OutboxTextInvalid,
+} from './errors.ts'
 export { createInbox, type InboxOptions, type InboxOutbox, type SqlInbox } from './inbox.ts'
 export { createOutbox, type Outbox, type OutboxOptions } from './outbox.ts'
-export type { DropReason, ParkedMessage, RetryReason } from './parked.ts'
+export type { DropReason, HeldMessage, ParkedMessage, RetryReason } from './parked.ts'
 export type { RelayPublisher } from './partition-relay.ts'
 export { createRelay, type Relay, type RelayHealth } from './relay.ts'
 export type { RelayOptions } from './relay-options.ts'

@@ -1,5 +1,5 @@
 /** Wakes relays in other processes: one debounced `NOTIFY`, never inside a business transaction. */
-import { murmur2 } from '../binder/partition.ts'
+import { murmur2 } from '../binder/channel/partition.ts'
 import { type Clock, systemClock } from '../core/clock.ts'
 import type { SqlClient } from '../core/sql.ts'
 

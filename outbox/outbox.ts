@@ -10,21 +10,30 @@
  *
  * @see docs/outbox.md for what happens when each part dies at each moment
  */
-import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/ambient-headers.ts'
-import { type Channel, requireChannel } from '../binder/channel.ts'
-import type { EncodedMessage } from '../binder/message.ts'
-import { encodeMessage, type SendOptions } from '../binder/sending/encode.ts'
-import { createSpan, withTrace } from '../binder/telemetry.ts'
+
+import { type Channel, requireChannel } from '../binder/channel/channel.ts'
+import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
+import type { EncodedMessage } from '../binder/channel/message.ts'
+import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
+import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import { OutboxPayloadTooLarge } from './errors.ts'
 import { notifier } from './notify.ts'
-import { type DropReason, dropHeld, listParked, type ParkedMessage, type RetryReason, retryHeld } from './parked.ts'
+import {
+  type DropReason,
+  dropHeld,
+  type HeldMessage,
+  listParked,
+  type ParkedMessage,
+  type RetryReason,
+  retryHeld,
+} from './parked.ts'
 import { insertMessages } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
-import { checkPartitions, migrateOutbox, outboxTables } from './tables.ts'
+import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
 export interface OutboxOptions {
   readonly sql: SqlClient
@@ -59,15 +68,15 @@ export interface Outbox {
   readonly service: string
   readonly schema: string
   readonly partitions: number
-  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws OutboxPartitionsMismatch */
+  /** Makes or upgrades the tables. Idempotent, safe in several processes at once. @throws OutboxPartitionsMismatch, OutboxOwned */
   migrate(): Promise<void>
-  /** Resolves when the tables are there, as this process expects them. @throws SqlTablesMissing, OutboxPartitionsMismatch */
+  /** Resolves when the tables are there, as this process expects them. @throws SqlTablesMissing, OutboxPartitionsMismatch, OutboxOwned */
   ready(): Promise<void>
   /**
    * Validates, encodes and writes one message in the caller's transaction: it is sent if and only if that commits, at
    * least once, under the `id` returned. `delayMs` counts from this call; the relay gives the message to the broker at
    * once, which keeps it for what is left.
-   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch:
+   * @throws SchemaError, CodecError, TypeError, SendError (from `headers`), OutboxPayloadTooLarge, OutboxTextInvalid, OutboxPartitionsMismatch, OutboxOwned:
    * nothing was written and the transaction is still usable; SqlTablesMissing
    */
   add<In, Out>(
@@ -88,10 +97,16 @@ export interface Outbox {
   stats(): Promise<OutboxStats>
   /** Messages the relay gave up on, oldest first. Each holds back the later messages of its key until it is resolved. */
   parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedMessage[]>
-  /** Lets a failed message be tried again at once, parked or not; recorded. @returns false when there is none of this id */
-  retry(id: string, reason?: RetryReason): Promise<boolean>
-  /** Gives a failed message up, parked or not, and frees its key; it is kept whole in the audit table. @returns as `retry` */
-  drop(id: string, reason: DropReason): Promise<boolean>
+  /**
+   * Lets a failed message be tried again at once, parked or not; recorded. Ids repeat over destinations and sources: say
+   * which one is meant. @returns false when there is none @throws OutboxAmbiguous when several fit: nothing was changed
+   */
+  retry(which: string | HeldMessage, reason?: RetryReason): Promise<boolean>
+  /**
+   * Gives a failed message up, parked or not, and frees its key; it is kept whole in the audit table. @returns as `retry`
+   * @throws as `retry`
+   */
+  drop(which: string | HeldMessage, reason: DropReason): Promise<boolean>
 }
 
 const DEFAULTS = { schema: DEFAULT_SCHEMA, partitions: 4, maxPayloadBytes: 1024 * 1024 } as const
@@ -144,11 +159,11 @@ class SqlOutbox implements Outbox {
   }
 
   migrate(): Promise<void> {
-    return migrateOutbox(this.sql, this.schema, this.partitions)
+    return migrateOutbox(this)
   }
 
-  ready(): Promise<void> {
-    return checkPartitions(this.sql, this.schema, this.partitions)
+  async ready(): Promise<void> {
+    await checkOutbox(this)
   }
 
   async add<In, Out>(
@@ -198,17 +213,17 @@ class SqlOutbox implements Outbox {
     return listParked(this.sql, this.#tables, requireInteger('outbox.parked.limit', options.limit ?? 100, 1))
   }
 
-  async retry(id: string, reason?: RetryReason): Promise<boolean> {
-    return this.#resolved(await retryHeld(this.sql, this.#tables, id, reason))
+  async retry(which: string | HeldMessage, reason?: RetryReason): Promise<boolean> {
+    return this.#resolved(await retryHeld(this.sql, this.#tables, which, reason))
   }
 
-  async drop(id: string, reason: DropReason): Promise<boolean> {
-    return this.#resolved(await dropHeld(this.sql, this.#tables, id, reason))
+  async drop(which: string | HeldMessage, reason: DropReason): Promise<boolean> {
+    return this.#resolved(await dropHeld(this.sql, this.#tables, which, reason))
   }
 
   async #insert(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<ReadonlySet<number>> {
     try {
-      return await insertMessages(tx, this.#tables, this.schema, this.partitions, messages)
+      return await insertMessages(tx, this.#tables, this, messages)
     } catch (error) {
       throw explainMissing(error, this.schema, 'outbox.migrate()')
     }

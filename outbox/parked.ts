@@ -1,7 +1,9 @@
 /** What an operator can do about messages that fail: see them, try again, give them up. */
-import type { EncodedMessage } from '../binder/message.ts'
+import type { EncodedMessage } from '../binder/channel/message.ts'
 import { requireText } from '../core/errors.ts'
+import { optionNames, refuseUnknown } from '../core/options.ts'
 import type { SqlClient } from '../core/sql.ts'
+import { OutboxAmbiguous } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
@@ -19,6 +21,13 @@ export interface ParkedMessage {
 export interface DropReason {
   readonly by: string
   readonly reason: string
+}
+
+/** A failed message, by what tells it from others with its id. */
+export interface HeldMessage {
+  readonly id: string
+  readonly destination?: string | undefined
+  readonly source?: string | undefined
 }
 
 export interface RetryReason {
@@ -67,15 +76,17 @@ function readableMessage(row: ParkedRow): EncodedMessage {
 export function retryHeld(
   sql: SqlClient,
   tables: OutboxTables,
-  id: string,
+  which: string | HeldMessage,
   reason: RetryReason = {},
 ): Promise<ReadonlySet<number>> {
   return resolveHeld(
     sql,
     tables,
     `UPDATE ${tables.outbox} SET next_attempt_at = NULL, parked_at = NULL, strikes = 0
-     WHERE next_attempt_at IS NOT NULL AND id = $1 RETURNING *`,
-    ['retry', id, reason.by ?? 'unknown', reason.reason ?? ''],
+     WHERE ${HELD} RETURNING *`,
+    'retry',
+    which,
+    [reason.by ?? 'unknown', reason.reason ?? ''],
   )
 }
 
@@ -83,17 +94,30 @@ export function retryHeld(
 export function dropHeld(
   sql: SqlClient,
   tables: OutboxTables,
-  id: string,
+  which: string | HeldMessage,
   reason: DropReason,
 ): Promise<ReadonlySet<number>> {
   requireText('outbox.drop.by', reason?.by)
   requireText('outbox.drop.reason', reason?.reason)
-  return resolveHeld(
-    sql,
-    tables,
-    `DELETE FROM ${tables.outbox} WHERE next_attempt_at IS NOT NULL AND id = $1 RETURNING *`,
-    ['drop', id, reason.by, reason.reason],
-  )
+  return resolveHeld(sql, tables, `DELETE FROM ${tables.outbox} WHERE ${HELD} RETURNING *`, 'drop', which, [
+    reason.by,
+    reason.reason,
+  ])
+}
+
+const HELD = `next_attempt_at IS NOT NULL AND id = $1 AND aggregatetype = coalesce($2::text, aggregatetype)
+       AND source = coalesce($3::text, source)`
+const HELD_NAMES = optionNames<HeldMessage>({ id: true, destination: true, source: true })
+
+/** @throws TypeError when it names no message */
+function requireHeld(path: string, which: string | HeldMessage): HeldMessage {
+  if (typeof which === 'string') return { id: requireText(path, which) }
+  refuseUnknown(path, which, HELD_NAMES)
+  requireText(`${path}.id`, which.id)
+  for (const name of ['destination', 'source'] as const) {
+    if (which[name] !== undefined) requireText(`${path}.${name}`, which[name])
+  }
+  return which
 }
 
 /** The change and its audit line in one statement. */
@@ -101,16 +125,24 @@ async function resolveHeld(
   sql: SqlClient,
   tables: OutboxTables,
   change: string,
-  [action, id, by, reason]: readonly [string, string, string, string],
+  action: 'retry' | 'drop',
+  which: string | HeldMessage,
+  [by, reason]: readonly [string, string],
 ): Promise<ReadonlySet<number>> {
+  const { id, destination, source } = requireHeld(`outbox.${action}`, which)
+  const found = await sql.query<{ destination: string; source: string }>(
+    `SELECT DISTINCT aggregatetype AS destination, source FROM ${tables.outbox} WHERE ${HELD} LIMIT 10`,
+    [id, destination ?? null, source ?? null],
+  )
+  if (found.rows.length > 1) throw new OutboxAmbiguous(id, found.rows)
   const { rows } = await sql.query<{ partition: number }>(
     `WITH resolved AS (${change}), recorded AS (
        INSERT INTO ${tables.audit} (action, by, reason, id, aggregatetype, aggregateid, type, payload, source,
          content_type, headers, time, attempts, last_error)
-       SELECT $2, $3, $4, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time, attempts,
+       SELECT $4, $5, $6, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time, attempts,
          last_error FROM resolved
      ) SELECT partition FROM resolved`,
-    [id, action, by, reason],
+    [id, destination ?? null, source ?? null, action, by, reason],
   )
   return new Set(rows.map((row) => row.partition))
 }

@@ -1,10 +1,11 @@
+import type { EncodedMessage } from '../binder/channel/message.ts'
 import { TransportError } from '../binder/errors.ts'
-import type { EncodedMessage } from '../binder/message.ts'
-import type { PublishOutcome } from '../binder/transport.ts'
+import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { AwayDestinations, type Trial } from './away.ts'
 import { IdleGate } from './idle-gate.ts'
 import type { HeldLease } from './lease.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
@@ -61,6 +62,7 @@ export class PartitionRelay {
   #hasEnded = false
   /** Fetched and not tried yet; their lanes are left out of the next fetch. */
   #carried: readonly WindowRow[] = []
+  readonly #away: AwayDestinations
   #outages = 0
   #error: Error | undefined
 
@@ -76,9 +78,19 @@ export class PartitionRelay {
     this.#table = table
     this.#options = options
     this.#gate = new IdleGate(options.clock, options.idlePollMs)
-    this.#ended = this.#run().finally(() => {
-      this.#hasEnded = true
+    this.#away = new AwayDestinations({
+      partition: lease.partition,
+      clock: options.clock,
+      logger: options.logger,
+      stopping: this.#stopping.signal,
+      try: (destination) => this.#try(destination),
+      onBack: () => this.#gate.wake(),
     })
+    this.#ended = this.#run()
+      .then(() => this.#away.ended())
+      .finally(() => {
+        this.#hasEnded = true
+      })
   }
 
   get hasEnded(): boolean {
@@ -87,7 +99,7 @@ export class PartitionRelay {
 
   /** Why nothing moves, while nothing does. */
   get error(): Error | undefined {
-    return this.#error
+    return this.#error ?? this.#away.error
   }
 
   wake(): void {
@@ -131,7 +143,8 @@ export class PartitionRelay {
     const { batchSize, batchBytes, clock } = this.#options
     const carried = this.#carried
     const bytes = carried.reduce((sum, row) => sum + bodyBytes(row), 0)
-    const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried)
+    const away = this.#away.names
+    const found = await this.#table.fetch(batchSize - carried.length, batchBytes - bytes, carried, away)
     const { lagMs, unreadable } = found
     const rows = [...carried, ...found.rows]
     if (unreadable.length > 0) await this.#park(unreadable)
@@ -147,14 +160,36 @@ export class PartitionRelay {
       () => this.#goesOn && this.lease.isValid(),
       () => clock.monotonic() >= due,
     )
-    await this.#settle(result)
-    this.#carried = carryOver(result.rest, batchSize, batchBytes)
+    const outages = outagesOf(result)
+    await this.#settle(result, outages)
     this.#onWindow(result, lagMs)
-    if (!isOutage(result)) this.#moved()
-    else if (result.failed.length > 0) {
-      await this.#pause(result.failed[0]?.error as Error, 'outbox relay can not reach the broker')
-    }
+    const left = [...outages].filter(([destination, error]) => !this.#away.add(destination, error))
+    const isAway = (row: WindowRow): boolean => outages.has(row.message.destination)
+    this.#carried = carryOver(
+      result.rest.filter((row) => !isAway(row)),
+      batchSize,
+      batchBytes,
+    )
+    const [tooMany] = left
+    if (tooMany !== undefined) await this.#pause(tooMany[1], 'outbox relay can not reach the broker')
+    else this.#moved()
     return rows.length
+  }
+
+  /** One row of a destination that is away, whether it gets through now. Nothing else of that destination is under way. */
+  async #try(destination: string): Promise<Trial> {
+    if (!this.lease.isValid()) return { is: 'away', error: new Error('the lease of the partition is in doubt') }
+    const { rows, lagMs } = await this.#table.first(destination)
+    const [row] = rows
+    // Nothing to try: what comes next, or cannot be read, is for the windows.
+    if (row === undefined) return { is: 'back' }
+    const [error] = await this.#publish([row.message])
+    if (error !== undefined && judge(error) === 'outage') return { is: 'away', error }
+    const failed = error === undefined ? [] : [{ row, error }]
+    const result = { confirmed: error === undefined ? [row] : [], failed, rest: [] }
+    await this.#settle(result, new Map())
+    this.#onWindow(result, lagMs)
+    return { is: 'back' }
   }
 
   /** A publisher that rejects, against its contract, has confirmed nothing. */
@@ -168,10 +203,12 @@ export class PartitionRelay {
   }
 
   /** Confirmed rows must go before anything else is fetched, or they would leave twice: tried until it is done. */
-  async #settle(result: WindowResult): Promise<void> {
-    const { confirmed, failed } = result
+  async #settle(result: WindowResult, outages: ReadonlyMap<string, Error>): Promise<void> {
+    const { confirmed } = result
     if (confirmed.length > 0) await this.#insist(() => this.#table.confirm(confirmed))
-    if (failed.length === 0 || isOutage(result)) return
+    // Of a destination that is away nothing is written down: it says nothing of the message.
+    const failed = result.failed.filter(({ row }) => !outages.has(row.message.destination))
+    if (failed.length === 0) return
     const { backoff, maxAttempts } = this.#options
     const holds = failed.map((failure) => holdOf(failure, backoff, maxAttempts, Math.random()))
     for (const [i, { row, error }] of failed.entries()) this.#logFailure(row.message, error, holds[i]?.delayMs)
@@ -228,7 +265,12 @@ export class PartitionRelay {
   }
 }
 
-/** Nothing got through, and not because of the messages: wait for the broker, and blame no message. */
-function isOutage(result: WindowResult): boolean {
-  return result.confirmed.length === 0 && result.failed.every(({ error }) => judge(error) === 'outage')
+/** Destinations to which nothing got through, and not because of the messages: wait for the broker, and blame no message. */
+function outagesOf({ confirmed, failed }: WindowResult): ReadonlyMap<string, Error> {
+  const outages = new Map<string, Error>()
+  for (const { row, error } of failed) {
+    if (judge(error) === 'outage') outages.set(row.message.destination, error)
+  }
+  for (const { message } of confirmed) outages.delete(message.destination)
+  return outages
 }

@@ -43,18 +43,39 @@ export class PartitionTable {
   /**
    * The next rows that may leave, in order; the first one whatever its size. Empty when the lease is not ours.
    * @param skip rows whose lanes are left out
+   * @param away destinations that are left out
    */
-  async fetch(limit: number, maxBytes: number, skip: readonly WindowRow[]): Promise<Window> {
+  async fetch(
+    limit: number,
+    maxBytes: number,
+    skip: readonly WindowRow[],
+    away: readonly string[] = [],
+  ): Promise<Window> {
+    return this.#fetch(limit, maxBytes, skip, away, null)
+  }
+
+  /** The next row of one destination. */
+  async first(destination: string): Promise<Window> {
+    return this.#fetch(1, 1, [], [], destination)
+  }
+
+  async #fetch(
+    limit: number,
+    maxBytes: number,
+    skip: readonly WindowRow[],
+    away: readonly string[],
+    only: string | null,
+  ): Promise<Window> {
     const lanes = [...new Map(skip.map((row) => [laneOf(row), row.message])).values()]
     const { rows } = await this.#sql.query<FetchedRow>(
       `WITH sized AS (
          SELECT *, sum(coalesce(octet_length(payload), 0)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS bytes_so_far
-         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[])
+         FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9)
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
          extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 AS age_ms
        FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
-      [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key)],
+      [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key), [...away], only],
     )
     return { ...readRows(rows), lagMs: Math.max(0, rows[0]?.age_ms ?? 0) }
   }

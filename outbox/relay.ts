@@ -10,13 +10,13 @@ import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { explainMissing, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
-import { OutboxPartitionsMismatch } from './errors.ts'
+import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
-import { checkPartitions, type OutboxTables, outboxTables } from './tables.ts'
+import { checkOutbox, type OutboxTables, outboxTables } from './tables.ts'
 import { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
 
@@ -58,6 +58,10 @@ export function createRelay(options: RelayOptions): Relay {
   return new LeasedRelay(resolveRelayOptions(options))
 }
 
+function isMistake(error: unknown): error is Error {
+  return error instanceof OutboxPartitionsMismatch || error instanceof OutboxOwned || error instanceof SqlTablesMissing
+}
+
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
   readonly #tables: OutboxTables
@@ -70,6 +74,7 @@ class LeasedRelay implements Relay {
   #closing: Promise<void> | undefined
   #drained = false
   #isTidy = false
+  #isOurs = false
   #error: Error | undefined
   #relays = 0
   #published = 0
@@ -130,11 +135,11 @@ class LeasedRelay implements Relay {
 
   /** A mismatch is a mistake in the configuration; anything else is a database that may come back. */
   async #firstTick(): Promise<void> {
-    const { sql, schema, partitions } = this.#options.outbox
     try {
-      await checkPartitions(sql, schema, partitions)
+      await checkOutbox(this.#options.outbox)
+      this.#isOurs = true
     } catch (error) {
-      if (error instanceof OutboxPartitionsMismatch || error instanceof SqlTablesMissing) {
+      if (isMistake(error)) {
         this.#error = error
         throw error
       }
@@ -154,6 +159,9 @@ class LeasedRelay implements Relay {
   /** Renews, gives up what is over its share, takes what is free. Never rejects. */
   async #tick(): Promise<void> {
     try {
+      // Not before it is known whose outbox this is: a database that was away at the start is asked now.
+      if (!this.#isOurs) await checkOutbox(this.#options.outbox)
+      this.#isOurs = true
       if (!this.#isTidy) await this.#keeper.tidy()
       this.#isTidy = true
       this.#relays = await this.#keeper.renew()

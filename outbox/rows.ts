@@ -1,10 +1,10 @@
 /** A message as an outbox row, and back. */
-import type { EncodedMessage } from '../binder/message.ts'
-import { partitionOf } from '../binder/partition.ts'
+import type { EncodedMessage } from '../binder/channel/message.ts'
+import { partitionOf } from '../binder/channel/partition.ts'
 import { type SqlResult, SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
-import { OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
+import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
 import { fromHeadersColumn, headersColumn, toBase64 } from './headers.ts'
-import type { OutboxTables } from './tables.ts'
+import type { ExpectedOutbox, OutboxTables } from './tables.ts'
 
 /** The columns of a message, for a SELECT; `messageOf` reads them. */
 export const MESSAGE_COLUMNS =
@@ -50,18 +50,17 @@ function outboxPartition(message: EncodedMessage, partitions: number): number {
 export async function insertMessages(
   tx: SqlTransaction,
   tables: OutboxTables,
-  schema: string,
-  partitions: number,
+  expected: Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>,
   messages: readonly EncodedMessage[],
 ): Promise<ReadonlySet<number>> {
   for (const message of messages) checkText(message)
-  const targets = messages.map((message) => outboxPartition(message, partitions))
+  const targets = messages.map((message) => outboxPartition(message, expected.partitions))
   const [first] = messages
   const { rowCount } =
     messages.length === 1 && first !== undefined
-      ? await insertOne(tx, tables, partitions, first, targets[0] as number)
-      : await insertMany(tx, tables, partitions, messages, targets)
-  if (rowCount !== messages.length) throw await explainCount(tx, tables, schema, partitions, messages.length, rowCount)
+      ? await insertOne(tx, tables, expected, first, targets[0] as number)
+      : await insertMany(tx, tables, expected, messages, targets)
+  if (rowCount !== messages.length) throw await explainCount(tx, tables, expected, messages.length, rowCount)
   return new Set(targets)
 }
 
@@ -69,15 +68,17 @@ export async function insertMessages(
 async function explainCount(
   tx: SqlTransaction,
   tables: OutboxTables,
-  schema: string,
-  partitions: number,
-  expected: number,
+  { schema, partitions, service }: Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>,
+  count: number,
   rowCount: unknown,
 ): Promise<Error> {
-  const { rows } = await tx.query<{ partitions: number }>(`SELECT partitions FROM ${tables.meta}`)
-  const stored = rows[0]?.partitions
-  if (stored === partitions) return new SqlRowCountWrong(expected, rowCount)
-  return new OutboxPartitionsMismatch(schema, partitions, stored)
+  const { rows } = await tx.query<{ partitions: number; service: string | null }>(
+    `SELECT partitions, service FROM ${tables.meta}`,
+  )
+  const stored = rows[0]
+  if (stored?.partitions !== partitions) return new OutboxPartitionsMismatch(schema, partitions, stored?.partitions)
+  if (stored.service !== null && stored.service !== service) return new OutboxOwned(schema, service, stored.service)
+  return new SqlRowCountWrong(count, rowCount)
 }
 
 const COLUMNS = 'partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time'
@@ -86,14 +87,14 @@ const COLUMNS = 'partition, id, aggregatetype, aggregateid, type, payload, sourc
 function insertOne(
   tx: SqlTransaction,
   tables: OutboxTables,
-  partitions: number,
+  { partitions, service }: Pick<ExpectedOutbox, 'partitions' | 'service'>,
   m: EncodedMessage,
   partition: number,
 ): Promise<SqlResult<object>> {
   return tx.query(
     `INSERT INTO ${tables.outbox} (${COLUMNS})
      SELECT $1::int, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::text, $8::text, $9::json, $10::bigint
-     FROM ${tables.meta} WHERE partitions = $11`,
+     FROM ${tables.meta} WHERE partitions = $11 AND (service IS NULL OR service = $12)`,
     [
       partition,
       m.id,
@@ -106,15 +107,16 @@ function insertOne(
       headersColumn(m),
       timeText(m),
       partitions,
+      service,
     ],
   )
 }
 
-/** The condition on `outbox_meta` writes nothing when this process has another number of partitions than the tables. */
+/** The condition on `outbox_meta` writes nothing when the tables have another number of partitions, or are another service's. */
 function insertMany(
   tx: SqlTransaction,
   tables: OutboxTables,
-  partitions: number,
+  { partitions, service }: Pick<ExpectedOutbox, 'partitions' | 'service'>,
   messages: readonly EncodedMessage[],
   targets: readonly number[],
 ): Promise<SqlResult<object>> {
@@ -125,7 +127,7 @@ function insertMany(
      FROM ${tables.meta} meta, unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
        $8::text[], $9::text[], $10::text[]) WITH ORDINALITY
        AS m(partition, id, destination, key, type, payload, source, content_type, headers, time, n)
-     WHERE meta.partitions = $11 ORDER BY m.n`,
+     WHERE meta.partitions = $11 AND (meta.service IS NULL OR meta.service = $12) ORDER BY m.n`,
     [
       targets,
       messages.map((m) => m.id),
@@ -138,6 +140,7 @@ function insertMany(
       messages.map((m) => headersColumn(m)),
       messages.map(timeText),
       partitions,
+      service,
     ],
   )
 }

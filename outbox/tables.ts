@@ -2,10 +2,11 @@
  * The outbox's tables. `outbox` has the columns Debezium's outbox event router reads (`id`, `aggregatetype`,
  * `aggregateid`, `type`, `payload`), so that change data capture can take the relay's place.
  */
+import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
-import { OutboxPartitionsMismatch } from './errors.ts'
-import { CONFIRM_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
+import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { CONFIRM_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
 
 /** Quoted, schema-qualified names. */
 export interface OutboxTables {
@@ -93,34 +94,63 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
        )`,
     ],
   },
+  {
+    version: 2,
+    worksWith: 1,
+    statements: [`ALTER TABLE {schema}.outbox_meta ADD COLUMN service text`, DESTINATIONS_WINDOW_FUNCTION],
+  },
 ]
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }
 
+/** What a process takes an outbox to be. */
+export interface ExpectedOutbox {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly partitions: number
+  readonly service: string
+}
+
 /**
- * Makes or upgrades the tables and fixes the number of partitions. Only reads where nothing is missing.
- * @throws OutboxPartitionsMismatch when they exist with another number
+ * Makes or upgrades the tables, fixes the number of partitions and the service they belong to. Only reads where nothing is
+ * missing.
+ * @throws OutboxPartitionsMismatch, OutboxOwned when they exist with another number, or for another service
  */
-export async function migrateOutbox(sql: SqlClient, schema: string, partitions: number): Promise<void> {
+export async function migrateOutbox(expected: ExpectedOutbox): Promise<void> {
+  const { sql, schema, partitions, service } = expected
   await migrate(sql, schema, OUTBOX_PART.name, OUTBOX_PART.migrations)
   const tables = outboxTables(schema)
-  if (!(await isPrepared(sql, tables))) for (const statement of prepare(tables, partitions)) await sql.query(statement)
-  await checkPartitions(sql, schema, partitions)
+  if (!(await isPrepared(sql, tables)))
+    for (const statement of prepare(tables, partitions, service)) await sql.query(statement)
+  if ((await checkOutbox(expected)) === null) {
+    await claim(sql, tables, service)
+    await checkOutbox(expected)
+  }
+}
+
+/** A role that may not write it leaves it open: whoever may claims it. */
+async function claim(sql: SqlClient, tables: OutboxTables, service: string): Promise<void> {
+  try {
+    await sql.query(`UPDATE ${tables.meta} SET service = $1 WHERE service IS NULL`, [service])
+  } catch (error) {
+    if (!hasCode(error, '42501')) throw error
+  }
 }
 
 /**
  * What `migrate` writes once into fresh tables: the number of partitions and a lease row for each.
  * @see OUTBOX_PART for the statements before these
  */
-export function prepareText(schema: string, partitions: number): string {
-  return prepare(outboxTables(schema), partitions)
+export function prepareText(schema: string, partitions: number, service: string | null): string {
+  return prepare(outboxTables(schema), partitions, service)
     .map((statement) => `${statement};\n`)
     .join('')
 }
 
-function prepare(tables: OutboxTables, partitions: number): readonly string[] {
+function prepare(tables: OutboxTables, partitions: number, service: string | null): readonly string[] {
+  const owner = service === null ? 'NULL' : `'${service.replaceAll("'", "''")}'`
   return [
-    `INSERT INTO ${tables.meta} (partitions) VALUES (${partitions}) ON CONFLICT DO NOTHING`,
+    `INSERT INTO ${tables.meta} (partitions, service) VALUES (${partitions}, ${owner}) ON CONFLICT DO NOTHING`,
     `INSERT INTO ${tables.lease} (partition) SELECT generate_series(0, partitions - 1) FROM ${tables.meta} ON CONFLICT DO NOTHING`,
   ]
 }
@@ -133,14 +163,18 @@ async function isPrepared(sql: SqlClient, tables: OutboxTables): Promise<boolean
 }
 
 /**
- * @throws SqlTablesMissing, SqlVersionMismatch; OutboxPartitionsMismatch when the tables were made with another number
+ * @returns the service that the tables belong to, `null` for none yet
+ * @throws SqlTablesMissing, SqlVersionMismatch; OutboxPartitionsMismatch, OutboxOwned when the tables were made with another
+ *   number, or for another service
  */
-export async function checkPartitions(sql: SqlClient, schema: string, partitions: number): Promise<void> {
+export async function checkOutbox({ sql, schema, partitions, service }: ExpectedOutbox): Promise<string | null> {
   await requireMigrated(sql, schema, OUTBOX_PART)
-  const select = `SELECT partitions FROM ${outboxTables(schema).meta}`
-  const meta = await sql.query<{ partitions: number }>(select).catch((error: unknown) => {
+  const select = `SELECT partitions, service FROM ${outboxTables(schema).meta}`
+  const meta = await sql.query<{ partitions: number; service: string | null }>(select).catch((error: unknown) => {
     throw explainMissing(error, schema, 'outbox.migrate()')
   })
-  const stored = meta.rows[0]?.partitions
-  if (stored !== partitions) throw new OutboxPartitionsMismatch(schema, partitions, stored)
+  const stored = meta.rows[0]
+  if (stored?.partitions !== partitions) throw new OutboxPartitionsMismatch(schema, partitions, stored?.partitions)
+  if (stored.service !== null && stored.service !== service) throw new OutboxOwned(schema, service, stored.service)
+  return stored.service
 }

@@ -3,9 +3,10 @@
  *
  * A lane is what has an order: one destination and key. Rows without key are a lane each.
  */
+
+import type { EncodedMessage } from '../binder/channel/message.ts'
 import type { TransportError } from '../binder/errors.ts'
-import type { EncodedMessage } from '../binder/message.ts'
-import type { PublishOutcome } from '../binder/transport.ts'
+import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs } from '../core/backoff.ts'
 
 export interface WindowRow {

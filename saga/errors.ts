@@ -48,6 +48,37 @@ export class SagaGraphChanged extends ConcordatError {
   }
 }
 
+/** Sagas that a definition can not read any more, by name and version. */
+export interface UnreadableSagas {
+  readonly saga: string
+  readonly version: number
+  readonly count: number
+  /** Some of them. */
+  readonly ids: readonly string[]
+}
+
+/**
+ * Sagas were started with inputs that the definition's schema refuses now. From `run()`: nothing was touched. Later it is
+ * logged, and the saga is left to an instance that can read it.
+ */
+export class SagaInputUnreadable extends ConcordatError {
+  readonly code = 'saga.input_unreadable' as const
+  readonly retryable = false as const
+  readonly sagas: readonly UnreadableSagas[]
+
+  constructor(sagas: readonly UnreadableSagas[], options?: ErrorOptions) {
+    const each = sagas.map(
+      ({ saga, version, count, ids }) => `${count} of ${saga} version ${version} (${ids.join(', ')})`,
+    )
+    super(
+      `open sagas have an input that their schema refuses now: ${each.join('; ')}. Give defineSaga an \`upcast\` for inputs ` +
+        'of before, make the new fields optional, or raise `version` and keep the old definition in `sagas`',
+      options,
+    )
+    this.sagas = sagas
+  }
+}
+
 /** No saga with this name and id. */
 export class SagaNotFound extends ConcordatError {
   readonly code = 'saga.not_found' as const

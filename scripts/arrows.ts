@@ -10,18 +10,20 @@ export interface Folder {
   readonly may: readonly string[]
   /** Subfolders that load a driver: nobody imports them but by name. */
   readonly adapters: readonly string[]
+  /** Subfolders with an adapter's name that load no driver: who may import the folder may import them. */
+  readonly open?: readonly string[]
 }
 
 const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bus'] as const
 
 /** Folder -> what it may import. Everything that is not named is refused. */
 export const FOLDERS: Readonly<Record<string, Folder>> = {
-  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'] },
+  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
   saga: { may: ['core', 'binder', 'outbox'], adapters: [] },
   locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
-  election: { may: ['core', 'locks'], adapters: ['memory', 'redis', 'postgres'] },
+  election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
   service: { may: EVERY_PART, adapters: [] },
   embedded: { may: ['core/pglite', 'binder/postgres', 'locks/postgres', 'election/postgres'], adapters: [] },
@@ -34,7 +36,11 @@ const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; rea
   'operate/cli': { may: ['*'], why: 'the command line loads any part and any adapter' },
 }
 
-const ADAPTERS = [...new Set(Object.values(FOLDERS).flatMap(({ adapters }) => adapters))]
+const ADAPTERS = [
+  ...new Set(
+    Object.values(FOLDERS).flatMap(({ adapters }) => adapters.map((path) => path.split('/').at(-1) as string)),
+  ),
+]
 const NEVER = ['examples', 'test', 'bench', 'scripts']
 
 /** The patterns of specifiers that files of `folder` may not import. */
@@ -43,7 +49,8 @@ export function forbidden(folder: string): readonly string[] {
   const allowed = new Set(may.flatMap((path) => path.split('/')))
   const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !allowed.has(other))
   const adapters = ADAPTERS.filter((adapter) => !allowed.has(adapter))
-  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), 'concordat/*']
+  const open = may.flatMap((path) => FOLDERS[path]?.open?.map((name) => `!**/${path}/${name}/**`) ?? [])
+  return [...[...folders, ...adapters, ...NEVER].map((name) => `**/${name}/**`), ...open, 'concordat/*']
 }
 
 const rule = (group: readonly string[], message: string) => ({

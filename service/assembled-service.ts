@@ -1,35 +1,40 @@
 import type { Binder } from '../binder/binder.ts'
-import type { Channel } from '../binder/channel.ts'
-import { needsService } from '../binder/of-service.ts'
-import type { SendOptions } from '../binder/sending/encode.ts'
+import { needsService } from '../binder/bindings/of-service.ts'
+import type { Channel } from '../binder/channel/channel.ts'
+import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { requireMigrated } from '../core/migrate.ts'
 import { wrongKind } from '../core/options.ts'
 import type { SqlTransaction } from '../core/sql.ts'
-import { closeOnSignals } from '../election/close-on-signals.ts'
-import type { Election } from '../election/election.ts'
+import type { Membership } from '../election/cluster/membership/membership.ts'
+import type { SharedState } from '../election/cluster/state/state.ts'
+import type { Election } from '../election/leader/election.ts'
+import type { Schedule } from '../election/schedule/schedule.ts'
 import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
-import type { Coordinator } from '../saga/coordinator.ts'
-import type { Saga } from '../saga/definition.ts'
-import type { SagaRun } from '../saga/run.ts'
-import type { StartOptions } from '../saga/starter.ts'
-import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/tables.ts'
+import type { Coordinator } from '../saga/coordinator/coordinator.ts'
+import type { SagaRun } from '../saga/coordinator/run.ts'
+import type { StartOptions } from '../saga/coordinator/starter.ts'
+import type { Saga } from '../saga/definition/definition.ts'
+import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
+import { closeOnSignals } from './close-on-signals.ts'
 import { ServiceClosed, ServiceNotReady } from './errors.ts'
 import { composeHealth, type PartHealth, type ServiceHealth, type ServiceState, waitingFor } from './health.ts'
 import type { ResolvedService } from './options.ts'
-import type { CloseOptions, Service, ServiceTransaction } from './service.ts'
+import type { CloseOptions, Service, ServiceTransaction, StateOptions } from './service.ts'
 import { makeParts, type Parts, type StoredParts } from './service-parts.ts'
+import { SharedStates } from './shared-states.ts'
 
 export class AssembledService implements Service {
   readonly name: string
   readonly instance: string
   readonly #options: ResolvedService
   readonly #parts: Parts
+  readonly #states: SharedStates
   #state: ServiceState = 'idle'
   #starting: Promise<void> | undefined
   #closed: Promise<void> | undefined
@@ -39,6 +44,7 @@ export class AssembledService implements Service {
     this.name = options.identity.service
     this.instance = options.identity.instance
     this.#parts = makeParts(options)
+    this.#states = new SharedStates(options)
   }
 
   get binder(): Binder {
@@ -65,6 +71,17 @@ export class AssembledService implements Service {
   get elections(): Readonly<Record<string, Election>> {
     return this.#parts.elections
   }
+  get schedules(): Readonly<Record<string, Schedule>> {
+    return this.#parts.schedules
+  }
+  get membership(): Membership | undefined {
+    return this.#parts.membership
+  }
+
+  sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In> {
+    this.#requireOpen()
+    return this.#states.named(name, options)
+  }
 
   start(): Promise<void> {
     this.#starting ??= this.#start()
@@ -88,13 +105,16 @@ export class AssembledService implements Service {
 
   /** Intake before what it feeds is never a loss: what comes early waits in tables and on the broker. */
   async #startParts(): Promise<void> {
-    const { binder, stored, bus, elections } = this.#parts
+    const { binder, stored, bus, elections, schedules, membership } = this.#parts
     await binder.start()
     await stored?.relay.start()
     // A transport that forgets at a kill has forgotten the commands that nobody had answered.
     await stored?.coordinator?.run({ resend: this.#options.transport.features.durable !== true })
     stored?.inbox.start()
     await bus?.start(binder)
+    // It joins as soon as its store answers, so a store that is away holds nothing up.
+    membership?.join().catch(() => undefined)
+    for (const schedule of Object.values(schedules)) schedule.start()
     for (const election of Object.values(elections)) election.start()
   }
 
@@ -173,11 +193,12 @@ export class AssembledService implements Service {
   }
 
   #health(): Readonly<Record<string, PartHealth>> {
-    const { binder, stored, locks, bus, elections } = this.#parts
+    const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
     const leads = Object.entries(elections).map(([role, election]) => [`leads ${role}`, election.health()] as const)
-    const parts = { relay: stored?.relay, coordinator: stored?.coordinator, locks, bus }
+    const jobs = Object.entries(schedules).map(([role, schedule]) => [`schedule ${role}`, schedule.health()] as const)
+    const parts = { relay: stored?.relay, coordinator: stored?.coordinator, locks, bus, membership }
     const others = Object.entries(parts).flatMap(([name, part]) => (part ? [[name, part.health()] as const] : []))
-    return Object.fromEntries<PartHealth>([['binder', binder.health()], ...others, ...leads])
+    return Object.fromEntries<PartHealth>([['binder', binder.health()], ...others, ...leads, ...jobs])
   }
 
   close(): Promise<void> {
@@ -192,15 +213,19 @@ export class AssembledService implements Service {
   async #close(): Promise<void> {
     const wasStarting = this.#state === 'starting'
     this.#state = 'closing'
-    const { binder, stored, locks, bus, elections } = this.#parts
+    const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
     if (!wasStarting) await this.#starting?.catch(() => undefined)
+    await Promise.all(Object.values(schedules).map((schedule) => this.#closePart('schedule', schedule)))
     await Promise.all(Object.values(elections).map((election) => this.#closePart('leadership', election)))
+    await this.#states.close()
+    await this.#closePart('membership', membership)
     await this.#closePart('coordinator', stored?.coordinator)
     await this.#closePart('relay', stored?.relay)
     await this.#closePart('bus', bus)
     await this.#closePart('binder', binder)
     await this.#closePart('inbox', stored?.inbox)
     await this.#closePart('locks', locks)
+    await this.#closePart('cluster', this.#options.cluster?.store)
     this.#state = 'closed'
   }
 
@@ -215,7 +240,7 @@ export class AssembledService implements Service {
   closeOnSignals(options: CloseOptions = {}): Promise<void> {
     const { then = [], ...rest } = options
     const { logger } = this.#options.identity
-    return closeOnSignals({ elections: Object.values(this.elections), after: [this, ...then], ...rest, logger }).closed
+    return closeOnSignals({ after: [this, ...then], ...rest, logger }).closed
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

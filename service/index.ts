@@ -1,4 +1,5 @@
 /** One service out of all parts: made, migrated, started, watched and closed together. */
+export { type Closable, type CloseOnSignalsOptions, closeOnSignals, type SignalHandling } from './close-on-signals.ts'
 export { createService } from './create-service.ts'
 export { ServiceClosed, ServiceNotReady } from './errors.ts'
 export type { PartHealth, ServiceHealth } from './health.ts'
@@ -7,7 +8,10 @@ export type {
   CloseOptions,
   LeaderWork,
   Service,
+  ServiceCluster,
   ServiceIdentity,
   ServiceOptions,
+  ServiceSchedule,
   ServiceTransaction,
+  StateOptions,
 } from './service.ts'

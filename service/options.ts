@@ -1,7 +1,7 @@
 /** Options of a service, merged with the defaults and checked. What belongs to a part is checked by the part. */
 import { hostname } from 'node:os'
-import { checkName } from '../binder/channel.ts'
-import { needsService } from '../binder/of-service.ts'
+import { needsService } from '../binder/bindings/of-service.ts'
+import { checkName } from '../binder/channel/channel.ts'
 import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
@@ -10,7 +10,7 @@ import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } fr
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
 import { checkTelemetry } from '../core/telemetry.ts'
 import type { PartOptions } from './part-options.ts'
-import type { ServiceIdentity, ServiceOptions } from './service.ts'
+import type { ServiceCluster, ServiceIdentity, ServiceOptions, ServiceSchedule } from './service.ts'
 
 export interface ResolvedService extends ServiceOptions {
   readonly identity: ServiceIdentity
@@ -33,6 +33,8 @@ const NAMES = optionNames<ServiceOptions>({
   sagas: true,
   locks: true,
   leads: true,
+  schedules: true,
+  cluster: true,
   bus: true,
   migrate: true,
   readiness: true,
@@ -48,7 +50,12 @@ const PARTS = optionNames<PartOptions>({
   inbox: true,
   coordinator: true,
   elections: true,
+  schedules: true,
+  membership: true,
 })
+
+const CLUSTER = optionNames<ServiceCluster>({ store: true, name: true, group: true, meta: true })
+const SCHEDULE = optionNames<ServiceSchedule>({ jobs: true, lastTick: true, onError: true })
 
 const PATH = 'createService'
 const DEFAULT_READINESS: readonly string[] = Object.freeze(['binder', 'relay', 'coordinator'])
@@ -94,7 +101,7 @@ function withIdentity(checked: Logger, given: unknown, service: string, instance
 }
 
 /** @throws TypeError naming what is missing */
-function requireWhatItNeeds({ bindings, sagas, sql, leads, locks, bus, parts }: ServiceOptions): void {
+function requireWhatItNeeds({ bindings, sagas, sql, bus, parts, ...options }: ServiceOptions): void {
   if (bindings !== undefined && !Array.isArray(bindings)) throw wrongKind(`${PATH}.bindings`, bindings, 'a list')
   if (sagas !== undefined && !Array.isArray(sagas)) throw wrongKind(`${PATH}.sagas`, sagas, 'a list')
   const index = (bindings ?? []).findIndex((binding) => needsService(binding))
@@ -103,9 +110,26 @@ function requireWhatItNeeds({ bindings, sagas, sql, leads, locks, bus, parts }: 
   if (sql === undefined && wanting !== undefined) {
     throw wrongKind(`${PATH}.sql`, sql, `a SqlClient such as pgClient(pool), which ${wanting} needs`)
   }
-  if (leads !== undefined && Object.keys(leads).length > 0 && locks === undefined) {
-    throw wrongKind(`${PATH}.locks`, locks, 'locks such as redisLocks({ url }), which leads need')
-  }
-  for (const [role, work] of Object.entries(leads ?? {})) requireFunction(`${PATH}.leads.${role}`, work)
+  requireRoles(options)
+  if (options.cluster !== undefined) refuseUnknown(`${PATH}.cluster`, options.cluster, CLUSTER)
   if (bus !== undefined) requireFunction(`${PATH}.bus`, bus)
+}
+
+/** @throws TypeError for a role without locks, without work, or given twice */
+function requireRoles({
+  leads = {},
+  schedules = {},
+  locks,
+}: Pick<ServiceOptions, 'leads' | 'schedules' | 'locks'>): void {
+  for (const [option, roles] of Object.entries({ leads, schedules })) {
+    if (Object.keys(roles).length === 0 || locks !== undefined) continue
+    throw wrongKind(`${PATH}.locks`, locks, `locks such as redisLocks({ url }), which ${option} need`)
+  }
+  for (const [role, work] of Object.entries(leads)) requireFunction(`${PATH}.leads.${role}`, work)
+  for (const [role, schedule] of Object.entries(schedules)) {
+    refuseUnknown(`${PATH}.schedules.${role}`, schedule, SCHEDULE)
+    if (Object.hasOwn(leads, role)) {
+      throw invalidOption(`${PATH}.schedules`, role, 'a role that is not in leads too: each is led once')
+    }
+  }
 }

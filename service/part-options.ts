@@ -1,9 +1,11 @@
 import type { BinderOptions } from '../binder/binder.ts'
-import type { ElectionOptions } from '../election/options.ts'
+import type { MembershipOptions } from '../election/cluster/membership/membership-options.ts'
+import type { ElectionOptions } from '../election/leader/options.ts'
+import type { ScheduleOptions } from '../election/schedule/schedule.ts'
 import type { InboxOptions } from '../outbox/inbox.ts'
 import type { OutboxOptions } from '../outbox/outbox.ts'
 import type { RelayOptions } from '../outbox/relay-options.ts'
-import type { CoordinatorOptions } from '../saga/options.ts'
+import type { CoordinatorOptions } from '../saga/coordinator/options.ts'
 
 /** What the service sets itself. */
 type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry' | 'transport'
@@ -15,6 +17,9 @@ export interface PartOptions {
   readonly relay?: Omit<RelayOptions, Common | 'outbox' | 'publisher' | 'listener'> | undefined
   readonly inbox?: Omit<InboxOptions, Common | 'outbox'> | undefined
   readonly coordinator?: Omit<CoordinatorOptions, Common | 'outbox' | 'sagas'> | undefined
-  /** For every role of `leads`. */
+  /** For every role of `leads` and `schedules`. */
   readonly elections?: Omit<ElectionOptions, Common | 'locks' | 'role' | 'onGranted'> | undefined
+  /** For every schedule. */
+  readonly schedules?: Omit<ScheduleOptions, Common | 'election' | 'jobs' | 'lastTick' | 'onError'> | undefined
+  readonly membership?: Omit<MembershipOptions, Common | 'store' | 'cluster' | 'group' | 'meta'> | undefined
 }

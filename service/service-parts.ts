@@ -1,18 +1,22 @@
 /** Makes the parts of a service, each with the service's identity. Connects nothing. */
 import { type Binder, createBinder } from '../binder/binder.ts'
-import type { Binding } from '../binder/binding.ts'
-import { completeBinding } from '../binder/of-service.ts'
+import type { Binding } from '../binder/bindings/binding.ts'
+import { completeBinding } from '../binder/bindings/of-service.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { SqlClient } from '../core/sql.ts'
-import { createElection } from '../election/campaign.ts'
-import type { Election } from '../election/election.ts'
+import type { Membership } from '../election/cluster/membership/membership.ts'
+import { createMembership } from '../election/cluster/membership/membership-client.ts'
+import { createElection } from '../election/leader/campaign.ts'
+import type { Election } from '../election/leader/election.ts'
+import { createSchedule } from '../election/schedule/job-schedule.ts'
+import type { Schedule } from '../election/schedule/schedule.ts'
 import type { Locks } from '../locks/lock.ts'
 import { createInbox, type SqlInbox } from '../outbox/inbox.ts'
 import { createOutbox, type Outbox } from '../outbox/outbox.ts'
 import { createRelay, type Relay } from '../outbox/relay.ts'
-import { type Coordinator, createCoordinator } from '../saga/coordinator.ts'
-import { replyPlace } from '../saga/wire.ts'
+import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
+import { replyPlace } from '../saga/wire/wire.ts'
 import type { ResolvedService } from './options.ts'
 
 /** What needs a database. */
@@ -30,6 +34,8 @@ export interface Parts {
   readonly locks: Locks | undefined
   readonly bus: Bus | undefined
   readonly elections: Readonly<Record<string, Election>>
+  readonly schedules: Readonly<Record<string, Schedule>>
+  readonly membership: Membership | undefined
 }
 
 /** @throws TypeError / RangeError naming the part and its option */
@@ -50,7 +56,8 @@ export function makeParts(options: ResolvedService): Parts {
     stored: base && { ...base, relay: makeRelay(options, base.outbox, binder) },
     locks,
     bus,
-    elections: makeElections(options, locks),
+    ...makeRoles(options, locks),
+    membership: makeMembership(options),
   }
 }
 
@@ -90,13 +97,37 @@ function makeRelay(options: ResolvedService, outbox: Outbox, publisher: Binder):
   return createRelay({ drainTimeoutMs, ...parts.relay, outbox, publisher, listener, instance, logger, telemetry })
 }
 
-function makeElections(options: ResolvedService, locks: Locks | undefined): Readonly<Record<string, Election>> {
-  if (locks === undefined) return {}
-  const { instance, logger, telemetry } = options.identity
-  const roles = Object.entries(options.leads ?? {}).map(([role, onGranted]) => {
-    const stopGraceMs = options.drainTimeoutMs
-    const own = { stopGraceMs, ...options.parts.elections, locks, role, instance, logger, telemetry, onGranted }
-    return [role, createElection(own)] as const
-  })
-  return Object.freeze(Object.fromEntries(roles))
+interface Roles {
+  readonly elections: Readonly<Record<string, Election>>
+  readonly schedules: Readonly<Record<string, Schedule>>
+}
+
+function makeRoles(options: ResolvedService, locks: Locks | undefined): Roles {
+  const elections: Record<string, Election> = {}
+  const schedules: Record<string, Schedule> = {}
+  if (locks === undefined) return { elections, schedules }
+  const { identity, parts, drainTimeoutMs } = options
+  const { instance, logger, telemetry } = identity
+  const common = { stopGraceMs: drainTimeoutMs, ...parts.elections, locks, instance, logger, telemetry }
+  for (const [role, onGranted] of Object.entries(options.leads ?? {})) {
+    elections[role] = createElection({ ...common, role, onGranted })
+  }
+  for (const [role, schedule] of Object.entries(options.schedules ?? {})) {
+    const election = createElection({ ...common, role })
+    elections[role] = election
+    schedules[role] = createSchedule({
+      stopGraceMs: drainTimeoutMs,
+      ...parts.schedules,
+      ...schedule,
+      election,
+      logger,
+    })
+  }
+  return { elections: Object.freeze(elections), schedules: Object.freeze(schedules) }
+}
+
+function makeMembership({ cluster, identity, parts }: ResolvedService): Membership | undefined {
+  if (cluster === undefined) return undefined
+  const { name = identity.service, ...rest } = cluster
+  return createMembership({ ...parts.membership, ...identity, ...rest, cluster: name })
 }

@@ -9,29 +9,43 @@
  * there as a property.
  */
 import type { Binder } from '../binder/binder.ts'
-import type { Binding } from '../binder/binding.ts'
-import type { Channel } from '../binder/channel.ts'
+import type { Binding } from '../binder/bindings/binding.ts'
+import type { Channel } from '../binder/channel/channel.ts'
+import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Place } from '../binder/sending/destinations.ts'
-import type { SendOptions } from '../binder/sending/encode.ts'
-import type { Transport } from '../binder/transport.ts'
+import type { Transport } from '../binder/transport/transport.ts'
 import type { Bus } from '../bus/bus.ts'
 import type { Logger } from '../core/logger.ts'
 import type { SqlClient, SqlListener, SqlTransaction } from '../core/sql.ts'
 import type { Telemetry } from '../core/telemetry.ts'
-import type { Election, Term } from '../election/election.ts'
+import type { Membership } from '../election/cluster/membership/membership.ts'
+import type { MembershipOptions } from '../election/cluster/membership/membership-options.ts'
+import type { SharedState } from '../election/cluster/state/state.ts'
+import type { SharedStateOptions } from '../election/cluster/state/state-options.ts'
+import type { Election, Term } from '../election/leader/election.ts'
+import type { Schedule, ScheduleOptions } from '../election/schedule/schedule.ts'
 import type { Locks } from '../locks/lock.ts'
 import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
-import type { Coordinator } from '../saga/coordinator.ts'
-import type { Saga } from '../saga/definition.ts'
-import type { SagaRun } from '../saga/run.ts'
-import type { StartOptions } from '../saga/starter.ts'
+import type { Coordinator } from '../saga/coordinator/coordinator.ts'
+import type { SagaRun } from '../saga/coordinator/run.ts'
+import type { StartOptions } from '../saga/coordinator/starter.ts'
+import type { Saga } from '../saga/definition/definition.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 
 /** A leadership's work: as the `onGranted` of an election. */
 export type LeaderWork = (term: Term) => void | Promise<void>
+
+/** Jobs at given times, run by the leader of a role of their own. */
+export type ServiceSchedule = Pick<ScheduleOptions, 'jobs' | 'lastTick' | 'onError'>
+
+/** The cluster this instance is a member of. */
+export type ServiceCluster = Pick<MembershipOptions, 'store' | 'group' | 'meta'> & {
+  /** All services that give the same name and store see each other. @default the service's name */
+  readonly name?: string | undefined
+}
 
 export interface ServiceOptions<Sent extends string = string> {
   /** The service: CloudEvents `source`, reply channel, connection names, log field, first part of its bus address. */
@@ -57,6 +71,15 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly locks?: Locks | ((identity: ServiceIdentity) => Locks) | undefined
   /** What this instance does while it leads, by role. Needs `locks`. */
   readonly leads?: Readonly<Record<string, LeaderWork>> | undefined
+  /**
+   * Jobs by role; each role is led by one instance at a time, as in `leads`. Needs `locks`. A role is in one of the two only.
+   */
+  readonly schedules?: Readonly<Record<string, ServiceSchedule>> | undefined
+  /**
+   * Joins the cluster in `start` and leaves it in `close`. The store is closed with the service.
+   * `cluster: { store: redisStateStore({ url }) }`
+   */
+  readonly cluster?: ServiceCluster | undefined
   /** A bus made with this service's name and instance; the service starts and closes it. @default none */
   readonly bus?: ((identity: ServiceIdentity) => Bus) | undefined
   /** `apply` makes or upgrades the tables in `start`; `check` refuses to start without them. @default 'apply' */
@@ -127,8 +150,8 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   /** No I/O. */
   health(): ServiceHealth
   /**
-   * Hands leaderships over, stops intake, finishes what is in flight, then closes relay, coordinator, bus, binder and
-   * locks. Idempotent, never rejects.
+   * Hands leaderships over, leaves the cluster, stops intake, finishes what is in flight, then closes coordinator, relay,
+   * bus, binder and locks. Idempotent, never rejects.
    */
   close(): Promise<void>
   /**
@@ -145,9 +168,24 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   readonly coordinator: Coordinator | undefined
   readonly locks: Locks | undefined
   readonly bus: Bus | undefined
-  /** By role. */
+  /** By role, those of `schedules` too. */
   readonly elections: Readonly<Record<string, Election>>
+  /** By role. */
+  readonly schedules: Readonly<Record<string, Schedule>>
+  /** There with `cluster`. */
+  readonly membership: Membership | undefined
+  /**
+   * The state of this name in the service's cluster, shared by all instances. The same object for the same name; closed
+   * with the service.
+   * @throws TypeError without `cluster`, or when the name is asked for again with options; ServiceClosed
+   */
+  sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In>
 }
+
+export type StateOptions<Out, In = Out> = Omit<
+  SharedStateOptions<Out, In>,
+  'store' | 'name' | 'cluster' | 'logger' | 'telemetry'
+>
 
 export interface CloseOptions {
   readonly then?: ReadonlyArray<{ close(): unknown } | (() => unknown)> | undefined

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Binding } from '../binder/binding.ts'
-import type { Inbox } from '../binder/inbox.ts'
+import type { Binding } from '../binder/bindings/binding.ts'
+import type { Inbox } from '../binder/bindings/inbox.ts'
 import type { Clock } from '../core/clock.ts'
 
 type Call = (...args: readonly unknown[]) => unknown

@@ -1,5 +1,5 @@
+import { type EncodedMessage, INTERNAL_PREFIX } from '../binder/channel/message.ts'
 import { TransportError } from '../binder/errors.ts'
-import { type EncodedMessage, INTERNAL_PREFIX } from '../binder/message.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -10,7 +10,7 @@ import type {
   TopologyPart,
   Transport,
   TransportDelivery,
-} from '../binder/transport.ts'
+} from '../binder/transport/transport.ts'
 import type { Activity } from './activity.ts'
 
 /** What a publish that was told to fail does: nothing arrives, or everything but the confirm. */

@@ -1,6 +1,6 @@
 /** What it costs that members say once per second that they are there. */
-import { createMembership } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
+import { createMembership } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import type { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'
 import { lookOn, type Upkeep, upkeepTable } from '../upkeep.ts'
@@ -20,7 +20,7 @@ export async function measureMembers(bed: Bed, options: SuiteOptions): Promise<v
 
 async function cluster(bed: Bed, size: number): Promise<Upkeep> {
   await using stack = new AsyncDisposableStack()
-  const store = redisCluster({ url: bed.url, prefix: `${bed.prefix}members:` })
+  const store = redisStateStore({ url: bed.url, prefix: `${bed.prefix}members:` })
   stack.defer(() => store.close())
   const members = Array.from({ length: size }, (_, i) =>
     stack.use(createMembership({ store, cluster: `of-${size}`, service: 'bench', instance: `member-${i}` })),

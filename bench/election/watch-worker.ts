@@ -1,6 +1,6 @@
 /** A process with so many watchers, each with a store of its own, as so many services would have. */
-import { createSharedState } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
+import { createSharedState } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import { endWithParent, sharedNow } from '../processes.ts'
 import { STATE, type WatchReport, type Written } from './watched.ts'
 
@@ -13,7 +13,7 @@ let finished = 0
 let begun = 0
 
 for (let i = 0; i < count; i++) {
-  const state = createSharedState<Written>({ ...STATE, store: redisCluster({ url, prefix }) })
+  const state = createSharedState<Written>({ ...STATE, store: redisStateStore({ url, prefix }) })
   state.watch((event) => {
     if (event.type === 'snapshot') {
       if (event.reason !== 'first') process.exit(3)

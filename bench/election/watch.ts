@@ -1,7 +1,7 @@
 /** One writer, a hundred watchers of the same shared state in four processes, a connection each. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createSharedState, type SharedState } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
+import { createSharedState, type SharedState } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import type { Bed } from '../bed.ts'
 import { type Distribution, distributionTable } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
@@ -19,7 +19,7 @@ const FAST_AT_ONCE = 16
 export async function measureWatch(bed: Bed, options: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const prefix = `${bed.prefix}state:`
-  const store = redisCluster({ url: bed.url, prefix })
+  const store = redisStateStore({ url: bed.url, prefix })
   stack.defer(() => store.close())
   const state = stack.use(createSharedState<Written>({ ...STATE, store }))
   const file = new URL('./watch-worker.ts', import.meta.url)

@@ -1,9 +1,10 @@
 /** Half of what the machine can do, for minutes: does the heap stay flat? */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Binder, createBinder, defineChannel, sink, type Transport } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
 import { newId } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { z } from 'zod'

@@ -1,8 +1,8 @@
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { TransactionContext } from '../binding.ts'
-import { type Headers, publicHeaders } from '../message.ts'
-import type { TransportDelivery } from '../transport.ts'
+import type { TransactionContext } from '../bindings/binding.ts'
+import { type Headers, publicHeaders } from '../channel/message.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
 
 /** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */
 export class DeliveryContext implements TransactionContext {

@@ -1,18 +1,19 @@
+import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { type AmbientHeaders, type Made, make } from '../ambient-headers.ts'
-import type { ProcessorBinding, SinkBinding } from '../binding.ts'
-import type { EncodedMessage } from '../message.ts'
-import type { ResolvedConsumer } from '../options.ts'
-import { decodePayload } from '../sending/encode.ts'
+import type { ProcessorBinding, SinkBinding } from '../bindings/binding.ts'
+import { Discarded } from '../bindings/discarded.ts'
+import type { ResolvedConsumer } from '../bindings/options.ts'
+import { decodePayload } from '../channel/encode.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
-import type { BinderTelemetry, ConsumerName } from '../telemetry.ts'
-import type { TransportDelivery } from '../transport.ts'
-import type { Permit } from './circuit-breaker.ts'
+import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
 import { DeliveryContext } from './context.ts'
-import { Discarded } from './discarded.ts'
-import { Failures, type FailuresHost, type HandlingEnd } from './failures.ts'
-import type { Pace } from './pace.ts'
-import { attemptsBefore } from './retry.ts'
+import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
+import { attemptsBefore } from './failure/retry.ts'
+import type { Permit } from './pace/circuit-breaker.ts'
+import type { Pace } from './pace/pace.ts'
 
 /** What handling needs of the binder around it. */
 export interface HandlingHost extends OutputHost, FailuresHost {
@@ -66,7 +67,29 @@ export class Handling {
 
   #unreadable(delivery: TransportDelivery, error: unknown, before: number): Promise<HandlingEnd> {
     this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
-    return this.#failures.fail(delivery, error, before)
+    const tell = this.#binding.kind === 'sink' ? this.#binding.unreadable : undefined
+    if (tell === undefined) return this.#failures.fail(delivery, error, before)
+    return this.#tellUnreadable(tell, delivery, toError(error), before)
+  }
+
+  /** The dead letter follows when it has been told. */
+  async #tellUnreadable(
+    tell: NonNullable<SinkBinding['unreadable']>,
+    delivery: TransportDelivery,
+    error: Error,
+    before: number,
+  ): Promise<HandlingEnd> {
+    const { group } = this.#options
+    for (let attempt = before + 1; ; attempt++) {
+      try {
+        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger)
+        await tell(error, context)
+        return await this.#failures.fail(delivery, error, before)
+      } catch (thrown) {
+        const end = await this.#failures.failed(delivery, thrown, attempt, false)
+        if (end !== undefined) return end
+      }
+    }
   }
 
   /** Never throws. Where nothing has to be asked before, the handler is called at once. */

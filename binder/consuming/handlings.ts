@@ -1,15 +1,15 @@
 import type { Logger } from '../../core/logger.ts'
-import type { AmbientHeaders } from '../ambient-headers.ts'
-import type { BatchBinding } from '../batch.ts'
-import type { ConsumerBinding } from '../binding.ts'
-import type { ResolvedConsumer } from '../options.ts'
+import type { BatchBinding } from '../bindings/batch.ts'
+import type { ConsumerBinding } from '../bindings/binding.ts'
+import type { ResolvedConsumer } from '../bindings/options.ts'
 import { answering } from '../requests/replies.ts'
+import type { AmbientHeaders } from '../sending/ambient-headers.ts'
 import type { Publisher } from '../sending/publisher.ts'
-import type { BinderTelemetry } from '../telemetry.ts'
-import { BatchHandling, type BatchHandlingHost } from './batch-handling.ts'
+import type { BinderTelemetry } from '../telemetry/telemetry.ts'
+import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
 import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
-import type { Pace } from './pace.ts'
+import type { Pace } from './pace/pace.ts'
 import type { Run } from './run.ts'
 
 /** What a consumer needs of the binder around it. */
@@ -48,6 +48,7 @@ export function newHandlings(
     handlerLogger,
     ambient,
     learn: (channel, destination) => destinations.learn(channel, destination),
+    confirmsSingly: publisher.confirmsSingly,
     publish: (messages, parent) => publisher.publishResult(messages, parent),
   }
   if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }

@@ -3,13 +3,20 @@ import { type Clock, SECOND } from '../../core/clock.ts'
 import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
-import type { BatchBinding } from '../batch.ts'
-import type { ConsumerBinding } from '../binding.ts'
-import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../options.ts'
+import type { BatchBinding } from '../bindings/batch.ts'
+import type { ConsumerBinding } from '../bindings/binding.ts'
+import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../bindings/options.ts'
 import type { Destinations } from '../sending/destinations.ts'
-import type { DestinationSpec, Hindrance, Receiver, Subscription, Transport, TransportDelivery } from '../transport.ts'
-import { deadLetterSpec } from './dead-letter.ts'
-import { retrySpec, subscribeWithRetries } from './retry.ts'
+import type {
+  DestinationSpec,
+  Hindrance,
+  Receiver,
+  Subscription,
+  Transport,
+  TransportDelivery,
+} from '../transport/transport.ts'
+import { deadLetterSpec } from './failure/dead-letter.ts'
+import { retrySpec, subscribeWithRetries } from './failure/retry.ts'
 import type { Run } from './run.ts'
 
 /** A database that is frozen is one that is down. */

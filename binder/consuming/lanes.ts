@@ -1,5 +1,5 @@
+import { Queue } from '../../core/queue.ts'
 import type { Gate, Line } from './gate.ts'
-import { Queue } from './queue.ts'
 
 /**
  * Runs work with bounded concurrency and order per key: items of one key run one at a time in the order pushed; items

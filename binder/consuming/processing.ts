@@ -1,6 +1,6 @@
 import type { Logger } from '../../core/logger.ts'
-import type { TransportDelivery } from '../transport.ts'
-import type { HandlingEnd } from './failures.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
+import type { HandlingEnd } from './failure/failures.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
 

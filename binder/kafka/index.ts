@@ -1,10 +1,10 @@
+export { groupIdOf } from './group/group-ids.ts'
 export type {
   KafkaAdmin,
   KafkaClient,
   KafkaConsumer,
   KafkaProducer,
-} from './client.ts'
-export type { Compression } from './codecs.ts'
-export { groupIdOf } from './group-ids.ts'
+} from './kafkajs/client.ts'
+export type { Compression } from './kafkajs/codecs.ts'
+export { kafkaTransport } from './kafkajs/transport.ts'
 export type { KafkaTransportOptions } from './options.ts'
-export { kafkaTransport } from './transport.ts'

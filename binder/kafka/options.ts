@@ -1,10 +1,10 @@
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import { checkProvisionMode, type ProvisionMode } from '../provision-mode.ts'
-import type { KafkaClient } from './client.ts'
-import { COMPRESSION_TYPES, type Compression, requireCodec } from './codecs.ts'
-import { resolveGroupIds } from './group-ids.ts'
+import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
+import { resolveGroupIds } from './group/group-ids.ts'
+import type { KafkaClient } from './kafkajs/client.ts'
+import { COMPRESSION_TYPES, type Compression, requireCodec } from './kafkajs/codecs.ts'
 
 export interface KafkaTransportOptions {
   /** A kafkajs client: `new Kafka({ brokers, clientId, ssl, sasl, ... })`. It stays yours; we open and close connections on it. */

@@ -1,10 +1,10 @@
 import { type Clock, SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch } from '../errors.ts'
-import type { DestinationSpec } from '../transport.ts'
-import type { AdminConnection } from './admin.ts'
-import type { KafkaAdmin, NewTopic } from './client.ts'
-import { hasType, transportError } from './errors.ts'
+import type { DestinationSpec } from '../transport/transport.ts'
+import type { AdminConnection } from './kafkajs/admin.ts'
+import type { KafkaAdmin, NewTopic } from './kafkajs/client.ts'
+import { hasType, transportError } from './kafkajs/errors.ts'
 import type { KafkaOptions } from './options.ts'
 
 const LEADER_POLL_MS = 50

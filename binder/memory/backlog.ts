@@ -1,5 +1,5 @@
 /** How much of the process a message takes, as far as it is its sender's doing. */
-import type { EncodedMessage } from '../message.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 
 /** An object and its fields, about. */
 const MESSAGE_BYTES = 200

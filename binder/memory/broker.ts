@@ -1,8 +1,8 @@
 import { type Clock, DAY } from '../../core/clock.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { partitionOf } from '../channel/partition.ts'
 import { partitionMismatch } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
-import { partitionOf } from '../partition.ts'
-import type { DestinationSpec } from '../transport.ts'
+import type { DestinationSpec } from '../transport/transport.ts'
 import { sizeOf } from './backlog.ts'
 import { MemoryPartition } from './partition.ts'
 

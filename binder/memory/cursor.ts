@@ -1,4 +1,4 @@
-import type { EncodedMessage } from '../message.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import type { MemoryPartition } from './partition.ts'
 
 /** Where a cursor hands its messages. `offer` returns false when the reader is full or paused; it calls `wake` later. */

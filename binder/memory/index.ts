@@ -8,9 +8,9 @@
 import { type Clock, MINUTE, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { unfoldStructured } from '../cloud-event.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
+import { unfoldStructured } from '../transport/cloud-event.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -23,7 +23,7 @@ import type {
   TransportFeatures,
   TransportHealth,
   TransportHost,
-} from '../transport.ts'
+} from '../transport/transport.ts'
 import { Broker, type Destination, type MemoryBroker, type MemoryBrokerOptions } from './broker.ts'
 import { MemoryPartition } from './partition.ts'
 import { RoomWait } from './room-wait.ts'

@@ -1,4 +1,4 @@
-import type { EncodedMessage } from '../message.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import { sizeOf } from './backlog.ts'
 import type { ResolvedBrokerOptions } from './broker.ts'
 import { Cursor } from './cursor.ts'

@@ -1,5 +1,5 @@
+import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
 import type { MemoryPartition, Waiting } from './partition.ts'
 
 interface Place extends Waiting {

@@ -1,5 +1,5 @@
-import type { EncodedMessage } from '../message.ts'
-import type { Receiver, Subscription, SubscriptionSpec, TransportDelivery } from '../transport.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { Receiver, Subscription, SubscriptionSpec, TransportDelivery } from '../transport/transport.ts'
 import type { Destination } from './broker.ts'
 import type { Cursor, Reader } from './cursor.ts'
 

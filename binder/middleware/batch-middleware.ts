@@ -4,8 +4,8 @@
  *
  *   createBinder({ batchMiddleware: [a, b] }), sinkBatch(channel, { middleware: [c] }, handler)     a(b(c(handler)))
  */
-import type { BatchBinding, BatchContext, BatchItem, BatchResult, BatchTransactionContext } from '../batch.ts'
-import { checkOutcomes } from '../consuming/batch-outcomes.ts'
+import type { BatchBinding, BatchContext, BatchItem, BatchResult, BatchTransactionContext } from '../bindings/batch.ts'
+import { checkOutcomes } from '../consuming/batch/batch-outcomes.ts'
 import { type Middleware, type MiddlewareTarget, wrapAll } from './middleware.ts'
 
 /**

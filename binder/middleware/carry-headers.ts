@@ -1,7 +1,7 @@
 import { requireText } from '../../core/errors.ts'
-import { type BatchOutcome, produced } from '../batch.ts'
-import type { Headers, HeaderValue } from '../message.ts'
-import { Addressed, Outputs } from '../outputs.ts'
+import { type BatchOutcome, produced } from '../bindings/batch.ts'
+import { Addressed, Outputs } from '../bindings/outputs.ts'
+import type { Headers, HeaderValue } from '../channel/message.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 

@@ -9,8 +9,8 @@
  */
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
-import type { BatchContext } from '../batch.ts'
-import type { ConsumerBinding, HandlerContext, TransactionContext } from '../binding.ts'
+import type { BatchContext } from '../bindings/batch.ts'
+import type { ConsumerBinding, HandlerContext, TransactionContext } from '../bindings/binding.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
 export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>

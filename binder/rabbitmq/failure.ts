@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
-import { isTlsFailure } from '../tls-failure.ts'
+import { isTlsFailure } from '../transport/tls-failure.ts'
 
 export const TRANSPORT = 'rabbitmq'
 

@@ -7,8 +7,8 @@
  * handovers; a handover redelivers what was in the window.
  */
 import { toError } from '../../core/errors.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -21,13 +21,15 @@ import type {
   TransportFeatures,
   TransportHealth,
   TransportHost,
-} from '../transport.ts'
-import { checkDestinations } from './check.ts'
-import type { AmqpChannel, AmqpConnection } from './client.ts'
-import { Link } from './connection.ts'
-import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './delay.ts'
+} from '../transport/transport.ts'
+import { RabbitSubscription } from './consuming/subscription.ts'
 import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
-import { type RabbitOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
+import type { AmqpChannel, AmqpConnection } from './link/client.ts'
+import { Link } from './link/connection.ts'
+import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
+import { RabbitPublisher } from './publishing/publisher.ts'
+import { checkDestinations } from './topology/check.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './topology/delay.ts'
 import {
   declareAll,
   existingCount,
@@ -35,17 +37,15 @@ import {
   provisionAnonymous,
   provisionDestination,
   settlingOf,
-} from './provision.ts'
-import { RabbitPublisher } from './publisher.ts'
-import { Settling } from './settling.ts'
-import { RabbitSubscription } from './subscription.ts'
-import { queueOf, rotated } from './topology.ts'
+} from './topology/provision.ts'
+import { Settling } from './topology/settling.ts'
+import { queueOf, rotated } from './topology/topology.ts'
 
-export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './client.ts'
-export type { RabbitOptions, RabbitTls } from './options.ts'
+export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './link/client.ts'
+export type { RabbitTls, RabbitTransportOptions } from './options.ts'
 
 /** @throws TypeError / RangeError naming the option */
-export function rabbitTransport(options: RabbitOptions): Transport {
+export function rabbitTransport(options: RabbitTransportOptions): Transport {
   return new RabbitTransport(resolveRabbitOptions(options))
 }
 
@@ -54,6 +54,7 @@ class RabbitTransport implements Transport {
   readonly features: TransportFeatures
   /** All calls go through one queue and one channel (see publisher.ts), so any number keeps the order. */
   readonly publishConcurrency = 8
+  readonly confirmsSingly = true
   readonly #options: ResolvedRabbitOptions
   /** What was provisioned, with every group ever named. */
   readonly #specs: Map<string, DestinationSpec> = new Map()

@@ -1,10 +1,10 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { checkProvisionMode, type ProvisionMode } from '../provision-mode.ts'
-import type { AmqpConnection } from './client.ts'
+import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
+import type { AmqpConnection } from './link/client.ts'
 
-export interface RabbitOptions {
+export interface RabbitTransportOptions {
   /**
    * `amqp://` or `amqps://` address. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address
    * names one. Give either this or `connect`.
@@ -94,7 +94,7 @@ const RABBIT_DEFAULTS = Object.freeze({
 
 const HEARTBEAT_SECONDS = 10
 
-const NAMES = optionNames<RabbitOptions>({
+const NAMES = optionNames<RabbitTransportOptions>({
   url: true,
   connect: true,
   tls: true,
@@ -110,7 +110,7 @@ const NAMES = optionNames<RabbitOptions>({
 })
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
-export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOptions {
+export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedRabbitOptions {
   refuseUnknown('rabbitTransport', options, NAMES)
   const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
   const milliseconds = (
@@ -136,7 +136,7 @@ export function resolveRabbitOptions(options: RabbitOptions): ResolvedRabbitOpti
   })
 }
 
-function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabbitOptions['connect'] {
+function resolveConnect(options: RabbitTransportOptions, timeoutMs: number): ResolvedRabbitOptions['connect'] {
   const { url, connect } = options ?? {}
   if (url !== undefined && connect !== undefined)
     throw new TypeError('rabbitTransport: expected either url or connect, got both')
@@ -156,7 +156,7 @@ function resolveConnect(options: RabbitOptions, timeoutMs: number): ResolvedRabb
 const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, passphrase: true, servername: true })
 
 /** Keys are never shown. @throws TypeError */
-function checkTls({ tls, url }: RabbitOptions): RabbitTls | undefined {
+function checkTls({ tls, url }: RabbitTransportOptions): RabbitTls | undefined {
   if (tls === undefined) return undefined
   refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
   if (typeof url === 'string' && url.startsWith('amqps:')) return Object.freeze({ ...tls })
@@ -182,6 +182,6 @@ function oneOf<const T extends string>(name: string, value: unknown, allowed: re
   throw invalidOption(`rabbitTransport.${name}`, value, allowed.map((a) => `'${a}'`).join(' or '))
 }
 
-function defined(options: RabbitOptions): Partial<RabbitOptions> {
+function defined(options: RabbitTransportOptions): Partial<RabbitTransportOptions> {
   return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined))
 }

@@ -1,6 +1,7 @@
 /** A dead letter as an operator reads it. */
-import { deadLetterFacts } from '../consuming/dead-letter.ts'
-import { type EncodedMessage, type Headers, publicHeaders } from '../message.ts'
+
+import { type EncodedMessage, type Headers, publicHeaders } from '../channel/message.ts'
+import { deadLetterFacts } from '../consuming/failure/dead-letter.ts'
 
 /** A message that failed for good, and why. What the metadata does not say (somebody else wrote it) is `undefined`. */
 export interface DeadLetter {

@@ -1,6 +1,9 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { isRetryable } from '../../core/errors.ts'
-import { publishUntilConfirmed } from '../consuming/confirm.ts'
+import { Queue } from '../../core/queue.ts'
+import { RECONNECT_BACKOFF } from '../bindings/options.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
   deadLetterSpec,
@@ -9,13 +12,10 @@ import {
   REDRIVE_END,
   REDRIVE_RUN,
   withoutDeadLetterFacts,
-} from '../consuming/dead-letter.ts'
-import { Queue } from '../consuming/queue.ts'
-import { retrySpec, toGroup } from '../consuming/retry.ts'
+} from '../consuming/failure/dead-letter.ts'
+import { retrySpec, toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
-import { RECONNECT_BACKOFF } from '../options.ts'
-import type { DestinationSpec, Receiver, Subscription, TransportDelivery } from '../transport.ts'
+import type { DestinationSpec, Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { type DeadLetter, readDeadLetter } from './letter.ts'
 import type { RedriveReport, ResolvedRedrive } from './redrive.ts'
 
@@ -53,8 +53,8 @@ export class RedriveRun {
     const { name, partitions, groups, retentionMs } = channel
     const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
-    this.#letters = deadLetterSpec(name, group)
-    this.#target = to === 'group' ? retrySpec(input, group) : input
+    this.#letters = { ...deadLetterSpec(name, group), goesWith: name }
+    this.#target = to === 'group' ? { ...retrySpec(input, group), goesWith: name } : input
   }
 
   async run(): Promise<RedriveReport> {

@@ -3,14 +3,14 @@ import {
   type ConsumerOptions,
   type Handler,
   type HandlerContext,
-  type InboxOptions,
+  type InboxConsumerOptions,
   type ProcessorBinding,
   processor,
   type TransactionContext,
-} from '../binding.ts'
-import type { NameOptions } from '../binding-name.ts'
-import { type Channel, requireChannel } from '../channel.ts'
-import { to } from '../outputs.ts'
+} from '../bindings/binding.ts'
+import type { NameOptions } from '../bindings/binding-name.ts'
+import { to } from '../bindings/outputs.ts'
+import { type Channel, requireChannel } from '../channel/channel.ts'
 import { failureAnswer, replyAddress, replyHeaders } from './replies.ts'
 
 /**
@@ -30,7 +30,7 @@ export function responder<
 >(
   requests: Channel<In, Out, At>,
   replies: Channel<ReplyIn, Reply>,
-  options: InboxOptions & NameOptions<Group, Name>,
+  options: InboxConsumerOptions & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, ReplyIn>,
 ): ProcessorBinding<NoInfer<Name>>
 export function responder<

@@ -1,9 +1,9 @@
 /** What has to exist on the broker, and what was made to. */
 import { invalidOption } from '../../core/errors.ts'
-import type { Binding } from '../binding.ts'
-import type { Channel } from '../channel.ts'
-import type { EncodedMessage } from '../message.ts'
-import type { DestinationSpec, Transport } from '../transport.ts'
+import type { Binding } from '../bindings/binding.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { DestinationSpec, Transport } from '../transport/transport.ts'
 
 /** What of a channel is made to exist. */
 export type Place<Name extends string = string> = Pick<

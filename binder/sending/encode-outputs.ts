@@ -1,11 +1,11 @@
 /** From what a handler or a poll returned to messages, each with its channel, its id and the headers around it. */
 import type { Clock } from '../../core/clock.ts'
 import { derivedId } from '../../core/ids.ts'
-import { type Made, outputsIn, withAmbient } from '../ambient-headers.ts'
-import type { Channel } from '../channel.ts'
-import type { EncodedMessage } from '../message.ts'
-import { Addressed } from '../outputs.ts'
-import { encodeMessage } from './encode.ts'
+import { Addressed } from '../bindings/outputs.ts'
+import type { Channel } from '../channel/channel.ts'
+import { encodeMessage } from '../channel/encode.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { type Made, outputsIn, withAmbient } from './ambient-headers.ts'
 
 /** What encoding outputs needs of whoever sends them. */
 export interface OutputHost {

@@ -1,11 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
+import { Queue } from '../../core/queue.ts'
 import type { SpanOptions } from '../../core/telemetry.ts'
-import { Queue } from '../consuming/queue.ts'
+import type { EncodedMessage } from '../channel/message.ts'
 import { SendError, TransportError } from '../errors.ts'
-import type { EncodedMessage } from '../message.ts'
-import type { BinderTelemetry } from '../telemetry.ts'
-import type { PublishOutcome, Transport } from '../transport.ts'
+import type { BinderTelemetry } from '../telemetry/telemetry.ts'
+import type { PublishOutcome, Transport } from '../transport/transport.ts'
 import type { Destinations } from './destinations.ts'
 
 /**
@@ -44,6 +44,10 @@ export class Publisher {
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
+  }
+
+  get confirmsSingly(): boolean {
+    return this.#transport.confirmsSingly === true
   }
 
   /** Resolves when the broker has confirmed. @throws SendError */

@@ -32,6 +32,7 @@ export interface PgOwnConnection extends PgConnection {
 
 /** The part of `pg.Pool` that is used. */
 export interface PgPool extends PgConnection {
+  readonly options?: { readonly max?: number | undefined } | undefined
   connect(): Promise<PgPoolConnection>
   on(event: 'error', listener: (error: Error) => void): unknown
 }
@@ -58,6 +59,7 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   const logger = checkLogger('pgClient.logger', options.logger)
   pool.on('error', (error) => logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
   return {
+    connections: pool.options?.max,
     query: (text, parameters) => run(pool, text, parameters),
     transaction: (work) => transaction(pool, work),
   }

@@ -8,6 +8,7 @@ import { toError } from '../errors.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { quoteIdentifier, type SqlListener } from '../sql.ts'
+import { finishesWithin } from '../time-limit.ts'
 
 /** The part of `pg.Client` that is used. */
 export interface PgListenConnection {
@@ -17,6 +18,8 @@ export interface PgListenConnection {
   on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end', listener: () => void): unknown
+  /** Taken away when `end` is not answered. */
+  readonly connection?: { readonly stream?: { destroy?(): unknown } | undefined } | undefined
 }
 
 export interface PgListenerOptions {
@@ -28,6 +31,8 @@ export interface PgListenerOptions {
   readonly clock?: Clock | undefined
 }
 
+/** For the goodbye to the server. */
+const END_MS = 2 * SECOND
 const RECONNECT: Backoff = resolveBackoff('pgListener', { initialMs: 100, maxMs: 5 * SECOND })
 
 const NAMES = optionNames<PgListenerOptions>({ connect: true, logger: true, clock: true })
@@ -73,8 +78,8 @@ class PgListener implements SqlListener {
 
   async close(): Promise<void> {
     this.#stopping.abort()
-    await this.#connection?.end().catch(() => {})
-    await this.#running
+    if (this.#connection !== undefined) await this.#end(this.#connection)
+    if (this.#running !== undefined) await finishesWithin(this.#clock, END_MS, this.#running)
   }
 
   async #run(): Promise<void> {
@@ -112,8 +117,21 @@ class PgListener implements SqlListener {
       return toError(error)
     } finally {
       this.#up = false
-      await connection.end().catch(() => {})
+      await this.#end(connection)
     }
+  }
+
+  /** A server that stands still answers no goodbye: after a while the socket is taken away. Never rejects. */
+  async #end(connection: PgListenConnection): Promise<void> {
+    if (
+      await finishesWithin(
+        this.#clock,
+        END_MS,
+        Promise.resolve(connection.end()).catch(() => {}),
+      )
+    )
+      return
+    connection.connection?.stream?.destroy?.()
   }
 
   #deliver(channel: string, payload: string): void {

@@ -4,7 +4,8 @@
  * without the store the lines stand still while everything else goes on.
  */
 import type { Binder } from 'concordat/binder'
-import type { ClusterStore, SharedState } from 'concordat/election'
+import type { SharedState } from 'concordat/cluster'
+import type { ClusterStore } from 'concordat/cluster/store'
 import type { ServiceEnvironment } from './service.ts'
 import { type BoardLine, openBoard } from './shared-state.ts'
 

@@ -1,9 +1,11 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
-import type { Binder, Transport } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import type { ClusterStore } from 'concordat/cluster/store'
 import type { Logger, SqlClient, SqlListener } from 'concordat/core'
-import type { ClusterStore } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
-import { createOutbox, createRelay, type Outbox, type Relay } from 'concordat/outbox'
+import type { Outbox } from 'concordat/outbox'
+import { createService, type Service, type ServiceOptions } from 'concordat/service'
+import { keepBoardLine } from './board.ts'
 
 export interface ServiceEnvironment {
   /** The service's database. It touches its own schema only. */
@@ -41,15 +43,52 @@ export const PATIENT = Object.freeze({
 
 const NOTIFY_EVERY_MS = 5
 
-/** The service's outbox and what sends it, woken from other processes where there are any. */
-export function outboxOf({ sql, schema, relays, listener }: ServiceEnvironment, service: string): Outbox {
-  const notifyEveryMs = listener === undefined ? undefined : NOTIFY_EVERY_MS
-  return createOutbox({ sql, service, schema, partitions: relays, notifyEveryMs })
+type Own = Pick<ServiceOptions, 'name' | 'bindings' | 'sends' | 'sagas' | 'leads' | 'locks' | 'bus'> & {
+  readonly coordinator?: NonNullable<ServiceOptions['parts']>['coordinator']
 }
 
-export function relayOf(environment: ServiceEnvironment, outbox: Outbox, publisher: Binder): Relay {
-  const { listener, instance, leaseMs, logger } = environment
-  return createRelay({ outbox, publisher, listener, instance, leaseMs, logger })
+/** A service of this example, in the environment of this run. */
+export function serviceIn(environment: ServiceEnvironment, { coordinator, ...own }: Own): Service {
+  const { sql, schema, listener, transport, instance, logger, leaseMs, relays } = environment
+  const notifyEveryMs = listener === undefined ? undefined : NOTIFY_EVERY_MS
+  return createService({
+    ...own,
+    sql,
+    schema,
+    listener,
+    transport,
+    instance,
+    logger,
+    parts: {
+      outbox: { partitions: relays, notifyEveryMs },
+      relay: { leaseMs },
+      coordinator: { ...coordinator, leaseMs },
+      elections: { ttlMs: leaseMs },
+    },
+  })
+}
+
+/** Writes a message in the caller's transaction. */
+export type Send = Outbox['add']
+
+/** Sends through the outbox of a service that is made later, out of parts that need to send. */
+export function sendingBy(service: () => Service): Send {
+  return (tx, channel, payload, options) => {
+    const { outbox } = service()
+    if (outbox === undefined) throw new Error('the service has no database')
+    return outbox.add(tx, channel, payload, options)
+  }
+}
+
+/** Starts it, with its line on the board. What else is given closes first, last one first. */
+export async function start(
+  service: Service,
+  environment: ServiceEnvironment,
+  others: ReadonlyArray<{ close(): Promise<unknown> }> = [],
+): Promise<RunningService> {
+  await service.start()
+  const line = keepBoardLine(environment, service.binder)
+  return { close: () => closeAll([service, ...others, line]) }
 }
 
 /** Closes parts in the reverse order of their start; one that fails does not keep the others open. */

@@ -2,7 +2,9 @@
  * What the processes of a run have in common beside messages: a switch that says whether payments are taken, and a board
  * with a line of each instance. In the memory of the one process, or on Redis.
  */
-import { type ClusterStore, createSharedState, type SharedState } from 'concordat/election'
+
+import { createSharedState, type SharedState } from 'concordat/cluster'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { z } from 'zod'
 
 /** The config that payments follow; see `payments/switch.ts` and `operator/operator.ts`. */

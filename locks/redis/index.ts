@@ -9,8 +9,8 @@
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { clientSource, isCluster, type RedisClient } from '../../core/redis-client.ts'
-import { RedisConnection, type RedisErrors } from '../../core/redis-connection.ts'
+import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
+import { RedisConnection, type RedisErrors } from '../../core/redis/connection.ts'
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { Locks } from '../lock.ts'
 import { locksOn } from '../locks.ts'
@@ -42,7 +42,7 @@ export interface RedisLocksOptions extends LocksOptions {
   readonly replicas?: ReplicaOptions | undefined
 }
 
-export type { RedisClient, RedisConnectionClient } from '../../core/redis-client.ts'
+export type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 export {
   type FencedWriteOptions,
   type RedisCommand,

@@ -1,5 +1,5 @@
 import { DAY, MINUTE } from '../../core/clock.ts'
-import { defineScript, type RedisConnection } from '../../core/redis-connection.ts'
+import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
 import { LockStoreUnavailable } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'

@@ -1,6 +1,6 @@
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis-connection.ts'
+import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
 import { LockStoreUnavailable } from '../errors.ts'
 
 /** How many replicas must have a grant before it counts. */

@@ -1,9 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { RedisConnectionClient } from '../../core/redis-client.ts'
-import { defineScript, type RedisConnection } from '../../core/redis-connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis-info.ts'
+import type { RedisConnectionClient } from '../../core/redis/client.ts'
+import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
+import { evictionPolicy, infoField } from '../../core/redis/info.ts'
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 
 /** KEYS any   -> INFO of the server that has the key: of a cluster client nothing else tells which one that is. */

@@ -1,5 +1,5 @@
 import { randomId } from '../../core/random-id.ts'
-import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis-connection.ts'
+import { defineScript, type RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { LockInfo } from '../lock.ts'
 import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from '../store.ts'

@@ -1,4 +1,4 @@
-import type { RedisConnection } from '../../core/redis-connection.ts'
+import type { RedisConnection } from '../../core/redis/connection.ts'
 
 /**
  * Wake-ups for all waiters of this process over one subscription to one channel of its own. Pub/sub may lose messages:

@@ -15,7 +15,7 @@
 import { SECOND } from '../../core/clock.ts'
 import { requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { RedisClient } from '../../core/redis-client.ts'
+import type { RedisClient } from '../../core/redis/client.ts'
 import type { Locks } from '../lock.ts'
 import { locksOn } from '../locks.ts'
 import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
@@ -49,7 +49,7 @@ export interface RedlockLocksOptions extends LocksOptions {
   readonly pollMs?: number | undefined
 }
 
-export type { RedisClient } from '../../core/redis-client.ts'
+export type { RedisClient } from '../../core/redis/client.ts'
 
 const NAMES = optionNames<RedlockLocksOptions>({
   ...LOCKS_NAMES,

@@ -1,9 +1,9 @@
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { RedisClient, RedisConnectionClient } from '../../core/redis-client.ts'
-import { RedisConnection, type RedisErrors, type Script } from '../../core/redis-connection.ts'
-import { evictionPolicy, infoField } from '../../core/redis-info.ts'
+import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
+import { RedisConnection, type RedisErrors, type Script } from '../../core/redis/connection.ts'
+import { evictionPolicy, infoField } from '../../core/redis/info.ts'
 import { within } from '../../core/time-limit.ts'
 import type { TimeLimit } from './time-limit.ts'
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import { defineScript, type Script } from '../../core/redis-connection.ts'
+import { defineScript, type Script } from '../../core/redis/connection.ts'
 import type { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { Claim } from '../store.ts'
 import type { NodeReply, QuorumNode } from './node.ts'

@@ -1,6 +1,6 @@
 import { invalidOption, requireText } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
-import { clientSource, isCluster, type RedisClient } from '../../core/redis-client.ts'
+import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
 import type { NodeSource } from './node.ts'
 
 export interface RedlockSources {

@@ -14,6 +14,7 @@ Options:
   --part NAME          migrate print: this part only; may be given several times
   --above PART=N       migrate print: leaves out versions up to N of a part; may be given several times
   --partitions N       migrate print: partitions of the outbox (default: 4)
+  --service NAME       migrate print: the service that the outbox belongs to (default: the first that migrates)
   --role NAME          migrate grants: the role
   --help               prints this
 
@@ -34,6 +35,7 @@ function run(args: readonly string[]): string {
       part: { type: 'string', multiple: true },
       above: { type: 'string', multiple: true },
       partitions: { type: 'string' },
+      service: { type: 'string' },
       role: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
     },
@@ -46,6 +48,7 @@ function run(args: readonly string[]): string {
         schema: values.schema,
         parts: values.part,
         above: Object.fromEntries((values.above ?? []).map(readAbove)),
+        service: values.service,
         partitions: values.partitions === undefined ? undefined : readNumber('--partitions', values.partitions),
       })
     case 'migrate grants':

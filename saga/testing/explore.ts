@@ -7,8 +7,8 @@
  */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { SagaEvent } from '../event.ts'
-import { advance } from '../machine.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { advance } from '../machine/machine.ts'
 import {
   initialState,
   isEnded,
@@ -17,7 +17,7 @@ import {
   operationOf,
   type SagaShape,
   type SagaState,
-} from '../state.ts'
+} from '../machine/state.ts'
 import { FAULTS, type Fault, World } from './world.ts'
 
 export interface ExploreOptions {
@@ -32,7 +32,7 @@ export interface PlannedFault {
   readonly step: string
   readonly operation: Operation
   readonly fault: Fault
-  /** In the first attempt only, or in every one. */
+  /** In the first attempt only, or in every one; a participant that is waited for without end is lost for 20 of them. */
   readonly times: 'once' | 'always'
 }
 
@@ -54,6 +54,8 @@ export interface Exploration {
 }
 
 const NAMES = optionNames<ExploreOptions>({ omit: true, faults: true })
+/** A participant that is waited for without end comes back after so many calls. */
+const AWAY = 20
 /** More events than any run needs: 50 orphaned calls, and a million attempts are cut to this. */
 const MAX_EVENTS = 10_000
 
@@ -169,7 +171,8 @@ function nextEvent(
   const { step, wait, attempts } = open
   const planned = faults.find((fault) => fault.step === step && fault.operation === operation)
   const isFirst = attempts === 1 && open.orphans === undefined && open.doubt === undefined
-  const fault = planned?.times === 'always' || isFirst ? planned?.fault : undefined
+  const isBack = (open.unanswered ?? 0) >= AWAY
+  const fault = (planned?.times === 'always' && !isBack) || isFirst ? planned?.fault : undefined
   switch (wait) {
     case 'retry':
     case 'time':

@@ -5,8 +5,8 @@
  *     expect(declined.status).toBe('compensating')
  *     expect(declined.calls).toEqual([{ step: 'reserve', operation: 'compensate', attempt: 1 }])
  */
-import type { OperatorAction, SagaEvent, TimelineEntry } from '../event.ts'
-import { advance } from '../machine.ts'
+import type { OperatorAction, SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { advance } from '../machine/machine.ts'
 import {
   initialState,
   type Operation,
@@ -15,7 +15,7 @@ import {
   type SagaState,
   type SagaStatus,
   type StepStatus,
-} from '../state.ts'
+} from '../machine/state.ts'
 
 /** What the last event asked for. */
 export interface StoryCall {

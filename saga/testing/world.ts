@@ -1,6 +1,6 @@
 /** What is outside of a saga, as `explore` imagines it: effects that are there or not. Pure. */
-import type { SagaEvent } from '../event.ts'
-import type { Operation, SagaShape, StepShape } from '../state.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { Operation, SagaShape, StepShape } from '../machine/state.ts'
 
 /**
  * What can go wrong with a call.

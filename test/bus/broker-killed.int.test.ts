@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { Transport } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, it } from 'vitest'
 import { z } from 'zod'

@@ -1,5 +1,5 @@
 import { type Acknowledgement, type Bus, ConfigChanged, defineEvent, onEvent, SetLogLevel } from 'concordat/bus'
-import type { createMembership, createSharedState } from 'concordat/election'
+import type { createMembership, createSharedState } from 'concordat/cluster'
 import { describe, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 

@@ -1,6 +1,6 @@
 import { ConfigChanged } from 'concordat/bus'
-import { createMembership, createSharedState } from 'concordat/election'
-import { memoryCluster, memoryClusterServer } from 'concordat/election/memory'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { type Instance, Ping } from '../conformance/bus-kit.ts'
@@ -8,10 +8,10 @@ import { until } from '../support/until.ts'
 import { world } from './kit.ts'
 
 it('a cluster membership says who is live: an instance of it that has no bus any more is missing, then gone', async () => {
-  const server = memoryClusterServer()
+  const server = memoryStateServer()
   const { join } = world()
   const start = async (instance: string) => {
-    const store = memoryCluster({ server })
+    const store = memoryStateStore({ server })
     const membership = createMembership({ store, cluster: 'shop', service: 'orders', instance, heartbeatMs: 50 })
     onTestFinished(async () => {
       await membership.close()
@@ -33,7 +33,7 @@ it('a cluster membership says who is live: an instance of it that has no bus any
 })
 
 it('a shared state is where a config is kept: its versions order what is loaded and what is announced', async () => {
-  const store = memoryCluster()
+  const store = memoryStateStore()
   const settings = createSharedState<unknown>({ store, name: 'settings' })
   onTestFinished(async () => {
     await settings.close()

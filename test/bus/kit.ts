@@ -1,6 +1,7 @@
-import type { Binder, EncodedMessage, HeaderValue, Transport } from 'concordat/binder'
+import type { Binder, EncodedMessage, HeaderValue } from 'concordat/binder'
 import { createBinder } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { Transport } from 'concordat/binder/transport'
 import type { Logger } from 'concordat/core'
 import { newId } from 'concordat/core'
 import { onTestFinished } from 'vitest'

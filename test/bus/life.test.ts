@@ -1,4 +1,5 @@
-import { createBinder, type Transport, type TransportDelivery, TransportError } from 'concordat/binder'
+import { createBinder, TransportError } from 'concordat/binder'
+import type { Transport, TransportDelivery } from 'concordat/binder/transport'
 import { createBus } from 'concordat/bus'
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'

@@ -1,4 +1,5 @@
-import { type Binder, type BinderOptions, createBinder, type Transport } from 'concordat/binder'
+import { type Binder, type BinderOptions, createBinder } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import { type Bus, type BusOptions, createBus, defineEvent, type EventContext, onEvent } from 'concordat/bus'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'

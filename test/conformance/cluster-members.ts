@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Member, Membership, MembershipEvent, PresenceEvent } from 'concordat/election'
+import type { Member, Membership, MembershipEvent, PresenceEvent } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { exhaust } from '../support/exhaust.ts'
 import { gate, until } from '../support/until.ts'
@@ -116,14 +116,14 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
     it('can not keep what JSON can not hold, or too much of it', async () => {
       const cluster = randomUUID()
       expect(() => member({ cluster, meta: { at: new Date() } })).toThrow(
-        expect.objectContaining({ code: 'election.data_invalid' }),
+        expect.objectContaining({ code: 'cluster.data_invalid' }),
       )
       const a = member({ cluster, maxMetaBytes: 50 })
       await expect(a.update({ text: 'x'.repeat(50) })).rejects.toMatchObject({
-        code: 'election.data_too_large',
+        code: 'cluster.data_too_large',
         maxBytes: 50,
       })
-      await expect(a.update([] as never)).rejects.toMatchObject({ code: 'election.data_invalid' })
+      await expect(a.update([] as never)).rejects.toMatchObject({ code: 'cluster.data_invalid' })
     })
 
     it('leaves at once, and can come back as a new generation', async () => {
@@ -135,7 +135,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       await a.leave()
       expect(a.self()).toBeUndefined()
       expect(a.status()).toMatchObject({ state: 'observing', generation: undefined })
-      expect(() => first.assertValid()).toThrow(expect.objectContaining({ code: 'election.member_evicted' }))
+      expect(() => first.assertValid()).toThrow(expect.objectContaining({ code: 'cluster.member_evicted' }))
       expect(first.signal.reason).toMatchObject({ reason: 'left' })
       await until('b sees it', () => b.members().length === 1)
       await until('a sees it too', () => a.members().length === 1)
@@ -182,7 +182,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       const first = await a.membership.join()
       a.hang()
       await until('it counts itself as isolated', () => first.signal.aborted)
-      expect(first.signal.reason).toMatchObject({ code: 'election.member_isolated', generation: first.generation })
+      expect(first.signal.reason).toMatchObject({ code: 'cluster.member_isolated', generation: first.generation })
       expect(a.membership.self()).toBeUndefined()
       expect(a.membership.status()).toMatchObject({ state: 'isolated' })
       expect(a.membership.health()).toMatchObject({ status: 'down' })
@@ -212,7 +212,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       const second = a.membership.self()
       expect(second?.generation).toBe(first.generation)
       second?.assertValid()
-      expect(() => first.assertValid()).toThrow(expect.objectContaining({ code: 'election.member_isolated' }))
+      expect(() => first.assertValid()).toThrow(expect.objectContaining({ code: 'cluster.member_isolated' }))
       expect(events.map(({ type }) => type)).toEqual(['joined', 'isolated', 'recovered'])
     })
 
@@ -229,7 +229,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(second.generation).toBeGreaterThan(first.generation)
       const updating = a.membership.update({ who: 'zombie' }).catch((error: unknown) => error)
       a.thaw()
-      expect(await updating).toMatchObject({ code: 'election.member_evicted' })
+      expect(await updating).toMatchObject({ code: 'cluster.member_evicted' })
       await until('it knows', () => a.membership.status().state === 'evicted')
       expect(events.at(-1)).toEqual({ type: 'evicted', generation: first.generation, reason: 'replaced' })
       expect(first.signal.reason).toMatchObject({ reason: 'replaced' })
@@ -355,7 +355,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('closes in every state, twice, and is of no use then', async () => {
       const cluster = randomUUID()
-      const closed = { code: 'election.cluster_closed' }
+      const closed = { code: 'cluster.closed' }
       const idle = member({ cluster })
       await Promise.all([idle.close(), idle.close()])
       expect(idle.status()).toMatchObject({ state: 'closed' })
@@ -391,7 +391,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(a.self()).toBeUndefined()
       await a.close()
       await other.close()
-      await expect(b.join()).rejects.toMatchObject({ code: 'election.cluster_closed' })
+      await expect(b.join()).rejects.toMatchObject({ code: 'cluster.closed' })
       await b.close()
     })
 
@@ -409,7 +409,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       const left = a.membership.leave()
       a.thaw()
       await left
-      expect(await second).toMatchObject({ code: 'election.member_evicted', reason: 'left' })
+      expect(await second).toMatchObject({ code: 'cluster.member_evicted', reason: 'left' })
       expect(a.membership.self()).toBeUndefined()
     })
   })

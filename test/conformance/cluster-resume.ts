@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { StateEvent } from 'concordat/election'
+import type { StateEvent } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { lagging } from '../support/cluster/lagging.ts'
 import { until } from '../support/until.ts'

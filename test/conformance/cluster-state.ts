@@ -50,14 +50,14 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       const first = await a.put('k', 1, { ifVersion: 0 })
       const second = await b.put('k', 2, { ifVersion: first.version })
       await expect(a.put('k', 3, { ifVersion: first.version })).rejects.toMatchObject({
-        code: 'election.state_conflict',
+        code: 'cluster.state_conflict',
         key: 'k',
         expected: first.version,
         version: second.version,
         retryable: true,
       })
       await expect(a.put('k', 3, { ifVersion: 0 })).rejects.toMatchObject({ version: second.version })
-      await expect(a.delete('k', { ifVersion: 7 })).rejects.toMatchObject({ code: 'election.state_conflict' })
+      await expect(a.delete('k', { ifVersion: 7 })).rejects.toMatchObject({ code: 'cluster.state_conflict' })
       expect(await a.get('k')).toMatchObject({ value: 2 })
     })
 
@@ -103,7 +103,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       const error = new Error('mine')
       await expect(a.update('k', () => Promise.reject(error))).rejects.toBe(error)
       const contested = a.update('k', (value) => b.put('k', 5).then(() => (value ?? 0) + 1), { maxAttempts: 3 })
-      await expect(contested).rejects.toMatchObject({ code: 'election.state_conflict', key: 'k' })
+      await expect(contested).rejects.toMatchObject({ code: 'cluster.state_conflict', key: 'k' })
       expect(await a.get('k')).toMatchObject({ value: 5 })
     })
 
@@ -160,7 +160,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
           const at = { process: `p${process}`, invokedAt, returnedAt: performance.now() }
           if (outcome === 'nothing') versioned.push({ ...at, action: { do: 'read', value: undefined } })
           else {
-            expect(outcome === 'election.state_conflict' || typeof outcome === 'number').toBe(true)
+            expect(outcome === 'cluster.state_conflict' || typeof outcome === 'number').toBe(true)
             const told = typeof outcome === 'number' ? outcome : 'conflict'
             versioned.push({ ...at, action: { do: 'write', value: wanted, expected: ifVersion, outcome: told } })
           }
@@ -180,7 +180,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
 
     it('refuses what it can not give back as it was', async () => {
       const state = newState({ maxValueBytes: 100 })
-      const invalid = { code: 'election.data_invalid', retryable: false }
+      const invalid = { code: 'cluster.data_invalid', retryable: false }
       for (const key of ['', '__proto__', '\ud800', 5, undefined, null] as string[]) {
         await expect(state.put(key, 1)).rejects.toMatchObject(invalid)
         await expect(state.get(key)).rejects.toMatchObject(invalid)
@@ -193,7 +193,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
         await expect(state.put('k', value)).rejects.toMatchObject(invalid)
       }
       await expect(state.put('k', { at: [new Date(0)] })).rejects.toThrow('$.at[0] is an instance of Date')
-      const large = { code: 'election.data_too_large', retryable: false }
+      const large = { code: 'cluster.data_too_large', retryable: false }
       await expect(state.put('k', 'x'.repeat(99))).rejects.toMatchObject({ ...large, bytes: 101, maxBytes: 100 })
       await expect(state.put('k'.repeat(513), 1)).rejects.toMatchObject({ ...large, maxBytes: 512 })
       expect((await state.entries()).entries).toEqual([])
@@ -280,10 +280,10 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       await watching
       expect(mirroring.get('x')).toBeUndefined()
       expect(state.health()).toEqual({ status: 'closed' })
-      await expect(state.get('k')).rejects.toMatchObject({ code: 'election.cluster_closed', retryable: false })
-      await expect(state.put('k', 1)).rejects.toMatchObject({ code: 'election.cluster_closed' })
-      await expect(state.mirror()).rejects.toMatchObject({ code: 'election.cluster_closed' })
-      expect(() => state.watch(() => {})).toThrow(expect.objectContaining({ code: 'election.cluster_closed' }))
+      await expect(state.get('k')).rejects.toMatchObject({ code: 'cluster.closed', retryable: false })
+      await expect(state.put('k', 1)).rejects.toMatchObject({ code: 'cluster.closed' })
+      await expect(state.mirror()).rejects.toMatchObject({ code: 'cluster.closed' })
+      expect(() => state.watch(() => {})).toThrow(expect.objectContaining({ code: 'cluster.closed' }))
       expect(await newState({ store: shared, name: state.name }).get('k')).toMatchObject({ value: 1 })
     })
   })
@@ -338,7 +338,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       const current = await after.join()
       expect(await state.get('k')).toMatchObject({ value: undefined })
       await expect(state.put('k', 1, { boundTo: old })).rejects.toMatchObject({
-        code: 'election.member_evicted',
+        code: 'cluster.member_evicted',
         generation: old.generation,
       })
       await state.put('k', 2, { boundTo: current })

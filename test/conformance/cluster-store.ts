@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { ClusterStore, CommitOperation, CommitReply, CommitRequest, LogEntry } from 'concordat/election'
+import type { ClusterStore, CommitOperation, CommitReply, CommitRequest, LogEntry } from 'concordat/cluster/store'
 import { describe, expect, it } from 'vitest'
 import { until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
@@ -165,7 +165,7 @@ export function storeCases({ store: newStore, wipe }: ClusterContext): void {
     const store = newStore()
     await store.close()
     await store.close()
-    await expect(store.members('c')).rejects.toMatchObject({ code: 'election.cluster_closed' })
-    await expect(store.read({ cluster: 'c', state: 's' })).rejects.toMatchObject({ code: 'election.cluster_closed' })
+    await expect(store.members('c')).rejects.toMatchObject({ code: 'cluster.closed' })
+    await expect(store.read({ cluster: 'c', state: 's' })).rejects.toMatchObject({ code: 'cluster.closed' })
   })
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { SharedState, StateEvent } from 'concordat/election'
+import type { SharedState, StateEvent } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { exhaust } from '../support/exhaust.ts'
 import { gate, until } from '../support/until.ts'

@@ -1,17 +1,17 @@
 /**
- * THE cluster conformance suite: `election/membership.ts`, `election/state.ts` and `election/cluster-store.ts` as tests.
+ * THE cluster conformance suite: `election/cluster/membership/membership.ts`, `election/cluster/state/state.ts` and `election/cluster/store/cluster-store.ts` as tests.
  * Every store passes all of it, Redis on a real server. Each `store()` has connections of its own, like a process.
  */
 import { randomUUID } from 'node:crypto'
 import {
-  type ClusterStore,
   createMembership,
   createSharedState,
   type Membership,
   type MembershipOptions,
   type SharedState,
   type SharedStateOptions,
-} from 'concordat/election'
+} from 'concordat/cluster'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import { memberCases } from './cluster-members.ts'
 import { resumeCases } from './cluster-resume.ts'

@@ -3,7 +3,8 @@
  * message behind it is handled. One binder takes them all, so that what one of them breaks the next one shows.
  */
 import { randomUUID } from 'node:crypto'
-import { type Binder, createBinder, defineChannel, type Headers, sink, type Transport } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, type Headers, sink } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import { bytesCodec } from 'concordat/core'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { z } from 'zod'

@@ -7,8 +7,8 @@ import {
   produced,
   sinkBatch,
   TerminalError,
-  type Transport,
 } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import { describe, it } from 'vitest'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'

@@ -6,11 +6,10 @@ import {
   defineChannel,
   type EncodedMessage,
   type HandlerContext,
-  type PublishOutcome,
   sink,
-  type Transport,
   TransportError,
 } from 'concordat/binder'
+import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
 

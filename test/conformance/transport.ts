@@ -3,7 +3,8 @@
  * real broker; what differs is a declared feature with a reason, printed at the start.
  */
 import { randomUUID } from 'node:crypto'
-import { createBinder, type Feature, type Transport } from 'concordat/binder'
+import { createBinder } from 'concordat/binder'
+import type { Feature, Transport } from 'concordat/binder/transport'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { attemptCases } from './transport-attempts.ts'
 import { batchCases } from './transport-batch.ts'

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 // The connection is no part of the package's interface; locks and election stand on it.
 // oxlint-disable-next-line no-restricted-imports -- see above
-import { RedisConnection } from '../../core/redis-connection.ts'
+import { RedisConnection } from '../../core/redis/connection.ts'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 

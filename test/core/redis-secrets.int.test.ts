@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
+import { createSharedState } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import type { Logger } from 'concordat/core'
-import { createSharedState } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { Cluster, Redis } from 'ioredis'
@@ -32,8 +32,8 @@ const FIRST_COMMANDS: Readonly<Record<string, (way: Way) => Promise<unknown>>> =
     await using fence = redisFence({ client, logger })
     return await fence.check('sku:42', 1)
   },
-  redisCluster: async ({ client, logger }) => {
-    const store = redisCluster({ client, logger })
+  redisStateStore: async ({ client, logger }) => {
+    const store = redisStateStore({ client, logger })
     onTestFinished(() => store.close())
     await using state = createSharedState({ store, name: 's', logger })
     return await state.put('k', 1)
@@ -123,7 +123,7 @@ describeWith(['redis'], 'what Redis refuses', { private: true }, () => {
     it('data of a write that is refused is in no error: a shared state, a fenced write', async () => {
       const { logger, keep, shown } = witness()
       const client = clientOf(Client, portOf(server), {})
-      const store = redisCluster({ client, logger })
+      const store = redisStateStore({ client, logger })
       const state = createSharedState({ store, name: `s-${randomUUID()}`, logger })
       const fence = redisFence({ client, logger })
       const failure = (error: unknown): unknown => error

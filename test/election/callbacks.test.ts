@@ -1,11 +1,6 @@
-import {
-  createElection,
-  createMembership,
-  createSchedule,
-  createSharedState,
-  type ElectionOptions,
-} from 'concordat/election'
-import { memoryCluster } from 'concordat/election/memory'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { memoryStateStore } from 'concordat/cluster/memory'
+import { createElection, createSchedule, type ElectionOptions } from 'concordat/election'
 import { memoryLocks } from 'concordat/locks/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { until } from '../support/until.ts'
@@ -26,7 +21,7 @@ it.each(Object.entries(MISBEHAVES))('a logger, listener or watcher that %s stall
   const misbehaving = call as () => void
   const logger = { debug: misbehaving, info: misbehaving, warn: misbehaving, error: misbehaving }
   const locks = memoryLocks({ logger })
-  const store = memoryCluster()
+  const store = memoryStateStore()
   const options: ElectionOptions = { locks, role: 'r', logger, onRevoked: misbehaving }
   const election = createElection(options)
   const seen: unknown[] = []

@@ -1,8 +1,9 @@
 import { createBinder } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent } from 'concordat/bus'
-import { createElection, createMembership, createSharedState } from 'concordat/election'
-import { memoryCluster } from 'concordat/election/memory'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { memoryStateStore } from 'concordat/cluster/memory'
+import { createElection } from 'concordat/election'
 import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -71,7 +72,7 @@ it('an election tells whether this instance leads, in which term, and how terms 
 it('a membership tells how many it sees and whether it is isolated, a shared state how long writes take', async () => {
   const recording = record()
   const { telemetry } = recording
-  const store = memoryCluster()
+  const store = memoryStateStore()
   const member = createMembership({ store, cluster: 'c', service: 's', telemetry })
   const state = createSharedState<number>({ store, name: 'n', telemetry })
   onTestFinished(async () => {

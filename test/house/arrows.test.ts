@@ -21,16 +21,17 @@ const OUTSIDE = ['examples', 'test', 'bench', 'scripts']
 const ARROWS: readonly Arrow[] = Object.entries(FOLDERS).flatMap(([folder, { may, adapters }]) => {
   const names = new Set(may.flatMap((path) => path.split('/')))
   const folders = Object.keys(FOLDERS).filter((other) => other !== folder && !names.has(other))
-  const foreign = ADAPTERS.filter((adapter) => !names.has(adapter.split('/')[1] as string))
+  const foreign = ADAPTERS.filter((adapter) => !names.has(adapter.split('/').at(-1) as string))
+  const opened = may.flatMap((path) => FOLDERS[path]?.open?.map((name) => `${path}/${name}/b.ts`) ?? [])
   const own: Arrow = {
     file: `${folder}/a.ts`,
-    may: [...may, `${folder}/b.ts`],
+    may: [...may, ...opened, `${folder}/b.ts`],
     mayNot: [...folders, ...foreign, ...OUTSIDE],
   }
-  const others = adapters.map((name) => ({
-    file: `${folder}/${name}/a.ts`,
-    may: [...may, folder, `${folder}/${name}/b.ts`],
-    mayNot: [...folders, ...foreign.filter((adapter) => !adapter.endsWith(`/${name}`))],
+  const others = adapters.map((path) => ({
+    file: `${folder}/${path}/a.ts`,
+    may: [...may, ...opened, folder, `${folder}/${path}/b.ts`],
+    mayNot: [...folders, ...foreign.filter((adapter) => adapter.split('/').at(-1) !== path.split('/').at(-1))],
   }))
   return [own, ...others]
 })

@@ -20,14 +20,14 @@ describe('the pages name', () => {
   })
 
   it.each([
-    ['binder/binding.ts', 'ConsumerOptions'],
-    ['binder/batch.ts', 'BatchSinkOptions'],
-    ['binder/pollable.ts', 'PollableOptions'],
-    ['binder/flow-options.ts', 'BatchLimits'],
-    ['binder/flow-options.ts', 'RateLimitOptions'],
-    ['binder/flow-options.ts', 'CircuitBreakerOptions'],
-    ['binder/channel.ts', 'ChannelOptions'],
-    ['binder/sending/encode.ts', 'SendOptions'],
+    ['binder/bindings/binding.ts', 'ConsumerOptions'],
+    ['binder/bindings/batch.ts', 'BatchSinkOptions'],
+    ['binder/bindings/pollable.ts', 'PollableOptions'],
+    ['binder/bindings/flow-options.ts', 'BatchLimits'],
+    ['binder/bindings/flow-options.ts', 'RateLimitOptions'],
+    ['binder/bindings/flow-options.ts', 'CircuitBreakerOptions'],
+    ['binder/channel/channel.ts', 'ChannelOptions'],
+    ['binder/channel/encode.ts', 'SendOptions'],
   ])('every member of %s, %s', (file, declaration) => {
     const names = membersOf(file, declaration)
     expect(names).not.toEqual([])

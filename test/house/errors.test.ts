@@ -1,5 +1,6 @@
 import * as binder from 'concordat/binder'
 import * as bus from 'concordat/bus'
+import * as cluster from 'concordat/cluster'
 import * as core from 'concordat/core'
 import { ConcordatError } from 'concordat/core'
 import * as election from 'concordat/election'
@@ -106,6 +107,16 @@ const ERRORS: readonly Row[] = [
     'send a reference instead',
   ),
   row(new outbox.OutboxTextInvalid('key', 'a'), 'outbox.text', false, 'encode it'),
+  row(new outbox.OutboxOwned('concordat', 'billing', 'shop'), 'outbox.owner', false, 'a schema of its own'),
+  row(
+    new outbox.OutboxAmbiguous('o-1', [
+      { destination: 'invoices', source: 'shop' },
+      { destination: 'mails', source: 'shop' },
+    ]),
+    'outbox.ambiguous',
+    false,
+    'Say which',
+  ),
   row(
     new outbox.OutboxPartitionsMismatch('s', 4, 8),
     'outbox.partitions',
@@ -121,6 +132,12 @@ const ERRORS: readonly Row[] = [
   row(new outbox.InboxWithoutOutbox('g'), 'outbox.inbox_without_outbox', false, 'createInbox({ sql, outbox })'),
   row(new saga.Refusal('payments.declined', 'over the limit'), 'payments.declined', false, 'over the limit'),
   row(new saga.SagaConflict('s', 'id-1'), 'saga.conflict', false, 'use another id'),
+  row(
+    new saga.SagaInputUnreadable([{ saga: 'place-order', version: 1, count: 2, ids: ['a', 'b'] }]),
+    'saga.input_unreadable',
+    false,
+    'Give defineSaga an `upcast`',
+  ),
   row(new saga.SagaGraphChanged('s', 1), 'saga.graph_changed', false, 'raise `version`'),
   row(new saga.SagaNotFound('s', 'id-1'), 'saga.not_found', false, 'it was never started here'),
   row(
@@ -172,35 +189,35 @@ const ERRORS: readonly Row[] = [
   row(new election.TermOver('settlement', 7, 'lost'), 'election.term_over', true, 'stop its work'),
   row(new election.JobTimeout('sweep', 5), 'election.job_timeout', true, 'honour run.signal'),
   row(
-    new election.ClusterStoreUnavailable('redis', 'unknown', 'no answer'),
-    'election.store_unavailable',
+    new cluster.ClusterStoreUnavailable('redis', 'unknown', 'no answer'),
+    'cluster.store_unavailable',
     true,
     'read the state before you go on',
   ),
   row(
-    new election.ClusterStoreUnavailable('redis', 'not_done', 'not connected'),
-    'election.store_unavailable',
+    new cluster.ClusterStoreUnavailable('redis', 'not_done', 'not connected'),
+    'cluster.store_unavailable',
     true,
     'try again',
   ),
   row(
-    new election.ClusterStoreRefused('redis', new Error('WRONGTYPE')),
-    'election.store_refused',
+    new cluster.ClusterStoreRefused('redis', new Error('WRONGTYPE')),
+    'cluster.store_refused',
     false,
     'Check the prefix',
   ),
-  row(new election.ClusterClosed('state "a"'), 'election.cluster_closed', false, 'use nothing of it after close()'),
-  row(new election.MemberEvicted('a', 7, 'dead'), 'election.member_evicted', false, 'Stop its work'),
-  row(new election.MemberEvicted('a', 7, 'replaced'), 'election.member_evicted', false, 'an id of its own'),
-  row(new election.MemberIsolated('a', 7, 3_000), 'election.member_isolated', true, 'until it has reconnected'),
-  row(new election.StateConflict('s', 'k', 5, 7), 'election.state_conflict', true, 'read it again'),
+  row(new cluster.ClusterClosed('state "a"'), 'cluster.closed', false, 'use nothing of it after close()'),
+  row(new cluster.MemberEvicted('a', 7, 'dead'), 'cluster.member_evicted', false, 'Stop its work'),
+  row(new cluster.MemberEvicted('a', 7, 'replaced'), 'cluster.member_evicted', false, 'an id of its own'),
+  row(new cluster.MemberIsolated('a', 7, 3_000), 'cluster.member_isolated', true, 'until it has reconnected'),
+  row(new cluster.StateConflict('s', 'k', 5, 7), 'cluster.state_conflict', true, 'read it again'),
   row(
-    new election.ClusterDataInvalid('state "s"', '$.at is a Date: convert it first'),
-    'election.data_invalid',
+    new cluster.ClusterDataInvalid('state "s"', '$.at is a Date: convert it first'),
+    'cluster.data_invalid',
     false,
     'convert it',
   ),
-  row(new election.ClusterDataTooLarge('"k" of state "s"', 9, 8), 'election.data_too_large', false, 'a reference here'),
+  row(new cluster.ClusterDataTooLarge('"k" of state "s"', 9, 8), 'cluster.data_too_large', false, 'a reference here'),
   row(new bus.AddressInvalid('orders', 'fewer parts end in **'), 'bus.address', false, 'fewer parts end in **'),
   row(new bus.BusClosed('not started'), 'bus.closed', false, 'call start(binder) before publishing'),
   row(new bus.BusClosed('closed'), 'bus.closed', false, 'publish nothing after close()'),
@@ -214,7 +231,7 @@ const ERRORS: readonly Row[] = [
 /** Thrown by users, with a code of theirs. */
 const USERS_OWN = new Set(['Refusal'])
 
-const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus, service }
+const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus, service, cluster }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
   it('is named after its class, carries its code and says whether to try again', () => {

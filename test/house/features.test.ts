@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
-import type { Feature, Transport, TransportFeatures } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Feature, Transport, TransportFeatures } from 'concordat/binder/transport'
 import { Kafka } from 'kafkajs'
 import { expect, it } from 'vitest'
 

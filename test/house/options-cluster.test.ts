@@ -1,6 +1,6 @@
-import { createMembership, createSharedState } from 'concordat/election'
-import { memoryCluster, memoryClusterServer } from 'concordat/election/memory'
-import { redisCluster } from 'concordat/election/redis'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { redisStateStore } from 'concordat/cluster/redis'
 import { memoryLocks } from 'concordat/locks/memory'
 import { describe, expect, it } from 'vitest'
 
@@ -8,32 +8,44 @@ import { describe, expect, it } from 'vitest'
 const js = (value: unknown): never => value as never
 
 const url = 'redis://127.0.0.1:1'
-const store = memoryCluster()
+const store = memoryStateStore()
 const place = { store, cluster: 'c', service: 's' }
 const membership = createMembership(place)
 const state = createSharedState<unknown>({ store, name: 'n' })
 
 const MISTAKES: ReadonlyArray<readonly [what: string, call: () => unknown, says: string]> = [
-  ['an unknown option of redisCluster', () => redisCluster(js({ url, prefx: 'a' })), 'Did you mean "prefix"?'],
-  ['redisCluster without an address', () => redisCluster({}), 'expected either client (an ioredis instance) or url'],
-  ['redisCluster at a web address', () => redisCluster({ url: 'http://u:secret@x' }), 'begins with http://'],
+  ['an unknown option of redisStateStore', () => redisStateStore(js({ url, prefx: 'a' })), 'Did you mean "prefix"?'],
+  [
+    'redisStateStore without an address',
+    () => redisStateStore({}),
+    'expected either client (an ioredis instance) or url',
+  ],
+  ['redisStateStore at a web address', () => redisStateStore({ url: 'http://u:secret@x' }), 'begins with http://'],
   // Of such a name ioredis makes database NaN, then goes on in database 0.
   [
     'the name of a database',
-    () => redisCluster({ url: 'redis://u:secret@x/main' }),
+    () => redisStateStore({ url: 'redis://u:secret@x/main' }),
     'url: expected the number of a database after the last slash',
   ],
   [
     'the same as a parameter',
-    () => redisCluster({ url: 'redis://x?db=main' }),
+    () => redisStateStore({ url: 'redis://x?db=main' }),
     'url: expected the number of a database',
   ],
-  ['redisCluster with no client', () => redisCluster({ client: js({}) }), 'redisCluster.client: expected an ioredis'],
-  ['redisCluster in a hurry', () => redisCluster({ url, answerMs: 1 }), 'redisCluster.answerMs'],
-  ['redisCluster without a prefix', () => redisCluster({ url, prefix: '' }), 'redisCluster.prefix'],
-  ['an unknown option of memoryCluster', () => memoryCluster(js({ sever: 1 })), 'Did you mean "server"?'],
-  ['a memoryCluster on something else', () => memoryCluster({ server: js({}) }), 'what memoryClusterServer() returns'],
-  ['an unknown option of memoryClusterServer', () => memoryClusterServer(js({ clok: 1 })), 'Did you mean "clock"?'],
+  [
+    'redisStateStore with no client',
+    () => redisStateStore({ client: js({}) }),
+    'redisStateStore.client: expected an ioredis',
+  ],
+  ['redisStateStore in a hurry', () => redisStateStore({ url, answerMs: 1 }), 'redisStateStore.answerMs'],
+  ['redisStateStore without a prefix', () => redisStateStore({ url, prefix: '' }), 'redisStateStore.prefix'],
+  ['an unknown option of memoryStateStore', () => memoryStateStore(js({ sever: 1 })), 'Did you mean "server"?'],
+  [
+    'a memoryStateStore on something else',
+    () => memoryStateStore({ server: js({}) }),
+    'what memoryStateServer() returns',
+  ],
+  ['an unknown option of memoryStateServer', () => memoryStateServer(js({ clok: 1 })), 'Did you mean "clock"?'],
   ['a membership on locks', () => createMembership({ ...place, store: js(memoryLocks()) }), 'a cluster store such as'],
   ['an unknown option of createMembership', () => createMembership(js({ ...place, heartbeat: 1 })), '"heartbeatMs"?'],
   ['a membership without a service', () => createMembership(js({ store, cluster: 'c' })), 'membership("c").service'],

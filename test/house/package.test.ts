@@ -71,6 +71,9 @@ async function importAll(project: string): Promise<Record<string, number | strin
   return JSON.parse(stdout) as Record<string, number | string>
 }
 
+/** These have types only: what an adapter implements. */
+const CONTRACTS = new Set(['concordat/binder/transport', 'concordat/locks/store', 'concordat/cluster/store'])
+
 describe('the packed package', { timeout: 120_000 }, () => {
   it('holds what is built, the licence and the pages, and nothing else', async () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
@@ -87,12 +90,16 @@ describe('the packed package', { timeout: 120_000 }, () => {
 
   it('imports every subpath without any driver installed', async () => {
     const found = await importAll(await install(packed, 'without-peers', []))
-    for (const subpath of SUBPATHS) expect(found[subpath], subpath).toBeGreaterThan(0)
+    for (const subpath of SUBPATHS) {
+      if (!CONTRACTS.has(subpath)) expect(found[subpath], subpath).toBeGreaterThan(0)
+    }
   })
 
   it('imports every subpath beside the drivers', async () => {
     const found = await importAll(await install(packed, 'with-peers', Object.keys(manifest.peerDependencies)))
-    for (const subpath of SUBPATHS) expect(found[subpath], subpath).toBeGreaterThan(0)
+    for (const subpath of SUBPATHS) {
+      if (!CONTRACTS.has(subpath)) expect(found[subpath], subpath).toBeGreaterThan(0)
+    }
   })
 
   it('says what to import instead of the whole', async () => {

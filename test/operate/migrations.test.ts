@@ -32,7 +32,7 @@ const latest = Object.fromEntries(migrationParts().map(({ part, version }) => [p
 
 describe('printMigrations', () => {
   test('makes all that the parts make: they find nothing left to do', async () => {
-    await database.exec(printMigrations({ schema: 'printed', partitions: 3 }))
+    await database.exec(printMigrations({ schema: 'printed', partitions: 3, service: 'shop' }))
     expect(await versions('printed')).toEqual(latest)
     await createOutbox({ sql: readOnly, service: 'shop', schema: 'printed', partitions: 3 }).migrate()
     await createInbox({ sql: readOnly, schema: 'printed' }).migrate()
@@ -53,6 +53,7 @@ describe('printMigrations', () => {
     [{ parts: ['sagas'] }, /printMigrations\.parts: expected one of outbox, inbox, saga/],
     [{ above: { nothing: 1 } }, /printMigrations\.above: expected one of/],
     [{ above: { saga: -1 } }, /printMigrations\.above\.saga/],
+    [{ service: '' }, /printMigrations\.service/],
     [{ partitions: 0 }, /printMigrations\.partitions/],
     [{ schema: '' }, /expected 1 to 63 bytes/],
     [{ shema: 'x' } as object, /printMigrations\.shema/],

@@ -1,6 +1,8 @@
 import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, processor, sink, sinkBatch } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { ClusterStoreUnavailable } from 'concordat/cluster'
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
 import { quoteIdentifier } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { memoryLocks } from 'concordat/locks/memory'
@@ -154,6 +156,93 @@ describe('a service', () => {
     expect(shop.elections['settlement']?.status().state).toBe('closed')
   })
 
+  test('runs the jobs of a schedule on the instance that leads its role', async () => {
+    const ran = gate()
+    const shop = createService({
+      name: 'shop',
+      instance: 'shop-1',
+      transport: memoryTransport(),
+      locks: memoryLocks(),
+      schedules: {
+        nightly: {
+          jobs: [
+            {
+              name: 'sweep',
+              everyMs: 10,
+              work: ({ term }) => {
+                expect(term).toMatchObject({ role: 'nightly', instance: 'shop-1' })
+                ran.open()
+              },
+            },
+          ],
+        },
+      },
+    })
+    await shop.start()
+    await ran.opened
+    expect(shop.health().parts).toMatchObject({
+      'leads nightly': { status: 'up' },
+      'schedule nightly': { status: 'up' },
+    })
+    expect(shop.schedules['nightly']?.status()).toMatchObject([{ job: 'sweep', failures: 0 }])
+    await shop.close()
+    expect(shop.schedules['nightly']?.health().status).toBe('closed')
+  })
+
+  test('is a member of its cluster, and shares states with the other instances', async () => {
+    const server = memoryStateServer()
+    const make = (instance: string) =>
+      createService({
+        name: 'shop',
+        instance,
+        transport: memoryTransport(),
+        cluster: { store: memoryStateStore({ server }), meta: { zone: instance } },
+      })
+    const one = make('shop-1')
+    const two = make('shop-2')
+    await Promise.all([one.start(), two.start()])
+    await until('both see both', () =>
+      [one, two].every(
+        (each) =>
+          each.membership
+            ?.members()
+            .map((m) => m.instance)
+            .join() === 'shop-1,shop-2',
+      ),
+    )
+    expect(one.membership?.members()[1]).toMatchObject({ service: 'shop', meta: { zone: 'shop-2' } })
+    const rates = one.sharedState('rates', { schema: z.number() })
+    await rates.put('EUR', 108)
+    expect(await two.sharedState('rates', { schema: z.number() }).get('EUR')).toMatchObject({ value: 108 })
+    expect(one.sharedState('rates')).toBe(rates)
+    expect(() => one.sharedState('rates', { schema: z.string() })).toThrow(/the state has them already/)
+    expect(one.health().parts['membership']).toMatchObject({ status: 'up' })
+    await two.close()
+    await until('one is left', () => one.membership?.members().length === 1)
+    await one.close()
+    expect(() => one.sharedState('rates')).toThrow(expect.objectContaining({ code: 'service.closed' }))
+  })
+
+  test('starts while the store of its cluster is away, and joins later', async () => {
+    const server = memoryStateServer()
+    const store = memoryStateStore({ server })
+    let isAway = true
+    const away = new Proxy(store, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name) as unknown
+        if (name !== 'join' || !isAway) return typeof value === 'function' ? value.bind(target) : value
+        return () => Promise.reject(new ClusterStoreUnavailable('redis', 'not_done', 'away'))
+      },
+    })
+    const parts = { membership: { heartbeatMs: 20 } }
+    const shop = createService({ name: 'shop', transport: memoryTransport(), cluster: { store: away }, parts })
+    await shop.start()
+    expect(shop.health()).toMatchObject({ live: true, ready: true })
+    isAway = false
+    await until('it has joined', () => shop.membership?.self() !== undefined)
+    await shop.close()
+  })
+
   test('has one identity in every part', async () => {
     const lines: object[] = []
     const write = (fields: object): void => void lines.push(fields)
@@ -279,6 +368,14 @@ describe('what only a service has', () => {
     [{ sagas: [placeOrder] }, /createService\.sql: expected a SqlClient .* which sagas needs/],
     [{ bindings: [charge([])] }, /createService\.sql: expected a SqlClient .* which bindings\[0\] needs/],
     [{ leads: { settlement: () => {} } }, /createService\.locks/],
+    [{ schedules: { nightly: { jobs: [] } } }, /createService\.locks: .* which schedules need/],
+    [{ locks: memoryLocks(), schedules: { nightly: { jbos: [] } } }, /createService\.schedules\.nightly\.jbos/],
+    [
+      { locks: memoryLocks(), leads: { a: () => {} }, schedules: { a: { jobs: [] } } },
+      /createService\.schedules: expected a role that is not in leads too/,
+    ],
+    [{ cluster: {} }, /createMembership\.store/],
+    [{ cluster: { store: memoryStateStore(), nmae: 'x' } }, /createService\.cluster\.nmae/],
     [{ migrate: 'never' }, /createService\.migrate: expected 'apply' or 'check'/],
     [{ nmae: 'shop' }, /createService\.nmae/],
     [{ parts: { relais: {} } }, /createService\.parts\.relais/],

@@ -3,7 +3,6 @@
  * step first, and closes the order with the reason. `confirm` is the pivot: after it there is only forward.
  */
 import { createHash } from 'node:crypto'
-import type { Outbox } from 'concordat/outbox'
 import { type CompensationContext, defineSaga } from 'concordat/saga'
 import {
   OUT_OF_STOCK,
@@ -15,15 +14,15 @@ import {
   totalCents,
   unitsBySku,
 } from '../contracts.ts'
+import type { Send } from '../service.ts'
 import type { OrderTables } from './tables.ts'
 
 /**
- * A participant or a database that is being restarted answers late, not never: it is asked for as long as it takes, a
- * command every five seconds. Only a participant's own no turns an order down.
+ * A database that is being restarted answers late, not never: a step is tried for as long as it takes. Commands wait for
+ * their participants by themselves. Only a participant's own no turns an order down.
  */
 const RETRY = { maxAttempts: 1_000_000, initialMs: 200, maxMs: 2_000 } as const
 const PATIENT_STEP = { transactional: true, retry: RETRY, compensationRetry: RETRY } as const
-const PATIENT_COMMAND = { timeoutMs: 5_000, retry: RETRY, compensationRetry: RETRY } as const
 
 /**
  * The announcement of an order has the same id whenever it is sent, so that a receipt is written once. Hashed, because
@@ -33,7 +32,7 @@ export function announcementId(orderId: string): string {
   return `confirmed-${createHash('sha256').update(orderId).digest('hex')}`
 }
 
-export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
+export function placeOrderSaga(send: Send, { purchase }: OrderTables) {
   return defineSaga('place-order', { version: 1, input: Submission })
     .step('open', {
       ...PATIENT_STEP,
@@ -44,17 +43,15 @@ export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
         const outcome = reasonOf(context)
         const { tx, sagaId: orderId, input } = context
         await tx.query(`UPDATE ${purchase} SET status = $2 WHERE order_id = $1`, [orderId, outcome])
-        await outbox.add(tx, orderSettled, { line: input.line, orderId, outcome })
+        await send(tx, orderSettled, { line: input.line, orderId, outcome })
       },
     })
     .command('reserve', {
-      ...PATIENT_COMMAND,
       to: stockCommands,
       request: ({ sagaId, input }) => ({ orderId: sagaId, items: [...unitsBySku(input.order)] }),
       compensate: true,
     })
     .command('charge', {
-      ...PATIENT_COMMAND,
       to: paymentCommands,
       request: ({ sagaId, input: { order } }) => ({
         orderId: sagaId,
@@ -70,8 +67,8 @@ export function placeOrderSaga(outbox: Outbox, { purchase }: OrderTables) {
       invoke: async ({ sagaId: orderId, input: { line, order }, tx }) => {
         await tx.query(`UPDATE ${purchase} SET status = 'confirmed' WHERE order_id = $1`, [orderId])
         const announcement = { orderId, customer: order.customer, amountCents: totalCents(order) }
-        await outbox.add(tx, orderConfirmed, announcement, { id: announcementId(orderId) })
-        await outbox.add(tx, orderSettled, { line, orderId, outcome: 'confirmed' })
+        await send(tx, orderConfirmed, announcement, { id: announcementId(orderId) })
+        await send(tx, orderSettled, { line, orderId, outcome: 'confirmed' })
       },
     })
 }

@@ -6,25 +6,21 @@
  */
 import { createHash } from 'node:crypto'
 import { type SinkBinding, sink } from 'concordat/binder'
-import type { SqlClient, SqlTransaction } from 'concordat/core'
-import type { Outbox } from 'concordat/outbox'
-import type { Coordinator } from 'concordat/saga'
+import type { Service, ServiceTransaction } from 'concordat/service'
 import { type Order, type Outcome, orderSettled, orderSubmitted, type Submission, totalCents } from '../contracts.ts'
 import { PATIENT } from '../service.ts'
 import type { PlaceOrder } from './place-order.ts'
 import type { OrderTables } from './tables.ts'
 
 export interface SubmissionParts {
-  readonly sql: SqlClient
-  readonly outbox: Outbox
-  readonly coordinator: Coordinator
+  readonly service: () => Service
   readonly placeOrder: PlaceOrder
   readonly tables: OrderTables
 }
 
 export function submissions(parts: SubmissionParts): SinkBinding {
   return sink(orderSubmitted, { ...PATIENT, group: 'orders', concurrency: 16 }, async (submission) => {
-    await parts.sql.transaction((tx) => judge(tx, parts, submission))
+    await parts.service().transaction((tx) => judge(tx, parts, submission))
   })
 }
 
@@ -34,7 +30,7 @@ export function digestOf({ orderId, customer, card, lines }: Order): string {
   return createHash('sha256').update(JSON.stringify(content)).digest('hex')
 }
 
-async function judge(tx: SqlTransaction, parts: SubmissionParts, submission: Submission): Promise<void> {
+async function judge(tx: ServiceTransaction, parts: SubmissionParts, submission: Submission): Promise<void> {
   const { line, order } = submission
   const { orderId } = order
   const digest = digestOf(order)
@@ -50,7 +46,7 @@ async function judge(tx: SqlTransaction, parts: SubmissionParts, submission: Sub
     [orderId, digest, order.customer, totalCents(order)],
   )
   if (opened.rowCount === 1) {
-    await parts.coordinator.start(tx, parts.placeOrder, { id: orderId, input: submission })
+    await tx.start(parts.placeOrder, { id: orderId, input: submission })
     return
   }
   const verdict = await compare(tx, parts, orderId, digest)
@@ -59,12 +55,12 @@ async function judge(tx: SqlTransaction, parts: SubmissionParts, submission: Sub
     digest,
     verdict,
   ])
-  await parts.outbox.add(tx, orderSettled, { line, orderId, outcome: verdict })
+  await tx.send(orderSettled, { line, orderId, outcome: verdict })
 }
 
 /** There is an order of this id already: is it this one? */
 async function compare(
-  tx: SqlTransaction,
+  tx: ServiceTransaction,
   { tables }: SubmissionParts,
   orderId: string,
   digest: string,
@@ -77,8 +73,8 @@ async function compare(
 
 /** The line was here before. If its end is known the answer is sent again; else the saga sends it when it ends. */
 async function answerAgain(
-  tx: SqlTransaction,
-  { tables, outbox }: SubmissionParts,
+  tx: ServiceTransaction,
+  { tables }: SubmissionParts,
   line: number,
   digest: string,
   orderId: string,
@@ -91,21 +87,21 @@ async function answerAgain(
   )
   const outcome = found.rows[0]?.outcome
   if (outcome === undefined || outcome === 'received' || outcome === 'pending') return
-  await outbox.add(tx, orderSettled, { line, orderId, outcome })
+  await tx.send(orderSettled, { line, orderId, outcome })
 }
 
 /** An order that no retry will end: the intake need not wait for it. */
 export async function reportStuck(
   orderId: string,
-  { sql, tables, outbox }: Pick<SubmissionParts, 'sql' | 'tables' | 'outbox'>,
+  { service, tables }: Pick<SubmissionParts, 'service' | 'tables'>,
 ): Promise<void> {
-  await sql.transaction(async (tx) => {
+  await service().transaction(async (tx) => {
     const found = await tx.query<{ line: string }>(
       `SELECT line::text AS line FROM ${tables.submission} WHERE order_id = $1 AND verdict = 'accepted'`,
       [orderId],
     )
     for (const { line } of found.rows) {
-      await outbox.add(tx, orderSettled, { line: Number(line), orderId, outcome: 'stuck' })
+      await tx.send(orderSettled, { line: Number(line), orderId, outcome: 'stuck' })
     }
   })
 }

@@ -10,32 +10,28 @@
  * sees what this one committed. A holder that was paused and lost it is stopped by the fence: `charge` gives the token
  * to the ledger.
  */
-import type { SinkBinding } from 'concordat/binder'
+import type { Middleware } from 'concordat/binder'
 import { currentLease, type Lease } from 'concordat/locks'
+import type { Charge } from '../contracts.ts'
 import type { ServiceEnvironment } from '../service.ts'
 
 /** Longer than a dead holder keeps it; after that the command is simply tried again. */
 const WAIT_MS = 60_000
 
-/** The lease under which the calling code runs. @throws Error outside of `underCreditLock` */
+/** The lease under which the calling code runs. @throws Error outside of `creditLock` */
 export function creditLease(): Lease {
   const lease = currentLease()
   if (lease === undefined)
-    throw new Error('the credit check runs without its lock: wrap the binding in underCreditLock')
+    throw new Error('the credit check runs without its lock: give the binding creditLock as middleware')
   return lease
 }
 
-/** The same binding, each call of it under its customer's lock. */
-export function underCreditLock(
-  binding: SinkBinding,
-  { locks, leaseMs }: Pick<ServiceEnvironment, 'locks' | 'leaseMs'>,
-  customerOf: (payload: unknown) => string,
-): SinkBinding {
-  const handler: SinkBinding['handler'] = (payload, context) => {
+/** Each call of a handler of charges under its customer's lock. */
+export function creditLock({ locks, leaseMs }: Pick<ServiceEnvironment, 'locks' | 'leaseMs'>): Middleware {
+  return (next) => (payload, context) => {
     const options = { ttlMs: leaseMs, waitMs: WAIT_MS, signal: context.signal }
-    return locks.using(creditKey(customerOf(payload)), options, async () => binding.handler(payload, context))
+    return locks.using(creditKey((payload as Charge).customer), options, () => next(payload, context))
   }
-  return Object.freeze({ ...binding, handler })
 }
 
 export function creditKey(customer: string): string {

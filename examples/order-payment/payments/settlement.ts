@@ -8,15 +8,15 @@
 import { type SinkBinding, sink } from 'concordat/binder'
 import type { Logger, SqlClient } from 'concordat/core'
 import type { Fence } from 'concordat/locks'
-import type { Outbox } from 'concordat/outbox'
+import type { Service } from 'concordat/service'
 import { booksClosed, closeBooks } from '../contracts.ts'
 import { PATIENT } from '../service.ts'
 import type { LedgerTables } from './ledger.ts'
 
 export interface SettlementParts {
-  readonly sql: SqlClient
   readonly tables: LedgerTables
-  readonly outbox: Outbox
+  readonly sql: SqlClient
+  readonly service: () => Service
   readonly fence: Fence
   readonly instance: string
   readonly logger: Logger
@@ -27,16 +27,16 @@ const BOOKS = 'books'
 const LOOK_EVERY_MS = 200
 
 /** Writes requests down. One that was served before is answered again. */
-export function closingRequests({ sql, tables, outbox }: SettlementParts): SinkBinding {
+export function closingRequests({ tables, service }: SettlementParts): SinkBinding {
   return sink(closeBooks, { ...PATIENT, group: 'payments' }, async ({ closing }) => {
-    await sql.transaction(async (tx) => {
+    await service().transaction(async (tx) => {
       await tx.query(`INSERT INTO ${tables.closing} (closing) VALUES ($1) ON CONFLICT DO NOTHING`, [closing])
       const served = await tx.query<{ term: string }>(
         `SELECT term::text AS term FROM ${tables.closing} WHERE closing = $1 AND term IS NOT NULL`,
         [closing],
       )
       const term = served.rows[0]?.term
-      if (term !== undefined) await outbox.add(tx, booksClosed, { closing, term: Number(term) })
+      if (term !== undefined) await tx.send(booksClosed, { closing, term: Number(term) })
     })
   })
 }
@@ -56,8 +56,8 @@ export async function lead(parts: SettlementParts, term: number, signal: AbortSi
   }
 }
 
-async function recordTerm({ sql, tables, fence, instance }: SettlementParts, term: number): Promise<void> {
-  await sql.transaction(async (tx) => {
+async function recordTerm({ service, tables, fence, instance }: SettlementParts, term: number): Promise<void> {
+  await service().transaction(async (tx) => {
     await fence.check(tx, BOOKS, term)
     await tx.query(`INSERT INTO ${tables.term} (term, instance) VALUES ($1, $2) ON CONFLICT DO NOTHING`, [
       String(term),
@@ -67,10 +67,10 @@ async function recordTerm({ sql, tables, fence, instance }: SettlementParts, ter
 }
 
 /** Writes the closing line of each open request, and the answer to it, under this term. */
-async function closeRequested({ sql, tables, fence, outbox }: SettlementParts, term: number): Promise<void> {
+async function closeRequested({ sql, service, tables, fence }: SettlementParts, term: number): Promise<void> {
   const open = await sql.query<{ closing: string }>(`SELECT closing FROM ${tables.closing} WHERE term IS NULL`)
   for (const { closing } of open.rows) {
-    await sql.transaction(async (tx) => {
+    await service().transaction(async (tx) => {
       await fence.check(tx, BOOKS, term)
       const written = await tx.query(
         `UPDATE ${tables.closing} SET term = $2::bigint,
@@ -80,7 +80,7 @@ async function closeRequested({ sql, tables, fence, outbox }: SettlementParts, t
          WHERE closing = $1 AND term IS NULL`,
         [closing, String(term)],
       )
-      if (written.rowCount === 1) await outbox.add(tx, booksClosed, { closing, term })
+      if (written.rowCount === 1) await tx.send(booksClosed, { closing, term })
     })
   }
 }

@@ -10,14 +10,14 @@ import { paymentCommands } from '../contracts.ts'
 import type { ServiceEnvironment } from '../service.ts'
 import { openSettings, PAYMENTS_SWITCH, PaymentsSwitch } from '../shared-state.ts'
 
-export interface PaymentsBus {
+export interface FollowedSwitch {
   readonly bus: Bus
-  /** After the binder's start. */
-  start(binder: Binder): Promise<void>
+  /** Before the bus starts. */
+  follow(binder: Binder): void
   close(): Promise<void>
 }
 
-export function paymentsBus({ cluster, instance, logger }: ServiceEnvironment): PaymentsBus {
+export function paymentsSwitch({ cluster, instance, logger }: ServiceEnvironment): FollowedSwitch {
   const settings = openSettings(cluster)
   // Nobody asks here who is there, so nobody needs to announce himself.
   const bus = createBus({ service: 'payments', instance, members: () => [], logger })
@@ -29,14 +29,10 @@ export function paymentsBus({ cluster, instance, logger }: ServiceEnvironment): 
   })
   return {
     bus,
-    start: async (binder) => {
+    follow: (binder) => {
       const commands = binder.binding(`${paymentCommands.name}.payments`)
       position.subscribe(({ paused }) => (paused ? commands.pause() : commands.resume()))
-      await bus.start(binder)
     },
-    close: async () => {
-      await bus.close()
-      await settings.close()
-    },
+    close: () => settings.close(),
   }
 }

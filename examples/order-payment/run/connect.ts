@@ -1,10 +1,10 @@
 /** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
 
-import type { Transport } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import { redisStateStore } from 'concordat/cluster/redis'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { type Logger, SECOND, type SqlClient, type SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
-import type { ClusterStore } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
@@ -45,7 +45,7 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     keepAlive: true,
   })
   const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
-  const cluster = redisCluster({ url: addresses.redis, prefix: `${addresses.lockPrefix}cluster:`, logger })
+  const cluster = redisStateStore({ url: addresses.redis, prefix: `${addresses.lockPrefix}cluster:`, logger })
   const listener = pgListener({
     connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),
     logger,

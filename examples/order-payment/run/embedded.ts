@@ -1,9 +1,9 @@
 /** Everything in this process: the memory transport, memory locks and PGlite. Nothing to install. */
 import { PGlite } from '@electric-sql/pglite'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { memoryStateStore } from 'concordat/cluster/memory'
 import type { Logger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { memoryCluster } from 'concordat/election/memory'
 import { memoryLocks } from 'concordat/locks/memory'
 import { closeAll, type RunningService } from '../service.ts'
 import { type ServiceName, serviceNames } from '../service-names.ts'
@@ -19,7 +19,7 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
   const sql = pgliteClient(directory.database)
   const broker = memoryBroker()
   const locks = memoryLocks({ logger })
-  const cluster = memoryCluster()
+  const cluster = memoryStateStore()
   const running: RunningService[] = []
   const start = async (service: ServiceName): Promise<void> => {
     const openingFile = service === 'payments' ? files.accounts : service === 'stock' ? files.stock : undefined

@@ -2,7 +2,8 @@
  * A transport whose names all begin with a prefix, so that runs on one broker do not see each other. It shows what the
  * transport contract is good for: forty lines, and neither services nor channels know of it.
  */
-import type { EncodedMessage, Transport, TransportDelivery } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
+import type { Transport, TransportDelivery } from 'concordat/binder/transport'
 
 export function namespaced(inner: Transport, prefix: string): Transport {
   const outside = (name: string): string => prefix + name

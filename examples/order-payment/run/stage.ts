@@ -1,7 +1,7 @@
 /** Where the services run: one process or many. The rest of the run does not care. */
-import type { Transport } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import type { ClusterStore } from 'concordat/cluster/store'
 import type { Logger, SqlClient } from 'concordat/core'
-import type { ClusterStore } from 'concordat/election'
 import type { Intake } from '../intake/intake.ts'
 import type { Schemas } from './audit.ts'
 

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { EncodedMessage, Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
 import { type KafkaTransportOptions, kafkaTransport } from 'concordat/binder/kafka'
+import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { isRetryable, silentLogger, systemClock } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { onTestFinished } from 'vitest'

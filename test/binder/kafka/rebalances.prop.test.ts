@@ -1,5 +1,5 @@
 /** kafkajs' own consumer over a broker that answers on command, and the subscription on top of it. */
-import type { TransportDelivery } from 'concordat/binder'
+import type { TransportDelivery } from 'concordat/binder/transport'
 import { MINUTE, silentLogger, systemClock } from 'concordat/core'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'

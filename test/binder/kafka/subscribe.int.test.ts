@@ -1,5 +1,5 @@
-import type { TransportDelivery } from 'concordat/binder'
 import { groupIdOf } from 'concordat/binder/kafka'
+import type { TransportDelivery } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
 import { expect, it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl, startServer } from '../../support/servers/index.ts'

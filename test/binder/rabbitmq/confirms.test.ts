@@ -1,4 +1,5 @@
-import type { EncodedMessage, PublishOutcome, Transport } from 'concordat/binder'
+import type { EncodedMessage } from 'concordat/binder'
+import type { PublishOutcome, Transport } from 'concordat/binder/transport'
 import { describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
 import { FakeBroker, type Published } from './fake-broker.ts'

@@ -1,13 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'amqplib'
-import type { EncodedMessage, Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder'
-import { type AmqpConnection, type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { EncodedMessage } from 'concordat/binder'
+import { type AmqpConnection, type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { onTestFinished } from 'vitest'
 import { plainMessage } from './messages.ts'
 
 /** A transport as a binder would use it; closed after the test. */
-export function attached(options: RabbitOptions, publishTimeoutMs = 10_000, clock: Clock = systemClock): Transport {
+export function attached(
+  options: RabbitTransportOptions,
+  publishTimeoutMs = 10_000,
+  clock: Clock = systemClock,
+): Transport {
   const transport = rabbitTransport(options)
   const instance = `tests-${randomUUID().slice(0, 8)}`
   transport.attach({ service: 'tests', instance, logger: silentLogger, clock, publishTimeoutMs })

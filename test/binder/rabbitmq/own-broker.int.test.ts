@@ -1,4 +1,4 @@
-import type { DestinationSpec } from 'concordat/binder'
+import type { DestinationSpec } from 'concordat/binder/transport'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { inspect } from 'node:util'
 import { connect, credentials } from 'amqplib'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
-import { type RabbitOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
+import { type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
 import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
 import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
@@ -44,7 +44,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
   const channel = defineChannel('secure', { payload: TestPayload, partitions: 1, groups: ['g'] })
 
   function setup(
-    options: RabbitOptions,
+    options: RabbitTransportOptions,
     password = 'guest',
   ): { readonly binder: Binder; readonly got: number[]; readonly shown: () => string } {
     const got: number[] = []
@@ -72,7 +72,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
 
   /** Logs in as whom the certificate names. */
   const external =
-    (own: { readonly cert: string; readonly key: string }): RabbitOptions['connect'] =>
+    (own: { readonly cert: string; readonly key: string }): RabbitTransportOptions['connect'] =>
     (name) =>
       connect(`amqps://127.0.0.1:${port}?heartbeat=10`, {
         ca: certificates.ca,

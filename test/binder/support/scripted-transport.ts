@@ -1,6 +1,6 @@
+import type { EncodedMessage } from 'concordat/binder'
 import type {
   DestinationSpec,
-  EncodedMessage,
   PublishOutcome,
   Receiver,
   Subscription,
@@ -9,7 +9,7 @@ import type {
   TransportDelivery,
   TransportFeatures,
   TransportHealth,
-} from 'concordat/binder'
+} from 'concordat/binder/transport'
 import { newId } from 'concordat/core'
 
 /** A transport whose every answer the test decides: for what no broker does on demand. */

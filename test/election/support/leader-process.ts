@@ -3,9 +3,10 @@
  * Arguments: JSON of `LeaderOptions`. Reports over IPC, prints nothing.
  */
 import { pgClient } from 'concordat/core/pg'
-import { closeOnSignals, createElection, createSchedule, type Term } from 'concordat/election'
+import { createElection, createSchedule, type Term } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
+import { closeOnSignals } from 'concordat/service'
 import pg from 'pg'
 
 export interface LeaderOptions {

@@ -1,5 +1,5 @@
 /** The mistakes that can be built in (`--broken`), wrapped around a transport: the library has no switch for them. */
-import type { Receiver, Transport, TransportDelivery } from 'concordat/binder'
+import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
 
 export function withMistake(transport: Transport, mistake: string | undefined): Transport {
   switch (mistake) {

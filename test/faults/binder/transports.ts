@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
-import type { Transport } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
 import { withMistake } from './broken.ts'
 import type { Post } from './place.ts'

@@ -1,5 +1,6 @@
+import { createSharedState, type SharedState, type StateEvent } from 'concordat/cluster'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
-import { type ClusterStore, createSharedState, type SharedState, type StateEvent } from 'concordat/election'
 import { codeOf, describe } from '../harness/errors.ts'
 import type { EventLog } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
@@ -62,7 +63,7 @@ export class StateUser {
       this.#seen.set(key, version)
       end('ok', { version })
     } catch (error) {
-      if (codeOf(error) === 'election.state_conflict') end('ok', { outcome: 'conflict' })
+      if (codeOf(error) === 'cluster.state_conflict') end('ok', { outcome: 'conflict' })
       else end(isNotDone(error) ? 'fail' : 'info', { error: describe(error) })
     }
   }

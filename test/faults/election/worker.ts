@@ -2,17 +2,11 @@
  * One candidate for one role, and a member of one cluster: campaigns, writes to the fenced sinks while it leads, and
  * writes down every term and every transition of a member that it hears of. SIGTERM hands over and ends it.
  */
+
+import { createMembership, type Membership, type MembershipEvent } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 import { systemClock } from 'concordat/core'
-import {
-  createElection,
-  createMembership,
-  type Election,
-  type Membership,
-  type MembershipEvent,
-  type Term,
-  TermOver,
-} from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
+import { createElection, type Election, type Term, TermOver } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
 import { redisLocks } from 'concordat/locks/redis'
 import { codeOf, describe } from '../harness/errors.ts'
@@ -40,7 +34,7 @@ class Candidate implements Work {
   readonly #random: Random
   readonly #locks: Locks
   readonly #election: Election
-  readonly #store: ReturnType<typeof redisCluster>
+  readonly #store: ReturnType<typeof redisStateStore>
   readonly #membership: Membership
   readonly #state: StateUser
   readonly #sinks: readonly SinkClient[]
@@ -72,7 +66,7 @@ class Candidate implements Work {
       if (event.type === 'granted') this.#granted(event.term)
       else this.#revoked = this.#log.invoke('release', { ...this.#grant(), token: event.term, text: event.reason })
     })
-    this.#store = redisCluster({ url, prefix: `cluster-${prefix}`, answerMs: ANSWER_MS })
+    this.#store = redisStateStore({ url, prefix: `cluster-${prefix}`, answerMs: ANSWER_MS })
     const stateLog = new EventLog(place.history, `${instance}s`, (event) => void process.send?.(event))
     this.#state = new StateUser(this.#store, stateLog, this.#random, instance)
     this.#membership = createMembership({
@@ -84,7 +78,7 @@ class Candidate implements Work {
     })
     this.#membership.watch((event) => this.#heard(event))
     this.#membership.join().catch((error: unknown) => {
-      if (codeOf(error) !== 'election.cluster_closed') this.#log.note('join failed', { error: describe(error) })
+      if (codeOf(error) !== 'cluster.closed') this.#log.note('join failed', { error: describe(error) })
     })
   }
 

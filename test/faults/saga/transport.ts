@@ -1,6 +1,6 @@
-import type { Transport } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
 import type { Place } from './place.ts'
 import { SESSION_MS } from './settings.ts'

@@ -1,4 +1,5 @@
-import { type EncodedMessage, type PublishOutcome, TransportError, type TransportErrorKind } from 'concordat/binder'
+import { type EncodedMessage, TransportError, type TransportErrorKind } from 'concordat/binder'
+import type { PublishOutcome } from 'concordat/binder/transport'
 import type { RelayPublisher } from 'concordat/outbox'
 
 /** A publisher that keeps what it confirmed, call by call, and fails what it is told to. */

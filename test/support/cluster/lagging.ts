@@ -1,4 +1,4 @@
-import type { ClusterStore, LogFollower } from 'concordat/election'
+import type { ClusterStore, LogFollower } from 'concordat/cluster/store'
 
 /** A store whose followers hear of the log later than the store has it, as over a network; the knob of the suites. */
 export interface Lagging {

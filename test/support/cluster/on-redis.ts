@@ -1,6 +1,6 @@
 /** Members and states on a private Redis, and links to it that fail; all of it is closed after each test. */
+
 import {
-  type ClusterStore,
   createMembership,
   createSharedState,
   type Membership,
@@ -8,8 +8,9 @@ import {
   type MembershipOptions,
   type SharedState,
   type SharedStateOptions,
-} from 'concordat/election'
-import { type RedisClusterOptions, redisCluster } from 'concordat/election/redis'
+} from 'concordat/cluster'
+import { type RedisStateStoreOptions, redisStateStore } from 'concordat/cluster/redis'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { afterEach, beforeEach } from 'vitest'
 import { Link } from '../../faults/harness/link.ts'
 import { type PrivateServer, portOf } from '../servers/index.ts'
@@ -36,8 +37,8 @@ export function clusterOn(start: () => Promise<PrivateServer>) {
     for (const part of open.splice(0)) await part.close()
     await context.server.stop()
   })
-  const store = (options: Partial<RedisClusterOptions> = {}): ClusterStore =>
-    opened(redisCluster({ url: context.server.url, answerMs: 300, ...options }))
+  const store = (options: Partial<RedisStateStoreOptions> = {}): ClusterStore =>
+    opened(redisStateStore({ url: context.server.url, answerMs: 300, ...options }))
   const link = async (): Promise<{ readonly link: Link; readonly store: ClusterStore }> => {
     const link = opened(await Link.to(portOf(context.server)))
     return { link, store: store({ url: `redis://127.0.0.1:${link.port}` }) }

@@ -2,8 +2,8 @@
  * A process that is a member of a cluster, for tests that kill or stop it. Prints nothing; reports everything it hears.
  * Arguments: the address of Redis, the prefix, the cluster, the instance, then heartbeatMs, suspectAfterMs, deadAfterMs.
  */
-import { createMembership, createSharedState } from 'concordat/election'
-import { redisCluster } from 'concordat/election/redis'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { redisStateStore } from 'concordat/cluster/redis'
 
 export interface Heard {
   readonly type: string
@@ -30,7 +30,7 @@ const [url = '', prefix = '', cluster = '', instance = '', ...timing] = process.
 const [heartbeatMs, suspectAfterMs, deadAfterMs] = timing.map(Number)
 const report = (message: Report): void => void process.send?.(message)
 
-const store = redisCluster({ url, prefix, answerMs: 500 })
+const store = redisStateStore({ url, prefix, answerMs: 500 })
 const options = { heartbeatMs, suspectAfterMs, deadAfterMs }
 const membership = createMembership({ store, cluster, service: 'test', instance, ...options })
 const state = createSharedState({ store, cluster, name: 'notes' })

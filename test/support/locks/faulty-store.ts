@@ -1,14 +1,6 @@
-import {
-  type AcquireReply,
-  type AcquireRequest,
-  type Claim,
-  type ClaimTerms,
-  type LockInfo,
-  type LockStore,
-  LockStoreUnavailable,
-  type NotHeld,
-} from 'concordat/locks'
+import { type LockInfo, LockStoreUnavailable } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
+import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks/store'
 import type { FakeClock } from './fake-clock.ts'
 
 /**

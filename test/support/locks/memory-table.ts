@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
-import { type AcquireReply, LockStoreUnavailable } from 'concordat/locks'
+import { LockStoreUnavailable } from 'concordat/locks'
 import type { MemoryLockServer } from 'concordat/locks/memory'
+import type { AcquireReply } from 'concordat/locks/store'
 import type { Table } from './scenario.ts'
 
 const required = (reply: AcquireReply | 'given up'): AcquireReply => {

@@ -1,5 +1,6 @@
 import { ok } from 'node:assert/strict'
-import type { AcquireReply, LockMode } from 'concordat/locks'
+import type { LockMode } from 'concordat/locks'
+import type { AcquireReply } from 'concordat/locks/store'
 
 interface Wish {
   readonly actor: number

@@ -1,4 +1,5 @@
-import type { AcquireReply, Claim, ClaimTerms, ForcedRelease, LockInfo, LockStore } from 'concordat/locks'
+import type { ForcedRelease, LockInfo } from 'concordat/locks'
+import type { AcquireReply, Claim, ClaimTerms, LockStore } from 'concordat/locks/store'
 import fc from 'fast-check'
 import { Oracle } from './oracle.ts'
 

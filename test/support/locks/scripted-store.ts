@@ -1,4 +1,4 @@
-import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks'
+import type { AcquireReply, AcquireRequest, Claim, ClaimTerms, LockStore, NotHeld } from 'concordat/locks/store'
 
 type Answer<T> = T | Error | Promise<T>
 

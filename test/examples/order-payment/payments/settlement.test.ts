@@ -1,7 +1,10 @@
+import { memoryTransport } from 'concordat/binder/memory'
 import { silentLogger } from 'concordat/core'
 import { createFence } from 'concordat/locks'
 import { createOutbox } from 'concordat/outbox'
+import { createService } from 'concordat/service'
 import { expect, test } from 'vitest'
+import { booksClosed } from '../../../../examples/order-payment/contracts.ts'
 import { ledgerTables, migrateLedger } from '../../../../examples/order-payment/payments/ledger.ts'
 import { lead, type SettlementParts } from '../../../../examples/order-payment/payments/settlement.ts'
 import { until } from '../../../support/until.ts'
@@ -18,7 +21,15 @@ async function setup() {
   await migrateLedger(sql, schema)
   await outbox.migrate()
   await fence.migrate()
-  const parts: SettlementParts = { sql, tables, outbox, fence, instance: 'payments-1', logger: silentLogger }
+  const service = createService({ name: 'payments', sql, schema, transport: memoryTransport(), sends: [booksClosed] })
+  const parts: SettlementParts = {
+    sql,
+    service: () => service,
+    tables,
+    fence,
+    instance: 'payments-1',
+    logger: silentLogger,
+  }
   return {
     parts,
     request: (closing: string) => sql.query(`INSERT INTO ${tables.closing} (closing) VALUES ($1)`, [closing]),

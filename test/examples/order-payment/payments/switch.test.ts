@@ -1,16 +1,16 @@
 import { type BindingStatus, createBinder, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { ConfigChanged, createBus } from 'concordat/bus'
+import { memoryStateStore } from 'concordat/cluster/memory'
 import { silentLogger } from 'concordat/core'
-import { memoryCluster } from 'concordat/election/memory'
 import { expect, onTestFinished, test } from 'vitest'
 import { paymentCommands } from '../../../../examples/order-payment/contracts.ts'
-import { paymentsBus } from '../../../../examples/order-payment/payments/switch.ts'
+import { paymentsSwitch } from '../../../../examples/order-payment/payments/switch.ts'
 import type { ServiceEnvironment } from '../../../../examples/order-payment/service.ts'
 import { openSettings, PAYMENTS_SWITCH } from '../../../../examples/order-payment/shared-state.ts'
 
 function setup() {
-  const cluster = memoryCluster()
+  const cluster = memoryStateStore()
   const settings = openSettings(cluster)
   const broker = memoryBroker()
   onTestFinished(async () => {
@@ -18,7 +18,7 @@ function setup() {
     await cluster.close()
   })
   const startPayments = async (instance: string): Promise<() => BindingStatus['state']> => {
-    const events = paymentsBus({ cluster, instance, logger: silentLogger } as ServiceEnvironment)
+    const events = paymentsSwitch({ cluster, instance, logger: silentLogger } as ServiceEnvironment)
     const commands = sink(paymentCommands, { group: 'payments' }, () => {})
     const binder = createBinder({
       service: 'payments',
@@ -27,11 +27,13 @@ function setup() {
       sends: events.bus.channels,
     })
     onTestFinished(async () => {
+      await events.bus.close()
       await events.close()
       await binder.close()
     })
     await binder.start()
-    await events.start(binder)
+    events.follow(binder)
+    await events.bus.start(binder)
     return () => binder.binding('payments.commands.payments').status().state
   }
   const operator = async () => {

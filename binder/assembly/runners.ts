@@ -1,0 +1,133 @@
+/** From the declared bindings to what runs them. */
+import { invalidOption, isRetryable } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { wrongKind } from '../../core/options.ts'
+import type { BatchBinding } from '../bindings/batch.ts'
+import type { Binding, ConsumerBinding, SourceBinding } from '../bindings/binding.ts'
+import { type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
+import type { PollBinding } from '../bindings/pollable.ts'
+import { Consumer } from '../consuming/consumer.ts'
+import type { ConsumerHost } from '../consuming/handlings.ts'
+import { Puller } from '../consuming/puller.ts'
+import { type BatchMiddleware, wrapBatchHandler } from '../middleware/batch-middleware.ts'
+import { checkMiddleware, type Middleware, wrapHandler } from '../middleware/middleware.ts'
+import { Poller } from '../sources/poller.ts'
+import type { BindingStatus } from '../status.ts'
+
+/** One binding at work. */
+export interface Runner {
+  readonly autoStart: boolean
+  status(): BindingStatus
+  start(): Promise<void>
+  stop(): Promise<void>
+  pause(): void
+  resume(): void
+  /** Of a consumer only. */
+  lag?(): Promise<number | undefined>
+  /** Of what starts later: makes its group exist. */
+  prepare?(): Promise<void>
+}
+
+export interface RunnersHost extends ConsumerHost {
+  /** Of the whole binder, around that of each binding. */
+  readonly middleware: readonly Middleware[]
+  readonly batchMiddleware: readonly BatchMiddleware[]
+}
+
+/**
+ * By name, in the order given. Nothing starts yet.
+ * @throws TypeError / RangeError naming the binding and the option
+ */
+export function makeRunners(bindings: readonly Binding[], host: RunnersHost): ReadonlyMap<string, Runner> {
+  const runners = new Map<string, Runner>()
+  const places = new Map<string, string>()
+  for (const binding of bindings) {
+    const runner = makeRunner(binding, host, places)
+    const { name } = runner.status()
+    if (runners.has(name))
+      throw invalidOption('createBinder.bindings', name, 'a name of its own for each binding (option `name`)')
+    runners.set(name, runner)
+  }
+  return runners
+}
+
+/** Resolves after each one's first attempt. @throws what no retry will mend */
+export async function startRunners(runners: ReadonlyMap<string, Runner>, logger: Logger): Promise<void> {
+  const prepare = async (runner: Runner): Promise<void> => {
+    try {
+      await runner.prepare?.()
+    } catch (err) {
+      if (!isRetryable(err)) throw err
+      logger.warn({ err, binding: runner.status().name }, 'not prepared, the first poll tries again')
+    }
+  }
+  await Promise.all([...runners.values()].map((runner) => (runner.autoStart ? runner.start() : prepare(runner))))
+}
+
+/** @throws TypeError when it is none of this binder's */
+export function pullerOf(runners: ReadonlyMap<string, Runner>, binding: PollBinding<never, never>): Puller {
+  for (const runner of runners.values()) if (runner instanceof Puller && runner.binding === binding) return runner
+  throw wrongKind('poll', binding, 'what pollable() returned and createBinder got among its `bindings`')
+}
+
+function makeRunner(binding: Binding, host: RunnersHost, places: Map<string, string>): Runner {
+  return binding.kind === 'source' ? makePoller(binding, host) : makeConsumer(binding, host, places)
+}
+
+function makeConsumer(
+  binding: ConsumerBinding | BatchBinding | PollBinding,
+  host: RunnersHost,
+  places: Map<string, string>,
+): Consumer | Puller {
+  const options = resolveConsumer(binding)
+  if (options.group !== null) claimPlace(places, binding.input.name, options.group)
+  if (binding.kind === 'batch') return new Consumer(withBatchMiddleware(binding, options, host), options, host)
+  const called = binding.kind === 'poll' ? 'pollable' : binding.kind
+  const own = checkMiddleware(`${called}("${binding.input.name}").middleware`, binding.options.middleware)
+  const { name, group } = options
+  const kind = binding.kind === 'processor' ? 'processor' : 'sink'
+  const target = { name, kind, channel: binding.input.name, group, clock: host.clock } as const
+  if (binding.kind === 'poll')
+    return new Puller(binding, options, host, (inner) => wrapHandler(inner, [...host.middleware, ...own], target))
+  const isRaw = binding.kind === 'sink' && binding.raw === true
+  return new Consumer(isRaw ? binding : wrapHandler(binding, [...host.middleware, ...own], target), options, host)
+}
+
+function withBatchMiddleware(
+  binding: BatchBinding,
+  { name, group }: ResolvedConsumer,
+  { batchMiddleware, clock }: RunnersHost,
+): BatchBinding {
+  const { input, output } = binding
+  const kind = output === undefined ? 'sinkBatch' : 'processorBatch'
+  const own = checkMiddleware(`${kind}("${input.name}").middleware`, binding.options.middleware)
+  return wrapBatchHandler(binding, [...batchMiddleware, ...own], { name, kind, channel: input.name, group, clock })
+}
+
+/** Dead letters, retries and Kafka groups are named by joining the two with a dot: what reads the same is the same. */
+function claimPlace(places: Map<string, string>, channel: string, group: string): void {
+  const place = `${channel} / ${group}`
+  for (const joined of [`${channel}.${group}`, `${group}.${channel} (a Kafka group)`]) {
+    const other = places.get(joined)
+    if (other !== undefined) {
+      throw invalidOption(
+        'createBinder.bindings',
+        place,
+        other === place
+          ? 'one consumer per channel and group in a process; raise its `concurrency` or give another group'
+          : `names that do not read as those of "${other}" when a dot joins them (${joined}); give another group`,
+      )
+    }
+    places.set(joined, place)
+  }
+}
+
+function makePoller(binding: SourceBinding, { service, publisher, destinations, ...host }: RunnersHost): Poller {
+  return new Poller(binding, resolveSource(binding), {
+    ...host,
+    service,
+    confirmsSingly: publisher.confirmsSingly,
+    publish: (messages) => publisher.publish(messages, 'none'),
+    learn: (channel, destination) => destinations.learn(channel, destination),
+  })
+}

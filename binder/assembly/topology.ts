@@ -1,0 +1,125 @@
+/**
+ * What a binder needs of its broker, as data: for a review before a deployment, for whoever makes topics and queues by
+ * hand (`provision: 'check'` or `'none'`), for a diagram. The same functions that provision decide what is in it.
+ */
+import type { Binding } from '../bindings/binding.ts'
+import { resolveConsumer, resolveSource } from '../bindings/options.ts'
+import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
+import { retrySpec } from '../consuming/failure/retry.ts'
+import type { DestinationSpec, TopologyPart, Transport } from '../transport/transport.ts'
+
+/** The plan of one binder. Frozen through and through; JSON by itself. */
+export interface Topology {
+  readonly service: string
+  readonly destinations: readonly PlannedDestination[]
+  readonly bindings: readonly PlannedBinding[]
+}
+
+export interface PlannedDestination {
+  readonly name: string
+  readonly role: 'channel' | 'dead-letters' | 'retries'
+  /** Name of the transport it lies on. */
+  readonly transport: string
+  readonly partitions: number
+  /** Durable groups that get its messages. */
+  readonly groups: readonly string[]
+  readonly retentionMs?: number | undefined
+  /** What that is on the broker: topics and consumer groups, or exchanges and queues. */
+  readonly parts: readonly TopologyPart[]
+}
+
+export interface PlannedBinding {
+  readonly name: string
+  readonly kind: Binding['kind']
+  /** Channel it consumes; `null` for a source. */
+  readonly input: string | null
+  /** Its durable group, `null` for none. */
+  readonly group: string | null
+  /** Channel it produces to, `null` for none. */
+  readonly output: string | null
+  /** Where its failed messages go, `null` when they do not. */
+  readonly deadLetters: string | null
+}
+
+export interface Declared {
+  readonly bindings: readonly Binding[]
+  readonly destinations: readonly DestinationSpec[]
+}
+
+/** Everything that has to exist, by name: channels, and where their dead letters and retries lie. Pure. */
+export function plannedSpecs({ bindings, destinations }: Declared): ReadonlyMap<string, DestinationSpec> {
+  const specs = new Map(destinations.map((spec) => [spec.name, spec]))
+  for (const binding of bindings)
+    for (const spec of [deadLettersOf(binding), retriesOf(binding, specs)])
+      if (spec !== undefined) specs.set(spec.name, joined(specs.get(spec.name), spec))
+  return specs
+}
+
+/** Pure. */
+export function describeTopology(
+  service: string,
+  declared: Declared,
+  transport: Pick<Transport, 'name' | 'describe'>,
+): Topology {
+  const specs = plannedSpecs(declared)
+  const retries = new Set(declared.bindings.map((binding) => retriesOf(binding, specs)?.name))
+  return deepFreeze({
+    service,
+    destinations: [...specs.values()].map((spec) => planDestination(spec, transport, retries.has(spec.name))),
+    bindings: declared.bindings.map((binding) => planBinding(binding, deadLettersOf(binding)?.name ?? null)),
+  })
+}
+
+function deadLettersOf(binding: Binding): DestinationSpec | undefined {
+  if (binding.kind === 'source') return undefined
+  const { group, onFailure } = resolveConsumer(binding)
+  return group === null || onFailure !== 'dead-letter' ? undefined : deadLetterSpec(binding.input.name, group)
+}
+
+/** Where messages wait for a delayed retry. */
+function retriesOf(binding: Binding, specs: ReadonlyMap<string, DestinationSpec>): DestinationSpec | undefined {
+  if (binding.kind === 'source') return undefined
+  const { group, retry } = resolveConsumer(binding)
+  const input = specs.get(binding.input.name)
+  return group === null || retry !== 'delayed' || input === undefined ? undefined : retrySpec(input, group)
+}
+
+/** A dead letter channel may be declared as well, by who reads it. */
+function joined(known: DestinationSpec | undefined, spec: DestinationSpec): DestinationSpec {
+  return { ...known, ...spec, groups: [...new Set([...(known?.groups ?? []), ...spec.groups])] }
+}
+
+function planBinding(binding: Binding, deadLetters: string | null): PlannedBinding {
+  if (binding.kind === 'source') {
+    const { name } = resolveSource(binding)
+    return { name, kind: 'source', input: null, group: null, output: binding.output.name, deadLetters }
+  }
+  const { name, group } = resolveConsumer(binding)
+  const output = binding.output?.name ?? null
+  return { name, kind: binding.kind, input: binding.input.name, group, output, deadLetters }
+}
+
+function planDestination(
+  spec: DestinationSpec,
+  transport: Pick<Transport, 'name' | 'describe'>,
+  holdsRetries: boolean,
+): PlannedDestination {
+  const { name, partitions, groups, retentionMs, deadLetters } = spec
+  return {
+    name,
+    role: deadLetters === true ? 'dead-letters' : holdsRetries ? 'retries' : 'channel',
+    transport: transport.name,
+    partitions,
+    groups: [...groups],
+    ...(retentionMs === undefined ? {} : { retentionMs }),
+    parts: transport.describe?.(spec) ?? [],
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value)
+    for (const each of Object.values(value)) deepFreeze(each)
+  }
+  return value
+}

@@ -1,0 +1,305 @@
+/** What `createBinder` makes: checks the options, puts the parts together, starts and closes them. */
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
+import { checkTelemetry, withActiveSpan } from '../../core/telemetry.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { Binder, BinderOptions } from '../binder.ts'
+import type { Handler } from '../bindings/binding.ts'
+import type { PollBinding, PollOptions } from '../bindings/pollable.ts'
+import { type Channel, checkName, DEFAULT_PARTITIONS } from '../channel/channel.ts'
+import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { PollHandler } from '../consuming/puller.ts'
+import { BinderClosed, BinderNotReady, SendError } from '../errors.ts'
+import { checkMiddleware } from '../middleware/middleware.ts'
+import { type RequestOptions, Requests } from '../requests/requests.ts'
+import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
+import { Destinations, destinationSpecs } from '../sending/destinations.ts'
+import { Publisher } from '../sending/publisher.ts'
+import type { BinderHealth, BindingControl, BindingStatus } from '../status.ts'
+import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
+import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
+import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
+import { type Declared, describeTopology, plannedSpecs, type Topology } from './topology.ts'
+import { claim, requireFree } from './transport-owner.ts'
+
+const NAMES = optionNames<BinderOptions>({
+  service: true,
+  transport: true,
+  bindings: true,
+  sends: true,
+  unlisted: true,
+  replies: true,
+  instance: true,
+  logger: true,
+  clock: true,
+  maxInFlight: true,
+  sendTimeoutMs: true,
+  drainTimeoutMs: true,
+  headers: true,
+  middleware: true,
+  batchMiddleware: true,
+  telemetry: true,
+})
+
+const READY_NAMES = optionNames<NonNullable<Parameters<Binder['ready']>[0]>>({ timeoutMs: true, signal: true })
+
+/** As the user wants it. */
+const SETTLED: ReadonlySet<string> = new Set(['running', 'paused', 'stopped'])
+
+export class TransportBinder implements Binder {
+  readonly service: string
+  readonly instance: string
+  readonly #transport: Transport
+  readonly #publisher: Publisher
+  readonly #destinations: Destinations
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #drainTimeoutMs: number
+  readonly #ambient: AmbientHeaders | undefined
+  readonly #telemetry: BinderTelemetry | undefined
+  readonly #handlerLogger: Logger
+  readonly #runners: ReadonlyMap<string, Runner>
+  readonly #declared: Declared
+  readonly #requests: Requests
+  #state: 'idle' | 'started' | 'closing' | 'closed' = 'idle'
+  #closed: Promise<void> | undefined
+  #unobserve: (() => void) | undefined
+
+  constructor(options: BinderOptions) {
+    refuseUnknown('createBinder', options, NAMES)
+    this.service = checkName('createBinder.service', options.service, 100)
+    this.instance = requireText('createBinder.instance', options.instance ?? `${options.service}-${newId().slice(-12)}`)
+    if (typeof options.transport?.subscribe !== 'function') {
+      throw invalidOption('createBinder.transport', options.transport, 'a transport such as memoryTransport()')
+    }
+    this.#transport = requireFree('createBinder.transport', options.transport)
+    this.#clock = options.clock ?? systemClock
+    this.#logger = checkLogger('createBinder.logger', options.logger)
+    this.#drainTimeoutMs = requireInteger('createBinder.drainTimeoutMs', options.drainTimeoutMs ?? 10 * SECOND, 0)
+    this.#ambient = checkAmbient('createBinder.headers', options.headers)
+    const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)
+    this.#telemetry = telemetry && new BinderTelemetry(telemetry, systemsOf(this.#transport), this.#clock)
+    this.#handlerLogger = withActiveSpan(this.#logger, telemetry)
+    const publishTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
+    const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
+    const { service, instance } = this
+    this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
+    this.#requests = this.#makeRequests(options.replies)
+    const declared = requireList('createBinder.bindings', options.bindings, 'sink(), processor() or source()')
+    const bindings = [...declared, ...this.#requests.bindings]
+    const specs = destinationSpecs(bindings, requireList('createBinder.sends', options.sends, 'defineChannel()'))
+    this.#declared = { bindings, destinations: [...specs.values()] }
+    this.#destinations = new Destinations(this.#transport, specs, unlistedSpec(options.unlisted))
+    this.#publisher = new Publisher(
+      this.#transport,
+      this.#destinations,
+      this.#clock,
+      maxInFlight,
+      publishTimeoutMs,
+      this.#telemetry,
+    )
+    this.#runners = makeRunners(bindings, {
+      service,
+      clock: this.#clock,
+      logger: this.#logger,
+      transport: this.#transport,
+      publisher: this.#publisher,
+      destinations: this.#destinations,
+      drainTimeoutMs: this.#drainTimeoutMs,
+      ambient: this.#ambient,
+      telemetry: this.#telemetry,
+      handlerLogger: this.#handlerLogger,
+      middleware: checkMiddleware('createBinder.middleware', options.middleware),
+      batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
+    })
+    claim(this.#transport, `the binder "${this.instance}"`)
+  }
+
+  async start(): Promise<void> {
+    if (this.#state !== 'idle') throw new BinderClosed(this.#state === 'started' ? 'already started' : this.#state)
+    this.#state = 'started'
+    this.#unobserve = this.#telemetry?.observe(
+      () => this.bindings(),
+      (name) => this.lag(name),
+    )
+    try {
+      await this.#provision()
+      if (this.#closed === undefined) await startRunners(this.#runners, this.#logger)
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  /** All at once, so that one error can name all that does not fit. @throws TransportError that no retry will mend */
+  async #provision(): Promise<void> {
+    const specs = [...plannedSpecs(this.#declared).values()]
+    if (specs.length === 0) return
+    try {
+      await this.#destinations.provision(specs)
+    } catch (err) {
+      if (!isRetryable(err)) throw err
+      this.#logger.warn({ err }, 'not prepared yet: bindings and senders try again')
+    }
+  }
+
+  async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {
+    refuseUnknown('ready', options, READY_NAMES)
+    const timeoutMs = requireInteger('ready.timeoutMs', options.timeoutMs ?? 30 * SECOND, 0)
+    const deadline = this.#clock.monotonic() + timeoutMs
+    for (;;) {
+      if (this.#state === 'closing' || this.#state === 'closed') throw new BinderClosed(this.#state)
+      const waiting = this.bindings().filter(({ state }) => !SETTLED.has(state))
+      if (waiting.length === 0) return
+      if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
+      await this.#clock.sleep(20, options.signal)
+    }
+  }
+
+  async send<In, Out>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<{ readonly id: string }> {
+    this.#requireStarted()
+    const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options), this.#clock)
+    const message = encoded instanceof Promise ? await encoded : encoded
+    this.#destinations.learn(channel, options?.destination)
+    await this.#publisher.send(message)
+    return { id: message.id }
+  }
+
+  async sendBatch<In, Out>(
+    channel: Channel<In, Out>,
+    payloads: ReadonlyArray<NoInfer<In>>,
+    options?: BatchOptions<NoInfer<In>>,
+  ): Promise<ReadonlyArray<{ readonly id: string }>> {
+    this.#requireStarted()
+    if (!Array.isArray(payloads)) throw wrongKind('sendBatch payloads', payloads, 'an array of payloads')
+    if (options !== undefined) requireFunction('sendBatch options', options)
+    const messages = await Promise.all(
+      payloads.map(async (payload, index) => {
+        const own = this.#around(channel, options?.(payload, index))
+        const message = await encodeMessage(channel, payload, this.service, own, this.#clock)
+        this.#destinations.learn(channel, message.destination)
+        return message
+      }),
+    )
+    const outcomes = await this.#publisher.publish(messages)
+    for (const [i, message] of messages.entries()) {
+      const outcome = outcomes[i]
+      if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
+    }
+    return messages.map(({ id }) => ({ id }))
+  }
+
+  async request<In, Out, ReplyIn, Reply>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options: RequestOptions<ReplyIn, Reply>,
+  ): Promise<Reply> {
+    this.#requireStarted()
+    return this.#requests.request(channel, payload, options)
+  }
+
+  #makeRequests(replies: BinderOptions['replies']): Requests {
+    return new Requests(replies, {
+      service: this.service,
+      instance: this.instance,
+      clock: this.#clock,
+      isRunning: (binding) => this.#runners.get(binding)?.status().state === 'running',
+      send: (channel, payload, options) => this.send(channel, payload, options),
+    })
+  }
+
+  async poll<Payload, Context>(
+    binding: PollBinding<Payload, Context>,
+    handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
+    options?: PollOptions,
+  ): Promise<boolean> {
+    this.#requireStarted()
+    return pullerOf(this.#runners, binding).poll(handler as PollHandler, options)
+  }
+
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    return this.#publisher.publish(messages, 'none')
+  }
+
+  bindings(): readonly BindingStatus[] {
+    return [...this.#runners.values()].map((runner) => runner.status())
+  }
+
+  binding(name: string): BindingControl {
+    return this.#runner(name)
+  }
+
+  #runner(name: string): Runner {
+    const runner = this.#runners.get(name)
+    if (runner === undefined)
+      throw invalidOption('binding', name, `one of ${[...this.#runners.keys()].join(', ') || '(no bindings)'}`)
+    return runner
+  }
+
+  async lag(name: string): Promise<number | undefined> {
+    this.#requireStarted()
+    return this.#runner(name).lag?.()
+  }
+
+  health(): BinderHealth {
+    const transport = this.#transport.health()
+    const bindings = this.bindings()
+    const healthy = bindings.every(({ state }) => SETTLED.has(state))
+    return {
+      status: transport.status !== 'down' && healthy && this.#state === 'started' ? 'up' : 'down',
+      transport,
+      bindings,
+    }
+  }
+
+  describe(): Topology {
+    return describeTopology(this.service, this.#declared, this.#transport)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closing'
+    this.#requests.close()
+    this.#unobserve?.()
+    const runners = [...this.#runners.values()]
+    await Promise.all(runners.map((runner) => runner.stop()))
+    await finishesWithin(this.#clock, this.#drainTimeoutMs, this.#publisher.idle())
+    await this.#transport.close()
+    this.#state = 'closed'
+  }
+
+  /** The options with what `headers` says of the caller. */
+  #around(channel: Pick<Channel, 'name'>, options?: SendOptions): SendOptions | undefined {
+    return withAmbient(this.#ambient, channel?.name, options)
+  }
+
+  #requireStarted(): void {
+    if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
+  }
+}
+
+/** What of a destination is known that no declaration names. */
+function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => DestinationSpec {
+  if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
+  return (name) => {
+    const place = unlisted?.(name)
+    if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
+    return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
+  }
+}

@@ -1,0 +1,193 @@
+/** Declarations of consumers that get several messages per handler call. */
+import type { Logger } from '../../core/logger.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import { type Channel, requireChannel } from '../channel/channel.ts'
+import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
+import { type ConsumerOptions, type HandlerContext, requireOptionsFirst } from './binding.ts'
+import type { Named, NameOptions } from './binding-name.ts'
+import type { BatchLimits } from './flow-options.ts'
+import type { Inbox } from './inbox.ts'
+import { consumerOptions } from './of-service.ts'
+import type { Result } from './outputs.ts'
+
+/** One message of a batch. */
+export interface BatchItem<Payload> {
+  readonly payload: Payload
+  /** As a `sink` gets it, with the message's own id, attempt, signal and log. */
+  readonly context: HandlerContext
+}
+
+/** The call, beside its messages. */
+export interface BatchContext {
+  readonly channel: string
+  readonly group: string | null
+  /** Aborts when every message was taken from this process, or the drain ran out of time. */
+  readonly signal: AbortSignal
+  readonly log: Logger
+}
+
+/** The context of a batch with an `inbox`: one transaction for all of its messages. */
+export interface BatchTransactionContext extends BatchContext {
+  readonly tx: SqlTransaction
+}
+
+/**
+ * What became of one message: what `Promise.allSettled` says, or `ok`, `produced(outputs)` and `failed(error)`. The value
+ * is what a `processorBatch` sends for it; a `sinkBatch` takes no notice of it.
+ */
+export type BatchOutcome<Value = unknown> =
+  | { readonly status: 'fulfilled'; readonly value?: Value }
+  | { readonly status: 'rejected'; readonly reason: unknown }
+
+/** The message was handled, and nothing is sent for it. */
+export const ok: BatchOutcome<never> = Object.freeze({ status: 'fulfilled' })
+
+/** The message was handled, and this is sent for it: what a `processor` returns, one payload, `several` or `to` somewhere. */
+export function produced<Value>(outputs: Value): BatchOutcome<Value> {
+  return Object.freeze({ status: 'fulfilled', value: outputs })
+}
+
+/** The message failed: tried again or dead-lettered on its own, as `maxAttempts` and `error.retryable` say. */
+export function failed(error: unknown): BatchOutcome<never> {
+  return Object.freeze({ status: 'rejected', reason: error })
+}
+
+/** Nothing: all were handled. Else one outcome per message, in their order. */
+export type BatchResult<Value = unknown> = ReadonlyArray<BatchOutcome<Value>> | undefined | void
+
+export type BatchHandler<Payload, Context, Value = unknown> = (
+  items: ReadonlyArray<BatchItem<Payload>>,
+  context: Context,
+) => BatchResult<Value> | Promise<BatchResult<Value>>
+
+/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
+export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
+  readonly batch?: BatchLimits | undefined
+  /** Around each call of the handler, the first outermost, inside `batchMiddleware` of the whole binder. @default none */
+  readonly middleware?: readonly BatchMiddleware[] | undefined
+}
+
+export interface BatchInboxOptions extends BatchSinkOptions {
+  readonly group: string
+  /** Has to have `processBatch`, as that of `createInbox` has. */
+  readonly inbox: Inbox | true
+}
+
+export interface BatchBinding<Name extends string = string> extends Named<Name> {
+  readonly kind: 'batch'
+  readonly input: Channel
+  /** Of a `processorBatch`: where a result without an address goes. */
+  readonly output: Channel | undefined
+  readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: BatchHandler<unknown, BatchTransactionContext>
+}
+
+/**
+ * Consumes `channel` several messages at a time: as many as are there up to `batch.maxSize`, or what came within
+ * `batch.maxWaitMs`. Payloads that do not decode never reach the handler.
+ *
+ * - *Outcomes.* Nothing returned: all were handled. One outcome per message: each is settled, tried again or
+ *   dead-lettered on its own. A throw fails all of them.
+ * - *Order.* The messages of a key are in one batch at a time, in their order. When one fails and is to be tried again,
+ *   the later ones of its key are handed over again behind it, whatever was said of them: they may be handled twice, but
+ *   never before it. Messages without a key do not wait for one another. With `retry: 'delayed'` none waits: the one that
+ *   failed leaves the line and comes back in a later batch.
+ * - *Attempts.* `context.attempt` counts the calls in which the message itself failed, plus one.
+ * - *Inbox.* One transaction for the batch; messages handled before are left out. If one fails, all of it is rolled
+ *   back: the failed ones are tried again or dead-lettered, the others handed over without them, in a new transaction.
+ */
+export function sinkBatch<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: BatchInboxOptions & NameOptions<Group, Name>,
+  handler: BatchHandler<Out, BatchTransactionContext>,
+): BatchBinding<NoInfer<Name>>
+export function sinkBatch<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  handler: BatchHandler<Out, BatchContext>,
+): BatchBinding<NoInfer<Name>>
+export function sinkBatch(
+  channel: unknown,
+  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
+  handler: unknown,
+): BatchBinding {
+  const input = requireChannel('sinkBatch', channel as Channel)
+  requireOptionsFirst(`sinkBatch("${input.name}")`, options, 'sinkBatch(channel, options, handler)')
+  return Object.freeze({
+    kind: 'batch',
+    input,
+    output: undefined,
+    options: consumerOptions(options),
+    handler: handler as BatchBinding['handler'],
+  })
+}
+
+/**
+ * Consumes `input` several messages at a time and sends to `output` what the outcome of each says, see `produced`. A
+ * message is settled after its own outputs were confirmed; with an `inbox`, outputs go through its outbox in the one
+ * transaction of the batch. All else as for `sinkBatch`.
+ *
+ * - *Ids* of outputs follow from the message they are for, as those of a `processor`, whatever batch it comes in. So
+ *   there is none for the batch as a whole: another time it is another batch.
+ * - *Failures.* A message whose outputs do not fit their channel, or that the broker will never take, failed; the others
+ *   did not. Nothing is sent for one that is handed over again behind one that failed.
+ */
+export function processorBatch<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
+  output: Channel<OutIn, OutOut>,
+  options: BatchInboxOptions & NameOptions<Group, Name>,
+  handler: BatchHandler<Out, BatchTransactionContext, Result<NoInfer<OutIn>>>,
+): BatchBinding<NoInfer<Name>>
+export function processorBatch<
+  In,
+  Out,
+  OutIn,
+  OutOut,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  input: Channel<In, Out, At>,
+  output: Channel<OutIn, OutOut>,
+  options: BatchSinkOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  handler: BatchHandler<Out, BatchContext, Result<NoInfer<OutIn>>>,
+): BatchBinding<NoInfer<Name>>
+export function processorBatch(
+  input: unknown,
+  output: unknown,
+  options: BatchSinkOptions & { readonly inbox?: Inbox | true | undefined },
+  handler: unknown,
+): BatchBinding {
+  const from = requireChannel('processorBatch', input as Channel)
+  const path = `processorBatch("${from.name}")`
+  if (typeof options === 'function' && handler === undefined)
+    throw new TypeError(`${path}: the output channel is missing: processorBatch(input, output, options, handler)`)
+  requireOptionsFirst(path, options, 'processorBatch(input, output, options, handler)')
+  return Object.freeze({
+    kind: 'batch',
+    input: from,
+    output: requireChannel(`${path} output`, output as Channel),
+    options: consumerOptions(options),
+    handler: handler as BatchBinding['handler'],
+  })
+}

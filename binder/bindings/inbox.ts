@@ -1,0 +1,45 @@
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+
+/** What tells one message from all others. */
+export interface InboxMessage {
+  readonly group: string
+  readonly destination: string
+  readonly source: string
+  readonly id: string
+}
+
+/**
+ * What a binding needs of an inbox, so that a handler's effect, its deduplication and its outputs commit together.
+ * `concordat/outbox` implements it (`createInbox`).
+ */
+export interface Inbox {
+  /** True when `emit` works: the inbox writes a handler's outputs to an outbox in the same transaction. */
+  readonly hasOutbox: boolean
+  /**
+   * Asked before the binding takes messages. A rejection with `retryable: false` says that `process` could not work as
+   * things are (no tables): the binder's `start` rejects with it; any other is tried again, like a broker that is away.
+   */
+  ready?(): Promise<void>
+  /**
+   * Calls `work` in one transaction unless the group has processed this message of this channel before. An id alone
+   * does not name a message: senders choose their own, and CloudEvents makes them unique per `source` only. Resolves after the commit; a
+   * rejection of `work` rolls everything back and is handed on.
+   */
+  process(
+    message: InboxMessage,
+    work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
+  ): Promise<'processed' | 'duplicate'>
+  /**
+   * As `process`, for several messages of one group, each once in the list, in one transaction. `fresh` are the indexes of
+   * those that the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
+   */
+  processBatch?(
+    messages: readonly InboxMessage[],
+    work: (
+      tx: SqlTransaction,
+      fresh: readonly number[],
+      emit: (outputs: readonly EncodedMessage[]) => Promise<void>,
+    ) => Promise<void>,
+  ): Promise<void>
+}

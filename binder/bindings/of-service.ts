@@ -1,0 +1,66 @@
+/**
+ * Declarations that leave to a service what only a service has: `inbox: true`, a participant without a database. They are
+ * data like all others; `createService` completes them, `createBinder` alone refuses them.
+ */
+import { wrongKind } from '../../core/options.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { SendOptions } from '../channel/encode.ts'
+import type { Binding, SinkBinding } from './binding.ts'
+import type { Inbox } from './inbox.ts'
+
+/** What a service gives to the declarations that leave it out. */
+export interface ServiceParts {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly inbox: Inbox
+  readonly outbox: {
+    ready?(): Promise<void>
+    add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
+  }
+  readonly telemetry: Telemetry | undefined
+}
+
+/** Completes a declaration. */
+export type Completion = (parts: ServiceParts) => SinkBinding
+
+const refuse = (): Promise<never> => Promise.reject(new Error('inbox: true was not completed by a service'))
+
+/** What `inbox: true` stands for until a service puts its own in the place. */
+const SERVICE_INBOX: Inbox = Object.freeze({ hasOutbox: true, process: refuse, processBatch: refuse })
+
+type WithInbox = { readonly inbox?: Inbox | true | undefined }
+type Resolved<Options extends WithInbox> = Omit<Options, 'inbox'> & { readonly inbox?: Inbox | undefined }
+
+/** The options of a consumer, frozen. */
+export function consumerOptions<Options extends WithInbox>(options: Options): Resolved<Options> {
+  const { inbox } = options
+  return Object.freeze({ ...options, ...(inbox === true && { inbox: SERVICE_INBOX }) }) as Resolved<Options>
+}
+
+/** True when the declaration works in a service only. */
+export function needsService(binding: Binding): boolean {
+  if (binding.kind === 'source') return false
+  return binding.options.inbox === SERVICE_INBOX || ('complete' in binding && binding.complete !== undefined)
+}
+
+/** The declaration with the service's parts where it left them out. */
+export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
+  if (!needsService(binding) || binding.kind === 'source') return binding
+  if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
+  return Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, inbox: parts.inbox }) }) as Binding
+}
+
+/** @throws TypeError when only a service can run it */
+export function requireComplete(path: string, binding: Binding): void {
+  if (binding.kind === 'source' || !needsService(binding)) return
+  if (binding.options.inbox === SERVICE_INBOX) {
+    throw wrongKind(
+      `${path}.inbox`,
+      true,
+      'an inbox made by createInbox, or createService({ sql, bindings }) around it',
+    )
+  }
+  throw wrongKind(`${path}.sql`, undefined, 'sql and outbox, or createService({ sql, bindings }) around it')
+}

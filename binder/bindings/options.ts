@@ -1,0 +1,208 @@
+import { type Backoff, resolveBackoff } from '../../core/backoff.ts'
+import { MINUTE, SECOND } from '../../core/clock.ts'
+import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { checkName } from '../channel/channel.ts'
+import { MAX_DELAY_MS } from '../channel/delay.ts'
+import type { BatchBinding } from './batch.ts'
+import type { ConsumerBinding, ConsumerOptions, SinkBinding, SourceBinding, SourceOptions } from './binding.ts'
+import {
+  type BatchLimits,
+  type ResolvedBatch,
+  type ResolvedCircuitBreaker,
+  type ResolvedRateLimit,
+  resolveBatch,
+  resolveCircuitBreaker,
+  resolveRateLimit,
+} from './flow-options.ts'
+import { requireComplete } from './of-service.ts'
+import type { PollBinding } from './pollable.ts'
+
+/** A consumer's options with every default filled in. */
+export interface ResolvedConsumer {
+  readonly name: string
+  readonly group: string | null
+  readonly concurrency: number
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+  readonly retry: 'blocking' | 'delayed'
+  readonly retryable: (error: Error) => boolean
+  readonly onFailure: 'dead-letter' | 'drop' | 'halt'
+  readonly prefetch: number
+  readonly prefetchBytes: number
+  readonly autoStart: boolean
+  /** Of a batch consumer. */
+  readonly batch: ResolvedBatch | undefined
+  readonly rateLimit: ResolvedRateLimit | undefined
+  readonly circuitBreaker: ResolvedCircuitBreaker | undefined
+}
+
+const MAX_PREFETCH = 65_535
+const DEFAULTS = Object.freeze({
+  concurrency: 1,
+  maxAttempts: 3,
+  prefetch: 200,
+  prefetchBytes: 16 * 1024 * 1024,
+  keepMs: 5 * SECOND,
+})
+
+/** Pause between attempts to reach the broker: for subscriptions, and for outputs and dead letters that must get out. */
+export const RECONNECT_BACKOFF: Backoff = Object.freeze({ initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 })
+
+const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
+  group: true,
+  name: true,
+  concurrency: true,
+  maxAttempts: true,
+  backoff: true,
+  retry: true,
+  retryable: true,
+  onFailure: true,
+  prefetch: true,
+  prefetchBytes: true,
+  autoStart: true,
+  rateLimit: true,
+  circuitBreaker: true,
+  middleware: true,
+  inbox: true,
+})
+
+const POLL_NAMES = optionNames<PollBinding['options']>({
+  group: true,
+  name: true,
+  maxAttempts: true,
+  backoff: true,
+  retry: true,
+  retryable: true,
+  onFailure: true,
+  middleware: true,
+  inbox: true,
+  keepMs: true,
+})
+
+const BATCH_NAMES: ReadonlySet<string> = new Set([...CONSUMER_NAMES, 'batch'])
+
+const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
+
+const SOURCE_NAMES = optionNames<SourceOptions>({ name: true, everyMs: true })
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming the binding and the option */
+export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBinding): ResolvedConsumer {
+  const { input, kind } = binding
+  const options: Omit<ConsumerOptions, 'middleware'> & { readonly batch?: BatchLimits | undefined } = binding.options
+  const path = pathOf(binding)
+  refuseUnknown(path, options, NAMES_OF[kind])
+  if (kind !== 'poll' && typeof binding.handler !== 'function')
+    throw invalidOption(`${path} handler`, binding.handler, 'a function')
+  const group =
+    options.group === undefined && kind !== 'poll' ? null : checkName(`${path}.group`, options.group ?? '', 100)
+  checkInbox(path, binding, group)
+  const onFailure = options.onFailure ?? (group === null ? 'drop' : 'dead-letter')
+  if (!['dead-letter', 'drop', 'halt'].includes(onFailure)) {
+    throw invalidOption(`${path}.onFailure`, onFailure, "'dead-letter', 'drop' or 'halt'")
+  }
+  if (onFailure === 'dead-letter' && group === null) {
+    throw invalidOption(`${path}.onFailure`, onFailure, "a group for dead letters, or 'drop' without one")
+  }
+  const backoff = resolveBackoff(`${path}.backoff`, options.backoff)
+  const concurrency = requireInteger(`${path}.concurrency`, options.concurrency ?? DEFAULTS.concurrency, 1, 10_000)
+  const rateLimit = resolveRateLimit(`${path}.rateLimit`, options.rateLimit)
+  const batch = binding.kind === 'batch' ? resolveBatch(`${path}.batch`, options.batch) : undefined
+  return Object.freeze({
+    name: requireText(`${path}.name`, options.name ?? `${input.name}.${group ?? 'anonymous'}`),
+    group,
+    concurrency,
+    maxAttempts: requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULTS.maxAttempts, 1),
+    backoff,
+    retry: resolveRetry(path, options.retry, group, backoff),
+    retryable: resolveRetryable(path, options.retryable),
+    onFailure,
+    prefetch: requireInteger(
+      `${path}.prefetch`,
+      options.prefetch ?? (kind === 'poll' ? 1 : defaultPrefetch(concurrency, rateLimit, batch)),
+      Math.max(concurrency, batch?.maxSize ?? 1),
+      MAX_PREFETCH,
+    ),
+    prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
+    autoStart: kind !== 'poll' && resolveAutoStart(path, options.autoStart),
+    batch,
+    rateLimit,
+    circuitBreaker: resolveCircuitBreaker(`${path}.circuitBreaker`, options.circuitBreaker),
+  })
+}
+
+/** Of a slow binding the broker keeps what it will not get to soon: others could take it, and RabbitMQ grows impatient. */
+function defaultPrefetch(
+  concurrency: number,
+  rateLimit: ResolvedRateLimit | undefined,
+  batch: ResolvedBatch | undefined,
+): number {
+  const soon = rateLimit === undefined ? MAX_PREFETCH : Math.max(rateLimit.burst, rateLimit.perSecond * 10)
+  // The next batches gather while the present ones are at work.
+  const wanted = Math.max(DEFAULTS.prefetch, 2 * concurrency * (batch?.maxSize ?? 0))
+  const least = Math.max(concurrency, batch?.maxSize ?? 1)
+  return Math.min(Math.max(Math.ceil(Math.min(wanted, soon)), least), MAX_PREFETCH)
+}
+
+function resolveRetry(path: string, retry: unknown, group: string | null, backoff: Backoff): 'blocking' | 'delayed' {
+  if (retry === undefined || retry === 'blocking') return 'blocking'
+  if (retry !== 'delayed') throw invalidOption(`${path}.retry`, retry, "'blocking' or 'delayed'")
+  if (group === null) {
+    throw invalidOption(`${path}.retry`, retry, "a group for the messages to come back to, or 'blocking' without one")
+  }
+  requireInteger(`${path}.backoff.maxMs`, backoff.maxMs, 0, MAX_DELAY_MS)
+  return 'delayed'
+}
+
+function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {
+  if (autoStart === undefined || typeof autoStart === 'boolean') return autoStart ?? true
+  throw invalidOption(`${path}.autoStart`, autoStart, 'true or false')
+}
+
+const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const
+
+/** As it is called in a program. */
+function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
+  const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
+  return `${called}("${input.name}")`
+}
+
+/** @throws TypeError / RangeError naming the binding and the option */
+export function resolveKeepMs(binding: PollBinding): number {
+  return requireInteger(`${pathOf(binding)}.keepMs`, binding.options.keepMs ?? DEFAULTS.keepMs, 0, 24 * 60 * MINUTE)
+}
+
+function checkInbox(path: string, binding: ConsumerBinding | BatchBinding | PollBinding, group: string | null): void {
+  requireComplete(path, binding)
+  const { inbox } = binding.options
+  if (inbox === undefined) return
+  if (typeof inbox.process !== 'function') throw invalidOption(`${path}.inbox`, inbox, 'an inbox made by createInbox')
+  if (group === null)
+    throw invalidOption(`${path}.group`, undefined, 'a group, which an inbox needs to know its duplicates')
+  if (binding.kind === 'batch' && typeof inbox.processBatch !== 'function')
+    throw invalidOption(`${path}.inbox`, inbox, 'an inbox with processBatch, such as createInbox() makes')
+  if ((binding.kind === 'processor' || binding.output !== undefined) && !inbox.hasOutbox) {
+    throw invalidOption(
+      `${path}.inbox`,
+      'an inbox without outbox',
+      'createInbox({ outbox }) so that outputs join the transaction',
+    )
+  }
+}
+
+function resolveRetryable(path: string, refine: ((error: Error) => boolean) | undefined): (error: Error) => boolean {
+  if (refine === undefined) return isRetryable
+  if (typeof refine !== 'function') throw invalidOption(`${path}.retryable`, refine, 'a function')
+  return (error) => isRetryable(error) && refine(error)
+}
+
+/** @throws TypeError / RangeError naming the binding and the option */
+export function resolveSource(binding: SourceBinding): { readonly name: string; readonly everyMs: number } {
+  const path = `source("${binding.output.name}")`
+  refuseUnknown(path, binding.options, SOURCE_NAMES)
+  if (typeof binding.poll !== 'function') throw invalidOption(`${path} poll`, binding.poll, 'a function')
+  return Object.freeze({
+    name: requireText(`${path}.name`, binding.options.name ?? `${binding.output.name}.source`),
+    everyMs: requireInteger(`${path}.everyMs`, binding.options.everyMs, 0, 24 * 60 * MINUTE),
+  })
+}

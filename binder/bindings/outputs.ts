@@ -1,0 +1,55 @@
+/** What a processor or a source returns: payloads for its own channel, or `to` somewhere else. */
+import { wrongKind } from '../../core/options.ts'
+import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
+import type { SendOptions } from '../channel/encode.ts'
+
+/** Several outputs of one handler call, confirmed together before the input is settled. Made by `several`. */
+export class Outputs<T> {
+  readonly payloads: ReadonlyArray<T | Addressed<T>>
+
+  constructor(payloads: ReadonlyArray<T | Addressed<T>>) {
+    this.payloads = Object.freeze([...payloads])
+  }
+}
+
+/** Returns several payloads from a processor or source; an array alone would be one payload. Each may be `to` somewhere. */
+export function several<T>(payloads: ReadonlyArray<T | Addressed<T>>): Outputs<T> {
+  return new Outputs(payloads)
+}
+
+/** What may be said of an output. Its id follows from the input's, so that a repetition is the same message. */
+export type OutputOptions = Omit<SendOptions, 'id'>
+
+/** One output with an address or options of its own. Made by `to`. */
+export class Addressed<T> {
+  /** `undefined`: the channel of the processor or source. */
+  readonly channel: Channel | undefined
+  readonly payload: unknown
+  readonly options: OutputOptions
+  /** For the types only: what the payload has to be when `channel` is not given. */
+  declare protected readonly fits: T
+
+  constructor(channel: Channel | undefined, payload: unknown, options: OutputOptions) {
+    this.channel = channel
+    this.payload = payload
+    this.options = Object.freeze({ ...options })
+    Object.freeze(this)
+  }
+}
+
+/**
+ * An output for another channel than the one declared, or for a destination that is named at run time and has the schema
+ * of the declared channel. Alone or among `several`; confirmed with the others before the input is settled.
+ * @throws TypeError naming what is wrong: no channel, no legal name, an id
+ */
+export function to<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options?: OutputOptions): Addressed<never>
+export function to<T>(destination: string, payload: T, options?: Omit<OutputOptions, 'destination'>): Addressed<T>
+export function to(where: unknown, payload: unknown, options: OutputOptions = {}): Addressed<unknown> {
+  if (typeof options !== 'object' || options === null || 'id' in options)
+    throw wrongKind('to(...).options', options, 'options without an id: the ids of outputs follow from their input')
+  if (typeof where !== 'string') return new Addressed(requireChannel('to', where as Channel), payload, options)
+  return new Addressed(undefined, payload, { ...options, destination: checkName('to', where, 200) })
+}
+
+/** What a processor or a source may return: one payload, several, some of them addressed, or nothing. */
+export type Result<T> = T | Addressed<T> | Outputs<T> | undefined | void

@@ -1,0 +1,185 @@
+/** One consumer, several handlers: the message says which. */
+import { ConcordatError, invalidOption, requireText, show } from '../../core/errors.ts'
+import { requireFunction, wrongKind } from '../../core/options.ts'
+import { type Channel, requireChannel } from '../channel/channel.ts'
+import {
+  type ConsumerBinding,
+  type ConsumerOptions,
+  type Handler,
+  type HandlerContext,
+  type InboxConsumerOptions,
+  sink,
+  type TransactionContext,
+} from './binding.ts'
+import type { NameOptions } from './binding-name.ts'
+import { Discarded } from './discarded.ts'
+import { Addressed, Outputs, type Result } from './outputs.ts'
+
+/** No route has the name a message asks for, and there is no default. Dead-lettered at once. */
+export class NoRoute extends ConcordatError {
+  readonly code = 'binder.no_route' as const
+  readonly retryable = false as const
+  readonly channel: string
+  /** What `by` said; `undefined` when the header was missing. */
+  readonly route: unknown
+
+  constructor(channel: string, route: unknown, routes: readonly string[]) {
+    super(
+      `no route ${show(route)} on "${channel}": there are ${routes.join(', ') || '(none)'}; add it, or a \`default\` handler or 'discard'`,
+    )
+    this.channel = channel
+    this.route = route
+  }
+}
+
+/** Made by `into`: a route whose result goes to a channel. */
+export class RouteInto<Payload> {
+  readonly channel: Channel
+  readonly handler: Handler<Payload, HandlerContext, unknown>
+
+  constructor(channel: Channel, handler: Handler<Payload, HandlerContext, unknown>) {
+    this.channel = channel
+    this.handler = handler
+    Object.freeze(this)
+  }
+}
+
+/**
+ * A route that produces: what the handler returns goes to `channel`, and is confirmed before the input is settled. With an
+ * `inbox` it joins the transaction; a handler that writes in that itself belongs into a `processor`.
+ * @throws TypeError when `channel` is no channel
+ */
+export function into<Payload, In, Out>(
+  channel: Channel<In, Out>,
+  handler: Handler<Payload, HandlerContext, Result<In>>,
+): RouteInto<Payload> {
+  return new RouteInto(requireChannel('into', channel) as unknown as Channel, requireFunction('into handler', handler))
+}
+
+/** What a route does with its messages. */
+export type Route<Payload, Context> = Handler<Payload, Context, void> | RouteInto<Payload>
+
+interface Routing<Payload, Context> {
+  /** The name of a header whose text is the route, or a function of the message that returns it. */
+  readonly by: string | ((payload: Payload, context: Context) => string | undefined | Promise<string | undefined>)
+  readonly routes: Readonly<Record<string, Route<Payload, Context>>>
+  /**
+   * What handles a message that no route has the name of. `'discard'` settles it, with a line in the log and a count in
+   * `status().discarded`. @default none: the message fails with `NoRoute` and is dead-lettered
+   */
+  readonly default?: Route<Payload, Context> | 'discard' | undefined
+}
+
+export type RouteOptions<Payload> = ConsumerOptions & { readonly inbox?: undefined } & Routing<Payload, HandlerContext>
+export type InboxRouteOptions<Payload> = InboxConsumerOptions & Routing<Payload, TransactionContext>
+
+/**
+ * Consumes `channel` with one handler per kind of message. Attempts, order, dead letters and the rest of the options mean
+ * what they mean for a `sink`.
+ * @throws TypeError naming the option
+ */
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+): ConsumerBinding<NoInfer<Name>>
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(channel: Channel<In, Out, At>, options: RouteOptions<Out> & NameOptions<Group, Name>): ConsumerBinding<NoInfer<Name>>
+export function route<
+  In,
+  Out,
+  At extends string = string,
+  Group extends string = 'anonymous',
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: InboxRouteOptions<Out> & NameOptions<Group, Name>,
+): ConsumerBinding<NoInfer<Name>>
+export function route(channel: unknown, options: unknown): ConsumerBinding {
+  const input = requireChannel('route', channel as Channel)
+  const path = `route("${input.name}")`
+  if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
+  const { by, routes, default: otherwise, ...consumer } = options as InboxRouteOptions<unknown>
+  const table = new Table(input.name, path, by, routes, otherwise)
+  const binding = sink(
+    input,
+    consumer as InboxConsumerOptions,
+    (payload, context) => table.handle(payload, context) as Promise<void>,
+  )
+  if (table.outputs.length === 0) return binding
+  return Object.freeze({ ...binding, kind: 'processor', outputs: table.outputs, ready: undefined })
+}
+
+class Table {
+  readonly outputs: readonly Channel[]
+  readonly #channel: string
+  readonly #by: Routing<unknown, TransactionContext>['by']
+  readonly #routes: ReadonlyMap<string, Route<unknown, TransactionContext>>
+  readonly #otherwise: Route<unknown, TransactionContext> | 'discard' | undefined
+
+  constructor(
+    channel: string,
+    path: string,
+    by: unknown,
+    routes: Routing<unknown, TransactionContext>['routes'],
+    otherwise: Route<unknown, TransactionContext> | 'discard' | undefined,
+  ) {
+    if (typeof by !== 'function') requireText(`${path}.by`, by)
+    if (typeof routes !== 'object' || routes === null || Object.keys(routes).length === 0)
+      throw wrongKind(`${path}.routes`, routes, 'an object with a handler per name')
+    for (const [name, each] of Object.entries(routes)) checkRoute(`${path}.routes.${name}`, each)
+    if (typeof otherwise === 'string' && otherwise !== 'discard')
+      throw invalidOption(`${path}.default`, otherwise, "a handler or 'discard'")
+    if (otherwise !== undefined && otherwise !== 'discard') checkRoute(`${path}.default`, otherwise)
+    this.#channel = channel
+    this.#by = by as Routing<unknown, TransactionContext>['by']
+    this.#routes = new Map(Object.entries(routes))
+    this.#otherwise = otherwise
+    this.outputs = [...this.#routes.values(), otherwise].flatMap((each) =>
+      each instanceof RouteInto ? [each.channel] : [],
+    )
+  }
+
+  async handle(payload: unknown, context: TransactionContext): Promise<unknown> {
+    const name: unknown = typeof this.#by === 'function' ? await this.#by(payload, context) : header(context, this.#by)
+    const found = (typeof name === 'string' ? this.#routes.get(name) : undefined) ?? this.#otherwise
+    if (found === undefined) throw new NoRoute(this.#channel, name, [...this.#routes.keys()])
+    if (found === 'discard') return new Discarded(`no route ${show(name)}`)
+    if (typeof found === 'function') {
+      await found(payload, context)
+      return undefined
+    }
+    return addressed(await found.handler(payload, context), found.channel)
+  }
+}
+
+function checkRoute(path: string, value: unknown): void {
+  if (typeof value !== 'function' && !(value instanceof RouteInto))
+    throw wrongKind(path, value, 'a handler, or into(channel, handler)')
+}
+
+function header({ headers }: HandlerContext, name: string): unknown {
+  return Object.hasOwn(headers, name) ? headers[name] : undefined
+}
+
+/** Each payload without a channel of its own goes to the route's. */
+function addressed(result: unknown, channel: Channel): unknown {
+  if (result === undefined || result instanceof Discarded) return result
+  if (!(result instanceof Outputs)) return withChannel(result, channel)
+  return new Outputs(result.payloads.map((output: unknown) => withChannel(output, channel)))
+}
+
+function withChannel(output: unknown, channel: Channel): Addressed<unknown> {
+  if (!(output instanceof Addressed)) return new Addressed(channel, output, {})
+  return new Addressed(output.channel ?? channel, output.payload, output.options)
+}

@@ -1,0 +1,181 @@
+import { type Codec, jsonCodec } from '../../core/codec.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { resolveVersions, type Upcasts } from './payload-version.ts'
+
+/**
+ * A channel: a name, a payload schema, a key and a codec. Frozen data, importable and testable with no broker; both
+ * sides of a conversation share the declaration.
+ *
+ * `Input` is what a sender gives, `Output` what a handler gets: they differ when the schema transforms. The input form
+ * travels; it is validated when sent and again, with the transformation, when received.
+ */
+export interface Channel<Input = unknown, Output = Input, Name extends string = string> {
+  readonly name: Name
+  readonly schema: StandardSchemaV1<Input, Output>
+  readonly key: ((payload: Input) => string | null) | undefined
+  readonly codec: Codec<unknown>
+  readonly partitions: number
+  readonly groups: readonly string[]
+  readonly retentionMs?: number | undefined
+  readonly tombstones?: boolean | undefined
+  readonly reads?: readonly Codec<unknown>[] | undefined
+  readonly version?: number | undefined
+  readonly upcasts?: Upcasts | undefined
+}
+
+export interface ChannelOptions<S extends StandardSchemaV1> {
+  /** Any Standard Schema (zod, valibot, arktype, ...). */
+  readonly payload: S
+  /** Messages of one key are handled in order. @default no key: no order */
+  readonly key?: ((payload: StandardSchemaV1.InferInput<S>) => string | null) | undefined
+  /** @default jsonCodec */
+  readonly codec?: Codec<unknown> | undefined
+  /**
+   * How many partitions the destination has when this package creates it: the most members of one group that work at a
+   * time. Fixed once created: a key's partition depends on it. @default 4
+   */
+  readonly partitions?: number | undefined
+  /**
+   * Durable groups that exist before the first message is accepted, whether or not one of their members has ever run.
+   * Needed on RabbitMQ, where a queue only gets what is sent after it was declared. @default none
+   */
+  readonly groups?: readonly string[] | undefined
+  /**
+   * How long a broker that keeps what was read (Kafka) keeps the messages, about, in ms; at least a minute. For a topic
+   * that this package creates. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
+   */
+  readonly retentionMs?: number | undefined
+  /**
+   * True: a payload may be `null`, which says that what the key stands for is gone. It travels without a body and needs a
+   * key of its own: `send(channel, null, { key })`. @default false: what comes without a body is dead-lettered
+   */
+  readonly tombstones?: boolean | undefined
+  /**
+   * Codecs that this channel is read with beside `codec`, chosen by a message's content type. What none of them reads is
+   * dead-lettered; what has no content type is read with `codec`. @default only `codec`, whatever the content type
+   */
+  readonly reads?: readonly Codec<unknown>[] | undefined
+  /** The version of the payload that the schema describes. Travels with each message. @default 1 */
+  readonly version?: number | undefined
+  /**
+   * Makes an older payload, decoded and not validated yet, into the next version: `{ 1: (old) => two, 2: (old) => three }`.
+   * Older ones than the first, and newer ones than `version`, are dead-lettered.
+   */
+  readonly upcasts?: Upcasts | undefined
+}
+
+const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
+  payload: true,
+  key: true,
+  codec: true,
+  partitions: true,
+  groups: true,
+  retentionMs: true,
+  tombstones: true,
+  reads: true,
+  version: true,
+  upcasts: true,
+})
+
+export const DEFAULT_PARTITIONS = 4
+
+/**
+ * Declares a channel.
+ * @param name 1 to 200 characters of `A-Z a-z 0-9 . _ -` (legal as a Kafka topic and an AMQP exchange)
+ * @throws TypeError / RangeError naming the option
+ */
+export function defineChannel<S extends StandardSchemaV1, Name extends string = string>(
+  name: Name,
+  options: ChannelOptions<S> & { readonly tombstones: true },
+): Channel<StandardSchemaV1.InferInput<S> | null, StandardSchemaV1.InferOutput<S> | null, Name>
+export function defineChannel<S extends StandardSchemaV1, Name extends string = string>(
+  name: Name,
+  options: ChannelOptions<S>,
+): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>, Name>
+export function defineChannel<S extends StandardSchemaV1>(
+  name: string,
+  options: ChannelOptions<S>,
+): Channel<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>> {
+  checkName('defineChannel', name, 200)
+  const path = `defineChannel("${name}")`
+  refuseUnknown(path, options, NAMES)
+  if (typeof options.payload?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.payload`, options.payload, 'a Standard Schema such as z.object({...})')
+  }
+  return Object.freeze({
+    name,
+    schema: options.payload as StandardSchemaV1<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>,
+    key: options.key === undefined ? undefined : requireFunction(`${path}.key`, options.key),
+    codec: options.codec === undefined ? jsonCodec : requireCodec(`${path}.codec`, options.codec),
+    partitions: requireInteger(`${path}.partitions`, options.partitions ?? DEFAULT_PARTITIONS, 1, 1_000),
+    groups: resolveGroups(`${path}.groups`, options.groups),
+    ...(options.retentionMs === undefined
+      ? {}
+      : { retentionMs: requireInteger(`${path}.retentionMs`, options.retentionMs, 60_000) }),
+    ...resolveTombstones(path, options.tombstones),
+    ...resolveReads(path, options.reads),
+    ...resolveVersions(path, options),
+  })
+}
+
+function resolveTombstones(path: string, tombstones: boolean | undefined): Pick<Channel, 'tombstones'> {
+  if (tombstones !== undefined && typeof tombstones !== 'boolean')
+    throw invalidOption(`${path}.tombstones`, tombstones, 'true or false')
+  return tombstones === true ? { tombstones } : {}
+}
+
+function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined): Pick<Channel, 'reads'> {
+  if (reads === undefined) return {}
+  if (!Array.isArray(reads)) throw wrongKind(`${path}.reads`, reads, 'a list of codecs')
+  for (const [i, codec] of reads.entries()) {
+    requireCodec(`${path}.reads[${i}]`, codec)
+  }
+  return { reads: Object.freeze([...reads]) }
+}
+
+function requireCodec(path: string, codec: Codec<unknown>): Codec<unknown> {
+  if (typeof codec?.contentType === 'string' && hasMethods(codec, ['encode', 'decode'])) return codec
+  throw wrongKind(path, codec, 'a codec: { contentType, encode, decode }')
+}
+
+function resolveGroups(path: string, groups: readonly string[] = []): readonly string[] {
+  if (!Array.isArray(groups)) throw wrongKind(path, groups, 'a list of names')
+  for (const group of groups) checkName(path, group, 100)
+  return Object.freeze([...new Set(groups)])
+}
+
+/**
+ * The same channel under another name: what consumes a destination that senders name at run time.
+ * @throws TypeError when it is no channel or no legal name
+ */
+export function channelAt<In, Out, Name extends string = string>(
+  channel: Channel<In, Out>,
+  name: Name,
+): Channel<In, Out, Name> {
+  checkName('channelAt', name, 200)
+  return Object.freeze({ ...requireChannel('channelAt', channel), name })
+}
+
+/** Checks that it is a channel, whichever copy of the package made it. @throws TypeError naming the path */
+export function requireChannel<In, Out>(path: string, value: Channel<In, Out>): Channel<In, Out> {
+  const channel: unknown = value
+  if (hasMethods(value?.schema?.['~standard'], ['validate']) && hasMethods(value.codec, ['encode', 'decode']))
+    return value
+  const expected = 'what defineChannel returned'
+  throw typeof channel === 'string' ? invalidOption(path, channel, expected) : wrongKind(path, channel, expected)
+}
+
+/** Checks a destination or group name. @throws TypeError naming the path */
+export function checkName(path: string, name: unknown, maxLength: number): string {
+  if (
+    typeof name === 'string' &&
+    name.length <= maxLength &&
+    /^[A-Za-z0-9._-]+$/.test(name) &&
+    name !== '.' &&
+    name !== '..'
+  )
+    return name
+  throw invalidOption(path, name, `a name of 1 to ${maxLength} characters out of A-Z a-z 0-9 . _ -`)
+}

@@ -1,0 +1,178 @@
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { bytesCodec, type Codec, CodecError } from '../../core/codec.ts'
+import { invalidOption, show, toError } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { validate } from '../../core/schema.ts'
+import { isStructured, NOT_AN_EVENT } from '../transport/cloud-event.ts'
+import { type Channel, checkName, requireChannel } from './channel.ts'
+import { codecFor } from './content-type.ts'
+import { notBeforeOf } from './delay.ts'
+import { checkHeaders, type EncodedMessage, type Headers } from './message.ts'
+import { upcastPayload, VERSION_HEADER, withVersion } from './payload-version.ts'
+
+/** What a sender may say beside the payload. */
+export interface SendOptions {
+  /** 1 to 255 characters; give the same one when you send the same message again. @default a new UUIDv7 */
+  readonly id?: string | undefined
+  /** Overrides the channel's key. */
+  readonly key?: string | null | undefined
+  readonly headers?: Headers | undefined
+  /** When it happened, epoch ms. @default now */
+  readonly time?: number | undefined
+  /**
+   * Where it goes instead of to the channel's name, with the channel's schema, partitions and groups. Made to exist like a
+   * channel, by whoever sends; consumed with `channelAt`. @default the channel's name
+   */
+  readonly destination?: string | undefined
+  /**
+   * No group gets it before this many ms from now, and each does soon after; at most 30 days (`MAX_DELAY_MS`). Stored by
+   * the broker meanwhile like any message. Delayed messages have no order, neither of a key. @default 0
+   */
+  readonly delayMs?: number | undefined
+}
+
+/** What is said of each message of a batch. */
+export type BatchOptions<Payload> = (payload: Payload, index: number) => SendOptions | undefined
+
+const NAMES = optionNames<SendOptions>({
+  id: true,
+  key: true,
+  headers: true,
+  time: true,
+  destination: true,
+  delayMs: true,
+})
+
+const NO_OPTIONS: SendOptions = Object.freeze({})
+const NO_HEADERS: Headers = Object.freeze({})
+
+/**
+ * Validates a payload against its channel and encodes it. Synchronous when the schema is.
+ * @param service CloudEvents `source`
+ * @param clock says when it is made and from when it is delayed
+ * @throws SchemaError, CodecError, TypeError (channel, options): nothing was sent
+ */
+export function encodeMessage<In, Out>(
+  channel: Channel<In, Out>,
+  payload: In,
+  service: string,
+  options?: SendOptions,
+  clock: Pick<Clock, 'now'> = systemClock,
+): EncodedMessage | Promise<EncodedMessage> {
+  // Once per message: the whole check only when the first look says no.
+  if (channel?.schema === undefined) requireChannel('send', channel)
+  if (options !== undefined) refuseUnknown(`send("${channel.name}")`, options, NAMES)
+  if (payload === null && channel.tombstones === true) return encode(channel, payload, service, options, clock)
+  const valid = validate(`payload of "${channel.name}"`, channel.schema, payload)
+  return valid instanceof Promise
+    ? valid.then(() => encode(channel, payload, service, options, clock))
+    : encode(channel, payload, service, options, clock)
+}
+
+function encode<In, Out>(
+  channel: Channel<In, Out>,
+  payload: In,
+  service: string,
+  options: SendOptions = NO_OPTIONS,
+  clock: Pick<Clock, 'now'> = systemClock,
+): EncodedMessage {
+  if (options.headers !== undefined) checkHeaders(options.headers)
+  const isTombstone = payload === null && channel.tombstones === true
+  const now = clock.now()
+  return {
+    id: options.id === undefined ? newId() : checkId(channel.name, options.id),
+    destination: options.destination === undefined ? channel.name : checkDestination(channel.name, options.destination),
+    key: isTombstone ? tombstoneKey(channel.name, options.key) : keyOf(channel, payload, options.key),
+    type: channel.name,
+    source: service,
+    contentType: channel.codec.contentType,
+    time: options.time === undefined ? now : checkTime(channel.name, options.time),
+    headers: withVersion(isTombstone ? undefined : channel.version, options.headers ?? NO_HEADERS),
+    body: isTombstone ? null : bytesOf(channel.name, channel.codec, payload),
+    notBefore: notBeforeOf(channel.name, options.delayMs, now),
+  }
+}
+
+function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {
+  const key = given !== undefined ? given : channel.key === undefined ? null : channel.key(payload)
+  // Half a surrogate pair has no UTF-8: on the wire it would be another key.
+  if (key === null || (typeof key === 'string' && key.length <= 1_024 && key.isWellFormed())) return key
+  throw new TypeError(
+    `key of "${channel.name}": expected a string of at most 1024 characters or null, in UTF-8, got ${show(key)}`,
+  )
+}
+
+/** There is no payload to take it from, and without one nobody knows what is gone. */
+function tombstoneKey(channel: string, key: unknown): string {
+  if (typeof key === 'string' && key.length > 0 && key.length <= 1_024 && key.isWellFormed()) return key
+  throw new TypeError(
+    `key of a tombstone on "${channel}": expected a string of 1 to 1024 characters, got ${show(key)}; give it: send(channel, null, { key })`,
+  )
+}
+
+function checkDestination(channel: string, destination: string): string {
+  return checkName(`destination of "${channel}"`, destination, 200)
+}
+
+/** Of a `Date`: what has no form as one has none on the wire. */
+const MAX_TIME = 8_640_000_000_000_000
+
+function checkTime(channel: string, time: unknown): number {
+  if (typeof time === 'number' && Math.abs(time) <= MAX_TIME) return Math.trunc(time)
+  throw invalidOption(`send("${channel}").time`, time, 'an instant in epoch ms, such as date.getTime()')
+}
+
+/** Looked at here, where the sender still is, and not by a broker's driver. */
+function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint8Array {
+  let body: unknown
+  try {
+    body = codec.encode(payload)
+  } catch (error) {
+    if (error instanceof CodecError) throw error
+    throw new CodecError(codec.contentType, `payload of "${channel}" was not encoded: ${toError(error).message}`, {
+      cause: error,
+    })
+  }
+  if (body instanceof Uint8Array) return body
+  const { message } = wrongKind(`payload of "${channel}", encoded`, body, 'bytes (a Uint8Array) from the codec')
+  throw new CodecError(codec.contentType, message)
+}
+
+/** An index of an inbox has to hold it. */
+const MAX_ID_LENGTH = 255
+
+function checkId(channel: string, id: unknown): string {
+  const isId = typeof id === 'string' && id.length > 0 && id.length <= MAX_ID_LENGTH
+  // Half a surrogate pair has no UTF-8: on the wire two such ids would be one.
+  if (isId && id.isWellFormed()) return id
+  throw new TypeError(
+    `id of "${channel}": expected a string of 1 to ${MAX_ID_LENGTH} characters that has a form in UTF-8, got ${show(id)}`,
+  )
+}
+
+/**
+ * Decodes and validates what arrived. Synchronous when the schema is.
+ * @throws CodecError, SchemaError, PayloadVersionError: the message can never be handled
+ */
+export function decodePayload<In, Out>(channel: Channel<In, Out>, message: EncodedMessage): Out | Promise<Out> {
+  if (message.body === null) return readTombstone(channel, message)
+  // A transport has unfolded those that are events. Who reads bytes may have them as they came.
+  if (isStructured(message.contentType) && channel.codec.contentType !== bytesCodec.contentType)
+    throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${NOT_AN_EVENT}`)
+  const { codec } = channel
+  const reader = channel.reads === undefined && codec.accepts === undefined ? codec : codecFor(channel, message)
+  const decoded = reader.decode(message.body)
+  const isPlain = channel.version === undefined && message.headers[VERSION_HEADER] === undefined
+  const payload = isPlain ? decoded : upcastPayload(channel, message, decoded)
+  return validate(`payload of "${channel.name}"`, channel.schema, payload)
+}
+
+function readTombstone<In, Out>(channel: Channel<In, Out>, { contentType, id, key }: EncodedMessage): Out {
+  const where = `message ${id} on "${channel.name}" is a tombstone (no payload)`
+  if (channel.tombstones !== true)
+    throw new CodecError(contentType, `${where}; a channel declared with tombstones: true hands them to its handlers`)
+  if (key === null) throw new CodecError(contentType, `${where} without a key: of nothing it says that it is gone`)
+  // The declaration has `null` among its payloads.
+  return null as Out
+}

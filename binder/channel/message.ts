@@ -1,0 +1,91 @@
+import { invalidOption } from '../../core/errors.ts'
+import { wrongKind } from '../../core/options.ts'
+
+/** A header value; its type survives the round trip on every transport. */
+export type HeaderValue = string | number | boolean | Uint8Array | null
+export type Headers = Readonly<Record<string, HeaderValue>>
+
+/**
+ * A message as it travels: what `encodeMessage` makes, the outbox stores and a transport publishes. The payload is
+ * already bytes, so nothing that holds one needs its schema.
+ */
+export interface EncodedMessage {
+  /** UUIDv7 (or the caller's own id). The same message sent again after a crash has the same id. */
+  readonly id: string
+  /** Where it goes: a channel's name, on the broker a topic or an exchange. */
+  readonly destination: string
+  /** Messages of one key keep their order and share a partition; `null` has no order. */
+  readonly key: string | null
+  /**
+   * The key of another program's message as it came, where it is not UTF-8 (Kafka) and `key` is therefore `base64:` and
+   * these bytes. Kafka writes them again while `key` is unchanged; other transports write `key`.
+   */
+  readonly keyBytes?: Uint8Array | undefined
+  /** CloudEvents `type`: the channel's name where it was first sent. */
+  readonly type: string
+  /** CloudEvents `source`: the sending service. */
+  readonly source: string
+  /** Media type of `body`. */
+  readonly contentType: string
+  /** When it was made, epoch ms. */
+  readonly time: number
+  readonly headers: Headers
+  /** The encoded payload; `null` is a tombstone. */
+  readonly body: Uint8Array | null
+  /** Epoch ms: nobody gets it before. Of one on its way out; what arrives has none. @default at once */
+  readonly notBefore?: number | undefined
+}
+
+/** Prefix of header names this package writes for itself: they never reach a handler and never leak to an output. */
+export const INTERNAL_PREFIX = 'concordat-'
+
+/**
+ * The id of the request that a message answers. What has it and finds nobody is dropped by a transport that refuses others:
+ * who asked is gone.
+ */
+export const REPLY_TO_REQUEST = 'reply-to-request'
+
+/** Bounds a sender must keep; a message over them is refused before it leaves. */
+export const MAX_HEADERS = 64
+export const MAX_HEADER_BYTES = 16 * 1024
+
+const encoder = new TextEncoder()
+
+/**
+ * Checks a caller's headers: names 1 to 128 visible ASCII characters, none reserved (`concordat-`, `ce_`,
+ * `cloudEvents`), at most `MAX_HEADERS`, together at most `MAX_HEADER_BYTES`.
+ * @throws TypeError / RangeError naming the header
+ */
+export function checkHeaders(headers: Headers): void {
+  if (typeof headers !== 'object' || headers === null || Symbol.iterator in headers)
+    throw wrongKind('headers', headers, 'an object of names and values such as { tenant: "north" }')
+  const names = Object.keys(headers)
+  if (names.length > MAX_HEADERS) throw invalidOption('headers', names.length, `at most ${MAX_HEADERS} headers`)
+  let bytes = 0
+  for (const name of names) {
+    if (!/^[\x21-\x7e]{1,128}$/.test(name))
+      throw invalidOption('headers', name, 'names of 1 to 128 visible ASCII characters')
+    if (/^(concordat-|ce_|cloudevents)/i.test(name))
+      throw invalidOption(`headers.${name}`, name, 'a name without a reserved prefix (concordat-, ce_, cloudEvents)')
+    bytes += name.length + valueBytes(name, headers[name])
+  }
+  if (bytes > MAX_HEADER_BYTES) throw invalidOption('headers', bytes, `at most ${MAX_HEADER_BYTES} bytes in all`)
+}
+
+function valueBytes(name: string, value: unknown): number {
+  if (value === null || typeof value === 'boolean') return 1
+  if (typeof value === 'string') return encoder.encode(value).byteLength
+  if (typeof value === 'number' && Number.isFinite(value)) return 8
+  if (value instanceof Uint8Array) return value.byteLength
+  throw invalidOption(`headers.${name}`, value, 'a string, a finite number, a boolean, bytes or null')
+}
+
+/** The headers a handler sees: all but this package's own. */
+export function publicHeaders(headers: Headers): Headers {
+  for (const name in headers) {
+    if (name.startsWith(INTERNAL_PREFIX)) {
+      return Object.fromEntries(Object.entries(headers).filter(([key]) => !key.startsWith(INTERNAL_PREFIX)))
+    }
+  }
+  return headers
+}

@@ -1,0 +1,115 @@
+/**
+ * Versions of a channel's payload. The newest is what its schema describes; an older one is made new step by step before
+ * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
+ */
+import { ConcordatError, invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
+import { requireFunction, wrongKind } from '../../core/options.ts'
+import type { EncodedMessage, Headers } from './message.ts'
+
+/** A whole number, absent for 1. */
+export const VERSION_HEADER = 'payload-version'
+
+/** Makes a payload of one version, as decoded and not validated, into one of the next. Synchronous; give the old type. */
+export type Upcast = { upcast(old: unknown): unknown }['upcast']
+export type Upcasts = Readonly<Record<number, Upcast>>
+
+export interface Versions {
+  readonly version?: number | undefined
+  readonly upcasts?: Upcasts | undefined
+}
+
+/** A payload whose version this declaration can not read. Dead-lettered at once; redrive it to a reader that can. */
+export class PayloadVersionError extends ConcordatError {
+  readonly code = 'binder.payload_version' as const
+  readonly retryable = false as const
+  readonly channel: string
+  /** As the header says it. */
+  readonly version: unknown
+
+  constructor(channel: string, version: unknown, message: string, options?: ErrorOptions) {
+    super(`payload version ${show(version)} of "${channel}": ${message}`, options)
+    this.channel = channel
+    this.version = version
+  }
+}
+
+/** The options of a channel about versions, checked. @throws TypeError / RangeError naming the option */
+export function resolveVersions(path: string, options: Versions): Versions {
+  if (options.version === undefined && options.upcasts === undefined) return {}
+  const version = requireInteger(`${path}.version`, options.version, 1, 1_000_000)
+  const upcasts = options.upcasts ?? {}
+  if (typeof upcasts !== 'object' || Array.isArray(upcasts))
+    throw wrongKind(`${path}.upcasts`, upcasts, 'an object such as { 1: (old) => ... }')
+  const from = Object.keys(upcasts).map((name) => checkUpcast(path, name, version, upcasts))
+  for (let next = Math.min(version, ...from); next < version; next++) {
+    if (!from.includes(next))
+      throw invalidOption(`${path}.upcasts`, from, `one for ${next} as well: each makes the next version`)
+  }
+  return Object.freeze({ version, upcasts: Object.freeze({ ...upcasts }) })
+}
+
+function checkUpcast(path: string, name: string, version: number, upcasts: Upcasts): number {
+  const from = Number(name)
+  if (!Number.isSafeInteger(from) || from < 1 || from >= version)
+    throw invalidOption(`${path}.upcasts`, name, `versions from 1 to ${version - 1}, those before \`version\``)
+  requireFunction(`${path}.upcasts[${name}]`, upcasts[from])
+  return from
+}
+
+/** The sender's headers with the version of the channel's payload. */
+export function withVersion(version: number | undefined, headers: Headers): Headers {
+  return version === undefined || version === 1 ? headers : { ...headers, [VERSION_HEADER]: version }
+}
+
+/** The decoded payload as one of the channel's version. @throws PayloadVersionError */
+export function upcastPayload(
+  channel: Versions & { readonly name: string },
+  message: EncodedMessage,
+  payload: unknown,
+): unknown {
+  const known = channel.version ?? 1
+  const version = versionOf(channel.name, message)
+  if (version > known)
+    throw new PayloadVersionError(
+      channel.name,
+      version,
+      `this declaration knows ${known} and older: deploy the newer one`,
+    )
+  let value = payload
+  for (let from = version; from < known; from++) value = upcastOnce(channel, version, from, value)
+  return value
+}
+
+function versionOf(channel: string, { headers }: EncodedMessage): number {
+  const header = headers[VERSION_HEADER]
+  if (header === undefined) return 1
+  const version = typeof header === 'string' && /^\d{1,7}$/.test(header) ? Number(header) : header
+  if (typeof version === 'number' && Number.isSafeInteger(version) && version >= 1) return version
+  throw new PayloadVersionError(channel, header, `the header ${VERSION_HEADER} has to be a whole number from 1`)
+}
+
+function upcastOnce(
+  channel: Versions & { readonly name: string },
+  version: number,
+  from: number,
+  payload: unknown,
+): unknown {
+  const upcast = channel.upcasts?.[from]
+  if (upcast === undefined)
+    throw new PayloadVersionError(channel.name, version, `no upcast from ${from}: add it to \`upcasts\``)
+  let next: unknown
+  try {
+    next = upcast(payload)
+  } catch (cause) {
+    throw new PayloadVersionError(channel.name, version, `the upcast from ${from} failed: ${toError(cause).message}`, {
+      cause,
+    })
+  }
+  if (!(next instanceof Promise)) return next
+  next.catch(() => {})
+  throw new PayloadVersionError(
+    channel.name,
+    version,
+    `the upcast from ${from} returned a promise: make it synchronous`,
+  )
+}

@@ -1,0 +1,145 @@
+import { type Logger, withFields } from '../../../core/logger.ts'
+import type { SqlTransaction } from '../../../core/sql.ts'
+import type { BatchBinding, BatchItem, BatchTransactionContext } from '../../bindings/batch.ts'
+import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
+import { DeliveryContext } from '../context.ts'
+import type { Failures } from '../failure/failures.ts'
+import { Loans } from '../failure/loans.ts'
+import { type Item, type ItemResult, type ItemResults, without } from './batch-items.ts'
+import { checkOutcomes } from './batch-outcomes.ts'
+import { type BatchOutput, BatchOutputs, type BatchOutputsHost } from './batch-outputs.ts'
+
+export interface BatchCallHost extends BatchOutputsHost {
+  readonly telemetry: BinderTelemetry | undefined
+  readonly handlerLogger: Logger
+  /** Aborts when the drain ran out of time. */
+  readonly drain: AbortSignal
+}
+
+/** Takes a batch's transaction back. */
+class RolledBack extends Error {}
+
+/** Where a call takes place that has an inbox. */
+interface Transaction {
+  readonly tx: SqlTransaction
+  /** Sends with the commit. */
+  readonly emit: (outputs: readonly EncodedMessage[]) => Promise<void>
+}
+
+/** One call of a batch handler until its outputs are confirmed, in a transaction if there is an inbox. */
+export class BatchCall {
+  readonly #binding: BatchBinding
+  readonly #options: ResolvedConsumer
+  readonly #host: BatchCallHost
+  readonly #consumer: ConsumerName
+  readonly #outputs: BatchOutputs
+
+  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchCallHost, failures: Failures) {
+    this.#binding = binding
+    this.#options = options
+    this.#host = host
+    this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#outputs = new BatchOutputs(binding, options, host, failures)
+  }
+
+  /** What became of each. A throw failed all of them; never rejects. */
+  async make(items: readonly Item[]): Promise<ItemResults> {
+    const results = new Map<Item, ItemResult>()
+    try {
+      if (this.#binding.options.inbox === undefined) await this.#attempt(items, results, undefined)
+      else await this.#attemptInTransaction(items, results)
+    } catch (error) {
+      if (!(error instanceof RolledBack)) for (const item of items) results.set(item, { error })
+    }
+    return results
+  }
+
+  async #attempt(
+    items: readonly Item[],
+    results: Map<Item, ItemResult>,
+    transaction: Transaction | undefined,
+  ): Promise<void> {
+    const { telemetry } = this.#host
+    const deliveries = items.map(({ delivery }) => delivery)
+    const loans = new Loans(deliveries)
+    const work = async (): Promise<void> => {
+      const context = this.#context(loans, items.length, transaction?.tx)
+      const made = await this.#outputs.make(() => this.#binding.handler(this.#view(items, transaction?.tx), context))
+      const outcomes = checkOutcomes(this.#options.name, made.value, items.length)
+      for (const [i, item] of items.entries()) {
+        const outcome = outcomes?.[i]
+        results.set(item, outcome?.status === 'rejected' ? { error: outcome.reason } : 'handled')
+      }
+      const outputs = await this.#outputs.encode(items, outcomes, made, results)
+      if (transaction === undefined) await this.#outputs.send(items, outputs, results)
+      else await this.#emit(items, outputs, results, transaction)
+    }
+    try {
+      await (telemetry === undefined ? work() : telemetry.processBatch(deliveries, this.#consumer, work))
+    } finally {
+      loans.dispose()
+    }
+  }
+
+  /** Into the transaction, unless that is to be taken back. */
+  async #emit(
+    items: readonly Item[],
+    outputs: BatchOutput,
+    results: ItemResults,
+    { emit }: Transaction,
+  ): Promise<void> {
+    const messages = items.flatMap((item) => outputs.get(item) ?? [])
+    if (messages.length === 0 || !items.every((item) => results.get(item) === 'handled')) return
+    await emit(this.#host.telemetry?.created(messages) ?? messages)
+  }
+
+  async #attemptInTransaction(items: readonly Item[], results: Map<Item, ItemResult>): Promise<void> {
+    const group = this.#options.group ?? ''
+    const names = items.map(({ delivery: { message } }) => {
+      return { group, destination: message.destination, source: message.source, id: message.id }
+    })
+    await this.#binding.options.inbox?.processBatch?.(names, async (tx, fresh, emit) => {
+      const unseen = new Set(fresh)
+      const toHandle = items.filter((_, i) => unseen.has(i))
+      for (const item of without(items, toHandle)) results.set(item, 'handled')
+      if (toHandle.length === 0) return
+      await this.#attempt(toHandle, results, { tx, emit })
+      if (toHandle.every((item) => results.get(item) === 'handled')) return
+      for (const item of toHandle) if (results.get(item) === 'handled') results.set(item, 'undone')
+      throw new RolledBack()
+    })
+  }
+
+  #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
+    const { drain, handlerLogger } = this.#host
+    const { group } = this.#options
+    return Object.freeze(
+      items.map(({ delivery, payload, attempt }) => {
+        return Object.freeze({
+          payload,
+          context: new DeliveryContext(delivery, attempt, group, drain, handlerLogger, tx),
+        })
+      }),
+    )
+  }
+
+  #context(loans: Loans, messages: number, tx: SqlTransaction | undefined): BatchTransactionContext {
+    const { drain, handlerLogger } = this.#host
+    const { group } = this.#options
+    const channel = this.#binding.input.name
+    return {
+      channel,
+      group,
+      get signal() {
+        return AbortSignal.any([drain, loans.signal])
+      },
+      log: withFields(handlerLogger, { channel, group, messages }),
+      get tx() {
+        if (tx !== undefined) return tx
+        throw new TypeError('context.tx: this binding has no inbox; give it one: { group, inbox }')
+      },
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import type { BatchBinding } from '../../bindings/batch.ts'
+import type { ResolvedConsumer } from '../../bindings/options.ts'
+import { decodePayload } from '../../channel/encode.ts'
+import type { ConsumerName } from '../../telemetry/telemetry.ts'
+import type { TransportDelivery } from '../../transport/transport.ts'
+import { Failures, type FailuresHost, type HandlingEnd } from '../failure/failures.ts'
+import { Loans } from '../failure/loans.ts'
+import { attemptsBefore } from '../failure/retry.ts'
+import type { Permit } from '../pace/circuit-breaker.ts'
+import { FREE, type Pace } from '../pace/pace.ts'
+import { BatchCall, type BatchCallHost } from './batch-call.ts'
+import { byKey, type Item, type ItemResults, lineOf, without } from './batch-items.ts'
+
+export interface BatchHandlingHost extends FailuresHost, BatchCallHost {
+  readonly pace: Pace | undefined
+}
+
+/** What `handle` calls once per delivery, as soon as it has come to its end. */
+export type SettleOne = (delivery: TransportDelivery, end: HandlingEnd) => void
+
+/**
+ * The life of one batch: decode each, call the handler with what is left until nothing is. Each message is settled by
+ * itself, as soon as its fate is known; per key in order. Never rejects.
+ */
+export class BatchHandling {
+  readonly #binding: BatchBinding
+  readonly #options: ResolvedConsumer
+  readonly #host: BatchHandlingHost
+  readonly #failures: Failures
+  readonly #handler: BatchCall
+  readonly #consumer: ConsumerName
+  readonly #keyOf: ReturnType<typeof lineOf>
+
+  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchHandlingHost) {
+    this.#binding = binding
+    this.#options = options
+    this.#host = host
+    this.#failures = new Failures(options, host)
+    this.#handler = new BatchCall(binding, options, host, this.#failures)
+    this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#keyOf = lineOf(options)
+  }
+
+  async handle(deliveries: readonly TransportDelivery[], settle: SettleOne): Promise<void> {
+    const decoded = await Promise.all(deliveries.map((delivery, index) => this.#decode(delivery, index)))
+    const stopped = new Set<string>()
+    const items: Item[] = []
+    for (const [i, delivery] of deliveries.entries()) {
+      const key = this.#keyOf({ delivery })
+      const item = key !== null && stopped.has(key) ? 'returned' : decoded[i]
+      if (typeof item === 'object') items.push(item)
+      else {
+        const end = item ?? 'returned'
+        settle(delivery, end)
+        // It is not settled, so nothing of its key may go past it.
+        if (key !== null && (end === 'returned' || end === 'halted')) stopped.add(key)
+      }
+    }
+    await this.#run(items, settle)
+  }
+
+  /** The item, or how it ended without a call. */
+  async #decode(delivery: TransportDelivery, index: number): Promise<Item | HandlingEnd> {
+    if (delivery.signal.aborted) return 'returned'
+    const before = this.#options.retry === 'delayed' ? attemptsBefore(delivery) : 0
+    try {
+      const payload = await decodePayload(this.#binding.input, delivery.message)
+      return { delivery, payload, index, attempt: before + 1, trials: 0, wasCalled: false }
+    } catch (error) {
+      this.#host.telemetry?.unreadable(delivery, this.#consumer, error)
+      return this.#failures.fail(delivery, error, before)
+    }
+  }
+
+  /** Calls the handler with what is left until each has come to its end. */
+  async #run(items: readonly Item[], settle: SettleOne, isRepeated = false): Promise<void> {
+    let left = items
+    let isFree = false
+    for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
+      const permit = await this.#enter(left, isAgain, isFree)
+      left = this.#stillOurs(left, permit !== undefined, settle)
+      if (permit === undefined) return
+      if (left.length === 0) {
+        this.#host.pace?.abandoned(permit)
+        return
+      }
+      const { now, later } = this.#split(left, permit.isTrial)
+      this.#host.pace?.repeated(now.filter(({ wasCalled }) => wasCalled).length)
+      for (const item of now) item.wasCalled = true
+      const results = await this.#handler.make(now)
+      isFree = this.#note(now, results, permit)
+      const undone = this.#undoneAlone(now, results)
+      // Those that failed nobody wait for nobody: without the others, in a transaction of their own.
+      await this.#run(undone, settle, true)
+      const again = await this.#judge(without(now, undone), results, settle, isFree)
+      left = [...again, ...later].toSorted((a, b) => a.index - b.index)
+    }
+  }
+
+  /** `undefined` when the handler may not be called: the binding stops, or everything was taken away. */
+  async #enter(items: readonly Item[], isAgain: boolean, hasFailedTrial: boolean): Promise<Permit | undefined> {
+    const { pace, stopping } = this.#host
+    if (isAgain && stopping.aborted) return undefined
+    if (pace === undefined) return FREE
+    const loans = new Loans(items.map(({ delivery }) => delivery))
+    try {
+      const mayWait = (): AbortSignal => AbortSignal.any([stopping, loans.signal])
+      return await pace.enter(0, mayWait, hasFailedTrial)
+    } finally {
+      loans.dispose()
+    }
+  }
+
+  /** Those that may be handed over; the others come back. */
+  #stillOurs(items: readonly Item[], mayCall: boolean, settle: SettleOne): readonly Item[] {
+    const isOurs = ({ delivery }: Item): boolean => mayCall && !this.#failures.gone(delivery)
+    if (items.every(isOurs)) return items
+    return items.filter((item) => {
+      if (isOurs(item)) return true
+      settle(item.delivery, 'returned')
+      return false
+    })
+  }
+
+  /**
+   * A trial of the circuit breaker is one message: of those that are first of their key the one least tried. With an
+   * inbox a repeated message goes into a later transaction than its first, which then says whether it was handled.
+   */
+  #split(items: readonly Item[], isTrial: boolean): { readonly now: readonly Item[]; readonly later: readonly Item[] } {
+    if (isTrial) {
+      const firsts = byKey(items, this.#keyOf).flatMap((ofKey) => ofKey.slice(0, 1))
+      const now = firsts.toSorted((a, b) => a.trials - b.trials).slice(0, 1)
+      return { now, later: without(items, now) }
+    }
+    if (this.#binding.options.inbox === undefined) return { now: items, later: [] }
+    const seen = new Set<string>()
+    const later: Item[] = []
+    for (const item of items) {
+      const { source, id } = item.delivery.message
+      const name = JSON.stringify([source, id])
+      if (seen.has(name)) later.push(item)
+      seen.add(name)
+    }
+    return { now: later.length === 0 ? items : without(items, later), later }
+  }
+
+  /** Tells the breaker. @returns whether it was a trial in vain, which is no attempt */
+  #note(items: readonly Item[], results: ItemResults, permit: Permit): boolean {
+    const { pace } = this.#host
+    const errors = [...results.values()].flatMap((result) => (typeof result === 'string' ? [] : [result.error]))
+    const [first] = items
+    if (pace === undefined || first === undefined) return false
+    if (errors.length < items.length) {
+      pace.succeeded(permit)
+      return false
+    }
+    const isGone = items.every(({ delivery }) => this.#failures.gone(delivery))
+    return pace.threw(permit, errors[0], isGone, first.delivery.message)
+  }
+
+  /** Rolled back for others, and behind none that failed. */
+  #undoneAlone(items: readonly Item[], results: ItemResults): readonly Item[] {
+    const failedKeys = new Set<string>()
+    return items.filter((item) => {
+      const key = this.#keyOf(item)
+      const result = results.get(item)
+      if (typeof result === 'object' && key !== null) failedKeys.add(key)
+      return result === 'undone' && !(key !== null && failedKeys.has(key))
+    })
+  }
+
+  /** Settles each whose fate is known. @returns what is to be handed over again, after its pause */
+  async #judge(
+    items: readonly Item[],
+    results: ItemResults,
+    settle: SettleOne,
+    isFree: boolean,
+  ): Promise<readonly Item[]> {
+    const lines = byKey(items, this.#keyOf)
+    const again = await Promise.all(lines.map((line) => this.#judgeLine(line, results, settle, isFree)))
+    return again.flat()
+  }
+
+  /** The messages of one key, in order: what lies behind one that is tried again, or comes back, shares its way. */
+  async #judgeLine(
+    items: readonly Item[],
+    results: ItemResults,
+    settle: SettleOne,
+    isFree: boolean,
+  ): Promise<readonly Item[]> {
+    for (const [i, item] of items.entries()) {
+      const result = results.get(item) ?? 'undone'
+      if (result === 'undone') return items.slice(i)
+      if (result === 'handled') {
+        settle(item.delivery, 'handled')
+        continue
+      }
+      const end = await this.#failures.failed(item.delivery, result.error, item.attempt, isFree)
+      if (end === undefined) {
+        const again = items.slice(i)
+        for (const each of again) if (typeof results.get(each) === 'object') each[isFree ? 'trials' : 'attempt']++
+        return again
+      }
+      settle(item.delivery, end)
+      if (end !== 'returned' && end !== 'halted') continue
+      for (const { delivery } of items.slice(i + 1)) settle(delivery, 'returned')
+      break
+    }
+    return []
+  }
+}

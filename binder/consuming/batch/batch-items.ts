@@ -1,0 +1,52 @@
+/** The messages of a batch that is at work, and what a handler call made of each. */
+import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { TransportDelivery } from '../../transport/transport.ts'
+
+export interface Item {
+  readonly delivery: TransportDelivery
+  readonly payload: unknown
+  /** Its place in the batch as it came. */
+  readonly index: number
+  /** The handler call in which it may fail next, from 1. */
+  attempt: number
+  /** How often it was on trial in vain. */
+  trials: number
+  /** It was in a handler call before. */
+  wasCalled: boolean
+}
+
+/**
+ * - `handled`: and its outputs, if any, are confirmed or in the transaction that committed
+ * - `undone`: all was well, but it has to be handed over again for another's sake
+ */
+export type ItemResult = 'handled' | 'undone' | { readonly error: unknown }
+
+export type ItemResults = ReadonlyMap<Item, ItemResult>
+
+export function without(items: readonly Item[], others: readonly Item[]): readonly Item[] {
+  if (others.length === 0) return items
+  const gone = new Set(others)
+  return items.filter((item) => !gone.has(item))
+}
+
+/** What shares a fate with what failed before it: the messages of a key, and none where a failed one leaves the line. */
+export function lineOf({ retry }: ResolvedConsumer): (item: Pick<Item, 'delivery'>) => string | null {
+  return retry === 'delayed' ? () => null : ({ delivery }) => delivery.message.key
+}
+
+/** Each key's items in order; those without a key each alone. */
+export function byKey(items: readonly Item[], keyOf: (item: Item) => string | null): ReadonlyArray<readonly Item[]> {
+  const groups: Item[][] = []
+  const keys = new Map<string, Item[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const known = key === null ? undefined : keys.get(key)
+    if (known !== undefined) known.push(item)
+    else {
+      const group = [item]
+      groups.push(group)
+      if (key !== null) keys.set(key, group)
+    }
+  }
+  return groups
+}

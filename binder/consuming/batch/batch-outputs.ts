@@ -1,0 +1,118 @@
+import type { BatchBinding, BatchOutcome } from '../../bindings/batch.ts'
+import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import { type AmbientHeaders, type Made, make, outputsIn } from '../../sending/ambient-headers.ts'
+import { encodeOutputs, type OutputHost, outputIds } from '../../sending/encode-outputs.ts'
+import type { Failures } from '../failure/failures.ts'
+import { byKey, type Item, type ItemResult, lineOf } from './batch-items.ts'
+import { isOutcome } from './batch-outcomes.ts'
+
+export interface BatchOutputsHost extends OutputHost {
+  readonly ambient: AmbientHeaders | undefined
+}
+
+/** What is sent for each message of a batch. */
+export type BatchOutput = ReadonlyMap<Item, readonly EncodedMessage[]>
+
+/** Sends what a batch handler produced, for each message by itself: its failure is that message's failure. */
+export class BatchOutputs {
+  readonly #binding: BatchBinding
+  readonly #options: ResolvedConsumer
+  readonly #host: BatchOutputsHost
+  readonly #failures: Failures
+  readonly #keyOf: (item: Item) => string | null
+
+  constructor(binding: BatchBinding, options: ResolvedConsumer, host: BatchOutputsHost, failures: Failures) {
+    this.#binding = binding
+    this.#options = options
+    this.#host = host
+    this.#failures = failures
+    this.#keyOf = lineOf(options)
+  }
+
+  /** Calls the handler so that what it returns is known with the headers that were around it. */
+  make(handler: () => unknown): Promise<Made> {
+    return make(this.#binding.output === undefined ? undefined : this.#host.ambient, handler, payloadsIn)
+  }
+
+  /** What each said it produced, as messages. A message whose outputs can not be encoded has failed. */
+  async encode(
+    items: readonly Item[],
+    outcomes: ReadonlyArray<BatchOutcome> | undefined,
+    made: Made,
+    results: Map<Item, ItemResult>,
+  ): Promise<BatchOutput> {
+    const outputs = new Map<Item, readonly EncodedMessage[]>()
+    if (this.#binding.output === undefined || outcomes === undefined) return outputs
+    await Promise.all(
+      items.map(async (item, i) => {
+        const outcome = outcomes[i]
+        if (outcome?.status !== 'fulfilled' || outcome.value === undefined) return
+        try {
+          outputs.set(item, await this.#encodeOne(item, { ...made, value: outcome.value }))
+        } catch (error) {
+          results.set(item, { error })
+        }
+      }),
+    )
+    return outputs
+  }
+
+  #encodeOne({ delivery }: Item, made: Made): Promise<EncodedMessage[]> {
+    const idOf = outputIds(delivery.message, this.#options.group)
+    return encodeOutputs(made, this.#binding.output, this.#host, idOf)
+  }
+
+  /** Resolves when what is `handled` in the results has its outputs confirmed. */
+  async send(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+    if (outputs.size === 0) return
+    await Promise.all(byKey(items, this.#keyOf).map((ofKey) => this.#sendKey(ofKey, outputs, results)))
+  }
+
+  /**
+   * Up to the first that holds up what lies behind it: that is handed over again, and must not be seen before it. Where a
+   * refused output would hold up the rest as well, one message after the other.
+   */
+  async #sendKey(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+    const holdsUp = (item: Item): boolean => this.#holdsUp(item, results)
+    const together = this.#options.onFailure === 'halt' ? 1 : items.length
+    for (let i = 0; i < items.length; i += together) {
+      const next = items.slice(i, i + together)
+      const end = next.findIndex(holdsUp)
+      const free = end === -1 ? next : next.slice(0, end)
+      await this.#sendTogether(free, outputs, results)
+      const held = items.slice(0, i + together).findIndex(holdsUp)
+      if (held === -1) continue
+      for (const item of items.slice(held)) if (results.get(item) === 'handled') results.set(item, 'undone')
+      return
+    }
+  }
+
+  /** In their order, also when the broker was away. */
+  async #sendTogether(items: readonly Item[], outputs: BatchOutput, results: Map<Item, ItemResult>): Promise<void> {
+    const messages = items
+      .filter((item) => results.get(item) === 'handled')
+      .flatMap((item) => (outputs.get(item) ?? []).map((message) => ({ item, message })))
+    if (messages.length === 0) return
+    const ends = await this.#failures.publishEach(
+      messages.map(({ message }) => message),
+      messages.map(({ item }) => item.delivery),
+    )
+    for (const [i, { item }] of messages.entries()) {
+      const error = ends[i]
+      if (error !== undefined) results.set(item, { error })
+    }
+  }
+
+  #holdsUp(item: Item, results: Map<Item, ItemResult>): boolean {
+    const result = results.get(item)
+    return typeof result === 'object' && this.#failures.holdsUp(item.delivery, result.error, item.attempt)
+  }
+}
+
+/** What is sent of the outcomes of a batch, or of one or some of them that came out of a context. */
+function payloadsIn(value: unknown): readonly unknown[] {
+  if (isOutcome(value)) return 'value' in value ? outputsIn(value.value) : []
+  if (!Array.isArray(value) || !value.every(isOutcome)) return outputsIn(value)
+  return value.flatMap(payloadsIn)
+}

@@ -1,0 +1,94 @@
+import { backoffDelayMs } from '../../../core/backoff.ts'
+import type { Clock } from '../../../core/clock.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { RECONNECT_BACKOFF } from '../../bindings/options.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import { SendError } from '../../errors.ts'
+import type { PublishOutcome } from '../../transport/transport.ts'
+
+export interface ConfirmHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** As `Transport.confirmsSingly`. @default false */
+  readonly confirmsSingly?: boolean | undefined
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+/**
+ * Publishes until the broker has confirmed every message, however long it is away. The ids stay the same throughout.
+ * @param signal asked for only when there is something to wait for
+ * @throws SendError when the broker will never take one (too large, unroutable); the signal's reason when it aborts
+ */
+export async function publishUntilConfirmed(
+  host: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  signal: () => AbortSignal,
+): Promise<void> {
+  let left: ReadonlySet<EncodedMessage> = new Set(messages)
+  for (let attempt = 1; left.size > 0; ) {
+    const now = sendable(host, [...left])
+    const outcomes = await host.publish(now)
+    for (const [i, message] of now.entries()) {
+      const outcome = outcomes[i]
+      if (outcome !== undefined && !outcome.retryable) throw new SendError(message.destination, message.id, outcome)
+    }
+    const confirmed = new Set(now.filter((_, i) => outcomes[i] === undefined))
+    left = new Set([...left].filter((message) => !confirmed.has(message)))
+    if (confirmed.size > 0) attempt = 1
+    if (confirmed.size === now.length) continue
+    host.logger.warn({ err: outcomes.find(Boolean), left: left.size }, 'not confirmed by the broker, sending again')
+    await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
+  }
+}
+
+/**
+ * What may leave together. Where the broker confirms each message for itself, a later one of a key could arrive before an
+ * earlier one that was refused: then the next one of each key, when those before it were confirmed.
+ */
+function sendable(host: ConfirmHost, left: readonly EncodedMessage[]): readonly EncodedMessage[] {
+  if (host.confirmsSingly !== true || left.length < 2) return left
+  const lanes = new Set<string>()
+  return left.filter(({ destination, key }) => {
+    if (key === null) return true
+    const lane = `${destination}\0${key}`
+    const isFirst = !lanes.has(lane)
+    lanes.add(lane)
+    return isFirst
+  })
+}
+
+/**
+ * As `publishUntilConfirmed`, for messages that do not fail together: what is sent again is sent in one go, in order.
+ * Never rejects.
+ * @returns for each why the broker does not have it, a SendError or the signal's reason; `undefined` when it has
+ */
+export async function publishEach(
+  host: ConfirmHost,
+  messages: readonly EncodedMessage[],
+  signal: () => AbortSignal,
+): Promise<readonly unknown[]> {
+  const ends: unknown[] = messages.map(() => undefined)
+  const places = new Map(messages.map((message, at) => [message, at]))
+  let left = [...messages]
+  for (let attempt = 1; left.length > 0; ) {
+    const now = sendable(host, left)
+    const outcomes = await host.publish(now)
+    for (const [i, message] of now.entries()) {
+      const outcome = outcomes[i]
+      if (outcome === undefined || outcome.retryable) continue
+      ends[places.get(message) as number] = new SendError(message.destination, message.id, outcome)
+    }
+    const done = new Set(now.filter((_, i) => outcomes[i]?.retryable !== true))
+    left = left.filter((message) => !done.has(message))
+    if (done.size > 0) attempt = 1
+    if (done.size === now.length) continue
+    host.logger.warn({ err: outcomes.find(Boolean), left: left.length }, 'not confirmed by the broker, sending again')
+    try {
+      await host.clock.sleep(backoffDelayMs(RECONNECT_BACKOFF, attempt++, Math.random()), signal())
+    } catch (reason) {
+      for (const message of left) ends[places.get(message) as number] = reason
+      return ends
+    }
+  }
+  return ends
+}

@@ -1,0 +1,175 @@
+import { said, toError } from '../../../core/errors.ts'
+import {
+  type EncodedMessage,
+  type Headers,
+  type HeaderValue,
+  INTERNAL_PREFIX,
+  MAX_HEADER_BYTES,
+  MAX_HEADERS,
+} from '../../channel/message.ts'
+import { bounded } from '../../transport/cloud-event.ts'
+import type { DestinationSpec } from '../../transport/transport.ts'
+
+/**
+ * Dead letters are an ordinary channel `<channel>.<group>.dlq`: one partition, with the durable group `redrive` from the
+ * start so that nothing in it is lost. Bytes and headers stay as they came; the `dead-letter-*` headers say what
+ * happened and are replaced, not added, when it happens again.
+ */
+export function deadLetterSpec(destination: string, group: string): DestinationSpec {
+  return {
+    name: deadLetterName(destination, group),
+    partitions: 1,
+    groups: [DEAD_LETTER_GROUP],
+    deadLetters: true,
+    keepsEach: true,
+  }
+}
+
+export const DEAD_LETTER_GROUP = 'redrive'
+
+/**
+ * The type of the message that `redrive` puts behind the letters that lie there. Each run takes its own away; one that a
+ * killed run left behind is nothing, whoever reads it.
+ */
+export const REDRIVE_END = 'concordat.redrive.end'
+
+/** In a message that `redrive` sent back, the id of the run. */
+export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
+
+export function deadLetterName(destination: string, group: string): string {
+  return `${destination}.${group}.dlq`
+}
+
+export interface Failure {
+  readonly error: unknown
+  /** Handler calls made; 0 when the payload never reached the handler. */
+  readonly attempts: number
+  readonly group: string
+  readonly position: string
+  readonly service: string
+  /** Epoch ms. */
+  readonly at: number
+}
+
+const PREFIX = 'dead-letter-'
+/** In a dead letter, the run that put it there: by sending back what then failed again, or by keeping it. */
+const PUT_BY_RUN = `${PREFIX}redrive-run`
+const MAX_MESSAGE_BYTES = 1_024
+const MAX_TRIMMED_MESSAGE_BYTES = 256
+const MAX_STACK_BYTES = 4_096
+/** Of a media type in AMQP. */
+const MAX_NAME = 255
+
+/** The message that goes to the dead letter channel. */
+export function toDeadLetter(message: EncodedMessage, failure: Failure): EncodedMessage {
+  return {
+    ...message,
+    destination: deadLetterName(message.destination, failure.group),
+    headers: deadLetterHeaders(message, failure),
+  }
+}
+
+/** What is tried when the broker refuses a dead letter as it is, one after the other. */
+export const TRIMMED_HEADER_BYTES: readonly number[] = [MAX_HEADER_BYTES, 0]
+
+/**
+ * The same without what a broker may have refused in it: headers beyond these bytes, the stack, overlong names. The body
+ * stays.
+ */
+export function toTrimmedDeadLetter(message: EncodedMessage, failure: Failure, headerBytes: number): EncodedMessage {
+  const own = ownHeaders(message)
+  const kept = trimmed(own, headerBytes)
+  const { 'error-stack': _, ...rest } = factsOf(message, failure, MAX_TRIMMED_MESSAGE_BYTES)
+  const facts = { ...rest, 'headers-dropped': own.length - kept.length }
+  return {
+    ...message,
+    destination: deadLetterName(message.destination, failure.group),
+    key: message.key === null || message.keyBytes !== undefined ? message.key : bounded(message.key),
+    contentType: message.contentType.length <= MAX_NAME ? message.contentType : 'application/octet-stream',
+    headers: Object.fromEntries([...kept, ...named(facts)]),
+  }
+}
+
+/** What a sender might have sent: the first headers that keep within the bounds of one. */
+function trimmed(
+  headers: readonly (readonly [string, HeaderValue])[],
+  maxBytes: number,
+): readonly (readonly [string, HeaderValue])[] {
+  let bytes = 0
+  return headers
+    .filter(([name, value]) => {
+      const size = name.length + (value instanceof Uint8Array ? value.byteLength : Buffer.byteLength(String(value)))
+      const fits = /^[\x21-\x7e]{1,128}$/.test(name) && bytes + size <= maxBytes
+      if (fits) bytes += size
+      return fits
+    })
+    .slice(0, MAX_HEADERS)
+}
+
+function deadLetterHeaders(message: EncodedMessage, failure: Failure): Headers {
+  return Object.fromEntries([...ownHeaders(message), ...named(factsOf(message, failure, MAX_MESSAGE_BYTES))])
+}
+
+/** A name such as `__proto__` is one among others. */
+function ownHeaders({ headers }: EncodedMessage): readonly (readonly [string, HeaderValue])[] {
+  return Object.entries(headers).filter(([name]) => !name.startsWith(PREFIX) && !name.startsWith(INTERNAL_PREFIX))
+}
+
+function named(facts: Readonly<Record<string, HeaderValue>>): readonly (readonly [string, HeaderValue])[] {
+  return Object.entries(facts).map(([name, value]) => [PREFIX + name, value] as const)
+}
+
+function factsOf(
+  message: EncodedMessage,
+  failure: Failure,
+  maxMessageBytes: number,
+): Readonly<Record<string, HeaderValue>> {
+  const error = toError(failure.error)
+  return {
+    channel: message.destination,
+    group: failure.group,
+    position: failure.position,
+    time: new Date(failure.at).toISOString(),
+    attempts: failure.attempts,
+    service: failure.service,
+    'error-name': cut(said(error, 'name'), 128),
+    'error-message': cut(said(error, 'message'), maxMessageBytes),
+    'error-stack': cut(said(error, 'stack'), MAX_STACK_BYTES),
+    ...(typeof message.headers[REDRIVE_RUN] === 'string'
+      ? { 'redrive-run': cut(message.headers[REDRIVE_RUN], 64) }
+      : {}),
+    ...('code' in error && typeof error.code === 'string' ? { 'error-code': cut(error.code, 128) } : {}),
+  }
+}
+
+/** Headers as they came, and what `dead-letter-*` says, by the rest of the name. */
+export function deadLetterFacts(all: Headers): { readonly headers: Headers; readonly facts: Headers } {
+  const headers: Array<[string, HeaderValue]> = []
+  const facts: Array<[string, HeaderValue]> = []
+  for (const [name, value] of Object.entries(all)) {
+    if (name.startsWith(PREFIX)) facts.push([name.slice(PREFIX.length), value])
+    else headers.push([name, value])
+  }
+  return { headers: Object.fromEntries(headers), facts: Object.fromEntries(facts) }
+}
+
+/** The same letter, put behind the others by a run that keeps it. */
+export function keptByRun(letter: EncodedMessage, run: string): EncodedMessage {
+  return { ...letter, headers: { ...letter.headers, [PUT_BY_RUN]: run } }
+}
+
+/** Whether it came behind the letters that lay there because of this very run. */
+export function isPutByRun({ headers }: EncodedMessage, run: string): boolean {
+  return headers[PUT_BY_RUN] === run
+}
+
+export function withoutDeadLetterFacts(headers: Headers): Headers {
+  return deadLetterFacts(headers).headers
+}
+
+/** At most `maxBytes` of UTF-8, never half a character. */
+function cut(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text)
+  if (bytes.byteLength <= maxBytes) return text
+  return new TextDecoder('utf-8').decode(bytes.subarray(0, maxBytes), { stream: true })
+}

@@ -1,0 +1,247 @@
+import { backoffDelayMs } from '../../../core/backoff.ts'
+import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { traceFields } from '../../../core/telemetry.ts'
+import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
+import type { ResolvedConsumer } from '../../bindings/options.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { Answer } from '../../requests/replies.ts'
+import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
+import { publishEach, publishUntilConfirmed } from './confirm.ts'
+import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
+import { Loans } from './loans.ts'
+import { toRetry } from './retry.ts'
+
+/** What settling a failure needs of the binder around it. */
+export interface FailuresHost {
+  /** What whoever asked is told of a request that failed for good. */
+  readonly answer?: ((request: EncodedMessage, error: unknown) => Answer | undefined) | undefined
+  readonly service: string
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Aborts when the binding stops: what waits for its next attempt goes back instead. */
+  readonly stopping: AbortSignal
+  /** Aborts when the drain ran out of time. */
+  readonly drain: AbortSignal
+  /** As `Transport.confirmsSingly`. */
+  readonly confirmsSingly?: boolean | undefined
+  /** @param parent of the span around it, if there is telemetry. @default the active span */
+  publish(messages: readonly EncodedMessage[], parent?: TraceContext | 'none'): Promise<readonly PublishOutcome[]>
+}
+
+/**
+ * How one delivery ended.
+ * - `handled`, `discarded`, `dead-lettered`, `dropped`: everything is confirmed, settle it
+ * - `retried`: a copy for the next attempt is confirmed, settle it
+ * - `returned`: taken away in the middle, it comes back
+ * - `halted`: failed for good and the binding wants to stop rather than go on
+ */
+export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' | 'retried' | 'returned' | 'halted'
+
+/**
+ * What becomes of a message whose handler call failed, one by one or in a batch: another attempt after its pause, here or
+ * by a copy that comes back, or its end. Never rejects.
+ */
+export class Failures {
+  readonly #options: ResolvedConsumer
+  readonly #host: FailuresHost
+
+  constructor(options: ResolvedConsumer, host: FailuresHost) {
+    this.#options = options
+    this.#host = host
+  }
+
+  /**
+   * What follows a failed attempt. `undefined`: its pause is over, call the handler again.
+   * @param isFree a trial of the circuit breaker, which is no attempt: the circuit's pause is the pause
+   */
+  async failed(
+    delivery: TransportDelivery,
+    thrown: unknown,
+    attempt: number,
+    isFree: boolean,
+  ): Promise<HandlingEnd | undefined> {
+    if (this.gone(delivery)) return 'returned'
+    const error = toError(thrown)
+    const isLast = attempt >= this.#options.maxAttempts && !isFree
+    if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
+    this.#host.logger.warn(
+      { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
+      isFree ? 'handler failed on trial, which is no attempt' : 'handler failed, will be tried again',
+    )
+    if (isFree) return undefined
+    return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
+  }
+
+  /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
+  holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
+    const { maxAttempts, retry, onFailure } = this.#options
+    if (this.gone(delivery)) return true
+    if (attempt < maxAttempts && this.#worthRetrying(toError(thrown))) return retry === 'blocking'
+    return onFailure === 'halt'
+  }
+
+  /** For good: the dead letter, or what else `onFailure` says. */
+  async fail(delivery: TransportDelivery, error: unknown, attempts: number): Promise<HandlingEnd> {
+    const { group, onFailure, name } = this.#options
+    const { message, position } = delivery
+    const answer = this.#host.answer?.(message, error)
+    const answered = answer && (await this.#answer(answer, delivery))
+    if (answered !== undefined) return answered
+    if (message.type === REDRIVE_END) return 'discarded'
+    const fields = {
+      err: error,
+      binding: name,
+      messageId: message.id,
+      position,
+      attempts,
+      onFailure,
+      ...traceOf(delivery),
+    }
+    this.#host.logger.error(fields, 'message failed for good')
+    if (onFailure === 'halt') return 'halted'
+    if (onFailure === 'drop' || group === null) return 'dropped'
+    const failure: Failure = {
+      error,
+      attempts,
+      group,
+      position,
+      service: this.#host.service,
+      at: this.#host.clock.now(),
+    }
+    try {
+      await this.#publishLetter(delivery, failure)
+      return 'dead-lettered'
+    } catch (cause) {
+      if (this.gone(delivery)) return 'returned'
+      this.#host.logger.error({ ...fields, cause }, 'the dead letter channel refuses the message; the binding halts')
+      return 'halted'
+    }
+  }
+
+  /** `undefined`: the rest of its end follows. An answer that can not be sent holds up nothing: who asked runs out of time. */
+  async #answer({ message, settles }: Answer, delivery: TransportDelivery): Promise<HandlingEnd | undefined> {
+    try {
+      await this.publishConfirmed([message], delivery, parentOf(delivery))
+    } catch (cause) {
+      if (this.gone(delivery)) return 'returned'
+      const fields = { err: cause, binding: this.#options.name, messageId: delivery.message.id }
+      this.#host.logger.warn(fields, 'the answer to a request that failed could not be sent')
+    }
+    return settles ? 'handled' : undefined
+  }
+
+  /** As it came. When the broker will never take that, with fewer headers, at last with none: the body is worth more. */
+  async #publishLetter(delivery: TransportDelivery, failure: Failure): Promise<void> {
+    const { message } = delivery
+    const parent = parentOf(delivery)
+    let letter = toDeadLetter(message, failure)
+    for (const headerBytes of TRIMMED_HEADER_BYTES) {
+      try {
+        await this.publishConfirmed([letter], delivery, parent)
+        return
+      } catch (refused) {
+        if (this.gone(delivery)) throw refused
+        const fields = { err: refused, binding: this.#options.name, messageId: message.id, position: delivery.position }
+        this.#host.logger.warn(fields, 'the dead letter is refused as it is, headers are left out')
+        letter = toTrimmedDeadLetter(message, failure, headerBytes)
+      }
+    }
+    await this.publishConfirmed([letter], delivery, parent)
+  }
+
+  /** For as long as the delivery is ours. */
+  publishConfirmed(
+    messages: readonly EncodedMessage[],
+    delivery: TransportDelivery,
+    parent?: TraceContext | 'none',
+  ): Promise<void> {
+    const { clock, logger, drain, confirmsSingly } = this.#host
+    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left, parent)
+    return publishUntilConfirmed({ clock, logger, confirmsSingly, publish }, messages, () =>
+      AbortSignal.any([delivery.signal, drain]),
+    )
+  }
+
+  /** For as long as one of the deliveries is ours. @returns for each message why the broker does not have it */
+  async publishEach(
+    messages: readonly EncodedMessage[],
+    deliveries: readonly TransportDelivery[],
+  ): Promise<readonly unknown[]> {
+    const { clock, logger, drain, confirmsSingly } = this.#host
+    const loans = new Loans(deliveries)
+    const publish: FailuresHost['publish'] = (left) => this.#host.publish(left)
+    try {
+      return await publishEach({ clock, logger, confirmsSingly, publish }, messages, () =>
+        AbortSignal.any([loans.signal, drain]),
+      )
+    } finally {
+      loans.dispose()
+    }
+  }
+
+  #worthRetrying(error: Error): boolean {
+    try {
+      return this.#options.retryable(error)
+    } catch (cause) {
+      this.#host.logger.error(
+        { err: cause, binding: this.#options.name },
+        'the `retryable` option threw; not tried again',
+      )
+      return false
+    }
+  }
+
+  /** Aborts when there is no use in waiting on: the delivery was taken away or the binding stops. */
+  mayWait(delivery: TransportDelivery): AbortSignal {
+    return AbortSignal.any([delivery.signal, this.#host.stopping])
+  }
+
+  gone(delivery: TransportDelivery): boolean {
+    return delivery.signal.aborted || this.#host.drain.aborted
+  }
+
+  /** `undefined` when the next attempt may begin here; else how this delivery ended. */
+  async #beforeNext(delivery: TransportDelivery, attempt: number, delayMs: number): Promise<HandlingEnd | undefined> {
+    if (this.#options.retry === 'delayed') {
+      const end = await this.#retryLater(delivery, attempt, delayMs)
+      if (end !== undefined) return end
+    }
+    return (await this.#pause(delivery, delayMs)) ? undefined : 'returned'
+  }
+
+  /** Sends the copy for the next attempt. `undefined` when the broker will never take it: then it is tried again here. */
+  async #retryLater(delivery: TransportDelivery, attempts: number, delayMs: number): Promise<HandlingEnd | undefined> {
+    const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#host.clock.now() + delayMs)
+    try {
+      await this.publishConfirmed([copy], delivery, parentOf(delivery))
+      return 'retried'
+    } catch (cause) {
+      if (this.gone(delivery)) return 'returned'
+      const fields = { err: cause, binding: this.#options.name, messageId: copy.id, attempts }
+      this.#host.logger.error(fields, 'the retry channel refuses the message; it is tried again in its place')
+      return undefined
+    }
+  }
+
+  /** Waits for the next attempt. False when the delivery was taken away or the binding stops: it goes back. */
+  async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
+    try {
+      await this.#host.clock.sleep(delayMs, this.mayWait(delivery))
+      return true
+    } catch {
+      return false
+    }
+  }
+}
+
+/** Of what is sent about a delivery when no handler call is under way. */
+function parentOf({ message }: TransportDelivery): TraceContext | 'none' {
+  return readTraceContext(message.headers) ?? 'none'
+}
+
+/** For log lines about a delivery. */
+function traceOf({ message }: TransportDelivery): Readonly<Record<string, string>> {
+  return traceFields(readTraceContext(message.headers))
+}

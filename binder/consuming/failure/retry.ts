@@ -1,0 +1,154 @@
+/**
+ * Delayed retry: a message that failed leaves the line and comes back to the group that failed on it, and to no other.
+ * Each group with `retry: 'delayed'` has a destination of its own for that, `<channel>.<group>.retry`: a copy of the
+ * message goes there with `notBefore`, and the group reads it beside the channel. The copy says how often the message
+ * was tried and where it lay, so the count goes on in whichever process it comes back to.
+ */
+import { type EncodedMessage, type Headers, type HeaderValue, INTERNAL_PREFIX } from '../../channel/message.ts'
+import type {
+  DestinationSpec,
+  Hindrance,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  Transport,
+  TransportDelivery,
+} from '../../transport/transport.ts'
+
+const ATTEMPTS = `${INTERNAL_PREFIX}retry-attempts`
+const POSITION = `${INTERNAL_PREFIX}retry-position`
+
+/** Where a group's messages wait for their next attempt. */
+export function retryName(destination: string, group: string): string {
+  return `${destination}.${group}.retry`
+}
+
+export function retrySpec({ name, partitions }: DestinationSpec, group: string): DestinationSpec {
+  return { name: retryName(name, group), partitions, groups: [group], delays: true, keepsEach: true }
+}
+
+/**
+ * The copy that comes back.
+ * @param attempts handler calls made so far
+ * @param notBefore epoch ms
+ */
+export function toRetry(
+  { message, position }: TransportDelivery,
+  group: string,
+  attempts: number,
+  notBefore: number,
+): EncodedMessage {
+  return {
+    ...message,
+    destination: retryName(message.destination, group),
+    headers: { ...message.headers, [ATTEMPTS]: attempts, [POSITION]: position },
+    notBefore,
+  }
+}
+
+/** A message for one group of a channel and no other, as if it had never been tried. */
+export function toGroup(message: EncodedMessage, group: string): EncodedMessage {
+  return {
+    ...message,
+    destination: retryName(message.destination, group),
+    headers: { ...message.headers, [ATTEMPTS]: 0 },
+  }
+}
+
+/** Handler calls that a delivery had before it came here, in whatever process. */
+export function attemptsBefore(delivery: TransportDelivery): number {
+  return delivery instanceof RetryDelivery ? delivery.attempts : 0
+}
+
+/** A copy that came back, as what it is a copy of. */
+class RetryDelivery implements TransportDelivery {
+  readonly message: EncodedMessage
+  readonly position: string
+  readonly redelivered = true
+  readonly attempts: number
+  readonly #copy: TransportDelivery
+
+  constructor(copy: TransportDelivery, destination: string) {
+    const { headers } = copy.message
+    this.#copy = copy
+    this.message = { ...copy.message, destination, headers: withoutOwn(headers) }
+    this.position = positionIn(headers) ?? copy.position
+    this.attempts = attemptsIn(headers)
+  }
+
+  get signal(): AbortSignal {
+    return this.#copy.signal
+  }
+
+  ack(): void {
+    this.#copy.ack()
+  }
+
+  release(): void {
+    this.#copy.release()
+  }
+}
+
+/** What somebody else wrote into the retry destination counts as tried once. */
+function attemptsIn(headers: Headers): number {
+  const attempts = headers[ATTEMPTS]
+  return typeof attempts === 'number' && Number.isSafeInteger(attempts) && attempts >= 0 ? attempts : 1
+}
+
+function positionIn(headers: Headers): string | undefined {
+  const position = headers[POSITION]
+  return typeof position === 'string' ? position : undefined
+}
+
+function withoutOwn(headers: Headers): Headers {
+  const kept: Record<string, HeaderValue> = { ...headers }
+  delete kept[ATTEMPTS]
+  delete kept[POSITION]
+  return kept
+}
+
+/**
+ * Subscribes a group to a channel and to its messages that come back, as one subscription: lost together, paused and
+ * closed together. Each of the two has the whole prefetch.
+ */
+export async function subscribeWithRetries(
+  transport: Transport,
+  spec: SubscriptionSpec,
+  group: string,
+  receiver: Receiver,
+): Promise<Subscription> {
+  const open: Subscription[] = []
+  const close = async (): Promise<void> => {
+    await Promise.all(open.map((subscription) => subscription.close()))
+  }
+  let isOver = false
+  const hindrances: [Hindrance | undefined, Hindrance | undefined] = [undefined, undefined]
+  const hinderedAt = (place: 0 | 1) => (hindrance: Hindrance | undefined) => {
+    hindrances[place] = hindrance
+    receiver.hindered?.(hindrances.find((each) => each?.isPassing === false) ?? hindrances.find(Boolean))
+  }
+  const common = {
+    recall: () => receiver.recall(),
+    lost: (error: Error) => {
+      if (isOver) return
+      isOver = true
+      receiver.lost(error)
+    },
+  }
+  try {
+    const retries = { ...spec, destination: retryName(spec.destination, group) }
+    const deliverAgain = (copy: TransportDelivery): void => receiver.deliver(new RetryDelivery(copy, spec.destination))
+    open.push(await transport.subscribe(retries, { ...common, deliver: deliverAgain, hindered: hinderedAt(0) }))
+    const deliver = (delivery: TransportDelivery): void => receiver.deliver(delivery)
+    open.push(await transport.subscribe(spec, { ...common, deliver, hindered: hinderedAt(1) }))
+  } catch (error) {
+    isOver = true
+    await close()
+    throw error
+  }
+  return {
+    pause: () => open.forEach((subscription) => subscription.pause()),
+    resume: () => open.forEach((subscription) => subscription.resume()),
+    close,
+  }
+}

@@ -1,0 +1,234 @@
+import type { Clock } from '../../../core/clock.ts'
+import { isRetryable } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import type { ResolvedCircuitBreaker } from '../../bindings/flow-options.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import { FreeTrials } from './free-trials.ts'
+
+/** `closed`: messages flow. `open`: none begins. `half-open`: one is tried, the others wait for how it ends. */
+export type CircuitState = 'closed' | 'open' | 'half-open'
+
+/** A handler call that was let through; what it says counts while the circuit is as it was then. */
+export interface Permit {
+  readonly epoch: number
+  /** Alone on trial. */
+  readonly isTrial: boolean
+}
+
+interface Waiter {
+  /** Its last call was a trial that failed. */
+  readonly hasFailed: boolean
+  resolve(permit: Permit | undefined): void
+}
+
+export interface BreakerHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The binding's name, for logs. */
+  readonly name: string
+  /** Messages may begin again. */
+  wake(): void
+}
+
+/**
+ * Watches handler calls and stops them when too many fail.
+ *
+ *   closed --too many failed--> open --pauseMs--> half-open --the trial worked--> closed
+ *                                ^----------------- the trial failed ------|
+ *
+ * Each handler call has to `enter`. On trial are, in this order: a message that is between two attempts, one that is new
+ * here, and one whose trial failed before, the one that waits longest first. So a message that fails whatever happens does
+ * not stand for what the handler calls while another can be asked. A failed trial is no attempt, see `FreeTrials`. Calls
+ * from before a change of state no longer count.
+ */
+export class CircuitBreaker {
+  readonly #options: ResolvedCircuitBreaker
+  readonly #host: BreakerHost
+  readonly #waiters: Set<Waiter> = new Set()
+  readonly #freeTrials: FreeTrials
+  #state: CircuitState = 'closed'
+  #epoch = 0
+  /** In half-open: a message was begun to be the trial, or is it. */
+  #trial: 'none' | 'begun' | 'calling' = 'none'
+  #failuresInRow = 0
+  /** The last `minimum` calls, round and round: 1 for each that failed. */
+  readonly #recent: Uint8Array
+  #noted = 0
+  #failedRecently = 0
+  #lastError: Error | undefined
+  #cancelTimer: (() => void) | undefined
+
+  constructor(options: ResolvedCircuitBreaker, host: BreakerHost) {
+    this.#options = options
+    this.#host = host
+    this.#recent = new Uint8Array(options.minimum)
+    this.#freeTrials = new FreeTrials(options.freeTrials)
+  }
+
+  get state(): CircuitState {
+    return this.#state
+  }
+
+  /** Why it is not closed. */
+  get reason(): string | undefined {
+    if (this.#state === 'closed') return undefined
+    return `the circuit breaker is ${this.#state}: ${this.#lastError?.message ?? 'too many handler calls failed'}`
+  }
+
+  /** How many messages may begin. */
+  allows(wanted: number): number {
+    if (this.#state === 'closed') return wanted
+    return this.#state === 'half-open' && this.#trial === 'none' ? 1 : 0
+  }
+
+  /** One begins that `allows` let through. */
+  begun(): void {
+    if (this.#state === 'half-open' && this.#trial === 'none') this.#trial = 'begun'
+  }
+
+  /** A message ended. If it was to be the trial and made no call (undecodable, taken away), the next one may. */
+  ended(): void {
+    if (this.#trial !== 'begun') return
+    this.#trial = 'none'
+    this.#offerTrial()
+  }
+
+  /** Lets a handler call through, or `undefined`: then wait with `turn`. */
+  enter(): Permit | undefined {
+    if (this.#state === 'closed') return { epoch: this.#epoch, isTrial: false }
+    if (this.#state === 'open' || this.#trial === 'calling') return undefined
+    this.#trial = 'calling'
+    return { epoch: this.#epoch, isTrial: true }
+  }
+
+  /**
+   * Resolves when the call may be made; with `undefined` when `signal` aborts or at `dismiss`.
+   * @param hasFailed its last call was a trial that failed: others go first
+   */
+  turn(signal: AbortSignal, hasFailed: boolean): Promise<Permit | undefined> {
+    return new Promise((resolve) => {
+      if (signal.aborted) {
+        resolve(undefined)
+        return
+      }
+      const onAbort = (): void => waiter.resolve(undefined)
+      const waiter: Waiter = {
+        hasFailed,
+        resolve: (permit) => {
+          this.#waiters.delete(waiter)
+          signal.removeEventListener('abort', onAbort)
+          resolve(permit)
+        },
+      }
+      signal.addEventListener('abort', onAbort)
+      this.#waiters.add(waiter)
+    })
+  }
+
+  succeeded({ epoch }: Permit): void {
+    if (epoch !== this.#epoch) return
+    if (this.#state === 'half-open') this.#close()
+    else this.#note(false)
+  }
+
+  /** @returns whether it was a trial that is no attempt of its message */
+  failed(permit: Permit, error: Error, message: EncodedMessage): boolean {
+    if (permit.epoch !== this.#epoch) return false
+    if (!this.#isCounted(error)) {
+      this.abandoned(permit)
+      return false
+    }
+    this.#lastError = error
+    if (this.#state === 'half-open') {
+      const isFree = this.#freeTrials.take(message)
+      this.#open()
+      return isFree
+    }
+    this.#note(true)
+    if (this.#isTooMuch()) this.#open()
+    return false
+  }
+
+  /** The call says nothing: the message was taken away meanwhile. */
+  abandoned({ epoch }: Permit): void {
+    if (epoch !== this.#epoch || this.#state !== 'half-open') return
+    this.#trial = 'none'
+    this.#offerTrial()
+  }
+
+  /** Lets all that wait go back to the broker. */
+  dismiss(): void {
+    for (const waiter of this.#waiters) waiter.resolve(undefined)
+  }
+
+  /** Closed and without memory, as at the start. */
+  reset(): void {
+    this.dismiss()
+    this.#enterState('closed')
+  }
+
+  #note(failed: boolean): void {
+    this.#failuresInRow = failed ? this.#failuresInRow + 1 : 0
+    const place = this.#noted++ % this.#recent.length
+    this.#failedRecently += Number(failed) - (this.#recent[place] ?? 0)
+    this.#recent[place] = Number(failed)
+  }
+
+  #isTooMuch(): boolean {
+    const { failures, failureRate, minimum } = this.#options
+    if (this.#failuresInRow >= failures) return true
+    return this.#noted >= minimum && this.#failedRecently / minimum >= failureRate
+  }
+
+  #isCounted(error: Error): boolean {
+    const { counts } = this.#options
+    if (counts === undefined) return isRetryable(error)
+    try {
+      return counts(error)
+    } catch (cause) {
+      this.#host.logger.error({ err: cause, binding: this.#host.name }, '`circuitBreaker.counts` threw; it counts')
+      return true
+    }
+  }
+
+  #open(): void {
+    const { pauseMs } = this.#options
+    this.#enterState('open')
+    this.#host.logger.warn({ err: this.#lastError, binding: this.#host.name, pauseMs }, 'circuit breaker is open')
+    this.#cancelTimer = this.#host.clock.setTimer(pauseMs, () => this.#halfOpen())
+  }
+
+  #halfOpen(): void {
+    this.#enterState('half-open')
+    this.#host.logger.info({ binding: this.#host.name }, 'circuit breaker is half open: one message is tried')
+    this.#offerTrial()
+  }
+
+  #close(): void {
+    this.#enterState('closed')
+    this.#host.logger.info({ binding: this.#host.name }, 'circuit breaker is closed')
+    for (const waiter of this.#waiters) waiter.resolve(this.enter())
+    this.#host.wake()
+  }
+
+  #offerTrial(): void {
+    const waiters = [...this.#waiters]
+    const between = waiters.find(({ hasFailed }) => !hasFailed)
+    if (between === undefined) this.#host.wake()
+    const next = between ?? waiters[0]
+    if (this.#state === 'half-open' && this.#trial === 'none') next?.resolve(this.enter())
+  }
+
+  #enterState(state: CircuitState): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    this.#state = state
+    this.#epoch++
+    this.#trial = 'none'
+    this.#failuresInRow = 0
+    this.#recent.fill(0)
+    this.#noted = 0
+    this.#failedRecently = 0
+    if (state === 'closed') this.#freeTrials.forget()
+  }
+}

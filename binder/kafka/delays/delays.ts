@@ -1,0 +1,101 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { DestinationSpec, PublishOutcome, TransportHost } from '../../transport/transport.ts'
+import type { AdminConnection } from '../kafkajs/admin.ts'
+import { Publisher } from '../kafkajs/publisher.ts'
+import type { Subscriber } from '../kafkajs/subscriber.ts'
+import type { KafkaOptions } from '../options.ts'
+import type { Topics } from '../topics.ts'
+import { delayTopicOf, TIERS_MS } from '../wire/delay.ts'
+import { Forwarder } from './forwarder.ts'
+
+/** The first look: what is provisioned together is looked for together. */
+const FIRST_LOOK_MS = 200
+
+export interface DelaysParts {
+  readonly options: KafkaOptions
+  readonly admin: AdminConnection
+  readonly topics: Topics
+  readonly subscriber: Subscriber
+}
+
+/**
+ * Forwards the delayed messages of the destinations that this process uses. For those it delays itself at once; for the
+ * others as soon as a delay topic is seen beside them, which is looked for now and then: whoever delayed a message may be
+ * gone for good.
+ */
+export class Delays {
+  readonly #parts: DelaysParts
+  readonly #host: TransportHost
+  readonly #forwarders: Map<string, Forwarder> = new Map()
+  /** Destinations in use without a delay topic so far. */
+  readonly #plain: Set<string> = new Set()
+  /** A producer of its own: forwarding does not wait behind what the service sends, nor the other way round. */
+  readonly #publisher: Publisher
+  #publishing: Promise<unknown> = Promise.resolve()
+  #cancelLook: (() => void) | undefined
+  #closed = false
+
+  constructor(parts: DelaysParts, host: TransportHost) {
+    this.#parts = parts
+    this.#host = host
+    this.#publisher = new Publisher(parts.options, parts.topics, host.clock, host.publishTimeoutMs)
+  }
+
+  /** The destinations exist, and the delay topics of those with `delays`. */
+  use(specs: readonly DestinationSpec[]): void {
+    for (const { name, delays, deadLetters } of specs) {
+      if (delays === true) this.#forward(name)
+      else if (deadLetters !== true && !this.#forwarders.has(name)) this.#plain.add(name)
+    }
+    this.#lookIn(FIRST_LOOK_MS)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelLook?.()
+    await Promise.all([...this.#forwarders.values()].map((forwarder) => forwarder.close()))
+    await this.#publisher.close()
+  }
+
+  #forward(name: string): void {
+    this.#plain.delete(name)
+    if (this.#closed || this.#forwarders.has(name)) return
+    const { clock, logger } = this.#host
+    const forwarder = new Forwarder(name, {
+      clock,
+      logger,
+      subscribe: (topic, receiver) => this.#parts.subscriber.subscribeTiers(topic, receiver),
+      publish: (messages) => this.#publish(messages),
+    })
+    this.#forwarders.set(name, forwarder)
+  }
+
+  /** One call at a time, as the producer wants it. */
+  #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    const publishing = this.#publishing.then(() => this.#publisher.publish(messages))
+    this.#publishing = publishing
+    return publishing
+  }
+
+  #lookIn(delayMs: number): void {
+    if (this.#closed || this.#plain.size === 0 || this.#cancelLook !== undefined) return
+    this.#cancelLook = this.#host.clock.setTimer(delayMs, () => void this.#look())
+  }
+
+  async #look(): Promise<void> {
+    const { admin, topics, options } = this.#parts
+    try {
+      const existing = new Set(await admin.use('looking for delayed messages', (each) => each.listTopics()))
+      for (const name of Array.from(this.#plain)) {
+        const topic = delayTopicOf(name)
+        if (!existing.has(topic)) continue
+        if ((await topics.verify(topic)) === TIERS_MS.length) this.#forward(name)
+        else this.#plain.delete(name)
+      }
+    } catch (err) {
+      this.#host.logger.debug({ err }, 'could not look for delayed messages')
+    }
+    this.#cancelLook = undefined
+    this.#lookIn(options.delayDiscoveryMs)
+  }
+}

@@ -1,0 +1,180 @@
+import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import { MINUTE, SECOND } from '../../../core/clock.ts'
+import { isRetryable, toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import type {
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  TransportDelivery,
+  TransportHost,
+} from '../../transport/transport.ts'
+import { delayTopicOf, fromDelayed } from '../wire/delay.ts'
+
+export interface ForwarderHost extends Pick<TransportHost, 'clock' | 'logger'> {
+  /** Joins the forwarders of the topic. @throws TransportError */
+  subscribe(topic: string, receiver: Receiver): Promise<Subscription>
+  /** One outcome per message, never rejects. */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+const BACKOFF = resolveBackoff('kafkaTransport', { initialMs: 200, maxMs: 5 * SECOND })
+/** What is due within this is taken along. */
+const GATHER_MS = 5
+/** A wall clock may be put right meanwhile. */
+const MAX_TIMER_MS = MINUTE
+const RETRY_MS = SECOND
+/** Something that the broker refuses for good is looked after by people. */
+const REFUSED_MS = 30 * SECOND
+const MAX_BATCH = 500
+
+interface Held {
+  readonly delivery: TransportDelivery
+  readonly message: EncodedMessage
+  /** Epoch ms. */
+  until: number
+}
+
+/**
+ * Moves what is due out of the delay topic of one destination: to the next tier, or to the destination. One of a durable
+ * group of all processes that use the destination, so it does not matter which of them dies.
+ *
+ * A record is settled after its next place was confirmed: a crash in between repeats it, with the same id. Nothing that
+ * waits holds up the place in the group: records are held unsettled while the adapter beats, fetches no further than a
+ * window per tier, and gives them back when the group rebalances.
+ */
+export class Forwarder {
+  readonly #destination: string
+  readonly #topic: string
+  readonly #host: ForwarderHost
+  readonly #held: Set<Held> = new Set()
+  readonly #closing = new AbortController()
+  readonly #loop: Promise<void>
+  #timer: { readonly at: number; readonly cancel: () => void } | undefined
+  #sending: Promise<void> | undefined
+
+  constructor(destination: string, host: ForwarderHost) {
+    this.#destination = destination
+    this.#topic = delayTopicOf(destination)
+    this.#host = host
+    this.#loop = this.#keep()
+  }
+
+  /** Finishes what is being published, gives the rest back. Idempotent, never rejects. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#loop
+  }
+
+  /** Takes a place among the forwarders, and again after a loss, until closed. */
+  async #keep(): Promise<void> {
+    const { clock, logger } = this.#host
+    const { signal } = this.#closing
+    for (let attempt = 1; !signal.aborted; attempt++) {
+      try {
+        await this.#serve(signal)
+        attempt = 1
+      } catch (error) {
+        const fields = { topic: this.#topic, err: toError(error) }
+        if (isRetryable(error)) logger.debug(fields, 'could not forward delayed messages, trying again')
+        else logger.error(fields, 'could not forward delayed messages, trying again')
+      }
+      await clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
+    }
+  }
+
+  /** From taking a place to its end. @throws TransportError */
+  async #serve(signal: AbortSignal): Promise<void> {
+    const over = Promise.withResolvers<void>()
+    const end = (): void => over.resolve()
+    signal.addEventListener('abort', end)
+    try {
+      const subscription = await this.#host.subscribe(this.#topic, {
+        deliver: (delivery) => this.#hold(delivery),
+        recall: () => this.#giveBack(),
+        lost: end,
+      })
+      if (!signal.aborted) await over.promise
+      this.#giveBack()
+      await this.#sending
+      await subscription.close()
+    } finally {
+      signal.removeEventListener('abort', end)
+    }
+  }
+
+  #hold(delivery: TransportDelivery): void {
+    if (this.#closing.signal.aborted) {
+      delivery.release()
+      return
+    }
+    const delayed = fromDelayed(delivery.message, this.#destination)
+    if (delayed === undefined) {
+      this.#host.logger.warn({ topic: this.#topic, position: delivery.position }, 'not a delayed message, left out')
+      delivery.ack()
+      return
+    }
+    this.#held.add({ delivery, ...delayed })
+    this.#wakeAt(delayed.until)
+  }
+
+  #giveBack(): void {
+    for (const { delivery } of this.#held) delivery.release()
+    this.#held.clear()
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
+  #wakeAt(until: number): void {
+    if (this.#sending !== undefined || (this.#timer !== undefined && this.#timer.at <= until)) return
+    this.#timer?.cancel()
+    const waitMs = Math.min(Math.max(until - this.#host.clock.now(), 0) + GATHER_MS, MAX_TIMER_MS)
+    const cancel = this.#host.clock.setTimer(waitMs, () => {
+      this.#timer = undefined
+      this.#sending = this.#forwardDue()
+    })
+    this.#timer = { at: until, cancel }
+  }
+
+  /** Everything that is due, then waits for the next. */
+  async #forwardDue(): Promise<void> {
+    for (let due = this.#takeDue(); due.length > 0; due = this.#takeDue()) await this.#forward(due)
+    this.#sending = undefined
+    let next = Number.POSITIVE_INFINITY
+    for (const { until } of this.#held) next = Math.min(next, until)
+    if (next < Number.POSITIVE_INFINITY) this.#wakeAt(next)
+  }
+
+  #takeDue(): Held[] {
+    const now = this.#host.clock.now()
+    const due: Held[] = []
+    for (const each of this.#held) {
+      if (each.delivery.signal.aborted) this.#held.delete(each)
+      else if (each.until <= now && due.length < MAX_BATCH) due.push(each)
+    }
+    for (const each of due) this.#held.delete(each)
+    return due
+  }
+
+  async #forward(due: readonly Held[]): Promise<void> {
+    const { clock, logger } = this.#host
+    const outcomes = await this.#host.publish(due.map(({ message }) => message))
+    for (const [i, each] of due.entries()) {
+      const outcome = outcomes[i]
+      if (outcome === undefined) {
+        each.delivery.ack()
+        continue
+      }
+      const fields = { topic: this.#topic, position: each.delivery.position, err: outcome }
+      if (outcome.retryable) logger.debug(fields, 'a delayed message was not forwarded, trying again')
+      else logger.error(fields, 'a delayed message is refused by its destination; it stays and is tried again')
+      this.#holdAgain(each, clock.now() + (outcome.retryable ? RETRY_MS : REFUSED_MS))
+    }
+  }
+
+  #holdAgain(each: Held, until: number): void {
+    each.until = until
+    if (this.#closing.signal.aborted) each.delivery.release()
+    else this.#held.add(each)
+  }
+}

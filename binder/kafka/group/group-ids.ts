@@ -1,0 +1,53 @@
+import { invalidOption } from '../../../core/errors.ts'
+import { wrongKind } from '../../../core/options.ts'
+
+/**
+ * The Kafka group of a subscription, unless `groupIds` says another. Kafka groups are global and one member's topics are the
+ * group's, so the topic is part of the name: `audit` on two channels is two groups. To read on with another program use this
+ * group id.
+ */
+export function groupIdOf(group: string, topic: string): string {
+  return `${group}.${topic}`
+}
+
+/** By group and channel, as `resolveGroupIds` made it. */
+type GroupIds = ReadonlyMap<string, string>
+
+export function kafkaGroupOf({ groupIds }: { readonly groupIds: GroupIds }, group: string, topic: string): string {
+  return groupIds.get(placeOf(group, topic)) ?? groupIdOf(group, topic)
+}
+
+/** `:` is in no name of a channel or a group. */
+const placeOf = (group: string, topic: string): string => `${topic}:${group}`
+
+const MAX_LENGTH = 249
+
+/** @throws TypeError naming the channel and the group, also of a Kafka group that is given twice */
+export function resolveGroupIds(
+  given: Readonly<Record<string, Readonly<Record<string, string>>>>,
+): ReadonlyMap<string, string> {
+  const resolved = new Map<string, string>()
+  const users = new Map<string, string>()
+  for (const [channel, groups] of entriesOf('kafkaTransport.groupIds', given)) {
+    for (const [group, groupId] of entriesOf(`kafkaTransport.groupIds.${channel}`, groups)) {
+      const path = `kafkaTransport.groupIds.${channel}.${group}`
+      if (typeof groupId !== 'string' || groupId === '' || groupId.length > MAX_LENGTH)
+        throw invalidOption(path, groupId, `a Kafka group of 1 to ${MAX_LENGTH} characters`)
+      const user = users.get(groupId)
+      if (user !== undefined)
+        throw invalidOption(
+          path,
+          groupId,
+          `another Kafka group than ${user} has: its members would share out both topics`,
+        )
+      users.set(groupId, `groupIds.${channel}.${group}`)
+      resolved.set(placeOf(group, channel), groupId)
+    }
+  }
+  return resolved
+}
+
+function entriesOf<T>(path: string, given: Readonly<Record<string, T>>): ReadonlyArray<[string, T]> {
+  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return Object.entries(given)
+  throw wrongKind(path, given, 'an object of names')
+}

@@ -1,0 +1,111 @@
+import type { Clock } from '../../../core/clock.ts'
+import type { KafkaOptions } from '../options.ts'
+import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
+import { connectWithin, settle, within } from './deadline.ts'
+import { toTransportError, transportError } from './errors.ts'
+
+const CLOSE_MS = 2_000
+
+/**
+ * One administrative connection, opened when first needed, thrown away after a failure. Every call is bounded in time.
+ */
+export class AdminConnection {
+  readonly #options: KafkaOptions
+  readonly #clock: Clock
+  #admin: Promise<KafkaAdmin> | undefined
+  /** Requests that kafkajs is at, also when nobody waits for them any more. */
+  readonly #running: Set<Promise<unknown>> = new Set()
+  #closed = false
+
+  constructor(options: KafkaOptions, clock: Clock) {
+    this.#options = options
+    this.#clock = clock
+  }
+
+  /** Runs `work` on the connection. @throws TransportError */
+  async use<T>(attempted: string, work: (admin: KafkaAdmin) => Promise<T>, destination?: string): Promise<T> {
+    if (this.#closed) throw transportError('closed', `${attempted} failed`, destination)
+    this.#admin ??= this.#connect()
+    const current = this.#admin
+    try {
+      const admin = await current
+      return await within(this.#clock, this.#options.requestTimeoutMs, attempted, this.#watched(work(admin)))
+    } catch (error) {
+      if (this.#admin === current) this.#admin = undefined
+      this.#discard(current)
+      throw toTransportError(error, attempted, destination)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    const admin = this.#admin
+    this.#admin = undefined
+    if (admin !== undefined) await settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+  }
+
+  #watched<T>(work: Promise<T>): Promise<T> {
+    const over = (): void => void this.#running.delete(work)
+    this.#running.add(work)
+    work.then(over, over)
+    return work
+  }
+
+  async #connect(): Promise<KafkaAdmin> {
+    const admin = makeAdmin(this.#options.kafka, { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 })
+    await connectWithin(this.#clock, this.#options.connectTimeoutMs, admin)
+    return admin
+  }
+
+  #discard(admin: Promise<KafkaAdmin>): void {
+    void settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+  }
+
+  /** A request under way connects again when it loses its connection: what it made is closed as well, once it has ended. */
+  async #disconnect(connecting: Promise<KafkaAdmin>): Promise<void> {
+    const admin = await connecting
+    const running = [...this.#running]
+    await admin.disconnect()
+    if (running.length === 0) return
+    await Promise.allSettled(running)
+    await admin.disconnect()
+  }
+}
+
+const FEW_TRIES = Object.freeze({ retries: 4, initialRetryTime: 50, maxRetryTime: 200 })
+const READ_UNCOMMITTED = 0
+
+/**
+ * kafkajs tries to connect as often as the client says, and keeps the reason until it gives up: after our deadline, which
+ * knows no more than that it passed. A certificate that is not trusted would look like a broker that is away. So the client
+ * is made to try a few times, enough for a list of brokers, while it makes this connection; we try again after that.
+ *
+ * The end of a partition is then the last record there is, not the last before an open transaction, at which a group stands
+ * still and would seem to have nothing left.
+ */
+function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
+  const withFewTries = replaced<object>(client, 'private:Kafka:clusterRetry', (usual) => ({ ...usual, ...FEW_TRIES }))
+  const uncommitted = replaced<(options: object) => unknown>(
+    client,
+    'private:Kafka:createCluster',
+    (create) => (options) => create?.({ ...options, isolationLevel: READ_UNCOMMITTED }),
+  )
+  try {
+    return client.admin({ retry })
+  } finally {
+    withFewTries()
+    uncommitted()
+  }
+}
+
+/** Replaces what lies under a private name of kafkajs. @returns puts the old value back */
+function replaced<T>(client: object, description: string, change: (usual: T | undefined) => T): () => void {
+  const name = Object.getOwnPropertySymbols(client).find((each) => each.description === description)
+  if (name === undefined) return () => {}
+  const fields = client as Record<symbol, T | undefined>
+  const usual = fields[name]
+  fields[name] = change(usual)
+  return () => {
+    fields[name] = usual
+  }
+}

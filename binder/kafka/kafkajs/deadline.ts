@@ -1,0 +1,44 @@
+import type { Clock } from '../../../core/clock.ts'
+
+/** Not answered in time. What was waited for goes on: kafkajs has no way to cancel. */
+export class DeadlineExceeded extends Error {
+  override readonly name = 'DeadlineExceeded'
+  readonly type = 'REQUEST_TIMED_OUT'
+}
+
+/** Settles as `work` does, or rejects with `DeadlineExceeded` after `durationMs`; a later rejection of `work` is dropped. */
+export function within<T>(clock: Clock, durationMs: number, what: string, work: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const cancel = clock.setTimer(durationMs, () => {
+      reject(new DeadlineExceeded(`${what} did not finish within ${Math.round(durationMs)} ms`))
+    })
+    work.then(resolve, reject).finally(cancel)
+  })
+}
+
+/** Waits for `work` to end, at most `durationMs`. Never rejects. For closing, where a failure changes nothing. */
+export async function settle(clock: Clock, durationMs: number, work: Promise<unknown>): Promise<void> {
+  await within(clock, durationMs, 'closing', work).catch(() => {})
+}
+
+/**
+ * Connects, or gives up after `durationMs`. kafkajs goes on trying all the same; a connection that it makes late is
+ * closed at once, so that nothing keeps the process alive.
+ */
+export async function connectWithin(
+  clock: Clock,
+  durationMs: number,
+  client: { connect(): Promise<void>; disconnect(): Promise<void> },
+): Promise<void> {
+  const connecting = client.connect()
+  try {
+    await within(clock, durationMs, 'connecting', connecting)
+  } catch (error) {
+    connecting
+      .catch(() => {})
+      .then(() => client.disconnect())
+      .catch(() => {})
+    // Nothing was asked yet, so nothing is unknown: the broker is away.
+    throw error instanceof DeadlineExceeded ? new Error(`no connection within ${durationMs} ms`) : error
+  }
+}

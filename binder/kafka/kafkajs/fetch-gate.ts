@@ -1,0 +1,119 @@
+import type { Clock } from '../../../core/clock.ts'
+import type { Lane } from '../group/lane.ts'
+import type { KafkaConsumer } from './client.ts'
+
+/** After this long of waiting for room a partition makes way for others of the same broker. */
+const PARK_AFTER_MS = 100
+
+/**
+ * Decides which partitions are fetched. kafkajs fetches all partitions of a broker at once and not again before each
+ * batch was taken, so a partition whose batch waits for room would hold up the others. One that waits long while another
+ * could go on is parked: its batch is left (it will be fetched again) and its fetching paused until there is room.
+ *
+ * kafkajs keeps one pause state per topic and `pause` of a single partition undoes `pause` of all; hence one place.
+ */
+export class FetchGate {
+  readonly #consumer: KafkaConsumer
+  readonly #topic: string
+  readonly #clock: Clock
+  readonly #prefetch: number
+  readonly #waiters = new Map<Lane, (mayTake: boolean) => void>()
+  readonly #parked = new Set<Lane>()
+  /** Cannot be read for now. */
+  readonly #blocked = new Set<number>()
+  #paused = false
+  /** kafkajs was told to pause something. */
+  #hasPaused = false
+
+  constructor(consumer: KafkaConsumer, topic: string, clock: Clock, prefetch: number) {
+    this.#consumer = consumer
+    this.#topic = topic
+    this.#clock = clock
+    this.#prefetch = prefetch
+  }
+
+  /** Resolves true when the lane may take its batch, false when the batch is to be left. */
+  room(lane: Lane, lanes: number): Promise<boolean> {
+    if (lane.hasRoom(this.#prefetch)) return Promise.resolve(true)
+    const waiting = Promise.withResolvers<boolean>()
+    let cancel = this.#clock.setTimer(PARK_AFTER_MS, () => check())
+    const check = (): void => {
+      if (this.#waiters.size < lanes) this.#park(lane)
+      else cancel = this.#clock.setTimer(PARK_AFTER_MS, check)
+    }
+    this.#waiters.set(lane, (mayTake) => {
+      cancel()
+      this.#waiters.delete(lane)
+      waiting.resolve(mayTake)
+    })
+    return waiting.promise
+  }
+
+  /** Something was settled: lets go on who has room now. */
+  refresh(): void {
+    for (const [lane, done] of this.#waiters) if (lane.hasRoom(this.#prefetch)) done(true)
+    let changed = false
+    for (const lane of this.#parked) {
+      if (lane.hasRoom(this.#prefetch)) changed = this.#parked.delete(lane)
+    }
+    if (changed) this.apply()
+  }
+
+  /** All waiting batches are left; parked partitions are forgotten. For a new assignment, or the end. */
+  reset(): void {
+    this.leaveAll()
+    this.#parked.clear()
+    this.#blocked.clear()
+  }
+
+  /** Fetches nothing more of a partition until `unblock`. */
+  block(partition: number): void {
+    if (!this.#blocked.has(partition)) {
+      this.#blocked.add(partition)
+      this.apply()
+    }
+  }
+
+  isBlocked(partition: number): boolean {
+    return this.#blocked.has(partition)
+  }
+
+  unblock(partition: number): void {
+    if (this.#blocked.delete(partition)) this.apply()
+  }
+
+  leaveAll(): void {
+    for (const done of this.#waiters.values()) done(false)
+  }
+
+  get isPaused(): boolean {
+    return this.#paused
+  }
+
+  setPaused(paused: boolean): void {
+    this.#paused = paused
+    if (paused) this.leaveAll()
+    this.apply()
+  }
+
+  /** Tells kafkajs the whole state. Harmless before it runs and after it stopped. */
+  apply(): void {
+    const topic = this.#topic
+    try {
+      // kafkajs logs each call.
+      if (this.#hasPaused) this.#consumer.resume([{ topic }])
+      const partitions = [...this.#blocked, ...[...this.#parked].map((lane) => lane.partition)]
+      this.#hasPaused = this.#paused || partitions.length > 0
+      if (this.#paused) this.#consumer.pause([{ topic }])
+      else if (partitions.length > 0) this.#consumer.pause([{ topic, partitions }])
+    } catch {
+      // Not running: the next assignment applies it.
+    }
+  }
+
+  #park(lane: Lane): void {
+    this.#parked.add(lane)
+    this.apply()
+    this.#waiters.get(lane)?.(false)
+  }
+}

@@ -1,0 +1,86 @@
+import type { Clock } from '../../../core/clock.ts'
+import { Membership, type MembershipTimes } from '../group/membership.ts'
+import { hasType, isExpelled, isRebalance } from './errors.ts'
+
+const TICK_MS = 500
+
+export interface HeartEvents {
+  /** The place in the group is lost, or must be taken for lost. */
+  onLost(error: Error): void
+  /** The broker does not know this member any more. */
+  onExpelled(error: unknown): void
+  /** The group wants to rebalance: kafkajs will join again. */
+  onRebalance(): void
+  /** A heartbeat failed for another reason: the coordinator may be away. */
+  onSilence(error: unknown): void
+}
+
+/**
+ * Keeps the place in the group and watches over it. kafkajs beats between fetches only; this goes on while a batch waits
+ * for room and while partitions are given up, and is the one who notices that kafkajs has fallen silent.
+ */
+export class Heart {
+  readonly membership: Membership
+  readonly #clock: Clock
+  readonly #tickMs: number
+  readonly #events: HeartEvents
+  #call: (() => Promise<void>) | undefined
+  #beating = false
+  #stopped = false
+
+  constructor(clock: Clock, times: MembershipTimes, events: HeartEvents) {
+    this.membership = new Membership(clock, times)
+    this.#clock = clock
+    this.#tickMs = Math.min(TICK_MS, Math.ceil(times.heartbeatIntervalMs / 2))
+    this.#events = events
+  }
+
+  /** How to beat, as of the newest batch; kafkajs itself sees to it that it is not too often. */
+  use(call: () => Promise<void>): void {
+    this.#call = call
+  }
+
+  start(): void {
+    if (!this.#stopped) this.#tick()
+  }
+
+  stop(): void {
+    this.#stopped = true
+  }
+
+  #tick(): void {
+    const doubt = this.membership.doubt()
+    if (doubt !== undefined) {
+      this.#events.onLost(new Error(doubt))
+      return
+    }
+    if (this.membership.isForgotten()) this.#events.onExpelled(new Error('the group does not know this member'))
+    void this.#beat()
+    this.#clock.setTimer(this.#tickMs, () => this.start())
+  }
+
+  /**
+   * A beat that leaves during a join can be answered for the generation before it, with "unknown", when the join is
+   * over. Taken for an answer about the new place it would withdraw that for good: kafkajs, whose own beats are in order,
+   * would never join again.
+   */
+  async #beat(): Promise<void> {
+    if (this.#beating || this.#call === undefined) return
+    this.#beating = true
+    const { term } = this.membership
+    try {
+      await this.#call()
+    } catch (error) {
+      if (!this.#stopped && term === this.membership.term) this.#onError(error)
+    } finally {
+      this.#beating = false
+    }
+  }
+
+  #onError(error: unknown): void {
+    if (hasType(error, 'REBALANCE_IN_PROGRESS')) this.membership.confirmed()
+    if (isExpelled(error)) this.#events.onExpelled(error)
+    else if (isRebalance(error)) this.#events.onRebalance()
+    else this.#events.onSilence(error)
+  }
+}

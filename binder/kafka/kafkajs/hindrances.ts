@@ -1,0 +1,107 @@
+import type { Clock } from '../../../core/clock.ts'
+import type { Hindrance } from '../../transport/transport.ts'
+import { transportError } from './errors.ts'
+import type { FetchGate } from './fetch-gate.ts'
+import type { Fetched } from './mends/fetch-reader.ts'
+
+/** A producer's transaction is aborted by the broker after a minute, by default: short ones are nobody's trouble. */
+const OPEN_TRANSACTION_MS = 10_000
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 30_000
+
+interface Place {
+  readonly hindrance: Hindrance
+  /** How often the same batch was fetched in vain. */
+  readonly tries: number
+}
+
+/**
+ * The partitions that stand still although records lie in them, by what fetches say: behind a batch that cannot be read,
+ * which is fetched again after a pause that grows, or behind an open transaction. The other partitions go on.
+ */
+export class Hindrances {
+  readonly #topic: string
+  readonly #clock: Clock
+  readonly #gate: FetchGate
+  readonly #onChange: (hindrance: Hindrance | undefined) => void
+  readonly #places = new Map<number, Place>()
+  /** Since when the partition waits at its last stable offset. */
+  readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
+  readonly #timers = new Set<() => void>()
+
+  constructor(topic: string, clock: Clock, gate: FetchGate, onChange: (hindrance: Hindrance | undefined) => void) {
+    this.#topic = topic
+    this.#clock = clock
+    this.#gate = gate
+    this.#onChange = onChange
+  }
+
+  heard({ offset, answer }: Fetched): void {
+    const { partition, messages, unreadable } = answer
+    const hasMore = messages.some((record) => Number(record.offset) >= offset)
+    if (unreadable !== undefined && !hasMore) this.#unreadable(partition, unreadable.offset, unreadable.error)
+    else if (!hasMore && offset >= Number(answer.lastStableOffset) && Number(answer.highWatermark) > offset)
+      this.#behindTransaction(partition, offset)
+    else this.#clear(partition)
+  }
+
+  /** Another assignment, or the end. */
+  reset(): void {
+    for (const cancel of this.#timers) cancel()
+    this.#timers.clear()
+    this.#waiting.clear()
+    const had = this.#places.size > 0
+    this.#places.clear()
+    if (had) this.#onChange(undefined)
+  }
+
+  #unreadable(partition: number, offset: number, error: Error): void {
+    // A fetch that was under way when it was.
+    if (this.#gate.isBlocked(partition)) return
+    const tries = (this.#places.get(partition)?.tries ?? 0) + 1
+    const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
+    const remedy =
+      'The other partitions go on; this one is tried again, and goes on when the batch can be read or is deleted'
+    const reason = transportError('refused', `${where} cannot be read: ${error.message}`, this.#topic, error, remedy)
+    this.#put(partition, { hindrance: { reason, isPassing: false }, tries })
+    this.#gate.block(partition)
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (tries - 1))
+    const cancel = this.#clock.setTimer(pauseMs, () => {
+      this.#timers.delete(cancel)
+      this.#gate.unblock(partition)
+    })
+    this.#timers.add(cancel)
+  }
+
+  #behindTransaction(partition: number, offset: number): void {
+    const known = this.#waiting.get(partition)
+    const now = this.#clock.monotonic()
+    if (known?.offset !== offset) {
+      this.#clear(partition)
+      this.#waiting.set(partition, { offset, since: now })
+    } else if (now - known.since >= OPEN_TRANSACTION_MS && !this.#places.has(partition)) {
+      const where = `partition ${partition} of "${this.#topic}" at offset ${offset}`
+      const waits = `${where} waits behind a transaction of another producer that is open for more than ${OPEN_TRANSACTION_MS} ms`
+      const remedy =
+        'It goes on when that one commits or aborts, or at its transaction.timeout.ms; find a hanging one with kafka-transactions.sh find-hanging'
+      const reason = transportError('unavailable', waits, this.#topic, undefined, remedy)
+      this.#put(partition, { hindrance: { reason, isPassing: true }, tries: 0 })
+    }
+  }
+
+  #clear(partition: number): void {
+    this.#waiting.delete(partition)
+    if (this.#places.delete(partition)) this.#tell()
+  }
+
+  #put(partition: number, place: Place): void {
+    this.#places.set(partition, place)
+    this.#tell()
+  }
+
+  /** What needs somebody goes before what passes. */
+  #tell(): void {
+    const all = [...this.#places.values()].map(({ hindrance }) => hindrance)
+    this.#onChange(all.find(({ isPassing }) => !isPassing) ?? all[0])
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * Makes one kafkajs consumer read its fetches with `fetch-answer.ts`, and tells what they said. It reaches only into the
+ * connections of that consumer, which kafkajs hands to its assigner: other consumers of the program stay as they are.
+ */
+import type { KafkaCluster } from '../client.ts'
+import { decodeFetch, FETCH_VERSIONS, type FetchAnswer, type PartitionAnswer } from './fetch-answer.ts'
+
+/** What a fetch said about a partition. */
+export interface Fetched {
+  readonly topic: string
+  /** Where the fetch began. */
+  readonly offset: number
+  readonly answer: PartitionAnswer
+}
+
+export type FetchListener = (fetched: Fetched) => void
+
+const FETCH_KEY = 1
+
+interface FetchArgs {
+  readonly maxWaitTime: number
+  readonly topics: ReadonlyArray<{
+    readonly topic: string
+    readonly partitions: ReadonlyArray<{ readonly partition: number; readonly fetchOffset: string }>
+  }>
+}
+
+interface Protocol {
+  readonly request: { readonly apiVersion: number }
+  readonly response: { readonly decode: (payload: Buffer) => Promise<unknown> }
+}
+
+type MakeRequest = (args: FetchArgs) => Protocol
+type LookupRequest = (apiKey: number, definition: unknown) => MakeRequest
+
+interface Broker {
+  lookupRequest: LookupRequest
+}
+
+interface BrokerFinder {
+  findBroker(node: unknown): Promise<Broker>
+}
+
+/** @throws TypeError when the cluster is not that of kafkajs 2.2: aborted records would reach handlers */
+export function readFetchesOf(cluster: KafkaCluster, listener: FetchListener): void {
+  const finder = cluster as unknown as BrokerFinder
+  if (typeof finder.findBroker !== 'function')
+    throw new TypeError('kafkaTransport needs kafkajs 2.2: the cluster of this one has no findBroker')
+  const find = finder.findBroker.bind(cluster)
+  const known = new WeakSet<Broker>()
+  finder.findBroker = async (node) => {
+    const broker = await find(node)
+    if (!known.has(broker)) {
+      known.add(broker)
+      intercept(broker, listener)
+    }
+    return broker
+  }
+}
+
+/**
+ * kafkajs assigns `lookupRequest` anew with each connection. The first fetch does not wait for records: it tells how things
+ * stand.
+ */
+function intercept(broker: Broker, listener: FetchListener): void {
+  if (typeof broker.lookupRequest !== 'function')
+    throw new TypeError('kafkaTransport needs kafkajs 2.2: a broker of this one has no lookupRequest')
+  let lookup = broker.lookupRequest
+  let isFirst = true
+  Object.defineProperty(broker, 'lookupRequest', {
+    configurable: true,
+    enumerable: true,
+    get: (): LookupRequest => (apiKey, definition) => {
+      const make = lookup(apiKey, definition)
+      if (apiKey !== FETCH_KEY) return make
+      return (args) => {
+        const maxWaitTime = isFirst ? 0 : args.maxWaitTime
+        isFirst = false
+        return withOwnReader(make({ ...args, maxWaitTime }), args, listener)
+      }
+    },
+    set: (next: LookupRequest) => {
+      lookup = next
+    },
+  })
+}
+
+function withOwnReader(protocol: Protocol, args: FetchArgs, listener: FetchListener): Protocol {
+  const { apiVersion } = protocol.request
+  if (apiVersion < FETCH_VERSIONS.min || apiVersion > FETCH_VERSIONS.max) return protocol
+  const decode = async (payload: Buffer): Promise<FetchAnswer> => {
+    const answer = await decodeFetch(apiVersion, payload)
+    tell(answer, args, listener)
+    return answer
+  }
+  return { ...protocol, response: { ...protocol.response, decode } }
+}
+
+function tell({ responses }: FetchAnswer, { topics }: FetchArgs, listener: FetchListener): void {
+  for (const { topicName: topic, partitions } of responses) {
+    const asked = topics.filter((each) => each.topic === topic).flatMap((each) => each.partitions)
+    for (const answer of partitions) {
+      const offset = Number(asked.find(({ partition }) => partition === answer.partition)?.fetchOffset ?? -1)
+      listener({ topic, offset, answer })
+    }
+  }
+}

@@ -1,0 +1,387 @@
+/**
+ * One kafkajs consumer for one subscription.
+ *
+ *   opening -> joining -> member --rebalance--> handing over -> joining -> member ...
+ *                           \_ close() or lost, from anywhere: ended
+ *
+ * Batches go into lanes (one per partition) at once and kafkajs moves on; what is lent and how far it is finished is
+ * ours (`Assignment`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
+ * Before every join the gate (`gatedAssigner`) holds kafkajs until what is lent is settled and committed, so that no key
+ * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
+ * timeout, the subscription is lost and the binder makes a new one.
+ */
+import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import type { Receiver, Subscription } from '../../transport/transport.ts'
+import { Assignment } from '../group/assignment.ts'
+import { CarryOver } from '../group/carry-over.ts'
+import type { Lane } from '../group/lane.ts'
+import type { KafkaOptions } from '../options.ts'
+import { JoinRefused } from './assigner.ts'
+import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer } from './client.ts'
+import { Commits } from './commits.ts'
+import type { ConsumerSpec } from './consumer.ts'
+import { connectWithin, settle, within } from './deadline.ts'
+import { hasType, toTransportError, transportError } from './errors.ts'
+import { FetchGate } from './fetch-gate.ts'
+import { Heart } from './heart.ts'
+import { Hindrances } from './hindrances.ts'
+import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
+
+const RELEASE_PAUSE_MS = 100
+const FLUSH_MS = 3_000
+const CLOSE_MS = 5_000
+const CRASH_MS = 500
+/** One is enough unless the binder gives back again. */
+const GAP_ROUNDS = 3
+
+export interface ConsumerHost {
+  readonly options: KafkaOptions
+  readonly clock: Clock
+  readonly logger: Logger
+  createConsumer(spec: ConsumerSpec, beforeJoin: () => Promise<void>, onFetched: FetchListener): KafkaConsumer
+  /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
+  readonly firstFetchMs?: number | undefined
+  /** The broker answered, or did not. */
+  onAnswer(error?: unknown): void
+  /** The consumer has gone, for good. Never rejects. */
+  onEnd(): Promise<void>
+}
+
+export class KafkaSubscription implements Subscription {
+  readonly #spec: ConsumerSpec
+  readonly #host: ConsumerHost
+  readonly #receiver: Receiver
+  readonly #consumer: KafkaConsumer
+  readonly #fetching: FetchGate
+  readonly #commits: Commits
+  readonly #heart: Heart
+  readonly #hindrances: Hindrances
+  /** Partitions whose first fetch was not answered yet; resolves when there are none. */
+  readonly #unheard = new Set<number>()
+  /** Where the last fetch of each partition began, in this assignment. */
+  readonly #fetchedFrom = new Map<number, number>()
+  readonly #heard = Promise.withResolvers<void>()
+  readonly #joined = Promise.withResolvers<void>()
+  readonly #carried: CarryOver
+  /** Lanes with something that was given back, to be lent again after a pause. */
+  readonly #released = new Set<Lane>()
+  #assignment: Assignment | undefined
+  #running: Promise<void> = Promise.resolve()
+  #rebalancing = false
+  #handingOver = false
+  #isOpen = false
+  #isLost = false
+  #ended: Promise<void> | undefined
+
+  constructor(spec: ConsumerSpec, host: ConsumerHost, receiver: Receiver) {
+    const { clock, options, logger } = host
+    this.#spec = spec
+    this.#host = host
+    this.#receiver = receiver
+    this.#carried = new CarryOver(spec.startAt)
+    this.#consumer = host.createConsumer(
+      spec,
+      () => this.#beforeJoin(),
+      (fetched) => this.#onFetched(fetched),
+    )
+    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, laneWindow(spec))
+    this.#hindrances = new Hindrances(spec.topic, clock, this.#fetching, (each) => receiver.hindered?.(each))
+    this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
+    const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
+    this.#heart = new Heart(
+      clock,
+      { ...options, joinTimeoutMs },
+      {
+        onLost: (error) => this.#lost(error),
+        onExpelled: (error) => this.#expelled(error),
+        onRebalance: () => this.#holdForRebalance(),
+        onSilence: (error) => host.onAnswer(error),
+      },
+    )
+    this.#joined.promise.catch(() => {})
+  }
+
+  /** Resolves once the place in the group is taken. @throws TransportError */
+  async open(): Promise<void> {
+    const { clock, options } = this.#host
+    const { topic } = this.#spec
+    this.#listen()
+    try {
+      await connectWithin(clock, options.connectTimeoutMs, this.#consumer)
+      const subscribing = this.#consumer.subscribe({ topics: [topic], fromBeginning: true })
+      await within(clock, options.requestTimeoutMs, `looking up topic "${topic}"`, subscribing)
+      this.#heart.membership.joining()
+      this.#running = this.#run()
+      this.#heart.start()
+      await this.#joined.promise
+      const { firstFetchMs } = this.#host
+      if (firstFetchMs !== undefined) await settle(clock, firstFetchMs, this.#heard.promise)
+      if (this.#isLost) throw new Error('the subscription was lost as it began')
+      this.#isOpen = true
+    } catch (error) {
+      this.#lost(error)
+      // The topic was provisioned before; a broker that has just started may not know it yet.
+      if (hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION'))
+        throw transportError('unavailable', `topic "${topic}" is not known to the broker (yet)`, topic, error)
+      throw toTransportError(error, `subscribing to "${topic}"`, topic)
+    }
+  }
+
+  pause(): void {
+    this.#fetching.setPaused(true)
+    this.#applyHold()
+  }
+
+  resume(): void {
+    this.#fetching.setPaused(false)
+    this.#applyHold()
+  }
+
+  /** One that was lost has nothing left to flush: it does not keep the next one waiting for its connections to end. */
+  async close(): Promise<void> {
+    if (!this.#isLost) await this.ended()
+  }
+
+  /** Ends it if need be; resolves when kafkajs has let go, or has taken too long. */
+  ended(): Promise<void> {
+    return this.#end(new Error('the subscription was closed'), true)
+  }
+
+  // ---- kafkajs' callbacks
+
+  #listen(): void {
+    const consumer = this.#consumer
+    consumer.on('consumer.heartbeat', () => this.#onHeartbeat())
+    consumer.on('consumer.group_join', ({ payload }) => this.#onJoin(payload as GroupJoin))
+    consumer.on('consumer.crash', ({ payload }) => this.#lost((payload as Crash).error))
+    consumer.on('consumer.end_batch_process', ({ payload }) => this.#onEndedBatch(payload as EndedBatch))
+    // A crash stops the consumer first and says why later, if it gets that far.
+    consumer.on('consumer.stop', () => {
+      this.#host.clock.setTimer(CRASH_MS, () => this.#lost(new Error('the consumer stopped')))
+    })
+  }
+
+  async #run(): Promise<void> {
+    try {
+      await this.#consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: this.#spec.partitions,
+        eachBatch: (payload) => this.#onBatch(payload),
+      })
+    } catch (error) {
+      this.#lost(error)
+    }
+  }
+
+  #onHeartbeat(): void {
+    this.#heart.membership.confirmed()
+    this.#host.onAnswer()
+    // The coordinator moved, say, and came back: no rebalance after all.
+    if (!this.#rebalancing || this.#handingOver) return
+    this.#rebalancing = false
+    this.#applyHold()
+  }
+
+  #onJoin({ memberAssignment }: GroupJoin): void {
+    this.#assignment?.withdraw(new Error('the group was joined anew'))
+    if (this.#ended !== undefined) return
+    this.#heart.membership.joined()
+    this.#host.onAnswer()
+    const partitions = memberAssignment[this.#spec.topic] ?? []
+    this.#rebalancing = false
+    this.#assignment = new Assignment(partitions, this.#spec, {
+      deliver: (delivery) => this.#receiver.deliver(delivery),
+      onProgress: (lane) => this.#onProgress(lane),
+      onReleased: (lane) => this.#lendLater(lane),
+      onRoom: () => this.#fetching.refresh(),
+    })
+    this.#hindrances.reset()
+    this.#fetching.reset()
+    this.#fetching.apply()
+    this.#applyHold()
+    this.#seek(partitions)
+    this.#unheard.clear()
+    this.#fetchedFrom.clear()
+    for (const partition of partitions) this.#unheard.add(partition)
+    if (partitions.length === 0) this.#heard.resolve()
+    this.#host.logger.debug({ topic: this.#spec.topic, group: this.#spec.groupId, partitions }, 'joined a Kafka group')
+    this.#joined.resolve()
+  }
+
+  #onFetched(fetched: Fetched): void {
+    const { partition } = fetched.answer
+    if (fetched.topic !== this.#spec.topic || this.#ended !== undefined) return
+    if (this.#assignment?.lanes.has(partition) !== true) return
+    this.#fetchedFrom.set(partition, fetched.offset)
+    this.#hindrances.heard(fetched)
+    if (this.#unheard.delete(partition) && this.#unheard.size === 0) this.#heard.resolve()
+  }
+
+  async #onBatch(payload: KafkaBatchPayload): Promise<void> {
+    const { batch } = payload
+    this.#heart.use(() => payload.heartbeat())
+    this.#commits.use((offsets) => payload.commitOffsetsIfNecessary(offsets))
+    const assignment = this.#assignment
+    const lane = assignment?.lanes.get(batch.partition)
+    if (assignment === undefined || lane === undefined || payload.isStale() || this.#isHeld()) return
+    if (this.#carried.isLate(batch)) return
+    const mayTake = await this.#fetching.room(lane, assignment.lanes.size)
+    if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
+    payload.resolveOffset(batch.lastOffset())
+    lane.append(batch)
+    assignment.lend(lane)
+  }
+
+  /** What kafkajs kept for itself is done with, too: else it would seem to wait. */
+  #onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
+    const lane = this.#assignment?.lanes.get(partition)
+    const fetchedOffset = this.#fetchedFrom.get(partition)
+    if (batchSize > 0 || topic !== this.#spec.topic || lane === undefined || fetchedOffset === undefined) return
+    // kafkajs has moved on with it, past what has come back with the new assignment.
+    if (this.#carried.isLate({ partition, fetchedOffset }))
+      this.#lost(new Error(`a fetch of partition ${partition} was answered after the group was joined anew`))
+    else if (!this.#isHeld()) {
+      lane.skip(Number(lastOffset) + 1)
+      this.#onProgress(lane)
+    }
+  }
+
+  /** A group that commits nothing goes on from its own memory. */
+  #seek(partitions: readonly number[]): void {
+    if (this.#spec.startAt === undefined) return
+    for (const partition of partitions) {
+      const offset = String(this.#carried.positionOf(partition))
+      this.#consumer.seek({ topic: this.#spec.topic, partition, offset })
+    }
+  }
+
+  // ---- what the lanes report
+
+  #onProgress(lane: Lane): void {
+    const position = lane.tracker.position
+    if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(lane.partition, position)
+  }
+
+  #lendLater(lane: Lane): void {
+    const isFirst = this.#released.size === 0
+    this.#released.add(lane)
+    if (isFirst) this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => this.#lendReleased())
+  }
+
+  #lendReleased(): void {
+    const lanes = [...this.#released]
+    this.#released.clear()
+    for (const lane of lanes) if (this.#assignment?.lanes.get(lane.partition) === lane) this.#assignment.lend(lane)
+  }
+
+  // ---- giving partitions up
+
+  /** kafkajs waits for this before each join. */
+  async #beforeJoin(): Promise<void> {
+    this.#refuseIfEnded()
+    const assignment = this.#assignment
+    if (assignment !== undefined) {
+      this.#handingOver = true
+      this.#heart.membership.leaving()
+      this.#holdForRebalance()
+      await this.#handOver(assignment)
+      this.#handingOver = false
+    }
+    this.#refuseIfEnded()
+    this.#heart.membership.joining()
+  }
+
+  #refuseIfEnded(): void {
+    if (this.#ended !== undefined) throw new JoinRefused('the subscription has ended')
+  }
+
+  /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
+  async #handOver(assignment: Assignment): Promise<void> {
+    const { clock, options } = this.#host
+    this.#receiver.recall()
+    await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
+    if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
+    this.#carried.remember(assignment)
+    this.#commits.reset()
+    assignment.withdraw(new Error('the group is rebalancing: the partition may have gone to another member'))
+    if (this.#assignment === assignment) this.#assignment = undefined
+  }
+
+  /** A batch that waited for room would wait for ever, and kafkajs with it, which has to join anew. */
+  #expelled(error: unknown): void {
+    this.#assignment?.withdraw(toError(error))
+    this.#fetching.leaveAll()
+  }
+
+  #holdForRebalance(): void {
+    this.#rebalancing = true
+    this.#applyHold()
+    this.#fetching.leaveAll()
+  }
+
+  #isHeld(): boolean {
+    return this.#rebalancing || this.#fetching.isPaused || this.#ended !== undefined
+  }
+
+  #applyHold(): void {
+    this.#assignment?.hold(this.#isHeld())
+  }
+
+  async #flush(): Promise<void> {
+    await this.#commits.flush().catch(() => this.#commits.flush())
+  }
+
+  // ---- the end
+
+  #lost(error: unknown): void {
+    if (this.#ended !== undefined) return
+    const reason = toError(error)
+    const wasOpen = this.#isOpen
+    this.#isLost = true
+    this.#host.onAnswer(reason)
+    this.#joined.reject(reason)
+    this.#assignment?.withdraw(reason)
+    void this.#end(reason, false)
+    if (wasOpen) this.#receiver.lost(toTransportError(error, `consuming "${this.#spec.topic}"`, this.#spec.topic))
+  }
+
+  #end(reason: Error, flush: boolean): Promise<void> {
+    this.#ended ??= Promise.resolve().then(() => this.#shutDown(reason, flush))
+    return this.#ended
+  }
+
+  async #shutDown(reason: Error, flush: boolean): Promise<void> {
+    const { clock } = this.#host
+    this.#heart.stop()
+    this.#heard.resolve()
+    this.#hindrances.reset()
+    this.#applyHold()
+    this.#fetching.leaveAll()
+    if (flush && this.#assignment?.isWithdrawn === false) await settle(clock, FLUSH_MS, this.#flush())
+    this.#commits.reset()
+    this.#assignment?.withdraw(reason)
+    this.#joined.reject(reason)
+    await settle(clock, CLOSE_MS, this.#disconnect())
+    await this.#host.onEnd()
+  }
+
+  /** kafkajs can not stop a consumer that is just starting, and would leave it in the group: first let it have started. */
+  async #disconnect(): Promise<void> {
+    await this.#running
+    await this.#consumer.disconnect()
+  }
+}
+
+/** Several keys of a partition are worked on at once: what one of them left undone below the others is done too. */
+async function finishStarted(assignment: Assignment): Promise<void> {
+  await assignment.settled()
+  for (let round = 0; round < GAP_ROUNDS && assignment.lendGaps(); round++) await assignment.settled()
+}
+
+/** How much of one partition may wait here. */
+function laneWindow({ prefetch, partitions, evenShares }: ConsumerSpec): number {
+  return evenShares === true ? Math.ceil(prefetch / partitions) : prefetch
+}

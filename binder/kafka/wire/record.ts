@@ -1,0 +1,244 @@
+/**
+ * `EncodedMessage` <-> Kafka record: CloudEvents 1.0, binary mode. Pure.
+ *
+ * | part               | holds                                                                        |
+ * |--------------------|------------------------------------------------------------------------------|
+ * | key, value         | the key in UTF-8 or null; the payload as encoded, null for a tombstone        |
+ * | `ce_specversion` `ce_id` `ce_source` `ce_type` `ce_time` | the CloudEvents attributes, time in RFC 3339 |
+ * | `ce_partitionkey`  | the key, when there is one                                                   |
+ * | `content-type`     | media type of the payload                                                    |
+ * | `concordat-types`  | which headers are not strings, as JSON: `{"retries":"number"}`               |
+ * | any other          | the sender's headers under their own names                                   |
+ *
+ * Kafka headers are bytes. A string is its UTF-8 (lone surrogates become U+FFFD), bytes are themselves, numbers and
+ * booleans their decimal and literal text, null is empty; `concordat-types` names those that are not strings (`number`,
+ * `boolean`, `bytes`, `null`). A sender's own `content-type` header travels as `concordat-header-content-type`.
+ *
+ * Foreign records are accepted: without `ce_id` the id is `<topic>/<partition>/<offset>/<timestamp>`, other attributes have
+ * defaults; the content type may be in Spring's `contentType`; a header that is not UTF-8 is bytes, a key that is not is
+ * `base64:` and its bytes, and goes out again as these bytes; of a repeated header the last one counts; extension attributes are headers without `ce_`. Structured mode is read, not written.
+ *
+ * @see https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+ */
+import { isUtf8 } from 'node:buffer'
+import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
+import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
+import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../kafkajs/client.ts'
+import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
+
+const ATTRIBUTE = 'ce_'
+const TYPES_HEADER = 'concordat-types'
+const CONTENT_TYPE = 'content-type'
+/** Of Spring's Kafka binder; older ones write it as JSON, with quotes. */
+const SPRINGS_CONTENT_TYPE = 'contentType'
+const ESCAPED_CONTENT_TYPE = 'concordat-header-content-type'
+const OWN = new Set([
+  'ce_specversion',
+  'ce_id',
+  'ce_source',
+  'ce_type',
+  'ce_time',
+  'ce_partitionkey',
+  'ce_datacontenttype',
+  CONTENT_TYPE,
+  TYPES_HEADER,
+])
+const EMPTY = Buffer.alloc(0)
+const FOREIGN_CONTENT_TYPE = 'application/octet-stream'
+
+/**
+ * @param forSpring with the types of the sender's headers in Spring's words
+ * @throws RangeError when `time` is no instant
+ */
+export function encodeRecord(message: EncodedMessage, forSpring = false): OutgoingRecord {
+  const headers: Record<string, Buffer | string> = {
+    ce_specversion: '1.0',
+    ce_id: message.id,
+    ce_source: message.source,
+    ce_type: message.type,
+    ce_time: instant(message.time),
+    [CONTENT_TYPE]: message.contentType,
+  }
+  if (message.key !== null) headers['ce_partitionkey'] = message.key
+  let types: Array<[string, string]> | undefined
+  for (const name in message.headers) {
+    const wireName = name === CONTENT_TYPE ? ESCAPED_CONTENT_TYPE : name
+    if (OWN.has(wireName)) continue
+    const value = message.headers[name] as HeaderValue
+    const type = typeOf(value)
+    if (type !== 'string') (types ??= []).push([wireName, type])
+    put(headers, wireName, encodeHeader(value))
+  }
+  if (types !== undefined) headers[TYPES_HEADER] = JSON.stringify(Object.fromEntries(types))
+  const springTypes = forSpring ? springTypesOf(message.headers) : undefined
+  if (springTypes !== undefined) headers[SPRING_TYPES] = springTypes
+  return { key: wireKeyOf(message), value: message.body === null ? null : toBuffer(message.body), headers }
+}
+
+/**
+ * Never throws: whatever another program wrote becomes a message. Its id, if it has none, is its place and time: a topic that
+ * is made anew, or another cluster, counts from 0 again.
+ */
+export function decodeRecord(topic: string, partition: number, record: IncomingRecord): EncodedMessage {
+  const raw = record.headers ?? {}
+  const time = instantOf(text(raw['ce_time']))
+  const isText = record.key === null || isUtf8(record.key)
+  const message: EncodedMessage = {
+    id: bounded(idOf(raw['ce_id']) || `${topic}/${partition}/${record.offset}/${record.timestamp}`),
+    destination: topic,
+    key:
+      record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
+    type: bounded(text(raw['ce_type']) ?? topic),
+    source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
+    contentType:
+      text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? springsContentType(raw) ?? FOREIGN_CONTENT_TYPE,
+    time: time ?? firstInstant(Number(record.timestamp)),
+    headers: decodeHeaders(raw),
+    body: record.value === null ? null : toView(record.value),
+    ...(record.key === null || isText ? undefined : { keyBytes: toView(record.key) }),
+  }
+  const unfolded = unfoldStructured(message)
+  return unfolded === message ? message : withoutOldContentType(unfolded)
+}
+
+/** It would say that a dead letter is an event in structured mode. */
+function withoutOldContentType(unfolded: EncodedMessage): EncodedMessage {
+  const { [SPRINGS_CONTENT_TYPE]: said, ...headers } = unfolded.headers
+  return typeof said === 'string' && isStructured(unquoted(said)) ? { ...unfolded, headers } : unfolded
+}
+
+function springsContentType(raw: Readonly<Record<string, IncomingHeader>>): string | undefined {
+  const said = text(raw[SPRINGS_CONTENT_TYPE])
+  return said === undefined ? undefined : unquoted(said)
+}
+
+function unquoted(text: string): string {
+  return text.length > 1 && text.startsWith('"') && text.endsWith('"') ? text.slice(1, -1) : text
+}
+
+/** The bytes that came, while the key is the one that was made of them. */
+function wireKeyOf({ key, keyBytes }: EncodedMessage): string | Buffer | null {
+  if (keyBytes === undefined) return key
+  const bytes = toBuffer(keyBytes)
+  return key === keyOf(bytes) ? bytes : key
+}
+
+/** As a key: two ids that are not UTF-8 must not become one, or an inbox would drop the second message. */
+function idOf(header: IncomingHeader): string | undefined {
+  const id = text(header)
+  if (id?.includes('\uFFFD') !== true) return id
+  const value = last(header)
+  return Buffer.isBuffer(value) ? keyOf(value) : id
+}
+
+/** Java writes numbers and Avro as keys: replacement characters would make many keys one. */
+function keyOf(key: Buffer): string {
+  return isUtf8(key) ? key.toString() : `base64:${key.toString('base64')}`
+}
+
+/** Size on the wire, never too small: varints at their longest. */
+export function recordBytes(record: OutgoingRecord): number {
+  let bytes = 32 + (record.key === null ? 0 : Buffer.byteLength(record.key)) + (record.value?.byteLength ?? 0)
+  for (const name in record.headers) {
+    const nameBytes = OWN.has(name) ? name.length : Buffer.byteLength(name)
+    bytes += 10 + nameBytes + Buffer.byteLength(record.headers[name] as Buffer | string)
+  }
+  return bytes
+}
+
+type HeaderType = 'string' | 'number' | 'boolean' | 'bytes' | 'null'
+
+function typeOf(value: HeaderValue): HeaderType {
+  if (value === null) return 'null'
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
+    return typeof value as 'string' | 'number' | 'boolean'
+  return 'bytes'
+}
+
+function encodeHeader(value: HeaderValue): Buffer | string {
+  if (value === null) return EMPTY
+  if (typeof value === 'object') return toBuffer(value)
+  return Object.is(value, -0) ? '-0' : String(value)
+}
+
+function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
+  const headers: Record<string, HeaderValue> = {}
+  const types = decodeTypes(raw[TYPES_HEADER]) ?? springTypesIn(raw)
+  for (const name in raw) {
+    if (OWN.has(name)) continue
+    const own = name.startsWith(ATTRIBUTE) ? name.slice(ATTRIBUTE.length) : name
+    if (own !== name && Object.hasOwn(raw, own)) continue
+    put(headers, own === ESCAPED_CONTENT_TYPE ? CONTENT_TYPE : own, decodeHeader(last(raw[name]), types?.[name]))
+  }
+  return headers
+}
+
+/** An integer that a number of JavaScript cannot hold stays text. */
+function springTypesIn(raw: Readonly<Record<string, IncomingHeader>>): Readonly<Record<string, unknown>> | undefined {
+  const json = text(raw[SPRING_TYPES])
+  if (json === undefined) return undefined
+  const types = Object.entries(readSpringTypes(json))
+  return Object.fromEntries(
+    types.filter(
+      ([name]) => !/^-?\d{16,}$/.test(text(raw[name]) ?? '') || Number.isSafeInteger(Number(text(raw[name]))),
+    ),
+  )
+}
+
+function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {
+  const json = text(header)
+  if (json === undefined) return undefined
+  try {
+    const types: unknown = JSON.parse(json)
+    return typeof types === 'object' && types !== null ? (types as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function decodeHeader(value: Buffer | string | undefined, type: unknown): HeaderValue {
+  if (value === undefined || type === 'null') return null
+  if (type === 'bytes') return toView(typeof value === 'string' ? Buffer.from(value) : value)
+  if (type === 'number' && !Number.isNaN(Number(value.toString()))) return Number(value.toString())
+  if (type === 'boolean') return value.toString() === 'true'
+  if (typeof value === 'string') return value
+  return isUtf8(value) ? value.toString() : toView(value)
+}
+
+/** The last of a repeated header, as Kafka's own `lastHeader`. A null value is `undefined`. */
+function last(header: IncomingHeader): Buffer | string | undefined {
+  return (typeof header === 'object' && !Buffer.isBuffer(header) ? header?.at(-1) : header) ?? undefined
+}
+
+function text(header: IncomingHeader): string | undefined {
+  return last(header)?.toString()
+}
+
+/** A plain assignment to `__proto__` would be lost. */
+function put<T>(target: Record<string, T>, name: string, value: T): void {
+  if (name === '__proto__')
+    Object.defineProperty(target, name, { value, enumerable: true, configurable: true, writable: true })
+  else target[name] = value
+}
+
+let lastTime = Number.NaN
+let lastInstant = ''
+
+/** Messages of one list are mostly of one millisecond. @throws RangeError when it is no instant */
+function instant(time: number): string {
+  if (time === lastTime) return lastInstant
+  const text = new Date(time).toISOString()
+  lastTime = time
+  lastInstant = text
+  return text
+}
+
+/** The same memory as a `Buffer`: kafkajs writes any other array of bytes as its decimal text. */
+function toBuffer(bytes: Uint8Array): Buffer {
+  if (Buffer.isBuffer(bytes)) return bytes
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+function toView(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

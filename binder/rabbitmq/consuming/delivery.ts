@@ -1,0 +1,51 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { TransportDelivery } from '../../transport/transport.ts'
+
+/** Where a delivery goes when its loan ends. */
+export interface Lender {
+  readonly queue: string
+  settled(delivery: RabbitDelivery): void
+  returned(delivery: RabbitDelivery): void
+}
+
+/** One message of one queue: unacknowledged on the broker, waiting here or lent to the receiver. */
+export class RabbitDelivery implements TransportDelivery {
+  readonly message: EncodedMessage
+  readonly tag: number
+  readonly bytes: number
+  readonly signal: AbortSignal
+  readonly redelivered: boolean
+  /** With the receiver. */
+  lent = false
+  readonly #lender: Lender
+
+  constructor(lender: Lender, message: EncodedMessage, tag: number, redelivered: boolean, signal: AbortSignal) {
+    this.#lender = lender
+    this.message = message
+    this.tag = tag
+    this.bytes = message.body?.byteLength ?? 0
+    this.redelivered = redelivered
+    this.signal = signal
+  }
+
+  get position(): string {
+    return `queue ${this.#lender.queue} delivery ${this.tag}`
+  }
+
+  ack(): void {
+    if (!this.lent) return
+    this.lent = false
+    this.#lender.settled(this)
+  }
+
+  release(): void {
+    if (!this.lent) return
+    this.lent = false
+    this.#lender.returned(this)
+  }
+
+  /** The next loan of the same message: late calls on this one mean nothing for it. */
+  again(): RabbitDelivery {
+    return new RabbitDelivery(this.#lender, this.message, this.tag, true, this.signal)
+  }
+}

@@ -1,0 +1,275 @@
+import { toError } from '../../../core/errors.ts'
+import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
+import { within } from '../failure.ts'
+import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
+import { Presence } from '../link/presence.ts'
+import { surplus } from '../link/share.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import type { RabbitDelivery } from './delivery.ts'
+import { Lane, type LaneHost } from './lane.ts'
+
+export interface SubscriptionHost extends TransportHost {
+  readonly connection: AmqpConnection
+  readonly options: ResolvedRabbitOptions
+  onClosed(): void
+}
+
+/**
+ * One member of a group, or one anonymous reader: a lane per queue, and one window over all of them.
+ *
+ * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each lane gets its share,
+ *   rounded up, and at most `prefetch` deliveries are lent; what the rounding brings too many waits here.
+ * - *Bytes.* The broker has no byte window at all. While what is here exceeds the budget nothing more is lent, and acks
+ *   are kept back, which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at
+ *   most `prefetch` messages; lower `prefetch` for channels of large messages.
+ * - *Pause* keeps the place: the lanes stay, up to a window of messages waits here, nobody overtakes. After 30 minutes
+ *   (RabbitMQ's `consumer_timeout`) the broker takes the place away; the binder subscribes again, still paused.
+ * - *Sharing.* Members compare their shares now and then (`share.ts`); a lane over the share is left once its running
+ *   handlers are done, and taken up again at the end of the line.
+ */
+export class RabbitSubscription implements Subscription, LaneHost {
+  readonly destination: string
+  readonly consumerTag: string
+  readonly #host: SubscriptionHost
+  readonly #spec: SubscriptionSpec
+  readonly #receiver: Receiver
+  readonly #lanes: readonly Lane[]
+  readonly #closing: AbortController = new AbortController()
+  #state: 'opening' | 'open' | 'closed' = 'opening'
+  #failure: Error | undefined
+  #paused = false
+  #lending = false
+  #lendScheduled = false
+  #lent = 0
+  #lentBytes = 0
+  #waiting = 0
+  #waitingBytes = 0
+  #closed: Promise<void> | undefined
+
+  constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {
+    this.#host = host
+    this.#spec = spec
+    this.#receiver = receiver
+    this.destination = spec.destination
+    this.consumerTag = host.instance.slice(0, 60)
+    const prefetch = Math.ceil(spec.prefetch / queues.length)
+    this.#lanes = queues.map((queue) => new Lane(queue, Math.min(prefetch, 65_535), this))
+  }
+
+  /** Takes the place in every queue. Deliveries start after the caller has the subscription. */
+  async open(): Promise<void> {
+    try {
+      await this.#request(
+        `consume from "${this.destination}"`,
+        Promise.all(this.#lanes.map((lane) => this.#openLane(lane))),
+      )
+      if (this.#failure !== undefined) throw this.#failure
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+    this.#state = 'open'
+    this.#lendSoon()
+    if (this.#spec.group !== null && this.#lanes.length > 1 && this.#host.options.rebalanceMs > 0) void this.#share()
+  }
+
+  pause(): void {
+    this.#paused = true
+    for (const lane of this.#lanes) lane.flush()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#lend()
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  isOf(destination: string, group: string): boolean {
+    return this.destination === destination && this.#spec.group === group
+  }
+
+  /** Handed to this process and not settled. */
+  get held(): number {
+    return this.#lent + this.#waiting
+  }
+
+  get holdsAcks(): boolean {
+    return !this.#paused && this.#lentBytes + this.#waitingBytes > this.#spec.prefetchBytes
+  }
+
+  now(): number {
+    return this.#host.clock.now()
+  }
+
+  openChannel(): Promise<AmqpChannel> {
+    return this.#request('open a channel', this.#host.connection.createChannel())
+  }
+
+  async closeChannel(channel: AmqpChannel): Promise<void> {
+    const { clock, options } = this.#host
+    try {
+      await within(clock, options.closeTimeoutMs, 'close a channel', channel.close())
+    } catch {
+      // Closed already, or a broker that does not answer: its connection dies by the heartbeat.
+    }
+  }
+
+  arrived(lane: Lane, delivery: RabbitDelivery): void {
+    this.#waiting++
+    this.#waitingBytes += delivery.bytes
+    // Alone in the house: no need to look at every lane.
+    if (this.#waiting === 1 && !this.#lending && this.#mayLend()) this.#lendFrom(lane)
+    else this.#lend()
+  }
+
+  ended(_lane: Lane, { bytes }: RabbitDelivery, returned: boolean): void {
+    const held = this.holdsAcks
+    this.#lent--
+    this.#lentBytes -= bytes
+    if (returned) {
+      this.#waiting++
+      this.#waitingBytes += bytes
+      this.#lendSoon()
+      return
+    }
+    if (held) this.#flushHeld()
+    if (this.#waiting > 0) this.#lend()
+  }
+
+  dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void {
+    this.#lent -= lent
+    this.#lentBytes -= lentBytes
+    this.#waiting -= waiting
+    this.#waitingBytes -= waitingBytes
+    this.#flushHeld()
+  }
+
+  broken(error: Error): void {
+    if (this.#state === 'opening') this.#failure ??= error
+    if (this.#state !== 'open') return
+    void this.close()
+    this.#receiver.lost(error)
+  }
+
+  #flushHeld(): void {
+    if (!this.holdsAcks) for (const lane of this.#lanes) lane.flush()
+  }
+
+  #mayLend(): boolean {
+    return (
+      this.#state === 'open' &&
+      !this.#paused &&
+      this.#lent < this.#spec.prefetch &&
+      this.#lentBytes <= this.#spec.prefetchBytes
+    )
+  }
+
+  /** Lends what waits, one from each lane in turn, while the window is open. */
+  #lend(): void {
+    if (this.#lending) return
+    this.#lending = true
+    for (let found = true; found && this.#waiting > 0; ) {
+      found = false
+      for (const lane of this.#lanes) {
+        if (!this.#mayLend()) break
+        if (this.#lendFrom(lane)) found = true
+      }
+    }
+    this.#lending = false
+  }
+
+  #lendFrom(lane: Lane): boolean {
+    const delivery = lane.take()
+    if (delivery === undefined) return false
+    this.#waiting--
+    this.#waitingBytes -= delivery.bytes
+    this.#lent++
+    this.#lentBytes += delivery.bytes
+    this.#receiver.deliver(delivery)
+    return true
+  }
+
+  /** Not at once: what comes back in one turn shall all be in its place before any of it goes out again. */
+  #lendSoon(): void {
+    if (this.#lendScheduled) return
+    this.#lendScheduled = true
+    setImmediate(() => {
+      this.#lendScheduled = false
+      this.#lend()
+    })
+  }
+
+  async #openLane(lane: Lane): Promise<void> {
+    await lane.open()
+    // Closed meanwhile, perhaps because another lane did not open: this one must not stay behind as a mute consumer.
+    if (this.#state === 'closed') await lane.leave()
+  }
+
+  /** Compares shares until closed. */
+  async #share(): Promise<void> {
+    const { clock, options, logger } = this.#host
+    let presence: Presence | undefined
+    while (this.#state === 'open') {
+      try {
+        presence ??= await this.#join()
+        await this.#compare(presence)
+      } catch (err) {
+        if (this.#state === 'open')
+          logger.warn({ err, destination: this.destination }, 'could not compare partition shares')
+        if (presence !== undefined) await this.closeChannel(presence.channel)
+        presence = undefined
+      }
+      await clock.sleep(options.rebalanceMs * (0.75 + Math.random() / 2), this.#closing.signal).catch(() => {})
+    }
+    if (presence !== undefined) await this.closeChannel(presence.channel)
+  }
+
+  async #compare(presence: Presence): Promise<void> {
+    const active = this.#lanes.filter((lane) => lane.active).length
+    const { members, idle } = await this.#request('count the members', presence.look(active === 0))
+    const over = surplus({ partitions: this.#lanes.length, members, idle, active })
+    if (over > 0 && !this.#paused && this.#state === 'open') await this.#giveUp(over)
+  }
+
+  async #join(): Promise<Presence> {
+    const { destination, group } = this.#spec
+    const channel = await this.openChannel()
+    return this.#request('join the group', Presence.join(channel, destination, group ?? ''))
+  }
+
+  /** Passes the active role of some lanes on, those with the least to wait for. */
+  async #giveUp(count: number): Promise<void> {
+    const lanes = this.#lanes.filter((lane) => lane.active).sort((a, b) => a.lent - b.lent || Math.random() - 0.5)
+    const leaving = lanes.slice(0, count)
+    const idle = leaving.map((lane) => lane.idle())
+    this.#receiver.recall()
+    await Promise.all(leaving.map((lane, i) => this.#rejoin(lane, idle[i] as Promise<void>)))
+  }
+
+  async #rejoin(lane: Lane, idle: Promise<void>): Promise<void> {
+    await idle
+    if (this.#state !== 'open') return
+    await lane.leave()
+    if (this.#state !== 'open') return
+    try {
+      await this.#request(`consume from ${lane.queue} again`, this.#openLane(lane))
+    } catch (error) {
+      this.broken(toError(error))
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closed'
+    this.#closing.abort(new Error('the subscription is closed'))
+    await Promise.all(this.#lanes.map((lane) => lane.leave()))
+    this.#host.onClosed()
+  }
+
+  #request<T>(what: string, promise: Promise<T>): Promise<T> {
+    return within(this.#host.clock, this.#host.options.requestTimeoutMs, what, promise)
+  }
+}

@@ -1,0 +1,143 @@
+import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import { SECOND } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
+import { failure, toTransportError, within } from '../failure.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import { type AmqpConnection, destroySocket, surviveHeaders } from './client.ts'
+
+export interface LinkEvents {
+  /** The broker takes no more publishes on this connection (an alarm), `undefined`: it does again. */
+  onBlocked(reason: string | undefined): void
+}
+
+/**
+ * One connection to the broker, opened when first needed and from then on kept: after a loss or a failed attempt it is
+ * tried again in the background, so that health mends itself without traffic. amqplib's own recovery is not used: it
+ * brings back neither channels nor consumers, so everything above is made anew on a new connection.
+ */
+export class Link {
+  readonly #name: string
+  readonly #options: ResolvedRabbitOptions
+  readonly #host: TransportHost
+  readonly #events: LinkEvents
+  #connection: AmqpConnection | undefined
+  #opening: Promise<AmqpConnection> | undefined
+  #error: Error | undefined
+  #keeping = false
+  readonly #closing: AbortController = new AbortController()
+
+  constructor(purpose: string, options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
+    this.#name = `${host.service} ${host.instance} ${purpose}`
+    this.#options = options
+    this.#host = host
+    this.#events = events
+  }
+
+  /** Why there is no connection, `undefined` while there is one. */
+  get error(): Error | undefined {
+    return this.#connection === undefined ? this.#error : undefined
+  }
+
+  health(): TransportHealth {
+    if (this.#connection !== undefined) return { status: 'up' }
+    return this.#error === undefined ? { status: 'idle' } : { status: 'down', detail: this.#error.message }
+  }
+
+  /** The open connection, or a new one. @throws TransportError */
+  acquire(): Promise<AmqpConnection> {
+    if (this.#closing.signal.aborted) return Promise.reject(failure('closed', 'the transport is closed'))
+    if (this.#connection !== undefined) return Promise.resolve(this.#connection)
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined))
+    return this.#opening
+  }
+
+  /** Gives up a connection that does not answer; what is on it learns by its `close` event. */
+  drop(connection: AmqpConnection, reason: Error): void {
+    this.#lost(connection, reason)
+    destroySocket(connection, reason)
+  }
+
+  /** Bounded, never rejects. Idempotent. */
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#opening?.catch(() => {})
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection !== undefined) await this.#shut(connection)
+  }
+
+  async #open(): Promise<AmqpConnection> {
+    try {
+      const connection = await this.#connect()
+      surviveHeaders(connection)
+      this.#watch(connection)
+      if (this.#closing.signal.aborted) {
+        await this.#shut(connection)
+        throw failure('closed', 'the transport is closed')
+      }
+      this.#connection = connection
+      return connection
+    } catch (cause) {
+      this.#error = toTransportError('connect to RabbitMQ', cause)
+      void this.#keep()
+      throw this.#error
+    }
+  }
+
+  async #connect(): Promise<AmqpConnection> {
+    const attempt = this.#options.connect(this.#name)
+    let late = false
+    attempt.then(
+      (connection) => (late ? this.#shut(connection) : undefined),
+      () => {},
+    )
+    try {
+      return await within(this.#host.clock, this.#options.connectTimeoutMs, 'connect to RabbitMQ', attempt)
+    } finally {
+      late = true
+    }
+  }
+
+  #watch(connection: AmqpConnection): void {
+    // After `error` comes `close`, but the channels hear of it in between.
+    connection.on('error', (error: Error) => this.#lost(connection, error))
+    connection.on('close', (error?: Error) =>
+      this.#lost(connection, error ?? new Error('RabbitMQ closed the connection')),
+    )
+    connection.on('blocked', (reason: string) => this.#events.onBlocked(reason))
+    connection.on('unblocked', () => this.#events.onBlocked(undefined))
+  }
+
+  #lost(connection: AmqpConnection, error: Error): void {
+    if (this.#connection !== connection) return
+    this.#connection = undefined
+    this.#error = toError(error)
+    this.#events.onBlocked(undefined)
+    if (this.#closing.signal.aborted) return
+    this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
+    void this.#keep()
+  }
+
+  async #keep(): Promise<void> {
+    if (this.#keeping) return
+    this.#keeping = true
+    const { signal } = this.#closing
+    for (let attempt = 1; !signal.aborted && this.#connection === undefined; attempt++) {
+      await this.#host.clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
+      if (!signal.aborted) await this.acquire().catch(() => {})
+    }
+    this.#keeping = false
+  }
+
+  async #shut(connection: AmqpConnection): Promise<void> {
+    connection.on('error', () => {})
+    try {
+      await within(this.#host.clock, this.#options.closeTimeoutMs, 'close the connection', connection.close())
+    } catch (error) {
+      destroySocket(connection, toError(error))
+    }
+  }
+}
+
+const BACKOFF = resolveBackoff('rabbitTransport', { initialMs: 100, maxMs: 5 * SECOND })

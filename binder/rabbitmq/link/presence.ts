@@ -1,0 +1,61 @@
+import { MINUTE } from '../../../core/clock.ts'
+import { idleQueueOf, membersQueueOf } from '../topology/topology.ts'
+import type { AmqpChannel, AmqpMessage } from './client.ts'
+
+/**
+ * Who else is in the group, read off two queues that never hold a message: each member consumes from the first, each
+ * member without a partition from the second, and declaring a queue tells how many consumers it has. A member that dies
+ * is gone from the counts at once, since the broker keeps them; no message and no clock is involved. (The count of a
+ * partition's own queue would not do: quorum queues count the active consumer only.)
+ */
+export class Presence {
+  readonly channel: AmqpChannel
+  readonly #members: string
+  readonly #idle: string
+  #idleTag: string | undefined
+  /** The broker ended a consumer, since somebody deleted its queue: nobody counts this member any more. */
+  #isGone = false
+  readonly #onMessage = (message: AmqpMessage | null): void => {
+    if (message === null) this.#isGone = true
+  }
+
+  private constructor(channel: AmqpChannel, destination: string, group: string) {
+    this.channel = channel
+    this.#members = membersQueueOf(destination, group)
+    this.#idle = idleQueueOf(destination, group)
+  }
+
+  /** Takes over the channel. */
+  static async join(channel: AmqpChannel, destination: string, group: string): Promise<Presence> {
+    const presence = new Presence(channel, destination, group)
+    channel.on('error', () => {})
+    await presence.#count(presence.#members)
+    await channel.consume(presence.#members, presence.#onMessage, { noAck: true })
+    return presence
+  }
+
+  /** Tells the others whether this member has partitions, and counts. @throws when it has to join again */
+  async look(isIdle: boolean): Promise<{ readonly members: number; readonly idle: number }> {
+    if (this.#isGone) throw new Error(`RabbitMQ ended a consumer of queue ${this.#members} or ${this.#idle}`)
+    await this.#setIdle(isIdle)
+    return { members: await this.#count(this.#members), idle: await this.#count(this.#idle) }
+  }
+
+  async #setIdle(isIdle: boolean): Promise<void> {
+    if (isIdle === (this.#idleTag !== undefined)) return
+    if (this.#idleTag === undefined) {
+      await this.#count(this.#idle)
+      this.#idleTag = (await this.channel.consume(this.#idle, this.#onMessage, { noAck: true })).consumerTag
+    } else {
+      await this.channel.cancel(this.#idleTag)
+      this.#idleTag = undefined
+    }
+  }
+
+  async #count(queue: string): Promise<number> {
+    return (await this.channel.assertQueue(queue, COUNTER)).consumerCount
+  }
+}
+
+/** Goes away by itself a while after its last member. */
+const COUNTER = Object.freeze({ durable: true, arguments: { 'x-expires': 1 * MINUTE } })

@@ -1,0 +1,86 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { TransportError, TransportErrorKind } from '../../errors.ts'
+import { failure, replyCodeOf } from '../failure.ts'
+
+/** What the publisher says of a message that was not confirmed. Pure; one function per ending. */
+
+const name = ({ id, destination }: EncodedMessage): string => `message ${id} to "${destination}"`
+
+export const closedBefore = (message: EncodedMessage): TransportError =>
+  failure('closed', `the transport was closed before RabbitMQ confirmed ${name(message)}; it may have arrived`, message)
+
+export const notProvisioned = (message: EncodedMessage): TransportError =>
+  failure('unroutable', `"${message.destination}" was not provisioned: provision it before publishing to it`, message)
+
+export const nacked = (message: EncodedMessage, cause: Error): TransportError =>
+  failure('refused', `RabbitMQ refused ${name(message)} (nack): its queue is full or failed`, {
+    destination: message.destination,
+    cause,
+  })
+
+export const unroutable = (message: EncodedMessage): TransportError =>
+  failure(
+    'unroutable',
+    `no queue gets ${name(message)}. Name its groups in defineChannel(..., { groups: [...] }) or start a consumer ` +
+      "first; rabbitTransport({ unroutable: 'accept' }) drops such messages instead.",
+    message,
+  )
+
+export const lost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
+  failure('unavailable', `the connection was lost before RabbitMQ confirmed ${name(message)}; it may have arrived`, {
+    destination: message.destination,
+    cause,
+  })
+
+export const behindLost = (message: EncodedMessage, cause: Error | undefined): TransportError =>
+  failure('unavailable', `${name(message)} was not sent: an earlier one of its key was lost with the connection`, {
+    destination: message.destination,
+    cause,
+  })
+
+export const blocked = (message: EncodedMessage, timeoutMs: number, reason: string): TransportError =>
+  failure(
+    'refused',
+    `${name(message)} was not confirmed within ${timeoutMs} ms: RabbitMQ takes no messages (${reason}). ` +
+      'Let consumers catch up, or free its memory or disk.',
+    message,
+  )
+
+export const unanswered = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
+  failure('timeout', `${name(message)} was not confirmed within ${timeoutMs} ms; it may have arrived`, {
+    destination: message.destination,
+    cause,
+  })
+
+export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Error | undefined): TransportError =>
+  failure('unavailable', `${name(message)} was not sent: RabbitMQ was not reached within ${timeoutMs} ms`, {
+    destination: message.destination,
+    cause,
+  })
+
+/** The broker closed the channel over exactly this message. */
+export const rejected = (message: EncodedMessage, cause: Error): TransportError =>
+  failure(rejectionOf(cause), `RabbitMQ closed the channel over ${name(message)}: ${cause.message}`, {
+    destination: message.destination,
+    cause,
+  })
+
+function rejectionOf(cause: Error): TransportErrorKind {
+  if (/message size/.test(cause.message)) return 'too_large'
+  return replyCodeOf(cause) === NOT_FOUND ? 'unroutable' : 'mismatch'
+}
+
+const NOT_FOUND = 404
+
+/** amqplib or our own limits would not even write it. */
+export const unwritable = (message: EncodedMessage, maxBytes: number, cause: Error): TransportError => {
+  const context = { destination: message.destination, cause }
+  return cause instanceof RangeError
+    ? failure(
+        'too_large',
+        `${name(message)} does not fit: ${cause.message}. Keep the body under maxMessageBytes (${maxBytes}) and the ` +
+          'headers under 64 KiB, or send a reference to it.',
+        context,
+      )
+    : failure('mismatch', `${name(message)} can not be sent over AMQP: ${cause.message}`, context)
+}

@@ -1,0 +1,60 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { PublishOutcome } from '../../transport/transport.ts'
+
+/** One `publish` call: resolves when each of its messages has an outcome. */
+export class PublishCall {
+  readonly entries: readonly PublishEntry[]
+  /** Called once, before it resolves. */
+  onSettled: () => void = () => {}
+  readonly #outcomes: PublishOutcome[]
+  readonly #resolve: (outcomes: readonly PublishOutcome[]) => void
+  #open: number
+
+  constructor(messages: readonly EncodedMessage[], resolve: (outcomes: readonly PublishOutcome[]) => void) {
+    this.#resolve = resolve
+    this.#open = messages.length
+    this.#outcomes = messages.map(() => undefined)
+    this.entries = messages.map((message, index) => new PublishEntry(message, index, this))
+    if (messages.length === 0) resolve([])
+  }
+
+  settle(index: number, outcome: PublishOutcome): void {
+    this.#outcomes[index] = outcome
+    if (--this.#open > 0) return
+    this.onSettled()
+    this.#resolve(this.#outcomes)
+  }
+}
+
+/** One message on its way. */
+export class PublishEntry {
+  readonly message: EncodedMessage
+  /** Where it was last written to. */
+  exchange: string
+  routingKey = ''
+  /** Written to a channel at least once: without an answer, whether it arrived is unknown. */
+  sent = false
+  /** The broker sent it back: no queue wanted it. Its confirm still follows. */
+  returned = false
+  /** Among those that the broker may have closed the channel for. */
+  suspect = false
+  /** Its destination was missing and has been made again. */
+  repaired = false
+  settled = false
+  readonly #index: number
+  readonly #call: PublishCall
+
+  constructor(message: EncodedMessage, index: number, call: PublishCall) {
+    this.message = message
+    this.exchange = message.destination
+    this.#index = index
+    this.#call = call
+  }
+
+  /** The first call counts. */
+  settle(outcome: PublishOutcome): void {
+    if (this.settled) return
+    this.settled = true
+    this.#call.settle(this.#index, outcome)
+  }
+}

@@ -1,0 +1,108 @@
+import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import type { TransportHost } from '../../transport/transport.ts'
+import { TRANSPORT, toTransportError, within } from '../failure.ts'
+import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from '../link/client.ts'
+import type { Link } from '../link/connection.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+
+export interface PublishChannelEvents {
+  /** There may be room to write: a channel was opened, or amqplib's buffer has drained. */
+  onRoom(): void
+  /** No queue wanted it. Its confirm still follows. */
+  onReturned(message: AmqpMessage): void
+  /** Nothing that was written to it gets an answer any more. `error`: why the broker closed it, if it did. */
+  onClosed(error: Error | undefined): void
+}
+
+/** The one confirm channel that everything is published on: opened when it is needed, and again after each loss. */
+export class PublishChannel {
+  readonly #link: Link
+  readonly #options: Pick<ResolvedRabbitOptions, 'requestTimeoutMs'>
+  readonly #host: TransportHost
+  readonly #events: PublishChannelEvents
+  readonly #closing: AbortController = new AbortController()
+  #channel: AmqpConfirmChannel | undefined
+  #isOpening = false
+  /** amqplib's buffer is over its high-water mark, or the channel is about to close. */
+  #isFull = false
+  /** The largest frame the broker takes. */
+  frameMax: number = Number.POSITIVE_INFINITY
+
+  constructor(
+    link: Link,
+    options: Pick<ResolvedRabbitOptions, 'requestTimeoutMs'>,
+    host: TransportHost,
+    events: PublishChannelEvents,
+  ) {
+    this.#link = link
+    this.#options = options
+    this.#host = host
+    this.#events = events
+  }
+
+  /** To write to now; `undefined`: `onRoom` follows. */
+  toWriteTo(): AmqpConfirmChannel | undefined {
+    if (this.#channel === undefined && !this.#isOpening) void this.#keepOpening()
+    return this.#isFull ? undefined : this.#channel
+  }
+
+  /** Nothing more until it has drained or is replaced. */
+  full(): void {
+    this.#isFull = true
+  }
+
+  /** Opens no other; the connection is closed by its owner. */
+  close(): void {
+    this.#closing.abort()
+  }
+
+  /** Until there is a channel or the transport is closed. */
+  async #keepOpening(): Promise<void> {
+    this.#isOpening = true
+    const { clock, logger } = this.#host
+    const { signal } = this.#closing
+    for (let attempt = 1; !signal.aborted && this.#channel === undefined; attempt++) {
+      try {
+        await this.#open()
+      } catch (error) {
+        logger.debug({ err: error }, 'no channel to publish on, trying again')
+        await clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
+      }
+    }
+    this.#isOpening = false
+    this.#events.onRoom()
+  }
+
+  async #open(): Promise<void> {
+    const connection = await this.#link.acquire()
+    try {
+      const opening = connection.createConfirmChannel()
+      const channel = await within(this.#host.clock, this.#options.requestTimeoutMs, 'open a channel', opening)
+      this.#watch(channel)
+      this.frameMax = frameMaxOf(connection)
+      this.#isFull = false
+      this.#channel = channel
+    } catch (cause) {
+      const error = toTransportError('open a channel', cause)
+      if (error.kind === 'timeout') this.#link.drop(connection, error)
+      throw error
+    }
+  }
+
+  #watch(channel: AmqpConfirmChannel): void {
+    let error: Error | undefined
+    channel.on('error', (cause: Error) => (error = cause))
+    channel.on('close', () => {
+      if (this.#channel === channel) this.#channel = undefined
+      if (!this.#closing.signal.aborted) this.#events.onClosed(error)
+    })
+    channel.on('return', (message: AmqpMessage) => this.#events.onReturned(message))
+    channel.on('drain', () => {
+      if (this.#channel !== channel) return
+      this.#isFull = false
+      this.#events.onRoom()
+    })
+  }
+}
+
+const BACKOFF = resolveBackoff(TRANSPORT, { initialMs: 50, maxMs: 2_000 })

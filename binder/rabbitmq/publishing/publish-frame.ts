@@ -1,0 +1,54 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { AmqpPublishOptions } from '../link/client.ts'
+import { delayRoute } from '../topology/delay.ts'
+import { propertiesBytes, toAmqp } from '../wire/envelope.ts'
+
+/** What one `basic.publish` says. */
+export interface PublishFrame {
+  readonly exchange: string
+  readonly content: Buffer
+  readonly options: AmqpPublishOptions
+}
+
+export interface PublishLimits {
+  /** Of a body. */
+  readonly maxBytes: number
+  /** The largest frame the broker takes; a message's properties have to fit in one. */
+  readonly frameMax: number
+}
+
+/**
+ * How a message is written: to its exchange, or through the delay ladder when it is not due yet. Pure.
+ * @param now epoch ms
+ * @throws RangeError when it is over a limit, TypeError when AMQP has no words for it
+ */
+export function publishFrame(
+  message: EncodedMessage,
+  unroutable: 'refuse' | 'accept',
+  { maxBytes, frameMax }: PublishLimits,
+  now: number,
+): PublishFrame {
+  const size = message.body?.byteLength ?? 0
+  if (size > maxBytes) throw new RangeError(`the body has ${size} bytes`)
+  const { content, options } = toAmqp(message, unroutable === 'refuse')
+  const exchange = delayed(message, options, now) ?? message.destination
+  if (frameMax < MOST_PROPERTY_BYTES && propertiesBytes(options) > frameMax)
+    throw new RangeError(`the headers do not fit in a frame of ${frameMax} bytes`)
+  return { exchange, content, options }
+}
+
+/** amqplib writes 64 KiB of headers at most: with frames of this size they fit. */
+const MOST_PROPERTY_BYTES = 128 * 1024
+
+/** Adds the way through the ladder. @returns where that begins, `undefined` for a message that is due */
+function delayed(
+  { destination, notBefore }: EncodedMessage,
+  options: AmqpPublishOptions,
+  now: number,
+): string | undefined {
+  if (notBefore === undefined || notBefore <= now) return undefined
+  const { exchange, headers } = delayRoute(destination, notBefore - now)
+  Object.assign(options.headers, headers)
+  options.mandatory = true
+  return exchange
+}

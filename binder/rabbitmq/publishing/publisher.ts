@@ -1,0 +1,265 @@
+import { toError } from '../../../core/errors.ts'
+import type { EncodedMessage } from '../../channel/message.ts'
+import { partitionOf } from '../../channel/partition.ts'
+import type { PublishOutcome, TransportHost } from '../../transport/transport.ts'
+import { replyCodeOf, toTransportError } from '../failure.ts'
+import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
+import type { Link } from '../link/connection.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import { routingKeyOf } from '../topology/topology.ts'
+import { idOf } from '../wire/envelope.ts'
+import {
+  behindLost,
+  blocked,
+  closedBefore,
+  lost,
+  nacked,
+  notProvisioned,
+  rejected,
+  unanswered,
+  unreached,
+  unroutable,
+  unwritable,
+} from './outcomes.ts'
+import { PublishCall, type PublishEntry } from './publish-call.ts'
+import { PublishChannel } from './publish-channel.ts'
+import { publishFrame } from './publish-frame.ts'
+import { PublishQueue } from './publish-queue.ts'
+
+export interface PublisherHost extends TransportHost {
+  /** Partitions of a provisioned destination. */
+  partitionsOf(destination: string): number | undefined
+  /** True for dead letters: RabbitMQ took the message before, so it takes it again. */
+  takesAnySize(destination: string): boolean
+  /** Makes a destination exist again that somebody deleted. @throws TransportError */
+  reprovision(destination: string): Promise<void>
+}
+
+/**
+ * The way to the broker: one queue, one confirm channel, confirms pipelined. Order is kept because everything goes
+ * through that one queue and channel, however many `publish` calls are open.
+ *
+ * - Connection lost: what was sent and unconfirmed gets `unavailable` (it may have arrived), and with it what waited
+ *   behind it under the same destination and key; the rest waits for the reconnect.
+ * - Channel closed by the broker because it did not like one message: it says neither which nor what became of the
+ *   others, so all that were unconfirmed are sent again one by one. Whoever closes the channel when it is alone is the
+ *   culprit. The others may arrive twice, with the same id.
+ */
+export class RabbitPublisher {
+  readonly #link: Link
+  readonly #options: ResolvedRabbitOptions
+  readonly #host: PublisherHost
+  readonly #channel: PublishChannel
+  readonly #queue: PublishQueue = new PublishQueue()
+  readonly #inFlight: Set<PublishEntry> = new Set()
+  /** Reason of the broker's alarm. */
+  #blocked: string | undefined
+  /** Entries to be sent one at a time, to find the one the broker closes the channel for. */
+  #suspects = 0
+  /** A destination is being made again: nothing goes out. */
+  #isRepairing = false
+  #roundRobin = 0
+  #isClosed = false
+
+  constructor(link: Link, options: ResolvedRabbitOptions, host: PublisherHost) {
+    this.#link = link
+    this.#options = options
+    this.#host = host
+    this.#channel = new PublishChannel(link, options, host, {
+      onRoom: () => this.#pump(),
+      onReturned: (message) => this.#returned(message),
+      onClosed: (error) => this.#closed(error),
+    })
+  }
+
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    return new Promise((resolve) => {
+      const call = new PublishCall(messages, resolve)
+      if (messages.length === 0) return
+      if (this.#isClosed) {
+        for (const entry of call.entries) entry.settle(closedBefore(entry.message))
+        return
+      }
+      const { clock, publishTimeoutMs } = this.#host
+      call.onSettled = clock.setTimer(publishTimeoutMs, () => this.#expire(call))
+      this.#queue.push(call.entries)
+      this.#pump()
+    })
+  }
+
+  setBlocked(reason: string | undefined): void {
+    this.#blocked = reason
+    if (reason !== undefined) this.#host.logger.warn({ reason }, 'RabbitMQ takes no messages for now (resource alarm)')
+    // An alarm also ends with its connection, whose channel is about to close: nothing may go out on that.
+    else if (this.#link.error === undefined) this.#pump()
+  }
+
+  /** Ends what is unconfirmed with `closed`. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#channel.close()
+    for (const entry of [...this.#inFlight, ...this.#queue.waiting()]) entry.settle(closedBefore(entry.message))
+    this.#inFlight.clear()
+    this.#queue.clear()
+  }
+
+  #pump(): void {
+    for (;;) {
+      const entry = this.#queue.peek()
+      if (entry === undefined || this.#blocked !== undefined || this.#isRepairing) return
+      if (this.#suspects > 0 && this.#inFlight.size > 0) return
+      const channel = this.#channel.toWriteTo()
+      if (channel === undefined) return
+      this.#queue.shift()
+      this.#send(channel, entry)
+    }
+  }
+
+  #send(channel: AmqpConfirmChannel, entry: PublishEntry): void {
+    const { message } = entry
+    const { destination, key } = message
+    const partitions = this.#host.partitionsOf(destination)
+    if (partitions === undefined) {
+      this.#settle(entry, notProvisioned(message))
+      return
+    }
+    const partition = key === null ? this.#roundRobin++ % partitions : partitionOf(key, partitions)
+    try {
+      this.#write(channel, entry, routingKeyOf(partition))
+    } catch (cause) {
+      this.#unsendable(entry, toError(cause))
+    }
+  }
+
+  #write(channel: AmqpConfirmChannel, entry: PublishEntry, routingKey: string): void {
+    const { message } = entry
+    const { unroutable: policy, maxMessageBytes } = this.#options
+    const maxBytes = this.#host.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
+    const limits = { maxBytes, frameMax: this.#channel.frameMax }
+    const { exchange, content, options } = publishFrame(message, policy, limits, this.#host.clock.now())
+    entry.exchange = exchange
+    entry.routingKey = routingKey
+    const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))
+    this.#inFlight.add(entry)
+    entry.sent = true
+    if (!hasRoom) this.#channel.full()
+  }
+
+  /** It threw: nothing was written. */
+  #unsendable(entry: PublishEntry, cause: Error): void {
+    if (cause.name === 'IllegalOperationError') {
+      // The channel is closing: its `close` event decides about the rest.
+      this.#channel.full()
+      this.#queue.putBack([entry])
+      return
+    }
+    this.#settle(entry, unwritable(entry.message, this.#options.maxMessageBytes, cause))
+  }
+
+  #confirmed(entry: PublishEntry, error: Error | null): void {
+    // With any other error the channel was closed: `#closed` decides.
+    if (error !== null && error.message !== 'message nacked') return
+    if (!this.#inFlight.delete(entry)) return
+    if (error !== null) this.#settle(entry, nacked(entry.message, error))
+    else this.#settle(entry, entry.returned ? unroutable(entry.message) : undefined)
+    if (this.#suspects > 0 || this.#inFlight.size === 0) this.#pump()
+  }
+
+  /** An id may be in flight to several destinations: which one sent it back is part of the answer. */
+  #returned({ fields, properties }: AmqpMessage): void {
+    const id = idOf(properties)
+    for (const entry of this.#inFlight) {
+      if (entry.message.id !== id || entry.exchange !== fields.exchange || entry.returned) continue
+      if (entry.routingKey !== fields.routingKey) continue
+      entry.returned = true
+      return
+    }
+  }
+
+  #settle(entry: PublishEntry, outcome: PublishOutcome): void {
+    if (entry.suspect) {
+      entry.suspect = false
+      this.#suspects--
+    }
+    entry.settle(outcome)
+  }
+
+  #expire(call: PublishCall): void {
+    const { publishTimeoutMs } = this.#host
+    const cause = this.#link.error
+    for (const entry of call.entries) {
+      if (entry.settled) continue
+      const { message } = entry
+      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, publishTimeoutMs, this.#blocked))
+      else if (entry.sent) this.#settle(entry, unanswered(message, publishTimeoutMs, cause))
+      else this.#settle(entry, unreached(message, publishTimeoutMs, cause))
+    }
+    this.#queue.peek()
+  }
+
+  #closed(error: Error | undefined): void {
+    const pending = [...this.#inFlight].filter((entry) => !entry.settled)
+    this.#inFlight.clear()
+    if (error !== undefined && replyCodeOf(error) !== undefined) this.#investigate(pending, error)
+    else this.#abandon(pending)
+    this.#pump()
+  }
+
+  /** The connection is gone. */
+  #abandon(pending: readonly PublishEntry[]): void {
+    const cause = this.#link.error
+    const lines = new Set(pending.map(lineOf).filter((line) => line !== undefined))
+    for (const entry of pending) this.#settle(entry, lost(entry.message, cause))
+    if (lines.size === 0) return
+    for (const entry of this.#queue.waiting()) {
+      const line = lineOf(entry)
+      if (line !== undefined && lines.has(line)) this.#settle(entry, behindLost(entry.message, cause))
+    }
+  }
+
+  /** The broker closed the channel over one of these. */
+  #investigate(pending: readonly PublishEntry[], cause: Error): void {
+    const [alone] = pending
+    if (alone === undefined || pending.length > 1) {
+      this.#host.logger.warn({ err: cause, messages: pending.length }, 'RabbitMQ closed the channel over a message')
+      this.#putBack(pending)
+    } else if (replyCodeOf(cause) === NOT_FOUND && !alone.repaired) {
+      alone.repaired = true
+      void this.#repair(alone)
+    } else {
+      this.#settle(alone, rejected(alone.message, cause))
+    }
+  }
+
+  /** The exchange is gone: makes it again and sends the message again. */
+  async #repair(entry: PublishEntry): Promise<void> {
+    this.#putBack([entry])
+    this.#isRepairing = true
+    try {
+      await this.#host.reprovision(entry.message.destination)
+    } catch (error) {
+      this.#settle(entry, toTransportError('declare it again', error, entry.message.destination))
+    }
+    this.#isRepairing = false
+    this.#pump()
+  }
+
+  /** Before everything that waits, in the old order, to be sent one at a time. */
+  #putBack(entries: readonly PublishEntry[]): void {
+    for (const entry of entries) {
+      entry.returned = false
+      if (entry.suspect) continue
+      entry.suspect = true
+      this.#suspects++
+    }
+    this.#queue.putBack(entries)
+  }
+}
+
+const NOT_FOUND = 404
+
+/** What must stay in order: a destination and a key. */
+function lineOf({ message }: PublishEntry): string | undefined {
+  return message.key === null ? undefined : `${message.destination}\n${message.key}`
+}

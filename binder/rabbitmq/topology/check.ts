@@ -1,0 +1,125 @@
+/**
+ * `provision: 'check'`: compares what is declared with what exists and makes nothing.
+ *
+ * Each question has a channel of its own, for a "no" closes it. Whether it is there is asked passively, which needs no
+ * rights. Only then is it declared again on the same channel, which compares type and arguments: where the first says no,
+ * the second never leaves. A user who may not configure it learns no more than that it exists.
+ *
+ * Bindings can not be asked for in AMQP: binding again makes what is missing, and a message that would show it reaches the
+ * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
+ * ever ends.
+ */
+import { toError } from '../../../core/errors.ts'
+import type { DestinationSpec } from '../../transport/transport.ts'
+import { failure, replyCodeOf } from '../failure.ts'
+import type { AmqpChannel } from '../link/client.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import { declarationsOf, existingCount, settlingOf } from './provision.ts'
+import { markerOf } from './topology.ts'
+
+/** Opens a channel for one question and closes it. @throws what the broker answered */
+export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>
+
+/** So many questions are open at once: the ladder alone has 52. */
+const AT_ONCE = 16
+
+/** @throws TransportError `mismatch` naming everything that is missing or differs */
+export async function checkDestinations(
+  specs: readonly DestinationSpec[],
+  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+  ask: Ask,
+): Promise<void> {
+  const faults = await faultsOf(
+    specs.flatMap((spec) => questionsOf(spec, options)),
+    ask,
+  )
+  if (specs.some(({ delays }) => delays === true)) faults.push(...(await ladderFaults(ask)))
+  if (faults.length === 0) return
+  const said = faults.map(({ what, is }) => `${what} ${is}`).join('; ')
+  const differs = faults.some(({ is }) => is !== MISSING)
+  throw failure(
+    'mismatch',
+    `${said}. Make them as binder.describe() says, or use rabbitTransport({ provision: 'create' })` +
+      `${differs ? '; what differs has to be deleted first, once it is drained' : ''}.`,
+    { destination: specs.length === 1 ? specs[0]?.name : undefined },
+  )
+}
+
+interface Question {
+  readonly declaration: Declaration
+  /** Only whether it exists. */
+  readonly asFound?: boolean
+}
+
+interface Fault {
+  readonly what: string
+  readonly is: string
+}
+
+const MISSING = 'is missing'
+
+function questionsOf(
+  spec: DestinationSpec,
+  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+): readonly Question[] {
+  const marks = settlingOf(spec, options).map(({ settled }) => settled)
+  const own = [...declarationsOf(spec, options), ...marks].map((declaration) => ({
+    declaration,
+    asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
+  }))
+  if (spec.delays !== true) return own
+  return [...own, { declaration: dueDeclaration(spec.name) }, { declaration: dueSettled(spec.name) }]
+}
+
+/** One fault instead of 52 where nobody has made it. */
+async function ladderFaults(ask: Ask): Promise<readonly Fault[]> {
+  const questions = [...ladderDeclarations(), LADDER_SETTLED].map((declaration) => ({ declaration }))
+  const faults = await faultsOf(questions, ask)
+  if (faults.length < questions.length || faults.some(({ is }) => is !== MISSING)) return faults
+  return [{ what: `what delays messages, ${questions.length} exchanges and queues "concordat:delay:*",`, is: MISSING }]
+}
+
+/** In the order of the questions. @throws when the broker does not answer */
+async function faultsOf(questions: readonly Question[], ask: Ask): Promise<Fault[]> {
+  const faults: Array<Fault | undefined> = []
+  for (let at = 0; at < questions.length; at += AT_ONCE) {
+    const some = questions.slice(at, at + AT_ONCE).map((question) => faultOf(question, ask))
+    faults.push(...(await Promise.all(some)))
+  }
+  return faults.filter((fault) => fault !== undefined)
+}
+
+async function faultOf({ declaration, asFound }: Question, ask: Ask): Promise<Fault | undefined> {
+  const what = nameOf(declaration)
+  try {
+    await ask(`compare ${what}`, async (channel) => {
+      await look(channel, declaration)
+      if (asFound !== true) await declareUnbound(channel, declaration)
+    })
+    return undefined
+  } catch (error) {
+    const cause = toError(error).cause ?? error
+    switch (replyCodeOf(cause)) {
+      case 404:
+        return { what, is: MISSING }
+      case 403:
+        return undefined
+      case 405:
+        return { what, is: 'belongs to one connection alone (exclusive)' }
+      case 406:
+        return { what, is: differenceIn(cause) }
+      default:
+        throw error
+    }
+  }
+}
+
+/** `inequivalent arg 'x-queue-type' for queue ... received 'quorum' but current is 'classic'`. */
+function differenceIn(cause: unknown): string {
+  const existing = existingCount(cause)
+  if (existing !== undefined) return `says ${existing} partitions, another number is declared`
+  const { message } = toError(cause)
+  return `differs: ${/PRECONDITION_FAILED - (.*?)"?$/.exec(message)?.[1] ?? message}`
+}

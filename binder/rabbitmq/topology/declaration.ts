@@ -1,0 +1,64 @@
+import type { TopologyPart } from '../../transport/transport.ts'
+import type { AmqpChannel } from '../link/client.ts'
+
+/** An exchange or a queue as this adapter wants it: the same data is declared, compared and described. */
+export type Declaration = ExchangeDeclaration | QueueDeclaration
+
+export interface ExchangeDeclaration {
+  readonly kind: 'exchange'
+  readonly name: string
+  readonly type: 'direct' | 'fanout' | 'headers'
+  readonly options: { readonly durable: true; readonly internal?: boolean; readonly alternateExchange?: string }
+}
+
+export interface QueueDeclaration {
+  readonly kind: 'queue'
+  readonly name: string
+  readonly arguments: Readonly<Record<string, string | number | boolean>>
+  /** Bound to one exchange, by a routing key or by headers. */
+  readonly exchange: string
+  readonly routingKey: string
+  readonly headers?: Readonly<Record<string, string | boolean>>
+}
+
+/** For messages: `queue "orders:audit"`. */
+export const nameOf = ({ kind, name }: Pick<Declaration, 'kind' | 'name'>): string => `${kind} "${name}"`
+
+/** Makes it exist, bound. Repeated without effect. @throws what the broker answered, which closes the channel */
+export async function declare(channel: AmqpChannel, declaration: Declaration): Promise<void> {
+  await declareUnbound(channel, declaration)
+  if (declaration.kind === 'exchange') return
+  const { name, exchange, routingKey, headers } = declaration
+  await channel.bindQueue(name, exchange, routingKey, headers)
+}
+
+/** @throws 404 when it is missing; makes nothing */
+export async function look(channel: AmqpChannel, { kind, name }: Pick<Declaration, 'kind' | 'name'>): Promise<void> {
+  await (kind === 'exchange' ? channel.checkExchange(name) : channel.checkQueue(name))
+}
+
+/** Of what exists, this compares type and arguments. @throws 406 when they differ */
+export async function declareUnbound(channel: AmqpChannel, declaration: Declaration): Promise<void> {
+  const { name } = declaration
+  if (declaration.kind === 'exchange') await channel.assertExchange(name, declaration.type, declaration.options)
+  else await channel.assertQueue(name, { durable: true, arguments: { ...declaration.arguments } })
+}
+
+/** In the words of `binder.describe()`. */
+export function partOf(declaration: Declaration): TopologyPart {
+  const { kind, name } = declaration
+  if (declaration.kind === 'queue') {
+    const { exchange, routingKey } = declaration
+    const details = { durable: true, ...declaration.arguments, exchange }
+    return { kind, name, details: routingKey === '' ? details : { ...details, routingKey } }
+  }
+  const { type, options } = declaration
+  const { alternateExchange, ...rest } = options
+  const alternate = alternateExchange === undefined ? {} : { 'alternate-exchange': alternateExchange }
+  return { kind, name, details: { type, ...rest, ...alternate } }
+}
+
+/** An exchange that says something by being there; nothing is ever sent to it. */
+export function settledMark(name: string): ExchangeDeclaration {
+  return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
+}

@@ -1,0 +1,110 @@
+/**
+ * Delayed messages on RabbitMQ: a ladder of queues whose messages expire, shared by all services of a virtual host.
+ *
+ * ```
+ * concordat:delay:level:24 ... :0   headers exchanges and quorum queues; a queue holds its messages 100 ms x 2^level
+ * concordat:delay:due               headers exchange: to the queue of the destination
+ * concordat:delay:due:orders        quorum queue, 1 ms: hands what is due to the exchange `orders`
+ * concordat:delay:settled[:orders]  exchanges that say: the queues of the ladder (of `orders`) are old enough
+ * ```
+ *
+ * A delay is rounded up to 100 ms and written as a binary number; each bit that is set is a header
+ * `concordat-delay-<level>`. The message enters at its highest level. A level's exchange sends it into the level's queue
+ * when its bit is set, else (alternate exchange) to the level below; what expires in a queue goes on to the level below
+ * as well. All messages of a queue wait equally long, so none ever waits behind one that is due later, which a time to
+ * live per message would bring about. The routing key is the partition all along.
+ *
+ * The queues are quorum queues with dead letter strategy `at-least-once`, whatever the type of the others: a message
+ * leaves a level only after the next has confirmed it. Classic queues move what expires without a confirm, and a broker
+ * that is killed in between can lose it. What is due and finds no queue stays in the queue of its destination.
+ */
+import { invalidOption } from '../../../core/errors.ts'
+import { MAX_DELAY_MS } from '../../channel/delay.ts'
+import { type Declaration, type ExchangeDeclaration, settledMark } from './declaration.ts'
+
+const UNIT_MS = 100
+const LEVELS = 25
+const DUE = 'concordat:delay:due'
+const HEADER = 'concordat-delay-'
+const TO_HEADER = `${HEADER}to`
+
+const levelOf = (level: number): string => `concordat:delay:level:${level}`
+const below = (level: number): string => (level === 0 ? DUE : levelOf(level - 1))
+export const TOP_LEVEL: string = levelOf(LEVELS - 1)
+const queueOfDue = (destination: string): string => `${DUE}:${destination}`
+
+/** Declared when the queues of the ladder have settled (`settling.ts`). */
+export const LADDER_SETTLED: ExchangeDeclaration = settledMark('concordat:delay:settled')
+/** Likewise for the queue of a destination. */
+export const dueSettled = (destination: string): ExchangeDeclaration =>
+  settledMark(`concordat:delay:settled:${destination}`)
+
+/** Where a message that is due in `leftMs` is published to, and with which headers. */
+export interface DelayRoute {
+  readonly exchange: string
+  readonly headers: Readonly<Record<string, string | boolean>>
+}
+
+/** @throws RangeError when it is further away than the ladder is high */
+export function delayRoute(destination: string, leftMs: number): DelayRoute {
+  if (!(leftMs > 0 && leftMs <= MAX_DELAY_MS)) throw invalidOption('delay', leftMs, `1 to ${MAX_DELAY_MS} ms`)
+  const units = Math.ceil(leftMs / UNIT_MS)
+  const headers: Record<string, string | boolean> = { [TO_HEADER]: destination }
+  let highest = 0
+  for (let level = 0; level < LEVELS; level++) {
+    if ((units & (1 << level)) === 0) continue
+    headers[HEADER + level] = true
+    highest = level
+  }
+  return { exchange: levelOf(highest), headers }
+}
+
+/** The ladder, from the bottom, so that every step has somewhere to go. */
+export function ladderDeclarations(): readonly Declaration[] {
+  const levels = Array.from({ length: LEVELS }, (_, level) => level)
+  return [
+    { kind: 'exchange', name: DUE, type: 'headers', options: { durable: true } },
+    ...levels.flatMap(levelDeclarations),
+  ]
+}
+
+function levelDeclarations(level: number): readonly Declaration[] {
+  const name = levelOf(level)
+  const next = below(level)
+  return [
+    { kind: 'exchange', name, type: 'headers', options: { durable: true, alternateExchange: next } },
+    {
+      kind: 'queue',
+      name,
+      arguments: queueArguments(UNIT_MS * 2 ** level, next),
+      exchange: name,
+      routingKey: '',
+      headers: { 'x-match': 'all', [HEADER + level]: true },
+    },
+  ]
+}
+
+/** What hands due messages to a destination. */
+export function dueDeclaration(destination: string): Declaration {
+  return {
+    kind: 'queue',
+    name: queueOfDue(destination),
+    arguments: queueArguments(DUE_TTL_MS, destination),
+    exchange: DUE,
+    routingKey: '',
+    headers: { 'x-match': 'all', [TO_HEADER]: destination },
+  }
+}
+
+/** 0 would expire it before it is stored. */
+const DUE_TTL_MS = 1
+
+function queueArguments(ttlMs: number, next: string): Record<string, string | number> {
+  return {
+    'x-queue-type': 'quorum',
+    'x-message-ttl': ttlMs,
+    'x-dead-letter-exchange': next,
+    'x-dead-letter-strategy': 'at-least-once',
+    'x-overflow': 'reject-publish',
+  }
+}

@@ -1,0 +1,116 @@
+import { toError } from '../../../core/errors.ts'
+import { partitionMismatch, type TransportError } from '../../errors.ts'
+import type { DestinationSpec, TopologyPart } from '../../transport/transport.ts'
+import { replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
+import type { AmqpChannel } from '../link/client.ts'
+import type { ResolvedRabbitOptions } from '../options.ts'
+import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declaration.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
+
+type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments'>
+
+/** One destination and its durable groups, in the order to declare them; what delays messages is apart. Pure. */
+export function declarationsOf(
+  { name, partitions, groups }: DestinationSpec,
+  { queueArguments }: QueueOptions,
+): readonly Declaration[] {
+  const queues = groups.flatMap((group) =>
+    Array.from({ length: partitions }, (_, partition) => ({
+      kind: 'queue' as const,
+      name: queueOf(name, group, partition, partitions),
+      arguments: queueArguments,
+      exchange: name,
+      routingKey: routingKeyOf(partition),
+    })),
+  )
+  const exchange = { kind: 'exchange', name, type: 'direct', options: { durable: true } } as const
+  return [exchange, markerDeclaration(name, partitions), ...queues]
+}
+
+/** The groups whose queues have to settle, by their last queue, and what says that they have. None of classic queues. */
+export function settlingOf(
+  { name, partitions, groups }: DestinationSpec,
+  { queueArguments }: QueueOptions,
+): ReadonlyArray<{ readonly queue: string; readonly settled: ExchangeDeclaration }> {
+  if (queueArguments['x-queue-type'] !== 'quorum') return []
+  return groups.map((group) => ({
+    queue: queueOf(name, group, partitions - 1, partitions),
+    settled: settledMark(settledOf(name, group)),
+  }))
+}
+
+/** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
+function markerDeclaration(destination: string, partitions: number): ExchangeDeclaration {
+  const options = { durable: true, internal: true, alternateExchange: String(partitions) } as const
+  return { kind: 'exchange', name: markerOf(destination), type: 'fanout', options }
+}
+
+/**
+ * Makes one destination and its durable groups exist. Every step is a declaration, which the broker repeats without
+ * effect; a failed one closes the channel.
+ * @throws TransportError `mismatch` when what exists was declared otherwise
+ */
+export async function provisionDestination(
+  channel: AmqpChannel,
+  spec: DestinationSpec,
+  options: QueueOptions,
+): Promise<void> {
+  try {
+    await declareAll(channel, declarationsOf(spec, options), spec.name)
+  } catch (error) {
+    throw mismatchOf(spec, toError(error).cause) ?? error
+  }
+}
+
+/** @throws TransportError naming the one that could not be declared */
+export async function declareAll(
+  channel: AmqpChannel,
+  declarations: readonly Declaration[],
+  destination?: string,
+): Promise<void> {
+  for (const declaration of declarations) {
+    try {
+      await declare(channel, declaration)
+    } catch (cause) {
+      throw toTransportError(`declare ${nameOf(declaration)}`, cause, destination)
+    }
+  }
+}
+
+/** All that a destination needs, as data, exchanges first. Pure. */
+export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
+  const ladder = [...ladderDeclarations(), LADDER_SETTLED, dueDeclaration(spec.name), dueSettled(spec.name)]
+  const own = [...declarationsOf(spec, options), ...settlingOf(spec, options).map(({ settled }) => settled)]
+  return [own, spec.delays === true ? ladder : []].flatMap((declarations) => [
+    ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
+    ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),
+  ])
+}
+
+/** An exclusive queue that gets every message of the destination from now on. @returns its name */
+export async function provisionAnonymous(
+  channel: AmqpChannel,
+  destination: string,
+  partitions: number,
+): Promise<string> {
+  const { queue } = await channel.assertQueue('', { exclusive: true, autoDelete: true, durable: false })
+  for (let partition = 0; partition < partitions; partition++) {
+    await channel.bindQueue(queue, destination, routingKeyOf(partition))
+  }
+  return queue
+}
+
+function mismatchOf({ name, partitions }: DestinationSpec, cause: unknown): TransportError | undefined {
+  const existing = existingCount(cause)
+  if (existing === undefined) return undefined
+  const remedy =
+    `drain and delete the exchanges "${name}" and "${markerOf(name)}" and the queues ` +
+    `"${name}:*", with every service stopped`
+  return partitionMismatch(TRANSPORT, name, { existing, declared: partitions }, remedy, cause)
+}
+
+/** The partitions that the marker was declared with, when the broker refused another number. */
+export function existingCount(cause: unknown): number | undefined {
+  return replyCodeOf(cause) === 406 ? countsOf(toError(cause).message)?.existing : undefined
+}

@@ -1,0 +1,55 @@
+import { SECOND } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import { replyCodeOf } from '../failure.ts'
+import type { Ask } from './check.ts'
+import { type Declaration, type ExchangeDeclaration, look, nameOf } from './declaration.ts'
+import { declareAll } from './provision.ts'
+
+/**
+ * How long a new quorum queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers it on disk half a
+ * second after it was declared; one that is killed before that has lost the queue's log, with all that was confirmed.
+ */
+export const SETTLE_MS: number = 2.5 * SECOND
+
+/**
+ * Lets new quorum queues settle. AMQP does not tell how old a queue is, and another process may have declared it a moment
+ * ago: an exchange that nothing is ever sent to says that it is old enough, and whoever does not find it waits.
+ */
+export class Settling {
+  readonly #ask: Ask
+  readonly #young: ExchangeDeclaration[] = []
+
+  constructor(ask: Ask) {
+    this.#ask = ask
+  }
+
+  /**
+   * Before the queue is declared.
+   * @param settled what will say that it is old enough; that of a queue which is gone goes before there is another
+   */
+  async begin(queue: string, settled: ExchangeDeclaration): Promise<void> {
+    const isThere = await this.#exists({ kind: 'queue', name: queue })
+    if (isThere && (await this.#exists(settled))) return
+    if (!isThere) await this.#ask(`forget ${nameOf(settled)}`, (channel) => channel.deleteExchange(settled.name))
+    this.#young.push(settled)
+  }
+
+  /** After all were declared: waits once, if one is young. */
+  async end(sleep: (durationMs: number) => Promise<void>): Promise<void> {
+    if (this.#young.length === 0) return
+    await sleep(SETTLE_MS)
+    await this.#ask('say that the queues have settled', (channel) => declareAll(channel, this.#young))
+  }
+
+  async #exists(declaration: Pick<Declaration, 'kind' | 'name'>): Promise<boolean> {
+    try {
+      await this.#ask(`look for ${nameOf(declaration)}`, (channel) => look(channel, declaration))
+      return true
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) === NOT_FOUND) return false
+      throw error
+    }
+  }
+}
+
+const NOT_FOUND = 404

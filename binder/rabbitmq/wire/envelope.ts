@@ -1,0 +1,192 @@
+import { newId } from '../../../core/ids.ts'
+import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/cloud-event.ts'
+import type { AmqpMessage, AmqpProperties, AmqpPublishOptions } from '../link/client.ts'
+import { fieldType, fieldTypesOf, fromField, TYPES_HEADER, toField, toTypedField } from './fields.ts'
+import { asProperty, foreignProperties } from './foreign-properties.ts'
+
+/**
+ * Messages as AMQP 0-9-1: CloudEvents 1.0 in binary mode. Attributes are headers `cloudEvents:*` (the spelling
+ * `cloudEvents_*` is read too: Spring Cloud Function would copy such ones from what it was asked to what it answers, so
+ * that two answers look like one message), `datacontenttype` is the content type property; message id, timestamp (seconds), type
+ * and app id are also set as properties, for people and for other clients. Headers of the user stay as they are.
+ *
+ * AMQP's own types carry the values: text, boolean, null and bytes have one each; a whole number travels as an integer
+ * of the smallest width and anything else as a double (amqplib alone throws on some of them).
+ *
+ * @see CloudEvents AMQP protocol binding 1.0.2, binary content mode
+ */
+const ATTRIBUTE = 'cloudEvents:'
+/** Of other clients, and of releases before ours was changed. */
+const OTHER_SPELLING = 'cloudEvents_'
+/** A null body and an empty one look alike in AMQP. */
+const TOMBSTONE = 'concordat-tombstone'
+/** Wraps names that RabbitMQ or amqplib would take as their own. */
+const ESCAPE = 'concordat-amqp-'
+
+/**
+ * Names a header can not have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
+ * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`delay.ts`), `amqp-types` is ours
+ * (`fields.ts`), the others are written by the broker and by amqplib's peers; what comes under them unescaped is not the
+ * sender's and is left out.
+ */
+const BROKER_HEADER =
+  /^(CC|BCC|__proto__|x-death|x-(first|last)-death-.*|x-delivery-count|x-acquired-count|x-stream-.*|x-opt-.*|x-received-from|concordat-amqp-.*|concordat-delay-.*|amqp-types)$/
+
+/** What `publish` gets. @throws TypeError for a time outside of the calendar */
+export function toAmqp(
+  message: EncodedMessage,
+  mandatory: boolean,
+): { readonly content: Buffer; readonly options: AmqpPublishOptions } {
+  const { id, source, type, time, contentType, body } = message
+  const options: AmqpPublishOptions = {
+    headers: ownHeaders(message),
+    contentType,
+    persistent: true,
+    mandatory: mandatory && !isReply(message),
+  }
+  if (fitsShortText(id)) options.messageId = id
+  if (fitsShortText(type)) options.type = type
+  if (fitsShortText(source)) options.appId = source
+  if (time >= 0) options.timestamp = Math.floor(time / 1_000)
+  writeHeaders(message, options)
+  const content = body === null ? EMPTY : Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return { content, options }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+/** Whoever asked may be gone by now: nobody gets the reply then, and that is no failure of the one who answered. */
+function isReply({ headers }: EncodedMessage): boolean {
+  return headers[REPLY_TO_REQUEST] !== undefined
+}
+
+function ownHeaders(message: EncodedMessage): Record<string, unknown> {
+  const headers: Record<string, unknown> = {
+    'cloudEvents:specversion': '1.0',
+    'cloudEvents:id': message.id,
+    'cloudEvents:source': message.source,
+    'cloudEvents:type': message.type,
+    'cloudEvents:time': isoTime(message.time),
+  }
+  if (message.key !== null) headers['cloudEvents:partitionkey'] = message.key
+  if (message.body === null) headers[TOMBSTONE] = true
+  return headers
+}
+
+/** The sender's, some of them as properties. */
+function writeHeaders({ headers, notBefore }: EncodedMessage, options: AmqpPublishOptions): void {
+  const types = fieldTypesOf(headers)
+  for (const name of Object.keys(headers)) {
+    const value = headers[name] as HeaderValue
+    const property = asProperty(name, value, notBefore !== undefined)
+    if (property !== undefined) Object.assign(options, property)
+    else if (types === undefined || name !== TYPES_HEADER)
+      options.headers[BROKER_HEADER.test(name) ? ESCAPE + name : name] =
+        types?.has(name) === true ? toTypedField(types.get(name), value) : toField(value)
+  }
+}
+
+function isoTime(time: number): string {
+  const date = new Date(time)
+  if (Number.isNaN(date.getTime())) throw new TypeError(`time ${time} is not an instant in epoch ms`)
+  return date.toISOString()
+}
+
+function fitsShortText(text: string): boolean {
+  return text.length <= 85 || Buffer.byteLength(text) <= 255
+}
+
+/** How much of a frame the properties take, roughly and never too little. */
+export function propertiesBytes(options: AmqpPublishOptions): number {
+  let bytes = 2_048
+  for (const [name, value] of Object.entries(options.headers)) {
+    bytes += Buffer.byteLength(name) + 16
+    if (typeof value === 'string') bytes += Buffer.byteLength(value)
+    else if (value instanceof Uint8Array) bytes += value.byteLength
+  }
+  return bytes
+}
+
+/** The id a message was sent with, e.g. of one that was returned. */
+export function idOf(properties: AmqpProperties): string | undefined {
+  const headers = properties.headers ?? {}
+  return text(headers['cloudEvents:id']) ?? text(headers['cloudEvents_id']) ?? text(properties.messageId)
+}
+
+/**
+ * What arrived, from us or from anyone. Never throws. A message without an id gets a new one at each delivery, so a
+ * repeat of it can not be recognised.
+ * @param now epoch ms, for a message that has no time
+ */
+export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
+  const { content, properties } = message
+  const { attributes, headers, tombstone } = sort(properties.headers ?? {}, foreignProperties(properties))
+  return unfoldStructured({
+    id: bounded(text(attributes['id']) || text(properties.messageId) || newId()),
+    destination,
+    key: text(attributes['partitionkey']) ?? null,
+    type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
+    source: bounded(text(attributes['source']) ?? text(properties.appId) ?? 'unknown'),
+    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
+    time: firstInstant(...timesOf(attributes['time'], properties.timestamp), now),
+    headers,
+    body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
+  })
+}
+
+/** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */
+function sort(
+  wire: Readonly<Record<string, unknown>>,
+  foreign: readonly (readonly [string, HeaderValue])[],
+): {
+  readonly attributes: Readonly<Record<string, unknown>>
+  readonly headers: Headers
+  readonly tombstone: boolean
+} {
+  const attributes: Record<string, unknown> = {}
+  const extensions: Array<[string, HeaderValue]> = []
+  const headers: Array<readonly [string, HeaderValue]> = []
+  const types: Array<readonly [string, string]> = []
+  let tombstone = false
+  const add = (name: string, value: unknown): void => {
+    headers.push([name, fromField(value)])
+    const type = fieldType(value)
+    if (type !== undefined) types.push([name, type])
+  }
+  for (const [name, value] of Object.entries(wire)) {
+    if (name.startsWith(ATTRIBUTE) || name.startsWith(OTHER_SPELLING)) {
+      const attribute = name.slice(ATTRIBUTE.length)
+      if (name.startsWith(OTHER_SPELLING) && wire[ATTRIBUTE + attribute] !== undefined) continue
+      if (KNOWN.has(attribute)) attributes[attribute] = value
+      else extensions.push([attribute, fromField(value)])
+    } else if (name === TOMBSTONE) tombstone = true
+    else if (name.startsWith(ESCAPE)) add(name.slice(ESCAPE.length), value)
+    else if (!BROKER_HEADER.test(name)) add(name, value)
+  }
+  if (types.length > 0) headers.push([TYPES_HEADER, JSON.stringify(Object.fromEntries(types))])
+  const all = extensions.length + foreign.length === 0 ? headers : [...extensions, ...headers, ...foreign]
+  return { attributes, headers: all.length === 0 ? NO_HEADERS : Object.fromEntries(all), tombstone }
+}
+
+const NO_HEADERS: EncodedMessage['headers'] = Object.freeze({})
+
+/** Attributes with a place of their own in a message; others (extensions) become headers without the prefix. */
+const KNOWN: ReadonlySet<string> = new Set([
+  'id',
+  'source',
+  'type',
+  'time',
+  'specversion',
+  'partitionkey',
+  'datacontenttype',
+])
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}
+
+function timesOf(attribute: unknown, seconds: unknown): readonly (number | undefined)[] {
+  const own = typeof attribute === 'string' ? instantOf(attribute) : fromField(attribute)
+  return [typeof own === 'number' ? own : undefined, typeof seconds === 'number' ? seconds * 1_000 : undefined]
+}

@@ -1,0 +1,137 @@
+/**
+ * Header values as AMQP fields. AMQP knows more types than a header has: timestamps become epoch ms, decimals numbers, lists
+ * and tables JSON. Which header was what goes with them in one more header, so that a dead letter and what is sent back
+ * are on the wire what came.
+ */
+import type { Headers, HeaderValue } from '../../channel/message.ts'
+import { UNREADABLE } from '../link/client.ts'
+
+/** JSON: the names of headers whose AMQP type is none of ours, and that type. */
+export const TYPES_HEADER = 'amqp-types'
+
+/** `decimal:2` has two places. */
+type FieldType = 'timestamp' | 'json' | `decimal:${number}`
+
+export function toField(value: HeaderValue): unknown {
+  if (typeof value === 'number') {
+    return Number.isSafeInteger(value) && !Object.is(value, -0) ? value : { '!': 'double', value }
+  }
+  return value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value
+}
+
+export function fromField(value: unknown): HeaderValue {
+  switch (typeof value) {
+    case 'string':
+    case 'number':
+    case 'boolean':
+      return value
+    case 'object':
+      return value === null ? null : fromObject(value)
+    default:
+      return null
+  }
+}
+
+function fromObject(value: object): HeaderValue {
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  if (isTimestamp(value)) return value.value * 1_000
+  if (isDecimal(value)) return value.value.digits / 10 ** value.value.places
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return UNREADABLE
+  }
+}
+
+/** Of a field that `fromField` has to make something else of. */
+export function fieldType(value: unknown): FieldType | undefined {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return undefined
+  if (isTimestamp(value)) return 'timestamp'
+  return isDecimal(value) ? `decimal:${value.value.places}` : 'json'
+}
+
+/** What the header says, if it is one of ours. */
+export function fieldTypesOf(headers: Headers): ReadonlyMap<string, unknown> | undefined {
+  const text = headers[TYPES_HEADER]
+  if (typeof text !== 'string') return undefined
+  try {
+    const types: unknown = JSON.parse(text)
+    return typeof types === 'object' && types !== null ? new Map(Object.entries(types)) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The field that a header was, as far as its value still says the same; any other as always. */
+export function toTypedField(type: unknown, value: HeaderValue): unknown {
+  return restored(String(type), value) ?? toField(value)
+}
+
+function restored(type: string, value: HeaderValue): unknown {
+  if (type === 'json' && typeof value === 'string') return fromJson(value)
+  if (typeof value !== 'number') return undefined
+  if (type === 'timestamp') return fitting({ '!': 'timestamp', value: value / 1_000 }, value)
+  const places = Number(/^decimal:(\d{1,3})$/.exec(type)?.[1])
+  return fitting({ '!': 'decimal', value: { places, digits: Math.round(value * 10 ** places) } }, value)
+}
+
+function fitting(field: object, value: number): object | undefined {
+  return isWritable(field) && fromObject(field) === value ? field : undefined
+}
+
+function fromJson(text: string): unknown {
+  try {
+    const value: unknown = JSON.parse(text, (_, each: unknown) => (isBytes(each) ? Buffer.from(each.data) : each))
+    return typeof value === 'object' && value !== null && isWritable(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** amqplib writes by recursion. */
+const MOST_LEVELS = 32
+
+/** What amqplib takes for a typed value has to be one; it throws otherwise. */
+function isWritable(value: unknown, levels: number = MOST_LEVELS): boolean {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return true
+  if ('!' in value) {
+    if (isTimestamp(value)) return Number.isSafeInteger(value.value) && value.value >= 0
+    if (!isDecimal(value)) return false
+    const { digits, places } = value.value
+    return Number.isInteger(digits) && digits >= 0 && digits < 2 ** 32 && Number.isInteger(places) && places < 256
+  }
+  return levels > 0 && Object.values(value).every((each) => isWritable(each, levels - 1))
+}
+
+interface Timestamp {
+  readonly '!': 'timestamp'
+  /** Seconds. */
+  readonly value: number
+}
+
+function isTimestamp(field: object): field is Timestamp {
+  return '!' in field && field['!'] === 'timestamp' && 'value' in field && typeof field.value === 'number'
+}
+
+interface Decimal {
+  readonly '!': 'decimal'
+  readonly value: { readonly digits: number; readonly places: number }
+}
+
+function isDecimal(field: object): field is Decimal {
+  if (!('!' in field && field['!'] === 'decimal' && 'value' in field)) return false
+  const { value } = field
+  return typeof value === 'object' && value !== null && 'digits' in value && 'places' in value
+}
+
+/** How JSON has a `Buffer`. */
+function isBytes(value: unknown): value is { readonly data: readonly number[] } {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'type' in value &&
+    value.type === 'Buffer' &&
+    'data' in value &&
+    Array.isArray(value.data)
+  )
+}

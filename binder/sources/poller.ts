@@ -1,0 +1,157 @@
+import { backoffDelayMs } from '../../core/backoff.ts'
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { type Logger, withFields } from '../../core/logger.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { SourceBinding } from '../bindings/binding.ts'
+import { RECONNECT_BACKOFF } from '../bindings/options.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { publishUntilConfirmed } from '../consuming/failure/confirm.ts'
+import { type AmbientHeaders, make } from '../sending/ambient-headers.ts'
+import { encodeOutputs, type OutputHost } from '../sending/encode-outputs.ts'
+import type { BindingState, BindingStatus } from '../status.ts'
+import type { PublishOutcome } from '../transport/transport.ts'
+
+export interface PollerHost extends OutputHost {
+  /** As `Transport.confirmsSingly`. */
+  readonly confirmsSingly: boolean
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly drainTimeoutMs: number
+  readonly ambient: AmbientHeaders | undefined
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+}
+
+/**
+ * One polled source at work: poll, send what came, wait, again. A poll that fails is logged and made again with backoff.
+ * When the broker refuses for good what was polled, the source halts and keeps it: `start()` sends it again first.
+ */
+export class Poller {
+  readonly name: string
+  readonly autoStart = true
+  readonly #binding: SourceBinding
+  readonly #everyMs: number
+  readonly #host: PollerHost
+  #state: BindingState = 'idle'
+  #error: Error | undefined
+  #abort: AbortController = new AbortController()
+  #loop: Promise<void> = Promise.resolve()
+  /** Set while it stops. */
+  #stopping: Promise<void> | undefined
+  /** How often it was asked to. */
+  #stops = 0
+  #wake: (() => void) | undefined
+  #started = 0
+  #handled = 0
+  /** Polled and not confirmed yet. */
+  #unsent: readonly EncodedMessage[] = []
+
+  constructor(binding: SourceBinding, options: { readonly name: string; readonly everyMs: number }, host: PollerHost) {
+    this.#binding = binding
+    this.name = options.name
+    this.#everyMs = options.everyMs
+    this.#host = host
+  }
+
+  status(): BindingStatus {
+    return {
+      name: this.name,
+      kind: 'source',
+      channel: this.#binding.output.name,
+      group: null,
+      state: this.#state,
+      error: this.#error?.message,
+      subscribed: this.#started,
+      running: this.#state === 'running' ? 1 : 0,
+      queued: 0,
+      handled: this.#handled,
+      deadLettered: 0,
+      dropped: 0,
+      discarded: 0,
+      retried: 0,
+    }
+  }
+
+  async start(): Promise<void> {
+    const stops = this.#stops
+    await this.#stopping
+    if (this.#stops > stops || this.#state === 'running' || this.#state === 'paused') return
+    this.#state = 'running'
+    this.#started++
+    this.#abort = new AbortController()
+    const { signal } = this.#abort
+    // A poll that outlasted the drain may be under way still: one at a time.
+    this.#loop = this.#loop.then(() => this.#poll(signal))
+  }
+
+  pause(): void {
+    if (this.#state === 'running') this.#state = 'paused'
+  }
+
+  resume(): void {
+    if (this.#state !== 'paused') return
+    this.#state = 'running'
+    this.#wake?.()
+  }
+
+  /** Lets the poll and its sends finish, within the drain time. */
+  async stop(): Promise<void> {
+    this.#stops++
+    this.#stopping ??= this.#end().finally(() => (this.#stopping = undefined))
+    await this.#stopping
+  }
+
+  async #end(): Promise<void> {
+    this.#abort.abort(new Error('the binder closes'))
+    this.#wake?.()
+    await finishesWithin(this.#host.clock, this.#host.drainTimeoutMs, this.#loop)
+    this.#state = 'stopped'
+  }
+
+  async #poll(signal: AbortSignal): Promise<void> {
+    let failures = 0
+    while (!signal.aborted) {
+      if (this.#state === 'paused') {
+        await new Promise<void>((resolve) => (this.#wake = resolve))
+        continue
+      }
+      failures = (await this.#pollOnce(signal)) ? 0 : failures + 1
+      if (this.#isHalted()) return
+      const pauseMs = failures === 0 ? this.#everyMs : backoffDelayMs(RECONNECT_BACKOFF, failures, Math.random())
+      await this.#host.clock.sleep(pauseMs, signal).catch(() => {})
+    }
+  }
+
+  async #pollOnce(signal: AbortSignal): Promise<boolean> {
+    try {
+      if (this.#unsent.length === 0) this.#unsent = await this.#messages(signal)
+      await publishUntilConfirmed(this.#host, this.#unsent, () => signal)
+      this.#unsent = []
+      this.#handled++
+      this.#error = undefined
+      return true
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#error = toError(error)
+        if (this.#unsent.length > 0) this.#state = 'halted'
+        const halted = this.#isHalted()
+        this.#host.logger.error(
+          { err: error, binding: this.name },
+          halted ? 'source halted' : 'source failed, polling again',
+        )
+      }
+      return false
+    }
+  }
+
+  #isHalted(): boolean {
+    return this.#state === 'halted'
+  }
+
+  async #messages(signal: AbortSignal): Promise<EncodedMessage[]> {
+    const log = withFields(this.#host.logger, { binding: this.name })
+    const made = await make(this.#host.ambient, () => this.#binding.poll({ signal, log }))
+    if (made.value === undefined) return []
+    return encodeOutputs(made, this.#binding.output, this.#host, () => undefined)
+  }
+}

@@ -1,0 +1,43 @@
+/** The metrics of a binder: messaging's of OpenTelemetry where it has one, else `concordat.*`. See docs/telemetry.md. */
+import type { Instrument } from '../../core/telemetry.ts'
+
+export const SENT: Instrument = {
+  name: 'messaging.client.sent.messages',
+  unit: '{message}',
+  description: 'Messages that the broker has answered for',
+}
+export const SEND_SECONDS: Instrument = {
+  name: 'messaging.client.operation.duration',
+  unit: 's',
+  description: 'From handing a message to the publisher to the answer of the broker',
+}
+export const CONSUMED: Instrument = {
+  name: 'messaging.client.consumed.messages',
+  unit: '{message}',
+  description: 'Deliveries that were handled here, one way or the other',
+}
+export const PROCESS_SECONDS: Instrument = {
+  name: 'messaging.process.duration',
+  unit: 's',
+  description: 'Handler calls',
+}
+export const SETTLED: Instrument = {
+  name: 'concordat.binding.settled',
+  unit: '{message}',
+  description: 'Deliveries by how they ended: handled, dead-lettered, dropped, returned, halted',
+}
+export const REDELIVERED: Instrument = {
+  name: 'concordat.binding.redelivered',
+  unit: '{message}',
+  description: 'Deliveries of which the broker says that they were handed out before',
+}
+export const LAG: Instrument = {
+  name: 'concordat.binding.lag',
+  unit: '{message}',
+  description: 'Messages that a group has not settled, as the broker says',
+}
+export const IN_FLIGHT: Instrument = {
+  name: 'concordat.binding.in_flight',
+  unit: '{message}',
+  description: 'Deliveries in this process, running or waiting for their turn',
+}

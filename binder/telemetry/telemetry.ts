@@ -1,0 +1,275 @@
+/**
+ * Spans and metrics of a binder, in the words of OpenTelemetry's semantic conventions for messaging. Made only when the
+ * binder has `telemetry`; nothing of it is reached else.
+ *
+ * A message carries the context of the span that made it. Who sends a message that has one already (a relay, a dead
+ * letter, a header given by hand) leaves it alone and links to it.
+ */
+import type { Clock } from '../../core/clock.ts'
+import {
+  errorType,
+  type Measure,
+  type Reading,
+  type SpanOptions,
+  type Telemetry,
+  type TelemetryAttributes,
+} from '../../core/telemetry.ts'
+import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { BindingStatus } from '../status.ts'
+import type { PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
+import { CONSUMED, IN_FLIGHT, LAG, PROCESS_SECONDS, REDELIVERED, SEND_SECONDS, SENT, SETTLED } from './metrics.ts'
+
+/** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
+export function withTrace(message: EncodedMessage, context: TraceContext | undefined): EncodedMessage {
+  if (context === undefined || message.headers[TRACEPARENT] !== undefined || isPassedOn(message)) return message
+  return { ...message, headers: { ...message.headers, ...traceHeaders(context) } }
+}
+
+/** A dead letter, or the copy for a delayed attempt. */
+function isPassedOn({ headers }: EncodedMessage): boolean {
+  return headers['dead-letter-channel'] !== undefined || headers['concordat-retry-attempts'] !== undefined
+}
+
+/** Who handles: bounded in number, so good for metrics. */
+export interface ConsumerName {
+  readonly destination: string
+  readonly group: string | null
+}
+
+/** Which broker a destination lies on, in the words of the conventions: `kafka`, `rabbitmq`, `memory`. */
+export function systemsOf(transport: Pick<Transport, 'name' | 'nameOf'>): (destination: string) => string {
+  return (destination) => transport.nameOf?.(destination) ?? transport.name
+}
+
+export class BinderTelemetry {
+  readonly #telemetry: Telemetry
+  readonly #systemOf: (destination: string) => string
+  readonly #clock: Clock
+  readonly #sent: Measure
+  readonly #sendSeconds: Measure
+  readonly #consumed: Measure
+  readonly #processSeconds: Measure
+  readonly #settled: Measure
+  readonly #redelivered: Measure
+
+  constructor(telemetry: Telemetry, systemOf: (destination: string) => string, clock: Clock) {
+    this.#telemetry = telemetry
+    this.#systemOf = systemOf
+    this.#clock = clock
+    this.#sent = telemetry.counter(SENT)
+    this.#sendSeconds = telemetry.histogram(SEND_SECONDS)
+    this.#consumed = telemetry.counter(CONSUMED)
+    this.#processSeconds = telemetry.histogram(PROCESS_SECONDS)
+    this.#settled = telemetry.counter(SETTLED)
+    this.#redelivered = telemetry.counter(REDELIVERED)
+  }
+
+  /** One span around one call of `publish`; the messages carry its context. */
+  async send(
+    messages: readonly EncodedMessage[],
+    parent: SpanOptions['parent'],
+    publish: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]>,
+  ): Promise<readonly PublishOutcome[]> {
+    if (messages.length === 0) return []
+    const created = messages.flatMap(({ headers }) => readTraceContext(headers) ?? [])
+    const destinations = messages.map((message) => message.destination)
+    const destination = onlyOne(destinations)
+    const span = this.#telemetry.span(destination === undefined ? 'send' : `send ${destination}`, {
+      kind: created.length === messages.length || messages.every(isPassedOn) ? 'client' : 'producer',
+      parent,
+      links: created,
+      attributes: {
+        'messaging.system': onlyOne(destinations.map(this.#systemOf)),
+        'messaging.operation.name': 'send',
+        'messaging.operation.type': 'send',
+        'messaging.destination.name': destination,
+        ...(messages.length === 1
+          ? { 'messaging.message.id': messages[0]?.id }
+          : { 'messaging.batch.message_count': messages.length }),
+      },
+    })
+    const { context } = span
+    const outcomes = await publish(messages.map((message) => withTrace(message, context)))
+    span.end(outcomes.find((outcome) => outcome !== undefined))
+    return outcomes
+  }
+
+  /** Messages that a transaction will store: they leave after its commit, by somebody else's hand. */
+  created(messages: readonly EncodedMessage[]): EncodedMessage[] {
+    return messages.map((message) => {
+      const span = createSpan(this.#telemetry, message.destination, message.id)
+      span.end()
+      return withTrace(message, span.context)
+    })
+  }
+
+  /** One span around one handler call, active inside it, in the trace of the message. @throws what `work` throws */
+  async process(
+    delivery: TransportDelivery,
+    consumer: ConsumerName,
+    attempt: number,
+    work: () => unknown,
+  ): Promise<unknown> {
+    const { message } = delivery
+    return this.#around(consumer, work, {
+      kind: 'consumer',
+      parent: readTraceContext(message.headers) ?? 'none',
+      attributes: {
+        ...this.#processAttributes(consumer),
+        'messaging.message.id': message.id,
+        'messaging.destination.partition.id': partitionOf(delivery.position),
+        'concordat.attempt': attempt,
+      },
+    })
+  }
+
+  /** A message that no handler gets to see. */
+  unreadable({ message }: TransportDelivery, consumer: ConsumerName, error: unknown): void {
+    const parent = readTraceContext(message.headers) ?? 'none'
+    const attributes = { ...this.#processAttributes(consumer), 'messaging.message.id': message.id }
+    this.#telemetry.span(`process ${consumer.destination}`, { kind: 'consumer', parent, attributes }).end(error)
+  }
+
+  /** As `process`, for several messages at once: a trace of its own, linked to theirs. */
+  async processBatch(
+    deliveries: readonly TransportDelivery[],
+    consumer: ConsumerName,
+    work: () => unknown,
+  ): Promise<void> {
+    await this.#around(consumer, work, {
+      kind: 'consumer',
+      parent: 'none',
+      links: deliveries.flatMap(({ message }) => readTraceContext(message.headers) ?? []),
+      attributes: { ...this.#processAttributes(consumer), 'messaging.batch.message_count': deliveries.length },
+    })
+  }
+
+  async #around(consumer: ConsumerName, work: () => unknown, options: SpanOptions): Promise<unknown> {
+    const span = this.#telemetry.span(`process ${consumer.destination}`, options)
+    const startedAt = this.#clock.monotonic()
+    try {
+      const result = await span.run(async () => work())
+      span.end()
+      this.#processSeconds((this.#clock.monotonic() - startedAt) / 1_000, this.#processAttributes(consumer))
+      return result
+    } catch (error) {
+      span.end(error)
+      const attributes = { ...this.#processAttributes(consumer), 'error.type': errorType(error) }
+      this.#processSeconds((this.#clock.monotonic() - startedAt) / 1_000, attributes)
+      throw error
+    }
+  }
+
+  /** The broker has answered for a message. */
+  wasSent(message: EncodedMessage, outcome: PublishOutcome, elapsedMs: number): void {
+    const attributes = {
+      'messaging.system': this.#systemOf(message.destination),
+      'messaging.operation.name': 'send',
+      'messaging.operation.type': 'send',
+      ...boundedDestination(message),
+      ...(outcome !== undefined && { 'error.type': outcome.kind }),
+    }
+    this.#sent(1, attributes)
+    this.#sendSeconds(elapsedMs / 1_000, attributes)
+  }
+
+  /** A delivery has come to its end here. */
+  wasSettled(delivery: TransportDelivery, consumer: ConsumerName, outcome: string): void {
+    const attributes = this.#consumerAttributes(consumer)
+    this.#consumed(1, { ...attributes, 'messaging.operation.name': 'process' })
+    this.#settled(1, { ...attributes, 'concordat.outcome': outcome })
+    if (delivery.redelivered === true) this.#redelivered(1, attributes)
+  }
+
+  /**
+   * @param lag asks the broker
+   * @returns stops it
+   */
+  observe(bindings: () => readonly BindingStatus[], lag: (name: string) => Promise<number | undefined>): () => void {
+    const stops = [this.#observeInFlight(bindings), this.#observeLag(bindings, lag)]
+    return () => {
+      for (const stop of stops) stop()
+    }
+  }
+
+  #observeLag(
+    bindings: () => readonly BindingStatus[],
+    lag: (name: string) => Promise<number | undefined>,
+  ): () => void {
+    return this.#telemetry.gauges([LAG], async () => {
+      const durable = bindings().filter(({ group }) => group !== null)
+      const readings = durable.map(async ({ name, channel, group }): Promise<Reading[]> => {
+        const value = await lag(name).catch(() => undefined)
+        const attributes = this.#consumerAttributes({ destination: channel, group })
+        return value === undefined ? [] : [{ name: LAG.name, value, attributes }]
+      })
+      return (await Promise.all(readings)).flat()
+    })
+  }
+
+  #observeInFlight(bindings: () => readonly BindingStatus[]): () => void {
+    return this.#telemetry.gauges([IN_FLIGHT], () =>
+      bindings().flatMap(({ kind, channel, group, running, queued }): Reading[] => {
+        if (kind === 'source') return []
+        const attributes = this.#consumerAttributes({ destination: channel, group })
+        return [
+          { name: IN_FLIGHT.name, value: running, attributes: { ...attributes, 'concordat.state': 'running' } },
+          { name: IN_FLIGHT.name, value: queued, attributes: { ...attributes, 'concordat.state': 'queued' } },
+        ]
+      }),
+    )
+  }
+
+  #processAttributes(consumer: ConsumerName): TelemetryAttributes {
+    return {
+      ...this.#consumerAttributes(consumer),
+      'messaging.operation.name': 'process',
+      'messaging.operation.type': 'process',
+    }
+  }
+
+  #consumerAttributes({ destination, group }: ConsumerName): TelemetryAttributes {
+    return {
+      'messaging.system': this.#systemOf(destination),
+      'messaging.destination.name': destination,
+      ...(group !== null && { 'messaging.consumer.group.name': group }),
+    }
+  }
+}
+
+/** The span in which a message comes to be that is stored before it is sent. */
+export function createSpan(
+  telemetry: Telemetry,
+  destination: string,
+  id?: string,
+  parent: SpanOptions['parent'] = 'active',
+) {
+  return telemetry.span(`create ${destination}`, {
+    kind: 'producer',
+    parent,
+    attributes: {
+      'messaging.system': 'outbox',
+      'messaging.operation.name': 'create',
+      'messaging.operation.type': 'create',
+      'messaging.destination.name': destination,
+      'messaging.message.id': id,
+    },
+  })
+}
+
+/** The channel instead of a destination that was named at run time: of those there may be any number. */
+function boundedDestination({ destination, type }: EncodedMessage): TelemetryAttributes {
+  const isBounded = destination === type || /\.(?:dlq|retry)$/.test(destination)
+  return isBounded ? { 'messaging.destination.name': destination } : { 'messaging.destination.template': type }
+}
+
+function onlyOne(names: readonly string[]): string | undefined {
+  const [first] = names
+  return names.every((name) => name === first) ? first : undefined
+}
+
+/** Kafka and memory name the partition in the position. */
+function partitionOf(position: string): string | undefined {
+  return /^partition (\d+)/.exec(position)?.[1]
+}

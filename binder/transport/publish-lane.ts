@@ -1,0 +1,74 @@
+import { toError } from '../../core/errors.ts'
+import { Queue } from '../../core/queue.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { TransportError } from '../errors.ts'
+import type { PublishOutcome, Transport } from './transport.ts'
+
+const MAX_BATCH = 1_000
+
+interface Job {
+  readonly messages: readonly EncodedMessage[]
+  readonly resolve: (outcomes: readonly PublishOutcome[]) => void
+}
+
+/**
+ * The way to one of several transports: as many `publish` calls as it allows, in the order given. What comes in while it
+ * is busy goes out together.
+ */
+export class PublishLane {
+  readonly #transport: Transport
+  readonly #waiting: Queue<Job> = new Queue()
+  #open = 0
+
+  constructor(transport: Transport) {
+    this.#transport = transport
+  }
+
+  /** One outcome per message, in order; never rejects. */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    return new Promise((resolve) => {
+      this.#waiting.push({ messages, resolve })
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#open < this.#transport.publishConcurrency) {
+      this.#open++
+      void this.#publishNext(this.#take())
+    }
+  }
+
+  #take(): Job[] {
+    const jobs: Job[] = []
+    let count = 0
+    for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
+      count += next.messages.length
+      if (count > MAX_BATCH && jobs.length > 0) break
+      jobs.push(next)
+      this.#waiting.shift()
+    }
+    return jobs
+  }
+
+  async #publishNext(jobs: readonly Job[]): Promise<void> {
+    const messages = jobs.length === 1 ? (jobs[0]?.messages ?? []) : jobs.flatMap((job) => job.messages)
+    const outcomes = await this.#outcomes(messages)
+    let from = 0
+    for (const job of jobs) job.resolve(outcomes.slice(from, (from += job.messages.length)))
+    this.#open--
+    this.#pump()
+  }
+
+  async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    try {
+      return await this.#transport.publish(messages)
+    } catch (error) {
+      // The contract says that it never rejects; whoever waits must not wait for ever if one does.
+      const { name: transport } = this.#transport
+      const { message } = toError(error)
+      const outcome = new TransportError({ transport, kind: 'unavailable', message, cause: error })
+      return messages.map(() => outcome)
+    }
+  }
+}

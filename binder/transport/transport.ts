@@ -1,0 +1,213 @@
+import type { Clock } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportError } from '../errors.ts'
+
+/**
+ * THE CONTRACT between the binder and a broker. An adapter moves bytes and keeps places; what a message means (retry,
+ * dead letters, order per key, concurrency, drain, re-subscription with backoff) is the binder's, once for all.
+ * `test/conformance/transport.ts` is this page as tests.
+ */
+export interface Transport {
+  /** For logs and errors: `memory`, `kafka`, `rabbitmq`. */
+  readonly name: string
+  /** What differs from the common meaning, with the reason; nothing else may differ. */
+  readonly features: TransportFeatures
+  /** How many `publish` calls may be open at once without changing the order of what they carry. */
+  readonly publishConcurrency: number
+  /**
+   * `publish` waits while a destination is full, until its readers have caught up. Each call is for one destination then,
+   * so that what the readers send elsewhere is not held up by what waits for them. @default false
+   */
+  readonly waitsForRoom?: boolean | undefined
+  /**
+   * Of messages with one key in one `publish` a later one may be confirmed although an earlier one was not: each is
+   * confirmed for itself. @default false: what comes after one that was not confirmed is not confirmed either
+   */
+  readonly confirmsSingly?: boolean | undefined
+
+  /** The name of the transport on which a destination lies, where one is made of several. @default `name` */
+  nameOf?(destination: string): string
+
+  /** Called once by the binder before anything else. Opens nothing yet, never throws. */
+  attach(host: TransportHost): void
+
+  /**
+   * Makes the destinations and their durable groups exist. Idempotent, safe when several processes do it at once.
+   * @throws TransportError, `retryable` while the broker is away, not when an existing destination does not fit
+   */
+  provision(destinations: readonly DestinationSpec[]): Promise<void>
+
+  /**
+   * What `provision` would make of a destination, in the broker's words. Pure, without I/O, also before `attach`. A
+   * transport without it has nothing to say about its broker.
+   */
+  describe?(destination: DestinationSpec): readonly TopologyPart[]
+
+  /**
+   * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per
+   * message, in the order given, `undefined` = confirmed and durable. Never rejects. Messages of one destination and key
+   * keep their order. One bad message does not harm the others. May wait for a reconnect, at most `host.publishTimeoutMs`.
+   *
+   * A message with a `notBefore` in the future is confirmed when it is stored as durably as any other. Its groups get it
+   * not before then by the adapter's clock and soon after, also when the sender has died meanwhile; it has no order
+   * with other messages, and may arrive twice after a crash. Its destination was provisioned with `delays`.
+   */
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+
+  /**
+   * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
+   * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
+   * closed; the binder subscribes again.
+   * @throws TransportError, `retryable` while the broker is away
+   */
+  subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription>
+
+  /**
+   * How many messages of a destination a durable group has not settled, as the broker sees it just now: what is settled
+   * and not committed yet still counts, and on a broker that moves it is past when it arrives.
+   * @throws TransportError, `retryable` while the broker is away
+   */
+  lag?(place: GroupPlace): Promise<number>
+
+  /** Whether the broker answered last time. Cheap, no I/O. */
+  health(): TransportHealth
+
+  /** Closes all connections. Idempotent. The binder has closed every subscription before. Never rejects. */
+  close(): Promise<void>
+}
+
+export interface TransportHost {
+  readonly service: string
+  /** Unique per process: names connections, consumer tags and client ids. */
+  readonly instance: string
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly publishTimeoutMs: number
+}
+
+export interface DestinationSpec {
+  readonly name: string
+  readonly partitions: number
+  /** Durable groups that must not miss a message from now on. */
+  readonly groups: readonly string[]
+  /** How long to keep what was read, if the broker does that and has no destination of the name yet. */
+  readonly retentionMs?: number | undefined
+  /** Messages with a `notBefore` will be published to it: makes what holds them exist, too. @default false */
+  readonly delays?: boolean | undefined
+  /** Nobody declared the partitions (a name that came with a message): one that exists keeps its own number. */
+  readonly assumed?: boolean | undefined
+  /** Holds dead letters: has to take every message that the broker has taken before, however large. */
+  readonly deadLetters?: boolean | undefined
+  /** Dead letters or retries of this channel: they lie where it lies. */
+  readonly goesWith?: string | undefined
+  /** Of two messages with one key both count: a broker must not keep the last alone (compaction). */
+  readonly keepsEach?: boolean | undefined
+}
+
+/**
+ * One thing on the broker that a destination needs.
+ * - `log`, `group` (memory), `topic`, `consumer-group` (Kafka), `exchange`, `queue` (RabbitMQ), or a transport's own word
+ */
+export interface TopologyPart {
+  readonly kind: string
+  readonly name: string
+  /** What it is declared with, e.g. `{ partitions: 4 }`; what the broker decides is not in it. */
+  readonly details: Readonly<Record<string, string | number | boolean>>
+}
+
+/** A durable group of a destination. */
+export interface GroupPlace {
+  readonly destination: string
+  readonly partitions: number
+  readonly group: string
+}
+
+export interface SubscriptionSpec {
+  readonly destination: string
+  readonly partitions: number
+  /** A durable group, whose members share the partitions, or `null`: every message from now on, nothing durable. */
+  readonly group: string | null
+  /** The adapter keeps at most this many deliveries unsettled ... */
+  readonly prefetch: number
+  /** ... and stops fetching while the unsettled bodies exceed this. */
+  readonly prefetchBytes: number
+}
+
+/** What the adapter calls. All are synchronous and never throw. */
+export interface Receiver {
+  /** One delivery, in the order of its partition. It may be settled before this returns. */
+  deliver(delivery: TransportDelivery): void
+  /**
+   * The adapter wants back what has not started, e.g. before it gives partitions to another member: every delivery that
+   * no handler has begun is released within a turn of the event loop; what runs goes on and its `ack` still counts.
+   */
+  recall(): void
+  /** The subscription is over: connection lost, group left by the broker. All unsettled deliveries come back. */
+  lost(error: Error): void
+  /**
+   * Part of the subscription gets nothing although messages lie there for it; the rest goes on, and so does the
+   * subscription. Called with what is worst at each change, with `undefined` when nothing is left of it. A transport that
+   * cannot know calls it never.
+   */
+  hindered?(hindrance: Hindrance | undefined): void
+}
+
+export interface Hindrance {
+  /** What stands still where and why, with the remedy. */
+  readonly reason: Error
+  /** It ends without anybody's doing here: the binding stays healthy. */
+  readonly isPassing: boolean
+}
+
+/** One message lent to this process. Exactly one of `ack` and `release` ends the loan; the later call is ignored. */
+export interface TransportDelivery {
+  readonly message: EncodedMessage
+  /** Where it lies on the broker, for people: `partition 3 offset 42`. */
+  readonly position: string
+  /** True when the broker says that it was handed out before; `undefined` when it can not tell. */
+  readonly redelivered: boolean | undefined
+  /** Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. */
+  readonly signal: AbortSignal
+  /** Settles it for good. After a crash the broker may still hand it out again. */
+  ack(): void
+  /** Gives it back unhandled; it comes back later, to this or another member. */
+  release(): void
+}
+
+export interface Subscription {
+  /** Stops handing out deliveries but keeps the place in the group. Idempotent. */
+  pause(): void
+  resume(): void
+  /**
+   * Stops handing out, flushes what was acked to the broker, gives the place and everything unsettled back. The binder
+   * calls it after its drain. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+/** `undefined`: confirmed. */
+export type PublishOutcome = TransportError | undefined
+
+export interface TransportHealth {
+  readonly status: 'up' | 'down' | 'idle'
+  readonly detail?: string | undefined
+}
+
+/** `true`, or why this broker can not. */
+export type Feature = true | { readonly missing: string }
+
+export interface TransportFeatures {
+  /** A durable group that never existed gets what was sent before it. */
+  readonly newGroupStartsAtEarliest: Feature
+  /** `redelivered` is known. */
+  readonly redeliveredFlag: Feature
+  /** Messages survive the death of the sending process. */
+  readonly durable: Feature
+  /** A message nobody will ever get is refused. */
+  readonly refusesUnroutable: Feature
+  /** A message with a `notBefore` becomes due while no process of ours runs. */
+  readonly delaysByItself: Feature
+  /** `lag` counts everything that the group has not settled, in whatever process it is. */
+  readonly tellsWholeLag: Feature
+}

@@ -1,0 +1,208 @@
+/**
+ * The part of ioredis (5.11 or 6) that is used, and how our own connections differ from the client that came in.
+ * The client itself is only copied from (`duplicate`): it is never used, changed or closed.
+ */
+
+import { hasMethods, wrongKind } from '../options.ts'
+
+/** An ioredis client, as far as it is needed: `new Redis()`, also for Sentinel, or `new Cluster()`. */
+export type RedisClient = RedisServerClient | RedisClusterClient
+
+/** `new Redis()`: one server, or the master that Sentinel names. */
+export interface RedisServerClient {
+  duplicate(override: Readonly<Record<string, unknown>>): RedisCopy
+}
+
+/** `new Cluster()`. */
+export interface RedisClusterClient {
+  readonly isCluster: boolean
+  duplicate(startupNodes: never[], override: Readonly<Record<string, unknown>>): RedisCopy
+}
+
+/** An argument or a key; a Buffer goes as it is. */
+export type RedisValue = string | number | Buffer
+
+/** What tells ioredis from other clients; the rest of it: `RedisConnectionClient`. */
+export interface RedisCopy {
+  readonly status: string
+  /** ioredis takes lists too, and makes one of them: that saves two copies. */
+  evalsha(sha: string, keyCount: number, keys: readonly RedisValue[], args: readonly RedisValue[]): Promise<unknown>
+}
+
+/** One connection of our own; in a cluster one to each of its nodes, chosen by the first key of a command. */
+export interface RedisConnectionClient extends RedisCopy {
+  /** The socket; only corked and uncorked, and asked whom it is connected to. */
+  readonly stream?:
+    | {
+        cork(): void
+        uncork(): void
+        ref?(): unknown
+        unref?(): unknown
+        readonly remoteAddress?: string | undefined
+        readonly remotePort?: number | undefined
+      }
+    | undefined
+  connect(): Promise<unknown>
+  disconnect(reconnect?: boolean): void
+  eval(script: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
+  /** As the two above, with Buffers for strings in the reply. */
+  evalshaBuffer(sha: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
+  evalBuffer(script: string, keyCount: number, ...keysAndArguments: RedisValue[]): Promise<unknown>
+  subscribe(channel: string): Promise<unknown>
+  info(): Promise<string>
+  ping(): Promise<unknown>
+  call(command: string, ...args: Array<string | number>): Promise<unknown>
+  /** Sent at once over one connection. */
+  pipeline(commands: Array<Array<string | number>>): RedisPipeline
+  on(event: string, listener: (...values: never[]) => void): unknown
+  /** Of a cluster only. */
+  nodes?(role: 'master'): RedisNode[]
+  refreshSlotsCache?(): void
+}
+
+export interface RedisPipeline {
+  exec(): Promise<ReadonlyArray<readonly [error: Error | null, reply: unknown]> | null>
+}
+
+/** The connection of a cluster client to one of its nodes. */
+export interface RedisNode extends RedisServerClient, RedisConnectionClient {
+  readonly options: { readonly host?: string | undefined; readonly port?: number | undefined }
+}
+
+export function isCluster(client: RedisClient | RedisConnectionClient): client is RedisClusterClient {
+  return 'isCluster' in client && client.isCluster
+}
+
+/** True of a client that asks Sentinel where the master is. */
+export function isBySentinel(client: RedisClient): boolean {
+  const options = (client as { options?: { sentinels?: unknown } }).options
+  return Array.isArray(options?.sentinels)
+}
+
+/** A connection of our own (not yet connected) that fails fast, whatever the settings of the client it is copied from. */
+export function openFrom(
+  source: RedisClient,
+  answerMs: number,
+  name: string,
+  override: Readonly<Record<string, unknown>> = {},
+): RedisConnectionClient {
+  const copy = isCluster(source)
+    ? source.duplicate([], { ...failFastCluster(answerMs, name), ...override })
+    : source.duplicate({ ...failFast(answerMs, name), ...override })
+  return copy as RedisConnectionClient
+}
+
+const backoffMs = (attempt: number): number => Math.min(1_000, 25 * 2 ** Math.min(attempt, 6))
+
+/**
+ * Fail fast: ioredis's defaults keep a command waiting for over a minute while Redis is down, and send it again after a
+ * reconnect, when nobody waits for it any more. Here a command that can not be sent now, or that meets a mute server,
+ * fails within `answerMs`; the connection is restored in the background.
+ */
+function failFast(answerMs: number, name: string): Readonly<Record<string, unknown>> {
+  return {
+    ...perServer(answerMs, name),
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    retryStrategy: backoffMs,
+    /** With Sentinel: never a replica, and never give up to ask, which would end the connection for good. */
+    role: 'master',
+    sentinelRetryStrategy: backoffMs,
+    sentinelCommandTimeout: answerMs,
+  }
+}
+
+/** The same for a cluster: nothing is sent twice but what a node has refused (MOVED, ASK, TRYAGAIN). */
+function failFastCluster(answerMs: number, name: string): Readonly<Record<string, unknown>> {
+  return {
+    lazyConnect: true,
+    /** Commands wait for a node that is being connected to, else the second one to a new node would fail. */
+    enableOfflineQueue: true,
+    enableReadyCheck: true,
+    enableAutoPipelining: false,
+    scaleReads: 'master',
+    maxRedirections: 5,
+    retryDelayOnMoved: 0,
+    retryDelayOnFailover: 0,
+    retryDelayOnClusterDown: 0,
+    retryDelayOnTryAgain: 20,
+    clusterRetryStrategy: backoffMs,
+    clusterNodeRetryStrategy: null,
+    slotsRefreshTimeout: answerMs,
+    slotsRefreshInterval: 5_000,
+    shardedSubscribers: false,
+    keyPrefix: '',
+    himportFieldsets: undefined,
+    redisOptions: perServer(answerMs, name),
+  }
+}
+
+function perServer(answerMs: number, name: string): Readonly<Record<string, unknown>> {
+  return {
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    enableAutoPipelining: false,
+    enableReadyCheck: true,
+    /** Destroys a connection on which an answer is overdue; per chunk, not per command, so it costs nothing. */
+    socketTimeout: answerMs,
+    connectTimeout: answerMs,
+    disconnectTimeout: answerMs,
+    commandTimeout: undefined,
+    reconnectOnError: null,
+    readOnly: false,
+    monitor: false,
+    /** ioredis would prefix channel names too, but not the ones our scripts publish to. */
+    keyPrefix: '',
+    protocol: 2,
+    replyMapping: 'legacy',
+    stringNumbers: false,
+    himportFieldsets: undefined,
+    connectionName: name,
+  }
+}
+
+/** Where a factory's own connections come from: an ioredis client to copy, or an address. */
+export interface RedisSource {
+  readonly client?: RedisClient | undefined
+  readonly url?: string | undefined
+}
+
+/** @param path the factory, for errors @throws TypeError unless exactly one of `client` and `url` fits */
+export function clientSource(path: string, options: RedisSource): () => Promise<RedisClient> {
+  const { client, url } = options
+  if (client !== undefined && url === undefined) {
+    if (!hasMethods(client, ['duplicate', 'evalsha'])) {
+      throw wrongKind(`${path}.client`, client, 'an ioredis client: new Redis() or new Cluster()')
+    }
+    return () => Promise.resolve(client)
+  }
+  if (url !== undefined && client === undefined) {
+    checkUrl(`${path}.url`, url)
+    return () => clientFromUrl(url)
+  }
+  throw new TypeError(`${path}: expected either client (an ioredis instance) or url`)
+}
+
+/** An error shows no more of it than the protocol: the rest can hold a password. */
+function checkUrl(path: string, url: unknown): void {
+  const fits = typeof url === 'string' && /^rediss?:\/\//.test(url) && URL.canParse(url)
+  if (fits) return checkDatabase(path, new URL(url))
+  const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
+  const expected = 'redis://user:password@host:port/database or rediss://...'
+  if (protocol === undefined) throw wrongKind(path, url, expected)
+  throw new TypeError(`${path}: expected ${expected}, got something that begins with ${protocol}`)
+}
+
+/** ioredis would select database NaN, have its rejection unhandled, and go on in database 0. */
+function checkDatabase(path: string, { pathname, searchParams }: URL): void {
+  const databases = [pathname.slice(1), searchParams.get('db') ?? '']
+  if (databases.every((database) => /^\d*$/.test(database))) return
+  throw new TypeError(`${path}: expected the number of a database after the last slash, or nothing`)
+}
+
+/** Opens a client from an address, with ioredis loaded when it is first needed. @throws when ioredis is not installed */
+async function clientFromUrl(url: string): Promise<RedisClient> {
+  const { Redis } = await import('ioredis')
+  return new Redis(url, { lazyConnect: true }) as unknown as RedisClient
+}

@@ -1,0 +1,58 @@
+import type { Clock } from '../clock.ts'
+
+/** The part of a socket that is used. */
+interface Socket {
+  ref?(): unknown
+  unref?(): unknown
+}
+
+/** After so much quiet the socket keeps the process alive no longer. */
+const QUIET_MS = 50
+
+/**
+ * A connection that keeps the process alive only while an answer is awaited. Looked at every now and then instead of with
+ * every command, so that it costs a command next to nothing.
+ */
+export class IdleSocket {
+  readonly #clock: Clock
+  #socket: Socket | undefined
+  #awaited = 0
+  #idle = false
+  #looking = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** It is connected (again); a new socket keeps the process alive. */
+  connected(socket: Socket | undefined): void {
+    this.#socket = socket
+    this.#idle = false
+    this.#lookLater()
+  }
+
+  /** Call it right before a command is sent. */
+  begin(): void {
+    this.#awaited++
+    if (!this.#idle) return
+    this.#idle = false
+    this.#socket?.ref?.()
+    this.#lookLater()
+  }
+
+  /** Call it when a command has its answer, or will have none. */
+  end(): void {
+    this.#awaited--
+  }
+
+  #lookLater(): void {
+    if (this.#looking) return
+    this.#looking = true
+    this.#clock.setTimer(QUIET_MS, () => {
+      this.#looking = false
+      if (this.#awaited > 0) return this.#lookLater()
+      this.#idle = true
+      this.#socket?.unref?.()
+    })
+  }
+}

@@ -1,0 +1,131 @@
+import { hostname } from 'node:os'
+import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../../core/errors.ts'
+import { newId } from '../../../core/ids.ts'
+import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../../../core/telemetry.ts'
+import { requireName, requireStore } from '../state/state-options.ts'
+import { encodeJson } from '../store/cluster-data.ts'
+import { ClusterDataInvalid } from '../store/cluster-errors.ts'
+import type { ClusterStore } from '../store/cluster-store.ts'
+import type { MemberMeta } from './membership.ts'
+
+export interface MembershipOptions {
+  /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the membership. */
+  readonly store: ClusterStore
+  /** Which cluster. */
+  readonly cluster: string
+  /** What this process is, for others: `payments`. */
+  readonly service: string
+  readonly group?: string | undefined
+  /**
+   * This process; unique. A later one with the same id replaces it. The default fits into an address of the bus.
+   * @default `<host name>-<process id>-<random>`
+   */
+  readonly instance?: string | undefined
+  /** @default {} */
+  readonly meta?: MemberMeta | undefined
+  /** Limit of the metadata as JSON. @default 8 KiB */
+  readonly maxMetaBytes?: number | undefined
+  /** @default 1 second */
+  readonly heartbeatMs?: number | undefined
+  /** Silence after which a member is suspect, and counts itself as isolated. @default 3 heartbeats */
+  readonly suspectAfterMs?: number | undefined
+  /** Silence after which it is dead. @default 10 heartbeats */
+  readonly deadAfterMs?: number | undefined
+  /** Join again, as a new generation, after it was declared dead. @default true */
+  readonly rejoin?: boolean | undefined
+  /** Events that are kept for a watcher that is busy; one that leaves more gets a `resync` instead. @default 1 000 */
+  readonly maxPending?: number | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** Counts the members it sees, and tells whether it is isolated. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+export interface ResolvedMembership {
+  readonly store: ClusterStore
+  readonly cluster: string
+  readonly service: string
+  readonly group: string | undefined
+  readonly instance: string
+  readonly meta: MemberMeta
+  readonly maxMetaBytes: number
+  readonly heartbeatMs: number
+  readonly suspectAfterMs: number
+  readonly deadAfterMs: number
+  readonly rejoin: boolean
+  readonly maxPending: number
+  readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
+  readonly clock: Clock
+}
+
+const NAMES = optionNames<MembershipOptions>({
+  store: true,
+  cluster: true,
+  service: true,
+  group: true,
+  instance: true,
+  meta: true,
+  maxMetaBytes: true,
+  heartbeatMs: true,
+  suspectAfterMs: true,
+  deadAfterMs: true,
+  rejoin: true,
+  maxPending: true,
+  logger: true,
+  telemetry: true,
+  clock: true,
+})
+
+const HEARTBEAT_MS = 1 * SECOND
+const SUSPECT_AFTER_HEARTBEATS = 3
+const DEAD_AFTER_HEARTBEATS = 10
+const MAX_META_BYTES = 8 * 1_024
+const MAX_PENDING = 1_000
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+export function resolveMembership(options: MembershipOptions): ResolvedMembership {
+  refuseUnknown('createMembership', options, NAMES)
+  const cluster = requireName('createMembership.cluster', options.cluster)
+  const path = `membership("${cluster}")`
+  const heartbeatMs = requireInteger(`${path}.heartbeatMs`, options.heartbeatMs ?? HEARTBEAT_MS, 10)
+  const suspectAfterMs = options.suspectAfterMs ?? SUSPECT_AFTER_HEARTBEATS * heartbeatMs
+  const deadAfterMs = options.deadAfterMs ?? Math.max(DEAD_AFTER_HEARTBEATS * heartbeatMs, 2 * suspectAfterMs)
+  const resolved: ResolvedMembership = {
+    store: requireStore('createMembership.store', options.store),
+    cluster,
+    service: requireName(`${path}.service`, options.service),
+    group: options.group === undefined ? undefined : requireName(`${path}.group`, options.group),
+    instance: requireName(`${path}.instance`, options.instance ?? `${hostname()}-${process.pid}-${newId().slice(-8)}`),
+    meta: options.meta ?? {},
+    maxMetaBytes: requireInteger(`${path}.maxMetaBytes`, options.maxMetaBytes ?? MAX_META_BYTES, 2),
+    heartbeatMs,
+    // One heartbeat may be lost without anybody being suspected.
+    suspectAfterMs: requireInteger(`${path}.suspectAfterMs`, suspectAfterMs, 2 * heartbeatMs),
+    deadAfterMs: requireInteger(`${path}.deadAfterMs`, deadAfterMs, suspectAfterMs + heartbeatMs),
+    rejoin: options.rejoin ?? true,
+    maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
+    logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
+    clock: options.clock ?? systemClock,
+  }
+  if (typeof resolved.rejoin !== 'boolean') throw invalidOption(`${path}.rejoin`, resolved.rejoin, 'true or false')
+  describeMember(resolved, resolved.meta)
+  return resolved
+}
+
+/** What is stored about a member, as JSON. @throws ClusterDataInvalid, ClusterDataTooLarge */
+export function describeMember(options: ResolvedMembership, meta: MemberMeta): string {
+  const subject = `metadata of member "${options.instance}"`
+  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) {
+    throw new ClusterDataInvalid(subject, 'expected an object: put the value under a name')
+  }
+  const metaJson = encodeJson(subject, meta, options.maxMetaBytes)
+  const { service, group } = options
+  return `{"service":${JSON.stringify(service)},${group === undefined ? '' : `"group":${JSON.stringify(group)},`}"meta":${metaJson}}`
+}

@@ -1,0 +1,154 @@
+import { toError } from '../../../core/errors.ts'
+import { decodeFrozen } from '../store/cluster-data.ts'
+import { deliver, Feed, type Watch } from '../store/cluster-feed.ts'
+import { Replica, type SnapshotReason } from '../store/cluster-replica.ts'
+import type { Generation, LogEntry, MemberRecord, MemberTransition } from '../store/cluster-store.ts'
+import type { Member, MemberMeta, MembershipEvent, MembershipView } from './membership.ts'
+import type { ResolvedMembership } from './membership-options.ts'
+
+interface Seen {
+  readonly record: MemberRecord
+  readonly member: Member
+}
+
+const GONE: ReadonlySet<MemberTransition> = new Set(['left', 'dead', 'replaced'])
+
+/** The cluster as this process sees it, and everyone here who watches it. */
+export class ClusterView {
+  readonly #options: ResolvedMembership
+  readonly #replica: Replica<Seen, readonly MembershipEvent[]>
+  readonly #feeds = new Set<Feed<MembershipEvent>>()
+  #view: MembershipView | undefined
+
+  /** @param mayRestore whether this process is a member, so that a store that lost everything is told of all it knows */
+  constructor(options: ResolvedMembership, mayRestore: () => boolean) {
+    const { store, cluster, clock, logger } = options
+    this.#options = options
+    this.#replica = new Replica({
+      store,
+      log: { cluster, state: undefined },
+      clock,
+      logger,
+      source: {
+        read: async () => {
+          let reading = await store.members(cluster)
+          if (reading.revision === 0 && this.#replica.items.size > 0 && mayRestore()) {
+            await this.restore()
+            reading = await store.members(cluster)
+          }
+          return {
+            revision: reading.revision,
+            items: reading.records.map((record) => [record.instance, see(record)] as const),
+          }
+        },
+        apply: (items, entry) => this.#apply(items, entry),
+      },
+    })
+    this.#replica.listen({ onSnapshot: () => (this.#view = undefined), onEntry: () => {} })
+  }
+
+  open(signal?: AbortSignal): Promise<void> {
+    return this.#replica.open(signal)
+  }
+
+  get(): MembershipView {
+    this.#view ??= {
+      version: this.#replica.revision,
+      members: Object.freeze(
+        [...this.#replica.items.values()]
+          .map(({ member }) => member)
+          .sort((a, b) => (a.instance < b.instance ? -1 : 1)),
+      ),
+    }
+    return this.#view
+  }
+
+  has(instance: string, generation: number): boolean {
+    return this.#replica.items.get(instance)?.record.generation === generation
+  }
+
+  /** Tells a store that knows nothing of the cluster any more who is in it. @returns false when `member` is not known here */
+  async restore(member?: Generation): Promise<boolean> {
+    if (member !== undefined && !this.has(member.instance, member.generation)) return false
+    const records = [...this.#replica.items.values()].map(({ record }) => record)
+    await this.#options.store.restore(this.#options.cluster, records)
+    return true
+  }
+
+  /** Calls `listener` after every change. */
+  onChange(listener: () => void): () => void {
+    return this.#replica.listen({ onSnapshot: listener, onEntry: listener })
+  }
+
+  watch(listener: (event: MembershipEvent) => void | Promise<void>): Watch {
+    const { logger, cluster } = this.#options
+    const feed = this.feed()
+    deliver(feed, listener, logger).catch((error: unknown) => {
+      logger.error({ cluster, err: toError(error) }, 'membership: a watch ended')
+    })
+    return feed
+  }
+
+  feed(): Feed<MembershipEvent> {
+    const unlisten = this.#replica.listen({
+      onSnapshot: (reason) => feed.push(this.#snapshot(reason)),
+      onEntry: (events) => {
+        for (const event of events) feed.push(event)
+      },
+    })
+    const feed: Feed<MembershipEvent> = new Feed({
+      maxPending: this.#options.maxPending,
+      everything: () => this.#snapshot('slow'),
+      upTo: () => this.#replica.revision,
+      onStop: () => {
+        unlisten()
+        this.#feeds.delete(feed)
+      },
+    })
+    this.#feeds.add(feed)
+    if (this.#replica.isLive) feed.push(this.#snapshot('first'))
+    // The membership was closed meanwhile, and the feed has ended; or the store was, and nothing will ever come.
+    else this.#replica.open().catch((error: unknown) => feed.stop(error))
+    return feed
+  }
+
+  close(reason: Error): void {
+    for (const feed of this.#feeds) feed.stop()
+    this.#replica.close(reason)
+  }
+
+  #snapshot(reason: SnapshotReason): MembershipEvent {
+    const view = this.get()
+    if (reason === 'first') return { type: 'view', version: view.version, view }
+    return { type: 'resync', reason, version: view.version, view }
+  }
+
+  #apply(items: Map<string, Seen>, entry: LogEntry): MembershipEvent[] {
+    const events: MembershipEvent[] = []
+    for (const change of entry.changes) {
+      if (!('member' in change)) continue
+      const { instance } = change.member
+      const seen = see(change.member)
+      if (GONE.has(change.kind)) items.delete(instance)
+      else items.set(instance, seen)
+      this.#view = undefined
+      events.push(toEvent(change.kind, entry.revision, seen.member, this.get()))
+    }
+    // An entry without a change moves the version all the same.
+    this.#view = undefined
+    return events
+  }
+}
+
+function toEvent(kind: MemberTransition, version: number, member: Member, view: MembershipView): MembershipEvent {
+  if (kind === 'dead') return { type: 'dead', reason: 'silent', version, member, view }
+  if (kind === 'replaced') return { type: 'dead', reason: 'replaced', version, member, view }
+  return { type: kind, version, member, view }
+}
+
+function see(record: MemberRecord): Seen {
+  const { service, group, meta } = decodeFrozen(record.json) as { service: string; group?: string; meta: MemberMeta }
+  const { instance, generation, status, joinedAt } = record
+  const grouped = group === undefined ? {} : { group }
+  return { record, member: Object.freeze({ instance, generation, service, ...grouped, meta, status, joinedAt }) }
+}

@@ -1,0 +1,81 @@
+import type { ChangesReply, LogChange, LogEntry, LogFollower } from '../store/cluster-store.ts'
+
+interface Logged extends LogEntry {
+  readonly requestId: string
+}
+
+interface Following {
+  readonly follower: LogFollower
+  told: number
+}
+
+/** A log that keeps its last entries, and tells its followers of new ones at once. */
+export class MemoryLog {
+  #last = 0
+  #entries: Logged[] = []
+  readonly #followers = new Set<Following>()
+
+  get last(): number {
+    return this.#last
+  }
+
+  append(nowUs: number, keep: number, changes: readonly LogChange[], requestId = ''): number {
+    const entry = { revision: Math.max(this.#last + 1, nowUs), previous: this.#last, changes, requestId }
+    this.#last = entry.revision
+    this.#entries.push(entry)
+    if (this.#entries.length > keep) this.#entries.splice(0, this.#entries.length - keep)
+    for (const following of this.#followers) this.#tell(following)
+    return entry.revision
+  }
+
+  read(after: number, limit: number): ChangesReply {
+    if (after > this.#last) return { status: 'rolled_back' }
+    if (after < this.#floor) return { status: 'compacted' }
+    const known = after === this.#floor || this.#entries.some((entry) => entry.revision === after)
+    if (!known) return { status: 'rolled_back' }
+    return { status: 'ok', entries: this.#after(after).slice(0, limit) }
+  }
+
+  /** The revision a request was logged with; `unknown` when the log begins after `since` and does not have it. */
+  find(since: number, requestId: string): number | 'unknown' | undefined {
+    const found = this.#entries.findLast((entry) => entry.requestId === requestId)
+    return found?.revision ?? (this.#floor > since ? 'unknown' : undefined)
+  }
+
+  follow(after: number, follower: LogFollower): () => void {
+    const following: Following = { follower, told: after }
+    this.#followers.add(following)
+    this.#tell(following)
+    return () => this.#followers.delete(following)
+  }
+
+  /** Forgets everything; followers hear that it went back. */
+  clear(): void {
+    this.#last = 0
+    this.#entries = []
+    for (const following of this.#followers) this.#tell(following)
+  }
+
+  /** Everything after this revision is there. */
+  get #floor(): number {
+    return this.#entries[0]?.previous ?? this.#last
+  }
+
+  #after(revision: number): readonly Logged[] {
+    const newest = this.#entries.at(-1)
+    if (newest !== undefined && newest.previous === revision) return [newest]
+    return this.#entries.filter((entry) => entry.revision > revision)
+  }
+
+  #tell(following: Following): void {
+    if (this.#last < following.told) {
+      following.told = this.#last
+      following.follower.onRollback()
+      return
+    }
+    const entries = this.#after(following.told)
+    if (entries.length === 0) return
+    following.told = this.#last
+    following.follower.onEntries(entries)
+  }
+}

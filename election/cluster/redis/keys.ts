@@ -1,0 +1,50 @@
+import type { Generation, LogId, StateId } from '../store/cluster-store.ts'
+
+/**
+ * The names of all keys of one cluster; all in one slot through the hash tag. What each of them holds: `scripts.ts`.
+ * Names in a key are percent-encoded, so that none of them can be mistaken for another.
+ */
+export class ClusterKeys {
+  /** Begins every key of the cluster. */
+  readonly base: string
+
+  constructor(prefix: string, cluster: string) {
+    this.base = `${prefix}{${encodeURIComponent(cluster)}}:`
+  }
+
+  /** Data, log and counters of a state, or of the members. */
+  of({ state }: Pick<LogId, 'state'>): { readonly data: string; readonly log: string; readonly meta: string } {
+    const space = state === undefined ? 'members' : stateName({ state })
+    return { data: `${this.base}data:${space}`, log: `${this.base}log:${space}`, meta: `${this.base}meta:${space}` }
+  }
+
+  get due(): string {
+    return `${this.base}due:members`
+  }
+
+  tombs(state: Pick<StateId, 'state'>): string {
+    return `${this.base}tombs:${stateName(state)}`
+  }
+
+  request(requestId: string): string {
+    return `${this.base}request:${requestId}`
+  }
+
+  gone(joinId: string): string {
+    return `${this.base}gone:${joinId}`
+  }
+}
+
+function stateName({ state }: Pick<StateId, 'state'>): string {
+  return `state/${encodeURIComponent(state)}`
+}
+
+/** A generation in one word, without spaces. */
+export function tagOf({ instance, generation }: Generation): string {
+  return `${encodeURIComponent(instance)}.${generation}`
+}
+
+export function generationOf(tag: string): Generation {
+  const dot = tag.lastIndexOf('.')
+  return { instance: decodeURIComponent(tag.slice(0, dot)), generation: Number(tag.slice(dot + 1)) }
+}

@@ -1,0 +1,102 @@
+/** What the scripts keep and answer, in the words of the contract. Formats: `scripts-log.ts`. */
+import type {
+  ChangesReply,
+  CommitReply,
+  LogChange,
+  LogEntry,
+  MemberRecord,
+  MembersReading,
+  MemberTransition,
+  StateReading,
+  StateRecord,
+} from '../store/cluster-store.ts'
+import { generationOf } from './keys.ts'
+
+/** As XRANGE and XREAD tell it. */
+export type StreamEntry = readonly [id: string, fields: readonly string[]]
+
+export function stateReading(reply: unknown): StateReading {
+  const [revision, found] = reply as [string, string[]]
+  return { revision: Number(revision), records: pairs(found).map(([key, record]) => stateRecord(key, record)) }
+}
+
+export function commitReply(reply: unknown): CommitReply {
+  const [status, first = '', second] = reply as [string, string?, (string | number)?]
+  if (status === 'committed') return { status, revision: Number(first), changed: second === 1 }
+  if (status === 'conflict') return { status, record: stateRecord(first, String(second)) }
+  if (status === 'evicted') return { status, boundTo: generationOf(first) }
+  return { status: 'unknown' }
+}
+
+export function membersReading(reply: unknown): MembersReading {
+  const [revision, found] = reply as [string, string[]]
+  return { revision: Number(revision), records: pairs(found).map(([id, record]) => memberRecord(id, record)) }
+}
+
+export function changesReply(reply: unknown): ChangesReply {
+  const [status, entries = []] = reply as [string, StreamEntry[]?]
+  if (status === 'ok') return { status, entries: entries.map(logEntry) }
+  return { status: status === 'compacted' ? 'compacted' : 'rolled_back' }
+}
+
+export function logEntry([id, fields]: StreamEntry): LogEntry {
+  const [, previous = '0', , , ...changes] = fields
+  return {
+    revision: Number.parseInt(id, 10),
+    previous: Number(previous),
+    changes: pairs(changes).map(([field, text]) => logChange(field, text)),
+  }
+}
+
+/** `<generation> <status> <joined> <sequence> <suspect> <dead> <join id> <json>` */
+export function memberText(record: MemberRecord): string {
+  const { generation, status, joinedAt, sequence, suspectAfterMs, deadAfterMs, joinId, json } = record
+  return [generation, status, joinedAt, sequence, suspectAfterMs, deadAfterMs, joinId, json].join(' ')
+}
+
+function logChange(field: string, text: string): LogChange {
+  const [kind, key] = splitOnce(field)
+  if (kind === 'delete') return { kind, key }
+  if (kind === 'put') {
+    const [tag, json] = splitOnce(text)
+    return { kind, key, json, ...boundTo(tag) }
+  }
+  return { kind: kind as MemberTransition, member: memberRecord(key, text) }
+}
+
+function stateRecord(key: string, record: string): StateRecord {
+  if (record === '') return { key, version: 0, json: undefined }
+  const [version, rest] = splitOnce(record)
+  const [tag, json] = splitOnce(rest)
+  if (tag === '!') return { key, version: Number(version), json: undefined }
+  return { key, version: Number(version), json, ...boundTo(tag) }
+}
+
+function boundTo(tag: string): Pick<StateRecord, 'boundTo'> {
+  return tag === '-' ? {} : { boundTo: generationOf(tag) }
+}
+
+function memberRecord(id: string, text: string): MemberRecord {
+  const words = text.split(' ', 7)
+  const [generation, status, joinedAt, sequence, suspectAfterMs, deadAfterMs, joinId = ''] = words
+  return {
+    instance: decodeURIComponent(id),
+    generation: Number(generation),
+    status: status === 'suspect' ? 'suspect' : 'alive',
+    joinedAt: Number(joinedAt),
+    sequence: Number(sequence),
+    suspectAfterMs: Number(suspectAfterMs),
+    deadAfterMs: Number(deadAfterMs),
+    joinId,
+    json: text.slice(words.join(' ').length + 1),
+  }
+}
+
+function splitOnce(text: string): [first: string, rest: string] {
+  const space = text.indexOf(' ')
+  return space < 0 ? [text, ''] : [text.slice(0, space), text.slice(space + 1)]
+}
+
+function pairs(flat: readonly string[]): Array<[string, string]> {
+  return Array.from({ length: flat.length / 2 }, (_, n) => [flat[2 * n] ?? '', flat[2 * n + 1] ?? ''])
+}

@@ -1,0 +1,166 @@
+import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { defineScript, type RedisConnection, type ScriptRunner } from '../../../core/redis/connection.ts'
+import type { LogFollower } from '../store/cluster-store.ts'
+import { logEntry, type StreamEntry } from './records.ts'
+import { ENDS, WAKE } from './scripts-log.ts'
+
+const endsScript = defineScript(ENDS)
+const wakeScript = defineScript(WAKE)
+
+/** How long one read waits for something new. After a quiet one the ends of the logs are compared. */
+export const BLOCK_MS = 1_000
+const WAKE_FOR_MS = 60_000
+const PAGE = 256
+const RETRY_MS = 50
+
+interface Following {
+  readonly log: string
+  readonly meta: string
+  readonly follower: LogFollower
+  /** The last revision that was told. */
+  position: number
+}
+
+export interface TailFields {
+  /** Of its own: it is blocked most of the time. Its time limit must be longer than `BLOCK_MS`. */
+  readonly connection: RedisConnection
+  /** Another one, to end the blocking read when a log is added. */
+  readonly waker: ScriptRunner
+  readonly wakeKey: string
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/**
+ * Reads all logs that this process follows over one connection: `XREAD BLOCK` of all of them, again and again. An entry
+ * of a log is parsed once, however many follow it.
+ */
+export class Tail {
+  readonly #fields: TailFields
+  readonly #followings = new Set<Following>()
+  #wakePosition = '0-0'
+  #isReading = false
+  #isBlocked = false
+  #closed = false
+  #wasTold = ''
+
+  constructor(fields: TailFields) {
+    this.#fields = fields
+  }
+
+  follow(keys: { readonly log: string; readonly meta: string }, after: number, follower: LogFollower): () => void {
+    const following: Following = { ...keys, follower, position: after }
+    this.#followings.add(following)
+    if (!this.#isReading) this.#start()
+    else if (this.#isBlocked) this.#wake()
+    return () => this.#followings.delete(following)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#followings.clear()
+    this.#fields.connection.close()
+  }
+
+  #start(): void {
+    if (this.#closed) return
+    this.#isReading = true
+    this.#read().catch((error: unknown) => this.#warn(error, 'cluster: the reader of the logs ended'))
+  }
+
+  #wake(): void {
+    // Without it the new log is read after `BLOCK_MS` at the latest.
+    this.#fields.waker.run(wakeScript, [this.#fields.wakeKey], [WAKE_FOR_MS]).catch(() => {})
+  }
+
+  async #read(): Promise<void> {
+    let isSure = true
+    while (!this.#closed && this.#followings.size > 0) {
+      try {
+        if (!isSure) await this.#compareEnds()
+        isSure = await this.#readOnce()
+        this.#wasTold = ''
+      } catch (error) {
+        if (this.#closed) break
+        this.#warn(error, 'cluster: can not follow the logs, trying again')
+        this.#wakePosition = '0-0'
+        isSure = false
+        await this.#fields.clock.sleep(RETRY_MS)
+      }
+    }
+    this.#isReading = false
+  }
+
+  /** @returns false when nothing came, so that it is worth comparing */
+  async #readOnce(): Promise<boolean> {
+    const { connection, wakeKey } = this.#fields
+    const client = await connection.ready()
+    const positions = this.#positions()
+    const ids = [...positions.values()].map((position) => `${position}-0`)
+    const streams = [wakeKey, ...positions.keys(), this.#wakePosition, ...ids]
+    this.#isBlocked = true
+    const answer = client.call('XREAD', 'COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', ...streams)
+    try {
+      const reply = (await answer) as ReadonlyArray<readonly [log: string, entries: readonly StreamEntry[]]> | null
+      for (const [log, entries] of reply ?? []) this.#tell(log, entries)
+      return reply !== null
+    } catch (error) {
+      throw connection.failed(error, client)
+    } finally {
+      this.#isBlocked = false
+    }
+  }
+
+  /** Where each log is read on: after what all of its followers were told. */
+  #positions(): Map<string, number> {
+    const positions = new Map<string, number>()
+    for (const { log, position } of this.#followings) {
+      positions.set(log, Math.min(position, positions.get(log) ?? position))
+    }
+    return positions
+  }
+
+  #tell(log: string, entries: readonly StreamEntry[]): void {
+    if (log === this.#fields.wakeKey) {
+      this.#wakePosition = entries.at(-1)?.[0] ?? this.#wakePosition
+      return
+    }
+    const parsed = entries.map(logEntry)
+    const last = parsed.at(-1)?.revision ?? 0
+    for (const following of this.#followings) {
+      if (following.log !== log || last <= following.position) continue
+      const missing = parsed.filter(({ revision }) => revision > following.position)
+      following.position = last
+      this.#call(() => following.follower.onEntries(missing))
+    }
+  }
+
+  /** Redis tells nothing about entries that are gone: a log that ends before what was read of it has been rolled back. */
+  async #compareEnds(): Promise<void> {
+    const { connection, wakeKey } = this.#fields
+    const metas = [...new Set([...this.#followings].map(({ meta }) => meta))]
+    const ends = (await connection.run(endsScript, [wakeKey, ...metas], [WAKE_FOR_MS])) as string[]
+    for (const following of this.#followings) {
+      const end = Number(ends[metas.indexOf(following.meta)] ?? 0)
+      if (end >= following.position || !metas.includes(following.meta)) continue
+      following.position = end
+      this.#call(() => following.follower.onRollback())
+    }
+  }
+
+  #call(tell: () => void): void {
+    try {
+      tell()
+    } catch (error) {
+      this.#fields.logger.error({ err: toError(error) }, 'cluster: a follower failed')
+    }
+  }
+
+  #warn(error: unknown, message: string): void {
+    const { message: text } = toError(error)
+    if (this.#wasTold !== text) this.#fields.logger.warn({ err: error }, message)
+    this.#wasTold = text
+  }
+}

@@ -1,0 +1,117 @@
+import { type Clock, HOUR, SECOND, systemClock } from '../../../core/clock.ts'
+import { requireInteger, requireText } from '../../../core/errors.ts'
+import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { checkTelemetry, type Telemetry } from '../../../core/telemetry.ts'
+import type { ClusterStore } from '../store/cluster-store.ts'
+import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
+
+export interface SharedStateOptions<Out, In = Out> {
+  /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the state. */
+  readonly store: ClusterStore
+  /** Which state. All with the same name, cluster and store share it. */
+  readonly name: string
+  /** Puts the state beside a cluster, so that entries can be bound to its members. @default a place of its own */
+  readonly cluster?: string | undefined
+  /** Any synchronous Standard Schema; checks what is written and what is read. @default any JSON value */
+  readonly schema?: StandardSchemaV1<In, Out> | undefined
+  /** Limit of a value as JSON. @default 64 KiB */
+  readonly maxValueBytes?: number | undefined
+  /** How many changes the log keeps, so how far behind a watch can resume without a snapshot. @default 1 000 */
+  readonly keepChanges?: number | undefined
+  /** How long the version of a deleted key is kept; after that it reads as 0. @default 1 hour */
+  readonly keepDeletedMs?: number | undefined
+  /** How long a write goes on asking while the store is away or its outcome is unknown. @default 2 seconds */
+  readonly retryForMs?: number | undefined
+  /** Events that are kept for a watcher that is busy; one that leaves more gets a snapshot instead. @default 1 000 */
+  readonly maxPending?: number | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** Times what is written. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+export interface ResolvedState<Out, In> {
+  readonly store: ClusterStore
+  readonly name: string
+  readonly cluster: string
+  /** False: nothing can be bound to members. */
+  readonly hasMembers: boolean
+  readonly schema: StandardSchemaV1<In, Out> | undefined
+  readonly maxValueBytes: number
+  readonly keepChanges: number
+  readonly keepDeletedMs: number
+  readonly retryForMs: number
+  readonly maxPending: number
+  readonly logger: Logger
+  readonly telemetry: Telemetry | undefined
+  readonly clock: Clock
+}
+
+const NAMES = optionNames<SharedStateOptions<unknown>>({
+  store: true,
+  name: true,
+  cluster: true,
+  schema: true,
+  maxValueBytes: true,
+  keepChanges: true,
+  keepDeletedMs: true,
+  retryForMs: true,
+  maxPending: true,
+  logger: true,
+  telemetry: true,
+  clock: true,
+})
+export const CALL_NAMES = optionNames<CallOptions>({ signal: true })
+export const WRITE_NAMES = optionNames<WriteOptions>({ ifVersion: true, signal: true })
+export const PUT_NAMES = optionNames<PutOptions>({ ifVersion: true, boundTo: true, signal: true })
+export const UPDATE_NAMES = optionNames<UpdateOptions>({ maxAttempts: true, boundTo: true, signal: true })
+export const WATCH_NAMES = optionNames<WatchOptions & CallOptions>({ prefix: true, after: true, signal: true })
+
+const MAX_VALUE_BYTES = 64 * 1_024
+const KEEP_CHANGES = 1_000
+const KEEP_DELETED_MS = 1 * HOUR
+const RETRY_FOR_MS = 2 * SECOND
+const MAX_PENDING = 1_000
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+export function resolveSharedState<Out, In>(options: SharedStateOptions<Out, In>): ResolvedState<Out, In> {
+  refuseUnknown('createSharedState', options, NAMES)
+  const name = requireName('createSharedState.name', options.name)
+  const path = `sharedState("${name}")`
+  const { schema, cluster } = options
+  if (schema !== undefined && typeof schema?.['~standard']?.validate !== 'function') {
+    throw wrongKind(`${path}.schema`, schema, 'a Standard Schema such as z.object({ ... })')
+  }
+  return {
+    store: requireStore('createSharedState.store', options.store),
+    name,
+    cluster: requireName(`${path}.cluster`, cluster ?? name),
+    hasMembers: cluster !== undefined,
+    schema,
+    maxValueBytes: requireInteger(`${path}.maxValueBytes`, options.maxValueBytes ?? MAX_VALUE_BYTES, 1),
+    keepChanges: requireInteger(`${path}.keepChanges`, options.keepChanges ?? KEEP_CHANGES, 1),
+    keepDeletedMs: requireInteger(`${path}.keepDeletedMs`, options.keepDeletedMs ?? KEEP_DELETED_MS, 0),
+    retryForMs: requireInteger(`${path}.retryForMs`, options.retryForMs ?? RETRY_FOR_MS, 0),
+    maxPending: requireInteger(`${path}.maxPending`, options.maxPending ?? MAX_PENDING, 1),
+    logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
+    clock: options.clock ?? systemClock,
+  }
+}
+
+/** @throws TypeError naming the option */
+export function requireStore(path: string, store: unknown): ClusterStore {
+  if (hasMethods(store, ['commit', 'join', 'follow'])) return store as unknown as ClusterStore
+  throw wrongKind(path, store, 'a cluster store such as redisStateStore({ url }) or memoryStateStore()')
+}
+
+/** Names of clusters, states and instances. @throws TypeError naming the option */
+export function requireName(path: string, name: unknown): string {
+  const text = requireText(path, name)
+  if (text.length <= 200 && text.isWellFormed()) return text
+  throw new TypeError(`${path}: expected at most 200 characters of well-formed text, got ${text.length}`)
+}

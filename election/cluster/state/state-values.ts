@@ -1,0 +1,69 @@
+import { SchemaError, validate } from '../../../core/schema.ts'
+import { decodeFrozen, encodeJson } from '../store/cluster-data.ts'
+import type { LogChange, LogEntry, StateRecord } from '../store/cluster-store.ts'
+import type { StateEntry, StateEvent } from './state.ts'
+import type { ResolvedState } from './state-options.ts'
+
+/** A reader could not tell it from a key that was deleted. */
+const NOTHING = { path: '', message: 'its schema gives undefined, which stands for no value: let it give null' }
+
+/** Between values and what the store keeps. */
+export class StateValues<Out, In> {
+  readonly #options: ResolvedState<Out, In>
+
+  constructor(options: ResolvedState<Out, In>) {
+    this.#options = options
+  }
+
+  /** What is stored is the value as it came; the schema's output is what a reader gets. @throws SchemaError, ... */
+  encode(key: string, value: In): string {
+    const subject = this.#subject(key)
+    const json = encodeJson(subject, value, this.#options.maxValueBytes)
+    this.#check(subject, value)
+    return json
+  }
+
+  /** @throws SchemaError */
+  decode(record: StateRecord): StateEntry<Out | undefined> {
+    const { key, version, json, boundTo } = record
+    const value = json === undefined ? undefined : this.#check(this.#subject(key), JSON.parse(json))
+    return { key, version, value, ...(boundTo === undefined ? {} : { boundTo }) }
+  }
+
+  /** For many readers: frozen, and what does not fit the schema carries the error instead of throwing it. */
+  decodeShared(record: StateRecord): StateEntry<Out | undefined> {
+    const { key, version, json, boundTo } = record
+    const bound = boundTo === undefined ? {} : { boundTo }
+    if (json === undefined) return { key, version, value: undefined, ...bound }
+    try {
+      return { key, version, value: this.#check(this.#subject(key), decodeFrozen(json)), ...bound }
+    } catch (error) {
+      return { key, version, value: undefined, error: error as Error, ...bound }
+    }
+  }
+
+  /** One entry of the log is one event. */
+  event(entry: LogEntry): StateEvent<Out> {
+    const changes = entry.changes.flatMap((change) => this.#changed(entry.revision, change))
+    return { type: 'change', version: entry.revision, changes }
+  }
+
+  #changed(version: number, change: LogChange): StateEntry<Out | undefined>[] {
+    if (change.kind === 'put') return [this.decodeShared({ ...change, version })]
+    return change.kind === 'delete' ? [{ key: change.key, version, value: undefined }] : []
+  }
+
+  #check(subject: string, value: unknown): Out {
+    const { schema, name } = this.#options
+    if (schema === undefined) return value as Out
+    const checked = validate(subject, schema, value)
+    if (checked === undefined) throw new SchemaError(subject, [NOTHING])
+    if (!(checked instanceof Promise)) return checked
+    checked.catch(() => {})
+    throw new TypeError(`sharedState("${name}").schema: expected a synchronous schema, this one returns promises`)
+  }
+
+  #subject(key: string): string {
+    return `"${key}" of state "${this.#options.name}"`
+  }
+}

@@ -1,0 +1,125 @@
+import { hasCode, invalidOption, requireInteger, toError } from '../../../core/errors.ts'
+import { randomId } from '../../../core/random-id.ts'
+import { commitTimer } from '../../telemetry.ts'
+import { requireKey } from '../store/cluster-data.ts'
+import { ClusterStoreUnavailable, MemberEvicted } from '../store/cluster-errors.ts'
+import type { CommitOperation, CommitReply, CommitRequest, Generation } from '../store/cluster-store.ts'
+import type { StateOperation } from './state.ts'
+import type { ResolvedState } from './state-options.ts'
+import type { StateValues } from './state-values.ts'
+
+const MAX_OPERATIONS = 128
+const RETRY_MS = 20
+const MAX_RETRY_MS = 200
+
+export type Written = Extract<CommitReply, { status: 'committed' | 'conflict' }>
+
+/** Writes, each applied once or not at all, with an outcome that is known unless the store stays away. */
+export class StateWriter<Out, In> {
+  readonly #options: ResolvedState<Out, In>
+  readonly #values: StateValues<Out, In>
+  readonly #closing: AbortSignal
+  readonly #timed: ReturnType<typeof commitTimer> | undefined
+
+  constructor(options: ResolvedState<Out, In>, values: StateValues<Out, In>, closing: AbortSignal) {
+    this.#options = options
+    this.#values = values
+    this.#closing = closing
+    const { telemetry, name, clock } = options
+    this.#timed = telemetry === undefined ? undefined : commitTimer(telemetry, name, clock)
+  }
+
+  /**
+   * @param since a revision that is known before
+   * @throws ClusterDataInvalid, ClusterDataTooLarge, SchemaError, MemberEvicted, ClusterStoreUnavailable, ...
+   */
+  async commit(operations: readonly StateOperation<In>[], since: number): Promise<Written> {
+    const { cluster, name, keepChanges, keepDeletedMs, store } = this.#options
+    const request = {
+      id: { cluster, state: name },
+      operations: this.#operations(operations),
+      requestId: randomId(),
+      since,
+      keepChanges,
+      keepDeletedMs,
+    }
+    const send = (): Promise<CommitReply> => this.#send(request)
+    const reply = await (this.#timed === undefined ? send() : this.#timed(send))
+    if (reply.status === 'evicted') throw new MemberEvicted(reply.boundTo.instance, reply.boundTo.generation, 'dead')
+    if (reply.status !== 'unknown') return reply
+    const detail = 'the answer was lost, and so much was written since that the log does not tell any more'
+    throw new ClusterStoreUnavailable(store.name, 'unknown', detail)
+  }
+
+  /**
+   * Until there is an answer, or `retryForMs` is over. The request keeps its id: the store looks it up in the log before
+   * it executes a later attempt, and refuses an earlier one from then on. So whatever is answered stays true.
+   */
+  async #send(request: Omit<CommitRequest, 'attempt'>): Promise<CommitReply> {
+    const { store, clock, retryForMs } = this.#options
+    const begunAt = clock.monotonic()
+    let attempt = 1
+    for (let pauseMs = RETRY_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_RETRY_MS)) {
+      try {
+        return await store.commit({ ...request, attempt })
+      } catch (error) {
+        const isAway = hasCode(error, 'cluster.store_unavailable')
+        if (isAway && (error as ClusterStoreUnavailable).outcome === 'unknown') attempt += 1
+        const over = clock.monotonic() - begunAt + pauseMs > retryForMs || this.#closing.aborted
+        if (!isAway || over) throw attempt === 1 ? error : this.#unknown(error)
+      }
+      await clock.sleep(pauseMs, this.#closing).catch(() => {})
+    }
+  }
+
+  #unknown(error: unknown): Error {
+    if (hasCode(error, 'cluster.store_unavailable') && (error as ClusterStoreUnavailable).outcome === 'unknown') {
+      return error as Error
+    }
+    return new ClusterStoreUnavailable(this.#options.store.name, 'unknown', toError(error).message, error)
+  }
+
+  #operations(operations: readonly StateOperation<In>[]): CommitOperation[] {
+    const path = `sharedState("${this.#options.name}").transact`
+    if (!Array.isArray(operations)) throw invalidOption(path, operations, 'an array of operations')
+    if (operations.length < 1 || operations.length > MAX_OPERATIONS) {
+      throw invalidOption(`${path}.length`, operations.length, `1 to ${MAX_OPERATIONS} operations`)
+    }
+    const keys = new Set<string>()
+    return operations.map((operation) => {
+      const key = requireKey(`state "${this.#options.name}"`, keyOf(operation))
+      if (keys.has(key)) throw invalidOption(path, key, 'each key once')
+      keys.add(key)
+      const { ifVersion } = operation
+      if (ifVersion !== undefined) requireInteger(`sharedState("${this.#options.name}").${key}.ifVersion`, ifVersion, 0)
+      if ('put' in operation) {
+        const boundTo = this.#generation(key, operation.boundTo)
+        return { kind: 'put', key, ifVersion, json: this.#values.encode(key, operation.value), boundTo }
+      }
+      if ('delete' in operation) return { kind: 'delete', key, ifVersion }
+      return {
+        kind: 'check',
+        key,
+        ifVersion: requireInteger(`sharedState("${this.#options.name}").${key}.ifVersion`, ifVersion, 0),
+      }
+    })
+  }
+
+  #generation(key: string, boundTo: Generation | undefined): Generation | undefined {
+    if (boundTo === undefined) return undefined
+    const path = `sharedState("${this.#options.name}").${key}.boundTo`
+    if (!this.#options.hasMembers) {
+      throw new TypeError(`${path}: the state has no cluster; pass createSharedState({ cluster }) of the membership`)
+    }
+    if (typeof boundTo?.instance !== 'string' || !Number.isSafeInteger(boundTo.generation)) {
+      throw invalidOption(path, boundTo, 'a member with instance and generation, such as membership.self()')
+    }
+    return { instance: boundTo.instance, generation: boundTo.generation }
+  }
+}
+
+export function keyOf(operation: StateOperation<unknown>): unknown {
+  if (typeof operation !== 'object' || operation === null) return undefined
+  if ('put' in operation) return operation.put
+  return 'delete' in operation ? operation.delete : operation.check
+}

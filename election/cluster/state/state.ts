@@ -1,0 +1,149 @@
+/**
+ * THE CONTRACT: a map that several processes share, with compare-and-set and a watch.
+ *
+ * Every write gets a version from one rising sequence of the state: max(last + 1, the store's time in microseconds). A
+ * version is never given twice, also not to a key that was deleted and made again. Reads and writes go to the store and
+ * are linearizable as long as the store does not lose what it confirmed (`docs/cluster-state.md` says when it can);
+ * watches and mirrors follow, in order, a network hop behind.
+ */
+import type { Watch } from '../store/cluster-feed.ts'
+import type { SnapshotReason } from '../store/cluster-replica.ts'
+import type { Generation } from '../store/cluster-store.ts'
+
+export type { Watch } from '../store/cluster-feed.ts'
+export type { SnapshotReason } from '../store/cluster-replica.ts'
+export type { Generation } from '../store/cluster-store.ts'
+
+/** @typeParam Out what is read @typeParam In what is written; they differ when the schema transforms */
+export interface SharedState<Out, In = Out> extends AsyncDisposable {
+  readonly name: string
+
+  /** As the store has it now. No value: `value` is `undefined`, and `version` that of the deletion, or 0. */
+  get(key: string, options?: CallOptions): Promise<StateEntry<Out | undefined>>
+  /** Every entry whose key begins with `prefix`, all at one version, sorted by key. */
+  entries(prefix?: string, options?: CallOptions): Promise<StateView<Out>>
+
+  /**
+   * Writes one key. A lost answer is asked for again under the same request id, so a write is applied once or not at all
+   * and the outcome is known, unless the store stays away for `retryForMs`.
+   * @throws StateConflict (`ifVersion` does not fit: nothing was written), MemberEvicted, SchemaError,
+   * ClusterDataInvalid, ClusterDataTooLarge, ClusterStoreUnavailable (`outcome: 'unknown'`: read before you go on)
+   */
+  put(key: string, value: In, options?: PutOptions): Promise<StateVersion>
+  /** Deletes one key; `changed` is false when there was nothing. @throws as `put` */
+  delete(key: string, options?: WriteOptions): Promise<Committed>
+  /**
+   * Reads, asks `change` for the new value (`undefined` deletes, the same value as read changes nothing) and writes if
+   * nobody else did meanwhile; else again, up to `maxAttempts` times. `change` may be called several times.
+   * @throws StateConflict after the last attempt, what `change` throws, and as `put`
+   */
+  update(
+    key: string,
+    change: (value: Out | undefined) => In | undefined | Promise<In | undefined>,
+    options?: UpdateOptions,
+  ): Promise<StateVersion>
+  /** Several keys at one version, all or none; each key once. @throws as `put` */
+  transact(operations: readonly StateOperation<In>[], options?: CallOptions): Promise<Committed>
+
+  /**
+   * Tells `listener` everything that is committed, in order, each version once and whole. Begins with a snapshot, or after
+   * version `after`; where the log does not reach back that far, or the store lost writes, a snapshot takes the place of
+   * what is missing. The listener is awaited; what it throws is logged.
+   */
+  watch(listener: (event: StateEvent<Out>) => void | Promise<void>, options?: WatchOptions): Watch
+  /** The same to iterate over: `for await (const event of state.events())`. Ends with `break`, `signal` or `close`. */
+  events(options?: WatchOptions & CallOptions): AsyncIterableIterator<StateEvent<Out>>
+  /** A copy in this process, kept by the same watch, for reading without waiting. @throws the signal's reason */
+  mirror(options?: CallOptions): Promise<StateMirror<Out>>
+
+  /** Cheap, no I/O. */
+  health(): StateHealth
+  /** Ends watches and mirrors. The store stays open: it is the caller's. Idempotent, never rejects. */
+  close(): Promise<void>
+}
+
+export interface CallOptions {
+  /** Ends the waiting with its reason. What was sent may still be done. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface WriteOptions extends CallOptions {
+  /** Only if the key has this version; 0: only if it has no value. */
+  readonly ifVersion?: number | undefined
+}
+
+export interface PutOptions extends WriteOptions {
+  /** Deleted when this membership ends, whatever ends it: pass `membership.self()`. Needs a state with a `cluster`. */
+  readonly boundTo?: Generation | undefined
+}
+
+export interface UpdateOptions extends CallOptions {
+  /** @default 100 */
+  readonly maxAttempts?: number | undefined
+  readonly boundTo?: Generation | undefined
+}
+
+export interface WatchOptions {
+  /** Only keys that begin with this. @default all */
+  readonly prefix?: string | undefined
+  /** Only what came after this version, and no snapshot if the log reaches back that far. @default a snapshot of now */
+  readonly after?: number | undefined
+}
+
+export type StateOperation<In> =
+  | {
+      readonly put: string
+      readonly value: In
+      readonly ifVersion?: number | undefined
+      readonly boundTo?: Generation | undefined
+    }
+  | { readonly delete: string; readonly ifVersion?: number | undefined }
+  | { readonly check: string; readonly ifVersion: number }
+
+export interface StateEntry<Value> {
+  readonly key: string
+  /** From a watch or a mirror it is frozen: all readers share it. */
+  readonly value: Value
+  readonly version: number
+  readonly boundTo?: Generation | undefined
+  /** Watches and mirrors only: what is stored does not fit the schema, and `value` is `undefined` for that. */
+  readonly error?: Error | undefined
+}
+
+export interface StateView<Value> {
+  readonly version: number
+  readonly entries: readonly StateEntry<Value>[]
+}
+
+export interface StateVersion {
+  readonly key: string
+  readonly version: number
+}
+
+export interface Committed {
+  readonly version: number
+  readonly changed: boolean
+}
+
+/** What a watch tells. `value: undefined` in a change is a deletion (or has an `error`). */
+export type StateEvent<Value> =
+  | {
+      readonly type: 'snapshot'
+      readonly reason: SnapshotReason
+      readonly version: number
+      readonly entries: readonly StateEntry<Value | undefined>[]
+    }
+  | { readonly type: 'change'; readonly version: number; readonly changes: readonly StateEntry<Value | undefined>[] }
+
+export interface StateMirror<Value> {
+  /** The last version that has been applied. */
+  readonly version: number
+  get(key: string): StateEntry<Value | undefined> | undefined
+  /** Sorted by key. */
+  entries(prefix?: string): readonly StateEntry<Value | undefined>[]
+}
+
+export interface StateHealth {
+  readonly status: 'up' | 'down' | 'idle' | 'closed'
+  readonly detail?: string | undefined
+}

@@ -1,0 +1,76 @@
+/** What can be kept: keys, and values that come back as they were put. */
+import { show } from '../../../core/errors.ts'
+import { ClusterDataInvalid, ClusterDataTooLarge } from './cluster-errors.ts'
+
+/** Limit of a key, in bytes of UTF-8. */
+const MAX_KEY_BYTES = 512
+
+/** @throws ClusterDataInvalid, ClusterDataTooLarge */
+export function requireKey(subject: string, key: unknown): string {
+  if (typeof key !== 'string' || key === '')
+    throw new ClusterDataInvalid(subject, `expected a non-empty string as key, got ${show(key)}`)
+  // It would vanish as soon as somebody puts entries into a plain object.
+  if (key === '__proto__') throw new ClusterDataInvalid(subject, '"__proto__" can not be a key: choose another')
+  if (!key.isWellFormed()) throw new ClusterDataInvalid(subject, `the key ${show(key)} has no UTF-8 form: encode it`)
+  const bytes = Buffer.byteLength(key)
+  if (bytes > MAX_KEY_BYTES) throw new ClusterDataTooLarge(`${subject}, a key`, bytes, MAX_KEY_BYTES)
+  return key
+}
+
+/**
+ * JSON of a value that JSON can hold without loss.
+ * @throws ClusterDataInvalid naming the place, ClusterDataTooLarge
+ */
+export function encodeJson(subject: string, value: unknown, maxBytes: number): string {
+  requireJson(subject, '$', value, new Set())
+  const json = JSON.stringify(value)
+  const bytes = Buffer.byteLength(json)
+  if (bytes > maxBytes) throw new ClusterDataTooLarge(subject, bytes, maxBytes)
+  return json
+}
+
+function requireJson(subject: string, path: string, value: unknown, above: Set<object>): void {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return
+  if (typeof value !== 'object') {
+    throw new ClusterDataInvalid(subject, `${path} is ${kindOf(value)}, which JSON can not hold: convert it first`)
+  }
+  if (above.has(value)) throw new ClusterDataInvalid(subject, `${path} refers to what it is part of: keep a tree`)
+  if (above.size > 200) throw new ClusterDataInvalid(subject, `${path} is nested too deeply: keep it flatter`)
+  above.add(value)
+  if (Array.isArray(value)) {
+    for (let n = 0; n < value.length; n++) requireJson(subject, `${path}[${n}]`, value[n], above)
+  } else {
+    requirePlain(subject, path, value)
+    // JSON leaves such a property out, and reading an absent one gives `undefined` again.
+    for (const [name, part] of Object.entries(value))
+      if (part !== undefined) requireJson(subject, `${path}.${name}`, part, above)
+  }
+  above.delete(value)
+}
+
+function requirePlain(subject: string, path: string, value: object): void {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if ((prototype === Object.prototype || prototype === null) && !('toJSON' in value)) return
+  throw new ClusterDataInvalid(
+    subject,
+    `${path} is ${kindOf(value)}, which JSON can not hold as it is: convert it first`,
+  )
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value === 'number' || value === undefined) return String(value)
+  if (typeof value !== 'object' || value === null) return `a ${typeof value}`
+  const name = (value.constructor as { name?: string } | undefined)?.name
+  return name === undefined || name === 'Object' ? 'an object with a prototype or toJSON' : `an instance of ${name}`
+}
+
+/** The value of a JSON text, frozen through and through: many readers get the same one. */
+export function decodeFrozen(json: string): unknown {
+  return freeze(JSON.parse(json))
+}
+
+function freeze(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  for (const part of Object.values(value)) freeze(part)
+  return Object.freeze(value)
+}

@@ -1,0 +1,189 @@
+import type { Clock } from '../../../core/clock.ts'
+import { hasCode, toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import { unlessAborted } from '../../../core/time-limit.ts'
+import type { ClusterStore, LogEntry, LogId } from './cluster-store.ts'
+
+/**
+ * Why a watcher gets everything anew.
+ * - `first`: it has just begun.
+ * - `behind`: the log does not reach back to what it saw last.
+ * - `rollback`: the store lost writes that it had confirmed, or everything.
+ * - `slow`: it left more events lying than are kept for it.
+ */
+export type SnapshotReason = 'first' | 'behind' | 'rollback' | 'slow'
+
+/** What a replica is of. `Applied` is what one entry of the log means to those who watch. */
+export interface ReplicaSource<Item, Applied> {
+  read(): Promise<{ readonly revision: number; readonly items: ReadonlyArray<readonly [key: string, item: Item]> }>
+  apply(items: Map<string, Item>, entry: LogEntry): Applied
+}
+
+export interface ReplicaListener<Applied> {
+  onSnapshot(reason: SnapshotReason): void
+  onEntry(applied: Applied): void
+}
+
+export interface ReplicaFields<Item, Applied> {
+  readonly store: ClusterStore
+  readonly log: LogId
+  readonly source: ReplicaSource<Item, Applied>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+const PAGE = 500
+const RETRY_MS = 50
+const MAX_RETRY_MS = 1_000
+
+/**
+ * A copy of a state or a membership in this process, kept by its log: read once, then every entry applied in order. Each
+ * entry names the one before it, so a gap or a history that split is seen at the first entry after it, and mended: from
+ * the log if it reaches back far enough, else by reading everything again.
+ *
+ *     idle -> reading -> live <-> mending | reading -> closed
+ *
+ * However many watch, there is one copy and one reader of the log.
+ */
+export class Replica<Item, Applied> {
+  readonly #fields: ReplicaFields<Item, Applied>
+  readonly #closing = new AbortController()
+  readonly #listeners = new Set<ReplicaListener<Applied>>()
+  readonly #live = Promise.withResolvers<void>()
+  #items = new Map<string, Item>()
+  #revision = 0
+  #isLive = false
+  #isOpen = false
+  #stop: () => void = noop
+  /** Rises whenever the following ends, so that what an earlier one still tells is ignored. */
+  #following = 0
+
+  constructor(fields: ReplicaFields<Item, Applied>) {
+    this.#fields = fields
+  }
+
+  get items(): ReadonlyMap<string, Item> {
+    return this.#items
+  }
+
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** True once it has been read. */
+  get isLive(): boolean {
+    return this.#isLive
+  }
+
+  /** Resolves when it has been read; a store that is away is tried again for ever. @throws the signal's reason */
+  async open(signal?: AbortSignal): Promise<void> {
+    if (!this.#isOpen && !this.#closing.signal.aborted) {
+      this.#isOpen = true
+      this.#background(this.#read('first'))
+    }
+    const closed = unlessAborted(this.#closing.signal, this.#live.promise)
+    await (signal === undefined ? closed : unlessAborted(signal, closed))
+  }
+
+  listen(listener: ReplicaListener<Applied>): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** @param reason with which waiting calls reject */
+  close(reason: Error): void {
+    this.#closing.abort(reason)
+    this.#unfollow()
+    this.#listeners.clear()
+  }
+
+  async #read(reason: SnapshotReason): Promise<void> {
+    this.#unfollow()
+    const { source } = this.#fields
+    const reading = await this.#persist(() => source.read())
+    if (reading === undefined) return
+    this.#items = new Map(reading.items)
+    this.#revision = reading.revision
+    for (const listener of this.#listeners) listener.onSnapshot(reason)
+    if (!this.#isLive) {
+      this.#isLive = true
+      this.#live.resolve()
+    }
+    this.#follow()
+  }
+
+  #follow(): void {
+    const following = ++this.#following
+    const { store, log } = this.#fields
+    const isCurrent = (): boolean => following === this.#following
+    const stop = store.follow(log, this.#revision, {
+      onEntries: (entries) => {
+        if (isCurrent() && !this.#take(entries)) this.#background(this.#mend())
+      },
+      onRollback: () => {
+        if (isCurrent()) this.#background(this.#mend())
+      },
+    })
+    if (isCurrent()) this.#stop = stop
+    else stop()
+  }
+
+  #unfollow(): void {
+    this.#following += 1
+    this.#stop()
+    this.#stop = noop
+  }
+
+  /** @returns false when something is missing between what was seen last and this */
+  #take(entries: readonly LogEntry[]): boolean {
+    for (const entry of entries) {
+      if (entry.revision <= this.#revision) continue
+      if (entry.previous !== this.#revision) return false
+      this.#revision = entry.revision
+      const applied = this.#fields.source.apply(this.#items, entry)
+      for (const listener of this.#listeners) listener.onEntry(applied)
+    }
+    return true
+  }
+
+  async #mend(): Promise<void> {
+    this.#unfollow()
+    const { store, log } = this.#fields
+    for (;;) {
+      const reply = await this.#persist(() => store.changes(log, this.#revision, PAGE))
+      if (reply === undefined) return
+      if (reply.status !== 'ok') return this.#read(reply.status === 'compacted' ? 'behind' : 'rollback')
+      if (reply.entries.length === 0) return this.#follow()
+      if (!this.#take(reply.entries)) return this.#read('behind')
+    }
+  }
+
+  /** Until it works; `undefined` when closed. */
+  async #persist<T>(call: () => Promise<T>): Promise<T | undefined> {
+    const { clock, logger, log } = this.#fields
+    for (let pauseMs = RETRY_MS; !this.#closing.signal.aborted; pauseMs = Math.min(2 * pauseMs, MAX_RETRY_MS)) {
+      try {
+        const result = await call()
+        return this.#closing.signal.aborted ? undefined : result
+      } catch (error) {
+        if (this.#closing.signal.aborted) return undefined
+        if (hasCode(error, 'cluster.closed')) {
+          // The store was closed before its user: nothing will ever come.
+          this.close(toError(error))
+          return undefined
+        }
+        if (pauseMs === RETRY_MS) logger.warn({ ...log, err: toError(error) }, 'cluster: can not read, trying again')
+        await clock.sleep(pauseMs, this.#closing.signal).catch(noop)
+      }
+    }
+    return undefined
+  }
+
+  #background(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#fields.logger.error({ ...this.#fields.log, err: toError(error) }, 'cluster: a replica stopped')
+    })
+  }
+}
+
+function noop(): void {}

@@ -1,0 +1,24 @@
+/** What a store of cluster state implements; `createMembership` and `createSharedState` are built on it. */
+
+export type {
+  BeatReply,
+  ChangesReply,
+  ClusterStore,
+  CommitOperation,
+  CommitReply,
+  CommitRequest,
+  DescribeRequest,
+  Generation,
+  JoinReply,
+  JoinRequest,
+  LogChange,
+  LogEntry,
+  LogFollower,
+  LogId,
+  MemberRecord,
+  MembersReading,
+  MemberTransition,
+  StateId,
+  StateReading,
+  StateRecord,
+} from './cluster-store.ts'

@@ -1,0 +1,60 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { withLeases } from '../../locks/current-lease.ts'
+import type { LedTerm } from './term.ts'
+
+/** One call of a handler, seen from the code inside it. */
+interface Call {
+  readonly term: LedTerm
+  isSettled: boolean
+}
+
+/**
+ * Calls the handlers of an instance's terms: under the term's lease, off the renewal's path, all of them awaited by the
+ * hand-over. What they throw is logged.
+ */
+export class Handlers {
+  readonly #inside = new AsyncLocalStorage<Call>()
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #role: string
+  readonly #logger: Logger
+
+  constructor(role: string, logger: Logger) {
+    this.#role = role
+    this.#logger = logger
+  }
+
+  /** Begins at once, never rejects. @returns what the handler threw */
+  call(name: string, term: LedTerm, handler: () => void | Promise<void>): Promise<Error | undefined> {
+    const call: Call = { term, isSettled: false }
+    const running = this.#inside.run(call, () => this.#settle(name, term, handler))
+    this.#running.add(running)
+    const settled = running.finally(() => {
+      call.isSettled = true
+      this.#running.delete(running)
+    })
+    return settled
+  }
+
+  /** Resolves when none runs, those begun meanwhile included. */
+  async settled(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running)
+  }
+
+  /** True when the caller is part of a handler of this term that has not returned: it must not be waited for. */
+  contain(term: LedTerm | undefined): boolean {
+    const call = this.#inside.getStore()
+    return call !== undefined && call.term === term && !call.isSettled
+  }
+
+  async #settle(name: string, term: LedTerm, handler: () => void | Promise<void>): Promise<Error | undefined> {
+    try {
+      await withLeases([term], handler)
+      return undefined
+    } catch (error) {
+      this.#logger.error({ role: this.#role, term: term.term, err: error }, `election: ${name} failed`)
+      return toError(error)
+    }
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * Sees who leads a role without being a candidate.
+ *
+ * Model: it looks at the store every `pollMs` and tells what has changed. Terms never go back: an answer with an older
+ * term than one seen before (a replica, a store that was set back) is dropped. What happens between two looks can be
+ * missed, so a leader that led for less than `pollMs` may never be seen, and what `current()` says is up to `pollMs` old.
+ *
+ * Cost: one request per `pollMs`, so 1 per second by default, for each observer, whatever happens. None while not
+ * started, none after `close`.
+ *
+ * Not promised: that the leader seen still leads. Do not decide by it who may write; that is what the term is for.
+ */
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { requireInteger, requireText, toError } from '../../core/errors.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { unlessAborted } from '../../core/time-limit.ts'
+import type { Locks } from '../../locks/lock.ts'
+import type { LeaderInfo } from './election.ts'
+import { leaderOf } from './leader.ts'
+
+export interface ObserverOptions {
+  /** Only `inspect` is used. Closing it stays with the caller. */
+  readonly locks: Pick<Locks, 'inspect'>
+  readonly role: string
+  /** How often it looks, in ms; at least 10. @default 1 second */
+  readonly pollMs?: number | undefined
+  /** Closes it. */
+  readonly signal?: AbortSignal | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+/** Iterating it starts it, and gives what is known now, then each change; a slow reader gets the newest and misses others. */
+export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
+  /**
+   * Begins to look. Returns at once; a store that is away is tried again for ever. Keeps the process alive until closed.
+   * Idempotent until then.
+   */
+  start(): void
+  /** The last thing seen; `undefined` while nothing is known: before the first answer, and as after `unknown`. */
+  current(): SeenLeader | undefined
+  /** Told of each change, in order, terms rising; what it throws is logged. Returns the way to stop. */
+  subscribe(listener: (change: LeaderChange) => void): () => void
+  health(): ObserverHealth
+  /** Ends the iterations too. Idempotent, never rejects. */
+  close(): Promise<void>
+}
+
+/**
+ * - `elected`: `leader` leads, for `term`.
+ * - `vacant`: nobody leads; `term` was the last one seen, if any.
+ * - `unknown`: the store could not be asked for so long that the lease of the leader seen last has run out since, or not
+ *   since nobody led. If the same leader turns out to lead still, `elected` follows with the same term.
+ */
+export interface LeaderChange {
+  readonly type: 'elected' | 'vacant' | 'unknown'
+  readonly role: string
+  readonly leader: string | undefined
+  readonly term: number | undefined
+}
+
+export interface SeenLeader {
+  /** `undefined`: nobody. */
+  readonly leader: string | undefined
+  readonly term: number | undefined
+}
+
+export interface ObserverHealth {
+  /** `down`: the store did not answer last time, or answers with terms of the past. */
+  readonly status: 'up' | 'down' | 'idle' | 'closed'
+  readonly detail?: string | undefined
+}
+
+const NAMES = optionNames<ObserverOptions>({
+  locks: true,
+  role: true,
+  pollMs: true,
+  signal: true,
+  logger: true,
+  clock: true,
+})
+
+/** @throws TypeError / RangeError naming the option */
+export function createObserver(options: ObserverOptions): Observer {
+  refuseUnknown('createObserver', options, NAMES)
+  if (!hasMethods(options.locks, ['inspect'])) {
+    throw wrongKind('createObserver.locks', options.locks, 'locks such as redisLocks({ url }) or memoryLocks()')
+  }
+  return new PollingObserver(options)
+}
+
+class PollingObserver implements Observer {
+  readonly #locks: Pick<Locks, 'inspect'>
+  readonly #role: string
+  readonly #pollMs: number
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #closing = new AbortController()
+  readonly #listeners = new Set<(change: LeaderChange) => void>()
+  #running: Promise<void> | undefined
+  #last: LeaderChange | undefined
+  #changed = Promise.withResolvers<void>()
+  #highestTerm: number | undefined
+  /** Monotonic: when the lease of the leader seen last is over, unless it was renewed. */
+  #believedUntil = 0
+  #problem: string | undefined
+
+  constructor(options: ObserverOptions) {
+    this.#locks = options.locks
+    this.#role = requireText('createObserver.role', options.role)
+    this.#pollMs = requireInteger(`observer("${this.#role}").pollMs`, options.pollMs ?? 1 * SECOND, 10)
+    this.#logger = checkLogger(`observer("${this.#role}").logger`, options.logger)
+    this.#clock = options.clock ?? systemClock
+    const onAbort = (): void => void this.close()
+    if (options.signal?.aborted === true) onAbort()
+    else options.signal?.addEventListener('abort', onAbort, { once: true, signal: this.#closing.signal })
+  }
+
+  start(): void {
+    if (!this.#closing.signal.aborted) this.#running ??= this.#watch(this.#closing.signal)
+  }
+
+  current(): SeenLeader | undefined {
+    if (this.#last === undefined || this.#last.type === 'unknown' || this.#isForgotten()) return undefined
+    return { leader: this.#last.leader, term: this.#last.term }
+  }
+
+  subscribe(listener: (change: LeaderChange) => void): () => void {
+    requireFunction(`observer("${this.#role}").subscribe`, listener)
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  health(): ObserverHealth {
+    if (this.#closing.signal.aborted) return { status: 'closed' }
+    if (this.#running === undefined) return { status: 'idle' }
+    return this.#problem === undefined ? { status: 'up' } : { status: 'down', detail: this.#problem }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('the observer is closed'))
+    this.#changed.resolve()
+    await this.#running
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<LeaderChange, void, void> {
+    this.start()
+    let given: LeaderChange | undefined
+    while (!this.#closing.signal.aborted) {
+      const next = this.#changed.promise
+      if (this.#last === given) await next
+      else if (this.#last !== undefined) yield (given = this.#last)
+    }
+  }
+
+  async #watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const leader = await unlessAborted(signal, leaderOf(this.#locks, this.#role))
+        this.#problem = undefined
+        this.#see(leader)
+      } catch (error) {
+        if (!signal.aborted) this.#notAnswered(error)
+      }
+      await this.#clock.sleep(this.#pollMs, signal).catch(() => {})
+    }
+  }
+
+  #see(leader: LeaderInfo | undefined): void {
+    if (leader === undefined) {
+      if (this.#last?.type !== 'vacant') this.#tell('vacant', undefined, this.#highestTerm)
+      return
+    }
+    const { term, instance, expiresInMs } = leader
+    const isOver = this.#last?.type === 'vacant' && term === this.#highestTerm
+    if (isOver || term < (this.#highestTerm ?? 0)) {
+      this.#problem = `the store answers with term ${term}, and term ${this.#highestTerm} was seen before: is it a replica, or set back?`
+      this.#logger.warn({ role: this.#role, term, seen: this.#highestTerm }, 'observer: an older term is ignored')
+      this.#forget()
+      return
+    }
+    this.#believedUntil = this.#clock.monotonic() + expiresInMs
+    const isKnown = this.#last?.type === 'elected' && this.#last.term === term
+    this.#highestTerm = term
+    if (!isKnown) this.#tell('elected', instance, term)
+  }
+
+  #notAnswered(error: unknown): void {
+    this.#problem = toError(error).message
+    this.#logger.warn({ role: this.#role, err: error }, 'observer: can not see who leads, looking again')
+    this.#forget()
+  }
+
+  #forget(): void {
+    if (this.#isForgotten()) this.#tell('unknown', undefined, this.#highestTerm)
+  }
+
+  /** What was seen last is too old to be believed: the lease ran out since, or nobody led and anybody may by now. */
+  #isForgotten(): boolean {
+    if (this.#problem === undefined || this.#last === undefined || this.#last.type === 'unknown') return false
+    return this.#last.type === 'vacant' || this.#clock.monotonic() >= this.#believedUntil
+  }
+
+  #tell(type: LeaderChange['type'], leader: string | undefined, term: number | undefined): void {
+    const change: LeaderChange = Object.freeze({ type, role: this.#role, leader, term })
+    this.#last = change
+    this.#changed.resolve()
+    this.#changed = Promise.withResolvers<void>()
+    for (const listener of this.#listeners) {
+      try {
+        listener(change)
+      } catch (error) {
+        this.#logger.error({ role: this.#role, err: error }, 'observer: a listener failed')
+      }
+    }
+  }
+}

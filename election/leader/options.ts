@@ -1,0 +1,145 @@
+import { hostname } from 'node:os'
+import type { Backoff } from '../../core/backoff.ts'
+import { type Clock, DAY, MINUTE, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import type { Locks } from '../../locks/lock.ts'
+import { requireOwner } from '../../locks/options.ts'
+import type { RevokedReason, Term } from './election.ts'
+import { electionKey } from './leader.ts'
+
+export interface ElectionOptions {
+  /** Where the lease is held. Closing it stays with the caller, after the election. */
+  readonly locks: Locks
+  /** What is led, e.g. `settlement`. All instances with the same role and the same lock store compete. */
+  readonly role: string
+  /** This candidate, for `leader()` and logs; unique. @default `<host name>:<process id>:<random>` */
+  readonly instance?: string | undefined
+  /**
+   * A leader that crashed is replaced within this. At least 1 second unless `allowShortTtl`: below that, what is ordinary
+   * (a collection of garbage, a slow answer of the store) ends terms. @default 10 seconds
+   */
+  readonly ttlMs?: number | undefined
+  /** Lets `ttlMs` be as short as 100, for tests and for those who have measured their stalls. @default false */
+  readonly allowShortTtl?: boolean | undefined
+  /**
+   * After a leader that did not hand over (crashed, lost its lease) nobody leads for this much longer than its ttl: for
+   * effects that can not be fenced. @default 0
+   */
+  readonly lockDelayMs?: number | undefined
+  /**
+   * Priority: a candidate with a delay is not in line while somebody leads, and campaigns when nobody has for this long. So
+   * those without one lead when there are any. A hint: it takes no leadership away. Costs one look per second. @default 0
+   */
+  readonly campaignDelayMs?: number | undefined
+  /**
+   * Called once per term, not awaited by the renewal: it may run as long as the term. Watch `term.signal`, and return
+   * when it aborts. If it throws, the term ends. Everything it calls finds the lease of the role by `currentLease()`.
+   */
+  readonly onGranted?: ((term: Term) => void | Promise<void>) | undefined
+  /** Called when a term ended, after its signal. What it throws is logged. */
+  readonly onRevoked?: ((term: Term, reason: RevokedReason) => void | Promise<void>) | undefined
+  /**
+   * How long a voluntary hand-over waits for the handlers before it gives the lease back anyway. A handler that is still
+   * running then keeps this instance, and only this one, from campaigning. @default 10 seconds
+   */
+  readonly stopGraceMs?: number | undefined
+  /** Pause between attempts while the store is away. @default 1 second */
+  readonly retryMs?: number | undefined
+  /**
+   * How long this instance stays out of the line after a term that ended as `failed`, so that another one gets its turn;
+   * doubled for each one in a row, up to a minute. @default 1 second
+   */
+  readonly coolDownMs?: number | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** Tells who leads, in which term, and how terms end. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
+  readonly telemetry?: Telemetry | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+export type ResolvedElection = Readonly<
+  Required<Pick<ElectionOptions, 'locks' | 'role'>> & {
+    key: string
+    instance: string
+    ttlMs: number
+    lockDelayMs: number
+    campaignDelayMs: number
+    coolDown: Backoff
+    stopGraceMs: number
+    retryMs: number
+    logger: Logger
+    telemetry: Telemetry | undefined
+    clock: Clock
+    onGranted: NonNullable<ElectionOptions['onGranted']>
+    onRevoked: NonNullable<ElectionOptions['onRevoked']>
+  }
+>
+
+const NAMES = optionNames<ElectionOptions>({
+  locks: true,
+  role: true,
+  instance: true,
+  ttlMs: true,
+  allowShortTtl: true,
+  lockDelayMs: true,
+  campaignDelayMs: true,
+  coolDownMs: true,
+  onGranted: true,
+  onRevoked: true,
+  stopGraceMs: true,
+  retryMs: true,
+  logger: true,
+  telemetry: true,
+  clock: true,
+})
+
+const ignore = (): void => {}
+
+/** Merges with the defaults and checks. @throws TypeError / RangeError naming the option */
+export function resolveElection(options: ElectionOptions): ResolvedElection {
+  refuseUnknown('createElection', options, NAMES)
+  if (!hasMethods(options.locks, ['acquire', 'inspect'])) {
+    throw wrongKind('createElection.locks', options.locks, 'locks such as redisLocks({ url }) or memoryLocks()')
+  }
+  const role = requireText('election.role', options.role)
+  const path = `election("${role}")`
+  return {
+    locks: options.locks,
+    role,
+    key: electionKey(role),
+    instance: requireOwner(`${path}.instance`, options.instance ?? `${hostname()}:${process.pid}:${newId().slice(-8)}`),
+    ttlMs: resolveTtl(`${path}.ttlMs`, options),
+    lockDelayMs: requireInteger(`${path}.lockDelayMs`, options.lockDelayMs ?? 0, 0, 1 * DAY),
+    campaignDelayMs: requireInteger(`${path}.campaignDelayMs`, options.campaignDelayMs ?? 0, 0),
+    coolDown: resolveCoolDown(`${path}.coolDownMs`, options.coolDownMs),
+    stopGraceMs: requireInteger(`${path}.stopGraceMs`, options.stopGraceMs ?? 10 * SECOND, 0),
+    retryMs: requireInteger(`${path}.retryMs`, options.retryMs ?? 1 * SECOND, 1),
+    logger: checkLogger(`${path}.logger`, options.logger),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
+    clock: options.clock ?? systemClock,
+    onGranted: requireFunction(`${path}.onGranted`, options.onGranted ?? ignore),
+    onRevoked: requireFunction(`${path}.onRevoked`, options.onRevoked ?? ignore),
+  }
+}
+
+const MIN_TTL_MS = 1 * SECOND
+const MIN_SHORT_TTL_MS = 100
+const DEFAULT_TTL_MS = 10 * SECOND
+const DEFAULT_COOL_DOWN_MS = 1 * SECOND
+const MAX_COOL_DOWN_MS = 1 * MINUTE
+
+function resolveTtl(path: string, { ttlMs = DEFAULT_TTL_MS, allowShortTtl }: ElectionOptions): number {
+  requireInteger(path, ttlMs, MIN_SHORT_TTL_MS)
+  if (ttlMs >= MIN_TTL_MS || allowShortTtl === true) return ttlMs
+  throw invalidOption(path, ttlMs, `at least ${MIN_TTL_MS}, or allowShortTtl: true`)
+}
+
+function resolveCoolDown(path: string, coolDownMs: number = DEFAULT_COOL_DOWN_MS): Backoff {
+  const initialMs = requireInteger(path, coolDownMs, 0)
+  return { initialMs, factor: 2, maxMs: Math.max(initialMs, MAX_COOL_DOWN_MS), jitter: 0.2 }
+}

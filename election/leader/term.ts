@@ -1,0 +1,82 @@
+import type { Lease, LeaseState, ReleaseOutcome } from '../../locks/lock.ts'
+import type { RevokedReason, Term } from './election.ts'
+import { TermOver } from './errors.ts'
+
+/**
+ * A term over its lease: ends once, at the latest with the lease. It stands for the lease where code asks under which
+ * one it runs (`currentLease`), and ends there before the lease does.
+ */
+export class LedTerm implements Term, Lease {
+  readonly role: string
+  readonly instance: string
+  readonly key: string
+  readonly term: number
+  readonly #lease: Lease
+  readonly #over = new AbortController()
+  readonly #ended = Promise.withResolvers<RevokedReason>()
+
+  constructor(role: string, instance: string, lease: Lease) {
+    this.role = role
+    this.instance = instance
+    this.key = lease.key
+    this.term = lease.token
+    this.#lease = lease
+    const onLost = (): void => this.end('lost', lease.signal.reason)
+    if (lease.signal.aborted) onLost()
+    else lease.signal.addEventListener('abort', onLost, { once: true })
+  }
+
+  get token(): number {
+    return this.term
+  }
+
+  get signal(): AbortSignal {
+    return this.#over.signal
+  }
+
+  /** Resolves with the reason when the term is over. */
+  get ended(): Promise<RevokedReason> {
+    return this.#ended.promise
+  }
+
+  /** By the clocks, now. */
+  get isValid(): boolean {
+    return this.remainingMs() > 0
+  }
+
+  get state(): LeaseState {
+    const { state } = this.#lease
+    return state === 'held' && this.#over.signal.aborted ? 'releasing' : state
+  }
+
+  validUntil(): number {
+    return this.#lease.validUntil()
+  }
+
+  remainingMs(): number {
+    return this.#over.signal.aborted ? 0 : this.#lease.remainingMs()
+  }
+
+  assertValid(minRemainingMs?: number): void {
+    this.#over.signal.throwIfAborted()
+    this.#lease.assertValid(minRemainingMs)
+  }
+
+  /** Resigns. The lease itself is given back after the handlers have ended, so nobody can tell the outcome yet. */
+  async release(): Promise<ReleaseOutcome> {
+    if (this.#over.signal.aborted) return this.#lease.state === 'lost' ? 'lost' : 'unconfirmed'
+    this.end('resigned')
+    return 'unconfirmed'
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release()
+  }
+
+  /** The first reason stays. */
+  end(reason: RevokedReason, cause?: unknown): void {
+    if (this.#over.signal.aborted) return
+    this.#ended.resolve(reason)
+    this.#over.abort(new TermOver(this.role, this.term, reason, cause))
+  }
+}

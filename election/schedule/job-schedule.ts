@@ -1,0 +1,56 @@
+import { within } from '../../core/time-limit.ts'
+import type { JobStatus, Schedule, ScheduleHealth, ScheduleOptions } from './schedule.ts'
+import { type ResolvedSchedule, resolveSchedule } from './schedule-options.ts'
+import { JobRunner } from './scheduled-job.ts'
+
+/**
+ * Jobs for whoever leads. Does nothing until `start()`.
+ * @throws TypeError / RangeError naming the job and the option, a cron expression that does not parse among them
+ */
+export function createSchedule(options: ScheduleOptions): Schedule {
+  return new JobSchedule(resolveSchedule(options))
+}
+
+class JobSchedule implements Schedule {
+  readonly #options: ResolvedSchedule
+  readonly #closing = new AbortController()
+  readonly #runners: readonly JobRunner[]
+  readonly #detach: Array<() => void> = []
+  #isStarted = false
+
+  constructor(options: ResolvedSchedule) {
+    this.#options = options
+    this.#runners = options.jobs.map((job) => new JobRunner(job, options, this.#closing.signal))
+  }
+
+  start(): void {
+    if (this.#isStarted || this.#closing.signal.aborted) return
+    this.#isStarted = true
+    // Each job by itself: the failure of one that ends the term does not wait for the others.
+    for (const runner of this.#runners) {
+      this.#detach.push(this.#options.election.whileLeading((term) => runner.lead(term)))
+    }
+  }
+
+  status(): readonly JobStatus[] {
+    return this.#runners.map((runner) => runner.status())
+  }
+
+  health(): ScheduleHealth {
+    if (this.#closing.signal.aborted) return { status: 'closed' }
+    if (!this.#isStarted) return { status: 'idle' }
+    const problems = this.#runners.map((runner) => runner.problem()).filter((problem) => problem !== undefined)
+    return problems.length === 0 ? { status: 'up' } : { status: 'down', detail: problems.join('; ') }
+  }
+
+  async close(): Promise<void> {
+    for (const detach of this.#detach.splice(0)) detach()
+    this.#closing.abort(new Error('the schedule is closed'))
+    const { clock, stopGraceMs } = this.#options
+    await within(clock, stopGraceMs, Promise.all(this.#runners.map((runner) => runner.idle())), undefined)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}

@@ -1,0 +1,230 @@
+import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
+import { show, toError } from '../../core/errors.ts'
+import { unlessAborted } from '../../core/time-limit.ts'
+import type { Term } from '../leader/election.ts'
+import { JobTimeout } from '../leader/errors.ts'
+import type { JobRun, JobStatus, ScheduleOptions } from './schedule.ts'
+import type { ResolvedJob, ResolvedSchedule } from './schedule-options.ts'
+import { type RunHost, TermRuns } from './term-runs.ts'
+
+/** The longest sleep: a wall clock that was set is noticed within it, and no timer overflows. */
+const MAX_SLEEP_MS = 1 * MINUTE
+/** A wall clock set back by more than this is followed; by less, ticks that have been do not come again. */
+const SET_BACK_MS = 1 * MINUTE
+const ASK_AGAIN_MS = 1 * SECOND
+/** What `lastTick` may take before it is told in health, aborted and asked again. */
+const LAST_TICK_MS = 10 * SECOND
+
+/** One job over all terms: waits for its ticks while its instance leads, and runs it. */
+export class JobRunner implements RunHost {
+  readonly #job: ResolvedJob
+  readonly #schedule: ResolvedSchedule
+  readonly #closing: AbortSignal
+  #current: CurrentRun | undefined
+  #nextAt: number | undefined
+  #isLeading = false
+  #runs = 0
+  #failures = 0
+  #skipped = 0
+  #error: string | undefined
+
+  constructor(job: ResolvedJob, schedule: ResolvedSchedule, closing: AbortSignal) {
+    this.#job = job
+    this.#schedule = schedule
+    this.#closing = closing
+  }
+
+  status(): JobStatus {
+    return {
+      job: this.#job.name,
+      runningAt: this.#current?.scheduledAt,
+      nextAt: this.#nextAt,
+      runs: this.#runs,
+      failures: this.#failures,
+      skipped: this.#skipped,
+      error: this.#error,
+    }
+  }
+
+  /** What is wrong with it, for health: only of the leader, for the others have nothing to do. */
+  problem(): string | undefined {
+    if (!this.#isLeading) return undefined
+    const { name, timeoutMs } = this.#job
+    if (this.#current?.isOverdue === true) return `a run of job "${name}" has not returned after ${timeoutMs} ms`
+    return this.#error === undefined ? undefined : `job "${name}": ${this.#error}`
+  }
+
+  /** Resolves when what runs has ended. */
+  async idle(): Promise<void> {
+    await this.#current?.settled
+  }
+
+  /** One term, until it ends. @throws the error of a run whose job wants the term to end with it */
+  async lead(term: Term): Promise<void> {
+    const signal = AbortSignal.any([term.signal, this.#closing])
+    const runs = new TermRuns(this, term, signal)
+    const over = AbortSignal.any([signal, runs.failed])
+    this.#isLeading = true
+    try {
+      let from = await this.#makeUp(runs, signal)
+      while (!over.aborted) {
+        this.#nextAt = this.#job.ticks.after(from)
+        if (this.#nextAt === undefined) break
+        from = await this.#wait(this.#nextAt, from, over)
+        if (from >= this.#nextAt) runs.fallDue(from)
+      }
+    } catch (error) {
+      // Nothing but the end of the term, of the schedule, or a fatal run ends a wait.
+      if (!over.aborted) throw error
+    } finally {
+      this.#nextAt = undefined
+      await runs.settled
+      this.#isLeading = false
+    }
+    if (runs.fatal !== undefined) throw runs.fatal
+  }
+
+  /** Runs the newest tick missed since the last one recorded. @returns where the waiting begins */
+  async #makeUp(runs: TermRuns, signal: AbortSignal): Promise<number> {
+    const { lastTick, clock, logger } = this.#schedule
+    while (lastTick !== undefined) {
+      try {
+        const done = await this.#lastTick(lastTick, signal)
+        this.#error = undefined
+        const now = clock.now()
+        const missed = this.#job.ticks.upTo(now)
+        if (done === undefined || missed === undefined) return now
+        if (missed > done) runs.fallDue(missed)
+        // Done by a leader whose clock is ahead; if by far, it is one of the two clocks that is wrong.
+        return done - now <= SET_BACK_MS ? Math.max(now, done) : now
+      } catch (error) {
+        signal.throwIfAborted()
+        this.#error = `lastTick failed: ${toError(error).message}`
+        logger.warn({ job: this.#job.name, err: error }, 'schedule: can not tell what is done, asking again')
+        await clock.sleep(ASK_AGAIN_MS, signal)
+      }
+    }
+    return clock.now()
+  }
+
+  /** @throws what `lastTick` throws, when it takes too long, or returns what is no instant; the signal's reason */
+  async #lastTick(
+    lastTick: NonNullable<ScheduleOptions['lastTick']>,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const limit = new AbortController()
+    const cancel = this.#schedule.clock.setTimer(LAST_TICK_MS, () =>
+      limit.abort(new Error(`no answer in ${LAST_TICK_MS} ms`)),
+    )
+    const either = AbortSignal.any([signal, limit.signal])
+    try {
+      return instantOf(await unlessAborted(either, Promise.resolve(lastTick(this.#job.name, either))))
+    } finally {
+      cancel()
+    }
+  }
+
+  /** @returns the newest tick that is due, at least `next`; an instant before it when the clock was set back */
+  async #wait(next: number, from: number, signal: AbortSignal): Promise<number> {
+    const { clock } = this.#schedule
+    for (let now = clock.now(); ; now = clock.now()) {
+      signal.throwIfAborted()
+      if (now < from - SET_BACK_MS) return now
+      if (now >= next) return this.#newestDue(next, now)
+      await clock.sleep(Math.min(next - now, MAX_SLEEP_MS), signal)
+    }
+  }
+
+  /** After a stall several may have passed: the newest stands for all. */
+  #newestDue(next: number, now: number): number {
+    const newest = Math.max(next, this.#job.ticks.upTo(now) ?? next)
+    if (newest > next) this.#skipped++
+    return newest
+  }
+
+  skip(): void {
+    this.#skipped++
+  }
+
+  get overlap(): 'skip' | 'queue' {
+    return this.#job.overlap
+  }
+
+  /** One run, from its check to its end. Never rejects. @returns an error that ends the term */
+  async perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined> {
+    const { clock, logger } = this.#schedule
+    const { name, work, timeoutMs, onFailure } = this.#job
+    const current = new CurrentRun(scheduledAt, clock, name, timeoutMs)
+    this.#current = current
+    this.#runs++
+    const run: JobRun = { job: name, term, signal: current.signalWith(signal), scheduledAt, run: number }
+    try {
+      await work(run)
+      this.#error = undefined
+      return undefined
+    } catch (thrown) {
+      const error = toError(thrown)
+      if (signal.aborted) {
+        logger.info({ job: name, scheduledAt, err: error }, 'schedule: a run ended with its term')
+        return undefined
+      }
+      this.#failures++
+      this.#error = error.message
+      logger.error({ job: name, scheduledAt, term: term.term, err: error }, 'schedule: a run failed')
+      this.#report(error, run)
+      return onFailure === 'resign' ? error : undefined
+    } finally {
+      this.#current = undefined
+      current.end()
+    }
+  }
+
+  #report(error: Error, run: JobRun): void {
+    const { onError, logger } = this.#schedule
+    const tell = async (): Promise<void> => onError?.(error, run)
+    tell().catch((cause: unknown) => logger.error({ job: run.job, err: cause }, 'schedule: onError failed'))
+  }
+}
+
+/** Databases give a bigint as text, and null for none. @throws TypeError for what is no instant: it would stand for any */
+function instantOf(done: unknown): number | undefined {
+  if (done === undefined || done === null) return undefined
+  const isNumeric =
+    typeof done === 'number' || typeof done === 'bigint' || (typeof done === 'string' && done.trim() !== '')
+  const instant = isNumeric ? Number(done) : Number.NaN
+  if (Number.isFinite(instant)) return instant
+  throw new TypeError(`expected an instant in epoch ms or undefined, got ${show(done)}`)
+}
+
+/** A run going on, with its time limit. */
+class CurrentRun {
+  readonly scheduledAt: number
+  readonly #timeout = new AbortController()
+  readonly #cancel: () => void
+  readonly #ended = Promise.withResolvers<void>()
+
+  constructor(scheduledAt: number, clock: Clock, job: string, timeoutMs: number | undefined) {
+    this.scheduledAt = scheduledAt
+    this.#cancel =
+      timeoutMs === undefined
+        ? () => {}
+        : clock.setTimer(timeoutMs, () => this.#timeout.abort(new JobTimeout(job, timeoutMs)))
+  }
+
+  get isOverdue(): boolean {
+    return this.#timeout.signal.aborted
+  }
+
+  get settled(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  signalWith(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#timeout.signal])
+  }
+
+  end(): void {
+    this.#cancel()
+    this.#ended.resolve()
+  }
+}

@@ -1,0 +1,71 @@
+import type { Term } from '../leader/election.ts'
+
+/** What the runs of a term need of their job. */
+export interface RunHost {
+  readonly overlap: 'skip' | 'queue'
+  /** A tick is left out. */
+  skip(): void
+  /** Never rejects. @returns an error that ends the term */
+  perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined>
+}
+
+/** The runs of one job in one term: one at a time, and the queue of at most one behind it. */
+export class TermRuns {
+  readonly #host: RunHost
+  readonly #term: Term
+  readonly #signal: AbortSignal
+  readonly #failed = new AbortController()
+  #number = 0
+  #running: Promise<void> | undefined
+  #queued: number | undefined
+  fatal: Error | undefined
+
+  constructor(host: RunHost, term: Term, signal: AbortSignal) {
+    this.#host = host
+    this.#term = term
+    this.#signal = signal
+  }
+
+  /** Aborts when a run has ended the term. */
+  get failed(): AbortSignal {
+    return this.#failed.signal
+  }
+
+  get settled(): Promise<void> | undefined {
+    return this.#running
+  }
+
+  fallDue(tick: number): void {
+    if (this.#running === undefined) {
+      this.#running = this.#run(tick)
+      return
+    }
+    if (this.#host.overlap === 'skip' || this.#queued !== undefined) this.#host.skip()
+    if (this.#host.overlap === 'queue') this.#queued = tick
+  }
+
+  async #run(tick: number): Promise<void> {
+    for (let next: number | undefined = tick; next !== undefined && this.#mayRun(); next = this.#takeQueued()) {
+      this.fatal = await this.#host.perform(this.#term, next, ++this.#number, this.#signal)
+      if (this.fatal !== undefined) this.#failed.abort(this.fatal)
+    }
+    this.#running = undefined
+  }
+
+  #takeQueued(): number | undefined {
+    const tick = this.#queued
+    this.#queued = undefined
+    return tick
+  }
+
+  /** By the clocks, right before each run: the signal of a term that is over may not have fired yet. */
+  #mayRun(): boolean {
+    if (this.#signal.aborted || this.fatal !== undefined) return false
+    try {
+      this.#term.assertValid()
+      return true
+    } catch {
+      return false
+    }
+  }
+}

@@ -1,0 +1,56 @@
+/** A transaction over several steps that is completed, or undone in reverse order. Run: npm run example 04 */
+import { PGlite } from '@electric-sql/pglite'
+import { defineChannel } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { pgliteClient } from 'concordat/core/pglite'
+import { defineSaga, participant, Refusal } from 'concordat/saga'
+import { createService } from 'concordat/service'
+import { z } from 'zod'
+
+const Order = z.object({ orderId: z.string(), cents: z.number().int() })
+const paymentCommands = defineChannel('payments.commands', { payload: Order })
+const say = (what: string) => (step: { input: { orderId: string } }) => console.log(`${step.input.orderId}: ${what}`)
+
+const placeOrder = defineSaga('place-order', { version: 1, input: Order })
+  .step('reserve', { invoke: say('stock reserved'), compensate: say('stock released') })
+  .command('charge', { to: paymentCommands, request: ({ input }) => input, compensate: true })
+  .step('confirm', { pivot: true, invoke: say('confirmed') }) // pivot: from here on nothing is undone
+
+const shop = createService({
+  name: 'shop',
+  sql: pgliteClient(await PGlite.create()),
+  transport: memoryTransport(),
+  sagas: [placeOrder],
+  bindings: [
+    // The other side of the command. Usually in another service, with a database of its own.
+    participant(
+      paymentCommands,
+      { group: 'payments' },
+      {
+        invoke: ({ orderId, cents }) => {
+          if (cents > 10_000) throw new Refusal('payments.declined', 'over the limit')
+          console.log(`${orderId}: charged ${cents}`)
+        },
+        compensate: ({ orderId }) => console.log(`${orderId}: refunded`),
+      },
+    ),
+  ],
+})
+await shop.start()
+for (const order of [
+  { orderId: 'o-1', cents: 4_200 },
+  { orderId: 'o-2', cents: 42_000 },
+]) {
+  const run = await shop.run(placeOrder, { id: order.orderId, input: order })
+  console.log(`${order.orderId}: ${(await run.outcome()).status}`)
+}
+await shop.close()
+
+// Prints:
+// o-1: stock reserved
+// o-1: charged 4200
+// o-1: confirmed
+// o-1: completed
+// o-2: stock reserved
+// o-2: stock released
+// o-2: compensated

@@ -1,0 +1,40 @@
+/** Work that one instance does at a time, and the hand-over to the next one. Run: npm run example 06 */
+import { memoryTransport } from 'concordat/binder/memory'
+import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { createService } from 'concordat/service'
+
+const server = memoryLockServer() // stands for the Redis that two processes would share
+
+function start(instance: string) {
+  const leading = Promise.withResolvers<void>()
+  const service = createService({
+    name: 'bank',
+    instance,
+    transport: memoryTransport(),
+    locks: ({ instance: owner, logger }) => memoryLocks({ server, owner, logger }),
+    leads: {
+      // `term.term` is the fencing token of everything this writes; `term.signal` aborts when the term ends.
+      settlement: async (term) => {
+        console.log(`${instance} settles, valid: ${term.validUntil() > Date.now()}`)
+        leading.resolve()
+        await new Promise((resolve) => term.signal.addEventListener('abort', resolve))
+        console.log(`${instance} stops`)
+      },
+    },
+  })
+  return { service, leading: leading.promise, started: service.start() }
+}
+
+const first = start('bank-1')
+await first.leading
+const second = start('bank-2')
+await second.started
+await first.service.close() // hands over at once; after a crash it would take about ten seconds
+await second.leading
+await second.service.close()
+
+// Prints:
+// bank-1 settles, valid: true
+// bank-1 stops
+// bank-2 settles, valid: true
+// bank-2 stops

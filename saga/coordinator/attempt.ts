@@ -1,0 +1,112 @@
+/** One call of a local step's function: its context, its time limit, its transaction. */
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { type Logger, withFields } from '../../core/logger.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import { stepKey } from '../definition/graph.ts'
+import type { LocalDefinition } from '../definition/resolve.ts'
+import type { CompensationContext } from '../definition/step-options.ts'
+import { OwnershipLost, SagaInputUnreadable, StepTimeout } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { Call, StepState } from '../machine/state.ts'
+import { inSaga } from '../wire/context.ts'
+import type { Snapshot } from './engine.ts'
+import { readInput } from './input.ts'
+import { resultsOf } from './outcome.ts'
+import type { SagaTelemetry } from './telemetry.ts'
+
+export interface AttemptHost {
+  readonly clock: Clock
+  readonly maxPayloadBytes: number
+  /** What steps log with. */
+  readonly stepLogger: Logger
+  readonly telemetry: SagaTelemetry | undefined
+}
+
+/**
+ * Runs the function of a local call.
+ * @param tx given to the function when its step is transactional
+ * @returns the result as it will come back from the database
+ * @throws what the function throws; StepTimeout; the signal's reason when `signal` aborts first
+ */
+export function attempt(
+  host: AttemptHost,
+  snapshot: Snapshot,
+  call: Call,
+  signal: AbortSignal,
+  tx?: SqlTransaction,
+): Promise<unknown> {
+  const { telemetry } = host
+  if (telemetry === undefined) return callStep(host, snapshot, call, signal, tx)
+  return telemetry.call(snapshot.row, call, () => callStep(host, snapshot, call, signal, tx))
+}
+
+async function callStep(
+  host: AttemptHost,
+  snapshot: Snapshot,
+  call: Call,
+  signal: AbortSignal,
+  tx: SqlTransaction | undefined,
+): Promise<unknown> {
+  const step = snapshot.saga.steps[call.index] as LocalDefinition
+  const { name, id } = snapshot.row
+  const key = stepKey(name, id, call.step)
+  // By hand and not by `AbortSignal.any`: that costs more than all the rest of a step that does little.
+  const limit = new AbortController()
+  const stopped = Promise.withResolvers<never>()
+  stopped.promise.catch(() => {})
+  const stop = (reason: Error): void => {
+    limit.abort(reason)
+    stopped.reject(reason)
+  }
+  const onAbort = (): void => stop(toError(signal.reason))
+  const cancel = host.clock.setTimer(step.timeoutMs, () => stop(new StepTimeout(key, step.timeoutMs)))
+  if (signal.aborted) onAbort()
+  else signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    const context = { ...(await contextOf(host, snapshot, call, key, limit.signal)), ...(tx !== undefined && { tx }) }
+    const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
+    const work = inSaga(scope, async () => (call.operation === 'invoke' ? step.run(context) : step.undo?.(context)))
+    work.catch(() => {})
+    // When it is stopped the function may still run, but nobody listens.
+    return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
+  } finally {
+    cancel()
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
+async function contextOf(
+  host: AttemptHost,
+  { saga, row }: Snapshot,
+  call: Call,
+  key: string,
+  signal: AbortSignal,
+): Promise<CompensationContext> {
+  const { state } = row
+  const { result } = state.steps[call.index] as StepState
+  return {
+    saga: row.name,
+    sagaId: row.id,
+    step: call.step,
+    key,
+    birth: row.birth ?? undefined,
+    input: await readInput(saga, row),
+    results: await resultsOf(saga, state, saga.steps[call.index]?.group ?? call.index),
+    attempt: call.attempt,
+    signal,
+    log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
+    result,
+    failure: state.failure ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
+  }
+}
+
+/** True for the end of ownership: what the attempt did is not written, another coordinator goes on. */
+export function isOwnershipLost(error: unknown): boolean {
+  return error instanceof OwnershipLost
+}
+
+/** True when the step was not called and its saga is somebody else's: no outcome of the step. */
+export function isNotOurs(error: unknown): boolean {
+  return isOwnershipLost(error) || error instanceof SagaInputUnreadable
+}

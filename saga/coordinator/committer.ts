@@ -1,0 +1,126 @@
+/**
+ * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
+ * one their commands; each still stands or falls by its own revision.
+ */
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import { addressOf, isChildOf } from '../definition/sub-saga.ts'
+import type { SagaPost, SagaStore, SagaWrite } from '../store/store.ts'
+import type { CommandOutbox, Plan } from './engine.ts'
+
+export interface CommitHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly outbox: CommandOutbox
+}
+
+interface Waiting {
+  readonly plan: Plan
+  readonly resolve: (written: boolean) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Transitions per commit, and commits at once. */
+const MAX_BATCH = 128
+const MAX_OPEN = 2
+
+export class Committer {
+  readonly #host: CommitHost
+  readonly #waiting: Waiting[] = []
+  #open = 0
+
+  constructor(host: CommitHost) {
+    this.#host = host
+  }
+
+  /** True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on. */
+  commit(plan: Plan): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ plan, resolve, reject })
+      if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
+    })
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
+      this.#open++
+      void this.#flush(this.#waiting.splice(0, MAX_BATCH)).finally(() => {
+        this.#open--
+        this.#pump()
+      })
+    }
+  }
+
+  async #flush(batch: readonly Waiting[]): Promise<void> {
+    try {
+      const written = await this.#commit(batch.map(({ plan }) => plan))
+      for (const [index, { resolve }] of batch.entries()) resolve(written.has(index))
+    } catch (error) {
+      if (batch.length === 1) batch[0]?.reject(error)
+      // One that can not be written must not hold up the others.
+      else for (const one of batch) await this.#flush([one])
+    }
+  }
+
+  async #commit(plans: readonly Plan[]): Promise<ReadonlySet<number>> {
+    const { sql, store } = this.#host
+    if (
+      plans.every(
+        ({ messages, write }) => messages.length === 0 && write.starts === undefined && write.posts === undefined,
+      )
+    )
+      return store.write(sql, plans.map(toWrite))
+    return sql.transaction((tx) => writePlans(tx, this.#host, plans))
+  }
+}
+
+/** Writes plans, and the commands of those that fitted, in the caller's transaction. */
+export async function writePlans(
+  tx: SqlTransaction,
+  { store, outbox }: Pick<CommitHost, 'store' | 'outbox'>,
+  plans: readonly Plan[],
+): Promise<ReadonlySet<number>> {
+  await lockAll(tx, store, plans.map(toWrite))
+  const written = await store.write(tx, plans.map(toWrite))
+  const fitted = plans.flatMap(({ write }, index) => (written.has(index) ? [write] : []))
+  const starts = fitted.flatMap((write) => write.starts ?? [])
+  if (starts.length > 0) await beginAll(tx, store, starts)
+  for (const post of fitted.flatMap((write) => write.posts ?? [])) await deliver(tx, store, post)
+  const messages = plans.flatMap((plan, index) => (written.has(index) ? plan.messages : []))
+  if (messages.length > 0) await outbox.addEncoded(tx, messages)
+  return written
+}
+
+/** Before mail is left for sagas that others may be writing. */
+async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly SagaWrite[]): Promise<void> {
+  const posts = writes.flatMap((write) => write.posts ?? [])
+  if (posts.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...posts.map(({ to }) => to)])
+}
+
+/** Begins the sagas that are steps of others. Who has an id already is left alone, and whose step it is to be is told. */
+async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly SagaWrite[]): Promise<void> {
+  const begun = await store.write(tx, starts)
+  for (const [index, { row }] of starts.entries()) {
+    const { parent } = row.state
+    if (begun.has(index) || parent === undefined) continue
+    const known = await store.load(tx, row)
+    if (known === undefined || isChildOf(known.state.parent, parent)) continue
+    const message = `the id of the saga ${row.name}/${row.id} is taken by one that is not this step`
+    const refused = { ...addressOf(parent), status: 'refused' as const, code: 'saga.conflict', message }
+    await store.post(tx, parent, refused)
+  }
+}
+
+async function deliver(tx: SqlTransaction, store: SagaStore, post: SagaPost): Promise<void> {
+  const { to, mail, otherwise, missing } = post
+  if (await store.post(tx, to, mail)) return
+  if (missing === undefined && otherwise === undefined) return
+  const of = 'undo' in mail ? mail.of : undefined
+  const known = await store.load(tx, to)
+  const isThere = known !== undefined && (of === undefined || isChildOf(known.state.parent, of))
+  const instead = isThere ? otherwise : missing
+  if (instead !== undefined) await deliver(tx, store, instead)
+}
+
+function toWrite({ write }: Plan): Plan['write'] {
+  return write
+}

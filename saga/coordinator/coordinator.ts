@@ -1,0 +1,262 @@
+/**
+ * The coordinator: starts sagas, drives them, and gives people a view of them. Several instances of a service share the
+ * work through the database; none of them is special.
+ *
+ * A saga is owned only while a process runs a local step for it. While it waits for a reply or a pause it belongs to
+ * nobody: a reply is applied by whichever instance gets it, and what becomes due is taken by whichever looks first.
+ *
+ * Not guaranteed: isolation. Other transactions see the effects of a saga's first steps before its end.
+ */
+import type { Binding } from '../../binder/bindings/binding.ts'
+import type { Channel } from '../../binder/channel/channel.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { Saga } from '../definition/definition.ts'
+import { requireSagaId } from '../definition/graph.ts'
+import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { OperatorAction } from '../machine/event.ts'
+import type { SagaSummary } from '../store/store.ts'
+import { migrateSagas } from '../store/tables.ts'
+import { Driver } from './driver.ts'
+import type { SagaHealth } from './health.ts'
+import {
+  type ListFilter,
+  type OperatorNote,
+  requireNote,
+  requireTarget,
+  resolveFilter,
+  type SagaTarget,
+} from './operators.ts'
+import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
+import { createRun, type SagaReport, type SagaRun } from './run.ts'
+import type { StartOptions } from './starter.ts'
+
+export interface RunOptions {
+  /**
+   * True: sends every unanswered command again at once instead of when its time is up; it counts as no attempt. For a
+   * transport that loses what is in flight when the process dies (memory). @default false
+   */
+  readonly resend?: boolean | undefined
+}
+
+export interface Coordinator extends AsyncDisposable {
+  readonly instance: string
+  /** The reply sink, and one for each channel whose messages are signals: give them to `createBinder`. */
+  readonly bindings: readonly Binding[]
+  /** The command channels: the binder's `sends`. */
+  readonly channels: readonly Channel[]
+  /** Creates the tables. Idempotent; safe when several processes start at once. */
+  migrate(): Promise<void>
+  /**
+   * Begins to drive sagas; resolves once it does. Until then `start` leaves local steps to other instances.
+   * @throws SagaGraphChanged
+   */
+  run(options?: RunOptions): Promise<void>
+  /**
+   * Starts a saga, or finds the one that has this id already: idempotent by (saga name, id). Resolves when it is durable.
+   * @throws SagaConflict when the id has another input; SchemaError; SagaGraphChanged; CoordinatorClosed
+   */
+  start<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+  /** The same within the caller's transaction: the saga exists if that commits. */
+  start<In, Out, Results extends object>(
+    tx: SqlTransaction,
+    saga: Saga<In, Out, Results>,
+    options: StartOptions<In>,
+  ): Promise<SagaRun<Results>>
+  /** A handle on a saga; reads nothing yet. */
+  get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
+  /**
+   * Tells a saga what its step `.signal(step, ...)` waits for, maybe before it waits. Resolves when that is durable: false
+   * when the step is over already, or the saga; so a repetition is harmless.
+   * @throws SchemaError, SagaNotFound; TypeError when the saga has no such step
+   */
+  signal<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    id: string,
+    step: keyof Results & string,
+    payload: unknown,
+  ): Promise<boolean>
+  /** Oldest first; page by page with `after`. @throws TypeError / RangeError naming what is wrong in the filter */
+  list(filter?: ListFilter): Promise<readonly SagaSummary[]>
+  /** All that is known of a saga, its timeline included, whether its version is loaded here or not. @throws SagaNotFound */
+  report(target: SagaTarget): Promise<SagaReport>
+  /**
+   * Turns a running saga back: what was done is undone, and it ends `compensated` with the failure `saga.cancelled`. A
+   * local call that runs at this moment is let finish first. Refused from the pivot on.
+   */
+  cancel(target: SagaTarget, note: OperatorNote): Promise<void>
+  /** Calls the step again on which the saga is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  retry(target: SagaTarget, note: OperatorNote): Promise<void>
+  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call, and goes on. @throws also CodecError,
+   * SagaPayloadTooLarge, SchemaError for a `result` that a reply could not have had */
+  skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before. */
+  compensate(target: SagaTarget, note: OperatorNote): Promise<void>
+  /** Ends the saga: the rest was settled by hand. */
+  resolve(target: SagaTarget, note: OperatorNote & { readonly outcome: 'completed' | 'compensated' }): Promise<void>
+  /**
+   * Deletes sagas that ended longer ago than this, with their timelines, after `archive` was told; returns how many. With
+   * `retentionMs` it is done by itself, every hour.
+   */
+  purge(options: { readonly olderThanMs: number }): Promise<number>
+  health(): SagaHealth
+  /**
+   * Stops taking work, lets running local steps finish (at most `drainTimeoutMs`), and gives every lease back at once.
+   * Before or after the binder, but before the database. Idempotent, never rejects.
+   */
+  close(): Promise<void>
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function createCoordinator(options: CoordinatorOptions): Coordinator {
+  return new SagaCoordinator(resolveCoordinatorOptions(options))
+}
+
+class SagaCoordinator implements Coordinator {
+  readonly instance: string
+  readonly bindings: readonly Binding[]
+  readonly channels: readonly Channel[]
+  readonly #options: ResolvedOptions
+  readonly #driver: Driver
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options
+    this.#driver = new Driver(options)
+    this.instance = options.instance
+    this.bindings = Object.freeze([this.#driver.replySink(), ...this.#driver.signals.sinks()])
+    this.channels = Object.freeze(commandChannels(options.sagas))
+  }
+
+  async migrate(): Promise<void> {
+    await migrateSagas(this.#options.sql, this.#options.schema)
+  }
+
+  async run({ resend = false }: RunOptions = {}): Promise<void> {
+    this.#requireOpen()
+    await this.#driver.run(resend)
+  }
+
+  start<Results extends object>(
+    first: SqlTransaction | Saga<unknown, unknown, Results>,
+    second: unknown,
+    third?: StartOptions<unknown>,
+  ): Promise<SagaRun<Results>> {
+    const [tx, saga, options] =
+      'inTransaction' in first ? [first, second as Saga, third] : [undefined, first, second as StartOptions<unknown>]
+    return this.#start(tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
+  }
+
+  async #start<Results extends object>(
+    tx: SqlTransaction | undefined,
+    saga: Saga<unknown, unknown, Results>,
+    options: StartOptions<unknown>,
+  ): Promise<SagaRun<Results>> {
+    this.#requireOpen()
+    await this.#driver.start(tx, saga, options)
+    return this.get(saga, options.id)
+  }
+
+  get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {
+    return createRun<Results>(this.#driver, saga.name, id)
+  }
+
+  async signal<In, Out, Results extends object>(
+    saga: Saga<In, Out, Results>,
+    id: string,
+    step: keyof Results & string,
+    payload: unknown,
+  ): Promise<boolean> {
+    this.#requireOpen()
+    const awaited = saga.steps.find(({ name }) => name === step)
+    if (awaited?.kind !== 'signal' || awaited.from !== undefined) {
+      throw invalidOption('signal', step, `a step of "${saga.name}" made by .signal(name, { payload })`)
+    }
+    const key = { name: saga.name, id: requireSagaId('signal', id) }
+    return this.#driver.signals.send(key, {
+      signal: step,
+      payload: stored(`signal "${step}" of ${saga.name}/${id}`, payload, this.#options.maxPayloadBytes),
+    })
+  }
+
+  async list(filter: ListFilter = {}): Promise<readonly SagaSummary[]> {
+    return this.#driver.store.list(this.#options.sql, resolveFilter(filter))
+  }
+
+  async report(target: SagaTarget): Promise<SagaReport> {
+    const { name, id } = requireTarget('report', target)
+    return createRun(this.#driver, name, id).report()
+  }
+
+  cancel(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'cancel' }, note)
+  }
+
+  retry(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'retry' }, note)
+  }
+
+  async skip(target: SagaTarget, note: OperatorNote & { readonly result?: unknown }): Promise<void> {
+    const key = requireTarget('skip', target)
+    const result = await this.#driver.skipResult(key, note?.result)
+    await this.#operate(target, { do: 'skip', result }, note)
+  }
+
+  compensate(target: SagaTarget, note: OperatorNote): Promise<void> {
+    return this.#operate(target, { do: 'compensate' }, note)
+  }
+
+  async resolve(
+    target: SagaTarget,
+    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<void> {
+    const { outcome } = { ...requireNote('resolve', note), outcome: note.outcome }
+    if (outcome !== 'completed' && outcome !== 'compensated') {
+      throw invalidOption('resolve.outcome', outcome, "'completed' or 'compensated'")
+    }
+    await this.#operate(target, { do: 'resolve', outcome }, note)
+  }
+
+  async purge(options: { readonly olderThanMs: number }): Promise<number> {
+    this.#requireOpen()
+    return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0))
+  }
+
+  health(): SagaHealth {
+    return this.#driver.health(this.#closed !== undefined)
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#driver.close()
+    return this.#closed
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #operate(target: SagaTarget, action: OperatorAction, note: OperatorNote): Promise<void> {
+    this.#requireOpen()
+    const key = requireTarget(action.do, target)
+    const { by, reason } = requireNote(action.do, note)
+    const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
+    if (applied?.changed === true) return
+    const status = applied?.snapshot.row.state.status ?? (await this.#driver.statusOfUnloaded(key))
+    if (status === undefined) throw new SagaNotFound(key.name, key.id)
+    throw new SagaActionRefused(key.name, key.id, action.do, status)
+  }
+
+  #requireOpen(): void {
+    if (this.#closed !== undefined) throw new CoordinatorClosed()
+  }
+}
+
+function commandChannels(sagas: readonly Saga[]): Channel[] {
+  const steps = sagas.flatMap((saga) => saga.steps)
+  const channels = steps.flatMap((step) => (step.kind === 'command' ? [[step.to.name, step.to] as const] : []))
+  return [...new Map(channels).values()]
+}

@@ -1,0 +1,356 @@
+/**
+ * One event into one saga, durably: read, `advance`, encode the commands, write state and timeline and commands in one
+ * transaction guarded by the revision; on a miss, read again. Nothing is called before its intent is written.
+ *
+ * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply what came
+ * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
+ * due at once for another when this one is full.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import type { TelemetrySpan } from '../../core/telemetry.ts'
+import type { Saga } from '../definition/definition.ts'
+import { reportToParent } from '../definition/sub-saga.ts'
+import { OwnershipLost } from '../errors.ts'
+import type { Transition } from '../machine/draft.ts'
+import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { advance, mayCancel } from '../machine/machine.ts'
+import { isEnded } from '../machine/state.ts'
+import type { SagaKey, SagaRow, SagaStore, SagaWrite } from '../store/store.ts'
+import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
+import { Committer, writePlans } from './committer.ts'
+
+/** A saga as it was last read or written. */
+export interface Snapshot {
+  readonly saga: Saga
+  readonly row: SagaRow
+  /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
+  readonly takenAt: number
+  /** Monotonic ms at which its state was written. */
+  readonly writtenAt: number
+  /** Monotonic ms at which the saga was started. */
+  readonly startedAt: number
+  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
+  readonly deadlineAt?: number | undefined
+}
+
+/** A transition ready to be written. */
+export interface Plan {
+  readonly before: Snapshot
+  readonly next: Snapshot
+  readonly write: SagaWrite
+  readonly messages: readonly EncodedMessage[]
+  /** To end once it is committed; with telemetry only. */
+  readonly spans?: readonly TelemetrySpan[] | undefined
+  /** False: what is written is not what the event said, but something that came before it. */
+  readonly heard?: false | undefined
+}
+
+/** What the engine needs of the outbox. */
+export interface CommandOutbox {
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+}
+
+export interface EngineHost extends CallHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly outbox: CommandOutbox
+  readonly instance: string
+  readonly leaseMs: number
+  readonly clock: Clock
+  /** The definition of a row, `undefined` when its version is not loaded. */
+  definition(row: { readonly name: string; readonly version: number }): Saga | undefined
+  /** Whether this instance makes the local calls of a saga that it owns already, or takes it now: then room is kept. */
+  mayRun(owned: boolean): boolean
+  /** Gives up the room kept for a saga: it is in hand now, or was not taken after all. */
+  letGo(): void
+  /** After each commit, in the order of one saga's writes. */
+  committed(plan: Plan): void
+  /** The database did not say whether it was written. */
+  unsure(plan: Plan): void
+}
+
+/** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
+export function takesOwnership({ before, next }: Plan): boolean {
+  return next.row.owner !== null && next.row.epoch !== before.row.epoch
+}
+
+export interface Applied {
+  readonly snapshot: Snapshot
+  /** False: the event meant nothing in this state, nothing was written. */
+  readonly changed: boolean
+  /** The event itself was taken: false when another one came before it, such as the end of the saga's time. */
+  readonly heard: boolean
+}
+
+/** Who applies: `epoch` when it is the owner, who must still be it. */
+export interface ApplyOptions {
+  readonly snapshot?: Snapshot | undefined
+  readonly epoch?: number | undefined
+  /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
+  readonly birth?: string | undefined
+}
+
+const MAX_CACHED = 1_000
+/** Larger ones are read again: a thousand of the largest would be a gigabyte. */
+const MAX_CACHED_SIZE = 16 * 1_024
+const STARTED: SagaEvent = Object.freeze({ type: 'started' })
+
+export class Engine {
+  readonly #host: EngineHost
+  readonly #committer: Committer
+  /** Sagas that this instance wrote last, to spare a read; stale ones are found out by the revision. */
+  readonly #recent = new Map<string, Snapshot>()
+
+  /** Around whoever made the coordinator: a command is not sent in the locks of who started its saga or brought a reply. */
+  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+
+  constructor(host: EngineHost) {
+    this.#host = host
+    this.#committer = new Committer(host)
+  }
+
+  /** Writes a planned transition. False: the saga is no longer at the revision it was planned on. */
+  async commit(plan: Plan): Promise<boolean> {
+    try {
+      const written = await this.#committer.commit(plan)
+      if (written) this.committed(plan)
+      return written
+    } catch (error) {
+      // It may be written all the same. Whoever has to be told of it is told as soon as that is known.
+      this.#host.unsure(plan)
+      throw error
+    } finally {
+      this.settled(plan)
+    }
+  }
+
+  /** A plan was written or given up: what it takes is no longer on its way. */
+  settled(plan: Plan): void {
+    if (takesOwnership(plan)) this.#host.letGo()
+  }
+
+  /**
+   * Applies an event and commits.
+   * @returns `undefined` when the saga does not exist or its version is not loaded
+   * @throws OwnershipLost when `epoch` is given and is not the present one
+   */
+  async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
+    let known = options.snapshot ?? this.#recent.get(cacheKey(key))
+    for (;;) {
+      const snapshot = known ?? (await this.load(this.#host.sql, key))
+      if (snapshot === undefined) return undefined
+      if (isOther(snapshot.row, options.birth)) {
+        if (known === undefined) return { snapshot, changed: false, heard: false }
+        known = undefined
+        this.#recent.delete(cacheKey(key))
+        continue
+      }
+      this.#requireEpoch(snapshot, options.epoch)
+      const plan = await this.#plan(snapshot, event, options.epoch)
+      if (plan === undefined && known === undefined) return { snapshot, changed: false, heard: false }
+      if (plan !== undefined && (await this.commit(plan))) {
+        return { snapshot: plan.next, changed: true, heard: plan.heard !== false }
+      }
+      known = undefined
+      this.#recent.delete(cacheKey(key))
+    }
+  }
+
+  /**
+   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit.
+   * @throws OwnershipLost: roll back
+   */
+  async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
+    const { epoch } = snapshot.row
+    let known: Snapshot | undefined = snapshot
+    while (known !== undefined) {
+      this.#requireEpoch(known, epoch)
+      const plan: Plan | undefined = await this.#plan(known, event, epoch)
+      if (plan === undefined) break
+      if ((await writePlans(tx, this.#host, [plan])).size === 1) return plan
+      known = await this.load(tx, snapshot.row)
+    }
+    throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+  }
+
+  /** Keeps the new snapshot and tells the host. */
+  committed(plan: Plan): void {
+    const key = cacheKey(plan.next.row)
+    this.#recent.delete(key)
+    if (!isEnded(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
+    if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
+    for (const span of plan.spans ?? []) span.end()
+    this.#host.committed(plan)
+  }
+
+  /** The saga as it was last written here, or else as it is in the database; maybe stale. */
+  async find(key: SagaKey): Promise<Snapshot | undefined> {
+    return this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
+  }
+
+  async load(sql: SqlExecutor, key: SagaKey): Promise<Snapshot | undefined> {
+    const takenAt = this.#host.clock.monotonic()
+    const row = await this.#host.store.load(sql, key)
+    return row === undefined ? undefined : this.snapshot(row, takenAt)
+  }
+
+  snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
+    const saga = this.#host.definition(row)
+    if (saga === undefined) return undefined
+    const { deadlineInMs, sinceWriteMs, ageMs } = row
+    const writtenAt = takenAt - sinceWriteMs
+    const startedAt = takenAt - ageMs
+    return {
+      saga,
+      row,
+      takenAt,
+      writtenAt,
+      startedAt,
+      ...(deadlineInMs !== null && { deadlineAt: takenAt + deadlineInMs }),
+    }
+  }
+
+  /** Plans the first transition of a saga that is about to be inserted. */
+  async planStart(fresh: Snapshot): Promise<Plan> {
+    const transition = advance(fresh.saga, fresh.row.state, STARTED) as Transition
+    return this.#settle(fresh, transition, STARTED, undefined)
+  }
+
+  #requireEpoch(snapshot: Snapshot, epoch: number | undefined): void {
+    const { row } = snapshot
+    if (epoch === undefined || (row.epoch === epoch && row.owner === this.#host.instance)) return
+    throw new OwnershipLost(row.name, row.id)
+  }
+
+  async #plan(before: Snapshot, event: SagaEvent, epoch: number | undefined): Promise<Plan | undefined> {
+    const { saga, row } = before
+    const elapsedMs = this.#host.clock.monotonic() - before.writtenAt
+    const order = this.#order(before)
+    const first = order && advance(saga, row.state, order, 0, elapsedMs)
+    if (order === undefined || first === undefined) {
+      const transition = advance(saga, row.state, event, Math.random(), elapsedMs)
+      return transition && this.#settle(before, transition, event, epoch)
+    }
+    // With a call in hand the event may be what that came to; else it is from before the order.
+    const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
+    const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
+    const plan = await this.#settle({ ...before, row: { ...row, mail: withoutUndo(row.mail) } }, both, order, epoch)
+    return then === undefined ? { ...plan, heard: false } : plan
+  }
+
+  /** What comes before every event: the saga that this one is a step of has turned back, or its own time is over. */
+  #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
+    if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
+    const isLate = deadlineAt !== undefined && this.#host.clock.monotonic() >= deadlineAt
+    return isLate ? { type: 'expired' } : undefined
+  }
+
+  /** Readies the calls of a transition; one that is not made after all is the next event. */
+  async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const { saga } = before
+    const messages: EncodedMessage[] = []
+    const timeline: TimelineEntry[] = [...first.timeline]
+    let last = first
+    let mayRun: boolean | undefined
+    const asked: Asked = {
+      host: this.#host,
+      before,
+      messages,
+      spans: [],
+      starts: [],
+      posts: [],
+      mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
+    }
+    const pending = [...first.calls]
+    for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
+      const answer = await this.#outside(() => prepareCall(asked, last.state, call))
+      const next = answer === undefined ? undefined : advance(saga, last.state, answer, 0, 0)
+      if (next === undefined) continue
+      if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
+      timeline.push(...next.timeline)
+      pending.push(...next.calls)
+      last = { ...next, wake: next.wake.kind === 'keep' ? last.wake : next.wake }
+    }
+    return this.#traced(asked, event, this.#toPlan(asked, last, timeline, epoch))
+  }
+
+  #traced({ spans }: Asked, event: SagaEvent, plan: Plan): Plan {
+    const { telemetry } = this.#host
+    if (telemetry === undefined) return plan
+    const { before, next, write } = plan
+    const change = { saga: before.saga, before: before.row, after: next.row, event, timeline: write.timeline }
+    const span = telemetry.change(change)
+    return { ...plan, spans: span === undefined ? spans : [...spans, span] }
+  }
+
+  #toPlan(
+    { before, messages, starts, posts }: Asked,
+    { state, wake }: Transition,
+    timeline: readonly TimelineEntry[],
+    epoch: number | undefined,
+  ): Plan {
+    const { instance, leaseMs, clock } = this.#host
+    const owned = wake.kind === 'lease'
+    const kept = wake.kind === 'keep'
+    const row: SagaRow = {
+      ...before.row,
+      state,
+      revision: before.row.revision + 1,
+      owner: owned ? instance : kept ? before.row.owner : null,
+      epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
+    }
+    const hasMail = row.mail !== null && (!isEnded(state.status) || row.mail.some((item) => 'undo' in item))
+    const laterMs = hasMail ? 0 : wake.kind === 'in' ? wake.ms : null
+    // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
+    const renewed = owned && epoch !== undefined
+    const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
+    const heedsDeadline = row.owner === null && mayCancel(before.saga, state)
+    const writtenAt = clock.monotonic()
+    const next = { ...before, row, takenAt: renewed ? before.takenAt : writtenAt, writtenAt }
+    const report = reportToParent(state)
+    const leaving =
+      report === undefined ? posts : [...posts, { to: { name: report.saga, id: report.sagaId }, mail: report }]
+    const write: SagaWrite = {
+      row,
+      wakeMs,
+      heedsDeadline,
+      timeline,
+      ...(starts.length > 0 && { starts }),
+      ...(leaving.length > 0 && { posts: leaving }),
+    }
+    return { before, next, messages, write }
+  }
+}
+
+function withoutUndo(mail: SagaRow['mail']): SagaRow['mail'] {
+  const rest = mail?.filter((item) => !('undo' in item)) ?? []
+  return rest.length === 0 ? null : rest
+}
+
+/** It is for an earlier saga with this id. */
+function isOther({ birth }: SagaRow, meant: string | undefined): boolean {
+  return meant !== undefined && birth !== null && birth !== meant
+}
+
+/** Characters of text and, about, what the rest would take as JSON. Looks no further than it has to. */
+function isSmall({ input, state, mail }: SagaRow): boolean {
+  let left = MAX_CACHED_SIZE
+  const spend = (value: unknown): boolean => {
+    left -= typeof value === 'string' ? value.length + 2 : 8
+    if (left < 0) return false
+    if (typeof value !== 'object' || value === null) return true
+    for (const key in value) {
+      left -= key.length
+      if (!spend((value as Record<string, unknown>)[key])) return false
+    }
+    return true
+  }
+  return spend(input) && spend(state) && spend(mail)
+}
+
+function cacheKey({ name, id }: SagaKey): string {
+  return `${name}/${id}`
+}

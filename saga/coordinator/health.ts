@@ -1,0 +1,77 @@
+/** What a coordinator says of itself. */
+import type { Clock } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { Operation } from '../machine/state.ts'
+import type { OpenSagas, SagaStore } from '../store/store.ts'
+
+export interface SagaHealth {
+  /** `idle` before `run`; `down` while the database does not answer; `closed` after `close`. */
+  readonly status: 'idle' | 'up' | 'down' | 'closed'
+  readonly error?: string | undefined
+  /** Sagas whose local step this process has in hand. */
+  readonly inHand: number
+  /** Unfinished sagas in the database, all instances; at most 30 s old. */
+  readonly open: number
+  /** Those that wait for an operator. */
+  readonly stuck: number
+  /** Commands that were not answered in time and are waited for, as far as this process has sent them again. */
+  readonly late: readonly LateStep[]
+  /** Unfinished sagas of versions that this process did not load: somebody else must, or they stay. */
+  readonly unloaded: ReadonlyArray<{ readonly saga: string; readonly version: number; readonly count: number }>
+}
+
+/** Commands of one step that wait for a participant. */
+export interface LateStep {
+  readonly saga: string
+  readonly step: string
+  readonly operation: Operation
+  /** The command channel. */
+  readonly to: string
+  readonly count: number
+}
+
+export interface CensusHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly clock: Clock
+  readonly logger: Logger
+  loaded(row: { readonly name: string; readonly version: number }): boolean
+}
+
+const EVERY_MS = 30 * SECOND
+
+/** Counts the open sagas now and then. */
+export class Census {
+  readonly #host: CensusHost
+  #rows: readonly OpenSagas[] = []
+  #nextAt = 0
+
+  constructor(host: CensusHost) {
+    this.#host = host
+  }
+
+  /** Counts again when the last count is old; says in the log when sagas wait for a version that is not loaded. */
+  async refresh(): Promise<void> {
+    const { sql, store, clock, logger } = this.#host
+    if (clock.monotonic() < this.#nextAt) return
+    this.#rows = await store.open(sql)
+    this.#nextAt = clock.monotonic() + EVERY_MS
+    for (const row of this.unloaded()) logger.warn(row, 'sagas of a version that is not loaded here')
+  }
+
+  get rows(): readonly OpenSagas[] {
+    return this.#rows
+  }
+
+  count(status?: 'stuck'): number {
+    return this.#rows.reduce((sum, row) => sum + (status === undefined || row.status === status ? row.count : 0), 0)
+  }
+
+  unloaded(): SagaHealth['unloaded'] {
+    return this.#rows
+      .filter((row) => !this.#host.loaded(row))
+      .map(({ name, version, count }) => ({ saga: name, version, count }))
+  }
+}

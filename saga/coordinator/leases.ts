@@ -1,0 +1,123 @@
+/**
+ * The sagas that this process has in hand, and their leases: renewed together every third of the lease, given up when
+ * renewals fail for so long that the next one would come too late. The signal is best effort (a stalled event loop runs
+ * late); what protects the data is that every write names its epoch.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { OwnershipLost } from '../errors.ts'
+import type { SagaLease, SagaStore } from '../store/store.ts'
+import type { Snapshot } from './engine.ts'
+
+export interface LeaseHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly instance: string
+  readonly leaseMs: number
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** One saga in hand. */
+export interface HeldLease extends SagaLease {
+  /** Aborts when the lease is, or may be, lost, and when the coordinator closes. */
+  readonly signal: AbortSignal
+}
+
+interface Entry extends HeldLease {
+  readonly controller: AbortController
+  /** Monotonic ms. */
+  validUntil: number
+}
+
+export class Leases {
+  readonly #host: LeaseHost
+  readonly #held = new Set<Entry>()
+  #cancelTimer: (() => void) | undefined
+  #renewing: Promise<void> | undefined
+
+  constructor(host: LeaseHost) {
+    this.#host = host
+  }
+
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** Keeps the lease that was written with this snapshot. */
+  hold({ row, takenAt }: Snapshot): HeldLease {
+    const controller = new AbortController()
+    const { name, id, epoch } = row
+    const validUntil = takenAt + this.#host.leaseMs
+    const entry: Entry = { name, id, epoch, controller, signal: controller.signal, validUntil }
+    this.#held.add(entry)
+    this.#schedule()
+    return entry
+  }
+
+  /** Forgets it; what was written last says who owns the saga now. */
+  drop(lease: HeldLease): void {
+    this.#held.delete(lease as Entry)
+    if (this.#held.size === 0) this.#cancelTimer?.()
+    if (this.#held.size === 0) this.#cancelTimer = undefined
+  }
+
+  /** Aborts all signals and gives every lease back, so that others take over at once. Never rejects. */
+  async releaseAll(reason: Error): Promise<void> {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    await this.#renewing
+    const leases = [...this.#held]
+    for (const { controller } of leases) controller.abort(reason)
+    this.#held.clear()
+    if (leases.length === 0) return
+    const { store, sql, instance, logger } = this.#host
+    try {
+      await store.release(sql, instance, leases)
+    } catch (error) {
+      logger.warn({ err: toError(error), sagas: leases.length }, 'saga leases not released, they expire')
+    }
+  }
+
+  #schedule(): void {
+    if (this.#cancelTimer !== undefined) return
+    this.#cancelTimer = this.#host.clock.setTimer(this.#host.leaseMs / 3, () => {
+      this.#cancelTimer = undefined
+      this.#giveUpExpiring()
+      if (this.#held.size === 0) return
+      this.#renewing ??= this.#renew().finally(() => {
+        this.#renewing = undefined
+      })
+      this.#schedule()
+    })
+  }
+
+  #giveUpExpiring(): void {
+    const nextTick = this.#host.clock.monotonic() + this.#host.leaseMs / 3
+    for (const entry of this.#held) if (entry.validUntil < nextTick) this.#lose(entry)
+  }
+
+  async #renew(): Promise<void> {
+    const { store, sql, instance, leaseMs, clock, logger } = this.#host
+    const leases = [...this.#held]
+    const startedAt = clock.monotonic()
+    try {
+      const rows = await store.renew(sql, instance, leaseMs, leases)
+      const kept = new Set(rows.map(({ name, id }) => `${name}/${id}`))
+      for (const entry of leases) {
+        if (kept.has(`${entry.name}/${entry.id}`)) entry.validUntil = startedAt + leaseMs
+        else if (this.#held.has(entry)) this.#lose(entry)
+      }
+    } catch (error) {
+      logger.warn({ err: toError(error), sagas: leases.length }, 'saga leases not renewed')
+    }
+  }
+
+  #lose(entry: Entry): void {
+    this.#held.delete(entry)
+    this.#host.logger.warn({ saga: entry.name, id: entry.id, epoch: entry.epoch }, 'saga lease lost')
+    entry.controller.abort(new OwnershipLost(entry.name, entry.id))
+  }
+}

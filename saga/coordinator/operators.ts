@@ -1,0 +1,96 @@
+/** What people ask of a coordinator: which sagas they want to see, and what shall be done with one, by whom and why. */
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import type { SagaStatus } from '../machine/state.ts'
+import type { SagaKey, SagaSummary } from '../store/store.ts'
+
+/** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
+export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
+
+/** Who does it and why; both end up in the timeline. */
+export interface OperatorNote {
+  readonly by: string
+  readonly reason: string
+}
+
+/** All that is given must fit. */
+export interface ListFilter {
+  readonly status?: SagaStatus | undefined
+  readonly saga?: string | undefined
+  readonly version?: number | undefined
+  /** The code of the failure: `payments.declined`. */
+  readonly code?: string | undefined
+  /** Epoch ms, server time, exclusive. */
+  readonly startedAfter?: number | undefined
+  /** Epoch ms, server time, exclusive. */
+  readonly startedBefore?: number | undefined
+  /** The last line of the page before this one. */
+  readonly after?: SagaSummary | undefined
+  /** @default 100 */
+  readonly limit?: number | undefined
+}
+
+export type ResolvedFilter = ListFilter & { readonly limit: number }
+
+const LIST_NAMES = optionNames<ListFilter>({
+  status: true,
+  saga: true,
+  version: true,
+  code: true,
+  startedAfter: true,
+  startedBefore: true,
+  after: true,
+  limit: true,
+})
+const STATUSES: Readonly<Record<SagaStatus, true>> = {
+  running: true,
+  compensating: true,
+  completed: true,
+  compensated: true,
+  stuck: true,
+}
+const DEFAULT_LIMIT = 100
+const MAX_NOTE = 10_000
+
+/** @throws TypeError / RangeError naming what is wrong */
+export function resolveFilter(filter: ListFilter): ResolvedFilter {
+  refuseUnknown('list', filter, LIST_NAMES)
+  const { status, saga, version, code, startedAfter, startedBefore, after, limit } = filter
+  if (status !== undefined && !Object.hasOwn(STATUSES, status)) {
+    throw invalidOption('list.status', status, "'running', 'compensating', 'completed', 'compensated' or 'stuck'")
+  }
+  if (saga !== undefined) requireText('list.saga', saga)
+  if (version !== undefined) requireInteger('list.version', version, 1)
+  if (code !== undefined) requireText('list.code', code)
+  for (const [name, at] of Object.entries({ startedAfter, startedBefore })) {
+    if (at !== undefined && !Number.isFinite(at)) throw invalidOption(`list.${name}`, at, 'a number of ms since 1970')
+  }
+  const isLine = typeof after?.name === 'string' && typeof after.id === 'string' && Number.isFinite(after.createdAt)
+  if (after !== undefined && !isLine) throw wrongKind('list.after', after, 'a line that list() returned')
+  return { ...filter, limit: requireInteger('list.limit', limit ?? DEFAULT_LIMIT, 1, 10_000) }
+}
+
+/** @throws TypeError when it names no saga */
+export function requireTarget(action: string, target: SagaTarget): SagaKey {
+  const { saga, name, id } = (target ?? {}) as { saga?: unknown; name?: unknown; id?: unknown }
+  const of = saga ?? name
+  if (typeof of === 'string' && typeof id === 'string') return { name: of, id }
+  throw wrongKind(action, target, 'a saga: { saga, id }, what start() or a line of what list() returned')
+}
+
+/** @throws TypeError for text that PostgreSQL can not keep, RangeError for more than fits a line of the timeline */
+function requireStorable(path: string, value: unknown): string {
+  const text = requireText(path, value as string)
+  if (text.includes('\0') || !text.isWellFormed()) {
+    throw invalidOption(path, text, 'text without NUL and without half a surrogate pair')
+  }
+  if (text.length > MAX_NOTE)
+    throw new RangeError(`${path}: expected at most ${MAX_NOTE} characters, got ${text.length}`)
+  return text
+}
+
+/** @throws TypeError when it does not say who and why: an action that can not be recorded is not done */
+export function requireNote(action: string, note: OperatorNote): OperatorNote {
+  if (typeof note !== 'object' || note === null) throw wrongKind(action, note, 'who and why: { by, reason }')
+  return { by: requireStorable(`${action}.by`, note.by), reason: requireStorable(`${action}.reason`, note.reason) }
+}

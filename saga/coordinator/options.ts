@@ -1,0 +1,195 @@
+/** Options of a coordinator, merged with the defaults and checked. */
+
+import { checkName } from '../../binder/channel/channel.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { type AmbientHeaders, checkAmbient } from '../../binder/sending/ambient-headers.ts'
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import {
+  DEFAULT_SCHEMA,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+  type SqlTransaction,
+} from '../../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import type { Saga } from '../definition/definition.ts'
+import { checkSaga } from '../definition/graph.ts'
+import { withSubSagas } from '../definition/sub-saga.ts'
+import type { Operation, SagaFailure } from '../machine/state.ts'
+import type { Archive } from './retention.ts'
+
+export interface CoordinatorOptions {
+  /** The service. Replies come to `<service>.saga-replies`. */
+  readonly service: string
+  /** The database of this service: sagas, outbox and the effects of transactional steps live in it together. */
+  readonly sql: SqlClient
+  /** Commands leave through it, in the transaction of the state change. Made by `createOutbox` on the same `sql`. */
+  readonly outbox: { addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> }
+  /** Every definition whose instances this process drives; several versions of one name may stand side by side. */
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+  /** Where the tables are. @default 'concordat' */
+  readonly schema?: string | undefined
+  /** Unique per process, for the `owner` column and logs. @default a new id */
+  readonly instance?: string | undefined
+  /** How long a dead process keeps the sagas whose local step it ran. @default 10 seconds */
+  readonly leaseMs?: number | undefined
+  /** Due sagas of other instances are found within this. @default 1 second */
+  readonly pollMs?: number | undefined
+  /** Chains of local steps that run at once in this process. @default 64 */
+  readonly concurrency?: number | undefined
+  /**
+   * Of those, calls of transactional steps at once: each has a connection of the pool for as long as it takes. Leave the pool
+   * some more for renewals, replies and starts: 4 are enough. A pool that tells its size is not filled by more than its size
+   * less 2. @default 8
+   */
+  readonly transactions?: number | undefined
+  /** Replies handled at once in this process. @default 16 */
+  readonly replyConcurrency?: number | undefined
+  /** How long `close` waits for running local steps. @default 10 seconds */
+  readonly drainTimeoutMs?: number | undefined
+  /** Largest input, result, reply or signal, in bytes of its JSON. @default 1 MiB */
+  readonly maxPayloadBytes?: number | undefined
+  /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default for ever */
+  readonly retentionMs?: number | undefined
+  /** Told of ended sagas before they are deleted. @default nobody is */
+  readonly archive?: Archive | undefined
+  /** Somebody must look at this saga. Called by the instance that parked it, after the commit; must not throw. */
+  readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
+  /**
+   * A command is not answered in time. It is sent again: nothing is lost, but somebody may want to know. Called after the
+   * commit, by the instance that sends it again; must not throw. Of those that are late now `health().late` tells.
+   */
+  readonly onLate?: ((late: LateCommand) => void) | undefined
+  /**
+   * One trace per saga, from its start to its last compensation, and metrics: from `openTelemetry()` of
+   * `concordat/core/opentelemetry`. @default none
+   */
+  readonly telemetry?: Telemetry | undefined
+  /**
+   * Headers for every command, as the option of `createBinder`: called each time one is sent, in its saga (`currentSaga()`),
+   * by whichever process sends it. Give the same for the same saga: a resend and the compensation may come from
+   * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
+   */
+  readonly headers?: AmbientHeaders | undefined
+  readonly logger?: Logger | undefined
+  readonly clock?: Clock | undefined
+}
+
+export interface StuckSaga {
+  readonly saga: string
+  readonly id: string
+  readonly failure: SagaFailure
+}
+
+export interface LateCommand {
+  readonly saga: string
+  readonly id: string
+  readonly step: string
+  readonly operation: Operation
+  /** The command channel of the participant. */
+  readonly to: string
+  /** How often it was sent. */
+  readonly attempts: number
+}
+
+export type ResolvedOptions = {
+  readonly [K in Exclude<keyof CoordinatorOptions, 'telemetry' | 'headers'>]-?: Exclude<
+    CoordinatorOptions[K],
+    undefined
+  >
+} & { readonly telemetry: Telemetry | undefined; readonly headers: AmbientHeaders | undefined }
+
+const COORDINATOR_DEFAULTS = Object.freeze({
+  leaseMs: 10 * SECOND,
+  pollMs: 1 * SECOND,
+  concurrency: 64,
+  transactions: 8,
+  replyConcurrency: 16,
+  drainTimeoutMs: 10 * SECOND,
+  maxPayloadBytes: 1_024 * 1_024,
+})
+
+const NAMES = optionNames<CoordinatorOptions>({
+  service: true,
+  sql: true,
+  outbox: true,
+  sagas: true,
+  schema: true,
+  instance: true,
+  leaseMs: true,
+  pollMs: true,
+  concurrency: true,
+  transactions: true,
+  replyConcurrency: true,
+  drainTimeoutMs: true,
+  maxPayloadBytes: true,
+  retentionMs: true,
+  archive: true,
+  onStuck: true,
+  onLate: true,
+  telemetry: true,
+  headers: true,
+  logger: true,
+  clock: true,
+})
+
+const MAX_MS = 2 ** 31 - 1
+/** jsonb ends at 256 MiB. */
+const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveCoordinatorOptions(options: CoordinatorOptions): ResolvedOptions {
+  const path = 'createCoordinator'
+  refuseUnknown(path, options, NAMES)
+  const { service, sql, outbox, sagas } = options
+  checkName(`${path}.service`, service, 100)
+  requireSqlClient(`${path}.sql`, sql)
+  if (!hasMethods(outbox, ['addEncoded'])) throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
+  if (!Array.isArray(sagas) || sagas.length === 0) throw invalidOption(`${path}.sagas`, sagas, 'at least one saga')
+  for (const [index, saga] of sagas.entries()) checkSaga(`${path}.sagas[${index}]`, saga)
+  checkVersions(path, sagas)
+  checkVersions(path, withSubSagas(sagas as readonly Saga[]))
+  const integer = (name: keyof typeof COORDINATOR_DEFAULTS, min: number, max: number): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? COORDINATOR_DEFAULTS[name], min, max)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  quoteIdentifier(schema)
+  return Object.freeze({
+    service,
+    sql,
+    outbox,
+    sagas: withSubSagas(sagas as readonly Saga[]),
+    schema,
+    instance: requireText(`${path}.instance`, options.instance ?? newId()),
+    leaseMs: integer('leaseMs', 100, MAX_MS),
+    pollMs: integer('pollMs', 1, MAX_MS),
+    concurrency: integer('concurrency', 1, 100_000),
+    transactions: Math.min(integer('transactions', 1, 10_000), Math.max(1, (sql.connections ?? 10_002) - 2)),
+    replyConcurrency: integer('replyConcurrency', 1, 10_000),
+    drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
+    maxPayloadBytes: integer('maxPayloadBytes', 1_024, MAX_PAYLOAD_BYTES),
+    retentionMs:
+      options.retentionMs === undefined
+        ? Number.POSITIVE_INFINITY
+        : requireInteger(`${path}.retentionMs`, options.retentionMs, 1),
+    archive: options.archive ?? (() => {}),
+    onStuck: options.onStuck ?? (() => {}),
+    onLate: options.onLate ?? (() => {}),
+    telemetry: checkTelemetry(`${path}.telemetry`, options.telemetry),
+    headers: checkAmbient(`${path}.headers`, options.headers),
+    logger: checkLogger(`${path}.logger`, options.logger),
+    clock: options.clock ?? systemClock,
+  })
+}
+
+function checkVersions(path: string, sagas: readonly Saga[]): void {
+  const seen = new Set<string>()
+  for (const { name, version } of sagas) {
+    const key = `${name} version ${version}`
+    if (seen.has(key)) throw new TypeError(`${path}.sagas: ${key} is there twice, remove one or raise its version`)
+    seen.add(key)
+  }
+}

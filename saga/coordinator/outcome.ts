@@ -1,0 +1,98 @@
+/** From what happened outside to what the machine understands. */
+import { isRetryable, toError } from '../../core/errors.ts'
+import { validate } from '../../core/schema.ts'
+import type { Saga } from '../definition/definition.ts'
+import { stored } from '../json.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { type Operation, openSteps, type SagaState, type StepFailure } from '../machine/state.ts'
+import type { SagaMail, SagaSignal } from '../store/store.ts'
+import type { SagaReply } from '../wire/wire.ts'
+
+const MAX_MESSAGE = 500
+
+/** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
+export function describeError(error: unknown): StepFailure {
+  const { message, name } = toError(error)
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  return {
+    code: clean(typeof code === 'string' && code !== '' ? code : name, 100),
+    message: clean(message, MAX_MESSAGE),
+  }
+}
+
+/** A `Refusal`, also one of another copy of this package. */
+export function isRefusal(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'refusal' in error && error.refusal === true
+}
+
+/** What a local call that rejected means. */
+export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
+  const error = describeError(cause)
+  if (isRefusal(cause)) return { type: 'refused', step, operation, error }
+  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
+}
+
+/** What a participant's reply means. A result that does not fit the step's schema: it did something, we can not use it. */
+export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
+  const { step, operation } = reply
+  const error: StepFailure = {
+    code: clean(reply.code ?? 'saga.participant', 100),
+    message: clean(reply.message ?? `the participant answered "${reply.status}"`, MAX_MESSAGE),
+  }
+  const { round } = reply
+  if (reply.status === 'refused') return { type: 'refused', step, operation, error, round }
+  if (reply.status === 'failed') {
+    return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }
+  }
+  if (operation === 'compensate') return { type: 'succeeded', step, operation }
+  try {
+    const result = stored(`reply of ${step}`, reply.result, maxBytes)
+    const schema = replySchema(saga, step)
+    if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
+    return { type: 'succeeded', step, operation, result }
+  } catch (cause) {
+    return { type: 'failed', step, operation, error: describeError(cause), terminal: true }
+  }
+}
+
+/** What a signal means. @throws SchemaError when the payload does not fit the step that it is for */
+export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSignal): Promise<SagaEvent> {
+  const schema = replySchema(saga, step)
+  if (schema !== undefined) await validate(`signal "${step}" of ${saga.name}`, schema, payload)
+  return { type: 'signalled', step, payload }
+}
+
+/** What waited in the row means. @throws as `signalEvent` */
+export async function mailEvent(saga: Saga, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
+  if ('undo' in mail) return { type: 'undo' }
+  return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
+}
+
+/** The results of the steps before index `until`, in the form that the types promise. */
+export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
+  const results: Record<string, unknown> = {}
+  for (const { step, result } of state.steps.slice(0, until)) {
+    const schema = replySchema(saga, step)
+    const known = schema === undefined || result === undefined
+    results[step] = known ? result : await validate(`reply of ${step}`, schema, result)
+  }
+  return results
+}
+
+/** The step on which a saga is stuck could have had this result. @throws SchemaError */
+export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<void> {
+  const [index = -1] = openSteps(state.steps)
+  const step = state.steps[index]
+  const schema = step?.status === 'invoking' ? replySchema(saga, step.step) : undefined
+  if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
+}
+
+function replySchema(saga: Saga, name: string) {
+  const step = saga.steps.find((candidate) => candidate.name === name)
+  if (step?.kind === 'signal') return step.payload
+  return step?.kind === 'command' ? step.reply : undefined
+}
+
+function clean(text: string, length: number): string {
+  return text.replaceAll('\0', '').toWellFormed().slice(0, length).toWellFormed()
+}

@@ -1,0 +1,94 @@
+/** A handle on one saga, and what became of it. */
+import type { Saga } from '../definition/definition.ts'
+import { SagaNotFound } from '../errors.ts'
+import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
+import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/store.ts'
+import { resultsOf } from './outcome.ts'
+import type { OutcomeOptions, Watch } from './watch.ts'
+
+/** How a saga ended; `stuck` is no end: an operator has to act, then `outcome()` can be asked again. */
+export type SagaOutcome<Results extends object = object> =
+  | { readonly status: 'completed'; readonly results: Results; readonly timeline: readonly TimelineRow[] }
+  | {
+      readonly status: 'compensated' | 'stuck'
+      /** Of the steps that had one. */
+      readonly results: Partial<Results>
+      /** The first step that said no, and why. */
+      readonly failure: SagaFailure
+      readonly timeline: readonly TimelineRow[]
+    }
+
+/** Everything that is known of a saga now. */
+export interface SagaReport {
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  readonly status: SagaStatus
+  readonly failure: SagaFailure | undefined
+  readonly steps: readonly StepState[]
+  readonly timeline: readonly TimelineRow[]
+}
+
+export interface SagaRun<Results extends object = object> {
+  readonly saga: string
+  readonly id: string
+  /**
+   * Resolves when the saga has ended or is stuck, whichever instance got it there.
+   * @throws SagaPending after `timeoutMs`; the signal's reason; CoordinatorClosed
+   */
+  outcome(options?: OutcomeOptions): Promise<SagaOutcome<Results>>
+  /** What is known now. @throws SagaNotFound */
+  report(): Promise<SagaReport>
+}
+
+export interface RunHost {
+  readonly watch: Watch
+  /** The saga as it is now, `undefined` when there is none. */
+  read(key: SagaKey): Promise<ReportedSaga | undefined>
+  /** The definition of a version, `undefined` when it is not loaded. */
+  definition(row: { readonly name: string; readonly version: number }): Saga | undefined
+}
+
+export function createRun<Results extends object>(host: RunHost, name: string, id: string): SagaRun<Results> {
+  return Object.freeze({
+    saga: name,
+    id,
+    outcome: (options?: OutcomeOptions) => outcomeOf<Results>(host, { name, id }, options),
+    report: () => reportOf(host, { name, id }),
+  })
+}
+
+async function outcomeOf<Results extends object>(
+  host: RunHost,
+  key: SagaKey,
+  options: OutcomeOptions | undefined,
+): Promise<SagaOutcome<Results>> {
+  for (;;) {
+    await host.watch.wait(key, options)
+    const row = await read(host, key)
+    const { timeline, state } = row
+    const { status, failure } = state
+    if (status === 'running' || status === 'compensating') continue // an operator was quicker
+    const results = (await knownResults(host, row)) as Results
+    if (status === 'completed') return { status, results, timeline }
+    return { status, results, timeline, failure: failure ?? { step: '', code: 'saga.unknown', message: '' } }
+  }
+}
+
+async function reportOf(host: RunHost, key: SagaKey): Promise<SagaReport> {
+  const { version, state, timeline } = await read(host, key)
+  const { status, failure, steps } = state
+  return { saga: key.name, id: key.id, version, status, failure, steps, timeline }
+}
+
+async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
+  const row = await host.read(key)
+  if (row === undefined) throw new SagaNotFound(key.name, key.id)
+  return row
+}
+
+async function knownResults(host: RunHost, row: SagaRow): Promise<object> {
+  const saga = host.definition(row)
+  if (saga !== undefined) return resultsOf(saga, row.state)
+  return Object.fromEntries(row.state.steps.map(({ step, result }) => [step, result]))
+}

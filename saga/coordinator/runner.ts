@@ -1,0 +1,260 @@
+/**
+ * Makes the local calls of the sagas that this process owns. A chain of local steps runs through without waiting for a
+ * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
+import { SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { traceFields } from '../../core/telemetry.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { LocalDefinition } from '../definition/resolve.ts'
+import { CoordinatorClosed } from '../errors.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { type Call, localCalls } from '../machine/state.ts'
+import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
+import type { Engine, EngineHost, Plan, Snapshot } from './engine.ts'
+import type { HeldLease, Leases } from './leases.ts'
+import { failedEvent } from './outcome.ts'
+import { traceOf } from './telemetry.ts'
+
+export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'instance'> {
+  readonly engine: Engine
+  readonly leases: Leases
+  readonly concurrency: number
+  /** Transactions of steps at once. */
+  readonly transactions: number
+  readonly logger: Logger
+  /** Told when a chain ended: there is room. */
+  onRoom(): void
+}
+
+/** Sagas in hand per running chain: the line behind the running ones. */
+const LINE = 4
+/** How often a result that the database would not take is written again before the saga is left to its lease. */
+const MAX_WRITES = 8
+/** Between attempts to begin a transaction, while the database or its pool has no connection. */
+const BEGIN_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 5 * SECOND, jitter: 0.5 }
+const WRITE_BACKOFF: Backoff = { initialMs: 100, factor: 2, maxMs: 2 * SECOND, jitter: 0.2 }
+
+export class Runner {
+  readonly #host: RunnerHost
+  readonly #line: Array<() => void> = []
+  readonly #chains = new Set<Promise<void>>()
+  /** Around whoever made the coordinator: not around who started a saga or brought a reply, whose locks are not the saga's. */
+  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  readonly #transactions: Slots
+  #running = 0
+  #kept = 0
+  #closing = false
+
+  constructor(host: RunnerHost) {
+    this.#host = host
+    this.#transactions = new Slots(host.transactions)
+  }
+
+  /** How many more sagas this process would take in hand. */
+  get room(): number {
+    const { concurrency, leases } = this.#host
+    return this.#closing ? 0 : Math.max(0, concurrency * LINE - leases.size - this.#kept)
+  }
+
+  /** Keeps room for sagas that are on their way into this process's hands. */
+  keep(count: number): void {
+    this.#kept += count
+  }
+
+  letGo(count: number): void {
+    this.#kept -= count
+  }
+
+  get closing(): boolean {
+    return this.#closing
+  }
+
+  /** Takes in hand a saga whose snapshot says that this instance owns it for a local call; else does nothing. */
+  take(snapshot: Snapshot): void {
+    if (!this.#owns(snapshot, snapshot.row.epoch)) return
+    const lease = this.#host.leases.hold(snapshot)
+    const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
+      this.#host.leases.drop(lease)
+      this.#chains.delete(chain)
+      this.#host.onRoom()
+    })
+    this.#chains.add(chain)
+  }
+
+  /** From now on nothing is taken in hand, and what comes after the calls that run is left to others. */
+  stop(): void {
+    this.#closing = true
+    for (const begin of this.#line.splice(0)) begin()
+    this.#transactions.open()
+  }
+
+  /** Lets the calls that run finish, at most `drainMs`. Never rejects. */
+  async close(drainMs: number): Promise<void> {
+    this.stop()
+    const { clock, leases } = this.#host
+    const all = Promise.allSettled(this.#chains)
+    await finishesWithin(clock, drainMs, all)
+    await leases.releaseAll(new CoordinatorClosed())
+    await finishesWithin(clock, 1 * SECOND, all)
+  }
+
+  async #chain(first: Snapshot, lease: HeldLease): Promise<void> {
+    const { logger } = this.#host
+    const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
+    await this.#slot()
+    try {
+      let current: Snapshot | undefined = first
+      while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
+    } catch (error) {
+      if (this.#closing && lease.signal.aborted) logger.info(fields, 'saga handed over: the coordinator closes')
+      else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
+      else logger.error({ ...fields, err: toError(error) }, 'saga left to its lease')
+    } finally {
+      this.#running--
+      this.#line.shift()?.()
+    }
+  }
+
+  /** Waits for one of the `concurrency` slots. */
+  async #slot(): Promise<void> {
+    if (this.#running >= this.#host.concurrency && !this.#closing) {
+      await new Promise<void>((resolve) => this.#line.push(resolve))
+    }
+    this.#running++
+  }
+
+  #owns({ row }: Snapshot, epoch: number): boolean {
+    return row.owner === this.#host.instance && row.epoch === epoch && localCalls(row.state).length > 0
+  }
+
+  /** Makes all calls of the state, those of a group at the same time, and gives what came of the last to return. */
+  async #round(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
+    const calls = localCalls(current.row.state).map((call) => this.#step(current, call, lease))
+    if (calls.length === 1) return calls[0]
+    // All must have returned before anything else is done with the saga, also when one says that it is lost.
+    await Promise.allSettled(calls)
+    const after = await Promise.all(calls)
+    return after.reduce((last, next) => ((next?.row.revision ?? 0) > (last?.row.revision ?? 0) ? next : last))
+  }
+
+  async #step(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    if (this.#closing) return this.#record(current, { type: 'yielded', step: call.step }, lease)
+    const { transactional } = current.saga.steps[call.index] as LocalDefinition
+    return transactional ? this.#transactional(current, call, lease) : this.#plain(current, call, lease)
+  }
+
+  /** The intent is committed; now the effect, then its outcome. */
+  async #plain(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { step, operation } = call
+    let event: SagaEvent
+    try {
+      event = { type: 'succeeded', step, operation, result: await attempt(this.#host, current, call, lease.signal) }
+    } catch (error) {
+      event = this.#failed(current, call, lease, error)
+    }
+    return this.#record(current, event, lease)
+  }
+
+  /**
+   * Effect and outcome in one commit. Of the pool's connections it takes `transactions` at most: renewals and plain writes
+   * have the others. A transaction that did not begin is no attempt: the step was not called.
+   */
+  async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
+    await this.#transactions.take()
+    try {
+      for (let tries = 1; ; tries++) {
+        if (this.#closing) return await this.#record(current, { type: 'yielded', step: call.step }, lease)
+        const done = await this.#inTransaction(current, call, lease)
+        if (!('notBegun' in done)) return done.next
+        if (lease.signal.aborted) throw toError(lease.signal.reason)
+        const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
+        this.#host.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
+        await this.#host.clock.sleep(backoffDelayMs(BEGIN_BACKOFF, tries, Math.random()), lease.signal)
+      }
+    } finally {
+      this.#transactions.give()
+    }
+  }
+
+  async #inTransaction(
+    current: Snapshot,
+    call: Call,
+    lease: HeldLease,
+  ): Promise<{ readonly next: Snapshot | undefined } | { readonly notBegun: Error }> {
+    const { step, operation } = call
+    const { sql, engine } = this.#host
+    let hasBegun = false
+    let plan: Plan
+    try {
+      plan = await sql.transaction(async (tx) => {
+        hasBegun = true
+        const result = await attempt(this.#host, current, call, lease.signal, tx)
+        return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
+      })
+    } catch (error) {
+      if (!hasBegun) return { notBegun: toError(error) }
+      return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }
+    }
+    engine.committed(plan)
+    return { next: plan.next }
+  }
+
+  /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
+  #failed(current: Snapshot, call: Call, lease: HeldLease, error: unknown): SagaEvent {
+    if (lease.signal.aborted) throw toError(lease.signal.reason)
+    if (isNotOurs(error)) throw error
+    const { step, operation, attempt: tried } = call
+    const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
+    const trace = traceFields(traceOf(current.row))
+    this.#host.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
+    return failedEvent(call.step, call.operation, call.attempt, error)
+  }
+
+  /** Writes an outcome, again and again while the database does not answer and the lease lasts. */
+  async #record(snapshot: Snapshot, event: SagaEvent, lease: HeldLease): Promise<Snapshot | undefined> {
+    const { engine, clock, logger } = this.#host
+    for (let tries = 1; ; tries++) {
+      try {
+        const applied = await engine.apply(lease, event, { snapshot, epoch: lease.epoch })
+        return applied?.snapshot
+      } catch (error) {
+        if (isOwnershipLost(error) || tries === MAX_WRITES) throw error
+        logger.warn({ saga: lease.name, id: lease.id, err: toError(error) }, 'saga outcome not written, trying again')
+        await clock.sleep(backoffDelayMs(WRITE_BACKOFF, tries, Math.random()), lease.signal)
+      }
+    }
+  }
+}
+
+/** So many at once, the others in line. */
+class Slots {
+  #free: number
+  readonly #line: Array<() => void> = []
+
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  async take(): Promise<void> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>((resolve) => this.#line.push(resolve))
+  }
+
+  give(): void {
+    const next = this.#line.shift()
+    if (next === undefined) this.#free++
+    else next()
+  }
+
+  /** Lets all that wait through: nothing is begun any more. */
+  open(): void {
+    for (const next of this.#line.splice(0)) {
+      this.#free--
+      next()
+    }
+  }
+}

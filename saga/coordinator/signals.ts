@@ -1,0 +1,87 @@
+/** What tells a waiting saga to go on: `coordinator.signal`, and messages of channels. */
+import { type SinkBinding, sink } from '../../binder/bindings/binding.ts'
+import { hasCode } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { Saga } from '../definition/definition.ts'
+import { correlated, signalSteps } from '../definition/passive.ts'
+import { SagaNotFound } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { SagaKey, SagaSignal, SagaStore } from '../store/store.ts'
+import type { Engine } from './engine.ts'
+import { signalEvent } from './outcome.ts'
+
+export interface SignalsHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly engine: Engine
+  readonly service: string
+  readonly sagas: readonly Saga[]
+  readonly replyConcurrency: number
+  readonly maxPayloadBytes: number
+  readonly logger: Logger
+}
+
+/** A message is tried for about a minute of database outage, like a reply. */
+const ATTEMPTS = 10
+
+export class Signals {
+  readonly #host: SignalsHost
+
+  constructor(host: SignalsHost) {
+    this.#host = host
+  }
+
+  /** One sink per channel whose messages are signals. */
+  sinks(): readonly SinkBinding[] {
+    const { service, sagas, replyConcurrency } = this.#host
+    const channels = new Map(sagas.flatMap(signalSteps).map(({ from }) => [from.name, from]))
+    const options = { group: `${service}.sagas`, concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
+    return [...channels.values()].map((channel) =>
+      sink(channel, options, (payload: unknown) => this.#message(channel.name, payload)),
+    )
+  }
+
+  /**
+   * Hands a signal to a saga, whichever instance it is with. False: nobody waits for it, now or later.
+   * @throws SagaNotFound, SchemaError
+   */
+  async send(key: SagaKey, signal: SagaSignal): Promise<boolean> {
+    const { engine, store, sql } = this.#host
+    const known = await engine.find(key)
+    if (known !== undefined) {
+      const applied = await engine.apply(key, await signalEvent(known.saga, signal))
+      if (applied !== undefined) return applied.heard
+    }
+    if (await store.post(sql, key, signal)) return true
+    if ((await store.load(sql, key)) === undefined) throw new SagaNotFound(key.name, key.id)
+    return false
+  }
+
+  /** A message that no saga waits for is nobody's: it is not kept. */
+  async #message(channel: string, payload: unknown): Promise<void> {
+    const names = [...new Set(this.#host.sagas.map((saga) => saga.name))]
+    // One that fails keeps the message from none of the others; what they have heard already they ignore the next time.
+    const told = await Promise.allSettled(names.map((name) => this.#tell(name, channel, payload)))
+    const failed = told.find((outcome) => outcome.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
+  }
+
+  async #tell(name: string, channel: string, payload: unknown): Promise<void> {
+    const { sagas, logger, maxPayloadBytes } = this.#host
+    const steps = sagas.filter((saga) => saga.name === name).flatMap(signalSteps)
+    for (const { step, id } of correlated(steps, channel, payload)) {
+      const fields = { saga: name, id, step, channel }
+      try {
+        const heard = await this.send(
+          { name, id },
+          { signal: step, payload: stored(`message of ${channel}`, payload, maxPayloadBytes) },
+        )
+        if (!heard) logger.debug(fields, 'late or repeated signal ignored')
+      } catch (error) {
+        if (!hasCode(error, 'saga.not_found')) throw error
+        logger.info(fields, 'message for a saga that is not here: ignored')
+      }
+    }
+  }
+}

@@ -1,0 +1,143 @@
+/** Starting a saga: once per (name, id), alone or within the caller's transaction. */
+import type { Clock } from '../../core/clock.ts'
+import { invalidOption } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { validate } from '../../core/schema.ts'
+import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import type { Saga } from '../definition/definition.ts'
+import { requireSagaId } from '../definition/graph.ts'
+import { SagaConflict, SagaGraphChanged } from '../errors.ts'
+import { hashJson, stored } from '../json.ts'
+import { initialState, type SagaParent } from '../machine/state.ts'
+import type { SagaRow, SagaStore, SagaTrace, SagaWrite } from '../store/store.ts'
+import { writePlans } from './committer.ts'
+import type { CommandOutbox, Engine, Plan, Snapshot } from './engine.ts'
+import type { SagaTelemetry } from './telemetry.ts'
+
+export interface StartOptions<In> {
+  /** The business id: one saga per name and id, whatever is called how often. 1 to 200 characters. */
+  readonly id: string
+  readonly input: In
+}
+
+export interface StarterHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly engine: Engine
+  readonly outbox: CommandOutbox
+  readonly clock: Clock
+  readonly maxPayloadBytes: number
+  readonly telemetry: SagaTelemetry | undefined
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+}
+
+export class Starter {
+  readonly #host: StarterHost
+  #registered = false
+
+  constructor(host: StarterHost) {
+    this.#host = host
+  }
+
+  /** Remembers the graphs of all definitions. @throws SagaGraphChanged */
+  async register(sql: SqlClient | SqlTransaction): Promise<void> {
+    if (this.#registered) return
+    for (const { name, version, graphHash } of this.#host.sagas) {
+      const known = await this.#host.store.register(sql, name, version, graphHash)
+      if (known !== graphHash) throw new SagaGraphChanged(name, version)
+    }
+    if ('inTransaction' in sql) sql.afterCommit?.(() => (this.#registered = true))
+    else this.#registered = true
+  }
+
+  /**
+   * @param tx the caller's transaction, `undefined` for one of its own
+   * @throws SagaConflict, SagaGraphChanged, SchemaError
+   */
+  async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
+    const known = this.#loaded(saga, options)
+    const { telemetry } = this.#host
+    if (telemetry === undefined) await this.#start(tx, known, options, null)
+    else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, options, trace))
+  }
+
+  /** @returns true when the saga is new */
+  async #start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    { id, input }: StartOptions<unknown>,
+    trace: SagaTrace | null,
+  ): Promise<boolean> {
+    const fresh = await this.#prepare(saga, id, input, trace)
+    const { sql, engine } = this.#host
+    await this.register(tx ?? sql)
+    if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
+    const plan = await engine.planStart(fresh)
+    const inserted =
+      tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan).finally(() => engine.settled(plan))
+    if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
+    else tx?.afterCommit?.(() => engine.committed(plan))
+    return inserted
+  }
+
+  /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
+  async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
+    const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
+    const written = await this.#host.store.write(tx, [write])
+    if (written.size === 0) await this.#requireSame(tx, fresh.row)
+    return written.size === 1
+  }
+
+  /** @throws SchemaError, SagaPayloadTooLarge */
+  async begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite> {
+    const { row } = await this.#prepare(saga, id, input, trace)
+    const state = { ...row.state, parent }
+    return { row: { ...row, state, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
+  }
+
+  async #insert(tx: SqlTransaction, plan: Plan): Promise<boolean> {
+    return (await writePlans(tx, this.#host, [plan])).size === 1
+  }
+
+  /** @throws SagaConflict when the saga that has the id was started with something else */
+  async #requireSame(sql: SqlExecutor, { name, id, inputHash }: SagaRow): Promise<void> {
+    const existing = await this.#host.store.load(sql, { name, id })
+    if (existing !== undefined && existing.inputHash !== inputHash) throw new SagaConflict(name, id)
+  }
+
+  #loaded(saga: Saga, options: StartOptions<unknown>): Saga {
+    const loaded = this.#host.sagas.find(({ name, version }) => name === saga?.name && version === saga.version)
+    if (loaded?.graphHash !== saga?.graphHash || loaded === undefined) {
+      throw invalidOption('start', saga?.name, 'a saga that createCoordinator got in `sagas`')
+    }
+    requireSagaId(`start("${saga.name}").id`, options?.id)
+    return loaded
+  }
+
+  async #prepare(saga: Saga, id: string, given: unknown, trace: SagaTrace | null): Promise<Snapshot> {
+    const { name, version, graphHash, deadlineMs } = saga
+    const input = stored(`input of ${name}/${id}`, given, this.#host.maxPayloadBytes) ?? null
+    await validate(`input of ${name}/${id}`, saga.input, input)
+    const row: SagaRow = {
+      name,
+      id,
+      version,
+      graphHash,
+      birth: newId(),
+      state: initialState(saga),
+      input,
+      inputHash: hashJson(input),
+      revision: 0,
+      owner: null,
+      epoch: 0,
+      mail: null,
+      deadlineInMs: deadlineMs ?? null,
+      sinceWriteMs: 0,
+      ageMs: 0,
+      trace,
+    }
+    const takenAt = this.#host.clock.monotonic()
+    const deadline = deadlineMs === undefined ? {} : { deadlineAt: takenAt + deadlineMs }
+    return { saga, row, takenAt, writtenAt: takenAt, startedAt: takenAt, ...deadline }
+  }
+}

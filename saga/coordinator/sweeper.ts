@@ -1,0 +1,88 @@
+/**
+ * Looks for ever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
+ * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+
+export interface SweeperHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly pollMs: number
+  /** Takes and handles what is due. True: there may be more, come again at once. */
+  sweep(): Promise<boolean>
+  /** In how many ms the next saga is due. */
+  nextDueMs(): Promise<number | undefined>
+}
+
+export class Sweeper {
+  readonly #host: SweeperHost
+  #stopped = false
+  #loop: Promise<void> | undefined
+  #lastError: Error | undefined
+  /** Monotonic ms of the earliest nudge since the sweep began. */
+  #wakeAt = Number.POSITIVE_INFINITY
+  #wake: (() => void) | undefined
+
+  constructor(host: SweeperHost) {
+    this.#host = host
+  }
+
+  /** Why the last sweep failed; `undefined` when it did not. */
+  get lastError(): Error | undefined {
+    return this.#lastError
+  }
+
+  get running(): boolean {
+    return this.#loop !== undefined && !this.#stopped
+  }
+
+  start(): void {
+    this.#loop ??= this.#run()
+  }
+
+  /** Something becomes due in `ms`. */
+  nudge(ms: number): void {
+    const at = this.#host.clock.monotonic() + ms
+    if (at >= this.#wakeAt) return
+    this.#wakeAt = at
+    this.#wake?.()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#wake?.()
+    await this.#loop
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      let pauseMs = this.#host.pollMs
+      this.#wakeAt = Number.POSITIVE_INFINITY
+      try {
+        const more = await this.#host.sweep()
+        if (!more) pauseMs = Math.min(pauseMs, (await this.#host.nextDueMs()) ?? pauseMs)
+        this.#lastError = undefined
+        if (more) continue
+      } catch (error) {
+        this.#lastError = toError(error)
+        this.#host.logger.warn({ err: this.#lastError }, 'looking for due sagas failed')
+      }
+      await this.#sleep(pauseMs)
+    }
+  }
+
+  /** Until `pauseMs` are over or the earliest nudge is due. */
+  async #sleep(pauseMs: number): Promise<void> {
+    const until = this.#host.clock.monotonic() + pauseMs
+    while (!this.#stopped) {
+      const left = Math.min(until, this.#wakeAt) - this.#host.clock.monotonic()
+      if (left <= 0) return
+      const stop = new AbortController()
+      this.#wake = () => stop.abort()
+      await this.#host.clock.sleep(Math.ceil(left), stop.signal).catch(() => {})
+      this.#wake = undefined
+    }
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * Spans and metrics of sagas. Made only when the coordinator has `telemetry`.
+ *
+ * The trace of a saga begins with the span of its `start`, and is kept with the saga. Every later span has that one as
+ * its parent, whichever process makes it: a call of a local step, a command, and each change that something else brought
+ * (a reply, a signal, a time, an operator). A span of a change is seen only if the change was committed.
+ */
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { createSpan, withTrace } from '../../binder/telemetry/telemetry.ts'
+import type { Clock } from '../../core/clock.ts'
+import {
+  errorType,
+  type Measure,
+  type Reading,
+  type SpanOptions,
+  type Telemetry,
+  type TelemetryAttributes,
+  type TelemetrySpan,
+} from '../../core/telemetry.ts'
+import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import type { Saga } from '../definition/definition.ts'
+import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { type Call, isEnded, type Operation, type SagaStatus } from '../machine/state.ts'
+import type { OpenSagas, SagaRow, SagaTrace } from '../store/store.ts'
+
+/** A change of a saga, before it is written. */
+export interface Change {
+  readonly saga: Saga
+  readonly before: SagaRow
+  readonly after: SagaRow
+  readonly event: SagaEvent
+  readonly timeline: readonly TimelineEntry[]
+}
+
+export class SagaTelemetry {
+  readonly #telemetry: Telemetry
+  readonly #clock: Clock
+  readonly #started: Measure
+  readonly #ended: Measure
+  readonly #stuck: Measure
+  readonly #seconds: Measure
+  readonly #stepSeconds: Measure
+
+  constructor(telemetry: Telemetry, clock: Clock) {
+    this.#telemetry = telemetry
+    this.#clock = clock
+    this.#started = telemetry.counter(STARTED)
+    this.#ended = telemetry.counter(ENDED)
+    this.#stuck = telemetry.counter(STUCK)
+    this.#seconds = telemetry.histogram(SECONDS)
+    this.#stepSeconds = telemetry.histogram(STEP_SECONDS)
+  }
+
+  /**
+   * The span of a start, within the caller's.
+   * @param work gets what is to be kept with the saga; true: the saga is new
+   */
+  async start(saga: Saga, id: string, work: (trace: SagaTrace | null) => Promise<boolean>): Promise<void> {
+    const span = this.#telemetry.span(`start ${saga.name}`, {
+      kind: 'internal',
+      parent: 'active',
+      attributes: sagaAttributes({ name: saga.name, id, version: saga.version }),
+    })
+    try {
+      const isNew = await span.run(() => work(span.context === undefined ? null : traceHeaders(span.context)))
+      if (!isNew) span.set({ 'concordat.saga.existed': true })
+      span.end()
+    } catch (error) {
+      span.end(error)
+      throw error
+    }
+  }
+
+  /** A call of a step's function, active inside it. @throws what `work` throws */
+  async call<T>(row: SagaRow, call: Call, work: () => Promise<T>): Promise<T> {
+    const span = this.#telemetry.span(`${call.operation} ${row.name}/${call.step}`, {
+      kind: 'internal',
+      parent: parentOf(row),
+      attributes: { ...sagaAttributes(row), ...callAttributes(call), 'concordat.saga.epoch': row.epoch },
+    })
+    const since = this.#clock.monotonic()
+    const measure = (failure?: TelemetryAttributes): void =>
+      this.#stepSeconds((this.#clock.monotonic() - since) / 1_000, {
+        'concordat.saga.name': row.name,
+        'concordat.saga.step': call.step,
+        'concordat.saga.operation': call.operation,
+        ...failure,
+      })
+    try {
+      const result = await span.run(work)
+      span.end()
+      measure()
+      return result
+    } catch (error) {
+      span.end(error)
+      measure({ 'error.type': errorType(error) })
+      throw error
+    }
+  }
+
+  /** A command with its place in the saga's trace, and the span to end once the command is durable. */
+  command(row: SagaRow, call: Call, message: EncodedMessage): { message: EncodedMessage; span: TelemetrySpan } {
+    const span = createSpan(this.#telemetry, message.destination, message.id, parentOf(row))
+    span.set({ ...sagaAttributes(row), ...callAttributes(call) })
+    return { message: withTrace(message, span.context), span }
+  }
+
+  /** The span to end once the change is durable; none for what the span of a call has told already. */
+  change(change: Change): TelemetrySpan | undefined {
+    const name = nameOf(change)
+    if (name === undefined) return undefined
+    const { after, event, timeline } = change
+    const parent = parentOf(after)
+    const span = this.#telemetry.span(`${name} ${after.name}${'step' in event ? `/${event.step}` : ''}`, {
+      kind: 'internal',
+      parent,
+      links: this.#elsewhere(parent),
+      attributes: {
+        ...sagaAttributes(after),
+        ...('step' in event && { 'concordat.saga.step': event.step }),
+        ...('operation' in event && { 'concordat.saga.operation': event.operation }),
+        'concordat.saga.epoch': after.epoch,
+        'concordat.saga.status': after.state.status,
+      },
+    })
+    for (const { kind, step, detail } of timeline) {
+      const { attempt, code } = detail ?? {}
+      span.event(kind, {
+        ...(step !== undefined && { 'concordat.saga.step': step }),
+        ...(attempt !== undefined && { 'concordat.saga.attempt': attempt }),
+        ...(code !== undefined && { 'error.type': code }),
+      })
+    }
+    return span
+  }
+
+  /** A change was committed. */
+  changed({ before, after, timeline }: Omit<Change, 'event' | 'saga'>, ageMs: number): void {
+    const attributes = { 'concordat.saga.name': after.name }
+    const { status } = after.state
+    if (timeline.some(({ kind }) => kind === 'started')) this.#started(1, attributes)
+    if (status === before.state.status) return
+    if (status === 'stuck') this.#stuck(1, attributes)
+    if (!isEnded(status)) return
+    this.#ended(1, { ...attributes, 'concordat.saga.status': status })
+    this.#seconds(ageMs / 1_000, { ...attributes, 'concordat.saga.status': status })
+  }
+
+  /** @returns stops it */
+  observe(open: () => readonly OpenSagas[], inHand: () => number): () => void {
+    return this.#telemetry.gauges([OPEN, IN_HAND], () => {
+      const counts = new Map<string, { name: string; status: SagaStatus; count: number }>()
+      for (const { name, status, count } of open()) {
+        const key = `${name} ${status}`
+        counts.set(key, { name, status, count: count + (counts.get(key)?.count ?? 0) })
+      }
+      const readings: Reading[] = [...counts.values()].map(({ name, status, count }) => ({
+        name: OPEN.name,
+        value: count,
+        attributes: { 'concordat.saga.name': name, 'concordat.saga.status': status },
+      }))
+      return [...readings, { name: IN_HAND.name, value: inHand() }]
+    })
+  }
+
+  /** Whoever brought the change may be part of another trace. */
+  #elsewhere(parent: SpanOptions['parent']): readonly TraceContext[] {
+    const active = this.#telemetry.active()
+    return active === undefined || (typeof parent === 'object' && parent.traceId === active.traceId) ? [] : [active]
+  }
+}
+
+/** `undefined` for a saga that was started without telemetry: each of its spans is a trace. */
+export function traceOf(row: Pick<SagaRow, 'trace'>): TraceContext | undefined {
+  return row.trace === null ? undefined : readTraceContext(row.trace)
+}
+
+function parentOf(row: SagaRow): TraceContext | 'none' {
+  return traceOf(row) ?? 'none'
+}
+
+interface Named {
+  readonly name: string
+  readonly id: string
+  readonly version?: number | undefined
+}
+
+export function sagaAttributes({ name, id, version }: Named): TelemetryAttributes {
+  return {
+    'concordat.saga.name': name,
+    'concordat.saga.id': id,
+    ...(version !== undefined && { 'concordat.saga.version': version }),
+  }
+}
+
+/** Of a call, a command or a participant's handling of one. */
+export function callAttributes(call: {
+  readonly step: string
+  readonly operation: Operation
+  readonly attempt: number | undefined
+}): TelemetryAttributes {
+  return {
+    'concordat.saga.step': call.step,
+    'concordat.saga.operation': call.operation,
+    ...(call.attempt !== undefined && { 'concordat.saga.attempt': call.attempt }),
+  }
+}
+
+/** What happened, in one word; `undefined` when it needs no span of its own. */
+function nameOf({ saga, before, after, event, timeline }: Change): string | undefined {
+  const has = (kind: TimelineEntry['kind']): boolean => timeline.some((entry) => entry.kind === kind)
+  switch (event.type) {
+    case 'started':
+    case 'yielded':
+    case 'omitted':
+    case 'armed':
+      return undefined
+    case 'succeeded':
+    case 'failed':
+    case 'refused': {
+      const isLocal = saga.steps.find(({ name }) => name === event.step)?.kind === 'local'
+      const { status } = after.state
+      return isLocal ? (status === before.state.status ? undefined : status) : 'reply'
+    }
+    case 'due':
+      if (has('orphaned')) return 'take over'
+      if (has('timed-out')) return 'timeout'
+      if (has('started')) return 'begin'
+      return saga.steps.some(
+        ({ kind, name }) => kind === 'timer' && timeline.some((e) => e.kind === 'invoked' && e.step === name),
+      )
+        ? 'timer'
+        : 'resume'
+    case 'resumed':
+      return 'resume'
+    case 'signalled':
+      return 'signal'
+    case 'undo':
+      return 'undo'
+    case 'expired':
+      return 'deadline'
+    case 'operator':
+      return `operator ${event.action.do}`
+  }
+}
+
+const STARTED = { name: 'concordat.saga.started', unit: '{saga}', description: 'Sagas that began here' }
+const ENDED = { name: 'concordat.saga.ended', unit: '{saga}', description: 'Sagas that ended here, by status' }
+const STUCK = {
+  name: 'concordat.saga.stuck',
+  unit: '{saga}',
+  description: 'How often a saga was parked for an operator',
+}
+const SECONDS = { name: 'concordat.saga.duration', unit: 's', description: 'From start to end' }
+const STEP_SECONDS = { name: 'concordat.saga.step.duration', unit: 's', description: 'Calls of local steps' }
+const OPEN = {
+  name: 'concordat.saga.open',
+  unit: '{saga}',
+  description: 'Unfinished sagas in the database by status, at most 30 s old',
+}
+const IN_HAND = {
+  name: 'concordat.saga.in_hand',
+  unit: '{saga}',
+  description: 'Sagas whose local step this process has in hand',
+}

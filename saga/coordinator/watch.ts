@@ -1,0 +1,151 @@
+/**
+ * Waiting for the end of sagas: told in the process by whoever writes it here, found by one query per poll when another
+ * instance did.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { CoordinatorClosed, SagaPending } from '../errors.ts'
+import type { SagaKey, SagaStore } from '../store/store.ts'
+
+export interface WatchHost {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly pollMs: number
+}
+
+export interface OutcomeOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Rejects with SagaPending after this. @default waits for ever */
+  readonly timeoutMs?: number | undefined
+}
+
+interface Watched {
+  readonly key: SagaKey
+  readonly waiters: Set<Waiter>
+}
+
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** New waiters are looked up together after this pause: many sagas are often started at once. */
+const GATHER_MS = 20
+
+export class Watch {
+  readonly #host: WatchHost
+  readonly #watched = new Map<string, Watched>()
+  /** Not looked up yet: they may have ended before anybody waited. */
+  #fresh: SagaKey[] = []
+  #looping = false
+  #closed = false
+  #wake: (() => void) | undefined
+
+  constructor(host: WatchHost) {
+    this.#host = host
+  }
+
+  /** A saga ended or is stuck. */
+  settled({ name, id }: SagaKey): void {
+    const watched = this.#watched.get(`${name}/${id}`)
+    this.#watched.delete(`${name}/${id}`)
+    for (const { resolve } of watched?.waiters ?? []) resolve()
+  }
+
+  /**
+   * Resolves once the saga has ended or is stuck.
+   * @throws SagaPending; the signal's reason; CoordinatorClosed
+   */
+  async wait(key: SagaKey, options: OutcomeOptions = {}): Promise<void> {
+    options.signal?.throwIfAborted()
+    if (this.#closed) throw new CoordinatorClosed()
+    const name = `${key.name}/${key.id}`
+    const watched = this.#watched.get(name) ?? { key, waiters: new Set() }
+    this.#watched.set(name, watched)
+    let cleanUp = (): void => {}
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const waiter: Waiter = { resolve, reject }
+        watched.waiters.add(waiter)
+        const unbind = this.#bound(key, options, reject)
+        cleanUp = () => {
+          unbind()
+          watched.waiters.delete(waiter)
+        }
+        this.#look(key)
+      })
+    } finally {
+      cleanUp()
+      if (watched.waiters.size === 0 && this.#watched.get(name) === watched) this.#watched.delete(name)
+    }
+  }
+
+  /** Rejects everybody who waits. */
+  close(): void {
+    this.#closed = true
+    for (const { waiters } of this.#watched.values()) {
+      for (const { reject } of waiters) reject(new CoordinatorClosed())
+    }
+    this.#watched.clear()
+    this.#wake?.()
+  }
+
+  #bound(key: SagaKey, { signal, timeoutMs }: OutcomeOptions, reject: (error: Error) => void): () => void {
+    const onAbort = (): void => reject(toError(signal?.reason))
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const onTimeout = (): void => reject(new SagaPending(key.name, key.id, timeoutMs ?? 0))
+    const cancel = timeoutMs === undefined ? undefined : this.#host.clock.setTimer(timeoutMs, onTimeout)
+    return () => {
+      signal?.removeEventListener('abort', onAbort)
+      cancel?.()
+    }
+  }
+
+  #look(key: SagaKey): void {
+    this.#fresh.push(key)
+    if (this.#looping) {
+      this.#wake?.()
+      return
+    }
+    this.#looping = true
+    void this.#loop()
+  }
+
+  /** Runs while anybody waits: new ones after a moment, all of them every `pollMs`. */
+  async #loop(): Promise<void> {
+    const { clock, pollMs } = this.#host
+    let allAt = clock.monotonic() + pollMs
+    while (this.#watched.size > 0) {
+      if (this.#fresh.length > 0) await clock.sleep(GATHER_MS)
+      const all = clock.monotonic() >= allAt
+      if (all) allAt = clock.monotonic() + pollMs
+      await this.#ask(all ? [...this.#watched.values()].map(({ key }) => key) : this.#fresh.splice(0))
+      if (this.#watched.size > 0 && this.#fresh.length === 0) await this.#sleep(allAt - clock.monotonic())
+    }
+    // In the same turn as the last look at who waits: whoever comes next begins a new loop.
+    this.#fresh = []
+    this.#looping = false
+  }
+
+  async #ask(keys: readonly SagaKey[]): Promise<void> {
+    const { sql, store, logger } = this.#host
+    const waiting = keys.filter(({ name, id }) => this.#watched.has(`${name}/${id}`))
+    if (waiting.length === 0) return
+    try {
+      for (const key of await store.settled(sql, waiting)) this.settled(key)
+    } catch (error) {
+      logger.warn({ err: toError(error) }, 'asking for the end of sagas failed')
+    }
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    const stop = new AbortController()
+    this.#wake = () => stop.abort()
+    await this.#host.clock.sleep(ms, stop.signal).catch(() => {})
+    this.#wake = undefined
+  }
+}

@@ -1,0 +1,96 @@
+/** What holds for a definition as a whole: names, the order of steps, its hash. */
+import { checkName } from '../../binder/channel/channel.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { hashJson } from '../json.ts'
+import type { Saga, SagaOptions, StepDefinition } from './definition.ts'
+
+export function checkSagaName(name: unknown): void {
+  checkName('defineSaga', name, 100)
+}
+
+const NAMES = optionNames<SagaOptions<StandardSchemaV1>>({ version: true, input: true, deadlineMs: true, upcast: true })
+
+export function requireVersion(name: string, options: SagaOptions<StandardSchemaV1>): void {
+  const path = `defineSaga("${name}")`
+  refuseUnknown(path, options, NAMES)
+  requireInteger(`${path}.version`, options.version, 1, 1_000_000)
+  if (typeof options.input?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.input`, options.input, 'a Standard Schema such as z.object({...})')
+  }
+  if (options.upcast !== undefined && typeof options.upcast !== 'function') {
+    throw invalidOption(`${path}.upcast`, options.upcast, 'a function')
+  }
+  if (options.deadlineMs !== undefined) requireInteger(`${path}.deadlineMs`, options.deadlineMs, 1)
+}
+
+/** @throws TypeError when the saga already has a step of this name */
+export function checkStep(path: string, before: readonly StepDefinition[], step: StepDefinition): void {
+  if (before.some(({ name }) => name === step.name)) {
+    throw new TypeError(`${path}: two steps are called "${step.name}", rename one of them`)
+  }
+}
+
+/** What a block added to `before`. @throws TypeError when it did not return the saga with more steps */
+export function stepsOfBlock(
+  path: string,
+  method: string,
+  before: readonly StepDefinition[],
+  block: unknown,
+): readonly StepDefinition[] {
+  const steps = typeof block === 'object' && block !== null && 'steps' in block ? block.steps : undefined
+  const added = Array.isArray(steps) && steps.length > before.length && before.every((step, n) => step === steps[n])
+  if (added) return steps as readonly StepDefinition[]
+  throw new TypeError(
+    `${path}.${method}: the function must return what it was given with steps added: (saga) => saga.step(...)`,
+  )
+}
+
+/** @throws TypeError for a pivot: it must be alone, for whether there is a way back */
+export function grouped(path: string, step: StepDefinition, group: number | undefined): StepDefinition {
+  if (group === undefined) return step
+  if (!step.pivot) return Object.freeze({ ...step, group })
+  throw new TypeError(`${path}.parallel: the pivot "${step.name}" must stand alone. Put it after the group.`)
+}
+
+export function refuseInGroup(path: string, method: string, group: number | undefined): void {
+  if (group === undefined) return
+  throw new TypeError(`${path}.parallel: no .${method} within a group, put the group into it`)
+}
+
+/** @throws TypeError for a saga without steps, or something that is no saga */
+export function checkSaga(path: string, saga: Saga): void {
+  if (!Array.isArray(saga?.steps)) throw invalidOption(path, saga, 'a saga made by defineSaga')
+  if (saga.steps.length > 0) return
+  throw new TypeError(`${path}: saga "${saga.name}" has no steps. Builders are immutable: pass what .step() returned.`)
+}
+
+/** Equal for definitions whose instances can stand in for each other. */
+export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {
+  const graph = steps.map((step) => ({
+    name: step.name,
+    kind: step.kind,
+    transactional: step.transactional,
+    pivot: step.pivot,
+    compensates: step.compensates,
+    to: step.kind === 'command' ? step.to.name : null,
+    ...(step.kind === 'saga' && { saga: step.saga.graphHash }),
+    ...(step.group !== undefined && { group: step.group }),
+    ...(step.conditional === true && { conditional: true }),
+    ...(step.kind === 'signal' && step.from !== undefined && { from: step.from.name }),
+  }))
+  return hashJson({ name, version, steps: graph })
+}
+
+/** A saga id travels as a message key and in headers. @throws TypeError */
+export function requireSagaId(path: string, id: unknown): string {
+  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (typeof id === 'string' && id.length >= 1 && id.length <= 200 && !/[\u0000-\u001f\u007f]/.test(id)) return id
+  throw invalidOption(path, id, 'a string of 1 to 200 characters without control characters')
+}
+
+/** `<saga>/<id>/<step>`: unambiguous, for names hold no slash. */
+export function stepKey(saga: string, id: string, step: string): string {
+  return `${saga}/${id}/${step}`
+}

@@ -1,0 +1,231 @@
+/** The next state in the making: what the rules of the machine are written with. One use, for one event. */
+import { MINUTE } from '../../core/clock.ts'
+import type { TimelineEntry } from './event.ts'
+import {
+  type Call,
+  isEnded,
+  type Operation,
+  openSteps,
+  operationOf,
+  type RetryPolicy,
+  type SagaFailure,
+  type SagaParent,
+  type SagaShape,
+  type SagaState,
+  type SagaStatus,
+  type StepFailure,
+  type StepShape,
+  type StepState,
+  type Wait,
+} from './state.ts'
+
+/** When somebody must look again: within the lease of whoever makes the calls, after a time, as before, or never. */
+export type Wake =
+  | { readonly kind: 'keep' }
+  | { readonly kind: 'lease' }
+  | { readonly kind: 'in'; readonly ms: number }
+  | { readonly kind: 'never' }
+
+export interface Transition {
+  readonly state: SagaState
+  /** To be made after this state is durable (a command: together with it). */
+  readonly calls: readonly Call[]
+  readonly wake: Wake
+  readonly timeline: readonly TimelineEntry[]
+}
+
+/** Between two calls that nobody answers, unless the time of one is longer. */
+const MAX_PAUSE_MS = 10 * MINUTE
+
+/** Doubled with each call that nobody answered. */
+function longerPause(timeoutMs: number, unanswered: number): number {
+  return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, MAX_PAUSE_MS))
+}
+
+export class Draft {
+  status: SagaStatus
+  failure: SagaFailure | undefined
+  /** Why it shall turn back when the calls in hand have returned. */
+  cancel: StepFailure | undefined
+  parent: SagaParent | undefined
+  /** Nothing is asked of anybody: who has it in hand, and when somebody must look, stay as they are. */
+  keeps = false
+  readonly #shape: SagaShape
+  readonly #steps: StepState[]
+  readonly #pivot: number
+  readonly #calls: Call[] = []
+  readonly #timeline: TimelineEntry[] = []
+
+  /** @param elapsedMs since the state was written */
+  constructor(shape: SagaShape, state: SagaState, elapsedMs: number) {
+    this.#shape = shape
+    this.#steps = state.steps.map((step) =>
+      step.leftMs === undefined ? step : { ...step, leftMs: Math.max(0, step.leftMs - elapsedMs) },
+    )
+    this.#pivot = shape.steps.findIndex((step) => step.pivot)
+    this.status = state.status
+    this.failure = state.failure
+    this.cancel = state.cancel
+    this.parent = state.parent
+  }
+
+  transition(): Transition {
+    const cancel = this.status === 'running' ? this.cancel : undefined
+    const state = {
+      status: this.status,
+      steps: this.#steps,
+      ...(this.failure && { failure: this.failure }),
+      ...(cancel && { cancel }),
+      ...(this.parent && { parent: this.parent }),
+    }
+    return { state, calls: this.#calls, wake: this.#wake(), timeline: this.#timeline }
+  }
+
+  #wake(): Wake {
+    if (isEnded(this.status) || this.status === 'stuck') return this.keeps ? { kind: 'keep' } : { kind: 'never' }
+    if (this.#calls.some(({ index }) => this.step(index).wait === 'call')) return { kind: 'lease' }
+    if (this.keeps || this.#steps.some(({ wait }) => wait === 'call')) return { kind: 'keep' }
+    const left = this.open().flatMap((index) => this.step(index).leftMs ?? [])
+    return left.length === 0 ? { kind: 'never' } : { kind: 'in', ms: Math.min(...left) }
+  }
+
+  get steps(): readonly StepState[] {
+    return this.#steps
+  }
+
+  step(index: number): StepState {
+    return this.#steps[index] as StepState
+  }
+
+  shapeOf(index: number): StepShape {
+    return this.#shape.steps[index] as StepShape
+  }
+
+  /** The indexes of the open steps. */
+  open(): readonly number[] {
+    return openSteps(this.#steps)
+  }
+
+  /** The time of an open step has come. */
+  isDue(index: number): boolean {
+    const { leftMs } = this.step(index)
+    return leftMs !== undefined && leftMs < 1
+  }
+
+  /** The index of `step` when exactly this operation of it is open, else -1. */
+  indexOf(step: string, operation: Operation): number {
+    return this.#steps.findIndex((state) => state.step === step && operationOf(state) === operation)
+  }
+
+  afterPivot(index: number): boolean {
+    return this.#pivot !== -1 && index > this.#pivot
+  }
+
+  /** The pending steps that begin together with this one. */
+  groupOf(index: number): readonly number[] {
+    const { group } = this.shapeOf(index)
+    if (group === undefined) return [index]
+    return this.#steps.flatMap(({ status }, other) =>
+      status === 'pending' && this.shapeOf(other).group === group ? [other] : [],
+    )
+  }
+
+  /** As what a step is given up whose outcome is not known. */
+  undoneAs(index: number): 'failed' | 'unknown' {
+    return this.shapeOf(index).transactional ? 'failed' : 'unknown'
+  }
+
+  /** Nothing was called yet that could have had an effect. */
+  mayOmit(index: number): boolean {
+    const { wait, attempts, doubt, orphans } = this.step(index)
+    const begun = wait === 'retry' || wait === 'operator' || attempts > 1 || doubt === true || orphans !== undefined
+    return this.shapeOf(index).conditional === true && !begun
+  }
+
+  /** False from the moment the pivot is begun. */
+  mayTurnBack(index: number): boolean {
+    return this.#pivot === -1 || index < this.#pivot
+  }
+
+  /** The operation that an open step is in. */
+  operation(index: number): Operation {
+    return this.step(index).status === 'compensating' ? 'compensate' : 'invoke'
+  }
+
+  policy(index: number): RetryPolicy {
+    return this.shapeOf(index)[this.operation(index)]
+  }
+
+  /** Opens an operation and asks for its first call. */
+  begin(index: number, status: 'invoking' | 'compensating'): void {
+    const { step, result, error, signal } = this.step(index)
+    const known = {
+      ...(result !== undefined && { result }),
+      ...(error !== undefined && { error }),
+      ...(signal !== undefined && { signal }),
+    }
+    this.#steps[index] = { step, status, attempts: 0, ...known }
+    this.call(index, 1)
+  }
+
+  /** Asks for a call of the open operation; a step that calls nothing begins to wait, a timer asks for its time. */
+  call(index: number, attempt: number): void {
+    const { remote, timeoutMs, name, awaits } = this.shapeOf(index)
+    const operation = this.operation(index)
+    const wait = awaits ?? (remote ? 'reply' : 'call')
+    const waitMs = longerPause(timeoutMs, this.step(index).unanswered ?? 0)
+    this.wait(index, wait, wait === 'call' || waitMs === Number.POSITIVE_INFINITY ? undefined : waitMs)
+    this.set(index, { attempts: attempt })
+    if (wait !== 'signal' || this.shapeOf(index).conditional === true)
+      this.#calls.push({ index, step: name, operation, attempt })
+    if (awaits !== undefined) this.note('waiting', index)
+    else this.note(operation === 'invoke' ? 'invoking' : 'compensating', index, { attempt })
+  }
+
+  /** Takes back a call that was asked for by this event. False: there was none. */
+  revoke(index: number): boolean {
+    const asked = this.#calls.findIndex((call) => call.index === index)
+    if (asked === -1) return false
+    this.#calls.splice(asked, 1)
+    const { step } = this.step(index)
+    const noted = this.#timeline.findLastIndex(
+      ({ kind, step: of }) => of === step && (kind === 'invoking' || kind === 'waiting'),
+    )
+    if (noted !== -1) this.#timeline.splice(noted, 1)
+    return true
+  }
+
+  /** What an open step waits for, and how long at most. */
+  wait(index: number, wait: Wait, leftMs: number | undefined): void {
+    const { leftMs: _, ...rest } = this.step(index)
+    this.#steps[index] = { ...rest, wait, ...(leftMs !== undefined && { leftMs }) }
+  }
+
+  /** An attempt ended without a certain outcome; of a transactional step certainly nothing is left. */
+  doubt(index: number, error: StepFailure): void {
+    this.set(index, this.shapeOf(index).transactional ? { error } : { error, doubt: true })
+  }
+
+  /** Ends the open operation. */
+  close(index: number, status: StepState['status'], fields: Partial<StepState> = {}): void {
+    const {
+      wait: _,
+      leftMs: __,
+      doubt: ___,
+      orphans: ____,
+      signal: _____,
+      unanswered: ______,
+      ...rest
+    } = this.step(index)
+    this.#steps[index] = { ...rest, ...fields, status }
+  }
+
+  set(index: number, fields: Partial<StepState>): void {
+    this.#steps[index] = { ...this.step(index), ...fields }
+  }
+
+  note(kind: TimelineEntry['kind'], index?: number, detail?: TimelineEntry['detail']): void {
+    const step = index === undefined ? undefined : this.step(index).step
+    this.#timeline.push({ kind, ...(step !== undefined && { step }), ...(detail !== undefined && { detail }) })
+  }
+}

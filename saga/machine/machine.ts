@@ -1,0 +1,315 @@
+/**
+ * The saga machine: (shape, state, event) -> the next state, the calls to make and when to look again. Pure: no I/O, no
+ * clock; randomness comes in as a number. The coordinator is a loop around `advance`.
+ *
+ * ```
+ *         refused, given up, cancelled or late before the pivot
+ *   running ---------------------------------------> compensating ---> compensated
+ *      |  \                                             |     ^
+ *      |   `-- given up at or after the pivot           |     | operator: retry, skip
+ *      v                \                given up       v     |
+ *   completed            `---------------------------> stuck -' ---> (operator: resolve)
+ * ```
+ *
+ * Rules it keeps whatever comes in, in any order and any number of times:
+ * - a step is called only in a state that records the intent, and that state is written before the call is made;
+ * - a compensation follows only an intent: `invoked` and `unknown` steps are undone, in reverse order, each once;
+ * - a refusal is a definite no of that step: it is not undone, unless an earlier local attempt is in doubt;
+ * - a saga that is cancelled turns back at once, but never under a local call: then when that has returned;
+ * - steps of a group are open together; one that says no turns all back, as a cancellation does, and each is undone in turn;
+ * - a saga that is a step of another can be undone after it completed, for it has no pivot;
+ * - after the pivot there is only forward; a pivot in doubt is never undone, it is parked;
+ * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
+ *
+ * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
+ */
+import { backoffDelayMs } from '../../core/backoff.ts'
+import { Draft, type Transition } from './draft.ts'
+import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
+import { backward, end, forward, giveUp, goOn, onward, park, turnBack, undoFurther } from './moves.ts'
+import { isEnded, type Operation, type SagaShape, type SagaState, type StepFailure } from './state.ts'
+
+/**
+ * The next state, or `undefined` when the event means nothing in this state.
+ * @param random in [0, 1): spreads the retries
+ * @param elapsedMs since the state was written. @default long enough for all that waits for a time
+ */
+export function advance(
+  shape: SagaShape,
+  state: SagaState,
+  event: SagaEvent,
+  random: number = 0,
+  elapsedMs: number = Number.POSITIVE_INFINITY,
+): Transition | undefined {
+  if (isEnded(state.status) && !(event.type === 'undo' && state.status === 'completed')) return undefined
+  const draft = new Draft(shape, state, elapsedMs)
+  return accept(draft, event, random) ? draft.transition() : undefined
+}
+
+/** A step that took its process down so often is given up. */
+const MAX_ORPHANS = 50
+const TIMEOUT: StepFailure = { code: 'saga.no_reply', message: 'no reply came in time' }
+const LATE: StepFailure = { code: 'saga.deadline', message: "the saga's deadline has passed" }
+const NO_SIGNAL: StepFailure = { code: 'saga.no_signal', message: 'no signal came in time' }
+const UNDONE: StepFailure = { code: 'saga.undone', message: 'the saga that it is a step of turned back' }
+const ORPHANED: StepFailure = { code: 'saga.orphaned', message: 'the coordinator that ran the step is gone' }
+
+/** False: the event does not fit. */
+function accept(draft: Draft, event: SagaEvent, random: number): boolean {
+  switch (event.type) {
+    case 'started':
+      return start(draft)
+    case 'due':
+      return due(draft)
+    case 'resumed':
+      return resumed(draft)
+    case 'yielded':
+      return yielded(draft, event.step)
+    case 'succeeded':
+      return succeeded(draft, event.step, event.operation, event.result)
+    case 'refused':
+      return refused(draft, event)
+    case 'failed':
+      return failed(draft, event, random)
+    case 'omitted':
+      return omitted(draft, event.step)
+    case 'armed':
+      return armed(draft, event.step, event.ms)
+    case 'signalled':
+      return signalled(draft, event.step, event.payload)
+    case 'undo':
+      return undo(draft)
+    case 'expired':
+      return draft.cancel === undefined && cancel(draft, LATE, 'expired')
+    case 'operator':
+      if (event.action.do !== 'cancel') return operate(draft, event.action, event.by, event.reason)
+      return cancel(draft, { code: 'saga.cancelled', message: event.reason }, 'operator-cancel', {
+        by: event.by,
+        reason: event.reason,
+      })
+  }
+}
+
+/** True while the saga can still be cancelled. */
+export function mayCancel(shape: SagaShape, state: SagaState): boolean {
+  const draft = new Draft(shape, state, 0)
+  return state.status === 'running' && state.cancel === undefined && draft.mayTurnBack(draft.open()[0] ?? -1)
+}
+
+function start(draft: Draft): boolean {
+  if (draft.status !== 'running' || draft.steps.some(({ status }) => status !== 'pending')) return false
+  draft.note('started')
+  forward(draft)
+  return true
+}
+
+/** Turns a running saga back, unless the pivot is begun. */
+function cancel(
+  draft: Draft,
+  error: StepFailure,
+  kind: TimelineEntry['kind'],
+  detail?: TimelineEntry['detail'],
+): boolean {
+  const [first = -1] = draft.open()
+  if (draft.status !== 'running' || !draft.mayTurnBack(first)) return false
+  draft.note(kind, first === -1 ? undefined : first, detail)
+  if (draft.cancel === undefined) return turnBack(draft, first, error)
+  draft.keeps = true
+  return true
+}
+
+/** Asked again, it means something only to a saga that an operator has meanwhile ended as completed. */
+function undo(draft: Draft): boolean {
+  const { parent, status } = draft
+  if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
+  draft.parent = { ...parent, operation: 'compensate' }
+  draft.note('undo')
+  if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
+  else if (draft.open().some((index) => draft.operation(index) === 'compensate')) undoFurther(draft, UNDONE)
+  else turnBack(draft, -1, UNDONE)
+  return true
+}
+
+/** The time to look again has come: each open step whose time it is does what it waited to do. */
+function due(draft: Draft): boolean {
+  const open = draft.open()
+  if (open.length === 0) return start(draft)
+  const { status } = draft
+  if (status === 'stuck') return false
+  for (const index of open) {
+    // The time of one may turn all of them back, and that begins something new.
+    if (draft.status !== status) break
+    const { wait } = draft.step(index)
+    if (wait === 'call' || draft.isDue(index)) stepDue(draft, index)
+  }
+  return true
+}
+
+function stepDue(draft: Draft, index: number): void {
+  const { step, wait, attempts } = draft.step(index)
+  switch (wait) {
+    case 'call':
+      return orphaned(draft, index)
+    case 'reply':
+      draft.note('timed-out', index, { attempt: attempts })
+      draft.doubt(index, TIMEOUT)
+      return unanswered(draft, index)
+    case 'retry':
+      return draft.cancel === undefined ? draft.call(index, attempts + 1) : void giveUp(draft, index, draft.cancel)
+    case 'time':
+      return void succeeded(draft, step, 'invoke', undefined)
+    case 'signal':
+      draft.note('timed-out', index)
+      return void giveUp(draft, index, NO_SIGNAL)
+    case 'operator':
+    case undefined:
+      return
+  }
+}
+
+/** No reply came in time: once more, or it was the last time. */
+function unanswered(draft: Draft, index: number): void {
+  const { attempts, unanswered: before = 0 } = draft.step(index)
+  const { maxAttempts, patient } = draft.policy(index)
+  if (patient === true) draft.set(index, { unanswered: before + 1 })
+  else if (attempts >= maxAttempts) return void giveUp(draft, index, TIMEOUT)
+  draft.call(index, attempts + 1)
+}
+
+/** Whoever ran the step is gone: the same attempt again, for a crash says little of the step. */
+function orphaned(draft: Draft, index: number): void {
+  const { attempts, orphans = 0 } = draft.step(index)
+  draft.note('orphaned', index, { attempt: attempts })
+  draft.doubt(index, ORPHANED)
+  draft.set(index, { orphans: orphans + 1 })
+  if (draft.cancel !== undefined) giveUp(draft, index, draft.cancel)
+  else if (orphans + 1 >= MAX_ORPHANS) giveUp(draft, index, ORPHANED)
+  else draft.call(index, attempts)
+}
+
+function omitted(draft: Draft, step: string): boolean {
+  const index = draft.indexOf(step, 'invoke')
+  if (index === -1 || !draft.mayOmit(index)) return false
+  draft.close(index, 'omitted')
+  draft.note('omitted', index)
+  onward(draft, index)
+  return true
+}
+
+function armed(draft: Draft, step: string, ms: number): boolean {
+  const index = draft.indexOf(step, 'invoke')
+  if (index === -1 || draft.step(index).wait !== 'time') return false
+  draft.wait(index, 'time', ms)
+  return true
+}
+
+/** One that comes before its step begins is kept for it; one that comes again or too late means nothing. */
+function signalled(draft: Draft, step: string, payload: unknown): boolean {
+  const index = draft.steps.findIndex((candidate) => candidate.step === step)
+  if (index === -1 || draft.shapeOf(index).awaits !== 'signal') return false
+  const { status, signal } = draft.step(index)
+  if (status === 'invoking') return succeeded(draft, step, 'invoke', payload)
+  if (status !== 'pending' || signal !== undefined || draft.status === 'compensating') return false
+  draft.set(index, { signal: payload === undefined ? {} : { payload } })
+  draft.note('signalled', index)
+  draft.keeps = true
+  return true
+}
+
+function resumed(draft: Draft): boolean {
+  const waiting = draft.open().filter((index) => draft.step(index).wait === 'reply')
+  for (const index of waiting) draft.call(index, draft.step(index).attempts)
+  return waiting.length > 0
+}
+
+/** The call was planned but this process will not make it: as if the attempt had not been counted. */
+function yielded(draft: Draft, step: string): boolean {
+  const index = draft.open().find((open) => draft.step(open).step === step && draft.step(open).wait === 'call')
+  if (index === undefined) return false
+  draft.wait(index, 'retry', 0)
+  draft.set(index, { attempts: draft.step(index).attempts - 1 })
+  return true
+}
+
+function succeeded(draft: Draft, step: string, operation: Operation, result: unknown): boolean {
+  const index = draft.indexOf(step, operation)
+  if (index === -1) return false
+  goOn(draft, index)
+  if (operation === 'invoke') {
+    draft.close(index, 'invoked', result === undefined ? {} : { result })
+    draft.note('invoked', index)
+    onward(draft, index)
+  } else {
+    draft.close(index, 'compensated')
+    draft.note('compensated', index)
+    backward(draft)
+  }
+  return true
+}
+
+/** What was decided before an operator had it tried again says nothing of this time. */
+function isOfEarlierRound(draft: Draft, index: number, round: number | undefined): boolean {
+  return round !== undefined && round < (draft.step(index).round ?? 0)
+}
+
+function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): boolean {
+  const { step, operation, error, round } = event
+  const index = draft.indexOf(step, operation)
+  if (index === -1 || isOfEarlierRound(draft, index, round)) return false
+  const noWayBack = operation === 'compensate' || draft.afterPivot(index)
+  if (noWayBack && draft.step(index).wait === 'operator') return false
+  draft.note('refused', index, { code: error.code, message: error.message })
+  if (noWayBack) return park(draft, index, error)
+  const { remote, pivot } = draft.shapeOf(index)
+  const inDoubt = draft.step(index).doubt === true && !remote
+  if (inDoubt && pivot) return park(draft, index, error)
+  draft.close(index, inDoubt ? 'unknown' : 'refused', { error })
+  return turnBack(draft, index, error)
+}
+
+function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
+  const index = draft.indexOf(event.step, event.operation)
+  if (index === -1 || isOfEarlierRound(draft, index, event.round)) return false
+  const { attempts, wait } = draft.step(index)
+  if (wait !== 'call' && wait !== 'reply') return false
+  if (!event.terminal && event.attempt !== undefined && event.attempt !== attempts) return false
+  const { code, message } = event.error
+  draft.note('failed', index, { attempt: attempts, code, message })
+  draft.doubt(index, event.error)
+  if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
+  const policy = draft.policy(index)
+  const answered = attempts - (draft.step(index).unanswered ?? 0)
+  if (event.terminal || answered >= policy.maxAttempts) return giveUp(draft, index, event.error)
+  draft.wait(index, 'retry', backoffDelayMs(policy.backoff, answered, random))
+  return true
+}
+
+function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>, by: string, reason: string): boolean {
+  const [index] = draft.open()
+  if (draft.status !== 'stuck' || index === undefined) return false
+  const invoking = draft.operation(index) === 'invoke'
+  if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
+  draft.note(`operator-${action.do}`, index, { by, reason })
+  switch (action.do) {
+    case 'resolve':
+      return end(draft, action.outcome)
+    case 'retry':
+      goOn(draft, index)
+      if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
+      draft.set(index, { unanswered: undefined })
+      draft.call(index, 1)
+      return true
+    case 'compensate': {
+      const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
+      draft.close(index, 'skipped')
+      draft.failure = undefined
+      return turnBack(draft, index, error)
+    }
+    case 'skip':
+      goOn(draft, index)
+      draft.close(index, 'skipped', action.result === undefined ? {} : { result: action.result })
+      if (invoking) forward(draft)
+      else backward(draft)
+      return true
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * What the machine works on: the shape of a saga (the definition without its functions) and the state of one instance.
+ * Plain JSON data: the state is stored as it is.
+ */
+import type { Backoff } from '../../core/backoff.ts'
+
+/** `invoke` goes forward, `compensate` undoes. */
+export type Operation = 'invoke' | 'compensate'
+
+export interface RetryPolicy {
+  /** Calls of one operation, the first included. */
+  readonly maxAttempts: number
+  /**
+   * True: a call that nobody answers is not one of them. It is made again without end, after ever longer pauses: whoever
+   * should answer is away, and being away is no failure.
+   */
+  readonly patient?: true | undefined
+  readonly backoff: Backoff
+}
+
+/** All the machine knows of a step. A new kind of participant is a new row of these facts, not a new machine. */
+export interface StepShape {
+  readonly name: string
+  /** True: the call leaves as a message and the answer comes as one. False: this process runs a function. */
+  readonly remote: boolean
+  /** True: the effect commits together with the saga's advance, so a failed attempt certainly left nothing. */
+  readonly transactional: boolean
+  /** The point of no return: it can still be refused; once it is done there is only forward. */
+  readonly pivot: boolean
+  /** False: there is nothing to call to undo it. */
+  readonly compensates: boolean
+  /** Steps of one group (a number of their own, the first one's index) are open together. Never at or after the pivot. */
+  readonly group?: number | undefined
+  /** True: whether it is needed is asked before it begins. */
+  readonly conditional?: boolean | undefined
+  /**
+   * Set when nothing is called: the step is done when its time has come, or when it is told so. Then it counts as
+   * transactional, for nothing is left of it when it is given up.
+   */
+  readonly awaits?: 'time' | 'signal' | undefined
+  /** How long one attempt may take: a reply, a local call, a signal (maybe `Infinity`). */
+  readonly timeoutMs: number
+  readonly invoke: RetryPolicy
+  readonly compensate: RetryPolicy
+}
+
+export interface SagaShape {
+  readonly steps: readonly StepShape[]
+}
+
+/**
+ * - `pending`: nothing was begun.
+ * - `invoking`: the intent is durable, the call may have happened.
+ * - `invoked`: it happened, the result is known.
+ * - `refused`: the participant said no and did nothing. Nothing to undo.
+ * - `failed`: given up with certainly no effect (transactional). Nothing to undo.
+ * - `unknown`: given up, it may have happened. Undone like a success.
+ * - `compensating`, `compensated`: the same backward.
+ * - `skipped`: an operator said so.
+ * - `omitted`: its condition said that it is not needed. Nothing to undo, no result.
+ */
+export type StepStatus =
+  | 'pending'
+  | 'invoking'
+  | 'invoked'
+  | 'refused'
+  | 'failed'
+  | 'unknown'
+  | 'compensating'
+  | 'compensated'
+  | 'skipped'
+  | 'omitted'
+
+/**
+ * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, an
+ * `operator` (the saga is stuck on it), its `time`, or a `signal` from outside.
+ */
+export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal'
+
+export interface StepFailure {
+  readonly code: string
+  readonly message: string
+}
+
+export interface StepState {
+  readonly step: string
+  readonly status: StepStatus
+  /** Attempts of the operation that is open or was the last. */
+  readonly attempts: number
+  readonly wait?: Wait | undefined
+  /** When its time has come, in ms after this state was written: of a pause, a late reply, a timer, a late signal. */
+  readonly leftMs?: number | undefined
+  /** How many of the attempts nobody answered, of an operation that waits for its answer without end. */
+  readonly unanswered?: number | undefined
+  /** An earlier attempt may have had an effect. */
+  readonly doubt?: true | undefined
+  /** How often an operator had it tried again. */
+  readonly round?: number | undefined
+  /** Calls that were cut short by the end of their process. */
+  readonly orphans?: number | undefined
+  readonly result?: unknown
+  readonly error?: StepFailure | undefined
+  /** A signal that came before its step began. */
+  readonly signal?: { readonly payload?: unknown } | undefined
+}
+
+/** Why a saga turned back (or is stuck): the first step that said no, and with which words. */
+export interface SagaFailure extends StepFailure {
+  readonly step: string
+}
+
+/** The step of another saga that this one is. */
+export interface SagaParent {
+  readonly name: string
+  readonly id: string
+  readonly step: string
+  /** What the parent waits for: that it ends, or that it is undone. */
+  readonly operation: Operation
+  /** Tells the parent from an earlier saga with its id; absent when it was started by a release without births. */
+  readonly birth?: string | undefined
+}
+
+/** `stuck` is not an end: an operator has to look at it. */
+export type SagaStatus = 'running' | 'compensating' | 'completed' | 'compensated' | 'stuck'
+
+export interface SagaState {
+  readonly status: SagaStatus
+  readonly steps: readonly StepState[]
+  readonly failure?: SagaFailure | undefined
+  /** It shall turn back, for this reason, as soon as the local call that is in somebody's hand has returned. */
+  readonly cancel?: StepFailure | undefined
+  readonly parent?: SagaParent | undefined
+}
+
+/** The state before anything happened. */
+export function initialState(shape: SagaShape): SagaState {
+  return {
+    status: 'running',
+    steps: shape.steps.map(({ name }) => ({ step: name, status: 'pending', attempts: 0 })),
+  }
+}
+
+export function isEnded(status: SagaStatus): boolean {
+  return status === 'completed' || status === 'compensated'
+}
+
+/** The indexes of steps with an open operation: several within a group; none before the start, and at the end. */
+export function openSteps(steps: readonly StepState[]): readonly number[] {
+  return steps.flatMap(({ status }, index) => (status === 'invoking' || status === 'compensating' ? [index] : []))
+}
+
+/** The operation that an open step is in. */
+export function operationOf(step: StepState): Operation | undefined {
+  if (step.status === 'invoking') return 'invoke'
+  return step.status === 'compensating' ? 'compensate' : undefined
+}
+
+/** The local calls that somebody must have in hand in this state. */
+export function localCalls(state: SagaState): readonly Call[] {
+  return state.steps.flatMap((step, index) => {
+    const operation = operationOf(step)
+    if (operation === undefined || step.wait !== 'call') return []
+    return [{ index, step: step.step, operation, attempt: step.attempts }]
+  })
+}
+
+/** Something to be done: run the function, or send the command. */
+export interface Call {
+  readonly index: number
+  readonly step: string
+  readonly operation: Operation
+  readonly attempt: number
+}

@@ -1,0 +1,153 @@
+/**
+ * The barrier: which operation of which saga step a participant has seen, and what it answered. A row is inserted in the
+ * transaction of the effect, so that "done" and "known to be done" are one commit.
+ *
+ * | operation  | row of `invoke`      | what happens                                                        |
+ * |------------|----------------------|---------------------------------------------------------------------|
+ * | invoke     | none                 | insert, call the handler, keep the reply                            |
+ * | invoke     | ok, refused, final   | send the kept reply again                                           |
+ * | invoke     | refused, final       | in a later round (an operator tries again): call the handler again  |
+ * | invoke     | failed               | call the handler again                                              |
+ * | invoke     | cancelled            | refuse: the compensation was here first                             |
+ * | compensate | none                 | insert `cancelled`: nothing to undo, and a late invoke is refused   |
+ * | compensate | refused              | nothing to undo                                                     |
+ * | compensate | ok, failed, final    | call the handler, mark `cancelled`                                  |
+ *
+ * A concurrent duplicate blocks on the insert until the first transaction ends.
+ *
+ * Whose a row is: of the saga that answers are sent to, told by its key, its service (the reply channel) and its birth. The
+ * first to come has the row of the bare key, which is all that releases before these marks know; another service, or
+ * another saga of this service that got the same id later, has a row beside it. A mark that is missing on either side (it
+ * was written, or sent, by such a release) fits any: while releases run side by side nothing is done twice, and for as
+ * long as such rows are kept they stand for every saga with their key, as they did before.
+ *
+ * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
+ */
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import type { Operation } from '../machine/state.ts'
+import type { CommandHeaders, SagaReply } from '../wire/wire.ts'
+
+/** `failed` may be tried again; `final` may not. */
+export type BarrierStatus = 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
+
+/** What is known of an operation. */
+export interface BarrierEntry {
+  /** The row's key. */
+  readonly key: string
+  readonly operation: Operation
+  /** False: this is what was found, locked. */
+  readonly isNew: boolean
+  readonly status: BarrierStatus
+  readonly reply: SagaReply | null
+  /** In which of an operator's rounds it was decided. */
+  readonly round: number
+}
+
+type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round'>
+
+interface Row extends Pick<BarrierEntry, 'key' | 'status' | 'reply' | 'round'> {
+  readonly replyTo: string | null
+  readonly birth: string | null
+}
+
+/** Holds in no key: control characters are refused in ids and names. */
+const SEPARATOR = '\u001f'
+
+export class Barrier {
+  readonly #query: OwnQuery
+  readonly #table: string
+
+  constructor(schema: string) {
+    this.#table = `${quoteIdentifier(schema)}.saga_barrier`
+    this.#query = ownQuery(schema, 'migrateParticipant(sql, schema)')
+  }
+
+  /** Reads nothing; the plan alone fails when the table is not there, or is that of an older release. @throws SqlTablesMissing */
+  async ready(sql: SqlExecutor): Promise<void> {
+    await this.#query(sql, `SELECT birth FROM ${this.#table} LIMIT 0`)
+  }
+
+  /** Enters the operation, or finds that it is entered. */
+  async enter(
+    tx: SqlTransaction,
+    command: Command,
+    operation: Operation,
+    status: BarrierStatus,
+  ): Promise<BarrierEntry> {
+    const { key, replyTo, birth } = command
+    const ofService = [key, replyTo].join(SEPARATOR)
+    const ofBirth = [key, replyTo, birth].join(SEPARATOR)
+    const fresh = { operation, isNew: true, status, reply: null, round: command.round }
+    const insert = (place: string, beside: readonly string[]): Promise<boolean> =>
+      this.#insert(tx, command, { ...fresh, key: place }, beside)
+    for (;;) {
+      if (await insert(key, [ofService, ofBirth])) return { ...fresh, key }
+      const rows = await this.#rows(tx, operation, [ofBirth, ofService, key])
+      const found = rows.find((row) => fits(row, command))
+      if (found !== undefined) return { ...found, operation, isNew: false }
+      const place = rows.some((row) => row.replyTo === replyTo) ? ofBirth : ofService
+      // None at all: what was in the way is deleted by now. Begin again.
+      if (rows.length > 0 && (await insert(place, []))) return { ...fresh, key: place }
+    }
+  }
+
+  /** Keeps what was answered. */
+  async keep(
+    tx: SqlTransaction,
+    { key, operation }: BarrierEntry,
+    status: BarrierStatus,
+    reply: SagaReply,
+    round: number,
+  ): Promise<void> {
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = $3, reply = $4::jsonb, round = greatest(round, $5)
+       WHERE saga_key = $1 AND operation = $2`,
+      [key, operation, status, JSON.stringify(reply), round],
+    )
+  }
+
+  /** From now on a late invoke is refused. */
+  async cancelInvoke(tx: SqlTransaction, { key }: BarrierEntry): Promise<void> {
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = 'invoke'`,
+      [key],
+    )
+  }
+
+  /** @param beside keys under which nothing of the same operation may lie */
+  async #insert(
+    tx: SqlTransaction,
+    { replyTo, birth, round }: Command,
+    { key, operation, status }: BarrierEntry,
+    beside: readonly string[],
+  ): Promise<boolean> {
+    const { rows } = await this.#query(
+      tx,
+      `INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth, round)
+       SELECT $1, $2, $3, $4, $5, $6
+       WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = ANY($7::text[]) AND operation = $2)
+       ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
+      [key, operation, status, replyTo, birth ?? null, round, [...beside]],
+    )
+    return rows.length === 1
+  }
+
+  /** In the order of the keys. They stay locked: a purge must not delete what another row lies beside. */
+  async #rows(tx: SqlTransaction, operation: Operation, keys: readonly string[]): Promise<readonly Row[]> {
+    const { rows } = await this.#query<Row>(
+      tx,
+      `SELECT saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth FROM ${this.#table}
+       WHERE saga_key = ANY($1::text[]) AND operation = $2 ORDER BY saga_key FOR UPDATE`,
+      [[...keys], operation],
+    )
+    return keys.flatMap((key) => rows.filter((row) => row.key === key))
+  }
+}
+
+/** What is not known of either fits. */
+function fits(row: Row, { replyTo, birth }: Command): boolean {
+  if (row.replyTo !== null && row.replyTo !== replyTo) return false
+  return row.birth === null || birth === undefined || row.birth === birth
+}

@@ -1,0 +1,426 @@
+/**
+ * The sagas in PostgreSQL. Every write is one statement over a list of sagas, state and timeline together, each guarded
+ * by its own revision; so one saga or hundreds share a commit.
+ *
+ * All times are the server's. `due_at` is when somebody must look at the row: with an `owner` it is the end of its lease,
+ * without one the time of a retry or of a late reply. `epoch` counts changes of ownership: whoever was given epoch n can
+ * not write once it is n + 1.
+ */
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import type { ResolvedFilter } from '../coordinator/operators.ts'
+import type { TimelineEntry } from '../machine/event.ts'
+import type { SagaParent, SagaState, SagaStatus } from '../machine/state.ts'
+import type { SagaReply } from '../wire/wire.ts'
+
+export interface SagaKey {
+  readonly name: string
+  readonly id: string
+}
+
+/** A reply, a signal for a step, or the order of the saga that this one is a step of. */
+export type SagaMail = SagaReply | SagaSignal | SagaUndo
+
+export interface SagaUndo {
+  readonly undo: true
+  /** The step that gives the order: only a saga that was begun as that one hears it. */
+  readonly of?: Omit<SagaParent, 'operation'> | undefined
+}
+
+export interface SagaSignal {
+  readonly signal: string
+  readonly payload?: unknown
+}
+
+/** Where a saga's trace begins: W3C headers. */
+export type SagaTrace = Readonly<Record<string, string>>
+
+/** A version of a definition. */
+export interface SagaVersion {
+  readonly name: string
+  readonly version: number
+}
+
+export interface SagaRow extends SagaKey {
+  readonly version: number
+  readonly graphHash: string
+  /**
+   * Tells it from an earlier saga that had its id and was deleted. `null`: it was started by a release without births,
+   * and is taken for whichever is asked for.
+   */
+  readonly birth: string | null
+  readonly state: SagaState
+  readonly input: unknown
+  readonly inputHash: string
+  readonly revision: number
+  readonly owner: string | null
+  readonly epoch: number
+  /** What reached an instance without this version; whoever takes the saga next applies it. */
+  readonly mail: readonly SagaMail[] | null
+  /** Until its deadline passes, when it was read; `null`: it has none. */
+  readonly deadlineInMs: number | null
+  /** Since its state was written, when it was read. */
+  readonly sinceWriteMs: number
+  /** Since it was started, when it was read. */
+  readonly ageMs: number
+  /** `null`: it was started without telemetry. */
+  readonly trace: SagaTrace | null
+}
+
+/** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
+export interface SagaWrite {
+  readonly row: SagaRow
+  /** Look again after this long; `null`: never. */
+  readonly wakeMs: number | null | 'as before'
+  /** True: look at its deadline at the latest. */
+  readonly heedsDeadline: boolean
+  readonly timeline: readonly TimelineEntry[]
+  /** Sagas that begin with it, and mail that leaves with it. */
+  readonly starts?: readonly SagaWrite[] | undefined
+  readonly posts?: readonly SagaPost[] | undefined
+}
+
+export interface SagaPost {
+  readonly to: SagaKey
+  readonly mail: SagaMail
+  /** Posted instead when who should get it has nothing more to do. */
+  readonly otherwise?: SagaPost | undefined
+  /** Posted instead when there is nobody to get it: never started, deleted, or somebody else has its id. */
+  readonly missing?: SagaPost | undefined
+}
+
+export interface SagaLease extends SagaKey {
+  readonly epoch: number
+}
+
+/** One line of `list()`. */
+export interface SagaSummary extends SagaKey {
+  readonly version: number
+  readonly status: SagaStatus
+  readonly failure: SagaState['failure']
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+/** A saga and its timeline. */
+export interface ReportedSaga extends SagaRow {
+  readonly timeline: readonly TimelineRow[]
+}
+
+/** A timeline entry as it is kept. */
+export interface TimelineRow extends TimelineEntry {
+  /** Epoch ms, server time. */
+  readonly at: number
+}
+
+const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, input, input_hash AS "inputHash",
+  revision::float8 AS revision, owner, epoch::float8 AS epoch, mail,
+  (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
+  (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
+  (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
+const SUMMARY = `name, id, version, status, state->'failure' AS failure,
+  (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
+  (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
+
+/** In a subquery, and so asked once: compared with the bare, volatile function each row would be read, index or not. */
+const NOW = '(SELECT clock_timestamp())'
+
+export class SagaStore {
+  readonly #query: OwnQuery
+  readonly #saga: string
+  readonly #event: string
+  readonly #definition: string
+  readonly #write: string
+  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two can not deadlock. */
+  readonly #held: string
+
+  constructor(schema: string) {
+    const quoted = quoteIdentifier(schema)
+    this.#query = ownQuery(schema, 'coordinator.migrate()')
+    this.#saga = `${quoted}.saga`
+    this.#event = `${quoted}.saga_event`
+    this.#definition = `${quoted}.saga_definition`
+    this.#write = `${quoted}.saga_write`
+    this.#held = `SELECT s.name, s.id FROM ${this.#saga} s
+      JOIN unnest($2::text[], $3::text[], $4::bigint[]) AS h(name, id, epoch) USING (name, id, epoch)
+      WHERE s.owner = $1 ORDER BY s.name, s.id FOR UPDATE OF s`
+  }
+
+  /**
+   * Applies each write whose revision fits: 1 inserts a saga that does not exist, a later one replaces the one before.
+   * @returns the indexes of those that did
+   */
+  async write(sql: SqlExecutor, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> {
+    const text = `SELECT n FROM ${this.#write}($1::jsonb) AS n`
+    const { rows } = await this.#query<{ n: number }>(sql, text, [JSON.stringify(writes.map(toRecord))])
+    return new Set(rows.map(({ n }) => n))
+  }
+
+  async load(sql: SqlExecutor, key: SagaKey): Promise<SagaRow | undefined> {
+    const text = `SELECT ${COLUMNS} FROM ${this.#saga} WHERE name = $1 AND id = $2`
+    return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
+  }
+
+  /** Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. */
+  async claim(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    versions: readonly SagaVersion[],
+    limit: number,
+  ): Promise<readonly SagaRow[]> {
+    const result = await this.#query<SagaRow>(
+      sql,
+      `WITH due AS MATERIALIZED (
+         SELECT name, id FROM ${this.#saga}
+         WHERE due_at <= ${NOW} AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
+         ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
+       ), taken AS (
+         UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
+           due_at = clock_timestamp() + $2 * interval '1 millisecond'
+         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*
+       ) SELECT ${COLUMNS} FROM taken`,
+      [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+
+  /** In how many ms the next row becomes due, `undefined` when none waits. */
+  async nextDueMs(sql: SqlExecutor): Promise<number | undefined> {
+    const result = await this.#query<{ ms: number | null }>(
+      sql,
+      `SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000)::float8 AS ms
+       FROM ${this.#saga} WHERE due_at > ${NOW}`,
+    )
+    return result.rows[0]?.ms ?? undefined
+  }
+
+  /** Extends leases; returns those that are still held. */
+  async renew(
+    sql: SqlExecutor,
+    owner: string,
+    leaseMs: number,
+    leases: readonly SagaLease[],
+  ): Promise<readonly SagaKey[]> {
+    const result = await this.#query<SagaKey>(
+      sql,
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET due_at = clock_timestamp() + $5 * interval '1 millisecond'
+       FROM held WHERE s.name = held.name AND s.id = held.id RETURNING s.name, s.id`,
+      [owner, ...columns(leases), leaseMs],
+    )
+    return result.rows
+  }
+
+  /** Locks sagas in the order in which `saga_write` does, so that writing several and posting to others can not deadlock. */
+  async lock(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<void> {
+    await this.#query(
+      sql,
+      `SELECT FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
+       ORDER BY s.name, s.id FOR UPDATE OF s`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+  }
+
+  /**
+   * Leaves mail for an instance that has the saga's version, due at once. False: there is no such open saga, or it is not
+   * the one that is meant (of another birth, the step of another saga). An order to undo finds a completed one too.
+   */
+  async post(sql: SqlExecutor, key: SagaKey, mail: SagaMail): Promise<boolean> {
+    const of = 'undo' in mail ? mail.of : undefined
+    const result = await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
+           due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
+       WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
+         AND coalesce(birth = $5, true)
+         AND ($6::jsonb IS NULL OR (state->'parent' @> ($6::jsonb - 'birth')
+           AND coalesce(state->'parent'->>'birth' = $6::jsonb->>'birth', true)))`,
+      [
+        key.name,
+        key.id,
+        JSON.stringify([mail]),
+        'undo' in mail,
+        'birth' in mail ? mail.birth : null,
+        of === undefined ? null : JSON.stringify(of),
+      ],
+    )
+    return result.rowCount === 1
+  }
+
+  /** Nothing came of taking a saga: its mail is forgotten; one that is stuck or has ended is left alone from now on. */
+  async rest(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET mail = NULL, revision = revision + 1,
+         owner = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE owner END,
+         due_at = CASE WHEN status IN ('completed', 'compensated', 'stuck') THEN NULL ELSE due_at END
+       WHERE name = $1 AND id = $2 AND revision = $3`,
+      [name, id, revision],
+    )
+  }
+
+  /** Gives leases back at once: due now, and a late write of this owner is refused. */
+  async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
+    await this.#query(
+      sql,
+      `WITH held AS MATERIALIZED (${this.#held})
+       UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
+           due_at = clock_timestamp()
+       FROM held WHERE s.name = held.name AND s.id = held.id`,
+      [owner, ...columns(leases)],
+    )
+  }
+
+  /** Ends the leases of owners whose name does not begin so: they are known to be gone. */
+  async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET owner = NULL, epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
+       WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
+      [ownerPrefix],
+    )
+  }
+
+  /** Unfinished sagas that nobody has in hand, by key. */
+  async unowned(
+    sql: SqlExecutor,
+    versions: readonly SagaVersion[],
+    after: SagaKey,
+    limit: number,
+  ): Promise<readonly SagaKey[]> {
+    const result = await this.#query<SagaKey>(
+      sql,
+      `SELECT name, id FROM ${this.#saga}
+       WHERE due_at IS NOT NULL AND owner IS NULL AND (name, id) > ($1, $2)
+         AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[])) ORDER BY name, id LIMIT $5`,
+      [after.name, after.id, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+
+  /** Open sagas of these versions after `after`, with their inputs. */
+  async openInputs(
+    sql: SqlExecutor,
+    versions: readonly SagaVersion[],
+    after: SagaKey,
+    limit: number,
+  ): Promise<ReadonlyArray<Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>>> {
+    const result = await this.#query<Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>>(
+      sql,
+      `SELECT name, id, version, input FROM ${this.#saga}
+       WHERE ended_at IS NULL AND (name, id) > ($1, $2)
+         AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[])) ORDER BY name, id LIMIT $5`,
+      [after.name, after.id, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
+    )
+    return result.rows
+  }
+
+  /** Remembers the graph of a version the first time; returns the hash that is remembered. */
+  async register(sql: SqlExecutor, name: string, version: number, graphHash: string): Promise<string> {
+    await this.#query(
+      sql,
+      `INSERT INTO ${this.#definition} (name, version, graph_hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+      [name, version, graphHash],
+    )
+    const { rows } = await this.#query<{ hash: string }>(
+      sql,
+      `SELECT graph_hash AS hash FROM ${this.#definition} WHERE name = $1 AND version = $2`,
+      [name, version],
+    )
+    return rows[0]?.hash ?? graphHash
+  }
+
+  /** Sagas with their timelines, in the order of the keys; `undefined` for one that is not there. */
+  async reports(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (ReportedSaga | undefined)[]> {
+    const result = await this.#query<ReportedSaga>(
+      sql,
+      `SELECT ${COLUMNS}, (
+         SELECT json_agg(json_build_object('at', extract(epoch FROM e.at) * 1000, 'kind', e.kind, 'step', e.step,
+           'detail', e.detail) ORDER BY e.seq)
+         FROM ${this.#event} e WHERE e.saga = s.name AND e.id = s.id) AS timeline
+       FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    const found = new Map(result.rows.map((row) => [`${row.name}/${row.id}`, row]))
+    return keys.map(({ name, id }) => {
+      const row = found.get(`${name}/${id}`)
+      return row && { ...row, timeline: (row.timeline ?? []).map(cleanTimeline) }
+    })
+  }
+
+  /** Which of these have ended or are stuck. */
+  async settled(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly SagaKey[]> {
+    const result = await this.#query<SagaKey>(
+      sql,
+      `SELECT s.name, s.id FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)
+       WHERE s.status IN ('completed', 'compensated', 'stuck')`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    return result.rows
+  }
+
+  async list(sql: SqlExecutor, filter: ResolvedFilter): Promise<readonly SagaSummary[]> {
+    const { where, parameters } = listCondition(filter)
+    const result = await this.#query<SagaSummary>(
+      sql,
+      `SELECT ${SUMMARY} FROM ${this.#saga} WHERE ${where} ORDER BY created_at, name, id LIMIT ${filter.limit}`,
+      parameters,
+    )
+    return result.rows.map((row) => ({ ...row, failure: row.failure ?? undefined }))
+  }
+
+  /** Unfinished sagas by version and status. */
+  async open(sql: SqlExecutor): Promise<readonly OpenSagas[]> {
+    const result = await this.#query<OpenSagas>(
+      sql,
+      `SELECT name, version, status, count(*)::int AS count FROM ${this.#saga} WHERE ended_at IS NULL
+       GROUP BY name, version, status`,
+    )
+    return result.rows
+  }
+}
+
+export interface OpenSagas {
+  readonly name: string
+  readonly version: number
+  readonly status: SagaStatus
+  readonly count: number
+}
+
+/** Without what the database has as null. */
+export function cleanTimeline({ at, kind, step, detail }: TimelineRow): TimelineRow {
+  return { at, kind, ...(step != null && { step }), ...(detail != null && { detail }) }
+}
+
+/** Only what is asked for, so that the index of what has not ended is used for what has not. */
+function listCondition(filter: ResolvedFilter): { readonly where: string; readonly parameters: readonly unknown[] } {
+  const { status, saga, version, code, startedAfter, startedBefore, after } = filter
+  const parameters: unknown[] = []
+  const given = (value: unknown): string => `$${parameters.push(value)}`
+  const moment = (ms: number): string => `to_timestamp(${given(ms)}::float8 / 1000)`
+  const conditions = ['true']
+  if (status !== undefined) conditions.push(`status = ${given(status)}`)
+  if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
+  if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
+  if (version !== undefined) conditions.push(`version = ${given(version)}`)
+  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (startedAfter !== undefined) conditions.push(`created_at > ${moment(startedAfter)}`)
+  if (startedBefore !== undefined) conditions.push(`created_at < ${moment(startedBefore)}`)
+  if (after !== undefined) {
+    const place = [moment(after.createdAt), given(after.name), given(after.id)].join(', ')
+    conditions.push(`(created_at, name, id) > (${place})`)
+  }
+  return { where: conditions.join(' AND '), parameters }
+}
+
+function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
+  const { name, id, version, birth, state, input, revision, owner, epoch, mail, trace } = row
+  const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
+  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace } : undefined
+  const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
+  return { n, name, id, birth, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
+}
+
+function columns(leases: readonly SagaLease[]): [string[], string[], number[]] {
+  return [leases.map(({ name }) => name), leases.map(({ id }) => id), leases.map(({ epoch }) => epoch)]
+}

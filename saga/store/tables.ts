@@ -1,0 +1,155 @@
+/** The tables of the saga store and of participants. */
+import { DAY } from '../../core/clock.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { migrate, type SqlMigration, type SqlPart } from '../../core/migrate.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { DEFAULT_SCHEMA, ownQuery, quoteIdentifier, requireSqlClient, type SqlClient } from '../../core/sql.ts'
+import { WRITE_FUNCTION } from './write-function.ts'
+
+const SAGA_TABLES: readonly SqlMigration[] = [
+  {
+    version: 1,
+    statements: [
+      `CREATE TABLE {schema}.saga (
+         name text NOT NULL,
+         id text NOT NULL,
+         version int NOT NULL,
+         graph_hash text NOT NULL,
+         status text NOT NULL,
+         state jsonb NOT NULL,
+         input jsonb NOT NULL,
+         input_hash text NOT NULL,
+         revision bigint NOT NULL DEFAULT 1,
+         owner text,
+         epoch bigint NOT NULL DEFAULT 0,
+         due_at timestamptz,
+         mail jsonb,
+         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+         updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+         ended_at timestamptz,
+         PRIMARY KEY (name, id))`,
+      `CREATE INDEX saga_due ON {schema}.saga (due_at) WHERE due_at IS NOT NULL`,
+      `CREATE INDEX saga_open ON {schema}.saga (status, created_at) WHERE ended_at IS NULL`,
+      `CREATE TABLE {schema}.saga_event (
+         seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+         saga text NOT NULL,
+         id text NOT NULL,
+         at timestamptz NOT NULL DEFAULT clock_timestamp(),
+         kind text NOT NULL,
+         step text,
+         detail jsonb)`,
+      `CREATE INDEX saga_event_saga ON {schema}.saga_event (saga, id, seq)`,
+      `CREATE TABLE {schema}.saga_definition (
+         name text NOT NULL,
+         version int NOT NULL,
+         graph_hash text NOT NULL,
+         first_seen_at timestamptz NOT NULL DEFAULT now(),
+         PRIMARY KEY (name, version))`,
+    ],
+  },
+  { version: 2, statements: [`ALTER TABLE {schema}.saga ADD COLUMN deadline_at timestamptz`] },
+  {
+    version: 3,
+    statements: [`CREATE INDEX saga_ended ON {schema}.saga (ended_at) WHERE ended_at IS NOT NULL`],
+  },
+  {
+    version: 4,
+    statements: [
+      `ALTER TABLE {schema}.saga ADD COLUMN trace jsonb`,
+      // Room for the next states of a row beside it: an update that changes no indexed column then touches no index.
+      `ALTER TABLE {schema}.saga SET (fillfactor = 70)`,
+      // One index where there were two.
+      `ALTER TABLE {schema}.saga_event DROP CONSTRAINT saga_event_pkey`,
+      `DROP INDEX {schema}.saga_event_saga`,
+      `ALTER TABLE {schema}.saga_event ADD PRIMARY KEY (saga, id, seq)`,
+      WRITE_FUNCTION,
+    ],
+  },
+  {
+    version: 5,
+    worksWith: 4,
+    statements: [
+      // Both stay empty for what a release without them writes: it calls the same function with fewer fields.
+      `ALTER TABLE {schema}.saga ADD COLUMN birth text, ADD COLUMN late boolean NOT NULL DEFAULT false`,
+      `CREATE INDEX saga_late ON {schema}.saga (name) WHERE late`,
+      WRITE_FUNCTION,
+    ],
+  },
+]
+
+const PARTICIPANT_TABLES: readonly SqlMigration[] = [
+  {
+    version: 1,
+    statements: [
+      `CREATE TABLE {schema}.saga_barrier (
+         saga_key text NOT NULL,
+         operation text NOT NULL,
+         status text NOT NULL,
+         reply jsonb,
+         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+         PRIMARY KEY (saga_key, operation))`,
+    ],
+  },
+  { version: 2, statements: [`CREATE INDEX saga_barrier_created ON {schema}.saga_barrier (created_at)`] },
+  {
+    version: 3,
+    worksWith: 2,
+    statements: [
+      // Empty in what a release without them writes: such a row fits whoever asks by its key.
+      `ALTER TABLE {schema}.saga_barrier ADD COLUMN reply_to text, ADD COLUMN birth text,
+         ADD COLUMN round int NOT NULL DEFAULT 0`,
+    ],
+  },
+]
+
+export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }
+export const PARTICIPANT_PART: SqlPart = {
+  name: 'saga-participant',
+  migrations: PARTICIPANT_TABLES,
+  call: 'migrateParticipant(sql, schema)',
+}
+
+const PURGE_BATCH = 1_000
+const PURGE_NAMES = optionNames<{ olderThanMs: number; schema?: string }>({ olderThanMs: true, schema: true })
+
+export async function migrateSagas(sql: SqlClient, schema: string): Promise<void> {
+  await migrate(sql, schema, SAGA_PART.name, SAGA_PART.migrations)
+}
+
+/**
+ * Deletes what participants remember of steps that are older than `olderThanMs`. A command or a compensation that comes
+ * after that is taken for new, so keep it longer than a saga can last and a message can be late (weeks; at least a day).
+ * @param schema the participant's own. @default 'concordat'
+ * @returns how many rows
+ */
+export async function purgeParticipant(
+  sql: SqlClient,
+  options: { readonly olderThanMs: number; readonly schema?: string | undefined },
+): Promise<number> {
+  requireSqlClient('purgeParticipant', sql)
+  refuseUnknown('purgeParticipant', options, PURGE_NAMES)
+  requireInteger('purgeParticipant.olderThanMs', options.olderThanMs, DAY)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  const query = ownQuery(schema, 'migrateParticipant(sql, schema)')
+  const table = `${quoteIdentifier(schema)}.saga_barrier`
+  for (let total = 0; ; ) {
+    const { rowCount } = await query(
+      sql,
+      `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
+         SELECT ctid FROM ${table} WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
+         ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
+      [options.olderThanMs],
+    )
+    total += rowCount
+    if (rowCount < PURGE_BATCH) return total
+  }
+}
+
+/**
+ * Creates the barrier table of a service's participants. Idempotent; safe when several processes start at once.
+ * @param schema the participant's own. @default 'concordat'
+ */
+export async function migrateParticipant(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
+  requireSqlClient('migrateParticipant', sql)
+  await migrate(sql, schema, PARTICIPANT_PART.name, PARTICIPANT_PART.migrations)
+}

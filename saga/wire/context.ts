@@ -1,0 +1,22 @@
+/** Where the running code is in a saga, for logs and outgoing headers. Survives any `await`. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Operation } from '../machine/state.ts'
+
+export interface SagaScope {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  readonly key: string
+}
+
+const storage = new AsyncLocalStorage<SagaScope>()
+
+/** The saga step that the calling code is part of, in a coordinator or a participant; `undefined` outside of one. */
+export function currentSaga(): SagaScope | undefined {
+  return storage.getStore()
+}
+
+export function inSaga<T>(scope: SagaScope, work: () => T): T {
+  return storage.run(scope, work)
+}

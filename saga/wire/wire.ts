@@ -1,0 +1,198 @@
+/**
+ * What travels between a coordinator and its participants. A command is the request payload on the participant's channel
+ * with these headers, keyed by the saga id; a reply is a `SagaReply` on `<service>.saga-replies`, keyed the same. A
+ * participant in any language that keeps these shapes and the rules of `docs/saga.md` can take part.
+ */
+
+import { type Channel, checkName, defineChannel } from '../../binder/channel/channel.ts'
+import { encodeMessage, type SendOptions } from '../../binder/channel/encode.ts'
+import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
+import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { stepKey } from '../definition/graph.ts'
+import type { CommandDefinition } from '../definition/resolve.ts'
+import type { RequestContext } from '../definition/step-options.ts'
+import type { Operation } from '../machine/state.ts'
+import { inSaga } from './context.ts'
+
+export const HEADERS = Object.freeze({
+  saga: 'saga-name',
+  id: 'saga-id',
+  step: 'saga-step',
+  operation: 'saga-operation',
+  /** The barrier's key, `<saga>/<id>/<step>`: the same for every resend and for the compensation. */
+  key: 'saga-key',
+  /** Which send of this operation it is, from 1; a `failed` reply repeats it. */
+  attempt: 'saga-attempt',
+  /** Tells the saga from an earlier one that had its id and was deleted; replies repeat it. Absent: not known. */
+  birth: 'saga-birth',
+  /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
+  round: 'saga-round',
+  replyTo: 'saga-reply-to',
+})
+
+/** What a participant answers. */
+export interface SagaReply {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  /**
+   * `ok`: done. `refused`: a definite no, nothing was done. `failed`: it did not work; with `final` asking again is
+   * pointless, else the coordinator asks again.
+   */
+  readonly status: 'ok' | 'refused' | 'failed'
+  readonly result?: unknown
+  readonly code?: string | undefined
+  readonly message?: string | undefined
+  readonly final?: boolean | undefined
+  readonly attempt?: number | undefined
+  /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
+  readonly birth?: string | undefined
+  /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
+  readonly round?: number | undefined
+}
+
+/** What a reply channel is called after its service. */
+export const REPLIES = '.saga-replies'
+
+/** The durable group in which the coordinators of a service share the replies. */
+export const REPLY_GROUP = 'coordinator'
+
+/** The channel on which the coordinators of `service` get replies. A participant's binder lists it in `sends`. */
+export function sagaReplies(service: string): Channel<SagaReply> {
+  return replyChannel(`${service}${REPLIES}`)
+}
+
+/** What a destination is when it is a service's reply channel; `undefined` when it is none. */
+export function replyPlace(destination: string): Channel<SagaReply> | undefined {
+  return destination.endsWith(REPLIES) ? replyChannel(destination) : undefined
+}
+
+/** The reply channel of this name. @throws TypeError when the name is not a destination */
+export function replyChannel(name: string): Channel<SagaReply> {
+  return defineChannel(checkName('saga-reply-to', name, 200), {
+    payload: REPLY_SCHEMA,
+    key: (reply) => reply.sagaId,
+    groups: [REPLY_GROUP],
+  })
+}
+
+/** What a command's headers say, or `undefined` when it is not a saga command. */
+export interface CommandHeaders {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  readonly key: string
+  readonly attempt: number | undefined
+  readonly replyTo: string
+  readonly birth: string | undefined
+  /** 0: no operator tried it again. */
+  readonly round: number
+}
+
+export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
+  const text = (name: string): string | undefined => {
+    const value = headers[name]
+    return typeof value === 'string' && value !== '' ? value : undefined
+  }
+  const [saga, sagaId, step] = [text(HEADERS.saga), text(HEADERS.id), text(HEADERS.step)]
+  const [operation, key, replyTo] = [text(HEADERS.operation), text(HEADERS.key), text(HEADERS.replyTo)]
+  const attempt = headers[HEADERS.attempt]
+  if (saga === undefined || sagaId === undefined || step === undefined || key === undefined || replyTo === undefined) {
+    return undefined
+  }
+  if (operation !== 'invoke' && operation !== 'compensate') return undefined
+  const round = headers[HEADERS.round]
+  return {
+    saga,
+    sagaId,
+    step,
+    operation,
+    key,
+    replyTo,
+    attempt: typeof attempt === 'number' ? attempt : undefined,
+    birth: text(HEADERS.birth),
+    round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
+  }
+}
+
+/** As large as the barrier's column. */
+const MAX_ROUND = 2 ** 31 - 1
+
+/** Which send of which operation a command is. */
+export interface Sending {
+  readonly saga: string
+  readonly operation: Operation
+  readonly attempt: number
+  readonly birth: string | null
+  readonly round: number | undefined
+}
+
+/** What a command needs to know of its sender. */
+export interface Sender {
+  readonly service: string
+  readonly headers: AmbientHeaders | undefined
+}
+
+/** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
+export async function encodeCommand(
+  step: CommandDefinition,
+  { saga, operation, attempt, birth, round }: Sending,
+  { service, headers }: Sender,
+  context: RequestContext,
+): Promise<EncodedMessage> {
+  const { sagaId } = context
+  const payload: unknown = step.request(context)
+  const key = stepKey(saga, sagaId, step.name)
+  const options: SendOptions = {
+    key: sagaId,
+    headers: {
+      [HEADERS.saga]: saga,
+      [HEADERS.id]: sagaId,
+      [HEADERS.step]: step.name,
+      [HEADERS.operation]: operation,
+      [HEADERS.key]: key,
+      [HEADERS.attempt]: attempt,
+      [HEADERS.replyTo]: `${service}${REPLIES}`,
+      ...(birth !== null && { [HEADERS.birth]: birth }),
+      ...(round !== undefined && { [HEADERS.round]: round }),
+    },
+  }
+  if (headers === undefined) return encodeMessage(step.to, payload, service, options)
+  const scope = { saga, sagaId, step: step.name, operation, key }
+  return encodeMessage(
+    step.to,
+    payload,
+    service,
+    inSaga(scope, () => withAmbient(headers, step.to.name, options)),
+  )
+}
+
+const REPLY_SCHEMA: StandardSchemaV1<SagaReply> = {
+  '~standard': {
+    version: 1,
+    vendor: 'concordat',
+    validate: (value) => {
+      const problem = replyProblem(value)
+      return problem === undefined ? { value: value as SagaReply } : { issues: [{ message: problem }] }
+    },
+  },
+}
+
+function replyProblem(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return 'expected an object'
+  const reply = value as Partial<Record<keyof SagaReply, unknown>>
+  for (const name of ['saga', 'sagaId', 'step'] as const) {
+    if (typeof reply[name] !== 'string') return `${name}: expected a string`
+  }
+  if (reply.operation !== 'invoke' && reply.operation !== 'compensate')
+    return 'operation: expected invoke or compensate'
+  if (reply.status !== 'ok' && reply.status !== 'refused' && reply.status !== 'failed') {
+    return 'status: expected ok, refused or failed'
+  }
+  if (reply.birth !== undefined && typeof reply.birth !== 'string') return 'birth: expected a string'
+  if (reply.round !== undefined && typeof reply.round !== 'number') return 'round: expected a number'
+  return undefined
+}

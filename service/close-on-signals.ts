@@ -1,0 +1,151 @@
+import { constants } from 'node:os'
+import { type Clock, SECOND, systemClock } from '../core/clock.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { finishesWithin } from '../core/time-limit.ts'
+
+/** Anything with an idempotent `close`: an election, a binder, locks. */
+export interface Closable {
+  close(): unknown
+}
+
+export interface CloseOnSignalsOptions {
+  /** Closed first, all at the same time: their hand-over needs what comes after. @default none */
+  readonly elections?: readonly Closable[] | undefined
+  /**
+   * These after them, one by one: what the leader works with, the locks of the elections, and last the connections
+   * under all of it. A function is called.
+   */
+  readonly after?: ReadonlyArray<Closable | (() => unknown)> | undefined
+  /** @default ['SIGTERM', 'SIGINT'] */
+  readonly signals?: readonly NodeJS.Signals[] | undefined
+  /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
+  readonly timeoutMs?: number | undefined
+  /**
+   * Ends the process in the end, by the signal that came, unless somebody else listens to it. False: it ends when nothing
+   * keeps it alive. @default true
+   */
+  readonly exit?: boolean | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+export interface SignalHandling extends Disposable {
+  /** Resolves when a signal has come and all is closed, or the time was over. Never rejects. */
+  readonly closed: Promise<void>
+  /** Listens no more. Idempotent. */
+  stop(): void
+}
+
+const NAMES = optionNames<CloseOnSignalsOptions>({
+  elections: true,
+  after: true,
+  signals: true,
+  timeoutMs: true,
+  exit: true,
+  logger: true,
+  clock: true,
+})
+
+/**
+ * Closes everything in the right order when the process is told to end: leaderships are handed over while all they need
+ * is still there, so the next leader begins within milliseconds instead of a ttl. The signal counts once: another one
+ * while it closes ends the process as if this had not been called.
+ * @throws TypeError / RangeError naming the option
+ */
+export function closeOnSignals(options: CloseOnSignalsOptions): SignalHandling {
+  refuseUnknown('closeOnSignals', options, NAMES)
+  return new Shutdown(options)
+}
+
+class Shutdown implements SignalHandling {
+  readonly #steps: ReadonlyArray<ReadonlyArray<() => unknown>>
+  readonly #signals: readonly NodeJS.Signals[]
+  readonly #timeoutMs: number
+  readonly #exit: boolean
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #done = Promise.withResolvers<void>()
+
+  constructor(options: CloseOnSignalsOptions) {
+    const elections = requireList('closeOnSignals.elections', options.elections ?? [])
+    const after = requireList('closeOnSignals.after', options.after ?? [])
+    const first = elections.map((part, index) => closing(`closeOnSignals.elections[${index}]`, part))
+    this.#steps = [first, ...after.map((part, index) => [closing(`closeOnSignals.after[${index}]`, part)])]
+    this.#signals = requireList('closeOnSignals.signals', options.signals ?? ['SIGTERM', 'SIGINT'])
+    this.#timeoutMs = requireInteger('closeOnSignals.timeoutMs', options.timeoutMs ?? 30 * SECOND, 1)
+    this.#exit = options.exit ?? true
+    this.#logger = checkLogger('closeOnSignals.logger', options.logger)
+    this.#clock = options.clock ?? systemClock
+    try {
+      for (const signal of this.#signals) listen(signal, this.#onSignal)
+    } catch (error) {
+      this.stop()
+      throw error
+    }
+  }
+
+  get closed(): Promise<void> {
+    return this.#done.promise
+  }
+
+  stop(): void {
+    for (const signal of this.#signals) process.removeListener(signal, this.#onSignal)
+  }
+
+  [Symbol.dispose](): void {
+    this.stop()
+  }
+
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    this.stop()
+    void this.#shutDown(signal)
+  }
+
+  async #shutDown(signal: NodeJS.Signals): Promise<void> {
+    this.#logger.info({ signal }, 'closing')
+    const inTime = await finishesWithin(this.#clock, this.#timeoutMs, this.#closeAll())
+    if (inTime) this.#logger.info({ signal }, 'closed')
+    else this.#logger.error({ signal, timeoutMs: this.#timeoutMs }, 'not closed in time')
+    this.#done.resolve()
+    if (this.#exit && process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+  }
+
+  async #closeAll(): Promise<void> {
+    for (const step of this.#steps) await Promise.all(step.map((close) => this.#close(close)))
+  }
+
+  /** One that fails does not keep the rest open. */
+  async #close(close: () => unknown): Promise<void> {
+    try {
+      await close()
+    } catch (error) {
+      this.#logger.error({ err: error }, 'a part failed to close')
+    }
+  }
+}
+
+function listen(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): void {
+  const refused = invalidOption('closeOnSignals.signals', signal, 'signals that a process can catch, such as SIGTERM')
+  // Of a name that is no signal `process` would make an event that never comes.
+  if (!Object.hasOwn(constants.signals, signal)) throw refused
+  try {
+    process.once(signal, listener)
+  } catch {
+    throw refused
+  }
+}
+
+function requireList<T>(path: string, value: readonly T[]): readonly T[] {
+  if (Array.isArray(value)) return value
+  throw wrongKind(path, value, 'a list')
+}
+
+function closing(path: string, part: unknown): () => unknown {
+  if (typeof part === 'function') return part as () => unknown
+  if (hasMethods(part, ['close'])) return () => part.close()
+  throw wrongKind(path, part, 'something with close(), or a function')
+}

@@ -1,0 +1,112 @@
+import { type EncodedMessage, TransportError } from 'concordat/binder'
+import type { PublishOutcome, Receiver } from 'concordat/binder/transport'
+import { silentLogger } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { drain, FakeClock } from '../../../support/locks/fake-clock.ts'
+import { Forwarder, toDelayed } from '../inside.ts'
+import { plainMessage } from '../kit.ts'
+
+async function setup() {
+  const clock = new FakeClock()
+  const start = clock.now()
+  const published: Array<readonly [string, number]> = []
+  const log: string[] = []
+  const receivers: Receiver[] = []
+  let answer: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]> = (messages) =>
+    Promise.resolve(messages.map(() => undefined))
+  const forwarder = new Forwarder('orders', {
+    clock,
+    logger: silentLogger,
+    subscribe: (topic, receiver) => {
+      expect(topic).toBe('orders.delay')
+      receivers.push(receiver)
+      return Promise.resolve({ pause() {}, resume() {}, close: () => Promise.resolve(void log.push('left')) })
+    },
+    publish: (messages) => {
+      for (const { id } of messages) published.push([id, clock.now() - start])
+      return answer(messages)
+    },
+  })
+  onTestFinished(() => forwarder.close())
+  await drain()
+  const loan = new AbortController()
+  const lend = (id: string, delayMs: number): void => {
+    const { message } = toDelayed(
+      plainMessage({ id, destination: 'orders', notBefore: clock.now() + delayMs }),
+      clock.now(),
+    )
+    receivers.at(-1)?.deliver({
+      message,
+      position: id,
+      redelivered: undefined,
+      signal: loan.signal,
+      ack: () => void log.push(`ack ${id}`),
+      release: () => void log.push(`release ${id}`),
+    })
+  }
+  return { clock, forwarder, published, log, receivers, lend, loan, answers: (next: typeof answer) => (answer = next) }
+}
+
+describe('a forwarder', () => {
+  it('publishes each when it leaves its tier, and settles it then', async () => {
+    const t = await setup()
+    t.lend('in 700', 700)
+    t.lend('in 300', 300)
+    t.lend('hop at 2000', 2_500)
+    await t.clock.advance(299)
+    expect(t.published).toEqual([])
+    await t.clock.advance(2_000)
+    expect(t.published.map(([id]) => id)).toEqual(['in 300', 'in 700', 'hop at 2000'])
+    expect(t.published.every(([id, at]) => at >= Number(/\d+/.exec(id)?.[0]))).toBe(true)
+    expect(t.log).toEqual(['ack in 300', 'ack in 700', 'ack hop at 2000'])
+  })
+
+  it('settles nothing before it is confirmed', async () => {
+    const t = await setup()
+    const confirm = Promise.withResolvers<readonly PublishOutcome[]>()
+    t.answers(() => confirm.promise)
+    t.lend('a', 100)
+    await t.clock.advance(5_000)
+    expect(t.published.map(([id]) => id)).toEqual(['a'])
+    expect(t.log).toEqual([])
+    confirm.resolve([undefined])
+    await drain()
+    expect(t.log).toEqual(['ack a'])
+  })
+
+  it('tries again what the broker did not take, without holding up the others', async () => {
+    const t = await setup()
+    let refusals = 2
+    const away = new TransportError({ transport: 'kafka', kind: 'unavailable', message: 'away' })
+    t.answers((messages) =>
+      Promise.resolve(messages.map(({ id }) => (id === 'a' && refusals-- > 0 ? away : undefined))),
+    )
+    t.lend('a', 100)
+    t.lend('b', 100)
+    await t.clock.advance(5_000)
+    expect(t.log).toEqual(['ack b', 'ack a'])
+    expect(t.published.map(([id]) => id)).toEqual(['a', 'b', 'a', 'a'])
+  })
+
+  it('gives back what waits when the group rebalances and when it closes', async () => {
+    const t = await setup()
+    t.lend('a', 100)
+    t.receivers[0]?.recall()
+    expect(t.log).toEqual(['release a'])
+    t.lend('b', 60_000)
+    await t.forwarder.close()
+    expect(t.log).toEqual(['release a', 'release b', 'left'])
+    await t.clock.advance(120_000)
+    expect(t.published).toEqual([])
+  })
+
+  it('takes its place again after a loss, and forgets what it held', async () => {
+    const t = await setup()
+    t.lend('a', 100)
+    t.loan.abort(new Error('lost'))
+    t.receivers[0]?.lost(new Error('lost'))
+    await t.clock.advance(10_000)
+    expect(t.receivers).toHaveLength(2)
+    expect(t.published).toEqual([])
+  })
+})

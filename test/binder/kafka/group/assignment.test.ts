@@ -1,0 +1,174 @@
+import type { TransportDelivery } from 'concordat/binder/transport'
+import fc from 'fast-check'
+import { describe, it } from 'vitest'
+import { Assignment, type KafkaBatch } from '../inside.ts'
+import { range } from '../kit.ts'
+
+function batch(partition: number, from: number, count: number, bytes = 1): KafkaBatch {
+  const messages = range(count, from).map((offset) => ({
+    key: null,
+    value: Buffer.alloc(bytes),
+    timestamp: '0',
+    offset: String(offset),
+    headers: {},
+  }))
+  return { topic: 't', partition, messages, lastOffset: () => String(from + count - 1) }
+}
+
+function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 1_000_000) {
+  const lent: TransportDelivery[] = []
+  const released: number[] = []
+  const positions = new Map<number, number | undefined>()
+  const assignment = new Assignment(
+    partitions,
+    { topic: 't', prefetch, prefetchBytes, partitions: partitions.length },
+    {
+      deliver: (delivery) => lent.push(delivery),
+      onProgress: (lane) => positions.set(lane.partition, lane.tracker.position),
+      onReleased: (lane) => released.push(lane.partition),
+      onRoom: () => {},
+    },
+  )
+  const feed = (partition: number, from: number, count: number, bytes?: number): void => {
+    const lane = assignment.lanes.get(partition)
+    lane?.append(batch(partition, from, count, bytes))
+    assignment.lend(lane)
+  }
+  const offsets = (partition: number): number[] =>
+    lent
+      .map(({ position }) => /^partition (\d+) offset (\d+)$/.exec(position))
+      .filter((match) => Number(match?.[1]) === partition)
+      .map((match) => Number(match?.[2]))
+  return { assignment, lent, released, positions, feed, offsets }
+}
+
+describe('assignment', () => {
+  it('lends in order, at most prefetch, and more when something is settled', ({ expect }) => {
+    const { lent, feed, offsets } = setup([0], 3)
+    feed(0, 10, 5)
+    expect(offsets(0)).toEqual([10, 11, 12])
+    lent[1]?.ack()
+    expect(offsets(0)).toEqual([10, 11, 12, 13])
+  })
+
+  it('stops lending while the bodies on loan exceed prefetchBytes', ({ expect }) => {
+    const { lent, feed } = setup([0], 100, 1_000)
+    feed(0, 0, 10, 400)
+    expect(lent).toHaveLength(3)
+    lent[0]?.ack()
+    expect(lent).toHaveLength(4)
+  })
+
+  it('moves the position to the lowest unfinished message only', ({ expect }) => {
+    const { lent, feed, positions } = setup([0], 10)
+    feed(0, 0, 4)
+    lent[2]?.ack()
+    lent[1]?.ack()
+    expect(positions.get(0)).toBeUndefined()
+    lent[0]?.ack()
+    expect(positions.get(0)).toBe(3)
+  })
+
+  it('leaves room for other partitions when one does not settle', ({ expect }) => {
+    const { feed, offsets } = setup([0, 1, 2], 16)
+    feed(0, 0, 100)
+    feed(1, 0, 100)
+    feed(2, 0, 100)
+    expect(offsets(0)).toHaveLength(12)
+    expect(offsets(1).length).toBeGreaterThan(0)
+    expect(offsets(2).length).toBeGreaterThan(0)
+  })
+
+  it('counts a settlement once', ({ expect }) => {
+    const { lent, feed } = setup([0], 2)
+    feed(0, 0, 10)
+    lent[0]?.ack()
+    lent[0]?.ack()
+    lent[0]?.release()
+    expect(lent).toHaveLength(3)
+  })
+
+  it('lends what was released again, in its place, and says so', ({ expect }) => {
+    const { assignment, lent, released, feed, offsets } = setup([0], 3)
+    feed(0, 0, 5)
+    lent[1]?.release()
+    lent[0]?.release()
+    expect(released).toEqual([0, 0])
+    assignment.lend(assignment.lanes.get(0))
+    expect(offsets(0)).toEqual([0, 1, 2, 0, 1])
+    expect(lent.map(({ redelivered }) => redelivered)).toEqual([undefined, undefined, undefined, true, true])
+  })
+
+  it('lends nothing while held', ({ expect }) => {
+    const { assignment, lent, feed } = setup([0], 3)
+    assignment.hold(true)
+    feed(0, 0, 5)
+    expect(lent).toHaveLength(0)
+    assignment.hold(false)
+    expect(lent).toHaveLength(3)
+  })
+
+  it('lends, although held, what was left undone below something finished, and nothing else', ({ expect }) => {
+    const { assignment, lent, feed, offsets } = setup([0], 5)
+    feed(0, 0, 8)
+    lent[3]?.ack()
+    assignment.hold(true)
+    for (const i of [0, 1, 2, 4, 5]) lent[i]?.release()
+    expect(assignment.lendGaps()).toBe(true)
+    expect(offsets(0).slice(6)).toEqual([0, 1, 2])
+    for (const delivery of lent) delivery.ack()
+    expect(assignment.lendGaps()).toBe(false)
+    expect(assignment.lanes.get(0)?.tracker.position).toBe(4)
+  })
+
+  it('withdraws everything at once: signals abort, settling has no effect', async ({ expect }) => {
+    const { assignment, lent, feed, positions } = setup([0], 3)
+    feed(0, 0, 5)
+    const settled = assignment.settled()
+    assignment.withdraw(new Error('gone'))
+    await settled
+    expect(lent.map(({ signal }) => signal.aborted)).toEqual([true, true, true])
+    lent[0]?.ack()
+    expect([lent.length, positions.size]).toEqual([3, 0])
+  })
+
+  it('is settled when the last delivery on loan is', async ({ expect }) => {
+    const { assignment, lent, feed } = setup([0], 10)
+    await assignment.settled()
+    feed(0, 0, 2)
+    assignment.hold(true)
+    let isSettled = false
+    const settled = assignment.settled().then(() => (isSettled = true))
+    lent[0]?.ack()
+    await Promise.resolve()
+    expect(isSettled).toBe(false)
+    lent[1]?.release()
+    await settled
+    expect(isSettled).toBe(true)
+  })
+
+  it('keeps the order of each partition and its limits whatever is settled when', ({ expect }) => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 12 }),
+        fc.array(fc.record({ partition: fc.nat(2), settle: fc.nat(), count: fc.integer({ min: 0, max: 9 }) })),
+        (prefetch, steps) => {
+          const { lent, feed, offsets } = setup([0, 1, 2], prefetch)
+          const next = [0, 0, 0]
+          const acked = new Set<TransportDelivery>()
+          for (const { partition, settle, count } of steps) {
+            if (count > 0) feed(partition, next[partition] as number, count)
+            next[partition] = (next[partition] as number) + count
+            const open = lent.filter((each) => !acked.has(each))
+            expect(open.length).toBeLessThanOrEqual(prefetch)
+            const one = open[settle % Math.max(1, open.length)]
+            one?.ack()
+            if (one !== undefined) acked.add(one)
+          }
+          for (let i = 0; i < lent.length; i++) lent[i]?.ack()
+          for (const partition of [0, 1, 2]) expect(offsets(partition)).toEqual(range(next[partition] as number))
+        },
+      ),
+    )
+  })
+})

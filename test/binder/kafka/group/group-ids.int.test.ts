@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto'
+import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
+import { kafkaTransport } from 'concordat/binder/kafka'
+import type { Transport } from 'concordat/binder/transport'
+import { it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { describeWith, serverUrl } from '../../../support/servers/index.ts'
+import { until } from '../../../support/until.ts'
+import { attached, client, freshTopic, numbered } from '../kit.ts'
+
+const url = (): string => serverUrl('kafka') as string
+
+describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
+  it('is gone on with where another program stood, dead letters and redrive included', async ({ expect }) => {
+    const setup = attached(url())
+    const name = await freshTopic(setup, 1)
+    const groupId = `ledger-${randomUUID()}`
+    await setup.publish(numbered(name, 5, ['k']))
+    const other = client(url()).consumer({ groupId })
+    await other.connect()
+    await other.subscribe({ topic: name, fromBeginning: true })
+    const theirs: string[] = []
+    await other.run({
+      eachMessage: ({ message }) => Promise.resolve(void theirs.push(String(message.value))),
+    })
+    await until('the other has read', () => theirs.length === 5)
+    await other.disconnect()
+    await setup.publish(numbered(name, 2, ['k'], 5))
+    const channel = defineChannel(name, { payload: z.number(), partitions: 1 })
+    const handled: number[] = []
+    let isMended = false
+    const open = (): Transport => kafkaTransport({ kafka: client(url()), groupIds: { [name]: { payments: groupId } } })
+    const binder = createBinder({
+      service: 'ledger',
+      transport: open(),
+      bindings: [
+        sink(channel, { group: 'payments' }, (n) => {
+          if (n === 6 && !isMended) throw new TerminalError('not yet')
+          handled.push(n)
+        }),
+      ],
+    })
+    onTestFinished(() => binder.close())
+    expect(binder.describe().destinations.flatMap(({ parts }) => parts.map((part) => part.name))).toContain(groupId)
+    await binder.start()
+    await until('both are settled', async () => (await binder.lag(`${name}.payments`)) === 0)
+    expect(handled).toEqual([5])
+    isMended = true
+    expect(await redrive({ service: 'operator', transport: open() }, channel, 'payments')).toMatchObject({ sent: 1 })
+    await until('it is handled', () => handled.length === 2)
+    expect(handled).toEqual([5, 6])
+  })
+})

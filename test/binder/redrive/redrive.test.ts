@@ -1,0 +1,172 @@
+import { type Channel, createBinder, defineChannel, type RedriveOptions, redrive, sink } from 'concordat/binder'
+import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { Transport } from 'concordat/binder/transport'
+import type { Clock } from 'concordat/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { drain, FakeClock } from '../../support/locks/fake-clock.ts'
+import { gate, until } from '../../support/until.ts'
+
+const channel = defineChannel('orders', { payload: z.number(), key: (n) => `k${n % 2}`, groups: ['g'] })
+
+/** A service whose handler fails while `isBroken`, with dead letters 0 to `count` - 1. */
+async function withLetters(count: number) {
+  const broker = memoryBroker()
+  const state = { isBroken: true, handled: [] as number[] }
+  const binding = sink(channel, { group: 'g', maxAttempts: 1 }, (n) => {
+    if (state.isBroken) throw new Error('closed')
+    state.handled.push(n)
+  })
+  const binder = createBinder({ service: 'shop', transport: memoryTransport({ broker }), bindings: [binding] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  await binder.sendBatch(
+    channel,
+    Array.from({ length: count }, (_, n) => n),
+  )
+  const status = () => binder.binding('orders.g').status()
+  await until('all are dead letters', () => status().deadLettered === count)
+  return { broker, binder, state, status }
+}
+
+const run = (broker: MemoryBroker, options: RedriveOptions = {}, clock?: Clock) =>
+  redrive(
+    { service: 'operator', transport: memoryTransport({ broker }), clock },
+    channel as unknown as Channel,
+    'g',
+    options,
+  )
+
+/** A transport that gets its place among the readers when the test says so. */
+function lateReader(broker: MemoryBroker): {
+  readonly transport: Transport
+  readonly subscribing: Promise<void>
+  readonly mayRead: () => void
+} {
+  const asked = gate()
+  const allowed = gate()
+  const transport = memoryTransport({ broker })
+  const subscribe = transport.subscribe.bind(transport)
+  transport.subscribe = async (spec, receiver) => {
+    asked.open()
+    await allowed.opened
+    return subscribe(spec, receiver)
+  }
+  return { transport, subscribing: asked.opened, mayRead: allowed.open }
+}
+
+describe('a redrive', () => {
+  it('sends so many in a second, and those that stay take no time', async () => {
+    const { broker, state } = await withLetters(10)
+    state.isBroken = false
+    const clock = new FakeClock()
+    const counts: string[] = []
+    const running = run(
+      broker,
+      { perSecond: 2, filter: ({ key }) => key === 'k1', onProgress: (c) => counts.push(`${c.sent}+${c.kept}`) },
+      clock,
+    )
+    await drain()
+    expect(counts.at(-1)).toBe('1+2')
+    await clock.advance(499)
+    expect(counts.at(-1)).toBe('1+2')
+    await clock.advance(1)
+    expect(counts.at(-1)).toBe('2+3')
+    for (let i = 0; i < 3; i++) await clock.advance(500)
+    expect(await running).toMatchObject({ sent: 5, kept: 5, complete: true })
+    await until('they were handled', () => state.handled.length === 5)
+    expect(state.handled).toEqual([1, 3, 5, 7, 9])
+  })
+
+  it('shows in a dry run what a run with the same filter and limit then sends, and takes no time for it', async () => {
+    const { broker, state } = await withLetters(6)
+    state.isBroken = false
+    const options: RedriveOptions = { filter: ({ key }) => key === 'k0', limit: 2, perSecond: 1_000 }
+    const { letters } = await run(broker, { ...options, dryRun: true, perSecond: 1 }, new FakeClock())
+    const { sent } = await run(broker, options)
+    await until('they were handled', () => state.handled.length === sent)
+    expect(state.handled).toEqual([0, 2])
+    const left = await run(broker, { dryRun: true })
+    expect(left.letters.map(({ id }) => id)).not.toEqual(expect.arrayContaining(letters.map(({ id }) => id)))
+    expect(left.letters).toHaveLength(4)
+  })
+
+  it('fails when the broker is away for too long, and the next one goes on in order', async () => {
+    const { broker, binder, state } = await withLetters(6)
+    state.isBroken = false
+    const stalled = run(broker, {
+      stallTimeoutMs: 100,
+      onProgress: ({ sent }) => {
+        if (sent === 3) broker.interrupt()
+      },
+    })
+    await expect(stalled).rejects.toMatchObject({ code: 'binder.redrive_stalled', retryable: true, sent: 3 })
+    broker.recover()
+    await binder.ready({ timeoutMs: 30_000 })
+    expect(await run(broker, { perSecond: 1_000 })).toMatchObject({ copies: 0, complete: true })
+    await until('all were handled', () => new Set(state.handled).size === 6)
+    const firsts = [...new Set(state.handled)]
+    for (const odd of [0, 1]) expect(firsts.filter((n) => n % 2 === odd)).toEqual([odd, odd + 2, odd + 4])
+  })
+
+  it.each([
+    ['sent', undefined],
+    ['kept', () => false],
+  ])('loses nothing of what it has %s when another run takes its mark away', async (_, filter) => {
+    const { broker, status } = await withLetters(5)
+    const { transport, subscribing, mayRead } = lateReader(broker)
+    const late = redrive({ service: 'late', transport }, channel as unknown as Channel, 'g', { filter })
+    await subscribing // its mark lies behind the five letters
+    expect(await run(broker)).toMatchObject({ sent: 5, complete: true })
+    await until('they failed again', () => status().deadLettered === 10)
+    mayRead()
+    expect(await late).toMatchObject({ copies: 0, complete: true })
+    await until('nothing is under way', () => status().running + status().queued === 0)
+    const { letters } = await run(broker, { dryRun: true })
+    expect(letters.map(({ key }) => key)).toEqual(expect.arrayContaining(['k0', 'k1', 'k0', 'k1', 'k0']))
+    expect(new Set(letters.map(({ id }) => id)).size).toBe(5)
+  })
+
+  it('takes no transport that somebody else closes', async () => {
+    const { broker } = await withLetters(1)
+    const transport = memoryTransport({ broker })
+    const binder = createBinder({ service: 'shop', instance: 'shop-1', transport })
+    onTestFinished(() => binder.close())
+    const withIt = () => redrive({ service: 'operator', transport }, channel as unknown as Channel, 'g')
+    await expect(withIt()).rejects.toThrow(
+      'redrive.transport: expected one of its own and not that of the binder "shop-1"',
+    )
+    const host = { service: 'operator', transport: memoryTransport({ broker }) }
+    await redrive(host, channel as unknown as Channel, 'g', { dryRun: true })
+    await expect(redrive(host, channel as unknown as Channel, 'g')).rejects.toThrow(
+      'not that of the redrive "operator-redrive-',
+    )
+  })
+
+  it('does not begin when the broker is away', async () => {
+    const { broker } = await withLetters(1)
+    broker.interrupt()
+    await expect(run(broker)).rejects.toMatchObject({ code: 'binder.transport', kind: 'unavailable' })
+    broker.recover()
+    expect(await run(broker, { dryRun: true })).toMatchObject({ sent: 1 })
+  })
+
+  it('ends while new letters come in, which the next one sends', async () => {
+    const { broker, binder, state, status } = await withLetters(4)
+    const report = await run(broker, {
+      perSecond: 10_000,
+      filter: async () => {
+        // One more for each that is looked at: a run that followed them would not end.
+        const before = status().deadLettered
+        await binder.send(channel, 100)
+        await until('it is a dead letter', () => status().deadLettered > before)
+        return true
+      },
+    })
+    expect(report).toMatchObject({ sent: 4, kept: 0, complete: true })
+    await until('all have failed again', () => status().deadLettered === 12)
+    state.isBroken = false
+    expect(await run(broker, { perSecond: 10_000 })).toMatchObject({ sent: 8, copies: 0, complete: true })
+    await until('all were handled', () => state.handled.length === 8)
+  })
+})

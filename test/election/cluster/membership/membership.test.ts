@@ -1,0 +1,290 @@
+import {
+  ClusterStoreUnavailable,
+  createMembership,
+  type Membership,
+  type MembershipOptions,
+  type PresenceEvent,
+} from 'concordat/cluster'
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import type { BeatReply, ClusterStore } from 'concordat/cluster/store'
+import { describe, expect, it } from 'vitest'
+import { FakeClock } from '../../../support/locks/fake-clock.ts'
+
+const TIMING = { heartbeatMs: 1_000, suspectAfterMs: 3_000, deadAfterMs: 10_000 }
+const away = (outcome: 'unknown' | 'not_done' = 'unknown'): Error =>
+  new ClusterStoreUnavailable('scripted', outcome, 'no answer')
+
+/** One member on a memory server, all on one clock that stands still until told. */
+function setup(options: Partial<MembershipOptions> = {}) {
+  const clock = new FakeClock()
+  const server = memoryStateServer({ clock })
+  const inner = memoryStateStore({ server })
+  const calls: Array<readonly [name: string, ...args: unknown[]]> = []
+  /** What a call does instead of the real one. */
+  const instead: Partial<Record<keyof ClusterStore, (...args: never[]) => unknown>> = {}
+  const store = new Proxy(inner, {
+    get: (target, name: keyof ClusterStore) => {
+      const value = target[name]
+      if (typeof value !== 'function') return value
+      return (...args: never[]) => {
+        if (name !== 'follow') calls.push([name, ...args])
+        return (instead[name] ?? (value as (...values: never[]) => unknown).bind(target))(...args)
+      }
+    },
+  })
+  const membership = createMembership({
+    store,
+    cluster: 'c',
+    service: 's',
+    instance: 'a',
+    clock,
+    ...TIMING,
+    ...options,
+  })
+  const heard: PresenceEvent[] = []
+  membership.subscribe((event) => void heard.push(event))
+  const count = (name: string): number => calls.filter(([called]) => called === name).length
+  return { clock, server, inner, store, calls, instead, membership, heard, count }
+}
+
+/** Joined, with the clock at the moment of joining. */
+async function joined(options: Partial<MembershipOptions> = {}) {
+  const context = setup(options)
+  const presence = await context.membership.join()
+  return { ...context, presence }
+}
+
+const close = async (membership: Membership, clock: FakeClock): Promise<void> => {
+  const closed = membership.close()
+  await clock.advance(1_000)
+  await closed
+}
+
+describe('a presence', () => {
+  it('is over as soon as the clocks say so, after a stall in which no timer fired', async () => {
+    const { membership, presence, clock } = await joined()
+    clock.stall(2_999)
+    expect(membership.self()).toBe(presence)
+    clock.stall(1)
+    expect(membership.self()).toBeUndefined()
+    expect(membership.status().state).toBe('isolated')
+    expect(presence.signal.aborted).toBe(false)
+    expect(() => presence.assertValid()).toThrow(expect.objectContaining({ code: 'cluster.member_isolated' }))
+    await close(membership, clock)
+  })
+
+  it('is over after a suspend, which the monotonic clock does not see', async () => {
+    const { membership, presence, clock } = await joined()
+    clock.suspend(60_000)
+    expect(membership.self()).toBeUndefined()
+    expect(() => presence.assertValid()).toThrow(expect.objectContaining({ code: 'cluster.member_isolated' }))
+    await close(membership, clock)
+  })
+
+  it('is not over because the wall clock was set back', async () => {
+    const { membership, presence, clock } = await joined()
+    clock.suspend(-3_600_000)
+    presence.assertValid()
+    expect(membership.self()).toBe(presence)
+    await close(membership, clock)
+  })
+
+  it('counts from before the heartbeat was sent, not from its answer', async () => {
+    const { membership, presence, clock, instead, inner } = await joined()
+    instead.beat = async (...args: never[]) => {
+      await clock.sleep(900)
+      return (inner.beat as (...values: never[]) => Promise<BeatReply>)(...args)
+    }
+    await clock.advance(2_000)
+    // Sent at 1 000, answered at 1 900: good until 4 000.
+    instead.beat = () => Promise.reject(away())
+    await clock.advance(1_999)
+    expect(membership.self()).toBe(presence)
+    await clock.advance(1)
+    expect(membership.self()).toBeUndefined()
+    await close(membership, clock)
+  })
+
+  it('aborts its signal by its own timer while a heartbeat hangs', async () => {
+    const { membership, presence, clock, instead, heard } = await joined()
+    instead.beat = () => new Promise(() => {})
+    await clock.advance(2_999)
+    expect(presence.signal.aborted).toBe(false)
+    await clock.advance(1)
+    expect(presence.signal.aborted).toBe(true)
+    expect(heard.map(({ type }) => type)).toEqual(['joined', 'isolated'])
+    expect(membership.health()).toMatchObject({ status: 'down', detail: expect.stringContaining('isolated') })
+  })
+
+  it('that was in doubt is a new one when it is confirmed again, of the same generation', async () => {
+    const { membership, presence, clock, instead, heard } = await joined()
+    instead.beat = () => Promise.reject(away())
+    await clock.advance(4_000)
+    delete instead.beat
+    await clock.advance(300)
+    const next = membership.self()
+    expect(next).not.toBe(presence)
+    expect(next?.generation).toBe(presence.generation)
+    expect(presence.signal.aborted).toBe(true)
+    expect(next?.signal.aborted).toBe(false)
+    expect(heard.map(({ type }) => type)).toEqual(['joined', 'isolated', 'recovered'])
+    await close(membership, clock)
+  })
+})
+
+describe('the heartbeat', () => {
+  it('comes every heartbeatMs, sooner after a failure, one at a time', async () => {
+    const { membership, clock, count, instead } = await joined()
+    await clock.advance(5_000)
+    expect(count('beat')).toBe(5)
+    instead.beat = () => Promise.reject(away('not_done'))
+    await clock.advance(2_000)
+    expect(count('beat')).toBe(5 + 5)
+    expect(membership.status().error).toContain('no answer')
+    delete instead.beat
+    await clock.advance(250)
+    expect(membership.status()).toMatchObject({ state: 'alive', error: undefined })
+    await close(membership, clock)
+  })
+
+  it('goes on when a subscriber throws', async () => {
+    const { membership, clock, count } = setup()
+    membership.subscribe(() => {
+      throw new Error('mine')
+    })
+    await membership.join()
+    await clock.advance(3_000)
+    expect(count('beat')).toBe(3)
+    await close(membership, clock)
+  })
+
+  it('carries metadata that could not be sent when it was given', async () => {
+    const { membership, clock, instead } = await joined()
+    instead.describe = () => Promise.reject(away())
+    await expect(membership.update({ n: 1 })).rejects.toMatchObject({ outcome: 'unknown' })
+    delete instead.describe
+    await clock.advance(1_000)
+    expect(membership.members()[0]?.meta).toEqual({ n: 1 })
+    await close(membership, clock)
+  })
+})
+
+describe('joining', () => {
+  it('is tried again under the same id, so that a lost answer makes no second generation', async () => {
+    const { membership, clock, instead, inner, calls } = setup()
+    const replies: unknown[] = []
+    instead.join = async (...args: never[]) => {
+      const reply = await (inner.join as (...values: never[]) => Promise<unknown>)(...args)
+      replies.push(reply)
+      if (replies.length < 3) throw away()
+      return reply
+    }
+    const joining = membership.join()
+    await clock.advance(2_000)
+    const { generation } = await joining
+    expect(replies.map((reply) => (reply as { generation: number }).generation)).toEqual([
+      generation,
+      generation,
+      generation,
+    ])
+    const ids = calls.filter(([name]) => name === 'join').map(([, request]) => (request as { joinId: string }).joinId)
+    expect(new Set(ids).size).toBe(1)
+    await close(membership, clock)
+  })
+
+  it('that is given up while its outcome is unknown is refused when it arrives late', async () => {
+    const { membership, clock, instead, inner, store } = setup()
+    let arrive: () => Promise<unknown> = async () => undefined
+    instead.join = async (...args: never[]) => {
+      arrive = () => (inner.join as (...values: never[]) => Promise<unknown>)(...args)
+      throw away()
+    }
+    const joining = membership.join().catch((error: unknown) => error)
+    await clock.advance(100)
+    const leaving = membership.leave()
+    await clock.advance(2_000)
+    await leaving
+    expect(await joining).toMatchObject({ code: 'cluster.member_evicted', reason: 'left' })
+    expect(await arrive()).toEqual({ status: 'given_up' })
+    expect((await store.members('c')).records).toEqual([])
+    await close(membership, clock)
+  })
+
+  it('takes the metadata that was given meanwhile', async () => {
+    const { membership, clock, instead, inner } = setup()
+    instead.join = async (...args: never[]) => {
+      await clock.sleep(500)
+      return (inner.join as (...values: never[]) => Promise<unknown>)(...args)
+    }
+    const joining = membership.join()
+    await clock.advance(100)
+    await membership.update({ n: 7 })
+    await clock.advance(600)
+    await joining
+    await clock.advance(1_000)
+    expect(membership.members()[0]?.meta).toEqual({ n: 7 })
+    await close(membership, clock)
+  })
+})
+
+describe('a listener', () => {
+  it('that joins again as soon as it hears of the end gets a new generation', async () => {
+    const { membership, clock, presence, server, heard } = await joined({ rejoin: false })
+    const again = Promise.withResolvers<number>()
+    membership.subscribe((event) => {
+      if (event.type === 'evicted') membership.join().then(({ generation }) => again.resolve(generation), again.reject)
+    })
+    const timing = { suspectAfterMs: 3_000, deadAfterMs: 10_000 }
+    const json = '{"service":"s","meta":{}}'
+    await memoryStateStore({ server }).join({ cluster: 'c', instance: 'a', joinId: 'other', json, ...timing })
+    await clock.advance(1_000)
+    expect(await again.promise).toBeGreaterThan(presence.generation)
+    expect(heard.map(({ type }) => type)).toEqual(['joined', 'evicted', 'joined'])
+    membership.self()?.assertValid()
+    await close(membership, clock)
+  })
+
+  it('hears of an isolation before the recovery, also when no timer fired in between', async () => {
+    const { membership, clock, presence, heard } = await joined()
+    clock.stall(5_000)
+    await clock.advance(0)
+    expect(heard.map(({ type }) => type)).toEqual(['joined', 'isolated', 'recovered'])
+    expect(presence.signal.aborted).toBe(true)
+    expect(await membership.join()).toBe(membership.self())
+    await close(membership, clock)
+  })
+})
+
+describe('leaving', () => {
+  it('ends in bounded time while the store does not answer', async () => {
+    const { membership, clock, instead, count, presence } = await joined()
+    instead.leave = () => Promise.reject(away())
+    const leaving = membership.leave()
+    await clock.advance(1_000)
+    await leaving
+    expect(count('leave')).toBe(3)
+    expect(presence.signal.reason).toMatchObject({ reason: 'left' })
+    await close(membership, clock)
+  })
+})
+
+describe('who only watches', () => {
+  it('declares the dead when there is no member left to do it', async () => {
+    const { membership, clock, server } = setup()
+    await membership.ready()
+    await memoryStateStore({ server }).join({
+      cluster: 'c',
+      instance: 'killed',
+      joinId: 'x',
+      json: '{"service":"s","meta":{}}',
+      suspectAfterMs: 3_000,
+      deadAfterMs: 10_000,
+    })
+    expect(membership.members()).toHaveLength(1)
+    await clock.advance(4_000)
+    expect(membership.members()[0]).toMatchObject({ status: 'suspect' })
+    await clock.advance(8_000)
+    expect(membership.members()).toEqual([])
+    await close(membership, clock)
+  })
+})

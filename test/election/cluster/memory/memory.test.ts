@@ -1,0 +1,11 @@
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { clusterConformance } from '../../../conformance/cluster.ts'
+
+clusterConformance('memory', async () => {
+  const server = memoryStateServer()
+  return {
+    store: () => memoryStateStore({ server }),
+    wipe: async () => server.clear(),
+    close: async () => {},
+  }
+})

@@ -1,0 +1,11 @@
+import { memoryLockServer, memoryLocks } from 'concordat/locks/memory'
+import { locksConformance } from '../../conformance/locks.ts'
+
+locksConformance('memory', async () => {
+  const server = memoryLockServer()
+  return {
+    contender: (options) => memoryLocks({ ...options, server }),
+    leftovers: async () => server.keys(),
+    close: async () => {},
+  }
+})

@@ -1,0 +1,60 @@
+import { describe, expect, test } from 'vitest'
+import { message, until } from './support/messages.ts'
+import { setupOutbox, useEmbedded } from './support/pglite.ts'
+
+useEmbedded()
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+describe('a destination whose broker is away', () => {
+  test('holds up no other, however many messages wait for it', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    let isAway = true
+    t.publisher.verdict = ({ destination }) => (isAway && destination === 'away' ? 'unavailable' : undefined)
+    const waiting = range(120).map((i) => message(`w${i}`, `k${i % 7}`, { destination: 'away' }))
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, waiting))
+    const relay = t.relay({ batchSize: 20 })
+    await relay.start()
+    await until(() => t.publisher.calls.length > 0, 'it has met the outage')
+    for (const i of range(3)) {
+      await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message(`h${i}`, 'k', { destination: 'here' })]))
+      await until(() => t.publisher.ids.includes(`h${i}`), `the healthy one has left (${i})`)
+    }
+    expect(relay.health()).toMatchObject({ status: 'down', detail: 'unavailable on purpose' })
+    expect(await t.outbox.stats()).toMatchObject({ pending: 120, blockedKeys: 0 })
+    isAway = false
+    await until(() => t.publisher.confirmed.length === 123, 'all have left')
+    for (const key of range(7)) {
+      const expected = waiting.filter((each) => each.key === `k${key}`).map(({ id }) => id)
+      expect(
+        t.publisher.confirmed.filter((m) => m.destination === 'away' && m.key === `k${key}`).map((m) => m.id),
+      ).toEqual(expected)
+    }
+    await until(() => relay.health().status === 'up', 'it is up')
+  })
+
+  test('that refuses its next message when it is back is back all the same: the message is held as any', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    let verdict: 'unavailable' | 'too_large' = 'unavailable'
+    t.publisher.verdict = ({ id }) => (id === 'bad' || verdict === 'unavailable' ? verdict : undefined)
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('bad', 'a'), message('good', 'b')]))
+    await t.relay().start()
+    await until(() => t.publisher.calls.length > 0, 'it has met the outage')
+    verdict = 'too_large'
+    await until(() => t.publisher.ids.includes('good'), 'the good one has left')
+    await until(async () => (await t.outbox.parked()).length === 1, 'the bad one is parked')
+  })
+
+  test('is given up with the partition: a relay that closes ends at once', async () => {
+    await using t = await setupOutbox({ partitions: 1 })
+    t.publisher.verdict = () => 'unavailable'
+    await t.sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a')]))
+    const relay = t.relay()
+    await relay.start()
+    await until(() => t.publisher.calls.length > 1, 'it has tried again')
+    const since = performance.now()
+    await relay.close()
+    expect(performance.now() - since).toBeLessThan(5_000)
+    expect((await t.outbox.stats()).pending).toBe(1)
+  })
+})

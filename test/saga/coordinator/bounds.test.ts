@@ -1,0 +1,206 @@
+import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../../support/until.ts'
+import { closeEmbedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ sku: z.string(), n: z.number() })
+const input = { sku: 'apple', n: 2 }
+let world: World | undefined
+
+afterEach(async () => {
+  await world?.close()
+  world = undefined
+})
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+
+describe('an input that the schema of a new release refuses', () => {
+  const Wider = z.object({ sku: z.string(), n: z.number(), currency: z.string() })
+  const old = defineSaga('priced', { version: 1, input: Input })
+    .signal('go', { payload: z.string() })
+    .step('charge', { compensate: 'none', invoke: () => 'charged' })
+  const asNew = (upcast?: (stored: { sku: string; n: number }) => z.infer<typeof Wider>) =>
+    defineSaga('priced', { version: 1, input: Wider, ...(upcast && { upcast }) })
+      .signal('go', { payload: z.string() })
+      .step('charge', { compensate: 'none', invoke: ({ input: { currency } }) => `charged ${currency}` })
+
+  test('makes run() refuse before anything is touched, with how many sagas and which', async () => {
+    world = await setupWorld({ sagas: [old] })
+    await world.start()
+    const run = await world.coordinator.start(old, { id: 's1', input })
+    await world.coordinator.start(old, { id: 's2', input })
+    const release = world.another({ sagas: [asNew()] })
+    const refused = release.run()
+    await expect(refused).rejects.toBeInstanceOf(SagaInputUnreadable)
+    await expect(refused).rejects.toMatchObject({
+      code: 'saga.input_unreadable',
+      sagas: [{ saga: 'priced', version: 1, count: 2, ids: ['s1', 's2'] }],
+      message: expect.stringContaining('upcast'),
+    })
+    await release.close()
+    await world.coordinator.signal(old, 's1', 'go', 'now')
+    expect(await run.outcome({ timeoutMs: 5_000 })).toMatchObject({
+      status: 'completed',
+      results: { charge: 'charged' },
+    })
+  })
+
+  test('is brought up to date by upcast', async () => {
+    world = await setupWorld({ sagas: [old] })
+    await world.start()
+    await world.coordinator.start(old, { id: 's1', input })
+    await world.coordinator.close()
+    const saga = asNew((stored) => ({ currency: 'EUR', ...stored }))
+    const release = world.another({ sagas: [saga] })
+    await release.run()
+    await release.signal(saga, 's1', 'go', 'now')
+    expect(await release.get(saga, 's1').outcome({ timeoutMs: 5_000 })).toMatchObject({
+      status: 'completed',
+      results: { charge: 'charged EUR' },
+    })
+    await release.close()
+  })
+
+  test('is left to the release that can read it, when it was started beside the new one', async () => {
+    world = await setupWorld({ sagas: [old], coordinator: { leaseMs: 300 } })
+    await world.start()
+    const release = world.another({ sagas: [asNew()] })
+    await release.run()
+    const run = await world.coordinator.start(old, { id: 's1', input })
+    await release.signal(asNew(), 's1', 'go', 'now').catch(() => undefined)
+    await world.coordinator.signal(old, 's1', 'go', 'now')
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({
+      status: 'completed',
+      results: { charge: 'charged' },
+    })
+    await release.close()
+  })
+})
+
+describe('a schema that never settles', () => {
+  test('holds up its own saga only', async () => {
+    const hangs = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: () => (isHanging ? new Promise<never>(() => {}) : { value: {} }),
+      },
+    }
+    let isHanging = false
+    const bad = defineSaga('bad', { version: 1, input: hangs })
+      .timer('wait', { delay: 200 })
+      .step('after', { compensate: 'none', invoke: () => 1 })
+      .command('never', { to: stockCommands, request: () => input, compensate: 'none' })
+    const good = defineSaga('good', { version: 1, input: Input })
+      .timer('wait', { delay: 400 })
+      .step('after', { compensate: 'none', invoke: () => 1 })
+    world = await setupWorld({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    await world.start()
+    await world.coordinator.start(bad, { id: 'b', input: {} })
+    const run = await world.coordinator.start(good, { id: 'g', input })
+    isHanging = true
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+  })
+})
+
+describe('what is told', () => {
+  test('signal() says false when the end of the saga came before it', async () => {
+    const saga = defineSaga('late', { version: 1, input: Input, deadlineMs: 100 })
+      .signal('go', { payload: z.string() })
+      .step('after', { compensate: 'none', invoke: () => 1 })
+    // Nobody looks for what is due: the signal finds that the time is over.
+    world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 60_000 } })
+    const { coordinator } = world
+    const run = await coordinator.start(saga, { id: 's1', input })
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    expect(await coordinator.signal(saga, 's1', 'go', 'now')).toBe(false)
+    expect(await run.report()).toMatchObject({ status: 'compensated' })
+  })
+
+  test('a coordinator whose bindings are in no binder is down, and says what to do', async () => {
+    const saga = defineSaga('deaf', { version: 1, input: Input }).command('ask', {
+      to: stockCommands,
+      request: () => input,
+      compensate: 'none',
+    })
+    let now = 0
+    const { systemClock } = await import('concordat/core')
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + now }
+    world = await setupWorld({ sagas: [saga] })
+    const alone = world.another({ clock })
+    await alone.run()
+    expect(alone.health()).toMatchObject({ status: 'up' })
+    now = 11_000
+    expect(alone.health()).toMatchObject({ status: 'down', error: expect.stringContaining('...coordinator.bindings') })
+    await alone.close()
+  })
+})
+
+describe('operators', () => {
+  const saga = defineSaga('stuck', { version: 1, input: Input })
+    .step('pivot', { pivot: true, invoke: () => 1 })
+    .command('ship', { to: stockCommands, request: () => input, reply: z.object({ parcel: z.string() }) })
+
+  async function stuck(): Promise<World> {
+    const { Refusal } = await import('concordat/saga')
+    const made = await setupWorld({
+      sagas: [saga],
+      coordinator: { maxPayloadBytes: 2_000 },
+      handlers: {
+        invoke: () => {
+          throw new Refusal('no', 'no')
+        },
+        compensate: () => {},
+      },
+    })
+    await made.start()
+    const run = await made.coordinator.start(saga, { id: 's1', input })
+    await until('it is stuck', async () => (await run.report()).status === 'stuck')
+    return made
+  }
+
+  test('say who and why in text that can be kept, and a result that a reply could have', async () => {
+    world = await stuck()
+    const { coordinator } = world
+    const target = { saga: 'stuck', id: 's1' }
+    const note = { by: 'ann', reason: 'done by hand' }
+    await expect(coordinator.retry(target, { by: 'a\0b', reason: 'x' })).rejects.toThrow(
+      /retry\.by: expected text without NUL/,
+    )
+    await expect(coordinator.retry(target, { by: 'ann', reason: '\ud800' })).rejects.toThrow(/retry\.reason/)
+    await expect(coordinator.retry(target, { by: 'ann', reason: 'x'.repeat(20_000) })).rejects.toThrow(RangeError)
+    await expect(coordinator.skip(target, { ...note, result: 1n })).rejects.toMatchObject({ code: 'core.codec' })
+    await expect(coordinator.skip(target, { ...note, result: { parcel: 'x'.repeat(3_000) } })).rejects.toMatchObject({
+      code: 'saga.payload_too_large',
+    })
+    await expect(coordinator.skip(target, { ...note, result: { parcel: 7 } })).rejects.toMatchObject({
+      code: 'core.schema',
+    })
+    await coordinator.skip(target, { ...note, result: { parcel: 'p-1' } })
+    expect(await coordinator.get(saga, 's1').outcome({ timeoutMs: 5_000 })).toMatchObject({
+      status: 'completed',
+      results: { ship: { parcel: 'p-1' } },
+    })
+  })
+})
+
+test('a saga whose correlate throws does not keep a message from the others', async () => {
+  const heard = gate()
+  const throwing = defineSaga('a-throwing', { version: 1, input: Input })
+    .signal('told', {
+      from: stockCommands,
+      correlate: () => {
+        throw new Error('no')
+      },
+    })
+    .step('after', { compensate: 'none', invoke: () => 1 })
+  const other = defineSaga('b-other', { version: 1, input: Input })
+    .signal('told', { from: stockCommands, correlate: ({ sku }) => sku })
+    .step('after', { compensate: 'none', invoke: () => heard.open() })
+  world = await setupWorld({ sagas: [throwing, other] })
+  await world.start()
+  await world.coordinator.start(other, { id: 'apple', input })
+  await world.binder.send(stockCommands, input)
+  await heard.opened
+})

@@ -1,0 +1,50 @@
+import { defineSaga, Refusal } from 'concordat/saga'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { LogLines } from '../../support/log-lines.ts'
+import { until } from '../../support/until.ts'
+import { runningWorlds } from '../support/running-world.ts'
+
+const setup = runningWorlds()
+const SECRET = 'tulip-4711'
+const retry = { maxAttempts: 2, initialMs: 1, maxMs: 1 }
+
+/** Its input, the result of a step and what is written of both hold the secret. */
+const pay = defineSaga('pay', {
+  version: 1,
+  input: z.object({ card: z.string(), fails: z.enum(['no', 'refuse', 'stuck']) }),
+})
+  .step('reserve', {
+    transactional: true,
+    retry,
+    invoke: ({ input }) => ({ reserved: input.card }),
+    compensationRetry: retry,
+    compensate: ({ input }) => {
+      if (input.fails === 'stuck') throw new Error('the warehouse is down')
+    },
+  })
+  .step('charge', {
+    transactional: true,
+    pivot: true,
+    retry,
+    invoke: ({ input }) => {
+      if (input.fails !== 'no') throw new Refusal('bank.no', 'no')
+    },
+  })
+
+test('the log lines of a coordinator hold neither inputs nor results, however a saga ends', async () => {
+  const log = new LogLines()
+  const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
+  for (const fails of ['no', 'refuse', 'stuck'] as const)
+    await coordinator.start(pay, { id: fails, input: { card: SECRET, fails } })
+  const statusOf = async (id: string) => (await coordinator.list()).find((saga) => saga.id === id)?.status
+  await until('one is stuck', async () => (await statusOf('stuck')) === 'stuck')
+  await until('the others ended', async () => {
+    return (await statusOf('no')) === 'completed' && (await statusOf('refuse')) === 'compensated'
+  })
+  const said = log.lines.map(({ message }) => message)
+  expect(said).toContain('saga stuck: an operator has to look at it')
+  expect(said).toContain('saga step failed')
+  expect(log.text).toContain('the warehouse is down')
+  expect(log.text).not.toContain(SECRET)
+})

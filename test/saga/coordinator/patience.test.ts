@@ -1,0 +1,145 @@
+import { defineSaga } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../../support/until.ts'
+import { closeEmbedded, FAST, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ sku: z.string(), n: z.number() })
+const input = { sku: 'apple', n: 2 }
+let world: World | undefined
+
+afterEach(async () => {
+  await world?.close()
+  world = undefined
+})
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+
+describe('a participant that answers late', () => {
+  test('is waited for without end, and so is its undoing', async () => {
+    const late: string[] = []
+    const handled: string[] = []
+    const away = gate()
+    const saga = defineSaga('night', { version: 1, input: Input })
+      .command('reserve', { to: stockCommands, timeoutMs: 10, request: () => input, compensate: true })
+      .step('no', {
+        invoke: async () => {
+          await away.opened
+          throw Object.assign(new Error('no'), { retryable: false })
+        },
+        compensate: 'none',
+      })
+    world = await setupWorld({
+      sagas: [saga],
+      handlers: {
+        invoke: () => void handled.push('invoke'),
+        compensate: () => void handled.push('compensate'),
+      },
+      coordinator: { onLate: ({ saga, id, step, operation }) => late.push(`${saga}/${id} ${operation} ${step}`) },
+    })
+    const { coordinator, stock } = world
+    await world.start()
+    stock().pause()
+    const run = await coordinator.start(saga, { id: 's1', input })
+    // Ten times as often as a command used to be sent.
+    await until('it was asked for often', () => late.length >= 8)
+    expect(await run.report()).toMatchObject({ status: 'running' })
+    expect(late[0]).toBe('night/s1 invoke reserve')
+    expect(coordinator.health().late).toEqual([
+      { saga: 'night', step: 'reserve', operation: 'invoke', to: 'stock.commands', count: 1 },
+    ])
+    stock().resume()
+    await until('it was handled', () => handled.length >= 1)
+    stock().pause()
+    away.open()
+    const before = late.length
+    await until(
+      'its undoing is late',
+      () => late.slice(before).filter((line) => line.includes('compensate')).length >= 3,
+    )
+    expect((await run.report()).status).toBe('compensating')
+    stock().resume()
+    expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'compensated' })
+    expect(handled).toEqual(['invoke', 'compensate'])
+    expect(coordinator.health().late).toEqual([])
+  })
+
+  test('is asked again after ever longer pauses', async () => {
+    const saga = defineSaga('pauses', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 20,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga] })
+    await world.start()
+    world.stock().pause()
+    const run = await world.coordinator.start(saga, { id: 's1', input })
+    await until('it was asked for five times', async () => (await asked(run)).length >= 5)
+    const times = await asked(run)
+    const pauses = times.slice(1).map((at, i) => at - (times[i] as number))
+    expect(pauses[3]).toBeGreaterThan(3 * (pauses[0] as number))
+  })
+
+  test('counts as a failure after the attempts that the step allows, if it says so', async () => {
+    const saga = defineSaga('limited', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 10,
+      retry: { maxAttempts: 2, ...FAST },
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga] })
+    await world.start()
+    world.stock().pause()
+    const outcome = await (await world.coordinator.start(saga, { id: 's1', input })).outcome({ timeoutMs: 10_000 })
+    expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.no_reply' } })
+  })
+
+  test('is no reason to wait beyond the deadline of the saga', async () => {
+    const saga = defineSaga('deadline', { version: 1, input: Input, deadlineMs: 200 }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 10,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({ sagas: [saga] })
+    await world.start()
+    world.stock().pause()
+    const outcome = await (await world.coordinator.start(saga, { id: 's1', input })).outcome({ timeoutMs: 10_000 })
+    expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'saga.deadline' } })
+  })
+
+  test('does not use up the attempts that its failures have', async () => {
+    let isBroken = true
+    let answered = 0
+    const saga = defineSaga('both', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      timeoutMs: 10,
+      request: () => input,
+      compensate: 'none',
+    })
+    world = await setupWorld({
+      sagas: [saga],
+      participantAttempts: 1,
+      handlers: {
+        invoke: () => {
+          answered++
+          if (isBroken && answered === 1) throw new Error('a failure of its own')
+        },
+        compensate: () => {},
+      },
+    })
+    await world.start()
+    world.stock().pause()
+    const run = await world.coordinator.start(saga, { id: 's1', input })
+    await until('silence has cost more attempts than there are', async () => (await asked(run)).length >= 6)
+    world.stock().resume()
+    isBroken = true
+    expect(await run.outcome({ timeoutMs: 20_000 })).toMatchObject({ status: 'completed' })
+  })
+})
+
+async function asked(run: { report(): Promise<{ timeline: readonly { kind: string; at: number }[] }> }) {
+  return (await run.report()).timeline.filter(({ kind }) => kind === 'invoking').map(({ at }) => at)
+}

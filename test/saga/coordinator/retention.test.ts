@@ -1,0 +1,139 @@
+import { defineSaga, purgeParticipant } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { runningWorlds } from '../support/running-world.ts'
+import { stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ text: z.string() })
+const within = { timeoutMs: 10_000 }
+const setup = runningWorlds()
+
+const echo = defineSaga('echo', { version: 1, input: Input }).step('a', {
+  invoke: ({ input }) => input.text,
+  compensate: 'none',
+})
+const asks = defineSaga('asks', { version: 1, input: Input }).signal('never', { payload: z.unknown() })
+
+async function count({ sql, schema }: World, table: string): Promise<number> {
+  return (await sql.query(`SELECT 1 FROM ${schema}.${table}`)).rowCount
+}
+
+describe('retention', () => {
+  test('deletes what has ended, with its timeline, and nothing that runs', async () => {
+    const w = await setup({ sagas: [echo, asks], coordinator: { retentionMs: 1 } })
+    await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
+    await w.coordinator.start(asks, { id: 'y', input: { text: 'hi' } })
+    await expect.poll(() => count(w, 'saga'), { timeout: 10_000 }).toBe(1)
+    expect(await w.events('echo', 'x')).toEqual([])
+    expect(await w.events('asks', 'y')).not.toEqual([])
+    expect((await w.coordinator.start(echo, { id: 'x', input: { text: 'again' } })).id).toBe('x')
+  })
+
+  test('the archive gets everything there was, and commits with the deletion', async () => {
+    const w = await setup({
+      sagas: [echo],
+      coordinator: {
+        archive: async (sagas, { tx }) => {
+          for (const { saga, id, ...more } of sagas) {
+            await tx.query('INSERT INTO archived VALUES ($1, $2)', [`${saga}/${id}`, JSON.stringify(more)])
+          }
+        },
+      },
+    })
+    await w.sql.query('CREATE TABLE archived (key text, body jsonb)')
+    await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
+    expect(await w.coordinator.purge({ olderThanMs: 60_000 })).toBe(0)
+    expect(await w.coordinator.purge({ olderThanMs: 0 })).toBe(1)
+    const { rows } = await w.sql.query('SELECT * FROM archived')
+    expect(rows).toMatchObject([
+      {
+        key: 'echo/x',
+        body: {
+          version: 1,
+          status: 'completed',
+          input: { text: 'hi' },
+          steps: [{ step: 'a', status: 'invoked', result: 'hi' }],
+          timeline: [{ kind: 'started' }, { kind: 'invoking' }, { kind: 'invoked' }, { kind: 'saga-completed' }],
+        },
+      },
+    ])
+  })
+
+  test('an archive that fails keeps the sagas', async () => {
+    const w = await setup({
+      sagas: [echo],
+      coordinator: {
+        archive: () => {
+          throw new Error('disk full')
+        },
+      },
+    })
+    await (await w.coordinator.start(echo, { id: 'x', input: { text: 'hi' } })).outcome(within)
+    await expect(w.coordinator.purge({ olderThanMs: 0 })).rejects.toThrow('disk full')
+    expect(await count(w, 'saga')).toBe(1)
+  })
+
+  test('participants forget what is older than asked, a day at least', async () => {
+    const { sql, stockSchema } = await setup({ sagas: [echo] })
+    const schema = stockSchema.slice(1, -1)
+    const insert = `INSERT INTO ${stockSchema}.saga_barrier (saga_key, operation, status, created_at)
+      SELECT 'k' || n, 'invoke', 'ok', clock_timestamp() - n * interval '1 day' FROM generate_series(0, 9) AS n`
+    await sql.query(insert)
+    expect(await purgeParticipant(sql, { schema, olderThanMs: 4.5 * 86_400_000 })).toBe(5)
+    await expect(purgeParticipant(sql, { schema, olderThanMs: 1_000 })).rejects.toThrow(
+      'purgeParticipant.olderThanMs: expected a whole number >= 86400000, got 1000',
+    )
+  })
+})
+
+describe('a payload over the limit', () => {
+  const large = 'x'.repeat(2_000)
+  const coordinator = { maxPayloadBytes: 1_024 }
+
+  test('as input starts no saga', async () => {
+    const w = await setup({ sagas: [echo], coordinator })
+    await expect(w.coordinator.start(echo, { id: 'x', input: { text: large } })).rejects.toMatchObject({
+      code: 'saga.payload_too_large',
+      bytes: 2_011,
+      maxBytes: 1_024,
+      message: expect.stringContaining('input of echo/x has 2011 bytes as JSON, at most 1024 are allowed'),
+    })
+    expect(await count(w, 'saga')).toBe(0)
+    const fits = 'ü'.repeat(500)
+    expect((await (await w.coordinator.start(echo, { id: 'x', input: { text: fits } })).outcome(within)).status).toBe(
+      'completed',
+    )
+  })
+
+  test('as result of a step, or of a participant, turns the saga back and undoes it', async () => {
+    const undone: string[] = []
+    const local = defineSaga('local', { version: 1, input: Input }).step('a', {
+      invoke: () => large,
+      compensate: () => void undone.push('local'),
+    })
+    const remote = defineSaga('remote', { version: 1, input: Input }).command('a', {
+      to: stockCommands,
+      request: () => ({ sku: 's', n: 1 }),
+      compensate: true,
+    })
+    const handlers = { invoke: () => large, compensate: () => void undone.push('remote') }
+    const w = await setup({ sagas: [local, remote], coordinator, handlers })
+    for (const saga of [local, remote]) {
+      const run = await w.coordinator.start(saga, { id: 'x', input: { text: '' } })
+      expect(await run.outcome(within)).toMatchObject({
+        status: 'compensated',
+        failure: { step: 'a', code: 'saga.payload_too_large' },
+      })
+    }
+    expect(undone).toEqual(['local', 'remote'])
+  })
+
+  test('as signal is refused, and the saga waits on', async () => {
+    const w = await setup({ sagas: [asks], coordinator })
+    await w.coordinator.start(asks, { id: 'x', input: { text: '' } })
+    await expect(w.coordinator.signal(asks, 'x', 'never', large)).rejects.toMatchObject({
+      code: 'saga.payload_too_large',
+    })
+    expect(await w.coordinator.signal(asks, 'x', 'never', 'short')).toBe(true)
+  })
+})

@@ -1,0 +1,52 @@
+// oxlint-disable no-restricted-imports -- inside of the coordinator: which reads go together can not be seen from outside
+import { expect, test } from 'vitest'
+import { Together } from '../../../saga/coordinator/together.ts'
+
+/** Keeps what was read; each read ends when it is let. */
+function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {
+  const reads: string[][] = []
+  const gates: (() => void)[] = []
+  const together = new Together<string, string>(async (keys) => {
+    reads.push([...keys])
+    await new Promise<void>((resolve) => gates.push(resolve))
+    return keys.map(answer)
+  })
+  const letGo = async (): Promise<void> => {
+    await expect.poll(() => gates.length).toBeGreaterThan(0)
+    gates.shift()?.()
+  }
+  return { together, reads, letGo }
+}
+
+test('what is asked for in one turn is read at once', async () => {
+  const { together, reads, letGo } = setup()
+  const answers = Promise.all(['a', 'b', 'c'].map((key) => together.get(key)))
+  await letGo()
+  expect(await answers).toEqual(['A', 'B', 'C'])
+  expect(reads).toEqual([['a', 'b', 'c']])
+})
+
+test('what is asked for during a read belongs to the next one, for an answer is never older than its question', async () => {
+  const { together, reads, letGo } = setup()
+  const first = together.get('a')
+  await expect.poll(() => reads).toEqual([['a']])
+  const later = Promise.all([together.get('a'), together.get('b')])
+  await letGo()
+  expect(await first).toBe('A')
+  await letGo()
+  expect(await later).toEqual(['A', 'B'])
+  expect(reads).toEqual([['a'], ['a', 'b']])
+})
+
+test('one that can not be read fails alone', async () => {
+  const together = new Together<string, string>(async (keys) => {
+    if (keys.includes('bad')) throw new Error('unreadable')
+    return keys.map((key) => key.toUpperCase())
+  })
+  const answers = await Promise.allSettled(['a', 'bad', 'c'].map((key) => together.get(key)))
+  expect(answers).toMatchObject([
+    { status: 'fulfilled', value: 'A' },
+    { status: 'rejected', reason: { message: 'unreadable' } },
+    { status: 'fulfilled', value: 'C' },
+  ])
+})

@@ -1,0 +1,95 @@
+import { defineSaga, type SagaRun } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { until } from '../../support/until.ts'
+import { lossyAnswers } from '../support/lossy-answers.ts'
+import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ sku: z.string(), n: z.number() })
+const input = { sku: 'apple', n: 2 }
+let world: World | undefined
+
+afterEach(async () => {
+  await world?.close()
+  world = undefined
+})
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+
+/** One saga that completes, one that turns back, one that gets stuck: with local, transactional and remote steps. */
+function definitions(effects: string[]) {
+  const no = (): never => {
+    throw Object.assign(new Error('no'), { retryable: false })
+  }
+  const begin = (name: string) =>
+    defineSaga(name, { version: 1, input: Input })
+      .step('note', {
+        transactional: true,
+        invoke: async ({ tx, key }) => void (await tx.query('INSERT INTO effect VALUES ($1, 1)', [key])),
+        compensate: async ({ tx, key }) => void (await tx.query('INSERT INTO effect VALUES ($1, -1)', [key])),
+      })
+      .command('reserve', { to: stockCommands, timeoutMs: 200, request: () => input, compensate: true })
+      .timer('pause', { delay: 5 })
+  return {
+    completes: begin('completes').step('end', { compensate: 'none', invoke: () => void effects.push('end') }),
+    turnsBack: begin('turns-back').step('end', { compensate: 'none', invoke: no }),
+    getsStuck: begin('gets-stuck').step('end', { pivot: true, invoke: no, retry: { maxAttempts: 1 } }),
+  }
+}
+
+test.each(['after', 'before'] as const)(
+  'whichever statement or commit of a run has no answer, and breaks %s it was done, the end is the same and is told',
+  async (when) => {
+    const ends: Array<Record<string, unknown>> = []
+    // Until a run needs fewer statements than the one that is to fail.
+    for (let nth = 1, hit = true; hit; nth++) {
+      const lossy = lossyAnswers(embedded(), when)
+      const { completes, turnsBack, getsStuck } = definitions([])
+      const told: string[] = []
+      world = await setupWorld({
+        sagas: [completes, turnsBack, getsStuck],
+        coordinator: {
+          sql: lossy.sql,
+          pollMs: 20,
+          leaseMs: 300,
+          drainTimeoutMs: 100,
+          onStuck: ({ saga }) => void told.push(saga),
+        },
+      })
+      await embedded().query('CREATE TABLE IF NOT EXISTS effect (key text, n int)')
+      await embedded().query('TRUNCATE effect')
+      await world.start()
+      const { coordinator } = world
+      const runs: SagaRun<object>[] = []
+      for (const saga of [completes, turnsBack, getsStuck]) {
+        if (saga === completes) lossy.breakNth(nth)
+        const begin = () => coordinator.start(saga, { id: 's1', input })
+        runs.push(await begin().catch(begin))
+      }
+      const status = async () =>
+        Promise.all(runs.map(async (run) => (await run.report().catch(() => undefined))?.status))
+      const expected = ['completed', 'compensated', 'stuck']
+      await until(`all have their end (${nth})`, async () => String(await status()) === String(expected))
+      await until(`somebody is told of the stuck one (${nth})`, () => told.length > 0)
+      const { rows } = await embedded().query<{ key: string; sum: number }>(
+        'SELECT key, sum(n)::int AS sum FROM effect GROUP BY key ORDER BY key',
+      )
+      ends.push({ rows, told: [...new Set(told)] })
+      hit = lossy.broke()
+      await world.close()
+      world = undefined
+    }
+    expect(ends.length).toBeGreaterThan(10)
+    for (const end of ends) {
+      expect(end).toEqual({
+        rows: [
+          { key: 'completes/s1/note', sum: 1 },
+          { key: 'gets-stuck/s1/note', sum: 1 },
+          { key: 'turns-back/s1/note', sum: 0 },
+        ],
+        told: ['gets-stuck'],
+      })
+    }
+  },
+  240_000,
+)

@@ -1,0 +1,270 @@
+/** Whose a step is, to a participant: its saga's service and birth, beside the key; and what older releases wrote. */
+import type { Headers, SinkBinding } from 'concordat/binder'
+import { defineSaga, migrateParticipant, participant, Refusal, SAGA_HEADERS } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { type StockCommand, setupWorld, stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ n: z.number() })
+const within = { timeoutMs: 15_000 }
+const setup = runningWorlds()
+const id = 'o-1'
+
+function ledger() {
+  const calls: string[] = []
+  const handlers = {
+    invoke: ({ n }: StockCommand) => {
+      calls.push(`do ${n}`)
+      return { done: n }
+    },
+    compensate: ({ n }: StockCommand) => void calls.push(`undo ${n}`),
+  }
+  return { calls, handlers }
+}
+
+/** A participant alone: nothing runs but what the test delivers. */
+async function alone(more: Partial<Parameters<typeof setupWorld>[0]> = {}) {
+  const { calls, handlers } = ledger()
+  const saga = defineSaga('order', { version: 1, input: Input }).step('a', { invoke: () => 1, compensate: 'none' })
+  const world = await setupWorld({ sagas: [saga], handlers, ...more })
+  const send = (n: number, headers: Headers): Promise<void> => deliver(world.participant, { sku: 's', n }, headers)
+  const replies = () => takeReplies(world.sql, world.stockSchema)
+  return { world, calls, send, replies }
+}
+
+const of = (service: string, birth?: string, operation: 'invoke' | 'compensate' = 'invoke'): Headers => ({
+  ...commandHeaders(id, operation),
+  [SAGA_HEADERS.replyTo]: `${service}.saga-replies`,
+  ...(birth !== undefined && { 'saga-birth': birth }),
+})
+
+describe('two services whose sagas have one name and id', () => {
+  test('have their effects both, each answered with its own', async () => {
+    const { calls, send, replies } = await alone()
+    await send(500, of('eu', 'b1'))
+    await send(99_900, of('us', 'b2'))
+    await send(99_900, of('us', 'b2'))
+    await send(500, of('eu', 'b1'))
+    expect(calls).toEqual(['do 500', 'do 99900'])
+    expect((await replies()).map(({ result }) => result)).toEqual([500, 99_900, 99_900, 500].map((done) => ({ done })))
+  })
+
+  test('undo their own, and refuse what comes late of their own only', async () => {
+    const { calls, send, replies } = await alone()
+    await send(1, of('eu', 'b1'))
+    await send(2, of('us', 'b2', 'compensate'))
+    await send(2, of('us', 'b2'))
+    await send(1, of('eu', 'b1'))
+    await send(1, of('eu', 'b1', 'compensate'))
+    expect(calls).toEqual(['do 1', 'undo 1'])
+    expect((await replies()).map(({ status }) => status)).toEqual(['ok', 'ok', 'refused', 'ok', 'ok'])
+  })
+})
+
+describe('an id that is started again', () => {
+  test('after its saga was deleted has effects of its own', async () => {
+    const { calls, handlers } = ledger()
+    const saga = defineSaga('buy', { version: 1, input: Input }).command('charge', {
+      to: stockCommands,
+      request: ({ input }) => ({ sku: 's', n: input.n }),
+      reply: z.object({ done: z.number() }),
+      compensate: true,
+    })
+    const { coordinator } = await setup({ sagas: [saga], handlers })
+    for (const n of [500, 700]) {
+      const run = await coordinator.start(saga, { id, input: { n } })
+      expect(await run.outcome(within)).toMatchObject({ status: 'completed', results: { charge: { done: n } } })
+      expect(await coordinator.purge({ olderThanMs: 0 })).toBe(1)
+    }
+    expect(calls).toEqual(['do 500', 'do 700'])
+  })
+
+  test('after its saga was undone is not refused; a late command of the old one still is', async () => {
+    const { calls, send, replies } = await alone()
+    await send(1, of('eu', 'b1', 'compensate'))
+    await send(2, of('eu', 'b2'))
+    await send(1, of('eu', 'b1'))
+    await send(2, of('eu', 'b2', 'compensate'))
+    expect(calls).toEqual(['do 2', 'undo 2'])
+    expect((await replies()).map(({ status, birth }) => `${status} ${birth}`)).toEqual([
+      'ok b1',
+      'ok b2',
+      'refused b1',
+      'ok b2',
+    ])
+  })
+
+  test('does not take the late answer of the old one for its own', async () => {
+    const saga = defineSaga('order', { version: 1, input: Input }).command('reserve', {
+      to: stockCommands,
+      request: ({ input }) => ({ sku: 's', n: input.n }),
+      compensate: true,
+    })
+    const { coordinator, stock } = await setup({ sagas: [saga] })
+    stock().pause()
+    const run = await coordinator.start(saga, { id, input: { n: 1 } })
+    const replies = coordinator.bindings[0] as SinkBinding
+    const reply = { saga: 'order', sagaId: id, step: 'reserve', operation: 'invoke', status: 'ok', result: 'old' }
+    await deliver(replies, { ...reply, birth: 'another' }, {}, 1)
+    expect((await run.report()).status).toBe('running')
+    await deliver(replies, reply, {}, 1) // by a participant that does not repeat it
+    expect((await run.outcome(within)).results).toEqual({ reserve: 'old' })
+  })
+})
+
+describe('while releases with and without births run side by side', () => {
+  /** As the participants of the release before wrote it. */
+  const older = async ({ sql, stockSchema }: World, operation: string, status: string): Promise<void> => {
+    const reply = { saga: 'order', sagaId: id, step: 'reserve', operation, status: 'ok', result: { done: 7 } }
+    const inserted = await sql.query(
+      `INSERT INTO ${stockSchema}.saga_barrier (saga_key, operation, status) VALUES ($1, $2, $3)
+       ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
+      [`order/${id}/reserve`, operation, status],
+    )
+    expect(inserted.rows).toHaveLength(1)
+    await sql.query(
+      `UPDATE ${stockSchema}.saga_barrier SET status = $3, reply = $4::jsonb WHERE saga_key = $1 AND operation = $2`,
+      [`order/${id}/reserve`, operation, status, JSON.stringify(reply)],
+    )
+  }
+
+  test('what an older participant did is not done again, and is undone once', async () => {
+    const { world, calls, send, replies } = await alone()
+    await older(world, 'invoke', 'ok')
+    await send(7, of('eu', 'b1'))
+    await send(7, of('eu', 'b1', 'compensate'))
+    await send(7, of('eu', undefined, 'compensate'))
+    await send(7, of('eu', 'b1'))
+    expect(calls).toEqual(['undo 7'])
+    expect((await replies()).map(({ status, birth }) => `${status} ${birth}`)).toEqual([
+      'ok b1',
+      'ok b1',
+      'ok undefined',
+      'refused b1',
+    ])
+  })
+
+  test.each([
+    ['an older coordinator and then a newer one', [undefined, 'b1', undefined]],
+    ['a newer coordinator and then an older one', ['b1', undefined, 'b1']],
+  ])('a command sent by %s has one effect', async (_, births) => {
+    const { calls, send } = await alone()
+    await send(99, of('us', 'b9')) // another service was here first
+    for (const birth of births) await send(1, of('eu', birth))
+    for (const birth of births) await send(1, of('eu', birth, 'compensate'))
+    expect(calls).toEqual(['do 99', 'do 1', 'undo 1'])
+  })
+
+  test('an older participant knows by its key what a newer one did', async () => {
+    const { world, send } = await alone()
+    await send(1, of('eu', 'b1'))
+    const { rows } = await world.sql.query(
+      `SELECT saga_key FROM ${world.stockSchema}.saga_barrier WHERE operation = 'invoke'`,
+    )
+    expect(rows).toEqual([{ saga_key: `order/${id}/reserve` }])
+  })
+
+  test('the table of the release before is migrated with its rows', async () => {
+    const { world, calls, send } = await alone()
+    const schema = world.stockSchema
+    await world.sql.query(
+      `ALTER TABLE ${schema}.saga_barrier DROP COLUMN birth, DROP COLUMN reply_to, DROP COLUMN round`,
+    )
+    await world.sql.query(`DELETE FROM ${schema}.concordat_migration WHERE part = 'saga-participant' AND version > 2`)
+    await older(world, 'invoke', 'ok')
+    await migrateParticipant(world.sql, schema.slice(1, -1))
+    await send(7, of('eu', 'b1'))
+    expect(calls).toEqual([])
+  })
+})
+
+describe('what a participant forgets in the middle of a command', () => {
+  test('is entered again: there is no effect without a row', async () => {
+    const { world, calls } = await alone()
+    const table = `${world.stockSchema}.saga_barrier`
+    await deliver(world.participant, { sku: 's', n: 1 }, of('eu', 'b1'))
+    let purged = false
+    const forgetful: typeof world.sql = {
+      ...world.sql,
+      transaction: (work) =>
+        world.sql.transaction((tx) =>
+          work({
+            ...tx,
+            query: async (text, parameters) => {
+              // Between "it is there" and "let me see it".
+              if (!purged && text.trimStart().startsWith('SELECT') && text.includes('saga_barrier')) {
+                purged = true
+                await tx.query(`DELETE FROM ${table}`)
+              }
+              return tx.query(text, parameters)
+            },
+          }),
+        ),
+    }
+    const side = participant(
+      stockCommands,
+      { group: 'stock', sql: forgetful, outbox: world.stockOutbox, schema: world.stockSchema.slice(1, -1) },
+      { invoke: () => void calls.push('again'), compensate: () => {} },
+    )
+    await deliver(side, { sku: 's', n: 1 }, of('eu', 'b1'))
+    expect(purged).toBe(true)
+    expect(calls).toEqual(['do 1', 'again'])
+    expect((await world.sql.query(`SELECT status FROM ${table}`)).rows).toEqual([{ status: 'ok' }])
+  })
+})
+
+describe('an operator who tries a refused command again', () => {
+  const note = { by: 'ann', reason: 'restocked' }
+
+  test.each([
+    ['refused', () => new Refusal('stock.empty', 'sold out')],
+    ['given up for good', () => Object.assign(new Error('no such shelf'), { retryable: false })],
+  ])('after the pivot has the handler called again when it was %s', async (_, error) => {
+    const calls: string[] = []
+    const saga = defineSaga('ship', { version: 1, input: Input })
+      .step('pay', { pivot: true, invoke: () => 'paid' })
+      .command('send', { to: stockCommands, request: ({ input }) => ({ sku: 's', n: input.n }) })
+    const world = await setup({
+      sagas: [saga],
+      handlers: {
+        invoke: () => {
+          calls.push('ask')
+          if (calls.length < 3) throw error()
+          return 'sent'
+        },
+        compensate: () => {},
+      },
+    })
+    const { coordinator } = world
+    const run = await coordinator.start(saga, { id, input: { n: 1 } })
+    expect((await run.outcome(within)).status).toBe('stuck')
+    await coordinator.retry(run, note)
+    expect((await run.outcome(within)).status).toBe('stuck')
+    expect(calls).toHaveLength(2)
+    await coordinator.retry(run, note)
+    expect(await run.outcome(within)).toMatchObject({ status: 'completed', results: { send: 'sent' } })
+    expect(calls).toHaveLength(3)
+  })
+
+  test('has it called once, however often the command comes', async () => {
+    const calls: string[] = []
+    const handlers = {
+      invoke: () => {
+        calls.push('ask')
+        if (calls.length === 1) throw new Refusal('stock.empty', 'sold out')
+      },
+      compensate: () => {},
+    }
+    const { send, replies } = await alone({ handlers })
+    const round = (n: number): Headers => ({ ...of('eu', 'b1'), 'saga-round': n })
+    await send(1, of('eu', 'b1'))
+    await send(1, of('eu', 'b1'))
+    await send(1, round(1))
+    await send(1, round(1))
+    await send(1, of('eu', 'b1'))
+    expect(calls).toHaveLength(2)
+    expect((await replies()).map(({ status }) => status)).toEqual(['refused', 'refused', 'ok', 'ok', 'ok'])
+  })
+})

@@ -1,0 +1,215 @@
+import type { SinkBinding } from 'concordat/binder'
+import type { SqlClient } from 'concordat/core'
+import { createOutbox, type Outbox } from 'concordat/outbox'
+import {
+  currentSaga,
+  migrateParticipant,
+  type Operation,
+  type ParticipantHandlers,
+  participant,
+  Refusal,
+} from 'concordat/saga'
+import fc from 'fast-check'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
+import { MortalClient } from '../support/mortal.ts'
+import { closeEmbedded, embedded, FAST, type StockCommand, stockCommands } from '../support/world.ts'
+
+const sql = embedded()
+const schema = 'barrier'
+const outbox: Outbox = createOutbox({ sql, service: 'stock', schema, partitions: 1 })
+const request: StockCommand = { sku: 'apple', n: 1 }
+let ids = 0
+let id = ''
+
+beforeAll(async () => {
+  await outbox.migrate()
+  await migrateParticipant(sql, schema)
+  await sql.query('CREATE TABLE effects (id text, what text)')
+}, 120_000)
+beforeEach(() => {
+  id = `s${++ids}`
+})
+afterAll(closeEmbedded)
+
+function bind(handlers: Partial<ParticipantHandlers<StockCommand>> = {}, client: SqlClient = sql): SinkBinding {
+  const write = (what: string): ParticipantHandlers<StockCommand>['compensate'] => {
+    return async (_, { tx, sagaId }) => void (await tx.query('INSERT INTO effects VALUES ($1, $2)', [sagaId, what]))
+  }
+  const both = { invoke: write('done'), compensate: write('undone'), ...handlers }
+  return participant(stockCommands, { group: 'stock', sql: client, outbox, schema, backoff: FAST }, both)
+}
+
+async function send(binding: SinkBinding, operation: Operation, attempt = 1): Promise<string[]> {
+  await deliver(binding, request, commandHeaders(id, operation, attempt))
+  return replies()
+}
+
+async function replies(): Promise<string[]> {
+  const all = await takeReplies(sql, schema)
+  return all.map(({ operation, status, code }) => `${operation} ${status}${code === undefined ? '' : ` ${code}`}`)
+}
+
+async function effects(of = id): Promise<string[]> {
+  const { rows } = await sql.query<{ what: string }>('SELECT what FROM effects WHERE id = $1', [of])
+  return rows.map(({ what }) => what)
+}
+
+describe('a participant', () => {
+  test('keeps effect and answer together, and answers a repetition without the effect', async () => {
+    const binding = bind()
+    expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
+    expect(await send(binding, 'invoke', 2)).toEqual(['invoke ok'])
+    expect(await effects()).toEqual(['done'])
+  })
+
+  test('sends the kept result again', async () => {
+    let calls = 0
+    const binding = bind({ invoke: () => ({ call: ++calls }) })
+    for (const attempt of [1, 2]) await deliver(binding, request, commandHeaders(id, 'invoke', attempt))
+    const all = await takeReplies(sql, schema)
+    expect(all.map(({ result }) => result)).toEqual([{ call: 1 }, { call: 1 }])
+  })
+
+  test('undoes what was done, once', async () => {
+    const binding = bind()
+    await send(binding, 'invoke')
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['done', 'undone'])
+  })
+
+  test('has nothing to undo when nothing was done, and refuses what comes late', async () => {
+    const binding = bind()
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await send(binding, 'invoke')).toEqual(['invoke refused saga.cancelled'])
+    expect(await effects()).toEqual([])
+  })
+
+  test('rolls a refusal back, keeps it, and has nothing to undo for it', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: async (_, { tx }) => {
+        calls++
+        await tx.query('INSERT INTO effects VALUES ($1, $2)', [id, 'half'])
+        throw new Refusal('stock.empty', 'no apples')
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke refused stock.empty'])
+    expect(await send(binding, 'invoke')).toEqual(['invoke refused stock.empty'])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual([])
+    expect(calls).toBe(1)
+  })
+
+  test('tries an ordinary error again itself, then answers failed and can be asked again', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: () => {
+        if (++calls <= 3) throw new Error('database of a friend is down')
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke failed Error'])
+    expect(calls).toBe(3)
+    expect(await send(binding, 'invoke', 2)).toEqual(['invoke ok'])
+  })
+
+  test('calls compensate for a failed invoke: effects outside the transaction may be there', async () => {
+    const binding = bind({
+      invoke: () => {
+        throw new Error('half way')
+      },
+    })
+    await send(binding, 'invoke')
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+    expect(await send(binding, 'invoke', 2)).toEqual(['invoke refused saga.cancelled'])
+  })
+
+  test('an error with retryable false is final at once', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: () => {
+        calls++
+        throw Object.assign(new Error('bug'), { retryable: false })
+      },
+    })
+    await deliver(binding, request, commandHeaders(id, 'invoke'))
+    expect(await takeReplies(sql, schema)).toMatchObject([{ status: 'failed', final: true, attempt: 1 }])
+    expect(await send(binding, 'invoke', 2)).toEqual(['invoke failed Error'])
+    expect(calls).toBe(1)
+  })
+
+  test('a compensation that fails answers failed and is done when asked again', async () => {
+    let broken = true
+    const binding = bind({
+      compensate: async (_, { tx }) => {
+        if (broken) throw new Error('not now')
+        await tx.query('INSERT INTO effects VALUES ($1, $2)', [id, 'undone'])
+      },
+    })
+    await send(binding, 'invoke')
+    expect(await send(binding, 'compensate')).toEqual(['compensate failed Error'])
+    broken = false
+    expect(await send(binding, 'compensate', 2)).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['done', 'undone'])
+  })
+
+  test('knows which saga it works for, across awaits', async () => {
+    let seen: unknown
+    const binding = bind({
+      invoke: async (_, { tx }) => {
+        await tx.query('SELECT 1')
+        seen = currentSaga()
+      },
+    })
+    await send(binding, 'invoke')
+    expect(seen).toEqual({
+      saga: 'order',
+      sagaId: id,
+      step: 'reserve',
+      operation: 'invoke',
+      key: `order/${id}/reserve`,
+    })
+  })
+
+  test('refuses a message without saga headers for good', async () => {
+    await expect(deliver(bind(), request, {}, 1)).rejects.toMatchObject({ retryable: false })
+  })
+
+  test('names a wrong option', () => {
+    expect(() => bind({ compensate: undefined as never })).toThrow(
+      'participant("stock.commands").compensate: expected a function, got undefined',
+    )
+  })
+})
+
+describe('whatever is delivered in whatever order', () => {
+  type Outcome = 'ok' | 'refuse' | 'fail' | 'final'
+  const delivery = fc.record({
+    operation: fc.constantFrom<Operation>('invoke', 'compensate'),
+    outcome: fc.constantFrom<Outcome>('ok', 'ok', 'refuse', 'fail', 'final'),
+    dieAt: fc.option(fc.integer({ min: 1, max: 5 }), { nil: 0, freq: 3 }),
+    when: fc.constantFrom('before' as const, 'after' as const),
+  })
+
+  test('an effect happens at most once, never after its compensation, and is undone at most once', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(delivery, { minLength: 1, maxLength: 8 }), async (deliveries) => {
+        const key = `p${++ids}`
+        for (const { operation, outcome, dieAt, when } of deliveries) {
+          const handler: ParticipantHandlers<StockCommand>['compensate'] = async (_, { tx }) => {
+            await tx.query('INSERT INTO effects VALUES ($1, $2)', [key, operation])
+            if (outcome === 'refuse') throw new Refusal('no', 'no')
+            if (outcome !== 'ok') throw Object.assign(new Error(outcome), { retryable: outcome !== 'final' })
+          }
+          const binding = bind({ invoke: handler, compensate: handler }, new MortalClient(sql, dieAt, when))
+          await deliver(binding, request, commandHeaders(key, operation), 1).catch(() => {})
+        }
+        expect(['', 'invoke', 'compensate', 'invoke,compensate']).toContain((await effects(key)).join())
+        await takeReplies(sql, schema)
+      }),
+      { numRuns: 150 },
+    )
+  })
+})
