@@ -132,10 +132,13 @@ describeWith(['postgres'], 'relays on a server', () => {
     const outboxes = Array.from({ length: 8 }, () => createOutbox({ sql: database.sql, service: 'orders', schema }))
     const inbox = createInbox({ sql: database.sql, schema })
     await Promise.all([...outboxes.map((outbox) => outbox.migrate()), inbox.migrate(), inbox.migrate()])
-    const { rows } = await database.sql.query(`SELECT part, version FROM "${schema}".concordat_migration ORDER BY part`)
+    const { rows } = await database.sql.query(
+      `SELECT part, version FROM "${schema}".concordat_migration ORDER BY part, version`,
+    )
     expect(rows).toEqual([
       { part: 'inbox', version: 1 },
       { part: 'outbox', version: 1 },
+      { part: 'outbox', version: 2 },
     ])
   })
 

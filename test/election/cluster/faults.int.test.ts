@@ -104,7 +104,7 @@ describeWith(['redis'], 'cluster state on a Redis that keeps nothing', { private
     const connecting = redisStateStore({ url: 'redis://127.0.0.1:1' })
     const reading = connecting.members('c').catch((error: unknown) => error)
     for (const each of [unused, blocked, cut, connecting]) await each.close()
-    expect(await reading).toMatchObject({ code: expect.stringMatching(/^election\./) })
+    expect(await reading).toMatchObject({ code: expect.stringMatching(/^cluster\./) })
     await until('no connection is left', async () => {
       const clients = (await withRedis(context.server, (client) => client.client('LIST'))) as string
       return !clients.includes('name=concordat-cluster')
