@@ -1,3 +1,4 @@
+import { lastingContext } from '../core/ambient.ts'
 import { backoffDelayMs } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
@@ -45,8 +46,9 @@ export class Lifeline {
     const { connection, configs, clock } = this.#host
     this.#subscribed = connection.subscribed
     const canHear = connection.trouble === undefined
-    this.#running = this.#run()
-    await configs.start()
+    const inContext = lastingContext()
+    this.#running = inContext(() => this.#run())
+    await inContext(() => configs.start())
     if (canHear) await within(clock, SECOND, this.#joined.promise, undefined)
   }
 

@@ -1,9 +1,8 @@
 /** Which leases the running code works under. Survives any `await`. */
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { handOut } from '../core/ambient.ts'
+import { endingContext, handOut } from '../core/ambient.ts'
 import type { Lease } from './lock.ts'
 
-const storage = new AsyncLocalStorage<readonly Lease[]>()
+const storage = endingContext<readonly Lease[]>()
 
 /**
  * The lease of the innermost `using` around the running code, also across `await`; in the handlers and jobs of an

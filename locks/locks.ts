@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { endingContext } from '../core/ambient.ts'
 import { toError } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { withLeases } from './current-lease.ts'
@@ -50,14 +50,13 @@ export function locksOn(store: LockStore, options: LocksOptions): Locks {
   return new LeaseLocks(store, resolveLocks(options))
 }
 
-/** The leases held by the `using` calls around the running code. */
-type Around = readonly Lease[]
+/** The leases held by the `using` calls around the running code, and whose they are. */
+const storage = endingContext<ReadonlyArray<{ readonly locks: Locks; readonly lease: Lease }>>()
 
 class LeaseLocks implements Locks {
   readonly #store: LockStore
   readonly #options: ResolvedLocks
   readonly #granting: Granting
-  readonly #around = new AsyncLocalStorage<Around>()
   #closed: Promise<void> | undefined
 
   constructor(store: LockStore, options: ResolvedLocks) {
@@ -172,8 +171,8 @@ class LeaseLocks implements Locks {
   ): Promise<T> {
     let result: T
     try {
-      const around = [...(this.#around.getStore() ?? []), ...leases]
-      result = await this.#around.run(around, () => withLeases(leases, () => work(held)))
+      const around = [...(storage.getStore() ?? []), ...leases.map((lease) => ({ locks: this, lease }))]
+      result = await storage.run(around, () => withLeases(leases, () => work(held)))
     } catch (error) {
       await held.release()
       throw error
@@ -197,8 +196,9 @@ class LeaseLocks implements Locks {
   }
 
   #refuseReentry(key: string): void {
-    const around = this.#around.getStore()
-    if (around?.some((lease) => lease.key === key && lease.state === 'held')) throw new LockReentered(key)
+    const isHeld = ({ locks, lease }: { readonly locks: Locks; readonly lease: Lease }): boolean =>
+      locks === this && lease.key === key && lease.state === 'held'
+    if (storage.getStore()?.some(isHeld)) throw new LockReentered(key)
   }
 
   #operator(name: keyof LockOperator): LockOperator {

@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { lastingContext } from '../../core/ambient.ts'
 
 /** One span of a consumer from start to stop; what belongs to an older one is stale. */
 export class Run {
@@ -8,5 +8,5 @@ export class Run {
   /** Aborts when the drain ran out of time. */
   readonly drain: AbortController = new AbortController()
   /** Around whoever started it. A delivery may come in from anywhere: in memory from inside the sender's lock or saga. */
-  readonly context: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  readonly context: <T>(work: () => T) => T = lastingContext()
 }

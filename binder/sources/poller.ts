@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -81,7 +82,8 @@ export class Poller {
     this.#abort = new AbortController()
     const { signal } = this.#abort
     // A poll that outlasted the drain may be under way still: one at a time.
-    this.#loop = this.#loop.then(() => this.#poll(signal))
+    const inContext = lastingContext()
+    this.#loop = this.#loop.then(() => inContext(() => this.#poll(signal)))
   }
 
   pause(): void {

@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
 import { hasCode, requireInteger, toError } from '../../core/errors.ts'
@@ -45,6 +46,8 @@ class Campaign implements Election {
   readonly #over = new AbortController()
   readonly #listeners = new Set<(event: ElectionEvent) => void>()
   readonly #works = new Set<Work>()
+  /** Around whoever started it: not under the locks and terms that somebody else holds. */
+  #context: <T>(work: () => T) => T = (work) => work()
   #state: ElectionState = 'idle'
   #term: LedTerm | undefined
   #handedOver: Promise<void> = Promise.resolve()
@@ -67,7 +70,8 @@ class Campaign implements Election {
   start(): void {
     if (this.#state !== 'idle') return
     this.#state = 'campaigning'
-    this.#running = this.#run()
+    this.#context = lastingContext()
+    this.#running = this.#context(() => this.#run())
     void this.#stayAlive()
   }
 
@@ -243,13 +247,11 @@ class Campaign implements Election {
   /** Not for a term that is over already, by the clocks: a handler before this one may have blocked for too long. */
   #begin(name: string, term: LedTerm, work: Work): void {
     if (!term.isValid) return
-    void this.#handlers
-      .call(name, term, () => work(term))
-      .then((error) => {
-        if (error === undefined) return
-        this.#failure = error
-        term.end('failed', error)
-      })
+    void this.#context(() => this.#handlers.call(name, term, () => work(term))).then((error) => {
+      if (error === undefined) return
+      this.#failure = error
+      term.end('failed', error)
+    })
   }
 
   /** Handlers first, then the lease; but the lease does not wait longer than `stopGraceMs`. */

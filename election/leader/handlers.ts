@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { endingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { withLeases } from '../../locks/current-lease.ts'
@@ -8,14 +8,17 @@ import type { LedTerm } from './term.ts'
 interface Call {
   readonly term: LedTerm
   isSettled: boolean
+  /** The call whose code led to this one, perhaps of another role. */
+  readonly around: Call | undefined
 }
+
+const calls = endingContext<Call>()
 
 /**
  * Calls the handlers of an instance's terms: under the term's lease, off the renewal's path, all of them awaited by the
  * hand-over. What they throw is logged.
  */
 export class Handlers {
-  readonly #inside = new AsyncLocalStorage<Call>()
   readonly #running = new Set<Promise<unknown>>()
   readonly #role: string
   readonly #logger: Logger
@@ -27,8 +30,8 @@ export class Handlers {
 
   /** Begins at once, never rejects. @returns what the handler threw */
   call(name: string, term: LedTerm, handler: () => void | Promise<void>): Promise<Error | undefined> {
-    const call: Call = { term, isSettled: false }
-    const running = this.#inside.run(call, () => this.#settle(name, term, handler))
+    const call: Call = { term, isSettled: false, around: calls.getStore() }
+    const running = calls.run(call, () => this.#settle(name, term, handler))
     this.#running.add(running)
     const settled = running.finally(() => {
       call.isSettled = true
@@ -44,8 +47,10 @@ export class Handlers {
 
   /** True when the caller is part of a handler of this term that has not returned: it must not be waited for. */
   contain(term: LedTerm | undefined): boolean {
-    const call = this.#inside.getStore()
-    return call !== undefined && call.term === term && !call.isSettled
+    for (let call = calls.getStore(); call !== undefined; call = call.around) {
+      if (call.term === term && !call.isSettled) return true
+    }
+    return false
   }
 
   async #settle(name: string, term: LedTerm, handler: () => void | Promise<void>): Promise<Error | undefined> {

@@ -10,6 +10,7 @@
  *
  * Not promised: that the leader seen still leads. Do not decide by it who may write; that is what the term is for.
  */
+import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { requireInteger, requireText, toError } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
@@ -120,7 +121,7 @@ class PollingObserver implements Observer {
   }
 
   start(): void {
-    if (!this.#closing.signal.aborted) this.#running ??= this.#watch(this.#closing.signal)
+    if (!this.#closing.signal.aborted) this.#running ??= lastingContext()(() => this.#watch(this.#closing.signal))
   }
 
   current(): SeenLeader | undefined {

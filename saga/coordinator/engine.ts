@@ -6,8 +6,9 @@
  * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
  * due at once for another when this one is full.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
+
 import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
@@ -105,7 +106,7 @@ export class Engine {
   readonly #recent = new Map<string, Snapshot>()
 
   /** Around whoever made the coordinator: a command is not sent in the locks of who started its saga or brought a reply. */
-  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
 
   constructor(host: EngineHost) {
     this.#host = host

@@ -2,7 +2,7 @@
  * Makes the local calls of the sagas that this process owns. A chain of local steps runs through without waiting for a
  * poll; at most `concurrency` chains run at once, the others wait in line with their leases renewed.
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -43,7 +43,7 @@ export class Runner {
   readonly #line: Array<() => void> = []
   readonly #chains = new Set<Promise<void>>()
   /** Around whoever made the coordinator: not around who started a saga or brought a reply, whose locks are not the saga's. */
-  readonly #outside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #transactions: Slots
   #running = 0
   #kept = 0

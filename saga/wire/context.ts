@@ -1,5 +1,5 @@
 /** Where the running code is in a saga, for logs and outgoing headers. Survives any `await`. */
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { endingContext } from '../../core/ambient.ts'
 import type { Operation } from '../machine/state.ts'
 
 export interface SagaScope {
@@ -10,7 +10,7 @@ export interface SagaScope {
   readonly key: string
 }
 
-const storage = new AsyncLocalStorage<SagaScope>()
+const storage = endingContext<SagaScope>()
 
 /** The saga step that the calling code is part of, in a coordinator or a participant; `undefined` outside of one. */
 export function currentSaga(): SagaScope | undefined {

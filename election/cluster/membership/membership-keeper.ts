@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode, toError } from '../../../core/errors.ts'
 import { randomId } from '../../../core/random-id.ts'
 import { readInstant } from '../../../locks/validity.ts'
@@ -54,7 +55,7 @@ export class PresenceKeeper {
     if (this.#running === undefined) {
       this.#stop = new AbortController()
       this.#expect()
-      this.#running = this.#run(this.#stop.signal)
+      this.#running = lastingContext()(() => this.#run(this.#stop.signal))
       this.#running.catch((error: unknown) => this.#warn(error, 'membership: the heartbeat ended'))
     }
     return this.#presence ?? this.#joined.promise

@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import { toError } from '../../../core/errors.ts'
 import { decodeFrozen } from '../store/cluster-data.ts'
 import { deliver, Feed, type Watch } from '../store/cluster-feed.ts'
@@ -83,7 +84,7 @@ export class ClusterView {
   watch(listener: (event: MembershipEvent) => void | Promise<void>): Watch {
     const { logger, cluster } = this.#options
     const feed = this.feed()
-    deliver(feed, listener, logger).catch((error: unknown) => {
+    lastingContext()(() => deliver(feed, listener, logger)).catch((error: unknown) => {
       logger.error({ cluster, err: toError(error) }, 'membership: a watch ended')
     })
     return feed

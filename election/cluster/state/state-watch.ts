@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode } from '../../../core/errors.ts'
 import { deliver, Feed, type Watch } from '../store/cluster-feed.ts'
 import type { Replica, SnapshotReason } from '../store/cluster-replica.ts'
@@ -26,7 +27,7 @@ export class StateWatches<Out, In> {
   watch(listener: (event: StateEvent<Out>) => void | Promise<void>, options: WatchOptions): Watch {
     const feed = this.feed(options)
     const { logger, name } = this.#options
-    deliver(feed, listener, logger).catch((error: unknown) =>
+    lastingContext()(() => deliver(feed, listener, logger)).catch((error: unknown) =>
       logger.error({ name, err: error }, 'state: a watch ended'),
     )
     return feed
