@@ -74,10 +74,7 @@ export function replyDestination(replies: string, service: string): string {
  * Who wants an answer to a request; `undefined` when nobody does.
  * @throws TerminalError when the address is no destination for these replies: nobody may have them sent elsewhere
  */
-export function replyAddress(
-  headers: Headers,
-  replies: string,
-): { readonly to: string; readonly id: string } | undefined {
+function replyAddress(headers: Headers, replies: string): { readonly to: string; readonly id: string } | undefined {
   const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
   if (to === undefined || to === null) return undefined
   const prefix = `${replies}.`
@@ -92,6 +89,45 @@ export function replyAddress(
   throw new TerminalError(
     `a request wants its answer at ${show(to)} for ${show(id)}: expected "${prefix}<service>" and a text in ${REQUEST_ID}`,
   )
+}
+
+/** Services that one responder answers at most; each has a destination of its own on the broker. */
+export const MAX_ASKERS = 100
+
+/** Where one responder has answered: whoever may send requests shall not have any number of destinations made. */
+export class ReplyPlaces {
+  readonly #replies: string
+  readonly #known = new Set<string>()
+
+  /** @param replies name of the reply channel */
+  constructor(replies: string) {
+    this.#replies = replies
+  }
+
+  /**
+   * Who wants an answer to a request; `undefined` when nobody does.
+   * @throws TerminalError as `replyAddress` does, and when it is one asker too many
+   */
+  address(headers: Headers): ReturnType<typeof replyAddress> {
+    const address = replyAddress(headers, this.#replies)
+    if (address === undefined || this.#known.has(address.to)) return address
+    if (this.#known.size >= MAX_ASKERS) {
+      throw new TerminalError(
+        `a request wants its answer at ${show(address.to)}: expected one of the ${MAX_ASKERS} services that this responder has answered since its start. Look for a program that makes up names, or run a second responder.`,
+      )
+    }
+    this.#known.add(address.to)
+    return address
+  }
+
+  /** The same, for requests that failed already. */
+  addressOrNone(headers: Headers): ReturnType<typeof replyAddress> {
+    try {
+      return this.address(headers)
+    } catch {
+      return undefined
+    }
+  }
 }
 
 export function replyHeaders(id: string, status: 'ok' | 'failed'): Headers {
@@ -135,9 +171,10 @@ export function failureAnswer(
   request: EncodedMessage,
   thrown: unknown,
   replies: Channel,
+  places: ReplyPlaces,
   { service, group, now }: AnswerHost,
 ): Answer | undefined {
-  const address = addressOrNone(request, replies.name)
+  const address = places.addressOrNone(request.headers)
   if (address === undefined) return undefined
   const error = toError(thrown)
   const body = {
@@ -159,14 +196,6 @@ export function failureAnswer(
     },
     replies,
     settles: hasCode(error, 'binder.request_refused'),
-  }
-}
-
-function addressOrNone(request: EncodedMessage, replies: string): ReturnType<typeof replyAddress> {
-  try {
-    return replyAddress(request.headers, replies)
-  } catch {
-    return undefined
   }
 }
 

@@ -11,7 +11,7 @@ import {
 import type { NameOptions } from '../bindings/binding-name.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import { failureAnswer, replyAddress, replyHeaders } from './replies.ts'
+import { failureAnswer, ReplyPlaces, replyHeaders } from './replies.ts'
 
 /**
  * Answers requests: what the handler returns goes to whoever asked with `binder.request`, confirmed before the request is
@@ -53,12 +53,13 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   // A reply is for who asked: groups of the reply channel have no part in it.
   const output = Object.freeze({ ...requireChannel(`${path} replies`, replies as Channel), groups: [] })
   const answer = requireFunction(`${path} handler`, handler as Handler<unknown, HandlerContext, unknown>)
+  const places = new ReplyPlaces(output.name)
   const binding = processor(
     input,
     output,
     options as ConsumerOptions & { inbox?: undefined },
     async (payload, context) => {
-      const address = replyAddress(context.headers, output.name)
+      const address = places.address(context.headers)
       const reply = await answer(payload, context)
       if (address === undefined) return undefined
       return to(output, reply, { destination: address.to, headers: replyHeaders(address.id, 'ok') })
@@ -67,6 +68,6 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   return Object.freeze({
     ...binding,
     output: undefined,
-    answer: (request, error, host) => failureAnswer(request, error, output, host),
+    answer: (request, error, host) => failureAnswer(request, error, output, places, host),
   } satisfies ProcessorBinding)
 }

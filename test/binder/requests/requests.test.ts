@@ -209,6 +209,36 @@ describe('a responder', () => {
     expect(got).toEqual([])
   })
 
+  it('makes no destination for the 101st name that somebody makes up, and goes on answering those it knows', async () => {
+    const start = broker()
+    const memory = memoryBroker()
+    const transport = memoryTransport({ broker: memory })
+    const made = new Set<string>()
+    const provision = transport.provision.bind(transport)
+    transport.provision = (specs) => {
+      for (const { name } of specs) made.add(name)
+      return provision(specs)
+    }
+    const choosy = responder(asked, told, { group, backoff: NO_PAUSE }, ({ sku }) => {
+      if (sku === 'none') throw new RequestRefused('no', 'none')
+      return { cents: sku.length }
+    })
+    const prices = await start({ service: 'prices', transport, bindings: [choosy] })
+    const shop = await start({ service: 'shop', transport: memoryTransport({ broker: memory }), replies: [told] })
+    expect(await shop.request(asked, { sku: 'kiwi' }, { reply: told })).toEqual({ cents: 4 })
+    for (let n = 0; n < 200; n++) {
+      const sku = n % 2 === 0 ? 'kiwi' : 'none'
+      const headers = { 'request-reply-to': `prices.told.made-up-${n}`, 'request-id': `i/${n}` }
+      await prices.send(asked, { sku }, { headers })
+    }
+    await until('all are settled', () => {
+      const { handled, deadLettered } = prices.binding('prices.asked.prices').status()
+      return handled + deadLettered >= 150
+    })
+    expect([...made].filter((name) => name.startsWith('prices.told.'))).toHaveLength(100)
+    expect(await shop.request(asked, { sku: 'fig' }, { reply: told })).toEqual({ cents: 3 })
+  })
+
   it('answers again under the same id when it is asked twice', async () => {
     const start = broker()
     const ids: string[] = []
