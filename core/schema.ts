@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { ConcordatError } from './errors.ts'
+import { ConcordatError, show } from './errors.ts'
 import { hasMethods } from './options.ts'
 
 export type { StandardSchemaV1 } from '@standard-schema/spec'
@@ -44,6 +44,10 @@ export function validate<S extends StandardSchemaV1>(
 }
 
 function unwrap<T>(subject: string, result: StandardSchemaV1.Result<T>): T {
+  if (typeof result !== 'object' || result === null) {
+    const message = `the schema answered ${show(result)}, expected { value } or { issues }`
+    throw new SchemaError(subject, [{ path: '', message }])
+  }
   if (result.issues === undefined) return result.value
   throw new SchemaError(
     subject,

@@ -1,4 +1,5 @@
 /** What `createBinder` makes: checks the options, puts the parts together, starts and closes them. */
+import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
@@ -298,7 +299,7 @@ export class TransportBinder implements Binder {
 function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => DestinationSpec {
   if (unlisted !== undefined) requireFunction('createBinder.unlisted', unlisted)
   return (name) => {
-    const place = unlisted?.(name)
+    const place = notAwaited(unlisted?.(name))
     if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
     return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
   }

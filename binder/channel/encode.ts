@@ -1,3 +1,4 @@
+import { notAwaited, synchronous } from '../../core/callbacks.ts'
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { bytesCodec, type Codec, CodecError } from '../../core/codec.ts'
 import { invalidOption, show, toError } from '../../core/errors.ts'
@@ -95,7 +96,7 @@ function encode<In, Out>(
 }
 
 function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {
-  const key = given !== undefined ? given : channel.key === undefined ? null : channel.key(payload)
+  const key = given !== undefined ? given : channel.key === undefined ? null : notAwaited(channel.key(payload))
   // Half a surrogate pair has no UTF-8: on the wire it would be another key.
   if (key === null || (typeof key === 'string' && key.length <= 1_024 && key.isWellFormed())) return key
   throw new TypeError(
@@ -127,7 +128,7 @@ function checkTime(channel: string, time: unknown): number {
 function bytesOf(channel: string, codec: Codec<unknown>, payload: unknown): Uint8Array {
   let body: unknown
   try {
-    body = codec.encode(payload)
+    body = notAwaited(codec.encode(payload))
   } catch (error) {
     if (error instanceof CodecError) throw error
     throw new CodecError(codec.contentType, `payload of "${channel}" was not encoded: ${toError(error).message}`, {
@@ -162,7 +163,7 @@ export function decodePayload<In, Out>(channel: Channel<In, Out>, message: Encod
     throw new CodecError(message.contentType, `message ${message.id} on "${channel.name}" ${NOT_AN_EVENT}`)
   const { codec } = channel
   const reader = channel.reads === undefined && codec.accepts === undefined ? codec : codecFor(channel, message)
-  const decoded = reader.decode(message.body)
+  const decoded = synchronous(`decode of "${channel.name}"`, reader.decode(message.body), 'a payload')
   const isPlain = channel.version === undefined && message.headers[VERSION_HEADER] === undefined
   const payload = isPlain ? decoded : upcastPayload(channel, message, decoded)
   return validate(`payload of "${channel.name}"`, channel.schema, payload)

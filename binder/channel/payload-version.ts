@@ -2,6 +2,7 @@
  * Versions of a channel's payload. The newest is what its schema describes; an older one is made new step by step before
  * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
  */
+import { synchronous } from '../../core/callbacks.ts'
 import { ConcordatError, invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import type { EncodedMessage, Headers } from './message.ts'
@@ -99,17 +100,11 @@ function upcastOnce(
     throw new PayloadVersionError(channel.name, version, `no upcast from ${from}: add it to \`upcasts\``)
   let next: unknown
   try {
-    next = upcast(payload)
+    next = synchronous('an upcast', upcast(payload), 'a payload')
   } catch (cause) {
     throw new PayloadVersionError(channel.name, version, `the upcast from ${from} failed: ${toError(cause).message}`, {
       cause,
     })
   }
-  if (!(next instanceof Promise)) return next
-  next.catch(() => {})
-  throw new PayloadVersionError(
-    channel.name,
-    version,
-    `the upcast from ${from} returned a promise: make it synchronous`,
-  )
+  return next
 }

@@ -7,6 +7,7 @@
  * Runs for each attempt: inside retries, inside the transaction of an `inbox`, and before outputs are encoded. What it
  * throws is what the handler threw; what it returns is what the handler returned.
  */
+import { notAwaited } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { BatchContext } from '../bindings/batch.ts'
@@ -58,7 +59,7 @@ function wrapOnce<Handler, Target extends { readonly name: string }>(
   wrap: (next: Handler, target: Target) => Handler,
   target: Target,
 ): Handler {
-  const wrapped = wrap(next, target)
+  const wrapped = notAwaited(wrap(next, target))
   if (typeof wrapped === 'function') return wrapped
   const what = `middleware ${wrap.name || '(anonymous)'} of "${target.name}"`
   throw wrongKind(what, wrapped, 'a function from it: (next) => (payload, context) => next(payload, context)')

@@ -1,4 +1,5 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
+import { notAwaited } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
@@ -191,7 +192,11 @@ export class RedriveRun {
       throw error
     }
     if (!dryRun) delivery.ack()
-    onProgress({ ...this.#counts })
+    try {
+      notAwaited(onProgress({ ...this.#counts }))
+    } catch (error) {
+      this.#options.logger.error({ err: error, id }, 'redrive: `onProgress` threw; going on')
+    }
     return false
   }
 

@@ -2,7 +2,9 @@
  * Headers that come from around the code that sends, not from its arguments: the lock it holds, the trace it is part of.
  * Asked once per message, where it is made; headers given with the message win over them.
  */
+
 import { watchHandedOut } from '../../core/ambient.ts'
+import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
@@ -29,7 +31,7 @@ export function withAmbient(
   if (ambient === undefined) return options
   let headers: Headers | undefined
   try {
-    headers = requireHeaders(ambient())
+    headers = requireHeaders(notAwaited(ambient()))
   } catch (error) {
     throw new SendError(destination, options?.id ?? newId(), toError(error))
   }
@@ -91,7 +93,7 @@ function remember(handedOut: Map<unknown, AmbientHeaders>, payload: unknown, hea
 /** The headers of now, for later; an error as well. */
 function snapshot(ambient: AmbientHeaders): AmbientHeaders {
   try {
-    const headers = ambient()
+    const headers = notAwaited(ambient())
     return () => headers
   } catch (error) {
     return () => {

@@ -1,4 +1,5 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
+import { synchronous } from '../../../core/callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -183,7 +184,7 @@ export class Failures {
 
   #worthRetrying(error: Error): boolean {
     try {
-      return this.#options.retryable(error)
+      return synchronous('`retryable`', this.#options.retryable(error), 'true or false')
     } catch (cause) {
       this.#host.logger.error(
         { err: cause, binding: this.#options.name },

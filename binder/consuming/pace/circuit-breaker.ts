@@ -1,3 +1,4 @@
+import { synchronous } from '../../../core/callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { isRetryable } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -184,7 +185,7 @@ export class CircuitBreaker {
     const { counts } = this.#options
     if (counts === undefined) return isRetryable(error)
     try {
-      return counts(error)
+      return synchronous('`circuitBreaker.counts`', counts(error), 'true or false')
     } catch (cause) {
       this.#host.logger.error({ err: cause, binding: this.#host.name }, '`circuitBreaker.counts` threw; it counts')
       return true
