@@ -1,4 +1,5 @@
 import { backoffDelayMs } from '../core/backoff.ts'
+import { tell } from '../core/callbacks.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
@@ -184,11 +185,12 @@ export class LiveConfig<T> implements WatchedConfig<T> {
   }
 
   #tell(listener: (value: T, version: number) => void): void {
-    try {
-      listener(this.#value, this.#version)
-    } catch (error) {
-      this.#host.logger.error({ config: this.name, err: error }, 'bus: a listener of a config failed')
-    }
+    const { logger } = this.#host
+    tell(
+      (value: T) => listener(value, this.#version),
+      this.#value,
+      (error) => logger.error({ config: this.name, err: error }, 'bus: a listener of a config failed'),
+    )
   }
 }
 

@@ -1,5 +1,5 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
-import { notAwaited } from '../../core/callbacks.ts'
+import { tell } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
@@ -192,11 +192,10 @@ export class RedriveRun {
       throw error
     }
     if (!dryRun) delivery.ack()
-    try {
-      notAwaited(onProgress({ ...this.#counts }))
-    } catch (error) {
-      this.#options.logger.error({ err: error, id }, 'redrive: `onProgress` threw; going on')
-    }
+    const { logger } = this.#options
+    tell(onProgress, { ...this.#counts }, (error) =>
+      logger.error({ err: error, id }, 'redrive: `onProgress` failed, going on'),
+    )
     return false
   }
 

@@ -1,12 +1,12 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
+import { tell } from '../../core/callbacks.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
 import { hasCode, requireInteger, toError } from '../../core/errors.ts'
 import { requireFunction } from '../../core/options.ts'
 import { within } from '../../core/time-limit.ts'
 import type { Lease } from '../../locks/lock.ts'
 import { ElectionTelemetry } from '../telemetry.ts'
-import { tell } from '../tell.ts'
 import type {
   Election,
   ElectionEvent,

@@ -2,6 +2,7 @@
 
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { AmbientHeaders } from '../../binder/sending/ambient-headers.ts'
+import { synchronous } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import { isNeeded } from '../definition/condition.ts'
@@ -101,7 +102,15 @@ async function callSaga(
   const self = { name: row.name, id: row.id, step: step.name, ...(row.birth !== null && { birth: row.birth }) }
   if (operation === 'invoke') {
     const parent = { ...self, operation }
-    asked.starts.push(await asked.host.begin(step.saga, to.id, step.input(context), parent, row.trace))
+    asked.starts.push(
+      await asked.host.begin(
+        step.saga,
+        to.id,
+        synchronous(`input of step "${step.name}"`, step.input(context), 'an input'),
+        parent,
+        row.trace,
+      ),
+    )
     return undefined
   }
   const nothing: SagaReply = { ...addressOf({ ...self, operation }), status: 'ok' }

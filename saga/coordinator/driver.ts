@@ -1,23 +1,22 @@
 /** The moving parts of a coordinator put together: what comes in (starts, replies, due times) and what it sets off. */
 import { type SinkBinding, sink } from '../../binder/bindings/binding.ts'
-import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import { traceFields, withActiveSpan } from '../../core/telemetry.ts'
+import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin, within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/definition.ts'
 import { SagaInputUnreadable } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
-import { isEnded, localCalls } from '../machine/state.ts'
+import { localCalls } from '../machine/state.ts'
 import { type ReportedSaga, type SagaKey, type SagaMail, type SagaRow, SagaStore } from '../store/store.ts'
 import { REPLY_GROUP, type SagaReply, sagaReplies } from '../wire/wire.ts'
 import { type Applied, Engine, type Plan, type Snapshot, takesOwnership } from './engine.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { requireReadableInputs } from './input.ts'
-import { Lateness } from './lateness.ts'
 import { Leases } from './leases.ts'
+import { Notices } from './notices.ts'
 import type { ResolvedOptions } from './options.ts'
 import { mailEvent, replyEvent, requireStepResult } from './outcome.ts'
 import { Retention } from './retention.ts'
@@ -26,7 +25,7 @@ import { Runner } from './runner.ts'
 import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
-import { SagaTelemetry, traceOf } from './telemetry.ts'
+import { SagaTelemetry } from './telemetry.ts'
 import { Together } from './together.ts'
 import { Watch } from './watch.ts'
 
@@ -42,9 +41,6 @@ const RESEND_LIMIT = 64
 const REPLY_ATTEMPTS = 10
 /** What closing may take beside the drain. */
 const CLOSE_MS = 5 * SECOND
-/** Asking whether a write without an answer was done: for about five minutes of outage. */
-const ASK_TIMES = 70
-const ASK_BACKOFF: Backoff = { initialMs: 50, factor: 2, maxMs: 5 * SECOND, jitter: 0.2 }
 /** When to look for a saga that the caller's transaction starts: it has to commit first. */
 const COMMIT_MS = 20
 
@@ -64,7 +60,7 @@ export class Driver implements RunHost {
   readonly #sweeper: Sweeper
   readonly #starter: Starter
   readonly #census: Census
-  readonly #lateness: Lateness
+  readonly #notices: Notices
   readonly #reports: Together<SagaKey, ReportedSaga | undefined>
   readonly #telemetry: SagaTelemetry | undefined
   #unobserve: (() => void) | undefined
@@ -95,7 +91,7 @@ export class Driver implements RunHost {
       letGo: () => this.#runner.letGo(1),
       begin: (...child) => this.#starter.begin(...child),
       committed: (plan) => this.#committed(plan),
-      unsure: (plan) => void this.#askIfStuck(plan),
+      unsure: (plan) => void this.#notices.askIfStuck(plan, () => this.#committed(plan)),
     })
     this.watch = new Watch(shared)
     this.#reports = new Together((keys) => store.reports(this.sql, keys))
@@ -111,7 +107,7 @@ export class Driver implements RunHost {
     this.#starter = new Starter({ ...shared, engine: this.#engine })
     this.retention = new Retention(shared)
     this.signals = new Signals({ ...shared, engine: this.#engine })
-    this.#lateness = new Lateness(options.clock)
+    this.#notices = new Notices({ ...shared, closing: () => this.#runner.closing })
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
 
@@ -193,7 +189,7 @@ export class Driver implements RunHost {
       inHand: this.#leases.size,
       open: census.count(),
       stuck: census.count('stuck'),
-      late: this.#lateness.steps(),
+      late: this.#notices.late(),
       unloaded: census.unloaded(),
     }
   }
@@ -270,8 +266,8 @@ export class Driver implements RunHost {
     const { row } = next
     this.#measure(plan)
     if (takesOwnership(plan)) this.#runner.take(next)
-    this.#tellLate(plan)
-    const { status, failure } = row.state
+    this.#notices.tellLate(plan)
+    const { status } = row.state
     if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
     if (typeof write.wakeMs === 'number' && row.owner === null) this.#sweeper.nudge(write.wakeMs)
     if (write.heedsDeadline && next.deadlineAt !== undefined) {
@@ -279,54 +275,7 @@ export class Driver implements RunHost {
     }
     if (status === 'running' || status === 'compensating') return
     this.watch.settled(row)
-    const { logger, onStuck } = this.#options
-    const fields = {
-      saga: row.name,
-      id: row.id,
-      step: failure?.step,
-      code: failure?.code,
-      ...traceFields(traceOf(row)),
-    }
-    if (isEnded(status)) {
-      logger.debug(fields, `saga ${status}`)
-      return
-    }
-    logger.error(fields, 'saga stuck: an operator has to look at it')
-    try {
-      onStuck({ saga: row.name, id: row.id, failure: failure ?? { step: '', code: '', message: '' } })
-    } catch (error) {
-      logger.error({ ...fields, err: toError(error) }, 'onStuck threw')
-    }
-  }
-
-  /** A saga that was parked by a write without an answer is nobody's: nobody else would ever look at it again. */
-  async #askIfStuck(plan: Plan): Promise<void> {
-    const { row } = plan.next
-    if (row.state.status !== 'stuck') return
-    const { clock, logger } = this.#options
-    for (let tries = 1; tries <= ASK_TIMES && !this.#runner.closing; tries++) {
-      await clock.sleep(backoffDelayMs(ASK_BACKOFF, tries, Math.random()))
-      try {
-        const now = await this.store.load(this.sql, row)
-        if (now === undefined || now.revision > row.revision) return
-        if (now.revision === row.revision && now.state.status === 'stuck') return this.#committed(plan)
-      } catch (error) {
-        logger.debug({ saga: row.name, id: row.id, err: toError(error) }, 'not known yet whether the saga is stuck')
-      }
-    }
-  }
-
-  #tellLate({ next, write }: Plan): void {
-    const { logger, onLate } = this.#options
-    const isLate = write.timeline.some(({ kind }) => kind === 'timed-out')
-    for (const late of this.#lateness.seen(next, isLate)) {
-      logger.warn({ ...late }, 'command not answered in time, it is sent again')
-      try {
-        onLate(late)
-      } catch (error) {
-        logger.error({ ...late, err: toError(error) }, 'onLate threw')
-      }
-    }
+    this.#notices.ended(row)
   }
 
   #measure({ before, next, write }: Plan): void {

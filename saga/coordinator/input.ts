@@ -1,4 +1,5 @@
 /** A saga's input, as its steps see it. */
+import { synchronous } from '../../core/callbacks.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import type { Saga } from '../definition/definition.ts'
@@ -18,7 +19,15 @@ export function readInput(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'versio
   }
   const again = (cause: unknown): unknown => {
     if (saga.upcast === undefined || !(cause instanceof SchemaError)) return refused(cause)
-    return settled(() => validate(subject, saga.input, saga.upcast?.(row.input)), refused)
+    return settled(
+      () =>
+        validate(
+          subject,
+          saga.input,
+          synchronous(`upcast of saga "${saga.name}"`, saga.upcast?.(row.input), 'an input'),
+        ),
+      refused,
+    )
   }
   return settled(() => validate(subject, saga.input, row.input), again)
 }

@@ -1,4 +1,5 @@
 /** Steps that are made only when the condition around them says so. */
+import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
 import type { StepDefinition } from './definition.ts'
 import type { RequestContext } from './step-options.ts'
@@ -23,7 +24,7 @@ export function conditional(path: string, step: StepDefinition, conditions: read
 /** @throws TypeError when a condition gives something else than true or false (a promise, say) */
 export function isNeeded({ name, conditions = [] }: StepDefinition, context: RequestContext): boolean {
   return conditions.every((condition) => {
-    const needed = condition(context)
+    const needed = notAwaited(condition(context))
     if (typeof needed === 'boolean') return needed
     throw invalidOption(`when(...) of step "${name}"`, needed, 'true or false, not a promise')
   })

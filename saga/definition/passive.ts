@@ -1,5 +1,7 @@
 /** Steps that call nothing: a timer, and the wait for a signal. */
+
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames } from '../../core/options.ts'
@@ -124,7 +126,7 @@ export function correlated(
 ): readonly { readonly step: string; readonly id: string }[] {
   const found = new Map<string, { readonly step: string; readonly id: string }>()
   for (const { name: step, from, correlate } of steps) {
-    const id = from?.name === channel ? correlate?.(payload) : undefined
+    const id = from?.name === channel ? notAwaited(correlate?.(payload)) : undefined
     if (typeof id === 'string') found.set(`${step}/${id}`, { step, id })
   }
   return [...found.values()]
@@ -132,7 +134,7 @@ export function correlated(
 
 /** @throws TypeError / RangeError when the definition's function gives neither a duration nor a moment */
 export function delayOf({ name, delay }: TimerDefinition, context: RequestContext, clock: Clock): number {
-  const given = typeof delay === 'function' ? delay(context) : delay
+  const given = typeof delay === 'function' ? notAwaited(delay(context)) : delay
   const ms = given instanceof Date ? given.getTime() - clock.now() : given
   const path = `timer("${name}").delay`
   if (typeof ms !== 'number' || !Number.isFinite(ms)) {

@@ -8,6 +8,7 @@ import { type Channel, checkName, defineChannel } from '../../binder/channel/cha
 import { encodeMessage, type SendOptions } from '../../binder/channel/encode.ts'
 import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
+import { synchronous } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { stepKey } from '../definition/graph.ts'
 import type { CommandDefinition } from '../definition/resolve.ts'
@@ -144,7 +145,7 @@ export async function encodeCommand(
   context: RequestContext,
 ): Promise<EncodedMessage> {
   const { sagaId } = context
-  const payload: unknown = step.request(context)
+  const payload: unknown = synchronous(`request of step "${step.name}"`, step.request(context), 'a payload')
   const key = stepKey(saga, sagaId, step.name)
   const options: SendOptions = {
     key: sagaId,

@@ -232,7 +232,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'the encode of a codec': {
     outcome: all('send refused'),
     run: async (call) => {
-      const codec = { ...jsonCodec, encode: first(call, jsonCodec.encode, 1) }
+      const codec = { ...jsonCodec, encode: first(call, (value: unknown) => jsonCodec.encode(value), 1) }
       const coded = defineChannel('coded', { payload: Payload, codec })
       return sendTwo(await open({ bindings: [sink(coded, consumer, handle)], sends: [coded] }), coded)
     },
@@ -240,7 +240,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'the decode of a codec': {
     outcome: all('dead letter'),
     run: async (call) => {
-      const codec = { ...jsonCodec, decode: first(call, jsonCodec.decode) }
+      const codec = { ...jsonCodec, decode: first(call, (bytes: Uint8Array) => jsonCodec.decode(bytes)) }
       const coded = defineChannel('orders', { payload: Payload, codec })
       return sendTwo(await open({ bindings: [sink(coded, consumer, handle)] }))
     },
