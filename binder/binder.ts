@@ -143,6 +143,11 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * @throws TransportError, BinderClosed, TypeError naming the bindings there are
    */
   lag(name: Name): Promise<number | undefined>
+  /**
+   * How many dead letters of a binding lie on the broker; `undefined` for one whose `onFailure` makes none.
+   * @throws BinderClosed, TransportError
+   */
+  deadLetters(name: Name): Promise<number | undefined>
   /** What has to exist on the broker for the declared bindings and `sends`, as frozen data. No I/O, also before `start`. */
   describe(): Topology
   /**

@@ -24,6 +24,8 @@ export interface Runner {
   resume(): void
   /** Of a consumer only. */
   lag?(): Promise<number | undefined>
+  /** Of a consumer only. */
+  deadLetters?(): Promise<number | undefined>
   /** Of what starts later: makes its group exist. */
   prepare?(): Promise<void>
 }

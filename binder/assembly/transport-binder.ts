@@ -126,6 +126,7 @@ export class TransportBinder implements Binder {
     this.#unobserve = this.#telemetry?.observe(
       () => this.bindings(),
       (name) => this.lag(name),
+      (name) => this.deadLetters(name),
     )
     try {
       await this.#provision()
@@ -248,6 +249,11 @@ export class TransportBinder implements Binder {
   async lag(name: string): Promise<number | undefined> {
     this.#requireStarted()
     return this.#runner(name).lag?.()
+  }
+
+  async deadLetters(name: string): Promise<number | undefined> {
+    this.#requireStarted()
+    return this.#runner(name).deadLetters?.()
   }
 
   health(): BinderHealth {

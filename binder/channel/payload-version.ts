@@ -2,9 +2,9 @@
  * Versions of a channel's payload. The newest is what its schema describes; an older one is made new step by step before
  * it is validated. The version travels in a header, so that outbox rows and dead letters keep theirs.
  */
-import { synchronous } from '../../core/callbacks.ts'
+import { notAwaited } from '../../core/callbacks.ts'
 import { ConcordatError, invalidOption, requireInteger, show, toError } from '../../core/errors.ts'
-import { requireFunction, wrongKind } from '../../core/options.ts'
+import { hasMethods, requireFunction, wrongKind } from '../../core/options.ts'
 import type { EncodedMessage, Headers } from './message.ts'
 
 /** A whole number, absent for 1. */
@@ -100,11 +100,17 @@ function upcastOnce(
     throw new PayloadVersionError(channel.name, version, `no upcast from ${from}: add it to \`upcasts\``)
   let next: unknown
   try {
-    next = synchronous('an upcast', upcast(payload), 'a payload')
+    next = upcast(payload)
   } catch (cause) {
     throw new PayloadVersionError(channel.name, version, `the upcast from ${from} failed: ${toError(cause).message}`, {
       cause,
     })
   }
-  return next
+  if (!hasMethods(next, ['then'])) return next
+  notAwaited(next)
+  throw new PayloadVersionError(
+    channel.name,
+    version,
+    `the upcast from ${from} returned a promise: make it synchronous`,
+  )
 }

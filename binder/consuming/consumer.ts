@@ -109,6 +109,10 @@ export class Consumer {
     return this.#keeper.lag()
   }
 
+  deadLetters(): Promise<number | undefined> {
+    return this.#keeper.deadLetters()
+  }
+
   /** Makes what it needs exist, without taking its place. @throws TransportError */
   prepare(): Promise<void> {
     return this.#keeper.prepare()

@@ -15,7 +15,7 @@ import type {
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
-import { deadLetterSpec } from './failure/dead-letter.ts'
+import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { retrySpec, subscribeWithRetries } from './failure/retry.ts'
 import type { Run } from './run.ts'
 
@@ -108,6 +108,14 @@ export class Keeper {
     if (group === null) return undefined
     const { name, partitions } = destinations.spec(this.#binding.input.name)
     return transport.lag?.({ destination: name, partitions, group })
+  }
+
+  /** Dead letters on the broker; `undefined` when none are kept. @throws TransportError */
+  async deadLetters(): Promise<number | undefined> {
+    const { group, onFailure } = this.#options
+    if (group === null || onFailure !== 'dead-letter') return undefined
+    const { name, partitions } = deadLetterSpec(this.#binding.input.name, group)
+    return this.#host.transport.lag?.({ destination: name, partitions, group: DEAD_LETTER_GROUP })
   }
 
   /** Gives the place back. Idempotent; never rejects. */

@@ -93,6 +93,10 @@ export class Puller {
     return this.#consumer.lag()
   }
 
+  deadLetters(): Promise<number | undefined> {
+    return this.#consumer.deadLetters()
+  }
+
   /** Makes the group exist, so that it gets what is sent before the first poll. */
   prepare(): Promise<void> {
     return this.#consumer.prepare()

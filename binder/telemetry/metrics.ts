@@ -36,6 +36,11 @@ export const LAG: Instrument = {
   unit: '{message}',
   description: 'Messages that a group has not settled, as the broker says',
 }
+export const DEAD_LETTERS: Instrument = {
+  name: 'concordat.binding.dead_letters',
+  unit: '{message}',
+  description: 'Dead letters of a group that nobody has redriven, as the broker says',
+}
 export const IN_FLIGHT: Instrument = {
   name: 'concordat.binding.in_flight',
   unit: '{message}',

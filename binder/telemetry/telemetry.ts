@@ -8,6 +8,7 @@
 import type { Clock } from '../../core/clock.ts'
 import {
   errorType,
+  type Instrument,
   type Measure,
   type Reading,
   type SpanOptions,
@@ -18,7 +19,17 @@ import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '
 import type { EncodedMessage } from '../channel/message.ts'
 import type { BindingStatus } from '../status.ts'
 import type { PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
-import { CONSUMED, IN_FLIGHT, LAG, PROCESS_SECONDS, REDELIVERED, SEND_SECONDS, SENT, SETTLED } from './metrics.ts'
+import {
+  CONSUMED,
+  DEAD_LETTERS,
+  IN_FLIGHT,
+  LAG,
+  PROCESS_SECONDS,
+  REDELIVERED,
+  SEND_SECONDS,
+  SENT,
+  SETTLED,
+} from './metrics.ts'
 
 /** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
 export function withTrace(message: EncodedMessage, context: TraceContext | undefined): EncodedMessage {
@@ -36,6 +47,8 @@ export interface ConsumerName {
   readonly destination: string
   readonly group: string | null
 }
+
+type Ask = (name: string) => Promise<number | undefined>
 
 /** Which broker a destination lies on, in the words of the conventions: `kafka`, `rabbitmq`, `memory`. */
 export function systemsOf(transport: Pick<Transport, 'name' | 'nameOf'>): (destination: string) => string {
@@ -184,25 +197,28 @@ export class BinderTelemetry {
 
   /**
    * @param lag asks the broker
+   * @param deadLetters too
    * @returns stops it
    */
-  observe(bindings: () => readonly BindingStatus[], lag: (name: string) => Promise<number | undefined>): () => void {
-    const stops = [this.#observeInFlight(bindings), this.#observeLag(bindings, lag)]
+  observe(bindings: () => readonly BindingStatus[], lag: Ask, deadLetters: Ask): () => void {
+    const stops = [
+      this.#observeInFlight(bindings),
+      this.#observeAsked(LAG, bindings, lag),
+      this.#observeAsked(DEAD_LETTERS, bindings, deadLetters),
+    ]
     return () => {
       for (const stop of stops) stop()
     }
   }
 
-  #observeLag(
-    bindings: () => readonly BindingStatus[],
-    lag: (name: string) => Promise<number | undefined>,
-  ): () => void {
-    return this.#telemetry.gauges([LAG], async () => {
+  /** A broker that does not answer leaves the gauge out: no number is better than an old one. */
+  #observeAsked(instrument: Instrument, bindings: () => readonly BindingStatus[], ask: Ask): () => void {
+    return this.#telemetry.gauges([instrument], async () => {
       const durable = bindings().filter(({ group }) => group !== null)
       const readings = durable.map(async ({ name, channel, group }): Promise<Reading[]> => {
-        const value = await lag(name).catch(() => undefined)
+        const value = await ask(name).catch(() => undefined)
         const attributes = this.#consumerAttributes({ destination: channel, group })
-        return value === undefined ? [] : [{ name: LAG.name, value, attributes }]
+        return value === undefined ? [] : [{ name: instrument.name, value, attributes }]
       })
       return (await Promise.all(readings)).flat()
     })

@@ -1,4 +1,4 @@
-import { pollable, sink } from 'concordat/binder'
+import { pollable, sink, TerminalError } from 'concordat/binder'
 import { describe, it } from 'vitest'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
@@ -114,6 +114,28 @@ export function flowCases(context: CaseContext): void {
       open()
       await until('none lags', async () => (await lag()) === 0)
       await expect(binder.lag('nobody')).rejects.toThrow('binding: expected one of')
+    })
+
+    it('of dead letters is what nobody has redriven, and nobody knows that of a binding that keeps none', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const fails = (): never => {
+        throw new TerminalError('no')
+      }
+      const bindings = [
+        sink(channel, { group: 'g' }, fails),
+        sink(channel, { group: 'drops', onFailure: 'drop' }, fails),
+        sink(channel, { name: 'live' }, () => {}),
+      ]
+      const binder = await started(context.transport(), { bindings })
+      expect(await binder.deadLetters(`${channel.name}.g`)).toBe(0)
+      await binder.sendBatch(channel, numbers(3))
+      await until('three lie there', async () => (await binder.deadLetters(`${channel.name}.g`)) === 3)
+      expect([await binder.deadLetters(`${channel.name}.drops`), await binder.deadLetters('live')]).toEqual([
+        undefined,
+        undefined,
+      ])
     })
 
     it('grows while the binding is stopped', async ({ expect }) => {

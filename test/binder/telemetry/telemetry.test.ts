@@ -297,6 +297,9 @@ describe('the metrics of a binder', () => {
       { value: 1, attributes: { ...place, ...group, 'concordat.outcome': 'dead-lettered' } },
     ])
     expect(await recording.metric('concordat.binding.lag')).toEqual([{ value: 0, attributes: { ...place, ...group } }])
+    expect(await recording.metric('concordat.binding.dead_letters')).toEqual([
+      { value: 1, attributes: { ...place, ...group } },
+    ])
     expect(await recording.metric('concordat.binding.in_flight')).toEqual([
       { value: 0, attributes: { ...place, ...group, 'concordat.state': 'running' } },
       { value: 0, attributes: { ...place, ...group, 'concordat.state': 'queued' } },
@@ -315,10 +318,10 @@ describe('the metrics of a binder', () => {
     }
     const binder = await start({ ...recording, telemetry }, [sink(orders, { group: 'g' }, () => {})])
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(2)
+    expect(reads).toBe(3)
     await binder.close()
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(2)
+    expect(reads).toBe(3)
   })
 })
 
