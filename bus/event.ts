@@ -1,5 +1,5 @@
 import { invalidOption } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import type { ContextLogger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address } from './address.ts'
@@ -66,7 +66,7 @@ export interface EventContext {
   /** Aborts when `handlerTimeoutMs` is over or the bus has closed: the answer does not wait any longer. */
   readonly signal: AbortSignal
   /** Logs with the event's id, name and sender. */
-  readonly log: Logger
+  readonly log: ContextLogger
 }
 
 /** Resolves when it has done it, which is then acknowledged; what it throws is told to the publisher. */

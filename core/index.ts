@@ -4,7 +4,7 @@ export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
 export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
-export { type Logger, silentLogger } from './logger.ts'
+export { type ContextLogger, type Logger, silentLogger } from './logger.ts'
 export { migrate, migrationText, type SqlMigration, type SqlPart, SqlVersionMismatch } from './migrate.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
 export {

@@ -8,6 +8,18 @@ export interface Logger {
   error(fields: Readonly<Record<string, unknown>>, message: string): void
 }
 
+/** What handlers get to log with: a line may also come without fields, `log.info('text')`, as with pino. */
+export interface ContextLogger extends Logger {
+  debug(message: string): void
+  debug(fields: Readonly<Record<string, unknown>>, message: string): void
+  info(message: string): void
+  info(fields: Readonly<Record<string, unknown>>, message: string): void
+  warn(message: string): void
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void
+  error(message: string): void
+  error(fields: Readonly<Record<string, unknown>>, message: string): void
+}
+
 const ignore = (): void => {}
 
 /** Says nothing. The default everywhere. */
@@ -47,11 +59,12 @@ function harmless(logger: Logger): Logger {
 }
 
 /** The same logger with fields added to every line. */
-export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): Logger {
-  return {
-    debug: (more, message) => logger.debug({ ...fields, ...more }, message),
-    info: (more, message) => logger.info({ ...fields, ...more }, message),
-    warn: (more, message) => logger.warn({ ...fields, ...more }, message),
-    error: (more, message) => logger.error({ ...fields, ...more }, message),
-  }
+export function withFields(logger: Logger, fields: Readonly<Record<string, unknown>>): ContextLogger {
+  const at =
+    (level: keyof Logger) =>
+    (more: string | Readonly<Record<string, unknown>>, message?: string): void => {
+      if (typeof more === 'string') logger[level](fields, more)
+      else logger[level]({ ...fields, ...more }, message ?? '')
+    }
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
 }

@@ -1,5 +1,5 @@
 /** Declarations of consumers that get several messages per handler call. */
-import type { Logger } from '../../core/logger.ts'
+import type { ContextLogger } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
@@ -23,7 +23,7 @@ export interface BatchContext {
   readonly group: string | null
   /** Aborts when every message was taken from this process, or the drain ran out of time. */
   readonly signal: AbortSignal
-  readonly log: Logger
+  readonly log: ContextLogger
 }
 
 /** The context of a batch with an `inbox`: one transaction for all of its messages. */

@@ -3,7 +3,7 @@
  */
 
 import type { BackoffOptions } from '../../core/backoff.ts'
-import type { Logger } from '../../core/logger.ts'
+import type { ContextLogger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
@@ -37,7 +37,7 @@ export interface HandlerContext {
   /** Aborts when the message was taken from this process or the drain ran out: stop, the message comes back. */
   readonly signal: AbortSignal
   /** Logs with the message's id, channel and attempt. */
-  readonly log: Logger
+  readonly log: ContextLogger
 }
 
 /** The context of a binding with an `inbox`: `tx` is the transaction that also holds the deduplication. */
@@ -152,7 +152,7 @@ export interface SourceOptions {
 export interface SourceContext {
   /** Aborts when the binder closes. */
   readonly signal: AbortSignal
-  readonly log: Logger
+  readonly log: ContextLogger
 }
 
 /** Consumes `channel`. The message is settled after the handler resolved. */

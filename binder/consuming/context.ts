@@ -1,4 +1,4 @@
-import { type Logger, withFields } from '../../core/logger.ts'
+import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { TransactionContext } from '../bindings/binding.ts'
 import { type Headers, publicHeaders } from '../channel/message.ts'
@@ -65,7 +65,7 @@ export class DeliveryContext implements TransactionContext {
     return AbortSignal.any([this.#delivery.signal, this.#drain])
   }
 
-  get log(): Logger {
+  get log(): ContextLogger {
     return withFields(this.#logger, {
       messageId: this.id,
       channel: this.channel,

@@ -1,7 +1,7 @@
 /** What the functions of a step get, and what a step may say: fixed by the types here, checked again in `resolve.ts`. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { BackoffOptions } from '../../core/backoff.ts'
-import type { Logger } from '../../core/logger.ts'
+import type { ContextLogger } from '../../core/logger.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Stored } from '../json.ts'
@@ -28,7 +28,7 @@ export interface StepContext<Input = unknown, Results extends object = object> {
   readonly attempt: number
   /** Aborts when the attempt's time is up, the lease is lost, or the coordinator closes: stop, the call is repeated. */
   readonly signal: AbortSignal
-  readonly log: Logger
+  readonly log: ContextLogger
 }
 
 export interface CompensationContext<Input = unknown, Results extends object = object, Result = unknown>

@@ -1,10 +1,10 @@
 import { existsSync, globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
-/** `[title](../test/file.ts)` in the page: the title of a test in that file. */
-const LINK = /\[(?<title>[^\]]+)\]\((?:\.\.\/)+(?<file>test\/[^)]+)\)/g
+/** `"title" (`test/file.ts`)` in the page: the title of a test in that file. No link: the package has no tests. */
+const LINK = /"(?<title>(?:(?!" \(`)[^|])+)" \(`(?<file>test\/[^`]+)`\)/g
 
 const page = await readFile('docs/guarantees.md', 'utf8')
 const losses = await readFile('docs/decisions/0018-upstream-losses.md', 'utf8')
@@ -47,6 +47,26 @@ describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => 
       const text = await readFile(path, 'utf8')
       for (const [, target = ''] of text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g))
         expect(existsSync(resolve(path, '..', target)), `${path} -> ${target}`).toBe(true)
+    },
+  )
+
+  it.for(globSync('docs/*.md'))('and %s names sources, tests and examples that exist', async (path) => {
+    const text = await readFile(path, 'utf8')
+    for (const [, named = ''] of text.matchAll(
+      /`((?:core|binder|outbox|saga|locks|election|bus|service|operate|test|examples|bench)\/[\w./-]+\.\w+)`/g,
+    ))
+      expect(existsSync(named), `${path} names ${named}`).toBe(true)
+  })
+
+  it.for(['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md')])(
+    '%s, which the package has, links to nothing that the package has not',
+    async (path) => {
+      const text = await readFile(path, 'utf8')
+      const targets = Array.from(text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g), ([, target = '']) =>
+        relative('.', resolve(path, '..', target)),
+      )
+      const isPacked = (target: string) => /^(?:docs(?:\/|$)|README\.md$|CHANGELOG\.md$|LICENSE$)/.test(target)
+      expect(targets.filter((target) => !isPacked(target))).toEqual([])
     },
   )
 })

@@ -336,7 +336,7 @@ describe('log lines', () => {
       recording,
       [
         sink(orders, { group: 'g', maxAttempts: 2, ...once }, (_, { log }) => {
-          log.info({}, 'in the handler')
+          log.info('in the handler')
           throw new Error('no')
         }),
       ],

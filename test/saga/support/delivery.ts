@@ -5,7 +5,7 @@ import {
   type SinkBinding,
   type TransactionContext,
 } from 'concordat/binder'
-import { type SqlClient, silentLogger } from 'concordat/core'
+import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
 import { type Operation, SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
 
 export function commandHeaders(sagaId: string, operation: Operation, attempt = 1, step = 'reserve'): Headers {
@@ -35,7 +35,7 @@ export async function deliver(binding: SinkBinding, payload: unknown, headers: H
       position: 'here',
       redelivered: false,
       signal: new AbortController().signal,
-      log: silentLogger,
+      log: silentLogger as ContextLogger,
     }
     try {
       await binding.handler(payload, context as TransactionContext)
