@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 const CACHE = fileURLToPath(new URL('../node_modules/.cache/concordat-bench/', import.meta.url))
 const INSTALL_WITHIN_MS = 300_000
 
-/** A peer that can not be had here. The message says why and what to do, on one line. */
+/** A peer that cannot be had here. The message says why and what to do, on one line. */
 export class PeerUnavailable extends Error {}
 
 /** Exact versions by package name. */

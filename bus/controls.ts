@@ -97,7 +97,7 @@ function shutdownOnce({ onShutdown, logger }: ControlHost) {
   let isUnderWay = false
   return ({ reason }: { readonly reason?: string | undefined }, { from }: EventContext): HandlerResult => {
     if (onShutdown === undefined)
-      throw new BusControlRefused('this instance can not be shut down from outside: it has no `onShutdown` option')
+      throw new BusControlRefused('this instance cannot be shut down from outside: it has no `onShutdown` option')
     if (isUnderWay) return
     isUnderWay = true
     return new AfterAck(() => {

@@ -79,7 +79,7 @@ function headers(values: Readonly<Record<string, HeaderValue | undefined>>): Hea
   return Object.fromEntries(present.map(([name, value]) => [`bus-${name}`, value as HeaderValue]))
 }
 
-/** What the signature covers beside the body; kinds can not be taken for one another. */
+/** What the signature covers beside the body; kinds cannot be taken for one another. */
 export function signedFields(envelope: Envelope): readonly string[] {
   const common = [envelope.kind, envelope.id, envelope.sender, String(envelope.time)]
   switch (envelope.kind) {

@@ -82,7 +82,7 @@ export class BusHandlerTimeout extends ConcordatError {
   }
 }
 
-/** In an acknowledgement: a built-in event that this instance can not follow, and what it could. */
+/** In an acknowledgement: a built-in event that this instance cannot follow, and what it could. */
 export class BusControlRefused extends ConcordatError {
   readonly code = 'bus.control_refused' as const
   readonly retryable = false as const

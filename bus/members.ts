@@ -31,13 +31,13 @@ export class Members {
     return (await this.live()).filter((address) => matches(to, address)).map((address) => formatAddress(address))
   }
 
-  /** A name that is no address can not be addressed either, so its absence is nobody's. */
+  /** A name that is no address cannot be addressed either, so its absence is nobody's. */
   #addresses(members: readonly BusMember[]): readonly Address[] {
     return members.flatMap((member) => {
       try {
         return [parseAddress(formatAddress(member))]
       } catch (error) {
-        this.#logger.warn({ err: toError(error) }, 'bus: a member can not be addressed, it is left out')
+        this.#logger.warn({ err: toError(error) }, 'bus: a member cannot be addressed, it is left out')
         return []
       }
     })

@@ -39,7 +39,7 @@ export function encodeOutcome({ error }: Outcome): Uint8Array {
   return Buffer.from(JSON.stringify(error === undefined ? {} : { error }))
 }
 
-/** Never throws: what can not be read is a failure without words. */
+/** Never throws: what cannot be read is a failure without words. */
 export function decodeOutcome(status: AckStatus, body: Uint8Array): Outcome {
   if (status !== 'failed') return status === 'acked' ? ACKED : IGNORED
   const { name, message, code } = errorIn(body)

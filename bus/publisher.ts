@@ -219,7 +219,7 @@ export class Publisher {
       wait.keepOnly(new Set(live.map((address) => formatAddress(address))))
       if (wait.hasOpen) await repeat()
     } catch (error) {
-      logger.warn({ err: error, eventId: wait.id }, 'bus: can not see who is still there, waiting for all')
+      logger.warn({ err: error, eventId: wait.id }, 'bus: cannot see who is still there, waiting for all')
     }
   }
 

@@ -37,7 +37,7 @@ function decodeUtf8(contentType: string, bytes: Uint8Array): string {
   }
 }
 
-/** JSON in UTF-8. A `__proto__` key stays plain data and can not reach a prototype. */
+/** JSON in UTF-8. A `__proto__` key stays plain data and cannot reach a prototype. */
 export const jsonCodec: Codec<unknown> = Object.freeze({
   contentType: 'application/json',
   encode(value: unknown): Uint8Array {

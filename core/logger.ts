@@ -27,7 +27,7 @@ export const silentLogger: Logger = Object.freeze({ debug: ignore, info: ignore,
 
 /**
  * The logger that an option gives, `silentLogger` for none. What it throws, a full disk or a closed stream, is dropped: a
- * line that can not be written must not take with it what the line is about.
+ * line that cannot be written must not take with it what the line is about.
  * @throws TypeError naming the path
  */
 export function checkLogger(path: string, logger: unknown): Logger {

@@ -167,7 +167,7 @@ export class SqlRowCountWrong extends ConcordatError {
 export interface SqlListener {
   /**
    * Calls `onNotify` with the payload of each notification on `channel`, and with `''` after every reconnect, because what
-   * was sent in between is lost. Does not wait for the server: it connects in the background and retries for ever.
+   * was sent in between is lost. Does not wait for the server: it connects in the background and retries forever.
    * @returns stops listening
    */
   listen(channel: string, onNotify: (payload: string) => void): () => void

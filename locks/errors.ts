@@ -79,7 +79,7 @@ export class LockLost extends ConcordatError {
   }
 }
 
-/** The store can not be reached, does not answer in time, or is not ready. Nothing was granted to the caller. */
+/** The store cannot be reached, does not answer in time, or is not ready. Nothing was granted to the caller. */
 export class LockStoreUnavailable extends ConcordatError {
   readonly code = 'locks.store_unavailable' as const
   readonly retryable = true as const
@@ -112,7 +112,7 @@ export class LockStoreRefused extends ConcordatError {
 }
 
 /**
- * A newer holder has written to this resource: this token comes too late, now and for ever. Roll back, and repeat the
+ * A newer holder has written to this resource: this token comes too late, now and forever. Roll back, and repeat the
  * work under a new lease, for which the error counts as retryable.
  */
 export class FenceRejected extends ConcordatError {
@@ -171,7 +171,7 @@ export class LockReentered extends ConcordatError {
   }
 }
 
-/** The store can not do this: a mode, a lock delay, a forced release. */
+/** The store cannot do this: a mode, a lock delay, a forced release. */
 export class LockUnsupported extends ConcordatError {
   readonly code = 'locks.unsupported' as const
   readonly retryable = false as const

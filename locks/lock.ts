@@ -34,7 +34,7 @@ export interface Locks extends AsyncDisposable {
   /**
    * Several keys, all or none, under one `waitMs`. They are acquired one after the other in byte order, so callers that
    * want the same keys in another order never wait for each other; what is held is renewed while the rest is waited for.
-   * If one can not be had, those held are given back, last first.
+   * If one cannot be had, those held are given back, last first.
    * @throws TypeError for no keys or a key that is there twice; what `acquire` throws
    */
   acquireAll(keys: readonly string[], options?: AcquireOptions): Promise<LeaseSet>
@@ -156,7 +156,7 @@ export interface LeaseOptions {
    */
   readonly permits?: number | undefined
   /**
-   * After an unclean end (not renewed, its process died) nobody gets the key for this long more: for sinks that can not
+   * After an unclean end (not renewed, its process died) nobody gets the key for this long more: for sinks that cannot
    * fence. A release ends it at once; `close()` of the locks does not, for their work may go on. @default 0
    */
   readonly lockDelayMs?: number | undefined

@@ -13,7 +13,7 @@ export interface LockStore {
   /** For errors and health: `redis`, `memory`. */
   readonly name: string
 
-  /** What it can not do is refused with `LockUnsupported` before it is asked. */
+  /** What it cannot do is refused with `LockUnsupported` before it is asked. */
   readonly features: LockFeatures
 
   /** A fresh identity of one acquisition, with at least 128 random bits; `inspect` reads the terms back from it. */
@@ -62,7 +62,7 @@ export interface LockStore {
   close(): Promise<void>
 }
 
-/** `true`, or why this store can not. */
+/** `true`, or why this store cannot. */
 export type LockFeature = true | { readonly missing: string }
 
 export interface LockFeatures {

@@ -1,7 +1,7 @@
 /**
  * The arithmetic of a lease, free of I/O and timers.
  *
- * The store counts `ttlMs` from the moment it executed the request, on its own clock. The holder can not see that
+ * The store counts `ttlMs` from the moment it executed the request, on its own clock. The holder cannot see that
  * moment, so it counts from *before* it sent the request, on clocks that never understate: the monotonic one stops while
  * the machine is suspended and the wall clock may be set back, so the larger advance of the two counts. What is then
  * left is cut by a margin for clocks that run at different rates and for an event loop that is late.

@@ -20,7 +20,7 @@ export class OutboxPayloadTooLarge extends ConcordatError {
   }
 }
 
-/** PostgreSQL text can not hold a NUL. Nothing was written; the caller's transaction is still usable. */
+/** PostgreSQL text cannot hold a NUL. Nothing was written; the caller's transaction is still usable. */
 export class OutboxTextInvalid extends ConcordatError {
   readonly code = 'outbox.text' as const
   readonly retryable = false as const
@@ -29,7 +29,7 @@ export class OutboxTextInvalid extends ConcordatError {
 
   constructor(field: string, destination: string) {
     super(
-      `${field} of a message to "${destination}" holds a NUL character, which PostgreSQL text can not store: encode it`,
+      `${field} of a message to "${destination}" holds a NUL character, which PostgreSQL text cannot store: encode it`,
     )
     this.field = field
     this.destination = destination

@@ -126,7 +126,7 @@ export class PartitionRelay {
         if (rows > 0) await this.#gather(rows, clock.monotonic() - since)
         else if (this.#goesOn) await this.#gate.wait()
       } catch (error) {
-        await this.#pause(toError(error), 'outbox relay can not reach its database')
+        await this.#pause(toError(error), 'outbox relay cannot reach its database')
       }
     }
   }
@@ -171,7 +171,7 @@ export class PartitionRelay {
       batchBytes,
     )
     const [tooMany] = left
-    if (tooMany !== undefined) await this.#pause(tooMany[1], 'outbox relay can not reach the broker')
+    if (tooMany !== undefined) await this.#pause(tooMany[1], 'outbox relay cannot reach the broker')
     else this.#moved()
     return rows.length
   }
@@ -235,7 +235,7 @@ export class PartitionRelay {
         return
       } catch (error) {
         if (!this.#goesOn) return
-        await this.#pause(toError(error), 'outbox relay can not settle what it published')
+        await this.#pause(toError(error), 'outbox relay cannot settle what it published')
       }
     }
   }

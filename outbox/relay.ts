@@ -22,7 +22,7 @@ import type { WindowResult } from './window.ts'
 
 export interface Relay {
   /**
-   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried for ever.
+   * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever.
    * @throws OutboxPartitionsMismatch, SqlTablesMissing
    */
   start(): Promise<void>
@@ -170,7 +170,7 @@ class LeasedRelay implements Relay {
       this.#error = undefined
     } catch (reason) {
       const error = explainMissing(reason, this.#options.outbox.schema, 'outbox.migrate()')
-      if (this.#error === undefined) this.#options.logger.warn({ err: error }, 'outbox relay can not renew its leases')
+      if (this.#error === undefined) this.#options.logger.warn({ err: error }, 'outbox relay cannot renew its leases')
       this.#error = toError(error)
     }
     this.#staff()

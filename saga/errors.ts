@@ -48,7 +48,7 @@ export class SagaGraphChanged extends ConcordatError {
   }
 }
 
-/** Sagas that a definition can not read any more, by name and version. */
+/** Sagas that a definition cannot read any more, by name and version. */
 export interface UnreadableSagas {
   readonly saga: string
   readonly version: number

@@ -25,7 +25,7 @@ const UNSTORABLE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/i
 
 /**
  * The value after the round trip.
- * @throws SagaPayloadTooLarge; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL can not store
+ * @throws SagaPayloadTooLarge; CodecError when it has no JSON form (a bigint, a cycle) or holds text that PostgreSQL cannot store
  */
 export function stored(subject: string, value: unknown, maxBytes: number): unknown {
   let text: string | undefined
@@ -38,7 +38,7 @@ export function stored(subject: string, value: unknown, maxBytes: number): unkno
   // A character is at most three bytes of UTF-8: counting them is for the few that may be too large.
   if (text.length * 3 > maxBytes) requireFits(subject, Buffer.byteLength(text), maxBytes)
   if (UNSTORABLE.test(text)) {
-    throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which can not be stored`)
+    throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which cannot be stored`)
   }
   return JSON.parse(text)
 }

@@ -76,7 +76,7 @@ async function barePair(client: Redis, key: string, beforeWrite?: () => void): P
   await client.evalsha(DELETE_SHA, 1, key, value)
 }
 
-/** The part of redlock that is used; its types can not be imported from an ES module. */
+/** The part of redlock that is used; its types cannot be imported from an ES module. */
 export interface Redlock {
   acquire(keys: string[], ttlMs: number, settings?: { retryCount: number }): Promise<{ release(): Promise<unknown> }>
 }

@@ -68,7 +68,7 @@ export async function locksSuite(options: SuiteOptions): Promise<void> {
   }
 }
 
-/** Three servers of its own: the one in the environment can not be three. */
+/** Three servers of its own: the one in the environment cannot be three. */
 async function measureQuorum(bed: Bed, options: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const servers = [await startServer('redis'), await startServer('redis'), await startServer('redis')]

@@ -34,7 +34,7 @@ export const concordat: WaiterKind = {
   },
 }
 
-/** Retries for ever, else as it comes: every 200 ms, 100 more or less. */
+/** Retries forever, else as it comes: every 200 ms, 100 more or less. */
 export const redlock: WaiterKind = {
   name: 'redlock',
   direct: SCRIPTS,
@@ -51,7 +51,7 @@ export const redlock: WaiterKind = {
   },
 }
 
-/** Waits for ever, else as it comes: every 10 ms. */
+/** Waits forever, else as it comes: every 10 ms. */
 export const redisSemaphore: WaiterKind = {
   name: 'redis-semaphore',
   direct: [...SCRIPTS, 'set'],

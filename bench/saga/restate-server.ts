@@ -52,7 +52,7 @@ export async function startRestate(packages: string): Promise<RestateServer> {
   }
   const ended = (): boolean => pid === undefined || child.exitCode !== null || child.signalCode !== null
   if (!(await answers([`${admin}/health`, `${ingress}/restate/health`], ended)) || pid === undefined) {
-    const log = existsSync(logFile) ? lastLines(readFileSync(logFile, 'utf8'), 1) : 'it can not be started'
+    const log = existsSync(logFile) ? lastLines(readFileSync(logFile, 'utf8'), 1) : 'it cannot be started'
     await stop()
     throw new PeerUnavailable(`restate-server gave no answer in ${ANSWER_WITHIN_MS} ms: ${log}`)
   }

@@ -57,7 +57,7 @@ export async function measureSpeed(postgres: PostgresBed, options: SuiteOptions)
   }
 }
 
-/** Those that can be had here; who can not is left out, with the reason. */
+/** Those that can be had here; who cannot is left out, with the reason. */
 async function enter(bed: Bed, options: SuiteOptions): Promise<readonly Entrant[]> {
   const entrants: Entrant[] = [{ side: await ourSide(bed), target: undefined }]
   for (const { make, what, target } of RIVALS) {

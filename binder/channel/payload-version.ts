@@ -19,7 +19,7 @@ export interface Versions {
   readonly upcasts?: Upcasts | undefined
 }
 
-/** A payload whose version this declaration can not read. Dead-lettered at once; redrive it to a reader that can. */
+/** A payload whose version this declaration cannot read. Dead-lettered at once; redrive it to a reader that can. */
 export class PayloadVersionError extends ConcordatError {
   readonly code = 'binder.payload_version' as const
   readonly retryable = false as const

@@ -23,7 +23,7 @@ import { Run } from './run.ts'
  *              ^             |-> halted (a message failed for good and the binding asked to stop)
  *              |-- lost -----|-> stopping -> stopped
  *
- * A subscription that breaks is made again for ever, with backoff. What this process held is dropped then: the broker
+ * A subscription that breaks is made again forever, with backoff. What this process held is dropped then: the broker
  * hands it out again; keys that are still running here make their next delivery wait.
  */
 export class Consumer {

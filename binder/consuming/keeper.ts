@@ -46,7 +46,7 @@ export interface KeeperEvents {
 }
 
 /**
- * Keeps one binding's place at the broker: makes what it needs exist, subscribes, and again after a loss, for ever, with
+ * Keeps one binding's place at the broker: makes what it needs exist, subscribes, and again after a loss, forever, with
  * backoff. Pausing outlasts a reconnect.
  */
 export class Keeper {
@@ -101,7 +101,7 @@ export class Keeper {
     this.#subscription?.resume()
   }
 
-  /** What the group has not settled; `undefined` when there is no group or the broker can not tell. @throws TransportError */
+  /** What the group has not settled; `undefined` when there is no group or the broker cannot tell. @throws TransportError */
   async lag(): Promise<number | undefined> {
     const { group } = this.#options
     const { transport, destinations } = this.#host

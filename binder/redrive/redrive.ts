@@ -118,7 +118,7 @@ const PUBLISH_TIMEOUT_MS = 30_000
 /**
  * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
  * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; TransportError when the broker can not be reached at the start;
+ * @throws TypeError / RangeError naming the option; TransportError when the broker cannot be reached at the start;
  *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
  */
 export async function redrive<In, Out>(

@@ -22,7 +22,7 @@ export function checkAmbient(path: string, ambient: unknown): AmbientHeaders | u
   throw invalidOption(path, ambient, 'a function that returns headers, such as () => leaseHeaders()')
 }
 
-/** The options with the headers around the caller among them. @throws SendError when they can not be had */
+/** The options with the headers around the caller among them. @throws SendError when they cannot be had */
 export function withAmbient(
   ambient: AmbientHeaders | undefined,
   destination: string,

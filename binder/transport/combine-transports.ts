@@ -178,7 +178,7 @@ class CombinedTransport implements Transport {
 
   async lag(place: GroupPlace): Promise<number> {
     const transport = this.#owner(place.destination)
-    if (transport.lag === undefined) throw new TypeError(`the transport ${transport.name} can not tell a lag`)
+    if (transport.lag === undefined) throw new TypeError(`the transport ${transport.name} cannot tell a lag`)
     return transport.lag(place)
   }
 
@@ -218,7 +218,7 @@ class CombinedTransport implements Transport {
   }
 }
 
-/** What one of them can not, the whole can not be relied on to. */
+/** What one of them cannot, the whole cannot be relied on to. */
 function commonFeatures(transports: ReadonlyMap<string, Transport>): TransportFeatures {
   const [first] = transports.values()
   const features = Object.keys(first?.features ?? {}).map((feature) => {

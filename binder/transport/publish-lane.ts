@@ -64,7 +64,7 @@ export class PublishLane {
     try {
       return await this.#transport.publish(messages)
     } catch (error) {
-      // The contract says that it never rejects; whoever waits must not wait for ever if one does.
+      // The contract says that it never rejects; whoever waits must not wait forever if one does.
       const { name: transport } = this.#transport
       const { message } = toError(error)
       const outcome = new TransportError({ transport, kind: 'unavailable', message, cause: error })

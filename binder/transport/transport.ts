@@ -165,7 +165,7 @@ export interface TransportDelivery {
   readonly message: EncodedMessage
   /** Where it lies on the broker, for people: `partition 3 offset 42`. */
   readonly position: string
-  /** True when the broker says that it was handed out before; `undefined` when it can not tell. */
+  /** True when the broker says that it was handed out before; `undefined` when it cannot tell. */
   readonly redelivered: boolean | undefined
   /** Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. */
   readonly signal: AbortSignal
@@ -194,7 +194,7 @@ export interface TransportHealth {
   readonly detail?: string | undefined
 }
 
-/** `true`, or why this broker can not. */
+/** `true`, or why this broker cannot. */
 export type Feature = true | { readonly missing: string }
 
 export interface TransportFeatures {

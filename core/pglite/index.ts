@@ -3,7 +3,7 @@
  * tests; leases and races are tested on a server. Transactions queue behind each other.
  *
  * A query outside a transaction, made while one is open, waits for its end: never await one inside a transaction
- * callback on the same database (use `tx`), or both wait for ever.
+ * callback on the same database (use `tx`), or both wait forever.
  */
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'

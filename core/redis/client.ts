@@ -96,7 +96,7 @@ const backoffMs = (attempt: number): number => Math.min(1_000, 25 * 2 ** Math.mi
 
 /**
  * Fail fast: ioredis's defaults keep a command waiting for over a minute while Redis is down, and send it again after a
- * reconnect, when nobody waits for it any more. Here a command that can not be sent now, or that meets a mute server,
+ * reconnect, when nobody waits for it any more. Here a command that cannot be sent now, or that meets a mute server,
  * fails within `answerMs`; the connection is restored in the background.
  */
 function failFast(answerMs: number, name: string): Readonly<Record<string, unknown>> {

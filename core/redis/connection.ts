@@ -60,7 +60,7 @@ const OVERDUE = Symbol('overdue')
 
 /**
  * One fail-fast connection (in a cluster: one client, a connection per node), opened when first needed, restored in the
- * background for ever after.
+ * background forever after.
  *
  *   idle -> connecting -> ready <-> lost -> closed
  *

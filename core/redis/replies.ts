@@ -31,7 +31,7 @@ export function failureKind(error: unknown): FailureKind {
   return RETRYABLE.some((code) => isReply(error, code)) ? 'retryable' : 'refused'
 }
 
-/** The server is a replica now: it will say so for ever, another one is the master. */
+/** The server is a replica now: it will say so forever, another one is the master. */
 export function isFromReplica(error: unknown): boolean {
   return isReply(error, 'READONLY') || isReply(error, 'MASTERDOWN')
 }

@@ -212,7 +212,7 @@ class Campaign implements Election {
     if (hasCode(error, 'locks.closed')) this.#giveUp()
     if (this.#closing.signal.aborted) return
     this.#error = toError(error).message
-    logger.warn({ role, err: error }, 'election: can not campaign, trying again')
+    logger.warn({ role, err: error }, 'election: cannot campaign, trying again')
     await this.#pause(retryMs * (0.75 + 0.5 * Math.random()))
   }
 

@@ -11,7 +11,7 @@
  */
 export interface Election extends AsyncDisposable {
   /**
-   * Begins to campaign. Returns at once; a store that is away is tried again for ever. Keeps the process alive until
+   * Begins to campaign. Returns at once; a store that is away is tried again forever. Keeps the process alive until
    * closed. Idempotent until then.
    */
   start(): void
@@ -93,7 +93,7 @@ export interface LeaderInfo {
 
 export interface ElectionHealth {
   /**
-   * `down`: the store can not be reached; a term has failed and this instance stays out of the line for a while; a handler
+   * `down`: the store cannot be reached; a term has failed and this instance stays out of the line for a while; a handler
    * of an ended term has not returned and blocks the next; or a term is over by the clocks and the event loop has been too
    * late to end it.
    */

@@ -37,7 +37,7 @@ export interface ObserverOptions {
 /** Iterating it starts it, and gives what is known now, then each change; a slow reader gets the newest and misses others. */
 export interface Observer extends AsyncDisposable, AsyncIterable<LeaderChange> {
   /**
-   * Begins to look. Returns at once; a store that is away is tried again for ever. Keeps the process alive until closed.
+   * Begins to look. Returns at once; a store that is away is tried again forever. Keeps the process alive until closed.
    * Idempotent until then.
    */
   start(): void
@@ -195,7 +195,7 @@ class PollingObserver implements Observer {
 
   #notAnswered(error: unknown): void {
     this.#problem = toError(error).message
-    this.#logger.warn({ role: this.#role, err: error }, 'observer: can not see who leads, looking again')
+    this.#logger.warn({ role: this.#role, err: error }, 'observer: cannot see who leads, looking again')
     this.#forget()
   }
 

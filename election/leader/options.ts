@@ -27,7 +27,7 @@ export interface ElectionOptions {
   readonly allowShortTtl?: boolean | undefined
   /**
    * After a leader that did not hand over (crashed, lost its lease) nobody leads for this much longer than its ttl: for
-   * effects that can not be fenced. @default 0
+   * effects that cannot be fenced. @default 0
    */
   readonly lockDelayMs?: number | undefined
   /**

@@ -100,7 +100,7 @@ export class JobRunner implements RunHost {
       } catch (error) {
         signal.throwIfAborted()
         this.#error = `lastTick failed: ${toError(error).message}`
-        logger.warn({ job: this.#job.name, err: error }, 'schedule: can not tell what is done, asking again')
+        logger.warn({ job: this.#job.name, err: error }, 'schedule: cannot tell what is done, asking again')
         await clock.sleep(ASK_AGAIN_MS, signal)
       }
     }

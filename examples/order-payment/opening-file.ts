@@ -25,7 +25,7 @@ async function text(file: string, what: string): Promise<string> {
     return (await readFile(file, 'utf8')).replace(/^\uFEFF/, '')
   } catch (error) {
     throw new OpeningFileError(
-      `can not read the ${what} file ${file} (${reason(error)}): pass an existing one with --${what}`,
+      `cannot read the ${what} file ${file} (${reason(error)}): pass an existing one with --${what}`,
     )
   }
 }

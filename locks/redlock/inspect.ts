@@ -14,7 +14,7 @@ interface View {
 
 /**
  * Puts together what a majority of the servers said (`INSPECT`). Servers that said nothing may have voted for the one
- * that most of the others name, so it counts as the holder unless that can not be a majority.
+ * that most of the others name, so it counts as the holder unless that cannot be a majority.
  * @param size how many servers there are
  */
 export function lockInfo(key: string, answers: readonly unknown[], size: number): LockInfo | undefined {

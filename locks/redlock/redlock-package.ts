@@ -1,7 +1,7 @@
 import { LockStoreRefused } from '../errors.ts'
 
 /**
- * The part of `redlock` 5.0.0-beta.2 that is used. Its own types can not be had: its `exports` do not name them.
+ * The part of `redlock` 5.0.0-beta.2 that is used. Its own types cannot be had: its `exports` do not name them.
  *
  * What it does with them: sends one question to all clients at once, counts a reply of 1 as a vote for and all else as a
  * vote against, and settles when one side has a majority. After an `acquire` that failed it sends the release to all.

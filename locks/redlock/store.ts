@@ -196,7 +196,7 @@ export class RedlockStore implements LockStore {
     return { status: 'busy', retryAfterMs: this.#pollMs(position), position, owner: ownerOf(inTheWay) }
   }
 
-  /** The next in line asks most often, those behind it less and less; at random, so that two do not meet for ever. */
+  /** The next in line asks most often, those behind it less and less; at random, so that two do not meet forever. */
   #pollMs(position: number | undefined): number {
     const pauseMs = this.#settings.pollMs * (1 + (position ?? 0)) * (1 + Math.random())
     return Math.ceil(Math.min(pauseMs, MAX_POLL_MS))

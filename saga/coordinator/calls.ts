@@ -44,7 +44,7 @@ export interface Asked {
   readonly mayRun: () => boolean
 }
 
-/** Readies one call; an event when it is not needed, or can not be made by this process. */
+/** Readies one call; an event when it is not needed, or cannot be made by this process. */
 export async function prepareCall(asked: Asked, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
   const { before, messages, mayRun, host } = asked
   const { saga, row } = before

@@ -56,7 +56,7 @@ export class Committer {
       for (const [index, { resolve }] of batch.entries()) resolve(written.has(index))
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
-      // One that can not be written must not hold up the others.
+      // One that cannot be written must not hold up the others.
       else for (const one of batch) await this.#flush([one])
     }
   }

@@ -164,7 +164,7 @@ export class Driver implements RunHost {
     return this.#reports.get(key)
   }
 
-  /** For errors: what to say of a saga that can not be driven here, `undefined` when there is none. */
+  /** For errors: what to say of a saga that cannot be driven here, `undefined` when there is none. */
   async statusOfUnloaded(key: SagaKey): Promise<string | undefined> {
     const row = await this.store.load(this.sql, key)
     return row === undefined ? undefined : `${row.state.status} on version ${row.version}, which is not loaded here`

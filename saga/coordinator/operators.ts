@@ -78,7 +78,7 @@ export function requireTarget(action: string, target: SagaTarget): SagaKey {
   throw wrongKind(action, target, 'a saga: { saga, id }, what start() or a line of what list() returned')
 }
 
-/** @throws TypeError for text that PostgreSQL can not keep, RangeError for more than fits a line of the timeline */
+/** @throws TypeError for text that PostgreSQL cannot keep, RangeError for more than fits a line of the timeline */
 function requireStorable(path: string, value: unknown): string {
   const text = requireText(path, value as string)
   if (text.includes('\0') || !text.isWellFormed()) {
@@ -89,7 +89,7 @@ function requireStorable(path: string, value: unknown): string {
   return text
 }
 
-/** @throws TypeError when it does not say who and why: an action that can not be recorded is not done */
+/** @throws TypeError when it does not say who and why: an action that cannot be recorded is not done */
 export function requireNote(action: string, note: OperatorNote): OperatorNote {
   if (typeof note !== 'object' || note === null) throw wrongKind(action, note, 'who and why: { by, reason }')
   return { by: requireStorable(`${action}.by`, note.by), reason: requireStorable(`${action}.reason`, note.reason) }

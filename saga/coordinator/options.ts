@@ -53,7 +53,7 @@ export interface CoordinatorOptions {
   readonly drainTimeoutMs?: number | undefined
   /** Largest input, result, reply or signal, in bytes of its JSON. @default 1 MiB */
   readonly maxPayloadBytes?: number | undefined
-  /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default for ever */
+  /** How long ended sagas are kept; then they are deleted, and their ids may be started again. @default forever */
   readonly retentionMs?: number | undefined
   /** Told of ended sagas before they are deleted. @default nobody is */
   readonly archive?: Archive | undefined

@@ -32,7 +32,7 @@ export function failedEvent(step: string, operation: Operation, attempt: number,
   return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
 }
 
-/** What a participant's reply means. A result that does not fit the step's schema: it did something, we can not use it. */
+/** What a participant's reply means. A result that does not fit the step's schema: it did something, we cannot use it. */
 export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number): Promise<SagaEvent> {
   const { step, operation } = reply
   const error: StepFailure = {

@@ -1,5 +1,5 @@
 /**
- * Looks for ever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
+ * Looks forever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
  * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
  */
 import type { Clock } from '../../core/clock.ts'

@@ -41,7 +41,7 @@ export class Together<Key, Value> {
       for (const [index, { resolve }] of batch.entries()) resolve(values[index] as Value)
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
-      // One that can not be read must not fail the others.
+      // One that cannot be read must not fail the others.
       else for (const one of batch) await this.#answer([one])
     }
   }

@@ -19,7 +19,7 @@ export interface WatchHost {
 
 export interface OutcomeOptions {
   readonly signal?: AbortSignal | undefined
-  /** Rejects with SagaPending after this. @default waits for ever */
+  /** Rejects with SagaPending after this. @default waits forever */
   readonly timeoutMs?: number | undefined
 }
 

@@ -72,7 +72,7 @@ export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, O
   ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Payload>>>
   /**
    * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure: it is asked for each of them. The pivot can not be among them.
+   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
    */
   when<After extends Results>(
     condition: When<Out, Results>,
@@ -80,7 +80,7 @@ export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, O
   ): SagaBuilder<In, Out, WithOptional<Results, After>>
   /**
    * Adds steps that are begun together; the saga goes on when all are done. None sees the results of the others. If one says
-   * no, the others are undone too: those that wait at once, a local call when it has returned. The pivot can not be among
+   * no, the others are undone too: those that wait at once, a local call when it has returned. The pivot cannot be among
    * them, and after it steps are made one by one.
    */
   parallel<After extends Results>(
@@ -148,7 +148,7 @@ export interface ForwardSagaBuilder<In, Out, Results extends object> extends Sag
   ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<Payload>>>
   /**
    * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure: it is asked for each of them. The pivot can not be among them.
+   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
    */
   when<After extends Results>(
     condition: When<Out, Results>,

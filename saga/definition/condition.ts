@@ -17,7 +17,7 @@ export function conditional(path: string, step: StepDefinition, conditions: read
   if (conditions.length === 0) return step
   if (!step.pivot) return Object.freeze({ ...step, conditions, conditional: true })
   throw new TypeError(
-    `${path}.when: the pivot "${step.name}" can not be left out. Put it before or after the condition.`,
+    `${path}.when: the pivot "${step.name}" cannot be left out. Put it before or after the condition.`,
   )
 }
 

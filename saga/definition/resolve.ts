@@ -132,7 +132,7 @@ function common(path: string, name: string, options: Raw, pivoted: boolean, atte
   if (forward && compensate !== undefined && compensate !== 'none') {
     const where = pivot ? 'the pivot' : 'a step after the pivot'
     throw new TypeError(
-      `${path}.compensate: ${where} can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+      `${path}.compensate: ${where} cannot be undone, there is only forward. Say 'none', or move the pivot down.`,
     )
   }
   if (!forward && compensate === undefined) {

@@ -136,7 +136,7 @@ export interface TimerOptions<Input, Results extends object> {
 export interface SignalOptions<Payload extends StandardSchemaV1> {
   /** What it carries; stored in its input form, as JSON. */
   readonly payload: Payload
-  /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits for ever */
+  /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits forever */
   readonly timeoutMs?: number | undefined
 }
 

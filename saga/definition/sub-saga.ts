@@ -49,13 +49,13 @@ export function resolveSubSaga(method: string, name: string, options: Raw, pivot
   }
   if (pivoted && compensate === true) {
     throw new TypeError(
-      `${path}.compensate: a step after the pivot can not be undone, there is only forward. Say 'none'.`,
+      `${path}.compensate: a step after the pivot cannot be undone, there is only forward. Say 'none'.`,
     )
   }
   const pivot = saga.steps.find((step) => step.pivot)
   if (compensate === true && pivot !== undefined) {
     throw new TypeError(
-      `${path}.compensate: "${saga.name}" can not be undone, its step "${pivot.name}" is a pivot. Say 'none', or take the pivot out.`,
+      `${path}.compensate: "${saga.name}" cannot be undone, its step "${pivot.name}" is a pivot. Say 'none', or take the pivot out.`,
     )
   }
   return Object.freeze({

@@ -130,7 +130,7 @@ export class SagaStore {
   readonly #event: string
   readonly #definition: string
   readonly #write: string
-  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two can not deadlock. */
+  /** Locks the rows of leases that are still held, in key order like `saga_write`, so that the two cannot deadlock. */
   readonly #held: string
 
   constructor(schema: string) {
@@ -211,7 +211,7 @@ export class SagaStore {
     return result.rows
   }
 
-  /** Locks sagas in the order in which `saga_write` does, so that writing several and posting to others can not deadlock. */
+  /** Locks sagas in the order in which `saga_write` does, so that writing several and posting to others cannot deadlock. */
   async lock(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<void> {
     await this.#query(
       sql,

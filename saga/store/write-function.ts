@@ -1,5 +1,5 @@
 /**
- * `saga_write(jsonb)`: applies a list of writes in key order (two writers of the same sagas can not deadlock) and returns
+ * `saga_write(jsonb)`: applies a list of writes in key order (two writers of the same sagas cannot deadlock) and returns
  * the numbers of those that fitted: revision 1 inserts, a later one replaces the revision before it. The timelines of
  * those follow in one statement. A function, because its plans are cached for the session: planning cost four times as
  * much as the write itself.

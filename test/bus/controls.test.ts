@@ -92,7 +92,7 @@ describe('Shutdown', () => {
     const { join } = world()
     const logger = keepingLogger()
     const fails = (): never => {
-      throw new Error('can not')
+      throw new Error('cannot')
     }
     const [a, b] = await Promise.all([join({ instance: 'a' }), join({ instance: 'b', logger, onShutdown: fails })])
     const answer = await a.bus.publish(Shutdown, {}, TO)

@@ -155,7 +155,7 @@ describe('members', () => {
     expect(a.binder.bindings().map(({ name }) => name)).toEqual(['concordat.bus.events', 'concordat.bus.acks'])
     const answer = await a.bus.publish(Ping, { n: 1 }, { to: 'orders:**', ackTimeoutMs: 300 })
     expect(answer).toMatchObject({ acked: [a.bus.address, b.bus.address], missing: ['orders:eu:never-there'] })
-    expect(logger.lines.some(({ message }) => message.includes('can not be addressed'))).toBe(true)
+    expect(logger.lines.some(({ message }) => message.includes('cannot be addressed'))).toBe(true)
   })
 
   it('that do not answer make an asking publish fail in its time, and hold up nothing', async () => {
@@ -182,7 +182,7 @@ describe('members', () => {
     expect(performance.now() - before).toBeLessThan(2_000)
   })
 
-  it('that can not be had make an asking publish fail before anything is sent', async () => {
+  it('that cannot be had make an asking publish fail before anything is sent', async () => {
     const members = () => Promise.reject(new Error('the membership is away'))
     const { bus, pings } = await world().join({ members })
     await expect(bus.publish(Ping, { n: 1 }, TO)).rejects.toThrow('the membership is away')
@@ -234,7 +234,7 @@ it('an instance that has left does not say that it is here when somebody says he
   expect(answer).toMatchObject({ acked: [b.bus.address, c.bus.address], missing: [] })
 })
 
-it('publishing with answers fails, and holds up nothing, while hello can not be said', async () => {
+it('publishing with answers fails, and holds up nothing, while hello cannot be said', async () => {
   const { transport } = world()
   // A hundred times as fast, so that thirty seconds can be waited for.
   const clock: Clock = {

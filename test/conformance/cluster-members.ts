@@ -113,7 +113,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       expect(observer.members()[0]).toMatchObject({ status: 'alive' })
     })
 
-    it('can not keep what JSON can not hold, or too much of it', async () => {
+    it('cannot keep what JSON cannot hold, or too much of it', async () => {
       const cluster = randomUUID()
       expect(() => member({ cluster, meta: { at: new Date() } })).toThrow(
         expect.objectContaining({ code: 'cluster.data_invalid' }),

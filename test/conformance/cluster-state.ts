@@ -178,7 +178,7 @@ export function stateCases({ state: newState, member, store }: ClusterContext): 
       expect(checkLinearizable(casRegister<number>(), forged).verdict).toBe('not linearizable')
     })
 
-    it('refuses what it can not give back as it was', async () => {
+    it('refuses what it cannot give back as it was', async () => {
       const state = newState({ maxValueBytes: 100 })
       const invalid = { code: 'cluster.data_invalid', retryable: false }
       for (const key of ['', '__proto__', '\ud800', 5, undefined, null] as string[]) {

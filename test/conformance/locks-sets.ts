@@ -22,7 +22,7 @@ export function setCases({ contender, has }: LocksContext): void {
       expect((await b.acquireAll(keys)).leases).toHaveLength(4)
     })
 
-    it('are all or none: when one can not be had, the others are free again', async () => {
+    it('are all or none: when one cannot be had, the others are free again', async () => {
       const [a, b, id] = [contender(), contender(), randomUUID()]
       const [first, second] = [`${id} 1`, `${id} 2`] as const
       await a.acquire(second)

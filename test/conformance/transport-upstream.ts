@@ -9,7 +9,7 @@ import { collector, createTestChannel, deadLettersOf, started } from './transpor
 /** Where others lose or mix up messages; `docs/decisions/0018-upstream-losses.md` has the whole list. */
 export function upstreamCases(context: CaseContext): void {
   describe('what others lose', () => {
-    it('is not an item of a batch that can not be decoded: it is a dead letter, and the others are handled', async ({
+    it('is not an item of a batch that cannot be decoded: it is a dead letter, and the others are handled', async ({
       expect,
     }) => {
       const channel = createTestChannel(context.freshName())

@@ -1,7 +1,7 @@
 import { quoteIdentifier } from 'concordat/core'
 import { expect, test } from 'vitest'
 
-test('quotes a name so that it can not end early', () => {
+test('quotes a name so that it cannot end early', () => {
   expect(quoteIdentifier('orders')).toBe('"orders"')
   expect(quoteIdentifier('a"; DROP TABLE x; --')).toBe('"a""; DROP TABLE x; --"')
 })

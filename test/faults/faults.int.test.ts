@@ -61,10 +61,10 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
     })
   })
 
-  it('says on one line that a server can not be reached, and ends with 2', async () => {
+  it('says on one line that a server cannot be reached, and ends with 2', async () => {
     const { output, end } = runAt('postgres://127.0.0.1:1/nowhere', ['locks', '--seed', '1', '--only', 'none'])
     expect(await end, output()).toBe(2)
-    expect(output().trim().split('\n')).toEqual([expect.stringContaining('faults: a server can not be reached')])
+    expect(output().trim().split('\n')).toEqual([expect.stringContaining('faults: a server cannot be reached')])
     expect(readdirSync(folder)).toEqual([])
   })
 

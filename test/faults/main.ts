@@ -4,7 +4,7 @@
  * what it prints.
  *
  * Exit codes: 0 every invariant held and every fault really happened; 1 not; 2 a mistake in the command line or a server
- * that can not be had; 130 and 143 ended by SIGINT and SIGTERM.
+ * that cannot be had; 130 and 143 ended by SIGINT and SIGTERM.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -62,12 +62,12 @@ async function main(): Promise<number> {
   return failed.length === 0 ? 0 : 1
 }
 
-/** A server that can not be had, on one line; undefined for any other error. */
+/** A server that cannot be had, on one line; undefined for any other error. */
 function unreachable(error: unknown): string | undefined {
   if (error instanceof ServerUnavailable) return error.message
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const isConnection = ['ECONNREFUSED', 'ENOTFOUND', 'ETIMEDOUT', 'EHOSTUNREACH'].includes(code)
-  return isConnection ? `a server can not be reached (${(error as Error).message}): see POSTGRES_URL` : undefined
+  return isConnection ? `a server cannot be reached (${(error as Error).message}): see POSTGRES_URL` : undefined
 }
 
 /** @returns whether it failed */

@@ -6,7 +6,7 @@ import type { Feature, Transport, TransportFeatures } from 'concordat/binder/tra
 import { Kafka } from 'kafkajs'
 import { expect, it } from 'vitest'
 
-/** How the README calls each feature. */
+/** How the page calls each feature. */
 const ROWS: Readonly<Record<keyof TransportFeatures, string>> = {
   durable: 'messages survive the sending process',
   newGroupStartsAtEarliest: 'a new group gets what was sent before it',
@@ -24,8 +24,8 @@ const TRANSPORTS: readonly Transport[] = [
 
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)
 
-it('the table of transports in the README says what the transports declare', async () => {
-  const lines = (await readFile('README.md', 'utf8')).split('\n')
+it('the table of transports says what the transports declare', async () => {
+  const lines = (await readFile('docs/transports.md', 'utf8')).split('\n')
   for (const [feature, name] of Object.entries(ROWS) as Array<[keyof TransportFeatures, string]>) {
     const cells = TRANSPORTS.map(({ features }) => cell(features[feature]))
     expect(lines).toContain(`| ${[name, ...cells].join(' | ')} |`)

@@ -200,7 +200,7 @@ describe('a release', () => {
 })
 
 describe('closing', () => {
-  it('does not wait for ever for a store that is silent', async () => {
+  it('does not wait forever for a store that is silent', async () => {
     const { clock, store, locks } = setup()
     store.releases.push(silence())
     await locks.acquire('k')

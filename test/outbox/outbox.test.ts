@@ -75,7 +75,7 @@ describe('add', () => {
     expect(await t.outbox.stats()).toMatchObject({ pending: 1 })
   })
 
-  test('refuses a NUL where PostgreSQL can not store one, naming the field', async () => {
+  test('refuses a NUL where PostgreSQL cannot store one, naming the field', async () => {
     await using t = await setupOutbox()
     await t.sql.transaction(async (tx) => {
       await expect(t.outbox.addEncoded(tx, [message('a', 'k\0')])).rejects.toMatchObject({

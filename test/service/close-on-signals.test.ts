@@ -77,7 +77,7 @@ describe('closeOnSignals', () => {
     ['an unknown option', { election: [] }, 'Did you mean "elections"?'],
     ['one election', { elections: { close: () => {} } }, 'closeOnSignals.elections: expected a list'],
     ['a promise', { after: [Promise.resolve()] }, 'closeOnSignals.after[0]: expected something with close()'],
-    ['a signal that can not be caught', { signals: ['SIGKILL'] }, 'closeOnSignals.signals: expected signals'],
+    ['a signal that cannot be caught', { signals: ['SIGKILL'] }, 'closeOnSignals.signals: expected signals'],
     ['a signal that does not exist', { signals: ['SIGTREM'] }, 'closeOnSignals.signals: expected signals'],
     ['no time', { timeoutMs: 0 }, 'closeOnSignals.timeoutMs'],
   ] as const)('refuses %s', ([, options, message]) => {

@@ -104,7 +104,7 @@ describe('advance', () => {
     expect(kit.deadLetters(numbers, 'g')).toMatchObject([{ error: { code: 'binder.handler_timeout' } }])
   })
 
-  it('waits for a handler that does real work, but not for ever', async () => {
+  it('waits for a handler that does real work, but not forever', async () => {
     const never = Promise.withResolvers<void>()
     const kit = await open({ bindings: [sink(numbers, { group: 'g' }, () => never.promise)], patienceMs: 50 })
     await kit.send(numbers, 1)

@@ -35,7 +35,7 @@ export class BatchOutputs {
     return make(this.#binding.output === undefined ? undefined : this.#host.ambient, handler, payloadsIn)
   }
 
-  /** What each said it produced, as messages. A message whose outputs can not be encoded has failed. */
+  /** What each said it produced, as messages. A message whose outputs cannot be encoded has failed. */
   async encode(
     items: readonly Item[],
     outcomes: ReadonlyArray<BatchOutcome> | undefined,

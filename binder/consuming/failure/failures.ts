@@ -121,7 +121,7 @@ export class Failures {
     }
   }
 
-  /** `undefined`: the rest of its end follows. An answer that can not be sent holds up nothing: who asked runs out of time. */
+  /** `undefined`: the rest of its end follows. An answer that cannot be sent holds up nothing: who asked runs out of time. */
   async #answer({ message, settles }: Answer, delivery: TransportDelivery): Promise<HandlingEnd | undefined> {
     try {
       await this.publishConfirmed([message], delivery, parentOf(delivery))

@@ -24,7 +24,7 @@ export interface Envelope extends OutgoingRecord {
  * decision is kept: kafkajs asks again for each retry, and an idempotent retry that carries other records under the same
  * sequence numbers would be taken for a duplicate by the broker and dropped.
  *
- * @param isOpen false once the producer was given up; the endless retries of kafkajs can not be cancelled otherwise
+ * @param isOpen false once the producer was given up; the endless retries of kafkajs cannot be cancelled otherwise
  */
 export function createPartitioner(isOpen: () => boolean): () => (args: PartitionerArgs) => number {
   const turns = new Map<string, number>()

@@ -310,7 +310,7 @@ export class KafkaSubscription implements Subscription {
     if (this.#assignment === assignment) this.#assignment = undefined
   }
 
-  /** A batch that waited for room would wait for ever, and kafkajs with it, which has to join anew. */
+  /** A batch that waited for room would wait forever, and kafkajs with it, which has to join anew. */
   #expelled(error: unknown): void {
     this.#assignment?.withdraw(toError(error))
     this.#fetching.leaveAll()
@@ -368,7 +368,7 @@ export class KafkaSubscription implements Subscription {
     await this.#host.onEnd()
   }
 
-  /** kafkajs can not stop a consumer that is just starting, and would leave it in the group: first let it have started. */
+  /** kafkajs cannot stop a consumer that is just starting, and would leave it in the group: first let it have started. */
   async #disconnect(): Promise<void> {
     await this.#running
     await this.#consumer.disconnect()

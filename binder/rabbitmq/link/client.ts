@@ -125,7 +125,7 @@ const PAYLOAD_AT = 7
 
 /**
  * amqplib reads tables by recursion: headers nested some thousand levels deep, which any client may send, end the
- * connection, and the message comes again and ends the next one. What can not be read is replaced by one header that says
+ * connection, and the message comes again and ends the next one. What cannot be read is replaced by one header that says
  * so; the body is read as always.
  */
 export function surviveHeaders(connection: AmqpConnection): void {
@@ -149,7 +149,7 @@ export function surviveHeaders(connection: AmqpConnection): void {
   }
 }
 
-/** The header in place of headers that can not be read. */
+/** The header in place of headers that cannot be read. */
 const UNREADABLE_HEADERS = 'amqp-headers'
 /** Stands for what is nested too deeply to be read. */
 export const UNREADABLE = '(nested too deeply)'

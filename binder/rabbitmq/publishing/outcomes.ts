@@ -82,5 +82,5 @@ export const unwritable = (message: EncodedMessage, maxBytes: number, cause: Err
           'headers under 64 KiB, or send a reference to it.',
         context,
       )
-    : failure('mismatch', `${name(message)} can not be sent over AMQP: ${cause.message}`, context)
+    : failure('mismatch', `${name(message)} cannot be sent over AMQP: ${cause.message}`, context)
 }

@@ -5,7 +5,7 @@
  * rights. Only then is it declared again on the same channel, which compares type and arguments: where the first says no,
  * the second never leaves. A user who may not configure it learns no more than that it exists.
  *
- * Bindings can not be asked for in AMQP: binding again makes what is missing, and a message that would show it reaches the
+ * Bindings cannot be asked for in AMQP: binding again makes what is missing, and a message that would show it reaches the
  * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
  * ever ends.
  */

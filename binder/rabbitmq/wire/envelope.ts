@@ -25,7 +25,7 @@ const TOMBSTONE = 'concordat-tombstone'
 const ESCAPE = 'concordat-amqp-'
 
 /**
- * Names a header can not have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
+ * Names a header cannot have on the wire: `CC` and `BCC` route copies (and close the channel when their type is wrong),
  * `__proto__` is lost in amqplib, `concordat-delay-*` is a delayed message's way (`delay.ts`), `amqp-types` is ours
  * (`fields.ts`), the others are written by the broker and by amqplib's peers; what comes under them unescaped is not the
  * sender's and is left out.
@@ -116,7 +116,7 @@ export function idOf(properties: AmqpProperties): string | undefined {
 
 /**
  * What arrived, from us or from anyone. Never throws. A message without an id gets a new one at each delivery, so a
- * repeat of it can not be recognised.
+ * repeat of it cannot be recognised.
  * @param now epoch ms, for a message that has no time
  */
 export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {

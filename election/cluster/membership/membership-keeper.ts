@@ -133,7 +133,7 @@ export class PresenceKeeper {
           uncertain = true
         }
         if (this.#isOver(error)) return undefined
-        this.#warn(error, 'membership: can not join, trying again')
+        this.#warn(error, 'membership: cannot join, trying again')
         await this.#pause(this.#options.heartbeatMs / 2, stop)
       }
     }
@@ -190,7 +190,7 @@ export class PresenceKeeper {
     try {
       return await this.#restore(presence)
     } catch (error) {
-      this.#warn(error, 'membership: can not restore the cluster, trying again')
+      this.#warn(error, 'membership: cannot restore the cluster, trying again')
       return undefined
     }
   }

@@ -42,7 +42,7 @@ export interface RedisClusterStoreFields {
   /** A connection for blocking reads. */
   readonly newReader: () => RedisConnection
   readonly prefix: string
-  /** Redis Cluster: one reader can not read logs in several slots. */
+  /** Redis Cluster: one reader cannot read logs in several slots. */
   readonly isSharded: boolean
   readonly clock: Clock
   readonly logger: Logger

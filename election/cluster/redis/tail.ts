@@ -84,7 +84,7 @@ export class Tail {
         this.#wasTold = ''
       } catch (error) {
         if (this.#closed) break
-        this.#warn(error, 'cluster: can not follow the logs, trying again')
+        this.#warn(error, 'cluster: cannot follow the logs, trying again')
         this.#wakePosition = '0-0'
         isSure = false
         await this.#fields.clock.sleep(RETRY_MS)

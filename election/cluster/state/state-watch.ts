@@ -128,7 +128,7 @@ export class StateWatches<Out, In> {
       })
       if (reply?.status === 'rolled_back') return feed.releaseWith(snapshot('rollback'))
       if (reply?.status === 'compacted' && this.#replica.revision > from) return feed.releaseWith(snapshot('behind'))
-      // The store can not be asked; or the replica does not have yet what the log does not have any more.
+      // The store cannot be asked; or the replica does not have yet what the log does not have any more.
       if (reply?.status !== 'ok') await clock.sleep(RETRY_MS)
       else if (reply.entries.length === 0) return feed.release(events, from)
       else {

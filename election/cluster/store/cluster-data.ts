@@ -10,7 +10,7 @@ export function requireKey(subject: string, key: unknown): string {
   if (typeof key !== 'string' || key === '')
     throw new ClusterDataInvalid(subject, `expected a non-empty string as key, got ${show(key)}`)
   // It would vanish as soon as somebody puts entries into a plain object.
-  if (key === '__proto__') throw new ClusterDataInvalid(subject, '"__proto__" can not be a key: choose another')
+  if (key === '__proto__') throw new ClusterDataInvalid(subject, '"__proto__" cannot be a key: choose another')
   if (!key.isWellFormed()) throw new ClusterDataInvalid(subject, `the key ${show(key)} has no UTF-8 form: encode it`)
   const bytes = Buffer.byteLength(key)
   if (bytes > MAX_KEY_BYTES) throw new ClusterDataTooLarge(`${subject}, a key`, bytes, MAX_KEY_BYTES)
@@ -32,7 +32,7 @@ export function encodeJson(subject: string, value: unknown, maxBytes: number): s
 function requireJson(subject: string, path: string, value: unknown, above: Set<object>): void {
   if (value === null || typeof value === 'string' || typeof value === 'boolean' || Number.isFinite(value)) return
   if (typeof value !== 'object') {
-    throw new ClusterDataInvalid(subject, `${path} is ${kindOf(value)}, which JSON can not hold: convert it first`)
+    throw new ClusterDataInvalid(subject, `${path} is ${kindOf(value)}, which JSON cannot hold: convert it first`)
   }
   if (above.has(value)) throw new ClusterDataInvalid(subject, `${path} refers to what it is part of: keep a tree`)
   if (above.size > 200) throw new ClusterDataInvalid(subject, `${path} is nested too deeply: keep it flatter`)
@@ -53,7 +53,7 @@ function requirePlain(subject: string, path: string, value: object): void {
   if ((prototype === Object.prototype || prototype === null) && !('toJSON' in value)) return
   throw new ClusterDataInvalid(
     subject,
-    `${path} is ${kindOf(value)}, which JSON can not hold as it is: convert it first`,
+    `${path} is ${kindOf(value)}, which JSON cannot hold as it is: convert it first`,
   )
 }
 

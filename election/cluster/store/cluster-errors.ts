@@ -1,6 +1,6 @@
 import { ConcordatError } from '../../../core/errors.ts'
 
-/** The store can not be reached, does not answer in time, or is not ready. */
+/** The store cannot be reached, does not answer in time, or is not ready. */
 export class ClusterStoreUnavailable extends ConcordatError {
   readonly code = 'cluster.store_unavailable' as const
   readonly retryable = true as const
@@ -113,7 +113,7 @@ export class StateConflict extends ConcordatError {
   }
 }
 
-/** A key, a value or metadata that can not be kept as it is. */
+/** A key, a value or metadata that cannot be kept as it is. */
 export class ClusterDataInvalid extends ConcordatError {
   readonly code = 'cluster.data_invalid' as const
   readonly retryable = false as const

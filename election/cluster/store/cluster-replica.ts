@@ -75,7 +75,7 @@ export class Replica<Item, Applied> {
     return this.#isLive
   }
 
-  /** Resolves when it has been read; a store that is away is tried again for ever. @throws the signal's reason */
+  /** Resolves when it has been read; a store that is away is tried again forever. @throws the signal's reason */
   async open(signal?: AbortSignal): Promise<void> {
     if (!this.#isOpen && !this.#closing.signal.aborted) {
       this.#isOpen = true
@@ -172,7 +172,7 @@ export class Replica<Item, Applied> {
           this.close(toError(error))
           return undefined
         }
-        if (pauseMs === RETRY_MS) logger.warn({ ...log, err: toError(error) }, 'cluster: can not read, trying again')
+        if (pauseMs === RETRY_MS) logger.warn({ ...log, err: toError(error) }, 'cluster: cannot read, trying again')
         await clock.sleep(pauseMs, this.#closing.signal).catch(noop)
       }
     }

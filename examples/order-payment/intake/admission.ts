@@ -9,7 +9,7 @@
  *
  * and never past an earlier order that waits for the same sku or customer. Lines of one order id go one after the other.
  * Everything else runs in parallel. `left` is exact: the opening amount less what confirmed orders took, so an order
- * that is alone with a sku is always sure or hopeless, and nothing waits for ever.
+ * that is alone with a sku is always sure or hopeless, and nothing waits forever.
  *
  * This is a picture for the order of things only. Whether there is stock or money is decided by the services that own
  * them, in their own transactions.

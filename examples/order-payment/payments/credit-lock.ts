@@ -2,7 +2,7 @@
  * One credit check per customer at a time, over all instances of payments.
  *
  * What the lock is for: the bank, an outside system, turns down a second request of a customer while one is under way,
- * and a row lock can not be held towards somebody else's system for as long as that takes without keeping a database
+ * and a row lock cannot be held towards somebody else's system for as long as that takes without keeping a database
  * connection for each. What it is not for: the balance. That is guarded by the conditional UPDATE in the database, and
  * would be right without this lock.
  *

@@ -51,7 +51,7 @@ async function makeDirectory(directory: string): Promise<void> {
   const entries = await makeFolders(directory)
     .then(() => readdir(directory))
     .catch((error: unknown) => {
-      throw new UsageError(`--data: ${directory} can not be used as a folder (${codeOf(error)}): pass another one`)
+      throw new UsageError(`--data: ${directory} cannot be used as a folder (${codeOf(error)}): pass another one`)
     })
   const foreign =
     entries.find((entry) => !OURS.has(entry) && !HALF_WRITTEN.test(entry)) ?? (await unclaimed(entries, directory))
@@ -147,7 +147,7 @@ async function lock(directory: string): Promise<() => Promise<void>> {
   const mine = join(directory, `${randomUUID()}.tmp`)
   const me = `${process.pid} ${await startedAt(process.pid)}`
   await writeFile(mine, me).catch((error: unknown) => {
-    throw new UsageError(`--data: ${directory} can not be written (${codeOf(error)}): pass another folder`)
+    throw new UsageError(`--data: ${directory} cannot be written (${codeOf(error)}): pass another folder`)
   })
   const giveUpAt = performance.now() + LOCK_WAIT_MS
   try {

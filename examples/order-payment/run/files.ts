@@ -65,7 +65,7 @@ async function requireFile(flag: string, path: string): Promise<void> {
   if (found === undefined) throw new UsageError(`${path} does not exist: pass an existing file with --${flag}`)
   if (found.isDirectory()) throw new UsageError(`${path} is a folder: pass a file with --${flag}`)
   if (!(await isReadable(path)))
-    throw new UsageError(`${path} can not be read: check its permissions, or pass another --${flag}`)
+    throw new UsageError(`${path} cannot be read: check its permissions, or pass another --${flag}`)
 }
 
 function isReadable(path: string): Promise<boolean> {
@@ -85,5 +85,5 @@ export async function requireReportPlace(report: string | undefined): Promise<vo
     () => true,
     () => false,
   )
-  if (!writable) throw new UsageError(`--report: ${path} can not be written: pass a file in a folder that exists`)
+  if (!writable) throw new UsageError(`--report: ${path} cannot be written: pass a file in a folder that exists`)
 }

@@ -31,7 +31,7 @@ async function check(flag: string, where: string, ask: () => Promise<void>): Pro
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError(
-      `${flag} at ${where} can not be used (${reasonOf(error)}): start it with "npm run servers -- ${flag}", or pass the right --${flag}`,
+      `${flag} at ${where} cannot be used (${reasonOf(error)}): start it with "npm run servers -- ${flag}", or pass the right --${flag}`,
     )
   } finally {
     clearTimeout(timer)

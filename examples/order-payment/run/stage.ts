@@ -31,7 +31,7 @@ export interface Stage {
   restarts(): number
   /** Who was killed, in turn. */
   readonly killed: readonly string[]
-  /** Rejects when the stage can not go on, e.g. a service that does not start any more. */
+  /** Rejects when the stage cannot go on, e.g. a service that does not start any more. */
   readonly failed: Promise<never>
   /**
    * Ends everything.

@@ -57,7 +57,7 @@ async function sweepKafka(brokers: string, prefix: string): Promise<void> {
   })
 }
 
-/** AMQP can not list, but the names follow from the declarations (see `binder/rabbitmq/topology/topology.ts`). */
+/** AMQP cannot list, but the names follow from the declarations (see `binder/rabbitmq/topology/topology.ts`). */
 async function sweepRabbit(url: string, prefix: string): Promise<void> {
   const connection = await amqplib.connect(url)
   try {

@@ -166,7 +166,7 @@ describe('codecs', () => {
   }
   const Point = z.object({ x: z.number(), raw: z.union([z.instanceof(Uint8Array), z.string()]) })
 
-  it('of a user’s own carry what JSON can not', async () => {
+  it('of a user’s own carry what JSON cannot', async () => {
     const points = defineChannel('points', { payload: Point, codec: msgpackCodec })
     const { got, binding } = keeper(points)
     const app = await running({ bindings: [binding] })

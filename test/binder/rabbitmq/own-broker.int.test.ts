@@ -5,7 +5,7 @@ import { until } from '../../support/until.ts'
 import { admin, attached, body, numbers, Recorder, subscribe } from './kit.ts'
 import { plainMessage } from './messages.ts'
 
-/** What a shared broker can not be: without a delay ladder, and with limits of its own. */
+/** What a shared broker cannot be: without a delay ladder, and with limits of its own. */
 describeWith(['rabbitmq'], 'a RabbitMQ of its own', { private: true }, () => {
   let server: PrivateServer
 

@@ -81,7 +81,7 @@ describe('a request', () => {
     await until('it is dead-lettered', () => prices.binding('prices.asked.prices').status().deadLettered === 1)
   })
 
-  it('fails at once when the responder can not read it', async () => {
+  it('fails at once when the responder cannot read it', async () => {
     const start = broker()
     await start({ service: 'prices', bindings: [answering] })
     const shop = await start({ replies: [told] })

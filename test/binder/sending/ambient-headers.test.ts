@@ -244,7 +244,7 @@ describe('the headers option of an outbox', () => {
     handled.open()
   })
 
-  it('leaves the transaction usable when they can not be had', async () => {
+  it('leaves the transaction usable when they cannot be had', async () => {
     const sql = pgliteClient(await PGlite.create())
     let isBroken = true
     const outbox = createOutbox({

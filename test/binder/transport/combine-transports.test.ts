@@ -139,7 +139,7 @@ describe('combined transports', () => {
     expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['mismatch', undefined])
   })
 
-  it('can what each of them can, and say which can not', () => {
+  it('can what each of them can, and say which cannot', () => {
     const scripted = new ScriptedTransport()
     const { features, name } = combineTransports({ transports: { a: scripted, b: memoryTransport() }, default: 'a' })
     expect(name).toBe('a+b')

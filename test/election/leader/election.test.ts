@@ -187,7 +187,7 @@ describe('handlers', () => {
     let failures = 0
     const a = candidate('a', {
       onGranted: () => {
-        if (failures++ === 0) throw new Error('can not lead')
+        if (failures++ === 0) throw new Error('cannot lead')
       },
     })
     a.start()
@@ -216,7 +216,7 @@ describe('handlers', () => {
     expect(log).toEqual(['a granted', 'a revoked', 'a granted'])
   })
 
-  it('that never return can not keep the leadership, and keep only their own instance out', async () => {
+  it('that never return cannot keep the leadership, and keep only their own instance out', async () => {
     const { clock, log, candidate } = setup()
     const never = new Promise<void>(() => {})
     const a = candidate('a', { onGranted: () => never, stopGraceMs: 500 })
@@ -309,7 +309,7 @@ describe('a store that fails', () => {
     expect(clock.pendingTimers).toBe(0)
   })
 
-  it('is tried again for ever, and health says why', async () => {
+  it('is tried again forever, and health says why', async () => {
     const { clock, store, election } = scripted()
     for (let n = 0; n < 5; n++) store.acquires.push(new LockStoreUnavailable('scripted', 'not_done', 'no route'))
     election.start()
@@ -327,7 +327,7 @@ it('names the option that is wrong', () => {
   expect(() => createElection({ locks, role: 'r', ttlMs: 5 })).toThrow('election("r").ttlMs')
   expect(() => createElection({ locks, role: 'r', instance: '' })).toThrow('election("r").instance')
   expect(() => createElection({ locks, role: 'r', stopGraceMs: -1 })).toThrow('election("r").stopGraceMs')
-  // The locks refuse more than a day: it would be asked for again and again, for ever.
+  // The locks refuse more than a day: it would be asked for again and again, forever.
   expect(() => createElection({ locks, role: 'r', lockDelayMs: 48 * 3_600_000 })).toThrow('election("r").lockDelayMs')
 })
 

@@ -66,7 +66,7 @@ describe('ticks that nobody was there for', () => {
     expect(minutes()).toEqual([1])
   })
 
-  it('wait for a record that can not be read, which health tells', async () => {
+  it('wait for a record that cannot be read, which health tells', async () => {
     const { clock, node } = setup()
     const { job, minutes } = recorder()
     let isDown = true

@@ -35,13 +35,13 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
       /s\.json: "s": expected an integer of 0 or more, got -1/,
       file('s.json', '{"s":-1}'),
     ],
-    ['a report into nowhere', ['--report', 'DIR/none/r.json'], /--report: .* can not be written/],
+    ['a report into nowhere', ['--report', 'DIR/none/r.json'], /--report: .* cannot be written/],
     ['a folder that is not ours for --data', ['--data', 'DIR'], /holds "x\.txt", which is not ours/, file('x.txt', '')],
-    ['a file for --data', ['--data', 'DIR/x.txt'], /--data: .* can not be used as a folder/, file('x.txt', '')],
+    ['a file for --data', ['--data', 'DIR/x.txt'], /--data: .* cannot be used as a folder/, file('x.txt', '')],
     [
       'a place for --data where no folder can be',
       ['--data', '/proc/none/here'],
-      /--data: .* can not be used as a folder \(ENOENT\)/,
+      /--data: .* cannot be used as a folder \(ENOENT\)/,
     ],
     ['no server named', ['--transport', 'kafka'], /needs --kafka/],
     [
@@ -56,7 +56,7 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
         '--redis',
         `redis://${NOWHERE}`,
       ],
-      /rabbitmq at 127\.0\.0\.1:1 can not be used \(.*ECONNREFUSED.*\): start it with "npm run servers -- rabbitmq"/,
+      /rabbitmq at 127\.0\.0\.1:1 cannot be used \(.*ECONNREFUSED.*\): start it with "npm run servers -- rabbitmq"/,
     ],
     [
       'a Kafka that is not there',
@@ -70,7 +70,7 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
         '--redis',
         `redis://${NOWHERE}`,
       ],
-      /kafka at 127\.0\.0\.1:1 can not be used/,
+      /kafka at 127\.0\.0\.1:1 cannot be used/,
     ],
   ])('%s: one line with the remedy, exit code 2, nothing started', async (_, args, message, ...files) => {
     await using place = await folder()

@@ -1,6 +1,6 @@
 const TICK_MS = 10
 
-/** How long the event loop of this process stood still lately: what a timer can not be blamed for. */
+/** How long the event loop of this process stood still lately: what a timer cannot be blamed for. */
 export class EventLoop {
   readonly #stalls: Array<{ readonly at: number; readonly stallMs: number }> = []
   readonly #timer: NodeJS.Timeout

@@ -85,7 +85,7 @@ export async function overtaken(
   return { happened: outcomes.length > 0 ? `${victim.name}: ${outcomes.join(', ')}` : undefined, healedAt }
 }
 
-/** The holder can not reach Redis until after another took over. */
+/** The holder cannot reach Redis until after another took over. */
 export async function cutOff(stage: Stage, cut: (link: Link) => void): Promise<Bite> {
   const victim = await stage.lingerer()
   const link = stage.link(victim)

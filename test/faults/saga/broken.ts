@@ -12,7 +12,7 @@ export async function createUnchecked(sql: SqlClient): Promise<void> {
     `SELECT pg_get_functiondef('concordat.saga_write(jsonb)'::regprocedure) AS text`,
   )
   const text = rows[0]?.text ?? ''
-  if (!text.includes(CHECK)) throw new Error(`no "${CHECK}" in saga_write: the mistake can not be built in`)
+  if (!text.includes(CHECK)) throw new Error(`no "${CHECK}" in saga_write: the mistake cannot be built in`)
   await sql.query(text.replace('saga_write', 'saga_write_unchecked').replace(CHECK, ''))
 }
 

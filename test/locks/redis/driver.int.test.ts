@@ -42,7 +42,7 @@ const SETTINGS: Readonly<Record<string, RedisOptions>> = {
   'no offline queue': { enableOfflineQueue: false },
   'numbers as strings': { stringNumbers: true },
   'RESP3 with its own reply types': { protocol: 3, replyMapping: 'resp3' },
-  'retries for ever': { maxRetriesPerRequest: null, retryStrategy: () => 5_000 },
+  'retries forever': { maxRetriesPerRequest: null, retryStrategy: () => 5_000 },
   'no reconnecting': { retryStrategy: () => null },
   'reconnecting at each error': { reconnectOnError: () => 2 },
   'a timeout of each command': { commandTimeout: 1 },

@@ -74,7 +74,7 @@ describeWith(['redis'], 'a replica that does not hear its master', { private: tr
     await until('the replica is back', async () => (await locks.tryAcquire('k').catch(() => undefined)) !== undefined)
   })
 
-  it('can not be promoted to grant a lock again that was granted before', async () => {
+  it('cannot be promoted to grant a lock again that was granted before', async () => {
     const [replica] = group.replicas as readonly [PrivateServer]
     const locks = locksAt(group.master, careful)
     const lease = await locks.acquire('k', { ttlMs: 60_000 })

@@ -333,7 +333,7 @@ describeWith(['redis'], 'many who want one lock', { private: true }, () => {
 
 describeWith(['redis'], 'clocks of servers', { private: true }, () => {
   const lack = serverClockLack()
-  // Without a compiler the clock of a server can not be set; the title then says so.
+  // Without a compiler the clock of a server cannot be set; the title then says so.
   describe.skipIf(lack !== undefined)(`that are set${lack === undefined ? '' : ` (${lack})`}`, () => {
     it('one that jumps forward gives away nothing but its own vote', async () => {
       using clock = await serverClock()

@@ -81,7 +81,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
       expect(await outcome(redlock.acquire([key], 1_000), 2_000)).toMatchObject({ state: 'pending' })
     })
 
-    it('can not be: an even number is refused', () => {
+    it('cannot be: an even number is refused', () => {
       expect(() => redlockLocks({ urls: quorum.urls.slice(0, 2) })).toThrow('expected an odd number')
     })
 
@@ -170,7 +170,7 @@ describeWith(['redis'], 'three servers', { private: true }, () => {
   })
 
   describe('the release of a lock that is over', () => {
-    it('redlock alone: is tried for ever with retryCount -1, and for seconds by default', async () => {
+    it('redlock alone: is tried forever with retryCount -1, and for seconds by default', async () => {
       const redlock = await bareRedlock(quorum.clients())
       const lock = await redlock.acquire([fresh()], 100)
       const other = await redlock.acquire([randomUUID()], 100)

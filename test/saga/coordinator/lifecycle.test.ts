@@ -77,7 +77,7 @@ describe('start', () => {
     await expect(coordinator.get(simple, 'no').report()).rejects.toMatchObject({ code: 'saga.not_found' })
   })
 
-  test('within a transaction whose commit can not be seen the saga is found by polling', async () => {
+  test('within a transaction whose commit cannot be seen the saga is found by polling', async () => {
     const { coordinator, sql } = await setup({ sagas: [simple] })
     const run = await sql.transaction((tx) =>
       coordinator.start({ inTransaction: true, query: (text, values) => tx.query(text, values) }, simple, {
@@ -161,7 +161,7 @@ describe('a running saga', () => {
     expect(mostInHand).toBeLessThanOrEqual(3 * 4)
   })
 
-  test('that was taken over can not be written by its former owner, whose effect is rolled back', async () => {
+  test('that was taken over cannot be written by its former owner, whose effect is rolled back', async () => {
     const [reached, open] = [gate(), gate()]
     let calls = 0
     const saga = defineSaga('stale', { version: 1, input: Input }).step('a', {

@@ -101,7 +101,7 @@ describeWith(['postgres'], 'coordinators as processes on one PostgreSQL', () => 
   })
 
   test.each(['transactional', 'plain'] as const)(
-    'a coordinator stopped beyond its lease can not write when it wakes up (%s step)',
+    'a coordinator stopped beyond its lease cannot write when it wakes up (%s step)',
     async (saga) => {
       const id = `stopped-${saga}`
       const sleeper = await launch('sleeper', { start: { saga, id } })

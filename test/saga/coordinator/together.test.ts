@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- inside of the coordinator: which reads go together can not be seen from outside
+// oxlint-disable no-restricted-imports -- inside of the coordinator: which reads go together cannot be seen from outside
 import { expect, test } from 'vitest'
 import { Together } from '../../../saga/coordinator/together.ts'
 
@@ -38,7 +38,7 @@ test('what is asked for during a read belongs to the next one, for an answer is 
   expect(reads).toEqual([['a'], ['a', 'b']])
 })
 
-test('one that can not be read fails alone', async () => {
+test('one that cannot be read fails alone', async () => {
   const together = new Together<string, string>(async (keys) => {
     if (keys.includes('bad')) throw new Error('unreadable')
     return keys.map((key) => key.toUpperCase())

@@ -54,7 +54,7 @@ test('only a transactional step gets a transaction', () => {
   begin.step('a', { invoke: ({ tx }) => tx, compensate: 'none' })
 })
 
-test('a step must say how it is undone, a step after the pivot can not be', () => {
+test('a step must say how it is undone, a step after the pivot cannot be', () => {
   // @ts-expect-error -- compensate is missing
   begin.step('a', { invoke: () => 1 })
   const pivoted = begin.step('a', { pivot: true, invoke: () => 1 })
@@ -143,7 +143,7 @@ test('results of a conditional block may be missing after it, and are there with
   )
   begin.when(
     () => true,
-    // @ts-expect-error -- the pivot can not be left out
+    // @ts-expect-error -- the pivot cannot be left out
     (saga) => saga.step('p', { pivot: true, invoke: () => 1 }),
   )
 })

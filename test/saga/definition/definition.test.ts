@@ -54,12 +54,12 @@ describe('a definition', () => {
     [
       'a compensation of the pivot',
       () => begin.step('a', { pivot: true, invoke: () => 1, compensate: () => {} } as never),
-      `defineSaga("s").step("a").compensate: the pivot can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+      `defineSaga("s").step("a").compensate: the pivot cannot be undone, there is only forward. Say 'none', or move the pivot down.`,
     ],
     [
       'a compensation after the pivot',
       () => begin.step('p', { pivot: true, invoke: () => 1 }).step('a', { ...none, compensate: (() => {}) as never }),
-      `defineSaga("s").step("a").compensate: a step after the pivot can not be undone, there is only forward. Say 'none', or move the pivot down.`,
+      `defineSaga("s").step("a").compensate: a step after the pivot cannot be undone, there is only forward. Say 'none', or move the pivot down.`,
     ],
     [
       'two pivots',
@@ -93,7 +93,7 @@ describe('a definition', () => {
     [
       'a conditional pivot',
       () => begin.when(() => true, ((saga: typeof begin) => saga.step('p', { pivot: true, invoke: () => 1 })) as never),
-      'defineSaga("s").when: the pivot "p" can not be left out. Put it before or after the condition.',
+      'defineSaga("s").when: the pivot "p" cannot be left out. Put it before or after the condition.',
     ],
     [
       'a group that is no function',
@@ -126,14 +126,14 @@ describe('a definition', () => {
       'defineSaga("s").saga("t").saga: expected a saga made by defineSaga, got {}',
     ],
     [
-      'an undoing of what can not be undone',
+      'an undoing of what cannot be undone',
       () =>
         begin.saga('t', {
           saga: begin.step('p', { pivot: true, invoke: () => 1 }),
           input: () => ({ n: 1 }),
           compensate: true,
         }),
-      `defineSaga("s").saga("t").compensate: "s" can not be undone, its step "p" is a pivot. Say 'none', or take the pivot out.`,
+      `defineSaga("s").saga("t").compensate: "s" cannot be undone, its step "p" is a pivot. Say 'none', or take the pivot out.`,
     ],
     [
       'a saga as a step that does not say how it is undone',

@@ -195,7 +195,7 @@ describe('steps that call nothing', () => {
     expect(summary(play(s, ok('a'), due).state)).toBe('running: invoked invoked invoking/signal pending')
   })
 
-  test('a signal is waited for, with a time limit or for ever', () => {
+  test('a signal is waited for, with a time limit or forever', () => {
     expect(play(s, ok('a'), due).wake).toEqual({ kind: 'in', ms: 1_000 })
     expect(play(shape(passive('yes', 'signal', Number.POSITIVE_INFINITY))).wake).toEqual({ kind: 'never' })
     const told = play(s, ok('a'), due, signal)

@@ -147,7 +147,7 @@ export function versionedRegister<V extends string | number>(): Model<Versioned<
   }
 }
 
-/** The state when its version turns out to be this one; `undefined` when it can not be. */
+/** The state when its version turns out to be this one; `undefined` when it cannot be. */
 function seen<V>(state: Versioned<V>, version: number): Versioned<V> | undefined {
   if (state.version !== undefined) return state.version === version ? state : undefined
   return version > state.floor ? { ...state, version, floor: version } : undefined

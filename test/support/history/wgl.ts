@@ -3,7 +3,7 @@
  * sequential object would have answered the same?
  *
  * The search of Wing and Gong, with Lowe's cache of configurations seen (as in Porcupine): operations are tried in the
- * order of their calls, taken back when one that has returned can not be placed. Exact: a cache hit compares the whole
+ * order of their calls, taken back when one that has returned cannot be placed. Exact: a cache hit compares the whole
  * configuration, so a "not linearizable" is a proof and a "linearizable" comes with the order found.
  *
  * An operation with an unknown outcome returns at infinity: it may have happened at any moment after its call, or never.

@@ -13,7 +13,7 @@ export function serverUrl(kind: ServerKind): string | undefined {
 }
 
 /**
- * `describe` for tests that need servers. Where one can not be had, a single skipped test names what is missing and how to
+ * `describe` for tests that need servers. Where one cannot be had, a single skipped test names what is missing and how to
  * get it; with `CONCORDAT_REQUIRE_SERVERS=1` it fails instead. Write the kinds as quoted literals: the global setup
  * reads them from the file to know what to start.
  */

@@ -42,7 +42,7 @@ export async function fetchKafkaJars(): Promise<void> {
     await rename(jars, kafkaJarFolder()).catch(ignoreIfThere)
     process.stderr.write(`kafka: fetched\n`)
   } catch (error) {
-    throw new ServerUnavailable('kafka', `Maven can not fetch Kafka ${KAFKA_VERSION} (${firstError(error)})`, {
+    throw new ServerUnavailable('kafka', `Maven cannot fetch Kafka ${KAFKA_VERSION} (${firstError(error)})`, {
       cause: error,
     })
   } finally {

@@ -28,7 +28,7 @@ const packages: Readonly<Record<ServerKind, string>> = {
   kafka: 'default-jre-headless maven',
 }
 
-/** A server that this machine can not give. The message names what is missing and how to get it, on one line. */
+/** A server that this machine cannot give. The message names what is missing and how to get it, on one line. */
 export class ServerUnavailable extends Error {
   readonly kind: ServerKind
 

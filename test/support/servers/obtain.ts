@@ -22,7 +22,7 @@ export async function obtainServer(kind: ServerKind, options: { signal?: AbortSi
   return { kind, ...container }
 }
 
-/** Why this machine can not run a private server of this kind; undefined when it can. Fetches what can be fetched. */
+/** Why this machine cannot run a private server of this kind; undefined when it can. Fetches what can be fetched. */
 export async function localLack(kind: ServerKind): Promise<ServerUnavailable | undefined> {
   if (discoveryIsOff()) return new ServerUnavailable(kind, 'not looked for (CONCORDAT_SERVERS=none)')
   try {

@@ -78,7 +78,7 @@ function processes(): readonly ProcessEntry[] {
   })
 }
 
-/** A zombie does not run any more, and in a container without an init it stays for ever. */
+/** A zombie does not run any more, and in a container without an init it stays forever. */
 function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) return (readStat(pid)?.state ?? 'Z') !== 'Z'
   try {

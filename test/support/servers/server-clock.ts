@@ -24,7 +24,7 @@ export interface ServerClock extends Disposable {
   dispose(): void
 }
 
-/** Why this machine can not have such clocks; undefined when it can. For `it.skipIf`. */
+/** Why this machine cannot have such clocks; undefined when it can. For `it.skipIf`. */
 export function serverClockLack(): string | undefined {
   if (process.platform !== 'linux') return 'a clock for servers needs Linux (LD_PRELOAD)'
   if (compiler() !== undefined) return undefined

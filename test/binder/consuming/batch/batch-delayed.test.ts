@@ -122,7 +122,7 @@ describe('delayed retry of a batch', () => {
     expect(deliveries.every(({ end }) => end === 'acked')).toBe(true)
   })
 
-  it('dead-letters what can not be decoded, with the attempts it had', async () => {
+  it('dead-letters what cannot be decoded, with the attempts it had', async () => {
     const test = await setup(() => {})
     const wrong = { ...messageOn('numbers.g.retry', null, 'text'), headers: { 'concordat-retry-attempts': 2 } }
     const delivery = bringBack(test, wrong, 0)

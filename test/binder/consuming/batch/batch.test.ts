@@ -54,7 +54,7 @@ describe('a batch', () => {
     expect(test.calls[2]).toEqual(['3', '5'])
   })
 
-  it('never holds what can not be decoded: that is dead-lettered by itself', async () => {
+  it('never holds what cannot be decoded: that is dead-lettered by itself', async () => {
     const test = await batchSink({ batch: { maxSize: 3, maxWaitMs: 10 } })
     const deliveries = deliver(test, [null, 0], [null, 'not a number'], [null, 2])
     await drain()

@@ -59,7 +59,7 @@ describe('a dead letter', () => {
     ['an error whose name is no text', Object.assign(new Error('x'), { name: 5 }), '5', 'x'],
     ['an error whose stack is a list', Object.assign(new Error('x'), { stack: [1] }), 'Error', 'x'],
     [
-      'an error that can not be read',
+      'an error that cannot be read',
       Object.defineProperty(new Error('x'), 'message', {
         get: () => {
           throw new Error('never')

@@ -166,7 +166,7 @@ describe('a circuit breaker', () => {
     expect(test.status.circuit).toBe('open')
   })
 
-  it('is not moved by errors about the message, nor by what can not be decoded', async () => {
+  it('is not moved by errors about the message, nor by what cannot be decoded', async () => {
     const test = await setup({ failures: 1 })
     test.error = new TerminalError('no such product')
     test.deliver(0, 1)
@@ -224,7 +224,7 @@ describe('a message whose attempt opened the circuit', () => {
     expect(test.status).toMatchObject({ circuit: 'closed', handled: 2, deadLettered: 0 })
   })
 
-  it('uses an attempt up with each failed trial beyond its free ones, so it does not hold the others for ever', async () => {
+  it('uses an attempt up with each failed trial beyond its free ones, so it does not hold the others forever', async () => {
     const test = await setup({ failures: 1, freeTrials: 4 }, options)
     test.deliver(0, 1)
     for (let trial = 0; trial < 6; trial++) await test.clock.advance(PAUSE_MS)

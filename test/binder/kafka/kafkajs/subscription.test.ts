@@ -196,7 +196,7 @@ describe('a subscription that breaks', () => {
     expect(recorder.losses).toHaveLength(1)
   })
 
-  it('can not restart behind our back', async ({ expect }) => {
+  it('cannot restart behind our back', async ({ expect }) => {
     let retry: { restartOnFailure?: (error: Error) => Promise<boolean> } = {}
     const kafka = {
       producer: never,

@@ -179,7 +179,7 @@ describe('AMQP envelope', () => {
     ['too many digits', { price: 2 ** 33 }, '{"price":"decimal:0"}', { price: 2 ** 33 }],
     ['no JSON', { list: '[' }, '{"list":"json"}', { list: '[' }],
     ['JSON of a text', { list: '"a"' }, '{"list":"json"}', { list: '"a"' }],
-    ['what amqplib can not write', { list: '[{"!":"x"}]' }, '{"list":"json"}', { list: '[{"!":"x"}]' }],
+    ['what amqplib cannot write', { list: '[{"!":"x"}]' }, '{"list":"json"}', { list: '[{"!":"x"}]' }],
     ['what is not there', {}, '{"gone":"json"}', {}],
     ['a type that nobody knows', { a: 1 }, '{"a":"decimal:x"}', { a: 1 }],
     ['types that are no object', { a: 1 }, 'x', { a: 1, 'concordat-amqp-amqp-types': 'x' }],
@@ -212,7 +212,7 @@ describe('AMQP envelope', () => {
     expect(Object.keys(options.headers).filter((name) => name in rest)).toEqual([])
   })
 
-  it('leaves as headers what can not be a property, and a priority while it is delayed', ({ expect }) => {
+  it('leaves as headers what cannot be a property, and a priority while it is delayed', ({ expect }) => {
     const headers = {
       'amqp-reply-to': 'amq.rabbitmq.reply-to',
       'amqp-correlation-id': 'ä'.repeat(128),

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 const closed = { code: 'cluster.closed' }
 
 describe('a store that is closed before those who use it', () => {
-  it('ends a watch of a state that begins then, instead of leaving it to wait for ever', async () => {
+  it('ends a watch of a state that begins then, instead of leaving it to wait forever', async () => {
     const store = memoryStateStore()
     const state = createSharedState<number>({ store, name: 's' })
     await store.close()
