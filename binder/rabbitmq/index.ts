@@ -30,6 +30,7 @@ import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitO
 import { RabbitPublisher } from './publishing/publisher.ts'
 import { checkDestinations } from './topology/check.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './topology/delay.ts'
+import { checkPlace, exchangeOf } from './topology/places.ts'
 import {
   declareAll,
   existingCount,
@@ -43,6 +44,7 @@ import { queueOf, rotated } from './topology/topology.ts'
 
 export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './link/client.ts'
 export type { RabbitTls, RabbitTransportOptions } from './options.ts'
+export type { RabbitPlace, RabbitQueuePlace } from './topology/places.ts'
 
 /** @throws TypeError / RangeError naming the option */
 export function rabbitTransport(options: RabbitTransportOptions): Transport {
@@ -103,6 +105,7 @@ class RabbitTransport implements Transport {
     const { provision } = this.#options
     if (provision === 'check')
       await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
+    if (provision !== 'none') await this.#checkPlaces(destinations)
     const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
     for (const spec of actual) this.#learn(spec)
   }
@@ -141,7 +144,7 @@ class RabbitTransport implements Transport {
 
   async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
     const queues = Array.from({ length: partitions }, (_, partition) =>
-      queueOf(destination, group, partition, partitions),
+      this.#queueOf(destination, group, partition, partitions),
     )
     const ready = await this.#onControl(`count the messages of "${destination}" for "${group}"`, async (channel) => {
       let messages = 0
@@ -203,7 +206,7 @@ class RabbitTransport implements Transport {
       await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
     }
     for (const name of names) {
-      const due = dueDeclaration(name)
+      const due = dueDeclaration(name, exchangeOf(name, this.#options.places))
       await settling.begin(due.name, dueSettled(name))
       await this.#onControl(`provision delays of "${name}"`, (channel) => declareAll(channel, [due], name))
     }
@@ -225,6 +228,19 @@ class RabbitTransport implements Transport {
     }
   }
 
+  /** @throws TransportError `mismatch` naming what cannot be */
+  async #checkPlaces(destinations: readonly DestinationSpec[]): Promise<void> {
+    for (const spec of destinations) {
+      const place = this.#options.places.get(spec.name)
+      if (place !== undefined) await checkPlace(spec, place, (what, ask) => this.#onControl(what, ask))
+    }
+  }
+
+  #queueOf(destination: string, group: string, partition: number, partitions: number): string {
+    const existing = this.#options.places.get(destination)?.queues.get(group)
+    return existing?.queue ?? queueOf(destination, group, partition, partitions)
+  }
+
   /** A destination keeps every group ever named. */
   #learn(spec: DestinationSpec): void {
     const known = this.#specs.get(spec.name)
@@ -236,11 +252,13 @@ class RabbitTransport implements Transport {
 
   async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {
     if (group !== null) {
-      return rotated(partitions, this.#attached().host.instance).map((p) => queueOf(destination, group, p, partitions))
+      return rotated(partitions, this.#attached().host.instance).map((p) =>
+        this.#queueOf(destination, group, p, partitions),
+      )
     }
     return [
       await this.#on(connection, 'declare an anonymous queue', (channel) =>
-        provisionAnonymous(channel, destination, partitions),
+        provisionAnonymous(channel, destination, partitions, this.#options.places),
       ),
     ]
   }

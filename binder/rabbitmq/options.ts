@@ -3,6 +3,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import type { AmqpConnection } from './link/client.ts'
+import { type Places, type RabbitPlace, resolvePlaces } from './topology/places.ts'
 
 export interface RabbitTransportOptions {
   /**
@@ -54,6 +55,12 @@ export interface RabbitTransportOptions {
    * @default 16 MiB
    */
   readonly maxMessageBytes?: number | undefined
+  /**
+   * Channels that lie on exchanges and queues which another program made, by channel:
+   * `{ 'orders.placed': { exchange: 'company.orders', type: 'topic', routingKey: 'order.placed' } }` or
+   * `{ 'orders.placed': { queues: { billing: 'billing.orders' } } }`. They have one partition. @default none
+   */
+  readonly places?: Readonly<Record<string, RabbitPlace>> | undefined
   /** How often a group's members compare their shares of the partitions, in ms; 0 = never. @default 2 seconds */
   readonly rebalanceMs?: number | undefined
 }
@@ -79,6 +86,7 @@ export interface ResolvedRabbitOptions {
   readonly queueArguments: Readonly<Record<string, string | number | boolean>>
   readonly unroutable: 'refuse' | 'accept'
   readonly maxMessageBytes: number
+  readonly places: Places
   readonly rebalanceMs: number
 }
 
@@ -106,6 +114,7 @@ const NAMES = optionNames<RabbitTransportOptions>({
   queueArguments: true,
   unroutable: true,
   maxMessageBytes: true,
+  places: true,
   rebalanceMs: true,
 })
 
@@ -132,6 +141,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
     }),
     unroutable: oneOf('unroutable', merged.unroutable, ['refuse', 'accept']),
     maxMessageBytes: requireInteger('rabbitTransport.maxMessageBytes', merged.maxMessageBytes, 1),
+    places: resolvePlaces(options.places),
     rebalanceMs: milliseconds('rebalanceMs', 0),
   })
 }

@@ -12,6 +12,13 @@ export const closedBefore = (message: EncodedMessage): TransportError =>
 export const notProvisioned = (message: EncodedMessage): TransportError =>
   failure('unroutable', `"${message.destination}" was not provisioned: provision it before publishing to it`, message)
 
+export const onQueues = (message: EncodedMessage): TransportError =>
+  failure(
+    'unroutable',
+    `"${message.destination}" lies on several queues: to send to it, name an exchange in rabbitTransport.places`,
+    message,
+  )
+
 export const nacked = (message: EncodedMessage, cause: Error): TransportError =>
   failure('refused', `RabbitMQ refused ${name(message)} (nack): its queue is full or failed`, {
     destination: message.destination,

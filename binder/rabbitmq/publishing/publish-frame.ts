@@ -19,11 +19,13 @@ export interface PublishLimits {
 
 /**
  * How a message is written: to its exchange, or through the delay ladder when it is not due yet. Pure.
+ * @param exchange of its destination
  * @param now epoch ms
  * @throws RangeError when it is over a limit, TypeError when AMQP has no words for it
  */
 export function publishFrame(
   message: EncodedMessage,
+  exchange: string,
   unroutable: 'refuse' | 'accept',
   { maxBytes, frameMax }: PublishLimits,
   now: number,
@@ -31,10 +33,10 @@ export function publishFrame(
   const size = message.body?.byteLength ?? 0
   if (size > maxBytes) throw new RangeError(`the body has ${size} bytes`)
   const { content, options } = toAmqp(message, unroutable === 'refuse')
-  const exchange = delayed(message, options, now) ?? message.destination
+  const first = delayed(message, options, now) ?? exchange
   if (frameMax < MOST_PROPERTY_BYTES && propertiesBytes(options) > frameMax)
     throw new RangeError(`the headers do not fit in a frame of ${frameMax} bytes`)
-  return { exchange, content, options }
+  return { exchange: first, content, options }
 }
 
 /** amqplib writes 64 KiB of headers at most: with frames of this size they fit. */

@@ -6,6 +6,7 @@ import { replyCodeOf, toTransportError } from '../failure.ts'
 import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
+import { exchangeOf } from '../topology/places.ts'
 import { routingKeyOf } from '../topology/topology.ts'
 import { idOf } from '../wire/envelope.ts'
 import {
@@ -15,6 +16,7 @@ import {
   lost,
   nacked,
   notProvisioned,
+  onQueues,
   rejected,
   unanswered,
   unreached,
@@ -124,9 +126,14 @@ export class RabbitPublisher {
       this.#settle(entry, notProvisioned(message))
       return
     }
+    const place = this.#options.places.get(destination)
+    if (place !== undefined && place.exchange === undefined) {
+      this.#settle(entry, onQueues(message))
+      return
+    }
     const partition = key === null ? this.#roundRobin++ % partitions : partitionOf(key, partitions)
     try {
-      this.#write(channel, entry, routingKeyOf(partition))
+      this.#write(channel, entry, place?.routingKey ?? routingKeyOf(partition))
     } catch (cause) {
       this.#unsendable(entry, toError(cause))
     }
@@ -137,7 +144,8 @@ export class RabbitPublisher {
     const { unroutable: policy, maxMessageBytes } = this.#options
     const maxBytes = this.#host.takesAnySize(message.destination) ? Number.POSITIVE_INFINITY : maxMessageBytes
     const limits = { maxBytes, frameMax: this.#channel.frameMax }
-    const { exchange, content, options } = publishFrame(message, policy, limits, this.#host.clock.now())
+    const to = exchangeOf(message.destination, this.#options.places)
+    const { exchange, content, options } = publishFrame(message, to, policy, limits, this.#host.clock.now())
     entry.exchange = exchange
     entry.routingKey = routingKey
     const hasRoom = channel.publish(exchange, routingKey, content, options, (error) => this.#confirmed(entry, error))

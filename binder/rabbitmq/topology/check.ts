@@ -16,6 +16,7 @@ import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import { exchangeOf } from './places.ts'
 import { declarationsOf, existingCount, settlingOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
@@ -28,7 +29,7 @@ const AT_ONCE = 16
 /** @throws TransportError `mismatch` naming everything that is missing or differs */
 export async function checkDestinations(
   specs: readonly DestinationSpec[],
-  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+  options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
   ask: Ask,
 ): Promise<void> {
   const faults = await faultsOf(
@@ -62,7 +63,7 @@ const MISSING = 'is missing'
 
 function questionsOf(
   spec: DestinationSpec,
-  options: Pick<ResolvedRabbitOptions, 'queueArguments'>,
+  options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
 ): readonly Question[] {
   const marks = settlingOf(spec, options).map(({ settled }) => settled)
   const own = [...declarationsOf(spec, options), ...marks].map((declaration) => ({
@@ -70,7 +71,11 @@ function questionsOf(
     asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
   }))
   if (spec.delays !== true) return own
-  return [...own, { declaration: dueDeclaration(spec.name) }, { declaration: dueSettled(spec.name) }]
+  return [
+    ...own,
+    { declaration: dueDeclaration(spec.name, exchangeOf(spec.name, options.places)) },
+    { declaration: dueSettled(spec.name) },
+  ]
 }
 
 /** One fault instead of 52 where nobody has made it. */

@@ -84,12 +84,12 @@ function levelDeclarations(level: number): readonly Declaration[] {
   ]
 }
 
-/** What hands due messages to a destination. */
-export function dueDeclaration(destination: string): Declaration {
+/** What hands due messages to a destination, which lies on an exchange. */
+export function dueDeclaration(destination: string, exchange: string): Declaration {
   return {
     kind: 'queue',
     name: queueOfDue(destination),
-    arguments: queueArguments(DUE_TTL_MS, destination),
+    arguments: queueArguments(DUE_TTL_MS, exchange),
     exchange: DUE,
     routingKey: '',
     headers: { 'x-match': 'all', [TO_HEADER]: destination },

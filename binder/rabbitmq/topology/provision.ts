@@ -1,20 +1,23 @@
 import { toError } from '../../../core/errors.ts'
 import { partitionMismatch, type TransportError } from '../../errors.ts'
 import type { DestinationSpec, TopologyPart } from '../../transport/transport.ts'
-import { replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
+import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Declaration, declare, type ExchangeDeclaration, nameOf, partOf, settledMark } from './declaration.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
+import { exchangeOf, hasForeignExchange, type Places, type ResolvedPlace } from './places.ts'
 import { countsOf, markerOf, queueOf, routingKeyOf, settledOf } from './topology.ts'
 
-type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments'>
+type QueueOptions = Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>
 
 /** One destination and its durable groups, in the order to declare them; what delays messages is apart. Pure. */
 export function declarationsOf(
   { name, partitions, groups }: DestinationSpec,
-  { queueArguments }: QueueOptions,
+  { queueArguments, places }: QueueOptions,
 ): readonly Declaration[] {
+  const place = places.get(name)
+  if (place !== undefined) return placed(name, groups, place, queueArguments)
   const queues = groups.flatMap((group) =>
     Array.from({ length: partitions }, (_, partition) => ({
       kind: 'queue' as const,
@@ -28,12 +31,33 @@ export function declarationsOf(
   return [exchange, markerDeclaration(name, partitions), ...queues]
 }
 
+/** What is ours of a channel on another program's exchange: the queues of its groups. */
+function placed(
+  name: string,
+  groups: readonly string[],
+  place: ResolvedPlace,
+  queueArguments: ResolvedRabbitOptions['queueArguments'],
+): readonly Declaration[] {
+  if (!hasForeignExchange(place)) return []
+  return groups
+    .filter((group) => !place.queues.has(group))
+    .map((group) => ({
+      kind: 'queue' as const,
+      name: queueOf(name, group, 0, 1),
+      arguments: queueArguments,
+      exchange: place.exchange ?? '',
+      routingKey: place.bindingKey,
+    }))
+}
+
 /** The groups whose queues have to settle, by their last queue, and what says that they have. None of classic queues. */
 export function settlingOf(
-  { name, partitions, groups }: DestinationSpec,
-  { queueArguments }: QueueOptions,
+  { name, partitions, groups: all }: DestinationSpec,
+  { queueArguments, places }: QueueOptions,
 ): ReadonlyArray<{ readonly queue: string; readonly settled: ExchangeDeclaration }> {
   if (queueArguments['x-queue-type'] !== 'quorum') return []
+  const place = places.get(name)
+  const groups = place === undefined ? all : all.filter((group) => !place.queues.has(group))
   return groups.map((group) => ({
     queue: queueOf(name, group, partitions - 1, partitions),
     settled: settledMark(settledOf(name, group)),
@@ -80,7 +104,12 @@ export async function declareAll(
 
 /** All that a destination needs, as data, exchanges first. Pure. */
 export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly TopologyPart[] {
-  const ladder = [...ladderDeclarations(), LADDER_SETTLED, dueDeclaration(spec.name), dueSettled(spec.name)]
+  const ladder = [
+    ...ladderDeclarations(),
+    LADDER_SETTLED,
+    dueDeclaration(spec.name, exchangeOf(spec.name, options.places)),
+    dueSettled(spec.name),
+  ]
   const own = [...declarationsOf(spec, options), ...settlingOf(spec, options).map(({ settled }) => settled)]
   return [own, spec.delays === true ? ladder : []].flatMap((declarations) => [
     ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
@@ -93,10 +122,18 @@ export async function provisionAnonymous(
   channel: AmqpChannel,
   destination: string,
   partitions: number,
+  places: Places,
 ): Promise<string> {
+  const place = places.get(destination)
+  if (place !== undefined && !hasForeignExchange(place))
+    throw failure(
+      'mismatch',
+      `"${destination}" lies on a queue: a binding without a group needs an exchange in rabbitTransport.places`,
+      { destination },
+    )
   const { queue } = await channel.assertQueue('', { exclusive: true, autoDelete: true, durable: false })
   for (let partition = 0; partition < partitions; partition++) {
-    await channel.bindQueue(queue, destination, routingKeyOf(partition))
+    await channel.bindQueue(queue, exchangeOf(destination, places), place?.bindingKey ?? routingKeyOf(partition))
   }
   return queue
 }

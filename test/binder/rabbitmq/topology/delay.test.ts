@@ -7,7 +7,7 @@ import { delayRoute } from '../../../../binder/rabbitmq/topology/delay.ts'
 import { partsOf } from '../../../../binder/rabbitmq/topology/provision.ts'
 
 const spec = { name: 'orders', partitions: 1, groups: [], delays: true }
-const parts = partsOf(spec, { queueArguments: {} })
+const parts = partsOf(spec, { queueArguments: {}, places: new Map() })
 const queue = (name: string) => parts.find((part) => part.kind === 'queue' && part.name === name)?.details
 const exchange = (name: string) => parts.find((part) => part.kind === 'exchange' && part.name === name)?.details
 
