@@ -2,7 +2,7 @@ import { MINUTE, SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
-import { resolveGroupIds } from './group/group-ids.ts'
+import { resolveGroupIds, resolveStartAt, type StartsAt } from './group/group-ids.ts'
 import type { KafkaClient } from './kafkajs/client.ts'
 import { COMPRESSION_TYPES, type Compression, requireCodec } from './kafkajs/codecs.ts'
 
@@ -34,6 +34,12 @@ export interface KafkaTransportOptions {
    * group is one group of one channel. @default `<group>.<channel>` for each
    */
   readonly groupIds?: Readonly<Record<string, Readonly<Record<string, string>>>> | undefined
+  /**
+   * Where a group begins that the broker does not know yet, by channel and group: `{ 'orders.placed': { audit: 'latest' } }`. A
+   * `Date` is the first record of that time or later. It is fixed at the group's first start: what is sent after that is
+   * read, whether or not a member runs. A group that has committed goes on from there. @default 'earliest' for each
+   */
+  readonly startAt?: Readonly<Record<string, Readonly<Record<string, 'earliest' | 'latest' | Date>>>> | undefined
   /**
    * True: the types of headers are written in the words of Spring's binder too (`spring_json_header_types`), for which they are
    * bytes otherwise. Spring's are read in any case. @default false
@@ -78,6 +84,7 @@ export interface KafkaOptions {
   readonly maxMessageBytes: number
   readonly compression: Compression
   readonly groupIds: ReadonlyMap<string, string>
+  readonly startAt: StartsAt
   readonly springHeaderTypes: boolean
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
@@ -110,6 +117,7 @@ const NAMES = optionNames<KafkaTransportOptions>({
   maxMessageBytes: true,
   compression: true,
   groupIds: true,
+  startAt: true,
   springHeaderTypes: true,
   connectTimeoutMs: true,
   requestTimeoutMs: true,
@@ -136,6 +144,7 @@ export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOption
     maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),
     compression: checkCompression(options.compression ?? 'none'),
     groupIds: resolveGroupIds(options.groupIds ?? {}),
+    startAt: resolveStartAt(options.startAt ?? {}),
     springHeaderTypes: checkBoolean('springHeaderTypes', options.springHeaderTypes ?? false),
     connectTimeoutMs: number('connectTimeoutMs', 100, 10 * MINUTE),
     requestTimeoutMs: number('requestTimeoutMs', 100, 10 * MINUTE),

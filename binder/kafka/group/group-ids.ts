@@ -47,6 +47,28 @@ export function resolveGroupIds(
   return resolved
 }
 
+/** Where a group begins that has committed nothing: `latest`, or epoch ms. By group and channel. */
+export type StartsAt = ReadonlyMap<string, 'latest' | number>
+
+export function startOf(startAt: StartsAt, group: string, topic: string): 'latest' | number | undefined {
+  return startAt.get(placeOf(group, topic))
+}
+
+/** @throws TypeError naming the channel and the group */
+export function resolveStartAt(given: Readonly<Record<string, Readonly<Record<string, unknown>>>>): StartsAt {
+  const resolved = new Map<string, 'latest' | number>()
+  for (const [channel, groups] of entriesOf('kafkaTransport.startAt', given)) {
+    for (const [group, at] of entriesOf(`kafkaTransport.startAt.${channel}`, groups)) {
+      if (at === 'earliest') continue
+      const instant = at instanceof Date ? at.getTime() : undefined
+      if (at !== 'latest' && !Number.isFinite(instant))
+        throw invalidOption(`kafkaTransport.startAt.${channel}.${group}`, at, "'earliest', 'latest' or a valid Date")
+      resolved.set(placeOf(group, channel), instant ?? 'latest')
+    }
+  }
+  return resolved
+}
+
 function entriesOf<T>(path: string, given: Readonly<Record<string, T>>): ReadonlyArray<[string, T]> {
   if (typeof given === 'object' && given !== null && !Array.isArray(given)) return Object.entries(given)
   throw wrongKind(path, given, 'an object of names')

@@ -178,6 +178,17 @@ export interface KafkaAdmin {
       readonly partitions: ReadonlyArray<{ readonly partition: number; readonly offset: string }>
     }>
   >
+  /** Of each partition the first record of that time or later, or the end. */
+  fetchTopicOffsetsByTimestamp(
+    topic: string,
+    timestamp?: number,
+  ): Promise<ReadonlyArray<{ readonly partition: number; readonly offset: string }>>
+  /** Fails while the group has members. */
+  setOffsets(options: {
+    groupId: string
+    topic: string
+    partitions: Array<{ partition: number; offset: string }>
+  }): Promise<unknown>
   deleteGroups(groupIds: string[]): Promise<unknown>
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
-import { groupIdOf, kafkaGroupOf } from '../group/group-ids.ts'
+import { groupIdOf, kafkaGroupOf, startOf } from '../group/group-ids.ts'
 import type { KafkaOptions } from '../options.ts'
 import type { Topics } from '../topics.ts'
 import { FORWARDERS } from '../wire/delay.ts'
@@ -8,6 +8,7 @@ import type { AdminConnection } from './admin.ts'
 import { gatedAssigner } from './assigner.ts'
 import { type ConsumerSpec, createConsumer } from './consumer.ts'
 import { settle } from './deadline.ts'
+import { placeGroup } from './place-group.ts'
 import { type ConsumerHost, KafkaSubscription } from './subscription.ts'
 
 const DELETE_MS = 2_000
@@ -43,6 +44,7 @@ export class Subscriber {
   /** @throws TransportError */
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const partitions = await this.#topics.verify(spec.destination)
+    await this.#placeGroup(spec)
     const consumerSpec: ConsumerSpec = {
       topic: spec.destination,
       groupId: this.#groupId(spec),
@@ -93,6 +95,17 @@ export class Subscriber {
   #groupId({ group, destination }: SubscriptionSpec): string {
     if (group !== null) return kafkaGroupOf(this.#options, group, destination)
     return groupIdOf(`anonymous.${this.#host.service}.${randomUUID()}`, destination)
+  }
+
+  /**
+   * A new group's first offsets are committed before its first member joins: a partition in which nothing comes would
+   * else begin at the end of that day again, after each restart.
+   */
+  async #placeGroup({ group, destination: topic }: SubscriptionSpec): Promise<void> {
+    const at = group === null ? undefined : startOf(this.#options.startAt, group, topic)
+    if (group === null || at === undefined) return
+    const groupId = kafkaGroupOf(this.#options, group, topic)
+    await this.#admin.use(`placing group "${groupId}"`, (admin) => placeGroup(admin, groupId, topic, at), topic)
   }
 
   /** "From now on" is fixed before joining: whatever is published after `subscribe` lies behind it. */

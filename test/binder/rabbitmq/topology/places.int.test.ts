@@ -136,7 +136,10 @@ describeWith(['rabbitmq'], 'a channel on what another program made', () => {
     const topic = await theirs.exchange('company.topic', 'topic')
     const shared = await theirs.queue('shared', { sac: false, arguments: { 'x-max-length': 5 } })
     const fleeting = await theirs.queue('fleeting', { durable: false })
-    const start = async (places: NonNullable<Places>[string], options: { partitions?: number; group?: string } = {}) => {
+    const start = async (
+      places: NonNullable<Places>[string],
+      options: { partitions?: number; group?: string } = {},
+    ) => {
       const { partitions = 1, group = 'g' } = options
       const name = theirs.name('refused')
       const channel = defineChannel(name, { payload: Payload, partitions })
