@@ -105,7 +105,7 @@ export class Lifeline {
         await presence?.hello(connection.binder)
         break
       } catch (error) {
-        logger.warn({ err: error }, 'bus: could not say hello, trying again')
+        logger[attempt === 1 ? 'warn' : 'debug']({ err: error }, 'bus: could not say hello, trying again')
         await clock.sleep(backoffDelayMs(HELLO_BACKOFF, attempt, Math.random()), signal)
       }
     }

@@ -5,6 +5,7 @@ import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { randomId } from '../core/random-id.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import { Trouble } from '../core/trouble.ts'
 import { type Address, formatAddress } from './address.ts'
 import type { BusChannel } from './channels.ts'
 import { type PresenceEnvelope, type PresenceState, parsePresence, presenceHeaders, signedFields } from './envelope.ts'
@@ -36,6 +37,7 @@ const BODY = Buffer.from('{}')
 /** Says hello, here I am, goodbye, and hears the others. */
 export class Presence {
   readonly #host: PresenceHost
+  readonly #trouble: Trouble
   readonly #roster: Roster
   readonly #session = randomId()
   readonly #sender: string
@@ -47,6 +49,7 @@ export class Presence {
   constructor(host: PresenceHost) {
     this.#host = host
     this.#sender = formatAddress(host.address)
+    this.#trouble = new Trouble(host.logger, 'bus: could not announce this instance')
     const { missedHeartbeats: missed, heartbeatMs, maxSkewMs, signer } = host
     // What is signed may be as slow as it says; its time tells what is played again, for as long as that is accepted.
     const claims = signer.isOn
@@ -76,8 +79,9 @@ export class Presence {
   async beat(): Promise<void> {
     try {
       await this.#say('here')
+      this.#trouble.over()
     } catch (error) {
-      this.#host.logger.warn({ err: error }, 'bus: could not announce this instance')
+      this.#trouble.failed(error)
     }
   }
 

@@ -59,6 +59,8 @@ export class HeldLease implements Lease {
   #abort: AbortController | undefined
   #releasing: Promise<ReleaseOutcome> | undefined
   #lastFailure: unknown
+  /** The renewal before failed too. */
+  #isTrouble = false
   #renewing = false
   #cancelWatchdog: () => void = noop
   #cancelRenewal: () => void = noop
@@ -215,6 +217,7 @@ export class HeldLease implements Lease {
       const now = readInstant(this.#grant.clock)
       this.#grant.lateness.sawAnswer(elapsedMs(sentAt, now), now.monotonicMs)
       this.#lastFailure = undefined
+      this.#isTrouble = false
       this.#armWatchdog()
       this.#scheduleRenewal()
     } else if (outcome !== 'failed') {
@@ -233,7 +236,9 @@ export class HeldLease implements Lease {
     } catch (error) {
       this.#lastFailure = error
     }
-    logger.warn({ key: this.key, token: this.token, err: this.#lastFailure }, 'lock renewal failed, trying again')
+    const level = this.#isTrouble ? 'debug' : 'warn'
+    this.#isTrouble = true
+    logger[level]({ key: this.key, token: this.token, err: this.#lastFailure }, 'lock renewal failed, trying again')
     return 'failed'
   }
 

@@ -5,6 +5,7 @@ import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import type { Trouble } from '../core/trouble.ts'
 import { AwayDestinations, type Trial } from './away.ts'
 import { IdleGate } from './idle-gate.ts'
 import type { HeldLease } from './lease.ts'
@@ -35,6 +36,8 @@ export interface PartitionRelayOptions {
   readonly backoff: Backoff
   readonly logger: Logger
   readonly clock: Clock
+  /** Of all partitions: a database that is away is said once. */
+  readonly trouble: Trouble
 }
 
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
@@ -126,7 +129,7 @@ export class PartitionRelay {
         if (rows > 0) await this.#gather(rows, clock.monotonic() - since)
         else if (this.#goesOn) await this.#gate.wait()
       } catch (error) {
-        await this.#pause(toError(error), 'outbox relay cannot reach its database')
+        await this.#pause(toError(error))
       }
     }
   }
@@ -245,13 +248,14 @@ export class PartitionRelay {
     this.#error = undefined
   }
 
-  async #pause(error: Error, message: string): Promise<void> {
+  /** @param message when it is not the database that is away */
+  async #pause(error: Error, message?: string): Promise<void> {
     this.#outages++
     this.#error = error
-    const { logger, clock } = this.#options
-    const fields = { err: error, partition: this.lease.partition, attempt: this.#outages }
-    if (this.#outages === 1) logger.warn(fields, message)
-    else logger.debug(fields, message)
+    const { logger, clock, trouble } = this.#options
+    const fields = { partition: this.lease.partition, attempt: this.#outages }
+    if (message === undefined) trouble.failed(error, fields)
+    else logger[this.#outages === 1 ? 'warn' : 'debug']({ ...fields, err: error }, message)
     const delayMs = backoffDelayMs(OUTAGE, this.#outages, Math.random())
     await clock.sleep(delayMs, this.#stopping.signal).catch(() => undefined)
   }

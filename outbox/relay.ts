@@ -5,11 +5,13 @@
  * `leaseMs`, one that closes within a second. What was published but not yet deleted when it died is published again
  * under the same ids.
  */
+
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { explainMissing, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
+import { Trouble } from '../core/trouble.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
@@ -65,6 +67,7 @@ function isMistake(error: unknown): error is Error {
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
   readonly #tables: OutboxTables
+  readonly #trouble: Trouble
   readonly #keeper: LeaseKeeper
   readonly #workers = new Map<number, PartitionRelay>()
   readonly #unsubscribe: Array<() => void> = []
@@ -86,6 +89,11 @@ class LeasedRelay implements Relay {
     this.#options = options
     this.#telemetry = telemetry && new RelayTelemetry(telemetry, outbox.schema)
     this.#tables = outboxTables(outbox.schema)
+    this.#trouble = new Trouble(
+      options.logger,
+      'outbox relay cannot reach its database',
+      'outbox relay reaches its database again',
+    )
     const instance = `${options.instance}/${newId()}`
     this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
   }
@@ -166,11 +174,11 @@ class LeasedRelay implements Relay {
       this.#isTidy = true
       this.#relays = await this.#keeper.renew()
       if (this.#closing === undefined) await this.#balance()
-      if (this.#error !== undefined) this.#options.logger.info({}, 'outbox relay reaches its database again')
+      this.#trouble.over()
       this.#error = undefined
     } catch (reason) {
       const error = explainMissing(reason, this.#options.outbox.schema, 'outbox.migrate()')
-      if (this.#error === undefined) this.#options.logger.warn({ err: error }, 'outbox relay cannot renew its leases')
+      this.#trouble.failed(error)
       this.#error = toError(error)
     }
     this.#staff()
@@ -207,7 +215,8 @@ class LeasedRelay implements Relay {
 
   #worker(lease: HeldLease): PartitionRelay {
     const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease)
-    return new PartitionRelay(lease, table, this.#options, (result, lagMs) => this.#count(result, lagMs))
+    const options = { ...this.#options, trouble: this.#trouble }
+    return new PartitionRelay(lease, table, options, (result, lagMs) => this.#count(result, lagMs))
   }
 
   #count(result: WindowResult, lagMs: number): void {

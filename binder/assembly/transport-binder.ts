@@ -1,4 +1,5 @@
 /** What `createBinder` makes: checks the options, puts the parts together, starts and closes them. */
+
 import { notAwaited } from '../../core/callbacks.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, isRetryable, requireInteger, requireText } from '../../core/errors.ts'
@@ -13,6 +14,7 @@ import type { PollBinding, PollOptions } from '../bindings/pollable.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from '../channel/channel.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { Outage } from '../consuming/outage.ts'
 import type { PollHandler } from '../consuming/puller.ts'
 import { BinderClosed, BinderNotReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
@@ -114,6 +116,7 @@ export class TransportBinder implements Binder {
       ambient: this.#ambient,
       telemetry: this.#telemetry,
       handlerLogger: this.#handlerLogger,
+      outage: new Outage(this.#logger),
       middleware: checkMiddleware('createBinder.middleware', options.middleware),
       batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
     })

@@ -204,6 +204,7 @@ export class Consumer {
     run.over = true
     run.stopping.abort(new Error('the binding stops'))
     this.#state = state
+    this.#host.outage.over(this.options.name)
     this.#lanes.hold()
     this.#keeper.pause()
     this.giveBack()
@@ -235,6 +236,7 @@ export class Consumer {
     this.#subscribed++
     this.#error = undefined
     this.#state = this.#paused ? 'paused' : 'running'
+    this.#host.outage.over(this.options.name)
     this.#host.logger.info({ binding: this.options.name }, 'binding is running')
   }
 
@@ -251,7 +253,7 @@ export class Consumer {
     this.#error = error
     this.#hindrance = undefined
     this.#state = 'connecting'
-    this.#host.logger.warn({ err: error, binding: this.options.name }, 'binding has no subscription, connecting')
+    this.#host.outage.away(this.options.name, error)
   }
 
   /** What waits for the circuit to close has not begun its next attempt: it can as well wait elsewhere. */

@@ -9,6 +9,7 @@ import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
 import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
+import type { Outage } from './outage.ts'
 import type { Pace } from './pace/pace.ts'
 import type { Run } from './run.ts'
 
@@ -20,6 +21,8 @@ export interface ConsumerHost extends KeeperHost {
   readonly ambient: AmbientHeaders | undefined
   readonly telemetry: BinderTelemetry | undefined
   readonly handlerLogger: Logger
+  /** Of all bindings of the binder. */
+  readonly outage: Outage
 }
 
 /** How a binding handles its deliveries: one of the two. */

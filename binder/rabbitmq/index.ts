@@ -126,7 +126,13 @@ class RabbitTransport implements Transport {
     const connection = await control.acquire()
     const queues = await this.#queues(connection, spec)
     const subscription: RabbitSubscription = new RabbitSubscription(
-      { ...host, connection, options: this.#options, onClosed: () => this.#subscriptions.delete(subscription) },
+      {
+        ...host,
+        connection,
+        options: this.#options,
+        connectionError: () => control.error,
+        onClosed: () => this.#subscriptions.delete(subscription),
+      },
       spec,
       queues,
       receiver,

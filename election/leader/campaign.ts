@@ -211,8 +211,9 @@ class Campaign implements Election {
     // Nothing to campaign for without locks; going on would only keep the process alive.
     if (hasCode(error, 'locks.closed')) this.#giveUp()
     if (this.#closing.signal.aborted) return
+    const level = this.#error === undefined ? 'warn' : 'debug'
     this.#error = toError(error).message
-    logger.warn({ role, err: error }, 'election: cannot campaign, trying again')
+    logger[level]({ role, err: error }, 'election: cannot campaign, trying again')
     await this.#pause(retryMs * (0.75 + 0.5 * Math.random()))
   }
 

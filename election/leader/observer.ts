@@ -194,8 +194,9 @@ class PollingObserver implements Observer {
   }
 
   #notAnswered(error: unknown): void {
+    const level = this.#problem === undefined ? 'warn' : 'debug'
     this.#problem = toError(error).message
-    this.#logger.warn({ role: this.#role, err: error }, 'observer: cannot see who leads, looking again')
+    this.#logger[level]({ role: this.#role, err: error }, 'observer: cannot see who leads, looking again')
     this.#forget()
   }
 

@@ -3,10 +3,12 @@
  * renewals fail for so long that the next one would come too late. The signal is best effort (a stalled event loop runs
  * late); what protects the data is that every write names its epoch.
  */
+
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
+import { Trouble } from '../../core/trouble.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { SagaLease, SagaStore } from '../store/store.ts'
 import type { Snapshot } from './engine.ts'
@@ -34,12 +36,14 @@ interface Entry extends HeldLease {
 
 export class Leases {
   readonly #host: LeaseHost
+  readonly #trouble: Trouble
   readonly #held = new Set<Entry>()
   #cancelTimer: (() => void) | undefined
   #renewing: Promise<void> | undefined
 
   constructor(host: LeaseHost) {
     this.#host = host
+    this.#trouble = new Trouble(host.logger, 'saga leases not renewed')
   }
 
   get size(): number {
@@ -100,7 +104,7 @@ export class Leases {
   }
 
   async #renew(): Promise<void> {
-    const { store, sql, instance, leaseMs, clock, logger } = this.#host
+    const { store, sql, instance, leaseMs, clock } = this.#host
     const leases = [...this.#held]
     const startedAt = clock.monotonic()
     try {
@@ -110,8 +114,9 @@ export class Leases {
         if (kept.has(`${entry.name}/${entry.id}`)) entry.validUntil = startedAt + leaseMs
         else if (this.#held.has(entry)) this.#lose(entry)
       }
+      this.#trouble.over()
     } catch (error) {
-      logger.warn({ err: toError(error), sagas: leases.length }, 'saga leases not renewed')
+      this.#trouble.failed(toError(error), { sagas: leases.length })
     }
   }
 

@@ -2,9 +2,11 @@
  * Looks forever for sagas that are due: late replies, pauses that are over, leases of dead coordinators. It sleeps until
  * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
  */
+
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
+import { Trouble } from '../../core/trouble.ts'
 
 export interface SweeperHost {
   readonly clock: Clock
@@ -18,6 +20,7 @@ export interface SweeperHost {
 
 export class Sweeper {
   readonly #host: SweeperHost
+  readonly #trouble: Trouble
   #stopped = false
   #loop: Promise<void> | undefined
   #lastError: Error | undefined
@@ -27,6 +30,7 @@ export class Sweeper {
 
   constructor(host: SweeperHost) {
     this.#host = host
+    this.#trouble = new Trouble(host.logger, 'looking for due sagas failed', 'looking for due sagas works again')
   }
 
   /** Why the last sweep failed; `undefined` when it did not. */
@@ -64,10 +68,11 @@ export class Sweeper {
         const more = await this.#host.sweep()
         if (!more) pauseMs = Math.min(pauseMs, (await this.#host.nextDueMs()) ?? pauseMs)
         this.#lastError = undefined
+        this.#trouble.over()
         if (more) continue
       } catch (error) {
         this.#lastError = toError(error)
-        this.#host.logger.warn({ err: this.#lastError }, 'looking for due sagas failed')
+        this.#trouble.failed(this.#lastError)
       }
       await this.#sleep(pauseMs)
     }

@@ -2,10 +2,12 @@
  * Waiting for the end of sagas: told in the process by whoever writes it here, found by one query per poll when another
  * instance did.
  */
+
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
+import { Trouble } from '../../core/trouble.ts'
 import { CoordinatorClosed, SagaPending } from '../errors.ts'
 import type { SagaKey, SagaStore } from '../store/store.ts'
 
@@ -38,6 +40,7 @@ const GATHER_MS = 20
 
 export class Watch {
   readonly #host: WatchHost
+  readonly #trouble: Trouble
   readonly #watched = new Map<string, Watched>()
   /** Not looked up yet: they may have ended before anybody waited. */
   #fresh: SagaKey[] = []
@@ -47,6 +50,7 @@ export class Watch {
 
   constructor(host: WatchHost) {
     this.#host = host
+    this.#trouble = new Trouble(host.logger, 'asking for the end of sagas failed')
   }
 
   /** A saga ended or is stuck. */
@@ -132,13 +136,14 @@ export class Watch {
   }
 
   async #ask(keys: readonly SagaKey[]): Promise<void> {
-    const { sql, store, logger } = this.#host
+    const { sql, store } = this.#host
     const waiting = keys.filter(({ name, id }) => this.#watched.has(`${name}/${id}`))
     if (waiting.length === 0) return
     try {
       for (const key of await store.settled(sql, waiting)) this.settled(key)
+      this.#trouble.over()
     } catch (error) {
-      logger.warn({ err: toError(error) }, 'asking for the end of sagas failed')
+      this.#trouble.failed(toError(error))
     }
   }
 

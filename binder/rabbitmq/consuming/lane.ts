@@ -6,6 +6,8 @@ import { type Lender, RabbitDelivery } from './delivery.ts'
 /** What a lane needs of its subscription. */
 export interface LaneHost {
   readonly destination: string
+  /** Why a channel was closed that the broker had nothing against. */
+  closed(queue: string): Error
   readonly consumerTag: string
   /** True while acks are kept back so that the broker sends nothing more. */
   readonly holdsAcks: boolean
@@ -65,9 +67,7 @@ export class Lane implements Lender {
     const channel = await this.#host.openChannel()
     let error: Error | undefined
     channel.on('error', (cause: Error) => (error = cause))
-    channel.on('close', () =>
-      this.#broken(channel, error ?? new Error(`the channel of queue ${this.queue} was closed`)),
-    )
+    channel.on('close', () => this.#broken(channel, error ?? this.#host.closed(this.queue)))
     this.#channel = channel
     this.#loan = new AbortController()
     await channel.prefetch(this.prefetch, false)

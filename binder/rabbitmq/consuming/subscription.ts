@@ -1,6 +1,6 @@
 import { toError } from '../../../core/errors.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
-import { within } from '../failure.ts'
+import { failure, within } from '../failure.ts'
 import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
 import { Presence } from '../link/presence.ts'
 import { surplus } from '../link/share.ts'
@@ -11,6 +11,8 @@ import { Lane, type LaneHost } from './lane.ts'
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
   readonly options: ResolvedRabbitOptions
+  /** Why there is no connection, `undefined` while there is one. */
+  connectionError(): Error | undefined
   onClosed(): void
 }
 
@@ -116,6 +118,13 @@ export class RabbitSubscription implements Subscription, LaneHost {
     } catch {
       // Closed already, or a broker that does not answer: its connection dies by the heartbeat.
     }
+  }
+
+  closed(queue: string): Error {
+    const cause = this.#host.connectionError()
+    const reason =
+      cause === undefined ? `the channel of queue ${queue} was closed` : `the connection was lost: ${cause.message}`
+    return failure('unavailable', `RabbitMQ: ${reason}`, { destination: this.destination, cause })
   }
 
   arrived(lane: Lane, delivery: RabbitDelivery): void {

@@ -18,6 +18,8 @@ export interface LinkEvents {
  */
 export class Link {
   readonly #name: string
+  /** The loss of one that carries bindings is told by them. */
+  readonly #level: 'debug' | 'warn'
   readonly #options: ResolvedRabbitOptions
   readonly #host: TransportHost
   readonly #events: LinkEvents
@@ -27,7 +29,8 @@ export class Link {
   #keeping = false
   readonly #closing: AbortController = new AbortController()
 
-  constructor(purpose: string, options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
+  constructor(purpose: 'consume' | 'publish', options: ResolvedRabbitOptions, host: TransportHost, events: LinkEvents) {
+    this.#level = purpose === 'consume' ? 'debug' : 'warn'
     this.#name = `${host.service} ${host.instance} ${purpose}`
     this.#options = options
     this.#host = host
@@ -115,7 +118,7 @@ export class Link {
     this.#error = toError(error)
     this.#events.onBlocked(undefined)
     if (this.#closing.signal.aborted) return
-    this.#host.logger.warn({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
+    this.#host.logger[this.#level]({ err: error, connection: this.#name }, 'RabbitMQ connection lost')
     void this.#keep()
   }
 

@@ -276,7 +276,8 @@ export class PresenceKeeper {
   #warn(error: unknown, message: string): void {
     const { logger, cluster, instance } = this.#options
     const { message: text } = toError(error)
-    if (this.#error !== text) logger.warn({ cluster, instance, err: error }, message)
+    const level = this.#error === undefined ? 'warn' : 'debug'
+    logger[level]({ cluster, instance, err: error }, message)
     this.#error = text
   }
 }

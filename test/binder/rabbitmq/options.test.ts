@@ -16,6 +16,7 @@ describe('rabbitTransport options', () => {
       queueArguments: { 'x-queue-type': 'classic', 'x-single-active-consumer': true },
       unroutable: 'refuse',
       maxMessageBytes: 16 * 1024 * 1024,
+      places: new Map(),
       rebalanceMs: 2_000,
     })
   })

@@ -23,6 +23,7 @@ async function setup(messages: number) {
   const lane = new Lane('orders', 100, {
     destination: 'orders',
     consumerTag: 'me',
+    closed: (queue: string) => new Error(`the channel of ${queue} was closed`),
     holdsAcks: false,
     now: () => 0,
     openChannel: async () => channel,
