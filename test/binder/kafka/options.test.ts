@@ -19,6 +19,7 @@ describe('kafkaTransport options', () => {
       maxMessageBytes: 1_000_000,
       compression: 'none',
       groupIds: new Map(),
+      startAt: new Map(),
       springHeaderTypes: false,
       connectTimeoutMs: 5_000,
       requestTimeoutMs: 15_000,
