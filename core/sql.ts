@@ -1,7 +1,11 @@
+import { DAY } from './clock.ts'
 import { ConcordatError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
 
 /** The schema of every part's tables unless another is given. */
+/** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */
+export const MAX_AGE_MS: number = 1_000 * 365 * DAY
+
 export const DEFAULT_SCHEMA = 'concordat'
 
 /**

@@ -20,6 +20,7 @@ import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import {
   DEFAULT_SCHEMA,
+  MAX_AGE_MS,
   type OwnQuery,
   ownQuery,
   quoteIdentifier,
@@ -126,7 +127,7 @@ class TableInbox implements SqlInbox {
     this.#query = ownQuery(this.#schema, 'inbox.migrate()')
     this.#outbox = options.outbox
     this.hasOutbox = options.outbox !== undefined
-    this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000)
+    this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000, MAX_AGE_MS)
     this.#sweepEveryMs = requireInteger('createInbox.sweepEveryMs', options.sweepEveryMs ?? 1 * HOUR, 1)
     this.#logger = checkLogger('createInbox.logger', options.logger)
     this.#clock = options.clock ?? systemClock

@@ -10,7 +10,7 @@
 import type { Binding } from '../../binder/bindings/binding.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
+import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
 import type { Saga } from '../definition/definition.ts'
 import { requireSagaId } from '../definition/graph.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
@@ -223,7 +223,7 @@ class SagaCoordinator implements Coordinator {
 
   async purge(options: { readonly olderThanMs: number }): Promise<number> {
     this.#requireOpen()
-    return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0))
+    return this.#driver.retention.purge(requireInteger('purge.olderThanMs', options?.olderThanMs, 0, MAX_AGE_MS))
   }
 
   health(): SagaHealth {

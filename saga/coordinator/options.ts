@@ -10,6 +10,7 @@ import { checkLogger, type Logger } from '../../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import {
   DEFAULT_SCHEMA,
+  MAX_AGE_MS,
   quoteIdentifier,
   requireSqlClient,
   type SqlClient,
@@ -174,7 +175,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions): Resolved
     retentionMs:
       options.retentionMs === undefined
         ? Number.POSITIVE_INFINITY
-        : requireInteger(`${path}.retentionMs`, options.retentionMs, 1),
+        : requireInteger(`${path}.retentionMs`, options.retentionMs, 1, MAX_AGE_MS),
     archive: options.archive ?? (() => {}),
     onStuck: options.onStuck ?? (() => {}),
     onLate: options.onLate ?? (() => {}),

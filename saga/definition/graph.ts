@@ -86,8 +86,15 @@ export function graphHash(name: string, version: number, steps: readonly StepDef
 /** A saga id travels as a message key and in headers. @throws TypeError */
 export function requireSagaId(path: string, id: unknown): string {
   // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (typeof id === 'string' && id.length >= 1 && id.length <= 200 && !/[\u0000-\u001f\u007f]/.test(id)) return id
-  throw invalidOption(path, id, 'a string of 1 to 200 characters without control characters')
+  if (
+    typeof id === 'string' &&
+    id.length >= 1 &&
+    id.length <= 200 &&
+    id.isWellFormed() &&
+    !/[\u0000-\u001f\u007f]/.test(id)
+  )
+    return id
+  throw invalidOption(path, id, 'a string of 1 to 200 characters in UTF-8, without control characters')
 }
 
 /** `<saga>/<id>/<step>`: unambiguous, for names hold no slash. */

@@ -3,7 +3,14 @@ import { DAY } from '../../core/clock.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { migrate, type SqlMigration, type SqlPart } from '../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { DEFAULT_SCHEMA, ownQuery, quoteIdentifier, requireSqlClient, type SqlClient } from '../../core/sql.ts'
+import {
+  DEFAULT_SCHEMA,
+  MAX_AGE_MS,
+  ownQuery,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+} from '../../core/sql.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -128,7 +135,7 @@ export async function purgeParticipant(
 ): Promise<number> {
   requireSqlClient('purgeParticipant', sql)
   refuseUnknown('purgeParticipant', options, PURGE_NAMES)
-  requireInteger('purgeParticipant.olderThanMs', options.olderThanMs, DAY)
+  requireInteger('purgeParticipant.olderThanMs', options.olderThanMs, DAY, MAX_AGE_MS)
   const schema = options.schema ?? DEFAULT_SCHEMA
   const query = ownQuery(schema, 'migrateParticipant(sql, schema)')
   const table = `${quoteIdentifier(schema)}.saga_barrier`
