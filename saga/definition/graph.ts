@@ -83,17 +83,13 @@ export function graphHash(name: string, version: number, steps: readonly StepDef
   return hashJson({ name, version, steps: graph })
 }
 
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/
+
 /** A saga id travels as a message key and in headers. @throws TypeError */
 export function requireSagaId(path: string, id: unknown): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-  if (
-    typeof id === 'string' &&
-    id.length >= 1 &&
-    id.length <= 200 &&
-    id.isWellFormed() &&
-    !/[\u0000-\u001f\u007f]/.test(id)
-  )
-    return id
+  const isShort = typeof id === 'string' && id.length >= 1 && id.length <= 200
+  if (isShort && id.isWellFormed() && !CONTROL.test(id)) return id
   throw invalidOption(path, id, 'a string of 1 to 200 characters in UTF-8, without control characters')
 }
 
