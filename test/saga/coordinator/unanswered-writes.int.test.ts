@@ -1,8 +1,8 @@
 import { defineSaga, type SagaRun } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
+import { lossyAnswers } from '../../support/lossy-answers.ts'
 import { until } from '../../support/until.ts'
-import { lossyAnswers } from '../support/lossy-answers.ts'
 import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
 
 const Input = z.object({ sku: z.string(), n: z.number() })
