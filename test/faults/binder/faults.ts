@@ -41,7 +41,7 @@ async function brokerKill(site: Site, random: Random): Promise<string | undefine
   await sleep(random.between(300, 900))
   const { pid } = site.server
   const before = lost(site.members)
-  const open = openOf(site)
+  const open = await whenBusy(site)
   site.fault('the broker is killed', site.members)
   await site.server.kill()
   await sleep(random.between(0, 1_000))
@@ -188,6 +188,12 @@ async function doneByAnother(site: Site, lingerer: Lingerer, withinMs: number): 
     await sleep(100)
   }
   return undefined
+}
+
+/** Waits for a moment at which something is under way. @returns how much */
+async function whenBusy(site: Site): Promise<number> {
+  for (let looks = 0; looks < 400 && openOf(site) === 0; looks++) await sleep(5)
+  return openOf(site)
 }
 
 function lost(members: readonly Member[]): number {
