@@ -11,10 +11,9 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { Topology } from './assembly/topology.ts'
-import { TransportBinder } from './assembly/transport-binder.ts'
-import type { Binding, Handler } from './bindings/binding.ts'
-import type { KnownNames } from './bindings/binding-name.ts'
-import type { PollBinding, PollOptions } from './bindings/pollable.ts'
+import type { Handler } from './bindings/contexts.ts'
+import type { Binding, PollBinding } from './bindings/declarations.ts'
+import type { PollOptions } from './bindings/pollable.ts'
 import type { Channel } from './channel/channel.ts'
 import type { BatchOptions, SendOptions } from './channel/encode.ts'
 import type { EncodedMessage } from './channel/message.ts'
@@ -155,16 +154,4 @@ export interface Binder<Name extends string = string> extends AsyncDisposable {
    * most about twice `drainTimeoutMs`.
    */
   close(): Promise<void>
-}
-
-/**
- * What it makes knows the names of its bindings, when all of them are literals: `binding`, `lag` and `poll` take no others.
- * @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker
- */
-export function createBinder<
-  Name extends string = never,
-  Reply extends string = never,
-  Service extends string = string,
->(options: BinderOptions<Name, Reply, Service>): Binder<KnownNames<Name | `${Reply}.${Service}`>> {
-  return new TransportBinder(options)
 }

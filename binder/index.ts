@@ -8,51 +8,43 @@
  */
 
 export type { PlannedBinding, PlannedDestination, Topology } from './assembly/topology.ts'
-export { type Binder, type BinderOptions, createBinder } from './binder.ts'
-export {
-  type BatchBinding,
-  type BatchContext,
-  type BatchHandler,
-  type BatchInboxOptions,
-  type BatchItem,
-  type BatchOutcome,
-  type BatchResult,
-  type BatchSinkOptions,
-  type BatchTransactionContext,
-  failed,
-  ok,
-  processorBatch,
-  produced,
-  sinkBatch,
-} from './bindings/batch.ts'
-export {
-  type Binding,
-  type ConsumerBinding,
-  type ConsumerOptions,
-  type Handler,
-  type HandlerContext,
-  type InboxConsumerOptions,
-  type ProcessorBinding,
-  processor,
-  type SinkBinding,
-  type SourceBinding,
-  type SourceContext,
-  type SourceOptions,
-  sink,
-  source,
-  type TransactionContext,
-} from './bindings/binding.ts'
+export { createBinder } from './assembly/transport-binder.ts'
+export type { Binder, BinderOptions } from './binder.ts'
+export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
+export { processor, sink, source } from './bindings/binding.ts'
 export type { KnownNames } from './bindings/binding-name.ts'
+export type {
+  BatchContext,
+  BatchHandler,
+  BatchItem,
+  BatchOutcome,
+  BatchResult,
+  BatchTransactionContext,
+  Handler,
+  HandlerContext,
+  SourceContext,
+  TransactionContext,
+} from './bindings/contexts.ts'
+export type {
+  BatchBinding,
+  BatchInboxOptions,
+  BatchSinkOptions,
+  Binding,
+  ConsumerBinding,
+  ConsumerOptions,
+  InboxConsumerOptions,
+  PollableInboxOptions,
+  PollableOptions,
+  PollBinding,
+  ProcessorBinding,
+  SinkBinding,
+  SourceBinding,
+  SourceOptions,
+} from './bindings/declarations.ts'
 export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './bindings/flow-options.ts'
 export type { Inbox, InboxMessage } from './bindings/inbox.ts'
 export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './bindings/outputs.ts'
-export {
-  type PollableInboxOptions,
-  type PollableOptions,
-  type PollBinding,
-  type PollOptions,
-  pollable,
-} from './bindings/pollable.ts'
+export { type PollOptions, pollable } from './bindings/pollable.ts'
 export {
   type InboxRouteOptions,
   into,
@@ -97,13 +89,8 @@ export {
 } from './middleware/middleware.ts'
 export { HandlerTimeout, timeout } from './middleware/timeout.ts'
 export type { DeadLetter, LetterError } from './redrive/letter.ts'
-export {
-  type RedriveCounts,
-  type RedriveHost,
-  type RedriveOptions,
-  type RedriveReport,
-  redrive,
-} from './redrive/redrive.ts'
+export type { RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
+export { redrive } from './redrive/redrive-run.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
 export type { RequestOptions } from './requests/requests.ts'
 export { responder } from './requests/responder.ts'

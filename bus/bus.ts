@@ -9,12 +9,11 @@
  * state when it starts (`config` with `load` does). See `docs/bus.md`.
  */
 import type { Binder } from '../binder/binder.ts'
-import type { SinkBinding } from '../binder/bindings/binding.ts'
+import type { SinkBinding } from '../binder/bindings/declarations.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Address, AddressParts } from './address.ts'
 import type { BusChannel } from './channels.ts'
 import type { ConfigOptions, WatchedConfig } from './config.ts'
-import type { BusCounters } from './counters.ts'
 import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
 
@@ -132,3 +131,32 @@ export interface BusHealth {
 
 /** What of a member is needed; a cluster membership's members fit. */
 export type BusMember = AddressParts
+
+/** Since the bus was made. */
+export interface BusCounters {
+  readonly published: number
+  /** Events for this instance, heard for the first time. */
+  readonly received: number
+  readonly handled: number
+  /** A handler threw or took too long, the payload did not fit, or `authorize` said no. */
+  readonly failed: number
+  /** Of the failed ones: `authorize` said no. */
+  readonly refused: number
+  /** Nobody here handles events of that name. */
+  readonly ignored: number
+  /** Heard again, and not handled again. */
+  readonly duplicates: number
+  readonly notAddressed: number
+  /** How often events may have been missed because the subscription was made anew. */
+  readonly gaps: number
+  readonly dropped: Readonly<Record<BusDropReason, number>>
+}
+
+/**
+ * - `malformed`: not what a bus writes
+ * - `unsupported`: of a newer version of the protocol
+ * - `unsigned`, `forged`: no signature, or one that fits none of the secrets
+ * - `stale`: signed, and older or newer than `maxSkewMs` allows
+ * - `too_large`: over `maxPayloadBytes`
+ */
+export type BusDropReason = 'malformed' | 'unsupported' | 'unsigned' | 'forged' | 'stale' | 'too_large'

@@ -1,35 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
+import type { BusCounters, BusDropReason } from './bus.ts'
 import type { BusTelemetry } from './telemetry.ts'
-
-/** Since the bus was made. */
-export interface BusCounters {
-  readonly published: number
-  /** Events for this instance, heard for the first time. */
-  readonly received: number
-  readonly handled: number
-  /** A handler threw or took too long, the payload did not fit, or `authorize` said no. */
-  readonly failed: number
-  /** Of the failed ones: `authorize` said no. */
-  readonly refused: number
-  /** Nobody here handles events of that name. */
-  readonly ignored: number
-  /** Heard again, and not handled again. */
-  readonly duplicates: number
-  readonly notAddressed: number
-  /** How often events may have been missed because the subscription was made anew. */
-  readonly gaps: number
-  readonly dropped: Readonly<Record<BusDropReason, number>>
-}
-
-/**
- * - `malformed`: not what a bus writes
- * - `unsupported`: of a newer version of the protocol
- * - `unsigned`, `forged`: no signature, or one that fits none of the secrets
- * - `stale`: signed, and older or newer than `maxSkewMs` allows
- * - `too_large`: over `maxPayloadBytes`
- */
-export type BusDropReason = 'malformed' | 'unsupported' | 'unsigned' | 'forged' | 'stale' | 'too_large'
 
 const LOG_EVERY_MS = 1_000
 

@@ -21,6 +21,8 @@ export type {
   AckedPublishOptions,
   Acknowledgement,
   Bus,
+  BusCounters,
+  BusDropReason,
   BusHealth,
   BusMember,
   FailedAck,
@@ -29,7 +31,6 @@ export type {
 } from './bus.ts'
 export type { BusChannel } from './channels.ts'
 export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
-export type { BusCounters, BusDropReason } from './counters.ts'
 export {
   AddressInvalid,
   BusClosed,

@@ -2,29 +2,28 @@
 
 export { type Coordinator, createCoordinator, type RunOptions } from './coordinator/coordinator.ts'
 export type { LateStep, SagaHealth } from './coordinator/health.ts'
-export type { ListFilter, OperatorNote, SagaTarget } from './coordinator/operators.ts'
+export type { OperatorNote, SagaTarget } from './coordinator/operators.ts'
 export type { CoordinatorOptions, LateCommand, StuckSaga } from './coordinator/options.ts'
 export type { Archive, ArchivedSaga } from './coordinator/retention.ts'
 export type { SagaOutcome, SagaReport, SagaRun } from './coordinator/run.ts'
 export type { StartOptions } from './coordinator/starter.ts'
 export type { OutcomeOptions } from './coordinator/watch.ts'
-export { type ForwardSagaBuilder, type SagaBuilder, type SagaGroup } from './definition/builder.ts'
-export { defineSaga, type Saga, type SagaOptions } from './definition/definition.ts'
-export {
-  type CommandOptions,
-  type CompensationContext,
-  type ForwardCommandOptions,
-  type ForwardStepOptions,
-  type ForwardSubSagaOptions,
-  type MessageSignalOptions,
-  type RequestContext,
-  type RetryOptions,
-  type SignalOptions,
-  type StepContext,
-  type StepOptions,
-  type SubSagaOptions,
-  type TimerOptions,
-  type WithTransaction,
+export type { ForwardSagaBuilder, SagaBuilder, SagaGroup } from './definition/builder.ts'
+export type { CompensationContext, RequestContext, StepContext, WithTransaction } from './definition/contexts.ts'
+export { defineSaga } from './definition/definition.ts'
+export type { Saga } from './definition/saga.ts'
+export type {
+  CommandOptions,
+  ForwardCommandOptions,
+  ForwardStepOptions,
+  ForwardSubSagaOptions,
+  MessageSignalOptions,
+  RetryOptions,
+  SagaOptions,
+  SignalOptions,
+  StepOptions,
+  SubSagaOptions,
+  TimerOptions,
 } from './definition/step-options.ts'
 export {
   CoordinatorClosed,
@@ -66,8 +65,9 @@ export {
   type ParticipantOptions,
   participant,
 } from './participant/participant.ts'
-export type { SagaSummary, TimelineRow } from './store/store.ts'
+export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
 export { migrateParticipant, purgeParticipant } from './store/tables.ts'
 export { currentSaga, type SagaScope } from './wire/context.ts'
 export { sagaHeaders } from './wire/headers.ts'
-export { HEADERS as SAGA_HEADERS, type SagaReply, sagaReplies } from './wire/wire.ts'
+export type { SagaReply } from './wire/reply.ts'
+export { HEADERS as SAGA_HEADERS, sagaReplies } from './wire/wire.ts'

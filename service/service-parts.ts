@@ -1,6 +1,8 @@
 /** Makes the parts of a service, each with the service's identity. Connects nothing. */
-import { type Binder, createBinder } from '../binder/binder.ts'
-import type { Binding } from '../binder/bindings/binding.ts'
+
+import { createBinder } from '../binder/assembly/transport-binder.ts'
+import { type Binder } from '../binder/binder.ts'
+import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/of-service.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import type { Bus } from '../bus/bus.ts'

@@ -9,7 +9,7 @@
  * there as a property.
  */
 import type { Binder } from '../binder/binder.ts'
-import type { Binding } from '../binder/bindings/binding.ts'
+import type { Binding } from '../binder/bindings/declarations.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Place } from '../binder/sending/destinations.ts'
@@ -31,7 +31,7 @@ import type { Relay } from '../outbox/relay.ts'
 import type { Coordinator } from '../saga/coordinator/coordinator.ts'
 import type { SagaRun } from '../saga/coordinator/run.ts'
 import type { StartOptions } from '../saga/coordinator/starter.ts'
-import type { Saga } from '../saga/definition/definition.ts'
+import type { Saga } from '../saga/definition/saga.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 

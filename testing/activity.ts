@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Binding } from '../binder/bindings/binding.ts'
+import type { Binding } from '../binder/bindings/declarations.ts'
 import type { Inbox } from '../binder/bindings/inbox.ts'
 import type { Clock } from '../core/clock.ts'
 

@@ -1,6 +1,6 @@
 import type { Binder, BinderOptions } from '../binder/binder.ts'
-import type { Binding, Handler } from '../binder/bindings/binding.ts'
-import type { PollBinding } from '../binder/bindings/pollable.ts'
+import type { Handler } from '../binder/bindings/contexts.ts'
+import type { Binding, PollBinding } from '../binder/bindings/declarations.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Headers } from '../binder/channel/message.ts'

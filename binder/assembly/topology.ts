@@ -2,7 +2,7 @@
  * What a binder needs of its broker, as data: for a review before a deployment, for whoever makes topics and queues by
  * hand (`provision: 'check'` or `'none'`), for a diagram. The same functions that provision decide what is in it.
  */
-import type { Binding } from '../bindings/binding.ts'
+import type { Binding } from '../bindings/declarations.ts'
 import { resolveConsumer, resolveSource } from '../bindings/options.ts'
 import { deadLetterSpec } from '../consuming/failure/dead-letter.ts'
 import { retrySpec } from '../consuming/failure/retry.ts'

@@ -9,8 +9,10 @@ import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } f
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Binder, BinderOptions } from '../binder.ts'
-import type { Handler } from '../bindings/binding.ts'
-import type { PollBinding, PollOptions } from '../bindings/pollable.ts'
+import type { KnownNames } from '../bindings/binding-name.ts'
+import type { Handler } from '../bindings/contexts.ts'
+import type { PollBinding } from '../bindings/declarations.ts'
+import type { PollOptions } from '../bindings/pollable.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from '../channel/channel.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
@@ -312,4 +314,16 @@ function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => De
     if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
     return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
   }
+}
+
+/**
+ * What it makes knows the names of its bindings, when all of them are literals: `binding`, `lag` and `poll` take no others.
+ * @throws TypeError / RangeError naming the option, for everything that is wrong without asking the broker
+ */
+export function createBinder<
+  Name extends string = never,
+  Reply extends string = never,
+  Service extends string = string,
+>(options: BinderOptions<Name, Reply, Service>): Binder<KnownNames<Name | `${Reply}.${Service}`>> {
+  return new TransportBinder(options)
 }

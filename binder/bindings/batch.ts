@@ -1,43 +1,12 @@
 /** Declarations of consumers that get several messages per handler call. */
-import type { ContextLogger } from '../../core/logger.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
-import { type ConsumerOptions, type HandlerContext, requireOptionsFirst } from './binding.ts'
-import type { Named, NameOptions } from './binding-name.ts'
-import type { BatchLimits } from './flow-options.ts'
+import { requireOptionsFirst } from './binding.ts'
+import type { NameOptions } from './binding-name.ts'
+import type { BatchContext, BatchHandler, BatchOutcome, BatchTransactionContext } from './contexts.ts'
+import type { BatchBinding, BatchInboxOptions, BatchSinkOptions } from './declarations.ts'
 import type { Inbox } from './inbox.ts'
 import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
-
-/** One message of a batch. */
-export interface BatchItem<Payload> {
-  readonly payload: Payload
-  /** As a `sink` gets it, with the message's own id, attempt, signal and log. */
-  readonly context: HandlerContext
-}
-
-/** The call, beside its messages. */
-export interface BatchContext {
-  readonly channel: string
-  readonly group: string | null
-  /** Aborts when every message was taken from this process, or the drain ran out of time. */
-  readonly signal: AbortSignal
-  readonly log: ContextLogger
-}
-
-/** The context of a batch with an `inbox`: one transaction for all of its messages. */
-export interface BatchTransactionContext extends BatchContext {
-  readonly tx: SqlTransaction
-}
-
-/**
- * What became of one message: what `Promise.allSettled` says, or `ok`, `produced(outputs)` and `failed(error)`. The value
- * is what a `processorBatch` sends for it; a `sinkBatch` takes no notice of it.
- */
-export type BatchOutcome<Value = unknown> =
-  | { readonly status: 'fulfilled'; readonly value?: Value }
-  | { readonly status: 'rejected'; readonly reason: unknown }
 
 /** The message was handled, and nothing is sent for it. */
 export const ok: BatchOutcome<never> = Object.freeze({ status: 'fulfilled' })
@@ -50,36 +19,6 @@ export function produced<Value>(outputs: Value): BatchOutcome<Value> {
 /** The message failed: tried again or dead-lettered on its own, as `maxAttempts` and `error.retryable` say. */
 export function failed(error: unknown): BatchOutcome<never> {
   return Object.freeze({ status: 'rejected', reason: error })
-}
-
-/** Nothing: all were handled. Else one outcome per message, in their order. */
-export type BatchResult<Value = unknown> = ReadonlyArray<BatchOutcome<Value>> | undefined | void
-
-export type BatchHandler<Payload, Context, Value = unknown> = (
-  items: ReadonlyArray<BatchItem<Payload>>,
-  context: Context,
-) => BatchResult<Value> | Promise<BatchResult<Value>>
-
-/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
-export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
-  readonly batch?: BatchLimits | undefined
-  /** Around each call of the handler, the first outermost, inside `batchMiddleware` of the whole binder. @default none */
-  readonly middleware?: readonly BatchMiddleware[] | undefined
-}
-
-export interface BatchInboxOptions extends BatchSinkOptions {
-  readonly group: string
-  /** Has to have `processBatch`, as that of `createInbox` has. */
-  readonly inbox: Inbox | true
-}
-
-export interface BatchBinding<Name extends string = string> extends Named<Name> {
-  readonly kind: 'batch'
-  readonly input: Channel
-  /** Of a `processorBatch`: where a result without an address goes. */
-  readonly output: Channel | undefined
-  readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
-  readonly handler: BatchHandler<unknown, BatchTransactionContext>
 }
 
 /**

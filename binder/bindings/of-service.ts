@@ -3,27 +3,8 @@
  * data like all others; `createService` completes them, `createBinder` alone refuses them.
  */
 import { wrongKind } from '../../core/options.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import type { Telemetry } from '../../core/telemetry.ts'
-import type { Channel } from '../channel/channel.ts'
-import type { SendOptions } from '../channel/encode.ts'
-import type { Binding, SinkBinding } from './binding.ts'
+import type { Binding, ServiceParts } from './declarations.ts'
 import type { Inbox } from './inbox.ts'
-
-/** What a service gives to the declarations that leave it out. */
-export interface ServiceParts {
-  readonly sql: SqlClient
-  readonly schema: string
-  readonly inbox: Inbox
-  readonly outbox: {
-    ready?(): Promise<void>
-    add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
-  }
-  readonly telemetry: Telemetry | undefined
-}
-
-/** Completes a declaration. */
-export type Completion = (parts: ServiceParts) => SinkBinding
 
 const refuse = (): Promise<never> => Promise.reject(new Error('inbox: true was not completed by a service'))
 

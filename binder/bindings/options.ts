@@ -4,8 +4,15 @@ import { invalidOption, isRetryable, requireInteger, requireText } from '../../c
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { checkName } from '../channel/channel.ts'
 import { MAX_DELAY_MS } from '../channel/delay.ts'
-import type { BatchBinding } from './batch.ts'
-import type { ConsumerBinding, ConsumerOptions, SinkBinding, SourceBinding, SourceOptions } from './binding.ts'
+import type {
+  BatchBinding,
+  ConsumerBinding,
+  ConsumerOptions,
+  PollBinding,
+  SinkBinding,
+  SourceBinding,
+  SourceOptions,
+} from './declarations.ts'
 import {
   type BatchLimits,
   type ResolvedBatch,
@@ -16,7 +23,6 @@ import {
   resolveRateLimit,
 } from './flow-options.ts'
 import { requireComplete } from './of-service.ts'
-import type { PollBinding } from './pollable.ts'
 
 /** A consumer's options with every default filled in. */
 export interface ResolvedConsumer {

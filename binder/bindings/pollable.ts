@@ -1,45 +1,12 @@
 /** Declarations of consumers that get a message only when somebody asks for one. */
 
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import {
-  type ConsumerOptions,
-  type Handler,
-  type HandlerContext,
-  requireOptionsFirst,
-  type TransactionContext,
-} from './binding.ts'
-import type { Named, NameOptions } from './binding-name.ts'
+import { requireOptionsFirst } from './binding.ts'
+import type { NameOptions } from './binding-name.ts'
+import type { HandlerContext, TransactionContext } from './contexts.ts'
+import type { PollableInboxOptions, PollableOptions, PollBinding } from './declarations.ts'
 import type { Inbox } from './inbox.ts'
 import { consumerOptions } from './of-service.ts'
-
-/** One message at a time, when asked: nothing of it is about speed. */
-export interface PollableOptions
-  extends Omit<
-    ConsumerOptions,
-    'group' | 'concurrency' | 'prefetch' | 'prefetchBytes' | 'autoStart' | 'rateLimit' | 'circuitBreaker'
-  > {
-  /** Durable, for between two polls nobody listens. */
-  readonly group: string
-  /**
-   * How long it stays in the group after a poll, in ms, so that the next one is quick. Meanwhile its share of the
-   * channel waits for it and not for other members. 0: leaves after each poll. @default 5 s
-   */
-  readonly keepMs?: number | undefined
-}
-
-export interface PollableInboxOptions extends PollableOptions {
-  readonly inbox: Inbox | true
-}
-
-/** Made by `pollable`, for `binder.poll`. */
-export interface PollBinding<Payload = never, Context = never, Name extends string = string> extends Named<Name> {
-  readonly kind: 'poll'
-  readonly input: Channel
-  readonly output: undefined
-  readonly options: PollableOptions & { readonly inbox?: Inbox | undefined }
-  /** For the types only: each poll brings its own. */
-  readonly handler?: Handler<Payload, Context, void> | undefined
-}
 
 export interface PollOptions {
   /**

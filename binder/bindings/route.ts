@@ -2,16 +2,10 @@
 import { ConcordatError, invalidOption, requireText, show } from '../../core/errors.ts'
 import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
-import {
-  type ConsumerBinding,
-  type ConsumerOptions,
-  type Handler,
-  type HandlerContext,
-  type InboxConsumerOptions,
-  sink,
-  type TransactionContext,
-} from './binding.ts'
+import { sink } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from './contexts.ts'
+import { type ConsumerBinding, type ConsumerOptions, type InboxConsumerOptions } from './declarations.ts'
 import { Discarded } from './discarded.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 

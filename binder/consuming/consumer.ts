@@ -1,7 +1,6 @@
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { finishesWithin } from '../../core/time-limit.ts'
-import type { BatchBinding } from '../bindings/batch.ts'
-import type { ConsumerBinding } from '../bindings/binding.ts'
+import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
 import type { ConsumerName } from '../telemetry/telemetry.ts'

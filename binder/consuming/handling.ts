@@ -1,6 +1,6 @@
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { ProcessorBinding, SinkBinding } from '../bindings/binding.ts'
+import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import { decodePayload } from '../channel/encode.ts'

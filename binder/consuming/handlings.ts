@@ -1,6 +1,5 @@
 import type { Logger } from '../../core/logger.ts'
-import type { BatchBinding } from '../bindings/batch.ts'
-import type { ConsumerBinding } from '../bindings/binding.ts'
+import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import { answering } from '../requests/replies.ts'
 import type { AmbientHeaders } from '../sending/ambient-headers.ts'

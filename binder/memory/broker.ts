@@ -4,7 +4,7 @@ import { partitionOf } from '../channel/partition.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import { sizeOf } from './backlog.ts'
-import { MemoryPartition } from './partition.ts'
+import { MemoryPartition, type ResolvedBrokerOptions } from './partition.ts'
 
 export interface MemoryBrokerOptions {
   /**
@@ -21,12 +21,6 @@ export interface MemoryBrokerOptions {
   readonly maxBacklog?: number | undefined
   /** The same in bytes: bodies, keys, headers and about 200 for each message. Retained messages go first. @default 64 MiB */
   readonly maxBacklogBytes?: number | undefined
-}
-
-export interface ResolvedBrokerOptions {
-  readonly retainMessages: number
-  readonly maxBacklog: number
-  readonly maxBacklogBytes: number
 }
 
 /**

@@ -1,5 +1,14 @@
 import type { EncodedMessage } from '../channel/message.ts'
-import type { MemoryPartition } from './partition.ts'
+
+/** The log of a partition, as its cursors see it. */
+export interface CursorLog {
+  readonly index: number
+  /** The offset of the next message. */
+  readonly end: number
+  at(offset: number): EncodedMessage | undefined
+  settledTo(offset: number): void
+  forget(cursor: Cursor): void
+}
 
 /** Where a cursor hands its messages. `offer` returns false when the reader is full or paused; it calls `wake` later. */
 export interface Reader {
@@ -11,7 +20,7 @@ export interface Reader {
  * is still to be handed out, in order.
  */
 export class Cursor {
-  readonly partition: MemoryPartition
+  readonly partition: CursorLog
   readonly #done: Set<number> = new Set()
   readonly #lent: Set<number> = new Set()
   #settled: number
@@ -21,7 +30,7 @@ export class Cursor {
   #pumping = false
   #handedOutUpTo = 0
 
-  constructor(partition: MemoryPartition, start: number) {
+  constructor(partition: CursorLog, start: number) {
     this.partition = partition
     this.#settled = start
     this.#next = start

@@ -1,6 +1,5 @@
 import type { EncodedMessage } from '../channel/message.ts'
 import { sizeOf } from './backlog.ts'
-import type { ResolvedBrokerOptions } from './broker.ts'
 import { Cursor } from './cursor.ts'
 
 /** A message that waits for room. */
@@ -171,4 +170,10 @@ export class MemoryPartition {
     for (const cursor of this.#anonymous) lowest = Math.min(lowest, cursor.settled)
     return lowest
   }
+}
+
+export interface ResolvedBrokerOptions {
+  readonly retainMessages: number
+  readonly maxBacklog: number
+  readonly maxBacklogBytes: number
 }

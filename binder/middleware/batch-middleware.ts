@@ -4,9 +4,8 @@
  *
  *   createBinder({ batchMiddleware: [a, b] }), sinkBatch(channel, { middleware: [c] }, handler)     a(b(c(handler)))
  */
-import type { BatchBinding, BatchContext, BatchItem, BatchResult, BatchTransactionContext } from '../bindings/batch.ts'
-import { checkOutcomes } from '../consuming/batch/batch-outcomes.ts'
-import { type Middleware, type MiddlewareTarget, wrapAll } from './middleware.ts'
+import type { BatchContext, BatchItem, BatchResult } from '../bindings/contexts.ts'
+import type { Middleware, MiddlewareTarget } from './middleware.ts'
 
 /**
  * A batch handler as a middleware sees it: any payloads, always a promise. What it resolves with fits the items it was
@@ -27,23 +26,6 @@ export interface BatchMiddlewareTarget extends Omit<MiddlewareTarget, 'kind'> {
  * resolves with one outcome for each item that itself was given, or nothing.
  */
 export type BatchMiddleware = (next: BatchMiddlewareHandler, target: BatchMiddlewareTarget) => BatchMiddlewareHandler
-
-/**
- * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
- * @throws TypeError naming the option and the index
- */
-export function wrapBatchHandler(
-  binding: BatchBinding,
-  middleware: readonly BatchMiddleware[],
-  target: BatchMiddlewareTarget,
-): BatchBinding {
-  if (middleware.length === 0) return binding
-  const innermost: BatchMiddlewareHandler = async (items, context) => {
-    const result: unknown = await binding.handler(items, context as BatchTransactionContext)
-    return checkOutcomes(target.name, result, items.length)
-  }
-  return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
-}
 
 /** One middleware for both kinds of handlers. */
 export function forEither(one: Middleware, batch: BatchMiddleware): Middleware & BatchMiddleware {

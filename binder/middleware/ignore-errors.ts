@@ -1,7 +1,8 @@
 import { toError } from '../../core/errors.ts'
 import { requireFunction } from '../../core/options.ts'
-import { type BatchOutcome, ok } from '../bindings/batch.ts'
-import type { HandlerContext } from '../bindings/binding.ts'
+import { ok } from '../bindings/batch.ts'
+import type { HandlerContext } from '../bindings/contexts.ts'
+import { type BatchOutcome } from '../bindings/contexts.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'
 import type { Middleware } from './middleware.ts'
 

@@ -10,8 +10,7 @@
 import { notAwaited } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
-import type { BatchContext } from '../bindings/batch.ts'
-import type { ConsumerBinding, HandlerContext, TransactionContext } from '../bindings/binding.ts'
+import type { BatchContext, HandlerContext } from '../bindings/contexts.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
 export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>
@@ -28,22 +27,6 @@ export interface MiddlewareTarget {
 
 /** Called once per binding. The outer calls `next` to go on, with the payload and context it wants to be seen. */
 export type Middleware = (next: MiddlewareHandler, target: MiddlewareTarget) => MiddlewareHandler
-
-/**
- * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
- * @throws TypeError naming the option and the index
- */
-export function wrapHandler(
-  binding: ConsumerBinding,
-  middleware: readonly Middleware[],
-  target: MiddlewareTarget,
-): ConsumerBinding {
-  if (middleware.length === 0) return binding
-  // In a promise also when the handler throws at once.
-  const innermost: MiddlewareHandler = async (payload, context) =>
-    binding.handler(payload, context as TransactionContext)
-  return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
-}
 
 /** @throws TypeError naming what returned no handler */
 export function wrapAll<Handler, Target extends { readonly name: string }>(

@@ -2,7 +2,9 @@ import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
+import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
+import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
@@ -18,7 +20,13 @@ import { retrySpec, toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
 import type { DestinationSpec, Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
 import { type DeadLetter, readDeadLetter } from './letter.ts'
-import type { RedriveReport, ResolvedRedrive } from './redrive.ts'
+import {
+  type RedriveHost,
+  type RedriveOptions,
+  type RedriveReport,
+  type ResolvedRedrive,
+  resolveRedrive,
+} from './redrive.ts'
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
@@ -293,3 +301,29 @@ class LostSubscription extends Error {
     super('the subscription was lost', { cause })
   }
 }
+
+/**
+ * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
+ * Runs on its own connections, beside the service or from a script.
+ * @throws TypeError / RangeError naming the option; TransportError when the broker cannot be reached at the start;
+ *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
+ */
+export async function redrive<In, Out>(
+  host: RedriveHost,
+  channel: Channel<In, Out>,
+  group: string,
+  options: RedriveOptions = {},
+): Promise<RedriveReport> {
+  const resolved = resolveRedrive(host, channel as unknown as Channel, group, options)
+  const { transport, logger, clock, id } = resolved
+  const instance = `${host.service}-redrive-${id.slice(-12)}`
+  claim(transport, `the redrive "${instance}"`)
+  transport.attach({ service: host.service, instance, logger, clock, publishTimeoutMs: PUBLISH_TIMEOUT_MS })
+  try {
+    return await new RedriveRun(resolved).run()
+  } finally {
+    await transport.close()
+  }
+}
+
+export const PUBLISH_TIMEOUT_MS = 30_000

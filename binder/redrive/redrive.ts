@@ -15,11 +15,10 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { claim, requireFree } from '../assembly/transport-owner.ts'
+import { requireFree } from '../assembly/transport-owner.ts'
 import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
-import { RedriveRun } from './redrive-run.ts'
 
 export interface RedriveHost {
   /** Who does it: names the connections. */
@@ -113,33 +112,13 @@ const NAMES = optionNames<RedriveOptions>({
 const DRY_LIMIT = 1_000
 const PER_SECOND = 100
 const STALL_MS = 60_000
-const PUBLISH_TIMEOUT_MS = 30_000
 
-/**
- * Sends the dead letters of a group back: `await redrive({ service: 'ops', transport }, orderPlaced, 'stock', { filter })`.
- * Runs on its own connections, beside the service or from a script.
- * @throws TypeError / RangeError naming the option; TransportError when the broker cannot be reached at the start;
- *   SendError when it will never take a letter; RedriveStalled; what `filter` throws. What was done until then stays done.
- */
-export async function redrive<In, Out>(
+export function resolveRedrive(
   host: RedriveHost,
-  channel: Channel<In, Out>,
+  channel: Channel,
   group: string,
-  options: RedriveOptions = {},
-): Promise<RedriveReport> {
-  const resolved = resolveRedrive(host, channel as unknown as Channel, group, options)
-  const { transport, logger, clock, id } = resolved
-  const instance = `${host.service}-redrive-${id.slice(-12)}`
-  claim(transport, `the redrive "${instance}"`)
-  transport.attach({ service: host.service, instance, logger, clock, publishTimeoutMs: PUBLISH_TIMEOUT_MS })
-  try {
-    return await new RedriveRun(resolved).run()
-  } finally {
-    await transport.close()
-  }
-}
-
-function resolveRedrive(host: RedriveHost, channel: Channel, group: string, options: RedriveOptions): ResolvedRedrive {
+  options: RedriveOptions,
+): ResolvedRedrive {
   refuseUnknown('redrive', host, HOST_NAMES)
   refuseUnknown('redrive', options, NAMES)
   checkName('redrive.service', host.service, 100)

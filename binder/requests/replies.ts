@@ -7,12 +7,13 @@
 import type { Clock } from '../../core/clock.ts'
 import { ConcordatError, hasCode, isRetryable, said, show, toError } from '../../core/errors.ts'
 import { derivedId, newId } from '../../core/ids.ts'
-import type { ConsumerBinding } from '../bindings/binding.ts'
+import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import { decodePayload } from '../channel/encode.ts'
 import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../channel/message.ts'
 import { TerminalError } from '../errors.ts'
 import type { Destinations } from '../sending/destinations.ts'
+import type { Answer, AnswerHost } from './answer.ts'
 
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'
@@ -132,22 +133,6 @@ export class ReplyPlaces {
 
 export function replyHeaders(id: string, status: 'ok' | 'failed'): Headers {
   return { [REPLY_TO_REQUEST]: id, [REPLY_STATUS]: status }
-}
-
-/** What a request that failed is answered with. */
-export interface Answer {
-  readonly message: EncodedMessage
-  /** What its destination is made like. */
-  readonly replies: Channel
-  /** True: the request is settled with it. */
-  readonly settles: boolean
-}
-
-export interface AnswerHost {
-  readonly service: string
-  readonly group: string | null
-  /** Epoch ms. */
-  readonly now: number
 }
 
 /** How a binding answers for a request that failed; the destination of the answer is made to exist. */

@@ -1,14 +1,8 @@
 import { requireFunction } from '../../core/options.ts'
-import {
-  type ConsumerOptions,
-  type Handler,
-  type HandlerContext,
-  type InboxConsumerOptions,
-  type ProcessorBinding,
-  processor,
-  type TransactionContext,
-} from '../bindings/binding.ts'
+import { processor } from '../bindings/binding.ts'
 import type { NameOptions } from '../bindings/binding-name.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/contexts.ts'
+import { type ConsumerOptions, type InboxConsumerOptions, type ProcessorBinding } from '../bindings/declarations.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { failureAnswer, ReplyPlaces, replyHeaders } from './replies.ts'

@@ -1,6 +1,6 @@
 /** What has to exist on the broker, and what was made to. */
 import { invalidOption } from '../../core/errors.ts'
-import type { Binding } from '../bindings/binding.ts'
+import type { Binding } from '../bindings/declarations.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { DestinationSpec, Transport } from '../transport/transport.ts'

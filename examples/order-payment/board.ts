@@ -6,7 +6,7 @@
 import type { Binder } from 'concordat/binder'
 import type { SharedState } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
-import type { ServiceEnvironment } from './service.ts'
+import type { ServiceEnvironment } from './environment.ts'
 import { type BoardLine, openBoard } from './shared-state.ts'
 
 const WRITE_EVERY_MS = 250

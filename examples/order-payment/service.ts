@@ -1,32 +1,8 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
-import type { Transport } from 'concordat/binder/transport'
-import type { ClusterStore } from 'concordat/cluster/store'
-import type { Logger, SqlClient, SqlListener } from 'concordat/core'
-import type { Locks } from 'concordat/locks'
 import type { Outbox } from 'concordat/outbox'
 import { createService, type Service, type ServiceOptions } from 'concordat/service'
 import { keepBoardLine } from './board.ts'
-
-export interface ServiceEnvironment {
-  /** The service's database. It touches its own schema only. */
-  readonly sql: SqlClient
-  readonly schema: string
-  /** How long a dead process keeps what it had a lease on, in ms. */
-  readonly leaseMs: number
-  /** How many relays of one service can share its outbox; one process needs one. */
-  readonly relays: number
-  /** Wakes the relays of other processes; one process needs none. */
-  readonly listener?: SqlListener | undefined
-  readonly transport: Transport
-  readonly locks: Locks
-  /** Where shared state is kept: see `shared-state.ts`. */
-  readonly cluster: ClusterStore
-  readonly logger: Logger
-  /** Unique per process: `payments-2`. */
-  readonly instance: string
-  /** The file that the service is filled from when it starts for the first time, if it is filled. */
-  readonly openingFile?: string | undefined
-}
+import type { ServiceEnvironment } from './environment.ts'
 
 export interface RunningService {
   /** Finishes what it has in hand and leaves. Idempotent. */

@@ -5,15 +5,7 @@ import type { RedisClient, RedisConnectionClient } from '../../core/redis/client
 import { RedisConnection, type RedisErrors, type Script } from '../../core/redis/connection.ts'
 import { evictionPolicy, infoField } from '../../core/redis/info.ts'
 import { within } from '../../core/time-limit.ts'
-import type { TimeLimit } from './time-limit.ts'
-
-/** What came of a question to one server. */
-export type NodeReply =
-  | { readonly kind: 'answer'; readonly answer: unknown }
-  /** No answer in time, or not reached. `unknown`: it may have been executed, or may yet be. */
-  | { readonly kind: 'silent'; readonly outcome: 'not_done' | 'unknown'; readonly detail: string }
-  /** It answered, and will answer the same again. */
-  | { readonly kind: 'refused'; readonly detail: string }
+import type { NodeReply, TimeLimit } from './time-limit.ts'
 
 /** Where a server is, and how it is called in errors: never more of its address than host and port. */
 export interface NodeSource {

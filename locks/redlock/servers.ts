@@ -3,11 +3,11 @@ import type { Logger } from '../../core/logger.ts'
 import { defineScript, type Script } from '../../core/redis/connection.ts'
 import type { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { Claim } from '../store.ts'
-import type { NodeReply, QuorumNode } from './node.ts'
+import type { QuorumNode } from './node.ts'
 import { Round } from './round.ts'
 import { EXTEND, HEAL, INSPECT, RELEASE, VOTE, WRITE_BACK } from './scripts.ts'
 import { failureOf, majorityOf, replySaid } from './tally.ts'
-import type { TimeLimit } from './time-limit.ts'
+import type { NodeReply, TimeLimit } from './time-limit.ts'
 
 const voteScript = defineScript(VOTE)
 const writeBackScript = defineScript(WRITE_BACK)

@@ -1,5 +1,5 @@
 import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
-import type { NodeReply } from './node.ts'
+import type { NodeReply } from './time-limit.ts'
 
 /** What one server said to a claim. */
 export type Vote =

@@ -1,5 +1,4 @@
 import type { Clock } from '../../core/clock.ts'
-import type { NodeReply } from './node.ts'
 
 /** The time that all servers together have for one question: one timer, however many are asked. */
 export class TimeLimit {
@@ -30,3 +29,11 @@ export class TimeLimit {
     for (const resolve of this.#waiting) resolve(this.#over)
   }
 }
+
+/** What came of a question to one server. */
+export type NodeReply =
+  | { readonly kind: 'answer'; readonly answer: unknown }
+  /** No answer in time, or not reached. `unknown`: it may have been executed, or may yet be. */
+  | { readonly kind: 'silent'; readonly outcome: 'not_done' | 'unknown'; readonly detail: string }
+  /** It answered, and will answer the same again. */
+  | { readonly kind: 'refused'; readonly detail: string }

@@ -4,8 +4,9 @@
  */
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { addressOf, isChildOf } from '../definition/sub-saga.ts'
-import type { SagaPost, SagaStore, SagaWrite } from '../store/store.ts'
-import type { CommandOutbox, Plan } from './engine.ts'
+import type { SagaPost, SagaWrite } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import type { CommandOutbox, Plan } from './plan.ts'
 
 export interface CommitHost {
   readonly sql: SqlClient

@@ -7,27 +7,21 @@
  *
  * Not guaranteed: isolation. Other transactions see the effects of a saga's first steps before its end.
  */
-import type { Binding } from '../../binder/bindings/binding.ts'
+import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
-import type { Saga } from '../definition/definition.ts'
 import { requireSagaId } from '../definition/graph.ts'
+import type { Saga } from '../definition/saga.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
-import type { SagaSummary } from '../store/store.ts'
+import type { SagaSummary } from '../store/rows.ts'
+import { type ListFilter } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
 import { Driver } from './driver.ts'
 import type { SagaHealth } from './health.ts'
-import {
-  type ListFilter,
-  type OperatorNote,
-  requireNote,
-  requireTarget,
-  resolveFilter,
-  type SagaTarget,
-} from './operators.ts'
+import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget } from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
 import type { StartOptions } from './starter.ts'

@@ -11,48 +11,18 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
-import type { TelemetrySpan } from '../../core/telemetry.ts'
-import type { Saga } from '../definition/definition.ts'
+import type { Saga } from '../definition/saga.ts'
 import { reportToParent } from '../definition/sub-saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance, mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
-import type { SagaKey, SagaRow, SagaStore, SagaWrite } from '../store/store.ts'
+import type { SagaKey, SagaRow, SagaWrite } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer, writePlans } from './committer.ts'
-
-/** A saga as it was last read or written. */
-export interface Snapshot {
-  readonly saga: Saga
-  readonly row: SagaRow
-  /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
-  readonly takenAt: number
-  /** Monotonic ms at which its state was written. */
-  readonly writtenAt: number
-  /** Monotonic ms at which the saga was started. */
-  readonly startedAt: number
-  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
-  readonly deadlineAt?: number | undefined
-}
-
-/** A transition ready to be written. */
-export interface Plan {
-  readonly before: Snapshot
-  readonly next: Snapshot
-  readonly write: SagaWrite
-  readonly messages: readonly EncodedMessage[]
-  /** To end once it is committed; with telemetry only. */
-  readonly spans?: readonly TelemetrySpan[] | undefined
-  /** False: what is written is not what the event said, but something that came before it. */
-  readonly heard?: false | undefined
-}
-
-/** What the engine needs of the outbox. */
-export interface CommandOutbox {
-  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
-}
+import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
 
 export interface EngineHost extends CallHost {
   readonly sql: SqlClient

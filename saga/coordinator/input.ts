@@ -2,9 +2,10 @@
 import { synchronous } from '../../core/callbacks.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
-import type { Saga } from '../definition/definition.ts'
+import type { Saga } from '../definition/saga.ts'
 import { SagaInputUnreadable } from '../errors.ts'
-import type { SagaKey, SagaRow, SagaStore } from '../store/store.ts'
+import type { SagaKey, SagaRow } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
 
 /**
  * What was stored at the start, in the output form of the schema; through `upcast` when it was started with a schema that

@@ -2,9 +2,9 @@
 import type { Clock } from '../../core/clock.ts'
 import { MINUTE } from '../../core/clock.ts'
 import { type Operation, operationOf } from '../machine/state.ts'
-import type { Snapshot } from './engine.ts'
 import type { LateStep } from './health.ts'
 import type { LateCommand } from './options.ts'
+import type { Snapshot } from './plan.ts'
 
 interface Entry {
   readonly commands: readonly LateCommand[]

@@ -10,8 +10,9 @@ import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { OwnershipLost } from '../errors.ts'
-import type { SagaLease, SagaStore } from '../store/store.ts'
-import type { Snapshot } from './engine.ts'
+import type { SagaLease } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import type { Snapshot } from './plan.ts'
 
 export interface LeaseHost {
   readonly sql: SqlClient

@@ -2,7 +2,7 @@
 import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import type { SagaStatus } from '../machine/state.ts'
-import type { SagaKey, SagaSummary } from '../store/store.ts'
+import type { ListFilter, ResolvedFilter, SagaKey } from '../store/rows.ts'
 
 /** Which saga an operator means; a `SagaRun` or a line of `list()` will do. */
 export type SagaTarget = { readonly saga: string; readonly id: string } | { readonly name: string; readonly id: string }
@@ -12,25 +12,6 @@ export interface OperatorNote {
   readonly by: string
   readonly reason: string
 }
-
-/** All that is given must fit. */
-export interface ListFilter {
-  readonly status?: SagaStatus | undefined
-  readonly saga?: string | undefined
-  readonly version?: number | undefined
-  /** The code of the failure: `payments.declined`. */
-  readonly code?: string | undefined
-  /** Epoch ms, server time, exclusive. */
-  readonly startedAfter?: number | undefined
-  /** Epoch ms, server time, exclusive. */
-  readonly startedBefore?: number | undefined
-  /** The last line of the page before this one. */
-  readonly after?: SagaSummary | undefined
-  /** @default 100 */
-  readonly limit?: number | undefined
-}
-
-export type ResolvedFilter = ListFilter & { readonly limit: number }
 
 const LIST_NAMES = optionNames<ListFilter>({
   status: true,

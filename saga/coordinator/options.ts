@@ -17,8 +17,8 @@ import {
   type SqlTransaction,
 } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
-import type { Saga } from '../definition/definition.ts'
 import { checkSaga } from '../definition/graph.ts'
+import type { Saga } from '../definition/saga.ts'
 import { withSubSagas } from '../definition/sub-saga.ts'
 import type { Operation, SagaFailure } from '../machine/state.ts'
 import type { Archive } from './retention.ts'

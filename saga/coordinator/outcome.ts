@@ -1,12 +1,12 @@
 /** From what happened outside to what the machine understands. */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
-import type { Saga } from '../definition/definition.ts'
+import type { Saga } from '../definition/saga.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Operation, openSteps, type SagaState, type StepFailure } from '../machine/state.ts'
-import type { SagaMail, SagaSignal } from '../store/store.ts'
-import type { SagaReply } from '../wire/wire.ts'
+import type { SagaMail, SagaSignal } from '../store/rows.ts'
+import type { SagaReply } from '../wire/reply.ts'
 
 const MAX_MESSAGE = 500
 

@@ -9,7 +9,8 @@ import type { Logger } from '../../core/logger.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { SagaFailure, StepState } from '../machine/state.ts'
-import { cleanTimeline, type TimelineRow } from '../store/store.ts'
+import { type TimelineRow } from '../store/rows.ts'
+import { cleanTimeline } from '../store/store.ts'
 
 /** Everything there was of a saga. */
 export interface ArchivedSaga {

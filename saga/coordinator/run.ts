@@ -1,8 +1,8 @@
 /** A handle on one saga, and what became of it. */
-import type { Saga } from '../definition/definition.ts'
+import type { Saga } from '../definition/saga.ts'
 import { SagaNotFound } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
-import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/store.ts'
+import type { ReportedSaga, SagaKey, SagaRow, TimelineRow } from '../store/rows.ts'
 import { resultsOf } from './outcome.ts'
 import type { OutcomeOptions, Watch } from './watch.ts'
 

@@ -1,13 +1,15 @@
 /** What tells a waiting saga to go on: `coordinator.signal`, and messages of channels. */
-import { type SinkBinding, sink } from '../../binder/bindings/binding.ts'
+import { sink } from '../../binder/bindings/binding.ts'
+import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import type { Saga } from '../definition/definition.ts'
 import { correlated, signalSteps } from '../definition/passive.ts'
+import type { Saga } from '../definition/saga.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
-import type { SagaKey, SagaSignal, SagaStore } from '../store/store.ts'
+import type { SagaKey, SagaSignal } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
 import type { Engine } from './engine.ts'
 import { signalEvent } from './outcome.ts'
 

@@ -18,10 +18,11 @@ import {
   type TelemetrySpan,
 } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
-import type { Saga } from '../definition/definition.ts'
+import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { type Call, isEnded, type Operation, type SagaStatus } from '../machine/state.ts'
-import type { OpenSagas, SagaRow, SagaTrace } from '../store/store.ts'
+import type { SagaRow, SagaTrace } from '../store/rows.ts'
+import type { OpenSagas } from '../store/store.ts'
 
 /** A change of a saga, before it is written. */
 export interface Change {

@@ -9,7 +9,8 @@ import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { CoordinatorClosed, SagaPending } from '../errors.ts'
-import type { SagaKey, SagaStore } from '../store/store.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
 
 export interface WatchHost {
   readonly sql: SqlClient

@@ -1,14 +1,14 @@
 /** The builders of a definition as types: what may be added where, and what each step knows of those before it. */
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Stored } from '../json.ts'
-import type { Saga } from './definition.ts'
+import type { RequestContext } from './contexts.ts'
+import type { Saga } from './saga.ts'
 import type {
   CommandOptions,
   ForwardCommandOptions,
   ForwardStepOptions,
   ForwardSubSagaOptions,
   MessageSignalOptions,
-  RequestContext,
   SignalOptions,
   StepOptions,
   SubSagaOptions,

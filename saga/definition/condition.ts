@@ -1,11 +1,8 @@
 /** Steps that are made only when the condition around them says so. */
 import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
-import type { StepDefinition } from './definition.ts'
-import type { RequestContext } from './step-options.ts'
-
-/** Pure: asked for each step below it, and again when the step did not begin after all. */
-export type Condition = (context: RequestContext) => unknown
+import type { RequestContext } from './contexts.ts'
+import type { Condition, StepDefinition } from './saga.ts'
 
 export function requireCondition(path: string, condition: unknown): Condition {
   if (typeof condition === 'function') return condition as Condition

@@ -8,56 +8,14 @@
 
 import { invalidOption } from '../../core/errors.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { SagaShape } from '../machine/state.ts'
 import type { SagaBuilder } from './builder.ts'
-import { type Condition, conditional, requireCondition } from './condition.ts'
+import { conditional, requireCondition } from './condition.ts'
 import { checkSagaName, checkStep, graphHash, grouped, refuseInGroup, requireVersion, stepsOfBlock } from './graph.ts'
-import { resolveSignal, resolveTimer, type SignalDefinition, type TimerDefinition } from './passive.ts'
-import { type CommandDefinition, type LocalDefinition, resolveCommand, resolveLocal } from './resolve.ts'
-import { resolveSubSaga, type SubSagaDefinition } from './sub-saga.ts'
-
-/** A definition as the coordinator takes it. `Results` maps step names to what they returned. */
-export interface Saga<In = unknown, Out = In, Results extends object = object> extends SagaShape {
-  readonly name: string
-  readonly version: number
-  readonly input: StandardSchemaV1<In, Out>
-  readonly steps: readonly StepDefinition[]
-  readonly deadlineMs: number | undefined
-  readonly upcast?: ((stored: unknown) => unknown) | undefined
-  /** Hash of the steps: their order, names, kinds and destinations. Timeouts and retries may change freely. */
-  readonly graphHash: string
-  /** Type only. */
-  readonly results?: Results
-}
-
-export type StepDefinition = (
-  | LocalDefinition
-  | CommandDefinition
-  | TimerDefinition
-  | SignalDefinition
-  | SubSagaDefinition
-) & {
-  /** All must hold for the step to be made. */
-  readonly conditions?: readonly Condition[] | undefined
-}
-
-export interface SagaOptions<S extends StandardSchemaV1> {
-  /** Raise it whenever the steps change; instances finish on the version they began with. */
-  readonly version: number
-  /** Any Standard Schema. The input form is stored as JSON; steps get the output form. */
-  readonly input: S
-  /**
-   * How long after its start a saga may still be on its way to the pivot: then it turns back, with `saga.deadline` as its
-   * failure. A local call that runs at that moment is let finish first. Counted by the database; may change freely.
-   * @default no deadline
-   */
-  readonly deadlineMs?: number | undefined
-  /**
-   * Makes an input that was stored before the schema wanted more fit it again: `(stored) => ({ currency: 'EUR', ...stored })`.
-   * Called with the stored JSON, only where the schema refuses that. Pure. @default none
-   */
-  readonly upcast?: ((stored: never) => StandardSchemaV1.InferInput<S>) | undefined
-}
+import { resolveSignal, resolveTimer } from './passive.ts'
+import { resolveCommand, resolveLocal } from './resolve.ts'
+import type { Condition, Saga, StepDefinition } from './saga.ts'
+import type { SagaOptions } from './step-options.ts'
+import { resolveSubSaga } from './sub-saga.ts'
 
 /**
  * Begins a definition; add steps with `.step` and `.command`.

@@ -4,7 +4,8 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { hashJson } from '../json.ts'
-import type { Saga, SagaOptions, StepDefinition } from './definition.ts'
+import type { Saga, StepDefinition } from './saga.ts'
+import type { SagaOptions } from './step-options.ts'
 
 export function checkSagaName(name: unknown): void {
   checkName('defineSaga', name, 100)

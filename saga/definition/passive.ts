@@ -7,26 +7,11 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SagaEvent } from '../machine/event.ts'
-import type { RetryPolicy, StepShape, StepState } from '../machine/state.ts'
-import type { Saga } from './definition.ts'
+import type { RetryPolicy, StepState } from '../machine/state.ts'
+import type { RequestContext } from './contexts.ts'
 import { MAX_TIMEOUT_MS, stepPath } from './resolve.ts'
-import type { MessageSignalOptions, RequestContext, SignalOptions, TimerOptions } from './step-options.ts'
-
-/** Done when its time has come. */
-export interface TimerDefinition extends StepShape {
-  readonly kind: 'timer'
-  readonly awaits: 'time'
-  readonly delay: number | ((context: RequestContext) => unknown)
-}
-
-/** Done when somebody says so: `coordinator.signal`, or a message of a channel. */
-export interface SignalDefinition extends StepShape {
-  readonly kind: 'signal'
-  readonly awaits: 'signal'
-  readonly payload: StandardSchemaV1 | undefined
-  readonly from: Channel | undefined
-  readonly correlate: ((payload: unknown) => unknown) | undefined
-}
+import type { Saga, SignalDefinition, TimerDefinition } from './saga.ts'
+import type { MessageSignalOptions, SignalOptions, TimerOptions } from './step-options.ts'
 
 const TIMER_NAMES = optionNames<TimerOptions<unknown, object>>({ delay: true })
 const SIGNAL_NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignalOptions<unknown, unknown>>({

@@ -6,32 +6,8 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { RetryPolicy, StepShape } from '../machine/state.ts'
-import type {
-  CommandOptions,
-  CompensationContext,
-  RequestContext,
-  RetryOptions,
-  StepContext,
-  StepOptions,
-  WithTransaction,
-} from './step-options.ts'
-
-/** A step that runs in the coordinator's process. */
-export interface LocalDefinition extends StepShape {
-  readonly kind: 'local'
-  readonly remote: false
-  readonly run: (context: StepContext & Partial<WithTransaction>) => unknown
-  readonly undo: ((context: CompensationContext & Partial<WithTransaction>) => unknown) | undefined
-}
-
-/** A step that a participant in another service makes. */
-export interface CommandDefinition extends StepShape {
-  readonly kind: 'command'
-  readonly remote: true
-  readonly to: Channel
-  readonly request: (context: RequestContext) => unknown
-  readonly reply: StandardSchemaV1 | undefined
-}
+import type { CommandDefinition, LocalDefinition } from './saga.ts'
+import type { CommandOptions, RetryOptions, StepOptions } from './step-options.ts'
 
 const SAGA_DEFAULTS = Object.freeze({
   timeoutMs: 30 * SECOND,

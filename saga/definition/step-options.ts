@@ -1,48 +1,10 @@
 /** What the functions of a step get, and what a step may say: fixed by the types here, checked again in `resolve.ts`. */
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { BackoffOptions } from '../../core/backoff.ts'
-import type { ContextLogger } from '../../core/logger.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
 import type { Stored } from '../json.ts'
-import type { SagaFailure } from '../machine/state.ts'
-import type { Saga } from './definition.ts'
-
-/** What every function of a step gets. */
-export interface StepContext<Input = unknown, Results extends object = object> {
-  readonly saga: string
-  readonly sagaId: string
-  readonly step: string
-  /**
-   * `<saga>/<id>/<step>`: the same in every attempt and in the compensation. Give it to whatever deduplicates. It is
-   * unique among the sagas of this service's database: to a system that several services use give the service's name with
-   * it, and `birth` where ids are started again after their sagas were deleted.
-   */
-  readonly key: string
-  /** Tells the saga from an earlier one with its id, that was deleted; `undefined`: started by a release without births. */
-  readonly birth: string | undefined
-  readonly input: Input
-  /** Results of the steps before this one, as they come back from the database (JSON). */
-  readonly results: Results
-  /** From 1. A call cut short by the end of its process is made again under its number. */
-  readonly attempt: number
-  /** Aborts when the attempt's time is up, the lease is lost, or the coordinator closes: stop, the call is repeated. */
-  readonly signal: AbortSignal
-  readonly log: ContextLogger
-}
-
-export interface CompensationContext<Input = unknown, Results extends object = object, Result = unknown>
-  extends StepContext<Input, Results> {
-  /** What `invoke` returned; `undefined` when its outcome is unknown: then it may never have happened. */
-  readonly result: Result | undefined
-  /** Why the saga turned back. */
-  readonly failure: SagaFailure
-}
-
-/** The transaction of a `transactional` step: its effect and the saga's advance commit together. */
-export interface WithTransaction {
-  readonly tx: SqlTransaction
-}
+import type { CompensationContext, RequestContext, StepContext, WithTransaction } from './contexts.ts'
+import type { Saga } from './saga.ts'
 
 type Tx<T> = T extends true ? WithTransaction : unknown
 
@@ -105,13 +67,6 @@ interface Request<Input, Results extends object, ToIn, Reply extends StandardSch
   readonly reply?: Reply | undefined
 }
 
-export interface RequestContext<Input = unknown, Results extends object = object> {
-  readonly sagaId: string
-  readonly key: string
-  readonly input: Input
-  readonly results: Results
-}
-
 export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
   extends Request<Input, Results, ToIn, Reply> {
   /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
@@ -168,4 +123,22 @@ export interface SubSagaOptions<Input, Results extends object, ChildIn, ChildRes
 export interface ForwardSubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
   extends SubSaga<Input, Results, ChildIn, ChildResults> {
   readonly compensate?: 'none' | undefined
+}
+
+export interface SagaOptions<S extends StandardSchemaV1> {
+  /** Raise it whenever the steps change; instances finish on the version they began with. */
+  readonly version: number
+  /** Any Standard Schema. The input form is stored as JSON; steps get the output form. */
+  readonly input: S
+  /**
+   * How long after its start a saga may still be on its way to the pivot: then it turns back, with `saga.deadline` as its
+   * failure. A local call that runs at that moment is let finish first. Counted by the database; may change freely.
+   * @default no deadline
+   */
+  readonly deadlineMs?: number | undefined
+  /**
+   * Makes an input that was stored before the schema wanted more fit it again: `(stored) => ({ currency: 'EUR', ...stored })`.
+   * Called with the stored JSON, only where the schema refuses that. Pure. @default none
+   */
+  readonly upcast?: ((stored: never) => StandardSchemaV1.InferInput<S>) | undefined
 }

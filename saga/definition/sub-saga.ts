@@ -7,19 +7,13 @@
 import { invalidOption } from '../../core/errors.ts'
 import { derivedId } from '../../core/ids.ts'
 import { optionNames } from '../../core/options.ts'
-import { isEnded, type RetryPolicy, type SagaParent, type SagaState, type StepShape } from '../machine/state.ts'
-import type { SagaKey } from '../store/store.ts'
-import type { SagaReply } from '../wire/wire.ts'
-import type { Saga } from './definition.ts'
+import { isEnded, type RetryPolicy, type SagaParent, type SagaState } from '../machine/state.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { SagaReply } from '../wire/reply.ts'
 import { checkSaga, stepKey } from './graph.ts'
 import { stepPath } from './resolve.ts'
-import type { RequestContext, SubSagaOptions } from './step-options.ts'
-
-export interface SubSagaDefinition extends StepShape {
-  readonly kind: 'saga'
-  readonly saga: Saga
-  readonly input: (context: RequestContext) => unknown
-}
+import type { Saga, SubSagaDefinition } from './saga.ts'
+import type { SubSagaOptions } from './step-options.ts'
 
 const NAMES = optionNames<SubSagaOptions<unknown, object, unknown, object>>({
   saga: true,

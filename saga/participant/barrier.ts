@@ -25,7 +25,8 @@
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { Operation } from '../machine/state.ts'
-import type { CommandHeaders, SagaReply } from '../wire/wire.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import type { CommandHeaders } from '../wire/wire.ts'
 
 /** `failed` may be tried again; `final` may not. */
 export type BarrierStatus = 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'

@@ -9,9 +9,11 @@
  *   and then the coordinator's timeout asks again.
  */
 
-import { type ConsumerOptions, type HandlerContext, type SinkBinding, sink } from '../../binder/bindings/binding.ts'
+import { sink } from '../../binder/bindings/binding.ts'
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
-import type { ServiceParts } from '../../binder/bindings/of-service.ts'
+import { type HandlerContext } from '../../binder/bindings/contexts.ts'
+import type { ServiceParts } from '../../binder/bindings/declarations.ts'
+import { type ConsumerOptions, type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, checkName, requireChannel } from '../../binder/channel/channel.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
 import { invalidOption, isRetryable, requireInteger } from '../../core/errors.ts'
@@ -23,7 +25,8 @@ import { describeError, isRefusal } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import { stored } from '../json.ts'
 import { inSaga } from '../wire/context.ts'
-import { type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, type SagaReply } from '../wire/wire.ts'
+import { type SagaReply } from '../wire/reply.ts'
+import { type CommandHeaders, REPLIES, readCommandHeaders, replyChannel } from '../wire/wire.ts'
 import { Barrier, type BarrierEntry } from './barrier.ts'
 
 export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {

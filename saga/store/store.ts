@@ -7,110 +7,19 @@
  * not write once it is n + 1.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
-import type { ResolvedFilter } from '../coordinator/operators.ts'
-import type { TimelineEntry } from '../machine/event.ts'
-import type { SagaParent, SagaState, SagaStatus } from '../machine/state.ts'
-import type { SagaReply } from '../wire/wire.ts'
-
-export interface SagaKey {
-  readonly name: string
-  readonly id: string
-}
-
-/** A reply, a signal for a step, or the order of the saga that this one is a step of. */
-export type SagaMail = SagaReply | SagaSignal | SagaUndo
-
-export interface SagaUndo {
-  readonly undo: true
-  /** The step that gives the order: only a saga that was begun as that one hears it. */
-  readonly of?: Omit<SagaParent, 'operation'> | undefined
-}
-
-export interface SagaSignal {
-  readonly signal: string
-  readonly payload?: unknown
-}
-
-/** Where a saga's trace begins: W3C headers. */
-export type SagaTrace = Readonly<Record<string, string>>
-
-/** A version of a definition. */
-export interface SagaVersion {
-  readonly name: string
-  readonly version: number
-}
-
-export interface SagaRow extends SagaKey {
-  readonly version: number
-  readonly graphHash: string
-  /**
-   * Tells it from an earlier saga that had its id and was deleted. `null`: it was started by a release without births,
-   * and is taken for whichever is asked for.
-   */
-  readonly birth: string | null
-  readonly state: SagaState
-  readonly input: unknown
-  readonly inputHash: string
-  readonly revision: number
-  readonly owner: string | null
-  readonly epoch: number
-  /** What reached an instance without this version; whoever takes the saga next applies it. */
-  readonly mail: readonly SagaMail[] | null
-  /** Until its deadline passes, when it was read; `null`: it has none. */
-  readonly deadlineInMs: number | null
-  /** Since its state was written, when it was read. */
-  readonly sinceWriteMs: number
-  /** Since it was started, when it was read. */
-  readonly ageMs: number
-  /** `null`: it was started without telemetry. */
-  readonly trace: SagaTrace | null
-}
-
-/** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
-export interface SagaWrite {
-  readonly row: SagaRow
-  /** Look again after this long; `null`: never. */
-  readonly wakeMs: number | null | 'as before'
-  /** True: look at its deadline at the latest. */
-  readonly heedsDeadline: boolean
-  readonly timeline: readonly TimelineEntry[]
-  /** Sagas that begin with it, and mail that leaves with it. */
-  readonly starts?: readonly SagaWrite[] | undefined
-  readonly posts?: readonly SagaPost[] | undefined
-}
-
-export interface SagaPost {
-  readonly to: SagaKey
-  readonly mail: SagaMail
-  /** Posted instead when who should get it has nothing more to do. */
-  readonly otherwise?: SagaPost | undefined
-  /** Posted instead when there is nobody to get it: never started, deleted, or somebody else has its id. */
-  readonly missing?: SagaPost | undefined
-}
-
-export interface SagaLease extends SagaKey {
-  readonly epoch: number
-}
-
-/** One line of `list()`. */
-export interface SagaSummary extends SagaKey {
-  readonly version: number
-  readonly status: SagaStatus
-  readonly failure: SagaState['failure']
-  readonly createdAt: number
-  readonly updatedAt: number
-}
-
-/** A saga and its timeline. */
-export interface ReportedSaga extends SagaRow {
-  readonly timeline: readonly TimelineRow[]
-}
-
-/** A timeline entry as it is kept. */
-export interface TimelineRow extends TimelineEntry {
-  /** Epoch ms, server time. */
-  readonly at: number
-}
+import type { SagaStatus } from '../machine/state.ts'
+import type {
+  ReportedSaga,
+  ResolvedFilter,
+  SagaKey,
+  SagaLease,
+  SagaMail,
+  SagaRow,
+  SagaSummary,
+  SagaVersion,
+  SagaWrite,
+  TimelineRow,
+} from './rows.ts'
 
 const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, input, input_hash AS "inputHash",
   revision::float8 AS revision, owner, epoch::float8 AS epoch, mail,

@@ -10,11 +10,12 @@ import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
 import { synchronous } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { RequestContext } from '../definition/contexts.ts'
 import { stepKey } from '../definition/graph.ts'
-import type { CommandDefinition } from '../definition/resolve.ts'
-import type { RequestContext } from '../definition/step-options.ts'
+import type { CommandDefinition } from '../definition/saga.ts'
 import type { Operation } from '../machine/state.ts'
 import { inSaga } from './context.ts'
+import type { SagaReply } from './reply.ts'
 
 export const HEADERS = Object.freeze({
   saga: 'saga-name',
@@ -31,28 +32,6 @@ export const HEADERS = Object.freeze({
   round: 'saga-round',
   replyTo: 'saga-reply-to',
 })
-
-/** What a participant answers. */
-export interface SagaReply {
-  readonly saga: string
-  readonly sagaId: string
-  readonly step: string
-  readonly operation: Operation
-  /**
-   * `ok`: done. `refused`: a definite no, nothing was done. `failed`: it did not work; with `final` asking again is
-   * pointless, else the coordinator asks again.
-   */
-  readonly status: 'ok' | 'refused' | 'failed'
-  readonly result?: unknown
-  readonly code?: string | undefined
-  readonly message?: string | undefined
-  readonly final?: boolean | undefined
-  readonly attempt?: number | undefined
-  /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
-  readonly birth?: string | undefined
-  /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
-  readonly round?: number | undefined
-}
 
 /** What a reply channel is called after its service. */
 export const REPLIES = '.saga-replies'

@@ -20,9 +20,9 @@ describe('the pages name', () => {
   })
 
   it.each([
-    ['binder/bindings/binding.ts', 'ConsumerOptions'],
-    ['binder/bindings/batch.ts', 'BatchSinkOptions'],
-    ['binder/bindings/pollable.ts', 'PollableOptions'],
+    ['binder/bindings/declarations.ts', 'ConsumerOptions'],
+    ['binder/bindings/declarations.ts', 'BatchSinkOptions'],
+    ['binder/bindings/declarations.ts', 'PollableOptions'],
     ['binder/bindings/flow-options.ts', 'BatchLimits'],
     ['binder/bindings/flow-options.ts', 'RateLimitOptions'],
     ['binder/bindings/flow-options.ts', 'CircuitBreakerOptions'],

@@ -1,6 +1,7 @@
 import { type Logger, withFields } from '../../../core/logger.ts'
 import type { SqlTransaction } from '../../../core/sql.ts'
-import type { BatchBinding, BatchItem, BatchTransactionContext } from '../../bindings/batch.ts'
+import type { BatchItem, BatchTransactionContext } from '../../bindings/contexts.ts'
+import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'

@@ -1,4 +1,4 @@
-import type { BatchBinding } from '../../bindings/batch.ts'
+import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { decodePayload } from '../../channel/encode.ts'
 import type { ConsumerName } from '../../telemetry/telemetry.ts'

@@ -12,16 +12,12 @@
 import { toError } from '../../../core/errors.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
-import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
-import { type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
+import { type Ask, type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { exchangeOf } from './places.ts'
 import { declarationsOf, existingCount, settlingOf } from './provision.ts'
 import { markerOf } from './topology.ts'
-
-/** Opens a channel for one question and closes it. @throws what the broker answered */
-export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>
 
 /** So many questions are open at once: the ladder alone has 52. */
 const AT_ONCE = 16

@@ -62,3 +62,6 @@ export function partOf(declaration: Declaration): TopologyPart {
 export function settledMark(name: string): ExchangeDeclaration {
   return { kind: 'exchange', name, type: 'fanout', options: { durable: true, internal: true } }
 }
+
+/** Opens a channel for one question and closes it. @throws what the broker answered */
+export type Ask = <T>(what: string, question: (channel: AmqpChannel) => Promise<T>) => Promise<T>

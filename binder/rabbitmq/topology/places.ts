@@ -8,7 +8,7 @@ import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
-import type { Ask } from './check.ts'
+import type { Ask } from './declaration.ts'
 
 /** Where a channel lies that another program made. Give an exchange, or the queues of all groups, or both. */
 export interface RabbitPlace {

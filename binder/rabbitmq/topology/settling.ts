@@ -1,7 +1,7 @@
 import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { replyCodeOf } from '../failure.ts'
-import type { Ask } from './check.ts'
+import type { Ask } from './declaration.ts'
 import { type Declaration, type ExchangeDeclaration, look, nameOf } from './declaration.ts'
 import { declareAll } from './provision.ts'
 

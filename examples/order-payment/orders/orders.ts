@@ -1,7 +1,8 @@
 /** The orders service: takes submitted lines, runs the saga `place-order`, announces what was confirmed. */
 import type { Service } from 'concordat/service'
 import { orderConfirmed, orderSettled } from '../contracts.ts'
-import { type RunningService, type ServiceEnvironment, sendingBy, serviceIn, start } from '../service.ts'
+import { type ServiceEnvironment } from '../environment.ts'
+import { type RunningService, sendingBy, serviceIn, start } from '../service.ts'
 import { announcementId, placeOrderSaga } from './place-order.ts'
 import { reportStuck, submissions } from './submissions.ts'
 import { migrateOrders, type OrderTables, orderTables } from './tables.ts'

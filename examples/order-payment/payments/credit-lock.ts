@@ -13,7 +13,7 @@
 import type { Middleware } from 'concordat/binder'
 import { currentLease, type Lease } from 'concordat/locks'
 import type { Charge } from '../contracts.ts'
-import type { ServiceEnvironment } from '../service.ts'
+import type { ServiceEnvironment } from '../environment.ts'
 
 /** Longer than a dead holder keeps it; after that the command is simply tried again. */
 const WAIT_MS = 60_000

@@ -7,7 +7,7 @@
 import type { Binder } from 'concordat/binder'
 import { type Bus, createBus } from 'concordat/bus'
 import { paymentCommands } from '../contracts.ts'
-import type { ServiceEnvironment } from '../service.ts'
+import type { ServiceEnvironment } from '../environment.ts'
 import { openSettings, PAYMENTS_SWITCH, PaymentsSwitch } from '../shared-state.ts'
 
 export interface FollowedSwitch {

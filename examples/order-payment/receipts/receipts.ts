@@ -2,7 +2,8 @@
 import { sink } from 'concordat/binder'
 import { migrate, quoteIdentifier, type SqlClient } from 'concordat/core'
 import { orderConfirmed } from '../contracts.ts'
-import { PATIENT, type RunningService, type ServiceEnvironment, serviceIn, start } from '../service.ts'
+import { type ServiceEnvironment } from '../environment.ts'
+import { PATIENT, type RunningService, serviceIn, start } from '../service.ts'
 
 export async function startReceipts(environment: ServiceEnvironment): Promise<RunningService> {
   const { sql, schema } = environment

@@ -1,7 +1,8 @@
 /** The stock service: takes part in sagas with reserve (all units or none) and its undoing, release. */
 import { participant } from 'concordat/saga'
 import { stockCommands } from '../contracts.ts'
-import { PATIENT, type RunningService, type ServiceEnvironment, serviceIn, start } from '../service.ts'
+import { type ServiceEnvironment } from '../environment.ts'
+import { PATIENT, type RunningService, serviceIn, start } from '../service.ts'
 import { fillShelves, migrateShelves, release, reserve, shelfTables } from './shelves.ts'
 
 export async function startStock(environment: ServiceEnvironment): Promise<RunningService> {

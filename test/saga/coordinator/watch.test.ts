@@ -2,7 +2,8 @@
 import { silentLogger, systemClock } from 'concordat/core'
 import { expect, test } from 'vitest'
 import { Watch } from '../../../saga/coordinator/watch.ts'
-import type { SagaKey, SagaStore } from '../../../saga/store/store.ts'
+import type { SagaKey } from '../../../saga/store/rows.ts'
+import type { SagaStore } from '../../../saga/store/store.ts'
 
 /** A watch over sagas that have all ended, as another instance wrote it. */
 function setup(): Watch {

@@ -5,8 +5,8 @@ import { memoryStateStore } from 'concordat/cluster/memory'
 import { silentLogger } from 'concordat/core'
 import { expect, onTestFinished, test } from 'vitest'
 import { paymentCommands } from '../../../../examples/order-payment/contracts.ts'
+import type { ServiceEnvironment } from '../../../../examples/order-payment/environment.ts'
 import { paymentsSwitch } from '../../../../examples/order-payment/payments/switch.ts'
-import type { ServiceEnvironment } from '../../../../examples/order-payment/service.ts'
 import { openSettings, PAYMENTS_SWITCH } from '../../../../examples/order-payment/shared-state.ts'
 
 function setup() {

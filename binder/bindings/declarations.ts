@@ -1,0 +1,190 @@
+/** Declarations as data: what sink(), processor(), source() and the others return. */
+
+import type { BackoffOptions } from '../../core/backoff.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { SendOptions } from '../channel/encode.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
+import type { Middleware } from '../middleware/middleware.ts'
+import type { Answer, AnswerHost } from '../requests/answer.ts'
+import type { Named } from './binding-name.ts'
+import type {
+  BatchHandler,
+  BatchTransactionContext,
+  Handler,
+  HandlerContext,
+  SourceContext,
+  TransactionContext,
+} from './contexts.ts'
+import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
+import type { Inbox } from './inbox.ts'
+
+/** What a service gives to the declarations that leave it out. */
+export interface ServiceParts {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly inbox: Inbox
+  readonly outbox: {
+    ready?(): Promise<void>
+    add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
+  }
+  readonly telemetry: Telemetry | undefined
+}
+
+/** Completes a declaration. */
+export type Completion = (parts: ServiceParts) => SinkBinding
+
+export interface ConsumerOptions {
+  /** Durable group whose members share the work. Without one each instance gets every message from now on. */
+  readonly group?: string | undefined
+  /** The binding's name in logs, health and control. @default `<channel>.<group>` */
+  readonly name?: string | undefined
+  /** Handler calls that may run at once in this process; those of one key never do. @default 1 */
+  readonly concurrency?: number | undefined
+  /** Handler calls per message including the first. @default 3 */
+  readonly maxAttempts?: number | undefined
+  /** Pauses between attempts. @default 1 s, doubled, at most 10 s, 20 % jitter */
+  readonly backoff?: BackoffOptions | undefined
+  /**
+   * Where a message waits for its next attempt. `blocking`: in its place, which keeps the order of its key and holds up
+   * what lies behind. `delayed`: it leaves the line and a copy comes back to this group alone after the pause; what lies
+   * behind goes on, order is not kept, and attempts are counted also across a crash. Needs a group. @default 'blocking'
+   */
+  readonly retry?: 'blocking' | 'delayed' | undefined
+  /** Which errors are worth another attempt. @default all but those with `retryable === false` */
+  readonly retryable?: ((error: Error) => boolean) | undefined
+  /**
+   * What becomes of a message that failed for good: `dead-letter` sends it to `<channel>.<group>.dlq`, `drop` logs and
+   * forgets it, `halt` pauses the binding with the message unsettled and reports it unhealthy. @default 'dead-letter'
+   * for a group, 'drop' for an anonymous subscription
+   */
+  readonly onFailure?: 'dead-letter' | 'drop' | 'halt' | undefined
+  /** Deliveries held in this process at most. @default 200 */
+  readonly prefetch?: number | undefined
+  /** Bytes of payload held in this process, about. @default 16 MiB */
+  readonly prefetchBytes?: number | undefined
+  /**
+   * Messages that begin per second at most, in this process. What is over waits; nothing is lost. @default no limit
+   */
+  readonly rateLimit?: RateLimitOptions | undefined
+  /** Pauses the binding when too many handler calls failed. @default none */
+  readonly circuitBreaker?: CircuitBreakerOptions | undefined
+  /** False: `stopped` until `binding(name).start()`, and healthy so. @default true */
+  readonly autoStart?: boolean | undefined
+  /** Around each call of the handler, the first outermost, inside those of the whole binder. @default none */
+  readonly middleware?: readonly Middleware[] | undefined
+}
+
+export interface InboxConsumerOptions extends ConsumerOptions {
+  readonly group: string
+  /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
+  readonly inbox: Inbox | true
+}
+
+export interface SinkBinding<Name extends string = string> extends Named<Name> {
+  readonly kind: 'sink'
+  /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
+  readonly raw?: boolean | undefined
+  readonly input: Channel
+  readonly output: undefined
+  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: Handler<unknown, TransactionContext, unknown>
+  /** As `Inbox.ready`, for what the handler needs beside an inbox. */
+  readonly ready?: (() => Promise<void>) | undefined
+  /**
+   * Called for a message whose payload is not what the channel says, before it goes to the dead letters; tried again as a
+   * handler is when it rejects.
+   */
+  readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<void>) | undefined
+  /** Set when it works in a service only: what a service calls to have the binding that runs. */
+  readonly complete?: Completion | undefined
+}
+
+export interface ProcessorBinding<Name extends string = string> extends Named<Name> {
+  readonly kind: 'processor'
+  readonly input: Channel
+  /** Where a result without an address goes. */
+  readonly output: Channel | undefined
+  /** Others that it is known to send to: made to exist before it starts. */
+  readonly outputs?: readonly Channel[] | undefined
+  /** Who asked gets to know that the request failed for good. Before `onFailure`, or instead of it. */
+  readonly answer?: ((request: EncodedMessage, error: unknown, host: AnswerHost) => Answer | undefined) | undefined
+  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: Handler<unknown, TransactionContext, unknown>
+}
+
+export interface SourceBinding<Name extends string = string> extends Named<Name> {
+  readonly kind: 'source'
+  readonly output: Channel
+  readonly options: SourceOptions
+  readonly poll: (context: SourceContext) => unknown
+}
+
+/** What takes messages off a channel. */
+export type ConsumerBinding<Name extends string = string> = SinkBinding<Name> | ProcessorBinding<Name>
+
+export type Binding<Name extends string = string> =
+  | ConsumerBinding<Name>
+  | BatchBinding<Name>
+  | PollBinding<never, never, Name>
+  | SourceBinding<Name>
+
+export interface SourceOptions {
+  /** The binding's name. @default `<channel>.source` */
+  readonly name?: string | undefined
+  /** Pause between the end of one poll and the start of the next, in ms. */
+  readonly everyMs: number
+}
+
+/** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
+export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
+  readonly batch?: BatchLimits | undefined
+  /** Around each call of the handler, the first outermost, inside `batchMiddleware` of the whole binder. @default none */
+  readonly middleware?: readonly BatchMiddleware[] | undefined
+}
+
+export interface BatchInboxOptions extends BatchSinkOptions {
+  readonly group: string
+  /** Has to have `processBatch`, as that of `createInbox` has. */
+  readonly inbox: Inbox | true
+}
+
+export interface BatchBinding<Name extends string = string> extends Named<Name> {
+  readonly kind: 'batch'
+  readonly input: Channel
+  /** Of a `processorBatch`: where a result without an address goes. */
+  readonly output: Channel | undefined
+  readonly options: BatchSinkOptions & { readonly inbox?: Inbox | undefined }
+  readonly handler: BatchHandler<unknown, BatchTransactionContext>
+}
+
+/** One message at a time, when asked: nothing of it is about speed. */
+export interface PollableOptions
+  extends Omit<
+    ConsumerOptions,
+    'group' | 'concurrency' | 'prefetch' | 'prefetchBytes' | 'autoStart' | 'rateLimit' | 'circuitBreaker'
+  > {
+  /** Durable, for between two polls nobody listens. */
+  readonly group: string
+  /**
+   * How long it stays in the group after a poll, in ms, so that the next one is quick. Meanwhile its share of the
+   * channel waits for it and not for other members. 0: leaves after each poll. @default 5 s
+   */
+  readonly keepMs?: number | undefined
+}
+
+export interface PollableInboxOptions extends PollableOptions {
+  readonly inbox: Inbox | true
+}
+
+/** Made by `pollable`, for `binder.poll`. */
+export interface PollBinding<Payload = never, Context = never, Name extends string = string> extends Named<Name> {
+  readonly kind: 'poll'
+  readonly input: Channel
+  readonly output: undefined
+  readonly options: PollableOptions & { readonly inbox?: Inbox | undefined }
+  /** For the types only: each poll brings its own. */
+  readonly handler?: Handler<Payload, Context, void> | undefined
+}

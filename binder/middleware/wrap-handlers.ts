@@ -1,0 +1,40 @@
+/** Puts the middleware of a binder and of a binding around the handler of that. */
+
+import type { BatchTransactionContext, TransactionContext } from '../bindings/contexts.ts'
+import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
+import { checkOutcomes } from '../consuming/batch/batch-outcomes.ts'
+import type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './batch-middleware.ts'
+import { type Middleware, type MiddlewareHandler, type MiddlewareTarget, wrapAll } from './middleware.ts'
+
+/**
+ * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
+ * @throws TypeError naming the option and the index
+ */
+export function wrapHandler(
+  binding: ConsumerBinding,
+  middleware: readonly Middleware[],
+  target: MiddlewareTarget,
+): ConsumerBinding {
+  if (middleware.length === 0) return binding
+  // In a promise also when the handler throws at once.
+  const innermost: MiddlewareHandler = async (payload, context) =>
+    binding.handler(payload, context as TransactionContext)
+  return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
+}
+
+/**
+ * The binding with its handler wrapped, the first of the list outermost; the binding itself when the list is empty.
+ * @throws TypeError naming the option and the index
+ */
+export function wrapBatchHandler(
+  binding: BatchBinding,
+  middleware: readonly BatchMiddleware[],
+  target: BatchMiddlewareTarget,
+): BatchBinding {
+  if (middleware.length === 0) return binding
+  const innermost: BatchMiddlewareHandler = async (items, context) => {
+    const result: unknown = await binding.handler(items, context as BatchTransactionContext)
+    return checkOutcomes(target.name, result, items.length)
+  }
+  return Object.freeze({ ...binding, handler: wrapAll(innermost, middleware, target) })
+}

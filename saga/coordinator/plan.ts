@@ -1,0 +1,37 @@
+/** What passes between the parts of a coordinator: a saga as it was read, and its next state, ready to be written. */
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { TelemetrySpan } from '../../core/telemetry.ts'
+import type { Saga } from '../definition/saga.ts'
+import type { SagaRow, SagaWrite } from '../store/rows.ts'
+
+/** A saga as it was last read or written. */
+export interface Snapshot {
+  readonly saga: Saga
+  readonly row: SagaRow
+  /** Monotonic ms before it was read or written: a lease taken with it counts from here. */
+  readonly takenAt: number
+  /** Monotonic ms at which its state was written. */
+  readonly writtenAt: number
+  /** Monotonic ms at which the saga was started. */
+  readonly startedAt: number
+  /** Monotonic ms at which the saga's deadline passes; absent when it has none. */
+  readonly deadlineAt?: number | undefined
+}
+
+/** A transition ready to be written. */
+export interface Plan {
+  readonly before: Snapshot
+  readonly next: Snapshot
+  readonly write: SagaWrite
+  readonly messages: readonly EncodedMessage[]
+  /** To end once it is committed; with telemetry only. */
+  readonly spans?: readonly TelemetrySpan[] | undefined
+  /** False: what is written is not what the event said, but something that came before it. */
+  readonly heard?: false | undefined
+}
+
+/** What the engine needs of the outbox. */
+export interface CommandOutbox {
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+}

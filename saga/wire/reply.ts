@@ -1,0 +1,24 @@
+/** What a participant, or a saga that is a step, answers. */
+import type { Operation } from '../machine/state.ts'
+
+/** What a participant answers. */
+export interface SagaReply {
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  /**
+   * `ok`: done. `refused`: a definite no, nothing was done. `failed`: it did not work; with `final` asking again is
+   * pointless, else the coordinator asks again.
+   */
+  readonly status: 'ok' | 'refused' | 'failed'
+  readonly result?: unknown
+  readonly code?: string | undefined
+  readonly message?: string | undefined
+  readonly final?: boolean | undefined
+  readonly attempt?: number | undefined
+  /** Repeats the header `saga-birth`: the answer is for that saga, and for no other that has its id later. */
+  readonly birth?: string | undefined
+  /** Repeats the header `saga-round`: a refusal of an earlier round is none of this one. */
+  readonly round?: number | undefined
+}

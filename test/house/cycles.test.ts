@@ -1,0 +1,58 @@
+import { existsSync, globSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect, it } from 'vitest'
+
+type Graph = ReadonlyMap<string, readonly string[]>
+
+/** What each file imports from another file of ours, types too. */
+function importsOf(files: readonly string[]): Graph {
+  const from = /(?:from|import)\s*\(?'(\.[^']+)'/g
+  return new Map(
+    files.map((file) => {
+      const targets = Array.from(readFileSync(file, 'utf8').matchAll(from), ([, target = '']) =>
+        join(dirname(file), target),
+      )
+      return [file, targets.filter((target) => existsSync(target))]
+    }),
+  )
+}
+
+/** One way around for each file that can be reached from itself. */
+function cyclesIn(graph: Graph): readonly string[] {
+  const ways = [...graph.keys()].map((start) => wayBack(graph, start)).filter((way) => way !== undefined)
+  return ways.map((way) => way.join(' -> '))
+}
+
+function wayBack(graph: Graph, start: string): readonly string[] | undefined {
+  const cameFrom = new Map<string, string>()
+  const open = [start]
+  for (let file = open.shift(); file !== undefined; file = open.shift()) {
+    for (const target of graph.get(file) ?? []) {
+      if (target === start) {
+        const way = [start]
+        for (let at = file; at !== start; at = cameFrom.get(at) ?? start) way.unshift(at)
+        return [start, ...way]
+      }
+      if (cameFrom.has(target)) continue
+      cameFrom.set(target, file)
+      open.push(target)
+    }
+  }
+  return undefined
+}
+
+it('finds a circle', () => {
+  const graph = new Map([
+    ['a', ['b']],
+    ['b', ['c']],
+    ['c', ['b', 'd']],
+    ['d', []],
+  ])
+  expect(cyclesIn(graph)).toEqual(['b -> c -> b', 'c -> b -> c'])
+})
+
+it('no file of ours leads back to itself, types counted', () => {
+  const files = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing,examples}/**/*.ts')
+  expect(files.length).toBeGreaterThan(250)
+  expect(cyclesIn(importsOf(files))).toEqual([])
+})
