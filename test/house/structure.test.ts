@@ -56,3 +56,12 @@ it('no file of ours leads back to itself, types counted', () => {
   expect(files.length).toBeGreaterThan(250)
   expect(cyclesIn(importsOf(files))).toEqual([])
 })
+
+it.for(globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/index.ts'))(
+  '%s exports, and does nothing else',
+  (file) => {
+    const source = readFileSync(file, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
+    const rest = source.replaceAll(/^export (?:type )?(?:\{[^}]*\}|\*) from '[^']+'$/gm, '').trim()
+    expect(rest).toBe('')
+  },
+)

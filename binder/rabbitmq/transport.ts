@@ -1,0 +1,304 @@
+import { toError } from '../../core/errors.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportError } from '../errors.ts'
+import type {
+  DestinationSpec,
+  GroupPlace,
+  PublishOutcome,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  TopologyPart,
+  Transport,
+  TransportFeatures,
+  TransportHealth,
+  TransportHost,
+} from '../transport/transport.ts'
+import { RabbitSubscription } from './consuming/subscription.ts'
+import { failure, TRANSPORT, toTransportError, within } from './failure.ts'
+import type { AmqpChannel, AmqpConnection } from './link/client.ts'
+import { Link } from './link/connection.ts'
+import { type RabbitTransportOptions, type ResolvedRabbitOptions, resolveRabbitOptions } from './options.ts'
+import { RabbitPublisher } from './publishing/publisher.ts'
+import { checkDestinations } from './topology/check.ts'
+import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations, TOP_LEVEL } from './topology/delay.ts'
+import { checkPlace, exchangeOf } from './topology/places.ts'
+import {
+  declareAll,
+  existingCount,
+  partsOf,
+  provisionAnonymous,
+  provisionDestination,
+  settlingOf,
+} from './topology/provision.ts'
+import { Settling } from './topology/settling.ts'
+import { queueOf, rotated } from './topology/topology.ts'
+
+/** @throws TypeError / RangeError naming the option */
+export function rabbitTransport(options: RabbitTransportOptions): Transport {
+  return new RabbitTransport(resolveRabbitOptions(options))
+}
+
+class RabbitTransport implements Transport {
+  readonly name = TRANSPORT
+  readonly features: TransportFeatures
+  /** All calls go through one queue and one channel (see publisher.ts), so any number keeps the order. */
+  readonly publishConcurrency = 8
+  readonly confirmsSingly = true
+  readonly #options: ResolvedRabbitOptions
+  /** What was provisioned, with every group ever named. */
+  readonly #specs: Map<string, DestinationSpec> = new Map()
+  readonly #subscriptions: Set<RabbitSubscription> = new Set()
+  /** The queues that delay messages were declared. */
+  #hasLadder = false
+  #parts: Parts | undefined
+  readonly #closing = new AbortController()
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedRabbitOptions) {
+    this.#options = options
+    this.features = Object.freeze({
+      newGroupStartsAtEarliest: {
+        missing: 'a queue gets only what is sent after it was declared: name the groups in the channel declaration',
+      },
+      redeliveredFlag: true,
+      durable: true,
+      refusesUnroutable:
+        options.unroutable === 'refuse' ? true : { missing: "rabbitTransport({ unroutable: 'accept' })" },
+      tellsWholeLag: {
+        missing: 'a queue tells how many are ready; of those that members hold, only what this process holds is added',
+      },
+      delaysByItself: true,
+    })
+  }
+
+  attach(host: TransportHost): void {
+    const options = this.#options
+    const control = new Link('consume', options, host, { onBlocked: () => {} })
+    const link = new Link('publish', options, host, { onBlocked: (reason) => publisher.setBlocked(reason) })
+    const publisher: RabbitPublisher = new RabbitPublisher(link, options, {
+      ...host,
+      partitionsOf: (destination) => this.#specs.get(destination)?.partitions,
+      takesAnySize: (destination) => this.#specs.get(destination)?.deadLetters === true,
+      reprovision: (destination) => {
+        this.#hasLadder = false
+        return this.provision([this.#specs.get(destination)].filter((spec) => spec !== undefined))
+      },
+    })
+    this.#parts = { host, control, link, publisher }
+  }
+
+  async provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    if (destinations.length === 0) return
+    const { provision } = this.#options
+    if (provision === 'check')
+      await checkDestinations(destinations, this.#options, (what, ask) => this.#onControl(what, ask))
+    if (provision !== 'none') await this.#checkPlaces(destinations)
+    const actual = provision === 'create' ? await this.#createAll(destinations) : destinations
+    for (const spec of actual) this.#learn(spec)
+  }
+
+  describe(destination: DestinationSpec): readonly TopologyPart[] {
+    return partsOf(destination, this.#options)
+  }
+
+  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+    if (this.#parts !== undefined) return this.#parts.publisher.publish(messages)
+    return Promise.resolve(messages.map(() => notAttached()))
+  }
+
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const { host, control } = this.#attached()
+    const groups = spec.group === null ? [] : [spec.group]
+    await this.provision([{ name: spec.destination, partitions: spec.partitions, groups }])
+    const connection = await control.acquire()
+    const queues = await this.#queues(connection, spec)
+    const subscription: RabbitSubscription = new RabbitSubscription(
+      {
+        ...host,
+        connection,
+        options: this.#options,
+        connectionError: () => control.error,
+        onClosed: () => this.#subscriptions.delete(subscription),
+      },
+      spec,
+      queues,
+      receiver,
+    )
+    this.#subscriptions.add(subscription)
+    try {
+      await subscription.open()
+    } catch (cause) {
+      const error = toTransportError(`subscribe to "${spec.destination}"`, cause, spec.destination)
+      if (error.kind === 'timeout') control.drop(connection, error)
+      throw error
+    }
+    return subscription
+  }
+
+  async lag({ destination, partitions, group }: GroupPlace): Promise<number> {
+    const queues = Array.from({ length: partitions }, (_, partition) =>
+      this.#queueOf(destination, group, partition, partitions),
+    )
+    const ready = await this.#onControl(`count the messages of "${destination}" for "${group}"`, async (channel) => {
+      let messages = 0
+      for (const queue of queues) messages += (await channel.checkQueue(queue)).messageCount
+      return messages
+    })
+    let held = 0
+    for (const subscription of this.#subscriptions) if (subscription.isOf(destination, group)) held += subscription.held
+    return ready + held
+  }
+
+  health(): TransportHealth {
+    if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
+    if (this.#parts === undefined) return { status: 'idle' }
+    const both = [this.#parts.control.health(), this.#parts.link.health()]
+    return (
+      both.find(({ status }) => status === 'down') ?? both.find(({ status }) => status === 'up') ?? { status: 'idle' }
+    )
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#parts === undefined) return
+    const { publisher, control, link } = this.#parts
+    this.#closing.abort()
+    publisher.close()
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+    await Promise.all([control.close(), link.close()])
+  }
+
+  /** All that is new settles at once. @returns the destinations as they are */
+  async #createAll(destinations: readonly DestinationSpec[]): Promise<readonly DestinationSpec[]> {
+    const settling = new Settling((what, ask) => this.#onControl(what, ask))
+    const actual: DestinationSpec[] = []
+    for (const spec of destinations) {
+      for (const { queue, settled } of settlingOf(spec, this.#options)) await settling.begin(queue, settled)
+      actual.push(await this.#create(spec))
+    }
+    const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)
+    if (delayed.length > 0) await this.#createDelays(delayed, settling)
+    await settling.end((durationMs) => this.#pause(durationMs))
+    if (delayed.length > 0) this.#hasLadder = true
+    return actual
+  }
+
+  /** @throws TransportError when the transport closes meanwhile */
+  async #pause(durationMs: number): Promise<void> {
+    const { clock } = this.#attached().host
+    await clock.sleep(durationMs, this.#closing.signal).catch(() => this.#attached())
+  }
+
+  async #createDelays(names: readonly string[], settling: Settling): Promise<void> {
+    if (!this.#hasLadder) {
+      await settling.begin(TOP_LEVEL, LADDER_SETTLED)
+      await this.#onControl('provision the delay levels', (channel) => declareAll(channel, ladderDeclarations()))
+    }
+    for (const name of names) {
+      const due = dueDeclaration(name, exchangeOf(name, this.#options.places))
+      await settling.begin(due.name, dueSettled(name))
+      await this.#onControl(`provision delays of "${name}"`, (channel) => declareAll(channel, [due], name))
+    }
+  }
+
+  /** @returns the destination as it is: one whose partitions nobody declared has those that exist */
+  async #create(spec: DestinationSpec): Promise<DestinationSpec> {
+    const declare = (wanted: DestinationSpec): Promise<void> =>
+      this.#onControl(`provision "${wanted.name}"`, (channel) => provisionDestination(channel, wanted, this.#options))
+    try {
+      await declare(spec)
+      return spec
+    } catch (error) {
+      const existing = spec.assumed === true ? existingCount(toError(error).cause) : undefined
+      if (existing === undefined) throw error
+      const actual = { ...spec, partitions: existing }
+      await declare(actual)
+      return actual
+    }
+  }
+
+  /** @throws TransportError `mismatch` naming what cannot be */
+  async #checkPlaces(destinations: readonly DestinationSpec[]): Promise<void> {
+    for (const spec of destinations) {
+      const place = this.#options.places.get(spec.name)
+      if (place !== undefined) await checkPlace(spec, place, (what, ask) => this.#onControl(what, ask))
+    }
+  }
+
+  #queueOf(destination: string, group: string, partition: number, partitions: number): string {
+    const existing = this.#options.places.get(destination)?.queues.get(group)
+    return existing?.queue ?? queueOf(destination, group, partition, partitions)
+  }
+
+  /** A destination keeps every group ever named. */
+  #learn(spec: DestinationSpec): void {
+    const known = this.#specs.get(spec.name)
+    const groups = new Set([...(known?.groups ?? []), ...spec.groups])
+    const delays = spec.delays === true || known?.delays === true
+    const deadLetters = spec.deadLetters === true || known?.deadLetters === true
+    this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters })
+  }
+
+  async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {
+    if (group !== null) {
+      return rotated(partitions, this.#attached().host.instance).map((p) =>
+        this.#queueOf(destination, group, p, partitions),
+      )
+    }
+    return [
+      await this.#on(connection, 'declare an anonymous queue', (channel) =>
+        provisionAnonymous(channel, destination, partitions, this.#options.places),
+      ),
+    ]
+  }
+
+  async #onControl<T>(what: string, work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    return this.#on(await this.#attached().control.acquire(), what, work)
+  }
+
+  /** Works on a channel of its own, since whatever the broker does not like closes it. */
+  async #on<T>(connection: AmqpConnection, what: string, work: (channel: AmqpChannel) => Promise<T>): Promise<T> {
+    const { host, control } = this.#attached()
+    const { requestTimeoutMs, closeTimeoutMs } = this.#options
+    let channel: AmqpChannel | undefined
+    try {
+      channel = await within(host.clock, requestTimeoutMs, what, connection.createChannel())
+      channel.on('error', () => {})
+      return await within(host.clock, requestTimeoutMs, what, work(channel))
+    } catch (cause) {
+      const error = toTransportError(what, cause)
+      if (error.kind === 'timeout') control.drop(connection, error)
+      throw error
+    } finally {
+      if (channel !== undefined) {
+        await within(host.clock, closeTimeoutMs, 'close a channel', closed(channel)).catch(() => {})
+      }
+    }
+  }
+
+  #attached(): Parts {
+    if (this.#closed !== undefined) throw failure('closed', 'the transport is closed')
+    if (this.#parts === undefined) throw notAttached()
+    return this.#parts
+  }
+}
+
+interface Parts {
+  readonly host: TransportHost
+  /** Declares and consumes. Nothing is published on it, so that an alarm never stops acks. */
+  readonly control: Link
+  readonly link: Link
+  readonly publisher: RabbitPublisher
+}
+
+const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')
+
+/** Closing a closed channel throws at once. */
+async function closed(channel: AmqpChannel): Promise<void> {
+  await channel.close()
+}

@@ -1,0 +1,108 @@
+import { hasCode } from '../errors.ts'
+import { hasMethods, wrongKind } from '../options.ts'
+import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { TransactionScope } from '../transaction-scope.ts'
+
+/** The part of `Transaction` (and `Kysely`) that is used. */
+export interface KyselyTransaction {
+  executeQuery(query: never): Promise<KyselyResult>
+  withoutPlugins(): KyselyTransaction
+}
+
+/** The part of `Kysely` that is used. */
+export interface KyselyDatabase extends KyselyTransaction {
+  transaction(): {
+    setIsolationLevel(level: 'read committed'): {
+      execute<T>(work: (trx: KyselyTransaction) => Promise<T>): Promise<T>
+    }
+  }
+}
+
+interface KyselyResult {
+  readonly rows: unknown[]
+  readonly numAffectedRows?: bigint | undefined
+}
+
+/** A `SqlClient` over a `Kysely` instance. Destroying the instance stays with the caller. @throws TypeError when it is none */
+export function kyselyClient(database: KyselyDatabase): SqlClient {
+  if (!hasMethods(database, ['executeQuery', 'transaction', 'withoutPlugins'])) {
+    throw wrongKind('kyselyClient', database, 'a Kysely: kyselyClient(new Kysely({ dialect }))')
+  }
+  const statements = new Statements(database)
+  return {
+    query: (text, parameters) => statements.query(text, parameters),
+    transaction: (work) => transaction(database, work),
+  }
+}
+
+/**
+ * The caller's own open transaction as a `SqlTransaction`, e.g. for `outbox.add`. Begins and ends nothing.
+ * @throws TypeError when it is no Kysely transaction
+ */
+export function kyselyTransaction(trx: KyselyTransaction): SqlTransaction {
+  const isOpen = hasMethods(trx, ['executeQuery', 'withoutPlugins']) && 'isTransaction' in trx && trx.isTransaction
+  if (isOpen !== true) {
+    throw wrongKind(
+      'kyselyTransaction',
+      trx,
+      'the transaction that db.transaction().execute(async (trx) => ...) hands out',
+    )
+  }
+  const statements = new Statements(trx)
+  return { inTransaction: true, query: (text, parameters) => statements.query(text, parameters) }
+}
+
+async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+  let scope: TransactionScope | undefined
+  let failure: { readonly error: unknown } | undefined
+  const run = async (trx: KyselyTransaction): Promise<T> => {
+    const statements = new Statements(trx)
+    scope = new TransactionScope(statements)
+    try {
+      const result = await work(scope.tx).finally(() => scope?.close())
+      if (statements.oneFailed) await refuseAborted(statements)
+      return result
+    } catch (error) {
+      failure = { error }
+      throw error
+    }
+  }
+  try {
+    const result = await database.transaction().setIsolationLevel('read committed').execute(run)
+    scope?.committed()
+    return result
+  } catch (error) {
+    // Kysely hands on a rollback that failed instead of what made it roll back.
+    throw failure === undefined ? error : failure.error
+  }
+}
+
+/** Kysely does not look at what COMMIT answers. In an aborted transaction any statement fails with 25P02. */
+async function refuseAborted(statements: Statements): Promise<void> {
+  try {
+    await statements.query('SELECT 1')
+  } catch (error) {
+    throw hasCode(error, '25P02') ? new SqlCommitError() : error
+  }
+}
+
+class Statements implements SqlExecutor {
+  /** Only then can the transaction have been aborted with its error swallowed. */
+  oneFailed = false
+  readonly #plain: KyselyTransaction
+
+  constructor(database: KyselyTransaction) {
+    this.#plain = database.withoutPlugins()
+  }
+
+  async query<Row extends object>(text: string, parameters: readonly unknown[] = []): Promise<SqlResult<Row>> {
+    try {
+      const query = (await import('kysely')).CompiledQuery.raw(text, [...parameters])
+      const { rows, numAffectedRows } = await this.#plain.executeQuery(query as never)
+      return { rows: rows as Row[], rowCount: Math.max(Number(numAffectedRows ?? 0), rows.length) }
+    } catch (error) {
+      this.oneFailed = true
+      throw error
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { type Clock, systemClock } from '../../../core/clock.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import type { ClusterStore } from '../store/cluster-store.ts'
+import { MemoryStateServer } from './server.ts'
+import { MemoryClusterStore } from './store.ts'
+
+export interface MemoryStateStoreOptions {
+  /** Shared by those who are to see each other. @default a new one: nobody else can */
+  readonly server?: MemoryStateServer | undefined
+}
+
+export interface MemoryStateServerOptions {
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+const NAMES = optionNames<MemoryStateStoreOptions>({ server: true })
+const SERVER_NAMES = optionNames<MemoryStateServerOptions>({ clock: true })
+
+/** A place for several `memoryStateStore` to meet. Holds nothing but memory; needs no close. */
+export function memoryStateServer(options: MemoryStateServerOptions = {}): MemoryStateServer {
+  refuseUnknown('memoryStateServer', options, SERVER_NAMES)
+  return new MemoryStateServer(options.clock ?? systemClock)
+}
+
+/** @throws TypeError naming the option */
+export function memoryStateStore(options: MemoryStateStoreOptions = {}): ClusterStore {
+  refuseUnknown('memoryStateStore', options, NAMES)
+  const server = options.server ?? memoryStateServer()
+  if (!(server instanceof MemoryStateServer)) {
+    throw wrongKind('memoryStateStore.server', server, 'what memoryStateServer() returns')
+  }
+  return new MemoryClusterStore(server)
+}

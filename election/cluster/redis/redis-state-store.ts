@@ -1,0 +1,57 @@
+import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
+import { requireInteger, requireText } from '../../../core/errors.ts'
+import { checkLogger, type Logger } from '../../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import { clientSource, isCluster, type RedisClient } from '../../../core/redis/client.ts'
+import { RedisConnection, type RedisErrors } from '../../../core/redis/connection.ts'
+import { ClusterStoreRefused, ClusterStoreUnavailable } from '../store/cluster-errors.ts'
+import type { ClusterStore } from '../store/cluster-store.ts'
+import { RedisClusterStore } from './store.ts'
+import { BLOCK_MS } from './tail.ts'
+
+export interface RedisStateStoreOptions {
+  /** An ioredis client whose settings (address, TLS, password, sentinels, database) our own connections copy. */
+  readonly client?: RedisClient | undefined
+  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
+  readonly url?: string | undefined
+  /** Begins every key. The client's own `keyPrefix` is not used. @default 'concordat:cluster:' */
+  readonly prefix?: string | undefined
+  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
+  readonly answerMs?: number | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+const NAMES = optionNames<RedisStateStoreOptions>({
+  client: true,
+  url: true,
+  prefix: true,
+  answerMs: true,
+  logger: true,
+  clock: true,
+})
+
+const ERRORS: RedisErrors = {
+  unavailable: (outcome, detail, cause) => new ClusterStoreUnavailable('redis', outcome, detail, cause),
+  refused: (cause) => new ClusterStoreRefused('redis', cause),
+}
+
+/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+export function redisStateStore(options: RedisStateStoreOptions): ClusterStore {
+  refuseUnknown('redisStateStore', options, NAMES)
+  const { clock = systemClock } = options
+  const logger = checkLogger('redisStateStore.logger', options.logger)
+  const prefix = requireText('redisStateStore.prefix', options.prefix ?? 'concordat:cluster:')
+  const answerMs = requireInteger('redisStateStore.answerMs', options.answerMs ?? 1 * SECOND, 10)
+  const shared = { client: clientSource('redisStateStore', options), clock, logger, errors: ERRORS }
+  return new RedisClusterStore({
+    commands: new RedisConnection({ ...shared, answerMs, name: 'concordat-cluster' }),
+    newReader: () => new RedisConnection({ ...shared, answerMs: BLOCK_MS + answerMs, name: 'concordat-cluster-logs' }),
+    prefix,
+    isSharded: options.client !== undefined && isCluster(options.client),
+    clock,
+    logger,
+  })
+}

@@ -1,0 +1,26 @@
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { Locks } from '../lock.ts'
+import { locksOn } from '../locks.ts'
+import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
+import { MemoryLockServer } from './server.ts'
+import { MemoryLockStore } from './store.ts'
+
+export interface MemoryLocksOptions extends LocksOptions {
+  /** Shared by those who contend. @default a new one: nobody else can contend */
+  readonly server?: MemoryLockServer | undefined
+}
+
+const NAMES = optionNames<MemoryLocksOptions>({ ...LOCKS_NAMES, server: true })
+const SERVER_NAMES = optionNames<Pick<LocksOptions, 'clock'>>({ clock: true })
+
+/** A place for several `memoryLocks` to meet. Holds nothing but memory; needs no close. */
+export function memoryLockServer(options: Pick<LocksOptions, 'clock'> = {}): MemoryLockServer {
+  refuseUnknown('memoryLockServer', options, SERVER_NAMES)
+  return new MemoryLockServer(resolveLocks(options).clock)
+}
+
+/** @throws TypeError / RangeError naming the option */
+export function memoryLocks(options: MemoryLocksOptions = {}): Locks {
+  refuseUnknown('memoryLocks', options, NAMES)
+  return locksOn(new MemoryLockStore(options.server ?? memoryLockServer({ clock: options.clock })), options)
+}

@@ -1,0 +1,67 @@
+import { SECOND } from '../../core/clock.ts'
+import { requireInteger, requireText } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { clientSource, isCluster, type RedisClient } from '../../core/redis/client.ts'
+import { RedisConnection, type RedisErrors } from '../../core/redis/connection.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import type { Locks } from '../lock.ts'
+import { locksOn } from '../locks.ts'
+import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
+import { AcknowledgedScripts, type ReplicaOptions } from './replicas.ts'
+import { RestartGuard } from './restart.ts'
+import { RedisLockStore } from './store.ts'
+
+export interface RedisLocksOptions extends LocksOptions {
+  /** An ioredis client whose settings (address, TLS, password, sentinels, database) our own connections copy. */
+  readonly client?: RedisClient | undefined
+  /** Instead of `client`: the address, `redis://` or `rediss://`. Needs ioredis installed. */
+  readonly url?: string | undefined
+  /** Begins every key and channel. The client's own `keyPrefix` is not used. @default 'concordat:lock:' */
+  readonly prefix?: string | undefined
+  /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
+  readonly answerMs?: number | undefined
+  /**
+   * A server that runs for less than this grants nothing: held locks that a crash made it forget end before. Set it to
+   * the longest ttl in use, unless Redis keeps every write (`appendfsync always`); the price is that no lock can be had
+   * for that long after each restart. @default 0
+   */
+  readonly restartGraceMs?: number | undefined
+  /**
+   * A grant, or a renewal, counts only when so many replicas have acknowledged it (`WAIT`); else the grant is given back
+   * and the try fails with `LockStoreUnavailable`. Narrows what a failover can forget, and does not close it: only the
+   * fence does. Costs a round trip to the replicas per grant and a third connection. @default not waited for
+   */
+  readonly replicas?: ReplicaOptions | undefined
+}
+
+const NAMES = optionNames<RedisLocksOptions>({
+  ...LOCKS_NAMES,
+  client: true,
+  url: true,
+  prefix: true,
+  answerMs: true,
+  restartGraceMs: true,
+  replicas: true,
+})
+
+const ERRORS: RedisErrors = {
+  unavailable: (outcome, detail, cause) => new LockStoreUnavailable('redis', outcome, detail, cause),
+  refused: (cause) => new LockStoreRefused('redis', cause),
+}
+
+/** @throws TypeError / RangeError for a bad option; connects later, so never because Redis is away */
+export function redisLocks(options: RedisLocksOptions): Locks {
+  refuseUnknown('redisLocks', options, NAMES)
+  const { clock, logger } = resolveLocks(options)
+  const prefix = requireText('redisLocks.prefix', options.prefix ?? 'concordat:lock:')
+  const answerMs = requireInteger('redisLocks.answerMs', options.answerMs ?? 1 * SECOND, 10)
+  const client = clientSource('redisLocks', options)
+  const shared = { client, answerMs, clock, logger, errors: ERRORS, letsExit: true }
+  const commands = new RedisConnection({ ...shared, name: 'concordat-locks' })
+  const subscriber = new RedisConnection({ ...shared, name: 'concordat-locks-turns', follows: commands })
+  const guard = new RestartGuard(commands, options.restartGraceMs ?? 0, clock, logger)
+  const clustered = options.client !== undefined && isCluster(options.client)
+  const channel = `${prefix}turn:${clustered ? 'cluster:' : ''}`
+  const acknowledged = options.replicas && new AcknowledgedScripts(options.replicas, shared, clustered)
+  return locksOn(new RedisLockStore({ commands, subscriber, guard, prefix, channel, acknowledged }), options)
+}
