@@ -1,0 +1,15 @@
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { transportConformance } from '../../conformance/transport.ts'
+import { pauses, slowTransport } from '../../support/slow.ts'
+
+// What answers in the same turn hides what a network shows: each call takes up to a few milliseconds, before and after.
+const SEED = 20_261_121
+transportConformance('slow memory', async () => {
+  const broker = memoryBroker()
+  const pause = pauses(SEED, 4)
+  return {
+    transport: () => slowTransport(memoryTransport({ broker }), pause),
+    broker: { kill: async () => broker.interrupt(), restart: async () => broker.recover() },
+    close: async () => {},
+  }
+})

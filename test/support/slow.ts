@@ -1,0 +1,73 @@
+import type { EncodedMessage } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
+import type { SqlClient } from 'concordat/core'
+
+/** Milliseconds before and after each call, the same for the same seed. */
+export function pauses(seed: number, mostMs: number): () => Promise<void> {
+  let state = seed
+  return async () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    const ms = (state / 2 ** 32) * mostMs
+    if (ms < mostMs / 4) return
+    await new Promise((resolve) => setTimeout(resolve, ms))
+  }
+}
+
+/**
+ * A transport that takes its time for every call, as one over a network does: before the broker hears of it, and before
+ * the caller hears of the broker. Publishes keep their order, as the contract wants.
+ */
+export function slowTransport(inner: Transport, pause: () => Promise<void>): Transport {
+  let line: Promise<unknown> = Promise.resolve()
+  const around = async <T>(work: () => Promise<T>): Promise<T> => {
+    await pause()
+    const result = await work()
+    await pause()
+    return result
+  }
+  const own: Partial<Transport> = {
+    provision: (destinations) => around(() => inner.provision(destinations)),
+    subscribe: (spec, receiver) => around(() => inner.subscribe(spec, receiver)),
+    publish: async (messages: readonly EncodedMessage[]) => {
+      const before = line.then(pause)
+      line = before
+      await before
+      const outcomes = await inner.publish(messages)
+      await pause()
+      return outcomes
+    },
+    ...(inner.lag !== undefined && { lag: (place) => around(() => inner.lag?.(place) ?? Promise.resolve(0)) }),
+    close: () => around(() => inner.close()),
+  }
+  return new Proxy(inner, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+}
+
+/** The same of a database: each statement and each commit. */
+export function slowSql(inner: SqlClient, pause: () => Promise<void>): SqlClient {
+  return {
+    ...inner,
+    query: async (text, parameters) => {
+      await pause()
+      const result = await inner.query<never>(text, parameters)
+      await pause()
+      return result
+    },
+    transaction: (work) =>
+      inner.transaction(async (tx) => {
+        const result = await work({
+          ...tx,
+          query: async (text, parameters) => {
+            await pause()
+            return tx.query(text, parameters)
+          },
+        })
+        await pause()
+        return result
+      }),
+  }
+}
