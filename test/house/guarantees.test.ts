@@ -26,6 +26,17 @@ function matches(literal: string, title: string): boolean {
   return new RegExp(`^${escaped.join('.+')}$`).test(title)
 }
 
+/** The anchors of a page, as they are made of its headings. */
+function headingsOf(page: string): readonly string[] {
+  return Array.from(page.matchAll(/^#+ (.*)$/gm), ([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replaceAll(/[^\p{L}\p{N}_\- ]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
+
 describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => {
   it.for(links)('names a test that exists: $title', async ({ title, file }) => {
     const titles = literals(await readFile(file, 'utf8'))
@@ -67,6 +78,17 @@ describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => 
       )
       const isPacked = (target: string) => /^(?:docs(?:\/|$)|README\.md$|CHANGELOG\.md$|LICENSE$)/.test(target)
       expect(targets.filter((target) => !isPacked(target))).toEqual([])
+    },
+  )
+
+  it.for(globSync('{README.md,CHANGELOG.md,CONTRIBUTING.md,docs/**/*.md}'))(
+    '%s links to headings that exist',
+    async (path) => {
+      const text = await readFile(path, 'utf8')
+      for (const [, file = '', heading = ''] of text.matchAll(/\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)/g)) {
+        const target = file === '' ? path : resolve(path, '..', file)
+        expect(headingsOf(await readFile(target, 'utf8')), `${path} -> ${file}#${heading}`).toContain(heading)
+      }
     },
   )
 })
