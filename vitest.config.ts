@@ -1,4 +1,7 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { LongestFirst } from './test/support/suite/order.ts'
+import { filesOf, type SuiteProject } from './test/support/suite/projects.ts'
 
 // No 'import' among them: vitest hands these to Node, where it would make a CommonJS driver `require` ES modules.
 const conditions = ['concordat-source', 'node']
@@ -7,35 +10,58 @@ const source = { ssr: { resolve: { conditions } }, resolve: { conditions } }
 // kafkajs arms a negative timer for each connection, which Node 24 prints a warning about.
 const execArgv = ['--disable-warning=TimeoutNegativeWarning']
 
-/** unit: no network. int: real servers (found or started, see test/support/servers). types: type tests only. */
+// What Node has compiled once it need not compile in each of a thousand processes: workers, and what tests start.
+process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('.cache/compile', import.meta.url))
+
+/** In `.ci/run` alone: a test gets a second try, which is named in the report. Random inputs get none: they would differ. */
+const secondTry = process.env['CONCORDAT_SECOND_TRY'] === '1' ? 1 : 0
+
+/** Servers whose addresses are given are there once, so nothing runs beside each other on them. */
+const addresses = ['POSTGRES_URL', 'REDIS_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS']
+const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 3
+
+/** Makes the copy of an empty database that they begin with. */
+const globalSetup = ['test/support/pglite-setup.ts']
+
+/** One process for many files: most of the time of a short file is the import of what it tests. The long ones wait. */
+const kept = { isolate: false, maxWorkers: 6, setupFiles: ['test/support/suite/leftovers.ts'] }
+
+const inProcess = (name: SuiteProject, options: object) => ({
+  ...source,
+  test: {
+    name,
+    execArgv,
+    include: filesOf(name),
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    maxWorkers: 3,
+    maxConcurrency: 2,
+    ...options,
+  },
+})
+
+/** What a project holds is in test/support/suite/projects.ts. types: type tests only. */
 export default defineConfig({
   ...source,
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
-      {
-        ...source,
-        test: {
-          name: 'unit',
-          execArgv,
-          include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.int.test.ts'],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
-          maxWorkers: 2,
-          maxConcurrency: 2,
-        },
-      },
+      inProcess('unit', { ...kept, retry: secondTry }),
+      inProcess('prop', { ...kept, globalSetup }),
+      inProcess('local', { globalSetup, retry: secondTry, sequence: { groupOrder: 1 } }),
       {
         ...source,
         test: {
           name: 'int',
           execArgv,
-          include: ['test/**/*.int.test.ts'],
+          include: filesOf('int'),
           testTimeout: 180_000,
           hookTimeout: 180_000,
           // Servers, processes and clocks of a shared machine stall at times. The second try is named in the report.
           retry: 1,
-          fileParallelism: false,
+          // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.
+          maxWorkers: intWorkers,
+          sequence: { groupOrder: 2 },
           globalSetup: ['test/support/servers/global-setup.ts'],
         },
       },

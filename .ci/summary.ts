@@ -1,9 +1,9 @@
 /**
- * The last lines of `.ci/run`: reads vitest's JSON report, lists what went wrong, ends with `N passed, N failed`.
- * Here a skipped test is a failed one: every server is required, so there is no reason to skip. A test on real servers that
+ * The last lines of `.ci/run`: reads vitest's JSON reports, lists what went wrong, ends with `N passed, N failed`.
+ * Here a skipped test is a failed one: every server is required, so there is no reason to skip. A test with a second try that
  * passed at its second try counts as passed and is named, with what failed at first.
  *
- * Arguments: the report, then `<step>=passed|failed` for each step of the run.
+ * Arguments: the reports, then `<step>=passed|failed` for each step of the run.
  */
 import { readFileSync } from 'node:fs'
 
@@ -25,13 +25,14 @@ interface TestResult {
   readonly failureMessages?: readonly string[]
 }
 
-const [reportFile = '', ...steps] = process.argv.slice(2)
-const report = readReport(reportFile)
-const results = report.testResults.flatMap((file) => file.assertionResults)
+const steps = process.argv.slice(2).filter((argument) => /=(passed|failed)$/.test(argument))
+const reports = process.argv.slice(2).filter((argument) => !steps.includes(argument))
+const files = reports.flatMap((report) => readReport(report).testResults)
+const results = files.flatMap((file) => file.assertionResults)
 const passed = results.filter(({ status }) => status === 'passed').length
 const problems = [
   ...results.filter(({ status }) => status !== 'passed').map(({ status, fullName }) => `${status}: ${fullName}`),
-  ...report.testResults.filter(failedAsAWhole).map(({ name, message }) => `failed: ${name} ${message}`),
+  ...files.filter(failedAsAWhole).map(({ name, message }) => `failed: ${name} ${message}`),
 ]
 // A step may fail without a failed test: a type error, a promise that nobody awaited.
 const failedSteps = steps.filter((step) => step.endsWith('=failed')).map((step) => step.replace('=failed', ''))
@@ -57,11 +58,11 @@ function firstLine(text = ''): string {
   return text.split('\n', 1)[0] ?? ''
 }
 
-/** No report at all means that vitest itself did not get to its end. */
+/** A report that is missing means that vitest itself did not get to its end: a failure of its own. */
 function readReport(file: string): Report {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Report
   } catch {
-    return { testResults: [] }
+    return { testResults: [{ name: file, status: 'failed', message: 'is no report', assertionResults: [] }] }
   }
 }

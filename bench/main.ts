@@ -1,4 +1,4 @@
-/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N]`: speed beside the peer, measured in the same run. */
+/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N]`: speed beside the peer, measured in the same run. */
 import { parseArgs } from 'node:util'
 import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
 import { UnknownPart } from './parts.ts'
@@ -11,6 +11,8 @@ export interface SuiteOptions {
   readonly only: readonly string[]
   /** How long a soak lasts. */
   readonly minutes: number
+  /** Orders of a run of the example. */
+  readonly orders: number
   /** Compares and keeps the result for the table. */
   readonly measure: (comparison: Comparison) => Promise<void>
   /** A table of the suite's own, printed at the end. */
@@ -29,6 +31,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   example: async () => (await import('./example/suite.ts')).exampleSuite,
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
+  postgres: async () => (await import('./postgres/suite.ts')).postgresSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
   soak: async () => (await import('./soak/suite.ts')).soakSuite,
 }
@@ -48,7 +51,7 @@ async function main(): Promise<number> {
 }
 
 /** Its tables are printed when it has ended. */
-async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes }: Given): Promise<void> {
+async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes, orders }: Given): Promise<void> {
   const results: Result[] = []
   const tables: Table[] = []
   const skipped: string[] = []
@@ -58,6 +61,7 @@ async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes }: G
     rounds,
     only,
     minutes,
+    orders,
     progress,
     measure: async (comparison) => {
       progress(comparison.what)
@@ -74,11 +78,15 @@ async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes }: G
 
 function misused(how: string): number {
   const suites = Object.keys(SUITES).join('|')
-  console.error(`bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...] [--minutes N]`)
+  console.error(
+    `bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...] [--minutes N] [--orders N]`,
+  )
   return 2
 }
 
 const MAX_MINUTES = 10_000
+/** Below it starting and ending would be what is measured. */
+const MIN_ORDERS = 500
 
 interface NamedSuite {
   readonly name: string
@@ -91,13 +99,14 @@ interface Given {
   readonly rounds: number
   readonly only: readonly string[]
   readonly minutes: number
+  readonly orders: number
 }
 
 /** The command line, or what is wrong with it. */
 function parseArguments(): Given | string {
   try {
     const text = (value: string) => ({ type: 'string', default: value }) as const
-    const options = { rounds: text('5'), only: text(''), minutes: text('10') }
+    const options = { rounds: text('5'), only: text(''), minutes: text('10'), orders: text('5000') }
     const { positionals, values } = parseArgs({ options, allowPositionals: true })
     if (positionals.length === 0) return 'name a suite'
     const suites: NamedSuite[] = []
@@ -114,7 +123,10 @@ function parseArguments(): Given | string {
     const minutes = Number(values.minutes)
     if (!(minutes > 0 && minutes <= MAX_MINUTES))
       return `--minutes: expected a number > 0 and <= ${MAX_MINUTES}, got "${values.minutes}"`
-    return { suites, rounds, only, minutes }
+    const orders = Number(values.orders)
+    if (!Number.isSafeInteger(orders) || orders < MIN_ORDERS)
+      return `--orders: expected a whole number >= ${MIN_ORDERS}, got "${values.orders}"`
+    return { suites, rounds, only, minutes, orders }
   } catch (error) {
     return error instanceof Error ? error.message.replace(/\.$/, '') : String(error)
   }

@@ -27,10 +27,13 @@ export class PostgresBed implements AsyncDisposable {
     this.#admin.on('error', () => {})
   }
 
-  /** @throws ServerUnavailable when this machine has no PostgreSQL */
-  static async open(): Promise<PostgresBed> {
+  /**
+   * @param settings beside these
+   * @throws ServerUnavailable when this machine has no PostgreSQL
+   */
+  static async open(settings: Readonly<Record<string, string>> = {}): Promise<PostgresBed> {
     const on = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' }
-    return new PostgresBed(await startServer('postgres', { settings: on }))
+    return new PostgresBed(await startServer('postgres', { settings: { ...on, ...settings } }))
   }
 
   /** Makes a database; returns its address. */

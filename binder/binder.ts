@@ -11,8 +11,8 @@ import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Telemetry } from '../core/telemetry.ts'
 import type { Topology } from './assembly/topology.ts'
-import type { Handler } from './bindings/contexts.ts'
 import type { Binding, PollBinding } from './bindings/declarations.ts'
+import type { Handler } from './bindings/handler-contexts.ts'
 import type { PollOptions } from './bindings/pollable.ts'
 import type { Channel } from './channel/channel.ts'
 import type { BatchOptions, SendOptions } from './channel/encode.ts'
@@ -25,6 +25,7 @@ import type { Place } from './sending/destinations.ts'
 import type { BinderHealth, BindingControl, BindingStatus } from './status.ts'
 import type { PublishOutcome, Transport } from './transport/transport.ts'
 
+/** Options of `createBinder`. */
 export interface BinderOptions<
   Name extends string = string,
   Reply extends string = string,
@@ -32,7 +33,12 @@ export interface BinderOptions<
 > {
   /** This service's name: CloudEvents `source`, connection names, dead letter metadata. */
   readonly service: Service
+  /**
+   * The broker: `memoryTransport()`, `kafkaTransport(...)`, `rabbitTransport(...)`, or several by `combineTransports`.
+   * The binder closes it.
+   */
   readonly transport: Transport
+  /** What consumes and produces here, made by `sink`, `processor`, `source` and their like. @default none */
   readonly bindings?: ReadonlyArray<Binding<Name>> | undefined
   /** Channels that are sent to without a binding (`send`, an outbox): made to exist as they are declared. */
   readonly sends?: readonly Place[] | undefined
@@ -47,12 +53,14 @@ export interface BinderOptions<
   readonly instance?: string | undefined
   /** @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Time of retries, pauses and timeouts. @default systemClock */
   readonly clock?: Clock | undefined
   /** Unconfirmed messages at most; `send` waits beyond. @default 10 000 */
   readonly maxInFlight?: number | undefined
   /**
-   * How long a `send` may wait for its confirm, reconnects included, in ms; one that stands behind a batch without an
-   * answer up to twice as long. @default 30 seconds
+   * How long a message may wait for its confirm, in ms: in the line, for a reconnect, for room at the broker, for the
+   * answer. It is counted once, from when the message has its place among `maxInFlight`. Messages that go out together
+   * have the time of the first of them, which is at most a tenth less. @default 30 seconds
    */
   readonly sendTimeoutMs?: number | undefined
   /**

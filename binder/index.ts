@@ -5,6 +5,8 @@
  * messages of one key are handled one at a time and in order; what fails for good goes to a dead letter channel.
  * Does not guarantee: that a handler is called once. A message may come again, with the same id; give the binding an
  * inbox (`concordat/outbox`) and its effect happens once.
+ *
+ * @module
  */
 
 export type { PlannedBinding, PlannedDestination, Topology } from './assembly/topology.ts'
@@ -13,18 +15,6 @@ export type { Binder, BinderOptions } from './binder.ts'
 export { failed, ok, processorBatch, produced, sinkBatch } from './bindings/batch.ts'
 export { processor, sink, source } from './bindings/binding.ts'
 export type { KnownNames } from './bindings/binding-name.ts'
-export type {
-  BatchContext,
-  BatchHandler,
-  BatchItem,
-  BatchOutcome,
-  BatchResult,
-  BatchTransactionContext,
-  Handler,
-  HandlerContext,
-  SourceContext,
-  TransactionContext,
-} from './bindings/contexts.ts'
 export type {
   BatchBinding,
   BatchInboxOptions,
@@ -42,6 +32,18 @@ export type {
   SourceOptions,
 } from './bindings/declarations.ts'
 export type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './bindings/flow-options.ts'
+export type {
+  BatchContext,
+  BatchHandler,
+  BatchItem,
+  BatchOutcome,
+  BatchResult,
+  BatchTransactionContext,
+  Handler,
+  HandlerContext,
+  SourceContext,
+  TransactionContext,
+} from './bindings/handler-contexts.ts'
 export type { Inbox, InboxMessage } from './bindings/inbox.ts'
 export { type Addressed, type OutputOptions, type Outputs, type Result, several, to } from './bindings/outputs.ts'
 export { type PollOptions, pollable } from './bindings/pollable.ts'
@@ -54,7 +56,7 @@ export {
   type RouteOptions,
   route,
 } from './bindings/route.ts'
-export { type Channel, type ChannelOptions, channelAt, DEFAULT_PARTITIONS, defineChannel } from './channel/channel.ts'
+export { type Channel, type ChannelOptions, channelAt, defineChannel } from './channel/channel.ts'
 export { MAX_DELAY_MS } from './channel/delay.ts'
 export { type BatchOptions, decodePayload, encodeMessage, type SendOptions } from './channel/encode.ts'
 export {

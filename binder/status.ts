@@ -10,6 +10,7 @@ import type { TransportHealth } from './transport/transport.ts'
  */
 export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halted' | 'stopping' | 'stopped'
 
+/** One binding at this moment, with counters of this process. */
 export interface BindingStatus {
   readonly name: string
   readonly kind: 'source' | 'sink' | 'processor' | 'batch' | 'poll'
@@ -45,6 +46,7 @@ export interface BindingStatus {
   readonly retried: number
 }
 
+/** What the binder knows of its transport and its bindings, without I/O. */
 export interface BinderHealth {
   /** `up`: transport up and every binding that should run does. */
   readonly status: 'up' | 'down'

@@ -1,4 +1,4 @@
-import type { HandlerContext } from '../binder/bindings/contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { type Address, formatAddress } from './address.ts'

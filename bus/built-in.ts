@@ -5,7 +5,9 @@ import { BUILT_IN_PREFIX, type BusEvent } from './event.ts'
 /** Loads every watched config again. */
 export const Refresh: BusEvent<Empty> = builtIn('refresh', () => undefined)
 
+/** The levels of `SetLogLevel`, from the most lines to none. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const
+/** A level that `SetLogLevel` sets; `silent` logs nothing. */
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** Sets the level of the bus's logger, or calls the option `setLevel`. */
@@ -16,6 +18,7 @@ export const SetLogLevel: BusEvent<{ readonly level: LogLevel }> = builtIn('set-
 /** Pauses a binding of the attached binder. It keeps its place in the group. Ends with the process. */
 export const PauseBinding: BusEvent<{ readonly binding: string }> = builtIn('pause-binding', bindingIssue)
 
+/** Resumes a binding of the attached binder where it was paused. */
 export const ResumeBinding: BusEvent<{ readonly binding: string }> = builtIn('resume-binding', bindingIssue)
 
 /** Calls the option `onShutdown` once, after the acknowledgement has gone. */
@@ -33,6 +36,7 @@ export interface ConfigChange {
   readonly version?: number | undefined
 }
 
+/** Tells every watched config of that name about another value. Handled by the bus itself. */
 export const ConfigChanged: BusEvent<ConfigChange> = builtIn('config-changed', ({ name, version }) => {
   if (!isText(name, 200)) return ['name', 'expected the name of a config']
   const fits = version === undefined || (Number.isSafeInteger(version) && (version as number) >= 0)

@@ -17,6 +17,7 @@ import type { ConfigOptions, WatchedConfig } from './config.ts'
 import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
 
+/** One instance on the bus: sends events to instances by address, and handles those that are for it. */
 export interface Bus extends AsyncDisposable {
   /** This instance: `service:group:instance`. */
   readonly address: string
@@ -74,6 +75,7 @@ export interface Bus extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** To whom an event goes. */
 export interface PublishOptions {
   /** `orders:**`, `orders:eu:*`, `orders:eu:orders-1`, `**`. */
   readonly to: string
@@ -96,11 +98,16 @@ interface AckWithin extends PublishOptions {
   readonly ackTimeoutMs: number
 }
 
+/**
+ * As `PublishOptions`, and the answers of the addressed live members are waited for: `ack: true`, or an `ackTimeoutMs`.
+ */
 export type AckedPublishOptions = AckTrue | AckWithin
 
+/** Options of `bus.ready`. */
 export interface ReadyOptions {
   /** @default 30 seconds */
   readonly timeoutMs?: number | undefined
+  /** Ends the waiting with its reason. */
   readonly signal?: AbortSignal | undefined
   /** Also subscribe to answers, which else happens when they are first asked for. @default false */
   readonly acks?: boolean | undefined
@@ -117,11 +124,13 @@ export interface Acknowledgement {
   readonly missing: readonly string[]
 }
 
+/** An instance whose handler failed, and why. */
 export interface FailedAck {
   readonly address: string
   readonly error: AckError
 }
 
+/** The state of this instance on the bus, with what it counted. */
 export interface BusHealth {
   /** `down`: no events arrive at the moment, a config was not loaded yet, or another process has our address. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'

@@ -15,6 +15,7 @@ export interface VersionedValue {
   readonly version: number
 }
 
+/** Options of `bus.config`. */
 export interface ConfigOptions<S extends StandardSchemaV1> {
   /** Every value that arrives has to fit; one that does not is refused and the old one stays. */
   readonly schema: S
@@ -53,6 +54,8 @@ const NAMES = optionNames<ConfigOptions<StandardSchemaV1>>({
 interface ConfigHost {
   readonly clock: Clock
   readonly logger: Logger
+  /** What is kept may be newer than what is known here. */
+  loadFailed(): void
 }
 
 export class LiveConfig<T> implements WatchedConfig<T> {
@@ -124,16 +127,14 @@ export class LiveConfig<T> implements WatchedConfig<T> {
     return this.#next
   }
 
-  /** Loads until it has worked once. */
+  /** After a load that failed: again and again, until one has worked. */
   async loadPatiently(signal: AbortSignal): Promise<void> {
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      try {
-        await this.refresh()
-        return
-      } catch (error) {
-        this.#host.logger.warn({ config: this.name, err: error }, 'bus: config not loaded, trying again')
-        await this.#host.clock.sleep(backoffDelayMs(RELOAD, attempt, Math.random()), signal).catch(() => {})
-      }
+    const { clock, logger } = this.#host
+    for (let attempt = 1; this.#loadFailure !== undefined; attempt++) {
+      logger.warn({ config: this.name, reason: this.#loadFailure }, 'bus: config not loaded, trying again')
+      await clock.sleep(backoffDelayMs(RELOAD, attempt, Math.random()), signal).catch(() => {})
+      if (signal.aborted) return
+      await this.refresh().catch(() => {})
     }
   }
 
@@ -162,6 +163,7 @@ export class LiveConfig<T> implements WatchedConfig<T> {
       this.#loadFailure = undefined
     } catch (error) {
       this.#loadFailure = toError(error).message
+      this.#host.loadFailed()
       throw error
     }
   }

@@ -10,6 +10,8 @@ export class Configs {
   readonly #logger: Logger
   readonly #all = new Map<string, LiveConfig<unknown>>()
   readonly #closing = new AbortController()
+  /** They are loaded again until it works. */
+  readonly #failing = new Set<LiveConfig<unknown>>()
   #started = false
 
   constructor(clock: Clock, logger: Logger) {
@@ -33,7 +35,8 @@ export class Configs {
     name: string,
     options: ConfigOptions<S>,
   ): WatchedConfig<StandardSchemaV1.InferOutput<S>> {
-    const host = { clock: this.#clock, logger: this.#logger }
+    const loadFailed = (): void => void this.#retry(config as unknown as LiveConfig<unknown>)
+    const host = { clock: this.#clock, logger: this.#logger, loadFailed }
     const config = new LiveConfig<StandardSchemaV1.InferOutput<S>>(name, options as never, host)
     if (this.#all.has(name)) throw invalidOption('bus.config', name, 'each config declared once')
     this.#all.set(name, config as unknown as LiveConfig<unknown>)
@@ -57,12 +60,15 @@ export class Configs {
   }
 
   async #loadOnce(config: LiveConfig<unknown>): Promise<void> {
-    if (!config.canLoad) return
-    try {
-      await config.refresh()
-    } catch (error) {
-      this.#logger.warn({ config: config.name, err: error }, 'bus: config not loaded, trying again')
-      void config.loadPatiently(this.#closing.signal)
-    }
+    // One that fails goes on by itself.
+    if (config.canLoad) await config.refresh().catch(() => {})
+  }
+
+  async #retry(config: LiveConfig<unknown>): Promise<void> {
+    if (!this.#started || this.#failing.has(config)) return
+    this.#failing.add(config)
+    const { signal } = this.#closing
+    while (config.loadFailure !== undefined && !signal.aborted) await config.loadPatiently(signal)
+    this.#failing.delete(config)
   }
 }

@@ -2,7 +2,7 @@
  * What the bus writes into headers, and how it reads them: never throws, whatever somebody has sent. The order of
  * `signedFields` is the canonical form that is signed; `docs/wire-format.md` has it for other languages.
  */
-import type { HandlerContext } from '../binder/bindings/contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { Headers, HeaderValue } from '../binder/channel/message.ts'
 import { type Address, type AddressPattern, parseAddress, parsePattern } from './address.ts'
 

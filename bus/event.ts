@@ -13,6 +13,7 @@ export interface BusEvent<Input = unknown, Output = Input> {
   readonly schema: StandardSchemaV1<Input, Output>
 }
 
+/** Options of `defineEvent`. */
 export interface EventOptions<S extends StandardSchemaV1> {
   /** Any Standard Schema (zod, valibot, arktype, ...). The payload travels as JSON. */
   readonly payload: S

@@ -4,8 +4,10 @@
  * Guarantees: each addressed instance that is subscribed handles an event once, events of one sender in their order; who
  * asks hears who did it, who failed and who is missing. Does not guarantee: anything to an instance that is down; it
  * reads its state when it starts.
+ *
+ * @module
  */
-export { type Address, DEFAULT_GROUP, formatAddress, matchesAddress, parseAddress } from './address.ts'
+export { type Address, formatAddress, matchesAddress, parseAddress } from './address.ts'
 export {
   type ConfigChange,
   ConfigChanged,

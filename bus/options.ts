@@ -20,6 +20,7 @@ export interface AuthorizeRequest {
   readonly to: string
 }
 
+/** Options of `createBus`. */
 export interface BusOptions {
   /** First part of this instance's address. */
   readonly service: string
@@ -69,9 +70,11 @@ export interface BusOptions {
   readonly drainTimeoutMs?: number | undefined
   /** Counts what is handled and dropped, times what is published. Spans of the messages are the binder's. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
+  /** Time of heartbeats, timeouts and signatures. @default systemClock */
   readonly clock?: Clock | undefined
 }
 
+/** What `onShutdown` is told: who wants this process to end, and why. */
 export interface ShutdownRequest {
   readonly reason: string | undefined
   readonly from: Address

@@ -2,6 +2,7 @@
 import { toError } from '../core/errors.ts'
 import type { AckStatus } from './envelope.ts'
 
+/** Why a handler of an event failed, as far as it travels back to the sender. */
 export interface AckError {
   readonly name: string
   /** At most 1 024 bytes. */

@@ -1,5 +1,5 @@
 import type { Binder } from '../binder/binder.ts'
-import type { HandlerContext } from '../binder/bindings/contexts.ts'
+import type { HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import { type Clock, MINUTE } from '../core/clock.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'

@@ -74,6 +74,7 @@ export class Publisher {
   readonly #sender: string
   #turn: Promise<void> = Promise.resolve()
   #latestId: string | undefined
+  #handled: Promise<void> = Promise.resolve()
 
   constructor(host: PublisherHost) {
     this.#host = host
@@ -91,7 +92,6 @@ export class Publisher {
     const { envelope, body, wait, sending } = await this.#untilSent(order)
     try {
       await unlessAborted(order.signal, sending)
-      if (matches(order.to, this.#host.address)) this.#host.handleOwn(envelope, body)
       if (wait === undefined || order.ackTimeoutMs === undefined) return { id: order.id }
       return await this.#answers(wait, order.ackTimeoutMs, order.signal, () => this.#repeat(envelope, body))
     } finally {
@@ -143,7 +143,8 @@ export class Publisher {
       const envelope = this.#sign(order, body)
       this.#latestId = order.id
       const sending = this.#send(envelope, body)
-      sending.catch(() => {})
+      if (matches(order.to, this.#host.address)) this.#handleOwn(envelope, body, sending)
+      else sending.catch(() => {})
       return { envelope, body, wait, sending }
     } finally {
       void before.then(mine.resolve)
@@ -192,6 +193,15 @@ export class Publisher {
     const { id, time } = envelope
     await connection.binder.send(channel, body, { id, time, headers: eventHeaders(envelope) })
     counters.published++
+  }
+
+  /** Once it is confirmed, but not before an earlier one, whose confirm may come later. */
+  #handleOwn(envelope: EventEnvelope, body: Uint8Array, sending: Promise<void>): void {
+    const before = this.#handled
+    this.#handled = sending.then(
+      () => before.then(() => this.#host.handleOwn(envelope, body)),
+      () => before,
+    )
   }
 
   async #answers(

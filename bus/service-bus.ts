@@ -1,7 +1,7 @@
 import type { Binder } from '../binder/binder.ts'
 import { sink } from '../binder/bindings/binding.ts'
-import { type HandlerContext } from '../binder/bindings/contexts.ts'
 import { type SinkBinding } from '../binder/bindings/declarations.ts'
+import { type HandlerContext } from '../binder/bindings/handler-contexts.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { type Address, formatAddress } from './address.ts'
 import { Answers } from './answers.ts'

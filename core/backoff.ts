@@ -14,8 +14,13 @@ export interface BackoffOptions {
   readonly jitter?: number | undefined
 }
 
+/**
+ * Pauses between attempts, complete: the first and the longest in ms, the factor from each to the next, and the share
+ * that is left to chance (0 to 1).
+ */
 export type Backoff = Readonly<Record<'initialMs' | 'factor' | 'maxMs' | 'jitter', number>>
 
+/** The pauses where none are given: 1 s, doubled, at most 10 s, 20 % jitter. */
 export const DEFAULT_BACKOFF: Backoff = Object.freeze({
   initialMs: 1 * SECOND,
   factor: 2,

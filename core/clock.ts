@@ -18,9 +18,13 @@ export interface Clock {
   setTimer(durationMs: number, callback: () => void): () => void
 }
 
+/** One second in milliseconds: write `5 * SECOND`. */
 export const SECOND = 1_000
+/** 60 seconds in milliseconds. */
 export const MINUTE = 60 * SECOND
+/** 60 minutes in milliseconds. */
 export const HOUR = 60 * MINUTE
+/** 24 hours in milliseconds. */
 export const DAY = 24 * HOUR
 
 const MAX_TIMER_MS = 2 ** 31 - 1

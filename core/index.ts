@@ -1,4 +1,8 @@
-/** What users implement, match or inject: clock, codecs, errors, logger, schema, SQL. */
+/**
+ * What users implement, match or inject: clock, codecs, errors, logger, schema, SQL.
+ *
+ * @module
+ */
 export { type Backoff, type BackoffOptions, backoffDelayMs, DEFAULT_BACKOFF, resolveBackoff } from './backoff.ts'
 export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
@@ -6,6 +10,7 @@ export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
 export { type ContextLogger, type Logger, silentLogger } from './logger.ts'
 export { migrate, migrationText, type SqlMigration, type SqlPart, SqlVersionMismatch } from './migrate.ts'
+export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
 export {
   quoteIdentifier,

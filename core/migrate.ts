@@ -94,6 +94,16 @@ export async function requireMigrated(sql: SqlExecutor, schema: string, part: Sq
   if (!isDone(state, schema, part)) throw new SqlVersionMismatch(schema, part, state.version)
 }
 
+/** What is applied of a part, and the lowest version that a release must know for it; 0 for nothing. Reads only. */
+export async function migrationState(
+  sql: SqlExecutor,
+  schema: string,
+  part: string,
+): Promise<{ readonly version: number; readonly needs: number }> {
+  const { version, needs } = await readState(sql, schema, part)
+  return { version, needs }
+}
+
 /**
  * The SQL that `migrate` runs, as text for a migration tool or a review: statements end with `;` and a newline.
  * @param above only migrations with a higher version; 0 for all, with the schema and the table that keeps the versions

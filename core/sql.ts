@@ -2,10 +2,10 @@ import { DAY } from './clock.ts'
 import { ConcordatError } from './errors.ts'
 import { hasMethods, wrongKind } from './options.ts'
 
-/** The schema of every part's tables unless another is given. */
 /** The longest age of rows that is asked for, 1 000 years: PostgreSQL has no moment much further back. */
 export const MAX_AGE_MS: number = 1_000 * 365 * DAY
 
+/** The schema of every part's tables unless another is given. */
 export const DEFAULT_SCHEMA = 'concordat'
 
 /**
@@ -23,6 +23,7 @@ export interface SqlExecutor {
   ): Promise<SqlResult<Row>>
 }
 
+/** What a statement gave. */
 export interface SqlResult<Row> {
   readonly rows: readonly Row[]
   /** Rows touched by INSERT / UPDATE / DELETE, rows returned by SELECT. */
@@ -37,14 +38,29 @@ export interface SqlTransaction extends SqlExecutor {
    * only good for hints; what it throws becomes a process warning. Absent when the transaction's end is not ours to see (`pgTransaction`).
    */
   readonly afterCommit?: ((listener: () => void) => void) | undefined
+  /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
+  readonly script?: ((text: string) => Promise<void>) | undefined
+  /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
+  readonly within?: (<T>(work: () => T) => T) | undefined
 }
 
+/**
+ * `query` runs a statement in a transaction of its own, again while it fails with 40001 (a database whose
+ * `default_transaction_isolation` is not READ COMMITTED): then it has done nothing.
+ */
 export interface SqlClient extends SqlExecutor {
   /**
    * Set when no other process can use this database (PGlite): a token unique to this client. A lease that carries
    * another token belongs to a process that is gone, and need not be waited for.
    */
   readonly exclusive?: string | undefined
+  /** Set when nothing is on a disk: a database that is gone with the process. */
+  readonly inMemory?: boolean | undefined
+  /**
+   * On a database with one connection: whether the caller runs inside a `transaction` that is still open, so that a
+   * statement outside of it, awaited in there, would wait forever.
+   */
+  readonly isInTransaction?: (() => boolean) | undefined
   /** How many connections there are at most, if that is known. */
   readonly connections?: number | undefined
   /**
@@ -175,6 +191,11 @@ export interface SqlListener {
    * @returns stops listening
    */
   listen(channel: string, onNotify: (payload: string) => void): () => void
+  /**
+   * The process of the server at the other end, while there is a connection: when it is gone from `pg_stat_activity`, so
+   * is this listener. A hint, for a proxy may tell another number. Absent: not known.
+   */
+  readonly backend?: number | undefined
   /** Ends the connection. Idempotent, never rejects. */
   close(): Promise<void>
 }

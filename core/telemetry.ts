@@ -9,10 +9,13 @@ import type { TraceContext } from './trace-context.ts'
 /** Values of one kind each; an absent one is left out. */
 export type TelemetryAttributes = Readonly<Record<string, string | number | boolean | undefined>>
 
+/** What a span begins with. */
 export interface SpanOptions {
+  /** Its kind in OpenTelemetry. */
   readonly kind: 'internal' | 'producer' | 'consumer' | 'client'
   /** `active`: the span around the calling code. `none`: a new trace. */
   readonly parent: TraceContext | 'active' | 'none'
+  /** Attributes from its beginning on. @default none */
   readonly attributes?: TelemetryAttributes | undefined
   /** Other places that led here, at most `MAX_LINKS`. */
   readonly links?: readonly TraceContext[] | undefined
@@ -21,6 +24,7 @@ export interface SpanOptions {
 /** The most that the SDKs keep. */
 export const MAX_LINKS = 128
 
+/** A span that has begun. */
 export interface TelemetrySpan {
   /** What goes into headers; `undefined` when there is no tracer. */
   readonly context: TraceContext | undefined
@@ -32,6 +36,7 @@ export interface TelemetrySpan {
   end(error?: unknown): void
 }
 
+/** A metric that is measured: a counter, a histogram or a gauge. */
 export interface Instrument {
   readonly name: string
   /** UCUM: `s`, `{message}`. */
@@ -39,6 +44,7 @@ export interface Instrument {
   readonly description: string
 }
 
+/** The value of a gauge when it is looked at. */
 export interface Reading {
   /** Of the instrument. */
   readonly name: string

@@ -1,13 +1,20 @@
 import { toError } from './errors.ts'
 import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from './sql.ts'
 
+/** A driver that can do more than the contract asks for. */
+export interface ScopedExecutor extends SqlExecutor {
+  readonly script?: ((text: string) => Promise<void>) | undefined
+  readonly within?: SqlTransaction['within']
+}
+
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
 export class TransactionScope {
   readonly tx: SqlTransaction
   #open = true
   readonly #committed: Array<() => void> = []
 
-  constructor(executor: SqlExecutor) {
+  constructor(executor: ScopedExecutor) {
+    const { script, within } = executor
     this.tx = {
       inTransaction: true,
       query: (text, parameters) => {
@@ -15,6 +22,10 @@ export class TransactionScope {
         return Promise.reject(new SqlTransactionEnded())
       },
       afterCommit: (listener) => void this.#committed.push(listener),
+      ...(script !== undefined && {
+        script: (text: string) => (this.#open ? script(text) : Promise.reject(new SqlTransactionEnded())),
+      }),
+      ...(within !== undefined && { within }),
     }
   }
 

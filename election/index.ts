@@ -1,4 +1,8 @@
-/** Leader election on the lock contract: terms, revocation in time, hand-over, and jobs at given times. */
+/**
+ * Leader election on the lock contract: terms, revocation in time, hand-over, and jobs at given times.
+ *
+ * @module
+ */
 
 export { createElection } from './leader/campaign.ts'
 export type {

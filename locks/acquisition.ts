@@ -116,7 +116,8 @@ export class Acquisition {
   }
 }
 
-function mayHaveHappened(error: unknown): boolean {
+/** False when the store says that it did nothing. */
+export function mayHaveHappened(error: unknown): boolean {
   if (error instanceof LockStoreUnavailable) return error.outcome !== 'not_done'
   return !(error instanceof LockStoreRefused)
 }

@@ -70,7 +70,13 @@ export class LockLost extends ConcordatError {
   readonly token: number
   readonly reason: LockLostReason
 
-  constructor(key: string, token: number, reason: LockLostReason, detail?: string, cause?: unknown) {
+  /** @param why `detail` instead of what the reason says by itself; the error that led to it */
+  constructor(
+    key: string,
+    token: number,
+    reason: LockLostReason,
+    { detail, cause }: { readonly detail?: string | undefined; readonly cause?: unknown } = {},
+  ) {
     const text = `lock "${key}" (token ${token}) is lost: ${detail ?? REMEDY[reason]}`
     super(text, cause === undefined ? undefined : { cause })
     this.key = key

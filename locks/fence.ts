@@ -13,7 +13,9 @@ import {
 import { FenceRejected } from './errors.ts'
 import { requireResourceName } from './options.ts'
 
+/** Options of `createFence`. */
 export interface FenceOptions {
+  /** The database in which the guarded effects happen. */
   readonly sql: SqlClient
   /** Schema of the guard table `lock_fence`. @default 'concordat' */
   readonly schema?: string | undefined

@@ -1,4 +1,8 @@
-/** Locks: leases with fencing tokens. A store comes from `concordat/locks/redis` or `concordat/locks/memory`. */
+/**
+ * Locks: leases with fencing tokens. A store comes from `concordat/locks/redis` or `concordat/locks/memory`.
+ *
+ * @module
+ */
 export { currentLease } from './current-lease.ts'
 export {
   FencedWriteFailed,

@@ -14,6 +14,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import { within } from '../core/time-limit.ts'
+import { mayHaveHappened } from './acquisition.ts'
 import { LockLost, type LockLostReason } from './errors.ts'
 import type { Lateness } from './lateness.ts'
 import type { Lease, LeaseState, ReleaseOutcome } from './lock.ts'
@@ -100,7 +101,7 @@ export class HeldLease implements Lease {
     if (this.#state !== 'held') throw new LockLost(this.key, this.token, 'released')
     if (left >= minRemainingMs) return
     const detail = `${Math.floor(left)} ms of validity are left, ${minRemainingMs} ms were asked for`
-    throw new LockLost(this.key, this.token, 'expired', detail, this.#lastFailure)
+    throw new LockLost(this.key, this.token, 'expired', { detail, cause: this.#lastFailure })
   }
 
   release(): Promise<ReleaseOutcome> {
@@ -161,7 +162,7 @@ export class HeldLease implements Lease {
   #lose(reason: LockLostReason, detail?: string): void {
     if (this.#state === 'lost' || this.#state === 'released') return
     this.#state = 'lost'
-    this.#lost = new LockLost(this.key, this.token, reason, detail, this.#lastFailure)
+    this.#lost = new LockLost(this.key, this.token, reason, { detail, cause: this.#lastFailure })
     this.#stopTimers()
     if (reason !== 'closed') {
       this.#grant.logger.warn({ key: this.key, token: this.token, reason, err: this.#lastFailure }, 'lock lost')
@@ -272,17 +273,19 @@ export class HeldLease implements Lease {
   }
 
   /** Until the validity is over: after that the lock frees itself. */
-  async #releaseAgain(until: number, failure: unknown): Promise<'released' | 'unconfirmed'> {
+  async #releaseAgain(until: number, failure: unknown): Promise<ReleaseOutcome | NotHeld> {
     const { store, clock, logger, claim } = this.#grant
     let lastFailure = failure
+    let mayBeDone = mayHaveHappened(failure)
     while (clock.monotonic() + RELEASE_RETRY_MS < until) {
       await clock.sleep(RELEASE_RETRY_MS)
       try {
         const outcome = await store.release(claim, this.#forgetAfterMs)
         // "Not ours" may only mean that an earlier attempt, whose answer was lost, has done it.
-        return outcome === 'released' ? outcome : 'unconfirmed'
+        return outcome === 'released' || !mayBeDone ? outcome : 'unconfirmed'
       } catch (error) {
         lastFailure = error
+        mayBeDone ||= mayHaveHappened(error)
       }
     }
     logger.warn({ key: this.key, token: this.token, err: lastFailure }, 'lock release not confirmed, it frees itself')

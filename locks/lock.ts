@@ -101,6 +101,7 @@ export interface Lease extends AsyncDisposable {
   release(): Promise<ReleaseOutcome>
 }
 
+/** `held`, `releasing` while the release is under way, then `released`; or `lost`, which is final. */
 export type LeaseState = 'held' | 'releasing' | 'released' | 'lost'
 
 /**
@@ -126,8 +127,10 @@ export interface LeaseSet extends AsyncDisposable {
   release(): Promise<ReleaseOutcome>
 }
 
+/** `exclusive`: one holder. `shared`: any number of readers, and no writer beside them. */
 export type LockMode = 'exclusive' | 'shared'
 
+/** On what terms a lock is held. */
 export interface LeaseOptions {
   /**
    * How long the lock outlives a holder that vanished; also the longest a stalled holder is waited for. At least 100,
@@ -162,6 +165,7 @@ export interface LeaseOptions {
   readonly lockDelayMs?: number | undefined
 }
 
+/** Options of `acquire`, `acquireAll`, `using` and `usingAll`. */
 export interface AcquireOptions extends LeaseOptions {
   /** How long to wait, in ms; 0 tries once, `Infinity` waits until `signal` aborts. @default 10 seconds */
   readonly waitMs?: number | undefined
@@ -176,6 +180,7 @@ export interface LockInfo {
   readonly waiters: readonly LockWaiter[]
 }
 
+/** Somebody who holds a key, as the store sees it. */
 export interface LockHolder {
   readonly owner: string
   readonly token: number
@@ -190,26 +195,32 @@ export interface LockHolder {
   readonly freesInMs: number
 }
 
+/** Somebody who waits for a key, as the store sees it. */
 export interface LockWaiter {
   readonly owner: string
   readonly mode: LockMode
   readonly permits?: number | undefined
 }
 
+/** Which keys `list` tells of. */
 export interface ListOptions {
   /** @default 100 */
   readonly limit?: number | undefined
   /** Only keys that begin with this. */
   readonly prefix?: string | undefined
+  /** Ends the waiting with its reason. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** Who takes a lock away from its holders, and why; both are kept. */
 export interface ForceOptions {
   /** Who does it: a person or a program, for the audit trail. */
   readonly by: string
+  /** Why, for the audit trail and the holder's `LockLost`. */
   readonly reason: string
 }
 
+/** The record of a lock that was taken away from its holders. */
 export interface ForcedRelease extends ForceOptions {
   readonly key: string
   /** Epoch ms by the store's clock. */
@@ -220,6 +231,7 @@ export interface ForcedRelease extends ForceOptions {
   readonly ended: readonly Pick<LockHolder, 'owner' | 'token' | 'mode'>[]
 }
 
+/** The state of the store as this process sees it, and how many leases and waiters it has here. */
 export interface LocksHealth {
   /** `idle`: the store was not needed yet. `down`: it did not answer last time; it is tried again in the background. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'

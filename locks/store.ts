@@ -1,3 +1,8 @@
+/**
+ * What a store of locks implements; `createLocks` is built on it. `test/conformance/locks.ts` in the repository holds it.
+ *
+ * @module
+ */
 import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from './lock.ts'
 
 /**
@@ -65,6 +70,7 @@ export interface LockStore {
 /** `true`, or why this store cannot. */
 export type LockFeature = true | { readonly missing: string }
 
+/** What the store can do. The conformance suite tests what is `true`, and names the reason for what is missing. */
 export interface LockFeatures {
   /** First come, first served, woken by the release. Missing: waiters ask again after `retryAfterMs`, in no order. */
   readonly fifo: LockFeature
@@ -85,6 +91,7 @@ export interface LockOperator {
   audit(key: string): Promise<readonly ForcedRelease[]>
 }
 
+/** Which keys `list` shall tell of. */
 export interface ListRequest {
   readonly limit: number
   readonly prefix: string
@@ -106,6 +113,7 @@ export interface Claim extends ClaimTerms {
   readonly value: string
 }
 
+/** What one try to get a key asks for. */
 export interface AcquireRequest {
   readonly ttlMs: number
   /**
@@ -123,6 +131,7 @@ export interface AcquireRequest {
   readonly handOver?: boolean | undefined
 }
 
+/** What became of a try to get a key. */
 export type AcquireReply =
   | { readonly status: 'granted'; readonly token: number }
   | {

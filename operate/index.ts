@@ -1,4 +1,24 @@
-/** What operators and deployments need of a service's database, without the service's code. */
+/**
+ * What operators and deployments need of a service's database, without the service's code.
+ *
+ * @module
+ */
+export type { AuditLine, AuditOptions } from './audit.ts'
+export type { ClusterDesk, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
+export type { DoctorReport } from './doctor/doctor.ts'
+export type { DoctorLine } from './doctor/line.ts'
+export { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+export type { GroupLine } from './groups.ts'
+export type {
+  LetterDesk,
+  LetterDrop,
+  LetterFilter,
+  LetterListOptions,
+  LetterPlace,
+  LetterRedrive,
+  OpenTransport,
+} from './letters.ts'
+export type { LeaderDesk, LeaderLine, LockDesk, OperatedLocks } from './locks.ts'
 export {
   type GrantPrintOptions,
   type MigrationPrintOptions,
@@ -6,3 +26,21 @@ export {
   printGrants,
   printMigrations,
 } from './migrations.ts'
+export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
+export type { OutboxDesk, ParkedLine } from './outbox.ts'
+export type { SagaActionResult } from './sagas/actions.ts'
+export type { SagaBulk, SagaBulkReport, SagaDesk, SagaStepView, SagaView, SagaWait } from './sagas/desk.ts'
+export type { SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
+export { systemMermaid } from './system/mermaid.ts'
+export { type Describable, describeSystem } from './system/read-system.ts'
+export type {
+  SystemBinding,
+  SystemChannel,
+  SystemSaga,
+  SystemSchedule,
+  SystemService,
+  SystemStep,
+  SystemTopology,
+} from './system/system.ts'
+export { systemText } from './system/text.ts'
+export type { InboxCount, MigrationApplyOptions, MigrationState } from './upkeep.ts'

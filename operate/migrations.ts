@@ -1,15 +1,31 @@
 /** The tables of every part as SQL text, for those who apply it themselves, and the rights that a service then needs. */
+
+import { TRANSPORT_PART } from '../binder/postgres/tables.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { latestOf, migrationText, type SqlPart } from '../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier } from '../core/sql.ts'
+import { CLUSTER_PART } from '../election/cluster/postgres/tables.ts'
 import { FENCE_PART } from '../locks/fence.ts'
-import { INBOX_PART } from '../outbox/inbox.ts'
+import { LOCK_STORE_PART } from '../locks/postgres/tables.ts'
+import { INBOX_PART } from '../outbox/inbox-table.ts'
 import { OUTBOX_PART, prepareText } from '../outbox/tables.ts'
 import { PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
+import { OPERATOR_PART } from './trail.ts'
 
-const PARTS: readonly SqlPart[] = [OUTBOX_PART, INBOX_PART, SAGA_PART, PARTICIPANT_PART, FENCE_PART]
+export const PARTS: readonly SqlPart[] = [
+  OUTBOX_PART,
+  INBOX_PART,
+  SAGA_PART,
+  PARTICIPANT_PART,
+  FENCE_PART,
+  LOCK_STORE_PART,
+  CLUSTER_PART,
+  TRANSPORT_PART,
+  OPERATOR_PART,
+]
 
+/** Options of `printMigrations`. */
 export interface MigrationPrintOptions {
   /** @default 'concordat' */
   readonly schema?: string | undefined
@@ -23,6 +39,7 @@ export interface MigrationPrintOptions {
   readonly service?: string | undefined
 }
 
+/** Options of `printGrants`. */
 export interface GrantPrintOptions {
   /** @default 'concordat' */
   readonly schema?: string | undefined
@@ -85,7 +102,7 @@ export function printGrants(options: GrantPrintOptions): string {
   ].join('\n')
 }
 
-function partOf(path: string, name: string): SqlPart {
+export function partOf(path: string, name: string): SqlPart {
   const part = PARTS.find((each) => each.name === name)
   if (part === undefined) throw invalidOption(path, name, `one of ${PARTS.map((each) => each.name).join(', ')}`)
   return part

@@ -72,7 +72,7 @@ export class OutboxOwned extends ConcordatError {
 
   constructor(schema: string, service: string, owner: string) {
     super(
-      `the outbox in schema "${schema}" belongs to the service "${owner}", this one is "${service}": give each service a schema of its own, createOutbox({ schema: '${service}' }). After renaming a service: UPDATE "${schema}".outbox_meta SET service = '${service}'`,
+      `the outbox in schema "${schema}" belongs to the service "${owner}", this one is "${service}": give each service a schema of its own: \`schema: '${service}'\` of createService or createOutbox. After renaming a service: UPDATE "${schema}".outbox_meta SET service = '${service}'`,
     )
     this.schema = schema
     this.service = service

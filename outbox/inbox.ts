@@ -11,30 +11,24 @@
  * An id is forgotten after `retentionMs`. Keep that longer than a message can take to come back: the broker's retention
  * where a group can be reset to an earlier place, and how long dead letters wait for a redrive.
  */
-import type { Inbox, InboxMessage } from '../binder/bindings/inbox.ts'
+import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
-import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
+import { migrate, requireMigrated } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import {
-  DEFAULT_SCHEMA,
-  MAX_AGE_MS,
-  type OwnQuery,
-  ownQuery,
-  quoteIdentifier,
-  requireSqlClient,
-  type SqlClient,
-  type SqlTransaction,
-} from '../core/sql.ts'
+import { SharedTransactions } from '../core/sharing/shared-transactions.ts'
+import { DEFAULT_SCHEMA, MAX_AGE_MS, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { InboxWithoutOutbox } from './errors.ts'
+import { INBOX_PART, InboxTable, nameOf } from './inbox-table.ts'
 import type { Outbox } from './outbox.ts'
 
 /** What an inbox needs of the outbox. */
 export type InboxOutbox = Pick<Outbox, 'addEncoded'> & Partial<Pick<Outbox, 'ready'>>
 
+/** Options of `createInbox`. */
 export interface InboxOptions {
   /** The database of the handlers' effects. */
   readonly sql: SqlClient
@@ -65,27 +59,8 @@ export interface SqlInbox extends Inbox {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-const SWEEP_BATCH = 5_000
 /** How long `close` waits for the batch that is being deleted. */
 const CLOSE_MS = 5 * SECOND
-
-export const INBOX_PART: SqlPart = {
-  name: 'inbox',
-  call: 'inbox.migrate()',
-  migrations: [
-    {
-      version: 1,
-      statements: [
-        `CREATE TABLE {schema}.inbox (
-         consumer text NOT NULL, channel text NOT NULL, source text NOT NULL, message_id text NOT NULL,
-         received_at timestamptz NOT NULL DEFAULT now(),
-         PRIMARY KEY (consumer, channel, source, message_id)
-       ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05)`,
-        `CREATE INDEX inbox_received_at ON {schema}.inbox (received_at)`,
-      ],
-    },
-  ],
-}
 
 const NAMES = optionNames<InboxOptions>({
   sql: true,
@@ -102,12 +77,19 @@ export function createInbox(options: InboxOptions): SqlInbox {
   return new TableInbox(options)
 }
 
+/** One of those that share a transaction. */
+interface SharedMessage {
+  readonly message: InboxMessage
+  /** Of the last call of its work; written with those of the others. */
+  outputs: EncodedMessage[]
+}
+
 class TableInbox implements SqlInbox {
   readonly hasOutbox: boolean
   readonly #sql: SqlClient
   readonly #schema: string
-  readonly #table: string
-  readonly #query: OwnQuery
+  readonly #table: InboxTable
+  readonly #shared = new Map<string, SharedTransactions<SharedMessage>>()
   readonly #outbox: InboxOutbox | undefined
   readonly #retentionMs: number
   readonly #sweepEveryMs: number
@@ -123,8 +105,7 @@ class TableInbox implements SqlInbox {
       throw wrongKind('createInbox.outbox', options.outbox, 'what createOutbox returned')
     }
     this.#schema = options.schema ?? DEFAULT_SCHEMA
-    this.#table = `${quoteIdentifier(this.#schema)}.inbox`
-    this.#query = ownQuery(this.#schema, 'inbox.migrate()')
+    this.#table = new InboxTable(this.#schema)
     this.#outbox = options.outbox
     this.hasOutbox = options.outbox !== undefined
     this.#retentionMs = requireInteger('createInbox.retentionMs', options.retentionMs ?? 7 * DAY, 60_000, MAX_AGE_MS)
@@ -142,68 +123,72 @@ class TableInbox implements SqlInbox {
     await this.#outbox?.ready?.()
   }
 
-  process(
-    message: InboxMessage,
-    work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
-  ): Promise<'processed' | 'duplicate'> {
+  async process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed' | 'duplicate'> {
+    if (how?.sharesTransactions !== true) return this.#processAlone(message, work)
+    let outcome: 'processed' | 'duplicate' = 'duplicate'
+    const item: SharedMessage = { message, outputs: [] }
+    await this.#sharedBy(message).run(
+      item,
+      async (timed) => {
+        outcome = await this.#processAlone(message, (tx, emit) => timed(() => work(tx, emit)))
+      },
+      async (tx) => {
+        item.outputs = []
+        await work(tx, async (outputs) => {
+          if (this.#outbox === undefined) throw new InboxWithoutOutbox(message.group)
+          item.outputs.push(...outputs)
+        })
+        outcome = 'processed'
+      },
+    )
+    return outcome
+  }
+
+  processBatch(messages: readonly InboxMessage[], work: InboxBatchWork): Promise<void> {
+    const group = messages[0]?.group ?? ''
     return this.#sql.transaction(async (tx) => {
-      const { rows } = await this.#query(
-        tx,
-        `INSERT INTO ${this.#table} (consumer, channel, source, message_id) VALUES ($1, $2, $3, $4)
-         ON CONFLICT DO NOTHING RETURNING 1`,
-        [message.group, message.destination, message.source, message.id],
-      )
-      // The rows, not `rowCount`: an adapter that counts wrong would turn every message into a duplicate.
-      if (rows.length === 0) return 'duplicate'
+      const isFresh = await this.#table.enterAll(tx, messages)
+      const fresh = [...isFresh.keys()].filter((index) => isFresh[index] === true)
+      await work(tx, fresh, (outputs) => this.#emit(tx, group, outputs))
+    })
+  }
+
+  #processAlone(message: InboxMessage, work: InboxWork): Promise<'processed' | 'duplicate'> {
+    return this.#sql.transaction(async (tx) => {
+      if (!(await this.#table.enter(tx, message))) return 'duplicate'
       await work(tx, (outputs) => this.#emit(tx, message.group, outputs))
       return 'processed'
     })
   }
 
-  processBatch(
-    messages: readonly InboxMessage[],
-    work: (
-      tx: SqlTransaction,
-      fresh: readonly number[],
-      emit: (outputs: readonly EncodedMessage[]) => Promise<void>,
-    ) => Promise<void>,
-  ): Promise<void> {
-    const group = messages[0]?.group ?? ''
-    const column = (pick: (message: InboxMessage) => string): string[] => messages.map(pick)
-    const nameOf = (...name: readonly string[]): string => JSON.stringify(name)
-    return this.#sql.transaction(async (tx) => {
-      // In one order everywhere: two batches with the same messages wait for one another, never in a circle.
-      const { rows } = await this.#query<Record<'consumer' | 'channel' | 'source' | 'message_id', string>>(
-        tx,
-        `INSERT INTO ${this.#table} (consumer, channel, source, message_id)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) ORDER BY 1, 2, 3, 4
-         ON CONFLICT DO NOTHING RETURNING consumer, channel, source, message_id`,
-        [column((m) => m.group), column((m) => m.destination), column((m) => m.source), column((m) => m.id)],
-      )
-      const inserted = new Set(rows.map((row) => nameOf(row.consumer, row.channel, row.source, row.message_id)))
-      const fresh = [...messages.entries()].filter(([, m]) =>
-        inserted.has(nameOf(m.group, m.destination, m.source, m.id)),
-      )
-      await work(
-        tx,
-        fresh.map(([index]) => index),
-        (outputs) => this.#emit(tx, group, outputs),
-      )
+  /** Those of one binding: how long its handler takes says nothing about others. */
+  #sharedBy({ group, destination }: InboxMessage): SharedTransactions<SharedMessage> {
+    const name = nameOf(group, destination)
+    let shared = this.#shared.get(name)
+    if (shared !== undefined) return shared
+    shared = new SharedTransactions<SharedMessage>(this.#sql, this.#clock, {
+      nameOf: ({ message }) => nameOf(message.source, message.id),
+      open: (tx, items) =>
+        this.#table.enterAll(
+          tx,
+          items.map(({ message }) => message),
+        ),
+      close: async (tx, done, undone) => {
+        if (undone.length > 0)
+          await this.#table.forget(
+            tx,
+            undone.map(({ message }) => message),
+          )
+        const outputs = done.flatMap((item) => item.outputs)
+        if (outputs.length > 0) await this.#outbox?.addEncoded(tx, outputs)
+      },
     })
+    this.#shared.set(name, shared)
+    return shared
   }
 
-  async sweep(signal?: AbortSignal): Promise<number> {
-    for (let total = 0; ; ) {
-      const { rowCount } = await this.#query(
-        this.#sql,
-        `DELETE FROM ${this.#table} WHERE ctid = ANY(ARRAY(
-           SELECT ctid FROM ${this.#table} WHERE received_at < now() - $1::float8 * interval '1 ms'
-           ORDER BY received_at LIMIT ${SWEEP_BATCH} FOR UPDATE SKIP LOCKED))`,
-        [this.#retentionMs],
-      )
-      total += rowCount
-      if (rowCount < SWEEP_BATCH || signal?.aborted === true) return total
-    }
+  sweep(signal?: AbortSignal): Promise<number> {
+    return this.#table.sweep(this.#sql, this.#retentionMs, signal)
   }
 
   start(): void {

@@ -1,4 +1,8 @@
-/** Messages that commit with the data: outbox, relay, inbox. */
+/**
+ * Messages that commit with the data: outbox, relay, inbox.
+ *
+ * @module
+ */
 
 export type { Inbox } from '../binder/bindings/inbox.ts'
 export {

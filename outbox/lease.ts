@@ -24,11 +24,16 @@ export class HeldLease {
   #validUntil = { monotonic: 0, wall: 0 }
   #lost = false
 
-  constructor(partition: number, epoch: string, owner: string, clock: Clock) {
-    this.partition = partition
-    this.epoch = epoch
-    this.owner = owner
-    this.#clock = clock
+  constructor(fields: {
+    readonly partition: number
+    readonly epoch: string
+    readonly owner: string
+    readonly clock: Clock
+  }) {
+    this.partition = fields.partition
+    this.epoch = fields.epoch
+    this.owner = fields.owner
+    this.#clock = fields.clock
   }
 
   /** May we still publish? */
@@ -175,7 +180,7 @@ export class LeaseKeeper {
   }
 
   #hold(partition: number, epoch: string, sent: Instant): void {
-    const lease = new HeldLease(partition, epoch, this.owner, this.#clock)
+    const lease = new HeldLease({ partition, epoch, owner: this.owner, clock: this.#clock })
     lease.renewed(sent, this.#validMs)
     this.#held.set(partition, lease)
   }

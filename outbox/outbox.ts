@@ -11,11 +11,13 @@
  * @see docs/outbox.md for what happens when each part dies at each moment
  */
 
-import { type Channel, requireChannel } from '../binder/channel/channel.ts'
+import { type Channel, DEFAULT_PARTITIONS, requireChannel } from '../binder/channel/channel.ts'
 import { encodeMessage, type SendOptions } from '../binder/channel/encode.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../binder/sending/ambient-headers.ts'
+import type { Place } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
+import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
@@ -35,7 +37,9 @@ import { insertMessages } from './rows.ts'
 import { type OutboxStats, readStats } from './stats.ts'
 import { checkOutbox, migrateOutbox, outboxTables } from './tables.ts'
 
+/** Options of `createOutbox`. */
 export interface OutboxOptions {
+  /** The database of the transactions in which messages are added. */
   readonly sql: SqlClient
   /** CloudEvents `source` of what is added here. */
   readonly service: string
@@ -61,8 +65,14 @@ export interface OutboxOptions {
    * it is part of the caller's trace. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none
    */
   readonly telemetry?: Telemetry | undefined
+  /**
+   * The service's transport. One whose messages lie in this database (`postgresTransport` on the same `sql`) gets them in
+   * the transaction itself: no row of the outbox, no relay, no second copy. Any other changes nothing. @default none
+   */
+  readonly transport?: Pick<Transport, 'isOn' | 'publishIn'> | undefined
 }
 
+/** Messages that leave if and only if the transaction commits that added them. */
 export interface Outbox {
   readonly sql: SqlClient
   readonly service: string
@@ -120,6 +130,7 @@ const NAMES = optionNames<OutboxOptions>({
   notifyEveryMs: true,
   headers: true,
   telemetry: true,
+  transport: true,
 })
 
 /** @throws TypeError / RangeError naming the option */
@@ -136,6 +147,8 @@ class SqlOutbox implements Outbox {
   readonly #ambient: AmbientHeaders | undefined
   readonly #telemetry: Telemetry | undefined
   readonly #tables
+  /** Takes messages in the transaction itself. */
+  readonly #log: Pick<Transport, 'publishIn'> | undefined
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
@@ -152,6 +165,7 @@ class SqlOutbox implements Outbox {
     this.#ambient = checkAmbient('createOutbox.headers', options.headers)
     this.#telemetry = checkTelemetry('createOutbox.telemetry', options.telemetry)
     this.#tables = outboxTables(this.schema)
+    this.#log = options.transport?.isOn?.(this.sql) === true ? options.transport : undefined
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
       this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))
@@ -175,15 +189,15 @@ class SqlOutbox implements Outbox {
     requireTransaction(tx)
     const { name } = requireChannel('outbox.add', channel)
     const message = await encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
-    if (this.#telemetry === undefined) await this.addEncoded(tx, [message])
-    else await this.#addTraced(this.#telemetry, tx, message)
+    if (this.#telemetry === undefined) await this.#write(tx, [message], channel)
+    else await this.#addTraced(this.#telemetry, tx, message, channel)
     return { id: message.id }
   }
 
-  async #addTraced(telemetry: Telemetry, tx: SqlTransaction, message: EncodedMessage): Promise<void> {
+  async #addTraced(telemetry: Telemetry, tx: SqlTransaction, message: EncodedMessage, place: Place): Promise<void> {
     const span = createSpan(telemetry, message.destination, message.id)
     try {
-      await this.addEncoded(tx, [withTrace(message, span.context)])
+      await this.#write(tx, [withTrace(message, span.context)], place)
       span.end()
     } catch (error) {
       span.end(error)
@@ -193,8 +207,16 @@ class SqlOutbox implements Outbox {
 
   async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> {
     requireTransaction(tx)
-    if (messages.length === 0) return
+    if (messages.length > 0) await this.#write(tx, messages)
+  }
+
+  /** @param place of all of them, where it is known */
+  async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place): Promise<void> {
     for (const message of messages) this.#checkSize(message)
+    if (this.#log?.publishIn !== undefined) {
+      await this.#log.publishIn(tx, messages, (name) => specOf(name, place))
+      return
+    }
     const partitions = await this.#insert(tx, messages)
     if (tx.afterCommit === undefined) this.#hint(partitions)
     else tx.afterCommit(() => this.#hint(partitions))
@@ -248,6 +270,12 @@ class SqlOutbox implements Outbox {
       maxBytes: this.#maxPayloadBytes,
     })
   }
+}
+
+/** What a destination is that does not exist yet; one that nobody declared keeps the partitions that it gets first. */
+function specOf(name: string, place: Place | undefined): DestinationSpec {
+  if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
+  return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
 }
 
 function requireTransaction(tx: unknown): void {

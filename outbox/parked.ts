@@ -7,6 +7,7 @@ import { OutboxAmbiguous } from './errors.ts'
 import { MESSAGE_COLUMNS, type MessageRow, messageOf } from './rows.ts'
 import type { OutboxTables } from './tables.ts'
 
+/** A message that the relay gave up on: it stays, and holds back its key, until somebody retries or drops it. */
 export interface ParkedMessage {
   readonly message: EncodedMessage
   /** Publishes tried. */
@@ -30,6 +31,7 @@ export interface HeldMessage {
   readonly source?: string | undefined
 }
 
+/** Who has a message tried again, and why: both are kept. */
 export interface RetryReason {
   /** @default 'unknown' */
   readonly by?: string | undefined

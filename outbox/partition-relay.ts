@@ -4,10 +4,10 @@ import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
+import { IdleGate } from '../core/idle-gate.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Trouble } from '../core/trouble.ts'
 import { AwayDestinations, type Trial } from './away.ts'
-import { IdleGate } from './idle-gate.ts'
 import type { HeldLease } from './lease.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
 import {
@@ -40,6 +40,14 @@ export interface PartitionRelayOptions {
   readonly trouble: Trouble
 }
 
+export interface PartitionRelayFields {
+  readonly lease: HeldLease
+  readonly table: PartitionTable
+  readonly options: PartitionRelayOptions
+  /** Told of each window that was settled, and the age of its first row. */
+  readonly onWindow: (result: WindowResult, lagMs: number) => void
+}
+
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
 const WINDOW_MS = 50
 
@@ -69,13 +77,7 @@ export class PartitionRelay {
   #outages = 0
   #error: Error | undefined
 
-  /** @param onWindow told of each window that was settled, and the age of its first row */
-  constructor(
-    lease: HeldLease,
-    table: PartitionTable,
-    options: PartitionRelayOptions,
-    onWindow: (result: WindowResult, lagMs: number) => void,
-  ) {
+  constructor({ lease, table, options, onWindow }: PartitionRelayFields) {
     this.lease = lease
     this.#onWindow = onWindow
     this.#table = table

@@ -8,7 +8,9 @@ import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
 import type { Outbox } from './outbox.ts'
 import type { RelayPublisher } from './partition-relay.ts'
 
+/** Options of `createRelay`. */
 export interface RelayOptions {
+  /** Whose messages are published, made by `createOutbox`. */
   readonly outbox: Outbox
   /** Where messages go: a started binder that knows their channels (`sends`). */
   readonly publisher: RelayPublisher

@@ -18,10 +18,15 @@ import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { PartitionRelay } from './partition-relay.ts'
 import { PartitionTable } from './partition-table.ts'
 import { type RelayOptions, type ResolvedRelayOptions, resolveRelayOptions } from './relay-options.ts'
+import { RelayStaff } from './relay-staff.ts'
 import { checkOutbox, type OutboxTables, outboxTables } from './tables.ts'
 import { RelayTelemetry } from './telemetry.ts'
 import type { WindowResult } from './window.ts'
 
+/**
+ * Publishes what is in an outbox: the partitions are shared among all relays of the outbox, each has one relay at a
+ * time.
+ */
 export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever.
@@ -40,6 +45,7 @@ export interface Relay {
   [Symbol.asyncDispose](): Promise<void>
 }
 
+/** What a relay does at this moment, without I/O. */
 export interface RelayHealth {
   /** `down`: the database did not answer, or the broker took nothing. */
   readonly status: 'idle' | 'up' | 'down' | 'closed'
@@ -69,20 +75,18 @@ class LeasedRelay implements Relay {
   readonly #tables: OutboxTables
   readonly #trouble: Trouble
   readonly #keeper: LeaseKeeper
-  readonly #workers = new Map<number, PartitionRelay>()
+  readonly #staff: RelayStaff
   readonly #unsubscribe: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
   #nap = new AbortController()
   #beat: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #drained = false
-  #isTidy = false
-  #isOurs = false
+  /** First it must be known whose it is; then what dead relays left is cleared away, once. */
+  #outbox: 'unknown' | 'ours' | 'tidy' = 'unknown'
   #error: Error | undefined
   #relays = 0
-  #published = 0
-  #failed = 0
-  #lagMs = 0
+  #counts = { published: 0, failed: 0, lagMs: 0 }
 
   constructor(options: ResolvedRelayOptions) {
     const { outbox, leaseMs, clock, telemetry } = options
@@ -94,6 +98,7 @@ class LeasedRelay implements Relay {
       'outbox relay cannot reach its database',
       'outbox relay reaches its database again',
     )
+    this.#staff = new RelayStaff({ hire: (lease) => this.#worker(lease), onStopped: () => this.#nap.abort() })
     const instance = `${options.instance}/${newId()}`
     this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
   }
@@ -101,9 +106,9 @@ class LeasedRelay implements Relay {
   async start(): Promise<void> {
     if (this.#beat !== undefined || this.#closing !== undefined) return
     const { outbox, listener } = this.#options
-    this.#unsubscribe.push(outbox.onAdded((partitions) => this.#wake(partitions)))
+    this.#unsubscribe.push(outbox.onAdded((partitions) => this.#staff.wake(partitions)))
     if (listener !== undefined) {
-      const onNotify = (payload: string): void => this.#wake(partitionsOfPayload(payload))
+      const onNotify = (payload: string): void => this.#staff.wake(partitionsOfPayload(payload))
       this.#unsubscribe.push(listener.listen(notifyChannel(outbox.schema), onNotify))
     }
     if (this.#telemetry !== undefined) this.#unsubscribe.push(this.#telemetry.observe(outbox))
@@ -116,19 +121,17 @@ class LeasedRelay implements Relay {
   }
 
   wake(): void {
-    this.#wake(undefined)
+    this.#staff.wake(undefined)
   }
 
   health(): RelayHealth {
-    const error = this.#error ?? [...this.#workers.values()].find((worker) => worker.error !== undefined)?.error
+    const error = this.#error ?? this.#staff.error
     return {
       status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : 'up',
       detail: error?.message,
       partitions: this.#keeper.held.map((lease) => lease.partition).sort((a, b) => a - b),
       relays: this.#relays,
-      published: this.#published,
-      failed: this.#failed,
-      lagMs: this.#lagMs,
+      ...this.#counts,
     }
   }
 
@@ -145,7 +148,7 @@ class LeasedRelay implements Relay {
   async #firstTick(): Promise<void> {
     try {
       await checkOutbox(this.#options.outbox)
-      this.#isOurs = true
+      this.#outbox = 'ours'
     } catch (error) {
       if (isMistake(error)) {
         this.#error = error
@@ -168,10 +171,12 @@ class LeasedRelay implements Relay {
   async #tick(): Promise<void> {
     try {
       // Not before it is known whose outbox this is: a database that was away at the start is asked now.
-      if (!this.#isOurs) await checkOutbox(this.#options.outbox)
-      this.#isOurs = true
-      if (!this.#isTidy) await this.#keeper.tidy()
-      this.#isTidy = true
+      if (this.#outbox === 'unknown') await checkOutbox(this.#options.outbox)
+      if (this.#outbox !== 'tidy') {
+        this.#outbox = 'ours'
+        await this.#keeper.tidy()
+        this.#outbox = 'tidy'
+      }
       this.#relays = await this.#keeper.renew()
       if (this.#closing === undefined) await this.#balance()
       this.#trouble.over()
@@ -181,63 +186,37 @@ class LeasedRelay implements Relay {
       this.#trouble.failed(error)
       this.#error = toError(error)
     }
-    this.#staff()
+    this.#staff.fit(this.#keeper.held, this.#closing === undefined)
   }
 
   async #balance(): Promise<void> {
     const share = fairShare(this.#options.outbox.partitions, this.#relays)
     for (const lease of this.#keeper.held.slice(share)) {
-      const worker = this.#workers.get(lease.partition)
-      if (worker === undefined || worker.hasEnded) await this.#keeper.release(lease)
-      else this.#retire(worker)
+      if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
+      else this.#staff.dismiss(lease)
     }
     const missing = share - this.#keeper.held.length
     if (missing > 0) await this.#keeper.claim(missing)
   }
 
-  /** One worker per lease held, none for a lease that is gone. */
-  #staff(): void {
-    const held = new Map(this.#keeper.held.map((lease) => [lease.partition, lease]))
-    for (const [partition, worker] of this.#workers) {
-      if (worker.hasEnded) this.#workers.delete(partition)
-      else if (held.get(partition) !== worker.lease) this.#retire(worker)
-    }
-    if (this.#closing !== undefined) return
-    for (const [partition, lease] of held) {
-      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#worker(lease))
-    }
-  }
-
-  /** Ends it without waiting; the tick that follows its end gives the partition back or starts it anew. */
-  #retire(worker: PartitionRelay): void {
-    void worker.stop().then(() => this.#nap.abort())
-  }
-
   #worker(lease: HeldLease): PartitionRelay {
     const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease)
     const options = { ...this.#options, trouble: this.#trouble }
-    return new PartitionRelay(lease, table, options, (result, lagMs) => this.#count(result, lagMs))
+    const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
+    return new PartitionRelay({ lease, table, options, onWindow })
   }
 
   #count(result: WindowResult, lagMs: number): void {
-    this.#published += result.confirmed.length
-    this.#failed += result.failed.length
-    this.#lagMs = lagMs
+    const { published, failed } = this.#counts
+    this.#counts = { published: published + result.confirmed.length, failed: failed + result.failed.length, lagMs }
     this.#telemetry?.window(result, lagMs)
-  }
-
-  #wake(partitions: ReadonlySet<number> | undefined): void {
-    for (const [partition, worker] of this.#workers) {
-      if (partitions === undefined || partitions.has(partition)) worker.wake()
-    }
   }
 
   /** Leases are renewed until the windows in flight are settled; one that does not end in time expires by itself. */
   async #close(): Promise<void> {
     const { clock, drainTimeoutMs, logger } = this.#options
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
-    const ended = Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
-    await finishesWithin(clock, drainTimeoutMs, ended)
+    await finishesWithin(clock, drainTimeoutMs, this.#staff.stop())
     this.#drained = true
     this.#nap.abort()
     if (await finishesWithin(clock, Math.max(drainTimeoutMs, 1 * SECOND), this.#handOver())) return
@@ -249,7 +228,7 @@ class LeasedRelay implements Relay {
     await this.#beat
     try {
       for (const lease of this.#keeper.held) {
-        if (this.#workers.get(lease.partition)?.hasEnded !== false) await this.#keeper.release(lease)
+        if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
       }
       await this.#keeper.leave()
     } catch (error) {

@@ -1,9 +1,11 @@
 /** A message as an outbox row, and back. */
+
+import { toBase64 } from '../binder/channel/json-header.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
 import { type SqlResult, SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
-import { fromHeadersColumn, headersColumn, toBase64 } from './headers.ts'
+import { fromHeadersColumn, headersColumn } from './headers.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
 
 /** The columns of a message, for a SELECT; `messageOf` reads them. */

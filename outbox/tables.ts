@@ -120,12 +120,22 @@ export async function migrateOutbox(expected: ExpectedOutbox): Promise<void> {
   const { sql, schema, partitions, service } = expected
   await migrate(sql, schema, OUTBOX_PART.name, OUTBOX_PART.migrations)
   const tables = outboxTables(schema)
-  if (!(await isPrepared(sql, tables)))
-    for (const statement of prepare(tables, partitions, service)) await sql.query(statement)
+  await prepareOutbox(sql, tables, partitions, service)
   if ((await checkOutbox(expected)) === null) {
     await claim(sql, tables, service)
     await checkOutbox(expected)
   }
+}
+
+/** Fixes what tables without rows leave open; those that have it keep it. */
+export async function prepareOutbox(
+  sql: SqlClient,
+  tables: OutboxTables,
+  partitions: number,
+  service: string | null,
+): Promise<void> {
+  if (await isPrepared(sql, tables)) return
+  for (const statement of prepare(tables, partitions, service)) await sql.query(statement)
 }
 
 /** A role that may not write it leaves it open: whoever may claims it. */

@@ -1,4 +1,8 @@
-/** Distributed transactions: definitions, the coordinator that drives them, the participants in other services. */
+/**
+ * Distributed transactions: definitions, the coordinator that drives them, the participants in other services.
+ *
+ * @module
+ */
 
 export { type Coordinator, createCoordinator, type RunOptions } from './coordinator/coordinator.ts'
 export type { LateStep, SagaHealth } from './coordinator/health.ts'
@@ -9,21 +13,23 @@ export type { SagaOutcome, SagaReport, SagaRun } from './coordinator/run.ts'
 export type { StartOptions } from './coordinator/starter.ts'
 export type { OutcomeOptions } from './coordinator/watch.ts'
 export type { ForwardSagaBuilder, SagaBuilder, SagaGroup } from './definition/builder.ts'
-export type { CompensationContext, RequestContext, StepContext, WithTransaction } from './definition/contexts.ts'
 export { defineSaga } from './definition/definition.ts'
-export type { Saga } from './definition/saga.ts'
+export type { CommandOptions, ForwardCommandOptions } from './definition/kinds/command.ts'
+export type { ForwardStepOptions, StepOptions } from './definition/kinds/local.ts'
+export type { MessageSignalOptions, SignalOptions } from './definition/kinds/signal.ts'
+export type { ForwardSubSagaOptions, SubSagaOptions } from './definition/kinds/sub-saga.ts'
 export type {
-  CommandOptions,
-  ForwardCommandOptions,
-  ForwardStepOptions,
-  ForwardSubSagaOptions,
-  MessageSignalOptions,
+  TccCancelContext,
+  TccCommandOptions,
+  TccConfirmContext,
+  TccStepOptions,
+} from './definition/kinds/tcc.ts'
+export type { TimerOptions } from './definition/kinds/timer.ts'
+export type { Saga } from './definition/saga.ts'
+export type { CompensationContext, RequestContext, StepContext, WithTransaction } from './definition/step-contexts.ts'
+export type {
   RetryOptions,
   SagaOptions,
-  SignalOptions,
-  StepOptions,
-  SubSagaOptions,
-  TimerOptions,
 } from './definition/step-options.ts'
 export {
   CoordinatorClosed,
@@ -43,10 +49,10 @@ export type { Stored } from './json.ts'
 export type { Transition, Wake } from './machine/draft.ts'
 export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './machine/event.ts'
 export { advance } from './machine/machine.ts'
+export type { Operation } from './machine/operation.ts'
 export {
   type Call,
   initialState,
-  type Operation,
   type RetryPolicy,
   type SagaFailure,
   type SagaParent,
@@ -59,12 +65,15 @@ export {
   type StepStatus,
   type Wait,
 } from './machine/state.ts'
+export type { ParticipantContext } from './participant/command-handler.ts'
+export type { ParticipantOptions } from './participant/options.ts'
+export { type ParticipantHandlers, participant } from './participant/participant.ts'
 export {
-  type ParticipantContext,
-  type ParticipantHandlers,
-  type ParticipantOptions,
-  participant,
-} from './participant/participant.ts'
+  type TccHandlers,
+  type TccParticipantContext,
+  type TccParticipantOptions,
+  tccParticipant,
+} from './participant/tcc-participant.ts'
 export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
 export { migrateParticipant, purgeParticipant } from './store/tables.ts'
 export { currentSaga, type SagaScope } from './wire/context.ts'

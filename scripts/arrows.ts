@@ -26,10 +26,22 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
   service: { may: EVERY_PART, adapters: [] },
-  embedded: { may: ['core/pglite', 'binder/postgres', 'locks/postgres', 'election/postgres'], adapters: [] },
-  operate: { may: [...EVERY_PART, 'service'], adapters: [] },
+  embedded: {
+    may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
+    adapters: [],
+  },
+  operate: {
+    may: [...EVERY_PART, 'service', 'binder/postgres', 'locks/postgres', 'election/cluster/postgres'],
+    adapters: [],
+  },
   testing: { may: ['core', 'binder/memory', 'locks/memory', 'election/memory'], adapters: [] },
 }
+
+/** Folders inside an adapter that hold a client library: the rest of the adapter knows none, and they know no other. */
+export const DRIVERS: Readonly<Record<string, { readonly names: readonly string[]; readonly but: readonly string[] }>> =
+  {
+    'binder/kafka': { names: ['kafkajs'], but: ['index.ts'] },
+  }
 
 /** A folder inside one of these that may do more. */
 const EXCEPTIONS: Readonly<Record<string, { readonly may: readonly string[]; readonly why: string }>> = {
@@ -70,6 +82,15 @@ export function overrides(): readonly object[] {
     files: [`${folder}/**`],
     rules: rule([...NEVER.map((name) => `**/${name}/**`), 'concordat/*'], `${folder} -> everything but tests: ${why}.`),
   }))
+  const drivers = Object.entries(DRIVERS).flatMap(([adapter, { names, but }]) => {
+    const folder = adapter.split('/')[0] as string
+    const others = `${folder} -> ${FOLDERS[folder]?.may.join(', ')}. Only scripts/arrows.ts changes this.`
+    const apart = `${others} Of ${adapter} only ${but.join(', ')} imports ${names.join(', ')}: driver.ts is the contract.`
+    return [
+      { files: [`${adapter}/**`], rules: rule([...forbidden(folder), ...names.map((name) => `**/${name}/**`)], apart) },
+      { files: but.map((file) => `${adapter}/${file}`), rules: rule(forbidden(folder), others) },
+    ]
+  })
   const byName = {
     files: ['examples/**', 'test/**', 'bench/**'],
     rules: rule(
@@ -77,7 +98,7 @@ export function overrides(): readonly object[] {
       'Import the package by name (concordat/...), as a user would.',
     ),
   }
-  return [...folders, ...exceptions, byName]
+  return [...folders, ...drivers, ...exceptions, byName]
 }
 
 interface Config {

@@ -6,7 +6,8 @@ import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { requireMigrated } from '../core/migrate.ts'
-import { wrongKind } from '../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { requireMayStart } from '../core/reading.ts'
 import type { SqlTransaction } from '../core/sql.ts'
 import type { Membership } from '../election/cluster/membership/membership.ts'
 import type { SharedState } from '../election/cluster/state/state.ts'
@@ -25,9 +26,12 @@ import { closeOnSignals } from './close-on-signals.ts'
 import { ServiceClosed, ServiceNotReady } from './errors.ts'
 import { composeHealth, type PartHealth, type ServiceHealth, type ServiceState, waitingFor } from './health.ts'
 import type { ResolvedService } from './options.ts'
-import type { CloseOptions, Service, ServiceTransaction, StateOptions } from './service.ts'
+import type { CloseOptions, Service, ServiceDeclaration, ServiceTransaction, StateOptions } from './service.ts'
 import { makeParts, type Parts, type StoredParts } from './service-parts.ts'
 import { SharedStates } from './shared-states.ts'
+
+// oxlint-disable-next-line unicorn/no-thenable -- names of options, which nobody awaits
+const CLOSE_NAMES = optionNames<CloseOptions>({ then: true, timeoutMs: true, signals: true, exit: true })
 
 export class AssembledService implements Service {
   readonly name: string
@@ -78,6 +82,11 @@ export class AssembledService implements Service {
     return this.#parts.membership
   }
 
+  describe(): ServiceDeclaration {
+    const { name, bindings, sends, sagas, leads, schedules, cluster, parts } = this.#options
+    return Object.freeze({ name, bindings, sends, sagas, leads, schedules, cluster, parts })
+  }
+
   sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In> {
     this.#requireOpen()
     return this.#states.named(name, options)
@@ -90,6 +99,7 @@ export class AssembledService implements Service {
 
   async #start(): Promise<void> {
     this.#requireOpen()
+    requireMayStart(`${this.name}.start`)
     this.#state = 'starting'
     try {
       await this.#prepareTables()
@@ -119,7 +129,9 @@ export class AssembledService implements Service {
   }
 
   async #prepareTables(): Promise<void> {
-    const { stored } = this.#parts
+    const { stored, locks } = this.#parts
+    const { transport, cluster, migrate: mode } = this.#options
+    if (mode !== 'check') for (const part of [transport, locks, cluster?.store]) await makeTables(part)
     if (stored === undefined) return
     if (this.#options.migrate === 'check') await this.#checkTables(stored)
     else await this.#applyTables(stored)
@@ -238,6 +250,7 @@ export class AssembledService implements Service {
   }
 
   closeOnSignals(options: CloseOptions = {}): Promise<void> {
+    refuseUnknown('service.closeOnSignals', options, CLOSE_NAMES)
     const { then = [], ...rest } = options
     const { logger } = this.#options.identity
     return closeOnSignals({ after: [this, ...then], ...rest, logger }).closed
@@ -255,4 +268,9 @@ export class AssembledService implements Service {
     if (part !== undefined) return part
     throw wrongKind(`${this.name}.${call}`, undefined, `a service with ${option}: createService({ ${option} })`)
   }
+}
+
+/** Of a transport, locks or a store that keep theirs in a database. */
+async function makeTables(part: unknown): Promise<void> {
+  if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
 }

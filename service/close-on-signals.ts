@@ -10,6 +10,7 @@ export interface Closable {
   close(): unknown
 }
 
+/** Options of `closeOnSignals`. */
 export interface CloseOnSignalsOptions {
   /** Closed first, all at the same time: their hand-over needs what comes after. @default none */
   readonly elections?: readonly Closable[] | undefined
@@ -33,6 +34,7 @@ export interface CloseOnSignalsOptions {
   readonly clock?: Clock | undefined
 }
 
+/** Waits for a signal, until it came or `stop` is called. */
 export interface SignalHandling extends Disposable {
   /** Resolves when a signal has come and all is closed, or the time was over. Never rejects. */
   readonly closed: Promise<void>

@@ -7,6 +7,7 @@ export interface PartHealth {
   readonly error?: string | undefined
 }
 
+/** The health of all parts, put together. */
 export interface ServiceHealth {
   /** `down`: a part that decides on readiness is not up. `degraded`: another one is down. */
   readonly status: 'up' | 'degraded' | 'down'

@@ -1,4 +1,8 @@
-/** One service out of all parts: made, migrated, started, watched and closed together. */
+/**
+ * One service out of all parts: made, migrated, started, watched and closed together.
+ *
+ * @module
+ */
 export { type Closable, type CloseOnSignalsOptions, closeOnSignals, type SignalHandling } from './close-on-signals.ts'
 export { createService } from './create-service.ts'
 export { ServiceClosed, ServiceNotReady } from './errors.ts'
@@ -9,6 +13,7 @@ export type {
   LeaderWork,
   Service,
   ServiceCluster,
+  ServiceDeclaration,
   ServiceIdentity,
   ServiceOptions,
   ServiceSchedule,

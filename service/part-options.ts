@@ -12,14 +12,20 @@ type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry'
 
 /** What each part takes beyond the service's own options. */
 export interface PartOptions {
+  /** For the binder. */
   readonly binder?: Omit<BinderOptions, Common | 'bindings' | 'sends' | 'unlisted'> | undefined
+  /** For the outbox. */
   readonly outbox?: Omit<OutboxOptions, Common> | undefined
+  /** For the relay. */
   readonly relay?: Omit<RelayOptions, Common | 'outbox' | 'publisher' | 'listener'> | undefined
+  /** For the inbox. */
   readonly inbox?: Omit<InboxOptions, Common | 'outbox'> | undefined
+  /** For the coordinator of the sagas. */
   readonly coordinator?: Omit<CoordinatorOptions, Common | 'outbox' | 'sagas'> | undefined
   /** For every role of `leads` and `schedules`. */
   readonly elections?: Omit<ElectionOptions, Common | 'locks' | 'role' | 'onGranted'> | undefined
   /** For every schedule. */
   readonly schedules?: Omit<ScheduleOptions, Common | 'election' | 'jobs' | 'lastTick' | 'onError'> | undefined
+  /** For the membership in the cluster. */
   readonly membership?: Omit<MembershipOptions, Common | 'store' | 'cluster' | 'group' | 'meta'> | undefined
 }

@@ -6,6 +6,7 @@ import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/of-service.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import type { Bus } from '../bus/bus.ts'
+import { SECOND } from '../core/clock.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { Membership } from '../election/cluster/membership/membership.ts'
 import { createMembership } from '../election/cluster/membership/membership-client.ts'
@@ -66,7 +67,7 @@ export function makeParts(options: ResolvedService): Parts {
 function makeStored(options: ResolvedService, sql: SqlClient): Omit<StoredParts, 'relay'> {
   const { identity, schema, parts, sagas = [], drainTimeoutMs } = options
   const { service, instance, logger, telemetry } = identity
-  const outbox = createOutbox({ ...parts.outbox, sql, schema, service, telemetry })
+  const outbox = createOutbox({ ...parts.outbox, sql, schema, service, telemetry, transport: options.transport })
   const inbox = createInbox({ ...parts.inbox, sql, schema, outbox, logger })
   const common = { service, instance, logger, telemetry, sql, schema, outbox }
   const coordinator =
@@ -96,8 +97,13 @@ function makeBinder(options: ResolvedService, bindings: readonly Binding[], send
 function makeRelay(options: ResolvedService, outbox: Outbox, publisher: Binder): Relay {
   const { identity, parts, listener, drainTimeoutMs } = options
   const { instance, logger, telemetry } = identity
-  return createRelay({ drainTimeoutMs, ...parts.relay, outbox, publisher, listener, instance, logger, telemetry })
+  // What is added goes straight to the log then: the relay only sends what was left by another transport before.
+  const isIdle = options.transport.isOn?.(outbox.sql) === true
+  const defaults = isIdle ? { drainTimeoutMs, idlePollMs: IDLE_POLL_MS } : { drainTimeoutMs }
+  return createRelay({ ...defaults, ...parts.relay, outbox, publisher, listener, instance, logger, telemetry })
 }
+
+const IDLE_POLL_MS = 5 * SECOND
 
 interface Roles {
   readonly elections: Readonly<Record<string, Election>>

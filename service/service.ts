@@ -47,11 +47,13 @@ export type ServiceCluster = Pick<MembershipOptions, 'store' | 'group' | 'meta'>
   readonly name?: string | undefined
 }
 
+/** Options of `createService`. */
 export interface ServiceOptions<Sent extends string = string> {
   /** The service: CloudEvents `source`, reply channel, connection names, log field, first part of its bus address. */
   readonly name: string
   /** This process, in leases, terms, members, logs. Unique. @default `<name>-<host name>-<process id>-<random>` */
   readonly instance?: string | undefined
+  /** The broker, as in `createBinder`. Closed with the service. */
   readonly transport: Transport
   /** Needed by sagas, participants, `inbox: true` and `transaction`. Closing its pool stays with the caller. */
   readonly sql?: SqlClient | undefined
@@ -63,6 +65,7 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
   readonly sends?: ReadonlyArray<Place<Sent>> | undefined
+  /** The sagas that this service coordinates, several versions of one name side by side. Needs `sql`. @default none */
   readonly sagas?: readonly Saga<unknown, unknown, object>[] | undefined
   /**
    * Where `leads` compete, and `service.locks`. A function gets the service's identity, so that leases carry it. Closed with
@@ -93,9 +96,25 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly parts?: PartOptions | undefined
   /** Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Given to every part: spans and metrics, from `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
   /** How long `close` waits for what is in flight, per part. @default 10 seconds */
   readonly drainTimeoutMs?: number | undefined
+}
+
+/**
+ * What a service declares: all of `createService`'s options that need no connection, so those options fit as they are. For
+ * documents and pictures: nothing of it is run.
+ */
+export interface ServiceDeclaration extends Pick<ServiceOptions, 'name' | 'bindings' | 'sends' | 'sagas'> {
+  /** What its instances lead, by role. */
+  readonly leads?: Readonly<Record<string, unknown>> | undefined
+  /** Its jobs, by role. */
+  readonly schedules?: Readonly<Record<string, Pick<ServiceSchedule, 'jobs'>>> | undefined
+  /** The cluster it joins. */
+  readonly cluster?: Pick<ServiceCluster, 'name' | 'group'> | undefined
+  /** `binder.replies`: the reply channels of its requests. */
+  readonly parts?: Pick<PartOptions, 'binder'> | undefined
 }
 
 /** Who this process is. Fits the options of locks, buses and memberships. */
@@ -121,6 +140,7 @@ export interface ServiceTransaction<Sent extends string = string> extends SqlTra
   ): Promise<SagaRun<Results>>
 }
 
+/** All parts of one service, with one start, one health and one close. */
 export interface Service<Sent extends string = string> extends AsyncDisposable {
   readonly name: string
   readonly instance: string
@@ -147,6 +167,8 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
    * @throws what `work` throws, after the rollback; TypeError without `sql`
    */
   transaction<T>(work: (tx: ServiceTransaction<Sent>) => Promise<T>): Promise<T>
+  /** What it declares, as it was given. No I/O; also before `start` and after `close`. */
+  describe(): ServiceDeclaration
   /** No I/O. */
   health(): ServiceHealth
   /**
@@ -182,14 +204,19 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   sharedState<Out = unknown, In = Out>(name: string, options?: StateOptions<Out, In>): SharedState<Out, In>
 }
 
+/** Options of `service.sharedState`: those of `createSharedState` that the service does not know by itself. */
 export type StateOptions<Out, In = Out> = Omit<
   SharedStateOptions<Out, In>,
   'store' | 'name' | 'cluster' | 'logger' | 'telemetry'
 >
 
+/** Options of `service.closeOnSignals`. */
 export interface CloseOptions {
+  /** Closed or called after the service, one by one, such as the pool of its database. @default none */
   readonly then?: ReadonlyArray<{ close(): unknown } | (() => unknown)> | undefined
+  /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
   readonly timeoutMs?: number | undefined
+  /** Which signals close the service. @default ['SIGTERM', 'SIGINT'] */
   readonly signals?: readonly NodeJS.Signals[] | undefined
   /** @default true */
   readonly exit?: boolean | undefined

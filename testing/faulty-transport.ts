@@ -4,6 +4,7 @@ import type {
   DestinationSpec,
   GroupPlace,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -64,11 +65,11 @@ export class FaultyTransport implements Transport {
     return this.#inner.provision(...args)
   }
 
-  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     this.#activity.happened()
     const faults = messages.map(({ destination }) => this.#takeFault(destination))
     const arriving = messages.filter((_, i) => faults[i] !== 'refused')
-    const outcomes = [...(await this.#inner.publish(arriving))]
+    const outcomes = [...(await this.#inner.publish(arriving, until))]
     this.#activity.happened()
     return messages.map((message, i) => {
       if (faults[i] === 'refused') return noAnswer(message.destination)

@@ -1,6 +1,8 @@
 /**
  * For your tests, with any runner: declared bindings at work in memory, with a clock that you move and faults on demand.
  * Retries, polls, batches and rates take no time; nothing sleeps.
+ *
+ * @module
  */
 export type { DeadLetter } from '../binder/redrive/letter.ts'
 export type { PublishFault } from './faulty-transport.ts'

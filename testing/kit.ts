@@ -1,7 +1,7 @@
 import { createBinder } from '../binder/assembly/transport-binder.ts'
 import { type Binder } from '../binder/binder.ts'
-import type { Handler } from '../binder/bindings/contexts.ts'
 import type { PollBinding } from '../binder/bindings/declarations.ts'
+import type { Handler } from '../binder/bindings/handler-contexts.ts'
 import { type Channel, requireChannel } from '../binder/channel/channel.ts'
 import { decodePayload, type SendOptions } from '../binder/channel/encode.ts'
 import { type EncodedMessage, publicHeaders } from '../binder/channel/message.ts'
@@ -246,7 +246,8 @@ class MemoryKit implements TestKit {
   #isUnderWay(): boolean {
     if (this.#transport.lastRetryAt > this.#clock.now()) return true
     const bindings = this.binder.bindings().filter(({ kind }) => kind !== 'source')
-    const resting = bindings.filter(({ state, circuit }) => state === 'paused' && circuit === undefined)
+    // A circuit that is open pauses its binding, too, and closes with time.
+    const resting = bindings.filter(({ state, circuit }) => state === 'paused' && (circuit ?? 'closed') === 'closed')
     const keeps = new Set(
       resting.flatMap(({ channel, group }) => [`${channel}/${group}`, `${retryName(channel, group ?? '')}/${group}`]),
     )

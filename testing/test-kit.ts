@@ -1,6 +1,6 @@
 import type { Binder, BinderOptions } from '../binder/binder.ts'
-import type { Handler } from '../binder/bindings/contexts.ts'
 import type { Binding, PollBinding } from '../binder/bindings/declarations.ts'
+import type { Handler } from '../binder/bindings/handler-contexts.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Headers } from '../binder/channel/message.ts'
@@ -16,6 +16,7 @@ type ServiceOptions = Pick<
   'sends' | 'replies' | 'headers' | 'middleware' | 'batchMiddleware' | 'telemetry'
 >
 
+/** Options of `createTestKit`. */
 export interface TestKitOptions extends ServiceOptions {
   /** What the service under test declares: sinks, processors, sources, as `createBinder` gets them. */
   readonly bindings: readonly Binding[]
@@ -39,6 +40,7 @@ export interface Output<Payload> {
   readonly time: number
 }
 
+/** Bindings at work on a broker in memory, with a clock that you move and faults on demand. */
 export interface TestKit extends AsyncDisposable {
   /** Time stands still until `advance` or `settled` moves it. For handlers that take a clock. */
   readonly clock: Clock

@@ -4,11 +4,12 @@
  */
 import { newId } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, median, type Run, rate, takeTurns, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
 import { loadPeer, type Packages, PeerUnavailable, providePeer } from '../peers.ts'
 import { number } from '../table.ts'
-import { Arrivals, batches, PARTITIONS, Payload, payloads, SIZES } from './workload.ts'
+import { batches, PARTITIONS, Payload, payloads, SIZES } from './workload.ts'
 
 const COUNT = 20_000
 const COMMIT_INTERVAL_MS = 200

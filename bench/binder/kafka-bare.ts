@@ -1,9 +1,10 @@
 import { newId } from 'concordat/core'
 import { Kafka, logLevel, type Message } from 'kafkajs'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
-import { Arrivals, batches, PARTITIONS, Payload, payloads } from './workload.ts'
+import { batches, PARTITIONS, Payload, payloads } from './workload.ts'
 
 await serveSide(async (scene: Scene): Promise<Works> => {
   const kafka = new Kafka({ brokers: scene.address.split(','), clientId: 'bench', logLevel: logLevel.NOTHING })

@@ -2,10 +2,11 @@ import { createBinder, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { newId } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
-import { Arrivals, batches, benchChannel, PARTITIONS, PREFETCH, payloads } from './workload.ts'
+import { batches, benchChannel, PARTITIONS, PREFETCH, payloads } from './workload.ts'
 
 await serveSide(async (scene: Scene): Promise<Works> => {
   const kafka = new Kafka({ brokers: scene.address.split(','), clientId: 'bench', logLevel: logLevel.NOTHING })

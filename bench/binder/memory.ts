@@ -1,8 +1,9 @@
 import { createBinder, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
-import { Arrivals, BATCH, benchChannel, type Payload, payloads, SIZES } from './workload.ts'
+import { BATCH, benchChannel, type Payload, payloads, SIZES } from './workload.ts'
 
 const COUNT = 200_000
 const TARGET = { atLeast: 200_000 }

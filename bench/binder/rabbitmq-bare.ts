@@ -1,10 +1,11 @@
 import { type ConfirmChannel, connect, type Options } from 'amqplib'
 import { partitionOf } from 'concordat/binder'
 import { newId } from 'concordat/core'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { bareQueues } from './rabbitmq.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
-import { Arrivals, batches, PARTITIONS, Payload, PREFETCH, payloads } from './workload.ts'
+import { batches, PARTITIONS, Payload, PREFETCH, payloads } from './workload.ts'
 
 type ToOptions = (payload: Payload, exchange: string) => Options.Publish
 

@@ -1,10 +1,11 @@
 import { connect } from 'amqplib'
 import { createBinder, sink } from 'concordat/binder'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { ourQueues } from './rabbitmq.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
-import { Arrivals, batches, benchChannel, PARTITIONS, PREFETCH, payloads } from './workload.ts'
+import { batches, benchChannel, PARTITIONS, PREFETCH, payloads } from './workload.ts'
 
 await serveSide(async (scene: Scene): Promise<Works> => {
   const url = scene.address

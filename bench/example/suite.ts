@@ -1,62 +1,89 @@
-import { spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Measured } from '../compare.ts'
+/**
+ * The order-payment example: orders per second and what an order costs, of all its processes and all servers, embedded and
+ * with one process per service; and what PostgreSQL is asked for on the way.
+ */
+import type { ServerKind } from '../../test/support/servers/kinds.ts'
+import { ServerUnavailable } from '../../test/support/servers/kinds.ts'
+import { startServer } from '../../test/support/servers/start.ts'
+import { median } from '../compare.ts'
+import { cpuUsOfTree } from '../cpu.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
-import { provideServer } from '../servers.ts'
+import { PostgresBed } from '../postgres-bed.ts'
+import { number } from '../table.ts'
+import { COUNTED, countStatements } from './counts.ts'
+import { difference, type ExampleRun, runExample, type Setting } from './run.ts'
 
-const MAIN = 'examples/order-payment/main.ts'
+type Transport = 'kafka' | 'rabbitmq' | 'postgres'
 
-/** The bundled 500 orders through the three services: embedded, and as two processes per service on real servers. */
+const BESIDE: Readonly<Record<Transport, readonly ServerKind[]>> = {
+  kafka: ['kafka', 'redis'],
+  rabbitmq: ['rabbitmq', 'redis'],
+  postgres: [],
+}
+/** The run that is taken off: starting, a few orders, ending. */
+const SHORT = 100
+
 export async function exampleSuite(options: SuiteOptions): Promise<void> {
-  const wanted = wantedParts(options.only, ['embedded', 'kafka', 'rabbitmq'])
-  if (wanted('embedded')) {
-    await options.measure({ what: 'example, embedded, orders/s', ours: () => runExample([]) })
-    await options.measure({ what: 'example, embedded, orders/s of wall time', ours: () => runExample([], 'wall') })
-  }
-  for (const broker of ['kafka', 'rabbitmq'] as const) if (wanted(broker)) await onServers(broker, options)
-}
-
-async function onServers(broker: 'kafka' | 'rabbitmq', options: SuiteOptions): Promise<void> {
-  await using stack = new AsyncDisposableStack()
-  const flags = ['--transport', broker, '--processes', '2']
-  for (const kind of [broker, 'postgres', 'redis'] as const) {
-    const server = await provideServer(kind, stack)
-    if ('missing' in server) return options.skip(server.missing)
-    flags.push(`--${kind}`, server.address)
-  }
-  await options.measure({
-    what: `example, ${broker}, 2 processes per service, orders/s`,
-    ours: () => runExample(flags),
-  })
-}
-
-/** One run in a process of its own. `wall` counts from its start to its end, `work` what its report says. */
-async function runExample(flags: readonly string[], clock: 'work' | 'wall' = 'work'): Promise<Measured> {
-  const folder = await mkdtemp(join(tmpdir(), 'concordat-bench-'))
-  try {
-    const file = join(folder, 'report.json')
-    const startedAt = performance.now()
-    await runToEnd(['--conditions=concordat-source', MAIN, '--report', file, ...flags])
-    const wallMs = performance.now() - startedAt
-    const report = JSON.parse(await readFile(file, 'utf8')) as { orders: { read: number }; elapsedMs: number }
-    return { units: report.orders.read, ms: clock === 'wall' ? wallMs : report.elapsedMs }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
-
-function runToEnd(args: readonly string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
-    let complaints = ''
-    child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()))
-    child.on('error', reject)
-    child.on('close', (code) => {
-      if (code === 0) resolve()
-      else reject(new Error(`the example ended with ${code}: ${complaints.trim().slice(-500)}`))
+  const wanted = wantedParts(options.only, ['embedded', 'rabbitmq', 'postgres', 'kafka', 'counts'])
+  const rows: (readonly string[])[] = []
+  if (wanted('embedded')) rows.push(await speed('embedded, one process', { flags: [], servers: {} }, options))
+  for (const transport of ['rabbitmq', 'postgres', 'kafka'] as const) {
+    if (!wanted(transport)) continue
+    await onServers(transport, options, async (setting) => {
+      rows.push(await speed(`${transport}, one process per service`, setting, options))
     })
-  })
+  }
+  if (rows.length > 0)
+    options.report({ title: `example: ${options.orders} orders, start-up not counted`, head: HEAD, rows })
+  for (const transport of ['rabbitmq', 'postgres'] as const) {
+    if (!wanted('counts')) continue
+    await onServers(transport, options, (setting, bed) => countStatements(transport, setting, bed, options))
+  }
+}
+
+const HEAD = ['where', 'orders/s', 'CPU ms per order', 'processes', 'PostgreSQL', 'other servers'] as const
+
+async function speed(where: string, setting: Setting, { rounds, orders, progress }: SuiteOptions): Promise<string[]> {
+  const runs: ExampleRun[] = []
+  for (let round = 0; round < rounds; round++) {
+    progress(`example, ${where}, round ${round + 1}`)
+    const short = await runExample(setting, SHORT)
+    runs.push(difference(await runExample(setting, orders + SHORT), short))
+  }
+  const medianOf = (pick: (run: ExampleRun) => number): number => median(runs.map(pick))
+  const perOrder = (us: (run: ExampleRun) => number): number => medianOf((run) => us(run) / 1_000 / run.orders)
+  const serversUs = ({ serverCpuUs }: ExampleRun): number => Object.values(serverCpuUs).reduce((sum, us) => sum + us, 0)
+  const postgresUs = ({ serverCpuUs }: ExampleRun): number => serverCpuUs['postgres'] ?? 0
+  return [
+    where,
+    number(medianOf((run) => (run.orders / run.ms) * 1_000)),
+    number(perOrder((run) => run.cpuUs + serversUs(run))),
+    number(perOrder((run) => run.cpuUs)),
+    number(perOrder(postgresUs)),
+    number(perOrder((run) => serversUs(run) - postgresUs(run))),
+  ]
+}
+
+/** Servers that nobody else uses, since their CPU time is part of the result. */
+async function onServers(
+  transport: Transport,
+  options: SuiteOptions,
+  measure: (setting: Setting, bed: PostgresBed) => Promise<void>,
+): Promise<void> {
+  try {
+    await using stack = new AsyncDisposableStack()
+    const bed = stack.use(await PostgresBed.open(COUNTED))
+    const flags = ['--transport', transport, '--postgres', await bed.database('example')]
+    const servers: Record<string, () => number> = { postgres: () => bed.cpuUs() }
+    for (const kind of BESIDE[transport]) {
+      const server = stack.use(await startServer(kind))
+      flags.push(`--${kind}`, server.url)
+      servers[kind] = () => cpuUsOfTree(server.pid)
+    }
+    await measure({ flags, servers }, bed)
+  } catch (error) {
+    if (!(error instanceof ServerUnavailable)) throw error
+    options.skip(error.message)
+  }
 }

@@ -1,6 +1,5 @@
 /** Acquire and release, over and over: rates, latencies and the CPU time of a pair, all sides in turns. */
 
-import type { Bed } from '../bed.ts'
 import { median, takeTurns } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
@@ -39,12 +38,29 @@ interface Slice {
   readonly serverUs: number
 }
 
-const HEAD = ['at once', 'who', 'pairs/s', 'ours / theirs', 'p50 ms', 'p99 ms', 'CPU us', 'of Redis', 'target'] as const
+const HEAD = [
+  'at once',
+  'who',
+  'pairs/s',
+  'ours / theirs',
+  'p50 ms',
+  'p99 ms',
+  'CPU us',
+  'of the server',
+  'target',
+] as const
 
-export async function measurePairs(bed: Bed, pairs: PairsCase, options: SuiteOptions): Promise<void> {
+/** The server of a case, and what it says about itself. */
+export interface PairsBed {
+  readonly url: string
+  readonly prefix: string
+  readonly stats: { cpuUs(): number | Promise<number> }
+}
+
+export async function measurePairs(bed: PairsBed, pairs: PairsCase, options: SuiteOptions): Promise<void> {
   const makers = [pairs.ours, ...pairs.rivals.map(({ make }) => make)]
   const sides = await Promise.all(makers.map((make) => make(bed.url, bed.prefix)))
-  const cpuUs = pairs.cpuUs ?? (() => bed.stats.cpuUs())
+  const cpuUs = pairs.cpuUs ?? (async () => bed.stats.cpuUs())
   const rows: string[][] = []
   try {
     for (const atOnce of pairs.atOnce) {

@@ -2,12 +2,14 @@ import { startServer } from '../../test/support/servers/start.ts'
 import { Bed } from '../bed.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
+import { PostgresBed } from '../postgres-bed.ts'
 import { RedisStats } from '../redis-stats.ts'
 import { provideServer } from '../servers.ts'
 import { measureCrowd } from './crowd.ts'
 import { measureHandOff } from './handoff.ts'
 import { bareFencedWrite, bareQuorum, fencedWrite, PERMITS, permits, quorum, readers, semaphore } from './more-sides.ts'
 import { measurePairs } from './pairs.ts'
+import { forUpdate, inPostgres, rowLease } from './postgres-sides.ts'
 import { bare, bareTogether, concordat, redisSemaphore, redlock } from './sides.ts'
 import { measureUpkeep } from './upkeep.ts'
 
@@ -53,6 +55,7 @@ const PARTS: Readonly<Record<string, Part>> = {
       options,
     ),
   quorum: measureQuorum,
+  postgres: measurePostgres,
   upkeep: measureUpkeep,
 }
 
@@ -66,6 +69,18 @@ export async function locksSuite(options: SuiteOptions): Promise<void> {
   for (const [name, measure] of Object.entries(PARTS)) {
     if (wanted(name)) await measure(bed, options)
   }
+}
+
+/** A server of its own, with `fsync`: each grant waits for the disk. */
+async function measurePostgres(_bed: Bed, options: SuiteOptions): Promise<void> {
+  await using server = await PostgresBed.open()
+  const bed = { url: await server.database('locks'), prefix: '', stats: { cpuUs: () => server.cpuUs() } }
+  const rivals = [{ make: rowLease }, { make: forUpdate }]
+  await measurePairs(
+    bed,
+    { title: 'acquire and release on PostgreSQL, a key for each', ours: inPostgres, rivals, atOnce: [1, 16, 64] },
+    options,
+  )
 }
 
 /** Three servers of its own: the one in the environment cannot be three. */

@@ -5,11 +5,17 @@ import { PostgresBed } from '../postgres-bed.ts'
 import { measureAdd } from './add.ts'
 import { Bed } from './bed.ts'
 import { measureGrowth } from './growth.ts'
+import { measureInbox } from './inbox.ts'
 import { measureRelay } from './relay.ts'
 
 type Part = (bed: Bed, options: SuiteOptions) => Promise<void>
 
-const PARTS: Readonly<Record<string, Part>> = { relay: measureRelay, add: measureAdd, growth: measureGrowth }
+const PARTS: Readonly<Record<string, Part>> = {
+  relay: measureRelay,
+  add: measureAdd,
+  inbox: measureInbox,
+  growth: measureGrowth,
+}
 
 /** How fast the relay is, what `add` costs a business transaction, and what a million messages leave in the table. */
 export async function outboxSuite(options: SuiteOptions): Promise<void> {

@@ -15,6 +15,7 @@ export interface Topology {
   readonly bindings: readonly PlannedBinding[]
 }
 
+/** A destination that the binder needs on the broker, with everything it consists of there. */
 export interface PlannedDestination {
   readonly name: string
   readonly role: 'channel' | 'dead-letters' | 'retries'
@@ -28,6 +29,7 @@ export interface PlannedDestination {
   readonly parts: readonly TopologyPart[]
 }
 
+/** A binding as the binder is going to run it. */
 export interface PlannedBinding {
   readonly name: string
   readonly kind: Binding['kind']

@@ -6,17 +6,18 @@ import { invalidOption, isRetryable, requireInteger, requireText } from '../../c
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, requireFunction, requireList, wrongKind } from '../../core/options.ts'
+import { requireMayStart } from '../../core/reading.ts'
 import { checkTelemetry, withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Binder, BinderOptions } from '../binder.ts'
 import type { KnownNames } from '../bindings/binding-name.ts'
-import type { Handler } from '../bindings/contexts.ts'
 import type { PollBinding } from '../bindings/declarations.ts'
+import type { Handler } from '../bindings/handler-contexts.ts'
 import type { PollOptions } from '../bindings/pollable.ts'
 import { type Channel, checkName, DEFAULT_PARTITIONS } from '../channel/channel.ts'
 import { type BatchOptions, encodeMessage, type SendOptions } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { Outage } from '../consuming/outage.ts'
+import { OutageLog } from '../consuming/outage-log.ts'
 import type { PollHandler } from '../consuming/puller.ts'
 import { BinderClosed, BinderNotReady, SendError } from '../errors.ts'
 import { checkMiddleware } from '../middleware/middleware.ts'
@@ -89,24 +90,24 @@ export class TransportBinder implements Binder {
     const telemetry = checkTelemetry('createBinder.telemetry', options.telemetry)
     this.#telemetry = telemetry && new BinderTelemetry(telemetry, systemsOf(this.#transport), this.#clock)
     this.#handlerLogger = withActiveSpan(this.#logger, telemetry)
-    const publishTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
+    const sendTimeoutMs = requireInteger('createBinder.sendTimeoutMs', options.sendTimeoutMs ?? 30 * SECOND, 1)
     const maxInFlight = requireInteger('createBinder.maxInFlight', options.maxInFlight ?? 10_000, 1)
     const { service, instance } = this
-    this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock, publishTimeoutMs })
+    this.#transport.attach({ service, instance, logger: this.#logger, clock: this.#clock })
     this.#requests = this.#makeRequests(options.replies)
     const declared = requireList('createBinder.bindings', options.bindings, 'sink(), processor() or source()')
     const bindings = [...declared, ...this.#requests.bindings]
     const specs = destinationSpecs(bindings, requireList('createBinder.sends', options.sends, 'defineChannel()'))
     this.#declared = { bindings, destinations: [...specs.values()] }
     this.#destinations = new Destinations(this.#transport, specs, unlistedSpec(options.unlisted))
-    this.#publisher = new Publisher(
-      this.#transport,
-      this.#destinations,
-      this.#clock,
+    this.#publisher = new Publisher({
+      transport: this.#transport,
+      destinations: this.#destinations,
+      clock: this.#clock,
       maxInFlight,
-      publishTimeoutMs,
-      this.#telemetry,
-    )
+      timeoutMs: sendTimeoutMs,
+      telemetry: this.#telemetry,
+    })
     this.#runners = makeRunners(bindings, {
       service,
       clock: this.#clock,
@@ -118,7 +119,7 @@ export class TransportBinder implements Binder {
       ambient: this.#ambient,
       telemetry: this.#telemetry,
       handlerLogger: this.#handlerLogger,
-      outage: new Outage(this.#logger),
+      outage: new OutageLog(this.#logger),
       middleware: checkMiddleware('createBinder.middleware', options.middleware),
       batchMiddleware: checkMiddleware('createBinder.batchMiddleware', options.batchMiddleware),
     })
@@ -127,6 +128,7 @@ export class TransportBinder implements Binder {
 
   async start(): Promise<void> {
     if (this.#state !== 'idle') throw new BinderClosed(this.#state === 'started' ? 'already started' : this.#state)
+    requireMayStart(`binder("${this.service}").start`)
     this.#state = 'started'
     this.#unobserve = this.#telemetry?.observe(
       () => this.bindings(),

@@ -5,18 +5,24 @@
 import { wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import type { NameOption, NameOptions } from './binding-name.ts'
-import type { Handler, HandlerContext, SourceContext, TransactionContext } from './contexts.ts'
 import type {
   ConsumerOptions,
+  DeclaredConsumer,
   InboxConsumerOptions,
   ProcessorBinding,
   SinkBinding,
   SourceBinding,
   SourceOptions,
 } from './declarations.ts'
+import type { Handler, HandlerContext, SourceContext, TransactionContext } from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
 import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
+
+type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined }
+
+/** As users give them. */
+type DeclaredOptions = Omit<DeclaredConsumer, 'inbox'> & { readonly inbox?: Inbox | true | undefined }
 
 /** Consumes `channel`. The message is settled after the handler resolved. */
 export function sink<
@@ -38,14 +44,10 @@ export function sink<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: WithoutInbox & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, void>,
 ): SinkBinding<NoInfer<Name>>
-export function sink(
-  channel: unknown,
-  options: ConsumerOptions & { readonly inbox?: Inbox | true | undefined },
-  handler: unknown,
-): SinkBinding {
+export function sink(channel: unknown, options: DeclaredOptions, handler: unknown): SinkBinding {
   const input = requireChannel('sink', channel as Channel)
   requireOptionsFirst(`sink("${input.name}")`, options, 'sink(channel, options, handler)')
   return Object.freeze({
@@ -86,13 +88,13 @@ export function processor<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: ConsumerOptions & { readonly inbox?: undefined } & NameOptions<Group, Name>,
+  options: WithoutInbox & NameOptions<Group, Name>,
   handler: Handler<Out, HandlerContext, Result<OutIn>>,
 ): ProcessorBinding<NoInfer<Name>>
 export function processor(
   input: unknown,
   output: unknown,
-  options: ConsumerOptions & { readonly inbox?: Inbox | true | undefined },
+  options: DeclaredOptions,
   handler: unknown,
 ): ProcessorBinding {
   const from = requireChannel('processor', input as Channel)

@@ -10,6 +10,7 @@ import type { BatchMiddleware } from '../middleware/batch-middleware.ts'
 import type { Middleware } from '../middleware/middleware.ts'
 import type { Answer, AnswerHost } from '../requests/answer.ts'
 import type { Named } from './binding-name.ts'
+import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
 import type {
   BatchHandler,
   BatchTransactionContext,
@@ -17,8 +18,7 @@ import type {
   HandlerContext,
   SourceContext,
   TransactionContext,
-} from './contexts.ts'
-import type { BatchLimits, CircuitBreakerOptions, RateLimitOptions } from './flow-options.ts'
+} from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
 
 /** What a service gives to the declarations that leave it out. */
@@ -36,6 +36,7 @@ export interface ServiceParts {
 /** Completes a declaration. */
 export type Completion = (parts: ServiceParts) => SinkBinding
 
+/** How a binding takes messages and what it does about failures. Of `sink`, `processor` and `route`. */
 export interface ConsumerOptions {
   /** Durable group whose members share the work. Without one each instance gets every message from now on. */
   readonly group?: string | undefined
@@ -77,19 +78,35 @@ export interface ConsumerOptions {
   readonly middleware?: readonly Middleware[] | undefined
 }
 
+/**
+ * As `ConsumerOptions`, with an inbox: the handler's effects and its deduplication are one transaction. Needs a group.
+ */
 export interface InboxConsumerOptions extends ConsumerOptions {
   readonly group: string
   /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
   readonly inbox: Inbox | true
+  /**
+   * Messages that are ready together, up to `concurrency`, may be handled in one transaction, one after the other, each
+   * between savepoints: one commit for all. It is done while handlers are quick and do not meet each other's locks. False: a
+   * transaction for each. @default true
+   */
+  readonly sharesTransactions?: boolean | undefined
 }
 
+/** Options of a consumer with or without an inbox. */
+export type DeclaredConsumer = ConsumerOptions & {
+  readonly inbox?: Inbox | undefined
+  readonly sharesTransactions?: boolean | undefined
+}
+
+/** What `sink` declares: data for `createBinder`, which does nothing by itself. */
 export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'sink'
   /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
   readonly raw?: boolean | undefined
   readonly input: Channel
   readonly output: undefined
-  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly options: DeclaredConsumer
   readonly handler: Handler<unknown, TransactionContext, unknown>
   /** As `Inbox.ready`, for what the handler needs beside an inbox. */
   readonly ready?: (() => Promise<void>) | undefined
@@ -102,6 +119,7 @@ export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly complete?: Completion | undefined
 }
 
+/** What `processor` declares: data for `createBinder`, which does nothing by itself. */
 export interface ProcessorBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'processor'
   readonly input: Channel
@@ -109,12 +127,15 @@ export interface ProcessorBinding<Name extends string = string> extends Named<Na
   readonly output: Channel | undefined
   /** Others that it is known to send to: made to exist before it starts. */
   readonly outputs?: readonly Channel[] | undefined
+  /** Of a `responder`: where its answers go, each service that asks has a destination of its own below this name. */
+  readonly replies?: Channel | undefined
   /** Who asked gets to know that the request failed for good. Before `onFailure`, or instead of it. */
   readonly answer?: ((request: EncodedMessage, error: unknown, host: AnswerHost) => Answer | undefined) | undefined
-  readonly options: ConsumerOptions & { readonly inbox?: Inbox | undefined }
+  readonly options: DeclaredConsumer
   readonly handler: Handler<unknown, TransactionContext, unknown>
 }
 
+/** What `source` declares: data for `createBinder`, which does nothing by itself. */
 export interface SourceBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'source'
   readonly output: Channel
@@ -125,12 +146,14 @@ export interface SourceBinding<Name extends string = string> extends Named<Name>
 /** What takes messages off a channel. */
 export type ConsumerBinding<Name extends string = string> = SinkBinding<Name> | ProcessorBinding<Name>
 
+/** Anything that `createBinder` takes as a binding. */
 export type Binding<Name extends string = string> =
   | ConsumerBinding<Name>
   | BatchBinding<Name>
   | PollBinding<never, never, Name>
   | SourceBinding<Name>
 
+/** Options of `source`. */
 export interface SourceOptions {
   /** The binding's name. @default `<channel>.source` */
   readonly name?: string | undefined
@@ -140,17 +163,20 @@ export interface SourceOptions {
 
 /** As of a `sink`, each message with its own attempts; `concurrency` counts calls. */
 export interface BatchSinkOptions extends Omit<ConsumerOptions, 'middleware'> {
+  /** How large a batch gets, and how long it is waited for. @default at most 100 messages, 100 ms */
   readonly batch?: BatchLimits | undefined
   /** Around each call of the handler, the first outermost, inside `batchMiddleware` of the whole binder. @default none */
   readonly middleware?: readonly BatchMiddleware[] | undefined
 }
 
+/** As `BatchSinkOptions`, with an inbox: the effects of a batch and its deduplication are one transaction. */
 export interface BatchInboxOptions extends BatchSinkOptions {
   readonly group: string
   /** Has to have `processBatch`, as that of `createInbox` has. */
   readonly inbox: Inbox | true
 }
 
+/** What `sinkBatch` and `processorBatch` declare: data for `createBinder`, which does nothing by itself. */
 export interface BatchBinding<Name extends string = string> extends Named<Name> {
   readonly kind: 'batch'
   readonly input: Channel
@@ -175,7 +201,9 @@ export interface PollableOptions
   readonly keepMs?: number | undefined
 }
 
+/** As `PollableOptions`, with an inbox: the handler's effects and its deduplication are one transaction. */
 export interface PollableInboxOptions extends PollableOptions {
+  /** Made by `createInbox`; `true` for the inbox of the service that the binding is declared in. */
   readonly inbox: Inbox | true
 }
 

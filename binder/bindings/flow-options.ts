@@ -3,6 +3,7 @@ import { DAY } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction } from '../../core/options.ts'
 
+/** When a batch is full. */
 export interface BatchLimits {
   /** Messages per call at most, 1 to 10 000. @default 100 */
   readonly maxSize?: number | undefined

@@ -9,6 +9,24 @@ export interface InboxMessage {
   readonly id: string
 }
 
+/** Writes outputs to the outbox of the same transaction. */
+type Emit = (outputs: readonly EncodedMessage[]) => Promise<void>
+
+/** A handler's call inside of the transaction. */
+export type InboxWork = (tx: SqlTransaction, emit: Emit) => Promise<void>
+
+/** As `InboxWork`, for a batch. @param fresh the indexes of those that were not processed before */
+export type InboxBatchWork = (tx: SqlTransaction, fresh: readonly number[], emit: Emit) => Promise<void>
+
+/** How `process` comes to a transaction. */
+export interface InboxSharing {
+  /**
+   * The message may be processed in one transaction with others of its group and channel that are ready; each then stands
+   * between savepoints. `work` may be called again, in a transaction of its own, after it was undone. @default false
+   */
+  readonly sharesTransactions?: boolean | undefined
+}
+
 /**
  * What a binding needs of an inbox, so that a handler's effect, its deduplication and its outputs commit together.
  * `concordat/outbox` implements it (`createInbox`).
@@ -26,20 +44,10 @@ export interface Inbox {
    * does not name a message: senders choose their own, and CloudEvents makes them unique per `source` only. Resolves after the commit; a
    * rejection of `work` rolls everything back and is handed on.
    */
-  process(
-    message: InboxMessage,
-    work: (tx: SqlTransaction, emit: (outputs: readonly EncodedMessage[]) => Promise<void>) => Promise<void>,
-  ): Promise<'processed' | 'duplicate'>
+  process(message: InboxMessage, work: InboxWork, how?: InboxSharing): Promise<'processed' | 'duplicate'>
   /**
    * As `process`, for several messages of one group, each once in the list, in one transaction. `fresh` are the indexes of
    * those that the group has not processed before; `work` is called also when there are none. Needed for batch consumers.
    */
-  processBatch?(
-    messages: readonly InboxMessage[],
-    work: (
-      tx: SqlTransaction,
-      fresh: readonly number[],
-      emit: (outputs: readonly EncodedMessage[]) => Promise<void>,
-    ) => Promise<void>,
-  ): Promise<void>
+  processBatch?(messages: readonly InboxMessage[], work: InboxBatchWork): Promise<void>
 }

@@ -33,6 +33,14 @@ export function completeBinding(binding: Binding, parts: ServiceParts): Binding 
   return Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, inbox: parts.inbox }) }) as Binding
 }
 
+/** The declaration without what a service puts in: to be looked at, not to be run. */
+export function asDeclared(binding: Binding): Binding {
+  if (!needsService(binding) || binding.kind === 'source') return binding
+  const { inbox: _, ...options } = binding.options as Binding['options'] & WithInbox & { sharesTransactions?: boolean }
+  delete options.sharesTransactions
+  return Object.freeze({ ...binding, options: Object.freeze(options), complete: undefined }) as Binding
+}
+
 /** @throws TypeError when only a service can run it */
 export function requireComplete(path: string, binding: Binding): void {
   if (binding.kind === 'source' || !needsService(binding)) return

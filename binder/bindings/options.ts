@@ -8,6 +8,7 @@ import type {
   BatchBinding,
   ConsumerBinding,
   ConsumerOptions,
+  DeclaredConsumer,
   PollBinding,
   SinkBinding,
   SourceBinding,
@@ -37,6 +38,8 @@ export interface ResolvedConsumer {
   readonly prefetch: number
   readonly prefetchBytes: number
   readonly autoStart: boolean
+  /** Only with an inbox, and where more than one can be ready. */
+  readonly sharesTransactions: boolean
   /** Of a batch consumer. */
   readonly batch: ResolvedBatch | undefined
   readonly rateLimit: ResolvedRateLimit | undefined
@@ -71,6 +74,7 @@ const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
   circuitBreaker: true,
   middleware: true,
   inbox: true,
+  sharesTransactions: true,
 })
 
 const POLL_NAMES = optionNames<PollBinding['options']>({
@@ -86,7 +90,9 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
   keepMs: true,
 })
 
-const BATCH_NAMES: ReadonlySet<string> = new Set([...CONSUMER_NAMES, 'batch'])
+const BATCH_NAMES: ReadonlySet<string> = new Set(
+  [...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'sharesTransactions'),
+)
 
 const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
 
@@ -131,6 +137,7 @@ export function resolveConsumer(binding: ConsumerBinding | BatchBinding | PollBi
     ),
     prefetchBytes: requireInteger(`${path}.prefetchBytes`, options.prefetchBytes ?? DEFAULTS.prefetchBytes, 1),
     autoStart: kind !== 'poll' && resolveAutoStart(path, options.autoStart),
+    sharesTransactions: resolveSharing(path, binding.options, concurrency),
     batch,
     rateLimit,
     circuitBreaker: resolveCircuitBreaker(`${path}.circuitBreaker`, options.circuitBreaker),
@@ -158,6 +165,15 @@ function resolveRetry(path: string, retry: unknown, group: string | null, backof
   }
   requireInteger(`${path}.backoff.maxMs`, backoff.maxMs, 0, MAX_DELAY_MS)
   return 'delayed'
+}
+
+function resolveSharing(path: string, options: object, concurrency: number): boolean {
+  const { inbox, sharesTransactions: shares } = options as DeclaredConsumer
+  if (shares !== undefined && typeof shares !== 'boolean')
+    throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
+  if (shares !== undefined && inbox === undefined)
+    throw invalidOption(`${path}.sharesTransactions`, shares, 'an inbox, whose transactions are shared')
+  return inbox !== undefined && concurrency > 1 && (shares ?? true)
 }
 
 function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {

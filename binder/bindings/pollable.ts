@@ -3,11 +3,12 @@
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { requireOptionsFirst } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import type { HandlerContext, TransactionContext } from './contexts.ts'
 import type { PollableInboxOptions, PollableOptions, PollBinding } from './declarations.ts'
+import type { HandlerContext, TransactionContext } from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
 import { consumerOptions } from './of-service.ts'
 
+/** Options of `binder.poll`. */
 export interface PollOptions {
   /**
    * How long to wait for a message once the place in the group is taken, in ms. Kafka needs up to about half a second

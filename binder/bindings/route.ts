@@ -4,9 +4,9 @@ import { requireFunction, wrongKind } from '../../core/options.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { sink } from './binding.ts'
 import type { NameOptions } from './binding-name.ts'
-import { type Handler, type HandlerContext, type TransactionContext } from './contexts.ts'
 import { type ConsumerBinding, type ConsumerOptions, type InboxConsumerOptions } from './declarations.ts'
 import { Discarded } from './discarded.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from './handler-contexts.ts'
 import { Addressed, Outputs, type Result } from './outputs.ts'
 
 /** No route has the name a message asks for, and there is no default. Dead-lettered at once. */
@@ -64,7 +64,9 @@ interface Routing<Payload, Context> {
   readonly default?: Route<Payload, Context> | 'discard' | undefined
 }
 
+/** Options of `route`: those of a sink, and which handler gets which message. */
 export type RouteOptions<Payload> = ConsumerOptions & { readonly inbox?: undefined } & Routing<Payload, HandlerContext>
+/** As `RouteOptions`, with an inbox: the handlers' effects and their deduplication are one transaction. */
 export type InboxRouteOptions<Payload> = InboxConsumerOptions & Routing<Payload, TransactionContext>
 
 /**
@@ -104,7 +106,7 @@ export function route(channel: unknown, options: unknown): ConsumerBinding {
   const path = `route("${input.name}")`
   if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
   const { by, routes, default: otherwise, ...consumer } = options as InboxRouteOptions<unknown>
-  const table = new Table(input.name, path, by, routes, otherwise)
+  const table = new Table(input.name, path, { by, routes, default: otherwise })
   const binding = sink(
     input,
     consumer as InboxConsumerOptions,
@@ -121,13 +123,8 @@ class Table {
   readonly #routes: ReadonlyMap<string, Route<unknown, TransactionContext>>
   readonly #otherwise: Route<unknown, TransactionContext> | 'discard' | undefined
 
-  constructor(
-    channel: string,
-    path: string,
-    by: unknown,
-    routes: Routing<unknown, TransactionContext>['routes'],
-    otherwise: Route<unknown, TransactionContext> | 'discard' | undefined,
-  ) {
+  constructor(channel: string, path: string, given: Routing<unknown, TransactionContext>) {
+    const { by, routes, default: otherwise } = given
     if (typeof by !== 'function') requireText(`${path}.by`, by)
     if (typeof routes !== 'object' || routes === null || Object.keys(routes).length === 0)
       throw wrongKind(`${path}.routes`, routes, 'an object with a handler per name')
@@ -136,7 +133,7 @@ class Table {
       throw invalidOption(`${path}.default`, otherwise, "a handler or 'discard'")
     if (otherwise !== undefined && otherwise !== 'discard') checkRoute(`${path}.default`, otherwise)
     this.#channel = channel
-    this.#by = by as Routing<unknown, TransactionContext>['by']
+    this.#by = by
     this.#routes = new Map(Object.entries(routes))
     this.#otherwise = otherwise
     this.outputs = [...this.#routes.values(), otherwise].flatMap((each) =>

@@ -25,6 +25,7 @@ export interface Channel<Input = unknown, Output = Input, Name extends string = 
   readonly upcasts?: Upcasts | undefined
 }
 
+/** Options of `defineChannel`. */
 export interface ChannelOptions<S extends StandardSchemaV1> {
   /** Any Standard Schema (zod, valibot, arktype, ...). */
   readonly payload: S
@@ -79,6 +80,7 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
   upcasts: true,
 })
 
+/** Partitions of a channel that does not say how many it has. */
 export const DEFAULT_PARTITIONS = 4
 
 /**

@@ -2,7 +2,7 @@
 import { type Codec, CodecError } from '../../core/codec.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** What a message has whose sender said nothing. */
+/** Says as little as nothing; what releases before this one wrote of a message whose sender said nothing. */
 const UNSAID = 'application/octet-stream'
 
 interface Readers {
@@ -17,10 +17,11 @@ interface Readers {
  * @throws CodecError when none reads it
  */
 export function codecFor(channel: Readers, { contentType, id }: EncodedMessage): Codec<unknown> {
+  if (contentType === '') return channel.codec
   const codecs = [channel.codec, ...(channel.reads ?? [])]
   const codec = codecs.find((each) => reads(each, contentType))
   if (codec !== undefined) return codec
-  if (mediaType(contentType) === UNSAID || contentType === '') return channel.codec
+  if (mediaType(contentType) === UNSAID) return channel.codec
   const known = codecs.map((each) => each.contentType).join(', ')
   throw new CodecError(
     contentType,

@@ -18,6 +18,7 @@ export interface SendOptions {
   readonly id?: string | undefined
   /** Overrides the channel's key. */
   readonly key?: string | null | undefined
+  /** Headers of this message; they win over those of the option `headers` of the binder. @default none */
   readonly headers?: Headers | undefined
   /** When it happened, epoch ms. @default now */
   readonly time?: number | undefined
@@ -89,10 +90,20 @@ function encode<In, Out>(
     source: service,
     contentType: channel.codec.contentType,
     time: options.time === undefined ? now : checkTime(channel.name, options.time),
-    headers: withVersion(isTombstone ? undefined : channel.version, options.headers ?? NO_HEADERS),
+    headers: headersOf(channel, isTombstone, options.headers ?? NO_HEADERS),
     body: isTombstone ? null : bytesOf(channel.name, channel.codec, payload),
     notBefore: notBeforeOf(channel.name, options.delayMs, now),
   }
+}
+
+/** Bytes without a declared version may be the body of another message, of the version that its sender says. */
+function headersOf(
+  { version, codec }: Pick<Channel, 'version' | 'codec'>,
+  isTombstone: boolean,
+  headers: Headers,
+): Headers {
+  if (version === undefined && codec.contentType === bytesCodec.contentType) return headers
+  return withVersion(isTombstone ? undefined : version, headers)
 }
 
 function keyOf<In, Out>(channel: Channel<In, Out>, payload: In, given: string | null | undefined): string | null {

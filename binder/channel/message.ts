@@ -3,6 +3,7 @@ import { wrongKind } from '../../core/options.ts'
 
 /** A header value; its type survives the round trip on every transport. */
 export type HeaderValue = string | number | boolean | Uint8Array | null
+/** Headers of a message, by name. At most `MAX_HEADERS` of them, of `MAX_HEADER_BYTES` together. */
 export type Headers = Readonly<Record<string, HeaderValue>>
 
 /**
@@ -25,7 +26,7 @@ export interface EncodedMessage {
   readonly type: string
   /** CloudEvents `source`: the sending service. */
   readonly source: string
-  /** Media type of `body`. */
+  /** Media type of `body`; empty when another program wrote it and did not say. */
   readonly contentType: string
   /** When it was made, epoch ms. */
   readonly time: number
@@ -45,8 +46,9 @@ export const INTERNAL_PREFIX = 'concordat-'
  */
 export const REPLY_TO_REQUEST = 'reply-to-request'
 
-/** Bounds a sender must keep; a message over them is refused before it leaves. */
+/** Headers of one message at most; one with more is refused before it leaves. */
 export const MAX_HEADERS = 64
+/** Bytes of all headers of one message at most, names and values; text counts as UTF-8, a number 8. Refused as above. */
 export const MAX_HEADER_BYTES = 16 * 1024
 
 const encoder = new TextEncoder()

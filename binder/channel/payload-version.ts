@@ -12,6 +12,7 @@ export const VERSION_HEADER = 'payload-version'
 
 /** Makes a payload of one version, as decoded and not validated, into one of the next. Synchronous; give the old type. */
 export type Upcast = { upcast(old: unknown): unknown }['upcast']
+/** By version: what makes a payload of it into the next one. */
 export type Upcasts = Readonly<Record<number, Upcast>>
 
 export interface Versions {
@@ -57,9 +58,15 @@ function checkUpcast(path: string, name: string, version: number, upcasts: Upcas
   return from
 }
 
-/** The sender's headers with the version of the channel's payload. */
+/**
+ * The sender's headers with the version of the channel's payload. One that is among them is that of another payload: of a
+ * message whose headers were handed on.
+ */
 export function withVersion(version: number | undefined, headers: Headers): Headers {
-  return version === undefined || version === 1 ? headers : { ...headers, [VERSION_HEADER]: version }
+  if (version !== undefined && version !== 1) return { ...headers, [VERSION_HEADER]: version }
+  if (headers[VERSION_HEADER] === undefined) return headers
+  const { [VERSION_HEADER]: _, ...others } = headers
+  return others
 }
 
 /** The decoded payload as one of the channel's version. @throws PayloadVersionError */

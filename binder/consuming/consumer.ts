@@ -46,6 +46,8 @@ export class Consumer {
   #state: BindingState = 'idle'
   /** Asked for by the user; survives a reconnect. */
   #paused = false
+  /** Asked for while a start waits for the stop before it. */
+  #startsPaused = false
   #error: Error | undefined
   #hindrance: Hindrance | undefined
   #subscribed = 0
@@ -75,7 +77,9 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#processing = new Processing(options.name, host.logger, this.#run, this.#newHandlings(), {
+    this.#processing = new Processing(this.#run, this.#newHandlings(), {
+      binding: options.name,
+      logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
     })
@@ -132,27 +136,32 @@ export class Consumer {
   /** Resolves after the first attempt: running, or connecting in the background. @throws what no retry will mend */
   async start(): Promise<void> {
     const stops = this.#stops
+    this.#startsPaused = false
     await this.#halting
     await this.#stopping
     if (this.#stops > stops) return
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
-    this.#run = new Run()
-    this.#processing.begin(this.#run, this.#newHandlings())
-    this.#paused = false
+    const run = new Run()
+    this.#run = run
+    this.#processing.begin(run, this.#newHandlings())
     this.#pace?.reset()
-    this.#lanes.release()
     this.#error = undefined
     this.#state = 'connecting'
     try {
-      await this.#keeper.take(this.#run)
+      const taken = this.#keeper.take(run)
+      if (this.#startsPaused) this.pause()
+      else this.resume()
+      await taken
     } catch (error) {
-      this.#state = 'stopped'
+      // Else it was stopped meanwhile, and may be running again.
+      if (!run.over) this.#state = 'stopped'
       throw error
     }
   }
 
   /** Hands nothing more to the handler; keeps the place in the group and what is prefetched. */
   pause(): void {
+    this.#startsPaused = true
     if (this.#run.over) return
     this.#paused = true
     this.#lanes.hold()
@@ -161,6 +170,7 @@ export class Consumer {
   }
 
   resume(): void {
+    this.#startsPaused = false
     if (this.#run.over) return
     this.#paused = false
     this.#lanes.release()
@@ -194,7 +204,7 @@ export class Consumer {
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
     if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#processing.one(delivery), gate)
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
-    return new BatchLanes({ concurrency, ...batch }, this.#host.clock, keyOf, run, gate)
+    return new BatchLanes({ limits: { concurrency, ...batch }, clock: this.#host.clock, keyOf, run, gate })
   }
 
   #end(state: BindingState): { run: Run } {

@@ -1,32 +1,33 @@
 import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { TransactionContext } from '../bindings/contexts.ts'
+import type { TransactionContext } from '../bindings/handler-contexts.ts'
 import { type Headers, publicHeaders } from '../channel/message.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
+
+/** What the deliveries of one run of a binding have in common. */
+export interface DeliveryScope {
+  readonly group: string | null
+  /** Aborts when the drain ran out of time. */
+  readonly drain: AbortSignal
+  readonly handlerLogger: Logger
+}
 
 /** A delivery as a handler sees it. Built for each call; what costs is made when it is asked for. */
 export class DeliveryContext implements TransactionContext {
   readonly attempt: number
-  readonly group: string | null
   readonly #delivery: TransportDelivery
-  readonly #drain: AbortSignal
-  readonly #logger: Logger
+  readonly #scope: DeliveryScope
   readonly #tx: SqlTransaction | undefined
 
-  constructor(
-    delivery: TransportDelivery,
-    attempt: number,
-    group: string | null,
-    drain: AbortSignal,
-    logger: Logger,
-    tx?: SqlTransaction,
-  ) {
+  constructor(delivery: TransportDelivery, attempt: number, scope: DeliveryScope, tx?: SqlTransaction) {
     this.#delivery = delivery
     this.attempt = attempt
-    this.group = group
-    this.#drain = drain
-    this.#logger = logger
+    this.#scope = scope
     this.#tx = tx
+  }
+
+  get group(): string | null {
+    return this.#scope.group
   }
 
   get id(): string {
@@ -62,11 +63,11 @@ export class DeliveryContext implements TransactionContext {
   }
 
   get signal(): AbortSignal {
-    return AbortSignal.any([this.#delivery.signal, this.#drain])
+    return AbortSignal.any([this.#delivery.signal, this.#scope.drain])
   }
 
   get log(): ContextLogger {
-    return withFields(this.#logger, {
+    return withFields(this.#scope.handlerLogger, {
       messageId: this.id,
       channel: this.channel,
       group: this.group,

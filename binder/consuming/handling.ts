@@ -2,14 +2,16 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { ProcessorBinding, SinkBinding } from '../bindings/declarations.ts'
 import { Discarded } from '../bindings/discarded.ts'
+import type { Inbox, InboxMessage, InboxWork } from '../bindings/inbox.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import { decodePayload } from '../channel/encode.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import { askingOf, RequestHandled } from '../requests/replies.ts'
 import { type AmbientHeaders, type Made, make } from '../sending/ambient-headers.ts'
 import { encodeOutputs, type OutputHost, outputIds } from '../sending/encode-outputs.ts'
 import type { BinderTelemetry, ConsumerName } from '../telemetry/telemetry.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
-import { DeliveryContext } from './context.ts'
+import { DeliveryContext, type DeliveryScope } from './context.ts'
 import { Failures, type FailuresHost, type HandlingEnd } from './failure/failures.ts'
 import { attemptsBefore } from './failure/retry.ts'
 import type { Permit } from './pace/circuit-breaker.ts'
@@ -25,6 +27,9 @@ export interface HandlingHost extends OutputHost, FailuresHost {
   readonly pace: Pace | undefined
 }
 
+/** Source of the askings in an inbox: no service has a space in its name. */
+const ASKED = 'asked again'
+
 /**
  * The life of one delivery, top to bottom: decode, call the handler until it works or may not be tried again, get its
  * outputs confirmed, or get the dead letter confirmed. Settling comes after, in the caller. Never rejects.
@@ -34,6 +39,7 @@ export class Handling {
   readonly #options: ResolvedConsumer
   readonly #host: HandlingHost
   readonly #consumer: ConsumerName
+  readonly #scope: DeliveryScope
   readonly #failures: Failures
 
   constructor(binding: SinkBinding | ProcessorBinding, options: ResolvedConsumer, host: HandlingHost) {
@@ -42,6 +48,7 @@ export class Handling {
     this.#host = host
     this.#failures = new Failures(options, host)
     this.#consumer = { destination: binding.input.name, group: options.group }
+    this.#scope = { group: options.group, drain: host.drain, handlerLogger: host.handlerLogger }
   }
 
   /** A promise only when there is something to wait for: promises are most of what a message costs here. */
@@ -79,10 +86,9 @@ export class Handling {
     error: Error,
     before: number,
   ): Promise<HandlingEnd> {
-    const { group } = this.#options
     for (let attempt = before + 1; ; attempt++) {
       try {
-        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger)
+        const context = new DeliveryContext(delivery, attempt, this.#scope)
         await tell(error, context)
         return await this.#failures.fail(delivery, error, before)
       } catch (thrown) {
@@ -146,8 +152,7 @@ export class Handling {
   #attempt(payload: unknown, delivery: TransportDelivery, attempt: number): unknown {
     const binding = this.#binding
     if (binding.options.inbox !== undefined) return this.#attemptInTransaction(payload, delivery, attempt)
-    const { group } = this.#options
-    const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger)
+    const context = new DeliveryContext(delivery, attempt, this.#scope)
     if (binding.kind === 'sink') return binding.handler(payload, context)
     return this.#transform(binding, payload, delivery, context)
   }
@@ -168,18 +173,38 @@ export class Handling {
     const { inbox } = binding.options
     const { message } = delivery
     const group = this.#options.group ?? ''
+    const name = { group, destination: message.destination, source: message.source, id: message.id }
     let discarded: Discarded | undefined
-    await inbox?.process(
-      { group, destination: message.destination, source: message.source, id: message.id },
-      async (tx, emit) => {
-        const context = new DeliveryContext(delivery, attempt, group, this.#host.drain, this.#host.handlerLogger, tx)
-        const made = await this.#call(payload, context)
-        if (made.value instanceof Discarded) discarded = made.value
-        else if (binding.kind === 'processor' && made.value !== undefined)
-          await emit(this.#created(await this.#encode(made, binding, message)))
-      },
-    )
+    const work: InboxWork = async (tx, emit) => {
+      discarded = undefined
+      const context = new DeliveryContext(delivery, attempt, this.#scope, tx)
+      const made = await this.#call(payload, context)
+      if (made.value instanceof Discarded) discarded = made.value
+      else if (binding.kind === 'processor' && made.value !== undefined)
+        await emit(this.#created(await this.#encode(made, binding, message)))
+    }
+    const asking = this.#host.answer && askingOf(message)
+    if (inbox === undefined || asking === undefined) await inbox?.process(name, work, this.#options)
+    else await this.#answerOnce(inbox, [name, { ...name, source: ASKED, id: asking }], message, work)
     return discarded
+  }
+
+  /**
+   * A request that was handled before: when it comes again it has its answer, or that is in the outbox. When it is asked
+   * again it has none, and whoever asked would wait in vain.
+   */
+  async #answerOnce(
+    inbox: Inbox,
+    names: readonly [InboxMessage, InboxMessage],
+    request: EncodedMessage,
+    work: InboxWork,
+  ): Promise<void> {
+    if (inbox.processBatch === undefined) return void (await inbox.process(names[0], work))
+    await inbox.processBatch(names, async (tx, fresh, emit) => {
+      if (fresh.includes(0)) return work(tx, emit)
+      const answer = fresh.includes(1) ? this.#host.answer?.(request, new RequestHandled(request)) : undefined
+      if (answer !== undefined) await emit(this.#created([answer.message]))
+    })
   }
 
   #discard(delivery: TransportDelivery, { reason }: Discarded): 'discarded' {

@@ -8,7 +8,7 @@ import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import { BatchHandling, type BatchHandlingHost } from './batch/batch-handling.ts'
 import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
-import type { Outage } from './outage.ts'
+import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
 import type { Run } from './run.ts'
 
@@ -21,7 +21,7 @@ export interface ConsumerHost extends KeeperHost {
   readonly telemetry: BinderTelemetry | undefined
   readonly handlerLogger: Logger
   /** Of all bindings of the binder. */
-  readonly outage: Outage
+  readonly outage: OutageLog
 }
 
 /** How a binding handles its deliveries: one of the two. */

@@ -134,7 +134,11 @@ export class Keeper {
     let isOpen = false
     const spec = { destination: name, partitions, group, prefetch, prefetchBytes }
     const receiver: Receiver = {
-      deliver: (delivery) => (run.over ? delivery.release() : this.#events.deliver(delivery)),
+      // Released while the place is being taken it would come again at once, without end: the close that follows gives it back.
+      deliver: (delivery) => {
+        if (!run.over) this.#events.deliver(delivery)
+        else if (isOpen) delivery.release()
+      },
       recall: () => this.#events.recall(),
       hindered: (hindrance) => {
         if (!run.over && isLost === undefined) this.#events.onHindered(hindrance)

@@ -4,8 +4,10 @@ import type { HandlingEnd } from './failure/failures.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
 
-/** What is told of each delivery that was taken on; neither throws. */
-export interface ProcessingEvents {
+/** Around it: what is told of each delivery that was taken on does not throw. */
+export interface ProcessingHost {
+  readonly binding: string
+  readonly logger: Logger
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
@@ -13,18 +15,14 @@ export interface ProcessingEvents {
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
 export class Processing {
-  readonly #logger: Logger
-  readonly #binding: string
-  readonly #events: ProcessingEvents
+  readonly #host: ProcessingHost
   #run: Run
   #handlings: Handlings
 
-  constructor(binding: string, logger: Logger, run: Run, handlings: Handlings, events: ProcessingEvents) {
-    this.#binding = binding
-    this.#logger = logger
+  constructor(run: Run, handlings: Handlings, host: ProcessingHost) {
     this.#run = run
     this.#handlings = handlings
-    this.#events = events
+    this.#host = host
   }
 
   /** What comes from now on belongs to this run. */
@@ -49,7 +47,7 @@ export class Processing {
     const left = new Set(deliveries)
     const settle = (delivery: TransportDelivery, end: HandlingEnd): void => {
       if (!left.delete(delivery)) return
-      this.#events.onEnded(delivery, end)
+      this.#host.onEnded(delivery, end)
       done(delivery)
     }
     let end: HandlingEnd = 'returned'
@@ -58,7 +56,7 @@ export class Processing {
     } catch (error) {
       end = this.#unexpected(error)
     }
-    this.#events.onTurnEnded()
+    this.#host.onTurnEnded()
     for (const delivery of left) settle(delivery, end)
   }
 
@@ -73,12 +71,13 @@ export class Processing {
   }
 
   #ended(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    this.#events.onTurnEnded()
-    this.#events.onEnded(delivery, end)
+    this.#host.onTurnEnded()
+    this.#host.onEnded(delivery, end)
   }
 
   #unexpected(error: unknown): 'halted' {
-    this.#logger.error({ err: error, binding: this.#binding }, 'handling failed outside the handler')
+    const { logger, binding } = this.#host
+    logger.error({ err: error, binding }, 'handling failed outside the handler')
     return 'halted'
   }
 }

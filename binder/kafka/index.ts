@@ -1,3 +1,12 @@
+/**
+ * Kafka through kafkajs: a channel is a topic, a group is a consumer group. What lies where on the broker and how messages
+ * look is part of the contract with other clients: `docs/transports.md`, `docs/wire-format.md`.
+ *
+ * What differs from other transports: a message that waits for its time lies in topics of its own, and keys map to
+ * partitions as they do for Kafka's Java client, so both may write to one topic.
+ *
+ * @module
+ */
 export { groupIdOf } from './group/group-ids.ts'
 export type {
   KafkaAdmin,
@@ -6,5 +15,5 @@ export type {
   KafkaProducer,
 } from './kafkajs/client.ts'
 export type { Compression } from './kafkajs/codecs.ts'
+export type { KafkaTransportOptions } from './kafkajs/options.ts'
 export { kafkaTransport } from './kafkajs/transport.ts'
-export type { KafkaTransportOptions } from './options.ts'

@@ -2,18 +2,24 @@ import { type Clock, SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
-import type { AdminConnection } from './kafkajs/admin.ts'
-import type { KafkaAdmin, NewTopic } from './kafkajs/client.ts'
-import { hasType, transportError } from './kafkajs/errors.ts'
-import type { KafkaOptions } from './options.ts'
+import type { Admin, AdminLink, NewTopic } from './driver.ts'
+import { hasType, transportError } from './errors.ts'
+import type { KafkaSettings } from './settings.ts'
 
 const LEADER_POLL_MS = 50
 const CREATE_TIMEOUT_MS = 10 * SECOND
 
+export interface TopicsParts {
+  readonly settings: KafkaSettings
+  readonly admin: AdminLink
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
 /** Makes topics exist, and knows which do. */
 export class Topics {
-  readonly #options: KafkaOptions
-  readonly #admin: AdminConnection
+  readonly #settings: KafkaSettings
+  readonly #admin: AdminLink
   readonly #clock: Clock
   readonly #logger: Logger
   readonly #partitions = new Map<string, number>()
@@ -21,8 +27,8 @@ export class Topics {
   readonly #accepted = new Set<string>()
   readonly #deadLetters = new Set<string>()
 
-  constructor(options: KafkaOptions, admin: AdminConnection, clock: Clock, logger: Logger) {
-    this.#options = options
+  constructor({ settings, admin, clock, logger }: TopicsParts) {
+    this.#settings = settings
     this.#admin = admin
     this.#clock = clock
     this.#logger = logger
@@ -47,11 +53,11 @@ export class Topics {
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     const wanted = new Map(destinations.map((spec) => [spec.name, spec]))
     for (const { name, deadLetters } of wanted.values()) if (deadLetters === true) this.#deadLetters.add(name)
-    if (wanted.size === 0 || this.#options.provision === 'none') return
+    if (wanted.size === 0 || this.#settings.provision === 'none') return
     await this.#admin.use('creating topics', async (admin) => {
       const existing = new Set(await admin.listTopics())
       const missing = [...wanted.values()].filter(({ name }) => !existing.has(name))
-      if (this.#options.provision === 'check') {
+      if (this.#settings.provision === 'check') {
         await this.#awaitLeaders(
           admin,
           [...wanted.keys()].filter((name) => existing.has(name)),
@@ -83,11 +89,10 @@ export class Topics {
     this.#partitions.delete(topic)
   }
 
-  async #create(admin: KafkaAdmin, missing: readonly DestinationSpec[]): Promise<void> {
+  async #create(admin: Admin, missing: readonly DestinationSpec[]): Promise<void> {
     const topics = missing.map((spec) => this.#newTopic(spec))
     try {
-      // Resolves false when another process was faster for all that failed.
-      await admin.createTopics({ topics, waitForLeaders: false, timeout: CREATE_TIMEOUT_MS })
+      await admin.createTopics(topics, CREATE_TIMEOUT_MS)
       this.#logger.info({ topics: missing.map(({ name }) => name) }, 'created Kafka topics')
     } catch (error) {
       if (missing.length > 1 && hasType(error, 'TOPIC_ALREADY_EXISTS', 'INVALID_CONFIG', 'POLICY_VIOLATION')) {
@@ -97,7 +102,7 @@ export class Topics {
   }
 
   /** A hosted broker may forbid a limit as large as a dead letter topic should have: then with the limit it has. */
-  async #createAlone(admin: KafkaAdmin, missing: readonly DestinationSpec[], error: unknown): Promise<void> {
+  async #createAlone(admin: Admin, missing: readonly DestinationSpec[], error: unknown): Promise<void> {
     const [spec] = missing
     if (missing.length !== 1 || spec === undefined) throw error
     if (hasType(error, 'TOPIC_ALREADY_EXISTS')) return
@@ -106,26 +111,25 @@ export class Topics {
       { topic: spec.name, err: error },
       'the dead letter topic has to do with the default message limit',
     )
-    const topics = [this.#newTopic({ ...spec, deadLetters: false })]
-    await admin.createTopics({ topics, waitForLeaders: false, timeout: CREATE_TIMEOUT_MS })
+    await admin.createTopics([this.#newTopic({ ...spec, deadLetters: false })], CREATE_TIMEOUT_MS)
   }
 
   #newTopic(spec: DestinationSpec): NewTopic {
     return {
-      topic: spec.name,
-      numPartitions: spec.partitions,
-      replicationFactor: this.#options.replicationFactor,
-      configEntries: Object.entries(topicConfigOf(spec, this.#options)).map(([name, value]) => ({ name, value })),
+      name: spec.name,
+      partitions: spec.partitions,
+      replicationFactor: this.#settings.replicationFactor,
+      config: topicConfigOf(spec, this.#settings),
     }
   }
 
   /** The caller's deadline ends it. */
-  async #awaitLeaders(admin: KafkaAdmin, names: string[]): Promise<void> {
+  async #awaitLeaders(admin: Admin, names: readonly string[]): Promise<void> {
     if (names.length === 0) return
-    const deadline = this.#clock.monotonic() + this.#options.requestTimeoutMs
+    const deadline = this.#clock.monotonic() + this.#settings.requestTimeoutMs
     for (;;) {
-      const found = await describe(admin, names)
-      if (found !== undefined) {
+      const found = await admin.partitionCounts(names)
+      if (names.every((name) => found.has(name))) {
         for (const [name, partitions] of found) this.#partitions.set(name, partitions)
         return
       }
@@ -183,28 +187,12 @@ const DEAD_LETTER_BYTES = 100 * 1024 * 1024
  */
 export function topicConfigOf(
   { retentionMs, deadLetters, keepsEach }: DestinationSpec,
-  { topicConfig }: Pick<KafkaOptions, 'topicConfig'>,
+  { topicConfig }: Pick<KafkaSettings, 'topicConfig'>,
 ): Readonly<Record<string, string>> {
   return {
     ...topicConfig,
     ...(retentionMs === undefined ? {} : { 'retention.ms': String(retentionMs), 'segment.ms': String(retentionMs) }),
     ...(keepsEach === true ? { 'cleanup.policy': 'delete' } : {}),
     ...(deadLetters === true ? { 'max.message.bytes': String(DEAD_LETTER_BYTES) } : {}),
-  }
-}
-
-/** Partition counts, or `undefined` while some topic is unknown or has a partition without a leader. */
-async function describe(admin: KafkaAdmin, names: string[]): Promise<ReadonlyMap<string, number> | undefined> {
-  try {
-    const { topics } = await admin.fetchTopicMetadata({ topics: names })
-    const counts = new Map<string, number>()
-    for (const topic of topics) {
-      if (topic.partitions.length > 0 && topic.partitions.every(({ leader }) => leader >= 0))
-        counts.set(topic.name, topic.partitions.length)
-    }
-    return names.every((name) => counts.has(name)) ? counts : undefined
-  } catch (error) {
-    if (hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE')) return undefined
-    throw error
   }
 }

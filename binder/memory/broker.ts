@@ -6,6 +6,7 @@ import type { DestinationSpec } from '../transport/transport.ts'
 import { sizeOf } from './backlog.ts'
 import { MemoryPartition, type ResolvedBrokerOptions } from './partition.ts'
 
+/** Options of `memoryBroker`: how much it holds. */
 export interface MemoryBrokerOptions {
   /**
    * Messages a partition keeps that no group has still to get, so that a new group can start at the earliest.
@@ -14,7 +15,7 @@ export interface MemoryBrokerOptions {
   readonly retainMessages?: number | undefined
   /**
    * Messages of one partition that the slowest of its groups has not settled. A publisher waits while there are so many,
-   * for `publishTimeoutMs`. Then its message goes in all the same if readers are at work, up to twice the bound, for they
+   * for the `sendTimeoutMs` of its binder. Then its message goes in all the same if readers are at work, up to twice the bound, for they
    * may be waiting for it; else it fails with a TransportError of kind `refused`. So many per partition may wait to be
    * due, too; what is beyond is refused at once. @default 100 000
    */

@@ -1,4 +1,6 @@
 import type { EncodedMessage } from '../channel/message.ts'
+import type { Lendable } from '../transport/kit/lending.ts'
+import { Progress } from '../transport/kit/progress.ts'
 
 /** The log of a partition, as its cursors see it. */
 export interface CursorLog {
@@ -10,38 +12,42 @@ export interface CursorLog {
   forget(cursor: Cursor): void
 }
 
-/** Where a cursor hands its messages. `offer` returns false when the reader is full or paused; it calls `wake` later. */
+/** Who reads a cursor. */
 export interface Reader {
-  offer(message: EncodedMessage, offset: number, redelivered: boolean, cursor: Cursor): boolean
+  /** There may be something to take. */
+  wake(cursor: Cursor): void
+}
+
+/** A message of the log that is lent. */
+export interface LentMessage extends Lendable {
+  readonly offset: number
 }
 
 /**
- * A place in a partition: everything below `settled` is done for good, `lent` offsets are with the reader, the rest above
- * is still to be handed out, in order.
+ * A place in a partition: how far it is settled, which offsets are lent to the reader; the rest is still to be handed out,
+ * in order.
  */
 export class Cursor {
   readonly partition: CursorLog
-  readonly #done: Set<number> = new Set()
+  readonly #progress: Progress
   readonly #lent: Set<number> = new Set()
-  #settled: number
   #next: number
   #reader: Reader | undefined
   #successor: Reader | undefined
-  #pumping = false
   #handedOutUpTo = 0
 
   constructor(partition: CursorLog, start: number) {
     this.partition = partition
-    this.#settled = start
+    this.#progress = new Progress(start)
     this.#next = start
   }
 
   get settled(): number {
-    return this.#settled
+    return this.#progress.settled
   }
 
   get unsettled(): number {
-    return this.partition.end - this.#settled - this.#done.size
+    return this.partition.end - this.#progress.settled - this.#progress.done.size
   }
 
   /** Its reader holds some that it has not settled. */
@@ -69,40 +75,32 @@ export class Cursor {
     if (this.#reader !== reader) return
     this.#reader = undefined
     this.#lent.clear()
-    this.#next = this.#settled
+    this.#next = this.settled
     this.#moveWhenFree()
   }
 
+  /** Something may have come. */
   pump(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    while (this.#reader !== undefined && this.#successor === undefined) {
-      const offset = this.#next
-      if (this.#done.has(offset) || this.#lent.has(offset)) {
-        this.#next++
-        continue
-      }
-      const message = this.partition.at(offset)
-      if (message === undefined) break
-      this.#next++
-      this.#lent.add(offset)
-      if (!this.#reader.offer(message, offset, offset < this.#handedOutUpTo, this)) {
-        this.#lent.delete(offset)
-        this.#next = offset
-        break
-      }
-      if (offset >= this.#handedOutUpTo) this.#handedOutUpTo = offset + 1
-    }
-    this.#pumping = false
+    this.#reader?.wake(this)
+  }
+
+  /** The next message, which is lent from now on; nothing once it is to move to another reader. */
+  take(): LentMessage | undefined {
+    if (this.#successor !== undefined) return undefined
+    while (this.#lent.has(this.#next) || this.#progress.has(this.#next)) this.#next++
+    const offset = this.#next
+    const message = this.partition.at(offset)
+    if (message === undefined) return undefined
+    this.#next++
+    this.#lent.add(offset)
+    const redelivered = offset < this.#handedOutUpTo
+    if (!redelivered) this.#handedOutUpTo = offset + 1
+    return { message, offset, bytes: message.body?.byteLength ?? 0, redelivered }
   }
 
   settle(offset: number): void {
     if (!this.#lent.delete(offset)) return
-    if (offset === this.#settled) {
-      this.#settled++
-      while (this.#done.delete(this.#settled)) this.#settled++
-      this.partition.settledTo(this.#settled)
-    } else this.#done.add(offset)
+    if (this.#progress.settle(offset)) this.partition.settledTo(this.settled)
     this.#moveWhenFree()
   }
 
@@ -116,7 +114,7 @@ export class Cursor {
     if (this.#successor === undefined || this.#lent.size > 0) return
     this.#reader = this.#successor
     this.#successor = undefined
-    this.#next = this.#settled
+    this.#next = this.settled
     this.pump()
   }
 }

@@ -4,6 +4,8 @@
  *
  * Several binders talk to each other when they share one broker: `const broker = memoryBroker()`, then
  * `memoryTransport({ broker })` for each.
+ *
+ * @module
  */
 export type { MemoryBroker, MemoryBrokerOptions } from './broker.ts'
 export { type MemoryTransportOptions, memoryBroker, memoryTransport } from './transport.ts'

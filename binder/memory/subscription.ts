@@ -1,38 +1,35 @@
-import type { EncodedMessage } from '../channel/message.ts'
-import type { Receiver, Subscription, SubscriptionSpec, TransportDelivery } from '../transport/transport.ts'
+import { Lending, type Line, type Loan } from '../transport/kit/lending.ts'
+import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
 import type { Destination } from './broker.ts'
-import type { Cursor, Reader } from './cursor.ts'
+import type { Cursor, LentMessage, Reader } from './cursor.ts'
+
+export interface SubscriptionEvents {
+  /** It begins to hold messages, or holds none any more. */
+  onBusy(isBusy: boolean): void
+  onClose(subscription: MemorySubscription): void
+}
 
 /** One member of a group, or one anonymous reader, with its share of the partitions. */
 export class MemorySubscription implements Subscription, Reader {
-  readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
-  readonly #onBusy: (isBusy: boolean) => void
-  readonly #onClose: (subscription: MemorySubscription) => void
-  /** One loan per cursor: aborted when the cursor goes to another member. */
-  readonly #loans: Map<Cursor, AbortController> = new Map()
-  #unsettled = 0
-  #unsettledBytes = 0
-  #paused = false
-  #pumpScheduled = false
+  readonly #events: SubscriptionEvents
+  readonly #lending: Lending<LentMessage>
+  readonly #loans: Map<Cursor, Loan<LentMessage>> = new Map()
   #closed = false
 
-  /** @param onBusy called when it begins to hold messages, and when it holds none any more */
-  constructor(
-    spec: SubscriptionSpec,
-    receiver: Receiver,
-    onBusy: (isBusy: boolean) => void,
-    onClose: (subscription: MemorySubscription) => void,
-  ) {
-    this.#spec = spec
+  constructor(spec: SubscriptionSpec, receiver: Receiver, events: SubscriptionEvents) {
     this.#receiver = receiver
-    this.#onBusy = onBusy
-    this.#onClose = onClose
+    this.#events = events
+    this.#lending = new Lending(spec, {
+      deliver: (delivery) => receiver.deliver(delivery),
+      onRoom: () => this.#lending.lend(),
+      onBusy: (isBusy) => events.onBusy(isBusy),
+    })
   }
 
   /** Reads this cursor, once its present reader is through with what it holds. */
   take(cursor: Cursor): void {
-    if (!this.#loans.has(cursor)) this.#loans.set(cursor, new AbortController())
+    if (!this.#loans.has(cursor)) this.#loans.set(cursor, this.#lending.add(new CursorLine(cursor, this)))
     cursor.moveTo(this)
   }
 
@@ -41,35 +38,18 @@ export class MemorySubscription implements Subscription, Reader {
     this.#receiver.recall()
   }
 
-  offer(message: EncodedMessage, offset: number, redelivered: boolean, cursor: Cursor): boolean {
+  wake(cursor: Cursor): void {
     const loan = this.#loans.get(cursor)
-    if (loan === undefined || this.#paused || this.#closed) return false
-    if (this.#unsettled >= this.#spec.prefetch) return false
-    if (this.#unsettled > 0 && this.#unsettledBytes >= this.#spec.prefetchBytes) return false
-    if (this.#unsettled++ === 0) this.#onBusy(true)
-    this.#unsettledBytes += message.body?.byteLength ?? 0
-    this.#receiver.deliver(new MemoryDelivery(message, offset, redelivered, cursor, loan.signal, this))
-    return true
-  }
-
-  /** Called once per delivery. */
-  ended(delivery: MemoryDelivery, settled: boolean): void {
-    this.#unsettled--
-    this.#unsettledBytes -= delivery.message.body?.byteLength ?? 0
-    if (this.#closed) return
-    if (this.#unsettled === 0) this.#onBusy(false)
-    if (settled) delivery.cursor.settle(delivery.offset)
-    else delivery.cursor.giveBack(delivery.offset)
-    this.#pumpSoon()
+    if (loan !== undefined) this.#lending.lendFrom(loan)
   }
 
   pause(): void {
-    this.#paused = true
+    this.#lending.setPaused(true)
   }
 
   resume(): void {
-    this.#paused = false
-    this.#pumpAll()
+    this.#lending.setPaused(false)
+    this.#lending.lend()
   }
 
   cut(): void {
@@ -86,71 +66,39 @@ export class MemorySubscription implements Subscription, Reader {
   #leave(): void {
     if (this.#closed) return
     this.#closed = true
-    if (this.#unsettled > 0) this.#onBusy(false)
     for (const [cursor, loan] of this.#loans) {
-      loan.abort(new Error('the subscription is over'))
+      this.#lending.withdraw(loan, new Error('the subscription is over'))
       cursor.seize(this)
     }
     this.#loans.clear()
-    this.#onClose(this)
-  }
-
-  /** After the releases of one turn, so that what comes back comes back in order. */
-  #pumpSoon(): void {
-    if (this.#pumpScheduled) return
-    this.#pumpScheduled = true
-    queueMicrotask(() => {
-      this.#pumpScheduled = false
-      this.#pumpAll()
-    })
-  }
-
-  #pumpAll(): void {
-    for (const cursor of this.#loans.keys()) if (cursor.reader === this) cursor.pump()
+    this.#events.onClose(this)
   }
 }
 
-class MemoryDelivery implements TransportDelivery {
-  readonly message: EncodedMessage
-  readonly offset: number
-  readonly redelivered: boolean
-  readonly cursor: Cursor
-  readonly signal: AbortSignal
-  readonly #subscription: MemorySubscription
-  #ended = false
+/** A cursor as one of its readers sees it: empty while it is with another. */
+class CursorLine implements Line<LentMessage> {
+  readonly #cursor: Cursor
+  readonly #reader: Reader
 
-  constructor(
-    message: EncodedMessage,
-    offset: number,
-    redelivered: boolean,
-    cursor: Cursor,
-    signal: AbortSignal,
-    subscription: MemorySubscription,
-  ) {
-    this.message = message
-    this.offset = offset
-    this.redelivered = redelivered
-    this.cursor = cursor
-    this.signal = signal
-    this.#subscription = subscription
+  constructor(cursor: Cursor, reader: Reader) {
+    this.#cursor = cursor
+    this.#reader = reader
   }
 
-  get position(): string {
-    return `partition ${this.cursor.partition.index} offset ${this.offset}`
+  take(): LentMessage | undefined {
+    return this.#cursor.reader === this.#reader ? this.#cursor.take() : undefined
   }
 
-  ack(): void {
-    this.#end(true)
+  positionOf({ offset }: LentMessage): string {
+    return `partition ${this.#cursor.partition.index} offset ${offset}`
   }
 
-  release(): void {
-    this.#end(false)
+  settle({ offset }: LentMessage): void {
+    this.#cursor.settle(offset)
   }
 
-  #end(settled: boolean): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#subscription.ended(this, settled)
+  putBack({ offset }: LentMessage): void {
+    this.#cursor.giveBack(offset)
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Clock, MINUTE, systemClock } from '../../core/clock.ts'
+import { type Clock, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
@@ -8,6 +8,7 @@ import type {
   DestinationSpec,
   GroupPlace,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -22,6 +23,7 @@ import { MemoryPartition } from './partition.ts'
 import { RoomWait } from './room-wait.ts'
 import { GroupMembers, MemorySubscription } from './subscription.ts'
 
+/** Options of `memoryTransport`. */
 export interface MemoryTransportOptions {
   /** Shared by the transports that should reach each other. @default one of its own */
   readonly broker?: MemoryBroker | undefined
@@ -78,7 +80,6 @@ class MemoryTransport implements Transport {
   readonly waitsForRoom = true
   readonly #broker: Broker
   readonly #subscriptions: Set<MemorySubscription> = new Set()
-  #publishTimeoutMs: number = MINUTE
   #clock: Clock = systemClock
   #published = 0
   /** Set until timers and sockets had their turn: all calls wait for it. */
@@ -91,7 +92,6 @@ class MemoryTransport implements Transport {
   }
 
   attach(host: TransportHost): void {
-    this.#publishTimeoutMs = host.publishTimeoutMs
     this.#clock = host.clock
   }
 
@@ -104,7 +104,7 @@ class MemoryTransport implements Transport {
     return [{ kind: 'log', name, details: { partitions } }, ...groups.map((group) => part('group', group, name))]
   }
 
-  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  async publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
     const touched = new Set<MemoryPartition>()
     let waits: RoomWait | undefined
     const outcomes: PublishOutcome[] = []
@@ -117,7 +117,7 @@ class MemoryTransport implements Transport {
       } else outcomes.push(placed)
     }
     for (const partition of touched) partition.pump()
-    if (waits !== undefined) await this.#wait(waits, outcomes)
+    if (waits !== undefined) await this.#wait(waits, outcomes, until.deadline)
     // Everything here is done in microtasks: messages that beget messages would never let timers and sockets have a turn.
     if (++this.#published % PUBLISHES_PER_TURN === 0) this.#turn ??= this.#nextTurn()
     if (this.#turn !== undefined) await this.#turn
@@ -171,11 +171,13 @@ class MemoryTransport implements Transport {
     receiver: Receiver,
     onClose: (leaving: MemorySubscription) => void,
   ): MemorySubscription {
-    const onBusy = (isBusy: boolean): void => this.#broker.setBusy(isBusy)
-    const subscription = new MemorySubscription(spec, receiver, onBusy, (leaving) => {
-      disconnect()
-      this.#subscriptions.delete(leaving)
-      onClose(leaving)
+    const subscription = new MemorySubscription(spec, receiver, {
+      onBusy: (isBusy) => this.#broker.setBusy(isBusy),
+      onClose: (leaving) => {
+        disconnect()
+        this.#subscriptions.delete(leaving)
+        onClose(leaving)
+      },
     })
     const disconnect = this.#broker.connect(subscription)
     this.#subscriptions.add(subscription)
@@ -201,12 +203,12 @@ class MemoryTransport implements Transport {
   }
 
   /** Backpressure on the publisher, until the slowest group has caught up enough. */
-  async #wait(waits: RoomWait, outcomes: PublishOutcome[]): Promise<void> {
+  async #wait(waits: RoomWait, outcomes: PublishOutcome[], deadline = Number.POSITIVE_INFINITY): Promise<void> {
     const give = (kind: TransportErrorKind, why: string) => () => waits.giveUp(() => this.#error(kind, why))
     const disconnect = this.#broker.connect({ cut: give('unavailable', 'the memory broker is interrupted') })
     const onClose = give('closed', 'the transport is closed')
     this.#closing.signal.addEventListener('abort', onClose)
-    const cancel = this.#clock.setTimer(this.#publishTimeoutMs, () => {
+    const cancel = this.#clock.setTimer(deadline - this.#clock.monotonic(), () => {
       waits.squeeze(({ destination }, partition) => {
         const where = `partition ${partition.index} of "${destination}" is full (${partition.backlog})`
         return this.#error('refused', `${where}: its slowest group does not get on. ${REMEDY}`, destination)

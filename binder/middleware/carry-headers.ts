@@ -1,6 +1,6 @@
 import { requireText } from '../../core/errors.ts'
 import { produced } from '../bindings/batch.ts'
-import { type BatchOutcome } from '../bindings/contexts.ts'
+import { type BatchOutcome } from '../bindings/handler-contexts.ts'
 import { Addressed, Outputs } from '../bindings/outputs.ts'
 import type { Headers, HeaderValue } from '../channel/message.ts'
 import { type BatchMiddleware, forEither } from './batch-middleware.ts'

@@ -10,7 +10,7 @@
 import { notAwaited } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import { wrongKind } from '../../core/options.ts'
-import type { BatchContext, HandlerContext } from '../bindings/contexts.ts'
+import type { BatchContext, HandlerContext } from '../bindings/handler-contexts.ts'
 
 /** A handler as a middleware sees it: any payload, any result, always a promise. */
 export type MiddlewareHandler = (payload: unknown, context: HandlerContext) => Promise<unknown>

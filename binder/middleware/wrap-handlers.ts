@@ -1,7 +1,7 @@
 /** Puts the middleware of a binder and of a binding around the handler of that. */
 
-import type { BatchTransactionContext, TransactionContext } from '../bindings/contexts.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
+import type { BatchTransactionContext, TransactionContext } from '../bindings/handler-contexts.ts'
 import { checkOutcomes } from '../consuming/batch/batch-outcomes.ts'
 import type { BatchMiddleware, BatchMiddlewareHandler, BatchMiddlewareTarget } from './batch-middleware.ts'
 import { type Middleware, type MiddlewareHandler, type MiddlewareTarget, wrapAll } from './middleware.ts'

@@ -1,23 +1,13 @@
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { within as withinDeadline } from '../transport/kit/deadline.ts'
+import { type Failure, failureOf } from '../transport/kit/failure.ts'
 import { isTlsFailure } from '../transport/tls-failure.ts'
 
 export const TRANSPORT = 'rabbitmq'
 
-export function failure(
-  kind: TransportErrorKind,
-  message: string,
-  context: { destination?: string | undefined; cause?: unknown } = {},
-): TransportError {
-  return new TransportError({
-    transport: TRANSPORT,
-    kind,
-    message,
-    ...(context.destination === undefined ? {} : { destination: context.destination }),
-    ...(context.cause === undefined ? {} : { cause: context.cause }),
-  })
-}
+export const failure: Failure = failureOf(TRANSPORT)
 
 /** The AMQP reply code of an amqplib error, also of a refused handshake, which only says it in its text. */
 export function replyCodeOf(cause: unknown): number | undefined {
@@ -80,10 +70,7 @@ function handshake(cause: unknown): boolean {
 
 /** `promise`, or a `timeout` error after `durationMs`. What comes later is ignored. */
 export function within<T>(clock: Clock, durationMs: number, what: string, promise: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const cancel = clock.setTimer(durationMs, () =>
-      reject(failure('timeout', `could not ${what}: RabbitMQ did not answer within ${durationMs} ms`)),
-    )
-    promise.then(resolve, reject).finally(cancel)
-  })
+  return withinDeadline(clock, durationMs, promise, () =>
+    failure('timeout', `could not ${what}: RabbitMQ did not answer within ${durationMs} ms`),
+  )
 }

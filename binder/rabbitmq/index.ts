@@ -5,6 +5,8 @@
  * What differs from other transports: a new group gets only what is sent after its queues were declared (name the
  * groups in the channel), and a message no queue gets is refused. Order per key holds across members, restarts and
  * handovers; a handover redelivers what was in the window.
+ *
+ * @module
  */
 export type { AmqpChannel, AmqpConfirmChannel, AmqpConnection } from './link/client.ts'
 export type { RabbitTls, RabbitTransportOptions } from './options.ts'

@@ -5,6 +5,7 @@ import { checkProvisionMode, type ProvisionMode } from '../transport/provision-m
 import type { AmqpConnection } from './link/client.ts'
 import { type Places, type RabbitPlace, resolvePlaces } from './topology/places.ts'
 
+/** Options of `rabbitTransport`. */
 export interface RabbitTransportOptions {
   /**
    * `amqp://` or `amqps://` address. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address

@@ -5,6 +5,7 @@ import type {
   DestinationSpec,
   GroupPlace,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -102,8 +103,8 @@ class RabbitTransport implements Transport {
     return partsOf(destination, this.#options)
   }
 
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    if (this.#parts !== undefined) return this.#parts.publisher.publish(messages)
+  publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
+    if (this.#parts !== undefined) return this.#parts.publisher.publish(messages, until)
     return Promise.resolve(messages.map(() => notAttached()))
   }
 

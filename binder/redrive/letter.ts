@@ -12,6 +12,7 @@ export interface DeadLetter {
   readonly time: number
   /** As the message came, without the metadata of the failure. */
   readonly headers: Headers
+  /** Empty when whoever wrote it did not say. */
   readonly contentType: string
   readonly bytes: number
   /** The payload as it came, e.g. for `channel.codec.decode`; `null` is a tombstone. A dry run lists it when asked to. */
@@ -27,6 +28,7 @@ export interface DeadLetter {
   readonly error: LetterError
 }
 
+/** The error for which a message became a dead letter; `undefined` where the letter does not say. */
 export interface LetterError {
   readonly name: string | undefined
   readonly message: string | undefined

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
@@ -6,7 +7,7 @@ import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { publishUntilConfirmed } from '../consuming/failure/confirm.ts'
+import { type ConfirmHost, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
   deadLetterSpec,
@@ -67,8 +68,9 @@ export class RedriveRun {
   }
 
   async run(): Promise<RedriveReport> {
-    const { transport, dryRun } = this.#options
-    await transport.provision(dryRun ? [this.#letters] : [this.#letters, this.#target])
+    const { transport, dryRun, to } = this.#options
+    const staysHere = dryRun || to === 'nowhere'
+    await transport.provision(staysHere ? [this.#letters] : [this.#letters, this.#target])
     await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
@@ -219,14 +221,15 @@ export class RedriveRun {
 
   /** Confirmed at its new place when this resolves. */
   async #move(message: EncodedMessage): Promise<void> {
-    const name = `${message.source} ${message.id}`
+    const name = nameOf(message)
     if (this.#passed.has(name)) {
       this.#counts.copies++
       return
     }
     const isChosen = await this.#choose(message)
     if (isChosen) await this.#pace()
-    await this.#publish(isChosen ? this.#sentBack(message) : this.#kept(message))
+    if (!isChosen) await this.#publish(this.#kept(message))
+    else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message))
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
@@ -273,7 +276,9 @@ export class RedriveRun {
   /** @throws RedriveStalled while the broker is away for too long, SendError when it will never take it */
   async #publish(message: EncodedMessage): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
-    const host = { clock, logger, publish: (messages: readonly EncodedMessage[]) => transport.publish(messages) }
+    const publish: ConfirmHost['publish'] = (messages) =>
+      transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
+    const host = { clock, logger, publish }
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))
     try {
@@ -294,6 +299,12 @@ export class RedriveRun {
   #giveBack(): void {
     for (const delivery of this.#waiting.drain()) delivery.release()
   }
+}
+
+/** The same for copies only: a sender may use an id for several messages, and none of those is a copy of another. */
+function nameOf({ source, id, key, body }: EncodedMessage): string {
+  const said = createHash('sha256').update(body ?? '')
+  return JSON.stringify([source, id, key, body === null, said.digest('base64')])
 }
 
 class LostSubscription extends Error {
@@ -318,7 +329,7 @@ export async function redrive<In, Out>(
   const { transport, logger, clock, id } = resolved
   const instance = `${host.service}-redrive-${id.slice(-12)}`
   claim(transport, `the redrive "${instance}"`)
-  transport.attach({ service: host.service, instance, logger, clock, publishTimeoutMs: PUBLISH_TIMEOUT_MS })
+  transport.attach({ service: host.service, instance, logger, clock })
   try {
     return await new RedriveRun(resolved).run()
   } finally {
@@ -326,4 +337,4 @@ export async function redrive<In, Out>(
   }
 }
 
-export const PUBLISH_TIMEOUT_MS = 30_000
+const PUBLISH_TIMEOUT_MS = 30_000

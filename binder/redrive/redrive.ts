@@ -20,6 +20,7 @@ import { type Channel, checkName, requireChannel } from '../channel/channel.ts'
 import type { Transport } from '../transport/transport.ts'
 import type { DeadLetter } from './letter.ts'
 
+/** Who redrives, and through which connection. */
 export interface RedriveHost {
   /** Who does it: names the connections. */
   readonly service: string
@@ -30,6 +31,7 @@ export interface RedriveHost {
   readonly clock?: Clock | undefined
 }
 
+/** Which dead letters go back, where to and how fast. */
 export interface RedriveOptions {
   /** Which letters go back; the others stay. What it throws ends the run. @default all */
   readonly filter?: ((letter: DeadLetter) => boolean | Promise<boolean>) | undefined
@@ -44,9 +46,10 @@ export interface RedriveOptions {
    *   others handle it again.
    * - `group`: to the group that failed, and to no other. For groups whose binding has `retry: 'delayed'`, which read
    *   a destination of their own; for others it would lie there unread.
+   * - `nowhere`: they are given up. They count as `sent`, and nothing of them is left.
    * @default 'channel'
    */
-  readonly to?: 'channel' | 'group' | undefined
+  readonly to?: 'channel' | 'group' | 'nowhere' | undefined
   /** Lists what would go back and changes nothing. Looks at the first 65 535 letters. @default false */
   readonly dryRun?: boolean | undefined
   /** With `dryRun`: lists payloads too. @default false: `body` is null */
@@ -62,8 +65,9 @@ export interface RedriveOptions {
   readonly stallTimeoutMs?: number | undefined
 }
 
+/** How far a redrive has come. */
 export interface RedriveCounts {
-  /** Sent back, or listed by a dry run. */
+  /** Sent back, given up with `to: 'nowhere'`, or listed by a dry run. */
   readonly sent: number
   /** Not chosen: still dead letters. */
   readonly kept: number
@@ -71,6 +75,7 @@ export interface RedriveCounts {
   readonly copies: number
 }
 
+/** What a redrive has done. */
 export interface RedriveReport extends RedriveCounts {
   /** All that lay there at the start was gone through; false when `limit` or `signal` ended it before. */
   readonly complete: boolean
@@ -89,7 +94,7 @@ export interface ResolvedRedrive {
   readonly filter: (letter: DeadLetter) => boolean | Promise<boolean>
   readonly limit: number
   readonly perSecond: number
-  readonly to: 'channel' | 'group'
+  readonly to: 'channel' | 'group' | 'nowhere'
   readonly dryRun: boolean
   readonly payloads: boolean
   readonly onProgress: (progress: RedriveCounts) => void
@@ -126,7 +131,9 @@ export function resolveRedrive(
     throw invalidOption('redrive.transport', host.transport, 'a transport such as memoryTransport()')
   }
   const { to = 'channel', dryRun = false, payloads = false } = options
-  if (to !== 'channel' && to !== 'group') throw invalidOption('redrive.to', to, "'channel' or 'group'")
+  if (to !== 'channel' && to !== 'group' && to !== 'nowhere') {
+    throw invalidOption('redrive.to', to, "'channel', 'group' or 'nowhere'")
+  }
   return {
     id: newId(),
     transport: requireFree('redrive.transport', host.transport),

@@ -13,11 +13,15 @@ import { decodePayload } from '../channel/encode.ts'
 import { type EncodedMessage, type Headers, REPLY_TO_REQUEST } from '../channel/message.ts'
 import { TerminalError } from '../errors.ts'
 import type { Destinations } from '../sending/destinations.ts'
+import { bounded } from '../transport/cloud-event.ts'
 import type { Answer, AnswerHost } from './answer.ts'
 
 export const REQUEST_ID = 'request-id'
 export const REPLY_TO = 'request-reply-to'
 const REPLY_STATUS = 'reply-status'
+/** Of what a responder says, which may be another program: it goes into errors and logs. */
+const MAX_REASON = 128
+const MAX_MESSAGE = 1_024
 
 /** No reply in time. Whether the request was handled is unknown: ask again with the same id, or find out. */
 export class RequestTimeout extends ConcordatError {
@@ -64,6 +68,24 @@ export class RequestRefused extends ConcordatError {
     super(message)
     this.reason = reason
   }
+}
+
+/** A request that was asked again under its id, after it had been handled and answered. Told to whoever asked again. */
+export class RequestHandled extends ConcordatError {
+  readonly code = 'binder.request_handled' as const
+  readonly retryable = false as const
+
+  constructor({ id, destination }: EncodedMessage) {
+    super(
+      `request ${id} on "${destination}" was handled before, and its reply sent to who asked then: look for what it did`,
+    )
+  }
+}
+
+/** The id under which an inbox knows that this very asking was seen; `undefined` when nobody waits for a reply. */
+export function askingOf({ headers }: EncodedMessage): string | undefined {
+  const { [REPLY_TO]: to, [REQUEST_ID]: id } = headers
+  return typeof to === 'string' && typeof id === 'string' ? bounded(id) : undefined
 }
 
 /** Where replies of one channel go for one service. */
@@ -164,7 +186,7 @@ export function failureAnswer(
   const error = toError(thrown)
   const body = {
     reason: reasonOf(error),
-    message: said(error, 'message').slice(0, 1_024),
+    message: said(error, 'message').slice(0, MAX_MESSAGE),
     retryable: isRetryable(error),
   }
   return {
@@ -186,7 +208,7 @@ export function failureAnswer(
 
 function reasonOf(error: Error & { readonly reason?: unknown; readonly code?: unknown }): string {
   const said = hasCode(error, 'binder.request_refused') ? error.reason : error.code
-  return typeof said === 'string' && said !== '' ? said.slice(0, 128) : 'failed'
+  return typeof said === 'string' && said !== '' ? said.slice(0, MAX_REASON) : 'failed'
 }
 
 /**
@@ -210,10 +232,11 @@ function readFailure(body: Uint8Array | null): { reason: string; message: string
   } catch {
     // Another program's failure, with a body of its own.
   }
-  const text = (value: unknown, otherwise: string): string => (typeof value === 'string' ? value : otherwise)
+  const text = (value: unknown, most: number, otherwise: string): string =>
+    typeof value === 'string' ? value.slice(0, most) : otherwise
   return {
-    reason: text(said?.['reason'], 'failed'),
-    message: text(said?.['message'], 'it gave no reason'),
+    reason: text(said?.['reason'], MAX_REASON, 'failed'),
+    message: text(said?.['message'], MAX_MESSAGE, 'it gave no reason'),
     retryable: said?.['retryable'] === true,
   }
 }

@@ -1,8 +1,8 @@
 import { requireFunction } from '../../core/options.ts'
 import { processor } from '../bindings/binding.ts'
 import type { NameOptions } from '../bindings/binding-name.ts'
-import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/contexts.ts'
 import { type ConsumerOptions, type InboxConsumerOptions, type ProcessorBinding } from '../bindings/declarations.ts'
+import { type Handler, type HandlerContext, type TransactionContext } from '../bindings/handler-contexts.ts'
 import { to } from '../bindings/outputs.ts'
 import { type Channel, requireChannel } from '../channel/channel.ts'
 import { failureAnswer, ReplyPlaces, replyHeaders } from './replies.ts'
@@ -62,6 +62,7 @@ export function responder(requests: unknown, replies: unknown, options: unknown,
   return Object.freeze({
     ...binding,
     output: undefined,
+    replies: output,
     answer: (request, error, host) => failureAnswer(request, error, output, places, host),
   } satisfies ProcessorBinding)
 }

@@ -88,19 +88,15 @@ export class Destinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
-  /** `undefined` when nothing is missing. Rejects with a TransportError. */
-  ensure(messages: readonly EncodedMessage[]): Promise<void> | undefined {
-    const missing = new Set<string>()
-    let delayed: Set<string> | undefined
-    for (const { destination, notBefore } of messages) {
-      if (!this.#known.has(destination)) missing.add(destination)
-      if (notBefore !== undefined && !this.#delayed.has(destination)) (delayed ??= new Set()).add(destination)
-    }
-    if (missing.size === 0 && delayed === undefined) return undefined
-    const names = delayed === undefined ? missing : new Set([...missing, ...delayed])
-    return this.provision(
-      [...names].map((name) => (delayed?.has(name) ? { ...this.spec(name), delays: true } : this.spec(name))),
-    )
+  /** Whether it was made to exist, with what this message needs of it. */
+  has({ destination, notBefore }: EncodedMessage): boolean {
+    return this.#known.has(destination) && (notBefore === undefined || this.#delayed.has(destination))
+  }
+
+  /** What has to exist for this message. */
+  specFor({ destination, notBefore }: EncodedMessage): DestinationSpec {
+    const spec = this.spec(destination)
+    return notBefore === undefined ? spec : { ...spec, delays: true }
   }
 
   /** @throws TransportError */

@@ -7,6 +7,18 @@ import { SendError, TransportError } from '../errors.ts'
 import type { BinderTelemetry } from '../telemetry/telemetry.ts'
 import type { PublishOutcome, Transport } from '../transport/transport.ts'
 import type { Destinations } from './destinations.ts'
+import { Preparation } from './preparation.ts'
+
+export interface PublisherParts {
+  readonly transport: Transport
+  readonly destinations: Destinations
+  readonly clock: Clock
+  /** Messages that may be unconfirmed at once. */
+  readonly maxInFlight: number
+  /** How long a send may take, its destination and its place in the line included. */
+  readonly timeoutMs: number
+  readonly telemetry: BinderTelemetry | undefined
+}
 
 /**
  * The way out: everything that leaves a binder goes through here. Messages gathered while the broker answers for the
@@ -15,35 +27,34 @@ import type { Destinations } from './destinations.ts'
  */
 export class Publisher {
   readonly #transport: Transport
-  readonly #destinations: Destinations
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number
   readonly #telemetry: BinderTelemetry | undefined
   readonly #waiting: Queue<Entry> = new Queue()
+  readonly #preparation: Preparation<Entry>
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
   #inFlight = 0
   #inFlightBytes = 0
   #openBatches = 0
   #scheduled = false
-  /** A batch makes its destinations exist: one behind it must not be first. */
-  #preparing = false
 
-  constructor(
-    transport: Transport,
-    destinations: Destinations,
-    clock: Clock,
-    maxInFlight: number,
-    timeoutMs: number,
-    telemetry?: BinderTelemetry,
-  ) {
+  constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
     this.#transport = transport
-    this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
+    this.#preparation = new Preparation(destinations, clock, transport.waitsForRoom === true, {
+      onReady: (entry) => this.#waiting.push(entry),
+      onFailed: (entry, error) => this.#settle(entry, asTransportError(transport.name, error)),
+      onLate: (entry) => this.#settle(entry, timedOut(transport.name, entry.message)),
+      onMoved: () => {
+        this.#pump()
+        this.#wakeIdle()
+      },
+    })
   }
 
   get confirmsSingly(): boolean {
@@ -111,11 +122,13 @@ export class Publisher {
   #admit(message: EncodedMessage, resolve: (outcome: PublishOutcome) => void): void {
     this.#inFlight++
     this.#inFlightBytes += message.body?.byteLength ?? 0
-    this.#waiting.push({ message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs })
+    const entry = { message, resolve, deadline: this.#clock.monotonic() + this.#timeoutMs }
+    if (!this.#preparation.holds(entry)) this.#waiting.push(entry)
     if (this.#scheduled) return
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
+      this.#preparation.begin()
       this.#pump()
     })
   }
@@ -129,8 +142,8 @@ export class Publisher {
 
   #pump(): void {
     const { publishConcurrency, waitsForRoom } = this.#transport
-    while (this.#waiting.length > 0 && this.#openBatches < publishConcurrency && !this.#preparing) {
-      const batch = takeBatch(this.#waiting, waitsForRoom === true)
+    while (this.#waiting.length > 0 && this.#openBatches < publishConcurrency) {
+      const batch = takeBatch(this.#waiting, waitsForRoom === true, this.#timeoutMs * SPREAD)
       this.#openBatches++
       void this.#publishBatch(batch)
     }
@@ -141,31 +154,27 @@ export class Publisher {
     const late = batch.filter((entry) => entry.deadline < now)
     const live = late.length === 0 ? batch : batch.filter((entry) => entry.deadline >= now)
     for (const entry of late) this.#settle(entry, timedOut(this.#transport.name, entry.message))
-    const outcomes = await this.#outcomes(live.map((entry) => entry.message))
+    const outcomes = await this.#outcomes(live)
     for (let i = 0; i < live.length; i++) this.#settle(live[i] as Entry, outcomes[i])
     this.#openBatches--
     this.#pump()
+    this.#wakeIdle()
+  }
+
+  #wakeIdle(): void {
     if (this.#inFlight === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
-  async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    if (messages.length === 0) return []
+  /** All have the deadline of the oldest one. */
+  async #outcomes(entries: readonly Entry[]): Promise<readonly PublishOutcome[]> {
+    if (entries.length === 0) return []
+    const messages = entries.map(({ message }) => message)
+    const deadline = entries.reduce((earliest, entry) => Math.min(earliest, entry.deadline), Number.POSITIVE_INFINITY)
     try {
-      const preparing = this.#destinations.ensure(messages)
-      if (preparing !== undefined) await this.#prepare(preparing)
-      return await this.#transport.publish(messages)
+      return await this.#transport.publish(messages, { deadline })
     } catch (error) {
       const outcome = asTransportError(this.#transport.name, error)
       return messages.map(() => outcome)
-    }
-  }
-
-  async #prepare(preparing: Promise<void>): Promise<void> {
-    this.#preparing = true
-    try {
-      await preparing
-    } finally {
-      this.#preparing = false
     }
   }
 
@@ -190,14 +199,24 @@ interface Entry {
 const MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 const MAX_BATCH = 1_000
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
+/** How much older than the last one the first of a batch may be, of its time: its deadline holds for all. */
+const SPREAD = 0.1
 
-/** @param isOfOne of one destination */
-function takeBatch(waiting: Queue<Entry>, isOfOne: boolean): Entry[] {
+/**
+ * @param isOfOne of one destination
+ * @param spreadMs how far the deadlines may be from each other: what waited for its destination is older than what is before it
+ */
+function takeBatch(waiting: Queue<Entry>, isOfOne: boolean, spreadMs: number): Entry[] {
   const batch: Entry[] = []
   let bytes = 0
+  let earliest = Number.POSITIVE_INFINITY
+  let latest = Number.NEGATIVE_INFINITY
   for (let next = waiting.peek(); next !== undefined && batch.length < MAX_BATCH; next = waiting.peek()) {
     bytes += next.message.body?.byteLength ?? 0
+    earliest = Math.min(earliest, next.deadline)
+    latest = Math.max(latest, next.deadline)
     if (bytes > MAX_BATCH_BYTES && batch.length > 0) break
+    if (latest - earliest > spreadMs) break
     if (isOfOne && next.message.destination !== (batch[0] ?? next).message.destination) break
     batch.push(next)
     waiting.shift()

@@ -34,6 +34,8 @@ export class Poller {
   readonly #everyMs: number
   readonly #host: PollerHost
   #state: BindingState = 'idle'
+  /** Asked for while a start waits for the stop before it. */
+  #startsPaused = false
   #error: Error | undefined
   #abort: AbortController = new AbortController()
   #loop: Promise<void> = Promise.resolve()
@@ -75,9 +77,10 @@ export class Poller {
 
   async start(): Promise<void> {
     const stops = this.#stops
+    this.#startsPaused = false
     await this.#stopping
     if (this.#stops > stops || this.#state === 'running' || this.#state === 'paused') return
-    this.#state = 'running'
+    this.#state = this.#startsPaused ? 'paused' : 'running'
     this.#started++
     this.#abort = new AbortController()
     const { signal } = this.#abort
@@ -87,10 +90,12 @@ export class Poller {
   }
 
   pause(): void {
+    this.#startsPaused = true
     if (this.#state === 'running') this.#state = 'paused'
   }
 
   resume(): void {
+    this.#startsPaused = false
     if (this.#state !== 'paused') return
     this.#state = 'running'
     this.#wake?.()

@@ -4,6 +4,7 @@
  */
 import { invalidOption } from '../../core/errors.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { consistsOf } from '../assembly/transport-owner.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { deadLetterName } from '../consuming/failure/dead-letter.ts'
 import { retryName } from '../consuming/failure/retry.ts'
@@ -14,6 +15,7 @@ import type {
   Feature,
   GroupPlace,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -24,6 +26,7 @@ import type {
   TransportHost,
 } from './transport.ts'
 
+/** Options of `combineTransports`. */
 export interface CombineTransportsOptions<Name extends string> {
   /** By a name of your own. */
   readonly transports: Readonly<Record<Name, Transport>>
@@ -62,7 +65,11 @@ export function combineTransports<Name extends string>(options: CombineTransport
     for (const [destination, name] of Object.entries(of))
       requireName(`combineTransports.of["${destination}"]`, name, transports)
   }
-  return new CombinedTransport(transports, new Owners(of, options.default))
+  if (new Set(transports.values()).size < transports.size)
+    throw wrongKind('combineTransports.transports', options.transports, 'a transport of its own for each name')
+  const combined = new CombinedTransport(transports, new Owners(of, options.default))
+  consistsOf(combined, [...transports.values()])
+  return combined
 }
 
 function requireName(path: string, name: unknown, transports: ReadonlyMap<string, Transport>): void {
@@ -152,7 +159,7 @@ class CombinedTransport implements Transport {
     return this.#owner(destination.name).describe?.(destination) ?? []
   }
 
-  async publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     const parts = new Map<PublishLane, number[]>()
     const outcomes: PublishOutcome[] = messages.map(({ destination }, i) => {
       const lane = this.#lanes.get(this.#owners.owner(destination) ?? '')
@@ -164,7 +171,10 @@ class CombinedTransport implements Transport {
     })
     await Promise.all(
       [...parts].map(async ([lane, indexes]) => {
-        const answers = await lane.publish(indexes.map((i) => messages[i] as EncodedMessage))
+        const answers = await lane.publish(
+          indexes.map((i) => messages[i] as EncodedMessage),
+          until,
+        )
         for (const [n, i] of indexes.entries()) outcomes[i] = answers[n]
       }),
     )

@@ -1,4 +1,8 @@
-/** What a transport implements; `createBinder` is built on it. `test/conformance/transport.ts` in the repository holds it. */
+/**
+ * What a transport implements; `createBinder` is built on it. `test/conformance/transport.ts` in the repository holds it.
+ *
+ * @module
+ */
 
 export type {
   DestinationSpec,
@@ -6,6 +10,7 @@ export type {
   GroupPlace,
   Hindrance,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,

@@ -2,12 +2,13 @@ import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError } from '../errors.ts'
-import type { PublishOutcome, Transport } from './transport.ts'
+import type { PublishOutcome, PublishUntil, Transport } from './transport.ts'
 
 const MAX_BATCH = 1_000
 
 interface Job {
   readonly messages: readonly EncodedMessage[]
+  readonly deadline: number
   readonly resolve: (outcomes: readonly PublishOutcome[]) => void
 }
 
@@ -25,9 +26,9 @@ export class PublishLane {
   }
 
   /** One outcome per message, in order; never rejects. */
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
     return new Promise((resolve) => {
-      this.#waiting.push({ messages, resolve })
+      this.#waiting.push({ messages, deadline: until.deadline ?? Number.POSITIVE_INFINITY, resolve })
       this.#pump()
     })
   }
@@ -53,16 +54,16 @@ export class PublishLane {
 
   async #publishNext(jobs: readonly Job[]): Promise<void> {
     const messages = jobs.length === 1 ? (jobs[0]?.messages ?? []) : jobs.flatMap((job) => job.messages)
-    const outcomes = await this.#outcomes(messages)
+    const outcomes = await this.#outcomes(messages, Math.min(...jobs.map(({ deadline }) => deadline)))
     let from = 0
     for (const job of jobs) job.resolve(outcomes.slice(from, (from += job.messages.length)))
     this.#open--
     this.#pump()
   }
 
-  async #outcomes(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  async #outcomes(messages: readonly EncodedMessage[], deadline: number): Promise<readonly PublishOutcome[]> {
     try {
-      return await this.#transport.publish(messages)
+      return await this.#transport.publish(messages, { deadline })
     } catch (error) {
       // The contract says that it never rejects; whoever waits must not wait forever if one does.
       const { name: transport } = this.#transport

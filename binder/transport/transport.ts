@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
 
@@ -47,13 +48,28 @@ export interface Transport {
   /**
    * Publishes to provisioned destinations and resolves when the broker has answered for each message: one outcome per
    * message, in the order given, `undefined` = confirmed and durable. Never rejects. Messages of one destination and key
-   * keep their order. One bad message does not harm the others. May wait for a reconnect, at most `host.publishTimeoutMs`.
+   * keep their order. One bad message does not harm the others. May wait for a reconnect or for room, until `deadline`.
    *
    * A message with a `notBefore` in the future is confirmed when it is stored as durably as any other. Its groups get it
    * not before then by the adapter's clock and soon after, also when the sender has died meanwhile; it has no order
    * with other messages, and may arrive twice after a crash. Its destination was provisioned with `delays`.
    */
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]>
+  publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]>
+
+  /** Whether its messages lie in this database, so that `publishIn` may be used in its transactions. @default never */
+  isOn?(sql: SqlClient): boolean
+
+  /**
+   * Publishes in the transaction of the caller: sent if and only if it commits, each once, in the order per key that the
+   * caller's transactions have among themselves.
+   * @param specOf what a destination is that does not exist yet: it is made. @default such a message is refused
+   * @throws TransportError, and what the driver says: the transaction must roll back then
+   */
+  publishIn?(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<void>
 
   /**
    * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
@@ -77,15 +93,22 @@ export interface Transport {
   close(): Promise<void>
 }
 
+/** What the binder gives a transport: who it works for, with its logger and clock. */
 export interface TransportHost {
   readonly service: string
   /** Unique per process: names connections, consumer tags and client ids. */
   readonly instance: string
   readonly logger: Logger
   readonly clock: Clock
-  readonly publishTimeoutMs: number
 }
 
+/** How long `publish` may take. The binder counts the time; a transport counts none of its own. */
+export interface PublishUntil {
+  /** On `host.clock.monotonic()`. Each message has an outcome soon after. @default none: until it is closed */
+  readonly deadline?: number | undefined
+}
+
+/** A destination that shall exist: what `provision` gets. */
 export interface DestinationSpec {
   readonly name: string
   readonly partitions: number
@@ -123,6 +146,7 @@ export interface GroupPlace {
   readonly group: string
 }
 
+/** What a consumer wants: which destination, in which group, how much at a time. */
 export interface SubscriptionSpec {
   readonly destination: string
   readonly partitions: number
@@ -153,6 +177,7 @@ export interface Receiver {
   hindered?(hindrance: Hindrance | undefined): void
 }
 
+/** Why part of a subscription stands still. */
 export interface Hindrance {
   /** What stands still where and why, with the remedy. */
   readonly reason: Error
@@ -175,6 +200,7 @@ export interface TransportDelivery {
   release(): void
 }
 
+/** One consumer's place on the broker, from `subscribe` to `close`. */
 export interface Subscription {
   /** Stops handing out deliveries but keeps the place in the group. Idempotent. */
   pause(): void
@@ -189,6 +215,7 @@ export interface Subscription {
 /** `undefined`: confirmed. */
 export type PublishOutcome = TransportError | undefined
 
+/** Whether the broker can be reached: `idle` when it was not needed yet. */
 export interface TransportHealth {
   readonly status: 'up' | 'down' | 'idle'
   readonly detail?: string | undefined
@@ -197,6 +224,7 @@ export interface TransportHealth {
 /** `true`, or why this broker cannot. */
 export type Feature = true | { readonly missing: string }
 
+/** What the broker can do. The conformance suite tests what is `true`, and names the reason for what is missing. */
 export interface TransportFeatures {
   /** A durable group that never existed gets what was sent before it. */
   readonly newGroupStartsAtEarliest: Feature

@@ -11,5 +11,7 @@
  * A `pg.Pool` under Kysely needs `error` listeners of its own, or a connection that dies ends the process:
  *
  *     pool.on('error', log).on('connect', (connection) => connection.on('error', log))
+ *
+ * @module
  */
 export { type KyselyDatabase, type KyselyTransaction, kyselyClient, kyselyTransaction } from './kysely-client.ts'

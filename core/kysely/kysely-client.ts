@@ -1,6 +1,7 @@
 import { hasCode } from '../errors.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `Transaction` (and `Kysely`) that is used. */
@@ -30,7 +31,7 @@ export function kyselyClient(database: KyselyDatabase): SqlClient {
   }
   const statements = new Statements(database)
   return {
-    query: (text, parameters) => statements.query(text, parameters),
+    query: (text, parameters) => repeatable(() => statements.query(text, parameters)),
     transaction: (work) => transaction(database, work),
   }
 }

@@ -9,5 +9,7 @@
  * `context.setGlobalContextManager(new AsyncLocalStorageContextManager())`).
  *
  * Propagation is W3C Trace Context, whatever global propagator is set: headers are the wire format of this package.
+ *
+ * @module
  */
 export { type MeterSource, type OpenTelemetryOptions, openTelemetry, type TracerSource } from './open-telemetry.ts'

@@ -26,6 +26,7 @@ export interface MeterSource {
   getMeter(name: string): object
 }
 
+/** Options of `openTelemetry`: other providers than the registered ones. */
 export interface OpenTelemetryOptions {
   /** @default the one registered with the API, now or later */
   readonly tracerProvider?: TracerSource | undefined

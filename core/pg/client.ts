@@ -10,6 +10,7 @@ import { hasCode } from '../errors.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction, SqlTransactionMissing } from '../sql.ts'
+import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
 /** The part of `pg.Client` / `pg.PoolClient` that is used. */
@@ -43,6 +44,7 @@ interface PgResult {
   readonly command?: string
 }
 
+/** Options of `pgClient`. */
 export interface PgClientOptions {
   /** Told of idle connections that died. @default silentLogger */
   readonly logger?: Logger | undefined
@@ -60,7 +62,7 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   pool.on('error', (error) => logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
   return {
     connections: pool.options?.max,
-    query: (text, parameters) => run(pool, text, parameters),
+    query: (text, parameters) => repeatable(() => run(pool, text, parameters)),
     transaction: (work) => transaction(pool, work),
   }
 }
@@ -129,7 +131,10 @@ function withoutClient(error: Error & { readonly code?: unknown }): Error {
 async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
   const connection = await pool.connect()
   connection.on('error', ignoreError)
-  const scope = new TransactionScope({ query: (text, parameters) => run(connection, text, parameters) })
+  const scope = new TransactionScope({
+    query: (text, parameters) => run(connection, text, parameters),
+    script: async (text) => void (await connection.query(text)),
+  })
   let broken = false
   let result: T
   try {

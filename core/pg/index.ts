@@ -1,4 +1,8 @@
-/** `SqlClient` and `SqlListener` on node-postgres (`pg`). */
+/**
+ * `SqlClient` and `SqlListener` on node-postgres (`pg`).
+ *
+ * @module
+ */
 export {
   type PgClientOptions,
   type PgConnection,

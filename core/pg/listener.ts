@@ -18,10 +18,13 @@ export interface PgListenConnection {
   on(event: 'notification', listener: (message: { channel: string; payload?: string | undefined }) => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end', listener: () => void): unknown
+  /** Of the server, once connected. */
+  readonly processID?: number | null | undefined
   /** Taken away when `end` is not answered. */
   readonly connection?: { readonly stream?: { destroy?(): unknown } | undefined } | undefined
 }
 
+/** Options of `pgListener`. */
 export interface PgListenerOptions {
   /** Makes an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`. */
   readonly connect: () => PgListenConnection
@@ -58,6 +61,8 @@ class PgListener implements SqlListener {
   readonly #stopping = new AbortController()
   #connection: PgListenConnection | undefined
   #up = false
+  /** The last `LISTEN` asked for on a connection that is up. */
+  #asking: Promise<void> = Promise.resolve()
   #running: Promise<void> | undefined
 
   constructor(options: PgListenerOptions) {
@@ -67,13 +72,18 @@ class PgListener implements SqlListener {
   }
 
   listen(channel: string, onNotify: (payload: string) => void): () => void {
-    const listeners = this.#listeners.get(channel) ?? new Set()
+    const known = this.#listeners.get(channel)
+    const listeners = known ?? new Set()
     this.#listeners.set(channel, listeners.add(onNotify))
     if (this.#running === undefined) this.#running = this.#run()
-    else if (this.#up) this.#connection?.query(`LISTEN ${quoteIdentifier(channel)}`).catch(() => {})
+    else if (known === undefined && this.#up) this.#listenTo(channel)
     return () => {
       listeners.delete(onNotify)
     }
+  }
+
+  get backend(): number | undefined {
+    return this.#up ? (this.#connection?.processID ?? undefined) : undefined
   }
 
   async close(): Promise<void> {
@@ -94,6 +104,18 @@ class PgListener implements SqlListener {
         .sleep(backoffDelayMs(RECONNECT, Math.max(1, attempt), Math.random()), signal)
         .catch(() => undefined)
     }
+  }
+
+  /** One statement after the other, as `pg` wants it. */
+  #listenTo(channel: string): void {
+    const connection = this.#connection
+    this.#asking = this.#asking
+      .then(() => connection?.query(`LISTEN ${quoteIdentifier(channel)}`))
+      .then(
+        // What was sent before the server listened is lost.
+        () => this.#deliver(channel, ''),
+        () => undefined,
+      )
   }
 
   /** One connection from `connect` to its end; resolves with why it ended. */

@@ -4,5 +4,7 @@
  *
  * A query outside a transaction, made while one is open, waits for its end: never await one inside a transaction
  * callback on the same database (use `tx`), or both wait forever.
+ *
+ * @module
  */
 export { type PgliteDatabase, pgliteClient } from './pglite-client.ts'

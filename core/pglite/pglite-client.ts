@@ -1,3 +1,4 @@
+import { endingContext } from '../ambient.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
@@ -10,11 +11,48 @@ interface PgliteResult {
 
 interface PgliteExecutor {
   query(text: string, parameters?: unknown[]): Promise<PgliteResult>
+  exec?(text: string): Promise<unknown>
 }
 
 /** The part of `PGlite` that is used. */
 export interface PgliteDatabase extends PgliteExecutor {
+  /** Where it lies; nowhere when it is in memory. */
+  readonly dataDir?: string | undefined
   transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T>
+}
+
+interface Open {
+  readonly database: PgliteDatabase
+  readonly outer: Open | undefined
+  readonly isOpen: boolean
+}
+
+/** An open transaction as it is around code that was begun elsewhere. */
+class Within implements Open {
+  readonly #of: Open
+  readonly outer: Open | undefined
+
+  constructor(of: Open, outer: Open | undefined) {
+    this.#of = of
+    this.outer = outer
+  }
+
+  get database(): PgliteDatabase {
+    return this.#of.database
+  }
+
+  get isOpen(): boolean {
+    return this.#of.isOpen
+  }
+}
+
+/** The transactions around the running code, of whatever databases. */
+const transactions = endingContext<Open>()
+
+function isWithin(database: PgliteDatabase, open: Open | undefined): boolean {
+  for (let each = open; each !== undefined; each = each.outer)
+    if (each.database === database && each.isOpen) return true
+  return false
 }
 
 /** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. @throws TypeError */
@@ -24,12 +62,25 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
   }
   return {
     exclusive: newId(),
+    inMemory: database.dataDir === undefined || database.dataDir.startsWith('memory:'),
+    isInTransaction: () => isWithin(database, transactions.getStore()),
     query: (text, parameters) => run(database, text, parameters),
-    transaction: (work) => transaction(database, work),
+    async transaction(work) {
+      const open = { database, outer: transactions.getStore(), isOpen: true }
+      try {
+        return await transaction(database, open, (tx) => transactions.run(open, () => work(tx)))
+      } finally {
+        open.isOpen = false
+      }
+    },
   }
 }
 
-async function transaction<T>(database: PgliteDatabase, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+async function transaction<T>(
+  database: PgliteDatabase,
+  open: Open,
+  work: (tx: SqlTransaction) => Promise<T>,
+): Promise<T> {
   let scope: TransactionScope | undefined
   const result = await database.transaction(async (inner) => {
     let failed = false
@@ -38,7 +89,11 @@ async function transaction<T>(database: PgliteDatabase, work: (tx: SqlTransactio
         failed = true
         throw error
       })
-    scope = new TransactionScope({ query })
+    scope = new TransactionScope({
+      query,
+      ...(inner.exec !== undefined && { script: async (text: string) => void (await inner.exec?.(text)) }),
+      within: (nested) => transactions.run(new Within(open, transactions.getStore()), nested),
+    })
     const outcome = await work(scope.tx).finally(() => scope?.close())
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.
     if (failed) await refuseAborted(inner)

@@ -1,6 +1,8 @@
 /**
  * Cluster membership and shared state. A store comes from `concordat/cluster/redis` or `concordat/cluster/memory`; its contract is
  * `concordat/cluster/store`.
+ *
+ * @module
  */
 
 export type {

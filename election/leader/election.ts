@@ -67,12 +67,18 @@ export interface Term {
  */
 export type RevokedReason = 'resigned' | 'closed' | 'lost' | 'failed'
 
+/** A term of this candidate began, or ended. Told once each, in order. */
 export type ElectionEvent =
   | { readonly type: 'granted'; readonly role: string; readonly term: number }
   | { readonly type: 'revoked'; readonly role: string; readonly term: number; readonly reason: RevokedReason }
 
+/**
+ * `idle` before `start`, `campaigning` in the line, `leading` in a term, `stepping_down` while the handlers of an ended
+ * term return, `closed`.
+ */
 export type ElectionState = 'idle' | 'campaigning' | 'leading' | 'stepping_down' | 'closed'
 
+/** Where this candidate stands at this moment. */
 export interface ElectionStatus {
   readonly role: string
   readonly instance: string
@@ -85,12 +91,14 @@ export interface ElectionStatus {
   readonly error: string | undefined
 }
 
+/** Who leads, as the store sees it; already old when you read it. */
 export interface LeaderInfo {
   readonly instance: string
   readonly term: number
   readonly expiresInMs: number
 }
 
+/** The state of a candidate, without I/O. */
 export interface ElectionHealth {
   /**
    * `down`: the store cannot be reached; a term has failed and this instance stays out of the line for a while; a handler

@@ -20,9 +20,11 @@ import type { Locks } from '../../locks/lock.ts'
 import type { LeaderInfo } from './election.ts'
 import { leaderOf } from './leader.ts'
 
+/** Options of `createObserver`. */
 export interface ObserverOptions {
   /** Only `inspect` is used. Closing it stays with the caller. */
   readonly locks: Pick<Locks, 'inspect'>
+  /** The role that is watched, as in `createElection`. */
   readonly role: string
   /** How often it looks, in ms; at least 10. @default 1 second */
   readonly pollMs?: number | undefined
@@ -63,12 +65,14 @@ export interface LeaderChange {
   readonly term: number | undefined
 }
 
+/** What an observer saw last. */
 export interface SeenLeader {
   /** `undefined`: nobody. */
   readonly leader: string | undefined
   readonly term: number | undefined
 }
 
+/** Whether an observer can see who leads. */
 export interface ObserverHealth {
   /** `down`: the store did not answer last time, or answers with terms of the past. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'

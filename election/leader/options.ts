@@ -11,6 +11,7 @@ import { requireOwner } from '../../locks/options.ts'
 import type { RevokedReason, Term } from './election.ts'
 import { electionKey } from './leader.ts'
 
+/** Options of `createElection`. */
 export interface ElectionOptions {
   /** Where the lease is held. Closing it stays with the caller, after the election. */
   readonly locks: Locks

@@ -18,9 +18,11 @@ import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Election, Term } from '../leader/election.ts'
 
+/** Options of `createSchedule`. */
 export interface ScheduleOptions {
   /** The leadership the jobs belong to. Its start and close stay with the caller. */
   readonly election: Pick<Election, 'whileLeading'>
+  /** What runs, and when. Their names differ. */
   readonly jobs: readonly ScheduledJob[]
   /**
    * `scheduledAt` of the newest tick of a job that is done, from where its runs record it; `undefined` for none. Asked at
@@ -47,6 +49,7 @@ export type ScheduledJob = JobOptions &
     | { readonly cron: string; readonly everyMs?: undefined }
   )
 
+/** When a job of a schedule is due, and what it does: `everyMs` or `cron`. */
 export interface JobOptions {
   /** Unique in the schedule. */
   readonly name: string
@@ -73,6 +76,7 @@ export interface JobOptions {
   readonly work: (run: JobRun) => void | Promise<void>
 }
 
+/** One run of a job: what its `work` gets. */
 export interface JobRun {
   readonly job: string
   /** The fencing token of what this run writes is `term.term`. */
@@ -85,15 +89,20 @@ export interface JobRun {
   readonly run: number
 }
 
+/** Jobs that run on the leader of a role: one run of a job at a time, and at most one per tick, in a term. */
 export interface Schedule extends AsyncDisposable {
   /** From now on the jobs run in each term, also the one that is being led. Idempotent until closed. */
   start(): void
   status(): readonly JobStatus[]
   health(): ScheduleHealth
-  /** Begins no run any more, aborts those that go on and waits for them (`stopGraceMs`). Idempotent, never rejects. */
+  /**
+   * Begins no run any more, aborts those that go on and waits for them (`stopGraceMs`); called from inside a run, for the
+   * others. Idempotent, never rejects.
+   */
   close(): Promise<void>
 }
 
+/** A job at this moment, with counters of this process. */
 export interface JobStatus {
   readonly job: string
   /** `scheduledAt` of the run going on. */
@@ -111,6 +120,7 @@ export interface JobStatus {
   readonly error: string | undefined
 }
 
+/** Whether the jobs of a schedule do what they should. */
 export interface ScheduleHealth {
   /** `down`: the last run of some job threw, one has outlived its `timeoutMs`, or `lastTick` throws. */
   readonly status: 'up' | 'down' | 'idle' | 'closed'

@@ -1,3 +1,4 @@
+import { endingContext } from '../../core/ambient.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { show, toError } from '../../core/errors.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
@@ -14,6 +15,9 @@ const SET_BACK_MS = 1 * MINUTE
 const ASK_AGAIN_MS = 1 * SECOND
 /** What `lastTick` may take before it is told in health, aborted and asked again. */
 const LAST_TICK_MS = 10 * SECOND
+
+/** The run that the code is inside of. */
+const inside = endingContext<CurrentRun>()
 
 /** One job over all terms: waits for its ticks while its instance leads, and runs it. */
 export class JobRunner implements RunHost {
@@ -54,9 +58,9 @@ export class JobRunner implements RunHost {
     return this.#error === undefined ? undefined : `job "${name}": ${this.#error}`
   }
 
-  /** Resolves when what runs has ended. */
+  /** Resolves when what runs has ended; at once for a caller that is part of it, which would wait for itself. */
   async idle(): Promise<void> {
-    await this.#current?.settled
+    if (this.#current !== inside.getStore()) await this.#current?.settled
   }
 
   /** One term, until it ends. @throws the error of a run whose job wants the term to end with it */
@@ -154,12 +158,12 @@ export class JobRunner implements RunHost {
   async perform(term: Term, scheduledAt: number, number: number, signal: AbortSignal): Promise<Error | undefined> {
     const { clock, logger } = this.#schedule
     const { name, work, timeoutMs, onFailure } = this.#job
-    const current = new CurrentRun(scheduledAt, clock, name, timeoutMs)
+    const current = new CurrentRun({ scheduledAt, clock, job: name, timeoutMs })
     this.#current = current
     this.#runs++
     const run: JobRun = { job: name, term, signal: current.signalWith(signal), scheduledAt, run: number }
     try {
-      await work(run)
+      await inside.run(current, () => work(run))
       this.#error = undefined
       return undefined
     } catch (thrown) {
@@ -203,8 +207,14 @@ class CurrentRun {
   readonly #cancel: () => void
   readonly #ended = Promise.withResolvers<void>()
 
-  constructor(scheduledAt: number, clock: Clock, job: string, timeoutMs: number | undefined) {
-    this.scheduledAt = scheduledAt
+  constructor(fields: {
+    readonly scheduledAt: number
+    readonly clock: Clock
+    readonly job: string
+    readonly timeoutMs: number | undefined
+  }) {
+    const { clock, job, timeoutMs } = fields
+    this.scheduledAt = fields.scheduledAt
     this.#cancel =
       timeoutMs === undefined
         ? () => {}

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 /** A mistake of whoever called us: one line with the remedy, exit code 2. */
 export class UsageError extends Error {}
 
-export type TransportName = 'memory' | 'kafka' | 'rabbitmq'
+export type TransportName = 'memory' | 'kafka' | 'rabbitmq' | 'postgres'
 
 export interface Files {
   /** A path, or `-` for standard input; `undefined` is the bundled file. */
@@ -22,11 +22,12 @@ export interface EmbeddedOptions {
 
 export interface DistributedOptions {
   readonly mode: 'distributed'
-  readonly transport: 'kafka' | 'rabbitmq'
-  /** `host:port,...` or `amqp://...` */
+  readonly transport: 'kafka' | 'rabbitmq' | 'postgres'
+  /** `host:port,...` or `amqp://...`; that of the database, where it is the broker. */
   readonly broker: string
   readonly postgres: string
-  readonly redis: string
+  /** Not where PostgreSQL is all there is. */
+  readonly redis: string | undefined
   /** Operating system processes per service. */
   readonly processes: number
   readonly kill: number
@@ -55,8 +56,10 @@ export const USAGE = `npm start -- [options]
   --pause-payments-at N  an operator pauses the payments over the bus when N orders were let go, and resumes them
   --data DIR         embedded, with its database on disk: kill -9 at any point, run again, it resumes and finishes
 
-  --transport NAME   memory (default), kafka or rabbitmq. With kafka or rabbitmq each service is processes of its own:
-  --kafka HOST:PORT  --rabbitmq URL  --postgres URL  --redis URL
+  --transport NAME   memory (default): everything in one process. Else each service is processes of its own:
+                     kafka     --kafka HOST:PORT --postgres URL --redis URL
+                     rabbitmq  --rabbitmq URL --postgres URL --redis URL
+                     postgres  --postgres URL: nothing else, it is broker, locks and leaders
   --processes N      processes per service, 1 to 8  (default: 1)
   --kill N           kills N service processes with SIGKILL while it runs, and starts each again
   --seed N           chooses the victims and the moments  (default: 1)
@@ -104,7 +107,7 @@ export function parseOptions(argv: readonly string[]): Options | 'help' {
     pausePaymentsAt: optionalWhole('pause-payments-at', values['pause-payments-at'], 0, 1_000_000_000),
     logLevel: oneOf('log-level', values['log-level'] ?? 'error', ['silent', 'error', 'warn', 'info', 'debug']),
   }
-  const transport = oneOf('transport', values.transport ?? 'memory', ['memory', 'kafka', 'rabbitmq'])
+  const transport = oneOf('transport', values.transport ?? 'memory', ['memory', 'kafka', 'rabbitmq', 'postgres'])
   return { ...common, ...(transport === 'memory' ? embedded(values) : distributed(transport, values)) }
 }
 
@@ -130,32 +133,47 @@ function embedded(values: Values): EmbeddedOptions {
     'keep',
   ] as const) {
     if (values[flag] !== undefined)
-      throw new UsageError(`--${flag} needs --transport kafka or rabbitmq: without it everything runs in one process`)
+      throw new UsageError(
+        `--${flag} needs --transport kafka, rabbitmq or postgres: without it everything runs in one process`,
+      )
   }
   return { mode: 'embedded', data: values.data }
 }
 
-function distributed(transport: 'kafka' | 'rabbitmq', values: Values): DistributedOptions {
-  const other = transport === 'kafka' ? 'rabbitmq' : 'kafka'
-  if (values[other] !== undefined)
-    throw new UsageError(`--${other} does not go with --transport ${transport}: drop one`)
+function distributed(transport: DistributedOptions['transport'], values: Values): DistributedOptions {
+  for (const other of (['kafka', 'rabbitmq', 'redis'] as const).filter((flag) => !NEEDS[transport].includes(flag)))
+    if (values[other] !== undefined)
+      throw new UsageError(`--${other} does not go with --transport ${transport}: drop one`)
   if (values.data !== undefined)
     throw new UsageError('--data is for the embedded run: with a broker the data is in --postgres, drop --data')
   return {
     mode: 'distributed',
     transport,
-    broker:
-      transport === 'kafka'
-        ? brokers(required(values, 'kafka', transport))
-        : amqp(required(values, 'rabbitmq', transport)),
-    postgres: url('postgres', required(values, 'postgres', transport), ['postgres:', 'postgresql:']),
-    redis: url('redis', required(values, 'redis', transport), ['redis:', 'rediss:']),
+    broker: brokerOf(transport, values),
+    postgres: databaseOf(values, transport),
+    redis:
+      transport === 'postgres' ? undefined : url('redis', required(values, 'redis', transport), ['redis:', 'rediss:']),
     processes: whole('processes', values.processes ?? '1', 1, 8),
     kill: whole('kill', values.kill ?? '0', 0, 1_000),
     seed: whole('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
     runId: runId(values['run-id'] ?? randomBytes(4).toString('hex')),
     keep: values.keep ?? false,
   }
+}
+
+const NEEDS: Readonly<Record<DistributedOptions['transport'], readonly string[]>> = {
+  kafka: ['kafka', 'postgres', 'redis'],
+  rabbitmq: ['rabbitmq', 'postgres', 'redis'],
+  postgres: ['postgres'],
+}
+
+function brokerOf(transport: DistributedOptions['transport'], values: Values): string {
+  if (transport === 'kafka') return brokers(required(values, 'kafka', transport))
+  return transport === 'rabbitmq' ? amqp(required(values, 'rabbitmq', transport)) : databaseOf(values, transport)
+}
+
+function databaseOf(values: Values, transport: string): string {
+  return url('postgres', required(values, 'postgres', transport), ['postgres:', 'postgresql:'])
 }
 
 function required(values: Values, flag: 'kafka' | 'rabbitmq' | 'postgres' | 'redis', transport: string): string {

@@ -1,6 +1,8 @@
 /**
  * Locks inside one process: the same leases, queue, tokens and errors, with nothing to install. Separate `memoryLocks`
  * that share one `memoryLockServer` contend with each other like separate processes would.
+ *
+ * @module
  */
 
 export { type MemoryLocksOptions, memoryLockServer, memoryLocks } from './memory-locks.ts'

@@ -8,6 +8,7 @@ import { FencedWriteFailed, FenceRejected, LockStoreRefused, LockStoreUnavailabl
 import { requireResourceName } from '../options.ts'
 import { LAST, RAISE, WRITE } from './fence-scripts.ts'
 
+/** Options of `redisFence`: either `client` or `url`. */
 export interface RedisFenceOptions {
   /** An ioredis client (`Redis` or `Cluster`) whose settings our own connection copies: to where the data is. */
   readonly client?: RedisClient | undefined
@@ -64,6 +65,7 @@ export interface RedisFence extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** Options of `fence.write`. */
 export interface FencedWriteOptions {
   /** Replies hold Buffers instead of strings: for values that are not text. @default false */
   readonly buffers?: boolean | undefined

@@ -5,6 +5,8 @@
  *
  * Two connections per `redisLocks`, opened when first needed: one for commands, one for the wake-ups of waiters. What a
  * restart or a failover of Redis can do to a lock: `docs/locks.md`.
+ *
+ * @module
  */
 export type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
 export {

@@ -5,7 +5,8 @@ import { LINE, NEXT_TOKEN } from './scripts-line.ts'
  * KEYS lock fence line shared notes
  * -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, ...}, {waiter, kept_until, shared, stamp, ...}}
  *
- * One script: they belong together. It changes nothing.
+ * One script: they belong together. It changes nothing. MGET, unlike the others: one name that another program took must
+ * not keep the whole list from an operator.
  */
 export const INSPECT = `
 local time = redis.call('TIME')
@@ -31,7 +32,7 @@ ${LINE}
 local dead = {}
 for n = 7, #ARGV do dead[ARGV[n]] = KEYS[n] end
 count_shared()
-local held = redis.call('MGET', lock, fence)
+local held = {redis.call('GET', lock), redis.call('GET', fence)}
 local values = redis.call('ZRANGE', shared, 0, -1)
 if held[1] then values = {held[1]} end
 for _, value in ipairs(values) do

@@ -13,8 +13,9 @@ export const ACQUIRE_SHARED = `
 local lock, fence, line, shared, notes, dead = unpack(KEYS)
 local me, hold, floor, keep, turn = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
 ${LINE}
-local held = redis.call('MGET', lock, fence, dead)
-if held[3] then return held[3] end
+local held = {redis.call('GET', lock), redis.call('GET', fence)}
+local given_up = redis.call('GET', dead)
+if given_up then return given_up end
 local function hold_on()
   redis.call('ZADD', shared, string.format('%.0f', now + hold), me)
   lasts(shared, hold)

@@ -14,6 +14,9 @@
  *                        it is refused
  *   {k}:audit    list    forced releases, JSON, newest last
  *
+ * Each is read by a command for its type, and never by MGET, which takes another type for nothing there: what another
+ * program keeps under one of these names is refused, and not overwritten.
+ *
  * Values: see `valueOf`. A waiter is woken by name: `PUBLISH <channel of its client> "<value> <lock key>"`, or told that
  * it has the lock: `"<value>=<token> <lock key>"`. The number of receivers tells at once whether its process is connected.
  *
@@ -31,7 +34,7 @@ import { HAND_OVER, LINE, NEXT_TOKEN, TOMBSTONE } from './scripts-line.ts'
  */
 export const ACQUIRE = `
 local lock, fence, line, shared, dead, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], ARGV[1]
-local held = redis.call('MGET', lock, fence)
+local held = {redis.call('GET', lock), redis.call('GET', fence)}
 local last_token, floor = tonumber(held[2]) or tonumber(string.match(held[2] or '0', '^%d+')), ARGV[3]
 if held[1] or redis.call('EXISTS', line, shared, dead) > 0 then
   if held[1] == me and held[2] then
@@ -64,7 +67,7 @@ return token
  */
 export const ACQUIRE_IDLE = `
 local call, lock, fence, me = redis.call, KEYS[1], KEYS[2], ARGV[1]
-local held = call('MGET', lock, fence)
+local held = {call('GET', lock), call('GET', fence)}
 if held[1] and held[1] ~= me then return {call('PTTL', lock), -1, held[1]} end
 if held[1] or call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) > 0 then return nil end
 local last_token, floor = tonumber(held[2]) or tonumber(string.match(held[2] or '0', '^%d+')), ARGV[3]

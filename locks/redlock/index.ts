@@ -11,6 +11,8 @@
  * counter has a clock not more than `restartGraceMs` behind. Not guaranteed: that nobody believes in a lock that he has
  * lost (a server that was emptied while it ran, a clock that was set, a stopped process): for that there is the token and
  * the fence. For most, `redisLocks` on one server and a fence is the better choice: `docs/locks.md`.
+ *
+ * @module
  */
 export type { RedisClient } from '../../core/redis/client.ts'
 export { type RedlockLocksOptions, redlockLocks } from './redlock-locks.ts'

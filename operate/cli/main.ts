@@ -1,77 +1,27 @@
 #!/usr/bin/env node
-/** `npx concordat`: one line per mistake and exit code 2, help with exit code 0. */
-import { parseArgs } from 'node:util'
-import { printGrants, printMigrations } from '../migrations.ts'
+/** `npx concordat`: see `run.ts`. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { run } from './run.ts'
 
-const HELP = `Usage: concordat <command> [options]
+const WATCH_MS = 2_000
 
-Commands:
-  migrate print    prints the SQL of all tables, for a migration tool or a review
-  migrate grants   prints the GRANTs of a role that runs services but may create nothing
+const written = (stream: NodeJS.WritableStream, text: string): Promise<void> =>
+  new Promise((resolve) => stream.write(text, () => resolve()))
 
-Options:
-  --schema NAME        the schema of the tables (default: concordat)
-  --part NAME          migrate print: this part only; may be given several times
-  --above PART=N       migrate print: leaves out versions up to N of a part; may be given several times
-  --partitions N       migrate print: partitions of the outbox (default: 4)
-  --service NAME       migrate print: the service that the outbox belongs to (default: the first that migrates)
-  --role NAME          migrate grants: the role
-  --help               prints this
-
-Examples:
-  npx concordat migrate print --partitions 8 > migrations/001_concordat.sql
-  npx concordat migrate print --part saga --above saga=4
-  npx concordat migrate grants --role shop
-`
-
-class UsageError extends Error {}
-
-function run(args: readonly string[]): string {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      schema: { type: 'string' },
-      part: { type: 'string', multiple: true },
-      above: { type: 'string', multiple: true },
-      partitions: { type: 'string' },
-      service: { type: 'string' },
-      role: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  })
-  const command = positionals.join(' ')
-  if (values.help === true || command === '') return HELP
-  switch (command) {
-    case 'migrate print':
-      return printMigrations({
-        schema: values.schema,
-        parts: values.part,
-        above: Object.fromEntries((values.above ?? []).map(readAbove)),
-        service: values.service,
-        partitions: values.partitions === undefined ? undefined : readNumber('--partitions', values.partitions),
-      })
-    case 'migrate grants':
-      if (values.role === undefined) throw new UsageError('migrate grants needs --role NAME')
-      return printGrants({ schema: values.schema, role: values.role })
-    default:
-      throw new UsageError(`unknown command "${command}": expected "migrate print" or "migrate grants"`)
-  }
-}
-
-function readAbove(text: string): readonly [string, number] {
-  const [part = '', version = ''] = text.split('=')
-  return [part, readNumber('--above', version)]
-}
-
-function readNumber(option: string, text: string): number {
-  if (!/^\d+$/.test(text)) throw new UsageError(`${option}: expected a whole number, got "${text}"`)
-  return Number(text)
-}
-
-try {
-  process.stdout.write(run(process.argv.slice(2)))
-} catch (error) {
-  process.stderr.write(`concordat: ${error instanceof Error ? error.message : String(error)}. Try concordat --help\n`)
-  process.exitCode = 2
-}
+const { stdin: input, stdout, stderr: output, env } = process
+const args = process.argv.slice(2)
+const watches = args.includes('--watch') && !args.includes('--help')
+// Whoever reads it may have seen enough: `| head`.
+stdout.on('error', () => process.exit(0))
+do {
+  const printed = await run(args, { input, output, env })
+  if (watches && stdout.isTTY) stdout.write('\u001b[H\u001b[2J')
+  await written(stdout, printed.stdout)
+  await written(output, printed.stderr)
+  process.exitCode = printed.code
+  // A mistake on the command line stays one; a server that is away may come back.
+  if (printed.code === 2 || !watches) break
+  await sleep(WATCH_MS)
+} while (watches)
+// A user's module that was read may hold the process.
+process.exit()

@@ -3,11 +3,13 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
-import type { CompensationContext } from '../definition/contexts.ts'
-import { stepKey } from '../definition/graph.ts'
-import type { LocalDefinition } from '../definition/saga.ts'
+import type { RunContext } from '../definition/kinds/kind.ts'
+import { kindOf } from '../definition/kinds/table.ts'
+import type { StepDefinition } from '../definition/saga.ts'
+import { stepKey } from '../definition/saga-id.ts'
 import { OwnershipLost, SagaInputUnreadable, StepTimeout } from '../errors.ts'
 import { stored } from '../json.ts'
+import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import { readInput } from './input.ts'
@@ -48,7 +50,7 @@ async function callStep(
   signal: AbortSignal,
   tx: SqlTransaction | undefined,
 ): Promise<unknown> {
-  const step = snapshot.saga.steps[call.index] as LocalDefinition
+  const step = snapshot.saga.steps[call.index] as StepDefinition
   const { name, id } = snapshot.row
   const key = stepKey(name, id, call.step)
   // By hand and not by `AbortSignal.any`: that costs more than all the rest of a step that does little.
@@ -66,7 +68,7 @@ async function callStep(
   try {
     const context = { ...(await contextOf(host, snapshot, call, key, limit.signal)), ...(tx !== undefined && { tx }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
-    const work = inSaga(scope, async () => (call.operation === 'invoke' ? step.run(context) : step.undo?.(context)))
+    const work = inSaga(scope, async () => run(step, call.operation, context))
     work.catch(() => {})
     // When it is stopped the function may still run, but nobody listens.
     return stored(`result of ${key}`, await Promise.race([work, stopped.promise]), host.maxPayloadBytes)
@@ -76,15 +78,22 @@ async function callStep(
   }
 }
 
+/** @throws TypeError for a step that is not made in this process */
+function run(step: StepDefinition, operation: Operation, context: RunContext): unknown {
+  const kind = kindOf(step)
+  if (kind.run === undefined) throw new TypeError(`step "${step.name}": a ${step.kind} is not called by a coordinator`)
+  return kind.run(step, operation, context)
+}
+
 async function contextOf(
   host: AttemptHost,
   { saga, row }: Snapshot,
   call: Call,
   key: string,
   signal: AbortSignal,
-): Promise<CompensationContext> {
+): Promise<RunContext> {
   const { state } = row
-  const { result } = state.steps[call.index] as StepState
+  const { result, reserved } = state.steps[call.index] as StepState
   return {
     saga: row.name,
     sagaId: row.id,
@@ -97,6 +106,7 @@ async function contextOf(
     signal,
     log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
     result,
+    tried: reserved === true,
     failure: state.failure ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
 }

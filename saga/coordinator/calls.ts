@@ -1,34 +1,29 @@
 /** Readying the calls of a transition: is the step needed, and what has to leave with the commit so that it is made. */
 
 import type { EncodedMessage } from '../../binder/channel/message.ts'
-import type { AmbientHeaders } from '../../binder/sending/ambient-headers.ts'
-import { synchronous } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import { isNeeded } from '../definition/condition.ts'
-import type { RequestContext } from '../definition/contexts.ts'
-import { stepKey } from '../definition/graph.ts'
-import { delayOf, keptSignal } from '../definition/passive.ts'
+import type { PreparedCall } from '../definition/kinds/kind.ts'
+import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
-import { type SubSagaDefinition } from '../definition/saga.ts'
-import { addressOf, childKey } from '../definition/sub-saga.ts'
+import { stepKey } from '../definition/saga-id.ts'
+import type { RequestContext } from '../definition/step-contexts.ts'
 import { SagaInputUnreadable } from '../errors.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepState } from '../machine/state.ts'
-import type { SagaPost, SagaTrace, SagaWrite } from '../store/rows.ts'
-import { type SagaReply } from '../wire/reply.ts'
-import { encodeCommand } from '../wire/wire.ts'
+import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
+import type { Sender } from '../wire/wire.ts'
 import { readInput } from './input.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
 /** What readying calls needs of the coordinator. */
-export interface CallHost {
-  readonly service: string
+export interface CallHost extends Sender {
   readonly clock: Clock
   readonly telemetry: SagaTelemetry | undefined
-  readonly headers: AmbientHeaders | undefined
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
@@ -48,96 +43,84 @@ export interface Asked {
 
 /** Readies one call; an event when it is not needed, or cannot be made by this process. */
 export async function prepareCall(asked: Asked, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
-  const { before, messages, mayRun, host } = asked
-  const { saga, row } = before
-  const definition = saga.steps[call.index] as StepDefinition
+  const definition = asked.before.saga.steps[call.index] as StepDefinition
   const { step, operation, attempt } = call
-  const toRun = (): SagaEvent | undefined => (mayRun() ? undefined : { type: 'yielded', step })
+  const isFirst = operation === 'invoke' && attempt === 1
+  const prepared = new PlannedCall(asked, state, call)
   try {
-    const asks = operation === 'invoke' && attempt === 1 && definition.conditional === true
-    if (definition.kind === 'local' && !asks) return toRun()
-    const input = await readInput(saga, row)
-    const results = await resultsOf(saga, state, definition.group ?? call.index)
-    const context = { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
-    if (asks && !isNeeded(definition, context)) return { type: 'omitted', step }
-    if (definition.kind === 'local') return toRun()
-    if (definition.kind === 'timer') return { type: 'armed', step, ms: delayOf(definition, context, host.clock) }
-    if (definition.kind === 'signal') return keptSignal(state.steps[call.index])
-    if (definition.kind === 'saga') return await callSaga(asked, state, definition, call, context)
-    const { round } = state.steps[call.index] as StepState
-    const sending = { saga: row.name, operation, attempt, birth: row.birth, round }
-    const command = await encodeCommand(definition, sending, host, context)
-    messages.push(host.telemetry === undefined ? command : traced(asked, host.telemetry, call, command))
-    return undefined
+    if (isFirst && definition.conditional === true && !isNeeded(definition, await prepared.context())) {
+      return { type: 'omitted', step }
+    }
+    return await kindOf(definition).prepare(definition, prepared)
   } catch (cause) {
     if (cause instanceof SagaInputUnreadable) throw cause
     const error = describeError(cause)
-    const neverSent = operation === 'invoke' && attempt === 1
-    return neverSent
+    // Of the first call certainly nothing was sent.
+    return isFirst
       ? { type: 'refused', step, operation, error }
       : { type: 'failed', step, operation, error, terminal: true }
   }
 }
 
-function traced(
-  { before, spans }: Asked,
-  telemetry: SagaTelemetry,
-  call: Call,
-  command: EncodedMessage,
-): EncodedMessage {
-  const { message, span } = telemetry.command(before.row, call, command)
-  spans.push(span)
-  return message
-}
+/** A call of a plan: what is given to it leaves with the plan. */
+class PlannedCall implements PreparedCall {
+  readonly call: Call
+  readonly row: SagaRow
+  readonly state: StepState
+  readonly sender: Sender
+  readonly clock: Clock
+  readonly #asked: Asked
+  readonly #saga: SagaState
+  #context: Promise<RequestContext> | undefined
 
-/** Starts the saga that the step is, or has it undone. */
-async function callSaga(
-  asked: Asked,
-  state: SagaState,
-  step: SubSagaDefinition,
-  call: Call,
-  context: RequestContext,
-): Promise<undefined> {
-  const { row } = asked.before
-  const { operation } = call
-  const to = childKey(row, step.name, step.saga)
-  const self = { name: row.name, id: row.id, step: step.name, ...(row.birth !== null && { birth: row.birth }) }
-  if (operation === 'invoke') {
-    const parent = { ...self, operation }
-    asked.starts.push(
-      await asked.host.begin(
-        step.saga,
-        to.id,
-        synchronous(`input of step "${step.name}"`, step.input(context), 'an input'),
-        parent,
-        row.trace,
-      ),
-    )
-    return undefined
+  constructor(asked: Asked, saga: SagaState, call: Call) {
+    this.call = call
+    this.row = asked.before.row
+    this.state = saga.steps[call.index] as StepState
+    this.sender = asked.host
+    this.clock = asked.host.clock
+    this.#asked = asked
+    this.#saga = saga
   }
-  const nothing: SagaReply = { ...addressOf({ ...self, operation }), status: 'ok' }
-  const lost: SagaReply = {
-    ...nothing,
-    status: 'failed',
-    final: true,
-    code: 'saga.child_missing',
-    message: `the saga ${to.name}/${to.id} had completed and is not there any more: undo by hand what it did, then skip the step`,
+
+  context(): Promise<RequestContext> {
+    this.#context ??= this.#read()
+    return this.#context
   }
-  const isDone = state.steps[call.index]?.result !== undefined
-  asked.posts.push({
-    to,
-    mail: { undo: true, of: self },
-    otherwise: { to: row, mail: nothing },
-    missing: { to: row, mail: isDone ? lost : nothing },
-  })
-  return undefined
+
+  mayRun(): boolean {
+    return this.#asked.mayRun()
+  }
+
+  send(command: EncodedMessage): void {
+    const { host, before, messages, spans } = this.#asked
+    if (host.telemetry === undefined) return void messages.push(command)
+    const { message, span } = host.telemetry.command(before.row, this.call, command)
+    spans.push(span)
+    messages.push(message)
+  }
+
+  async start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void> {
+    this.#asked.starts.push(await this.#asked.host.begin(saga, id, input, parent, this.row.trace))
+  }
+
+  post(mail: SagaPost): void {
+    this.#asked.posts.push(mail)
+  }
+
+  async #read(): Promise<RequestContext> {
+    const { saga, row } = this.#asked.before
+    const { index, step } = this.call
+    const input = await readInput(saga, row)
+    const results = await resultsOf(saga, this.#saga, saga.steps[index]?.group ?? index)
+    return { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
+  }
 }
 
 /** Takes back the note of a call that is not made. */
 export function withoutCall(timeline: TimelineEntry[], { step }: Call): void {
   const index = timeline.findLastIndex(
-    (entry) =>
-      entry.step === step && (entry.kind === 'invoking' || entry.kind === 'compensating' || entry.kind === 'waiting'),
+    (entry) => entry.step === step && (operationIn(entry.kind) !== undefined || entry.kind === 'waiting'),
   )
   if (index !== -1) timeline.splice(index, 1)
 }

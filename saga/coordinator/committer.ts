@@ -3,8 +3,9 @@
  * one their commands; each still stands or falls by its own revision.
  */
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
-import { addressOf, isChildOf } from '../definition/sub-saga.ts'
-import type { SagaPost, SagaWrite } from '../store/rows.ts'
+import { outcomeOf } from '../../core/sql-steps.ts'
+import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
+import type { SagaKey, SagaPost, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { CommandOutbox, Plan } from './plan.ts'
 
@@ -33,7 +34,10 @@ export class Committer {
     this.#host = host
   }
 
-  /** True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on. */
+  /**
+   * True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on.
+   * @throws what the database threw; it may have been written then
+   */
   commit(plan: Plan): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ plan, resolve, reject })
@@ -58,7 +62,21 @@ export class Committer {
     } catch (error) {
       if (batch.length === 1) batch[0]?.reject(error)
       // One that cannot be written must not hold up the others.
-      else for (const one of batch) await this.#flush([one])
+      else for (const one of batch) await this.#flushAlone(one, error)
+    }
+  }
+
+  /**
+   * After the batch failed. A batch without an answer may have been written: then its transitions do not fit any more, and
+   * that they do not fit says nothing.
+   */
+  async #flushAlone({ plan, resolve, reject }: Waiting, failure: unknown): Promise<void> {
+    try {
+      const written = (await this.#commit([plan])).has(0)
+      if (!written && outcomeOf(failure) === 'unknown') reject(failure)
+      else resolve(written)
+    } catch (error) {
+      reject(error)
     }
   }
 
@@ -91,20 +109,34 @@ export async function writePlans(
   return written
 }
 
-/** Before mail is left for sagas that others may be writing. */
+/** Before mail is left for sagas, or sagas are begun, that others may be writing: all of them, in one order. */
 async function lockAll(tx: SqlTransaction, store: SagaStore, writes: readonly SagaWrite[]): Promise<void> {
-  const posts = writes.flatMap((write) => write.posts ?? [])
-  if (posts.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...posts.map(({ to }) => to)])
+  const begun = writes.flatMap(({ starts = [] }) => starts.map(({ row }) => row))
+  const told = writes.flatMap(({ posts = [] }) => posts.flatMap(whoever))
+  if (begun.length + told.length > 0) await store.lock(tx, [...writes.map(({ row }) => row), ...begun, ...told])
 }
 
-/** Begins the sagas that are steps of others. Who has an id already is left alone, and whose step it is to be is told. */
+/** To whom a post may go in the end. */
+function whoever({ to, otherwise, missing }: SagaPost): readonly SagaKey[] {
+  return [to, ...[otherwise, missing].flatMap((post) => (post === undefined ? [] : whoever(post)))]
+}
+
+/**
+ * Begins the sagas that are steps of others. Who has an id already is left alone, and whose step it is to be is told; also
+ * when it is that step and has ended: it was told that before an operator had the step tried again.
+ */
 async function beginAll(tx: SqlTransaction, store: SagaStore, starts: readonly SagaWrite[]): Promise<void> {
   const begun = await store.write(tx, starts)
   for (const [index, { row }] of starts.entries()) {
     const { parent } = row.state
     if (begun.has(index) || parent === undefined) continue
     const known = await store.load(tx, row)
-    if (known === undefined || isChildOf(known.state.parent, parent)) continue
+    if (known === undefined) continue
+    if (isChildOf(known.state.parent, parent)) {
+      const report = reportToParent(known.state)
+      if (report !== undefined) await store.post(tx, parent, report)
+      continue
+    }
     const message = `the id of the saga ${row.name}/${row.id} is taken by one that is not this step`
     const refused = { ...addressOf(parent), status: 'refused' as const, code: 'saga.conflict', message }
     await store.post(tx, parent, refused)

@@ -10,9 +10,11 @@
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { requireMayStart } from '../../core/reading.ts'
 import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
-import { requireSagaId } from '../definition/graph.ts'
 import type { Saga } from '../definition/saga.ts'
+import { requireSagaId } from '../definition/saga-id.ts'
+import { commandChannels, takesSignal } from '../definition/ties.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
@@ -26,6 +28,7 @@ import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOption
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
 import type { StartOptions } from './starter.ts'
 
+/** Options of `coordinator.run`. */
 export interface RunOptions {
   /**
    * True: sends every unanswered command again at once instead of when its time is up; it counts as no attempt. For a
@@ -34,6 +37,7 @@ export interface RunOptions {
   readonly resend?: boolean | undefined
 }
 
+/** Drives the sagas of one service, together with its other instances: each saga is in one hand at a time. */
 export interface Coordinator extends AsyncDisposable {
   readonly instance: string
   /** The reply sink, and one for each channel whose messages are signals: give them to `createBinder`. */
@@ -122,7 +126,7 @@ class SagaCoordinator implements Coordinator {
     this.#options = options
     this.#driver = new Driver(options)
     this.instance = options.instance
-    this.bindings = Object.freeze([this.#driver.replySink(), ...this.#driver.signals.sinks()])
+    this.bindings = Object.freeze([this.#driver.replies.sink(), ...this.#driver.signals.sinks()])
     this.channels = Object.freeze(commandChannels(options.sagas))
   }
 
@@ -132,6 +136,7 @@ class SagaCoordinator implements Coordinator {
 
   async run({ resend = false }: RunOptions = {}): Promise<void> {
     this.#requireOpen()
+    requireMayStart('coordinator.run')
     await this.#driver.run(resend)
   }
 
@@ -166,8 +171,7 @@ class SagaCoordinator implements Coordinator {
     payload: unknown,
   ): Promise<boolean> {
     this.#requireOpen()
-    const awaited = saga.steps.find(({ name }) => name === step)
-    if (awaited?.kind !== 'signal' || awaited.from !== undefined) {
+    if (!takesSignal(saga, step)) {
       throw invalidOption('signal', step, `a step of "${saga.name}" made by .signal(name, { payload })`)
     }
     const key = { name: saga.name, id: requireSagaId('signal', id) }
@@ -238,7 +242,8 @@ class SagaCoordinator implements Coordinator {
     const key = requireTarget(action.do, target)
     const { by, reason } = requireNote(action.do, note)
     const applied = await this.#driver.apply(key, { type: 'operator', action, by, reason })
-    if (applied?.changed === true) return
+    // Not when something else came first, such as the end of the saga's time: then nothing says who and why.
+    if (applied?.heard === true) return
     const status = applied?.snapshot.row.state.status ?? (await this.#driver.statusOfUnloaded(key))
     if (status === undefined) throw new SagaNotFound(key.name, key.id)
     throw new SagaActionRefused(key.name, key.id, action.do, status)
@@ -247,10 +252,4 @@ class SagaCoordinator implements Coordinator {
   #requireOpen(): void {
     if (this.#closed !== undefined) throw new CoordinatorClosed()
   }
-}
-
-function commandChannels(sagas: readonly Saga[]): Channel[] {
-  const steps = sagas.flatMap((saga) => saga.steps)
-  const channels = steps.flatMap((step) => (step.kind === 'command' ? [[step.to.name, step.to] as const] : []))
-  return [...new Map(channels).values()]
 }

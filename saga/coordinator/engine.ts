@@ -11,17 +11,19 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import { reportToParent } from '../definition/child.ts'
 import type { Saga } from '../definition/saga.ts'
-import { reportToParent } from '../definition/sub-saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance, mayCancel } from '../machine/machine.ts'
 import { isEnded } from '../machine/state.ts'
-import type { SagaKey, SagaRow, SagaWrite } from '../store/rows.ts'
+import { mailAtEnd } from '../store/mail.ts'
+import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer, writePlans } from './committer.ts'
+import { operatorEvent } from './outcome.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
 
 export interface EngineHost extends CallHost {
@@ -62,6 +64,8 @@ export interface ApplyOptions {
   readonly epoch?: number | undefined
   /** For which of the sagas that had this id the event is; absent: for whichever has it now. */
   readonly birth?: string | undefined
+  /** Mail that was read and that `snapshot` has no more: it is forgotten with what is written. */
+  readonly read?: readonly SagaMail[] | undefined
 }
 
 const MAX_CACHED = 1_000
@@ -90,12 +94,16 @@ export class Engine {
       if (written) this.committed(plan)
       return written
     } catch (error) {
-      // It may be written all the same. Whoever has to be told of it is told as soon as that is known.
-      this.#host.unsure(plan)
+      this.unsure(plan)
       throw error
     } finally {
       this.settled(plan)
     }
+  }
+
+  /** It may be written though that failed. Whoever has to be told of it is told as soon as that is known. */
+  unsure(plan: Plan): void {
+    this.#host.unsure(plan)
   }
 
   /** A plan was written or given up: what it takes is no longer on its way. */
@@ -111,7 +119,7 @@ export class Engine {
   async apply(key: SagaKey, event: SagaEvent, options: ApplyOptions = {}): Promise<Applied | undefined> {
     let known = options.snapshot ?? this.#recent.get(cacheKey(key))
     for (;;) {
-      const snapshot = known ?? (await this.load(this.#host.sql, key))
+      const snapshot = known ?? (await this.#loadWithout(key, options.read))
       if (snapshot === undefined) return undefined
       if (isOther(snapshot.row, options.birth)) {
         if (known === undefined) return { snapshot, changed: false, heard: false }
@@ -131,7 +139,8 @@ export class Engine {
   }
 
   /**
-   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit.
+   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit, `unsure`
+   * when the commit failed.
    * @throws OwnershipLost: roll back
    */
   async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
@@ -160,6 +169,11 @@ export class Engine {
   /** The saga as it was last written here, or else as it is in the database; maybe stale. */
   async find(key: SagaKey): Promise<Snapshot | undefined> {
     return this.#recent.get(cacheKey(key)) ?? this.load(this.#host.sql, key)
+  }
+
+  async #loadWithout(key: SagaKey, read: readonly SagaMail[] = []): Promise<Snapshot | undefined> {
+    const snapshot = await this.load(this.#host.sql, key)
+    return snapshot && withoutMail(snapshot, read)
   }
 
   async load(sql: SqlExecutor, key: SagaKey): Promise<Snapshot | undefined> {
@@ -208,13 +222,20 @@ export class Engine {
     // With a call in hand the event may be what that came to; else it is from before the order.
     const then = first.wake.kind === 'keep' ? advance(saga, first.state, event, 0, 0) : undefined
     const both = then === undefined ? first : { ...then, timeline: [...first.timeline, ...then.timeline] }
-    const plan = await this.#settle({ ...before, row: { ...row, mail: withoutUndo(row.mail) } }, both, order, epoch)
+    const plan = await this.#settle(
+      { ...before, row: { ...row, mail: withoutOrder(row.mail, order) } },
+      both,
+      order,
+      epoch,
+    )
     return then === undefined ? { ...plan, heard: false } : plan
   }
 
-  /** What comes before every event: the saga that this one is a step of has turned back, or its own time is over. */
+  /** What comes before every event: the saga that this one is a step of has turned back, an operator cancels it, or its own time is over. */
   #order({ row, deadlineAt }: Snapshot): SagaEvent | undefined {
     if (row.mail?.some((item) => 'undo' in item)) return { type: 'undo' }
+    const cancel = row.mail?.find(isCancel)
+    if (cancel !== undefined) return operatorEvent(cancel)
     const isLate = deadlineAt !== undefined && this.#host.clock.monotonic() >= deadlineAt
     return isLate ? { type: 'expired' } : undefined
   }
@@ -266,15 +287,18 @@ export class Engine {
     const { instance, leaseMs, clock } = this.#host
     const owned = wake.kind === 'lease'
     const kept = wake.kind === 'keep'
+    const { mail, refusals } = isEnded(state.status)
+      ? mailAtEnd(before.row.mail, state.status)
+      : { mail: before.row.mail, refusals: [] }
     const row: SagaRow = {
       ...before.row,
       state,
+      mail,
       revision: before.row.revision + 1,
       owner: owned ? instance : kept ? before.row.owner : null,
       epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
     }
-    const hasMail = row.mail !== null && (!isEnded(state.status) || row.mail.some((item) => 'undo' in item))
-    const laterMs = hasMail ? 0 : wake.kind === 'in' ? wake.ms : null
+    const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : null
     // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
     const renewed = owned && epoch !== undefined
     const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
@@ -288,7 +312,7 @@ export class Engine {
       row,
       wakeMs,
       heedsDeadline,
-      timeline,
+      timeline: [...timeline, ...refusals],
       ...(starts.length > 0 && { starts }),
       ...(leaving.length > 0 && { posts: leaving }),
     }
@@ -296,9 +320,26 @@ export class Engine {
   }
 }
 
-function withoutUndo(mail: SagaRow['mail']): SagaRow['mail'] {
-  const rest = mail?.filter((item) => !('undo' in item)) ?? []
+function isCancel(mail: SagaMail): mail is SagaOperatorMail {
+  return 'operator' in mail && mail.operator.do === 'cancel'
+}
+
+/** The mail that is left when this order was followed. */
+function withoutOrder(mail: SagaRow['mail'], order: SagaEvent): SagaRow['mail'] {
+  const first = order.type === 'operator' ? mail?.find(isCancel) : undefined
+  const rest = mail?.filter((item) => item !== first && (order.type !== 'undo' || !('undo' in item))) ?? []
   return rest.length === 0 ? null : rest
+}
+
+/** Without these items, each once. What the database gave has one text for one value. */
+export function withoutMail(snapshot: Snapshot, read: readonly SagaMail[]): Snapshot {
+  const mail = [...(snapshot.row.mail ?? [])]
+  for (const item of read) {
+    const text = JSON.stringify(item)
+    const index = mail.findIndex((other) => JSON.stringify(other) === text)
+    if (index !== -1) mail.splice(index, 1)
+  }
+  return { ...snapshot, row: { ...snapshot.row, mail: mail.length === 0 ? null : mail } }
 }
 
 /** It is for an earlier saga with this id. */

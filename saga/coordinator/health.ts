@@ -3,9 +3,10 @@ import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import type { Operation } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
 import type { OpenSagas, SagaStore } from '../store/store.ts'
 
+/** What the coordinator knows without I/O. */
 export interface SagaHealth {
   /** `idle` before `run`; `down` while the database does not answer; `closed` after `close`. */
   readonly status: 'idle' | 'up' | 'down' | 'closed'

@@ -1,7 +1,8 @@
 /** Which commands are not answered in time, as far as this process has sent them again. */
 import type { Clock } from '../../core/clock.ts'
 import { MINUTE } from '../../core/clock.ts'
-import { type Operation, operationOf } from '../machine/state.ts'
+import { destinationOf } from '../definition/ties.ts'
+import { type Operation, operationIn } from '../machine/operation.ts'
 import type { LateStep } from './health.ts'
 import type { LateCommand } from './options.ts'
 import type { Snapshot } from './plan.ts'
@@ -29,10 +30,12 @@ export class Lateness {
     const key = `${row.name}/${row.id}`
     const commands = row.state.steps.flatMap((state, index): LateCommand[] => {
       const step = saga.steps[index]
-      const operation = operationOf(state)
-      if (step?.kind !== 'command' || operation === undefined || state.unanswered === undefined) return []
+      const operation = operationIn(state.status)
+      if (step === undefined || operation === undefined || state.unanswered === undefined) return []
+      const to = destinationOf(step)
+      if (to === undefined) return []
       const { attempts } = state
-      return [{ saga: row.name, id: row.id, step: state.step, operation, to: step.to.name, attempts }]
+      return [{ saga: row.name, id: row.id, step: state.step, operation, to: to.name, attempts }]
     })
     this.#sagas.delete(key)
     if (commands.length > 0) this.#sagas.set(key, { commands, at: this.#clock.monotonic() })

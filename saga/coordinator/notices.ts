@@ -49,8 +49,7 @@ export class Notices {
     const fields = {
       saga: row.name,
       id: row.id,
-      step: failure?.step,
-      code: failure?.code,
+      ...(failure !== undefined && { step: failure.step, code: failure.code }),
       ...traceFields(traceOf(row)),
     }
     if (isEnded(status)) {

@@ -9,7 +9,9 @@ export type SagaTarget = { readonly saga: string; readonly id: string } | { read
 
 /** Who does it and why; both end up in the timeline. */
 export interface OperatorNote {
+  /** A person, or what acts for one. */
   readonly by: string
+  /** At most 10 000 characters, as `by`. */
   readonly reason: string
 }
 

@@ -19,10 +19,12 @@ import {
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { checkSaga } from '../definition/graph.ts'
 import type { Saga } from '../definition/saga.ts'
-import { withSubSagas } from '../definition/sub-saga.ts'
-import type { Operation, SagaFailure } from '../machine/state.ts'
+import { withSubSagas } from '../definition/ties.ts'
+import type { Operation } from '../machine/operation.ts'
+import type { SagaFailure } from '../machine/state.ts'
 import type { Archive } from './retention.ts'
 
+/** Options of `createCoordinator`. */
 export interface CoordinatorOptions {
   /** The service. Replies come to `<service>.saga-replies`. */
   readonly service: string
@@ -76,16 +78,20 @@ export interface CoordinatorOptions {
    * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
    */
   readonly headers?: AmbientHeaders | undefined
+  /** Told of what fails and what is stuck. @default silentLogger */
   readonly logger?: Logger | undefined
+  /** Time of pauses, polls and timeouts. @default systemClock */
   readonly clock?: Clock | undefined
 }
 
+/** A saga that waits for an operator, and why. */
 export interface StuckSaga {
   readonly saga: string
   readonly id: string
   readonly failure: SagaFailure
 }
 
+/** A command that was not answered in time and is sent again. */
 export interface LateCommand {
   readonly saga: string
   readonly id: string

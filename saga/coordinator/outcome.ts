@@ -2,10 +2,12 @@
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
 import type { Saga } from '../definition/saga.ts'
+import { resultSchema } from '../definition/ties.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
-import { type Operation, openSteps, type SagaState, type StepFailure } from '../machine/state.ts'
-import type { SagaMail, SagaSignal } from '../store/rows.ts'
+import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
+import { openSteps, type SagaState, type StepFailure, type StepStatus } from '../machine/state.ts'
+import type { SagaMail, SagaOperatorMail, SagaSignal } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 const MAX_MESSAGE = 500
@@ -44,10 +46,10 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
   if (reply.status === 'failed') {
     return { type: 'failed', step, operation, error, terminal: reply.final === true, attempt: reply.attempt, round }
   }
-  if (operation === 'compensate') return { type: 'succeeded', step, operation }
+  if (!OPERATIONS[operation].hasResult) return { type: 'succeeded', step, operation }
   try {
     const result = stored(`reply of ${step}`, reply.result, maxBytes)
-    const schema = replySchema(saga, step)
+    const schema = resultSchema(saga, step)
     if (schema !== undefined) await validate(`reply of ${step}`, schema, result)
     return { type: 'succeeded', step, operation, result }
   } catch (cause) {
@@ -57,14 +59,23 @@ export async function replyEvent(saga: Saga, reply: SagaReply, maxBytes: number)
 
 /** What a signal means. @throws SchemaError when the payload does not fit the step that it is for */
 export async function signalEvent(saga: Saga, { signal: step, payload }: SagaSignal): Promise<SagaEvent> {
-  const schema = replySchema(saga, step)
+  const schema = resultSchema(saga, step)
   if (schema !== undefined) await validate(`signal "${step}" of ${saga.name}`, schema, payload)
   return { type: 'signalled', step, payload }
 }
 
-/** What waited in the row means. @throws as `signalEvent` */
-export async function mailEvent(saga: Saga, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
+/** What an operator wants who left it in the row. */
+export function operatorEvent({ operator, by, reason }: SagaOperatorMail): SagaEvent {
+  return { type: 'operator', action: operator, by, reason }
+}
+
+/** What waited in the row means. @throws as `signalEvent`, also for the result that an operator gave a step */
+export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, maxBytes: number): Promise<SagaEvent> {
   if ('undo' in mail) return { type: 'undo' }
+  if ('operator' in mail) {
+    if (mail.operator.do === 'skip') await requireStepResult(saga, state, mail.operator.result)
+    return operatorEvent(mail)
+  }
   return 'signal' in mail ? signalEvent(saga, mail) : replyEvent(saga, mail, maxBytes)
 }
 
@@ -72,7 +83,7 @@ export async function mailEvent(saga: Saga, mail: SagaMail, maxBytes: number): P
 export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
   const results: Record<string, unknown> = {}
   for (const { step, result } of state.steps.slice(0, until)) {
-    const schema = replySchema(saga, step)
+    const schema = resultSchema(saga, step)
     const known = schema === undefined || result === undefined
     results[step] = known ? result : await validate(`reply of ${step}`, schema, result)
   }
@@ -83,14 +94,13 @@ export async function resultsOf(saga: Saga, state: SagaState, until: number = st
 export async function requireStepResult(saga: Saga, state: SagaState, result: unknown): Promise<void> {
   const [index = -1] = openSteps(state.steps)
   const step = state.steps[index]
-  const schema = step?.status === 'invoking' ? replySchema(saga, step.step) : undefined
+  const schema = step !== undefined && bringsResult(step.status) ? resultSchema(saga, step.step) : undefined
   if (schema !== undefined) await validate(`result of ${step?.step}`, schema, result)
 }
 
-function replySchema(saga: Saga, name: string) {
-  const step = saga.steps.find((candidate) => candidate.name === name)
-  if (step?.kind === 'signal') return step.payload
-  return step?.kind === 'command' ? step.reply : undefined
+function bringsResult(status: StepStatus): boolean {
+  const operation = operationIn(status)
+  return operation !== undefined && OPERATIONS[operation].hasResult
 }
 
 function clean(text: string, length: number): string {

@@ -29,6 +29,7 @@ export interface SagaReport {
   readonly timeline: readonly TimelineRow[]
 }
 
+/** A handle on one saga. */
 export interface SagaRun<Results extends object = object> {
   readonly saga: string
   readonly id: string
@@ -63,8 +64,9 @@ async function outcomeOf<Results extends object>(
   key: SagaKey,
   options: OutcomeOptions | undefined,
 ): Promise<SagaOutcome<Results>> {
+  const patience = host.watch.patience(options)
   for (;;) {
-    await host.watch.wait(key, options)
+    await host.watch.wait(key, patience)
     const row = await read(host, key)
     const { timeline, state } = row
     const { status, failure } = state

@@ -9,7 +9,6 @@ import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { traceFields } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
-import type { LocalDefinition } from '../definition/saga.ts'
 import { CoordinatorClosed } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'
@@ -144,8 +143,10 @@ export class Runner {
 
   async #step(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
     if (this.#closing) return this.#record(current, { type: 'yielded', step: call.step }, lease)
-    const { transactional } = current.saga.steps[call.index] as LocalDefinition
-    return transactional ? this.#transactional(current, call, lease) : this.#plain(current, call, lease)
+    const { transactional, inTransaction } = current.saga.steps[call.index] ?? {}
+    return (inTransaction ?? transactional) === true
+      ? this.#transactional(current, call, lease)
+      : this.#plain(current, call, lease)
   }
 
   /** The intent is committed; now the effect, then its outcome. */
@@ -189,15 +190,19 @@ export class Runner {
     const { step, operation } = call
     const { sql, engine } = this.#host
     let hasBegun = false
+    let planned: Plan | undefined
     let plan: Plan
     try {
       plan = await sql.transaction(async (tx) => {
         hasBegun = true
         const result = await attempt(this.#host, current, call, lease.signal, tx)
-        return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
+        planned = await engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
+        return planned
       })
     } catch (error) {
       if (!hasBegun) return { notBegun: toError(error) }
+      // The commit had no answer, and may have been done.
+      if (planned !== undefined) engine.unsure(planned)
       return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }
     }
     engine.committed(plan)
@@ -211,8 +216,13 @@ export class Runner {
     const { step, operation, attempt: tried } = call
     const fields = { saga: lease.name, id: lease.id, step, operation, attempt: tried }
     const trace = traceFields(traceOf(current.row))
-    this.#host.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
-    return failedEvent(call.step, call.operation, call.attempt, error)
+    const event = failedEvent(step, operation, tried, error)
+    // A no is an answer, foreseen by the saga: no stack, and nobody has to look at it.
+    if (event.type === 'refused' && operation === 'invoke') {
+      const { code, message: reason } = event.error
+      this.#host.logger.info({ ...fields, ...trace, code, reason }, 'saga step refused')
+    } else this.#host.logger.warn({ ...fields, ...trace, err: toError(error) }, 'saga step failed')
+    return event
   }
 
   /** Writes an outcome, again and again while the database does not answer and the lease lasts. */

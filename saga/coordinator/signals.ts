@@ -4,8 +4,8 @@ import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
-import { correlated, signalSteps } from '../definition/passive.ts'
 import type { Saga } from '../definition/saga.ts'
+import { correlated, messageSteps } from '../definition/ties.ts'
 import { SagaNotFound } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaKey, SagaSignal } from '../store/rows.ts'
@@ -24,6 +24,9 @@ export interface SignalsHost {
   readonly logger: Logger
 }
 
+/** The durable group in which the coordinators of a service share the messages that are signals. */
+export const signalGroup = (service: string): string => `${service}.sagas`
+
 /** A message is tried for about a minute of database outage, like a reply. */
 const ATTEMPTS = 10
 
@@ -37,8 +40,8 @@ export class Signals {
   /** One sink per channel whose messages are signals. */
   sinks(): readonly SinkBinding[] {
     const { service, sagas, replyConcurrency } = this.#host
-    const channels = new Map(sagas.flatMap(signalSteps).map(({ from }) => [from.name, from]))
-    const options = { group: `${service}.sagas`, concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
+    const channels = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))
+    const options = { group: signalGroup(service), concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
     return [...channels.values()].map((channel) =>
       sink(channel, options, (payload: unknown) => this.#message(channel.name, payload)),
     )
@@ -71,7 +74,7 @@ export class Signals {
 
   async #tell(name: string, channel: string, payload: unknown): Promise<void> {
     const { sagas, logger, maxPayloadBytes } = this.#host
-    const steps = sagas.filter((saga) => saga.name === name).flatMap(signalSteps)
+    const steps = sagas.filter((saga) => saga.name === name).flatMap(messageSteps)
     for (const { step, id } of correlated(steps, channel, payload)) {
       const fields = { saga: name, id, step, channel }
       try {

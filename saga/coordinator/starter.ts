@@ -4,8 +4,8 @@ import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { validate } from '../../core/schema.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
-import { requireSagaId } from '../definition/graph.ts'
 import type { Saga } from '../definition/saga.ts'
+import { requireSagaId } from '../definition/saga-id.ts'
 import { SagaConflict, SagaGraphChanged } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
@@ -16,9 +16,11 @@ import type { Engine } from './engine.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
 import type { SagaTelemetry } from './telemetry.ts'
 
+/** Which saga is started, and with what. */
 export interface StartOptions<In> {
   /** The business id: one saga per name and id, whatever is called how often. 1 to 200 characters. */
   readonly id: string
+  /** Checked by the saga's schema and stored as JSON. */
   readonly input: In
 }
 

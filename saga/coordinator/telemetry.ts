@@ -18,9 +18,11 @@ import {
   type TelemetrySpan,
 } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
-import { type Call, isEnded, type Operation, type SagaStatus } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
+import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
 import type { SagaRow, SagaTrace } from '../store/rows.ts'
 import type { OpenSagas } from '../store/store.ts'
 
@@ -219,19 +221,17 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
     case 'succeeded':
     case 'failed':
     case 'refused': {
-      const isLocal = saga.steps.find(({ name }) => name === event.step)?.kind === 'local'
+      const step = saga.steps.find(({ name }) => name === event.step)
       const { status } = after.state
-      return isLocal ? (status === before.state.status ? undefined : status) : 'reply'
+      return step === undefined
+        ? 'reply'
+        : (kindOf(step).spans.outcome ?? (status === before.state.status ? undefined : status))
     }
     case 'due':
       if (has('orphaned')) return 'take over'
       if (has('timed-out')) return 'timeout'
       if (has('started')) return 'begin'
-      return saga.steps.some(
-        ({ kind, name }) => kind === 'timer' && timeline.some((e) => e.kind === 'invoked' && e.step === name),
-      )
-        ? 'timer'
-        : 'resume'
+      return endedInTime(saga, timeline) ?? 'resume'
     case 'resumed':
       return 'resume'
     case 'signalled':
@@ -243,6 +243,12 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
     case 'operator':
       return `operator ${event.action.do}`
   }
+}
+
+/** What to call it when time alone ended a step. */
+function endedInTime(saga: Saga, timeline: readonly TimelineEntry[]): string | undefined {
+  const ended = saga.steps.filter(({ name }) => timeline.some(({ kind, step }) => kind === 'invoked' && step === name))
+  return ended.map((step) => kindOf(step).spans.due).find((word) => word !== undefined)
 }
 
 const STARTED = { name: 'concordat.saga.started', unit: '{saga}', description: 'Sagas that began here' }

@@ -20,10 +20,18 @@ export interface WatchHost {
   readonly pollMs: number
 }
 
+/** How long `outcome` waits. */
 export interface OutcomeOptions {
+  /** Ends the waiting with its reason; the saga goes on. */
   readonly signal?: AbortSignal | undefined
   /** Rejects with SagaPending after this. @default waits forever */
   readonly timeoutMs?: number | undefined
+}
+
+/** `OutcomeOptions` of one call of `outcome`, over all the waits it takes. */
+export interface Patience extends OutcomeOptions {
+  /** Monotonic ms at which `timeoutMs` is over. */
+  readonly endsAt: number
 }
 
 interface Watched {
@@ -61,11 +69,16 @@ export class Watch {
     for (const { resolve } of watched?.waiters ?? []) resolve()
   }
 
+  /** Counts from now. */
+  patience(options: OutcomeOptions = {}): Patience {
+    return { ...options, endsAt: this.#host.clock.monotonic() + (options.timeoutMs ?? Number.POSITIVE_INFINITY) }
+  }
+
   /**
    * Resolves once the saga has ended or is stuck.
    * @throws SagaPending; the signal's reason; CoordinatorClosed
    */
-  async wait(key: SagaKey, options: OutcomeOptions = {}): Promise<void> {
+  async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
     if (this.#closed) throw new CoordinatorClosed()
     const name = `${key.name}/${key.id}`
@@ -99,11 +112,13 @@ export class Watch {
     this.#wake?.()
   }
 
-  #bound(key: SagaKey, { signal, timeoutMs }: OutcomeOptions, reject: (error: Error) => void): () => void {
+  #bound(key: SagaKey, { signal, timeoutMs, endsAt }: Patience, reject: (error: Error) => void): () => void {
     const onAbort = (): void => reject(toError(signal?.reason))
     signal?.addEventListener('abort', onAbort, { once: true })
     const onTimeout = (): void => reject(new SagaPending(key.name, key.id, timeoutMs ?? 0))
-    const cancel = timeoutMs === undefined ? undefined : this.#host.clock.setTimer(timeoutMs, onTimeout)
+    const { clock } = this.#host
+    const leftMs = Math.max(0, endsAt - clock.monotonic())
+    const cancel = timeoutMs === undefined ? undefined : clock.setTimer(leftMs, onTimeout)
     return () => {
       signal?.removeEventListener('abort', onAbort)
       cancel?.()

@@ -1,19 +1,14 @@
 /** The builders of a definition as types: what may be added where, and what each step knows of those before it. */
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Stored } from '../json.ts'
-import type { RequestContext } from './contexts.ts'
+import type { CommandOptions, ForwardCommandOptions } from './kinds/command.ts'
+import type { ForwardStepOptions, StepOptions } from './kinds/local.ts'
+import type { MessageSignalOptions, SignalOptions } from './kinds/signal.ts'
+import type { ForwardSubSagaOptions, SubSagaOptions } from './kinds/sub-saga.ts'
+import type { TccCommandOptions, TccStepOptions } from './kinds/tcc.ts'
+import type { TimerOptions } from './kinds/timer.ts'
 import type { Saga } from './saga.ts'
-import type {
-  CommandOptions,
-  ForwardCommandOptions,
-  ForwardStepOptions,
-  ForwardSubSagaOptions,
-  MessageSignalOptions,
-  SignalOptions,
-  StepOptions,
-  SubSagaOptions,
-  TimerOptions,
-} from './step-options.ts'
+import type { RequestContext } from './step-contexts.ts'
 
 /** The results with one more. */
 export type WithResult<Results extends object, Name extends string, Result> = Results & {
@@ -28,8 +23,120 @@ type When<Out, Results extends object> = (context: RequestContext<Out, Results>)
 /** The results with those of steps that may have been left out. */
 type WithOptional<Results extends object, After extends object> = Results & Partial<Omit<After, keyof Results>>
 
+/** The builder that a method gives, by the one that it is called on. `Known`: the results that a step's functions see. */
+interface Builders<In, Out, Known extends object, Results extends object> {
+  readonly undoable: SagaBuilder<In, Out, Results>
+  readonly forward: ForwardSagaBuilder<In, Out, Results>
+  readonly group: SagaGroup<Out, Known, Results>
+}
+
+type Place = keyof Builders<unknown, unknown, object, object>
+/** Where no step can be the pivot, so that `step` and `command` have one form. */
+type WithoutPivot = Exclude<Place, 'undoable'>
+
+interface AddsTimers<P extends Place, In, Out, Known extends object, Results extends object> {
+  /** Waits for a time. Durable, and free while it waits. */
+  timer<Name extends string>(
+    name: NewName<Results, Name>,
+    options: TimerOptions<Out, Known>,
+  ): Builders<In, Out, Known, WithResult<Results, Name, undefined>>[P]
+}
+
+interface AddsSignals<P extends Place, In, Out, Known extends object, Results extends object> {
+  /** Waits for `coordinator.signal`. One that comes before the step begins is kept for it. */
+  signal<Name extends string, Payload extends StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: SignalOptions<Payload>,
+  ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Payload>>>[P]
+  /** Waits for a message of a channel. One that comes before the step begins is kept for it. */
+  signal<Name extends string, FromIn, Payload>(
+    name: NewName<Results, Name>,
+    options: MessageSignalOptions<FromIn, Payload>,
+  ): Builders<In, Out, Known, WithResult<Results, Name, Stored<Payload>>>[P]
+}
+
+interface SubSagaAt<Out, Known extends object, ChildIn, ChildResults extends object> {
+  readonly undoable: SubSagaOptions<Out, Known, ChildIn, ChildResults>
+  readonly forward: ForwardSubSagaOptions<Out, Known, ChildIn, ChildResults>
+  readonly group: SubSagaOptions<Out, Known, ChildIn, ChildResults>
+}
+
+interface AddsSagas<P extends Place, In, Out, Known extends object, Results extends object> {
+  /** Adds another saga as a step: done when that has completed, refused when that was compensated. */
+  saga<Name extends string, ChildIn, ChildResults extends object>(
+    name: NewName<Results, Name>,
+    options: SubSagaAt<Out, Known, ChildIn, ChildResults>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, Stored<ChildResults>>>[P]
+}
+
+interface LocalAt<Out, Known extends object, Result, T> {
+  readonly forward: ForwardStepOptions<Out, Known, Result, T>
+  readonly group: StepOptions<Out, Known, Result, T>
+}
+
+interface AddsSteps<P extends WithoutPivot, In, Out, Known extends object, Results extends object> {
+  /** Adds a local step. */
+  step<Name extends string, Result, T extends boolean = false>(
+    name: NewName<Results, Name>,
+    options: LocalAt<Out, Known, Result, T>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, Stored<Result>>>[P]
+}
+
+interface CommandAt<Out, Known extends object, ToIn, Reply extends StandardSchemaV1> {
+  readonly forward: ForwardCommandOptions<Out, Known, ToIn, Reply>
+  readonly group: CommandOptions<Out, Known, ToIn, Reply>
+}
+
+interface AddsCommands<P extends WithoutPivot, In, Out, Known extends object, Results extends object> {
+  /** Adds a command to a participant in another service. */
+  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: CommandAt<Out, Known, ToIn, Reply>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>[P]
+}
+
+/** Where a saga can still turn back. */
+type BeforePivot = Exclude<Place, 'forward'>
+
+interface AddsTcc<P extends BeforePivot, In, Out, Known extends object, Results extends object> {
+  /**
+   * Adds a step that reserves first, in another service (`tccParticipant`): it is confirmed when the saga is decided, and
+   * cancelled when it turns back.
+   */
+  tcc<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: TccCommandOptions<Out, Known, ToIn, Reply>,
+  ): Builders<In, Out, Known, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>[P]
+  /** The same in the coordinator's process. */
+  tcc<Name extends string, Result>(
+    name: NewName<Results, Name>,
+    options: TccStepOptions<Out, Known, Result>,
+  ): Builders<In, Out, Known, WithResult<Results, Name, Stored<Result>>>[P]
+}
+
+/** The steps that wait, or are sagas: added alike wherever one is. */
+interface AddsOthers<P extends Place, In, Out, Known extends object, Results extends object>
+  extends AddsSagas<P, In, Out, Known, Results>,
+    AddsTimers<P, In, Out, Known, Results>,
+    AddsSignals<P, In, Out, Known, Results> {}
+
+interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends object> {
+  /**
+   * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
+   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
+   */
+  when<After extends Results>(
+    condition: When<Out, Results>,
+    steps: (saga: Builders<In, Out, Results, Results>[P]) => Builders<In, Out, Results, After>[P],
+  ): Builders<In, Out, Results, WithOptional<Results, After>>[P]
+}
+
 /** A saga whose steps can still be undone. */
-export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, Out, Results> {
+export interface SagaBuilder<In, Out, Results extends object>
+  extends Saga<In, Out, Results>,
+    AddsTcc<'undoable', In, Out, Results, Results>,
+    AddsOthers<'undoable', In, Out, Results, Results>,
+    AddsBlocks<'undoable', In, Out, Results> {
   /** Adds the pivot as a local step: once it is done there is only forward. */
   step<Name extends string, Result, T extends boolean = false>(
     name: NewName<Results, Name>,
@@ -50,34 +157,6 @@ export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, O
     name: NewName<Results, Name>,
     options: CommandOptions<Out, Results, ToIn, Reply>,
   ): SagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
-  /** Adds another saga as a step: done when that has completed, refused when that was compensated. */
-  saga<Name extends string, ChildIn, ChildResults extends object>(
-    name: NewName<Results, Name>,
-    options: SubSagaOptions<Out, Results, ChildIn, ChildResults>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<ChildResults>>>
-  /** Waits for a time. Durable, and free while it waits. */
-  timer<Name extends string>(
-    name: NewName<Results, Name>,
-    options: TimerOptions<Out, Results>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, undefined>>
-  /** Waits for `coordinator.signal`. One that comes before the step begins is kept for it. */
-  signal<Name extends string, Payload extends StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: SignalOptions<Payload>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Payload>>>
-  /** Waits for a message of a channel. One that comes before the step begins is kept for it. */
-  signal<Name extends string, FromIn, Payload>(
-    name: NewName<Results, Name>,
-    options: MessageSignalOptions<FromIn, Payload>,
-  ): SagaBuilder<In, Out, WithResult<Results, Name, Stored<Payload>>>
-  /**
-   * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
-   */
-  when<After extends Results>(
-    condition: When<Out, Results>,
-    steps: (saga: SagaBuilder<In, Out, Results>) => SagaBuilder<In, Out, After>,
-  ): SagaBuilder<In, Out, WithOptional<Results, After>>
   /**
    * Adds steps that are begun together; the saga goes on when all are done. None sees the results of the others. If one says
    * no, the others are undone too: those that wait at once, a local call when it has returned. The pivot cannot be among
@@ -89,69 +168,16 @@ export interface SagaBuilder<In, Out, Results extends object> extends Saga<In, O
 }
 
 /** Steps that are begun together. `Before`: what they all see. */
-export interface SagaGroup<Out, Before extends object, Results extends object> {
-  step<Name extends string, Result, T extends boolean = false>(
-    name: NewName<Results, Name>,
-    options: StepOptions<Out, Before, Result, T>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, Stored<Result>>>
-  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: CommandOptions<Out, Before, ToIn, Reply>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
-  saga<Name extends string, ChildIn, ChildResults extends object>(
-    name: NewName<Results, Name>,
-    options: SubSagaOptions<Out, Before, ChildIn, ChildResults>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, Stored<ChildResults>>>
-  timer<Name extends string>(
-    name: NewName<Results, Name>,
-    options: TimerOptions<Out, Before>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, undefined>>
-  signal<Name extends string, Payload extends StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: SignalOptions<Payload>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, StandardSchemaV1.InferOutput<Payload>>>
-  signal<Name extends string, FromIn, Payload>(
-    name: NewName<Results, Name>,
-    options: MessageSignalOptions<FromIn, Payload>,
-  ): SagaGroup<Out, Before, WithResult<Results, Name, Stored<Payload>>>
-}
+export interface SagaGroup<Out, Before extends object, Results extends object>
+  extends AddsSteps<'group', unknown, Out, Before, Results>,
+    AddsCommands<'group', unknown, Out, Before, Results>,
+    AddsTcc<'group', unknown, Out, Before, Results>,
+    AddsOthers<'group', unknown, Out, Before, Results> {}
 
 /** A saga past its pivot: each further step is repeated until it works, or parked `stuck`. */
-export interface ForwardSagaBuilder<In, Out, Results extends object> extends Saga<In, Out, Results> {
-  step<Name extends string, Result, T extends boolean = false>(
-    name: NewName<Results, Name>,
-    options: ForwardStepOptions<Out, Results, Result, T>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<Result>>>
-  command<Name extends string, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: ForwardCommandOptions<Out, Results, ToIn, Reply>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Reply>>>
-  /** Adds another saga as a step: done when that has completed, refused when that was compensated. */
-  saga<Name extends string, ChildIn, ChildResults extends object>(
-    name: NewName<Results, Name>,
-    options: ForwardSubSagaOptions<Out, Results, ChildIn, ChildResults>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<ChildResults>>>
-  /** Waits for a time. Durable, and free while it waits. */
-  timer<Name extends string>(
-    name: NewName<Results, Name>,
-    options: TimerOptions<Out, Results>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, undefined>>
-  /** Waits for `coordinator.signal`. One that comes before the step begins is kept for it. */
-  signal<Name extends string, Payload extends StandardSchemaV1>(
-    name: NewName<Results, Name>,
-    options: SignalOptions<Payload>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, StandardSchemaV1.InferOutput<Payload>>>
-  /** Waits for a message of a channel. One that comes before the step begins is kept for it. */
-  signal<Name extends string, FromIn, Payload>(
-    name: NewName<Results, Name>,
-    options: MessageSignalOptions<FromIn, Payload>,
-  ): ForwardSagaBuilder<In, Out, WithResult<Results, Name, Stored<Payload>>>
-  /**
-   * Adds steps that are made only if `condition` holds when their turn comes; else they are left out, with nothing to undo
-   * and no result. Pure: it is asked for each of them. The pivot cannot be among them.
-   */
-  when<After extends Results>(
-    condition: When<Out, Results>,
-    steps: (saga: ForwardSagaBuilder<In, Out, Results>) => ForwardSagaBuilder<In, Out, After>,
-  ): ForwardSagaBuilder<In, Out, WithOptional<Results, After>>
-}
+export interface ForwardSagaBuilder<In, Out, Results extends object>
+  extends Saga<In, Out, Results>,
+    AddsSteps<'forward', In, Out, Results, Results>,
+    AddsCommands<'forward', In, Out, Results, Results>,
+    AddsOthers<'forward', In, Out, Results, Results>,
+    AddsBlocks<'forward', In, Out, Results> {}

@@ -1,8 +1,8 @@
 /** Steps that are made only when the condition around them says so. */
 import { notAwaited } from '../../core/callbacks.ts'
 import { invalidOption } from '../../core/errors.ts'
-import type { RequestContext } from './contexts.ts'
 import type { Condition, StepDefinition } from './saga.ts'
+import type { RequestContext } from './step-contexts.ts'
 
 export function requireCondition(path: string, condition: unknown): Condition {
   if (typeof condition === 'function') return condition as Condition

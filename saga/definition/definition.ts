@@ -10,12 +10,11 @@ import { invalidOption } from '../../core/errors.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SagaBuilder } from './builder.ts'
 import { conditional, requireCondition } from './condition.ts'
-import { checkSagaName, checkStep, graphHash, grouped, refuseInGroup, requireVersion, stepsOfBlock } from './graph.ts'
-import { resolveSignal, resolveTimer } from './passive.ts'
-import { resolveCommand, resolveLocal } from './resolve.ts'
+import { checkSagaName, checkStep, grouped, refuseInGroup, requireVersion, stepsOfBlock } from './graph.ts'
+import { graphHash } from './graph-hash.ts'
+import { STEP_KINDS } from './kinds/table.ts'
 import type { Condition, Saga, StepDefinition } from './saga.ts'
 import type { SagaOptions } from './step-options.ts'
-import { resolveSubSaga } from './sub-saga.ts'
 
 /**
  * Begins a definition; add steps with `.step` and `.command`.
@@ -69,11 +68,7 @@ function builder(
     upcast: options.upcast as Saga['upcast'],
     steps: Object.freeze(steps),
     graphHash: graphHash(name, options.version, steps),
-    step: (step: string, stepOptions: never) => add(resolveLocal(`${path}.step`, step, stepOptions, pivoted)),
-    command: (step: string, stepOptions: never) => add(resolveCommand(`${path}.command`, step, stepOptions, pivoted)),
-    timer: (step: string, stepOptions: never) => add(resolveTimer(`${path}.timer`, step, stepOptions)),
-    signal: (step: string, stepOptions: never) => add(resolveSignal(`${path}.signal`, step, stepOptions)),
-    saga: (step: string, stepOptions: never) => add(resolveSubSaga(`${path}.saga`, step, stepOptions, pivoted)),
+    ...stepMethods(path, pivoted, add),
     when: (condition: unknown, more: unknown) => {
       refuseInGroup(path, 'when', around.group)
       const asked = requireCondition(path, condition)
@@ -86,4 +81,13 @@ function builder(
       return block('parallel', more, { ...around, group: steps.length })
     },
   })
+}
+
+/** A method for each kind of step. */
+function stepMethods(path: string, pivoted: boolean, add: (step: StepDefinition) => object): object {
+  const methods = STEP_KINDS.map((kind) => {
+    const method = `${path}.${kind.method}`
+    return [kind.method, (name: string, options: object) => add(kind.resolve({ method, name, pivoted }, options))]
+  })
+  return Object.fromEntries(methods)
 }

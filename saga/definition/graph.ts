@@ -1,9 +1,8 @@
-/** What holds for a definition as a whole: names, the order of steps, its hash. */
+/** What holds for a definition as a whole: its names, and where steps may stand. */
 import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import { hashJson } from '../json.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 import type { SagaOptions } from './step-options.ts'
 
@@ -65,36 +64,4 @@ export function checkSaga(path: string, saga: Saga): void {
   if (!Array.isArray(saga?.steps)) throw invalidOption(path, saga, 'a saga made by defineSaga')
   if (saga.steps.length > 0) return
   throw new TypeError(`${path}: saga "${saga.name}" has no steps. Builders are immutable: pass what .step() returned.`)
-}
-
-/** Equal for definitions whose instances can stand in for each other. */
-export function graphHash(name: string, version: number, steps: readonly StepDefinition[]): string {
-  const graph = steps.map((step) => ({
-    name: step.name,
-    kind: step.kind,
-    transactional: step.transactional,
-    pivot: step.pivot,
-    compensates: step.compensates,
-    to: step.kind === 'command' ? step.to.name : null,
-    ...(step.kind === 'saga' && { saga: step.saga.graphHash }),
-    ...(step.group !== undefined && { group: step.group }),
-    ...(step.conditional === true && { conditional: true }),
-    ...(step.kind === 'signal' && step.from !== undefined && { from: step.from.name }),
-  }))
-  return hashJson({ name, version, steps: graph })
-}
-
-// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-const CONTROL = /[\u0000-\u001f\u007f]/
-
-/** A saga id travels as a message key and in headers. @throws TypeError */
-export function requireSagaId(path: string, id: unknown): string {
-  const isShort = typeof id === 'string' && id.length >= 1 && id.length <= 200
-  if (isShort && id.isWellFormed() && !CONTROL.test(id)) return id
-  throw invalidOption(path, id, 'a string of 1 to 200 characters in UTF-8, without control characters')
-}
-
-/** `<saga>/<id>/<step>`: unambiguous, for names hold no slash. */
-export function stepKey(saga: string, id: string, step: string): string {
-  return `${saga}/${id}/${step}`
 }

@@ -1,19 +1,14 @@
-/** What the functions of a step get, and what a step may say: fixed by the types here, checked again in `resolve.ts`. */
-import type { Channel } from '../../binder/channel/channel.ts'
+/** What a saga and a step of any kind may say: fixed by the types here, checked again in `graph.ts` and `resolve.ts`. */
 import type { BackoffOptions } from '../../core/backoff.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { Stored } from '../json.ts'
-import type { CompensationContext, RequestContext, StepContext, WithTransaction } from './contexts.ts'
-import type { Saga } from './saga.ts'
-
-type Tx<T> = T extends true ? WithTransaction : unknown
 
 export interface RetryOptions extends BackoffOptions {
   /** Calls of one operation, the first included. */
   readonly maxAttempts?: number | undefined
 }
 
-interface CommonOptions {
+/** Of a step that calls something. */
+export interface CallOptions {
   /** Of one attempt: of a local step, or until the reply of a command comes. @default 30 seconds */
   readonly timeoutMs?: number | undefined
   /**
@@ -30,101 +25,7 @@ interface CommonOptions {
   readonly compensationRetry?: RetryOptions | undefined
 }
 
-interface Invoke<Input, Results extends object, Result, T> extends CommonOptions {
-  /**
-   * True: `invoke` and `compensate` get `tx`, and whatever they write through it commits together with the saga's
-   * advance: exactly once. Have no other effect in them. False: called at least once; deduplicate by `key`.
-   * @default false
-   */
-  readonly transactional?: T
-  /** Runs in the coordinator's process. Throw a `Refusal` to say no; an error with `retryable: false` to give up. */
-  readonly invoke: (context: StepContext<Input, Results> & Tx<T>) => Result | Promise<Result>
-}
-
-export interface StepOptions<Input, Results extends object, Result, T> extends Invoke<Input, Results, Result, T> {
-  /**
-   * Undoes `invoke`; `'none'` says that there is nothing to undo. It is also called when the outcome of `invoke` is
-   * unknown, so it must accept that nothing ever happened, and be repeatable.
-   */
-  readonly compensate:
-    | ((context: CompensationContext<Input, Results, Stored<Result>> & Tx<T>) => void | Promise<void>)
-    | 'none'
-  readonly pivot?: false | undefined
-}
-
-/** The pivot, and every step after it: nothing to undo. */
-export interface ForwardStepOptions<Input, Results extends object, Result, T>
-  extends Invoke<Input, Results, Result, T> {
-  readonly compensate?: 'none' | undefined
-}
-
-interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CommonOptions {
-  /** The participant's command channel. */
-  readonly to: Channel<ToIn, unknown>
-  /** The command's payload. Pure: called again for each resend and for the compensation. */
-  readonly request: (context: RequestContext<Input, Results>) => ToIn
-  /** Schema of the reply's result. @default any JSON, typed `unknown` */
-  readonly reply?: Reply | undefined
-}
-
-export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
-  readonly compensate: true | 'none'
-  readonly pivot?: false | undefined
-}
-
-export interface ForwardCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
-  extends Request<Input, Results, ToIn, Reply> {
-  readonly compensate?: 'none' | undefined
-}
-
-export interface TimerOptions<Input, Results extends object> {
-  /**
-   * How long to wait: milliseconds, or a moment. Computed once, when the step begins; kept over restarts.
-   * A moment in the past, or less than 0 ms, is now.
-   */
-  readonly delay: number | ((context: RequestContext<Input, Results>) => number | Date)
-}
-
-/** A signal sent with `coordinator.signal`. */
-export interface SignalOptions<Payload extends StandardSchemaV1> {
-  /** What it carries; stored in its input form, as JSON. */
-  readonly payload: Payload
-  /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits forever */
-  readonly timeoutMs?: number | undefined
-}
-
-/** A message of a channel is the signal. */
-export interface MessageSignalOptions<In, Out> {
-  readonly from: Channel<In, Out>
-  /** The id of the saga that the message is for; `undefined`: of none. */
-  readonly correlate: (payload: Out) => string | undefined
-  /** As in `SignalOptions`. */
-  readonly timeoutMs?: number | undefined
-}
-
-interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends object> {
-  /** It is driven by the same coordinator; it need not be in its `sagas`. */
-  readonly saga: Saga<ChildIn, unknown, ChildResults>
-  /** Pure: called again when the call is repeated. */
-  readonly input: (context: RequestContext<Input, Results>) => ChildIn
-}
-
-export interface SubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
-  extends SubSaga<Input, Results, ChildIn, ChildResults> {
-  /**
-   * True: when this saga turns back, that one is undone, also if it has completed; it must have no pivot. `'none'`: it is
-   * left as it is.
-   */
-  readonly compensate: true | 'none'
-}
-
-export interface ForwardSubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
-  extends SubSaga<Input, Results, ChildIn, ChildResults> {
-  readonly compensate?: 'none' | undefined
-}
-
+/** Options of `defineSaga`. */
 export interface SagaOptions<S extends StandardSchemaV1> {
   /** Raise it whenever the steps change; instances finish on the version they began with. */
   readonly version: number

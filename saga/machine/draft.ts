@@ -1,12 +1,11 @@
 /** The next state in the making: what the rules of the machine are written with. One use, for one event. */
 import { MINUTE } from '../../core/clock.ts'
 import type { TimelineEntry } from './event.ts'
+import { OPERATIONS, type OpenStatus, type Operation, operationIn } from './operation.ts'
 import {
   type Call,
   isEnded,
-  type Operation,
   openSteps,
-  operationOf,
   type RetryPolicy,
   type SagaFailure,
   type SagaParent,
@@ -26,6 +25,7 @@ export type Wake =
   | { readonly kind: 'in'; readonly ms: number }
   | { readonly kind: 'never' }
 
+/** What an event changes, and what it asks for. */
 export interface Transition {
   readonly state: SagaState
   /** To be made after this state is durable (a command: together with it). */
@@ -114,7 +114,7 @@ export class Draft {
 
   /** The index of `step` when exactly this operation of it is open, else -1. */
   indexOf(step: string, operation: Operation): number {
-    return this.#steps.findIndex((state) => state.step === step && operationOf(state) === operation)
+    return this.#steps.findIndex((state) => state.step === step && operationIn(state.status) === operation)
   }
 
   afterPivot(index: number): boolean {
@@ -142,24 +142,31 @@ export class Draft {
     return this.shapeOf(index).conditional === true && !begun
   }
 
-  /** False from the moment the pivot is begun. */
+  /** False from the moment the pivot is begun, and from the first confirmation on. */
   mayTurnBack(index: number): boolean {
-    return this.#pivot === -1 || index < this.#pivot
+    return !this.isConfirmed && (this.#pivot === -1 || index < this.#pivot)
+  }
+
+  /** Something was asked to be confirmed: the decision to go on is durable. */
+  get isConfirmed(): boolean {
+    return this.#steps.some(({ status }) => status === 'confirming' || status === 'confirmed')
   }
 
   /** The operation that an open step is in. */
   operation(index: number): Operation {
-    return this.step(index).status === 'compensating' ? 'compensate' : 'invoke'
+    return operationIn(this.step(index).status) ?? 'invoke'
   }
 
   policy(index: number): RetryPolicy {
-    return this.shapeOf(index)[this.operation(index)]
+    const shape = this.shapeOf(index)
+    return shape[this.operation(index)] ?? shape.invoke
   }
 
   /** Opens an operation and asks for its first call. */
-  begin(index: number, status: 'invoking' | 'compensating'): void {
-    const { step, result, error, signal } = this.step(index)
+  begin(index: number, status: OpenStatus): void {
+    const { step, result, error, signal, reserved } = this.step(index)
     const known = {
+      ...(reserved !== undefined && { reserved }),
       ...(result !== undefined && { result }),
       ...(error !== undefined && { error }),
       ...(signal !== undefined && { signal }),
@@ -179,7 +186,7 @@ export class Draft {
     if (wait !== 'signal' || this.shapeOf(index).conditional === true)
       this.#calls.push({ index, step: name, operation, attempt })
     if (awaits !== undefined) this.note('waiting', index)
-    else this.note(operation === 'invoke' ? 'invoking' : 'compensating', index, { attempt })
+    else this.note(OPERATIONS[operation].open, index, { attempt })
   }
 
   /** Takes back a call that was asked for by this event. False: there was none. */

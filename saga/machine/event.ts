@@ -1,6 +1,8 @@
 /** What happens to a saga (the machine's input) and what is remembered of it (the timeline). */
-import type { Operation, StepFailure } from './state.ts'
+import type { Operation } from './operation.ts'
+import type { StepFailure } from './state.ts'
 
+/** What the machine hears. */
 export type SagaEvent =
   | { readonly type: 'started' }
   /** The time to look again has come: a reply is late, a pause is over, or whoever ran the step is gone. */
@@ -56,10 +58,13 @@ export type OperatorAction =
   /** Ends the saga: the rest was settled by hand. */
   | { readonly do: 'resolve'; readonly outcome: 'completed' | 'compensated' }
 
+/** What an entry of the timeline tells. */
 export type TimelineKind =
   | 'started'
   | 'invoking'
   | 'invoked'
+  | 'confirming'
+  | 'confirmed'
   | 'refused'
   | 'failed'
   | 'timed-out'
@@ -77,6 +82,8 @@ export type TimelineKind =
   | 'operator-skip'
   | 'operator-compensate'
   | 'operator-resolve'
+  /** An action that was left for whoever has the saga's version, and did not fit any more. */
+  | 'operator-refused'
   | 'saga-completed'
   | 'saga-compensated'
 

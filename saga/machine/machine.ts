@@ -19,6 +19,9 @@
  * - steps of a group are open together; one that says no turns all back, as a cancellation does, and each is undone in turn;
  * - a saga that is a step of another can be undone after it completed, for it has no pivot;
  * - after the pivot there is only forward; a pivot in doubt is never undone, it is parked;
+ * - what a step only reserved is confirmed once the saga is decided: past its pivot, or without one when all steps are
+ *   done. From the first confirmation on there is no way back, and nothing that was undone is ever confirmed;
+ * - confirmations are open together; one that is parked makes the saga stuck when the others are done, or parked, too;
  * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
  *
  * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
@@ -26,8 +29,21 @@
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
 import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
-import { backward, end, forward, giveUp, goOn, onward, park, turnBack, undoFurther } from './moves.ts'
-import { isEnded, type Operation, type SagaShape, type SagaState, type StepFailure } from './state.ts'
+import {
+  backward,
+  confirmed,
+  end,
+  forward,
+  giveUp,
+  goOn,
+  isHeldUp,
+  onward,
+  park,
+  turnBack,
+  undoFurther,
+} from './moves.ts'
+import type { Operation } from './operation.ts'
+import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
  * The next state, or `undefined` when the event means nothing in this state.
@@ -122,6 +138,7 @@ function cancel(
 function undo(draft: Draft): boolean {
   const { parent, status } = draft
   if (parent === undefined || (parent.operation === 'compensate' && status !== 'completed')) return false
+  if (draft.isConfirmed) return false
   draft.parent = { ...parent, operation: 'compensate' }
   draft.note('undo')
   if (status === 'compensating' || status === 'stuck' || draft.cancel !== undefined) draft.keeps = true
@@ -171,6 +188,7 @@ function stepDue(draft: Draft, index: number): void {
 function unanswered(draft: Draft, index: number): void {
   const { attempts, unanswered: before = 0 } = draft.step(index)
   const { maxAttempts, patient } = draft.policy(index)
+  if (isHeldUp(draft)) return void giveUp(draft, index, TIMEOUT)
   if (patient === true) draft.set(index, { unanswered: before + 1 })
   else if (attempts >= maxAttempts) return void giveUp(draft, index, TIMEOUT)
   draft.call(index, attempts + 1)
@@ -235,16 +253,25 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   const index = draft.indexOf(step, operation)
   if (index === -1) return false
   goOn(draft, index)
-  if (operation === 'invoke') {
-    draft.close(index, 'invoked', result === undefined ? {} : { result })
-    draft.note('invoked', index)
-    onward(draft, index)
-  } else {
-    draft.close(index, 'compensated')
-    draft.note('compensated', index)
-    backward(draft)
+  switch (operation) {
+    case 'invoke': {
+      const reserved = draft.shapeOf(index).confirm === undefined ? {} : ({ reserved: true } as const)
+      draft.close(index, 'invoked', { ...reserved, ...(result !== undefined && { result }) })
+      draft.note('invoked', index)
+      onward(draft, index)
+      return true
+    }
+    case 'confirm':
+      draft.close(index, 'confirmed')
+      draft.note('confirmed', index)
+      confirmed(draft)
+      return true
+    case 'compensate':
+      draft.close(index, 'compensated')
+      draft.note('compensated', index)
+      backward(draft)
+      return true
   }
-  return true
 }
 
 /** What was decided before an operator had it tried again says nothing of this time. */
@@ -256,7 +283,7 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
   const { step, operation, error, round } = event
   const index = draft.indexOf(step, operation)
   if (index === -1 || isOfEarlierRound(draft, index, round)) return false
-  const noWayBack = operation === 'compensate' || draft.afterPivot(index)
+  const noWayBack = draft.afterPivot(index) || operation !== 'invoke'
   if (noWayBack && draft.step(index).wait === 'operator') return false
   draft.note('refused', index, { code: error.code, message: error.message })
   if (noWayBack) return park(draft, index, error)
@@ -295,9 +322,8 @@ function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>
       return end(draft, action.outcome)
     case 'retry':
       goOn(draft, index)
-      if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
-      draft.set(index, { unanswered: undefined })
-      draft.call(index, 1)
+      // Several only when confirmations hang: all of them, for one would leave the saga stuck on the next.
+      for (const parked of draft.open()) again(draft, parked)
       return true
     case 'compensate': {
       const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
@@ -307,9 +333,21 @@ function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>
     }
     case 'skip':
       goOn(draft, index)
-      draft.close(index, 'skipped', action.result === undefined ? {} : { result: action.result })
-      if (invoking) forward(draft)
-      else backward(draft)
-      return true
+      return skip(draft, index, action.result)
   }
+}
+
+function again(draft: Draft, index: number): void {
+  if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
+  draft.set(index, { unanswered: undefined })
+  draft.call(index, 1)
+}
+
+function skip(draft: Draft, index: number, result: unknown): true {
+  const operation = draft.operation(index)
+  draft.close(index, 'skipped', result === undefined ? {} : { result })
+  if (operation === 'invoke') forward(draft)
+  else if (operation === 'confirm') confirmed(draft)
+  else backward(draft)
+  return true
 }

@@ -1,11 +1,12 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
 import type { Draft } from './draft.ts'
+import { OPERATIONS } from './operation.ts'
 import type { StepFailure } from './state.ts'
 
 /** A stuck saga moves again, in the direction it had. */
 export function goOn(draft: Draft, index: number): void {
   if (draft.status !== 'stuck') return
-  draft.status = draft.operation(index) === 'invoke' ? 'running' : 'compensating'
+  draft.status = OPERATIONS[draft.operation(index)].goesBack ? 'compensating' : 'running'
   if (draft.status === 'running') draft.failure = undefined
 }
 
@@ -15,10 +16,12 @@ export function onward(draft: Draft, index: number): void {
   else if (draft.open().length === 0) forward(draft)
 }
 
-/** Begins the next step, or the next group of steps, or completes. */
+/** Begins the next step, or the next group of steps, or completes. What was reserved is confirmed first, when that is decided. */
 export function forward(draft: Draft): void {
   while (draft.open().length === 0) {
     const next = draft.steps.findIndex(({ status }) => status === 'pending')
+    if (next === -1 || draft.afterPivot(next)) confirmAll(draft)
+    if (draft.open().length > 0) return
     if (next === -1) return void end(draft, 'completed')
     for (const index of draft.groupOf(next)) {
       const { signal } = draft.step(index)
@@ -30,6 +33,19 @@ export function forward(draft: Draft): void {
       }
     }
   }
+}
+
+/** The saga is decided: all that was reserved is confirmed, at the same time. One that hangs holds up no other. */
+function confirmAll(draft: Draft): void {
+  for (const [index, { status }] of draft.steps.entries()) {
+    if (status === 'invoked' && draft.shapeOf(index).confirm !== undefined) draft.begin(index, 'confirming')
+  }
+}
+
+/** A confirmation is over, or can get no further: on when all are, aside when an operator has to see to all that are left. */
+export function confirmed(draft: Draft): void {
+  if (draft.open().length === 0) forward(draft)
+  else parkSaga(draft)
 }
 
 /** Begins the next compensation, last step first, or ends. */
@@ -78,10 +94,24 @@ export function giveUp(draft: Draft, index: number, error: StepFailure): true {
 export function park(draft: Draft, index: number, error: StepFailure): true {
   draft.wait(index, 'operator', undefined)
   draft.set(index, { error })
-  draft.failure ??= { step: draft.step(index).step, ...error }
-  draft.status = 'stuck'
   draft.note('stuck', index, { operation: draft.operation(index), code: error.code, message: error.message })
+  parkSaga(draft)
   return true
+}
+
+/** True when a step waits for an operator while others go on: they do not make him wait longer than they must. */
+export function isHeldUp(draft: Draft): boolean {
+  return draft.open().some((index) => draft.step(index).wait === 'operator')
+}
+
+/** The saga is stuck when nothing of it goes on without an operator. */
+function parkSaga(draft: Draft): void {
+  const open = draft.open()
+  const [first] = open
+  if (first === undefined || open.some((index) => draft.step(index).wait !== 'operator')) return
+  const { step, error } = draft.step(first)
+  draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
+  draft.status = 'stuck'
 }
 
 export function end(draft: Draft, status: 'completed' | 'compensated'): true {

@@ -3,10 +3,9 @@
  * Plain JSON data: the state is stored as it is.
  */
 import type { Backoff } from '../../core/backoff.ts'
+import { type Operation, operationIn } from './operation.ts'
 
-/** `invoke` goes forward, `compensate` undoes. */
-export type Operation = 'invoke' | 'compensate'
-
+/** How often an operation is called, and with which pauses. */
 export interface RetryPolicy {
   /** Calls of one operation, the first included. */
   readonly maxAttempts: number
@@ -42,8 +41,14 @@ export interface StepShape {
   readonly timeoutMs: number
   readonly invoke: RetryPolicy
   readonly compensate: RetryPolicy
+  /**
+   * Set when `invoke` only reserves: the step is confirmed when the saga is decided, and compensated when it turns back.
+   * Such a step compensates, and stands before the pivot.
+   */
+  readonly confirm?: RetryPolicy | undefined
 }
 
+/** What the machine needs to know of a saga: its steps, in order. */
 export interface SagaShape {
   readonly steps: readonly StepShape[]
 }
@@ -56,6 +61,7 @@ export interface SagaShape {
  * - `failed`: given up with certainly no effect (transactional). Nothing to undo.
  * - `unknown`: given up, it may have happened. Undone like a success.
  * - `compensating`, `compensated`: the same backward.
+ * - `confirming`, `confirmed`: of a step that was only reserved: the saga is decided, there is no way back any more.
  * - `skipped`: an operator said so.
  * - `omitted`: its condition said that it is not needed. Nothing to undo, no result.
  */
@@ -63,6 +69,8 @@ export type StepStatus =
   | 'pending'
   | 'invoking'
   | 'invoked'
+  | 'confirming'
+  | 'confirmed'
   | 'refused'
   | 'failed'
   | 'unknown'
@@ -77,11 +85,13 @@ export type StepStatus =
  */
 export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal'
 
+/** Why a step failed or was refused: the code and the message of its error. */
 export interface StepFailure {
   readonly code: string
   readonly message: string
 }
 
+/** All that the machine remembers of a step. */
 export interface StepState {
   readonly step: string
   readonly status: StepStatus
@@ -98,6 +108,8 @@ export interface StepState {
   readonly round?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
+  /** Of a step that is confirmed later: what it reserves certainly stands. */
+  readonly reserved?: true | undefined
   readonly result?: unknown
   readonly error?: StepFailure | undefined
   /** A signal that came before its step began. */
@@ -115,7 +127,7 @@ export interface SagaParent {
   readonly id: string
   readonly step: string
   /** What the parent waits for: that it ends, or that it is undone. */
-  readonly operation: Operation
+  readonly operation: Exclude<Operation, 'confirm'>
   /** Tells the parent from an earlier saga with its id; absent when it was started by a release without births. */
   readonly birth?: string | undefined
 }
@@ -123,6 +135,7 @@ export interface SagaParent {
 /** `stuck` is not an end: an operator has to look at it. */
 export type SagaStatus = 'running' | 'compensating' | 'completed' | 'compensated' | 'stuck'
 
+/** All that the machine remembers of a saga. */
 export interface SagaState {
   readonly status: SagaStatus
   readonly steps: readonly StepState[]
@@ -146,19 +159,13 @@ export function isEnded(status: SagaStatus): boolean {
 
 /** The indexes of steps with an open operation: several within a group; none before the start, and at the end. */
 export function openSteps(steps: readonly StepState[]): readonly number[] {
-  return steps.flatMap(({ status }, index) => (status === 'invoking' || status === 'compensating' ? [index] : []))
-}
-
-/** The operation that an open step is in. */
-export function operationOf(step: StepState): Operation | undefined {
-  if (step.status === 'invoking') return 'invoke'
-  return step.status === 'compensating' ? 'compensate' : undefined
+  return steps.flatMap(({ status }, index) => (operationIn(status) === undefined ? [] : [index]))
 }
 
 /** The local calls that somebody must have in hand in this state. */
 export function localCalls(state: SagaState): readonly Call[] {
   return state.steps.flatMap((step, index) => {
-    const operation = operationOf(step)
+    const operation = operationIn(step.status)
     if (operation === undefined || step.wait !== 'call') return []
     return [{ index, step: step.step, operation, attempt: step.attempts }]
   })

@@ -7,11 +7,22 @@
  * | invoke     | none                 | insert, call the handler, keep the reply                            |
  * | invoke     | ok, refused, final   | send the kept reply again                                           |
  * | invoke     | refused, final       | in a later round (an operator tries again): call the handler again  |
- * | invoke     | failed               | call the handler again                                              |
+ * | invoke     | failed               | call the handler again; its refusal is kept as `final`              |
  * | invoke     | cancelled            | refuse: the compensation was here first                             |
  * | compensate | none                 | insert `cancelled`: nothing to undo, and a late invoke is refused   |
  * | compensate | refused              | nothing to undo                                                     |
  * | compensate | ok, failed, final    | call the handler, mark `cancelled`                                  |
+ *
+ * What a TCC participant adds (`invoke` is its `try`, `compensate` its `cancel`):
+ *
+ * | operation  | row of `invoke`      | what happens                                                        |
+ * |------------|----------------------|---------------------------------------------------------------------|
+ * | invoke     | none                 | insert `begun` in a commit of its own, then as above                |
+ * | invoke     | begun                | call the handler                                                    |
+ * | confirm    | ok                   | call the handler, insert its row; with its row there: answer again  |
+ * | confirm    | any other, or none   | fail for good, and refuse an invoke that comes late                 |
+ * | compensate | begun                | call the handler, mark `cancelled`                                  |
+ * | compensate | ok, and confirmed    | fail for good                                                       |
  *
  * A concurrent duplicate blocks on the insert until the first transaction ends.
  *
@@ -24,12 +35,12 @@
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
-import type { Operation } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 
-/** `failed` may be tried again; `final` may not. */
-export type BarrierStatus = 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
+/** `failed` may be tried again; `final` may not. `begun`: nothing was answered yet, the handler may have been called. */
+export type BarrierStatus = 'begun' | 'ok' | 'refused' | 'failed' | 'final' | 'cancelled'
 
 /** What is known of an operation. */
 export interface BarrierEntry {
@@ -92,6 +103,14 @@ export class Barrier {
     }
   }
 
+  /** What is entered, locked; `undefined`: nothing is. */
+  async find(tx: SqlTransaction, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
+    const { key, replyTo, birth } = command
+    const places = [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
+    const found = (await this.#rows(tx, operation, places)).find((row) => fits(row, command))
+    return found && { ...found, operation, isNew: false }
+  }
+
   /** Keeps what was answered. */
   async keep(
     tx: SqlTransaction,
@@ -108,13 +127,12 @@ export class Barrier {
     )
   }
 
-  /** From now on a late invoke is refused. */
-  async cancelInvoke(tx: SqlTransaction, { key }: BarrierEntry): Promise<void> {
-    await this.#query(
-      tx,
-      `UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = 'invoke'`,
-      [key],
-    )
+  /** From now on the operation is refused when it comes late. */
+  async cancel(tx: SqlTransaction, { key, operation }: BarrierEntry): Promise<void> {
+    await this.#query(tx, `UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = $2`, [
+      key,
+      operation,
+    ])
   }
 
   /** @param beside keys under which nothing of the same operation may lie */

@@ -1,6 +1,6 @@
 /** The sagas as rows: what the store reads and writes. */
 
-import type { TimelineEntry } from '../machine/event.ts'
+import type { OperatorAction, TimelineEntry } from '../machine/event.ts'
 import type { SagaParent, SagaState, SagaStatus } from '../machine/state.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
@@ -28,13 +28,22 @@ export interface SagaKey {
   readonly id: string
 }
 
-/** A reply, a signal for a step, or the order of the saga that this one is a step of. */
-export type SagaMail = SagaReply | SagaSignal | SagaUndo
+/** A reply, a signal for a step, the order of the saga that this one is a step of, or an operator's action. */
+export type SagaMail = SagaReply | SagaSignal | SagaUndo | SagaOperatorMail
 
 export interface SagaUndo {
   readonly undo: true
   /** The step that gives the order: only a saga that was begun as that one hears it. */
   readonly of?: Omit<SagaParent, 'operation'> | undefined
+}
+
+/** What an operator wants who does not have the definition: applied by whoever has it. */
+export interface SagaOperatorMail {
+  readonly operator: OperatorAction
+  readonly by: string
+  readonly reason: string
+  /** Tells it from others in the row. */
+  readonly request: string
 }
 
 export interface SagaSignal {

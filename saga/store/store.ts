@@ -7,6 +7,7 @@
  * not write once it is n + 1.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import type { TimelineEntry } from '../machine/event.ts'
 import type { SagaStatus } from '../machine/state.ts'
 import type {
   ReportedSaga,
@@ -154,6 +155,15 @@ export class SagaStore {
       ],
     )
     return result.rowCount === 1
+  }
+
+  /** A line of the timeline that changes nothing. */
+  async note(sql: SqlExecutor, { name, id }: SagaKey, { kind, step, detail }: TimelineEntry): Promise<void> {
+    await this.#query(
+      sql,
+      `INSERT INTO ${this.#event} (saga, id, kind, step, detail) VALUES ($1, $2, $3, $4, $5::jsonb)`,
+      [name, id, kind, step ?? null, detail === undefined ? null : JSON.stringify(detail)],
+    )
   }
 
   /** Nothing came of taking a saga: its mail is forgotten; one that is stuck or has ended is left alone from now on. */

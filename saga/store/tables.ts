@@ -126,7 +126,7 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 /**
  * Deletes what participants remember of steps that are older than `olderThanMs`. A command or a compensation that comes
  * after that is taken for new, so keep it longer than a saga can last and a message can be late (weeks; at least a day).
- * @param schema the participant's own. @default 'concordat'
+ * @param options `schema`: the participant's own, `concordat` by default
  * @returns how many rows
  */
 export async function purgeParticipant(

@@ -9,17 +9,11 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
-import {
-  initialState,
-  isEnded,
-  type Operation,
-  openSteps,
-  operationOf,
-  type SagaShape,
-  type SagaState,
-} from '../machine/state.ts'
+import { type Operation, operationIn } from '../machine/operation.ts'
+import { initialState, isEnded, openSteps, type SagaShape, type SagaState } from '../machine/state.ts'
 import { FAULTS, type Fault, World } from './world.ts'
 
+/** Options of `explore`. */
 export interface ExploreOptions {
   /** Conditional steps whose condition does not hold. @default all hold */
   readonly omit?: readonly string[] | undefined
@@ -36,6 +30,7 @@ export interface PlannedFault {
   readonly times: 'once' | 'always'
 }
 
+/** One way a saga can go. */
 export interface ExploredRun {
   readonly faults: readonly PlannedFault[]
   readonly end: SagaState['status']
@@ -43,6 +38,7 @@ export interface ExploredRun {
   readonly effects: readonly string[]
 }
 
+/** Every way a saga can go under the faults that were tried. */
 export interface Exploration {
   readonly runs: readonly ExploredRun[]
   /** Must be empty: what went wrong, with the faults that led there. */
@@ -67,10 +63,9 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   refuseUnknown('explore', options, NAMES)
   const omit = checkOmit(saga, options.omit ?? [])
   const most = requireInteger('explore.faults', options.faults ?? 1, 0, 3)
-  // Of a group either the first or the last answers first; of other steps there is one at a time.
-  const orders = saga.steps.some(({ group }) => group !== undefined)
-    ? (['first', 'last'] as const)
-    : (['first'] as const)
+  // Of a group, and of confirmations, either the first or the last answers first; of other steps there is one at a time.
+  const isTogether = saga.steps.some(({ group, confirm }) => group !== undefined || confirm !== undefined)
+  const orders = isTogether ? (['first', 'last'] as const) : (['first'] as const)
   const results = orders.flatMap((order) => plans(saga, most).map((faults) => run(saga, faults, omit, order)))
   const runs = results.map(({ faults, end, effects }) => ({ faults, end, effects }))
   const undoable = new Map(
@@ -102,8 +97,8 @@ function checkOmit(saga: SagaShape, omit: readonly string[]): ReadonlySet<string
 
 /** No fault, each fault, each pair of faults ... */
 function plans(saga: SagaShape, most: number): readonly (readonly PlannedFault[])[] {
-  const single = saga.steps.flatMap(({ name: step, compensates, awaits, timeoutMs }) =>
-    (compensates ? (['invoke', 'compensate'] as const) : (['invoke'] as const)).flatMap((operation) =>
+  const single = saga.steps.flatMap(({ name: step, compensates, confirm, awaits, timeoutMs }) =>
+    operationsOf(compensates, confirm !== undefined).flatMap((operation) =>
       faultsOf(awaits, timeoutMs).flatMap((fault) =>
         (['once', 'always'] as const).map((times) => ({ step, operation, fault, times })),
       ),
@@ -118,6 +113,10 @@ function plans(saga: SagaShape, most: number): readonly (readonly PlannedFault[]
     all = [...all, ...longest]
   }
   return all
+}
+
+function operationsOf(compensates: boolean, confirms: boolean): readonly Operation[] {
+  return ['invoke', ...(confirms ? (['confirm'] as const) : []), ...(compensates ? (['compensate'] as const) : [])]
 }
 
 /** A timer only passes; what is waited for without a limit is not lost: another saga ends, and a signal is the user's. */
@@ -137,6 +136,7 @@ function isAfter(fault: PlannedFault, last: PlannedFault | undefined, order: rea
 function run(saga: SagaShape, faults: readonly PlannedFault[], omit: ReadonlySet<string>, order: 'first' | 'last') {
   const world = new World(saga)
   const intents = new Set<string>()
+  const turns = new Set<Operation>()
   let state: SagaState = initialState(saga)
   let problem: string | undefined
   let event: SagaEvent | undefined = { type: 'started' }
@@ -149,12 +149,25 @@ function run(saga: SagaShape, faults: readonly PlannedFault[], omit: ReadonlySet
     state = transition.state
     for (const { step, operation } of transition.calls) {
       if (operation === 'invoke') intents.add(step)
-      else if (!intents.has(step)) problem ??= `the compensation of "${step}" was called without its intent`
+      else problem ??= wrongCall(step, operation, intents, turns)
     }
     event = nextEvent(state, order, world, faults, omit)
   }
   const effects = saga.steps.map(({ name }) => name).filter((name) => world.has(name))
   return { faults, end: state.status, effects, problem: problem ?? wrongEnd(saga, state, world) }
+}
+
+/** A step that goes back or is confirmed was begun, and no saga does both. */
+function wrongCall(
+  step: string,
+  operation: Operation,
+  intents: ReadonlySet<string>,
+  turns: Set<Operation>,
+): string | undefined {
+  const what = operation === 'confirm' ? 'confirmation' : 'compensation'
+  if (!intents.has(step)) return `the ${what} of "${step}" was called without its intent`
+  turns.add(operation)
+  return turns.size > 1 ? `the ${what} of "${step}" was called after the saga had gone the other way` : undefined
 }
 
 /** What the world does next; `undefined` when nothing will happen any more by itself. */
@@ -165,8 +178,9 @@ function nextEvent(
   faults: readonly PlannedFault[],
   omit: ReadonlySet<string>,
 ): SagaEvent | undefined {
-  const open = state.steps[openSteps(state.steps).at(order === 'first' ? 0 : -1) ?? -1]
-  const operation = open === undefined ? undefined : operationOf(open)
+  const waiting = openSteps(state.steps).filter((index) => state.steps[index]?.wait !== 'operator')
+  const open = state.steps[waiting.at(order === 'first' ? 0 : -1) ?? -1]
+  const operation = open === undefined ? undefined : operationIn(open.status)
   if (open === undefined || operation === undefined || isEnded(state.status)) return undefined
   const { step, wait, attempts } = open
   const planned = faults.find((fault) => fault.step === step && fault.operation === operation)
@@ -197,7 +211,11 @@ function wrongEnd(saga: SagaShape, state: SagaState, world: World): string | und
         const status = state.steps.find(({ step }) => step === name)?.status
         return awaits === undefined && status !== 'omitted' && !world.has(name)
       })
-      return missing && `it completed without the effect of "${missing.name}"`
+      if (missing !== undefined) return `it completed without the effect of "${missing.name}"`
+      const isOmitted = (name: string): boolean =>
+        state.steps.some(({ step, status }) => step === name && status === 'omitted')
+      const open = saga.steps.find(({ name }) => world.isUnconfirmed(name) && !isOmitted(name))
+      return open && `it completed, but "${open.name}" is not confirmed`
     }
     case 'compensated': {
       const left = saga.steps.find(({ name }) => world.isLeft(name))

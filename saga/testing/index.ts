@@ -1,10 +1,14 @@
-/** For your tests: a saga's definition on the pure machine, without database, broker or time. */
+/**
+ * For your tests: a saga's definition on the pure machine, without database, broker or time.
+ *
+ * @module
+ */
 export { type Exploration, type ExploredRun, type ExploreOptions, explore, type PlannedFault } from './explore.ts'
 export {
+  attemptFailed,
   done,
   due,
   expired,
-  failed,
   given,
   omitted,
   operator,

@@ -7,9 +7,9 @@
  */
 import type { OperatorAction, SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance } from '../machine/machine.ts'
+import type { Operation } from '../machine/operation.ts'
 import {
   initialState,
-  type Operation,
   type SagaFailure,
   type SagaShape,
   type SagaState,
@@ -24,6 +24,7 @@ export interface StoryCall {
   readonly attempt: number
 }
 
+/** A saga after some events: what it did, and what it wants next. */
 export interface Story {
   readonly status: SagaStatus
   readonly failure: SagaFailure | undefined
@@ -63,7 +64,7 @@ export function refused(step: string, code: string, message: string = code): Sag
 }
 
 /** An attempt failed, and whether it had an effect is unknown. `terminal`: there is no point in another. */
-export function failed(
+export function attemptFailed(
   step: string,
   options: { readonly operation?: Operation; readonly terminal?: boolean; readonly code?: string } = {},
 ): SagaEvent {
@@ -76,6 +77,7 @@ export function due(): SagaEvent {
   return { type: 'due' }
 }
 
+/** What the step waits for has come. */
 export function signalled(step: string, payload?: unknown): SagaEvent {
   return { type: 'signalled', step, ...(payload !== undefined && { payload }) }
 }
@@ -90,6 +92,7 @@ export function expired(): SagaEvent {
   return { type: 'expired' }
 }
 
+/** What an operator does: see `OperatorAction`. `outcome` counts for `resolve` only. */
 export function operator(action: OperatorAction['do'], outcome: 'completed' | 'compensated' = 'completed'): SagaEvent {
   const done: OperatorAction = action === 'resolve' ? { do: action, outcome } : { do: action }
   return { type: 'operator', action: done, by: 'test', reason: 'test' }

@@ -1,6 +1,7 @@
 /** What is outside of a saga, as `explore` imagines it: effects that are there or not. Pure. */
 import type { SagaEvent } from '../machine/event.ts'
-import type { Operation, SagaShape, StepShape } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
+import type { SagaShape, StepShape } from '../machine/state.ts'
 
 /**
  * What can go wrong with a call.
@@ -27,6 +28,7 @@ export class World {
   readonly #shapes: ReadonlyMap<string, StepShape>
   readonly made = new Map<string, number>()
   readonly undone = new Map<string, number>()
+  readonly confirmed = new Map<string, number>()
 
   constructor(saga: SagaShape) {
     this.#shapes = new Map(saga.steps.map((step) => [step.name, step]))
@@ -61,13 +63,18 @@ export class World {
     return shape?.compensates === true && this.has(step)
   }
 
+  /** What was to be confirmed when the saga completed is only reserved, or its reservation was given up. */
+  isUnconfirmed(step: string): boolean {
+    return this.#shapes.get(step)?.confirm !== undefined && !(this.has(step) && this.confirmed.has(step))
+  }
+
   /** The effect is there. What is repeated under one key, or undone twice, counts once. */
   has(step: string): boolean {
     return (this.made.get(step) ?? 0) > 0 && !this.undone.has(step)
   }
 
   #act(step: string, operation: Operation): void {
-    const acts = operation === 'invoke' ? this.made : this.undone
+    const acts = { invoke: this.made, confirm: this.confirmed, compensate: this.undone }[operation]
     acts.set(step, (acts.get(step) ?? 0) + 1)
   }
 }

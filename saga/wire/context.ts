@@ -1,7 +1,8 @@
 /** Where the running code is in a saga, for logs and outgoing headers. Survives any `await`. */
 import { endingContext } from '../../core/ambient.ts'
-import type { Operation } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
 
+/** The call of which saga the running code is in: what `currentSaga` returns. */
 export interface SagaScope {
   readonly saga: string
   readonly sagaId: string

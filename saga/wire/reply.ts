@@ -1,5 +1,5 @@
 /** What a participant, or a saga that is a step, answers. */
-import type { Operation } from '../machine/state.ts'
+import type { Operation } from '../machine/operation.ts'
 
 /** What a participant answers. */
 export interface SagaReply {

@@ -10,13 +10,16 @@ import type { EncodedMessage, Headers } from '../../binder/channel/message.ts'
 import { type AmbientHeaders, withAmbient } from '../../binder/sending/ambient-headers.ts'
 import { synchronous } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { RequestContext } from '../definition/contexts.ts'
-import { stepKey } from '../definition/graph.ts'
-import type { CommandDefinition } from '../definition/saga.ts'
-import type { Operation } from '../machine/state.ts'
+import { stepKey } from '../definition/saga-id.ts'
+import type { RequestContext } from '../definition/step-contexts.ts'
+import { isOperation, type Operation, operationNames } from '../machine/operation.ts'
 import { inSaga } from './context.ts'
 import type { SagaReply } from './reply.ts'
 
+/**
+ * The message headers in which a command and its reply say which call of which saga they belong to. @see
+ * docs/wire-format.md
+ */
 export const HEADERS = Object.freeze({
   saga: 'saga-name',
   id: 'saga-id',
@@ -31,7 +34,12 @@ export const HEADERS = Object.freeze({
   /** How often an operator had it tried again after a refusal; absent: never. Replies repeat it. */
   round: 'saga-round',
   replyTo: 'saga-reply-to',
+  /** What the participant has to be: `tcc`. Absent: one that can invoke and compensate. */
+  kind: 'saga-kind',
 })
+
+/** The kind of participant that a command of `.tcc` asks for. */
+export const TCC = 'tcc'
 
 /** What a reply channel is called after its service. */
 export const REPLIES = '.saga-replies'
@@ -70,6 +78,8 @@ export interface CommandHeaders {
   readonly birth: string | undefined
   /** 0: no operator tried it again. */
   readonly round: number
+  /** What kind of participant it is for; `undefined`: for one that can invoke and compensate. */
+  readonly kind?: string | undefined
 }
 
 export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
@@ -83,7 +93,7 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
   if (saga === undefined || sagaId === undefined || step === undefined || key === undefined || replyTo === undefined) {
     return undefined
   }
-  if (operation !== 'invoke' && operation !== 'compensate') return undefined
+  if (!isOperation(operation)) return undefined
   const round = headers[HEADERS.round]
   return {
     saga,
@@ -94,8 +104,15 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     replyTo,
     attempt: typeof attempt === 'number' ? attempt : undefined,
     birth: text(HEADERS.birth),
+    kind: text(HEADERS.kind),
     round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
   }
+}
+
+/** Whom and what a reply to this command is for. */
+export function answerTo(command: CommandHeaders): Omit<SagaReply, 'status'> {
+  const { saga, sagaId, step, operation, birth, round } = command
+  return { saga, sagaId, step, operation, ...(birth !== undefined && { birth }), ...(round > 0 && { round }) }
 }
 
 /** As large as the barrier's column. */
@@ -108,6 +125,7 @@ export interface Sending {
   readonly attempt: number
   readonly birth: string | null
   readonly round: number | undefined
+  readonly kind?: string | undefined
 }
 
 /** What a command needs to know of its sender. */
@@ -116,10 +134,17 @@ export interface Sender {
   readonly headers: AmbientHeaders | undefined
 }
 
+/** What a step asks for, and of whom. */
+export interface Commanded {
+  readonly name: string
+  readonly to: Channel
+  readonly request: (context: RequestContext) => unknown
+}
+
 /** Encodes one send of a command. @throws whatever `request` or the channel's schema throws; SendError from `headers` */
 export async function encodeCommand(
-  step: CommandDefinition,
-  { saga, operation, attempt, birth, round }: Sending,
+  step: Commanded,
+  { saga, operation, attempt, birth, round, kind }: Sending,
   { service, headers }: Sender,
   context: RequestContext,
 ): Promise<EncodedMessage> {
@@ -138,6 +163,7 @@ export async function encodeCommand(
       [HEADERS.replyTo]: `${service}${REPLIES}`,
       ...(birth !== null && { [HEADERS.birth]: birth }),
       ...(round !== undefined && { [HEADERS.round]: round }),
+      ...(kind !== undefined && { [HEADERS.kind]: kind }),
     },
   }
   if (headers === undefined) return encodeMessage(step.to, payload, service, options)
@@ -167,8 +193,7 @@ function replyProblem(value: unknown): string | undefined {
   for (const name of ['saga', 'sagaId', 'step'] as const) {
     if (typeof reply[name] !== 'string') return `${name}: expected a string`
   }
-  if (reply.operation !== 'invoke' && reply.operation !== 'compensate')
-    return 'operation: expected invoke or compensate'
+  if (!isOperation(reply.operation)) return `operation: expected ${operationNames()}`
   if (reply.status !== 'ok' && reply.status !== 'refused' && reply.status !== 'failed') {
     return 'status: expected ok, refused or failed'
   }

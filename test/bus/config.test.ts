@@ -1,5 +1,5 @@
 import { createBinder } from 'concordat/binder'
-import { ConfigChanged, createBus, type VersionedValue } from 'concordat/bus'
+import { ConfigChanged, createBus, Refresh, type VersionedValue } from 'concordat/bus'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../support/until.ts'
@@ -168,6 +168,31 @@ describe('a config with load', () => {
     isAway = false
     await until('it is loaded', () => config.version === 1)
     expect(bus.health().status).toBe('up')
+  })
+
+  it('that fails at a change, or at Refresh, is tried until it works as well', async () => {
+    const { bus } = await world().join()
+    let [current, isAway] = [rates(1, 1), false]
+    const config = bus.config('rates', {
+      schema: Rates,
+      initial: { eur: 0 },
+      load: () => {
+        if (isAway) throw new Error('the store is away')
+        return current
+      },
+    })
+    await until('it is loaded', () => config.version === 1)
+    for (const [version, publish] of [
+      [2, () => bus.publish(ConfigChanged, { name: 'rates' }, TO)],
+      [3, () => bus.publish(Refresh, {}, TO)],
+    ] as const) {
+      ;[current, isAway] = [rates(version, version), true]
+      expect((await publish()).failed[0]?.error.message).toBe('the store is away')
+      expect(bus.health().status).toBe('down')
+      isAway = false
+      await until('it is loaded again', () => config.version === version)
+      expect(bus.health().status).toBe('up')
+    }
   })
 
   it('that hangs, or says no version, fails', async () => {

@@ -60,6 +60,27 @@ describe('the summary of .ci/run', () => {
     expect(run).toEqual({ code: 1, lines: ['failed: npm test, see its output above', '1 passed, 1 failed'] })
   })
 
+  test('adds up several reports, and counts one that is missing', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const [first, second, missing] = ['a', 'b', 'c'].map((name) => join(folder, `${name}.json`)) as [
+      string,
+      string,
+      string,
+    ]
+    for (const report of [first, second])
+      writeFileSync(report, JSON.stringify({ testResults: [file('passed', passed)] }))
+    const run = (...args: readonly string[]) => {
+      const { status, stdout } = spawnSync(process.execPath, [SUMMARY, ...args], { encoding: 'utf8' })
+      return { code: status, lines: stdout.trimEnd().split('\n') }
+    }
+    expect(run(first, second, 'check=passed', 'tests=passed')).toEqual({ code: 0, lines: ['2 passed, 0 failed'] })
+    expect(run(first, missing, 'check=passed', 'tests=failed')).toEqual({
+      code: 1,
+      lines: [`failed: ${missing} is no report`, '1 passed, 1 failed'],
+    })
+  })
+
   test('fails when nothing ran', () => {
     expect(summarize([], 'check=passed', 'tests=passed')).toEqual({ code: 1, lines: ['0 passed, 0 failed'] })
   })

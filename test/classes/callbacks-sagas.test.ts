@@ -1,5 +1,5 @@
 /** As `callbacks.test.ts`, of sagas and the bus: what becomes of a saga whose function misbehaves, once, and of the next. */
-import { PGlite } from '@electric-sql/pglite'
+
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent } from 'concordat/bus'
@@ -9,6 +9,7 @@ import { createService, type ServiceOptions } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
 const MODES = {
@@ -25,7 +26,7 @@ const MODES = {
 type Mode = keyof typeof MODES
 type Misbehaving = () => never
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 const unhandled: unknown[] = []
 const keep = (reason: unknown): void => void unhandled.push(reason)

@@ -3,8 +3,8 @@
  * starter. A consumer begun under a lock would else work with a released lease for good: its token goes into headers, its
  * fence refuses, and `acquire` of that key is refused as waiting for itself.
  */
+
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, processor, responder, sink, sinkBatch, source } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent } from 'concordat/bus'
@@ -19,9 +19,10 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
 import { gate, until } from '../support/until.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

@@ -2,7 +2,7 @@
  * Numbers and sizes at each border and one beyond: what is accepted works, and what does not work is refused where it is
  * said, by a typed error that names it. An option that passes and makes a later statement fail would be found at night.
  */
-import { PGlite } from '@electric-sql/pglite'
+
 import { createBinder, defineChannel, MAX_DELAY_MS, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -13,9 +13,10 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

@@ -2,7 +2,7 @@
  * Names that two owners give at once: what is keyed by a name says in which scope it is unique (docs/production.md,
  * "Names"), and there a second owner is refused, or kept apart.
  */
-import { PGlite } from '@electric-sql/pglite'
+
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
@@ -19,9 +19,10 @@ import { Kafka } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
 import { until } from '../support/until.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

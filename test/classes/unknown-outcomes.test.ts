@@ -2,7 +2,7 @@
  * The answer to one statement, commit or publish of a whole run is lost, for each of them in turn: before it was done and
  * after. Then the tables and the effects agree with a run in which nothing was lost.
  */
-import { PGlite } from '@electric-sql/pglite'
+
 import { createBinder, defineChannel, sink, TransportError } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
@@ -13,10 +13,12 @@ import { z } from 'zod'
 import { NO_PAUSE } from '../binder/support/run.ts'
 import { uniqueName } from '../outbox/support/messages.ts'
 import { lossyAnswers } from '../support/lossy-answers.ts'
+import { freshPglite } from '../support/pglite.ts'
+import { StillClock } from '../support/sharing.ts'
 import { until } from '../support/until.ts'
 
 vi.setConfig({ testTimeout: 120_000 })
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(async () => {
   await database.waitReady
@@ -48,7 +50,7 @@ function lossyPublishes(inner: Transport, when: 'before' | 'after') {
  * @returns what is there at the end, and whether it came to that answer
  */
 async function run(
-  place: 'database of the relay' | 'database of the inbox' | 'broker',
+  place: 'database of the relay' | 'database of the inbox' | 'database of shared transactions' | 'broker',
   when: 'before' | 'after',
   nth: number,
 ) {
@@ -57,13 +59,16 @@ async function run(
   const broker = lossyPublishes(memoryTransport(), when)
   const on = (name: typeof place) => (place === name ? lossy.sql : sql)
   const outbox = createOutbox({ sql: on('database of the relay'), service: 's', schema, partitions: 2 })
-  const inbox = createInbox({ sql: on('database of the inbox'), schema })
+  const isShared = place === 'database of shared transactions'
+  // On a clock that stands still every handler is quick enough to share.
+  const clock = isShared ? new StillClock() : undefined
+  const inbox = createInbox({ sql: isShared ? lossy.sql : on('database of the inbox'), schema, clock })
   await createOutbox({ sql, service: 's', schema, partitions: 2 }).migrate()
   await inbox.migrate()
   const order: string[] = []
   const stock = sink(
     orders,
-    { group: 'stock', inbox, maxAttempts: 20, backoff: NO_PAUSE },
+    { group: 'stock', inbox, maxAttempts: 20, backoff: NO_PAUSE, concurrency: isShared ? 4 : 1 },
     async ({ k, n }, { tx }) => {
       await tx.query('INSERT INTO effect VALUES ($1, $2, $3)', [schema, k, n])
       tx.afterCommit?.(() => void order.push(`${k}${n}`))
@@ -103,7 +108,7 @@ async function run(
   }
 }
 
-describe.for(['database of the relay', 'database of the inbox', 'broker'] as const)(
+describe.for(['database of the relay', 'database of the inbox', 'database of shared transactions', 'broker'] as const)(
   'an answer of the %s is lost',
   (place) => {
     test.for(['before', 'after'] as const)(

@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import type { Member, Membership, MembershipEvent, PresenceEvent } from 'concordat/cluster'
+import type { Member, Membership, MembershipEvent, Presence, PresenceEvent } from 'concordat/cluster'
 import { describe, expect, it } from 'vitest'
 import { exhaust } from '../support/exhaust.ts'
+import { insist, persistent, unlessRefused } from '../support/refusals.ts'
 import { gate, until } from '../support/until.ts'
 import type { ClusterContext } from './cluster.ts'
 
 const FAST = { heartbeatMs: 40, suspectAfterMs: 160, deadAfterMs: 480 }
+/** For members that nobody makes silent: a machine that stands still for a moment must not. */
+const PATIENT = { heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 }
 
 /** `joined a#1`: who, and which of the generations of that instance in order of appearance. */
 function story(events: readonly MembershipEvent[]): string[] {
@@ -20,6 +23,15 @@ function story(events: readonly MembershipEvent[]): string[] {
     if (event.type === 'view' || event.type === 'resync') return event.type === 'view' ? [] : [`resync ${event.reason}`]
     return [`${event.type} ${nameOf(event.member)}${event.type === 'dead' ? ` ${event.reason}` : ''}`]
   })
+}
+
+function isValid(presence: Presence | undefined): boolean {
+  try {
+    presence?.assertValid()
+    return presence !== undefined
+  } catch {
+    return false
+  }
 }
 
 export function memberCases({ member, store, wipe }: ClusterContext): void {
@@ -107,7 +119,8 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       const a = member({ cluster, instance: 'a', meta: { n: 0 } })
       await a.join()
       const { events, observer } = await watcher(cluster)
-      await Promise.all([1, 2, 3].map((n) => a.update({ n })))
+      // One that is refused goes out with the next heartbeat: asked for again it would overtake those after it.
+      await Promise.all([1, 2, 3].map((n) => a.update({ n }).catch(unlessRefused)))
       await until('all have the last', () => observer.members()[0]?.meta['n'] === 3)
       expect(events.slice(1).every(({ type }) => type === 'updated')).toBe(true)
       expect(observer.members()[0]).toMatchObject({ status: 'alive' })
@@ -151,7 +164,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
     it('that falls silent is suspect, then dead; one that speaks again in between has recovered', async () => {
       const cluster = randomUUID()
       const { story, observer, events } = await watcher(cluster)
-      const a = hung({ cluster, instance: 'a', ...FAST })
+      const a = hung({ cluster, instance: 'a', ...PATIENT, suspectAfterMs: 1_000 })
       await a.membership.join()
       a.hang()
       await until('it is suspect', () => story().includes('suspect a#1'))
@@ -190,14 +203,11 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       a.thaw()
       await until('it is back', () => a.membership.self() !== undefined)
       await until('all see it', () => story().includes('joined a#2'))
-      expect(events.map(({ type }) => type)).toEqual(['joined', 'isolated', 'evicted', 'joined'])
+      // A slow machine may make it silent again.
+      expect(events.slice(0, 4).map(({ type }) => type)).toEqual(['joined', 'isolated', 'evicted', 'joined'])
       expect(events[2]).toMatchObject({ reason: 'dead', generation: first.generation })
-      expect(story().filter((line) => line.includes(' a#'))).toEqual([
-        'joined a#1',
-        'suspect a#1',
-        'dead a#1 silent',
-        'joined a#2',
-      ])
+      const own = story().filter((line) => line.includes(' a#'))
+      expect(own.slice(0, 4)).toEqual(['joined a#1', 'suspect a#1', 'dead a#1 silent', 'joined a#2'])
     })
 
     it('that was cut off for a while comes back as the same generation, and says so', async () => {
@@ -208,33 +218,32 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       a.hang()
       await until('it is isolated', () => first.signal.aborted)
       a.thaw()
-      await until('it has recovered', () => a.membership.self() !== undefined)
-      const second = a.membership.self()
-      expect(second?.generation).toBe(first.generation)
-      second?.assertValid()
+      await until('it has recovered, and is valid', () => isValid(a.membership.self()))
+      expect(a.membership.status().generation).toBe(first.generation)
       expect(() => first.assertValid()).toThrow(expect.objectContaining({ code: 'cluster.member_isolated' }))
-      expect(events.map(({ type }) => type)).toEqual(['joined', 'isolated', 'recovered'])
+      // A slow machine may isolate it more than once.
+      expect(events.map(({ type }) => type).join(' ')).toMatch(/^joined( isolated recovered)+( isolated)?$/)
     })
 
     it('is replaced by a later process with its id: for good, and it can do nothing in its name', async () => {
       const cluster = randomUUID()
       const { story } = await watcher(cluster)
-      // So long that it is replaced before it is isolated, on a slow machine too.
-      const a = hung({ cluster, instance: 'a', heartbeatMs: 40, suspectAfterMs: 10_000, deadAfterMs: 20_000 })
+      // It is to be replaced before it is isolated.
+      const a = hung({ cluster, instance: 'a', ...PATIENT })
       const events = heard(a.membership)
       const first = await a.membership.join()
       a.hang()
-      const successor = member({ cluster, instance: 'a', ...FAST, meta: { who: 'successor' } })
+      const successor = member({ cluster, instance: 'a', ...PATIENT, meta: { who: 'successor' } })
       const second = await successor.join()
       expect(second.generation).toBeGreaterThan(first.generation)
-      const updating = a.membership.update({ who: 'zombie' }).catch((error: unknown) => error)
+      const updating = insist(() => a.membership.update({ who: 'zombie' })).catch((error: unknown) => error)
       a.thaw()
       expect(await updating).toMatchObject({ code: 'cluster.member_evicted' })
       await until('it knows', () => a.membership.status().state === 'evicted')
       expect(events.at(-1)).toEqual({ type: 'evicted', generation: first.generation, reason: 'replaced' })
       expect(first.signal.reason).toMatchObject({ reason: 'replaced' })
       await a.membership.leave()
-      await successor.update({ who: 'successor', still: true })
+      await successor.update({ who: 'successor', still: true }).catch(unlessRefused)
       await until('all see it', () => story().includes('updated a#2'))
       expect(story()).toEqual(['joined a#1', 'dead a#1 replaced', 'joined a#2', 'updated a#2'])
       expect(successor.self()).toBe(second)
@@ -261,7 +270,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
     }
 
     it('after a pause declares nobody that could not be heard, whatever the timing of the one who sweeps', async () => {
-      const [cluster, shared] = [randomUUID(), store()]
+      const [cluster, shared] = [randomUUID(), persistent(store(), ['join', 'members', 'beat'])]
       const join = async (instance: string, suspectAfterMs: number, deadAfterMs: number): Promise<number> => {
         const json = '{"service":"s","meta":{}}'
         const reply = await shared.join({ cluster, instance, joinId: instance, json, suspectAfterMs, deadAfterMs })
@@ -269,9 +278,11 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       }
       const statuses = async (): Promise<string[]> =>
         (await shared.members(cluster)).records.map(({ instance, status }) => `${instance} ${status}`).toSorted()
-      await join('quick', 60, 120)
       const patient = await join('patient', 60_000, 120_000)
       const beat = (guardMs: number) => shared.beat(cluster, 'patient', patient, guardMs)
+      // The first sweep has none before it. A machine may stand still between any two lines here.
+      await beat(60_000)
+      await join('quick', 60, 120)
       await beat(60_000)
       await later(200)
       await beat(60_000)
@@ -299,7 +310,7 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
       for (const one of members) await one.join()
       const late = await watcher(cluster)
       expect(late.events[0]).toMatchObject({ type: 'view', view: { members: { length: 5 } } })
-      await Promise.all(members.map((one, n) => (n % 2 === 0 ? one.close() : one.update({ n }))))
+      await Promise.all(members.map((one, n) => (n % 2 === 0 ? one.close() : one.update({ n }).catch(unlessRefused))))
       await until('all is told', () => early.events.length === 11 && late.events.length === 6)
       expect(early.story().slice(5)).toEqual(late.story())
       expect(early.events.slice(6)).toEqual(late.events.slice(1))
@@ -325,12 +336,15 @@ export function memberCases({ member, store, wipe }: ClusterContext): void {
 
     it('survives a store that loses everything: nobody dies, every generation stays', async () => {
       const cluster = randomUUID()
-      const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...FAST }))
+      // So long that a slow machine isolates nobody meanwhile.
+      const timing = { heartbeatMs: 40, suspectAfterMs: 2_000, deadAfterMs: 4_000 }
+      const members = ['a', 'b', 'c'].map((instance) => member({ cluster, instance, ...timing }))
       const presences = await Promise.all(members.map((one) => one.join()))
       const [first] = members as [Membership]
       const events: MembershipEvent[] = []
-      first.watch((event) => void events.push(event))
       await until('all are seen', () => members.every((one) => one.members().length === 3))
+      first.watch((event) => void events.push(event))
+      await until('the watch has begun', () => events.length > 0)
       await wipe()
       await until('it is noticed', () => events.some(({ type }) => type === 'resync'))
       await until('beats are confirmed again', () => members.every((one) => one.self() !== undefined))

@@ -13,6 +13,7 @@ import {
 } from 'concordat/cluster'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
+import { persistent } from '../support/refusals.ts'
 import { memberCases } from './cluster-members.ts'
 import { resumeCases } from './cluster-resume.ts'
 import { stateCases } from './cluster-state.ts'
@@ -35,11 +36,15 @@ export interface ClusterContext {
   readonly state: <T = unknown>(options?: Partial<SharedStateOptions<T>>) => SharedState<T>
 }
 
-/** @param parts without `members` only the store and the states on it */
+/** What the contract leaves to the caller when the store refuses it; in the other suites nothing is refused. */
+const OF_STATES = ['get', 'entries', 'put', 'delete', 'update', 'transact', 'mirror'] as const
+const OF_MEMBERS = ['ready', 'join'] as const
+
+/** @param parts without `members` no memberships, without `store` no calls of the bare store */
 export function clusterConformance(
   name: string,
   setup: () => Promise<ClusterHarness>,
-  parts: { readonly members: boolean } = { members: true },
+  parts: { readonly members?: boolean; readonly store?: boolean } = {},
 ): void {
   describe(`${name} cluster conformance`, () => {
     let harness: ClusterHarness
@@ -61,18 +66,18 @@ export function clusterConformance(
       wipe: () => harness.wipe(),
       member: (options) => {
         const store = options.store ?? context.store()
-        return opened(createMembership({ service: 'test', ...options, store }))
+        return opened(persistent(createMembership({ service: 'test', ...options, store }), OF_MEMBERS))
       },
       state: (options = {}) => {
         const store = options.store ?? context.store()
-        return opened(createSharedState({ name: randomUUID(), ...options, store }))
+        return opened(persistent(createSharedState({ name: randomUUID(), ...options, store }), OF_STATES))
       },
     }
 
-    storeCases(context)
+    if (parts.store !== false) storeCases(context)
     stateCases(context)
     watchCases(context)
     resumeCases(context)
-    if (parts.members) memberCases(context)
+    if (parts.members !== false) memberCases(context)
   })
 }

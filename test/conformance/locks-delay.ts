@@ -41,7 +41,7 @@ export function delayCases({ contender, has }: LocksContext): void {
 
     it('ends with a release, also after renewals', async () => {
       const [a, b, key] = [contender(), contender(), randomUUID()]
-      const lease = await a.acquire(key, { mode, ttlMs: 300, lockDelayMs: 60_000 })
+      const lease = await a.acquire(key, { mode, ttlMs: 2_000, lockDelayMs: 60_000 })
       const first = lease.validUntil()
       await until('it is renewed', () => lease.validUntil() > first + 100)
       expect(await lease.release()).toBe('released')

@@ -1,9 +1,10 @@
 import { createBinder, sink } from 'concordat/binder'
 import { MINUTE } from 'concordat/core'
 import { describe, it } from 'vitest'
+import { persistent } from '../support/refusals.ts'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
-import { collector, createTestChannel, deadLettersOf, failingPublish, started } from './transport-kit.ts'
+import { ASKED_AGAIN, collector, createTestChannel, deadLettersOf, failingPublish, started } from './transport-kit.ts'
 
 const SOON = Object.freeze({ initialMs: 150, maxMs: 150, jitter: 0 })
 /** Longer than any test: what waits for it does not come while it runs. */
@@ -190,9 +191,10 @@ export function delayCases(context: CaseContext): void {
         await binder.ready({ timeoutMs: 60_000 })
         const isDone = (n: number): boolean => attempts.get(n)?.includes(3) === true
         // A broker needs a while before a new queue outlives a kill: this is about messages, not about declarations.
-        await binder.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
+        const sender = persistent(binder, ASKED_AGAIN)
+        await sender.send(channel, { key: 'first', n: 100 }, { delayMs: 1_000 })
         await until('the first one was retried', () => isDone(100), 60_000)
-        for (let n = 0; n < 10; n++) await binder.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
+        for (let n = 0; n < 10; n++) await sender.send(channel, { key: `k${n}`, n }, { delayMs: 100 + 300 * n })
         await until('some failed', () => attempts.has(1), 60_000)
         await context.broker.kill()
         await context.broker.restart()

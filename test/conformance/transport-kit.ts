@@ -9,9 +9,10 @@ import {
   sink,
   TransportError,
 } from 'concordat/binder'
-import type { PublishOutcome, Transport } from 'concordat/binder/transport'
+import type { PublishOutcome, PublishUntil, Transport } from 'concordat/binder/transport'
 import { onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { persistent } from '../support/refusals.ts'
 
 export const TestPayload = z.object({ key: z.string(), n: z.number().int() })
 export type TestPayload = z.infer<typeof TestPayload>
@@ -28,8 +29,11 @@ export async function started(transport: Transport, options: Partial<BinderOptio
   onTestFinished(() => binder.close())
   await binder.start()
   await binder.ready({ timeoutMs: 60_000 })
-  return binder
+  return persistent(binder, ASKED_AGAIN)
 }
+
+/** What the contract leaves to the caller when the broker refuses it; in the other suites nothing is refused. */
+export const ASKED_AGAIN = ['send', 'sendBatch', 'publish', 'request', 'lag', 'deadLetters'] as const
 
 /** Retries at once, so that tests wait for facts and not for backoff. */
 export const NO_PAUSE = Object.freeze({ initialMs: 0, maxMs: 0, jitter: 0 })
@@ -65,7 +69,8 @@ export function failingPublish(transport: Transport, fails: (message: EncodedMes
   return new Proxy(transport, {
     get(target, property) {
       if (property === 'publish') {
-        return (messages: readonly EncodedMessage[]) => publishSome(target, messages, fails)
+        return (messages: readonly EncodedMessage[], until?: PublishUntil) =>
+          publishSome(target, messages, until, fails)
       }
       const value: unknown = Reflect.get(target, property, target)
       return typeof value === 'function' ? (value as () => unknown).bind(target) : value
@@ -76,10 +81,11 @@ export function failingPublish(transport: Transport, fails: (message: EncodedMes
 async function publishSome(
   target: Transport,
   messages: readonly EncodedMessage[],
+  until: PublishUntil | undefined,
   fails: (message: EncodedMessage) => boolean,
 ): Promise<PublishOutcome[]> {
   const good = messages.filter((message) => !fails(message))
-  const outcomes = [...(await target.publish(good))]
+  const outcomes = [...(await target.publish(good, until))]
   return messages.map((message) =>
     fails(message)
       ? new TransportError({ transport: target.name, kind: 'unavailable', message: 'no answer (made by the test)' })

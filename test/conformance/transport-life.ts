@@ -1,8 +1,14 @@
-import { createBinder, sink } from 'concordat/binder'
+import { createBinder, SendError, sink } from 'concordat/binder'
 import { describe, it, onTestFinished } from 'vitest'
 import { gate, until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { collector, createTestChannel, started } from './transport-kit.ts'
+
+/** The `sendTimeoutMs` of a sender that is in a hurry. */
+const HASTY_MS = 2_000
+
+/** What answers in the same turn has answered after it; what takes its time is in the middle. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export function lifeCases(context: CaseContext): void {
   describe('drain', () => {
@@ -73,6 +79,43 @@ export function lifeCases(context: CaseContext): void {
       await until('it came', () => got.length > 0)
       expect(got.map(({ payload }) => payload.n)).toEqual([1])
     })
+
+    it('starts a binding that is still being stopped', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(context.transport(), { bindings: [binding] })
+      const control = binder.binding(`${channel.name}.g`)
+      const stopping = control.stop()
+      await turn()
+      await control.start()
+      await stopping
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.length > 0)
+      expect(got.map(({ payload }) => payload.n)).toEqual([1])
+      expect(control.status().state).toBe('running')
+    })
+
+    it('stops a binding that still takes its place: the rest of the group has everything', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const [stopped, rest] = [collector(channel, 'g'), collector(channel, 'g')]
+      const binder = await started(context.transport(), { bindings: [stopped.binding] })
+      const control = binder.binding(`${channel.name}.g`)
+      await control.stop()
+      const starting = control.start()
+      await turn()
+      await control.stop()
+      await starting
+      expect(control.status().state).toBe('stopped')
+      await started(context.transport(), { bindings: [rest.binding] })
+      const keys = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+      await binder.sendBatch(
+        channel,
+        keys.map((key, n) => ({ key, n })),
+      )
+      await until('all came', () => rest.got.length >= keys.length)
+      expect(rest.got.map(({ payload }) => payload.n).toSorted((a, b) => a - b)).toEqual(keys.map((_, n) => n))
+      expect(stopped.got).toEqual([])
+    })
   })
 
   describe('reconnect', () => {
@@ -90,7 +133,19 @@ export function lifeCases(context: CaseContext): void {
       }
       for (let n = 0; n < 50; n++) await send(n)
       const across = Promise.allSettled(Array.from({ length: 50 }, (_, i) => send(100 + i)))
+      const hasty = await started(context.transport(), { sends: [channel], sendTimeoutMs: HASTY_MS })
+      await hasty.send(channel, { key: 'k0', n: 999 }).then(() => accepted.add(999))
       await context.broker.kill()
+      const waits = [0, HASTY_MS / 2].map(async (afterMs) => {
+        await new Promise((resolve) => setTimeout(resolve, afterMs))
+        const since = performance.now()
+        const error = await hasty.send(channel, { key: 'k0', n: -1 }).catch((reason: unknown) => reason)
+        return { error, tookMs: performance.now() - since }
+      })
+      for (const { error, tookMs } of await Promise.all(waits)) {
+        expect(error, 'what stands behind one without an answer has its own time, once').toBeInstanceOf(SendError)
+        expect(tookMs).toBeLessThan(HASTY_MS * 1.4)
+      }
       await until('the consumer noticed', () => consumer.health().status === 'down', 60_000)
       const meanwhile = Promise.allSettled(Array.from({ length: 5 }, (_, i) => send(200 + i)))
       await context.broker.restart()

@@ -1,5 +1,7 @@
 import { type RedriveOptions, type RedriveStalled, redrive, sink } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import { describe, it } from 'vitest'
+import { insist } from '../support/refusals.ts'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import {
@@ -22,8 +24,13 @@ const sorted = <T extends string | number | null>(items: readonly T[]): T[] =>
   items.toSorted((a, b) => String(a).localeCompare(String(b)))
 
 export function redriveCases(context: CaseContext): void {
-  const run = (channel: TestChannel, options: RedriveOptions = {}, transport = context.transport()) =>
-    redrive({ service: 'operator', transport }, channel, 'g', { perSecond: 10_000, ...options })
+  const run = (channel: TestChannel, options: RedriveOptions = {}, transport?: Transport) =>
+    insist(() =>
+      redrive({ service: 'operator', transport: transport ?? context.transport() }, channel, 'g', {
+        perSecond: 10_000,
+        ...options,
+      }),
+    )
 
   /** A service whose handler fails for what `broken` says, and what it handled. */
   async function service(channel: TestChannel, broken: (n: number) => boolean, retry?: 'delayed') {
@@ -243,6 +250,19 @@ export function redriveCases(context: CaseContext): void {
       expect(reader.binding(`${channel.name}.g.dlq.redrive`).status()).toMatchObject({ deadLettered: 0, dropped: 0 })
     })
 
+    it('gives up with `to: nowhere` what the filter chooses, and keeps the others in their order', async ({
+      expect,
+    }) => {
+      const channel = createTestChannel(context.freshName())
+      const { state, handled } = await withLettersOf(channel, 4)
+      const given = await run(channel, { to: 'nowhere', filter: ({ key }) => key === 'k1' })
+      expect(given).toMatchObject({ sent: 1, kept: 3, complete: true })
+      state.broken = () => false
+      expect(await run(channel)).toMatchObject({ sent: 3, complete: true })
+      await until('the others are handled', () => handled.length >= 3)
+      expect(ofKeys(handled)).toEqual([[0, 3], [], [2]])
+    })
+
     it('reaches every group of the channel, or with `to: group` only the one that failed', async ({ expect }) => {
       const channel = createTestChannel(context.delayedName('attempts'), ['g', 'other'])
       const shop = await service(channel, () => true, 'delayed')
@@ -275,7 +295,9 @@ export function redriveCases(context: CaseContext): void {
     it('refuses wrong options before anything is opened', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       await expect(run(channel, { perSecond: 0 })).rejects.toThrow(/redrive.perSecond: expected a whole number >= 1/)
-      await expect(run(channel, { to: 'topic' as never })).rejects.toThrow(/redrive.to: expected 'channel' or 'group'/)
+      await expect(run(channel, { to: 'topic' as never })).rejects.toThrow(
+        /redrive.to: expected 'channel', 'group' or 'nowhere'/,
+      )
       await expect(run(channel, { fliter: () => true } as never)).rejects.toThrow(/Did you mean "filter"/)
       await expect(run('orders' as never)).rejects.toThrow(TypeError)
     })

@@ -1,7 +1,8 @@
-import { defineChannel, encodeMessage, sink } from 'concordat/binder'
+import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { bytesCodec } from 'concordat/core'
-import { describe, it } from 'vitest'
+import { describe, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { unlessRefused } from '../support/refusals.ts'
 import { until } from '../support/until.ts'
 import type { CaseContext } from './transport.ts'
 import { collector, createTestChannel, started } from './transport-kit.ts'
@@ -91,6 +92,32 @@ export function sendCases(context: CaseContext): void {
       )
     })
 
+    it('publishes without a deadline too', async ({ expect }) => {
+      const channel = createTestChannel(context.freshName())
+      const transport = context.transport()
+      const publish = transport.publish.bind(transport)
+      transport.publish = (messages) => publish(messages)
+      const { got, binding } = collector(channel, 'g')
+      const binder = await started(transport, { bindings: [binding] })
+      await binder.send(channel, { key: 'k', n: 1 })
+      await until('it came', () => got.length > 0)
+      expect(got.map(({ payload }) => payload.n)).toEqual([1])
+    })
+
+    it('fails no message over the destination of another one', async ({ expect }) => {
+      const [taken, other] = [context.freshName(), context.freshName()]
+      const declare = (name: string, partitions: number) => defineChannel(name, { payload: z.number(), partitions })
+      const first = await started(context.transport())
+      const second = await started(context.transport())
+      await first.send(declare(taken, 2), 1).catch(() => {})
+      const sends = [declare(taken, 3), declare(other, 2)].map((channel) => second.send(channel, 1))
+      const [misfit, fit] = await Promise.allSettled(sends)
+      expect(misfit).toMatchObject({ reason: { destination: taken, cause: { kind: 'mismatch' } } })
+      // Nobody reads it: a broker that refuses such messages says so of it.
+      if (fit?.status === 'rejected')
+        expect(fit.reason).toMatchObject({ destination: other, cause: { kind: 'unroutable' } })
+    })
+
     it('carries any key: the empty one, of any script, as long as it may be, and none', async ({ expect }) => {
       const keys = ['', 'null', ' a\tb\u0000', 'ключ', '鍵', '🙂👩‍👩‍👧', 'x'.repeat(1_024), null]
       const channel = createTestChannel(context.freshName())
@@ -105,11 +132,23 @@ export function sendCases(context: CaseContext): void {
     it('keeps the order of one key over many sends in flight', async ({ expect }) => {
       const channel = createTestChannel(context.freshName())
       const { got, binding } = collector(channel, 'g')
-      const binder = await started(context.transport(), { bindings: [binding] })
-      const count = 2_500
-      await Promise.all(Array.from({ length: count }, (_, n) => binder.send(channel, { key: 'k', n })))
-      await until('all came', () => got.length >= count)
-      expect(got.map(({ payload }) => payload.n)).toEqual(Array.from({ length: count }, (_, n) => n))
+      await started(context.transport(), { bindings: [binding] })
+      const sender = createBinder({ service: 'conformance', transport: context.transport() })
+      onTestFinished(() => sender.close())
+      await sender.start()
+      const numbers = Array.from({ length: 2_500 }, (_, n) => n)
+      // Whoever is refused, and asks again, has given up the order.
+      const refused = new Set<number>()
+      const send = (n: number): Promise<unknown> =>
+        sender.send(channel, { key: 'k', n }).catch((error: unknown) => {
+          unlessRefused(error)
+          refused.add(n)
+        })
+      await Promise.all(numbers.map(send))
+      const accepted = numbers.filter((n) => !refused.has(n))
+      expect(accepted).not.toEqual([])
+      await until('all came', () => got.length >= accepted.length)
+      expect(got.map(({ payload }) => payload.n)).toEqual(accepted)
     })
   })
 }

@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import { defineChannel } from 'concordat/binder'
 import { kyselyClient, kyselyTransaction } from 'concordat/core/kysely'
 import { createOutbox } from 'concordat/outbox'
@@ -6,13 +5,14 @@ import { CamelCasePlugin, type Generated, Kysely, PGliteDialect } from 'kysely'
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import { sqlConformance } from '../conformance/sql.ts'
+import { freshPglite } from '../support/pglite.ts'
 
 interface Database {
   readonly order: { readonly orderId: string; readonly state: string; readonly n: Generated<number> }
 }
 
 const db = new Kysely<Database>({
-  dialect: new PGliteDialect({ pglite: new PGlite() }),
+  dialect: new PGliteDialect({ pglite: freshPglite() }),
   plugins: [new CamelCasePlugin()],
 })
 const orderPlaced = defineChannel('orders.placed', {

@@ -25,6 +25,20 @@ describeWith(['postgres'], 'pg', () => {
     return rows[0]?.pid as number
   }
 
+  describe.each(['repeatable read', 'serializable'])('a database whose transactions are %s by default', (level) => {
+    test('runs a statement again when another one was faster', async () => {
+      const options = `-c default_transaction_isolation=${level.replace(' ', '\\ ')}`
+      const pool = new pg.Pool({ connectionString: database.url, max: 8, options })
+      const sql = pgClient(pool)
+      const shown = await sql.query<{ level: string }>(`SELECT current_setting('transaction_isolation') AS level`)
+      expect(shown.rows).toEqual([{ level }])
+      await sql.query('DROP TABLE IF EXISTS counted; CREATE TABLE counted (n int); INSERT INTO counted VALUES (0)')
+      await Promise.all(Array.from({ length: 40 }, () => sql.query('UPDATE counted SET n = n + 1')))
+      expect((await sql.query('SELECT n FROM counted')).rows).toEqual([{ n: 40 }])
+      await pool.end()
+    })
+  })
+
   describe('a connection that is killed', () => {
     test('in a transaction rejects it, and the pool goes on', async () => {
       const pool = new pg.Pool({ connectionString: database.url, max: 1 })

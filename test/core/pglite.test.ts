@@ -1,9 +1,9 @@
-import { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sqlConformance } from '../conformance/sql.ts'
+import { freshPglite } from '../support/pglite.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())
 

@@ -8,7 +8,8 @@ const run = promisify(execFile)
 const FLAGS = ['--disable-warning=TimeoutNegativeWarning', '--conditions=concordat-source']
 const files = globSync('examples/[0-9][0-9]-*.ts').sort()
 
-describe('the numbered examples', () => {
+// Making a database takes a busy machine more than half a minute.
+describe('the numbered examples', { timeout: 120_000 }, () => {
   test('are eight, each on one screen', () => {
     expect(files).toHaveLength(8)
     for (const file of files) expect(readFileSync(file, 'utf8').split('\n').length, file).toBeLessThanOrEqual(61)
@@ -25,9 +26,7 @@ describe('the numbered examples', () => {
     const listed = await run(process.execPath, [...FLAGS, script])
     for (const file of files)
       expect(listed.stderr).toContain(`  ${file.slice('examples/'.length, 'examples/'.length + 2)}  `)
-    expect((await run(process.execPath, [...FLAGS, script, '5'])).stdout).toBe(
-      expectedOutput('examples/05-lock-fence.ts'),
-    )
+    expect((await run(process.execPath, [...FLAGS, script, '1'])).stdout).toBe(expectedOutput('examples/01-channel.ts'))
     await expect(run(process.execPath, [...FLAGS, script, '99'])).rejects.toMatchObject({
       code: 2,
       stderr: expect.stringContaining('There is no example "99"'),

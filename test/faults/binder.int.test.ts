@@ -8,8 +8,10 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+/** A run with a mistake plays its faults again until it shows, for up to 150 s. */
+const UNTIL_SHOWN = { timeout: 400_000 }
 
-describeWith(['rabbitmq', 'kafka'], 'npm run faults -- binder', { private: true }, () => {
+describeWith(['rabbitmq', 'kafka', 'postgres'], 'npm run faults -- binder', { private: true }, () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
@@ -32,7 +34,7 @@ describeWith(['rabbitmq', 'kafka'], 'npm run faults -- binder', { private: true 
     return { code: child.exitCode, output }
   }
 
-  it('passes on both brokers while consumers die and connections break, and leaves nothing behind', async () => {
+  it('passes on every broker while consumers die and connections break, and leaves nothing behind', async () => {
     const faults = ['consumer-kill', 'cut']
     const { code, output } = await run('--seed', '1', '--seconds', '0', '--only', faults.join(','))
     expect(code, output).toBe(0)
@@ -41,7 +43,7 @@ describeWith(['rabbitmq', 'kafka'], 'npm run faults -- binder', { private: true 
     expect(readdirSync(folder)).toEqual([])
   })
 
-  it('fails with a transport that settles before the handler: violated is "nothing is lost"', async () => {
+  it('fails with a transport that settles before the handler: violated is "nothing is lost"', UNTIL_SHOWN, async () => {
     const { code, output } = await run('--seed', '2', '--broken', 'settles-first', '--transport', 'rabbitmq')
     expect(code, output).toBe(1)
     expect(output).toMatch(/^violated: nothing is lost \(.*\)\nunder the fault: consumer-kill\n {2}\S/m)
@@ -49,5 +51,17 @@ describeWith(['rabbitmq', 'kafka'], 'npm run faults -- binder', { private: true 
     expect(output).toContain('replay: npm run faults -- binder --seed 2 --broken settles-first --transport rabbitmq')
     const history = /^history: (.*)$/m.exec(output)?.[1] ?? ''
     expect(readFileSync(history, 'utf8')).toContain('"op":"lingers"')
+  })
+
+  it.for([
+    ['trusts-last', 'nothing is lost'],
+    ['takes-held', 'one at a time'],
+    ['splits-assign', 'nothing is lost'],
+    ['acks-unfenced', 'places go forward'],
+  ])('fails on PostgreSQL with the mistake %s: violated is %s', UNTIL_SHOWN, async ([mistake = '', invariant = '']) => {
+    const { code, output } = await run('--seed', '1', '--broken', mistake, '--transport', 'postgres')
+    expect(code, output).toBe(1)
+    expect(output).toMatch(new RegExp(`^violated: ${invariant} \\(`, 'm'))
+    expect(output).toContain(`replay: npm run faults -- binder --seed 1 --broken ${mistake} --transport postgres`)
   })
 })

@@ -41,7 +41,7 @@ describe('npm run faults', () => {
     [['locks', '--seed', '1', '--transport', 'kafka'], 'faults: --transport: "locks" has no broker to choose. Usage: '],
     [
       ['saga', '--seed', '1', '--transport', 'pigeon'],
-      'faults: --transport: there is no "pigeon", choose from rabbitmq, kafka. Usage: ',
+      'faults: --transport: there is no "pigeon", choose from rabbitmq, kafka, postgres. Usage: ',
     ],
     [['locks', '--seed', '1', '--fast'], "faults: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
@@ -56,7 +56,7 @@ describe('npm run faults', () => {
     const { status, stdout } = spawnSync(process.execPath, command, { encoding: 'utf8' })
     expect(stdout).toMatch(/^Usage: npm run faults -- locks\|election\|saga/)
     expect(stdout).toMatch(
-      /\nsaga\n {2}faults: none, .*\n {2}mistakes: no-epoch, .*\n {2}transports: rabbitmq, kafka\n/,
+      /\nsaga\n {2}faults: none, .*\n {2}mistakes: no-epoch, .*\n {2}transports: rabbitmq, kafka, postgres\n/,
     )
     for (const option of ['seed', 'seconds', 'only', 'broken', 'transport', 'keep'])
       expect(stdout).toContain(`--${option} `)
@@ -66,10 +66,10 @@ describe('npm run faults', () => {
   it('lets the seeds of a suite with several brokers take turns, unless one is named', async () => {
     const suites = { saga: async () => (await import('./saga/suite.ts')).sagaSuite }
     const brokers = async (...more: string[]): Promise<unknown> => {
-      const given = await parseCommand(['saga', '--seed', '1..3', ...more], suites)
+      const given = await parseCommand(['saga', '--seed', '1..4', ...more], suites)
       return typeof given === 'string' ? given : given.seeds.map((seed) => given.transport(seed))
     }
-    expect(await brokers()).toEqual(['rabbitmq', 'kafka', 'rabbitmq'])
-    expect(await brokers('--transport', 'kafka')).toEqual(['kafka', 'kafka', 'kafka'])
+    expect(await brokers()).toEqual(['rabbitmq', 'kafka', 'postgres', 'rabbitmq'])
+    expect(await brokers('--transport', 'kafka')).toEqual(['kafka', 'kafka', 'kafka', 'kafka'])
   })
 })

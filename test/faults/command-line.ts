@@ -16,30 +16,34 @@ export interface Given {
 }
 
 const DEFAULT_SECONDS = '30'
-/** A mistake shows in the first round or not at all. */
-const BROKEN_SECONDS = '0'
+/** A mistake most often shows in the first round. Where that rests on which process is faster, one of the next shows it. */
+const BROKEN_SECONDS = '150'
 
 export function usage(suites: readonly string[]): string {
-  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--keep]`
+  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--keep]`
 }
 
 /** What `--help` prints. */
 export function help(suites: readonly Suite[]): string {
   const list = (items: readonly string[]): string => items.join(', ')
-  const about = suites.flatMap(({ name, faults, mistakes, transports }) => [
+  const about = suites.flatMap(({ name, faults, mistakes, transports, stores }) => [
     `${name}`,
     `  faults: ${list(faults.map((fault) => fault.name))}`,
     `  mistakes: ${list(Object.keys(mistakes))}`,
     ...(transports === undefined ? [] : [`  transports: ${list(transports)}`]),
+    ...Object.entries(stores ?? {}).map(([store, load]) => {
+      return `  --store ${store}: ${list(load().faults.map((fault) => fault.name))}; mistakes: ${list(Object.keys(load().mistakes))}`
+    }),
   ])
   return [
     `Usage: ${usage(suites.map(({ name }) => name))}`,
     '',
     '  --seed N          which run; 1..5 for one after the other. The same seed plays the same faults',
-    `  --seconds S       begin no second round of the faults after this; the first is always finished (${DEFAULT_SECONDS})`,
+    `  --seconds S       begin no second round of the faults after this; the first is always finished (${DEFAULT_SECONDS}; with --broken ${BROKEN_SECONDS}: it ends when the mistake shows)`,
     '  --only FAULT,...  play these faults alone',
     '  --broken NAME     build this mistake in: the run has to fail',
     '  --transport NAME  the broker, where there is a choice; else the seeds take turns (binder: all at once)',
+    '  --store NAME      the store, where there is a choice (locks, election: redis)',
     '  --keep            keep the histories of a run that passed, too',
     '',
     ...about,
@@ -63,7 +67,9 @@ export async function parseCommand(
   if (seeds === undefined) return `--seed: expected a whole number, or a range such as 1..5, got "${values.seed}"`
   const seconds = values.seconds ?? (values.broken === undefined ? DEFAULT_SECONDS : BROKEN_SECONDS)
   if (!isCount(seconds)) return `--seconds: expected a whole number, got "${seconds}"`
-  const suite = await load()
+  const chosen = onStore(await load(), values.store)
+  if (typeof chosen === 'string') return chosen
+  const suite = chosen
   const only = values.only.split(',').filter((part) => part !== '')
   const faults = suite.faults.map((fault) => fault.name)
   const stranger = only.find((fault) => !faults.includes(fault))
@@ -87,6 +93,14 @@ export async function parseCommand(
   return { suite, seeds, seconds: Number(seconds), only, broken, transport, keep: values.keep, command }
 }
 
+/** The suite on that store, or what is wrong with it. */
+function onStore(suite: Suite, store: string | undefined): Suite | string {
+  if (store === undefined) return suite
+  if (suite.stores === undefined) return `--store: "${suite.name}" has no store to choose`
+  const load = Object.hasOwn(suite.stores, store) ? suite.stores[store] : undefined
+  return load?.() ?? `--store: there is no "${store}", choose from ${Object.keys(suite.stores).join(', ')}`
+}
+
 function parse(args: readonly string[]) {
   const options = {
     seed: { type: 'string' },
@@ -94,6 +108,7 @@ function parse(args: readonly string[]) {
     only: { type: 'string', default: '' },
     broken: { type: 'string' },
     transport: { type: 'string' },
+    store: { type: 'string' },
     keep: { type: 'boolean', default: false },
   } as const
   try {

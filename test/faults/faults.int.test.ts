@@ -9,6 +9,8 @@ import { describeWith, type PrivateServer, startServer } from '../support/server
 import { until } from '../support/until.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+/** A run with a mistake plays its faults again until it shows, for up to 150 s. */
+const UNTIL_SHOWN = { timeout: 400_000 }
 
 interface Run {
   readonly child: ChildProcess
@@ -51,8 +53,10 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
     it.for([
       ['locks', 'stop-holder,kill-waiter,partition-replies,failover,readers-writers-kill'],
       ['election', 'kill-leader,stop-leader,redis-frozen'],
+      ['locks --store postgres', 'stop-holder,stop-in-transaction,kill-waiter,stop-waiter,postgres-killed'],
+      ['election --store postgres', 'kill-leader,stop-leader,postgres-immediate'],
     ] as const)('%s, under some of the faults, and leaves nothing behind', async ([suite, only]) => {
-      const { output, end } = run(suite, '--seed', '1', '--seconds', '0', '--only', only)
+      const { output, end } = run(...suite.split(' '), '--seed', '1', '--seconds', '0', '--only', only)
       expect(await end, output()).toBe(0)
       for (const fault of only.split(',')) expect(output()).toMatch(new RegExp(`^${fault} +1 .* hold`, 'm'))
       expect(output()).toContain('seed 1: every invariant held, every fault happened')
@@ -75,8 +79,14 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
       ['locks', 'no-fence', 'accepted in order'],
       ['election', 'late-revoke', 'one leads'],
       ['election', 'no-fence', 'accepted in order'],
-    ] as const)('%s with the mistake %s: violated is "%s"', async ([suite, mistake, invariant]) => {
-      const { output, end } = run(suite, '--seed', '2', '--broken', mistake)
+      ['locks --store postgres', 'release-without-check', 'linearizable'],
+      ['locks --store postgres', 'late-deadline', 'one believes'],
+      ['locks --store postgres', 'no-fence', 'accepted in order'],
+      ['locks --store postgres', 'guard-before', 'accepted in order'],
+      ['election --store postgres', 'late-revoke', 'one leads'],
+      ['election --store postgres', 'no-fence', 'accepted in order'],
+    ] as const)('%s with the mistake %s: violated is "%s"', UNTIL_SHOWN, async ([suite, mistake, invariant]) => {
+      const { output, end } = run(...suite.split(' '), '--seed', '2', '--broken', mistake)
       expect(await end, output()).toBe(1)
       expect(output()).toMatch(new RegExp(`^violated: ${invariant} \\(.*\\)\\nunder the fault: .*\\n {2}\\S`, 'm'))
       expect(output()).toContain(`replay: npm run faults -- ${suite} --seed 2 --broken ${mistake}`)

@@ -1,5 +1,5 @@
 /**
- * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--keep]`
+ * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--keep]`
  * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
  * what it prints.
  *
@@ -23,6 +23,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   election: async () => (await import('./election/suite.ts')).electionSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
+  embedded: async () => (await import('./embedded/suite.ts')).embeddedSuite,
 }
 
 async function main(): Promise<number> {
@@ -36,7 +37,8 @@ async function main(): Promise<number> {
     console.error(`faults: ${given}. Usage: ${usage(Object.keys(SUITES))}`)
     return 2
   }
-  const lack = given.suite.lack(expectedFaults(given))
+  const [seed = 1] = given.seeds
+  const lack = given.suite.lack(expectedFaults(given), given.transport(seed))
   if (lack !== undefined) {
     console.error(`faults: ${lack}`)
     return 2
@@ -75,9 +77,9 @@ async function playSeed(given: Given, seed: number, signal: AbortSignal): Promis
   const folder = mkdtempSync(join(tmpdir(), `concordat-faults-${given.suite.name}-`))
   let keep = given.keep
   try {
-    const faults = expectedFaults(given)
-    const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
     const transport = given.transport(seed)
+    const faults = expectedFaults(given, transport)
+    const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
     const result = await runSuite(given.suite, { ...given, seed, transport, faults, lanes, folder, signal, say })
     if (signal.aborted) return false
     const failed = conclude(given, seed, result, folder)
@@ -99,7 +101,7 @@ function conclude(given: Given, seed: number, result: RunResult, folder: string)
     report.verdicts.filter(({ holds }) => !holds).map((verdict) => ({ ...verdict, report })),
   )
   const wasCutShort = violated.length > 0 || result.troubles.length > 0
-  const lacking = wasCutShort ? [] : shortcomings(suite, expectedFaults(given), result.reports)
+  const lacking = wasCutShort ? [] : shortcomings(suite, expectedFaults(given, given.transport(seed)), result.reports)
   if (!wasCutShort && lacking.length === 0) {
     if (given.broken !== undefined) console.log(`\nthe mistake "${given.broken}" was built in, and did not show`)
     console.log(`\nseed ${seed}: every invariant held, every fault happened`)
@@ -117,11 +119,12 @@ function conclude(given: Given, seed: number, result: RunResult, folder: string)
   return true
 }
 
-/** What the run has to show. */
-function expectedFaults({ suite, only, broken }: Given): readonly string[] {
+/** What the run has to show. @param transport `undefined`: any, or all of them */
+function expectedFaults({ suite, only, broken }: Given, transport?: string): readonly string[] {
   if (only.length > 0) return only
   const mistake = broken === undefined ? undefined : suite.mistakes[broken]
-  return mistake?.faults ?? suite.faults.map(({ name }) => name)
+  const played = suite.faults.filter(({ on }) => on === undefined || transport === undefined || on === transport)
+  return mistake?.faults ?? played.map(({ name }) => name)
 }
 
 /** Aborted by the first SIGINT, SIGTERM or SIGHUP; later ones do not cut the ending of servers and workers short. */

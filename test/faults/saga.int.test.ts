@@ -8,6 +8,8 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url))
+/** A run with a mistake plays its faults again until it shows, for up to 150 s. */
+const UNTIL_SHOWN = { timeout: 400_000 }
 
 describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { private: true }, () => {
   let folder: string
@@ -35,6 +37,7 @@ describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { priv
   it.for([
     ['rabbitmq', ['kill-any', 'stop-coordinator', 'repeats']],
     ['kafka', ['kill-participants', 'repeats']],
+    ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']],
   ] as const)(
     'passes on %s while processes die and stop and messages are repeated, and leaves nothing behind',
     async ([broker, faults]) => {
@@ -59,16 +62,20 @@ describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { priv
   it.for([
     ['no-epoch', 'stop-coordinator'],
     ['no-dedupe', 'repeats'],
-  ] as const)('fails with the mistake %s: violated is "each effect once", under %s', async ([mistake, fault]) => {
-    const args = ['--seed', '2', '--transport', 'rabbitmq', '--broken', mistake]
-    const { code, output } = await run(...args)
-    expect(code, output).toBe(1)
-    expect(output).toMatch(
-      new RegExp(`^violated: each effect once \\(.*\\)\\nunder the fault: ${fault}\\n {2}\\S`, 'm'),
-    )
-    expect(output).toMatch(/(invoke|compensate) of transfer\/\S+ 2 times: by /)
-    expect(output).toContain(`replay: npm run faults -- saga ${args.join(' ')}`)
-    const history = /^history: (.*)$/m.exec(output)?.[1] ?? ''
-    expect(readFileSync(history, 'utf8')).toContain('"op":"fault"')
-  })
+  ] as const)(
+    'fails with the mistake %s: violated is "each effect once", under %s',
+    UNTIL_SHOWN,
+    async ([mistake, fault]) => {
+      const args = ['--seed', '2', '--transport', 'rabbitmq', '--broken', mistake]
+      const { code, output } = await run(...args)
+      expect(code, output).toBe(1)
+      expect(output).toMatch(
+        new RegExp(`^violated: each effect once \\(.*\\)\\nunder the fault: ${fault}\\n {2}\\S`, 'm'),
+      )
+      expect(output).toMatch(/(invoke|compensate) of transfer\/\S+ 2 times: by /)
+      expect(output).toContain(`replay: npm run faults -- saga ${args.join(' ')}`)
+      const history = /^history: (.*)$/m.exec(output)?.[1] ?? ''
+      expect(readFileSync(history, 'utf8')).toContain('"op":"fault"')
+    },
+  )
 })

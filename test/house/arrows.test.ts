@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { FOLDERS, withArrows } from '../../scripts/arrows.ts'
+import { DRIVERS, FOLDERS, withArrows } from '../../scripts/arrows.ts'
 
 interface Arrow {
   readonly file: string
@@ -68,6 +68,16 @@ beforeAll(async () => {
   await write('examples/shop/by-path.ts', `export { x } from '../../binder/index.ts'`)
   await write('test/saga/by-path.test.ts', `export { x } from '../../saga/index.ts'`)
   await write('test/saga/support.test.ts', `export { x } from '../support/until.ts'`)
+  for (const [adapter, { names, but }] of Object.entries(DRIVERS)) {
+    for (const name of names) {
+      await write(`${adapter}/wire/to-${name}.ts`, `export type { x } from '../${name}/client.ts'`)
+      await write(`${adapter}/to-${name}.ts`, `export { x } from './${name}/client.ts'`)
+      await write(`${adapter}/sibling/to-${name}.ts`, `export { x } from '../${name}/client.ts'`)
+      await write(`${adapter}/${name}/part/inside.ts`, `export { x } from '../client.ts'`)
+      await write(`${adapter}/${name}/inside.ts`, `export { x } from '../driver.ts'`)
+      for (const file of but) await write(`${adapter}/${file}`, `export { x } from './${name}/client.ts'`)
+    }
+  }
   await write('core/ring-a.ts', `import { b } from './ring-b.ts'\nexport const a = (): number => b`)
   await write('core/ring-b.ts', `import { a } from './ring-a.ts'\nexport const b: number = a()`)
   findings = await lint()
@@ -129,6 +139,15 @@ describe('the linter', () => {
     expect(arrowFindings('examples/shop/by-path.ts')[0]?.help).toContain('by name')
     expect(arrowFindings('test/saga/by-path.test.ts')[0]?.help).toContain('by name')
     expect(arrowFindings('test/saga/support.test.ts')).toEqual([])
+  })
+
+  it.for(Object.entries(DRIVERS))('keeps %s apart from its drivers', ([adapter, { names, but }]) => {
+    for (const name of names) {
+      for (const file of ['wire/to', 'to', 'sibling/to'])
+        expect(arrowFindings(`${adapter}/${file}-${name}.ts`)[0]?.help).toContain('driver.ts is the contract')
+      for (const file of [`${name}/part/inside.ts`, `${name}/inside.ts`, ...but])
+        expect(arrowFindings(`${adapter}/${file}`)).toEqual([])
+    }
   })
 
   it('refuses types taken by import() instead of an import', () => {

@@ -20,8 +20,15 @@ describe('npm run bench', () => {
       ['binder', '--only', 'memroy'],
       'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, drivers. ',
     ],
-    [['example', '--only', 'kafka,x'], 'bench: --only: there is no part "x", only embedded, kafka, rabbitmq. Usage: '],
-    [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, growth. '],
+    [
+      ['example', '--only', 'kafka,x'],
+      'bench: --only: there is no part "x", only embedded, rabbitmq, postgres, kafka, counts. Usage: ',
+    ],
+    [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, inbox, growth. '],
+    [
+      ['postgres', '--only', 'speed'],
+      'bench: --only: there is no part "speed", only rates, groups, latency, snapshot. Usage: ',
+    ],
     [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, parked. Usage: '],
     [['locks', '--only', 'toString'], 'bench: --only: there is no part "toString", only pairs, handoff, crowd, '],
     [

@@ -13,6 +13,22 @@ function membersOf(file: string, declaration: string): string[] {
 }
 
 describe('the pages name', () => {
+  // It loads the whole package, which takes a busy machine longer than a test usually has.
+  it('every constant that a user can import', { timeout: 180_000 }, async () => {
+    const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly exports: object }
+    const subpaths = Object.keys(exports).filter((subpath) => !/^\.(?:\/package\.json)?$/.test(subpath))
+    const modules = await Promise.all(
+      subpaths.map(
+        (subpath) => import(subpath.replace('.', 'concordat')) as Promise<Readonly<Record<string, unknown>>>,
+      ),
+    )
+    const constants = modules.flatMap((module) =>
+      Object.keys(module).filter((name) => typeof module[name] !== 'function'),
+    )
+    expect(constants.length).toBeGreaterThan(20)
+    expect(constants.filter((name) => !isNamed(name))).toEqual([])
+  })
+
   it('every function of the binder', () => {
     const functions = Object.entries(binder).filter(([, value]) => typeof value === 'function')
     expect(functions.length).toBeGreaterThan(30)

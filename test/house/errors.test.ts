@@ -4,7 +4,9 @@ import * as cluster from 'concordat/cluster'
 import * as core from 'concordat/core'
 import { ConcordatError } from 'concordat/core'
 import * as election from 'concordat/election'
+import * as embedded from 'concordat/embedded'
 import * as locks from 'concordat/locks'
+import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
 import * as saga from 'concordat/saga'
 import * as service from 'concordat/service'
@@ -44,6 +46,12 @@ const ERRORS: readonly Row[] = [
     false,
     'n: expected 1',
   ),
+  row(
+    new core.ReadsDeclarationsOnly('orders.start'),
+    'core.reads_declarations',
+    false,
+    'export them from a module that starts nothing',
+  ),
   row(new core.SqlCommitError(), 'core.sql_commit', false, 'Let it propagate'),
   row(new core.SqlTablesMissing('s', 'outbox.migrate()'), 'core.tables_missing', false, 'call outbox.migrate() first'),
   row(
@@ -55,6 +63,18 @@ const ERRORS: readonly Row[] = [
   row(new core.SqlTransactionMissing(), 'core.sql_transaction_missing', false, "client.query('BEGIN')"),
   row(new core.SqlRowCountWrong(1, 0), 'core.sql_row_count', false, 'an adapter returns how many rows'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
+  row(
+    new operate.OperatorStoreMissing('no locks: give createOperator `locks`'),
+    'operate.store_missing',
+    false,
+    'give createOperator',
+  ),
+  row(
+    new operate.OperatorTransportMissing('without a transport: give createOperator `transport`'),
+    'operate.transport_missing',
+    false,
+    'give createOperator',
+  ),
   row(away, 'binder.transport', true, 'is it up?'),
   row(tooLarge, 'binder.transport', false, 'send a reference'),
   row(new binder.SendError('a', 'id-1', away), 'binder.send', true, 'is it up?'),
@@ -156,6 +176,9 @@ const ERRORS: readonly Row[] = [
     true,
     'binder (no broker). Check that its servers are up',
   ),
+  row(new embedded.DataDirectoryForeign('/data', 'PG_VERSION'), 'embedded.foreign', false, 'an empty folder'),
+  row(new embedded.DataDirectoryInUse('/data', 42), 'embedded.in_use', true, 'wait for its end'),
+  row(new embedded.DataDirectoryUnusable('/data', new Error('no')), 'embedded.unusable', false, 'another dataDir'),
   row(new service.ServiceClosed('shop'), 'service.closed', false, 'make another with createService'),
   row(new saga.OwnershipLost('s', 'id-1'), 'saga.ownership_lost', true, 'taken over by another coordinator'),
   row(new locks.LockBusy('k', 'me', 5), 'locks.busy', true, 'pass waitMs'),
@@ -231,7 +254,19 @@ const ERRORS: readonly Row[] = [
 /** Thrown by users, with a code of theirs. */
 const USERS_OWN = new Set(['Refusal'])
 
-const FOLDERS: Readonly<Record<string, object>> = { core, binder, outbox, saga, locks, election, bus, service, cluster }
+const FOLDERS: Readonly<Record<string, object>> = {
+  core,
+  binder,
+  operate,
+  outbox,
+  saga,
+  locks,
+  election,
+  bus,
+  service,
+  cluster,
+  embedded,
+}
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {
   it('is named after its class, carries its code and says whether to try again', () => {

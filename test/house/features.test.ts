@@ -1,9 +1,12 @@
 import { readFile } from 'node:fs/promises'
 import { kafkaTransport } from 'concordat/binder/kafka'
 import { memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Feature, Transport, TransportFeatures } from 'concordat/binder/transport'
+import { pgClient } from 'concordat/core/pg'
 import { Kafka } from 'kafkajs'
+import pg from 'pg'
 import { expect, it } from 'vitest'
 
 /** How the page calls each feature. */
@@ -20,6 +23,7 @@ const TRANSPORTS: readonly Transport[] = [
   memoryTransport(),
   kafkaTransport({ kafka: new Kafka({ brokers: ['localhost:9092'] }) }),
   rabbitTransport({ url: 'amqp://localhost' }),
+  postgresTransport({ sql: pgClient(new pg.Pool({ max: 1 })) }),
 ]
 
 const cell = (feature: Feature): string => (feature === true ? 'yes' : `no: ${feature.missing}`)

@@ -26,15 +26,19 @@ function matches(literal: string, title: string): boolean {
   return new RegExp(`^${escaped.join('.+')}$`).test(title)
 }
 
-/** The anchors of a page, as they are made of its headings. */
+/** The anchors of a page, as they are made of its headings: one that is there already gets a number. */
 function headingsOf(page: string): readonly string[] {
-  return Array.from(page.matchAll(/^#+ (.*)$/gm), ([, heading = '']) =>
-    heading
+  const seen = new Map<string, number>()
+  return Array.from(page.matchAll(/^#+ (.*)$/gm), ([, heading = '']) => {
+    const anchor = heading
       .toLowerCase()
       .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
       .replaceAll(/[^\p{L}\p{N}_\- ]/gu, '')
-      .replaceAll(' ', '-'),
-  )
+      .replaceAll(' ', '-')
+    const count = seen.get(anchor) ?? 0
+    seen.set(anchor, count + 1)
+    return count === 0 ? anchor : `${anchor}-${count}`
+  })
 }
 
 describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => {

@@ -1,5 +1,6 @@
 import { createMembership, createSharedState } from 'concordat/cluster'
 import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { postgresStateStore } from 'concordat/cluster/postgres'
 import { redisStateStore } from 'concordat/cluster/redis'
 import { memoryLocks } from 'concordat/locks/memory'
 import { describe, expect, it } from 'vitest'
@@ -8,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 const js = (value: unknown): never => value as never
 
 const url = 'redis://127.0.0.1:1'
+const sql = { query: async () => ({ rows: [], rowCount: 0 }), transaction: async () => undefined }
 const store = memoryStateStore()
 const place = { store, cluster: 'c', service: 's' }
 const membership = createMembership(place)
@@ -39,6 +41,13 @@ const MISTAKES: ReadonlyArray<readonly [what: string, call: () => unknown, says:
   ],
   ['redisStateStore in a hurry', () => redisStateStore({ url, answerMs: 1 }), 'redisStateStore.answerMs'],
   ['redisStateStore without a prefix', () => redisStateStore({ url, prefix: '' }), 'redisStateStore.prefix'],
+  ['an unknown option of postgresStateStore', () => postgresStateStore(js({ sql, shema: 'a' })), '"schema"?'],
+  ['postgresStateStore on nothing', () => postgresStateStore(js({})), 'postgresStateStore.sql: expected a SqlClient'],
+  [
+    'postgresStateStore with a listener that is none',
+    () => postgresStateStore({ sql: js(sql), listener: js(sql) }),
+    'postgresStateStore.listener: expected a listener',
+  ],
   ['an unknown option of memoryStateStore', () => memoryStateStore(js({ sever: 1 })), 'Did you mean "server"?'],
   [
     'a memoryStateStore on something else',

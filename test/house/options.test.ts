@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { createBus, defineEvent, onEvent, Refresh } from 'concordat/bus'
@@ -9,6 +8,7 @@ import { pgliteClient } from 'concordat/core/pglite'
 import { createElection, createObserver, createSchedule } from 'concordat/election'
 import { createFence } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
@@ -16,6 +16,7 @@ import { createCoordinator, defineSaga, migrateParticipant, participant } from '
 import { closeOnSignals } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
 
 /** What plain JavaScript can do: call anything with anything. */
 const js = (value: unknown): never => value as never
@@ -87,6 +88,14 @@ const LOCKS: readonly Mistake[] = [
     () => redlockLocks({ urls: ['redis://a', 'http://u:secret@x', 'redis://c'] }),
     'redlockLocks.urls[1].url: expected redis://user:password@host:port/database or rediss://..., got something that begins',
   ),
+  mistake('an unknown option of postgresLocks', () => postgresLocks(js({ sql, shema: 'a' })), 'Did you mean "schema"?'),
+  mistake('postgresLocks on a pool', () => postgresLocks({ sql: js(pool) }), 'postgresLocks.sql: expected a SqlClient'),
+  mistake(
+    'postgresLocks with a listener that is none',
+    () => postgresLocks({ sql: js(sql), listener: js(pool) }),
+    'postgresLocks.listener: expected a listener such as pgListener',
+  ),
+  mistake('postgresLocks in no schema', () => postgresLocks({ sql: js(sql), schema: '' }), 'expected 1 to 63 bytes'),
   mistake('an unknown option of memoryLocks', () => memoryLocks(js({ ownr: 'a' })), 'Did you mean "owner"?'),
   mistake('an unknown option of acquire', () => locks.acquire('k', js({ ttl: 5_000 })), 'Did you mean "ttlMs"?'),
   mistake(
@@ -136,7 +145,7 @@ const OUTBOX: readonly Mistake[] = [
   mistake(
     'an unknown option of createOutbox',
     () => createOutbox(js({ sql, service: 'a', partition: 8 })),
-    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, telemetry, ' +
+    'createOutbox.partition: expected one of sql, service, schema, partitions, maxPayloadBytes, notifyEveryMs, headers, telemetry, transport, ' +
       'got "partition". Did you mean "partitions"?',
   ),
   mistake(
@@ -298,7 +307,7 @@ describe('a mistake of the caller is refused, with what was expected:', () => {
   it.for(LOCKS)('locks: $what', ({ call, says }) => refused(call, says))
 
   it('core: migrate on a bare PGlite', async () => {
-    const bare = new PGlite()
+    const bare = freshPglite()
     await refused(() => migrate(js(bare), 's', 'p', []), 'expected a SqlClient such as pgClient(pool)')
     await bare.close()
   })

@@ -1,8 +1,9 @@
 import { globSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { install, manifest, type Packed, pack, run } from './support/tarball.ts'
+import { expectProgram, installProgram } from './support/service-program.ts'
+import { install, manifest, type Packed, pack, run, typeCheck } from './support/tarball.ts'
 
 const SUBPATHS = Object.keys(manifest.exports)
   .filter((subpath) => subpath !== '.' && subpath !== './package.json')
@@ -35,6 +36,9 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { kyselyClient } from 'concordat/core/kysely'
 import { pgClient, pgTransaction } from 'concordat/core/pg'
 import { pgliteClient } from 'concordat/core/pglite'
+import { postgresStateStore } from 'concordat/cluster/postgres'
+import { pgListener } from 'concordat/core/pg'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { Cluster, Redis } from 'ioredis'
@@ -47,6 +51,9 @@ export const rabbit = rabbitTransport({ url: 'amqp://localhost' })
 export const sql = [pgClient(new pg.Pool()), pgliteClient(new PGlite()), pgTransaction(new pg.Client())]
 export const kysely = kyselyClient(new Kysely<{ t: { n: number } }>({ dialect: new PostgresDialect({ pool: new pg.Pool() }) }))
 export const locks = [redisLocks({ client: new Redis() }), redisLocks({ client: new Cluster([]), replicas: { count: 1 } })]
+export const listener = pgListener({ connect: () => new pg.Client() })
+export const inDatabase = postgresLocks({ sql: pgClient(new pg.Pool()), listener })
+export const cluster = postgresStateStore({ sql: pgliteClient(new PGlite()) })
 export const fence = redisFence({ client: new Cluster([]) })
 export const quorum = redlockLocks({ clients: [new Redis(7001), new Redis(7002), new Redis(7003)] })
 `
@@ -79,7 +86,12 @@ describe('the packed package', { timeout: 120_000 }, () => {
     const { stdout } = await run('tar', ['-tzf', packed.tarball], packed.folder)
     const files = stdout.trim().split('\n')
     for (const page of globSync('docs/**/*.md')) expect(files).toContain(`package/${page}`)
-    const others = files.filter((file) => !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|docs\/.*\.md)$/.test(file))
+    const starter = globSync('examples/starter/**', { withFileTypes: true }).filter((entry) => entry.isFile())
+    for (const { parentPath, name } of starter)
+      expect(files).toContain(join('package', relative('.', parentPath), name))
+    const others = files.filter(
+      (file) => !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|docs\/.*\.md|examples\/starter\/.*)$/.test(file),
+    )
     expect(others.sort()).toEqual([
       'package/CHANGELOG.md',
       'package/LICENSE',
@@ -133,22 +145,14 @@ describe('the packed package', { timeout: 120_000 }, () => {
     await typeCheck(project, { 'drivers.ts': DRIVER_CONSUMER }, ['--skipLibCheck'])
   })
 
+  it('runs a service on memory and PGlite, with every name of its options', async () => {
+    await expectProgram(await installProgram(packed), {})
+    expect.hasAssertions()
+  })
+
   it('satisfies publint and attw', async () => {
     await run(process.execPath, [resolve('node_modules/publint/src/cli.js'), packed.tarball, '--strict'], packed.folder)
     const attw = resolve('node_modules/@arethetypeswrong/cli/dist/index.js')
     await run(process.execPath, [attw, packed.tarball, '--profile', 'esm-only'], packed.folder)
   })
 })
-
-/** @throws when `tsc` has anything to say, our declarations included unless told otherwise */
-async function typeCheck(
-  project: string,
-  files: Readonly<Record<string, string>>,
-  options: readonly string[] = ['--skipLibCheck', 'false'],
-): Promise<void> {
-  for (const [name, text] of Object.entries(files)) await writeFile(join(project, name), text)
-  const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--types', 'node']
-  const target = ['--target', 'es2024', '--lib', 'es2024,esnext.disposable']
-  const tsc = resolve('node_modules/typescript/bin/tsc')
-  await run(process.execPath, [tsc, ...strict, ...target, ...options, ...Object.keys(files)], project)
-}

@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect, it } from 'vitest'
+import { DRIVERS } from '../../scripts/arrows.ts'
 
 type Graph = ReadonlyMap<string, readonly string[]>
 
@@ -41,6 +42,19 @@ function wayBack(graph: Graph, start: string): readonly string[] | undefined {
   return undefined
 }
 
+function reachableFrom(graph: Graph, start: string): ReadonlySet<string> {
+  const found = new Set<string>()
+  const open = [start]
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    for (const target of graph.get(file) ?? []) {
+      if (found.has(target)) continue
+      found.add(target)
+      open.push(target)
+    }
+  }
+  return found
+}
+
 it('finds a circle', () => {
   const graph = new Map([
     ['a', ['b']],
@@ -55,6 +69,18 @@ it('no file of ours leads back to itself, types counted', () => {
   const files = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing,examples}/**/*.ts')
   expect(files.length).toBeGreaterThan(250)
   expect(cyclesIn(importsOf(files))).toEqual([])
+})
+
+it.for(Object.entries(DRIVERS))('%s leads to none of its drivers, by whatever way', ([adapter, { names, but }]) => {
+  const inside = globSync(`${adapter}/**/*.ts`)
+  const isDriver = (file: string): boolean => names.some((name) => file.startsWith(`${adapter}/${name}/`))
+  const ours = inside.filter((file) => !isDriver(file) && !but.includes(file.slice(adapter.length + 1)))
+  expect(ours.length).toBeGreaterThan(10)
+  const graph = importsOf(globSync('{core,binder}/**/*.ts'))
+  const drivers = ours.flatMap((file) =>
+    [...reachableFrom(graph, file)].filter(isDriver).map((to) => `${file} -> ${to}`),
+  )
+  expect(drivers).toEqual([])
 })
 
 it.for(globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/index.ts'))(

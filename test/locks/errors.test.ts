@@ -18,7 +18,7 @@ const cause = new Error('boom')
 const table: ReadonlyArray<readonly [ConcordatError, string, boolean, readonly string[]]> = [
   [new LockBusy('k', 'me', 12), 'locks.busy', true, ['"k"', 'me', '12 ms', 'waitMs']],
   [new LockTimeout('k', 50, undefined, 3), 'locks.timeout', true, ['"k"', '50 ms', '3 ahead', 'wait longer']],
-  [new LockLost('k', 7, 'expired', undefined, cause), 'locks.lost', true, ['"k"', 'token 7', 'Acquire again']],
+  [new LockLost('k', 7, 'expired', { cause }), 'locks.lost', true, ['"k"', 'token 7', 'Acquire again']],
   [new LockLost('k', 7, 'displaced'), 'locks.lost', true, ['does not know it any more', 'Acquire again']],
   [new LockLost('k', 7, 'max_hold'), 'locks.lost', true, ['maxHoldMs']],
   [new LockLost('k', 7, 'closed'), 'locks.lost', true, ['before close()']],

@@ -1,14 +1,15 @@
-import { PGlite } from '@electric-sql/pglite'
+import type { PGlite } from '@electric-sql/pglite'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence, type Fence } from 'concordat/locks'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { freshPglite } from '../support/pglite.ts'
 
 let db: PGlite
 let sql: ReturnType<typeof pgliteClient>
 let fence: Fence
 
 beforeAll(async () => {
-  db = new PGlite()
+  db = freshPglite()
   sql = pgliteClient(db)
   fence = createFence({ sql, schema: 'app' })
   await fence.migrate()

@@ -1,8 +1,11 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
+import { createSharedState } from 'concordat/cluster'
+import { postgresStateStore } from 'concordat/cluster/postgres'
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
-import { printGrants, printMigrations } from 'concordat/operate'
+import { postgresLocks } from 'concordat/locks/postgres'
+import { createOperator, printGrants, printMigrations } from 'concordat/operate'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import pg from 'pg'
@@ -51,6 +54,20 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     })
   })
 
+  test('is enough for the doctor, who says what another role lacks and how to give it', async () => {
+    const operator = createOperator({ sql: pgClient(pool) })
+    const rights = async () => (await operator.doctor()).lines.find(({ check }) => check === 'rights')
+    expect(await rights()).toMatchObject({ status: 'ok' })
+    await database.pool.query(`REVOKE DELETE ON concordat.outbox FROM ${role}`)
+    expect(await rights()).toMatchObject({
+      status: 'fail',
+      text: `the role "${role}" lacks DELETE on outbox`,
+      remedy: expect.stringContaining(`npx concordat migrate grants --role ${role}`),
+    })
+    await database.pool.query(printGrants({ role }))
+    expect(await rights()).toMatchObject({ status: 'ok' })
+  })
+
   test('migrates, which finds nothing to do, and runs outbox, inbox, saga, participant and fence', async () => {
     const sql = pgClient(pool)
     const outbox = createOutbox({ sql, service: 'shop', partitions: 2 })
@@ -96,5 +113,22 @@ describeWith(['postgres'], 'a role with the printed grants', () => {
     await coordinator.close()
     await relay.close()
     await binder.close()
+  })
+
+  test('takes locks, commits under them, and shares state', async () => {
+    const sql = pgClient(pool)
+    const locks = postgresLocks({ sql })
+    const store = postgresStateStore({ sql })
+    await Promise.all([locks.migrate(), store.migrate()])
+    const state = createSharedState<number>({ store, name: 's' })
+    await locks.transaction('k', {}, async (_tx, lease) => {
+      await state.put('token', lease.token)
+      await locks.forceRelease('other', { by: 'ada', reason: 'to see' })
+    })
+    expect(await state.get('token')).toMatchObject({ value: expect.any(Number) })
+    expect(await locks.audit('other')).toHaveLength(1)
+    await state.close()
+    await store.close()
+    await locks.close()
   })
 })

@@ -1,15 +1,17 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { PGlite } from '@electric-sql/pglite'
+import { postgresStateStore } from 'concordat/cluster/postgres'
 import { migrate, type SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { migrationParts, printGrants, printMigrations } from 'concordat/operate'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { migrateParticipant } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freshPglite } from '../support/pglite.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())
@@ -37,6 +39,8 @@ describe('printMigrations', () => {
     await createOutbox({ sql: readOnly, service: 'shop', schema: 'printed', partitions: 3 }).migrate()
     await createInbox({ sql: readOnly, schema: 'printed' }).migrate()
     await createFence({ sql: readOnly, schema: 'printed' }).migrate()
+    await postgresLocks({ sql: readOnly, schema: 'printed' }).migrate()
+    await postgresStateStore({ sql: readOnly, schema: 'printed' }).migrate()
     await migrateParticipant(readOnly, 'printed')
   })
 
@@ -86,7 +90,7 @@ describe('concordat migrate', () => {
   })
 
   test.each([
-    [['migrate', 'prnt'], 'concordat: unknown command "migrate prnt": expected "migrate print" or "migrate grants"'],
+    [['migrate', 'prnt'], 'concordat: unknown command "migrate prnt": expected "migrate print", "migrate grants",'],
     [['migrate', 'grants'], 'concordat: migrate grants needs --role NAME'],
     [['migrate', 'print', '--partitions', 'four'], '--partitions: expected a whole number, got "four"'],
     [['migrate', 'print', '--part', 'sagas'], 'printMigrations.parts: expected one of'],
@@ -121,5 +125,7 @@ test('tables of a later release are refused by every part, and by a service that
   await expect(inbox.ready?.()).rejects.toMatchObject(refused)
   await expect(migrateParticipant(sql, 'newer saga-participant')).rejects.toMatchObject(refused)
   await expect(createFence({ sql, schema: 'newer locks' }).migrate()).rejects.toMatchObject(refused)
+  await expect(postgresLocks({ sql, schema: 'newer lock-store' }).migrate()).rejects.toMatchObject(refused)
+  await expect(postgresStateStore({ sql, schema: 'newer cluster' }).migrate()).rejects.toMatchObject(refused)
   await expect(migrate(sql, 'newer saga', 'saga', [{ version: 1, statements: [] }])).rejects.toMatchObject(refused)
 })

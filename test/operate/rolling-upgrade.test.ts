@@ -2,11 +2,12 @@
  * Two releases side by side: a migration that says it works with the release before leaves everything in its place that
  * this one uses. Compared in the catalog, from the SQL of each version.
  */
-import { PGlite } from '@electric-sql/pglite'
+
 import { migrationParts, printMigrations } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freshPglite } from '../support/pglite.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())
 

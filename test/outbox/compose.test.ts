@@ -74,7 +74,7 @@ describe('a responder with an inbox', () => {
     const shop = createBinder({ service: 'asker', transport: memoryTransport({ broker }), replies: [told] })
     onTestFinished(() => shop.close())
     await shop.start()
-    return (sku: string) => shop.request(asked, { sku }, { reply: told, timeoutMs: 20_000 })
+    return (sku: string, id?: string) => shop.request(asked, { sku }, { id, reply: told, timeoutMs: 20_000 })
   }
 
   test('answers by the outbox once its effect is committed; what failed before left none', async () => {
@@ -90,6 +90,17 @@ describe('a responder with an inbox', () => {
     await expect(ask('durian')).rejects.toMatchObject({ code: 'binder.request_failed', reason: 'no_such_sku' })
     expect(await effects()).toEqual([])
     expect(binder.binding('prices.asked.prices').status().deadLettered).toBe(0)
+  })
+
+  test('tells who asks again under the same id that it was handled, and does not handle it again', async () => {
+    const { broker, binder, effects } = await started()
+    const ask = await asking(broker)
+    expect(await ask('kiwi', 'r-1')).toBe(4)
+    await expect(ask('kiwi', 'r-1')).rejects.toMatchObject({ reason: 'binder.request_handled', retryable: false })
+    expect(await effects()).toEqual(['kiwi/1'])
+    await expect(ask('durian', 'r-2')).rejects.toMatchObject({ reason: 'no_such_sku' })
+    await expect(ask('durian', 'r-2')).rejects.toMatchObject({ reason: 'no_such_sku' })
+    expect(binder.binding('prices.asked.prices').status()).toMatchObject({ deadLettered: 0 })
   })
 
   test('answers a request that comes twice once', async () => {

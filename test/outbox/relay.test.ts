@@ -1,8 +1,8 @@
-import { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox, createRelay } from 'concordat/outbox'
 import { describe, expect, test } from 'vitest'
+import { freshPglite } from '../support/pglite.ts'
 import { message, until } from './support/messages.ts'
 import { embedded, setupOutbox, useEmbedded } from './support/pglite.ts'
 import { FakePublisher } from './support/publisher.ts'
@@ -19,7 +19,7 @@ describe('start', () => {
   })
 
   test('takes over at once what a dead process held on an embedded database', { timeout: 180_000 }, async () => {
-    const database = new PGlite()
+    const database = freshPglite()
     const dead = createOutbox({ sql: pgliteClient(database), service: 'orders' })
     await dead.migrate()
     await createRelay({ outbox: dead, publisher: new FakePublisher(), leaseMs: 600_000 }).start()

@@ -1,11 +1,11 @@
 import { defineChannel } from 'concordat/binder'
 import { defineSaga } from 'concordat/saga'
 import {
+  attemptFailed,
   done,
   due,
   expired,
   explore,
-  failed,
   given,
   omitted,
   operator,
@@ -47,7 +47,7 @@ describe('given, when, then', () => {
     expect(declined.calls).toEqual([{ step: 'open', operation: 'compensate', attempt: 1 }])
     expect(declined.when(undone('open')).status).toBe('compensated')
     expect(given(buy, done('open'), expired()).failure?.code).toBe('saga.deadline')
-    const lost = given(buy, done('open'), omitted('approval'), failed('charge', { terminal: true }))
+    const lost = given(buy, done('open'), omitted('approval'), attemptFailed('charge', { terminal: true }))
     expect(lost.calls).toEqual([{ step: 'charge', operation: 'compensate', attempt: 1 }])
   })
 

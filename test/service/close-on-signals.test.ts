@@ -1,4 +1,5 @@
-import { type CloseOnSignalsOptions, closeOnSignals, type SignalHandling } from 'concordat/service'
+import { memoryTransport } from 'concordat/binder/memory'
+import { type CloseOnSignalsOptions, closeOnSignals, createService, type SignalHandling } from 'concordat/service'
 import { afterEach, describe, expect, it } from 'vitest'
 import { drain, FakeClock } from '../support/locks/fake-clock.ts'
 import { gate } from '../support/until.ts'
@@ -82,5 +83,28 @@ describe('closeOnSignals', () => {
     ['no time', { timeoutMs: 0 }, 'closeOnSignals.timeoutMs'],
   ] as const)('refuses %s', ([, options, message]) => {
     expect(() => wire(options as never)).toThrow(message)
+  })
+})
+
+describe('closeOnSignals of a service', () => {
+  it('closes the service first, then what `then` lists, in the order given', async () => {
+    const log: string[] = []
+    const shop = createService({ name: 'shop', transport: memoryTransport() })
+    await shop.start()
+    const closed = shop.closeOnSignals({
+      signals: [SIGNAL],
+      exit: false,
+      // oxlint-disable-next-line unicorn/no-thenable -- options, which nobody awaits
+      then: [() => log.push(shop.health().status), { close: () => log.push('the pool') }],
+    })
+    send()
+    await closed
+    expect(log).toEqual(['down', 'the pool'])
+  })
+
+  it('refuses an option that it does not have, such as `after`', () => {
+    const shop = createService({ name: 'shop', transport: memoryTransport() })
+    const options = { after: [] } as object
+    expect(() => shop.closeOnSignals(options)).toThrow('service.closeOnSignals.after: expected one of then')
   })
 })

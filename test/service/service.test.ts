@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, processor, sink, sinkBatch } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { ClusterStoreUnavailable } from 'concordat/cluster'
@@ -11,9 +10,10 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../outbox/support/messages.ts'
+import { freshPglite } from '../support/pglite.ts'
 import { gate, until } from '../support/until.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

@@ -1,5 +1,5 @@
 import type { EncodedMessage } from 'concordat/binder'
-import type { Transport } from 'concordat/binder/transport'
+import type { PublishUntil, Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
 
 /** Milliseconds before and after each call, the same for the same seed. */
@@ -27,12 +27,17 @@ export function slowTransport(inner: Transport, pause: () => Promise<void>): Tra
   }
   const own: Partial<Transport> = {
     provision: (destinations) => around(() => inner.provision(destinations)),
-    subscribe: (spec, receiver) => around(() => inner.subscribe(spec, receiver)),
-    publish: async (messages: readonly EncodedMessage[]) => {
+    subscribe: (spec, receiver) =>
+      around(async () => {
+        const subscription = await inner.subscribe(spec, receiver)
+        const close = subscription.close.bind(subscription)
+        return Object.assign(subscription, { close: () => around(close) })
+      }),
+    publish: async (messages: readonly EncodedMessage[], until?: PublishUntil) => {
       const before = line.then(pause)
       line = before
       await before
-      const outcomes = await inner.publish(messages)
+      const outcomes = await inner.publish(messages, until)
       await pause()
       return outcomes
     },
@@ -44,6 +49,8 @@ export function slowTransport(inner: Transport, pause: () => Promise<void>): Tra
       const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : target, name)
       return typeof value === 'function' ? value.bind(target) : value
     },
+    // What a case puts around a method is around this transport, and not within it.
+    set: (_, name, value) => Reflect.set(own, name, value),
   })
 }
 

@@ -32,7 +32,7 @@ export interface Recording {
   metric(name: string): Promise<readonly Point[]>
 }
 
-/** The context manager is the process's; a test file has a process of its own. */
+/** The context manager is the process's, which test files share: the first one stays, and changes nothing without spans. */
 export function record(): Recording {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   const exporter = new InMemorySpanExporter()

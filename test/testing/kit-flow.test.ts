@@ -60,6 +60,24 @@ describe('settled', () => {
     expect(kit.deadLetters(numbers, 'g')).toHaveLength(1)
   })
 
+  it('leaves a paused binding alone that has a breaker', async () => {
+    let calls = 0
+    const options = { group: 'g', maxAttempts: 3, backoff: { initialMs: 60_000, jitter: 0 } }
+    const circuitBreaker = { failures: 50, pauseMs: 1_000 }
+    const binding = sink(numbers, { ...options, circuitBreaker }, () => {
+      calls++
+      throw new Error('no')
+    })
+    const kit = await open({ bindings: [binding] })
+    await kit.send(numbers, 1)
+    await kit.send(numbers, 2)
+    await kit.advance(0)
+    const [before, now] = [calls, kit.clock.now()]
+    kit.binder.binding('numbers.g').pause()
+    await kit.settled()
+    expect({ calls, now: kit.clock.now() }).toEqual({ calls: before, now })
+  })
+
   it('says so while the broker is away', async () => {
     const kit = await open({ bindings: [sink(numbers, { group: 'g' }, () => {})] })
     kit.disconnect()

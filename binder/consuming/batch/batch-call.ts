@@ -1,7 +1,7 @@
 import { type Logger, withFields } from '../../../core/logger.ts'
 import type { SqlTransaction } from '../../../core/sql.ts'
-import type { BatchItem, BatchTransactionContext } from '../../bindings/contexts.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
+import type { BatchItem, BatchTransactionContext } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { BinderTelemetry, ConsumerName } from '../../telemetry/telemetry.ts'
@@ -115,12 +115,12 @@ export class BatchCall {
 
   #view(items: readonly Item[], tx: SqlTransaction | undefined): ReadonlyArray<BatchItem<unknown>> {
     const { drain, handlerLogger } = this.#host
-    const { group } = this.#options
+    const scope = { group: this.#options.group, drain, handlerLogger }
     return Object.freeze(
       items.map(({ delivery, payload, attempt }) => {
         return Object.freeze({
           payload,
-          context: new DeliveryContext(delivery, attempt, group, drain, handlerLogger, tx),
+          context: new DeliveryContext(delivery, attempt, scope, tx),
         })
       }),
     )

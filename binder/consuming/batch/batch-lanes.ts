@@ -11,6 +11,14 @@ export interface BatchLaneLimits {
 /** Handles a batch; calls `done` with each item as soon as its key is free for later ones. Never rejects. */
 export type RunBatch<Item> = (items: readonly Item[], done: (item: Item) => void) => Promise<void>
 
+export interface BatchLanesParts<Item> {
+  readonly limits: BatchLaneLimits
+  readonly clock: Clock
+  readonly keyOf: (item: Item) => string | null
+  readonly run: RunBatch<Item>
+  readonly gate: Gate | undefined
+}
+
 interface Entry<Item> {
   readonly item: Item
   readonly key: string | null
@@ -42,13 +50,7 @@ export class BatchLanes<Item> implements Line<Item> {
   #timerAt = Number.POSITIVE_INFINITY
   #pumpScheduled = false
 
-  constructor(
-    limits: BatchLaneLimits,
-    clock: Clock,
-    keyOf: (item: Item) => string | null,
-    run: RunBatch<Item>,
-    gate?: Gate,
-  ) {
+  constructor({ limits, clock, keyOf, run, gate }: BatchLanesParts<Item>) {
     this.#limits = limits
     this.#clock = clock
     this.#keyOf = limits.concurrency === 1 ? () => null : keyOf

@@ -1,5 +1,5 @@
 import { show } from '../../../core/errors.ts'
-import type { BatchOutcome } from '../../bindings/contexts.ts'
+import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import { BatchOutcomesInvalid } from '../../errors.ts'
 
 /**

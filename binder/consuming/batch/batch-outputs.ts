@@ -1,5 +1,5 @@
-import type { BatchOutcome } from '../../bindings/contexts.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
+import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { type AmbientHeaders, type Made, make, outputsIn } from '../../sending/ambient-headers.ts'

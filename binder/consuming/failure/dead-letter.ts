@@ -36,6 +36,7 @@ export const REDRIVE_END = 'concordat.redrive.end'
 /** In a message that `redrive` sent back, the id of the run. */
 export const REDRIVE_RUN: string = `${INTERNAL_PREFIX}redrive-run`
 
+/** The channel with the dead letters of a group: `<destination>.<group>.dlq`. */
 export function deadLetterName(destination: string, group: string): string {
   return `${destination}.${group}.dlq`
 }

@@ -1,21 +1,26 @@
+import { SECOND } from '../../../core/clock.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { DestinationSpec, PublishOutcome, TransportHost } from '../../transport/transport.ts'
-import type { AdminConnection } from '../kafkajs/admin.ts'
-import { Publisher } from '../kafkajs/publisher.ts'
-import type { Subscriber } from '../kafkajs/subscriber.ts'
-import type { KafkaOptions } from '../options.ts'
+import type { AdminLink } from '../driver.ts'
+import type { Publisher } from '../publisher.ts'
+import type { KafkaSettings } from '../settings.ts'
+import type { Subscriber } from '../subscriber.ts'
 import type { Topics } from '../topics.ts'
 import { delayTopicOf, TIERS_MS } from '../wire/delay.ts'
 import { Forwarder } from './forwarder.ts'
 
 /** The first look: what is provisioned together is looked for together. */
 const FIRST_LOOK_MS = 200
+/** What is not confirmed by then is forwarded again: it has not been settled. */
+const FORWARD_TIMEOUT_MS = 30 * SECOND
 
 export interface DelaysParts {
-  readonly options: KafkaOptions
-  readonly admin: AdminConnection
+  readonly settings: Pick<KafkaSettings, 'delayDiscoveryMs'>
+  readonly admin: AdminLink
   readonly topics: Topics
   readonly subscriber: Subscriber
+  /** One of its own, which this closes: forwarding does not wait behind what the service sends, nor the other way round. */
+  readonly publisher: Publisher
 }
 
 /**
@@ -29,8 +34,6 @@ export class Delays {
   readonly #forwarders: Map<string, Forwarder> = new Map()
   /** Destinations in use without a delay topic so far. */
   readonly #plain: Set<string> = new Set()
-  /** A producer of its own: forwarding does not wait behind what the service sends, nor the other way round. */
-  readonly #publisher: Publisher
   #publishing: Promise<unknown> = Promise.resolve()
   #cancelLook: (() => void) | undefined
   #closed = false
@@ -38,7 +41,6 @@ export class Delays {
   constructor(parts: DelaysParts, host: TransportHost) {
     this.#parts = parts
     this.#host = host
-    this.#publisher = new Publisher(parts.options, parts.topics, host.clock, host.publishTimeoutMs)
   }
 
   /** The destinations exist, and the delay topics of those with `delays`. */
@@ -54,7 +56,7 @@ export class Delays {
     this.#closed = true
     this.#cancelLook?.()
     await Promise.all([...this.#forwarders.values()].map((forwarder) => forwarder.close()))
-    await this.#publisher.close()
+    await this.#parts.publisher.close()
   }
 
   #forward(name: string): void {
@@ -72,7 +74,9 @@ export class Delays {
 
   /** One call at a time, as the producer wants it. */
   #publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
-    const publishing = this.#publishing.then(() => this.#publisher.publish(messages))
+    const publishing = this.#publishing.then(() => {
+      return this.#parts.publisher.publish(messages, { deadline: this.#host.clock.monotonic() + FORWARD_TIMEOUT_MS })
+    })
     this.#publishing = publishing
     return publishing
   }
@@ -83,7 +87,7 @@ export class Delays {
   }
 
   async #look(): Promise<void> {
-    const { admin, topics, options } = this.#parts
+    const { admin, topics, settings } = this.#parts
     try {
       const existing = new Set(await admin.use('looking for delayed messages', (each) => each.listTopics()))
       for (const name of Array.from(this.#plain)) {
@@ -96,6 +100,6 @@ export class Delays {
       this.#host.logger.debug({ err }, 'could not look for delayed messages')
     }
     this.#cancelLook = undefined
-    this.#lookIn(options.delayDiscoveryMs)
+    this.#lookIn(settings.delayDiscoveryMs)
   }
 }

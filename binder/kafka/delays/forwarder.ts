@@ -1,7 +1,8 @@
-import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import { resolveBackoff } from '../../../core/backoff.ts'
 import { MINUTE, SECOND } from '../../../core/clock.ts'
 import { isRetryable, toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
+import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type {
   PublishOutcome,
   Receiver,
@@ -70,17 +71,15 @@ export class Forwarder {
   async #keep(): Promise<void> {
     const { clock, logger } = this.#host
     const { signal } = this.#closing
-    for (let attempt = 1; !signal.aborted; attempt++) {
-      try {
-        await this.#serve(signal)
-        attempt = 1
-      } catch (error) {
-        const fields = { topic: this.#topic, err: toError(error) }
-        if (isRetryable(error)) logger.debug(fields, 'could not forward delayed messages, trying again')
-        else logger.error(fields, 'could not forward delayed messages, trying again')
-      }
-      await clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
+    const serve = async (): Promise<boolean> => {
+      await this.#serve(signal)
+      return false
     }
+    await keepTrying({ clock, backoff: BACKOFF, signal }, serve, (error) => {
+      const fields = { topic: this.#topic, err: toError(error) }
+      if (isRetryable(error)) logger.debug(fields, 'could not forward delayed messages, trying again')
+      else logger.error(fields, 'could not forward delayed messages, trying again')
+    })
   }
 
   /** From taking a place to its end. @throws TransportError */
@@ -138,6 +137,8 @@ export class Forwarder {
 
   /** Everything that is due, then waits for the next. */
   async #forwardDue(): Promise<void> {
+    // What is set at the end must not be overwritten by who keeps this promise, also when nothing is due.
+    await Promise.resolve()
     for (let due = this.#takeDue(); due.length > 0; due = this.#takeDue()) await this.#forward(due)
     this.#sending = undefined
     let next = Number.POSITIVE_INFINITY

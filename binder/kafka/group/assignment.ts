@@ -1,8 +1,9 @@
 import { setMaxListeners } from 'node:events'
-import type { EncodedMessage } from '../../channel/message.ts'
+import { type Lender, LentDelivery } from '../../transport/kit/lent-delivery.ts'
+import { Window } from '../../transport/kit/window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
-import { Lane, type Parcel } from './lane.ts'
+import { AssignedPartition, type Parcel } from './assigned-partition.ts'
 
 export interface AssignmentLimits {
   readonly topic: string
@@ -15,10 +16,10 @@ export interface AssignmentLimits {
 
 export interface AssignmentEvents {
   deliver(delivery: TransportDelivery): void
-  /** The lane's commit position moved. */
-  onProgress(lane: Lane): void
-  /** Something was given back and waits in its lane: lend it again, but not at once. */
-  onReleased(lane: Lane): void
+  /** The partition's commit position moved. */
+  onProgress(assigned: AssignedPartition): void
+  /** Something was given back and waits in its partition: lend it again, but not at once. */
+  onReleased(assigned: AssignedPartition): void
   /** Something was settled: there may be room. */
   onRoom(): void
 }
@@ -27,25 +28,25 @@ export interface AssignmentEvents {
  * The partitions of one generation of the group, and what of them is lent to the binder. Ends with `withdraw`: after it
  * nothing is delivered and settling has no effect.
  *
- * Prefetch is shared: a lane may hold three times what is left free, so that one stuck lane leaves room for the others,
- * and a lane alone gets everything.
+ * Prefetch is shared: a partition may hold three times what is left free, so that one stuck partition leaves room for the others,
+ * and a partition alone gets everything.
  */
-export class Assignment {
-  readonly lanes: ReadonlyMap<number, Lane>
+export class Assignment implements Lender<Parcel> {
+  readonly partitions: ReadonlyMap<number, AssignedPartition>
   readonly #limits: AssignmentLimits
   readonly #events: AssignmentEvents
   readonly #withdrawn = new AbortController()
-  /** Lanes with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
-  readonly #ready: Lane[] = []
-  #unsettled = 0
-  #unsettledBytes = 0
+  /** Partitions with something to lend, in turn. Few, and moved with each message: a list is cheaper than a set. */
+  readonly #ready: AssignedPartition[] = []
+  readonly #window: Window
   #held = false
   #lending = false
   #idle: (() => void) | undefined
 
   constructor(partitions: readonly number[], limits: AssignmentLimits, events: AssignmentEvents) {
-    this.lanes = new Map(partitions.map((partition) => [partition, new Lane(partition)]))
+    this.partitions = new Map(partitions.map((partition) => [partition, new AssignedPartition(partition)]))
     this.#limits = limits
+    this.#window = new Window(limits)
     this.#events = events
     setMaxListeners(0, this.#withdrawn.signal)
   }
@@ -75,20 +76,20 @@ export class Assignment {
 
   /** Resolves when nothing is lent any more, or at `withdraw`. */
   async settled(): Promise<void> {
-    if (this.#unsettled === 0 || this.#withdrawn.signal.aborted) return
+    if (this.#window.count === 0 || this.#withdrawn.signal.aborted) return
     await new Promise<void>((resolve) => {
       this.#idle = resolve
     })
   }
 
-  /** Lends what waits in a lane, as far as the limits allow. */
-  lend(lane?: Lane): void {
-    if (lane !== undefined && lane.waiting > 0 && !this.#ready.includes(lane)) this.#ready.push(lane)
+  /** Lends what waits in a partition, as far as the limits allow. */
+  lend(assigned?: AssignedPartition): void {
+    if (assigned !== undefined && assigned.waiting > 0 && !this.#ready.includes(assigned)) this.#ready.push(assigned)
     if (this.#lending) return
     this.#lending = true
-    // A lane that was lent from goes to the end of the list and comes up again; one over its share is passed over.
+    // A partition that was lent from goes to the end of the list and comes up again; one over its share is passed over.
     for (let i = 0; i < this.#ready.length && !this.#isFull(); ) {
-      const each = this.#ready[i] as Lane
+      const each = this.#ready[i] as AssignedPartition
       if (this.#isOverShare(each)) {
         i++
         continue
@@ -108,92 +109,56 @@ export class Assignment {
   lendGaps(): boolean {
     if (this.isWithdrawn) return false
     const gaps: Parcel[] = []
-    for (const lane of this.lanes.values()) {
-      for (let gap = this.#nextGap(lane, gaps); gap !== undefined; gap = this.#nextGap(lane, gaps)) gaps.push(gap)
+    for (const assigned of this.partitions.values()) {
+      for (let gap = this.#nextGap(assigned, gaps); gap !== undefined; gap = this.#nextGap(assigned, gaps))
+        gaps.push(gap)
     }
     for (const gap of gaps) this.#lendOne(gap)
     return gaps.length > 0
   }
 
-  #nextGap(lane: Lane, taken: readonly Parcel[]): Parcel | undefined {
-    return this.#unsettled + taken.length < this.#limits.prefetch ? lane.nextGap() : undefined
+  #nextGap(assigned: AssignedPartition, taken: readonly Parcel[]): Parcel | undefined {
+    return this.#window.count + taken.length < this.#limits.prefetch ? assigned.nextGap() : undefined
   }
 
   #isFull(): boolean {
     if (this.#held || this.#withdrawn.signal.aborted) return true
     if (this.#limits.evenShares === true) return false
-    return this.#unsettled >= this.#limits.prefetch || this.#unsettledBytes >= this.#limits.prefetchBytes
+    return !this.#window.isOpen
   }
 
-  #isOverShare(lane: Lane): boolean {
+  #isOverShare(assigned: AssignedPartition): boolean {
     const { prefetch, prefetchBytes, partitions, evenShares } = this.#limits
     if (evenShares === true)
-      return lane.unsettled >= prefetch / partitions || lane.unsettledBytes >= prefetchBytes / partitions
-    return lane.unsettled >= (this.lanes.size === 1 ? prefetch : 3 * (prefetch - this.#unsettled))
+      return assigned.unsettled >= prefetch / partitions || assigned.unsettledBytes >= prefetchBytes / partitions
+    return assigned.unsettled >= (this.partitions.size === 1 ? prefetch : 3 * (prefetch - this.#window.count))
   }
 
   #lendOne(parcel: Parcel): void {
-    parcel.lane.unsettled++
-    parcel.lane.unsettledBytes += parcel.bytes
-    this.#unsettled++
-    this.#unsettledBytes += parcel.bytes
-    const message = decodeRecord(this.#limits.topic, parcel.lane.partition, parcel.record)
-    this.#events.deliver(new Delivery(message, parcel, this.signal, this.#settle))
+    parcel.assigned.unsettled++
+    parcel.assigned.unsettledBytes += parcel.bytes
+    this.#window.take(parcel.bytes)
+    const message = decodeRecord(this.#limits.topic, parcel.assigned.partition, parcel.record)
+    this.#events.deliver(new LentDelivery(this, parcel, message, parcel.returned ? true : undefined))
   }
 
-  readonly #settle = (parcel: Parcel, finished: boolean): void => {
+  positionOf({ assigned, record }: Parcel): string {
+    return `partition ${assigned.partition} offset ${record.offset}`
+  }
+
+  ended(parcel: Parcel, finished: boolean): void {
     if (this.#withdrawn.signal.aborted) return
-    parcel.lane.unsettled--
-    parcel.lane.unsettledBytes -= parcel.bytes
-    this.#unsettled--
-    this.#unsettledBytes -= parcel.bytes
+    parcel.assigned.unsettled--
+    parcel.assigned.unsettledBytes -= parcel.bytes
+    this.#window.free(parcel.bytes)
     if (finished) {
-      if (parcel.lane.tracker.finish(parcel)) this.#events.onProgress(parcel.lane)
+      if (parcel.assigned.tracker.finish(parcel)) this.#events.onProgress(parcel.assigned)
       this.lend()
     } else {
-      parcel.lane.putBack(parcel)
-      this.#events.onReleased(parcel.lane)
+      parcel.assigned.putBack(parcel)
+      this.#events.onReleased(parcel.assigned)
     }
-    if (this.#unsettled === 0) this.#idle?.()
+    if (this.#window.count === 0) this.#idle?.()
     this.#events.onRoom()
-  }
-}
-
-class Delivery implements TransportDelivery {
-  readonly message: EncodedMessage
-  readonly signal: AbortSignal
-  readonly redelivered: boolean | undefined
-  readonly #parcel: Parcel
-  #settle: ((parcel: Parcel, finished: boolean) => void) | undefined
-
-  constructor(
-    message: EncodedMessage,
-    parcel: Parcel,
-    signal: AbortSignal,
-    settle: (parcel: Parcel, finished: boolean) => void,
-  ) {
-    this.message = message
-    this.signal = signal
-    this.redelivered = parcel.returned ? true : undefined
-    this.#parcel = parcel
-    this.#settle = settle
-  }
-
-  get position(): string {
-    return `partition ${this.#parcel.lane.partition} offset ${this.#parcel.record.offset}`
-  }
-
-  ack(): void {
-    this.#end(true)
-  }
-
-  release(): void {
-    this.#end(false)
-  }
-
-  #end(finished: boolean): void {
-    const settle = this.#settle
-    this.#settle = undefined
-    settle?.(this.#parcel, finished)
   }
 }

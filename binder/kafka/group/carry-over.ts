@@ -1,4 +1,4 @@
-import type { KafkaBatch } from '../kafkajs/client.ts'
+import type { FetchedBatch } from '../driver.ts'
 import type { Assignment } from './assignment.ts'
 
 /** What of an assignment matters to the next one. */
@@ -13,7 +13,7 @@ export class CarryOver {
   }
 
   remember(assignment: Assignment): void {
-    for (const { partition, fetchPosition, tracker } of assignment.lanes.values()) {
+    for (const { partition, fetchPosition, tracker } of assignment.partitions.values()) {
       if (tracker.position === undefined) continue
       this.#positions.set(partition, tracker.position)
       if (fetchPosition !== undefined && fetchPosition !== tracker.position) this.#fetched.set(partition, fetchPosition)
@@ -30,7 +30,7 @@ export class CarryOver {
    * fetch can be under way while the consumer joins. It begins where fetching stood then, and taking it would skip what
    * has come back. At most one per partition; a batch that begins there by chance is merely fetched twice.
    */
-  isLate(batch: Pick<KafkaBatch, 'partition' | 'fetchedOffset'>): boolean {
+  isLate(batch: Pick<FetchedBatch, 'partition' | 'fetchedOffset'>): boolean {
     const suspect = this.#fetched.get(batch.partition)
     this.#fetched.delete(batch.partition)
     return suspect !== undefined && suspect === Number(batch.fetchedOffset)

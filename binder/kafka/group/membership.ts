@@ -8,7 +8,7 @@ export interface MembershipTimes {
 }
 
 /**
- * Whether this member can still believe in its place in the group, by the times alone: kafkajs may retry for long, or
+ * Whether this member can still believe in its place in the group, by the times alone: a library may retry for long, or
  * hang, without saying so. The broker counts the session from the last heartbeat that it got; this counts from when the
  * answer arrived, later by a round trip, so the broker may be first to give a partition away by that much.
  */

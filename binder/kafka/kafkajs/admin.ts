@@ -1,15 +1,19 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { KafkaOptions } from '../options.ts'
+import { ended } from '../../transport/kit/deadline.ts'
+import type { Admin, AdminLink } from '../driver.ts'
+import { transportError } from '../errors.ts'
+import { AdminCalls } from './admin-calls.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
-import { connectWithin, settle, within } from './deadline.ts'
-import { toTransportError, transportError } from './errors.ts'
+import { connectWithin, within } from './deadline.ts'
+import { toTransportError } from './errors.ts'
+import type { KafkaOptions } from './options.ts'
 
 const CLOSE_MS = 2_000
 
 /**
  * One administrative connection, opened when first needed, thrown away after a failure. Every call is bounded in time.
  */
-export class AdminConnection {
+export class AdminConnection implements AdminLink {
   readonly #options: KafkaOptions
   readonly #clock: Clock
   #admin: Promise<KafkaAdmin> | undefined
@@ -23,13 +27,18 @@ export class AdminConnection {
   }
 
   /** Runs `work` on the connection. @throws TransportError */
-  async use<T>(attempted: string, work: (admin: KafkaAdmin) => Promise<T>, destination?: string): Promise<T> {
+  async use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T> {
     if (this.#closed) throw transportError('closed', `${attempted} failed`, destination)
     this.#admin ??= this.#connect()
     const current = this.#admin
     try {
       const admin = await current
-      return await within(this.#clock, this.#options.requestTimeoutMs, attempted, this.#watched(work(admin)))
+      return await within(
+        this.#clock,
+        this.#options.requestTimeoutMs,
+        attempted,
+        this.#watched(work(new AdminCalls(admin))),
+      )
     } catch (error) {
       if (this.#admin === current) this.#admin = undefined
       this.#discard(current)
@@ -41,7 +50,7 @@ export class AdminConnection {
     this.#closed = true
     const admin = this.#admin
     this.#admin = undefined
-    if (admin !== undefined) await settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+    if (admin !== undefined) await ended(this.#clock, CLOSE_MS, this.#disconnect(admin))
   }
 
   #watched<T>(work: Promise<T>): Promise<T> {
@@ -58,7 +67,7 @@ export class AdminConnection {
   }
 
   #discard(admin: Promise<KafkaAdmin>): void {
-    void settle(this.#clock, CLOSE_MS, this.#disconnect(admin))
+    void ended(this.#clock, CLOSE_MS, this.#disconnect(admin))
   }
 
   /** A request under way connects again when it loses its connection: what it made is closed as well, once it has ended. */

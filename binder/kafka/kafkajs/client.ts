@@ -1,3 +1,5 @@
+import type { IncomingRecord, OutgoingRecord } from '../driver.ts'
+
 /**
  * The part of kafkajs that this adapter uses, as structure: a `new Kafka({ ... })` of kafkajs 2.2 fits, nothing here
  * imports it, and a program without Kafka loads none of it.
@@ -33,13 +35,7 @@ export interface PartitionerArgs {
   message: unknown
 }
 
-/** A message as kafkajs sends it. kafkajs writes a header or value that is not a `Buffer` as `String(value)`. */
-export interface OutgoingRecord {
-  key: string | Buffer | null
-  value: Buffer | null
-  headers: Record<string, Buffer | string>
-}
-
+/** The part of a kafkajs producer that is used. */
 export interface KafkaProducer {
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -47,6 +43,7 @@ export interface KafkaProducer {
     acks: number
     timeout: number
     compression?: number
+    /** A header or value that is not a `Buffer` would be written as `String(value)`. */
     topicMessages: Array<{ topic: string; messages: OutgoingRecord[] }>
   }): Promise<ReadonlyArray<{ readonly topicName: string; readonly partition: number; readonly errorCode: number }>>
 }
@@ -81,17 +78,6 @@ export interface KafkaAssigner {
   protocol(subscription: { readonly topics: readonly string[] }): { name: string; metadata: Buffer }
 }
 
-/** A message as kafkajs received it. */
-export interface IncomingRecord {
-  readonly key: Buffer | null
-  readonly value: Buffer | null
-  readonly timestamp: string
-  readonly offset: string
-  readonly headers?: Readonly<Record<string, IncomingHeader>>
-}
-
-export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | undefined
-
 export interface KafkaBatch {
   readonly topic: string
   readonly partition: number
@@ -114,6 +100,7 @@ export interface KafkaBatchPayload {
   isStale(): boolean
 }
 
+/** The part of a kafkajs consumer that is used. */
 export interface KafkaConsumer {
   connect(): Promise<void>
   disconnect(): Promise<void>
@@ -157,11 +144,12 @@ export interface Crash {
 
 // ---- admin
 
+/** The part of a kafkajs admin client that is used. */
 export interface KafkaAdmin {
   connect(): Promise<void>
   disconnect(): Promise<void>
   listTopics(): Promise<string[]>
-  createTopics(options: { topics: NewTopic[]; waitForLeaders: boolean; timeout: number }): Promise<boolean>
+  createTopics(options: { topics: KafkaTopic[]; waitForLeaders: boolean; timeout: number }): Promise<boolean>
   fetchTopicMetadata(options: { topics: string[] }): Promise<{
     topics: ReadonlyArray<{
       readonly name: string
@@ -192,7 +180,7 @@ export interface KafkaAdmin {
   deleteGroups(groupIds: string[]): Promise<unknown>
 }
 
-export interface NewTopic {
+export interface KafkaTopic {
   topic: string
   numPartitions: number
   replicationFactor: number

@@ -10,6 +10,7 @@ import { ConcordatError, toError } from '../../../core/errors.ts'
 import { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from '../wire/lz4-frame.ts'
 import { decodeXerial, encodeXerial, type Snappy } from '../wire/xerial.ts'
 
+/** How batches are compressed on the wire. `snappy` needs the package `snappyjs`, `lz4` needs `lz4js`. */
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
 
 /** The numbers of Kafka's protocol. */

@@ -1,25 +1,14 @@
-import type { KafkaOptions } from '../options.ts'
+import type { MemberSpec } from '../driver.ts'
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
 import { type FetchListener, readFetchesOf } from './mends/fetch-reader.ts'
 import { mendHeaderDecoding } from './mends/header-decoding.ts'
+import type { KafkaOptions } from './options.ts'
 
 const MIN_FETCH_BYTES = 64 * 1024
 /** What a fetch brings is alive until it is handled: twice of it, measured, costs a third more CPU, in collecting garbage. */
 const MAX_PARTITION_BYTES = 512 * 1024
 const MAX_FETCH_BYTES = 10 * 1024 * 1024
-
-export interface ConsumerSpec {
-  readonly topic: string
-  readonly groupId: string
-  readonly partitions: number
-  readonly prefetch: number
-  readonly prefetchBytes: number
-  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
-  readonly startAt: ReadonlyMap<number, number> | undefined
-  /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
-  readonly evenShares?: boolean | undefined
-}
 
 /**
  * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead) and rides out
@@ -27,7 +16,7 @@ export interface ConsumerSpec {
  */
 export function createConsumer(
   options: KafkaOptions,
-  spec: ConsumerSpec,
+  spec: MemberSpec,
   assigner: ReturnType<typeof gatedAssigner>,
   onFetched: FetchListener = () => {},
 ): KafkaConsumer {

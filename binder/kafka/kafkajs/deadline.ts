@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import { within as withinDeadline } from '../../transport/kit/deadline.ts'
 
 /** Not answered in time. What was waited for goes on: kafkajs has no way to cancel. */
 export class DeadlineExceeded extends Error {
@@ -8,17 +9,8 @@ export class DeadlineExceeded extends Error {
 
 /** Settles as `work` does, or rejects with `DeadlineExceeded` after `durationMs`; a later rejection of `work` is dropped. */
 export function within<T>(clock: Clock, durationMs: number, what: string, work: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const cancel = clock.setTimer(durationMs, () => {
-      reject(new DeadlineExceeded(`${what} did not finish within ${Math.round(durationMs)} ms`))
-    })
-    work.then(resolve, reject).finally(cancel)
-  })
-}
-
-/** Waits for `work` to end, at most `durationMs`. Never rejects. For closing, where a failure changes nothing. */
-export async function settle(clock: Clock, durationMs: number, work: Promise<unknown>): Promise<void> {
-  await within(clock, durationMs, 'closing', work).catch(() => {})
+  const late = (): Error => new DeadlineExceeded(`${what} did not finish within ${Math.round(durationMs)} ms`)
+  return withinDeadline(clock, durationMs, work, late)
 }
 
 /**

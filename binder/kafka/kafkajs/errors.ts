@@ -1,73 +1,23 @@
-/** Kafka's and kafkajs' words translated into the binder's. The only file that knows protocol error names. */
-import { toError } from '../../../core/errors.ts'
-import { TransportError, type TransportErrorKind } from '../../errors.ts'
+/** What kafkajs says beside the names of Kafka's protocol, and where its users look. */
+import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { isTlsFailure } from '../../transport/tls-failure.ts'
-
-export const TRANSPORT = 'kafka'
-
-const KINDS: Readonly<Record<string, TransportErrorKind>> = {
-  MESSAGE_TOO_LARGE: 'too_large',
-  RECORD_LIST_TOO_LARGE: 'too_large',
-  UNKNOWN_TOPIC_OR_PARTITION: 'unroutable',
-  REQUEST_TIMED_OUT: 'timeout',
-  NOT_ENOUGH_REPLICAS: 'refused',
-  NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
-  GROUP_MAX_SIZE_REACHED: 'refused',
-  KAFKA_STORAGE_ERROR: 'refused',
-  // A password may be changed on either side first: it mends itself, and says so until then.
-  SASL_AUTHENTICATION_FAILED: 'refused',
-  CLUSTER_AUTHORIZATION_FAILED: 'mismatch',
-  GROUP_AUTHORIZATION_FAILED: 'mismatch',
-  INCONSISTENT_GROUP_PROTOCOL: 'mismatch',
-  INVALID_CONFIG: 'mismatch',
-  INVALID_GROUP_ID: 'mismatch',
-  INVALID_PARTITIONS: 'mismatch',
-  INVALID_RECORD: 'mismatch',
-  INVALID_REPLICATION_FACTOR: 'mismatch',
-  INVALID_SESSION_TIMEOUT: 'mismatch',
-  INVALID_TIMESTAMP: 'mismatch',
-  INVALID_TOPIC_EXCEPTION: 'mismatch',
-  POLICY_VIOLATION: 'mismatch',
-  TOPIC_AUTHORIZATION_FAILED: 'mismatch',
-  UNSUPPORTED_SASL_MECHANISM: 'mismatch',
-  UNSUPPORTED_VERSION: 'mismatch',
-}
+import { chain, type DriverErrors, hasType, kindOf as kindAmong, toTransportError as translate } from '../errors.ts'
 
 const NAMES: Readonly<Record<string, TransportErrorKind>> = {
   KafkaJSRequestTimeoutError: 'timeout',
   KafkaJSSASLAuthenticationError: 'refused',
 }
 
-const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
-  unavailable: 'Check that the brokers are up and reachable.',
-  timeout: 'Whether it was done is unknown; try again.',
-  refused: 'The broker said no for now; try again later.',
-  too_large: 'Send less, or raise max.message.bytes of the topic and maxMessageBytes of kafkaTransport.',
-  unroutable: 'Create the topic first: give its channel to the binder.',
-  mismatch: 'Trying again will not help: check names, settings and rights.',
-  closed: 'The transport was closed.',
-}
+const OF_KAFKAJS: DriverErrors = { names: NAMES, remedyFor }
 
-/** What was attempted, for the message: `publish to "orders"`. */
+/** @param attempted for the message: `publish to "orders"` */
 export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
-  if (error instanceof TransportError) return error
-  const kind = kindOf(error)
-  return transportError(kind, `${attempted} failed: ${textOf(error)}`, destination, error, remedyFor(error))
+  return translate(error, attempted, destination, OF_KAFKAJS)
 }
 
-/** kafkajs says "Topic creation errors", and which topic and why only in the parts of it. */
-function textOf(error: unknown): string {
-  const { message } = toError(error)
-  const { errors } = error as KafkaError
-  if (!Array.isArray(errors) || errors.length === 0) return message
-  const parts = errors.slice(0, MAX_PARTS).map((part: unknown) => {
-    const { topic } = part as { readonly topic?: unknown }
-    return typeof topic === 'string' ? `"${topic}": ${toError(part).message}` : toError(part).message
-  })
-  return `${message} (${parts.join('; ')})`
+export function kindOf(error: unknown): TransportErrorKind {
+  return kindAmong(error, NAMES)
 }
-
-const MAX_PARTS = 5
 
 /** Where the kind alone would send the reader the wrong way. */
 function remedyFor(error: unknown): string | undefined {
@@ -84,64 +34,4 @@ function remedyFor(error: unknown): string | undefined {
     ({ name, type }) => name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED',
   )
   return isDenied ? 'Check the user, the password and the mechanism (`sasl` of new Kafka).' : undefined
-}
-
-export function transportError(
-  kind: TransportErrorKind,
-  message: string,
-  destination?: string,
-  cause?: unknown,
-  remedy: string = REMEDIES[kind],
-): TransportError {
-  return new TransportError({
-    transport: TRANSPORT,
-    kind,
-    message: `kafka: ${message}. ${remedy}`,
-    ...(destination === undefined ? {} : { destination }),
-    ...(cause === undefined ? {} : { cause }),
-  })
-}
-
-/** Anything that is not known is taken for a broker that is away: try again. */
-export function kindOf(error: unknown): TransportErrorKind {
-  for (const each of chain(error)) {
-    const kind = KINDS[each.type ?? ''] ?? NAMES[each.name ?? '']
-    if (kind !== undefined) return kind
-  }
-  return 'unavailable'
-}
-
-/** The broker wants the group to join again; this member's place is still its own until it does. */
-export function isRebalance(error: unknown): boolean {
-  return hasType(error, 'REBALANCE_IN_PROGRESS', 'NOT_COORDINATOR_FOR_GROUP', 'GROUP_LOAD_IN_PROGRESS')
-}
-
-/** The broker does not know this member any more: its partitions may have another owner already. */
-export function isExpelled(error: unknown): boolean {
-  return hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID')
-}
-
-export function hasType(error: unknown, ...types: readonly string[]): boolean {
-  return chain(error).some((each) => types.includes(each.type ?? ''))
-}
-
-interface KafkaError {
-  readonly name?: string
-  readonly type?: string
-  readonly cause?: unknown
-  readonly errors?: readonly unknown[]
-}
-
-/** The error, its causes, and the parts of an aggregate. */
-function chain(error: unknown): readonly KafkaError[] {
-  const found: KafkaError[] = []
-  const queue: unknown[] = [error]
-  while (queue.length > 0 && found.length < 20) {
-    const each = queue.shift()
-    if (typeof each !== 'object' || each === null) continue
-    const kafka = each as KafkaError
-    found.push(kafka)
-    queue.push(kafka.cause, ...(Array.isArray(kafka.errors) ? kafka.errors : []))
-  }
-  return found
 }

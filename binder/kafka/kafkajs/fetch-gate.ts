@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { Lane } from '../group/lane.ts'
+import type { AssignedPartition } from '../group/assigned-partition.ts'
 import type { KafkaConsumer } from './client.ts'
 
 /** After this long of waiting for room a partition makes way for others of the same broker. */
@@ -17,8 +17,8 @@ export class FetchGate {
   readonly #topic: string
   readonly #clock: Clock
   readonly #prefetch: number
-  readonly #waiters = new Map<Lane, (mayTake: boolean) => void>()
-  readonly #parked = new Set<Lane>()
+  readonly #waiters = new Map<AssignedPartition, (mayTake: boolean) => void>()
+  readonly #parked = new Set<AssignedPartition>()
   /** Cannot be read for now. */
   readonly #blocked = new Set<number>()
   #paused = false
@@ -32,18 +32,18 @@ export class FetchGate {
     this.#prefetch = prefetch
   }
 
-  /** Resolves true when the lane may take its batch, false when the batch is to be left. */
-  room(lane: Lane, lanes: number): Promise<boolean> {
-    if (lane.hasRoom(this.#prefetch)) return Promise.resolve(true)
+  /** Resolves true when the partition may take its batch, false when the batch is to be left. */
+  room(assigned: AssignedPartition, partitions: number): Promise<boolean> {
+    if (assigned.hasRoom(this.#prefetch)) return Promise.resolve(true)
     const waiting = Promise.withResolvers<boolean>()
     let cancel = this.#clock.setTimer(PARK_AFTER_MS, () => check())
     const check = (): void => {
-      if (this.#waiters.size < lanes) this.#park(lane)
+      if (this.#waiters.size < partitions) this.#park(assigned)
       else cancel = this.#clock.setTimer(PARK_AFTER_MS, check)
     }
-    this.#waiters.set(lane, (mayTake) => {
+    this.#waiters.set(assigned, (mayTake) => {
       cancel()
-      this.#waiters.delete(lane)
+      this.#waiters.delete(assigned)
       waiting.resolve(mayTake)
     })
     return waiting.promise
@@ -51,10 +51,10 @@ export class FetchGate {
 
   /** Something was settled: lets go on who has room now. */
   refresh(): void {
-    for (const [lane, done] of this.#waiters) if (lane.hasRoom(this.#prefetch)) done(true)
+    for (const [assigned, done] of this.#waiters) if (assigned.hasRoom(this.#prefetch)) done(true)
     let changed = false
-    for (const lane of this.#parked) {
-      if (lane.hasRoom(this.#prefetch)) changed = this.#parked.delete(lane)
+    for (const assigned of this.#parked) {
+      if (assigned.hasRoom(this.#prefetch)) changed = this.#parked.delete(assigned)
     }
     if (changed) this.apply()
   }
@@ -102,7 +102,7 @@ export class FetchGate {
     try {
       // kafkajs logs each call.
       if (this.#hasPaused) this.#consumer.resume([{ topic }])
-      const partitions = [...this.#blocked, ...[...this.#parked].map((lane) => lane.partition)]
+      const partitions = [...this.#blocked, ...[...this.#parked].map((assigned) => assigned.partition)]
       this.#hasPaused = this.#paused || partitions.length > 0
       if (this.#paused) this.#consumer.pause([{ topic }])
       else if (partitions.length > 0) this.#consumer.pause([{ topic, partitions }])
@@ -111,9 +111,9 @@ export class FetchGate {
     }
   }
 
-  #park(lane: Lane): void {
-    this.#parked.add(lane)
+  #park(assigned: AssignedPartition): void {
+    this.#parked.add(assigned)
     this.apply()
-    this.#waiters.get(lane)?.(false)
+    this.#waiters.get(assigned)?.(false)
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
+import { hasType, isExpelled, isRebalance } from '../errors.ts'
 import { Membership, type MembershipTimes } from '../group/membership.ts'
-import { hasType, isExpelled, isRebalance } from './errors.ts'
 
 const TICK_MS = 500
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import type { Hindrance } from '../../transport/transport.ts'
-import { transportError } from './errors.ts'
+import { transportError } from '../errors.ts'
 import type { FetchGate } from './fetch-gate.ts'
 import type { Fetched } from './mends/fetch-reader.ts'
 

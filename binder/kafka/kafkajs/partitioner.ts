@@ -1,20 +1,12 @@
 import { partitionOf } from '../../channel/partition.ts'
-import type { OutgoingRecord, PartitionerArgs } from './client.ts'
+import type { Envelope } from '../driver.ts'
+import type { PartitionerArgs } from './client.ts'
 
 /** A producer was given up: kafkajs must not send anything on it any more. */
 export class PublishAbandoned extends Error {
   override readonly name = 'PublishAbandoned'
   /** kafkajs' own word for "do not try again". */
   readonly retriable = false as const
-}
-
-/** A record on its way, with the partition it was given: the same in every attempt. */
-export interface Envelope extends OutgoingRecord {
-  readonly topic: string
-  readonly bytes: number
-  /** Its place in the list that is being published. */
-  readonly index: number
-  place: number | undefined
 }
 
 /**

@@ -1,13 +1,17 @@
 import type { Clock } from '../../../core/clock.ts'
-import type { KafkaOptions } from '../options.ts'
+import { ended } from '../../transport/kit/deadline.ts'
+import type { Envelope, Producer } from '../driver.ts'
 import { byTopic } from '../wire/requests.ts'
 import type { KafkaProducer } from './client.ts'
 import { COMPRESSION_TYPES } from './codecs.ts'
-import { connectWithin, DeadlineExceeded, settle, within } from './deadline.ts'
+import { connectWithin, DeadlineExceeded, within } from './deadline.ts'
 import { toTransportError } from './errors.ts'
-import { createPartitioner, type Envelope } from './partitioner.ts'
+import type { KafkaOptions } from './options.ts'
+import { createPartitioner } from './partitioner.ts'
 
 const CLOSE_MS = 5_000
+/** What the protocol has room for. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 interface Slot {
   readonly producer: Promise<KafkaProducer>
@@ -19,7 +23,7 @@ interface Slot {
  * request back, also of partitions that the broker has accepted, and the broker would take the next records under those
  * numbers for duplicates and drop them while confirming. A new producer has a new identity and starts at zero.
  */
-export class ProducerSlot {
+export class ProducerSlot implements Producer {
   readonly #options: KafkaOptions
   readonly #clock: Clock
   #current: Slot | undefined
@@ -44,7 +48,7 @@ export class ProducerSlot {
       const timeout = Math.max(1, until - this.#clock.monotonic())
       const sending = producer.sendBatch({
         acks: -1,
-        timeout: Math.ceil(timeout),
+        timeout: Math.min(Math.ceil(timeout), LONGEST_TIMEOUT_MS),
         compression: COMPRESSION_TYPES[this.#options.compression],
         topicMessages: byTopic(envelopes),
       })
@@ -58,7 +62,7 @@ export class ProducerSlot {
 
   async close(): Promise<void> {
     if (this.#current !== undefined) this.#discard(this.#current)
-    await settle(this.#clock, CLOSE_MS, this.#closing)
+    await ended(this.#clock, CLOSE_MS, this.#closing)
   }
 
   #open(): Slot {

@@ -4,7 +4,7 @@
  *   opening -> joining -> member --rebalance--> handing over -> joining -> member ...
  *                           \_ close() or lost, from anywhere: ended
  *
- * Batches go into lanes (one per partition) at once and kafkajs moves on; what is lent and how far it is finished is
+ * Batches are queued per assigned partition at once and kafkajs moves on; what is lent and how far it is finished is
  * ours (`Assignment`), and so are commits (`Commits`): the lowest unfinished offset, never the fastest finisher's.
  * Before every join the gate (`gatedAssigner`) holds kafkajs until what is lent is settled and committed, so that no key
  * is in two places. kafkajs' own recovery is used while it works; when it crashes, stops, or falls silent for a session
@@ -13,21 +13,24 @@
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
-import type { Receiver, Subscription } from '../../transport/transport.ts'
+import { ended } from '../../transport/kit/deadline.ts'
+import type { Receiver } from '../../transport/transport.ts'
+import type { Member, MemberEvents, MemberSpec } from '../driver.ts'
+import { hasType, transportError } from '../errors.ts'
+import type { AssignedPartition } from '../group/assigned-partition.ts'
 import { Assignment } from '../group/assignment.ts'
 import { CarryOver } from '../group/carry-over.ts'
-import type { Lane } from '../group/lane.ts'
-import type { KafkaOptions } from '../options.ts'
+import { Commits } from '../group/commits.ts'
 import { JoinRefused } from './assigner.ts'
-import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer } from './client.ts'
-import { Commits } from './commits.ts'
-import type { ConsumerSpec } from './consumer.ts'
-import { connectWithin, settle, within } from './deadline.ts'
-import { hasType, toTransportError, transportError } from './errors.ts'
+import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
+import { connectWithin, within } from './deadline.ts'
+import { toTransportError } from './errors.ts'
 import { FetchGate } from './fetch-gate.ts'
+import { Fetches } from './fetches.ts'
 import { Heart } from './heart.ts'
 import { Hindrances } from './hindrances.ts'
 import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
+import type { KafkaOptions } from './options.ts'
 
 const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3_000
@@ -36,21 +39,17 @@ const CRASH_MS = 500
 /** One is enough unless the binder gives back again. */
 const GAP_ROUNDS = 3
 
-export interface ConsumerHost {
+export interface ConsumerHost extends MemberEvents {
   readonly options: KafkaOptions
   readonly clock: Clock
   readonly logger: Logger
-  createConsumer(spec: ConsumerSpec, beforeJoin: () => Promise<void>, onFetched: FetchListener): KafkaConsumer
+  createConsumer(spec: MemberSpec, beforeJoin: () => Promise<void>, onFetched: FetchListener): KafkaConsumer
   /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
   readonly firstFetchMs?: number | undefined
-  /** The broker answered, or did not. */
-  onAnswer(error?: unknown): void
-  /** The consumer has gone, for good. Never rejects. */
-  onEnd(): Promise<void>
 }
 
-export class KafkaSubscription implements Subscription {
-  readonly #spec: ConsumerSpec
+export class KafkaSubscription implements Member {
+  readonly #spec: MemberSpec
   readonly #host: ConsumerHost
   readonly #receiver: Receiver
   readonly #consumer: KafkaConsumer
@@ -58,24 +57,19 @@ export class KafkaSubscription implements Subscription {
   readonly #commits: Commits
   readonly #heart: Heart
   readonly #hindrances: Hindrances
-  /** Partitions whose first fetch was not answered yet; resolves when there are none. */
-  readonly #unheard = new Set<number>()
-  /** Where the last fetch of each partition began, in this assignment. */
-  readonly #fetchedFrom = new Map<number, number>()
-  readonly #heard = Promise.withResolvers<void>()
+  readonly #fetches = new Fetches()
   readonly #joined = Promise.withResolvers<void>()
   readonly #carried: CarryOver
-  /** Lanes with something that was given back, to be lent again after a pause. */
-  readonly #released = new Set<Lane>()
+  /** Partitions with something that was given back, to be lent again after a pause. */
+  readonly #released = new Set<AssignedPartition>()
   #assignment: Assignment | undefined
   #running: Promise<void> = Promise.resolve()
-  #rebalancing = false
-  #handingOver = false
-  #isOpen = false
-  #isLost = false
+  /** What of the place in the group is happening: only while it is `kept` is anything lent or fetched. */
+  #place: 'kept' | 'rebalancing' | 'handing-over' = 'kept'
+  #life: 'opening' | 'open' | 'lost' = 'opening'
   #ended: Promise<void> | undefined
 
-  constructor(spec: ConsumerSpec, host: ConsumerHost, receiver: Receiver) {
+  constructor(spec: MemberSpec, host: ConsumerHost, receiver: Receiver) {
     const { clock, options, logger } = host
     this.#spec = spec
     this.#host = host
@@ -86,7 +80,7 @@ export class KafkaSubscription implements Subscription {
       () => this.#beforeJoin(),
       (fetched) => this.#onFetched(fetched),
     )
-    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, laneWindow(spec))
+    this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, partitionWindow(spec))
     this.#hindrances = new Hindrances(spec.topic, clock, this.#fetching, (each) => receiver.hindered?.(each))
     this.#commits = new Commits(spec.topic, clock, options.commitIntervalMs, logger)
     const joinTimeoutMs = options.rebalanceTimeoutMs + options.connectTimeoutMs
@@ -117,9 +111,9 @@ export class KafkaSubscription implements Subscription {
       this.#heart.start()
       await this.#joined.promise
       const { firstFetchMs } = this.#host
-      if (firstFetchMs !== undefined) await settle(clock, firstFetchMs, this.#heard.promise)
-      if (this.#isLost) throw new Error('the subscription was lost as it began')
-      this.#isOpen = true
+      if (firstFetchMs !== undefined) await ended(clock, firstFetchMs, this.#fetches.heard)
+      if (this.#life === 'lost') throw new Error('the subscription was lost as it began')
+      this.#life = 'open'
     } catch (error) {
       this.#lost(error)
       // The topic was provisioned before; a broker that has just started may not know it yet.
@@ -141,7 +135,7 @@ export class KafkaSubscription implements Subscription {
 
   /** One that was lost has nothing left to flush: it does not keep the next one waiting for its connections to end. */
   async close(): Promise<void> {
-    if (!this.#isLost) await this.ended()
+    if (this.#life !== 'lost') await this.ended()
   }
 
   /** Ends it if need be; resolves when kafkajs has let go, or has taken too long. */
@@ -180,8 +174,8 @@ export class KafkaSubscription implements Subscription {
     this.#heart.membership.confirmed()
     this.#host.onAnswer()
     // The coordinator moved, say, and came back: no rebalance after all.
-    if (!this.#rebalancing || this.#handingOver) return
-    this.#rebalancing = false
+    if (this.#place !== 'rebalancing') return
+    this.#place = 'kept'
     this.#applyHold()
   }
 
@@ -191,11 +185,11 @@ export class KafkaSubscription implements Subscription {
     this.#heart.membership.joined()
     this.#host.onAnswer()
     const partitions = memberAssignment[this.#spec.topic] ?? []
-    this.#rebalancing = false
+    this.#place = 'kept'
     this.#assignment = new Assignment(partitions, this.#spec, {
       deliver: (delivery) => this.#receiver.deliver(delivery),
-      onProgress: (lane) => this.#onProgress(lane),
-      onReleased: (lane) => this.#lendLater(lane),
+      onProgress: (assigned) => this.#onProgress(assigned),
+      onReleased: (assigned) => this.#lendLater(assigned),
       onRoom: () => this.#fetching.refresh(),
     })
     this.#hindrances.reset()
@@ -203,10 +197,7 @@ export class KafkaSubscription implements Subscription {
     this.#fetching.apply()
     this.#applyHold()
     this.#seek(partitions)
-    this.#unheard.clear()
-    this.#fetchedFrom.clear()
-    for (const partition of partitions) this.#unheard.add(partition)
-    if (partitions.length === 0) this.#heard.resolve()
+    this.#fetches.begin(partitions)
     this.#host.logger.debug({ topic: this.#spec.topic, group: this.#spec.groupId, partitions }, 'joined a Kafka group')
     this.#joined.resolve()
   }
@@ -214,38 +205,37 @@ export class KafkaSubscription implements Subscription {
   #onFetched(fetched: Fetched): void {
     const { partition } = fetched.answer
     if (fetched.topic !== this.#spec.topic || this.#ended !== undefined) return
-    if (this.#assignment?.lanes.has(partition) !== true) return
-    this.#fetchedFrom.set(partition, fetched.offset)
+    if (this.#assignment?.partitions.has(partition) !== true) return
     this.#hindrances.heard(fetched)
-    if (this.#unheard.delete(partition) && this.#unheard.size === 0) this.#heard.resolve()
+    this.#fetches.answered(partition, fetched.offset)
   }
 
   async #onBatch(payload: KafkaBatchPayload): Promise<void> {
     const { batch } = payload
     this.#heart.use(() => payload.heartbeat())
-    this.#commits.use((offsets) => payload.commitOffsetsIfNecessary(offsets))
+    this.#commits.use((positions) => payload.commitOffsetsIfNecessary(offsetsOf(this.#spec.topic, positions)))
     const assignment = this.#assignment
-    const lane = assignment?.lanes.get(batch.partition)
-    if (assignment === undefined || lane === undefined || payload.isStale() || this.#isHeld()) return
+    const assigned = assignment?.partitions.get(batch.partition)
+    if (assignment === undefined || assigned === undefined || payload.isStale() || this.#isHeld()) return
     if (this.#carried.isLate(batch)) return
-    const mayTake = await this.#fetching.room(lane, assignment.lanes.size)
+    const mayTake = await this.#fetching.room(assigned, assignment.partitions.size)
     if (!mayTake || this.#assignment !== assignment || assignment.isWithdrawn) return
     payload.resolveOffset(batch.lastOffset())
-    lane.append(batch)
-    assignment.lend(lane)
+    assigned.append(batch)
+    assignment.lend(assigned)
   }
 
   /** What kafkajs kept for itself is done with, too: else it would seem to wait. */
   #onEndedBatch({ topic, partition, batchSize, lastOffset }: EndedBatch): void {
-    const lane = this.#assignment?.lanes.get(partition)
-    const fetchedOffset = this.#fetchedFrom.get(partition)
-    if (batchSize > 0 || topic !== this.#spec.topic || lane === undefined || fetchedOffset === undefined) return
+    const assigned = this.#assignment?.partitions.get(partition)
+    const fetchedOffset = this.#fetches.startOf(partition)
+    if (batchSize > 0 || topic !== this.#spec.topic || assigned === undefined || fetchedOffset === undefined) return
     // kafkajs has moved on with it, past what has come back with the new assignment.
     if (this.#carried.isLate({ partition, fetchedOffset }))
       this.#lost(new Error(`a fetch of partition ${partition} was answered after the group was joined anew`))
     else if (!this.#isHeld()) {
-      lane.skip(Number(lastOffset) + 1)
-      this.#onProgress(lane)
+      assigned.skip(Number(lastOffset) + 1)
+      this.#onProgress(assigned)
     }
   }
 
@@ -258,23 +248,24 @@ export class KafkaSubscription implements Subscription {
     }
   }
 
-  // ---- what the lanes report
+  // ---- what the partitions report
 
-  #onProgress(lane: Lane): void {
-    const position = lane.tracker.position
-    if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(lane.partition, position)
+  #onProgress(assigned: AssignedPartition): void {
+    const position = assigned.tracker.position
+    if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(assigned.partition, position)
   }
 
-  #lendLater(lane: Lane): void {
+  #lendLater(assigned: AssignedPartition): void {
     const isFirst = this.#released.size === 0
-    this.#released.add(lane)
+    this.#released.add(assigned)
     if (isFirst) this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => this.#lendReleased())
   }
 
   #lendReleased(): void {
-    const lanes = [...this.#released]
+    const partitions = [...this.#released]
     this.#released.clear()
-    for (const lane of lanes) if (this.#assignment?.lanes.get(lane.partition) === lane) this.#assignment.lend(lane)
+    for (const assigned of partitions)
+      if (this.#assignment?.partitions.get(assigned.partition) === assigned) this.#assignment.lend(assigned)
   }
 
   // ---- giving partitions up
@@ -284,11 +275,11 @@ export class KafkaSubscription implements Subscription {
     this.#refuseIfEnded()
     const assignment = this.#assignment
     if (assignment !== undefined) {
-      this.#handingOver = true
+      this.#place = 'handing-over'
       this.#heart.membership.leaving()
       this.#holdForRebalance()
       await this.#handOver(assignment)
-      this.#handingOver = false
+      this.#place = 'rebalancing'
     }
     this.#refuseIfEnded()
     this.#heart.membership.joining()
@@ -302,8 +293,8 @@ export class KafkaSubscription implements Subscription {
   async #handOver(assignment: Assignment): Promise<void> {
     const { clock, options } = this.#host
     this.#receiver.recall()
-    await settle(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
-    if (!assignment.isWithdrawn) await settle(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
+    await ended(clock, Math.floor(options.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
+    if (!assignment.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, options.rebalanceTimeoutMs / 6), this.#flush())
     this.#carried.remember(assignment)
     this.#commits.reset()
     assignment.withdraw(new Error('the group is rebalancing: the partition may have gone to another member'))
@@ -317,13 +308,13 @@ export class KafkaSubscription implements Subscription {
   }
 
   #holdForRebalance(): void {
-    this.#rebalancing = true
+    if (this.#place === 'kept') this.#place = 'rebalancing'
     this.#applyHold()
     this.#fetching.leaveAll()
   }
 
   #isHeld(): boolean {
-    return this.#rebalancing || this.#fetching.isPaused || this.#ended !== undefined
+    return this.#place !== 'kept' || this.#fetching.isPaused || this.#ended !== undefined
   }
 
   #applyHold(): void {
@@ -339,8 +330,8 @@ export class KafkaSubscription implements Subscription {
   #lost(error: unknown): void {
     if (this.#ended !== undefined) return
     const reason = toError(error)
-    const wasOpen = this.#isOpen
-    this.#isLost = true
+    const wasOpen = this.#life === 'open'
+    this.#life = 'lost'
     this.#host.onAnswer(reason)
     this.#joined.reject(reason)
     this.#assignment?.withdraw(reason)
@@ -356,15 +347,15 @@ export class KafkaSubscription implements Subscription {
   async #shutDown(reason: Error, flush: boolean): Promise<void> {
     const { clock } = this.#host
     this.#heart.stop()
-    this.#heard.resolve()
+    this.#fetches.stop()
     this.#hindrances.reset()
     this.#applyHold()
     this.#fetching.leaveAll()
-    if (flush && this.#assignment?.isWithdrawn === false) await settle(clock, FLUSH_MS, this.#flush())
+    if (flush && this.#assignment?.isWithdrawn === false) await ended(clock, FLUSH_MS, this.#flush())
     this.#commits.reset()
     this.#assignment?.withdraw(reason)
     this.#joined.reject(reason)
-    await settle(clock, CLOSE_MS, this.#disconnect())
+    await ended(clock, CLOSE_MS, this.#disconnect())
     await this.#host.onEnd()
   }
 
@@ -381,7 +372,12 @@ async function finishStarted(assignment: Assignment): Promise<void> {
   for (let round = 0; round < GAP_ROUNDS && assignment.lendGaps(); round++) await assignment.settled()
 }
 
+function offsetsOf(topic: string, positions: ReadonlyMap<number, number>): TopicOffsets {
+  const partitions = Array.from(positions, ([partition, position]) => ({ partition, offset: String(position) }))
+  return { topics: [{ topic, partitions }] }
+}
+
 /** How much of one partition may wait here. */
-function laneWindow({ prefetch, partitions, evenShares }: ConsumerSpec): number {
+function partitionWindow({ prefetch, partitions, evenShares }: MemberSpec): number {
   return evenShares === true ? Math.ceil(prefetch / partitions) : prefetch
 }

@@ -23,7 +23,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { EncodedMessage, Headers, HeaderValue } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, isStructured, unfoldStructured } from '../../transport/cloud-event.ts'
-import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../kafkajs/client.ts'
+import type { IncomingHeader, IncomingRecord, OutgoingRecord } from '../driver.ts'
 import { readSpringTypes, SPRING_TYPES, springTypesOf } from './spring-headers.ts'
 
 const ATTRIBUTE = 'ce_'
@@ -44,7 +44,6 @@ const OWN = new Set([
   TYPES_HEADER,
 ])
 const EMPTY = Buffer.alloc(0)
-const FOREIGN_CONTENT_TYPE = 'application/octet-stream'
 
 /**
  * @param forSpring with the types of the sender's headers in Spring's words
@@ -57,8 +56,8 @@ export function encodeRecord(message: EncodedMessage, forSpring = false): Outgoi
     ce_source: message.source,
     ce_type: message.type,
     ce_time: instant(message.time),
-    [CONTENT_TYPE]: message.contentType,
   }
+  if (message.contentType !== '') headers[CONTENT_TYPE] = message.contentType
   if (message.key !== null) headers['ce_partitionkey'] = message.key
   let types: Array<[string, string]> | undefined
   for (const name in message.headers) {
@@ -90,8 +89,7 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
       record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
     type: bounded(text(raw['ce_type']) ?? topic),
     source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
-    contentType:
-      text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? springsContentType(raw) ?? FOREIGN_CONTENT_TYPE,
+    contentType: text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? springsContentType(raw) ?? '',
     time: time ?? firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
@@ -233,7 +231,7 @@ function instant(time: number): string {
   return text
 }
 
-/** The same memory as a `Buffer`: kafkajs writes any other array of bytes as its decimal text. */
+/** The same memory as a `Buffer`: a library may write any other array of bytes as its decimal text. */
 function toBuffer(bytes: Uint8Array): Buffer {
   if (Buffer.isBuffer(bytes)) return bytes
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -1,7 +1,7 @@
-import type { Envelope } from '../kafkajs/partitioner.ts'
+import type { Envelope } from '../driver.ts'
 
 /**
- * Cuts a list of messages into produce requests, in order: kafkajs makes one batch per partition of a request, and the
+ * Cuts a list of messages into produce requests, in order: a driver makes one batch per partition of a request, and the
  * broker refuses a batch over the topic's limit, however small its messages. So each partition has at most `maxBytes` in
  * a request. A message alone over the limit is the caller's to refuse before.
  *
@@ -31,7 +31,7 @@ export function splitRequests(
   return [...requests, request]
 }
 
-/** The messages of a request by topic, in order, as `sendBatch` wants them. */
+/** The messages of a request by topic, in order. */
 export function byTopic(envelopes: readonly Envelope[]): Array<{ topic: string; messages: Envelope[] }> {
   const topics = new Map<string, Envelope[]>()
   for (const envelope of envelopes) {

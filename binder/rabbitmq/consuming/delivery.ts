@@ -4,6 +4,8 @@ import type { TransportDelivery } from '../../transport/transport.ts'
 /** Where a delivery goes when its loan ends. */
 export interface Lender {
   readonly queue: string
+  /** Aborts when what is lent now is withdrawn. */
+  readonly signal: AbortSignal
   settled(delivery: RabbitDelivery): void
   returned(delivery: RabbitDelivery): void
 }
@@ -19,13 +21,13 @@ export class RabbitDelivery implements TransportDelivery {
   lent = false
   readonly #lender: Lender
 
-  constructor(lender: Lender, message: EncodedMessage, tag: number, redelivered: boolean, signal: AbortSignal) {
+  constructor(lender: Lender, message: EncodedMessage, tag: number, redelivered: boolean) {
     this.#lender = lender
     this.message = message
     this.tag = tag
     this.bytes = message.body?.byteLength ?? 0
     this.redelivered = redelivered
-    this.signal = signal
+    this.signal = lender.signal
   }
 
   get position(): string {
@@ -46,6 +48,6 @@ export class RabbitDelivery implements TransportDelivery {
 
   /** The next loan of the same message: late calls on this one mean nothing for it. */
   again(): RabbitDelivery {
-    return new RabbitDelivery(this.#lender, this.message, this.tag, true, this.signal)
+    return new RabbitDelivery(this.#lender, this.message, this.tag, true)
   }
 }

@@ -1,4 +1,5 @@
 import { toError } from '../../../core/errors.ts'
+import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, within } from '../failure.ts'
 import type { AmqpChannel, AmqpConnection } from '../link/client.ts'
@@ -6,7 +7,7 @@ import { Presence } from '../link/presence.ts'
 import { surplus } from '../link/share.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import type { RabbitDelivery } from './delivery.ts'
-import { Lane, type LaneHost } from './lane.ts'
+import { type ConsumerHost, QueueConsumer } from './queue-consumer.ts'
 
 export interface SubscriptionHost extends TransportHost {
   readonly connection: AmqpConnection
@@ -17,33 +18,32 @@ export interface SubscriptionHost extends TransportHost {
 }
 
 /**
- * One member of a group, or one anonymous reader: a lane per queue, and one window over all of them.
+ * One member of a group, or one anonymous reader: a consumer per queue, and one window over all of them.
  *
- * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each lane gets its share,
+ * - *Prefetch.* The broker has no window over several queues that works on every queue type, so each consumer gets its share,
  *   rounded up, and at most `prefetch` deliveries are lent; what the rounding brings too many waits here.
  * - *Bytes.* The broker has no byte window at all. While what is here exceeds the budget nothing more is lent, and acks
  *   are kept back, which keeps the broker's window full: it sends nothing. The first window can still exceed it, by at
  *   most `prefetch` messages; lower `prefetch` for channels of large messages.
- * - *Pause* keeps the place: the lanes stay, up to a window of messages waits here, nobody overtakes. After 30 minutes
+ * - *Pause* keeps the place: the consumers stay, up to a window of messages waits here, nobody overtakes. After 30 minutes
  *   (RabbitMQ's `consumer_timeout`) the broker takes the place away; the binder subscribes again, still paused.
- * - *Sharing.* Members compare their shares now and then (`share.ts`); a lane over the share is left once its running
+ * - *Sharing.* Members compare their shares now and then (`share.ts`); a consumer over the share is left once its running
  *   handlers are done, and taken up again at the end of the line.
  */
-export class RabbitSubscription implements Subscription, LaneHost {
+export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly destination: string
   readonly consumerTag: string
   readonly #host: SubscriptionHost
   readonly #spec: SubscriptionSpec
   readonly #receiver: Receiver
-  readonly #lanes: readonly Lane[]
+  readonly #consumers: readonly QueueConsumer[]
   readonly #closing: AbortController = new AbortController()
   #state: 'opening' | 'open' | 'closed' = 'opening'
   #failure: Error | undefined
   #paused = false
   #lending = false
   #lendScheduled = false
-  #lent = 0
-  #lentBytes = 0
+  readonly #window: Window
   #waiting = 0
   #waitingBytes = 0
   #closed: Promise<void> | undefined
@@ -51,11 +51,12 @@ export class RabbitSubscription implements Subscription, LaneHost {
   constructor(host: SubscriptionHost, spec: SubscriptionSpec, queues: readonly string[], receiver: Receiver) {
     this.#host = host
     this.#spec = spec
+    this.#window = new Window(spec)
     this.#receiver = receiver
     this.destination = spec.destination
     this.consumerTag = host.instance.slice(0, 60)
     const prefetch = Math.ceil(spec.prefetch / queues.length)
-    this.#lanes = queues.map((queue) => new Lane(queue, Math.min(prefetch, 65_535), this))
+    this.#consumers = queues.map((queue) => new QueueConsumer(queue, Math.min(prefetch, 65_535), this))
   }
 
   /** Takes the place in every queue. Deliveries start after the caller has the subscription. */
@@ -63,7 +64,7 @@ export class RabbitSubscription implements Subscription, LaneHost {
     try {
       await this.#request(
         `consume from "${this.destination}"`,
-        Promise.all(this.#lanes.map((lane) => this.#openLane(lane))),
+        Promise.all(this.#consumers.map((consumer) => this.#openConsumer(consumer))),
       )
       if (this.#failure !== undefined) throw this.#failure
     } catch (error) {
@@ -72,12 +73,13 @@ export class RabbitSubscription implements Subscription, LaneHost {
     }
     this.#state = 'open'
     this.#lendSoon()
-    if (this.#spec.group !== null && this.#lanes.length > 1 && this.#host.options.rebalanceMs > 0) void this.#share()
+    if (this.#spec.group !== null && this.#consumers.length > 1 && this.#host.options.rebalanceMs > 0)
+      void this.#share()
   }
 
   pause(): void {
     this.#paused = true
-    for (const lane of this.#lanes) lane.flush()
+    for (const consumer of this.#consumers) consumer.flush()
   }
 
   resume(): void {
@@ -96,11 +98,11 @@ export class RabbitSubscription implements Subscription, LaneHost {
 
   /** Handed to this process and not settled. */
   get held(): number {
-    return this.#lent + this.#waiting
+    return this.#window.count + this.#waiting
   }
 
   get holdsAcks(): boolean {
-    return !this.#paused && this.#lentBytes + this.#waitingBytes > this.#spec.prefetchBytes
+    return !this.#paused && this.#window.bytes + this.#waitingBytes > this.#spec.prefetchBytes
   }
 
   now(): number {
@@ -127,18 +129,17 @@ export class RabbitSubscription implements Subscription, LaneHost {
     return failure('unavailable', `RabbitMQ: ${reason}`, { destination: this.destination, cause })
   }
 
-  arrived(lane: Lane, delivery: RabbitDelivery): void {
+  arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void {
     this.#waiting++
     this.#waitingBytes += delivery.bytes
-    // Alone in the house: no need to look at every lane.
-    if (this.#waiting === 1 && !this.#lending && this.#mayLend()) this.#lendFrom(lane)
+    // Alone in the house: no need to look at every consumer.
+    if (this.#waiting === 1 && !this.#lending && this.#mayLend()) this.#lendFrom(consumer)
     else this.#lend()
   }
 
-  ended(_lane: Lane, { bytes }: RabbitDelivery, returned: boolean): void {
+  ended(_lane: QueueConsumer, { bytes }: RabbitDelivery, returned: boolean): void {
     const held = this.holdsAcks
-    this.#lent--
-    this.#lentBytes -= bytes
+    this.#window.free(bytes)
     if (returned) {
       this.#waiting++
       this.#waitingBytes += bytes
@@ -150,8 +151,7 @@ export class RabbitSubscription implements Subscription, LaneHost {
   }
 
   dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void {
-    this.#lent -= lent
-    this.#lentBytes -= lentBytes
+    this.#window.free(lentBytes, lent)
     this.#waiting -= waiting
     this.#waitingBytes -= waitingBytes
     this.#flushHeld()
@@ -165,39 +165,33 @@ export class RabbitSubscription implements Subscription, LaneHost {
   }
 
   #flushHeld(): void {
-    if (!this.holdsAcks) for (const lane of this.#lanes) lane.flush()
+    if (!this.holdsAcks) for (const consumer of this.#consumers) consumer.flush()
   }
 
   #mayLend(): boolean {
-    return (
-      this.#state === 'open' &&
-      !this.#paused &&
-      this.#lent < this.#spec.prefetch &&
-      this.#lentBytes <= this.#spec.prefetchBytes
-    )
+    return this.#state === 'open' && !this.#paused && this.#window.isOpen
   }
 
-  /** Lends what waits, one from each lane in turn, while the window is open. */
+  /** Lends what waits, one from each consumer in turn, while the window is open. */
   #lend(): void {
     if (this.#lending) return
     this.#lending = true
     for (let found = true; found && this.#waiting > 0; ) {
       found = false
-      for (const lane of this.#lanes) {
+      for (const consumer of this.#consumers) {
         if (!this.#mayLend()) break
-        if (this.#lendFrom(lane)) found = true
+        if (this.#lendFrom(consumer)) found = true
       }
     }
     this.#lending = false
   }
 
-  #lendFrom(lane: Lane): boolean {
-    const delivery = lane.take()
+  #lendFrom(consumer: QueueConsumer): boolean {
+    const delivery = consumer.take()
     if (delivery === undefined) return false
     this.#waiting--
     this.#waitingBytes -= delivery.bytes
-    this.#lent++
-    this.#lentBytes += delivery.bytes
+    this.#window.take(delivery.bytes)
     this.#receiver.deliver(delivery)
     return true
   }
@@ -212,10 +206,10 @@ export class RabbitSubscription implements Subscription, LaneHost {
     })
   }
 
-  async #openLane(lane: Lane): Promise<void> {
-    await lane.open()
-    // Closed meanwhile, perhaps because another lane did not open: this one must not stay behind as a mute consumer.
-    if (this.#state === 'closed') await lane.leave()
+  async #openConsumer(consumer: QueueConsumer): Promise<void> {
+    await consumer.open()
+    // Closed meanwhile, perhaps because another consumer did not open: this one must not stay behind as a mute consumer.
+    if (this.#state === 'closed') await consumer.leave()
   }
 
   /** Compares shares until closed. */
@@ -238,9 +232,9 @@ export class RabbitSubscription implements Subscription, LaneHost {
   }
 
   async #compare(presence: Presence): Promise<void> {
-    const active = this.#lanes.filter((lane) => lane.active).length
+    const active = this.#consumers.filter((consumer) => consumer.active).length
     const { members, idle } = await this.#request('count the members', presence.look(active === 0))
-    const over = surplus({ partitions: this.#lanes.length, members, idle, active })
+    const over = surplus({ partitions: this.#consumers.length, members, idle, active })
     if (over > 0 && !this.#paused && this.#state === 'open') await this.#giveUp(over)
   }
 
@@ -250,22 +244,24 @@ export class RabbitSubscription implements Subscription, LaneHost {
     return this.#request('join the group', Presence.join(channel, destination, group ?? ''))
   }
 
-  /** Passes the active role of some lanes on, those with the least to wait for. */
+  /** Passes the active role of some consumers on, those with the least to wait for. */
   async #giveUp(count: number): Promise<void> {
-    const lanes = this.#lanes.filter((lane) => lane.active).sort((a, b) => a.lent - b.lent || Math.random() - 0.5)
-    const leaving = lanes.slice(0, count)
-    const idle = leaving.map((lane) => lane.idle())
+    const consumers = this.#consumers
+      .filter((consumer) => consumer.active)
+      .sort((a, b) => a.lent - b.lent || Math.random() - 0.5)
+    const leaving = consumers.slice(0, count)
+    const idle = leaving.map((consumer) => consumer.idle())
     this.#receiver.recall()
-    await Promise.all(leaving.map((lane, i) => this.#rejoin(lane, idle[i] as Promise<void>)))
+    await Promise.all(leaving.map((consumer, i) => this.#rejoin(consumer, idle[i] as Promise<void>)))
   }
 
-  async #rejoin(lane: Lane, idle: Promise<void>): Promise<void> {
+  async #rejoin(consumer: QueueConsumer, idle: Promise<void>): Promise<void> {
     await idle
     if (this.#state !== 'open') return
-    await lane.leave()
+    await consumer.leave()
     if (this.#state !== 'open') return
     try {
-      await this.#request(`consume from ${lane.queue} again`, this.#openLane(lane))
+      await this.#request(`consume from ${consumer.queue} again`, this.#openConsumer(consumer))
     } catch (error) {
       this.broken(toError(error))
     }
@@ -274,7 +270,7 @@ export class RabbitSubscription implements Subscription, LaneHost {
   async #close(): Promise<void> {
     this.#state = 'closed'
     this.#closing.abort(new Error('the subscription is closed'))
-    await Promise.all(this.#lanes.map((lane) => lane.leave()))
+    await Promise.all(this.#consumers.map((consumer) => consumer.leave()))
     this.#host.onClosed()
   }
 

@@ -7,12 +7,14 @@ interface AmqpEmitter {
   on(event: string, listener: (...args: never[]) => void): unknown
 }
 
+/** The part of an amqplib connection that is used. */
 export interface AmqpConnection extends AmqpEmitter {
   createChannel(): Promise<AmqpChannel>
   createConfirmChannel(options?: { highWaterMark?: number }): Promise<AmqpConfirmChannel>
   close(): Promise<void>
 }
 
+/** The part of an amqplib channel that is used. */
 export interface AmqpChannel extends AmqpEmitter {
   assertExchange(
     name: string,
@@ -41,6 +43,7 @@ export interface AmqpChannel extends AmqpEmitter {
   close(): Promise<void>
 }
 
+/** The part of an amqplib confirm channel that is used. */
 export interface AmqpConfirmChannel extends AmqpChannel {
   publish(
     exchange: string,
@@ -90,7 +93,7 @@ export interface AmqpProperties {
 
 export interface AmqpPublishOptions {
   headers: Record<string, unknown>
-  contentType: string
+  contentType?: string
   persistent: boolean
   mandatory: boolean
   messageId?: string

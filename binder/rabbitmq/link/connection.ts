@@ -1,6 +1,7 @@
-import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import { resolveBackoff } from '../../../core/backoff.ts'
 import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
+import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
 import { failure, toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
@@ -126,10 +127,10 @@ export class Link {
     if (this.#keeping) return
     this.#keeping = true
     const { signal } = this.#closing
-    for (let attempt = 1; !signal.aborted && this.#connection === undefined; attempt++) {
-      await this.#host.clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
-      if (!signal.aborted) await this.acquire().catch(() => {})
-    }
+    await keepTrying({ clock: this.#host.clock, backoff: BACKOFF, signal, failed: 1 }, async () => {
+      await this.acquire()
+      return this.#connection !== undefined
+    })
     this.#keeping = false
   }
 

@@ -4,13 +4,20 @@ import type { PublishOutcome } from '../../transport/transport.ts'
 /** One `publish` call: resolves when each of its messages has an outcome. */
 export class PublishCall {
   readonly entries: readonly PublishEntry[]
+  /** What it may take in all, for what is said when it took longer. */
+  readonly allowedMs: number
   /** Called once, before it resolves. */
   onSettled: () => void = () => {}
   readonly #outcomes: PublishOutcome[]
   readonly #resolve: (outcomes: readonly PublishOutcome[]) => void
   #open: number
 
-  constructor(messages: readonly EncodedMessage[], resolve: (outcomes: readonly PublishOutcome[]) => void) {
+  constructor(
+    messages: readonly EncodedMessage[],
+    allowedMs: number,
+    resolve: (outcomes: readonly PublishOutcome[]) => void,
+  ) {
+    this.allowedMs = allowedMs
     this.#resolve = resolve
     this.#open = messages.length
     this.#outcomes = messages.map(() => undefined)

@@ -1,4 +1,5 @@
-import { backoffDelayMs, resolveBackoff } from '../../../core/backoff.ts'
+import { resolveBackoff } from '../../../core/backoff.ts'
+import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHost } from '../../transport/transport.ts'
 import { TRANSPORT, toTransportError, within } from '../failure.ts'
 import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from '../link/client.ts'
@@ -61,14 +62,13 @@ export class PublishChannel {
     this.#isOpening = true
     const { clock, logger } = this.#host
     const { signal } = this.#closing
-    for (let attempt = 1; !signal.aborted && this.#channel === undefined; attempt++) {
-      try {
-        await this.#open()
-      } catch (error) {
-        logger.debug({ err: error }, 'no channel to publish on, trying again')
-        await clock.sleep(backoffDelayMs(BACKOFF, attempt, Math.random()), signal).catch(() => {})
-      }
+    const open = async (): Promise<boolean> => {
+      await this.#open()
+      return this.#channel !== undefined
     }
+    await keepTrying({ clock, backoff: BACKOFF, signal }, open, (error) =>
+      logger.debug({ err: error }, 'no channel to publish on, trying again'),
+    )
     this.#isOpening = false
     this.#events.onRoom()
   }

@@ -1,7 +1,7 @@
 import { toError } from '../../../core/errors.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import { partitionOf } from '../../channel/partition.ts'
-import type { PublishOutcome, TransportHost } from '../../transport/transport.ts'
+import type { PublishOutcome, PublishUntil, TransportHost } from '../../transport/transport.ts'
 import { replyCodeOf, toTransportError } from '../failure.ts'
 import type { AmqpConfirmChannel, AmqpMessage } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
@@ -74,16 +74,17 @@ export class RabbitPublisher {
     })
   }
 
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
+    const { clock } = this.#host
+    const allowedMs = (until.deadline ?? Number.POSITIVE_INFINITY) - clock.monotonic()
     return new Promise((resolve) => {
-      const call = new PublishCall(messages, resolve)
+      const call = new PublishCall(messages, allowedMs, resolve)
       if (messages.length === 0) return
       if (this.#isClosed) {
         for (const entry of call.entries) entry.settle(closedBefore(entry.message))
         return
       }
-      const { clock, publishTimeoutMs } = this.#host
-      call.onSettled = clock.setTimer(publishTimeoutMs, () => this.#expire(call))
+      call.onSettled = clock.setTimer(allowedMs, () => this.#expire(call))
       this.#queue.push(call.entries)
       this.#pump()
     })
@@ -194,14 +195,14 @@ export class RabbitPublisher {
   }
 
   #expire(call: PublishCall): void {
-    const { publishTimeoutMs } = this.#host
+    const allowedMs = Math.max(0, Math.round(call.allowedMs))
     const cause = this.#link.error
     for (const entry of call.entries) {
       if (entry.settled) continue
       const { message } = entry
-      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, publishTimeoutMs, this.#blocked))
-      else if (entry.sent) this.#settle(entry, unanswered(message, publishTimeoutMs, cause))
-      else this.#settle(entry, unreached(message, publishTimeoutMs, cause))
+      if (this.#blocked !== undefined) this.#settle(entry, blocked(message, allowedMs, this.#blocked))
+      else if (entry.sent) this.#settle(entry, unanswered(message, allowedMs, cause))
+      else this.#settle(entry, unreached(message, allowedMs, cause))
     }
     this.#queue.peek()
   }

@@ -24,6 +24,7 @@ export interface RabbitPlace {
   readonly queues?: Readonly<Record<string, string | RabbitQueuePlace>> | undefined
 }
 
+/** A queue that another program made, from which a group takes its messages. */
 export interface RabbitQueuePlace {
   readonly queue: string
   /**

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { newId } from '../../../core/ids.ts'
 import { type EncodedMessage, type Headers, type HeaderValue, REPLY_TO_REQUEST } from '../../channel/message.ts'
 import { bounded, firstInstant, instantOf, unfoldStructured } from '../../transport/cloud-event.ts'
@@ -41,10 +42,10 @@ export function toAmqp(
   const { id, source, type, time, contentType, body } = message
   const options: AmqpPublishOptions = {
     headers: ownHeaders(message),
-    contentType,
     persistent: true,
     mandatory: mandatory && !isReply(message),
   }
+  if (contentType !== '') options.contentType = contentType
   if (fitsShortText(id)) options.messageId = id
   if (fitsShortText(type)) options.type = type
   if (fitsShortText(source)) options.appId = source
@@ -122,17 +123,31 @@ export function idOf(properties: AmqpProperties): string | undefined {
 export function fromAmqp(message: AmqpMessage, destination: string, now: number): EncodedMessage {
   const { content, properties } = message
   const { attributes, headers, tombstone } = sort(properties.headers ?? {}, foreignProperties(properties))
+  const id = text(attributes['id']) || text(properties.messageId)
   return unfoldStructured({
-    id: bounded(text(attributes['id']) || text(properties.messageId) || newId()),
+    id: bounded(id || newId()),
     destination,
     key: text(attributes['partitionkey']) ?? null,
     type: bounded(text(attributes['type']) ?? text(properties.type) ?? destination),
-    source: bounded(text(attributes['source']) ?? text(properties.appId) ?? 'unknown'),
-    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? 'application/octet-stream',
+    source: bounded(text(attributes['source']) ?? (text(properties.appId) || (id ? sourceOf(message) : UNKNOWN))),
+    contentType: text(properties.contentType) ?? text(attributes['datacontenttype']) ?? '',
     time: firstInstant(...timesOf(attributes['time'], properties.timestamp), now),
     headers,
     body: tombstone ? null : new Uint8Array(content.buffer, content.byteOffset, content.byteLength),
   })
+}
+
+const UNKNOWN = 'unknown'
+
+/**
+ * An id is one of its sender's, and nobody says who that is. Two programs that count from 1 are told apart by what they
+ * say, which is the same whenever the message comes.
+ */
+function sourceOf({ content, properties }: AmqpMessage): string {
+  const said = createHash('sha256')
+    .update(`${text(properties.type) ?? ''}\0`)
+    .update(content)
+  return `${UNKNOWN}/${said.digest('hex').slice(0, 32)}`
 }
 
 /** What is whose: attributes by their plain names, the sender's headers with the extension attributes among them. */

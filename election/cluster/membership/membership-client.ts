@@ -148,8 +148,9 @@ class MembershipClient implements Membership {
 
   async #joinAndShow(signal: AbortSignal | undefined): Promise<Presence> {
     // The view before the heartbeat: a member must know the others to tell a store that forgot them.
-    await this.#view.open(signal)
-    const presence = await this.#keeper.join()
+    const { wish } = this.#keeper
+    await unlessAborted(wish, this.#view.open(signal))
+    const presence = await this.#keeper.join(wish)
     await this.#shown(presence)
     return presence
   }

@@ -1,12 +1,14 @@
 import { lastingContext } from '../../../core/ambient.ts'
-import { tell } from '../../../core/callbacks.ts'
-import { hasCode, toError } from '../../../core/errors.ts'
+import { hasCode } from '../../../core/errors.ts'
 import { randomId } from '../../../core/random-id.ts'
 import { readInstant } from '../../../locks/validity.ts'
 import { type EvictedReason, MemberEvicted } from '../store/cluster-errors.ts'
 import type { BeatReply } from '../store/cluster-store.ts'
 import type { MemberMeta, MembershipState, Presence, PresenceEvent } from './membership.ts'
-import { describeMember, type ResolvedMembership } from './membership-options.ts'
+import { Description } from './membership-description.ts'
+import { PresenceNews } from './membership-news.ts'
+import type { ResolvedMembership } from './membership-options.ts'
+import { type Phase, seenAs } from './membership-phase.ts'
 import { HeldPresence } from './membership-presence.ts'
 
 const LEAVE_TRIES = 3
@@ -19,63 +21,70 @@ const LEAVE_TRIES = 3
 export class PresenceKeeper {
   readonly #options: ResolvedMembership
   readonly #restore: (presence: Presence) => Promise<boolean>
-  readonly #listeners = new Set<(event: PresenceEvent) => void>()
-  #state: MembershipState = 'observing'
-  #presence: HeldPresence | undefined
+  readonly #news: PresenceNews
+  readonly #description: Description
+  #phase: Phase = { state: 'observing' }
   #joined = Promise.withResolvers<Presence>()
   #stop = new AbortController()
+  #wish = new AbortController()
   #running: Promise<void> | undefined
-  #error: string | undefined
   #cancelTimer: () => void = noop
-  #json: string
-  #sequence = 0
-  #described = 0
 
   /** @param restore tells a store that lost the cluster who is in it; false when this generation is not known here either */
   constructor(options: ResolvedMembership, restore: (presence: Presence) => Promise<boolean>) {
     this.#options = options
     this.#restore = restore
-    this.#json = describeMember(options, options.meta)
+    this.#news = new PresenceNews(options)
+    this.#description = new Description(options)
   }
 
   get state(): MembershipState {
-    return this.#state === 'alive' && this.#presence?.isValid === false ? 'isolated' : this.#state
+    return seenAs(this.#phase)
   }
 
   get error(): string | undefined {
-    return this.#error
+    return this.#news.error
   }
 
   get presence(): HeldPresence | undefined {
-    return this.#presence
+    return this.#phase.presence
   }
 
-  /** Resolves with the generation, joining if it is not under way. */
-  async join(): Promise<Presence> {
+  /** Aborts when a `leave` comes: pass it to `join` for what was asked for before that. */
+  get wish(): AbortSignal {
+    return this.#wish.signal
+  }
+
+  /** Resolves with the generation, joining if it is not under way; once the one that is being left is over. */
+  async join(wish: AbortSignal): Promise<Presence> {
+    const leaving = this.#stop.signal.aborted ? this.#running : undefined
+    await leaving?.catch(noop)
+    wish.throwIfAborted()
     if (this.#running === undefined) {
       this.#stop = new AbortController()
       this.#expect()
       this.#running = lastingContext()(() => this.#run(this.#stop.signal))
-      this.#running.catch((error: unknown) => this.#warn(error, 'membership: the heartbeat ended'))
+      this.#running.catch((error: unknown) => this.#news.warn(error, 'membership: the heartbeat ended'))
     }
-    return this.#presence ?? this.#joined.promise
+    return this.#phase.presence ?? this.#joined.promise
   }
 
   async leave(): Promise<void> {
-    this.#stop.abort(new MemberEvicted(this.#options.instance, this.#presence?.generation ?? 0, 'left'))
+    const reason = new MemberEvicted(this.#options.instance, this.#phase.presence?.generation ?? 0, 'left')
+    this.#wish.abort(reason)
+    this.#wish = new AbortController()
+    this.#stop.abort(reason)
     await this.#running?.catch(noop)
-    if (this.#state === 'evicted') this.#state = 'observing'
+    if (this.#phase.state === 'evicted') this.#phase = { state: 'observing' }
   }
 
   subscribe(listener: (event: PresenceEvent) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#news.subscribe(listener)
   }
 
   async update(meta: MemberMeta): Promise<void> {
-    this.#json = describeMember(this.#options, meta)
-    this.#sequence += 1
-    const presence = this.#presence
+    this.#description.change(meta)
+    const { presence } = this.#phase
     if (presence === undefined) return
     if ((await this.#describe(presence)) === 'evicted') {
       throw new MemberEvicted(presence.instance, presence.generation, 'dead')
@@ -84,20 +93,21 @@ export class PresenceKeeper {
 
   async #run(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
-      this.#state = 'joining'
-      const presence = await this.#enter(stop)
-      if (presence === undefined) continue
+      this.#phase = { state: 'joining' }
+      if (!(await this.#enter(stop))) continue
       const reason = await this.#stay(stop)
       const again = reason === 'dead' && this.#options.rejoin
+      const { presence } = this.#phase
       // Before anybody hears of it: a listener may join again.
-      this.#state = again ? 'joining' : reason === 'left' ? 'observing' : 'evicted'
+      this.#phase = { state: again ? 'joining' : reason === 'left' ? 'observing' : 'evicted' }
       if (again) this.#expect()
       else this.#running = undefined
-      this.#end(reason)
+      this.#cancelTimer()
+      if (presence !== undefined) this.#evict(presence, reason)
       if (!again) return
     }
     this.#running = undefined
-    this.#state = 'observing'
+    this.#phase = { state: 'observing' }
     this.#joined.reject(stop.reason)
   }
 
@@ -106,39 +116,39 @@ export class PresenceKeeper {
     this.#joined.promise.catch(noop)
   }
 
-  /** A new generation; `undefined` when told to stop. */
-  async #enter(stop: AbortSignal): Promise<HeldPresence | undefined> {
+  /** Begins a new generation; false when told to stop. */
+  async #enter(stop: AbortSignal): Promise<boolean> {
     const { store, cluster, instance, suspectAfterMs, deadAfterMs, clock } = this.#options
     const joinId = randomId()
     const timing = { suspectAfterMs, deadAfterMs }
     let uncertain = false
     while (!stop.aborted) {
       const sentAt = readInstant(clock)
-      const sequence = this.#sequence
+      const { sequence, json } = this.#description
       try {
-        const reply = await store.join({ cluster, instance, joinId, json: this.#json, ...timing })
-        if (reply.status === 'given_up') return undefined
+        const reply = await store.join({ cluster, instance, joinId, json, ...timing })
+        if (reply.status === 'given_up') return false
         if (stop.aborted) {
           await this.#sayGoodbye(joinId, false)
-          return undefined
+          return false
         }
-        this.#described = sequence
+        this.#description.begunWith(sequence)
         const { generation } = reply
-        this.#presence = new HeldPresence({ instance, generation, joinId, clock, suspectAfterMs, sentAt })
-        this.#confirmed('joined')
-        this.#joined.resolve(this.#presence)
-        return this.#presence
+        const presence = new HeldPresence({ instance, generation, joinId, clock, suspectAfterMs, sentAt })
+        this.#confirmed(presence, 'joined')
+        this.#joined.resolve(presence)
+        return true
       } catch (error) {
         if (!hasCode(error, 'cluster.store_unavailable') || (error as { outcome?: string }).outcome === 'unknown') {
           uncertain = true
         }
-        if (this.#isOver(error)) return undefined
-        this.#warn(error, 'membership: cannot join, trying again')
+        if (this.#isOver(error)) return false
+        this.#news.warn(error, 'membership: cannot join, trying again')
         await this.#pause(this.#options.heartbeatMs / 2, stop)
       }
     }
     if (uncertain) await this.#sayGoodbye(joinId, true)
-    return undefined
+    return false
   }
 
   /** Beats until this generation is over. */
@@ -147,7 +157,7 @@ export class PresenceKeeper {
     let pauseMs = heartbeatMs
     for (;;) {
       await this.#pause(pauseMs, stop)
-      const presence = this.#presence
+      const { presence } = this.#phase
       if (presence === undefined) return 'dead'
       if (stop.aborted) {
         if (!hasCode(stop.reason, 'cluster.closed')) await this.#sayGoodbye(presence.joinId, false)
@@ -171,16 +181,15 @@ export class PresenceKeeper {
       if (reply.status !== 'confirmed') return reply
       if (presence.signal.aborted || !presence.isValid) {
         this.#isolate(presence)
-        this.#presence = presence.renewed(sentAt)
-        this.#confirmed('recovered')
+        this.#confirmed(presence.renewed(sentAt), 'recovered')
       } else {
         presence.confirm(sentAt)
-        this.#confirmed(undefined)
+        this.#confirmed(presence)
       }
-      if (this.#described < this.#sequence) await this.#describe(presence)
+      if (!this.#description.isTold) await this.#describe(presence)
       return reply
     } catch (error) {
-      if (!this.#isOver(error)) this.#warn(error, 'membership: a heartbeat was not confirmed, trying again')
+      if (!this.#isOver(error)) this.#news.warn(error, 'membership: a heartbeat was not confirmed, trying again')
       return undefined
     }
   }
@@ -190,7 +199,7 @@ export class PresenceKeeper {
     try {
       return await this.#restore(presence)
     } catch (error) {
-      this.#warn(error, 'membership: cannot restore the cluster, trying again')
+      this.#news.warn(error, 'membership: cannot restore the cluster, trying again')
       return undefined
     }
   }
@@ -198,25 +207,23 @@ export class PresenceKeeper {
   async #describe(presence: Presence): Promise<'described' | 'evicted'> {
     const { store, cluster } = this.#options
     const { instance, generation } = presence
-    const sequence = this.#sequence
-    const reply = await store.describe({ cluster, instance, generation, sequence, json: this.#json })
-    this.#described = Math.max(this.#described, sequence)
+    const { sequence, json } = this.#description
+    const reply = await store.describe({ cluster, instance, generation, sequence, json })
+    this.#description.told(sequence)
     return reply
   }
 
-  #confirmed(transition: 'joined' | 'recovered' | undefined): void {
-    const presence = this.#presence
-    if (presence === undefined) return
-    this.#error = undefined
-    this.#state = 'alive'
-    if (transition !== undefined) this.#emit({ type: transition, generation: presence.generation })
+  #confirmed(presence: HeldPresence, transition?: 'joined' | 'recovered'): void {
+    this.#news.cleared()
+    this.#phase = { state: 'alive', presence }
+    if (transition !== undefined) this.#news.tell({ type: transition, generation: presence.generation })
     this.#watchdog(presence)
   }
 
   #watchdog(presence: HeldPresence): void {
     this.#cancelTimer()
     this.#cancelTimer = this.#options.clock.setTimer(Math.max(0, presence.remainingMs()), () => {
-      if (this.#presence !== presence) return
+      if (this.#phase.presence !== presence) return
       if (presence.remainingMs() > 0) this.#watchdog(presence)
       else this.#isolate(presence)
     })
@@ -224,18 +231,14 @@ export class PresenceKeeper {
 
   #isolate(presence: HeldPresence): void {
     if (presence.signal.aborted) return
-    this.#state = 'isolated'
+    this.#phase = { state: 'isolated', presence }
     presence.isolate()
-    this.#emit({ type: 'isolated', generation: presence.generation })
+    this.#news.tell({ type: 'isolated', generation: presence.generation })
   }
 
-  #end(reason: EvictedReason): void {
-    const presence = this.#presence
-    this.#cancelTimer()
-    this.#presence = undefined
-    if (presence === undefined) return
+  #evict(presence: HeldPresence, reason: EvictedReason): void {
     presence.evict(reason)
-    this.#emit({ type: 'evicted', generation: presence.generation, reason })
+    this.#news.tell({ type: 'evicted', generation: presence.generation, reason })
   }
 
   /** Not heard of, it will be declared dead: so a few tries are enough. */
@@ -245,7 +248,7 @@ export class PresenceKeeper {
       try {
         return await store.leave(cluster, instance, joinId, forget)
       } catch (error) {
-        this.#warn(error, 'membership: could not say goodbye')
+        this.#news.warn(error, 'membership: could not say goodbye')
         if (attempt < LEAVE_TRIES) await clock.sleep(Math.min(100, heartbeatMs / 4))
       }
     }
@@ -254,31 +257,13 @@ export class PresenceKeeper {
   /** The store was closed before the membership: nothing to go on for. */
   #isOver(error: unknown): boolean {
     if (!hasCode(error, 'cluster.closed')) return false
-    this.#error = toError(error).message
+    this.#news.ended(error)
     this.#stop.abort(error)
     return true
   }
 
-  #emit(event: PresenceEvent): void {
-    const { logger, cluster, instance } = this.#options
-    logger.info({ cluster, instance, ...event }, `membership: ${event.type}`)
-    for (const listener of this.#listeners) {
-      tell(listener, event, (error) =>
-        logger.error({ cluster, err: toError(error) }, 'membership: a subscriber failed'),
-      )
-    }
-  }
-
   async #pause(durationMs: number, stop: AbortSignal): Promise<void> {
     await this.#options.clock.sleep(durationMs, stop).catch(noop)
-  }
-
-  #warn(error: unknown, message: string): void {
-    const { logger, cluster, instance } = this.#options
-    const { message: text } = toError(error)
-    const level = this.#error === undefined ? 'warn' : 'debug'
-    logger[level]({ cluster, instance, err: error }, message)
-    this.#error = text
   }
 }
 

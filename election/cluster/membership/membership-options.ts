@@ -11,6 +11,7 @@ import { ClusterDataInvalid } from '../store/cluster-errors.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { MemberMeta } from './membership.ts'
 
+/** Options of `createMembership`. */
 export interface MembershipOptions {
   /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the membership. */
   readonly store: ClusterStore
@@ -18,6 +19,7 @@ export interface MembershipOptions {
   readonly cluster: string
   /** What this process is, for others: `payments`. */
   readonly service: string
+  /** A part of the service, such as a region; the second part of an address on the bus. @default none */
   readonly group?: string | undefined
   /**
    * This process; unique. A later one with the same id replaces it. The default fits into an address of the bus.

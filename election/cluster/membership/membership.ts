@@ -17,6 +17,7 @@ import type { Watch } from '../store/cluster-feed.ts'
 import type { SnapshotReason } from '../store/cluster-replica.ts'
 import type { Generation } from '../store/cluster-store.ts'
 
+/** This process in a cluster, and its view of all the others. */
 export interface Membership extends AsyncDisposable {
   readonly cluster: string
   readonly instance: string
@@ -24,7 +25,7 @@ export interface Membership extends AsyncDisposable {
   /**
    * Becomes a member and stays one: beats, and joins again as a new generation when it was declared dead. Resolves when
    * the view shows it. A store that is away is tried again until it works, or `leave` or `close` come. When `signal` aborts
-   * only the waiting ends: to give up joining, call `leave`.
+   * only the waiting ends: to give up joining, call `leave`. While a `leave` runs it waits for its end, then joins anew.
    * @throws the signal's reason, ClusterClosed, MemberEvicted (`left`: `leave` came first)
    */
   join(options?: { readonly signal?: AbortSignal | undefined }): Promise<Presence>
@@ -70,6 +71,7 @@ export interface Member extends Generation {
   readonly joinedAt: number
 }
 
+/** The members at one version. */
 export interface MembershipView {
   /** Rises with every transition. */
   readonly version: number
@@ -119,6 +121,7 @@ export type PresenceEvent =
 /** `evicted`: for good, because another process has the instance id (or `rejoin` is off). */
 export type MembershipState = 'observing' | 'joining' | 'alive' | 'isolated' | 'evicted' | 'closed'
 
+/** What this instance knows about its own membership. */
 export interface MembershipStatus {
   readonly cluster: string
   readonly instance: string
@@ -128,6 +131,10 @@ export interface MembershipStatus {
   readonly error: string | undefined
 }
 
+/**
+ * `up` as a member; `down` while it joins, is isolated, or another process has its instance id. An observer has the health of
+ * the store.
+ */
 export interface MembershipHealth {
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined

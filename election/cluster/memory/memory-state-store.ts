@@ -4,11 +4,13 @@ import type { ClusterStore } from '../store/cluster-store.ts'
 import { MemoryStateServer } from './server.ts'
 import { MemoryClusterStore } from './store.ts'
 
+/** Options of `memoryStateStore`. */
 export interface MemoryStateStoreOptions {
   /** Shared by those who are to see each other. @default a new one: nobody else can */
   readonly server?: MemoryStateServer | undefined
 }
 
+/** Options of `memoryStateServer`. */
 export interface MemoryStateServerOptions {
   /** @default systemClock */
   readonly clock?: Clock | undefined

@@ -6,6 +6,8 @@
  *
  * Two connections per `redisStateStore`, opened when first needed: one for commands, one for the blocking reads of all logs
  * (on Redis Cluster one of these per cluster name). What a failover can lose: `docs/cluster-state.md`.
+ *
+ * @module
  */
 export type { RedisClient, RedisConnectionClient } from '../../../core/redis/client.ts'
 export { type RedisStateStoreOptions, redisStateStore } from './redis-state-store.ts'

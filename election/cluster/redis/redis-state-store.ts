@@ -9,6 +9,7 @@ import type { ClusterStore } from '../store/cluster-store.ts'
 import { RedisClusterStore } from './store.ts'
 import { BLOCK_MS } from './tail.ts'
 
+/** Options of `redisStateStore`: either `client` or `url`. */
 export interface RedisStateStoreOptions {
   /** An ioredis client whose settings (address, TLS, password, sentinels, database) our own connections copy. */
   readonly client?: RedisClient | undefined

@@ -7,6 +7,7 @@ import { checkTelemetry, type Telemetry } from '../../../core/telemetry.ts'
 import type { ClusterStore } from '../store/cluster-store.ts'
 import type { CallOptions, PutOptions, UpdateOptions, WatchOptions, WriteOptions } from './state.ts'
 
+/** Options of `createSharedState`. */
 export interface SharedStateOptions<Out, In = Out> {
   /** `redisStateStore({ url })` or `memoryStateStore()`. Closing it stays with the caller, after the state. */
   readonly store: ClusterStore

@@ -14,7 +14,12 @@ export type { Watch } from '../store/cluster-feed.ts'
 export type { SnapshotReason } from '../store/cluster-replica.ts'
 export type { Generation } from '../store/cluster-store.ts'
 
-/** @typeParam Out what is read @typeParam In what is written; they differ when the schema transforms */
+/**
+ * A map that all instances share: writes compare and set, and a watch tells each version once and in order.
+ *
+ * @typeParam Out what is read
+ * @typeParam In what is written; they differ when the schema transforms
+ */
 export interface SharedState<Out, In = Out> extends AsyncDisposable {
   readonly name: string
 
@@ -62,27 +67,33 @@ export interface SharedState<Out, In = Out> extends AsyncDisposable {
   close(): Promise<void>
 }
 
+/** What every call to the store takes. */
 export interface CallOptions {
   /** Ends the waiting with its reason. What was sent may still be done. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** Options of a write. */
 export interface WriteOptions extends CallOptions {
   /** Only if the key has this version; 0: only if it has no value. */
   readonly ifVersion?: number | undefined
 }
 
+/** Options of `put`. */
 export interface PutOptions extends WriteOptions {
   /** Deleted when this membership ends, whatever ends it: pass `membership.self()`. Needs a state with a `cluster`. */
   readonly boundTo?: Generation | undefined
 }
 
+/** Options of `update`. */
 export interface UpdateOptions extends CallOptions {
   /** @default 100 */
   readonly maxAttempts?: number | undefined
+  /** As in `PutOptions`. */
   readonly boundTo?: Generation | undefined
 }
 
+/** What a watch tells, and from where on. */
 export interface WatchOptions {
   /** Only keys that begin with this. @default all */
   readonly prefix?: string | undefined
@@ -90,6 +101,7 @@ export interface WatchOptions {
   readonly after?: number | undefined
 }
 
+/** One part of `transact`: writes a key, deletes one, or only checks its version (0: it has no value). */
 export type StateOperation<In> =
   | {
       readonly put: string
@@ -100,6 +112,7 @@ export type StateOperation<In> =
   | { readonly delete: string; readonly ifVersion?: number | undefined }
   | { readonly check: string; readonly ifVersion: number }
 
+/** A key with its value and the version of the state in which it was written. */
 export interface StateEntry<Value> {
   readonly key: string
   /** From a watch or a mirror it is frozen: all readers share it. */
@@ -110,16 +123,19 @@ export interface StateEntry<Value> {
   readonly error?: Error | undefined
 }
 
+/** Several entries as they stood at one version. */
 export interface StateView<Value> {
   readonly version: number
   readonly entries: readonly StateEntry<Value>[]
 }
 
+/** Which version a write of a key became. */
 export interface StateVersion {
   readonly key: string
   readonly version: number
 }
 
+/** What a write came to: the version of the state after it, and whether anything is different. */
 export interface Committed {
   readonly version: number
   readonly changed: boolean
@@ -135,6 +151,7 @@ export type StateEvent<Value> =
     }
   | { readonly type: 'change'; readonly version: number; readonly changes: readonly StateEntry<Value | undefined>[] }
 
+/** A copy of the state in this process, behind by as long as the watch takes. */
 export interface StateMirror<Value> {
   /** The last version that has been applied. */
   readonly version: number
@@ -143,6 +160,7 @@ export interface StateMirror<Value> {
   entries(prefix?: string): readonly StateEntry<Value | undefined>[]
 }
 
+/** The health of the store below, or `closed`. */
 export interface StateHealth {
   readonly status: 'up' | 'down' | 'idle' | 'closed'
   readonly detail?: string | undefined

@@ -45,6 +45,7 @@ export interface ClusterStore {
   close(): Promise<void>
 }
 
+/** Which state: its name, and the cluster beside which it lies. */
 export interface StateId {
   readonly cluster: string
   readonly state: string
@@ -62,6 +63,7 @@ export interface Generation {
   readonly generation: number
 }
 
+/** One key as it is stored. */
 export interface StateRecord {
   readonly key: string
   readonly version: number
@@ -70,6 +72,7 @@ export interface StateRecord {
   readonly boundTo?: Generation | undefined
 }
 
+/** The entries of a state at one revision. */
 export interface StateReading {
   readonly revision: number
   readonly records: readonly StateRecord[]
@@ -88,6 +91,7 @@ export type CommitOperation =
       readonly boundTo?: Generation | undefined
     }
 
+/** Several operations on one state, all or none. */
 export interface CommitRequest {
   readonly id: StateId
   readonly operations: readonly CommitOperation[]
@@ -102,6 +106,7 @@ export interface CommitRequest {
   readonly keepDeletedMs: number
 }
 
+/** What became of a commit. */
 export type CommitReply =
   /** `changed`: false when there was nothing to change (deletes of what is not there). */
   | { readonly status: 'committed'; readonly revision: number; readonly changed: boolean }
@@ -122,12 +127,14 @@ export interface MemberRecord extends Generation {
   readonly json: string
 }
 
+/** The members at one revision. */
 export interface MembersReading {
   /** 0: the store knows nothing of this cluster. */
   readonly revision: number
   readonly records: readonly MemberRecord[]
 }
 
+/** A process that wants to be a member. */
 export interface JoinRequest {
   readonly cluster: string
   readonly instance: string
@@ -141,6 +148,7 @@ export interface JoinRequest {
 /** `given_up`: this join was given up by `leave`. */
 export type JoinReply = { readonly status: 'joined'; readonly generation: number } | { readonly status: 'given_up' }
 
+/** What became of a heartbeat. */
 export type BeatReply =
   | { readonly status: 'confirmed' }
   /** The generation is over. `current`: the one that replaced it, if any. */
@@ -154,13 +162,16 @@ export interface DescribeRequest extends Generation {
   readonly json: string
 }
 
+/** What happened to a member. */
 export type MemberTransition = 'joined' | 'updated' | 'suspect' | 'recovered' | 'left' | 'dead' | 'replaced'
 
+/** One change within a log entry: of a key, or of a member. */
 export type LogChange =
   | { readonly kind: 'put'; readonly key: string; readonly json: string; readonly boundTo?: Generation | undefined }
   | { readonly kind: 'delete'; readonly key: string }
   | { readonly kind: MemberTransition; readonly member: MemberRecord }
 
+/** Everything that was committed as one revision. */
 export interface LogEntry {
   readonly revision: number
   /** The revision before it, 0 for the first: a reader whose last one is another has missed something. */
@@ -168,11 +179,13 @@ export interface LogEntry {
   readonly changes: readonly LogChange[]
 }
 
+/** The log after a revision, or why there is none. */
 export type ChangesReply =
   | { readonly status: 'ok'; readonly entries: readonly LogEntry[] }
   /** `compacted`: the log begins later. `rolled_back`: `after` is not in this history; the store lost writes. */
   | { readonly status: 'compacted' | 'rolled_back' }
 
+/** Who reads a log: the store calls it for each log that it was given for. */
 export interface LogFollower {
   /** Never twice, never out of order; whether one is missing only `previous` tells. */
   onEntries(entries: readonly LogEntry[]): void

@@ -1,4 +1,8 @@
-/** What a store of cluster state implements; `createMembership` and `createSharedState` are built on it. */
+/**
+ * What a store of cluster state implements; `createMembership` and `createSharedState` are built on it.
+ *
+ * @module
+ */
 
 export type {
   BeatReply,

@@ -1,20 +1,26 @@
 /** The connections of one process of a distributed run. Plain data in, so that it can be sent to a child process. */
 
+import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
+import { postgresStateStore } from 'concordat/cluster/postgres'
 import { redisStateStore } from 'concordat/cluster/redis'
 import type { ClusterStore } from 'concordat/cluster/store'
 import { type Logger, SECOND, type SqlClient, type SqlListener } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import type { Locks } from 'concordat/locks'
+import { postgresLocks } from 'concordat/locks/postgres'
 import { redisLocks } from 'concordat/locks/redis'
 import pg from 'pg'
 import { namespaced } from './namespace.ts'
 
 export interface Addresses {
-  readonly transport: 'kafka' | 'rabbitmq'
+  readonly transport: 'kafka' | 'rabbitmq' | 'postgres'
   readonly broker: string
   readonly postgres: string
-  readonly redis: string
+  /** Not where PostgreSQL is all there is. */
+  readonly redis: string | undefined
+  /** Of the log, the locks and the shared state, where PostgreSQL is all there is. */
+  readonly schema: string
   /** See `RunNames`. */
   readonly prefix: string
   readonly lockPrefix: string
@@ -44,16 +50,22 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     query_timeout: 30 * SECOND,
     keepAlive: true,
   })
-  const locks = redisLocks({ url: addresses.redis, prefix: addresses.lockPrefix, owner: instance, logger })
-  const cluster = redisStateStore({ url: addresses.redis, prefix: `${addresses.lockPrefix}cluster:`, logger })
   const listener = pgListener({
     connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),
     logger,
   })
+  const sql = pgClient(pool, { logger })
+  const { locks, cluster } =
+    addresses.redis === undefined
+      ? await inPostgres(sql, listener, addresses.schema, instance, logger)
+      : inRedis(addresses.redis, addresses.lockPrefix, instance, logger)
   return {
     listener,
-    sql: pgClient(pool, { logger }),
-    transport: await openTransport(addresses, instance),
+    sql,
+    transport:
+      addresses.transport === 'postgres'
+        ? postgresTransport({ sql, listener, schema: addresses.schema, leaseMs: LEASE_MS })
+        : await openTransport(addresses, instance),
     locks,
     cluster,
     close: async () => {
@@ -65,8 +77,44 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
   }
 }
 
+/** How long the others wait for a killed process before they take its partitions. */
+const LEASE_MS = 3 * SECOND
+
+type Shared = Pick<Connections, 'locks' | 'cluster'>
+
+function inRedis(url: string, prefix: string, owner: string, logger: Logger): Shared {
+  return {
+    locks: redisLocks({ url, prefix, owner, logger }),
+    cluster: redisStateStore({ url, prefix: `${prefix}cluster:`, logger }),
+  }
+}
+
+async function inPostgres(
+  sql: SqlClient,
+  listener: SqlListener,
+  schema: string,
+  owner: string,
+  logger: Logger,
+): Promise<Shared> {
+  const locks = postgresLocks({ sql, listener, schema, owner, logger })
+  const cluster = postgresStateStore({ sql, listener, schema, logger })
+  await locks.migrate()
+  await cluster.migrate()
+  return { locks, cluster }
+}
+
+/** Another connection to the channels. */
 export async function openTransport(addresses: Addresses, instance: string): Promise<Transport> {
-  return namespaced(await openBroker(addresses, instance), addresses.prefix)
+  if (addresses.transport !== 'postgres') return namespaced(await openBroker(addresses, instance), addresses.prefix)
+  const pool = new pg.Pool({ connectionString: addresses.postgres, max: 2, application_name: instance })
+  return endingPool(postgresTransport({ sql: pgClient(pool), schema: addresses.schema }), pool)
+}
+
+function endingPool(transport: Transport, pool: pg.Pool): Transport {
+  const close = transport.close.bind(transport)
+  let closed: Promise<void> | undefined
+  transport.close = () => (closed ??= close().then(() => pool.end()))
+  return transport
 }
 
 async function openBroker({ transport, broker }: Addresses, instance: string): Promise<Transport> {

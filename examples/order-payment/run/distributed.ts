@@ -10,6 +10,12 @@ import type { Stage } from './stage.ts'
 import { type StartMessage, Supervisor } from './supervisor.ts'
 import { namesOf, type RunNames, sweep } from './sweep.ts'
 
+const SERVERS = {
+  kafka: 'Kafka, PostgreSQL, Redis',
+  rabbitmq: 'RabbitMQ, PostgreSQL, Redis',
+  postgres: 'PostgreSQL alone',
+} as const
+
 /** @param orders how many are expected: it spreads the kills */
 export async function distributedStage(
   options: DistributedOptions & { readonly logLevel: string },
@@ -19,14 +25,14 @@ export async function distributedStage(
 ): Promise<Stage> {
   const names = namesOf(options.runId)
   const { transport, broker, postgres, redis, processes, kill, seed } = options
-  const { prefix, lockPrefix } = names
-  const addresses = { transport, broker, postgres, redis, prefix, lockPrefix, poolSize: poolSize(processes) }
+  const { prefix, lockPrefix, shared: schema } = names
+  const addresses = { transport, broker, postgres, redis, prefix, lockPrefix, schema, poolSize: poolSize(processes) }
   const supervisor = new Supervisor(startMessages(options, files, names, addresses))
   const connections = await connect({ ...addresses, poolSize: 2 }, 'intake', logger)
   const killed: string[] = []
   const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]
   return {
-    title: `${serviceNames.length} services x ${processes} processes, ${transport}, PostgreSQL, Redis, run ${options.runId}`,
+    title: `${serviceNames.length} services x ${processes} processes, ${SERVERS[transport]}, run ${options.runId}`,
     transport: connections.transport,
     openTransport: () => openTransport(addresses, 'operator'),
     cluster: connections.cluster,

@@ -1,34 +1,29 @@
-/** Everything in this process: the memory transport, memory locks and PGlite. Nothing to install. */
-import { PGlite } from '@electric-sql/pglite'
-import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+/** Everything in this process and in one database: `concordat/embedded`. Nothing to install but PGlite. */
 import { memoryStateStore } from 'concordat/cluster/memory'
 import type { Logger } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { memoryLocks } from 'concordat/locks/memory'
+import { embedded } from 'concordat/embedded'
 import { closeAll, type RunningService } from '../service.ts'
 import { type ServiceName, serviceNames } from '../service-names.ts'
 import { SERVICES } from '../services.ts'
-import { type DataDirectory, openDataDirectory } from './data-directory.ts'
+import { keepOpen, openDataDirectory } from './data-directory.ts'
 import type { InputFiles } from './files.ts'
 import type { Stage } from './stage.ts'
 
 const SCHEMAS = { orders: 'orders', payments: 'payments', stock: 'stock', receipts: 'receipts' } as const
 
 export async function embeddedStage(data: string | undefined, files: InputFiles, logger: Logger): Promise<Stage> {
-  const directory = await (data === undefined ? inMemory() : openDataDirectory(data, files))
-  const sql = pgliteClient(directory.database)
-  const broker = memoryBroker()
-  const locks = memoryLocks({ logger })
+  const { parts, close } = await (data === undefined ? keepOpen(embedded()) : openDataDirectory(data, files))
+  const { sql } = parts
+  const locks = parts.locks({ service: 'payments', instance: 'payments', logger, telemetry: undefined })
   const cluster = memoryStateStore()
   const running: RunningService[] = []
   const start = async (service: ServiceName): Promise<void> => {
     const openingFile = service === 'payments' ? files.accounts : service === 'stock' ? files.stock : undefined
-    const transport = memoryTransport({ broker })
     running.push(
       await SERVICES[service]({
         sql,
         schema: SCHEMAS[service],
-        transport,
+        transport: parts.transport,
         locks,
         cluster,
         logger,
@@ -41,9 +36,9 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
     )
   }
   return {
-    title: `one process, memory transport, PGlite ${data === undefined ? 'in memory' : `in ${data}`}`,
-    transport: memoryTransport({ broker }),
-    openTransport: async () => memoryTransport({ broker }),
+    title: `one process, PGlite ${data === undefined ? 'in memory' : `in ${data}`}`,
+    transport: parts.transport,
+    openTransport: async () => parts.transport,
     cluster,
     paymentInstances: ['payments'],
     sql,
@@ -63,13 +58,8 @@ export async function embeddedStage(data: string | undefined, files: InputFiles,
       await lastLook()
       await locks.close()
       await cluster.close()
-      await directory.close()
+      await close()
       return undefined
     },
   }
-}
-
-async function inMemory(): Promise<DataDirectory> {
-  const database = await PGlite.create()
-  return { database, close: () => database.close() }
 }

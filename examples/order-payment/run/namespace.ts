@@ -15,8 +15,11 @@ export function namespaced(inner: Transport, prefix: string): Transport {
     health: () => inner.health(),
     close: () => inner.close(),
     provision: (specs) => inner.provision(specs.map((spec) => ({ ...spec, name: outside(spec.name) }))),
-    publish: (messages) =>
-      inner.publish(messages.map((message) => withDestination(message, outside(message.destination)))),
+    publish: (messages, until) =>
+      inner.publish(
+        messages.map((message) => withDestination(message, outside(message.destination))),
+        until,
+      ),
     subscribe: (spec, receiver) =>
       inner.subscribe(
         { ...spec, destination: outside(spec.destination) },

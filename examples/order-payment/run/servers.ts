@@ -12,11 +12,10 @@ const ANSWER_MS = 5_000
 export async function requireServers(options: DistributedOptions): Promise<void> {
   const { transport, broker, postgres, redis } = options
   const checks = [
-    check(transport, transport === 'kafka' ? broker : hostOf(broker), () =>
-      transport === 'kafka' ? askKafka(broker) : askRabbit(broker),
-    ),
+    ...(transport === 'kafka' ? [check('kafka', broker, () => askKafka(broker))] : []),
+    ...(transport === 'rabbitmq' ? [check('rabbitmq', hostOf(broker), () => askRabbit(broker))] : []),
     check('postgres', hostOf(postgres), () => askPostgres(postgres, options.processes)),
-    check('redis', hostOf(redis), () => askRedis(redis)),
+    ...(redis === undefined ? [] : [check('redis', hostOf(redis), () => askRedis(redis))]),
   ]
   for (const outcome of await Promise.allSettled(checks)) if (outcome.status === 'rejected') throw outcome.reason
 }

@@ -15,6 +15,8 @@ export interface RunNames {
   readonly prefix: string
   /** Begins every lock key. */
   readonly lockPrefix: string
+  /** The schema of what the services share, where PostgreSQL is all there is. */
+  readonly shared: string
 }
 
 export function namesOf(runId: string): RunNames {
@@ -25,23 +27,29 @@ export function namesOf(runId: string): RunNames {
     stock: schema('stock'),
     receipts: schema('receipts'),
   }
-  return { schemas, prefix: `order-payment-${runId}.`, lockPrefix: `order-payment-${runId}:` }
+  return {
+    schemas,
+    prefix: `order-payment-${runId}.`,
+    lockPrefix: `order-payment-${runId}:`,
+    shared: schema('shared'),
+  }
 }
 
 type Servers = Pick<DistributedOptions, 'transport' | 'broker' | 'postgres' | 'redis'>
 
 export async function sweep(options: Servers, names: RunNames): Promise<void> {
-  const broker = options.transport === 'kafka' ? sweepKafka : sweepRabbit
+  const { transport, broker, postgres, redis } = options
   await Promise.all([
-    sweepPostgres(options.postgres, names.schemas),
-    broker(options.broker, names.prefix),
-    sweepRedis(options.redis, names.lockPrefix),
+    sweepPostgres(postgres, [...Object.values(names.schemas), names.shared]),
+    transport === 'kafka' && sweepKafka(broker, names.prefix),
+    transport === 'rabbitmq' && sweepRabbit(broker, names.prefix),
+    redis !== undefined && sweepRedis(redis, names.lockPrefix),
   ])
 }
 
-async function sweepPostgres(url: string, schemas: Schemas): Promise<void> {
+async function sweepPostgres(url: string, schemas: readonly string[]): Promise<void> {
   await withPostgres(url, async (client) => {
-    for (const schema of Object.values(schemas) as string[]) {
+    for (const schema of schemas) {
       await client.query(`DROP SCHEMA IF EXISTS ${quoteIdentifier(schema)} CASCADE`)
     }
   })

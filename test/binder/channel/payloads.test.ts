@@ -132,6 +132,18 @@ describe('versions of a payload', () => {
     expect(() => decodePayload(recent, old)).toThrow('no upcast from 1: add it to `upcasts`')
   })
 
+  it('stay behind when the headers of a message go on with another payload', async () => {
+    const { headers } = await sent(third, { first: 'a', last: 'b' })
+    const plain = defineChannel('greetings', { payload: z.string(), tombstones: true })
+    const passOn = (payload: string | null) =>
+      encodeMessage(plain, payload, 's', { key: 'k', headers: { ...headers, a: 1 } })
+    expect(decodePayload(plain, await passOn('hello'))).toBe('hello')
+    expect((await passOn('hello')).headers).toEqual({ a: 1 })
+    expect((await passOn(null)).headers).toEqual({ a: 1 })
+    const raw = defineChannel('people', { payload: z.instanceof(Uint8Array), codec: bytesCodec })
+    expect((await encodeMessage(raw, new Uint8Array(), 's', { headers })).headers).toEqual({ 'payload-version': 3 })
+  })
+
   it('stay as they are in a dead letter', async () => {
     const letters = keeper(defineChannel('people.keeper.dlq', { payload: Name, version: 4, partitions: 1 }))
     const people = keeper(third)
@@ -189,6 +201,13 @@ describe('codecs', () => {
     expect(() => read('text/csv', json)).toThrow(
       'on "points" is "text/csv" and the channel reads application/json, application/msgpack: add its codec to `reads`',
     )
+  })
+
+  it('are not asked about a message whose sender says nothing: that is read with the own one', () => {
+    const mixed = defineChannel('mixed', { payload: z.unknown(), reads: [bytesCodec] })
+    const read = (contentType: string) => decodePayload(mixed, { ...messageOn('mixed', null, 7), contentType })
+    expect(read('')).toBe(7)
+    expect(read('application/octet-stream')).toBeInstanceOf(Uint8Array)
   })
 
   it('that say what they accept refuse the rest; one that does not reads whatever comes', () => {

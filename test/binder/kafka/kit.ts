@@ -5,6 +5,7 @@ import type { Receiver, Subscription, Transport, TransportDelivery } from 'conco
 import { isRetryable, silentLogger, systemClock } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { onTestFinished } from 'vitest'
+import { withDeadline } from '../../support/deadline.ts'
 import { until } from '../../support/until.ts'
 
 export function client(brokers: string): Kafka {
@@ -19,9 +20,9 @@ export function attached(
 ): Transport {
   const transport = kafkaTransport({ kafka: client(brokers), ...options })
   const instance = `tests-${randomUUID().slice(0, 8)}`
-  transport.attach({ service: 'tests', instance, logger: silentLogger, clock: systemClock, publishTimeoutMs })
+  transport.attach({ service: 'tests', instance, logger: silentLogger, clock: systemClock })
   onTestFinished(() => transport.close())
-  return transport
+  return withDeadline(transport, publishTimeoutMs, systemClock)
 }
 
 /** A topic nobody used before. */

@@ -85,7 +85,10 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] })
   vi.spyOn(Math, 'random').mockReturnValue(0.5)
 })
-afterEach(() => vi.useRealTimers())
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
 
 class Play {
   readonly broker = new ScriptedBroker(range(PARTITIONS).map(() => LENGTH))

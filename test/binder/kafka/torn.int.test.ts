@@ -63,7 +63,6 @@ describeWith(['kafka'], 'Kafka and a connection that breaks in the middle of an 
       instance: 'torn-1',
       logger: silentLogger,
       clock: systemClock,
-      publishTimeoutMs: 10_000,
     })
     onTestFinished(() => transport.close())
     const direct = attached(url)

@@ -173,7 +173,6 @@ describe('the backlog of a memory broker', () => {
       instance: 'raw',
       logger: silentLogger,
       clock: new FakeClock(),
-      publishTimeoutMs: TIMEOUT_MS,
     })
     const second = raw.publish([messageOn('numbers', null, 2)])
     await drain()

@@ -8,7 +8,7 @@ import { type HostileHarness, hostileCases } from '../../conformance/hostile.ts'
 hostileCases('memory', async (): Promise<HostileHarness> => {
   const broker = memoryBroker()
   const raw = memoryTransport({ broker })
-  raw.attach({ service: 'raw', instance: 'raw', logger: silentLogger, clock: systemClock, publishTimeoutMs: 5_000 })
+  raw.attach({ service: 'raw', instance: 'raw', logger: silentLogger, clock: systemClock })
   const any = defineChannel('any', { payload: z.any() })
   return {
     transport: () => memoryTransport({ broker }),

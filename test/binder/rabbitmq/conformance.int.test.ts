@@ -9,8 +9,7 @@ type Names = NonNullable<TransportHarness['delayedNames']>
 /** A new delay queue is left alone for 2.5 s before it is relied on: once for all of them. */
 async function makeDelays(url: string, { messages, attempts }: Names): Promise<void> {
   const transport = rabbitTransport({ url })
-  const host = { service: 'conformance', instance: 'delays', logger: silentLogger, clock: systemClock }
-  transport.attach({ ...host, publishTimeoutMs: 10_000 })
+  transport.attach({ service: 'conformance', instance: 'delays', logger: silentLogger, clock: systemClock })
   const all = [...messages, ...attempts.map((name) => `${name}.g.retry`)]
   const { partitions } = createTestChannel('any')
   await transport.provision(all.map((name) => ({ name, partitions, groups: [], delays: true })))

@@ -5,6 +5,7 @@ import { type AmqpConnection, type RabbitTransportOptions, rabbitTransport } fro
 import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { type Clock, silentLogger, systemClock } from 'concordat/core'
 import { onTestFinished } from 'vitest'
+import { withDeadline } from '../../support/deadline.ts'
 import { plainMessage } from './messages.ts'
 
 /** A transport as a binder would use it; closed after the test. */
@@ -15,9 +16,9 @@ export function attached(
 ): Transport {
   const transport = rabbitTransport(options)
   const instance = `tests-${randomUUID().slice(0, 8)}`
-  transport.attach({ service: 'tests', instance, logger: silentLogger, clock, publishTimeoutMs })
+  transport.attach({ service: 'tests', instance, logger: silentLogger, clock })
   onTestFinished(() => transport.close())
-  return transport
+  return withDeadline(transport, publishTimeoutMs, clock)
 }
 
 export type AmqpAdmin = Awaited<ReturnType<Awaited<ReturnType<typeof connect>>['createChannel']>>

@@ -40,7 +40,7 @@ export const anyMessage: fc.Arbitrary<EncodedMessage> = fc.record({
   key: fc.option(fc.string({ unit: 'grapheme', maxLength: 60 }), { nil: null }),
   type: fc.string({ unit: 'grapheme', maxLength: 60 }),
   source: fc.string({ unit: 'grapheme', maxLength: 60 }),
-  contentType: fc.constantFrom('application/json', 'application/octet-stream', 'text/plain; charset=utf-8'),
+  contentType: fc.constantFrom('application/json', 'application/octet-stream', 'text/plain; charset=utf-8', ''),
   time: fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map((date) => date.getTime()),
   headers: fc.dictionary(headerName, headerValue, { maxKeys: 8 }).map((headers) => ({ ...headers })),
   body: fc.option(fc.uint8Array({ maxLength: 100 }), { nil: null }),

@@ -78,6 +78,16 @@ describe('a redrive', () => {
     expect(state.handled).toEqual([1, 3, 5, 7, 9])
   })
 
+  it('takes only what says the same for a copy: of two messages with one id neither is lost', async () => {
+    const { broker, binder, state, status } = await withLetters(0)
+    await binder.sendBatch(channel, [1, 3, 3], () => ({ id: 'order-7' }))
+    await until('all are dead letters', () => status().deadLettered === 3)
+    state.isBroken = false
+    expect(await run(broker, { perSecond: 1_000 })).toMatchObject({ sent: 2, copies: 1, complete: true })
+    await until('both are handled', () => state.handled.length === 2)
+    expect(state.handled).toEqual([1, 3])
+  })
+
   it('shows in a dry run what a run with the same filter and limit then sends, and takes no time for it', async () => {
     const { broker, state } = await withLetters(6)
     state.isBroken = false

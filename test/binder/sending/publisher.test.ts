@@ -2,6 +2,7 @@ import { type Binder, createBinder, defineChannel, processor, SendError, sink, T
 import { type Clock, systemClock } from 'concordat/core'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
 import { gate, until } from '../../support/until.ts'
 import { messageOn, ScriptedTransport } from '../support/scripted-transport.ts'
 
@@ -129,8 +130,13 @@ describe('sending', () => {
     })
     onTestFinished(() => binder.close())
     await binder.start()
+    const made = gate()
+    transport.onProvision = () => made.opened
     const sends = [1, 2, 3].map((n) => binder.send(channel, { n }))
     const delivery = transport.subscription.deliver(null, 7)
+    await until('the destination is being made', () => transport.provisioned.length > 1)
+    await turnOfTheLoop()
+    made.open()
     await until('it is settled', () => delivery.end === 'acked')
     expect(transport.published.flat().filter(({ destination }) => destination === 'output')).toHaveLength(1)
     full.open()
@@ -204,6 +210,74 @@ describe('a send that is not confirmed', () => {
     await first
     await expect(second).rejects.toMatchObject({ retryable: true, cause: { kind: 'timeout' } })
     expect(calls()).toEqual([[1]])
+  })
+})
+
+/** All that follows from what was just done, but no timer, has happened. */
+const turnOfTheLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+describe('the time of a send', () => {
+  const SEND_TIMEOUT_MS = 1_000
+
+  /** Answers nothing before the deadline that it was given. Times are since the start. */
+  async function silent(): Promise<
+    Awaited<ReturnType<typeof setup>> & { clock: FakeClock; now: () => number; deadlines: number[] }
+  > {
+    const clock = new FakeClock()
+    const start = clock.monotonic()
+    const transport = new ScriptedTransport()
+    const deadlines: number[] = []
+    transport.onPublish = (messages, { deadline = Number.POSITIVE_INFINITY } = {}) =>
+      new Promise((resolve) => {
+        deadlines.push(deadline - start)
+        const late = new TransportError({ transport: 'scripted', kind: 'timeout', message: 'no answer' })
+        clock.setTimer(deadline - clock.monotonic(), () => resolve(messages.map(() => late)))
+      })
+    const options = { sendTimeoutMs: SEND_TIMEOUT_MS, clock }
+    return { ...(await setup(transport, options)), clock, deadlines, now: () => clock.monotonic() - start }
+  }
+
+  it('is counted once: one that stands behind a call without an answer has no more', async () => {
+    const { send, clock, now, deadlines } = await silent()
+    const ends: number[] = []
+    const timed = (n: number): Promise<unknown> => send(n).catch(() => ends.push(now()))
+    const first = timed(1)
+    await clock.advance(600)
+    const second = timed(2)
+    await clock.advance(2_000)
+    await Promise.all([first, second])
+    expect(deadlines).toEqual([1_000, 1_600])
+    expect(ends).toEqual([1_000, 1_600])
+  })
+
+  it('is not cut short by an older one that goes out at the same moment', async () => {
+    const { send, clock, deadlines, calls } = await silent()
+    const sent = [send(1)]
+    for (const [n, afterMs] of [
+      [2, 50],
+      [3, 90],
+      [4, 20],
+    ] as const) {
+      await clock.advance(afterMs)
+      sent.push(send(n))
+    }
+    const ended = Promise.allSettled(sent)
+    await clock.advance(3_000)
+    await ended
+    expect(calls()).toEqual([[1], [2, 3], [4]])
+    expect(deadlines).toEqual([1_000, 1_050, 1_160])
+  })
+
+  it('ends while its destination is still being made', async () => {
+    const { transport, send, clock, calls } = await silent()
+    const made = gate()
+    transport.onProvision = () => made.opened
+    const late = send(1).catch((error: SendError) => error.cause)
+    await until('it is being made', () => transport.provisioned.length === 1)
+    await clock.advance(SEND_TIMEOUT_MS)
+    expect(await late).toMatchObject({ kind: 'timeout', retryable: true })
+    expect(calls()).toEqual([])
+    made.open()
   })
 })
 

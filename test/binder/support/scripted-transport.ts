@@ -2,6 +2,7 @@ import type { EncodedMessage } from 'concordat/binder'
 import type {
   DestinationSpec,
   PublishOutcome,
+  PublishUntil,
   Receiver,
   Subscription,
   SubscriptionSpec,
@@ -30,8 +31,9 @@ export class ScriptedTransport implements Transport {
   readonly subscriptions: ScriptedSubscription[] = []
   closed = false
   onProvision: (specs: readonly DestinationSpec[]) => Promise<void> = async () => {}
-  onPublish: (messages: readonly EncodedMessage[]) => Promise<readonly PublishOutcome[]> = async (messages) =>
-    messages.map(() => undefined)
+  onPublish: (messages: readonly EncodedMessage[], until?: PublishUntil) => Promise<readonly PublishOutcome[]> = async (
+    messages,
+  ) => messages.map(() => undefined)
   onSubscribe: (spec: SubscriptionSpec) => Promise<void> = async () => {}
 
   constructor(publishConcurrency = 1) {
@@ -52,9 +54,9 @@ export class ScriptedTransport implements Transport {
     return this.onProvision(specs)
   }
 
-  publish(messages: readonly EncodedMessage[]): Promise<readonly PublishOutcome[]> {
+  publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     this.published.push(messages)
-    return this.onPublish(messages)
+    return this.onPublish(messages, until)
   }
 
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {

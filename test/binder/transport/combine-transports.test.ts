@@ -139,6 +139,20 @@ describe('combined transports', () => {
     expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['mismatch', undefined])
   })
 
+  it('have each transport to themselves: two owners would close it for each other', () => {
+    const shared = memoryTransport()
+    const alone = { transports: { shared }, default: 'shared' } as const
+    const binder = (transport: Transport, instance: string) =>
+      createBinder({ service: 'shop', instance, transport, bindings: [] })
+    expect(() => combineTransports({ transports: { one: shared, two: shared } })).toThrow(
+      'combineTransports.transports: expected a transport of its own for each name',
+    )
+    const [first, second] = [combineTransports(alone), combineTransports(alone)]
+    binder(first, 'shop-1')
+    for (const again of [first, second, shared])
+      expect(() => binder(again, 'shop-2')).toThrow('not that of the binder "shop-1", which closes it: make another')
+  })
+
   it('can what each of them can, and say which cannot', () => {
     const scripted = new ScriptedTransport()
     const { features, name } = combineTransports({ transports: { a: scripted, b: memoryTransport() }, default: 'a' })

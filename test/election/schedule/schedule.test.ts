@@ -296,6 +296,46 @@ describe('closing a schedule', () => {
     expect(schedule.health()).toEqual({ status: 'closed' })
   })
 
+  it('from inside a run resolves at once, for it does not wait for that run', async () => {
+    const { clock, node } = setup()
+    const log: string[] = []
+    const deep = async (): Promise<void> => {
+      await Promise.resolve()
+      await schedule.close()
+    }
+    const closer: ScheduledJob = {
+      name: 'closer',
+      everyMs: MINUTE,
+      work: async ({ signal }) => {
+        await deep()
+        log.push(`closed, aborted: ${signal.aborted}`)
+      },
+    }
+    const { schedule } = node([closer])
+    await clock.advance(MINUTE)
+    expect(log).toEqual(['closed, aborted: true'])
+    expect(schedule.status()[0]).toMatchObject({ runs: 1, runningAt: undefined })
+  })
+
+  it('from inside a run waits for the runs of other jobs', async () => {
+    const { clock, node } = setup()
+    const other = recorder({ name: 'other' }, true)
+    let isClosed = false
+    const closer: ScheduledJob = {
+      name: 'closer',
+      everyMs: MINUTE,
+      work: async () => {
+        await schedule.close()
+        isClosed = true
+      },
+    }
+    const { schedule } = node([other.job, closer])
+    await clock.advance(MINUTE)
+    expect(isClosed).toBe(false)
+    await other.release()
+    expect(isClosed).toBe(true)
+  })
+
   it('is no longer than stopGraceMs', async () => {
     const { clock, node } = setup()
     const { job, release } = recorder({}, true)

@@ -12,7 +12,7 @@ describe('a mistake of the caller', { timeout: LIMIT_MS }, () => {
   const file = (name: string, content: string) => ({ name, content })
   test.each<[string, readonly string[], RegExp, ...Array<{ name: string; content: string }>]>([
     ['an unknown flag', ['--nonsense'], /Unknown option '--nonsense'/],
-    ['an unknown transport', ['--transport', 'nats'], /--transport: expected memory, kafka or rabbitmq/],
+    ['an unknown transport', ['--transport', 'nats'], /--transport: expected memory, kafka, rabbitmq or postgres/],
     [
       'a missing orders file',
       ['--orders', 'DIR/none.jsonl'],

@@ -26,16 +26,19 @@ interface Place {
   readonly sweep: () => Promise<void>
 }
 
-function placeOn(transport: 'kafka' | 'rabbitmq'): Place {
+type Broker = 'kafka' | 'rabbitmq' | 'postgres'
+
+function placeOn(transport: Broker): Place {
   const runId = randomBytes(4).toString('hex')
-  const broker = transport === 'kafka' ? ['--kafka', need('kafka')] : ['--rabbitmq', need('rabbitmq')]
-  const stores = ['--postgres', need('postgres'), '--redis', need('redis')]
+  const isAlone = transport === 'postgres'
+  const broker = isAlone ? [] : [`--${transport}`, need(transport)]
+  const redis = isAlone ? undefined : need('redis')
+  const stores = ['--postgres', need('postgres'), ...(redis === undefined ? [] : ['--redis', redis])]
   return {
     args: ['--transport', transport, ...broker, ...stores, '--processes', '2', '--run-id', runId, '--keep'],
     schema: (service) => `order_payment_${runId}_${service}`,
     prefix: `order-payment-${runId}`,
-    sweep: () =>
-      sweep({ transport, broker: need(transport), postgres: need('postgres'), redis: need('redis') }, namesOf(runId)),
+    sweep: () => sweep({ transport, broker: need(transport), postgres: need('postgres'), redis }, namesOf(runId)),
   }
 }
 
@@ -77,7 +80,7 @@ function expectModel(report: Report, model: Expected, kills: number): void {
   expect(report.leaderTerms).toBeGreaterThanOrEqual(1)
 }
 
-async function runWithKills(transport: 'kafka' | 'rabbitmq', seed: string): Promise<void> {
+async function runWithKills(transport: Broker, seed: string): Promise<void> {
   await using files = await folder()
   const orders = orderFiles({ seed: 40 + Number(seed), lines: 150, customers: 20, skus: 8, plenty: 0.6 })
   const model = expected(orders)
@@ -106,6 +109,25 @@ async function runWithKills(transport: 'kafka' | 'rabbitmq', seed: string): Prom
 describeWith(['kafka', 'postgres', 'redis'], 'two processes per service on Kafka', () => {
   test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
     await runWithKills('kafka', seed)
+  })
+})
+
+describeWith(['postgres'], 'two processes per service on PostgreSQL alone', () => {
+  test.each(SEEDS)(`${KILLS} of them killed, seed %s: every order ends once`, { timeout: LIMIT_MS }, async (seed) => {
+    await runWithKills('postgres', seed)
+  })
+
+  test('a run leaves nothing behind', { timeout: LIMIT_MS }, async () => {
+    await using files = await folder()
+    const { args, schema } = placeOn('postgres')
+    const run = [...(await files.orders(orderFiles({ seed: 3, lines: 20 }))), ...args.filter((arg) => arg !== '--keep')]
+    const { code, stderr } = await files.report(run)
+    expect(code, stderr).toBe(0)
+    const client = new pg.Client({ connectionString: need('postgres') })
+    await client.connect()
+    const schemas = await client.query('SELECT 1 FROM pg_namespace WHERE nspname LIKE $1', [`${schema('')}%`])
+    await client.end()
+    expect(schemas.rows).toEqual([])
   })
 })
 

@@ -11,12 +11,15 @@ export function withMistake(transport: Transport, mistake: string | undefined): 
     case 'forgets-keys':
       return onDelivery(transport, (delivery, receiver) => receiver.deliver(withoutKey(delivery)))
     case 'forgets-delays':
-      return changed(transport, 'publish', (messages: Parameters<Transport['publish']>[0]) =>
-        transport.publish(messages.map((message) => ({ ...message, notBefore: undefined }))),
+      return changed(transport, 'publish', (...[messages, until]: Parameters<Transport['publish']>) =>
+        transport.publish(
+          messages.map((message) => ({ ...message, notBefore: undefined })),
+          until,
+        ),
       )
     case 'confirms-first':
-      return changed(transport, 'publish', (messages: readonly unknown[]) => {
-        void transport.publish(messages as Parameters<Transport['publish']>[0])
+      return changed(transport, 'publish', (...[messages, until]: Parameters<Transport['publish']>) => {
+        void transport.publish(messages, until)
         return Promise.resolve(messages.map(() => undefined))
       })
     default:

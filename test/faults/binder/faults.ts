@@ -1,16 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nowMs } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
-import type { FaultSpec } from '../harness/suite.ts'
+import { type BinderFault, doneByAnother } from './fault.ts'
+import { LOG_FAULTS } from './faults-postgres.ts'
 import { forwarderKill } from './kill-forwarder.ts'
 import { isStep } from './ledger.ts'
 import { FREEZE_MS, REBALANCE_MS, SESSION_MS, SLOW_MS } from './settings.ts'
 import type { Lingerer, Member, Site } from './site.ts'
-
-export interface BinderFault extends FaultSpec {
-  /** Plays it while messages flow. @returns how one sees that it happened */
-  play(site: Site, random: Random): Promise<string | undefined>
-}
 
 export const BINDER_FAULTS: readonly BinderFault[] = [
   { name: 'none', what: 'to compare with', play: () => sleep(1_500).then(() => 'nothing was broken') },
@@ -25,7 +21,7 @@ export const BINDER_FAULTS: readonly BinderFault[] = [
   { name: 'sender-kill', what: 'kill -9 of a sender whose confirms are on their way', play: senderKill },
   {
     name: 'forwarder-kill',
-    what: 'kill -9 of who holds delayed messages, due and not yet due: on Kafka their forwarder, on RabbitMQ the broker',
+    what: 'kill -9 of who holds delayed messages, due and not yet due: on Kafka their forwarder, else the broker',
     play: forwarderKill,
   },
   { name: 'slow-handler', what: 'a handler that takes longer than sessions and polls may', play: slowHandler },
@@ -35,6 +31,7 @@ export const BINDER_FAULTS: readonly BinderFault[] = [
     what: 'connections break in the middle of confirms and of acknowledgements, which are lost',
     play: cut,
   },
+  ...LOG_FAULTS,
 ]
 
 async function brokerKill(site: Site, random: Random): Promise<string | undefined> {
@@ -177,17 +174,6 @@ async function cut(site: Site, random: Random): Promise<string | undefined> {
   }
   site.note('healed', 'connections last')
   return open > 0 && broken > 0 ? `${broken} connections broke, with ${open} sends under way` : undefined
-}
-
-/** Who handled it to the end, other than the one that had it. */
-async function doneByAnother(site: Site, lingerer: Lingerer, withinMs: number): Promise<string | undefined> {
-  const deadline = performance.now() + withinMs
-  while (performance.now() < deadline) {
-    const other = site.ledger.handlersOf(lingerer).find((name) => name !== lingerer.member.name)
-    if (other !== undefined) return other
-    await sleep(100)
-  }
-  return undefined
 }
 
 /** Waits for a moment at which something is under way. @returns how much */

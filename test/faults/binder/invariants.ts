@@ -6,6 +6,8 @@ export const BINDER_INVARIANTS = {
   'one at a time': 'two of one key never run at once, unless one is in a process that was cut off from its broker',
   'repeats at faults':
     'what was handled comes again only when something was broken since it first began, or its sender sent it again',
+  'places go forward':
+    'PostgreSQL: what a group has settled in a partition is never written back to less, by one that has lost its place',
   'same id': 'what comes again, and what it leads to, has the id it had',
   'all come back': 'after the fault every binding runs and every sender gets its messages accepted',
   'no process fails': 'no unhandled rejection, no process that ended by itself',

@@ -22,6 +22,8 @@ export interface Known {
   /** Who did not come back. */
   readonly absent: readonly string[]
   readonly failures: readonly string[]
+  /** Places that were written back. `undefined`: the broker keeps them to itself. */
+  readonly setBack?: readonly string[] | undefined
 }
 
 const STAGES = ['work', 'audit'] as const
@@ -56,6 +58,8 @@ export function judge(known: Known, verdicts: Verdicts): void {
   judgeTimes(delayed, reminded, against('none early'))
   judgeRepeats(known, delayed, reminded, against('repeats at faults'))
   judgeIds(delayed, reminded, against('same id'))
+  for (const line of known.setBack ?? []) against('places go forward')(line)
+  if (known.setBack !== undefined) against('places go forward')
   for (const line of known.absent) against('all come back')(line)
   against('all come back')
   for (const line of known.failures) against('no process fails')(line)

@@ -35,7 +35,7 @@ async function killForwarder(site: Site, random: Random): Promise<string | undef
     : undefined
 }
 
-/** RabbitMQ moves them itself. */
+/** RabbitMQ moves them itself; of a PostgreSQL any process does, by a statement. */
 async function killBroker(site: Site, random: Random): Promise<string | undefined> {
   await sleep(random.between(300, 900))
   site.fault('the broker is killed', site.members)

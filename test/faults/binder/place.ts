@@ -1,4 +1,7 @@
-export const TRANSPORTS = ['rabbitmq', 'kafka'] as const
+/** Those of a run on all of them. */
+export const TOGETHER = ['rabbitmq', 'kafka', 'postgres'] as const
+/** `pgbouncer`: PostgreSQL behind a pool in transaction mode. */
+export const TRANSPORTS = [...TOGETHER, 'pgbouncer'] as const
 export type TransportName = (typeof TRANSPORTS)[number]
 
 /** `drifter`: a consumer that comes and goes when it is told to. */
@@ -23,8 +26,8 @@ export type Order =
   | { readonly do: 'send'; readonly keys: readonly string[]; readonly delayed: readonly string[] }
   /** Sends nothing new, and tells when everything begun was accepted. */
   | { readonly do: 'rest' }
-  /** In the middle of the next handler: tell, and wait. */
-  | { readonly do: 'linger'; readonly ms: number }
+  /** In the middle of the next handler: tell, and wait; in a transaction of the broker's database, where it has one. */
+  | { readonly do: 'linger'; readonly ms: number; readonly inTransaction: boolean }
   /** Joins and leaves so many times. */
   | { readonly do: 'drift'; readonly times: number; readonly everyMs: number }
   /** Tells when every binding runs and the broker answers. */

@@ -27,3 +27,8 @@ export const FAILS = 0.02
 export const QUIET_WITHIN_MS = 60_000
 export const HOPELESS_MS = 8_000
 export const SHARED_WITHIN_MS = 15_000
+/** PostgreSQL: of the ring of segments. */
+export const SEGMENT_BYTES = 64 * 1024
+export const SEGMENT_MS = 500
+/** So long a transaction stays open after its message was written, at most: of two, either may commit first. */
+export const LATE_COMMIT_MS = 40

@@ -9,7 +9,9 @@ import { Reaper } from '../harness/reaper.ts'
 import type { Setting } from '../harness/suite.ts'
 import type { Known, Span } from './judge.ts'
 import { Ledger, type Op } from './ledger.ts'
+import { LogDatabase } from './log-database.ts'
 import type { Order, Role, TransportName } from './place.ts'
+import { Pooler } from './pooler.ts'
 import { CONSUMERS, DELAYED_KEYS, HOPELESS_MS, KEYS, QUIET_WITHIN_MS } from './settings.ts'
 
 export interface Member {
@@ -46,6 +48,8 @@ export class Site {
   readonly #cutOff: Array<Span & { readonly process: string }> = []
   readonly #killed = new Map<string, number>()
   readonly #absent: string[] = []
+  #database: LogDatabase | undefined
+  #pooler: Pooler | undefined
   #afflicted = new Map<string, number>()
   #brokenAt: number | undefined
   #members: Member[] = []
@@ -62,14 +66,19 @@ export class Site {
   }
 
   static async open(setting: Setting, transport: TransportName): Promise<Site> {
-    const server = await startServer(transport, { signal: setting.signal })
+    const broker = transport === 'pgbouncer' ? 'postgres' : transport
+    const settings = broker === 'postgres' ? { wal_writer_delay: '10s' } : {}
+    const server = await startServer(broker, { signal: setting.signal, settings })
     const reaper = new Reaper()
     const site = new Site(setting, server, transport, reaper)
     try {
+      if (broker === 'postgres') site.#database = new LogDatabase(server)
+      if (transport === 'pgbouncer') site.#pooler = await Pooler.start(portOf(server))
       const others: Role[] = ['sender', ...Array.from({ length: CONSUMERS - 1 }, () => 'consumer' as const)]
       site.#crew.prepare(others.length + 1)
       // The first makes what the others need.
       await site.hire('consumer')
+      await site.#database?.open(setting.broken)
       await Promise.all(others.map((role) => site.hire(role)))
       site.#crew.prepare(SPARE)
       return site
@@ -96,6 +105,12 @@ export class Site {
     return this.of('sender')[0] as Member
   }
 
+  /** @throws where the broker is no PostgreSQL */
+  get log(): LogDatabase {
+    if (this.#database === undefined) throw new Error(`${this.transport} has no database`)
+    return this.#database
+  }
+
   note(op: 'act' | 'healed', text: string): void {
     this.#log.note(op, { text: `${this.transport}: ${text}` })
   }
@@ -106,6 +121,19 @@ export class Site {
     const at = nowMs()
     this.#brokenAt ??= at
     for (const { name } of cutOff) if (!this.#afflicted.has(name)) this.#afflicted.set(name, at)
+  }
+
+  /** It is back since long: from now on two of one key may not overlap there either. */
+  back({ name }: Member): void {
+    const from = this.#afflicted.get(name)
+    if (from !== undefined) this.#cutOff.push({ process: name, from, to: nowMs() })
+    this.#afflicted.delete(name)
+  }
+
+  /** The sender accepts nothing new; everything it has sent is handled. */
+  async idle(): Promise<void> {
+    if (await this.#comes(this.sender, 'rested', { do: 'rest' }))
+      await this.#until('everything is handled', () => this.ledger.missing.length === 0, 'missing')
   }
 
   /** New keys, and no others. */
@@ -137,6 +165,11 @@ export class Site {
     this.#close()
   }
 
+  /** What only this broker can show of an episode. @returns `undefined`: it does not show that it happened */
+  shown(): Promise<string | undefined> {
+    return this.#database === undefined ? Promise.resolve('') : this.#database.shown()
+  }
+
   /** What is known of the whole run so far. */
   known(): Known {
     this.ledger.read()
@@ -153,6 +186,7 @@ export class Site {
       killed: this.#killed,
       absent: this.#absent,
       failures,
+      setBack: this.#database?.setBack,
     }
   }
 
@@ -171,7 +205,7 @@ export class Site {
     if (actor === undefined) throw new Error('no worker')
     const name = `${this.transport}-${role}-${++this.#hired}`
     const history = this.#historyOf(name)
-    const link = await Link.to(Number(this.server.url.split(':').at(-1)))
+    const link = await Link.to(this.#pooler?.port ?? portOf(this.server))
     const member = { role, name, actor, link }
     this.#members.push(member)
     const began = actor.next(`${name} begins`, ({ op }) => op === 'began', BEGINS_WITHIN_MS)
@@ -190,17 +224,17 @@ export class Site {
   }
 
   /** The first consumer that gets into the middle of a handler, and stays there for so long. */
-  async lingerer(ms: number): Promise<Lingerer> {
+  async lingerer(ms: number, inTransaction = false): Promise<Lingerer> {
     const found = Promise.withResolvers<{ member: Member; event: Event }>()
     const among = this.of('consumer')
     const unwatch = among.map((member) =>
       member.actor.watch((event) => void (event.op === 'lingers' && found.resolve({ member, event }))),
     )
     const timer = setTimeout(() => found.reject(new Error('nobody has anything to do')), BEGINS_WITHIN_MS / 3)
-    for (const { actor } of among) actor.order({ do: 'linger', ms })
+    for (const { actor } of among) actor.order({ do: 'linger', ms, inTransaction })
     try {
       const { member, event } = await found.promise
-      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0 })
+      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0, inTransaction })
       return { member, key: event.key ?? '', n: event['n'] as number }
     } finally {
       clearTimeout(timer)
@@ -210,7 +244,9 @@ export class Site {
 
   async close(): Promise<void> {
     await this.#crew.close()
+    await this.#database?.close()
     await Promise.all(this.#members.map(({ link }) => link.close()))
+    await this.#pooler?.stop()
     await this.server.stop()
     await this.#reaper.dismiss()
     this.#log.close()
@@ -255,4 +291,9 @@ export class Site {
     for (const [process, from] of this.#afflicted) this.#cutOff.push({ process, from, to })
     this.#afflicted = new Map()
   }
+}
+
+/** `amqp://...:5672`, `host:9092` and `postgres://...:5432/postgres` alike. */
+function portOf({ url }: PrivateServer): number {
+  return Number(/:(\d+)(?:\/[^/]*)?$/.exec(url)?.[1])
 }

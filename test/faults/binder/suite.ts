@@ -3,10 +3,12 @@ import { operationsOf, writeEvents } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
 import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
 import { timelineOf, Verdicts } from '../harness/verdicts.ts'
-import { BINDER_FAULTS, type BinderFault } from './faults.ts'
+import type { BinderFault } from './fault.ts'
+import { BINDER_FAULTS } from './faults.ts'
 import { BINDER_INVARIANTS } from './invariants.ts'
 import { acceptedOf, judge, type Known, latenciesOf, repeatsOf, runsOf } from './judge.ts'
-import { TRANSPORTS, type TransportName } from './place.ts'
+import { TOGETHER, TRANSPORTS, type TransportName } from './place.ts'
+import { lackOfPooler } from './pooler.ts'
 import { Site } from './site.ts'
 
 export const binderSuite: Suite = {
@@ -34,6 +36,26 @@ export const binderSuite: Suite = {
       faults: ['none'],
       breaks: 'in order',
     },
+    'trusts-last': {
+      what: 'PostgreSQL: positions go to what lies behind the last number, whatever commits later',
+      faults: ['none'],
+      breaks: 'nothing is lost',
+    },
+    'takes-held': {
+      what: 'PostgreSQL: members take partitions whether or not their holders live',
+      faults: ['none'],
+      breaks: 'one at a time',
+    },
+    'splits-assign': {
+      what: 'PostgreSQL: the snapshot that is remembered is not that of the statement that gave the positions',
+      faults: ['none'],
+      breaks: 'nothing is lost',
+    },
+    'acks-unfenced': {
+      what: 'PostgreSQL: processes believe in their places for ever, and what is settled is written without a look at the epoch',
+      faults: ['freeze-in-transaction'],
+      breaks: 'places go forward',
+    },
   },
   transports: TRANSPORTS,
   transportsTogether: true,
@@ -47,7 +69,7 @@ export const binderSuite: Suite = {
     unknown: 'sent again',
     handOverMs: 'send to end p50/max ms',
   },
-  lack: () => undefined,
+  lack: (_, transport) => (transport === 'pgbouncer' ? lackOfPooler() : undefined),
   open: (setting) => Post.open(setting),
 }
 
@@ -61,7 +83,9 @@ class Post implements Arena {
   }
 
   static async open(setting: Setting): Promise<Post> {
-    const names = TRANSPORTS.filter((name) => setting.transport === undefined || setting.transport === name)
+    const names = TRANSPORTS.filter((name) =>
+      setting.transport === undefined ? TOGETHER.some((one) => one === name) : setting.transport === name,
+    )
     const opened = await Promise.allSettled(names.map((name: TransportName) => Site.open(setting, name)))
     const sites = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
     const failed = opened.find((one) => one.status === 'rejected')
@@ -74,10 +98,12 @@ class Post implements Arena {
     const spec = BINDER_FAULTS.find(({ name }) => name === fault)
     if (spec === undefined) throw new Error(`no fault "${fault}"`)
     const { seed } = this.#setting
+    const sites = this.#sites.filter((site) => spec.on === undefined || spec.on === site.transport)
+    if (sites.length === 0) throw new Error(`"${fault}" is played on ${spec.on} only`)
     const happened = await Promise.all(
-      this.#sites.map((site) => playAt(site, number, spec, new Random(`${seed} ${round} ${fault} ${site.transport}`))),
+      sites.map((site) => playAt(site, number, spec, new Random(`${seed} ${round} ${fault} ${site.transport}`))),
     )
-    const report = this.#report(number, fault, happened)
+    const report = this.#report(sites, number, fault, happened)
     return { judge: () => Promise.resolve(report) }
   }
 
@@ -85,9 +111,14 @@ class Post implements Arena {
     await Promise.all(this.#sites.map((site) => site.close()))
   }
 
-  #report(number: number, fault: string, happened: readonly (string | undefined)[]): EpisodeReport {
+  #report(
+    sites: readonly Site[],
+    number: number,
+    fault: string,
+    happened: readonly (string | undefined)[],
+  ): EpisodeReport {
     const verdicts = new Verdicts()
-    const all = this.#sites.map((site) => site.known())
+    const all = sites.map((site) => site.known())
     for (const known of all) judge(known, verdicts)
     const own = all.map((known) => ofEpisode(known, number))
     const events = own.flatMap((known) => known.events).sort((a, b) => a.at - b.at)
@@ -110,7 +141,7 @@ class Post implements Arena {
       handOverMs: own.flatMap((known) => latenciesOf(known.events)),
       happened: happened.includes(undefined)
         ? undefined
-        : happened.map((text, i) => `${this.#sites[i]?.transport}: ${text}`).join('; '),
+        : happened.map((text, i) => `${sites[i]?.transport}: ${text}`).join('; '),
       verdicts: verdicts.all(),
       succeeded: Object.fromEntries(
         own.flatMap((known, i) => [
@@ -128,7 +159,8 @@ async function playAt(site: Site, number: number, spec: BinderFault, random: Ran
   const happened = await spec.play(site, random)
   site.note('act', happened === undefined ? 'nothing shows that it happened' : happened)
   await site.quiet()
-  return happened
+  const shown = await site.shown()
+  return happened === undefined || shown === undefined ? undefined : `${happened}${shown}`
 }
 
 /** What is about the messages of one episode, and what was done to the processes since it began. */

@@ -1,15 +1,45 @@
 import { connect } from 'node:net'
 import { kafkaTransport } from 'concordat/binder/kafka'
+import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
+import { HOUR, type SqlClient } from 'concordat/core'
+import { pgClient, pgListener } from 'concordat/core/pg'
 import { Kafka, logLevel } from 'kafkajs'
+import pg from 'pg'
 import { withMistake } from './broken.ts'
 import type { Post } from './place.ts'
-import { HEARTBEAT_S, REBALANCE_MS, SESSION_MS } from './settings.ts'
+import { HEARTBEAT_S, REBALANCE_MS, SEGMENT_BYTES, SEGMENT_MS, SEND_TIMEOUT_MS, SESSION_MS } from './settings.ts'
+
+/** What a process sends and receives by. */
+export interface Opened {
+  readonly transport: Transport
+  /** Where a send can be part of a transaction. */
+  readonly log?: { readonly sql: SqlClient; readonly transport: PostgresTransport }
+}
 
 /** A transport that reaches its broker through the link of this process alone. */
-export function openTransport({ transport, port, name, broken }: Post): Transport {
-  return withMistake(transport === 'kafka' ? openKafka(port, name) : openRabbit(port), broken)
+export function openTransport({ transport, port, name, broken }: Post): Opened {
+  if (transport === 'kafka') return { transport: withMistake(openKafka(port, name), broken) }
+  if (transport === 'rabbitmq') return { transport: withMistake(openRabbit(port), broken) }
+  const log = openPostgres(port, transport === 'postgres', broken)
+  return { transport: withMistake(log.transport, broken), log }
+}
+
+/** Segments are small and kept for no time at all, so that the ring turns all the while. */
+function openPostgres(port: number, listens: boolean, broken: string | undefined): Required<Opened>['log'] {
+  const connectionString = `postgres://postgres@127.0.0.1:${port}/postgres`
+  // The one that believes for ever waits for ever, too: what it asked before it stood still is answered when it goes on.
+  const isPatient = broken === 'acks-unfenced'
+  const requestTimeoutMs = isPatient ? HOUR : SEND_TIMEOUT_MS
+  const limits = { connectionTimeoutMillis: requestTimeoutMs, query_timeout: requestTimeoutMs }
+  const sql = pgClient(new pg.Pool({ connectionString, max: 10, ...limits }))
+  // A pool in transaction mode has no connection that hears.
+  const listener = listens ? pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) }) : undefined
+  const ring = { segmentBytes: SEGMENT_BYTES, segmentMs: SEGMENT_MS, retentionMs: 0 }
+  const leaseMs = isPatient ? HOUR : SESSION_MS
+  const times = { leaseMs, rebalanceTimeoutMs: REBALANCE_MS, requestTimeoutMs }
+  return { sql, transport: postgresTransport({ sql, listener, ...times, ...ring }) }
 }
 
 function openRabbit(port: number): Transport {

@@ -2,15 +2,23 @@
  * One process at a broker: sends, or handles what was sent, and writes each step down before the next statement. To be
  * killed and stopped at will.
  */
-import { type Binder, type BinderOptions, createBinder, type HandlerContext, processor, sink } from 'concordat/binder'
-import { type Logger, newId, systemClock } from 'concordat/core'
+import {
+  type Binder,
+  type BinderOptions,
+  createBinder,
+  encodeMessage,
+  type HandlerContext,
+  processor,
+  sink,
+} from 'concordat/binder'
+import { type Logger, newId, type SqlClient, systemClock } from 'concordat/core'
 import { describe } from '../harness/errors.ts'
 import { type Event, EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
 import { type Numbered, parcels, receipts, reminders } from './channels.ts'
 import type { Order, Post } from './place.ts'
-import { DELAYS_MS, FAILS, RETRIED, RETRY_MS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
-import { openTransport } from './transports.ts'
+import { DELAYS_MS, FAILS, LATE_COMMIT_MS, RETRIED, RETRY_MS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
+import { type Opened, openTransport } from './transports.ts'
 
 /** The rest is read from the file. */
 const TOLD = new Set(['began', 'lingers', 'goes on', 'rested', 'drifted', 'up', 'unhandled', 'uncaught', 'failed'])
@@ -20,9 +28,11 @@ class Worker {
   readonly #log: EventLog
   readonly #random: Random
   #binder: Binder | undefined
+  #database: Opened['log']
   #sending = false
   #loops: Promise<unknown> = Promise.resolve()
   #lingerMs = 0
+  #lingersInTransaction = false
   #handled = 0
   #goOn: AbortController = new AbortController()
 
@@ -39,8 +49,9 @@ class Worker {
   }
 
   /** @param ms 0: nobody lingers, and who does goes on */
-  linger(ms: number): void {
+  linger(ms: number, inTransaction: boolean): void {
     this.#lingerMs = ms
+    this.#lingersInTransaction = inTransaction
     if (ms > 0) this.#goOn = new AbortController()
     else this.#goOn.abort(new Error('enough'))
   }
@@ -91,9 +102,11 @@ class Worker {
   }
 
   async #open(more: Pick<BinderOptions, 'bindings' | 'sends' | 'sendTimeoutMs'>): Promise<Binder> {
+    const { transport, log } = openTransport(this.#post)
+    this.#database = log
     const binder = createBinder({
       service: 'faults',
-      transport: openTransport(this.#post),
+      transport,
       logger: this.#logger(),
       ...more,
     })
@@ -123,7 +136,7 @@ class Worker {
     for (;;) {
       const end = this.#log.invoke(op, { ...payload, message: id, delayMs })
       try {
-        await (this.#binder as Binder).send(op === 'send' ? parcels : reminders, payload, { id, delayMs })
+        await this.#send(op, payload, id, delayMs)
         end('ok')
         return
       } catch (error) {
@@ -131,6 +144,21 @@ class Worker {
         await systemClock.sleep(100)
       }
     }
+  }
+
+  /** Where it can, every other key sends in a transaction of its own, which commits late. */
+  async #send(op: 'send' | 'delay', payload: Numbered, id: string, delayMs: number): Promise<void> {
+    const channel = op === 'send' ? parcels : reminders
+    const { sql, transport } = this.#database ?? {}
+    if (sql === undefined || transport?.publishIn === undefined || !/[02468]$/.test(payload.key)) {
+      await (this.#binder as Binder).send(channel, payload, { id, delayMs })
+      return
+    }
+    const message = await encodeMessage(channel, payload, 'faults', { id, delayMs })
+    await sql.transaction(async (tx) => {
+      await transport.publishIn?.(tx, [message])
+      await systemClock.sleep(this.#random.between(0, LATE_COMMIT_MS))
+    })
   }
 
   #bindings(): BinderOptions['bindings'] {
@@ -163,9 +191,27 @@ class Worker {
     const ms = this.#lingerMs
     if (ms === 0) return
     this.#lingerMs = 0
-    this.#log.note('lingers', { key, n })
-    await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
+    const wait = async (): Promise<void> => {
+      this.#log.note('lingers', { key, n })
+      await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
+    }
+    const sql = this.#lingersInTransaction ? this.#database?.sql : undefined
+    if (sql === undefined) await wait()
+    else await this.#inTransaction(sql, wait)
     this.#log.note('goes on', { key, n })
+  }
+
+  /** One that has a number and has looked at the log, so that its segments cannot be emptied. */
+  async #inTransaction(sql: SqlClient, work: () => Promise<void>): Promise<void> {
+    try {
+      await sql.transaction(async (tx) => {
+        await tx.query('SELECT pg_current_xact_id(), (SELECT count(*) FROM concordat.transport_log)')
+        await work()
+      })
+    } catch (error) {
+      // The server may have ended it meanwhile.
+      this.#log.note('transaction lost', { error: describe(error) })
+    }
   }
 
   #logger(): Logger {
@@ -189,7 +235,7 @@ async function obey(order: Order): Promise<void> {
     case 'rest':
       return worker?.rest()
     case 'linger':
-      return worker?.linger(order.ms)
+      return worker?.linger(order.ms, order.inTransaction)
     case 'drift':
       return worker?.drift(order.times, order.everyMs)
     case 'report':

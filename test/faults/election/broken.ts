@@ -1,6 +1,6 @@
 /** A mistake built into an election, by wrapping the locks it is given. */
 import type { Lease, Locks } from 'concordat/locks'
-import { TTL_MS } from '../redis/sizes.ts'
+import { TTL_MS } from '../store/sizes.ts'
 
 const LATE_MS = 0.6 * TTL_MS
 

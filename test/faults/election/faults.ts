@@ -1,10 +1,10 @@
 import { nowMs } from '../harness/events.ts'
 import type { Direction } from '../harness/link.ts'
-import { bitten, cutOff, killed, overtaken, type RedisFault, restarted } from '../redis/fault.ts'
-import { TTL_MS } from '../redis/sizes.ts'
+import { bitten, cutOff, killed, overtaken, restarted, type StoreFault } from '../store/fault.ts'
+import { COMES_WITHIN_MS, TTL_MS } from '../store/sizes.ts'
 import { BEAT_MS, DEAD_AFTER_MS, type ElectionSettings } from './settings.ts'
 
-export interface ElectionFault extends RedisFault, Partial<ElectionSettings> {
+export interface ElectionFault extends StoreFault, Partial<ElectionSettings> {
   /** The store is away, or its time jumps, for longer than a member may be silent: nobody is dead because of that. */
   readonly outage?: true
   /** The store forgets what it confirmed: members and state are told of it (`resync`, `rollback`), not kept from it. */
@@ -13,7 +13,7 @@ export interface ElectionFault extends RedisFault, Partial<ElectionSettings> {
 
 /** A wake-up that arrived is faster than this. */
 export const LONG_HEARTBEAT_MS = 4_000
-const SHORT_HEARTBEAT_MS = 300
+export const SHORT_HEARTBEAT_MS = 300
 
 const calm: ElectionFault = {
   name: 'none',
@@ -63,7 +63,7 @@ const terminated: ElectionFault = {
     const over = stage.successor(others)
     leader.terminate()
     await over
-    const gone = await leader.gone(5_000)
+    const gone = await leader.gone(COMES_WITHIN_MS)
     return { happened: gone ? `${leader.name} handed over and ended` : undefined, healedAt }
   },
 }
@@ -109,12 +109,12 @@ const stallLeader: ElectionFault = {
 const redisKilledKeeps: ElectionFault = {
   name: 'redis-killed-keeps',
   what: 'SIGKILL of Redis and restart, appendfsync always; away for longer than members may be silent',
-  redis: { appendonly: 'yes', appendfsync: 'always' },
+  settings: { appendonly: 'yes', appendfsync: 'always' },
   heartbeatMs: SHORT_HEARTBEAT_MS,
   outage: true,
   async act(stage) {
     const before = stage.bitten
-    stage.note('fault', 'Redis is killed')
+    stage.note('fault', 'the server is killed')
     await stage.server.kill()
     await stage.pause(DEAD_AFTER_MS + stage.random.between(2, 6) * BEAT_MS)
     await stage.server.start()
@@ -156,14 +156,14 @@ const redisKilledForgets: ElectionFault = {
       await successor()
       await refused
       link.heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     }),
 }
 
 const failover: ElectionFault = {
   name: 'failover',
   what: 'a replica that missed the last election is promoted, the leader still cut off',
-  redis: { 'repl-diskless-sync-delay': '0' },
+  settings: { 'repl-diskless-sync-delay': '0' },
   needs: 'a replica',
   asks: 'never',
   breaksBelief: true,
@@ -192,7 +192,7 @@ const failover: ElectionFault = {
 
 const clockForward: ElectionFault = {
   name: 'clock-forward',
-  what: "Redis's clock jumps ahead by more than a ttl",
+  what: "the server's clock jumps ahead by more than a ttl",
   needs: 'a clock of its own',
   asks: 'never',
   breaksBelief: true,
@@ -207,7 +207,7 @@ const clockForward: ElectionFault = {
       await successor()
       await refused
       stage.link(victim).heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     }),
 }
 
@@ -215,7 +215,7 @@ const partitions = (['both', 'requests', 'replies'] as const).map((direction: Di
   const what = { both: 'nothing passes', requests: 'requests are lost', replies: 'replies are lost' }[direction]
   return {
     name: `partition-${direction}`,
-    what: `between the leader and Redis ${what}, past the ttl; what was held back arrives later`,
+    what: `between the leader and the server ${what}, past the ttl; what was held back arrives later`,
     heartbeatMs: SHORT_HEARTBEAT_MS,
     act: (stage) => cutOff(stage, (link) => link.hold(direction)),
   }
@@ -223,10 +223,17 @@ const partitions = (['both', 'requests', 'replies'] as const).map((direction: Di
 
 const connectionsCut: ElectionFault = {
   name: 'cut-leader',
-  what: 'connections between the leader and Redis break and are refused, past the ttl',
+  what: 'connections between the leader and the server break and are refused, past the ttl',
   heartbeatMs: SHORT_HEARTBEAT_MS,
   act: (stage) => cutOff(stage, (link) => link.cut()),
 }
+
+/** Of every store: of the processes, and of the network between them and the server. */
+export const STORELESS_FAULTS = {
+  processes: [calm, killLeader, killCandidate, terminated, stopLeader, stallLeader],
+  network: [...partitions, connectionsCut],
+  clockForward,
+} as const
 
 /** In the order in which the tables show them. */
 export const ELECTION_FAULTS: readonly ElectionFault[] = [

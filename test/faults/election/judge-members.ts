@@ -1,7 +1,7 @@
 /** The invariants of a membership: what the watchers of one episode heard, each by itself and all together. */
 import type { Event } from '../harness/events.ts'
 import { tell } from '../harness/verdicts.ts'
-import type { Remains } from '../redis/arena.ts'
+import type { Remains } from '../store/arena.ts'
 import type { ElectionFault } from './faults.ts'
 import type { ElectionInvariant } from './invariants.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Event } from '../harness/events.ts'
-import type { Remains } from '../redis/arena.ts'
+import type { Remains } from '../store/arena.ts'
 import type { ElectionFault } from './faults.ts'
 import type { ElectionInvariant } from './invariants.ts'
 import { judge } from './judge.ts'

@@ -1,37 +1,52 @@
-import type { Suite } from '../harness/suite.ts'
-import { type Company, RedisArena } from '../redis/arena.ts'
-import { lackFor } from '../redis/fault.ts'
-import { GRANT_WITHIN_MS } from '../redis/sizes.ts'
-import type { Stage } from '../redis/stage.ts'
+import type { Mistake, Suite } from '../harness/suite.ts'
+import { type Company, StoreArena } from '../store/arena.ts'
+import { postgresDriver, redisDriver } from '../store/drivers.ts'
+import { lackFor } from '../store/fault.ts'
+import { GRANT_WITHIN_MS } from '../store/sizes.ts'
+import type { Stage } from '../store/stage.ts'
 import { ELECTION_FAULTS, type ElectionFault, LONG_HEARTBEAT_MS } from './faults.ts'
+import { POSTGRES_ELECTION_FAULTS } from './faults-postgres.ts'
 import { ELECTION_INVARIANTS } from './invariants.ts'
 import { judge } from './judge.ts'
 import { DEAD_AFTER_MS, type ElectionSettings } from './settings.ts'
+
+const MISTAKES: Readonly<Record<string, Mistake>> = {
+  'late-revoke': {
+    what: 'a term is revoked, and believed in, after the server gave the lease away',
+    faults: ['partition-both'],
+    breaks: 'one leads',
+  },
+  'no-fence': {
+    what: 'the sinks do not look at the term',
+    faults: ['stop-leader'],
+    breaks: 'accepted in order',
+  },
+}
+
+const onPostgres: Suite = {
+  name: 'election-postgres',
+  faults: POSTGRES_ELECTION_FAULTS,
+  invariants: ELECTION_INVARIANTS,
+  mistakes: MISTAKES,
+  lack: (faults) => lackFor(faults, POSTGRES_ELECTION_FAULTS),
+  open: (setting) => StoreArena.open({ ...company, faults: POSTGRES_ELECTION_FAULTS, store: postgresDriver }, setting),
+}
 
 export const electionSuite: Suite = {
   name: 'election',
   faults: ELECTION_FAULTS,
   invariants: ELECTION_INVARIANTS,
-  mistakes: {
-    'late-revoke': {
-      what: 'a term is revoked, and believed in, after the server gave the lease away',
-      faults: ['partition-both'],
-      breaks: 'one leads',
-    },
-    'no-fence': {
-      what: 'the sinks do not look at the term',
-      faults: ['stop-leader'],
-      breaks: 'accepted in order',
-    },
-  },
+  mistakes: MISTAKES,
+  stores: { redis: () => electionSuite, postgres: () => onPostgres },
   lack: (faults) => lackFor(faults, ELECTION_FAULTS),
-  open: (setting) => RedisArena.open(company, setting),
+  open: (setting) => StoreArena.open(company, setting),
 }
 
 const company: Company<ElectionFault> = {
   faults: ELECTION_FAULTS,
   worker: new URL('./worker.ts', import.meta.url),
   holders: 'always',
+  store: redisDriver,
   keyOf: (episode) => `election/e${episode}`,
   settingsOf: ({ asks, heartbeatMs }): ElectionSettings => ({
     asks: asks ?? 'sometimes',

@@ -4,19 +4,20 @@
  */
 
 import { createMembership, type Membership, type MembershipEvent } from 'concordat/cluster'
-import { redisStateStore } from 'concordat/cluster/redis'
+import type { ClusterStore } from 'concordat/cluster/store'
 import { systemClock } from 'concordat/core'
 import { createElection, type Election, type Term, TermOver } from 'concordat/election'
 import type { Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
 import { codeOf, describe } from '../harness/errors.ts'
 import { EventLoop } from '../harness/event-loop.ts'
 import { EventLog, nowMs } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
 import { openSinks, type SinkClient } from '../harness/sinks.ts'
-import type { Place } from '../redis/orders.ts'
-import { serve, type Work } from '../redis/serve.ts'
-import { ANSWER_MS, STALL_MARGIN_MS, TTL_MS } from '../redis/sizes.ts'
+import { openGuarded } from '../store/guarded.ts'
+import { openLocks, openStateStore } from '../store/open.ts'
+import type { Place } from '../store/orders.ts'
+import { serve, type Work } from '../store/serve.ts'
+import { STALL_MARGIN_MS, TTL_MS } from '../store/sizes.ts'
 import { lateRevoke } from './broken.ts'
 import { BEAT_MS, CLUSTER, type ElectionSettings } from './settings.ts'
 import { StateUser } from './state-user.ts'
@@ -34,7 +35,7 @@ class Candidate implements Work {
   readonly #random: Random
   readonly #locks: Locks
   readonly #election: Election
-  readonly #store: ReturnType<typeof redisStateStore>
+  readonly #store: ClusterStore
   readonly #membership: Membership
   readonly #state: StateUser
   readonly #sinks: readonly SinkClient[]
@@ -48,10 +49,10 @@ class Candidate implements Work {
     this.#settings = settings
     this.#random = new Random(place.seed)
     this.#log = new EventLog(place.history, place.process, (event) => void process.send?.(event))
-    this.#sinks = openSinks(place.sinks, place.broken !== 'no-fence')
-    const { redisUrl: url, prefix, process: instance } = place
+    this.#sinks = [...openSinks(place.sinks, place.broken !== 'no-fence'), ...openGuarded(place)]
+    const { storeUrl: url, prefix, process: instance } = place
     const { heartbeatMs } = settings
-    this.#locks = redisLocks({ url, prefix, heartbeatMs, answerMs: ANSWER_MS, stallMarginMs: STALL_MARGIN_MS })
+    this.#locks = openLocks(url, { prefix, heartbeatMs, stallMarginMs: STALL_MARGIN_MS })
     this.#election = createElection({
       locks: place.broken === 'late-revoke' ? lateRevoke(this.#locks) : this.#locks,
       role: place.key.replace(/^election\//, ''),
@@ -66,7 +67,7 @@ class Candidate implements Work {
       if (event.type === 'granted') this.#granted(event.term)
       else this.#revoked = this.#log.invoke('release', { ...this.#grant(), token: event.term, text: event.reason })
     })
-    this.#store = redisStateStore({ url, prefix: `cluster-${prefix}`, answerMs: ANSWER_MS })
+    this.#store = openStateStore(url, `cluster-${prefix}`)
     const stateLog = new EventLog(place.history, `${instance}s`, (event) => void process.send?.(event))
     this.#state = new StateUser(this.#store, stateLog, this.#random, instance)
     this.#membership = createMembership({

@@ -47,7 +47,7 @@ export class Actor<Order extends object> {
   }
 
   /** The first event from now on that fits. @throws when it does not come, or the process ends first */
-  async next(what: string, fits: (event: Event) => boolean, timeoutMs = 10_000): Promise<Event> {
+  async next(what: string, fits: (event: Event) => boolean, timeoutMs = 60_000): Promise<Event> {
     const found = Promise.withResolvers<Event>()
     const watcher = (event: Event): void => {
       if (fits(event)) found.resolve(event)

@@ -34,6 +34,8 @@ export function judgeAnswers(events: readonly Event[], ledgers: Ledgers, violate
       if (end?.type === 'ok' && !isKept) violated(`acknowledged, and not in the ledger: ${tell(begin)}`)
       if (end?.type === 'fail' && isKept) violated(`refused, and in the ledger: ${tell(begin)}`)
     }
+    // It refuses from the next grant on, not from the first write under it.
+    if (sink === 'guarded') continue
     const operations = writes.map(({ begin, end }) => {
       const outcome = end?.type === 'ok' ? 'accepted' : end?.type === 'fail' ? 'refused' : 'unknown'
       const returnedAt = end === undefined || end.type === 'info' ? Number.POSITIVE_INFINITY : end.at

@@ -13,7 +13,8 @@ export interface SinkAddress {
 
 /** What a worker writes to: a resource that only takes tokens that do not fall. */
 export interface SinkClient {
-  readonly name: 'postgres' | 'redis'
+  /** `guarded`: in the database of the locks, which let the write commit or not. */
+  readonly name: 'postgres' | 'redis' | 'guarded'
   /** @throws FenceRejected; anything else: nobody knows */
   write(resource: string, token: number, holding: string, write: string): Promise<void>
   close(): Promise<void>

@@ -18,10 +18,12 @@ export interface Suite {
   readonly transports?: readonly string[] | undefined
   /** Without `--transport` a run is a run on all of them. @default false, the seeds take turns */
   readonly transportsTogether?: boolean | undefined
+  /** The same on other stores (`--store`), itself among them. @default none to choose */
+  readonly stores?: Readonly<Record<string, () => Suite>> | undefined
   /** What the counts of an episode are called. @default those of locks */
   readonly counted?: Counted | undefined
   /** What this machine lacks for these faults, and the remedy. */
-  lack(faults: readonly string[]): string | undefined
+  lack(faults: readonly string[], transport?: string): string | undefined
   open(setting: Setting): Promise<Arena>
 }
 
@@ -30,6 +32,8 @@ export type Counted = Readonly<Record<keyof Counts | 'handOverMs', string>>
 export interface FaultSpec {
   readonly name: string
   readonly what: string
+  /** The only broker that it is played at. @default all */
+  readonly on?: string | undefined
 }
 
 export interface Mistake {

@@ -1,8 +1,8 @@
-import type { RedisFault } from '../redis/fault.ts'
+import type { StoreFault } from '../store/fault.ts'
 import type { LockSettings } from './settings.ts'
 
 /** A fault, and how the workers use the lock meanwhile. */
-export interface LockFault extends RedisFault, Partial<LockSettings> {}
+export interface LockFault extends StoreFault, Partial<LockSettings> {}
 
 /** Long enough that only a wake-up that arrived is fast. */
 export const LONG_HEARTBEAT_MS = 4_000

@@ -1,5 +1,5 @@
 /** Faults that no lease survives: the store gives the lock away while a holder believes. Only the fence is left. */
-import { overtaken, restarted } from '../redis/fault.ts'
+import { overtaken, restarted } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 
 export const redisKilledForgets: LockFault = {
@@ -16,14 +16,14 @@ export const redisKilledForgets: LockFault = {
       await successor()
       await refused
       link.heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     }),
 }
 
 export const failover: LockFault = {
   name: 'failover',
   what: 'a replica that missed the last writes is promoted, the holder still cut off',
-  redis: { 'repl-diskless-sync-delay': '0' },
+  settings: { 'repl-diskless-sync-delay': '0' },
   needs: 'a replica',
   asks: 'never',
   breaksBelief: true,
@@ -64,13 +64,13 @@ export const flushed: LockFault = {
       await successor()
       await refused
       stage.link(victim).heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     }),
 }
 
 export const clockForward: LockFault = {
   name: 'clock-forward',
-  what: "Redis's clock jumps ahead by more than a ttl",
+  what: "the server's clock jumps ahead by more than a ttl",
   needs: 'a clock of its own',
   asks: 'never',
   breaksBelief: true,
@@ -84,13 +84,13 @@ export const clockForward: LockFault = {
       await successor()
       await refused
       stage.link(victim).heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     }),
 }
 
 export const clockBack: LockFault = {
   name: 'clock-back',
-  what: "Redis's clock is set back, and later right again: what was granted in between is over at once",
+  what: "the server's clock is set back, and later right again: what was granted in between is over at once",
   needs: 'a clock of its own',
   asks: 'never',
   breaksBelief: true,
@@ -106,7 +106,7 @@ export const clockBack: LockFault = {
       await successor()
       await refused
       stage.link(victim).heal()
-      return stage.note('healed', `${victim.name} reaches Redis again`)
+      return stage.note('healed', `${victim.name} reaches the server again`)
     })
   },
 }

@@ -1,5 +1,6 @@
 /** Faults of readers, writers and holders of a permit. */
-import { killed } from '../redis/fault.ts'
+import { killed } from '../store/fault.ts'
+import { COMES_WITHIN_MS } from '../store/sizes.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 import type { Mode } from './settings.ts'
 
@@ -34,7 +35,11 @@ function stop(name: string, mode: Mode, who: string): LockFault {
     heartbeatMs: SHORT_HEARTBEAT_MS,
     async act(stage) {
       const victim = await stage.lingerer()
-      const released = victim.next('has released', ({ op, type }) => op === 'release' && type !== 'invoke', 15_000)
+      const released = victim.next(
+        'has released',
+        ({ op, type }) => op === 'release' && type !== 'invoke',
+        COMES_WITHIN_MS,
+      )
       released.catch(() => {})
       stage.note('fault', `${victim.name} is stopped`)
       victim.stop()

@@ -1,13 +1,13 @@
 /** Faults of the network between a worker and Redis. */
 import type { Direction } from '../harness/link.ts'
-import { bitten, cutOff } from '../redis/fault.ts'
+import { bitten, cutOff } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 
 export const partitions = (['both', 'requests', 'replies'] as const).map((direction: Direction): LockFault => {
   const what = { both: 'nothing passes', requests: 'requests are lost', replies: 'replies are lost' }[direction]
   return {
     name: `partition-${direction}`,
-    what: `between the holder and Redis ${what}, past the ttl; what was held back arrives later`,
+    what: `between the holder and the server ${what}, past the ttl; what was held back arrives later`,
     asks: 'sometimes',
     heartbeatMs: SHORT_HEARTBEAT_MS,
     act: (stage) => cutOff(stage, (link) => link.hold(direction)),
@@ -16,7 +16,7 @@ export const partitions = (['both', 'requests', 'replies'] as const).map((direct
 
 export const connectionsCut: LockFault = {
   name: 'cut',
-  what: 'connections between the holder and Redis break and are refused, past the ttl',
+  what: 'connections between the holder and the server break and are refused, past the ttl',
   asks: 'sometimes',
   heartbeatMs: SHORT_HEARTBEAT_MS,
   act: (stage) => cutOff(stage, (link) => link.cut()),
@@ -65,7 +65,7 @@ export const lateReply: LockFault = {
     link.heal()
     return {
       happened: bytes > 0 ? `${victim.name} heard of its grant ${lateMs} ms late, then nothing` : undefined,
-      healedAt: stage.note('healed', `${victim.name} reaches Redis again`),
+      healedAt: stage.note('healed', `${victim.name} reaches the server again`),
     }
   },
 }

@@ -1,6 +1,6 @@
 /** Faults of the processes that want the lock. */
 import { nowMs } from '../harness/events.ts'
-import { killed, overtaken } from '../redis/fault.ts'
+import { killed, overtaken } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 
 export const calm: LockFault = {

@@ -1,11 +1,11 @@
 /** Faults of the server. */
-import { bitten, restarted } from '../redis/fault.ts'
+import { bitten, restarted } from '../store/fault.ts'
 import { type LockFault, SHORT_HEARTBEAT_MS } from './fault.ts'
 
 export const redisKilledKeeps: LockFault = {
   name: 'redis-killed-keeps',
   what: 'SIGKILL of Redis and restart, appendfsync always',
-  redis: { appendonly: 'yes', appendfsync: 'always' },
+  settings: { appendonly: 'yes', appendfsync: 'always' },
   heartbeatMs: SHORT_HEARTBEAT_MS,
   async act(stage) {
     const holder = await stage.lingerer()
@@ -78,7 +78,7 @@ export const redisPaused: LockFault = {
 export const slow: LockFault = {
   name: 'slow-server',
   what: 'every answer is late, and Redis stalls now and then',
-  redis: { 'enable-debug-command': 'yes' },
+  settings: { 'enable-debug-command': 'yes' },
   heartbeatMs: SHORT_HEARTBEAT_MS,
   async act(stage) {
     const before = stage.bitten

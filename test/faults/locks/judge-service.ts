@@ -2,8 +2,8 @@
 import { type Event, operationsOf } from '../harness/events.ts'
 import type { Holding } from '../harness/holdings.ts'
 import { tell } from '../harness/verdicts.ts'
-import type { Remains } from '../redis/arena.ts'
-import { GRANT_WITHIN_MS, TTL_MS } from '../redis/sizes.ts'
+import type { Remains } from '../store/arena.ts'
+import { GRANT_WITHIN_MS, TTL_MS } from '../store/sizes.ts'
 import type { LockFault } from './fault.ts'
 import type { LockInvariant } from './invariants.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Event } from '../harness/events.ts'
 import type { Accepted } from '../harness/sink.ts'
-import type { Remains } from '../redis/arena.ts'
+import type { Remains } from '../store/arena.ts'
 import type { LockFault } from './fault.ts'
 import type { LockInvariant } from './invariants.ts'
 import { judge } from './judge.ts'

@@ -7,6 +7,8 @@ export interface LockSettings {
   readonly asks: 'always' | 'never' | 'sometimes'
   readonly heartbeatMs: number
   readonly restartGraceMs: number
+  /** How long a guarded transaction takes at least. */
+  readonly thinksMs: number
 }
 
 export const WAIT_MS = 6_000

@@ -4,16 +4,17 @@
  */
 import { systemClock } from 'concordat/core'
 import type { Lease, Locks } from 'concordat/locks'
-import { redisLocks } from 'concordat/locks/redis'
 import { codeOf, describe } from '../harness/errors.ts'
 import { EventLoop } from '../harness/event-loop.ts'
 import { EventLog, nowMs } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
 import { openSinks, type SinkClient } from '../harness/sinks.ts'
-import type { Place } from '../redis/orders.ts'
-import { serve, type Work } from '../redis/serve.ts'
-import { ANSWER_MS, STALL_MARGIN_MS, TTL_MS } from '../redis/sizes.ts'
-import { lateDeadline, releaseWithoutCheck } from './broken.ts'
+import { openGuarded } from '../store/guarded.ts'
+import { openLocks } from '../store/open.ts'
+import type { Place } from '../store/orders.ts'
+import { serve, type Work } from '../store/serve.ts'
+import { STALL_MARGIN_MS, TTL_MS } from '../store/sizes.ts'
+import { MISTAKES, releaseWithoutCheck } from './broken.ts'
 import { type LockSettings, PERMITS, WAIT_MS } from './settings.ts'
 
 const BELIEF_EVERY_MS = 20
@@ -39,17 +40,16 @@ class Contender implements Work {
     this.#settings = settings
     this.#random = new Random(place.seed)
     this.#log = new EventLog(place.history, place.process, (event) => void process.send?.(event))
-    const shared = {
-      prefix: place.prefix,
+    const { storeUrl, prefix, broken } = place
+    this.#locks = openLocks(storeUrl, {
+      prefix,
       owner: place.process,
       heartbeatMs: settings.heartbeatMs,
-      answerMs: ANSWER_MS,
       stallMarginMs: STALL_MARGIN_MS,
       restartGraceMs: settings.restartGraceMs,
-    }
-    const source = place.broken === 'late-deadline' ? lateDeadline(place.redisUrl) : { url: place.redisUrl }
-    this.#locks = redisLocks({ ...shared, ...source })
-    this.#sinks = openSinks(place.sinks, place.broken !== 'no-fence')
+      ...(broken === undefined ? {} : MISTAKES[broken]?.(storeUrl)),
+    })
+    this.#sinks = [...openSinks(place.sinks, broken !== 'no-fence'), ...openGuarded(place, settings.thinksMs)]
   }
 
   note(op: string, error?: unknown): void {
@@ -201,11 +201,11 @@ class Contender implements Work {
   }
 
   async #release(lease: Lease, grant: string): Promise<void> {
-    const { broken, prefix, key, redisUrl } = this.#place
+    const { broken, prefix, key, storeUrl } = this.#place
     const careless = broken === 'release-without-check' && lease.state !== 'held'
     const end = this.#log.invoke('release', { key, grant, token: lease.token })
     try {
-      const outcome = careless ? await releaseWithoutCheck(redisUrl, prefix, lease, this.#locks) : await lease.release()
+      const outcome = careless ? await releaseWithoutCheck(storeUrl, prefix, lease, this.#locks) : await lease.release()
       end(outcome === 'unconfirmed' ? 'info' : 'ok', { outcome })
     } catch (error) {
       end('info', { error: describe(error) })

@@ -56,10 +56,13 @@ export class Company {
   #members: Member[] = []
   #hired = 0
 
-  private constructor(setting: Setting, servers: readonly [PrivateServer, PrivateServer], hands: Hands) {
-    ;[this.postgres, this.broker] = servers
+  private constructor(setting: Setting, servers: readonly PrivateServer[], hands: Hands) {
+    const [postgres, broker = postgres] = servers
+    if (postgres === undefined || broker === undefined) throw new Error('no server')
+    this.postgres = postgres
+    this.broker = broker
     this.#setting = setting
-    this.#place = placeOf(...servers)
+    this.#place = placeOf(postgres, broker)
     this.#crew = hands.crew
     this.#reaper = hands.reaper
     const pools = [this.#place.here, this.#place.there].map(openPool) as [pg.Pool, pg.Pool]
@@ -77,16 +80,19 @@ export class Company {
     const reaper = new Reaper()
     const hands = { reaper, crew: new Crew<Order>(WORKER, reaper) }
     const { signal } = setting
+    const kind = setting.transport as BrokerKind
+    // On PostgreSQL alone it is one server, which may not forget what it has confirmed.
+    const settings = { fsync: kind === 'postgres' ? 'on' : 'off', max_connections: '300' }
     const started = await Promise.allSettled([
-      startServer('postgres', { settings: { fsync: 'off', max_connections: '300' }, signal }),
-      startServer(brokerOf(setting), { signal }),
-    ] as const)
+      startServer('postgres', { settings, signal }),
+      ...(kind === 'postgres' ? [] : [startServer(kind, { signal })]),
+    ])
     const servers = started.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
     let company: Company | undefined
     try {
       const failed = started.find((start) => start.status === 'rejected')
       if (failed !== undefined) throw failed.reason
-      company = new Company(setting, servers as [PrivateServer, PrivateServer], hands)
+      company = new Company(setting, servers, hands)
       await company.#found()
       return company
     } catch (error) {
@@ -184,7 +190,7 @@ export class Company {
     await this.#crew.close()
     await this.desk.close().catch(() => {})
     await Promise.all(this.#pools.map((pool) => pool.end().catch(() => {})))
-    await Promise.all([this.postgres.stop(), this.broker.stop()])
+    await Promise.all([...new Set([this.postgres, this.broker])].map((server) => server.stop()))
     await this.#reaper.dismiss()
     this.#log.close()
   }
@@ -220,10 +226,6 @@ function placeOf(postgres: PrivateServer, broker: PrivateServer): Place {
   const there = new URL(postgres.url)
   there.pathname = '/there'
   return { here: postgres.url, there: there.href, broker: { kind: broker.kind as BrokerKind, url: broker.url } }
-}
-
-function brokerOf({ transport }: Setting): BrokerKind {
-  return transport as BrokerKind
 }
 
 function openPool(connectionString: string): pg.Pool {

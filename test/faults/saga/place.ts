@@ -1,4 +1,4 @@
-export const BROKERS = ['rabbitmq', 'kafka'] as const
+export const BROKERS = ['rabbitmq', 'kafka', 'postgres'] as const
 export type BrokerKind = (typeof BROKERS)[number]
 
 export type Role = 'coordinator' | 'debit' | 'credit'
@@ -8,6 +8,7 @@ export interface Place {
   /** The databases: of the coordinators and the accounts that pay, of the accounts that are paid. */
   readonly here: string
   readonly there: string
+  /** `postgres` is the one of the databases, in `here`. */
   readonly broker: { readonly kind: BrokerKind; readonly url: string }
 }
 

@@ -1,12 +1,19 @@
 import { kafkaTransport } from 'concordat/binder/kafka'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
+import type { SqlClient } from 'concordat/core'
+import { pgClient, pgListener } from 'concordat/core/pg'
 import { Kafka, logLevel } from 'kafkajs'
+import pg from 'pg'
 import type { Place } from './place.ts'
-import { SESSION_MS } from './settings.ts'
+import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
 
-/** As a service would connect, but quick to notice that a member of a group is gone. */
-export function transportTo({ kind, url }: Place['broker']): Transport {
+/**
+ * As a service would connect, but quick to notice that a member of a group is gone.
+ * @param transactionsOf the service's own database: where it is the broker's, messages are written with the service's data
+ */
+export function transportTo({ kind, url }: Place['broker'], transactionsOf: SqlClient | undefined): Transport {
   switch (kind) {
     case 'rabbitmq':
       return rabbitTransport({ url, rebalanceMs: 500 })
@@ -17,5 +24,15 @@ export function transportTo({ kind, url }: Place['broker']): Transport {
         sessionTimeoutMs: SESSION_MS,
         heartbeatIntervalMs: SESSION_MS / 10,
       })
+    case 'postgres':
+      return postgresTo(url, transactionsOf)
   }
+}
+
+function postgresTo(connectionString: string, transactionsOf: SqlClient | undefined): Transport {
+  const limits = { connectionTimeoutMillis: CALL_MS, query_timeout: CALL_MS }
+  const pool = new pg.Pool({ connectionString, max: 4, ...limits })
+  pool.on('error', () => {})
+  const listener = pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) })
+  return postgresTransport({ sql: pgClient(pool), transactionsOf, listener, leaseMs: LEASE_MS })
 }

@@ -3,6 +3,7 @@
  * killed and stopped at will; tells what happens to it as it writes it down.
  */
 import { type Channel, createBinder, type SinkBinding } from 'concordat/binder'
+import type { Transport } from 'concordat/binder/transport'
 import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
@@ -33,6 +34,7 @@ class Worker {
   readonly #random: Random
   readonly #sql: SqlClient
   readonly #outbox: Outbox
+  readonly #transport: Transport
   #repeats: Repeats | undefined
   #state: () => object = () => ({})
   #linger = { ms: 0, blocks: false }
@@ -48,7 +50,9 @@ class Worker {
     const sql = pgClient(pool)
     this.#sql = post.broken === 'no-epoch' && post.role === 'coordinator' ? uncheckedWrites(sql) : sql
     const service = post.role === 'coordinator' ? 'bank' : post.role
-    this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role) })
+    // Accounts that are paid are in another database: what they send takes an outbox, whichever the broker.
+    this.#transport = transportTo(post.place.broker, post.role === 'credit' ? undefined : this.#sql)
+    this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role), transport: this.#transport })
   }
 
   note(op: string, error?: unknown): void {
@@ -93,8 +97,12 @@ class Worker {
   }
 
   async #connect(more: Pick<Parameters<typeof createBinder>[0], 'bindings' | 'sends'>): Promise<void> {
-    const transport = transportTo(this.#post.place.broker)
-    const binder = createBinder({ service: this.#outbox.service, transport, logger: this.#logger(), ...more })
+    const binder = createBinder({
+      service: this.#outbox.service,
+      transport: this.#transport,
+      logger: this.#logger(),
+      ...more,
+    })
     await binder.start()
     this.#repeats = new Repeats(binder, this.#random, () => this.#log.note('repeated'))
     const relay = createRelay({

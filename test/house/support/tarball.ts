@@ -19,6 +19,8 @@ export interface Packed {
   /** Holds the tarball and the projects; remove it when done. */
   readonly folder: string
   readonly tarball: string
+  /** `node_modules` of a project that installed the tarball; `install` copies it. */
+  readonly modules: string
 }
 
 /** Builds and packs apart from the repository's own `dist`, which other work may be using. */
@@ -27,18 +29,30 @@ export async function pack(): Promise<Packed> {
   const stage = join(folder, 'stage')
   await mkdir(stage)
   for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
-  await cp('docs', join(stage, 'docs'), { recursive: true })
+  for (const part of ['docs', 'examples/starter']) await cp(part, join(stage, part), { recursive: true })
   await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
-  return { folder, tarball: join(folder, packed(stdout).filename) }
+  const tarball = join(folder, packed(stdout).filename)
+  return { folder, tarball, modules: await installOnce(folder, tarball) }
+}
+
+/** By npm, with the real dependencies from the repository: no network needed. */
+async function installOnce(folder: string, tarball: string): Promise<string> {
+  const project = join(folder, 'installed')
+  await mkdir(project)
+  await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true }))
+  const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
+  const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
+  await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
+  return join(project, 'node_modules')
 }
 
 /**
- * An empty project that installed the tarball. The real dependencies come from the repository: no network needed.
+ * A project with nothing but what npm has put into it for the tarball.
  * @param peers what is linked beside it, from the repository
  */
 export async function install(
-  { folder, tarball }: Packed,
+  { folder, modules }: Packed,
   name: string,
   peers: readonly string[],
   type: 'module' | 'commonjs' = 'module',
@@ -46,9 +60,7 @@ export async function install(
   const project = join(folder, name)
   await mkdir(project)
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true, type }))
-  const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
-  const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
-  await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
+  await cp(modules, join(project, 'node_modules'), { recursive: true, verbatimSymlinks: true })
   for (const peer of peers) {
     const link = join(project, 'node_modules', peer)
     await mkdir(dirname(link), { recursive: true })
@@ -68,6 +80,19 @@ export async function run(
       throw new Error(`${error.message}\n${error.stdout}\n${error.stderr}`)
     },
   )
+}
+
+/** @throws when `tsc` has anything to say of these files, our declarations included unless told otherwise */
+export async function typeCheck(
+  project: string,
+  files: Readonly<Record<string, string>>,
+  options: readonly string[] = ['--skipLibCheck', 'false'],
+): Promise<void> {
+  for (const [name, text] of Object.entries(files)) await writeFile(join(project, name), text)
+  const strict = ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--module', 'nodenext', '--types', 'node']
+  const target = ['--target', 'es2024', '--lib', 'es2024,esnext.disposable']
+  const tsc = resolve('node_modules/typescript/bin/tsc')
+  await run(process.execPath, [tsc, ...strict, ...target, ...options, ...Object.keys(files)], project)
 }
 
 function packed(stdout: string): { readonly filename: string } {

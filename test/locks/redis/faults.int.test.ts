@@ -186,16 +186,24 @@ describeWith(['redis'], 'a Redis that keeps nothing', { private: true }, () => {
     await expect(locks.tryAcquire('k')).rejects.toThrow('may have forgotten locks')
   })
 
-  it('refuses for good when our key holds something else', async () => {
-    const locks = contender()
-    await admin((client) => client.lpush('concordat:lock:{k}:fence', 'x'))
-    const error = await locks.tryAcquire('k').catch((caught: unknown) => caught)
-    await admin((client) => client.lpush('concordat:lock:{z}:line', 'x'))
-    const wrongLine = await locks.tryAcquire('z').catch((caught: unknown) => caught)
-    expect(wrongLine).toMatchObject({ code: 'locks.store_refused', retryable: false })
-    expect(String(wrongLine)).toContain('WRONGTYPE')
-    expect(error).toMatchObject({ state: 'held' })
-  })
+  it.for(['', ':fence', ':line', ':shared'] as const)(
+    'refuses for good, and overwrites nothing, when another program keeps a list at the name "{k}%s"',
+    async (suffix) => {
+      const locks = contender()
+      const name = `concordat:lock:{k}${suffix}`
+      await admin((client) => client.rpush(name, 'theirs', 'too'))
+      for (const mode of ['exclusive', 'shared'] as const) {
+        for (const waitMs of [0, 200]) {
+          const refused = await locks.acquire('k', { mode, waitMs }).catch((caught: unknown) => caught)
+          expect(refused).toMatchObject({ code: 'locks.store_refused', retryable: false })
+          expect(String(refused)).toContain('WRONGTYPE')
+        }
+      }
+      expect(await admin((client) => client.lrange(name, 0, -1))).toEqual(['theirs', 'too'])
+      await admin((client) => client.del(name))
+      expect(await locks.tryAcquire('k')).toMatchObject({ state: 'held' })
+    },
+  )
 
   it('refuses to wait when it may not subscribe, and still tries', async () => {
     await admin((client) => client.call('ACL', 'SETUSER', 'mute', 'on', '>secret', '~*', '&*', '+@all', '-subscribe'))

@@ -1,15 +1,15 @@
-import { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { OutboxOptions } from 'concordat/outbox'
 import { afterAll, beforeAll } from 'vitest'
+import { freshPglite } from '../../support/pglite.ts'
 import { type OutboxSetup, setupOutboxOn } from './setup.ts'
 
 let client: SqlClient | undefined
 
 /** Gives the test file one embedded database. It takes seconds to start, on a busy machine many. */
 export function useEmbedded(): void {
-  const database = new PGlite()
+  const database = freshPglite()
   client = pgliteClient(database)
   beforeAll(() => database.waitReady, 180_000)
   afterAll(() => database.close(), 60_000)

@@ -7,6 +7,7 @@ import {
   type Relay,
   type RelayOptions,
 } from 'concordat/outbox'
+import { insist, persistent } from '../../support/refusals.ts'
 import { uniqueName } from './messages.ts'
 import { FakePublisher } from './publisher.ts'
 
@@ -22,17 +23,18 @@ export interface OutboxSetup {
 /** An outbox in a schema of its own and a publisher; pauses are short. */
 export async function setupOutboxOn(sql: SqlClient, options: Partial<OutboxOptions> = {}): Promise<OutboxSetup> {
   const outbox = createOutbox({ sql, service: 'orders', schema: uniqueName('outbox'), partitions: 2, ...options })
-  await outbox.migrate()
+  await insist(() => outbox.migrate())
   const publisher = new FakePublisher()
   const relays: Relay[] = []
   return {
-    sql,
-    outbox,
+    // The test's own calls. Only what `support/refusals.ts` refuses is asked again.
+    sql: persistent(sql, ['query', 'transaction']),
+    outbox: persistent(outbox, ['stats', 'parked', 'retry', 'drop']),
     publisher,
     relay(more = {}) {
       const relay = createRelay({ outbox, publisher, idlePollMs: 20, backoff: { initialMs: 1, maxMs: 1 }, ...more })
       relays.push(relay)
-      return relay
+      return persistent(relay, ['start'])
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(relays.map((relay) => relay.close()))

@@ -1,8 +1,9 @@
+import type { SqlClient } from 'concordat/core'
 import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
-import { closeEmbedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
 
 const Input = z.object({ sku: z.string(), n: z.number() })
 const input = { sku: 'apple', n: 2 }
@@ -203,4 +204,35 @@ test('a saga whose correlate throws does not keep a message from the others', as
   await world.coordinator.start(other, { id: 'apple', input })
   await world.binder.send(stockCommands, input)
   await heard.opened
+})
+
+test('a saga is kept in memory between its writes only while it is small, whichever part of it is large', async () => {
+  const wide = z.object({ text: z.string() })
+  const saga = defineSaga('kept', { version: 1, input: wide })
+    .step('first', {
+      compensate: 'none',
+      invoke: ({ input: { text } }) => (text === 'result' ? 'y'.repeat(20_000) : 1),
+    })
+    .signal('go', { payload: z.string() })
+    .signal('end', { payload: z.string() })
+  const inner = embedded()
+  const loaded: unknown[] = []
+  const sql: SqlClient = {
+    ...inner,
+    query: (text, parameters) => {
+      if (/^SELECT .* WHERE name = \$1 AND id = \$2$/s.test(text)) loaded.push(parameters?.[1])
+      return inner.query<never>(text, parameters)
+    },
+  }
+  world = await setupWorld({ sagas: [saga], coordinator: { sql, pollMs: 60_000 } })
+  await world.start()
+  const { coordinator } = world
+  const texts = { small: 'x', input: 'x'.repeat(20_000), result: 'result' }
+  for (const [id, text] of Object.entries(texts)) {
+    const run = await coordinator.start(saga, { id, input: { text } })
+    await until(`${id} waits`, async () => (await run.report()).timeline.some(({ kind }) => kind === 'waiting'))
+  }
+  loaded.length = 0
+  for (const id of Object.keys(texts)) await coordinator.cancel({ saga: 'kept', id }, { by: 'ann', reason: 'enough' })
+  expect(loaded).toEqual(['input', 'result'])
 })

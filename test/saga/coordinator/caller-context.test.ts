@@ -1,5 +1,4 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { PGlite } from '@electric-sql/pglite'
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -10,8 +9,9 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../../outbox/support/messages.ts'
+import { freshPglite } from '../../support/pglite.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

@@ -55,6 +55,25 @@ describe('cancel', () => {
     expect(outcome.timeline.find(({ kind }) => kind === 'operator-cancel')?.detail).toEqual(note)
   })
 
+  test('is refused when the end of its time comes first, for that turns it back', async () => {
+    const saga = remote(60_000)
+    const { coordinator, sql, schema, another, stock } = await setup({ sagas: [saga] })
+    stock().pause()
+    const run = await coordinator.start(saga, { id: 'x', input })
+    await coordinator.close()
+    await sql.query(`UPDATE ${schema}.saga SET deadline_at = now() - interval '1 second'`)
+    const late = another()
+    const told = late.cancel(run, note)
+    await expect(told).rejects.toMatchObject({
+      code: 'saga.action_refused',
+      message: expect.stringMatching('compensating'),
+    })
+    const { timeline } = await late.report(run)
+    expect(timeline.map(({ kind }) => kind)).toContain('expired')
+    expect(timeline.map(({ kind }) => kind)).not.toContain('operator-cancel')
+    await late.close()
+  })
+
   test('does not wait for a reply that does not come, and what comes late has no effect', async () => {
     const done: string[] = []
     const saga = remote()

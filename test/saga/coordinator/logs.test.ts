@@ -48,3 +48,18 @@ test('the log lines of a coordinator hold neither inputs nor results, however a 
   expect(log.text).toContain('the warehouse is down')
   expect(log.text).not.toContain(SECRET)
 })
+
+test('a refusal is told without a stack, and a saga that completes without a step', async () => {
+  const log = new LogLines()
+  const { coordinator } = await setup({ sagas: [pay], coordinator: { logger: log.logger } })
+  for (const fails of ['no', 'refuse'] as const)
+    await coordinator.start(pay, { id: fails, input: { card: SECRET, fails } })
+  const ends = (message: string) => log.lines.filter((line) => line.message === message).map(({ fields }) => fields)
+  await until('both have ended', () => ends('saga completed').length + ends('saga compensated').length === 2)
+  expect(ends('saga step refused')).toEqual([
+    expect.objectContaining({ saga: 'pay', id: 'refuse', step: 'charge', code: 'bank.no', reason: 'no' }),
+  ])
+  expect(log.text).not.toContain('stack')
+  expect(Object.keys(ends('saga completed')[0] ?? {})).not.toContain('step')
+  expect(ends('saga compensated')[0]).toMatchObject({ step: 'charge', code: 'bank.no' })
+})

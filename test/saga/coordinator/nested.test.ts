@@ -1,5 +1,5 @@
 /** Sagas within sagas within sagas: what is kept, what is undone, and what a person can still do. */
-import { type Coordinator, defineSaga } from 'concordat/saga'
+import { type Coordinator, defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { runningWorlds } from '../support/running-world.ts'
@@ -176,4 +176,23 @@ describe('a saga whose id as a step is taken', () => {
     await becomes(coordinator, 'child', 'parent/x/c', 'completed')
     expect(await third.outcome(within)).toMatchObject({ status: 'compensated', results: {} })
   })
+})
+
+test('an operator tries a sub-saga again that has ended: its end is told again, and nobody waits for ever', async () => {
+  const child = defineSaga('ship', { version: 1, input: Nothing }).step('load', {
+    invoke: () => {
+      throw new Refusal('ship.full', 'no room')
+    },
+    compensate: 'none',
+  })
+  const saga = defineSaga('parent', { version: 1, input: Nothing })
+    .step('pay', { invoke: () => undefined, pivot: true })
+    .saga('ship', { saga: child, input: () => ({}) })
+  const { coordinator } = await setup({ sagas: [saga] })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  expect((await run.outcome(within)).status).toBe('stuck')
+  await coordinator.retry(run, note)
+  const again = await run.outcome({ timeoutMs: 5_000 })
+  expect(again).toMatchObject({ status: 'stuck', failure: { step: 'ship', code: 'ship.full' } })
+  expect(again.timeline.filter(({ kind }) => kind === 'stuck')).toHaveLength(2)
 })

@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import { memoryTransport } from 'concordat/binder/memory'
 import { DAY } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -7,8 +6,9 @@ import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { uniqueName } from '../../outbox/support/messages.ts'
+import { freshPglite } from '../../support/pglite.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())

@@ -1,3 +1,4 @@
+import type { SqlClient } from 'concordat/core'
 import { defineSaga, type SagaRun } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -93,3 +94,44 @@ test.each(['after', 'before'] as const)(
   },
   240_000,
 )
+
+test('a saga that is stuck as of a step in a transaction, whose commit has no answer, is told of', async () => {
+  let asked = 0
+  const saga = defineSaga('stuck-next', { version: 1, input: Input })
+    .command('reserve', {
+      to: stockCommands,
+      compensate: true,
+      request: () => {
+        if (++asked > 1) throw new Error('cannot be asked to undo it')
+        return input
+      },
+    })
+    .step('note', { transactional: true, invoke: () => {}, compensate: () => {} })
+    .step('end', {
+      compensate: 'none',
+      invoke: () => {
+        throw Object.assign(new Error('no'), { retryable: false })
+      },
+    })
+  let hasBroken = false
+  const inner = embedded()
+  const sql: SqlClient = {
+    ...inner,
+    transaction: async (work) => {
+      const result = await inner.transaction(work)
+      if (hasBroken || !JSON.stringify(result ?? '').includes('"status":"stuck"')) return result
+      hasBroken = true
+      throw Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
+    },
+  }
+  const told: string[] = []
+  world = await setupWorld({
+    sagas: [saga],
+    coordinator: { sql, pollMs: 20, leaseMs: 300, onStuck: ({ saga: name }) => void told.push(name) },
+  })
+  await world.start()
+  const run = await world.coordinator.start(saga, { id: 's1', input })
+  await until('it is stuck', async () => (await run.report())?.status === 'stuck')
+  await until('somebody is told', () => told.length > 0)
+  expect(hasBroken).toBe(true)
+})

@@ -21,7 +21,9 @@ test.concurrent.each(Array.from({ length: 12 }, (_, turns) => turns))(
     const watch = setup()
     await watch.wait({ name: 'saga', id: 'first' })
     for (let i = 0; i < turns; i++) await Promise.resolve()
-    await expect(watch.wait({ name: 'saga', id: 'second' }, { timeoutMs: 500 })).resolves.toBeUndefined()
+    await expect(
+      watch.wait({ name: 'saga', id: 'second' }, watch.patience({ timeoutMs: 500 })),
+    ).resolves.toBeUndefined()
     watch.close()
   },
 )

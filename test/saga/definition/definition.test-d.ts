@@ -195,3 +195,37 @@ test('a saga as a step takes its input and gives its results', () => {
   // @ts-expect-error -- n is a number
   begin.saga('c', { saga: child, input: () => ({ n: 'one' }), compensate: true })
 })
+
+test('a step that reserves hands what try returned to confirm, to cancel and to later steps, and stands before the pivot', () => {
+  const pivoted = begin
+    .tcc('here', {
+      try: ({ tx, input }) => {
+        expectTypeOf(tx).toEqualTypeOf<SqlTransaction>()
+        return { hold: input.id }
+      },
+      confirm: ({ result }) => {
+        expectTypeOf(result).toEqualTypeOf<{ readonly hold: string }>()
+      },
+      cancel: ({ result, tried }) => {
+        expectTypeOf(result).toEqualTypeOf<{ readonly hold: string } | undefined>()
+        expectTypeOf(tried).toEqualTypeOf<boolean>()
+      },
+    })
+    .parallel((group) =>
+      group.tcc('there', {
+        to: commands,
+        request: ({ results }) => ({ sku: results.here.hold, n: 1 }),
+        reply: z.object({ left: z.number() }),
+      }),
+    )
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.there.left).toEqualTypeOf<number>()
+      },
+    })
+  // @ts-expect-error -- after the pivot there is only forward
+  pivoted.tcc('late', { try: () => 1, confirm: () => {}, cancel: () => {} })
+  // @ts-expect-error -- what is reserved can be given up
+  begin.tcc('a', { try: () => 1, confirm: () => {} })
+})

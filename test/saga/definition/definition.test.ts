@@ -40,6 +40,24 @@ describe('a definition', () => {
     expect(new Set([one, ...others].map(({ graphHash }) => graphHash)).size).toBe(others.length + 1)
   })
 
+  test('has the hash that its open sagas were started with, whatever kinds of steps it has', () => {
+    const child = begin.step('a', none)
+    const all = begin
+      .step('local', { ...none, transactional: true })
+      .command('command', { to: channel, request: () => ({ n: 1 }), compensate: true })
+      .saga('saga', { saga: child, input: ({ input: { n } }) => ({ n }), compensate: 'none' })
+      .timer('timer', { delay: 1 })
+      .signal('signal', { payload: input })
+      .signal('message', { from: channel, correlate: () => 'x' })
+      .when(
+        () => true,
+        (saga) => saga.parallel((group) => group.step('left', none).timer('right', { delay: 1 })),
+      )
+      .step('pivot', { invoke: () => 1, pivot: true })
+    expect(child.graphHash).toBe('6e954c0634af8b7453a3349ad7db8dce530e1ed2a69de57301a8930cfc666786')
+    expect(all.graphHash).toBe('8388fdd7f3316d3773c1f670cf6020973e5726916f35e2c3d15914e23f94662a')
+  })
+
   test.each<[string, () => unknown, string]>([
     [
       'a step twice',
@@ -209,6 +227,11 @@ describe('createCoordinator', () => {
       'an empty saga',
       { sagas: [begin] },
       'createCoordinator.sagas[0]: saga "s" has no steps. Builders are immutable: pass what .step() returned.',
+    ],
+    [
+      'a step of a kind that another release knows',
+      { sagas: [{ ...saga, steps: saga.steps.map((step) => ({ ...step, kind: 'later' })) }] },
+      'step "a": expected a kind out of local, command, tcc, saga, timer, signal, got "later". Make the saga with defineSaga of this release.',
     ],
     ['no saga', { sagas: [] }, 'createCoordinator.sagas: expected at least one saga, got []'],
     [

@@ -1,6 +1,5 @@
 import {
   advance,
-  type Call,
   initialState,
   type Operation,
   type SagaEvent,
@@ -10,48 +9,12 @@ import {
 } from 'concordat/saga'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { policy, stepShape } from '../support/shape.ts'
+import { freeze, NAMES, OPEN, OPENS, Referee, shapes } from '../support/referee.ts'
 
-const NAMES = ['a', 'b', 'c', 'd']
 const error = { code: 'x', message: 'x' }
-
-const shapes: fc.Arbitrary<SagaShape> = fc
-  .record({
-    steps: fc.array(
-      fc.record({
-        remote: fc.boolean(),
-        transactional: fc.boolean(),
-        compensates: fc.boolean(),
-        attempts: fc.nat(2),
-        conditional: fc.boolean(),
-        grouped: fc.boolean(),
-        awaits: fc.option(fc.constantFrom('time' as const, 'signal' as const), { nil: undefined, freq: 4 }),
-      }),
-      { minLength: 1, maxLength: NAMES.length },
-    ),
-    pivot: fc.option(fc.nat(3)),
-  })
-  .map(({ steps, pivot }) => ({
-    steps: steps.map(({ remote, transactional, compensates, attempts, awaits, conditional, grouped }, index) =>
-      stepShape(NAMES[index] as string, {
-        remote: remote && awaits === undefined,
-        transactional: awaits !== undefined || (transactional && !remote),
-        awaits,
-        conditional: conditional && index !== pivot,
-        group:
-          grouped && (pivot === null || index < pivot)
-            ? steps.findLastIndex((s, n) => n <= index && !s.grouped) + 1
-            : undefined,
-        pivot: index === pivot && awaits === undefined,
-        compensates: compensates && awaits === undefined && (pivot === null || index < pivot),
-        invoke: policy(attempts + 1),
-        compensate: policy(attempts + 1),
-      }),
-    ),
-  }))
-
+const OPERATIONS = ['invoke', 'confirm', 'compensate'] as const
 const step = fc.constantFrom(...NAMES)
-const operation = fc.constantFrom<Operation>('invoke', 'compensate')
+const operation = fc.constantFrom<Operation>('invoke', 'compensate', 'confirm')
 const outsideEvents: fc.Arbitrary<SagaEvent> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ type: fc.constant('succeeded' as const), step, operation, result: fc.nat() }) },
   fc.record({ type: fc.constant('refused' as const), step, operation, error: fc.constant(error) }),
@@ -83,96 +46,6 @@ const operatorEvents: fc.Arbitrary<SagaEvent> = fc
     { do: 'cancel' as const },
   )
   .map((action) => ({ type: 'operator', action, by: 'me', reason: 'test' }))
-
-/** Follows the calls that the machine asks for, and fails when one breaks a rule. */
-class Referee {
-  readonly invoked = new Set<string>()
-  readonly undone: string[] = []
-  readonly #shape: SagaShape
-
-  constructor(shape: SagaShape) {
-    this.#shape = shape
-  }
-
-  check(before: SagaState, { state, calls, wake }: Transition): void {
-    const open = state.steps.filter(({ status }) => status === 'invoking' || status === 'compensating')
-    const ended = state.status === 'completed' || state.status === 'compensated'
-    if (!ended) expect(open.length).toBeGreaterThan(0)
-    if (open.length > 1) {
-      const group = new Set(open.map(({ step, status }) => `${status} ${this.#group(step)}`))
-      expect([...group]).toEqual([expect.stringMatching(/^invoking \d$/)])
-    }
-    const inHand = open.filter(({ wait }) => wait === 'call').map(({ step }) => step)
-    const asked = calls.filter(({ step }) => inHand.includes(step))
-    if (wake.kind === 'keep') this.#checkKept(before, state, inHand)
-    else if (ended || state.status === 'stuck') expect(wake.kind).toBe('never')
-    else if (wake.kind === 'lease') expect(asked).not.toEqual([])
-    else expect([wake.kind, inHand]).toEqual(['in', []])
-    if (state.status === 'stuck') expect(open[0]?.wait).toBe('operator')
-    for (const call of calls) this.#checkCall(before, state, call)
-    if (state.status === 'completed') this.#checkCompleted(state)
-    if (state.status === 'compensated') this.#checkCompensated(state)
-  }
-
-  #group(name: string): number | undefined {
-    return this.#shape.steps.find((candidate) => candidate.name === name)?.group
-  }
-
-  /** Who has it in hand, or what it waits for, is as before. */
-  #checkKept(before: SagaState, state: SagaState, inHand: readonly string[]): void {
-    expect(state.status).toBe(before.status)
-    const wereInHand = before.steps.filter(({ wait }) => wait === 'call').map(({ step }) => step)
-    for (const step of inHand) expect(wereInHand).toContain(step)
-    if (inHand.length > 0) return
-    const waits = ({ steps }: SagaState): unknown[] =>
-      steps.map(({ status, wait, attempts }) => [status, wait, attempts])
-    expect(waits(state)).toEqual(waits(before))
-  }
-
-  #checkCall(before: SagaState, state: SagaState, call: Call): void {
-    const record = state.steps[call.index]
-    expect(record).toMatchObject({ step: call.step, attempts: call.attempt })
-    expect(record?.status).toBe(call.operation === 'invoke' ? 'invoking' : 'compensating')
-    const { compensates, invoke } = this.#shape.steps[call.index] ?? stepShape('')
-    if (call.operation === 'invoke') {
-      this.invoked.add(call.step)
-      expect(call.attempt).toBeLessThanOrEqual(invoke.maxAttempts)
-      expect(before.status).not.toBe('compensating')
-      expect(before.cancel, 'nothing is begun any more').toBeUndefined()
-      return
-    }
-    expect(compensates).toBe(true)
-    for (const { status } of state.steps) expect(status, 'nothing is undone while something runs').not.toBe('invoking')
-    expect(this.invoked, 'compensation without intent').toContain(call.step)
-    for (const { status } of state.steps.slice(call.index + 1)) expect(status).not.toBe('compensating')
-    if (before.steps[call.index]?.status !== 'compensating') this.undone.push(call.step)
-    expect(new Set(this.undone).size, 'compensated once').toBe(this.undone.length)
-    expect([...this.undone].toSorted().toReversed(), 'in reverse order').toEqual(this.undone)
-    const pivot = this.#shape.steps.findIndex((candidate) => candidate.pivot)
-    if (pivot !== -1) expect(state.steps[pivot]?.status, 'no way back after the pivot').not.toBe('invoked')
-  }
-
-  #checkCompleted({ steps, failure }: SagaState): void {
-    expect(failure).toBeUndefined()
-    for (const { status } of steps) expect(['invoked', 'skipped', 'omitted']).toContain(status)
-  }
-
-  #checkCompensated({ steps, failure }: SagaState): void {
-    expect(failure).toBeDefined()
-    for (const [index, { status }] of steps.entries()) {
-      if (this.#shape.steps[index]?.compensates === true) expect(['invoked', 'unknown']).not.toContain(status)
-      expect(['invoking', 'compensating']).not.toContain(status)
-    }
-  }
-}
-
-function freeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null) {
-    Object.freeze(value)
-    for (const field of Object.values(value)) freeze(field)
-  }
-  return value
-}
 
 /** @param elapsedMs between one event and the next, in turn */
 function play(
@@ -238,11 +111,13 @@ describe('the machine', () => {
 
 /** What a world without faults does next. */
 function help(state: SagaState): SagaEvent {
-  const open = state.steps.find(({ status }) => status === 'invoking' || status === 'compensating')
+  const all = state.steps.filter(({ status }) => OPEN.includes(status))
+  const open = all.find(({ wait }) => wait !== 'operator') ?? all[0]
   if (open?.wait === 'time') return { type: 'due' }
   if (open?.wait === 'signal') return { type: 'signalled', step: open.step, payload: 1 }
   if (open?.wait === 'retry') return { type: 'due' }
   if (open?.wait === 'operator') return { type: 'operator', action: { do: 'retry' }, by: 'me', reason: 'fixed' }
   const { step: name = '', status } = open ?? {}
-  return { type: 'succeeded', step: name, operation: status === 'invoking' ? 'invoke' : 'compensate' }
+  const operation = OPERATIONS.find((candidate) => OPENS[candidate] === status) ?? 'invoke'
+  return { type: 'succeeded', step: name, operation }
 }

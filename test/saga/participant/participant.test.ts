@@ -126,6 +126,37 @@ describe('a participant', () => {
     expect(await send(binding, 'invoke', 2)).toEqual(['invoke refused saga.cancelled'])
   })
 
+  test('takes a refusal after an attempt that failed for no definite no: it says failed for good, and undoes it', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: () => {
+        if (++calls <= 3) throw new Error('half way')
+        throw new Refusal('stock.empty', 'no apples')
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke failed Error'])
+    await deliver(binding, request, commandHeaders(id, 'invoke', 2))
+    const refusal = { status: 'failed', final: true, code: 'stock.empty', message: 'no apples' }
+    expect(await takeReplies(sql, schema)).toMatchObject([refusal])
+    await deliver(binding, request, commandHeaders(id, 'invoke', 3))
+    expect(await takeReplies(sql, schema)).toMatchObject([refusal])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+  })
+
+  test('does so too when both attempts were calls for one delivery', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: () => {
+        if (++calls === 1) throw new Error('half way')
+        throw new Refusal('stock.empty', 'no apples')
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke failed stock.empty'])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+  })
+
   test('an error with retryable false is final at once', async () => {
     let calls = 0
     const binding = bind({

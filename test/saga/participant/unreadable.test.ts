@@ -1,4 +1,3 @@
-import { PGlite } from '@electric-sql/pglite'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
@@ -6,9 +5,10 @@ import { createOutbox, createRelay } from 'concordat/outbox'
 import { createCoordinator, defineSaga, migrateParticipant, participant, sagaReplies } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
 
-const database = new PGlite()
+const database = freshPglite()
 const sql = pgliteClient(database)
 beforeAll(() => database.waitReady, 120_000)
 afterAll(() => database.close())

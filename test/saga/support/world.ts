@@ -1,5 +1,6 @@
 /** A service with a coordinator and a service with a participant, over the memory transport, each with a schema. */
-import { PGlite } from '@electric-sql/pglite'
+
+import type { PGlite } from '@electric-sql/pglite'
 import { type Binder, type BindingControl, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { quoteIdentifier, type SqlClient } from 'concordat/core'
@@ -16,6 +17,7 @@ import {
   sagaReplies,
 } from 'concordat/saga'
 import { z } from 'zod'
+import { freshPglite } from '../../support/pglite.ts'
 
 export const stockCommands = defineChannel('stock.commands', {
   payload: z.object({ sku: z.string(), n: z.number() }),
@@ -59,7 +61,7 @@ let count = 0
 
 /** One embedded database per test file. */
 export function embedded(): SqlClient {
-  database ??= new PGlite()
+  database ??= freshPglite()
   return pgliteClient(database)
 }
 

@@ -39,7 +39,14 @@ export function lagging(inner: ClusterStore, always?: () => number): Lagging {
       return async (...args: never[]) => {
         const delay = delays.get(name)
         delays.delete(name)
-        const answer = await (value as (...values: never[]) => unknown).apply(target, args)
+        let answer: unknown
+        try {
+          answer = await (value as (...values: never[]) => unknown).apply(target, args)
+        } catch (error) {
+          // No answer in hand: the next call that has one waits.
+          if (delay !== undefined) delays.set(name, delay)
+          throw error
+        }
         delay?.arrived()
         await delay?.go
         return answer

@@ -7,9 +7,14 @@ export interface DescribeWithOptions {
   readonly private?: boolean | undefined
 }
 
-/** Where the server for this test run is: the address in the environment, else what the global setup has started. */
+/** Where the server for this test file is: the address in the environment, else what the global setup has started. */
 export function serverUrl(kind: ServerKind): string | undefined {
-  return addressInEnvironment(kind) ?? inject('sharedServers')?.[kind]?.url
+  return addressInEnvironment(kind) ?? startedFor(kind)?.url
+}
+
+/** A worker has servers of its own, and runs one file at a time. */
+function startedFor(kind: ServerKind): Provision | undefined {
+  return inject('sharedServers')?.[Number(process.env['VITEST_POOL_ID']) - 1]?.[kind]
 }
 
 /**
@@ -56,5 +61,5 @@ const undeclared: Provision = {
 
 function provisionOf(kind: ServerKind, isPrivate: boolean): Provision {
   if (isPrivate) return inject('ownServers')?.[kind] ?? undeclared
-  return addressInEnvironment(kind) === undefined ? (inject('sharedServers')?.[kind] ?? undeclared) : {}
+  return addressInEnvironment(kind) === undefined ? (startedFor(kind) ?? undeclared) : {}
 }

@@ -1,6 +1,7 @@
 /**
- * Global setup of the vitest project `int`: starts one server of each kind that the selected files need, all at once, and
- * tells the tests where they are. A kind with an address in the environment is not started.
+ * Global setup of the vitest project `int`: starts servers of each kind that the selected files need, all at once, and tells
+ * the tests where they are. Each worker has servers of its own, so that files side by side do not meet on one. A kind with
+ * an address in the environment is not started.
  */
 import { readFileSync } from 'node:fs'
 import type { TestProject } from 'vitest/node'
@@ -21,7 +22,8 @@ export type Provisions = Readonly<Partial<Record<ServerKind, Provision>>>
 
 declare module 'vitest' {
   interface ProvidedContext {
-    sharedServers: Provisions
+    /** One for each worker, in the order of `VITEST_POOL_ID`. */
+    sharedServers: readonly Provisions[]
     ownServers: Provisions
   }
 }
@@ -35,15 +37,21 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   }
   try {
     const own = await gather(needs.own, async (kind) => describeLack(await localLack(kind)))
-    const shared = await gather(needs.shared, (kind) => provide(kind, started))
+    const sets = Array.from({ length: countSets(project) }, () =>
+      gather(needs.shared, (kind) => provide(kind, started)),
+    )
+    await Promise.allSettled(sets)
+    const shared = await Promise.all(sets)
     project.provide('ownServers', own)
     project.provide('sharedServers', shared)
-    reportMissing([...Object.values(shared), ...Object.values(own)])
+    reportMissing([...shared, own].flatMap((provisions) => Object.values(provisions)))
   } catch (error) {
     await stop()
     throw error
   }
-  const kinds = started.map((server) => server.kind).join(', ')
+  const kinds = [...new Set(started.map(({ kind }) => kind))]
+    .map((kind) => `${started.filter((server) => server.kind === kind).length} ${kind}`)
+    .join(', ')
   if (kinds !== '') report(`started ${kinds} in ${((performance.now() - begin) / 1_000).toFixed(1)} s`)
   return stop
 }
@@ -51,8 +59,17 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
 /** In watch mode other files may be selected later, so everything is needed. */
 function findNeeds(project: TestProject): ServerNeeds {
   if (project.vitest.config.watch) return { shared: serverKinds, own: serverKinds }
-  const selected = project.vitest.state.getPaths().filter((path) => path.endsWith('.int.test.ts'))
-  return neededServers(selected.map((path) => readFileSync(path, 'utf8')))
+  return neededServers(selectedFiles(project).map((path) => readFileSync(path, 'utf8')))
+}
+
+function selectedFiles(project: TestProject): readonly string[] {
+  return project.vitest.state.getPaths().filter((path) => path.endsWith('.int.test.ts'))
+}
+
+/** No more than there are files to run beside each other. */
+function countSets(project: TestProject): number {
+  const { maxWorkers } = project.config
+  return project.vitest.config.watch ? maxWorkers : Math.max(1, Math.min(maxWorkers, selectedFiles(project).length))
 }
 
 /** Waits for all of them even when one rejects, so that none comes up after the others were stopped. */

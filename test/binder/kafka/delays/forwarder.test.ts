@@ -61,6 +61,26 @@ describe('a forwarder', () => {
     expect(t.log).toEqual(['ack in 300', 'ack in 700', 'ack hop at 2000'])
   })
 
+  it('does not let one that is due in an instant wait for one that is due much later', async () => {
+    const t = await setup()
+    t.lend('later', 300_000)
+    await t.clock.advance(61_000)
+    t.lend('soon', 100)
+    await t.clock.advance(1_000)
+    expect(t.published.map(([id]) => id)).toEqual(['soon'])
+  })
+
+  it('goes on after a recall that comes when it woke up for nothing', async () => {
+    const t = await setup()
+    t.lend('withdrawn', 300_000)
+    await t.clock.advance(61_000)
+    t.receivers.at(-1)?.recall?.()
+    expect(t.log).toEqual(['release withdrawn'])
+    t.lend('soon', 100)
+    await t.clock.advance(120_000)
+    expect(t.published.map(([id]) => id)).toEqual(['soon'])
+  })
+
   it('settles nothing before it is confirmed', async () => {
     const t = await setup()
     const confirm = Promise.withResolvers<readonly PublishOutcome[]>()

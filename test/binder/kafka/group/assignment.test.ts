@@ -1,10 +1,10 @@
 import type { TransportDelivery } from 'concordat/binder/transport'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { Assignment, type KafkaBatch } from '../inside.ts'
+import { Assignment, type FetchedBatch } from '../inside.ts'
 import { range } from '../kit.ts'
 
-function batch(partition: number, from: number, count: number, bytes = 1): KafkaBatch {
+function batch(partition: number, from: number, count: number, bytes = 1): FetchedBatch {
   const messages = range(count, from).map((offset) => ({
     key: null,
     value: Buffer.alloc(bytes),
@@ -12,7 +12,7 @@ function batch(partition: number, from: number, count: number, bytes = 1): Kafka
     offset: String(offset),
     headers: {},
   }))
-  return { topic: 't', partition, messages, lastOffset: () => String(from + count - 1) }
+  return { partition, messages, lastOffset: () => String(from + count - 1) }
 }
 
 function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 1_000_000) {
@@ -24,15 +24,15 @@ function setup(partitions: readonly number[], prefetch: number, prefetchBytes = 
     { topic: 't', prefetch, prefetchBytes, partitions: partitions.length },
     {
       deliver: (delivery) => lent.push(delivery),
-      onProgress: (lane) => positions.set(lane.partition, lane.tracker.position),
-      onReleased: (lane) => released.push(lane.partition),
+      onProgress: (assigned) => positions.set(assigned.partition, assigned.tracker.position),
+      onReleased: (assigned) => released.push(assigned.partition),
       onRoom: () => {},
     },
   )
   const feed = (partition: number, from: number, count: number, bytes?: number): void => {
-    const lane = assignment.lanes.get(partition)
-    lane?.append(batch(partition, from, count, bytes))
-    assignment.lend(lane)
+    const assigned = assignment.partitions.get(partition)
+    assigned?.append(batch(partition, from, count, bytes))
+    assignment.lend(assigned)
   }
   const offsets = (partition: number): number[] =>
     lent
@@ -94,7 +94,7 @@ describe('assignment', () => {
     lent[1]?.release()
     lent[0]?.release()
     expect(released).toEqual([0, 0])
-    assignment.lend(assignment.lanes.get(0))
+    assignment.lend(assignment.partitions.get(0))
     expect(offsets(0)).toEqual([0, 1, 2, 0, 1])
     expect(lent.map(({ redelivered }) => redelivered)).toEqual([undefined, undefined, undefined, true, true])
   })
@@ -118,7 +118,7 @@ describe('assignment', () => {
     expect(offsets(0).slice(6)).toEqual([0, 1, 2])
     for (const delivery of lent) delivery.ack()
     expect(assignment.lendGaps()).toBe(false)
-    expect(assignment.lanes.get(0)?.tracker.position).toBe(4)
+    expect(assignment.partitions.get(0)?.tracker.position).toBe(4)
   })
 
   it('withdraws everything at once: signals abort, settling has no effect', async ({ expect }) => {

@@ -48,8 +48,8 @@ describe('commits', () => {
     const written: unknown[] = []
     const silent = { debug() {}, info() {}, warn() {}, error() {} }
     const commits = new Commits('t', clock, 200, silent)
-    commits.use((offsets) => {
-      written.push(...offsets.topics.flatMap(({ partitions }) => partitions))
+    commits.use((positions) => {
+      written.push(...positions)
       return answer()
     })
     return { clock, commits, written }
@@ -65,8 +65,8 @@ describe('commits', () => {
     clock.advance(1)
     await commits.flush()
     expect(written).toEqual([
-      { partition: 0, offset: '9' },
-      { partition: 1, offset: '7' },
+      [0, 9],
+      [1, 7],
     ])
   })
 
@@ -78,8 +78,8 @@ describe('commits', () => {
     fails = false
     await commits.flush()
     expect(written).toEqual([
-      { partition: 0, offset: '5' },
-      { partition: 0, offset: '5' },
+      [0, 5],
+      [0, 5],
     ])
   })
 

@@ -39,7 +39,7 @@ const message: fc.Arbitrary<EncodedMessage> = fc.record(
     key: fc.option(fc.string({ unit: 'grapheme', maxLength: 60 }), { nil: null }),
     type: fc.string({ unit: 'grapheme', maxLength: 60 }),
     source: fc.string({ unit: 'grapheme', maxLength: 60 }),
-    contentType: fc.constantFrom('application/json', 'application/octet-stream', 'text/plain; charset=utf-8'),
+    contentType: fc.constantFrom('application/json', 'application/octet-stream', 'text/plain; charset=utf-8', ''),
     time: fc.date({ noInvalidDate: true, min: new Date(0), max: new Date(4e12) }).map((date) => date.getTime()),
     headers: fc.array(fc.tuple(headerName, headerValue), { maxLength: 8 }).map(Object.fromEntries),
     body: fc.option(fc.uint8Array({ maxLength: 100 }), { nil: null }),
@@ -130,11 +130,16 @@ describe('foreign Kafka record', () => {
       key: null,
       type: 'plain',
       source: 'kafka/plain',
-      contentType: 'application/octet-stream',
+      contentType: '',
       time: 1_700_000_000_000,
       headers: {},
       body: new Uint8Array([104, 105]),
     })
+  })
+
+  it('says no more of its content type as a dead letter, and when it is sent back', ({ expect }) => {
+    const headers = encodeRecord(decodeRecord('plain', 3, foreign())).headers
+    expect(headers).not.toHaveProperty('content-type')
   })
 
   it('keeps the last of a repeated header, null headers, bytes and extension attributes', ({ expect }) => {

@@ -116,10 +116,23 @@ describe('AMQP envelope', () => {
       key: null,
       type: 'orders',
       source: 'unknown',
-      contentType: 'application/octet-stream',
+      contentType: '',
       time: NOW,
     })
     expect(message.id).toMatch(/^[0-9a-f-]{36}$/)
+  })
+
+  it('takes messages of two senders that do not say who they are for two, though they count alike', ({ expect }) => {
+    const nameOf = (body: string, properties: object = {}) => {
+      const message = foreign({ messageId: '1', ...properties })
+      const { id, source } = fromAmqp({ ...message, content: Buffer.from(body) }, 'orders', NOW)
+      return [id, source].join(' of ')
+    }
+    expect(nameOf('{"order":1}')).toMatch(/^1 of unknown\/[0-9a-f]{32}$/)
+    expect(nameOf('{"order":1}')).toBe(nameOf('{"order":1}', { timestamp: 1 }))
+    expect(nameOf('{"order":1}')).not.toBe(nameOf('{"order":2}'))
+    expect(nameOf('{"order":1}')).not.toBe(nameOf('{"order":1}', { type: 'order.cancelled' }))
+    expect(nameOf('{"order":1}', { appId: 'them' })).toBe('1 of them')
   })
 
   it('reads CloudEvents of others and hands extensions over as headers', ({ expect }) => {

@@ -268,6 +268,67 @@ describe('leaving', () => {
   })
 })
 
+describe('joining while it leaves', () => {
+  /** A store whose goodbye takes 500 ms. */
+  async function leaving() {
+    const context = await joined()
+    const { instead, inner, clock, membership } = context
+    instead.leave = async (...args: never[]) => {
+      await clock.sleep(500)
+      return (inner.leave as (...values: never[]) => Promise<unknown>)(...args)
+    }
+    const left = membership.leave()
+    await clock.advance(0)
+    return { ...context, left }
+  }
+
+  it('becomes a new generation once the old one has left', async () => {
+    const { membership, clock, presence, left, heard } = await leaving()
+    const joining = Promise.all([membership.join(), membership.join()])
+    await clock.advance(500)
+    await left
+    const [again, too] = await joining
+    expect(again.generation).toBeGreaterThan(presence.generation)
+    expect(too).toBe(again)
+    expect(heard.map(({ type }) => type)).toEqual(['joined', 'evicted', 'joined'])
+    again.assertValid()
+    await clock.advance(20_000)
+    expect(membership.self()).toBe(again)
+    await close(membership, clock)
+  })
+
+  it.each(['leave', 'close'] as const)('is given up by a %s() that comes after it', async (how) => {
+    const { membership, clock, left, store } = await leaving()
+    const joining = membership.join().catch((error: unknown) => error)
+    const last = membership[how]()
+    await clock.advance(500)
+    await Promise.all([left, last])
+    expect(await joining).toMatchObject({ code: how === 'leave' ? 'cluster.member_evicted' : 'cluster.closed' })
+    await clock.advance(2_000)
+    expect((await store.members('c')).records).toEqual([])
+    await close(membership, clock)
+  })
+})
+
+it('leave() gives up a join that has not read the view yet', async () => {
+  const { membership, clock, instead, inner, count, store } = setup()
+  const mayRead = Promise.withResolvers<void>()
+  instead.members = async (...args: never[]) => {
+    await mayRead.promise
+    return (inner.members as (...values: never[]) => Promise<unknown>)(...args)
+  }
+  const joining = membership.join().catch((error: unknown) => error)
+  await clock.advance(0)
+  await membership.leave()
+  mayRead.resolve()
+  delete instead.members
+  await clock.advance(2_000)
+  expect(await joining).toMatchObject({ code: 'cluster.member_evicted', reason: 'left' })
+  expect(count('join')).toBe(0)
+  expect((await store.members('c')).records).toEqual([])
+  await close(membership, clock)
+})
+
 describe('who only watches', () => {
   it('declares the dead when there is no member left to do it', async () => {
     const { membership, clock, server } = setup()

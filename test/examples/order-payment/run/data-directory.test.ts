@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -15,10 +15,9 @@ const BUNDLED = { orders: undefined, accounts: undefined, stock: undefined }
 const precious = 'precious'
 
 it.each([
+  ['database/file', 'database'],
   ['pg/file', 'pg'],
-  ['ready', 'ready'],
   ['draft.tmp', 'draft.tmp'],
-  ['lock', 'lock'],
   ['notes.txt', 'notes.txt'],
 ])('refuses a folder with a %s that is not ours, and leaves it as it is', async (path, named) => {
   const file = join(folder, path)
@@ -33,26 +32,23 @@ it.each([
 it('refuses a folder whose manifest is of something else', async () => {
   for (const text of ['{"name":"my web app"}', 'no JSON', 'null']) {
     await writeFile(join(folder, 'manifest.json'), text)
-    await mkdir(join(folder, 'pg'), { recursive: true })
-    await writeFile(join(folder, 'pg', 'file'), precious)
+    await mkdir(join(folder, 'database'), { recursive: true })
+    await writeFile(join(folder, 'database', 'file'), precious)
     await expect(openDataDirectory(folder, await findInputFiles(BUNDLED))).rejects.toThrow('was begun with another')
-    expect(await readFile(join(folder, 'pg', 'file'), 'utf8')).toBe(precious)
+    expect(await readFile(join(folder, 'database', 'file'), 'utf8')).toBe(precious)
     expect(await readFile(join(folder, 'manifest.json'), 'utf8')).toBe(text)
   }
 })
 
-it('takes a folder in which one of its own was killed: half a database, a lock of a dead process, what was half written', async () => {
-  const own = ['0f8fad5b-d9cb-469f-a165-70867728950e.tmp', 'ready.0f8fad5b-d9cb-469f-a165-70867728950e.tmp']
+it('takes a folder in which one of its own was killed: a database without a manifest, a lock of a dead process, half a manifest', async () => {
+  const half = join(folder, 'manifest.json.0f8fad5b-d9cb-469f-a165-70867728950e.tmp')
   const files = await findInputFiles(BUNDLED)
   await (await openDataDirectory(folder, files)).close()
-  await rm(join(folder, 'ready'))
-  await writeFile(join(folder, 'lock'), '999999999 12345')
-  for (const name of own) {
-    await writeFile(join(folder, name), '')
-    await utimes(join(folder, name), 0, 0)
-  }
-  const data = await openDataDirectory(folder, files)
-  expect((await data.database.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
-  for (const name of own) await expect(readFile(join(folder, name))).rejects.toThrow('ENOENT')
-  await data.close()
+  await rm(join(folder, 'manifest.json'))
+  await writeFile(join(folder, 'database', 'lock'), '999999999 12345')
+  await writeFile(half, '')
+  const { parts, close } = await openDataDirectory(folder, files)
+  expect((await parts.sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+  expect((await readdir(folder)).toSorted()).toEqual(['database', 'manifest.json'])
+  await close()
 }, 60_000)

@@ -1,0 +1,147 @@
+/**
+ * What Kafka's part of the adapter (`wire/`, `group/`, `delays/`, topics, publishing) needs of a client library. A library
+ * is a folder that implements `KafkaDriver`, as `kafkajs/` does, and nothing outside of that folder changes for it.
+ *
+ * What a driver rejects with is a `TransportError`. Inside `AdminLink.use` it is an error that has the protocol's name of
+ * what went wrong (`TOPIC_ALREADY_EXISTS`) as its `type`, or has one that does in `cause` or `errors`: see `errors.ts`.
+ * Offsets of single records may be text or bigint, as the library has them; all others are numbers, exact up to 2^53.
+ */
+import type { Receiver, Subscription, TransportHost } from '../transport/transport.ts'
+
+export interface KafkaDriver {
+  /** Called once, before all else. Makes no connection. */
+  attach(host: TransportHost): DriverLink
+}
+
+/** The connections of one transport. */
+export interface DriverLink {
+  readonly admin: AdminLink
+  /** A producer with a connection of its own, which is made when it is first needed. */
+  openProducer(): Producer
+  /** A member that has not joined yet: `open` joins. */
+  createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member
+}
+
+// ---- producing
+
+/** A message on its way to the wire. */
+export interface OutgoingRecord {
+  key: string | Buffer | null
+  value: Buffer | null
+  headers: Record<string, Buffer | string>
+}
+
+/** A record with the partition it was given, which is the same in every attempt. */
+export interface Envelope extends OutgoingRecord {
+  readonly topic: string
+  readonly bytes: number
+  /** Its place in the list that is being published. */
+  readonly index: number
+  /** `undefined` until it is decided: a key goes where the Java client puts it, records without one take turns. */
+  place: number | undefined
+}
+
+export interface Producer {
+  /**
+   * One produce request, with acks from all in-sync replicas, tried again for as long as the driver likes within
+   * `durationMs`; one call at a time. The records of a partition keep their order and are there once, whatever is tried
+   * again. Resolves with those that the broker did not confirm. After a rejection nothing of it is sent any more, but
+   * what was on the wire may still arrive.
+   * @throws TransportError
+   */
+  send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]>
+  /** Idempotent, bounded in time, never rejects. */
+  close(): Promise<void>
+}
+
+// ---- consuming
+
+/** A message as it came from the wire. */
+export interface IncomingRecord {
+  readonly key: Buffer | null
+  readonly value: Buffer | null
+  /** Epoch ms. */
+  readonly timestamp: string | bigint
+  readonly offset: string | bigint
+  readonly headers?: Readonly<Record<string, IncomingHeader>>
+}
+
+export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | undefined
+
+/** What one fetch brought of one partition, without control records and what was aborted. */
+export interface FetchedBatch {
+  readonly partition: number
+  readonly messages: readonly IncomingRecord[]
+  /** Where the fetch began. */
+  readonly fetchedOffset?: unknown
+  /** Of the last record, also of one that nobody is handed. */
+  lastOffset(): string | bigint
+}
+
+export interface MemberSpec {
+  readonly topic: string
+  readonly groupId: string
+  /** Of the topic. */
+  readonly partitions: number
+  readonly prefetch: number
+  readonly prefetchBytes: number
+  /** Where to begin, by partition, for a group that commits nothing; `undefined` for a durable group. */
+  readonly startAt: ReadonlyMap<number, number> | undefined
+  /** Each partition has its own share of `prefetch` and `prefetchBytes`, however long the others hold theirs. */
+  readonly evenShares?: boolean | undefined
+}
+
+export interface MemberEvents {
+  /** The broker answered, or did not. */
+  onAnswer(error?: unknown): void
+  /** The member has gone, for good. Never rejects. */
+  onEnd(): Promise<void>
+}
+
+/** A place in a Kafka group. Before it gives partitions up, what is lent of them is recalled, settled and committed. */
+export interface Member extends Subscription {
+  /** Resolves once the place in the group is taken. @throws TransportError */
+  open(): Promise<void>
+  /** Ends it if need be; resolves when the driver has let go, or has taken too long. Never rejects. */
+  ended(): Promise<void>
+}
+
+// ---- administration
+
+/** One administrative connection, made when it is first needed and again after a failure. Every call is bounded in time. */
+export interface AdminLink {
+  /** @param attempted what is done, for the error: `creating topics` @throws TransportError */
+  use<T>(attempted: string, work: (admin: Admin) => Promise<T>, destination?: string): Promise<T>
+  close(): Promise<void>
+}
+
+export interface Admin {
+  listTopics(): Promise<readonly string[]>
+  /** Resolves too when others were faster for all of them. */
+  createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<void>
+  /** How many each has, without those that the broker does not know or of which some partition has no leader. */
+  partitionCounts(topics: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** The first offset of each partition and the one after its last record, be its transaction open or not. */
+  ranges(topic: string): Promise<readonly PartitionRange[]>
+  /** By partition the first record of that time (epoch ms) or later, or the end. */
+  offsetsAt(topic: string, time: number): Promise<ReadonlyMap<number, number>>
+  /** By partition, without those in which the group has committed nothing. */
+  committed(groupId: string, topic: string): Promise<ReadonlyMap<number, number>>
+  /** Commits for a group without members. Resolves false, and does nothing, when it has some. */
+  place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean>
+  deleteGroup(groupId: string): Promise<void>
+}
+
+export interface NewTopic {
+  readonly name: string
+  readonly partitions: number
+  /** -1: what the broker has as its default. */
+  readonly replicationFactor: number
+  readonly config: Readonly<Record<string, string>>
+}
+
+export interface PartitionRange {
+  readonly partition: number
+  readonly low: number
+  readonly high: number
+}

@@ -1,0 +1,141 @@
+/** Kafka's words translated into the binder's. The only file that knows the protocol's names of errors. */
+import { toError } from '../../core/errors.ts'
+import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { failureOf } from '../transport/kit/failure.ts'
+
+export const TRANSPORT = 'kafka'
+
+const failure = failureOf(TRANSPORT)
+
+const KINDS: Readonly<Record<string, TransportErrorKind>> = {
+  MESSAGE_TOO_LARGE: 'too_large',
+  RECORD_LIST_TOO_LARGE: 'too_large',
+  UNKNOWN_TOPIC_OR_PARTITION: 'unroutable',
+  REQUEST_TIMED_OUT: 'timeout',
+  NOT_ENOUGH_REPLICAS: 'refused',
+  NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
+  GROUP_MAX_SIZE_REACHED: 'refused',
+  KAFKA_STORAGE_ERROR: 'refused',
+  // A password may be changed on either side first: it mends itself, and says so until then.
+  SASL_AUTHENTICATION_FAILED: 'refused',
+  CLUSTER_AUTHORIZATION_FAILED: 'mismatch',
+  GROUP_AUTHORIZATION_FAILED: 'mismatch',
+  INCONSISTENT_GROUP_PROTOCOL: 'mismatch',
+  INVALID_CONFIG: 'mismatch',
+  INVALID_GROUP_ID: 'mismatch',
+  INVALID_PARTITIONS: 'mismatch',
+  INVALID_RECORD: 'mismatch',
+  INVALID_REPLICATION_FACTOR: 'mismatch',
+  INVALID_SESSION_TIMEOUT: 'mismatch',
+  INVALID_TIMESTAMP: 'mismatch',
+  INVALID_TOPIC_EXCEPTION: 'mismatch',
+  POLICY_VIOLATION: 'mismatch',
+  TOPIC_AUTHORIZATION_FAILED: 'mismatch',
+  UNSUPPORTED_SASL_MECHANISM: 'mismatch',
+  UNSUPPORTED_VERSION: 'mismatch',
+}
+
+const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
+  unavailable: 'Check that the brokers are up and reachable.',
+  timeout: 'Whether it was done is unknown; try again.',
+  refused: 'The broker said no for now; try again later.',
+  too_large: 'Send less, or raise max.message.bytes of the topic and maxMessageBytes of kafkaTransport.',
+  unroutable: 'Create the topic first: give its channel to the binder.',
+  mismatch: 'Trying again will not help: check names, settings and rights.',
+  closed: 'The transport was closed.',
+}
+
+/** What a library knows of its own errors. */
+export interface DriverErrors {
+  /** The kind by the `name` of an error that has no `type`. */
+  readonly names: Readonly<Record<string, TransportErrorKind>>
+  /** Where the remedy of the kind would send the reader the wrong way. */
+  readonly remedyFor: (error: unknown) => string | undefined
+}
+
+/** @param attempted for the message: `publish to "orders"` */
+export function toTransportError(
+  error: unknown,
+  attempted: string,
+  destination?: string,
+  { names, remedyFor }: DriverErrors = PLAIN,
+): TransportError {
+  if (error instanceof TransportError) return error
+  return transportError(
+    kindOf(error, names),
+    `${attempted} failed: ${textOf(error)}`,
+    destination,
+    error,
+    remedyFor(error),
+  )
+}
+
+const PLAIN: DriverErrors = { names: {}, remedyFor: () => undefined }
+
+/** An aggregate says "Topic creation errors", and which topic and why only in the parts of it. */
+function textOf(error: unknown): string {
+  const { message } = toError(error)
+  const { errors } = error as KafkaError
+  if (!Array.isArray(errors) || errors.length === 0) return message
+  const parts = errors.slice(0, MAX_PARTS).map((part: unknown) => {
+    const { topic } = part as { readonly topic?: unknown }
+    return typeof topic === 'string' ? `"${topic}": ${toError(part).message}` : toError(part).message
+  })
+  return `${message} (${parts.join('; ')})`
+}
+
+const MAX_PARTS = 5
+
+export function transportError(
+  kind: TransportErrorKind,
+  message: string,
+  destination?: string,
+  cause?: unknown,
+  remedy: string = REMEDIES[kind],
+): TransportError {
+  return failure(kind, `kafka: ${message}. ${remedy}`, { destination, cause })
+}
+
+/** Anything that is not known is taken for a broker that is away: try again. */
+export function kindOf(error: unknown, names: DriverErrors['names'] = {}): TransportErrorKind {
+  for (const each of chain(error)) {
+    const kind = KINDS[each.type ?? ''] ?? names[each.name ?? '']
+    if (kind !== undefined) return kind
+  }
+  return 'unavailable'
+}
+
+/** The broker wants the group to join again; this member's place is still its own until it does. */
+export function isRebalance(error: unknown): boolean {
+  return hasType(error, 'REBALANCE_IN_PROGRESS', 'NOT_COORDINATOR_FOR_GROUP', 'GROUP_LOAD_IN_PROGRESS')
+}
+
+/** The broker does not know this member any more: its partitions may have another owner already. */
+export function isExpelled(error: unknown): boolean {
+  return hasType(error, 'UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'FENCED_INSTANCE_ID')
+}
+
+export function hasType(error: unknown, ...types: readonly string[]): boolean {
+  return chain(error).some((each) => types.includes(each.type ?? ''))
+}
+
+export interface KafkaError {
+  readonly name?: string
+  readonly type?: string
+  readonly cause?: unknown
+  readonly errors?: readonly unknown[]
+}
+
+/** The error, its causes, and the parts of an aggregate. */
+export function chain(error: unknown): readonly KafkaError[] {
+  const found: KafkaError[] = []
+  const queue: unknown[] = [error]
+  while (queue.length > 0 && found.length < 20) {
+    const each = queue.shift()
+    if (typeof each !== 'object' || each === null) continue
+    const kafka = each as KafkaError
+    found.push(kafka)
+    queue.push(kafka.cause, ...(Array.isArray(kafka.errors) ? kafka.errors : []))
+  }
+  return found
+}

@@ -1,0 +1,109 @@
+import type { FetchedBatch, IncomingRecord } from '../driver.ts'
+import { OffsetTracker, type Slot } from './offset-tracker.ts'
+
+/** A message of a partition that is lent, or was lent before in this process and given back. */
+export interface Parcel extends Slot {
+  readonly assigned: AssignedPartition
+  readonly record: IncomingRecord
+  readonly bytes: number
+  returned: boolean
+}
+
+/** One fetched batch: what of it was not taken yet, and the offset after it. */
+interface Chunk {
+  readonly records: readonly IncomingRecord[]
+  readonly end: number
+  taken: number
+}
+
+/**
+ * One assigned partition: what was fetched and not yet lent, what is lent, and how far it is finished. What waits is
+ * kept as the driver gave it; a message costs an object of ours only while it is lent.
+ */
+export class AssignedPartition {
+  readonly partition: number
+  readonly tracker = new OffsetTracker()
+  /** Lent and not settled. */
+  unsettled = 0
+  unsettledBytes = 0
+  /** Where the next fetch begins; `undefined` before the first batch. */
+  fetchPosition: number | undefined
+
+  readonly #chunks: Chunk[] = []
+  /** Given back, by offset; all of it lies below what was never lent. */
+  readonly #returned: Parcel[] = []
+  #fresh = 0
+  #lastBatch = 0
+
+  constructor(partition: number) {
+    this.partition = partition
+  }
+
+  /** Fetched and waiting to be lent. */
+  get waiting(): number {
+    return this.#returned.length + this.#fresh
+  }
+
+  /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
+  hasRoom(prefetch: number): boolean {
+    return this.waiting <= Math.max(prefetch, this.#lastBatch >> 1)
+  }
+
+  append(batch: FetchedBatch): void {
+    const records = batch.messages
+    const end = Number(batch.lastOffset()) + 1
+    this.tracker.startAt(records.length === 0 ? end : Number(records[0]?.offset))
+    this.#chunks.push({ records, end, taken: 0 })
+    this.#fresh += records.length
+    this.#lastBatch = records.length
+    this.fetchPosition = end
+    this.#dropTaken()
+  }
+
+  /** Nothing of what lies before `end` and was not appended is for anybody. */
+  skip(end: number): void {
+    this.tracker.startAt(end)
+    this.#chunks.push({ records: [], end, taken: 0 })
+    this.fetchPosition = end
+    this.#dropTaken()
+  }
+
+  next(): Parcel | undefined {
+    return this.#returned.shift() ?? this.#takeFresh()
+  }
+
+  /** The next one if it is a gap below something finished. */
+  nextGap(): Parcel | undefined {
+    const parcel = this.#returned[0]
+    return parcel !== undefined && this.tracker.isGap(parcel) ? this.#returned.shift() : undefined
+  }
+
+  /** Puts a released message back to its place in the order. */
+  putBack(parcel: Parcel): void {
+    parcel.returned = true
+    const at = this.#returned.findIndex((each) => each.offset > parcel.offset)
+    this.#returned.splice(at < 0 ? this.#returned.length : at, 0, parcel)
+  }
+
+  #takeFresh(): Parcel | undefined {
+    const chunk = this.#chunks[0]
+    const record = chunk?.records[chunk.taken]
+    if (chunk === undefined || record === undefined) return undefined
+    chunk.taken++
+    this.#fresh--
+    const bytes = record.value?.byteLength ?? 0
+    const parcel = { assigned: this, record, bytes, offset: Number(record.offset), done: false, returned: false }
+    this.tracker.add(parcel)
+    if (chunk.taken === chunk.records.length) this.#dropTaken()
+    return parcel
+  }
+
+  /** After its last record a batch may go on with records that are none of ours. */
+  #dropTaken(): void {
+    for (let chunk = this.#chunks[0]; chunk !== undefined && chunk.taken === chunk.records.length; ) {
+      this.tracker.skipTo(chunk.end)
+      this.#chunks.shift()
+      chunk = this.#chunks[0]
+    }
+  }
+}

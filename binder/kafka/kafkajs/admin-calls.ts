@@ -1,0 +1,77 @@
+import { toError } from '../../../core/errors.ts'
+import type { Admin, NewTopic, PartitionRange } from '../driver.ts'
+import { hasType } from '../errors.ts'
+import type { KafkaAdmin } from './client.ts'
+
+/** An admin client of kafkajs in the words of the driver's contract. */
+export class AdminCalls implements Admin {
+  readonly #admin: KafkaAdmin
+
+  constructor(admin: KafkaAdmin) {
+    this.#admin = admin
+  }
+
+  listTopics(): Promise<readonly string[]> {
+    return this.#admin.listTopics()
+  }
+
+  async createTopics(topics: readonly NewTopic[], timeoutMs: number): Promise<void> {
+    const wanted = topics.map(({ name, partitions, replicationFactor, config }) => ({
+      topic: name,
+      numPartitions: partitions,
+      replicationFactor,
+      configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
+    }))
+    // Resolves false when another process was faster for all that failed.
+    await this.#admin.createTopics({ topics: wanted, waitForLeaders: false, timeout: timeoutMs })
+  }
+
+  /** kafkajs rejects as soon as one is not known: then none is. */
+  async partitionCounts(names: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const counts = new Map<string, number>()
+    try {
+      const { topics } = await this.#admin.fetchTopicMetadata({ topics: [...names] })
+      for (const { name, partitions } of topics) {
+        const isLed = partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)
+        if (isLed) counts.set(name, partitions.length)
+      }
+    } catch (error) {
+      if (!hasType(error, 'UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE')) throw error
+    }
+    return counts
+  }
+
+  async ranges(topic: string): Promise<readonly PartitionRange[]> {
+    const offsets = await this.#admin.fetchTopicOffsets(topic)
+    return offsets.map(({ partition, low, high }) => ({ partition, low: Number(low), high: Number(high) }))
+  }
+
+  async offsetsAt(topic: string, time: number): Promise<ReadonlyMap<number, number>> {
+    const offsets = await this.#admin.fetchTopicOffsetsByTimestamp(topic, time)
+    return new Map(offsets.map(({ partition, offset }) => [partition, Number(offset)]))
+  }
+
+  async committed(groupId: string, topic: string): Promise<ReadonlyMap<number, number>> {
+    const [found] = await this.#admin.fetchOffsets({ groupId, topics: [topic] })
+    const positions = (found?.partitions ?? []).map(({ partition, offset }): readonly [number, number] => [
+      partition,
+      Number(offset),
+    ])
+    return new Map(positions.filter(([, offset]) => offset >= 0))
+  }
+
+  async place(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<boolean> {
+    const partitions = Array.from(positions, ([partition, offset]) => ({ partition, offset: String(offset) }))
+    try {
+      await this.#admin.setOffsets({ groupId, topic, partitions })
+      return true
+    } catch (error) {
+      if (/must have no running instances/.test(toError(error).message)) return false
+      throw error
+    }
+  }
+
+  async deleteGroup(groupId: string): Promise<void> {
+    await this.#admin.deleteGroups([groupId])
+  }
+}

@@ -1,0 +1,62 @@
+import type { Receiver, TransportHost } from '../../transport/transport.ts'
+import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
+import { AdminConnection } from './admin.ts'
+import { gatedAssigner } from './assigner.ts'
+import { provideCodecs } from './codecs.ts'
+import { createConsumer } from './consumer.ts'
+import { mendTornAnswers } from './mends/torn-answers.ts'
+import type { KafkaOptions } from './options.ts'
+import { ProducerSlot } from './producer-slot.ts'
+import { KafkaSubscription } from './subscription.ts'
+
+/** The first fetch of a consumer is answered at once, with what there is. */
+const FIRST_FETCH_MS = 1_000
+
+/** Kafka through a kafkajs 2.2 client. */
+export class KafkajsDriver implements KafkaDriver {
+  readonly #options: KafkaOptions
+
+  constructor(options: KafkaOptions) {
+    this.#options = options
+  }
+
+  attach(host: TransportHost): DriverLink {
+    mendTornAnswers()
+    provideCodecs()
+    return new KafkajsLink(this.#options, host)
+  }
+}
+
+class KafkajsLink implements DriverLink {
+  readonly admin: AdminConnection
+  readonly #options: KafkaOptions
+  readonly #host: TransportHost
+
+  constructor(options: KafkaOptions, host: TransportHost) {
+    this.#options = options
+    this.#host = host
+    this.admin = new AdminConnection(options, host.clock)
+  }
+
+  openProducer(): Producer {
+    return new ProducerSlot(this.#options, this.#host.clock)
+  }
+
+  createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member {
+    const { clock, logger } = this.#host
+    const host = {
+      options: this.#options,
+      clock,
+      logger,
+      createConsumer: (
+        each: MemberSpec,
+        beforeJoin: () => Promise<void>,
+        onFetched: Parameters<typeof createConsumer>[3],
+      ) => createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin), onFetched),
+      firstFetchMs: FIRST_FETCH_MS,
+      onAnswer: (error?: unknown) => events.onAnswer(error),
+      onEnd: () => events.onEnd(),
+    }
+    return new KafkaSubscription(spec, host, receiver)
+  }
+}

@@ -1,0 +1,169 @@
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { partitionOf } from '../channel/partition.ts'
+import type { TransportError } from '../errors.ts'
+import type { PublishOutcome, PublishUntil } from '../transport/transport.ts'
+import type { Envelope, Producer } from './driver.ts'
+import { toTransportError, transportError } from './errors.ts'
+import type { KafkaSettings } from './settings.ts'
+import type { Topics } from './topics.ts'
+import { toDelayed } from './wire/delay.ts'
+import { encodeRecord, recordBytes } from './wire/record.ts'
+import { halve, splitRequests } from './wire/requests.ts'
+
+const RETRY_PAUSE_MS = 100
+
+type PublisherSettings = Pick<KafkaSettings, 'maxMessageBytes' | 'springHeaderTypes'>
+
+export interface PublisherParts {
+  readonly settings: PublisherSettings
+  readonly topics: Topics
+  /** The publisher closes it. */
+  readonly producer: Producer
+  readonly clock: Clock
+}
+
+/** Publishes lists of messages: acks from all in-sync replicas, one outcome per message, never rejects. */
+export class Publisher {
+  readonly #settings: PublisherSettings
+  readonly #topics: Topics
+  readonly #clock: Clock
+  readonly #producer: Producer
+  #closed = false
+
+  constructor({ settings, topics, producer, clock }: PublisherParts) {
+    this.#settings = settings
+    this.#topics = topics
+    this.#clock = clock
+    this.#producer = producer
+  }
+
+  publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
+    const { deadline = Number.POSITIVE_INFINITY } = until
+    if (!messages.some(({ notBefore }) => notBefore !== undefined)) return this.#publish(messages, deadline)
+    const now = this.#clock.now()
+    const delayed = messages.map((message) =>
+      (message.notBefore ?? 0) > now ? toDelayed(message, now) : { message, tier: undefined },
+    )
+    return this.#publish(
+      delayed.map(({ message }) => message),
+      deadline,
+      delayed.map(({ tier }) => tier),
+    )
+  }
+
+  async #publish(
+    messages: readonly EncodedMessage[],
+    until: number,
+    places?: ReadonlyArray<number | undefined>,
+  ): Promise<readonly PublishOutcome[]> {
+    const outcomes = Array.from<unknown, PublishOutcome>(messages, () => undefined)
+    const missing = await this.#missingTopics(messages)
+    const envelopes: Envelope[] = []
+    for (const [index, message] of messages.entries()) {
+      const envelope = missing.get(message.destination) ?? this.#wrap(message, index, places?.[index])
+      if (envelope instanceof Error) outcomes[index] = envelope
+      else envelopes.push(envelope)
+    }
+    let turn = 0
+    const requests = splitRequests(envelopes, this.#settings.maxMessageBytes, ({ key, topic, place }) => {
+      const count = this.#topics.partitions(topic) ?? 1
+      return place ?? (key === null ? turn++ % count : partitionOf(key, count))
+    })
+    for (const request of requests) {
+      for (const [{ index }, error] of await this.#send(request, until)) outcomes[index] = error
+    }
+    return outcomes
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#producer.close()
+  }
+
+  #wrap(message: EncodedMessage, index: number, place: number | undefined): Envelope | TransportError {
+    const { destination: topic } = message
+    try {
+      const record = encodeRecord(message, this.#settings.springHeaderTypes)
+      const bytes = recordBytes(record)
+      const { key, value, headers } = record
+      if (bytes <= this.#settings.maxMessageBytes || this.#topics.takesAnySize(topic))
+        return { key, value, headers, topic, bytes, index, place }
+      const limit = this.#settings.maxMessageBytes
+      return transportError(
+        'too_large',
+        `message ${message.id} has ${bytes} bytes with its headers, ${limit} are allowed`,
+        topic,
+      )
+    } catch (error) {
+      return transportError(
+        'mismatch',
+        `message ${message.id} has no wire form: ${toError(error).message}`,
+        topic,
+        error,
+      )
+    }
+  }
+
+  /** Topics that nobody provisioned are looked up first: one that is missing would hold up all the others. */
+  async #missingTopics(messages: readonly EncodedMessage[]): Promise<ReadonlyMap<string, TransportError>> {
+    const missing = new Map<string, TransportError>()
+    const unknown = new Set<string>()
+    for (const { destination } of messages)
+      if (this.#topics.partitions(destination) === undefined) unknown.add(destination)
+    for (const topic of unknown) {
+      try {
+        await this.#topics.verify(topic)
+      } catch (error) {
+        missing.set(topic, toTransportError(error, `publishing to "${topic}"`, topic))
+      }
+    }
+    return missing
+  }
+
+  /** Sends until each message has an answer or time is up. Resolves with the failed ones. */
+  async #send(request: readonly Envelope[], until: number): Promise<ReadonlyMap<Envelope, TransportError>> {
+    let left = request
+    let last: TransportError | undefined
+    while (left.length > 0) {
+      const remaining = until - this.#clock.monotonic()
+      if (this.#closed) return failed(left, transportError('closed', 'publishing failed'))
+      if (remaining <= 0) {
+        // A topic may be gone, for which a library waits as for a broker: look before the next publish.
+        for (const { topic } of left) this.#topics.forget(topic)
+        return failed(left, last ?? transportError('timeout', 'no confirm in time'))
+      }
+      try {
+        left = await this.#producer.send(left, remaining)
+      } catch (error) {
+        last = error as TransportError
+        if (!last.retryable) return this.#isolate(left, last, until)
+        await this.#clock.sleep(Math.min(RETRY_PAUSE_MS, Math.max(0, until - this.#clock.monotonic())))
+      }
+    }
+    return failed([], undefined)
+  }
+
+  /** The broker refuses something of this request for good: halves go on their own until the culprit is alone. */
+  async #isolate(
+    request: readonly Envelope[],
+    error: TransportError,
+    until: number,
+  ): Promise<ReadonlyMap<Envelope, TransportError>> {
+    if (request.length === 1) {
+      const topic = request[0]?.topic as string
+      if (error.kind === 'unroutable') this.#topics.forget(topic)
+      return failed(request, transportError(error.kind, `publishing to "${topic}" failed`, topic, error.cause))
+    }
+    const [first, second] = halve(request)
+    return new Map([...(await this.#send(first, until)), ...(await this.#send(second, until))])
+  }
+}
+
+function failed(
+  envelopes: readonly Envelope[],
+  error: TransportError | undefined,
+): ReadonlyMap<Envelope, TransportError> {
+  return new Map(error === undefined ? [] : envelopes.map((envelope) => [envelope, error]))
+}

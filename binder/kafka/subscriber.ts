@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto'
+import { ended } from '../transport/kit/deadline.ts'
+import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport/transport.ts'
+import type { AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
+import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
+import { placeGroup } from './group/place-group.ts'
+import type { KafkaSettings } from './settings.ts'
+import type { Topics } from './topics.ts'
+import { FORWARDERS } from './wire/delay.ts'
+
+const DELETE_MS = 2_000
+/** What a forwarder holds of each tier: as much as it publishes in one go. */
+const TIER_WINDOW = 500
+const TIER_WINDOW_BYTES = 2 * 1024 * 1024
+
+export interface SubscriberParts {
+  readonly settings: Pick<KafkaSettings, 'groupIds' | 'startAt'>
+  readonly link: DriverLink
+  readonly topics: Topics
+  readonly host: TransportHost
+  /** The broker answered a member, or did not. */
+  readonly onAnswer: (error?: unknown) => void
+}
+
+/** Opens subscriptions, and ends those that are left at the close of the transport. */
+export class Subscriber {
+  readonly #parts: SubscriberParts
+  readonly #admin: AdminLink
+  readonly #open = new Set<Member>()
+
+  constructor(parts: SubscriberParts) {
+    this.#parts = parts
+    this.#admin = parts.link.admin
+  }
+
+  /** @throws TransportError */
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const partitions = await this.#parts.topics.verify(spec.destination)
+    await this.#placeGroup(spec)
+    const memberSpec: MemberSpec = {
+      topic: spec.destination,
+      groupId: this.#groupId(spec),
+      partitions,
+      prefetch: spec.prefetch,
+      prefetchBytes: spec.prefetchBytes,
+      startAt: spec.group === null ? await this.#endOf(spec.destination) : undefined,
+    }
+    return this.#openMember(memberSpec, receiver, async () => {
+      if (spec.group === null) await this.#deleteGroup(memberSpec.groupId)
+    })
+  }
+
+  async #openMember(spec: MemberSpec, receiver: Receiver, afterEnd: () => Promise<void>): Promise<Member> {
+    const { link, onAnswer } = this.#parts
+    const onEnd = async (): Promise<void> => {
+      this.#open.delete(member)
+      await afterEnd()
+    }
+    const member: Member = link.createMember(spec, receiver, { onAnswer, onEnd })
+    this.#open.add(member)
+    await member.open()
+    return member
+  }
+
+  /** Joins the forwarders of a delay topic. @throws TransportError */
+  async subscribeTiers(topic: string, receiver: Receiver): Promise<Subscription> {
+    const partitions = await this.#parts.topics.verify(topic)
+    const spec: MemberSpec = {
+      topic,
+      groupId: groupIdOf(FORWARDERS, topic),
+      partitions,
+      prefetch: TIER_WINDOW * partitions,
+      prefetchBytes: TIER_WINDOW_BYTES * partitions,
+      startAt: undefined,
+      evenShares: true,
+    }
+    return this.#openMember(spec, receiver, async () => {})
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#open].map((member) => member.ended()))
+  }
+
+  #groupId({ group, destination }: SubscriptionSpec): string {
+    if (group !== null) return kafkaGroupOf(this.#parts.settings, group, destination)
+    return groupIdOf(`anonymous.${this.#parts.host.service}.${randomUUID()}`, destination)
+  }
+
+  /**
+   * A new group's first offsets are committed before its first member joins: a partition in which nothing comes would
+   * else begin at the end of that day again, after each restart.
+   */
+  async #placeGroup({ group, destination: topic }: SubscriptionSpec): Promise<void> {
+    const at = group === null ? undefined : startOf(this.#parts.settings.startAt, group, topic)
+    if (group === null || at === undefined) return
+    const groupId = kafkaGroupOf(this.#parts.settings, group, topic)
+    await this.#admin.use(`placing group "${groupId}"`, (admin) => placeGroup(admin, groupId, topic, at), topic)
+  }
+
+  /** "From now on" is fixed before joining: whatever is published after `subscribe` lies behind it. */
+  async #endOf(topic: string): Promise<ReadonlyMap<number, number>> {
+    const ranges = await this.#admin.use(`finding the end of "${topic}"`, (admin) => admin.ranges(topic), topic)
+    return new Map(ranges.map(({ partition, high }) => [partition, high]))
+  }
+
+  /** Best effort: Kafka itself forgets a group without members and offsets. */
+  async #deleteGroup(groupId: string): Promise<void> {
+    const deleting = this.#admin.use(`deleting group "${groupId}"`, (admin) => admin.deleteGroup(groupId))
+    await ended(this.#parts.host.clock, DELETE_MS, deleting)
+  }
+}

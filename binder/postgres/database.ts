@@ -1,0 +1,88 @@
+import type { Clock } from '../../core/clock.ts'
+import type { SqlClient, SqlResult } from '../../core/sql.ts'
+import { within } from '../transport/kit/deadline.ts'
+import type { TransportHealth } from '../transport/transport.ts'
+import { failure, isFenced, toTransportError } from './failure.ts'
+
+/**
+ * The way to the server: every statement has a time of its own, says in its error what it was for, and decides what
+ * `health` says.
+ */
+export class Database {
+  readonly schema: string
+  readonly #sql: SqlClient
+  readonly #clock: Clock
+  readonly #timeoutMs: number
+  #health: TransportHealth = { status: 'idle' }
+  /** Of the database; asked once. Our functions need READ COMMITTED. */
+  #isReadCommitted: boolean | undefined
+  /** On a database with one connection the transport has one statement under way, so that others have their turn. */
+  #line: Promise<unknown> | undefined
+
+  constructor(sql: SqlClient, schema: string, clock: Clock, timeoutMs: number) {
+    this.#sql = sql
+    this.schema = schema
+    this.#clock = clock
+    this.#timeoutMs = timeoutMs
+  }
+
+  get health(): TransportHealth {
+    return this.#health
+  }
+
+  /**
+   * @param what completes "could not"
+   * @throws TransportError; the server's own error where `isFenced`
+   */
+  async query<Row extends object = Record<string, unknown>>(
+    what: string,
+    text: string,
+    parameters: readonly unknown[] = [],
+    timeoutMs: number = this.#timeoutMs,
+  ): Promise<SqlResult<Row>> {
+    try {
+      const result = await this.#timed(
+        what,
+        timeoutMs,
+        this.#inTurn(() => this.#run<Row>(text, parameters)),
+      )
+      this.#health = { status: 'up' }
+      return result
+    } catch (cause) {
+      if (isFenced(cause)) throw cause
+      const error = toTransportError(what, cause, this.schema)
+      if (error.kind === 'unavailable' || error.kind === 'timeout' || error.kind === 'refused')
+        this.#health = { status: 'down', detail: error.message }
+      throw error
+    }
+  }
+
+  async #run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<SqlResult<Row>> {
+    this.#isReadCommitted ??= await this.#asksReadCommitted()
+    if (this.#isReadCommitted) return this.#sql.query<Row>(text, parameters)
+    return this.#sql.transaction((tx) => tx.query<Row>(text, parameters))
+  }
+
+  async #asksReadCommitted(): Promise<boolean> {
+    const { rows } = await this.#sql.query<{ level: string }>(
+      `SELECT current_setting('default_transaction_isolation') AS level`,
+    )
+    return rows[0]?.level === 'read committed'
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#sql.exclusive === undefined) return work()
+    const turn = (this.#line ?? Promise.resolve()).then(work)
+    this.#line = turn.then(nextTurn, nextTurn)
+    return turn
+  }
+
+  #timed<T>(what: string, timeoutMs: number, work: Promise<T>): Promise<T> {
+    return within(this.#clock, timeoutMs, work, () =>
+      failure('timeout', `could not ${what}: PostgreSQL did not answer within ${Math.round(timeoutMs)} ms`),
+    )
+  }
+}
+
+/** A loop of statements that are awaited runs on microtasks: timers and sockets get their turn in between. */
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,0 +1,48 @@
+import { toError } from '../../core/errors.ts'
+import { explainMissing, SqlTablesMissing } from '../../core/sql.ts'
+import { TransportError, type TransportErrorKind } from '../errors.ts'
+import { type Failure, failureOf } from '../transport/kit/failure.ts'
+import { isTlsFailure } from '../transport/tls-failure.ts'
+
+export const TRANSPORT = 'postgres'
+
+/** Raised by our functions: somebody else has the place. */
+const FENCED = 'CN001'
+
+export const failure: Failure = failureOf(TRANSPORT)
+
+export function isFenced(error: unknown): boolean {
+  return sqlStateOf(error) === FENCED
+}
+
+/** Any error of a statement in the transport's words; `what` completes "could not". */
+export function toTransportError(what: string, cause: unknown, schema: string, destination?: string): TransportError {
+  if (cause instanceof TransportError) return cause
+  const explained = explainMissing(cause, schema, 'postgresTransport(...).migrate()')
+  const { kind, remedy } = verdict(explained)
+  return failure(kind, `could not ${what}: ${toError(explained).message}${remedy}`, { destination, cause: explained })
+}
+
+function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
+  if (cause instanceof SqlTablesMissing) return { kind: 'mismatch', remedy: '' }
+  const state = sqlStateOf(cause) ?? ''
+  if (state === '42501')
+    return { kind: 'mismatch', remedy: '. Grant the role what `npx concordat migrate grants` prints.' }
+  if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
+  if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
+  if (state === '25006') return { kind: 'refused', remedy: '. This is a read-only replica: connect to the primary.' }
+  if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
+    return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
+  return { kind: 'unavailable', remedy: '' }
+}
+
+/** A statement that will fail again as it is: the fault lies in one of its messages. */
+export function isOfData(error: unknown): boolean {
+  const state = sqlStateOf(error) ?? ''
+  return /^(22|23|54)/.test(state) || (state === 'XX000' && /alloc|size/.test(toError(error).message))
+}
+
+function sqlStateOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
+  return typeof error.code === 'string' ? error.code : undefined
+}

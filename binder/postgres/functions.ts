@@ -1,0 +1,253 @@
+/**
+ * What the adapter asks of its tables, as SQL functions: each is one round trip, and none of them waits for a transaction
+ * of anybody else.
+ *
+ * They are functions for their SET clauses, too: the statistics of a log are always stale, and with those of an empty
+ * table the planner hash-joins a whole partition for each fetch. The only plans left are probes of the primary keys.
+ *
+ * Every function that a lock comes first in is PL/pgSQL: under READ COMMITTED each of its statements has a snapshot of its
+ * own, and the one after the lock must see what the one before us committed.
+ */
+
+export const BY_INDEX =
+  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off'
+
+/** Positions in a row of `transport_tick` at most. */
+export const TICK_SIZE = 500
+
+/** A lock of one partition of one schema: the table's own number tells schemas apart. */
+export const PARTITION_LOCK = `(r.tableoid::bigint - 2147483648)::int`
+
+/** Makes a destination and its groups exist; one that exists keeps its partitions. A new group starts at the earliest message. */
+const PROVISION = `
+  CREATE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
+  RETURNS TABLE (id int, n int) LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_destination, r.tableoid::bigint)) FROM {schema}.transport_ring r WHERE r.one;
+    IF NOT EXISTS (SELECT FROM {schema}.transport_partition p WHERE p.destination = p_destination) THEN
+      WITH made AS (
+        INSERT INTO {schema}.transport_partition (destination, n, retention_ms)
+        SELECT p_destination, g, p_retention_ms FROM generate_series(0, p_partitions - 1) g RETURNING transport_partition.id
+      )
+      INSERT INTO {schema}.transport_tick SELECT made.id, -1, 1, '3:3:', '{}', '{}', '{}' FROM made;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_groups) AS wanted(name) WHERE NOT EXISTS (
+      SELECT FROM {schema}.transport_group g WHERE g.destination = p_destination AND g.name = wanted.name)) THEN
+      -- Nobody cuts what the new group is about to start at.
+      PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id) FROM {schema}.transport_ring r, {schema}.transport_partition p
+        WHERE r.one AND p.destination = p_destination;
+      WITH made AS (
+        INSERT INTO {schema}.transport_group (destination, name)
+        SELECT p_destination, wanted.name FROM unnest(p_groups) AS wanted(name) ON CONFLICT DO NOTHING
+        RETURNING transport_group.id
+      )
+      INSERT INTO {schema}.transport_progress (grp, part, ver, epoch, settled, handed)
+      SELECT made.id, p.id, 0, 0, earliest.at, earliest.at
+      FROM made, {schema}.transport_partition p, LATERAL (
+        SELECT greatest(0, coalesce(min(t.first) FILTER (WHERE t.seqs <> '{}'), max(t.first + t.n))) AS at
+        FROM {schema}.transport_tick t WHERE t.part = p.id
+      ) earliest WHERE p.destination = p_destination;
+    END IF;
+    RETURN QUERY SELECT p.id, p.n FROM {schema}.transport_partition p WHERE p.destination = p_destination ORDER BY p.n;
+  END $transport$`
+
+/**
+ * Gives positions to what has been committed since the last ones were given: what this statement sees and the newest tick
+ * did not see. Every committed row is in exactly one such difference, however late it commits. Inside it the sequence
+ * orders: of two transactions that serialise on the row that a key stands for, the first has the lower number.
+ */
+const ASSIGN = `
+  CREATE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  DECLARE base pg_snapshot; next_position bigint; is_mine boolean;
+  BEGIN
+    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, p) INTO is_mine FROM {schema}.transport_ring r WHERE r.one;
+    IF NOT is_mine THEN RETURN; END IF;
+    SELECT t.snap, t.first + t.n INTO base, next_position
+      FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1;
+    INSERT INTO {schema}.transport_tick
+    SELECT p, next_position + min(rank) - 1, count(*), min(s::text)::pg_snapshot,
+      array_agg(segment ORDER BY rank), array_agg(xid ORDER BY rank), array_agg(seq ORDER BY rank)
+    FROM (
+      SELECT l.*, cur.s, row_number() OVER (ORDER BY l.seq) AS rank
+      FROM (SELECT pg_current_snapshot() AS s) cur, LATERAL (
+        SELECT segment, xid, seq FROM {schema}.transport_log WHERE part = p AND xid >= pg_snapshot_xmax(base)
+        UNION ALL
+        SELECT g.segment, g.xid, g.seq FROM pg_snapshot_xip(base) x(x), LATERAL (
+          -- OFFSET 0: one probe for each open transaction. Else the planner reads the whole partition beside the list.
+          SELECT * FROM {schema}.transport_log g WHERE g.part = p AND g.xid = x.x OFFSET 0) g
+      ) l
+      WHERE pg_visible_in_snapshot(l.xid, cur.s)
+    ) fresh
+    GROUP BY (rank - 1) / ${TICK_SIZE};
+  END $transport$`
+
+/** The messages from a position on, at most so many and so many bytes; the first one whatever its size. */
+const READ = `
+  CREATE FUNCTION {schema}.transport_read(p int, p_from bigint, p_limit int, p_bytes bigint)
+  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE sql STABLE ${BY_INDEX}
+  AS $transport$
+    SELECT pos, xid, seq, key, meta, body FROM (
+      SELECT e.pos, l.xid, l.seq, l.key, l.meta, l.body,
+        sum(coalesce(octet_length(l.body), 0)) OVER (ORDER BY e.pos ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(l.body), 0) AS bytes_before
+      FROM (
+        SELECT t.first + u.n - 1 AS pos, u.segment, u.xid, u.seq
+        FROM {schema}.transport_tick t CROSS JOIN LATERAL unnest(t.segments, t.xids, t.seqs) WITH ORDINALITY u(segment, xid, seq, n)
+        WHERE t.part = p AND t.first > p_from - ${TICK_SIZE} AND t.first < p_from + p_limit AND t.first + u.n - 1 >= p_from
+        ORDER BY 1 LIMIT p_limit
+      ) e JOIN {schema}.transport_log l ON l.segment = e.segment AND l.part = p AND l.xid = e.xid AND l.seq = e.seq
+    ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos
+  $transport$`
+
+/**
+ * Settles what is done and hands out what is next, under the caller's version and epoch. Refused with CN001 when somebody
+ * has appended after what the caller knows, or a crash of the server has undone it. Does not wait for the disk: what a
+ * crash undoes is handed out again, and the one whose version is missing is refused.
+ */
+const CYCLE = `
+  CREATE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+    p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
+  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  DECLARE up_to bigint := p_from; count_read bigint := 0; earliest bigint;
+  BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    IF p_limit > 0 THEN
+      PERFORM {schema}.transport_assign(p);
+      RETURN QUERY SELECT r.pos, r.key, r.meta, r.body FROM {schema}.transport_read(p, p_from, p_limit, p_bytes) r;
+      GET DIAGNOSTICS count_read = ROW_COUNT;
+      up_to := p_from + count_read;
+    END IF;
+    IF count_read > 0 OR p_writes THEN
+      INSERT INTO {schema}.transport_progress
+      SELECT g, p, v + 1, e, p_owner, p_settled, greatest(up_to, b.handed), p_done FROM {schema}.transport_progress b
+      WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+      IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
+    END IF;
+  END $transport$`
+
+/** The same for a reader without a group, which remembers the message before: CN001 when a crash has undone its position. */
+const PEEK = `
+  CREATE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
+  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  DECLARE is_undone boolean;
+  BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM {schema}.transport_assign(p);
+    SELECT t.first + t.n < p_from INTO is_undone FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1;
+    IF is_undone OR EXISTS (
+      SELECT FROM {schema}.transport_tick t
+      WHERE t.part = p AND t.first > p_from - 1 - ${TICK_SIZE} AND t.first < p_from AND t.first + t.n >= p_from
+        AND (t.xids[p_from - t.first] <> p_xid OR t.seqs[p_from - t.first] <> p_seq)
+    ) THEN RAISE EXCEPTION 'the position was undone' USING ERRCODE = 'CN001'; END IF;
+    RETURN QUERY SELECT r.pos, r.xid, r.seq, r.key, r.meta, r.body FROM {schema}.transport_read(p, p_from, p_limit, p_bytes) r;
+  END $transport$`
+
+/** Takes places of a group that nobody holds, or whose holder's session is over, or that are the caller's own. */
+const CLAIM = `
+  CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
+  RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE sql ${BY_INDEX}
+  AS $transport$
+    WITH taken AS (
+      INSERT INTO {schema}.transport_progress
+      SELECT l.grp, l.part, l.ver + 1, l.epoch + 1, p_owner, l.settled, l.handed, l.done
+      FROM {schema}.transport_group gr JOIN {schema}.transport_partition p USING (destination) CROSS JOIN LATERAL (
+        SELECT * FROM {schema}.transport_progress x WHERE x.grp = g AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+      ) l LEFT JOIN {schema}.transport_session s ON s.owner = l.owner
+      WHERE gr.id = g AND p.id <> ALL (p_held)
+        AND (l.owner IS NULL OR l.owner = p_owner OR coalesce(s.live_until, '-infinity') < clock_timestamp())
+      ORDER BY p.n LIMIT p_want
+      ON CONFLICT DO NOTHING RETURNING *
+    )
+    SELECT t.part, p.n, t.ver, t.epoch, t.settled, t.handed, t.done
+    FROM taken t JOIN {schema}.transport_partition p ON p.id = t.part ORDER BY p.n
+  $transport$`
+
+/** Gives a place up for whoever wants it, on the disk. False when it was not the caller's any more. */
+const GIVE = `
+  CREATE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
+  RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  BEGIN
+    INSERT INTO {schema}.transport_progress
+    SELECT g, p, v + 1, e, NULL, p_settled, b.handed, p_done FROM {schema}.transport_progress b
+    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+  END $transport$`
+
+/** Which of these partitions have something from these positions on, with a position or without one yet. */
+const PENDING = `
+  CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE sql STABLE ${BY_INDEX}
+  AS $transport$
+    SELECT w.part FROM unnest(p_parts, p_froms) AS w(part, start) CROSS JOIN LATERAL (
+      SELECT t.snap, t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = w.part ORDER BY t.first DESC LIMIT 1
+    ) newest
+    WHERE newest.next > w.start
+      OR EXISTS (SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid >= pg_snapshot_xmax(newest.snap))
+      OR EXISTS (SELECT FROM pg_snapshot_xip(newest.snap) x(x), LATERAL (
+        SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid = x.x OFFSET 0) l)
+  $transport$`
+
+/** Where the next message of each partition will be. */
+const ENDS = `
+  CREATE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  BEGIN
+    PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p WHERE p.destination = p_destination;
+    RETURN QUERY SELECT p.id, p.n, newest.next FROM {schema}.transport_partition p CROSS JOIN LATERAL (
+        SELECT t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
+      ) newest WHERE p.destination = p_destination ORDER BY p.n;
+  END $transport$`
+
+/** What a group has not settled, what is due and not yet among the others included. Counts no messages. */
+const LAG = `
+  CREATE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  DECLARE total bigint;
+  BEGIN
+    SELECT sum(e.next - l.settled - cardinality(l.done)) INTO total
+    FROM {schema}.transport_ends(p_destination) e, {schema}.transport_group g
+    CROSS JOIN LATERAL (
+      SELECT x.settled, x.done FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = e.part ORDER BY x.ver DESC LIMIT 1
+    ) l WHERE g.destination = p_destination AND g.name = p_group;
+    RETURN total + (SELECT count(*) FROM {schema}.transport_delayed d
+      WHERE d.due <= now() AND d.part IN (SELECT p.id FROM {schema}.transport_partition p WHERE p.destination = p_destination));
+  END $transport$`
+
+/**
+ * Moves what is due into the log, in one statement, so exactly once. \`now()\`, not \`clock_timestamp()\`: a volatile
+ * function is no condition of an index.
+ */
+const PROMOTE = `
+  CREATE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  BEGIN
+    RETURN QUERY WITH due AS (
+      DELETE FROM {schema}.transport_delayed d WHERE (d.due, d.seq) IN (
+        SELECT x.due, x.seq FROM {schema}.transport_delayed x WHERE x.due <= now() ORDER BY x.due, x.seq LIMIT p_limit FOR UPDATE SKIP LOCKED
+      ) RETURNING d.*
+    ), moved AS (
+      INSERT INTO {schema}.transport_log (segment, part, key, meta, body)
+      SELECT r.current, due.part, due.key, due.meta, due.body FROM due, {schema}.transport_ring r ORDER BY due.due, due.seq
+      RETURNING transport_log.part
+    )
+    SELECT DISTINCT moved.part, NULL::float8 FROM moved;
+    RETURN QUERY SELECT NULL::int, (extract(epoch FROM d.due - clock_timestamp()) * 1000)::float8
+      FROM {schema}.transport_delayed d ORDER BY d.due, d.seq LIMIT 1;
+  END $transport$`
+
+export const MESSAGE_FUNCTIONS: readonly string[] = [
+  PROVISION,
+  ASSIGN,
+  READ,
+  CYCLE,
+  PEEK,
+  CLAIM,
+  GIVE,
+  PENDING,
+  ENDS,
+  LAG,
+  PROMOTE,
+]

@@ -1,0 +1,88 @@
+import type { Clock } from '../../core/clock.ts'
+import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
+import type { Fetched, Place } from './place.ts'
+import type { Source } from './source.ts'
+
+/** So many settled are written at once, without waiting for `commitIntervalMs`. */
+const FLUSH_AT = 100
+
+export interface HeldPlaceParts {
+  readonly source: Source
+  readonly place: Place
+  readonly lending: Lending<Fetched>
+  readonly clock: Clock
+  /** How long what is settled may wait to be written; `undefined`: it is not written. */
+  readonly commitIntervalMs: number | undefined
+  /** What is settled has waited long enough. */
+  readonly onFlushDue: (held: HeldPlace) => void
+}
+
+/** A place that a subscription holds, with what it does there. */
+export class HeldPlace implements Line<Fetched> {
+  readonly source: Source
+  readonly place: Place
+  readonly loan: Loan<Fetched>
+  /** The statement under way. */
+  reading: Promise<void> | undefined
+  isBusy = false
+  /** A fetch may bring something: woken, or the last one was full. */
+  mayHaveMore = true
+  wakes = 0
+  flushDue = false
+  leaving: Promise<void> | undefined
+  readonly #parts: HeldPlaceParts
+  #cancelFlush: (() => void) | undefined
+
+  constructor(parts: HeldPlaceParts) {
+    this.source = parts.source
+    this.place = parts.place
+    this.#parts = parts
+    this.loan = parts.lending.add(this)
+  }
+
+  take(): Fetched | undefined {
+    return this.leaving === undefined ? this.place.take() : undefined
+  }
+
+  positionOf({ position }: Fetched): string {
+    return `partition ${this.source.index} offset ${position}`
+  }
+
+  settle({ position }: Fetched): void {
+    this.place.settle(position)
+    this.#flushLater()
+  }
+
+  putBack(fetched: Fetched): void {
+    this.place.putBack(fetched)
+  }
+
+  wake(): void {
+    this.wakes++
+    this.mayHaveMore = true
+  }
+
+  /** What was settled has been written. */
+  flushed(): void {
+    this.flushDue = false
+    this.cancelFlush()
+    if (this.place.unwritten > 0) this.#flushLater()
+  }
+
+  cancelFlush(): void {
+    this.#cancelFlush?.()
+    this.#cancelFlush = undefined
+  }
+
+  #flushLater(): void {
+    const { clock, commitIntervalMs, onFlushDue } = this.#parts
+    if (commitIntervalMs === undefined) return
+    if (this.place.unwritten >= FLUSH_AT) this.flushDue = true
+    else
+      this.#cancelFlush ??= clock.setTimer(commitIntervalMs, () => {
+        this.#cancelFlush = undefined
+        this.flushDue = true
+        onFlushDue(this)
+      })
+  }
+}

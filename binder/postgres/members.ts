@@ -1,0 +1,210 @@
+import type { TransportHost } from '../transport/transport.ts'
+import type { Database } from './database.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import { Place } from './place.ts'
+import { type Others, type Session, shareOf } from './session.ts'
+import { GroupSource } from './source.ts'
+import type { LogSubscription } from './subscription.ts'
+import type { TransportTables } from './tables.ts'
+
+export interface MembersParts {
+  readonly host: TransportHost
+  readonly options: ResolvedPostgresOptions
+  readonly database: Database
+  readonly tables: TransportTables
+  readonly session: Session
+  /** Other members should look: there is something to take, or somebody new. */
+  moved(group: number): void
+}
+
+interface ClaimedRow {
+  readonly part: number
+  readonly n: number
+  readonly ver: string
+  readonly epoch: string
+  readonly settled: string
+  readonly handed: string
+  readonly done: readonly string[] | readonly number[]
+}
+
+/** How often it says that it lives, and looks who else does. */
+const BEAT_MS = 1_000
+
+/** The subscriptions with a group: says that this process lives, and takes or gives partitions until the shares fit. */
+export class Members {
+  readonly #parts: MembersParts
+  readonly #subscriptions: Set<LogSubscription> = new Set()
+  /** How many partitions a group's destination has. */
+  readonly #partitions: Map<LogSubscription, number> = new Map()
+  #beating: Promise<void> | undefined
+  #isAsked = false
+  #cancel: (() => void) | undefined
+  #lastBeat: number | undefined
+  #isTidy = false
+  /** Groups of which the server may take this process for the holder of a partition that no subscription has. */
+  readonly #unsure = new Set<number>()
+  #closed = false
+
+  constructor(parts: MembersParts) {
+    this.#parts = parts
+  }
+
+  /** Takes a place among the members. @throws TransportError */
+  async join(subscription: LogSubscription): Promise<void> {
+    this.#subscriptions.add(subscription)
+    this.#partitions.set(subscription, subscription.spec.partitions)
+    try {
+      if (!this.#isTidy) await this.#parts.session.tidy(this.#parts.options.sql.exclusive)
+      this.#isTidy = true
+      await this.#beat()
+    } catch (error) {
+      this.#subscriptions.delete(subscription)
+      throw error
+    }
+    if (subscription.group !== undefined) this.#parts.moved(subscription.group)
+    this.#beatIn()
+  }
+
+  async leave(subscription: LogSubscription): Promise<void> {
+    if (!this.#subscriptions.delete(subscription)) return
+    this.#partitions.delete(subscription)
+    if (subscription.group !== undefined) this.unsure(subscription.group)
+    if (this.#closed) return
+    await this.look().catch(() => undefined)
+    if (subscription.group !== undefined) this.#parts.moved(subscription.group)
+  }
+
+  /** The answer to giving or taking a place of this group is unknown: beats free what was left behind. */
+  unsure(group: number): void {
+    this.#unsure.add(group)
+  }
+
+  /** Somebody came or left, or a place was lost. */
+  look(): Promise<void> {
+    return this.#beat().catch((error: unknown) => this.#failed(error))
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancel?.()
+    await this.#beating?.catch(() => undefined)
+    if (this.#isTidy) await this.#parts.session.end().catch(() => undefined)
+  }
+
+  #beatIn(): void {
+    if (this.#closed || this.#cancel !== undefined || this.#subscriptions.size === 0) return
+    const { host, options } = this.#parts
+    this.#cancel = host.clock.setTimer(Math.min(BEAT_MS, options.leaseMs / 3), () => {
+      this.#cancel = undefined
+      void this.look().finally(() => this.#beatIn())
+    })
+  }
+
+  /** One at a time; who asks during one gets the next. */
+  async #beat(): Promise<void> {
+    if (this.#beating !== undefined) {
+      this.#isAsked = true
+      await this.#beating.catch(() => undefined)
+      if (!this.#isAsked) return this.#beating
+    }
+    this.#isAsked = false
+    const beating = this.#balance()
+    this.#beating = beating
+    try {
+      await beating
+    } finally {
+      if (this.#beating === beating) this.#beating = undefined
+    }
+  }
+
+  async #balance(): Promise<void> {
+    const { session, options, host } = this.#parts
+    const members = [...this.#subscriptions].filter((each) => each.group !== undefined)
+    const groups = members.map((each) => each.group as number)
+    // A process that stood still must not take everything before the others could say that they live.
+    const stoodStill = this.#lastBeat !== undefined && host.clock.monotonic() - this.#lastBeat > options.leaseMs
+    const wasOver = this.#lastBeat !== undefined && !session.isValid()
+    const others = await session.renew(groups)
+    this.#lastBeat = host.clock.monotonic()
+    if (wasOver) for (const member of members) member.forfeit()
+    for (const group of this.#unsure) await this.#free(group)
+    if (stoodStill) return
+    const ranks = new Map<number, number>()
+    for (const member of members) {
+      const group = member.group as number
+      const rank = ranks.get(group) ?? 0
+      ranks.set(group, rank + 1)
+      await this.#fit(member, others.get(group) ?? NOBODY, rank, groups.filter((each) => each === group).length)
+    }
+  }
+
+  async #fit(member: LogSubscription, others: Others, rank: number, mine: number): Promise<void> {
+    const partitions = this.#partitions.get(member)
+    if (partitions === undefined || member.isOver) return
+    const share = shareOf(partitions, others.count + mine, others.before + rank)
+    if (member.kept > share) {
+      void member.giveBack(member.kept - share).then(() => {
+        if (member.group !== undefined) this.#parts.moved(member.group)
+      })
+    } else if (member.kept < share) await this.#claim(member, share - member.kept)
+  }
+
+  /**
+   * Frees partitions that are this process's and in no subscription. While the session lasts nobody else may take them, and
+   * it takes no more than its share itself. A statement that was under way may still write one: it is over only when none is left.
+   */
+  async #free(group: number): Promise<void> {
+    const { database, tables, session } = this.#parts
+    const { rows } = await database.query<{ part: number }>(
+      'free partitions that were left behind',
+      `INSERT INTO ${tables.progress}
+       SELECT l.grp, l.part, l.ver + 1, l.epoch, NULL, l.settled, l.handed, l.done
+       FROM ${tables.group} g JOIN ${tables.partition} p USING (destination) CROSS JOIN LATERAL (
+         SELECT * FROM ${tables.progress} x WHERE x.grp = $1 AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+       ) l WHERE g.id = $1 AND l.owner = $2 AND p.id <> ALL ($3::int[])
+       ON CONFLICT DO NOTHING RETURNING part`,
+      [group, session.owner, this.#heldOf(group)],
+    )
+    if (rows.length === 0) this.#unsure.delete(group)
+    else this.#parts.moved(group)
+  }
+
+  #heldOf(group: number): readonly number[] {
+    return [...this.#subscriptions].flatMap((each) => (each.group === group ? each.parts : []))
+  }
+
+  async #claim(member: LogSubscription, want: number): Promise<void> {
+    const { database, tables, session } = this.#parts
+    const group = member.group as number
+    const claimed = database.query<ClaimedRow>(
+      'take partitions',
+      `SELECT part, n, ver::text AS ver, epoch::text AS epoch, settled::text AS settled, handed::text AS handed, done
+       FROM ${tables.claim}($1, $2, $3::int[], $4)`,
+      [group, session.owner, this.#heldOf(group), want],
+    )
+    const { rows } = await claimed.catch((error: unknown) => {
+      // It may have been done all the same.
+      this.unsure(group)
+      throw error
+    })
+    for (const row of rows) {
+      const place = new Place({
+        settled: Number(row.settled),
+        handed: Number(row.handed),
+        done: row.done.map(Number),
+      })
+      member.hold(new GroupSource({ database, tables, group, owner: session.owner }, row), place)
+    }
+  }
+
+  #failed(error: unknown): void {
+    if (this.#parts.session.isValid()) {
+      this.#parts.host.logger.debug({ err: error }, 'could not renew the session with PostgreSQL')
+      return
+    }
+    const reason = error instanceof Error ? error : new Error('the session with PostgreSQL is over')
+    for (const subscription of this.#subscriptions) subscription.lost(reason)
+  }
+}
+
+const NOBODY: Others = { count: 0, before: 0 }

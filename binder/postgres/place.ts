@@ -1,0 +1,112 @@
+import type { Lendable } from '../transport/kit/lending.ts'
+import { Progress } from '../transport/kit/progress.ts'
+
+/** A message with its position, fetched and not settled. */
+export interface Fetched extends Lendable {
+  readonly position: number
+}
+
+/** Where a group stands in a partition, as it was when the place was taken. */
+export interface Claimed {
+  readonly settled: number
+  /** Below it a message may have been lent before. */
+  readonly handed: number
+  readonly done: readonly number[]
+}
+
+/** What is settled, to be written. */
+export interface Settled {
+  /** Everything below is done for good. */
+  readonly settled: number
+  /** What is done above. */
+  readonly done: readonly number[]
+}
+
+/**
+ * A place in a partition, in memory: what was fetched and waits, and how far it is settled. What waits is handed out in
+ * order. Pure.
+ */
+export class Place {
+  /** The position of the next fetch. */
+  next: number
+  readonly #progress: Progress
+  readonly #handed: number
+  /** Fetched, not lent; in order. What comes back takes its old position. */
+  #waiting: Fetched[] = []
+  #head = 0
+  #waitingBytes = 0
+  #changes = 0
+  #written = 0
+
+  constructor({ settled, handed, done }: Claimed) {
+    this.#progress = new Progress(settled, done)
+    this.#handed = handed
+    this.next = settled
+  }
+
+  get waiting(): number {
+    return this.#waiting.length - this.#head
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+
+  /** What was settled since the last write. */
+  get unwritten(): number {
+    return this.#changes - this.#written
+  }
+
+  /** True for a message that may have been lent before this place was taken. */
+  wasHanded(position: number): boolean {
+    return position < this.#handed
+  }
+
+  /** What a fetch from `next` on brought, in order; positions have no gap in them. */
+  append(fetched: readonly Fetched[]): void {
+    for (const each of fetched) {
+      this.next = each.position + 1
+      if (this.#progress.has(each.position)) continue
+      this.#waiting.push(each)
+      this.#waitingBytes += each.bytes
+    }
+  }
+
+  /** The next one, which does not wait any more. */
+  take(): Fetched | undefined {
+    const fetched = this.#waiting[this.#head]
+    if (fetched === undefined) return undefined
+    this.#head++
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = []
+      this.#head = 0
+    }
+    this.#waitingBytes -= fetched.bytes
+    return fetched
+  }
+
+  settle(position: number): void {
+    this.#changes++
+    this.#progress.settle(position)
+  }
+
+  /** It was lent and is not settled. */
+  putBack(fetched: Fetched): void {
+    this.#waitingBytes += fetched.bytes
+    const rest = this.#waiting.slice(this.#head)
+    const at = rest.findIndex((each) => each.position > fetched.position)
+    rest.splice(at < 0 ? rest.length : at, 0, fetched.redelivered ? fetched : { ...fetched, redelivered: true })
+    this.#waiting = rest
+    this.#head = 0
+  }
+
+  /** What is to be written now, and how much of the changes it holds: `wrote` it once it has been. */
+  settled(): Settled & { readonly changes: number } {
+    const { settled, done } = this.#progress
+    return { settled, done: [...done].sort((a, b) => a - b), changes: this.#changes }
+  }
+
+  wrote(changes: number): void {
+    this.#written = changes
+  }
+}

@@ -1,0 +1,255 @@
+import type { Clock } from '../../core/clock.ts'
+import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import { toBase64 } from '../channel/json-header.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import { partitionOf } from '../channel/partition.ts'
+import type { TransportError } from '../errors.ts'
+import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
+import type { Database } from './database.ts'
+import { failure, isOfData, toTransportError } from './failure.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import type { TransportTables } from './tables.ts'
+import { metaOf } from './wire.ts'
+
+/** A destination's partitions by their numbers in the tables. */
+export interface KnownDestination {
+  readonly parts: readonly number[]
+  /** Holds dead letters: takes every message that was taken before. */
+  readonly takesAnySize: boolean
+}
+
+export interface PublisherHost {
+  readonly clock: Clock
+  readonly options: ResolvedPostgresOptions
+  readonly database: Database
+  readonly tables: TransportTables
+  /** `undefined` when nobody provisioned it. @throws TransportError */
+  find(destination: string, sql?: SqlExecutor): Promise<KnownDestination | undefined> | KnownDestination | undefined
+  /** Makes it exist. @param sql see `find` @throws TransportError */
+  make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined>
+  /** These have something new, committed. */
+  wrote(parts: ReadonlySet<number>): void
+  /** These will have something new, at a moment that nobody tells. */
+  wroteSoon(parts: ReadonlySet<number>): void
+  /** Something is due in so many ms. */
+  delayed(durationMs: number): void
+}
+
+interface Placed {
+  readonly index: number
+  readonly message: EncodedMessage
+  readonly part: number
+}
+
+/** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
+export class Publisher {
+  readonly #host: PublisherHost
+  #turn = 0
+  #closed = false
+
+  constructor(host: PublisherHost) {
+    this.#host = host
+  }
+
+  close(): void {
+    this.#closed = true
+  }
+
+  async publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
+    const deadline = until.deadline ?? Number.POSITIVE_INFINITY
+    const outcomes: PublishOutcome[] = messages.map(() => undefined)
+    const now: Placed[] = []
+    const later: Placed[] = []
+    for (const [index, message] of messages.entries()) {
+      const placed = await this.#place(message, index)
+      if (placed instanceof Error) outcomes[index] = placed
+      else if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
+      else now.push(placed)
+    }
+    if (later.length > 0) await this.#write(later, deadline, outcomes, (list, ms) => this.#insertDelayed(list, ms))
+    if (now.length > 0) await this.#write(now, deadline, outcomes, (list, ms) => this.#insert(list, ms))
+    const parts = new Set<number>()
+    for (const { index, part } of now) if (outcomes[index] === undefined) parts.add(part)
+    if (parts.size > 0) this.#host.wrote(parts)
+    return outcomes
+  }
+
+  /**
+   * Appends in the transaction of the caller: sent if and only if it commits, in the order given.
+   * @throws TransportError; nothing was written, and the transaction is still usable unless the server refused a statement
+   */
+  async publishIn(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<void> {
+    const now: Placed[] = []
+    const later: Placed[] = []
+    for (const [index, message] of messages.entries()) {
+      const placed = await this.#place(message, index, tx, specOf)
+      if (placed instanceof Error) throw placed
+      if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
+      else now.push(placed)
+    }
+    const { tables, clock } = this.#host
+    if (later.length > 0) await tx.query(...delayedStatement(tables, later, clock.now()))
+    if (now.length > 0) await tx.query(...statement(tables, now))
+    const parts = new Set(now.map(({ part }) => part))
+    const wake = (): void => {
+      if (parts.size > 0) this.#host.wrote(parts)
+      if (later.length > 0) this.#host.delayed(soonestOf(later, clock.now()))
+    }
+    // Without it the end of the transaction is not ours to see: who reads looks again soon.
+    if (tx.afterCommit === undefined) this.#host.wroteSoon(parts)
+    else tx.afterCommit(wake)
+  }
+
+  async #place(
+    message: EncodedMessage,
+    index: number,
+    tx?: SqlTransaction,
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<Placed | TransportError> {
+    const { destination, key } = message
+    const refused = this.#refusal(message, tx !== undefined)
+    if (refused !== undefined) return refused
+    let known: KnownDestination | undefined
+    try {
+      const found = this.#host.find(destination, tx)
+      known = found instanceof Promise ? await found : found
+      if (known === undefined && specOf !== undefined) known = await this.#host.make(specOf(destination), tx)
+    } catch (error) {
+      return toTransportError(`look for "${destination}"`, error, this.#host.options.schema, destination)
+    }
+    if (known === undefined)
+      return failure(
+        'unroutable',
+        `"${destination}" was not provisioned: provision it before publishing to it`,
+        message,
+      )
+    const { maxMessageBytes } = this.#host.options
+    const bytes = (message.body?.byteLength ?? 0) + (key?.length ?? 0)
+    if (bytes > maxMessageBytes && !known.takesAnySize) {
+      const size = `message ${message.id} to "${destination}" has ${bytes} bytes, ${maxMessageBytes} are allowed`
+      return failure(
+        'too_large',
+        `${size}: raise postgresTransport.maxMessageBytes, or send a reference to it`,
+        message,
+      )
+    }
+    const count = known.parts.length
+    const part = known.parts[key === null ? this.#turn++ % count : partitionOf(key, count)] as number
+    return { index, message, part }
+  }
+
+  #refusal(message: EncodedMessage, isInside: boolean): TransportError | undefined {
+    if (this.#closed) return failure('closed', 'the transport is closed', message)
+    if (!Number.isFinite(message.time))
+      return failure('mismatch', `message ${message.id}: time ${message.time} is not an instant in epoch ms`, message)
+    // The statement would wait for the end of the transaction, and the transaction for the statement.
+    if (!isInside && this.#host.options.sql.isInTransaction?.() === true)
+      return failure(
+        'mismatch',
+        `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
+          'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
+        message,
+      )
+    return undefined
+  }
+
+  /** One statement for all; when the fault lies in one of them, halves until it is alone. */
+  async #write(
+    list: readonly Placed[],
+    deadline: number,
+    outcomes: PublishOutcome[],
+    insert: (list: readonly Placed[], timeoutMs: number) => Promise<unknown>,
+  ): Promise<void> {
+    try {
+      await insert(list, deadline - this.#host.clock.monotonic())
+    } catch (error) {
+      const cause = toTransportError('publish', error, this.#host.options.schema)
+      if (!isOfData(cause.cause)) {
+        for (const { index } of list) outcomes[index] = cause
+      } else if (list.length === 1) {
+        const [{ index, message }] = list as readonly [Placed]
+        outcomes[index] = failure('mismatch', `PostgreSQL refuses message ${message.id}: ${cause.message}`, {
+          destination: message.destination,
+          cause: cause.cause,
+        })
+      } else {
+        const half = list.length >> 1
+        await this.#write(list.slice(0, half), deadline, outcomes, insert)
+        const last = outcomes[list[half - 1]?.index ?? 0]
+        // Away in between: what comes after it must not overtake it.
+        if (last?.retryable === true) for (const { index } of list.slice(half)) outcomes[index] = last
+        else await this.#write(list.slice(half), deadline, outcomes, insert)
+      }
+    }
+  }
+
+  #insert(list: readonly Placed[], timeoutMs: number): Promise<unknown> {
+    const { database, tables } = this.#host
+    return database.query(`publish to "${list[0]?.message.destination}"`, ...statement(tables, list), timeoutMs)
+  }
+
+  async #insertDelayed(list: readonly Placed[], timeoutMs: number): Promise<void> {
+    const { database, tables, clock } = this.#host
+    const now = clock.now()
+    await database.query('publish delayed messages', ...delayedStatement(tables, list, now), timeoutMs)
+    this.#host.delayed(soonestOf(list, now))
+  }
+}
+
+type Statement = readonly [text: string, parameters: readonly unknown[]]
+
+/** The most frequent case without arrays. */
+function statement(tables: TransportTables, list: readonly Placed[]): Statement {
+  const [only] = list
+  if (list.length === 1 && only !== undefined) {
+    return [
+      `INSERT INTO ${tables.log} (segment, part, key, meta, body)
+       VALUES ((SELECT current FROM ${tables.ring}), $1, $2::bytea, $3::json, $4::bytea)`,
+      [only.part, keyOf(only.message), metaOf(only.message), only.message.body],
+    ]
+  }
+  return [
+    `INSERT INTO ${tables.log} (segment, part, key, meta, body)
+     SELECT (SELECT current FROM ${tables.ring}), m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
+     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS m(part, key, meta, body, n)
+     ORDER BY m.n`,
+    columns(list),
+  ]
+}
+
+/** Due by the server's clock: what the client's says counts from now. */
+function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
+  return [
+    `INSERT INTO ${tables.delayed} (due, part, key, meta, body)
+     SELECT clock_timestamp() + m.wait * interval '1 ms', m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
+     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY AS m(part, key, meta, body, wait, n)
+     ORDER BY m.n`,
+    [...columns(list), waitsOf(list, now)],
+  ]
+}
+
+function waitsOf(list: readonly Placed[], now: number): number[] {
+  return list.map(({ message }) => Math.max(0, (message.notBefore ?? 0) - now))
+}
+
+function soonestOf(list: readonly Placed[], now: number): number {
+  return Math.min(...waitsOf(list, now))
+}
+
+/** Bytes as base64: `bytea[]` is slow in the drivers. */
+function columns(list: readonly Placed[]): unknown[] {
+  return [
+    list.map(({ part }) => part),
+    list.map(({ message: { key } }) => (key === null ? null : Buffer.from(key).toString('base64'))),
+    list.map(({ message }) => metaOf(message)),
+    list.map(({ message: { body } }) => (body === null ? null : toBase64(body))),
+  ]
+}
+
+function keyOf({ key }: EncodedMessage): Uint8Array | null {
+  return key === null ? null : Buffer.from(key)
+}

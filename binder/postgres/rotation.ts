@@ -1,0 +1,119 @@
+import { MINUTE } from '../../core/clock.ts'
+import type { TransportHost } from '../transport/transport.ts'
+import type { Database } from './database.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import type { TransportTables } from './tables.ts'
+
+export interface RotationParts {
+  readonly host: TransportHost
+  readonly options: ResolvedPostgresOptions
+  readonly database: Database
+  readonly tables: TransportTables
+}
+
+/** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
+const MOST_CARRIED = 50_000
+
+interface Holder {
+  readonly destination: string
+  readonly name: string
+  readonly messages: string
+  readonly bytes: string
+  readonly since: Date | string | null
+}
+
+/** Closes the segment that is written, and frees those that all groups have behind them. A slow group costs disk, never delivery. */
+export class Rotation {
+  readonly #parts: RotationParts
+  #cancel: (() => void) | undefined
+  #turning: Promise<void> | undefined
+  #kept: string | undefined
+  #isTold = false
+  #closed = false
+
+  constructor(parts: RotationParts) {
+    this.#parts = parts
+  }
+
+  /** What keeps the log from being freed, for people; `undefined` for nothing. */
+  get kept(): string | undefined {
+    return this.#kept
+  }
+
+  start(): void {
+    if (this.#closed || this.#cancel !== undefined || this.#turning !== undefined) return
+    const { host, options } = this.#parts
+    this.#cancel = host.clock.setTimer(Math.min(MINUTE, options.segmentMs), () => {
+      this.#cancel = undefined
+      this.#turning = this.turn()
+        .catch((err: unknown) => host.logger.debug({ err }, 'could not free segments of the log'))
+        .finally(() => {
+          this.#turning = undefined
+          this.start()
+        })
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancel?.()
+    await this.#turning
+  }
+
+  /** One look. @throws TransportError */
+  async turn(): Promise<void> {
+    const { database, tables, options } = this.#parts
+    const { rows } = await database.query<{ segment: number }>(
+      'rotate the log',
+      `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
+      [options.segmentBytes, options.segmentMs, options.retentionMs],
+    )
+    let isAnyKept = false
+    for (const { segment } of rows) {
+      if (this.#closed) return
+      if (!(await this.#free(segment))) isAnyKept = true
+    }
+    await this.#tell(isAnyKept)
+  }
+
+  async #free(segment: number): Promise<boolean> {
+    const { database, tables } = this.#parts
+    const asked = async (what: string, text: string, parameters: readonly unknown[]): Promise<boolean> => {
+      const { rows } = await database.query<{ done: boolean }>(what, `SELECT ${text} AS done`, parameters)
+      return rows[0]?.done === true
+    }
+    try {
+      if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return false
+      return await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])
+    } catch (err) {
+      // Somebody still writes or reads there (a dump does): the next look tries again.
+      this.#parts.host.logger.debug({ err, segment }, 'a segment of the log is in use')
+      return false
+    }
+  }
+
+  async #tell(isAnyKept: boolean): Promise<void> {
+    const { database, tables, host } = this.#parts
+    if (!isAnyKept) {
+      this.#kept = undefined
+      this.#isTold = false
+      return
+    }
+    const { rows } = await database.query<Holder>(
+      'look who keeps the log',
+      `SELECT destination, name, messages::text AS messages, bytes::text AS bytes, since FROM ${tables.holders}()`,
+    )
+    const [first] = rows
+    this.#kept =
+      first === undefined
+        ? 'closed segments of the log cannot be freed: another transaction reads them, or a channel keeps them longer'
+        : `the log keeps ${first.bytes} bytes since ${dateOf(first.since)} for groups that are behind: ` +
+          rows.map(({ destination, name, messages }) => `"${name}" of "${destination}" (${messages})`).join(', ')
+    if (!this.#isTold) host.logger.warn({ groups: rows }, `${this.#kept}. Start its readers, or forgetGroup() it.`)
+    this.#isTold = true
+  }
+}
+
+function dateOf(since: Date | string | null): string {
+  return since === null ? 'a while' : new Date(since).toISOString()
+}

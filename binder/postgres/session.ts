@@ -1,0 +1,85 @@
+import type { Clock } from '../../core/clock.ts'
+import type { Database } from './database.ts'
+import type { TransportTables } from './tables.ts'
+
+/** Who else reads a group: how many other members there are, and how many of them stand before this process. */
+export interface Others {
+  readonly count: number
+  readonly before: number
+}
+
+/** Share of `leaseMs` that a process gives up, for clocks that run at different speeds. */
+const MARGIN = 0.1
+
+/**
+ * This process towards the others: one row, renewed each second, and not one for each partition. While it lives, nobody
+ * takes what it holds. The process believes in it until `leaseMs` after it *sent* the renewal, less a margin, on the later
+ * of both clocks: it stops before the server lets anyone else in.
+ */
+export class Session {
+  readonly owner: string
+  readonly #database: Database
+  readonly #tables: TransportTables
+  readonly #clock: Clock
+  readonly #leaseMs: number
+  #validUntil = { monotonic: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
+
+  constructor(fields: { owner: string; database: Database; tables: TransportTables; clock: Clock; leaseMs: number }) {
+    this.owner = fields.owner
+    this.#database = fields.database
+    this.#tables = fields.tables
+    this.#clock = fields.clock
+    this.#leaseMs = fields.leaseMs
+  }
+
+  isValid(): boolean {
+    return this.#clock.monotonic() < this.#validUntil.monotonic && this.#clock.now() < this.#validUntil.wall
+  }
+
+  /**
+   * @param groups one entry for each subscription of this process
+   * @returns the others of each group
+   * @throws TransportError
+   */
+  async renew(groups: readonly number[]): Promise<ReadonlyMap<number, Others>> {
+    const sent = { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
+    const { session } = this.#tables
+    const { rows } = await this.#database.query<{ grp: number; others: number; before: number }>(
+      'renew the session',
+      `WITH alive AS (
+         INSERT INTO ${session} (owner, live_until, groups) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $3::int[])
+         ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, groups = EXCLUDED.groups
+       )
+       SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
+       FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)
+       WHERE s.owner <> $1 AND s.live_until > clock_timestamp() AND g.grp = ANY ($3::int[]) GROUP BY 1`,
+      [this.owner, this.#leaseMs, [...groups]],
+    )
+    const validMs = this.#leaseMs * (1 - MARGIN)
+    this.#validUntil = { monotonic: sent.monotonic + validMs, wall: sent.wall + validMs }
+    return new Map(rows.map(({ grp, others, before }) => [grp, { count: others, before }]))
+  }
+
+  /** Forgets processes that are long gone; on a database that only this process can use, all others. */
+  async tidy(exclusive: string | undefined): Promise<void> {
+    const { session } = this.#tables
+    await this.#database.query(
+      'forget processes that are gone',
+      exclusive === undefined
+        ? `DELETE FROM ${session} WHERE live_until < clock_timestamp() - interval '1 day'`
+        : `DELETE FROM ${session} WHERE right(owner, length($1)) <> $1`,
+      exclusive === undefined ? [] : [exclusive],
+    )
+  }
+
+  /** What it still holds is free at once. */
+  async end(): Promise<void> {
+    this.#validUntil = { monotonic: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
+    await this.#database.query('end the session', `DELETE FROM ${this.#tables.session} WHERE owner = $1`, [this.owner])
+  }
+}
+
+/** How many of `partitions` the member of this rank may hold: the shares differ by one at most and cover all. */
+export function shareOf(partitions: number, members: number, rank: number): number {
+  return Math.floor(partitions / members) + (rank < partitions % members ? 1 : 0)
+}

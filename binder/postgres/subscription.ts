@@ -1,0 +1,280 @@
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { ended } from '../transport/kit/deadline.ts'
+import { Lending } from '../transport/kit/lending.ts'
+import type { Receiver, Subscription, SubscriptionSpec } from '../transport/transport.ts'
+import { isFenced } from './failure.ts'
+import { HeldPlace } from './held-place.ts'
+import type { Fetched, Place } from './place.ts'
+import type { Source } from './source.ts'
+import { messageOf } from './wire.ts'
+
+/** Messages of a fetch at most: the best price for each. */
+const MAX_FETCH = 500
+
+export interface LogSubscriptionHost {
+  readonly clock: Clock
+  readonly commitIntervalMs: number
+  readonly rebalanceTimeoutMs: number
+  /** Whether this process may still believe in its session: beyond it others have its places. */
+  isValid(): boolean
+  /** A place was lost to another member, or undone by a crash. */
+  fenced(part: number): void
+  /** A place could not be given back: the server may think that it is held. */
+  unsure(subscription: LogSubscription): void
+  /** It is over: closed or lost. */
+  ended(subscription: LogSubscription): Promise<void>
+}
+
+/** Lends the messages of the places that it holds, within its window, and writes down what is settled. */
+export class LogSubscription implements Subscription {
+  readonly spec: SubscriptionSpec
+  /** The group's number in the tables. */
+  readonly group: number | undefined
+  readonly #host: LogSubscriptionHost
+  readonly #receiver: Receiver
+  readonly #places: Map<number, HeldPlace> = new Map()
+  readonly #lending: Lending<Fetched>
+  #isOver = false
+  #closing: Promise<void> | undefined
+
+  constructor(spec: SubscriptionSpec, group: number | undefined, receiver: Receiver, host: LogSubscriptionHost) {
+    this.spec = spec
+    this.group = group
+    this.#receiver = receiver
+    this.#host = host
+    this.#lending = new Lending(spec, {
+      deliver: (delivery) => receiver.deliver(delivery),
+      onRoom: () => this.#pumpAll(),
+      // A process that stood still may ask before it has heard of anything.
+      onLook: () => {
+        if (this.#isPastSession) this.forfeit()
+      },
+    })
+  }
+
+  /** The partitions that it holds, those it is giving back among them. */
+  get parts(): readonly number[] {
+    return [...this.#places.keys()]
+  }
+
+  /** Closed, being closed, or lost: it takes nothing more. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** How many partitions it means to keep. */
+  get kept(): number {
+    let kept = 0
+    for (const { leaving } of this.#places.values()) if (leaving === undefined) kept++
+    return kept
+  }
+
+  /** Where each partition that may be looked at goes on. */
+  idlePlaces(): Array<{ readonly part: number; readonly from: number }> {
+    if (this.#lending.isPaused || this.#isOver) return []
+    return [...this.#places.values()]
+      .filter((held) => !held.isBusy && !held.mayHaveMore && held.leaving === undefined)
+      .map(({ source, place }) => ({ part: source.part, from: place.next }))
+  }
+
+  hold(source: Source, place: Place): void {
+    if (this.#isOver) {
+      // Taken while it ended. Its process lives on, so nobody else could take it.
+      void source.give(place.settled()).catch(() => undefined)
+      return
+    }
+    const { clock, commitIntervalMs } = this.#host
+    const held = new HeldPlace({
+      source,
+      place,
+      lending: this.#lending,
+      clock,
+      commitIntervalMs: this.group === undefined ? undefined : commitIntervalMs,
+      onFlushDue: (due) => this.#pump(due),
+    })
+    this.#places.set(source.part, held)
+    this.#pump(held)
+  }
+
+  /** There is something new. @param parts `undefined` for: look everywhere */
+  wake(parts: ReadonlySet<number> | undefined): void {
+    for (const held of this.#places.values()) {
+      if (parts !== undefined && !parts.has(held.source.part)) continue
+      held.wake()
+      this.#pump(held)
+    }
+  }
+
+  /** Gives so many partitions back once what it holds of them is settled or released. */
+  async giveBack(count: number): Promise<void> {
+    const kept = [...this.#places.values()].filter(({ leaving }) => leaving === undefined)
+    const leaving = kept.slice(kept.length - count).map((held) => {
+      held.leaving = this.#leave(held)
+      return held.leaving
+    })
+    if (leaving.length === 0) return
+    this.#receiver.recall()
+    await Promise.all(leaving)
+  }
+
+  pause(): void {
+    this.#lending.setPaused(true)
+  }
+
+  resume(): void {
+    this.#lending.setPaused(false)
+    for (const held of this.#places.values()) held.mayHaveMore = true
+    this.#pumpAll()
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  /** The session was over for a while: what it held may be another's by now, and is given back where it is not. */
+  forfeit(): void {
+    const reason = new Error('this process stood still for longer than leaseMs')
+    for (const held of this.#places.values()) void this.#giveUp(held, reason)
+  }
+
+  /** The server is away, or the session is over. */
+  lost(error: Error): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    for (const held of this.#places.values()) this.#drop(held, error)
+    void this.#host.ended(this)
+    this.#receiver.lost(error)
+  }
+
+  async #close(): Promise<void> {
+    if (this.#isOver) return
+    this.#isOver = true
+    const reason = new Error('the subscription is over')
+    await Promise.all(
+      [...this.#places.values()].map(async (held) => {
+        await held.reading
+        await this.#giveUp(held, reason)
+      }),
+    )
+    await this.#host.ended(this)
+  }
+
+  /** Waits until nothing of it is lent, for a while, and gives the place back. */
+  async #leave(held: HeldPlace): Promise<void> {
+    const { clock, rebalanceTimeoutMs } = this.#host
+    // After the recall, which releases within this turn.
+    await Promise.resolve()
+    if (held.loan.lent > 0) await ended(clock, rebalanceTimeoutMs, held.loan.idle())
+    while (held.reading !== undefined) await held.reading
+    if (this.#places.get(held.source.part) !== held) return
+    await this.#giveUp(held, new Error('the partition went to another member'))
+  }
+
+  /** Withdraws what is lent of it and gives it back. It counts as held until that is done: else we might take it anew, unsettled. */
+  async #giveUp(held: HeldPlace, reason: Error): Promise<void> {
+    held.leaving ??= Promise.resolve()
+    this.#withdraw(held, reason)
+    while (held.reading !== undefined) await held.reading
+    held.isBusy = true
+    await held.source.give(held.place.settled()).catch(() => this.#host.unsure(this))
+    this.#drop(held, reason)
+  }
+
+  #drop(held: HeldPlace, reason: Error): void {
+    if (this.#places.get(held.source.part) === held) this.#places.delete(held.source.part)
+    this.#withdraw(held, reason)
+  }
+
+  #withdraw(held: HeldPlace, reason: Error): void {
+    held.cancelFlush()
+    this.#lending.withdraw(held.loan, reason)
+  }
+
+  #isHeld(held: HeldPlace): boolean {
+    return !this.#isOver && this.#places.get(held.source.part) === held
+  }
+
+  #pumpAll(): void {
+    this.#handOut()
+    for (const held of this.#places.values()) this.#pump(held)
+  }
+
+  #pump(held: HeldPlace): void {
+    if (held.isBusy || !this.#isHeld(held)) return
+    const limit = this.#fetchLimit(held)
+    const writes = held.place.unwritten > 0
+    if (limit === 0 && !(writes && held.flushDue)) return
+    held.isBusy = true
+    held.reading = this.#read(held, limit, writes).finally(() => {
+      held.isBusy = false
+      held.reading = undefined
+      if (this.#isHeld(held)) this.#pump(held)
+    })
+  }
+
+  async #read(held: HeldPlace, limit: number, writes: boolean): Promise<void> {
+    const { place, source, wakes } = held
+    const settled = place.settled()
+    const bytes = this.#fetchBytes()
+    let fetched: readonly Fetched[]
+    try {
+      const rows = await source.read({ settled, writes, from: place.next, limit, bytes })
+      fetched = rows.map((row) => this.#fetched(held, row))
+    } catch (error) {
+      this.#failed(held, toError(error))
+      return
+    }
+    if (!this.#isHeld(held)) return
+    place.wrote(settled.changes)
+    if (writes) held.flushed()
+    if (limit === 0) return
+    place.append(fetched)
+    const total = fetched.reduce((sum, each) => sum + each.bytes, 0)
+    held.mayHaveMore = fetched.length >= limit || (fetched.length > 0 && total >= bytes) || held.wakes !== wakes
+    this.#handOut()
+  }
+
+  #fetched({ source, place }: HeldPlace, row: Awaited<ReturnType<Source['read']>>[number]): Fetched {
+    const { destination } = this.spec
+    const message = messageOf(destination, row, `${source.part}-${row.position}`)
+    const bytes = row.body?.byteLength ?? 0
+    return { position: row.position, message, bytes, redelivered: place.wasHanded(row.position) }
+  }
+
+  #failed(held: HeldPlace, error: Error): void {
+    if (!this.#isHeld(held)) return
+    if (isFenced(error) && this.group !== undefined) {
+      this.#drop(held, error)
+      this.#host.fenced(held.source.part)
+    } else this.lost(error)
+  }
+
+  #fetchLimit({ place, mayHaveMore, leaving }: HeldPlace): number {
+    if (this.#lending.isPaused || !mayHaveMore || leaving !== undefined) return 0
+    const limit = Math.min(MAX_FETCH, this.spec.prefetch)
+    if (place.waiting > limit / 2) return 0
+    return this.#bytesHeld() < this.spec.prefetchBytes || this.#bytesHeld() === 0 ? limit : 0
+  }
+
+  #fetchBytes(): number {
+    const left = this.spec.prefetchBytes - this.#bytesHeld()
+    return Math.max(1, Math.floor(left / Math.max(1, this.#places.size)))
+  }
+
+  #bytesHeld(): number {
+    let { bytes } = this.#lending.window
+    for (const { place } of this.#places.values()) bytes += place.waitingBytes
+    return bytes
+  }
+
+  /** Others may have its places by now, and it has not heard. */
+  get #isPastSession(): boolean {
+    return this.group !== undefined && !this.#isOver && !this.#host.isValid()
+  }
+
+  #handOut(): void {
+    if (!this.#isOver && !this.#isPastSession) this.#lending.lend()
+  }
+}

@@ -1,0 +1,356 @@
+import { lastingContext } from '../../core/ambient.ts'
+import { HOUR, systemClock } from '../../core/clock.ts'
+import { newId } from '../../core/ids.ts'
+import { migrate, requireMigrated } from '../../core/migrate.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportError } from '../errors.ts'
+import type {
+  DestinationSpec,
+  GroupPlace,
+  PublishOutcome,
+  PublishUntil,
+  Receiver,
+  Subscription,
+  SubscriptionSpec,
+  TopologyPart,
+  Transport,
+  TransportFeatures,
+  TransportHealth,
+  TransportHost,
+} from '../transport/transport.ts'
+import { Database } from './database.ts'
+import { Delays } from './delays.ts'
+import { Directory } from './directory.ts'
+import { failure, TRANSPORT, toTransportError } from './failure.ts'
+import { Members } from './members.ts'
+import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
+import { Place } from './place.ts'
+import { Publisher } from './publisher.ts'
+import { Rotation } from './rotation.ts'
+import { Session } from './session.ts'
+import { AnonymousSource } from './source.ts'
+import { LogSubscription } from './subscription.ts'
+import { TRANSPORT_PART, transportTables } from './tables.ts'
+import { Wakes } from './wakes.ts'
+
+/** A transport that can make its own tables. */
+export interface PostgresTransport extends Transport {
+  /**
+   * Makes or upgrades the tables. Idempotent, safe in several processes at once. `start()` does it, too, unless `provision`
+   * says otherwise.
+   */
+  migrate(): Promise<void>
+  /**
+   * Forgets a group that nobody will read again, with its place: the log keeps nothing for it any more. One that comes back
+   * is a new group.
+   * @returns false when there is none @throws TransportError `refused` while it has members
+   */
+  forgetGroup(destination: string, group: string): Promise<boolean>
+  /**
+   * After a dump was restored into another cluster, with every process stopped: `start()` refuses such a log. Loses nothing;
+   * what was handed out before the dump and settled after it comes again.
+   */
+  repair(): Promise<void>
+}
+
+/**
+ * Kafka's meaning on tables: a log of each channel in partitions, durable groups with their places, order per key, delayed
+ * messages, in the database that the service has anyway. `docs/postgres.md` says what it is for and where it ends.
+ * @throws TypeError / RangeError naming the option
+ */
+export function postgresTransport(options: PostgresTransportOptions): PostgresTransport {
+  return new LogTransport(resolvePostgresOptions(options))
+}
+
+class LogTransport implements PostgresTransport {
+  readonly name = TRANSPORT
+  readonly features: TransportFeatures
+  /** Two calls on two connections may commit in either order. */
+  readonly publishConcurrency = 1
+  readonly #options: ResolvedPostgresOptions
+  readonly #subscriptions: Set<LogSubscription> = new Set()
+  #parts: Parts | undefined
+  #migrated: Promise<void> | undefined
+  #isOfThisCluster = false
+  #closed: Promise<void> | undefined
+
+  constructor(options: ResolvedPostgresOptions) {
+    this.#options = options
+    this.features = Object.freeze({
+      newGroupStartsAtEarliest: true,
+      redeliveredFlag: true,
+      durable: options.sql.inMemory === true ? { missing: 'this PGlite is in memory: give it a dataDir' } : true,
+      refusesUnroutable: { missing: 'a log keeps a message whether or not a group will ever read it' },
+      delaysByItself: true,
+      tellsWholeLag: true,
+    })
+  }
+
+  attach(host: TransportHost): void {
+    const options = this.#options
+    const { clock } = host
+    const tables = transportTables(options.schema)
+    const database = new Database(options.sql, options.schema, clock, options.requestTimeoutMs)
+    const owner = `${host.instance}/${newId().slice(-12)}@${options.sql.exclusive ?? ''}`
+    const session = new Session({ owner, database, tables, clock, leaseMs: options.leaseMs })
+    const directory = new Directory(database, tables)
+    const members: Members = new Members({
+      host,
+      options,
+      database,
+      tables,
+      session,
+      moved: (group) => wakes.moved(group),
+    })
+    const wakes: Wakes = new Wakes({
+      host,
+      options,
+      database,
+      tables,
+      subscriptions: this.#subscriptions,
+      onMembers: () => void members.look(),
+      onDelayed: (durationMs) => delays.expect(durationMs),
+    })
+    const delays = new Delays({ host, database, tables, wrote: (parts) => wakes.wrote(parts) })
+    const rotation = new Rotation({ host, options, database, tables })
+    const publisher = new Publisher({
+      clock,
+      options,
+      database,
+      tables,
+      find: (destination, sql) => directory.find(destination, sql),
+      wrote: (parts) => wakes.wrote(parts),
+      make: (spec, sql) => directory.make(spec, options.sql.exclusive === undefined ? undefined : sql),
+      wroteSoon: (parts) => wakes.wroteSoon(parts),
+      delayed: (durationMs) => wakes.delayed(durationMs),
+    })
+    const lasting = lastingContext()
+    this.#parts = { host, tables, database, directory, members, session, wakes, delays, rotation, publisher, lasting }
+  }
+
+  async migrate(): Promise<void> {
+    await migrate(this.#options.sql, this.#options.schema, TRANSPORT_PART.name, TRANSPORT_PART.migrations)
+  }
+
+  async forgetGroup(destination: string, group: string): Promise<boolean> {
+    const { database, tables } = this.#attachedOrOwn()
+    const { rows } = await database.query<{ members: number; gone: number }>(
+      `forget the group "${group}" of "${destination}"`,
+      `WITH g AS (SELECT id FROM ${tables.group} WHERE destination = $1 AND name = $2),
+       members AS (
+         SELECT count(*)::int AS n FROM ${tables.session} s, g WHERE g.id = ANY (s.groups) AND s.live_until > clock_timestamp()
+       ),
+       places AS (DELETE FROM ${tables.progress} p USING g, members WHERE p.grp = g.id AND members.n = 0),
+       gone AS (DELETE FROM ${tables.group} x USING g, members WHERE x.id = g.id AND members.n = 0 RETURNING x.id)
+       SELECT members.n AS members, (SELECT count(*)::int FROM gone) AS gone FROM members`,
+      [destination, group],
+    )
+    const { members = 0, gone = 0 } = rows[0] ?? {}
+    if (members > 0)
+      throw failure('refused', `the group "${group}" of "${destination}" has ${members} members: stop them first`, {
+        destination,
+      })
+    return gone > 0
+  }
+
+  async repair(): Promise<void> {
+    const { database, tables } = this.#attachedOrOwn()
+    await database.query('repair the log', `SELECT ${tables.repair}()`, [], HOUR)
+  }
+
+  async provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    if (destinations.length === 0) return
+    const parts = this.#attached()
+    const { provision } = this.#options
+    await this.#withTables()
+    if (provision === 'create') for (const spec of destinations) await parts.directory.create(spec)
+    if (provision === 'check') await this.#check(destinations)
+    parts.lasting(() => {
+      parts.delays.start()
+      if (provision === 'create') parts.rotation.start()
+    })
+  }
+
+  describe({ name, partitions, groups }: DestinationSpec): readonly TopologyPart[] {
+    return [
+      { kind: 'log', name, details: { partitions } },
+      ...groups.map((group) => ({ kind: 'group', name: group, details: { log: name } })),
+    ]
+  }
+
+  publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
+    if (this.#parts === undefined || this.#closed !== undefined)
+      return Promise.resolve(messages.map((message) => failure('closed', 'the transport is closed', message)))
+    return this.#parts.publisher.publish(messages, until)
+  }
+
+  isOn(sql: SqlClient): boolean {
+    return sql === this.#options.sql || sql === this.#options.transactionsOf
+  }
+
+  async publishIn(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<void> {
+    await this.#attached().publisher.publishIn(tx, messages, specOf)
+  }
+
+  async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const { lasting } = this.#attached()
+    return lasting(() => this.#subscribe(spec, receiver))
+  }
+
+  async lag({ destination, group }: GroupPlace): Promise<number> {
+    const { database, tables } = this.#attached()
+    const { rows } = await database.query<{ lag: string | null }>(
+      `count the messages of "${destination}" for "${group}"`,
+      `SELECT ${tables.lag}($1, $2)::text AS lag`,
+      [destination, group],
+    )
+    const lag = rows[0]?.lag
+    if (lag !== null && lag !== undefined) return Number(lag)
+    throw failure('unroutable', `"${destination}" has no group "${group}"`, { destination })
+  }
+
+  health(): TransportHealth {
+    if (this.#closed !== undefined) return { status: 'down', detail: 'closed' }
+    if (this.#parts === undefined) return { status: 'idle' }
+    const { database, rotation } = this.#parts
+    const { health } = database
+    return health.status === 'up' && rotation.kept !== undefined ? { ...health, detail: rotation.kept } : health
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    if (this.#parts === undefined) return
+    const { publisher, wakes, delays, rotation, members } = this.#parts
+    publisher.close()
+    delays.close()
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()))
+    wakes.close()
+    await rotation.close()
+    await members.close()
+  }
+
+  async #subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
+    const { destination, group, partitions } = spec
+    const { directory, members, session, wakes, host } = this.#attached()
+    const groups = group === null ? [] : [group]
+    await this.provision([{ name: destination, partitions, groups }])
+    const number = group === null ? undefined : await directory.group(destination, group)
+    const subscription: LogSubscription = new LogSubscription(spec, number, receiver, {
+      clock: host.clock,
+      commitIntervalMs: this.#options.commitIntervalMs,
+      rebalanceTimeoutMs: this.#options.rebalanceTimeoutMs,
+      isValid: () => session.isValid(),
+      fenced: () => void members.look(),
+      unsure: ({ group: left }) => void (left !== undefined && members.unsure(left)),
+      ended: async (ended) => {
+        this.#subscriptions.delete(ended)
+        await members.leave(ended)
+      },
+    })
+    const places = group === null ? await this.#ends(destination) : []
+    this.#attached()
+    this.#subscriptions.add(subscription)
+    for (const { source, place } of places) subscription.hold(source, place)
+    try {
+      if (group !== null) await members.join(subscription)
+    } catch (error) {
+      this.#subscriptions.delete(subscription)
+      throw toTransportError(`subscribe to "${destination}"`, error, this.#options.schema, destination)
+    }
+    wakes.start()
+    return subscription
+  }
+
+  /** Everything from now on. */
+  async #ends(destination: string): Promise<ReadonlyArray<{ source: AnonymousSource; place: Place }>> {
+    const { database, tables } = this.#attached()
+    const { rows } = await database.query<{ part: number; n: number; next: string }>(
+      `subscribe to "${destination}"`,
+      `SELECT part, n, next::text AS next FROM ${tables.ends}($1)`,
+      [destination],
+    )
+    return rows.map(({ part, n, next }) => {
+      const from = Number(next)
+      const place = new Place({ settled: from, handed: from, done: [] })
+      return { source: new AnonymousSource({ database, tables }, part, n), place }
+    })
+  }
+
+  async #check(destinations: readonly DestinationSpec[]): Promise<void> {
+    const { directory } = this.#attached()
+    const problems: string[] = []
+    for (const spec of destinations) problems.push(...(await directory.check(spec)))
+    if (problems.length > 0)
+      throw failure(
+        'mismatch',
+        `${problems.join('; ')}. Start once with provision: 'create', or align the declarations.`,
+      )
+  }
+
+  /** @throws TransportError */
+  async #withTables(): Promise<void> {
+    const { provision, sql, schema } = this.#options
+    if (provision === 'none') return
+    this.#migrated ??= provision === 'create' ? this.migrate() : requireMigrated(sql, schema, TRANSPORT_PART)
+    try {
+      await this.#migrated
+    } catch (error) {
+      this.#migrated = undefined
+      throw toTransportError('make the tables', error, schema)
+    }
+    if (this.#isOfThisCluster) return
+    const { database, tables } = this.#attached()
+    const { rows } = await database.query<{ restored: boolean }>(
+      'look at the log',
+      `SELECT ${tables.isRestored}() AS restored`,
+    )
+    if (rows[0]?.restored === true) throw restored(schema)
+    this.#isOfThisCluster = true
+  }
+
+  /** Also for a transport that no binder has. */
+  #attachedOrOwn(): Pick<Parts, 'database' | 'tables'> {
+    const { sql, schema, requestTimeoutMs } = this.#options
+    if (this.#parts !== undefined) return this.#attached()
+    return { database: new Database(sql, schema, systemClock, requestTimeoutMs), tables: transportTables(schema) }
+  }
+
+  #attached(): Parts {
+    if (this.#closed !== undefined) throw failure('closed', 'the transport is closed')
+    if (this.#parts === undefined) throw notAttached()
+    return this.#parts
+  }
+}
+
+interface Parts {
+  readonly host: TransportHost
+  readonly tables: ReturnType<typeof transportTables>
+  readonly database: Database
+  readonly directory: Directory
+  readonly members: Members
+  readonly session: Session
+  readonly wakes: Wakes
+  readonly delays: Delays
+  readonly rotation: Rotation
+  readonly publisher: Publisher
+  /** What goes on after its caller leaves the contexts that end with it. */
+  readonly lasting: ReturnType<typeof lastingContext>
+}
+
+const restored = (schema: string): TransportError =>
+  failure(
+    'mismatch',
+    `the log in schema "${schema}" comes from another cluster (a dump was restored): new messages would be invisible. ` +
+      'Stop every process that uses it and call postgresTransport({ sql }).repair() once.',
+  )
+
+const notAttached = (): TransportError => failure('closed', 'attach the transport first: give it to createBinder')

@@ -1,0 +1,164 @@
+/** What keeps the log small, as SQL functions: the ring of segments, and what a restored dump needs. */
+import { BY_INDEX, PARTITION_LOCK, TICK_SIZE } from './functions.ts'
+
+/** A table of our schema by its name, for statements that are made as text: the schema's name would need quoting there. */
+const tableOf = (name: string): string =>
+  `(SELECT c.oid::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_class r ON r.relnamespace = c.relnamespace
+      WHERE r.oid = (SELECT tableoid FROM {schema}.transport_ring) AND c.relname = ${name})`
+const SEGMENT_OF = tableOf(`'transport_log_' || k`)
+
+/**
+ * Closes the segment that is written when it is large or old enough and another one is empty; else it grows. One process
+ * at a time. Answers with the segments that are closed for long enough to be freed.
+ */
+const ROTATE = `
+  CREATE FUNCTION {schema}.transport_rotate(p_bytes bigint, p_ms bigint, p_retention_ms bigint) RETURNS SETOF smallint LANGUAGE plpgsql
+  AS $transport$
+  DECLARE k smallint; empty smallint; bytes bigint; age_ms float8; is_mine boolean;
+  BEGIN
+    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, -1), r.current, extract(epoch FROM clock_timestamp() - r.since) * 1000
+      INTO is_mine, k, age_ms FROM {schema}.transport_ring r;
+    IF NOT is_mine THEN RETURN; END IF;
+    bytes := pg_relation_size(${SEGMENT_OF});
+    SELECT s.segment INTO empty FROM {schema}.transport_segment s WHERE s.is_empty AND s.segment <> k
+      ORDER BY (s.segment - k + 1000) % 1000 LIMIT 1;
+    IF empty IS NOT NULL AND bytes > 0 AND (bytes >= p_bytes OR age_ms >= p_ms) THEN
+      UPDATE {schema}.transport_segment SET is_empty = false, closed_at = NULL WHERE segment = empty;
+      UPDATE {schema}.transport_segment SET closed_at = clock_timestamp() WHERE segment = k;
+      UPDATE {schema}.transport_ring SET current = empty, since = clock_timestamp();
+    END IF;
+    RETURN QUERY SELECT s.segment FROM {schema}.transport_segment s
+      WHERE NOT s.is_empty AND s.closed_at < clock_timestamp() - p_retention_ms * interval '1 ms' ORDER BY s.closed_at;
+  END $transport$`
+
+/** The lowest position of each partition that some group has not settled. */
+const LOWEST = `
+  SELECT p.id AS part, coalesce(min(l.settled), 9e18::bigint) AS settled FROM {schema}.transport_partition p
+  LEFT JOIN {schema}.transport_group g ON g.destination = p.destination
+  LEFT JOIN LATERAL (
+    SELECT x.settled FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+  ) l ON true GROUP BY 1`
+
+/**
+ * Below it a segment's messages may go: settled by every group, and nothing that lies in another segment before them. What
+ * commits late has a position behind younger segments; without the second rule it would leave a hole in the positions.
+ */
+const CUT_BELOW = `
+  SELECT l.part, least(l.settled, (
+    SELECT t.first FROM {schema}.transport_tick t WHERE t.part = l.part AND t.seqs <> '{}' AND NOT k = ANY (t.segments)
+    ORDER BY t.first LIMIT 1)) AS settled
+  FROM (${LOWEST}) l`
+
+/**
+ * Frees a closed segment of what is settled, and carries the rest over to the one that is written, with its numbers. Waits
+ * only for who still writes there, and not for long. False: it holds more than \`p_most\`, or a channel keeps it longer.
+ */
+const CLEAR = `
+  CREATE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
+  AS $transport$
+  DECLARE c smallint; since timestamptz;
+  BEGIN
+    PERFORM set_config('lock_timeout', '100ms', true);
+    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id)
+      FROM {schema}.transport_ring r, (SELECT id FROM {schema}.transport_partition ORDER BY id) p;
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', ${SEGMENT_OF});
+    SELECT r.current INTO c FROM {schema}.transport_ring r;
+    IF k = c THEN RETURN false; END IF;
+    PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p;
+    SELECT s.closed_at INTO since FROM {schema}.transport_segment s WHERE s.segment = k;
+    IF EXISTS (SELECT FROM {schema}.transport_partition p WHERE p.retention_ms IS NOT NULL
+      AND since > clock_timestamp() - p.retention_ms * interval '1 ms'
+      AND EXISTS (SELECT FROM {schema}.transport_tick t WHERE t.part = p.id AND k = ANY (t.segments))) THEN RETURN false; END IF;
+    IF (WITH low AS MATERIALIZED (${CUT_BELOW}) SELECT count(*) FROM low JOIN {schema}.transport_tick t ON t.part = low.part,
+        LATERAL unnest(t.segments) WITH ORDINALITY u(segment, n)
+        WHERE k = ANY (t.segments) AND u.segment = k AND t.first + u.n - 1 >= low.settled) > p_most THEN RETURN false; END IF;
+    WITH low AS MATERIALIZED (${CUT_BELOW}), cut AS (
+      SELECT t.part, t.first, least(low.settled - t.first, t.n)::int AS d
+      FROM {schema}.transport_tick t JOIN low ON low.part = t.part WHERE k = ANY (t.segments) AND t.first < low.settled
+    )
+    UPDATE {schema}.transport_tick t
+    SET first = t.first + d, n = t.n - d, segments = t.segments[d + 1:], xids = t.xids[d + 1:], seqs = t.seqs[d + 1:]
+    FROM cut WHERE t.part = cut.part AND t.first = cut.first AND d < t.n;
+    WITH low AS MATERIALIZED (${CUT_BELOW})
+    DELETE FROM {schema}.transport_tick t USING low
+    WHERE low.part = t.part AND k = ANY (t.segments) AND t.first + t.n <= low.settled
+      AND t.first < (SELECT max(z.first) FROM {schema}.transport_tick z WHERE z.part = t.part);
+    INSERT INTO {schema}.transport_log (xid, seq, segment, part, key, meta, body)
+      SELECT l.xid, l.seq, c, l.part, l.key, l.meta, l.body FROM {schema}.transport_tick t
+      CROSS JOIN LATERAL unnest(t.segments, t.xids, t.seqs) e(segment, xid, seq)
+      JOIN {schema}.transport_log l ON l.segment = k AND l.part = t.part AND l.xid = e.xid AND l.seq = e.seq
+      WHERE e.segment = k AND k = ANY (t.segments);
+    UPDATE {schema}.transport_tick SET segments = array_replace(segments, k, c) WHERE k = ANY (segments);
+    RETURN true;
+  END $transport$`
+
+/** Empties a segment that \`clear\` has freed. False when somebody wrote there meanwhile: clear it again. */
+const TRUNCATE = `
+  CREATE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
+  SECURITY DEFINER SET search_path = pg_catalog, pg_temp ${BY_INDEX}
+  AS $transport$
+  BEGIN
+    PERFORM set_config('lock_timeout', '100ms', true);
+    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id)
+      FROM {schema}.transport_ring r, (SELECT id FROM {schema}.transport_partition ORDER BY id) p;
+    EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', ${SEGMENT_OF});
+    PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p;
+    IF k = (SELECT r.current FROM {schema}.transport_ring r)
+      OR EXISTS (SELECT FROM {schema}.transport_tick t WHERE k = ANY (t.segments)) THEN RETURN false; END IF;
+    EXECUTE format('TRUNCATE %s', ${SEGMENT_OF});
+    UPDATE {schema}.transport_segment SET is_empty = true, closed_at = NULL WHERE segment = k;
+    RETURN true;
+  END $transport$`
+
+/** Which groups keep the closed segments: the furthest behind first. */
+const HOLDERS = `
+  CREATE FUNCTION {schema}.transport_holders() RETURNS TABLE (destination text, name text, messages bigint, bytes bigint, since timestamptz)
+  LANGUAGE sql
+  AS $transport$
+    SELECT g.destination, g.name, sum(newest.next - l.settled - cardinality(l.done))::bigint,
+      (SELECT sum(pg_total_relation_size(i.inhrelid))::bigint FROM pg_catalog.pg_inherits i WHERE i.inhparent = ${tableOf(`'transport_log'`)}),
+      (SELECT min(s.closed_at) FROM {schema}.transport_segment s)
+    FROM {schema}.transport_group g JOIN {schema}.transport_partition p ON p.destination = g.destination
+    CROSS JOIN LATERAL (
+      SELECT x.settled, x.done FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = p.id ORDER BY x.ver DESC LIMIT 1
+    ) l CROSS JOIN LATERAL (
+      SELECT t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
+    ) newest
+    GROUP BY 1, 2 HAVING sum(newest.next - l.settled - cardinality(l.done)) > 0 ORDER BY 3 DESC LIMIT 10
+  $transport$`
+
+/** Everything stored lies in the future of this cluster: a dump of another one was restored. */
+const IS_RESTORED = `
+  CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
+  AS $transport$
+    SELECT coalesce(max(newest.snap_xmax) > pg_snapshot_xmax(pg_current_snapshot()), false)
+    FROM {schema}.transport_partition p CROSS JOIN LATERAL (
+      SELECT pg_snapshot_xmax(t.snap) AS snap_xmax FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
+    ) newest
+  $transport$`
+
+/**
+ * Sets all that is stored to the past of this cluster. What had no position when the dump was taken gets one, by the rule
+ * of \`assign\` with the numbers that it was stored under.
+ */
+const REPAIR = `
+  CREATE FUNCTION {schema}.transport_repair() RETURNS void LANGUAGE plpgsql
+  AS $transport$
+  BEGIN
+    LOCK TABLE {schema}.transport_log, {schema}.transport_tick IN ACCESS EXCLUSIVE MODE;
+    INSERT INTO {schema}.transport_tick
+    SELECT l.part, l.next + min(l.rank) - 1, count(*), '3:3:',
+      array_agg(l.segment ORDER BY l.rank), array_agg(l.xid ORDER BY l.rank), array_agg(l.seq ORDER BY l.rank)
+    FROM (
+      SELECT g.part, g.segment, g.xid, g.seq, newest.next, row_number() OVER (PARTITION BY g.part ORDER BY g.seq) AS rank
+      FROM {schema}.transport_log g CROSS JOIN LATERAL (
+        SELECT t.first + t.n AS next, t.snap FROM {schema}.transport_tick t WHERE t.part = g.part ORDER BY t.first DESC LIMIT 1
+      ) newest WHERE NOT pg_visible_in_snapshot(g.xid, newest.snap)
+    ) l GROUP BY l.part, l.next, (l.rank - 1) / ${TICK_SIZE};
+    UPDATE {schema}.transport_log SET xid = '3';
+    UPDATE {schema}.transport_tick t SET snap = pg_current_snapshot(),
+      xids = CASE WHEN cardinality(t.xids) = 0 THEN '{}' ELSE array_fill('3'::xid8, ARRAY[cardinality(t.xids)]) END;
+    DELETE FROM {schema}.transport_session;
+  END $transport$`
+
+export const UPKEEP_FUNCTIONS: readonly string[] = [ROTATE, CLEAR, TRUNCATE, HOLDERS, IS_RESTORED, REPAIR]

@@ -1,0 +1,135 @@
+import { IdleGate } from '../../core/idle-gate.ts'
+import { debouncedNotify, notifyChannelOf } from '../../core/notify.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { TransportHost } from '../transport/transport.ts'
+import type { Database } from './database.ts'
+import type { ResolvedPostgresOptions } from './options.ts'
+import type { LogSubscription } from './subscription.ts'
+import type { TransportTables } from './tables.ts'
+
+export interface WakesParts {
+  readonly host: TransportHost
+  readonly options: ResolvedPostgresOptions
+  readonly database: Database
+  readonly tables: TransportTables
+  readonly subscriptions: ReadonlySet<LogSubscription>
+  /** Members of a group came or left. */
+  onMembers(): void
+  /** Something is due in so many ms, or was made due now. */
+  onDelayed(durationMs: number): void
+}
+
+/** Transports of this process on one database hear of each other without the server. */
+const neighbours = new WeakMap<SqlClient, Map<string, Set<Wakes>>>()
+
+/**
+ * How a reader hears that there is something to read: from this process at once, from others by `NOTIFY` where somebody
+ * listens, and in any case by looking, in pauses that grow.
+ */
+export class Wakes {
+  readonly #parts: WakesParts
+  readonly #gate: IdleGate
+  readonly #notify: ((items: Iterable<string>) => void) | undefined
+  readonly #stopListening: (() => void) | undefined
+  #isLooking = false
+  #closed = false
+
+  constructor(parts: WakesParts) {
+    const { options, host } = parts
+    this.#parts = parts
+    this.#gate = new IdleGate(host.clock, options.pollMs)
+    const channel = notifyChannelOf('transport', options.schema)
+    if (options.notifyEveryMs > 0)
+      this.#notify = debouncedNotify(options.sql, channel, options.notifyEveryMs, host.clock)
+    this.#stopListening = options.listener?.listen(channel, (payload) => this.#heard(payload))
+    this.#neighbours().add(this)
+  }
+
+  /** These partitions have something new, committed by this process. */
+  wrote(parts: ReadonlySet<number>): void {
+    for (const each of this.#neighbours()) {
+      each.#wake(parts)
+      // Of two readers at once one gives positions, and the other may have looked before they were there.
+      each.#gate.soon()
+    }
+    this.#notify?.([...parts].map(String))
+  }
+
+  /** They will have, at a moment that nobody tells: every reader looks again soon. */
+  wroteSoon(parts: ReadonlySet<number>): void {
+    for (const each of this.#neighbours()) each.#gate.wake()
+    this.#notify?.([...parts].map(String))
+  }
+
+  /** A group has a new member, one less, or a partition to take. */
+  moved(group: number): void {
+    for (const each of this.#neighbours()) if (each !== this) each.#parts.onMembers()
+    this.#notify?.([`g${group}`])
+  }
+
+  /** Something waits to be due. */
+  delayed(durationMs: number): void {
+    for (const each of this.#neighbours()) each.#parts.onDelayed(durationMs)
+  }
+
+  /** Begins to look. */
+  start(): void {
+    this.#gate.wake()
+    if (this.#isLooking) return
+    this.#isLooking = true
+    void this.#look()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#neighbours().delete(this)
+    this.#stopListening?.()
+    this.#gate.wake()
+  }
+
+  #neighbours(): Set<Wakes> {
+    const { sql, schema } = this.#parts.options
+    let schemas = neighbours.get(sql)
+    if (schemas === undefined) neighbours.set(sql, (schemas = new Map()))
+    let all = schemas.get(schema)
+    if (all === undefined) schemas.set(schema, (all = new Set()))
+    return all
+  }
+
+  #wake(parts: ReadonlySet<number> | undefined): void {
+    for (const subscription of this.#parts.subscriptions) subscription.wake(parts)
+  }
+
+  /** `3,17`: partitions; `g5`: a group; empty: look everywhere. */
+  #heard(payload: string): void {
+    const items = payload === '' ? [] : payload.split(',')
+    if (items.length === 0 || items.some((item) => item.startsWith('g'))) this.#parts.onMembers()
+    const parts = items.filter((item) => /^\d+$/.test(item)).map(Number)
+    if (items.length === 0) this.#wake(undefined)
+    else if (parts.length > 0) this.#wake(new Set(parts))
+    // It may come before the commit that it announces.
+    this.#gate.soon()
+  }
+
+  async #look(): Promise<void> {
+    while (!this.#closed) {
+      await this.#gate.wait()
+      if (this.#closed) return
+      const places = [...this.#parts.subscriptions].flatMap((each) => each.idlePlaces())
+      if (places.length === 0) continue
+      const { database, tables } = this.#parts
+      try {
+        const { rows } = await database.query<{ part: number }>(
+          'look for messages',
+          `SELECT part FROM ${tables.pending}($1::int[], $2::bigint[]) AS p(part)`,
+          [places.map(({ part }) => part), places.map(({ from }) => from)],
+        )
+        if (rows.length === 0) continue
+        this.#gate.reset()
+        this.#wake(new Set(rows.map(({ part }) => part)))
+      } catch {
+        // Health says so; who fetches meanwhile is told.
+      }
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/** A message as columns of the log, and back. */
+import { headerFromJson, headerToJson, isJsonObject, toBase64 } from '../channel/json-header.ts'
+import type { EncodedMessage, Headers, HeaderValue } from '../channel/message.ts'
+import { bounded, firstInstant, instantOf, unfoldStructured } from '../transport/cloud-event.ts'
+
+/**
+ * The `meta` column: everything but key and body as `[id, type, source, contentType, time, headers?, keyBytes?]`, short, and
+ * read in one step. Header values keep their types (`json-header.ts`).
+ */
+export function metaOf({ id, type, source, contentType, time, headers, keyBytes }: EncodedMessage): string {
+  const names = Object.keys(headers)
+  const meta: unknown[] = [id, type, source, contentType, time]
+  if (names.length > 0 || keyBytes !== undefined)
+    meta.push(Object.fromEntries(names.map((name) => [name, headerToJson(headers[name] as HeaderValue)])))
+  if (keyBytes !== undefined) meta.push(toBase64(keyBytes))
+  return JSON.stringify(meta)
+}
+
+/** The columns of a row as a driver gives them. */
+export interface LogRow {
+  readonly key: Uint8Array | null
+  readonly meta: string
+  readonly body: Uint8Array | null
+}
+
+const NO_HEADERS: Headers = Object.freeze({})
+
+/**
+ * What lies in the log, from us or from any program that can write to it: our list, or an object with any of the same
+ * names. Never throws; what says no id has its position as one.
+ */
+export function messageOf(destination: string, { key, meta, body }: LogRow, position: string): EncodedMessage {
+  const { id, type, source, contentType, time, headers, keyBytes } = fieldsOf(meta)
+  return unfoldStructured({
+    id: bounded(text(id) || `${destination}-${position}`),
+    destination,
+    key: key === null ? null : textOf(key),
+    ...(typeof keyBytes === 'string' ? { keyBytes: new Uint8Array(Buffer.from(keyBytes, 'base64')) } : {}),
+    type: bounded(text(type) || destination),
+    source: bounded(text(source) || 'unknown'),
+    contentType: text(contentType) ?? 'application/json',
+    time: firstInstant(
+      typeof time === 'number' ? time : undefined,
+      typeof time === 'string' ? instantOf(time) : undefined,
+    ),
+    headers: isJsonObject(headers) ? headersOf(headers) : NO_HEADERS,
+    body,
+  })
+}
+
+function fieldsOf(meta: string): Readonly<Record<string, unknown>> {
+  try {
+    const parsed: unknown = JSON.parse(meta)
+    if (isJsonObject(parsed)) return parsed
+    if (!Array.isArray(parsed)) return {}
+    const [id, type, source, contentType, time, headers, keyBytes] = parsed as readonly unknown[]
+    return { id, type, source, contentType, time, headers, keyBytes }
+  } catch {
+    return {}
+  }
+}
+
+const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined)
+
+function headersOf(headers: Readonly<Record<string, unknown>>): Headers {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, headerOf(value)]))
+}
+
+/** Of another program anything: what is no header is its JSON. */
+function headerOf(value: unknown): HeaderValue {
+  return headerFromJson(value) ?? (value === null ? null : (JSON.stringify(value) ?? null))
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+}

@@ -1,0 +1,238 @@
+import { toError } from '../../../core/errors.ts'
+import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
+import { fromAmqp } from '../wire/envelope.ts'
+import { type Lender, RabbitDelivery } from './delivery.ts'
+
+/** What a consumer needs of its subscription. */
+export interface ConsumerHost {
+  readonly destination: string
+  /** Why a channel was closed that the broker had nothing against. */
+  closed(queue: string): Error
+  readonly consumerTag: string
+  /** True while acks are kept back so that the broker sends nothing more. */
+  readonly holdsAcks: boolean
+  now(): number
+  openChannel(): Promise<AmqpChannel>
+  closeChannel(channel: AmqpChannel): Promise<void>
+  /** Something waits in `consumer`. */
+  arrived(consumer: QueueConsumer, delivery: RabbitDelivery): void
+  /** A loan ended; `returned`: it waits in the consumer again. */
+  ended(consumer: QueueConsumer, delivery: RabbitDelivery, returned: boolean): void
+  /** What was lent and what waited in a consumer is the broker's again. */
+  dropped(lent: number, lentBytes: number, waiting: number, waitingBytes: number): void
+  broken(error: Error): void
+}
+
+/**
+ * One queue, consumed on a channel of its own. Closing that channel is the one step that gives everything unsettled back
+ * in its old order *and* passes the active role on, both before the next member gets anything: cancelling first would let
+ * it overtake, requeueing first would bring the messages back here. So a consumer is left by closing its channel.
+ *
+ * What is released waits here in its old place rather than on the broker, which would send it straight back.
+ */
+export class QueueConsumer implements Lender {
+  readonly queue: string
+  readonly prefetch: number
+  readonly #host: ConsumerHost
+  readonly #lent: Set<RabbitDelivery> = new Set()
+  /** Arrived and not lent, by tag. */
+  #waiting: RabbitDelivery[] = []
+  #next = 0
+  #disordered = false
+  /** Something came back since nothing was lent: what is lent need not be in the order of its tags. */
+  #cameBack = false
+  /** Settled here, not yet acknowledged. */
+  #settled: number[] = []
+  #flushScheduled = false
+  #channel: AmqpChannel | undefined
+  #loan: AbortController = new AbortController()
+  #onIdle: (() => void) | undefined
+  /** Got a message since it was opened: this member has the active role. */
+  active = false
+  /** About to be left: hands nothing more out. */
+  leaving = false
+
+  constructor(queue: string, prefetch: number, host: ConsumerHost) {
+    this.queue = queue
+    this.prefetch = prefetch
+    this.#host = host
+  }
+
+  get lent(): number {
+    return this.#lent.size
+  }
+
+  get signal(): AbortSignal {
+    return this.#loan.signal
+  }
+
+  /** Takes a place in the line of the queue's consumers. */
+  async open(): Promise<void> {
+    const channel = await this.#host.openChannel()
+    let error: Error | undefined
+    channel.on('error', (cause: Error) => (error = cause))
+    channel.on('close', () => this.#broken(channel, error ?? this.#host.closed(this.queue)))
+    this.#channel = channel
+    this.#loan = new AbortController()
+    await channel.prefetch(this.prefetch, false)
+    await channel.consume(this.queue, (message) => this.#receive(channel, message), {
+      consumerTag: this.#host.consumerTag,
+    })
+  }
+
+  /** The next delivery for the receiver, in the queue's order. */
+  take(): RabbitDelivery | undefined {
+    if (this.leaving) return undefined
+    if (this.#disordered) this.#sort()
+    const delivery = this.#waiting[this.#next]
+    if (delivery === undefined) return undefined
+    this.#next++
+    if (this.#next === this.#waiting.length) {
+      this.#waiting = []
+      this.#next = 0
+    }
+    delivery.lent = true
+    this.#lent.add(delivery)
+    return delivery
+  }
+
+  settled(delivery: RabbitDelivery): void {
+    if (!this.#lent.delete(delivery)) return
+    this.#settled.push(delivery.tag)
+    this.#flushSoon()
+    this.#ended(delivery, false)
+  }
+
+  returned(delivery: RabbitDelivery): void {
+    if (!this.#lent.delete(delivery)) return
+    this.#waiting.push(delivery.again())
+    this.#disordered = true
+    this.#cameBack = true
+    this.#ended(delivery, true)
+  }
+
+  /**
+   * Acknowledges what was settled: with one frame up to the first that is not, the ones beyond it one by one, so that a
+   * slow handler does not hold back the others.
+   */
+  flush(): void {
+    if (this.#channel === undefined || this.#settled.length === 0) return
+    if (this.#disordered) this.#sort()
+    const floor = Math.min(this.#lowestLent(), this.#waiting[this.#next]?.tag ?? Number.POSITIVE_INFINITY)
+    let upTo = 0
+    for (const tag of this.#settled) if (tag < floor && tag > upTo) upTo = tag
+    if (upTo > 0) this.#ack(upTo, true)
+    for (const tag of this.#settled) if (tag > floor) this.#ack(tag, false)
+    this.#settled = []
+  }
+
+  /** Hands nothing more out; resolves when nothing is lent. */
+  idle(): Promise<void> {
+    this.leaving = true
+    if (this.#lent.size === 0) return Promise.resolve()
+    return new Promise((resolve) => (this.#onIdle = resolve))
+  }
+
+  /**
+   * Flushes, then gives back what is left and the place in the line. Loans that are still open are withdrawn. Bounded;
+   * never rejects.
+   */
+  async leave(): Promise<void> {
+    this.flush()
+    const channel = this.#channel
+    this.#forget(new Error('the subscription left the queue'))
+    if (channel !== undefined) await this.#host.closeChannel(channel)
+    this.leaving = false
+  }
+
+  #receive(channel: AmqpChannel, message: AmqpMessage | null): void {
+    if (channel !== this.#channel) return
+    if (message === null) {
+      this.#cancelled(channel)
+      return
+    }
+    this.active = true
+    const { deliveryTag, redelivered } = message.fields
+    const decoded = fromAmqp(message, this.#host.destination, this.#host.now())
+    const delivery = new RabbitDelivery(this, decoded, deliveryTag, redelivered)
+    this.#waiting.push(delivery)
+    this.#host.arrived(this, delivery)
+  }
+
+  /**
+   * The broker ended the consumer, not the channel: what was settled can still be acknowledged, and the rest stays ours
+   * until the channel is closed.
+   */
+  #cancelled(channel: AmqpChannel): void {
+    this.flush()
+    this.#broken(channel, new Error(`RabbitMQ ended the consumer of queue ${this.queue}: the queue is gone or moved`))
+    void this.#host.closeChannel(channel)
+  }
+
+  /** An acknowledgement up to a tag must not pass one that is lent, whenever it was lent. */
+  #lowestLent(): number {
+    if (!this.#cameBack) return this.#lent.values().next().value?.tag ?? Number.POSITIVE_INFINITY
+    let lowest = Number.POSITIVE_INFINITY
+    for (const { tag } of this.#lent) if (tag < lowest) lowest = tag
+    return lowest
+  }
+
+  #ended(delivery: RabbitDelivery, returned: boolean): void {
+    if (this.#lent.size === 0 && !returned) this.#cameBack = false
+    this.#host.ended(this, delivery, returned)
+    if (this.#lent.size > 0) return
+    this.#onIdle?.()
+    this.#onIdle = undefined
+  }
+
+  #flushSoon(): void {
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    setImmediate(() => {
+      this.#flushScheduled = false
+      if (!this.#host.holdsAcks) this.flush()
+    })
+  }
+
+  #ack(deliveryTag: number, allUpTo: boolean): void {
+    try {
+      this.#channel?.ack({ fields: { deliveryTag } }, allUpTo)
+    } catch {
+      // The channel is closed; its `close` event says so to the subscription, and the broker has them back.
+    }
+  }
+
+  #sort(): void {
+    this.#waiting = this.#waiting.slice(this.#next).sort((a, b) => a.tag - b.tag)
+    this.#next = 0
+    this.#disordered = false
+  }
+
+  #broken(channel: AmqpChannel, error: unknown): void {
+    if (this.#channel !== channel) return
+    this.#forget(toError(error))
+    this.#host.broken(toError(error))
+  }
+
+  #forget(reason: Error): void {
+    this.#channel = undefined
+    this.active = false
+    const waiting = this.#waiting.slice(this.#next)
+    const lent = [...this.#lent]
+    for (const delivery of lent) delivery.lent = false
+    this.#waiting = []
+    this.#next = 0
+    this.#disordered = false
+    this.#cameBack = false
+    this.#settled = []
+    this.#lent.clear()
+    this.#host.dropped(lent.length, bytesOf(lent), waiting.length, bytesOf(waiting))
+    if (lent.length > 0) this.#loan.abort(reason)
+    this.#onIdle?.()
+    this.#onIdle = undefined
+  }
+}
+
+function bytesOf(deliveries: readonly RabbitDelivery[]): number {
+  return deliveries.reduce((sum, { bytes }) => sum + bytes, 0)
+}

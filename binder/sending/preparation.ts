@@ -1,0 +1,162 @@
+import type { Clock } from '../../core/clock.ts'
+import { isRetryable, toError } from '../../core/errors.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { Destinations } from './destinations.ts'
+
+export interface PreparationHost<Item> {
+  /** Its destination exists. Called in the order held. */
+  onReady(item: Item): void
+  onFailed(item: Item, error: Error): void
+  /** Its time was over first. */
+  onLate(item: Item): void
+  /** Some are ready or have failed. */
+  onMoved(): void
+}
+
+/** What waits for one destination to exist, in order. */
+interface Lane<Item> {
+  readonly name: string
+  readonly first: EncodedMessage
+  items: Item[]
+  /** Of the timer for the oldest one. */
+  cancel: (() => void) | undefined
+}
+
+interface Held {
+  readonly message: EncodedMessage
+  /** On the monotonic clock. */
+  readonly deadline: number
+}
+
+/** Names of destinations may come from messages. */
+const MOST_SUSPECTS = 1_000
+/** Calls under way, each with channels or requests of its own on the broker. */
+const MOST_CALLS = 16
+
+/**
+ * Where messages wait until their destination exists. What goes elsewhere does not wait for them, and the error of one
+ * destination is that of its own messages alone. What is sent to it meanwhile stays behind them.
+ */
+export class Preparation<Item extends Held> {
+  readonly #destinations: Destinations
+  readonly #clock: Clock
+  readonly #host: PreparationHost<Item>
+  readonly #isAlone: boolean
+  readonly #lanes: Map<string, Lane<Item>> = new Map()
+  /** Failed together with others: whose fault it was is not known, so each is asked for alone. */
+  readonly #suspects: Set<string> = new Set()
+  #fresh: Array<Lane<Item>> = []
+  readonly #calls: Array<ReadonlyArray<Lane<Item>>> = []
+  #open = 0
+
+  /** @param isAlone a call for each destination: they may lie on different brokers */
+  constructor(destinations: Destinations, clock: Clock, isAlone: boolean, host: PreparationHost<Item>) {
+    this.#destinations = destinations
+    this.#clock = clock
+    this.#isAlone = isAlone
+    this.#host = host
+  }
+
+  /** False: it may leave. True: it waits here, and `begin` follows. */
+  holds(item: Item): boolean {
+    const { message } = item
+    const isKnown = this.#destinations.has(message)
+    if (this.#lanes.size === 0 && isKnown) return false
+    const name = laneOf(message)
+    const lane = this.#lanes.get(name)
+    if (lane === undefined && isKnown) return false
+    if (lane === undefined) this.#add({ name, first: message, items: [item], cancel: undefined })
+    else {
+      lane.items.push(item)
+      this.#time(lane)
+    }
+    return true
+  }
+
+  /** Makes exist what is new. Together as far as possible: a new queue has to settle, whatever else is made meanwhile. */
+  begin(): void {
+    const together: Array<Lane<Item>> = []
+    for (const lane of this.#fresh) {
+      if (this.#isAlone || this.#suspects.has(lane.name)) this.#calls.push([lane])
+      else together.push(lane)
+    }
+    this.#fresh = []
+    if (together.length > 0) this.#calls.push(together)
+    this.#pump()
+  }
+
+  #add(lane: Lane<Item>): void {
+    this.#lanes.set(lane.name, lane)
+    this.#fresh.push(lane)
+    this.#time(lane)
+  }
+
+  /** They come in the order of their deadlines. */
+  #time(lane: Lane<Item>): void {
+    const [oldest] = lane.items
+    if (oldest === undefined || lane.cancel !== undefined) return
+    lane.cancel = this.#clock.setTimer(oldest.deadline - this.#clock.monotonic(), () => {
+      lane.cancel = undefined
+      const now = this.#clock.monotonic()
+      const late = lane.items.filter(({ deadline }) => deadline <= now)
+      lane.items = lane.items.filter(({ deadline }) => deadline > now)
+      for (const item of late) this.#host.onLate(item)
+      this.#time(lane)
+      this.#host.onMoved()
+    })
+  }
+
+  #pump(): void {
+    while (this.#open < MOST_CALLS) {
+      const lanes = this.#calls.shift()
+      if (lanes === undefined) return
+      this.#open++
+      void this.#prepare(lanes).finally(() => {
+        this.#open--
+        this.#pump()
+      })
+    }
+  }
+
+  /** Never rejects. */
+  async #prepare(lanes: ReadonlyArray<Lane<Item>>): Promise<void> {
+    try {
+      await this.#destinations.provision(lanes.map(({ first }) => this.#destinations.specFor(first)))
+    } catch (cause) {
+      const error = toError(cause)
+      if (lanes.length > 1 && !isRetryable(error)) {
+        for (const lane of lanes) await this.#prepare([lane])
+        return
+      }
+      if (lanes.length > 1) this.#suspect(lanes)
+      for (const lane of lanes) this.#fail(lane, error)
+      this.#host.onMoved()
+      return
+    }
+    for (const lane of lanes) this.#release(lane)
+    this.#host.onMoved()
+  }
+
+  #suspect(lanes: ReadonlyArray<Lane<Item>>): void {
+    if (this.#suspects.size > MOST_SUSPECTS) this.#suspects.clear()
+    for (const { name } of lanes) this.#suspects.add(name)
+  }
+
+  #fail({ name, items, cancel }: Lane<Item>, error: Error): void {
+    cancel?.()
+    this.#lanes.delete(name)
+    for (const item of items) this.#host.onFailed(item, error)
+  }
+
+  #release({ name, items, cancel }: Lane<Item>): void {
+    cancel?.()
+    this.#lanes.delete(name)
+    this.#suspects.delete(name)
+    for (const item of items) this.#host.onReady(item)
+  }
+}
+
+/** Delayed messages need more of a destination, and have no order with the others. */
+function laneOf({ destination, notBefore }: EncodedMessage): string {
+  return notBefore === undefined ? destination : `${destination} delayed`
+}

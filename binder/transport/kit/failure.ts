@@ -1,0 +1,21 @@
+import { TransportError, type TransportErrorKind } from '../../errors.ts'
+
+export interface FailureContext {
+  readonly destination?: string | undefined
+  readonly cause?: unknown
+}
+
+/** Makes the errors of one transport. */
+export type Failure = (kind: TransportErrorKind, message: string, context?: FailureContext) => TransportError
+
+/** @param transport its name, as in `Transport.name` */
+export function failureOf(transport: string): Failure {
+  return (kind, message, { destination, cause } = {}) =>
+    new TransportError({
+      transport,
+      kind,
+      message,
+      ...(destination === undefined ? {} : { destination }),
+      ...(cause === undefined ? {} : { cause }),
+    })
+}

@@ -1,0 +1,49 @@
+import type { EncodedMessage } from '../../channel/message.ts'
+import type { TransportDelivery } from '../transport.ts'
+
+/** Who lent a message, of which `Item` is the lender's own record. */
+export interface Lender<Item> {
+  /** Aborts when the loan is withdrawn. Asked for each time somebody looks. */
+  readonly signal: AbortSignal
+  positionOf(item: Item): string
+  /** Called once per delivery. */
+  ended(item: Item, isSettled: boolean): void
+}
+
+/** A message in the hands of the binder: settled or released once, what is called after that means nothing. */
+export class LentDelivery<Item> implements TransportDelivery {
+  readonly message: EncodedMessage
+  readonly redelivered: boolean | undefined
+  readonly #item: Item
+  readonly #lender: Lender<Item>
+  #hasEnded = false
+
+  constructor(lender: Lender<Item>, item: Item, message: EncodedMessage, redelivered: boolean | undefined) {
+    this.message = message
+    this.redelivered = redelivered
+    this.#item = item
+    this.#lender = lender
+  }
+
+  get position(): string {
+    return this.#lender.positionOf(this.#item)
+  }
+
+  get signal(): AbortSignal {
+    return this.#lender.signal
+  }
+
+  ack(): void {
+    this.#end(true)
+  }
+
+  release(): void {
+    this.#end(false)
+  }
+
+  #end(isSettled: boolean): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#lender.ended(this.#item, isSettled)
+  }
+}

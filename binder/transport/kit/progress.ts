@@ -1,0 +1,37 @@
+/**
+ * How far a partition is settled, when its messages are settled in any order: everything below `settled`, and what is
+ * `done` above it. Positions rise by one.
+ */
+export class Progress {
+  readonly #done: Set<number>
+  #settled: number
+
+  constructor(settled: number, done: Iterable<number> = []) {
+    this.#settled = settled
+    this.#done = new Set(done)
+  }
+
+  get settled(): number {
+    return this.#settled
+  }
+
+  /** Above `settled`, in no order. */
+  get done(): ReadonlySet<number> {
+    return this.#done
+  }
+
+  has(position: number): boolean {
+    return position < this.#settled || this.#done.has(position)
+  }
+
+  /** Once per position. True when `settled` moved. */
+  settle(position: number): boolean {
+    if (position !== this.#settled) {
+      this.#done.add(position)
+      return false
+    }
+    this.#settled++
+    while (this.#done.delete(this.#settled)) this.#settled++
+    return true
+  }
+}

@@ -1,0 +1,40 @@
+/** Wakes other processes: one debounced `NOTIFY`, never inside a business transaction. */
+import { createHash } from 'node:crypto'
+import type { Clock } from './clock.ts'
+import { Gathered } from './gathered.ts'
+import type { SqlExecutor } from './sql.ts'
+
+const MAX_CHANNEL_BYTES = 63
+
+/** A notification channel for one part in one schema: `concordat_transport_concordat`. */
+export function notifyChannelOf(part: string, schema: string): string {
+  const plain = `concordat_${part}_${schema}`
+  if (Buffer.byteLength(plain) <= MAX_CHANNEL_BYTES) return plain
+  return `concordat_${part}_#${createHash('sha256').update(schema).digest('hex').slice(0, 16)}`
+}
+
+/** The server takes less than 8 000 bytes. */
+const MAX_PAYLOAD = 7_900
+
+/**
+ * Sends items as one payload, joined with commas (`''` when they are too many: look everywhere): at once when the last one
+ * is `everyMs` ago, else when it will be. Each item once. Failures are ignored, who listens polls anyway.
+ */
+export function debouncedNotify(
+  sql: SqlExecutor,
+  channel: string,
+  everyMs: number,
+  clock: Clock,
+): (items: Iterable<string>) => void {
+  const gathered = new Gathered<string>(
+    (items) => {
+      const list = items.join(',')
+      return sql.query('SELECT pg_notify($1, $2)', [channel, list.length <= MAX_PAYLOAD ? list : ''])
+    },
+    (next) => void clock.setTimer(everyMs, next),
+  )
+  return (items) => {
+    for (const item of items) gathered.add(item, item)
+    gathered.flush()
+  }
+}

@@ -1,0 +1,30 @@
+/**
+ * A process that only reads what services declare, as `npx concordat asyncapi` and `topology` do. It imports a user's
+ * module; nothing that module declares may run in it.
+ */
+import { ConcordatError } from './errors.ts'
+
+/** Something was started in a process that reads declarations. Move the start to another module. */
+export class ReadsDeclarationsOnly extends ConcordatError {
+  readonly code = 'core.reads_declarations' as const
+  readonly retryable = false as const
+
+  constructor(what: string) {
+    super(
+      `${what} was called while declarations are read, where nothing may run: export them from a module that starts nothing`,
+    )
+  }
+}
+
+/** The same for every copy of the package in the process. */
+const MARK: unique symbol = Symbol.for('concordat.reads-declarations') as never
+
+/** From now on nothing starts in this process. */
+export function readDeclarationsOnly(): void {
+  Object.defineProperty(globalThis, MARK, { value: true, configurable: true })
+}
+
+/** @throws ReadsDeclarationsOnly */
+export function requireMayStart(what: string): void {
+  if ((globalThis as { readonly [MARK]?: unknown })[MARK] === true) throw new ReadsDeclarationsOnly(what)
+}

@@ -1,0 +1,66 @@
+/**
+ * Deciding, without I/O: how many transactions may be open at once, and how many pieces of work share one.
+ *
+ * Sharing takes turns on one connection, so it must not cost the work its concurrency. What decides is the floor of the
+ * times that the work took: work that waits for something else (another service, a slow statement, a database that is
+ * far away) gets as many transactions as there are connections, and one for each piece when it is slow.
+ */
+import { MINUTE, SECOND } from '../clock.ts'
+
+/** How long a shared transaction is meant to be at work. */
+const MEANT_MS = 20
+/** Savepoints that have written; a backend keeps up to 64 in shared memory, and readers pay beyond. */
+const MAX_SHARED = 32
+/** So that one is at work while the other one commits. */
+const LEAST_LANES = 2
+/** How fast the floor forgets, per piece of work. */
+const FORGET = 1.01
+const FIRST_PAUSE_MS = 1 * SECOND
+const LONGEST_PAUSE_MS = 1 * MINUTE
+/** Pieces of work that shared without a conflict before a pause begins again at the shortest. */
+const CALM = 1_000
+
+export class SharePace {
+  #floorMs: number | undefined
+  #pausedUntil = Number.NEGATIVE_INFINITY
+  #nextPauseMs = FIRST_PAUSE_MS
+  #calm = 0
+  #isOver = false
+
+  /** A piece of work took so long inside its transaction. */
+  took(ms: number): void {
+    this.#floorMs = this.#floorMs === undefined ? ms : Math.min(ms, this.#floorMs * FORGET)
+  }
+
+  /** A piece of work was done in a shared transaction. */
+  shared(): void {
+    this.#calm++
+    if (this.#calm >= CALM) this.#nextPauseMs = FIRST_PAUSE_MS
+  }
+
+  /** Sharing got in the way of the work: it is left off for a while, longer each time. */
+  conflicted(now: number): void {
+    if (now < this.#pausedUntil) return
+    this.#calm = 0
+    this.#pausedUntil = now + this.#nextPauseMs
+    this.#nextPauseMs = Math.min(this.#nextPauseMs * 2, LONGEST_PAUSE_MS)
+  }
+
+  /** The work does what only a transaction of its own allows. */
+  endSharing(): void {
+    this.#isOver = true
+  }
+
+  /** Transactions that may be open at once. */
+  transactions(waiting: number, connections: number): number {
+    if (this.#floorMs === undefined) return connections
+    return Math.min(Math.max(LEAST_LANES, Math.ceil((waiting * this.#floorMs) / MEANT_MS)), connections)
+  }
+
+  /** Pieces of work for the next transaction. @param free transactions that may be opened now */
+  share(waiting: number, free: number, now: number): number {
+    if (this.#isOver || now < this.#pausedUntil || this.#floorMs === undefined) return 1
+    const most = Math.min(MAX_SHARED, Math.floor(MEANT_MS / this.#floorMs))
+    return Math.max(1, Math.min(Math.ceil(waiting / free), most))
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * `NOTIFY` from the side: after the commit that it tells of, in a statement of its own, which writes nothing and so waits
+ * for no disk under the lock that all notifying transactions of a server share. One statement is under way at a time;
+ * what comes meanwhile goes together with the next. Failures are ignored: whoever is told also looks by itself.
+ */
+import { Gathered } from './gathered.ts'
+import type { SqlClient } from './sql.ts'
+
+interface Notice {
+  readonly channel: string
+  readonly payload: string
+}
+
+export class SqlNotices {
+  readonly #gathered: Gathered<Notice>
+
+  constructor(sql: SqlClient) {
+    this.#gathered = new Gathered((notices) =>
+      sql.query('SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS notice(channel, payload)', [
+        notices.map(({ channel }) => channel),
+        notices.map(({ payload }) => payload),
+      ]),
+    )
+  }
+
+  /** Sends at once if nothing is under way. One and the same that waits already is not sent twice. */
+  send(channel: string, payload: string): void {
+    // No text of PostgreSQL has a NUL.
+    this.#gathered.add(`${channel}\0${payload}`, { channel, payload })
+    this.#gathered.flush()
+  }
+
+  close(): void {
+    this.#gathered.close()
+  }
+}

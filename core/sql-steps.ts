@@ -1,0 +1,153 @@
+/**
+ * A store on PostgreSQL whose every step is one statement: one call of a function, or one query. What a step costs is one
+ * round trip; it is atomic, and READ COMMITTED, because a step must see what the one before it has committed.
+ *
+ * A function that is called while the database's default isolation is another one refuses with `WRONG_ISOLATION`. Then,
+ * and from then on, each step is an explicit transaction: correct, and three round trips more. Such a transaction is ended
+ * by the server when its client stops in the middle of it, so that a stopped process holds nobody up.
+ */
+import { type Clock, SECOND } from './clock.ts'
+import { hasCode, toError } from './errors.ts'
+import { explainMissing, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
+import { WRONG_ISOLATION } from './sql-functions.ts'
+import { within } from './time-limit.ts'
+
+/** `not_done`: the server rolled it back or was never reached. `unknown`: it may have happened, or may yet happen. */
+export type StepOutcome = 'not_done' | 'unknown'
+
+/** How a store calls what went wrong. */
+export interface StepErrors {
+  unavailable(outcome: StepOutcome, detail: string, cause?: unknown): Error
+  refused(cause: Error): Error
+}
+
+export interface SqlStepsFields {
+  readonly sql: SqlClient
+  readonly schema: string
+  /** What makes the tables: `locks.migrate()`. */
+  readonly migrateCall: string
+  /** After this long without an answer a step is given up as `unknown`. */
+  readonly answerMs: number
+  readonly clock: Clock
+  readonly errors: StepErrors
+}
+
+const TRIES = 3
+const NO_ANSWER = Symbol('no answer')
+
+export class SqlSteps {
+  readonly #fields: SqlStepsFields
+  readonly #onBack: Array<() => void> = []
+  readonly #underWay = new Set<(error: Error) => void>()
+  #inTransactions = false
+  #health: { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } = { status: 'idle' }
+  #closed = false
+
+  constructor(fields: SqlStepsFields) {
+    this.#fields = fields
+  }
+
+  /** Calls `listener` after each outage, with the first step that is answered again. */
+  onBack(listener: () => void): void {
+    this.#onBack.push(listener)
+  }
+
+  /** @throws what the store's errors make of it */
+  async run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
+    const { clock, answerMs, errors } = this.#fields
+    if (this.#closed) throw errors.unavailable('not_done', 'the store is closed')
+    let rows: readonly Row[] | typeof NO_ANSWER
+    try {
+      rows = await this.#unlessClosed(within(clock, answerMs, this.#persist<Row>(text, parameters), NO_ANSWER))
+    } catch (error) {
+      throw this.#translated(error)
+    }
+    if (rows === NO_ANSWER) throw this.#away('unknown', `no answer within ${answerMs} ms`)
+    this.#answered()
+    return rows
+  }
+
+  health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {
+    return this.#health
+  }
+
+  /** What is under way rejects. */
+  close(): void {
+    this.#closed = true
+    for (const reject of this.#underWay) reject(this.#fields.errors.unavailable('unknown', 'the store was closed'))
+    this.#underWay.clear()
+  }
+
+  #unlessClosed<T>(step: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#underWay.add(reject)
+      step
+        .finally(() => this.#underWay.delete(reject))
+        .then(resolve, reject)
+        .catch(() => {})
+    })
+  }
+
+  /** A step that the server took back, because of another one, is taken again. */
+  async #persist<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
+    for (let attempt = 1; ; attempt++) {
+      const inTransaction = this.#inTransactions
+      try {
+        return (await this.#once<Row>(text, parameters, inTransaction)).rows
+      } catch (error) {
+        if (!inTransaction && hasCode(error, WRONG_ISOLATION)) this.#inTransactions = true
+        else if (attempt >= TRIES || !(hasCode(error, '40001') || hasCode(error, '40P01'))) throw error
+      }
+    }
+  }
+
+  #once<Row extends object>(
+    text: string,
+    parameters: readonly unknown[],
+    inTransaction: boolean,
+  ): Promise<SqlResult<Row>> {
+    const { sql, answerMs } = this.#fields
+    if (!inTransaction) return sql.query<Row>(text, parameters)
+    return sql.transaction(async (tx) => {
+      await tx.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
+      await tx.query(`SET LOCAL idle_in_transaction_session_timeout = ${Math.max(answerMs, 1 * SECOND)}`)
+      return tx.query<Row>(text, parameters)
+    })
+  }
+
+  #translated(error: unknown): Error {
+    const { schema, migrateCall, errors } = this.#fields
+    if (this.#closed) return toError(error)
+    const explained = toError(explainMissing(error, schema, migrateCall))
+    if (explained instanceof SqlTablesMissing) return errors.refused(explained)
+    const outcome = outcomeOf(error)
+    return outcome === 'refused' ? errors.refused(explained) : this.#away(outcome, explained.message, error)
+  }
+
+  #away(outcome: StepOutcome, detail: string, cause?: unknown): Error {
+    this.#health = { status: 'down', detail }
+    return this.#fields.errors.unavailable(outcome, detail, cause)
+  }
+
+  #answered(): void {
+    const wasDown = this.#health.status === 'down'
+    if (this.#health.status !== 'up') this.#health = { status: 'up' }
+    if (wasDown) for (const listener of this.#onBack) listener()
+  }
+}
+
+/** Nothing was sent. */
+const NEVER_REACHED: ReadonlySet<unknown> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH'])
+/** The server rolled back, and may do better later: conflicts, too few resources, locks, time limits, a replica, starting up. */
+const ROLLED_BACK = /^(40|53)|^(25006|25P03|55P03|57014|57P03)$/
+/** The connection ended, or the server did: perhaps after the commit. */
+const ENDED = /^(08|57P|58|XX)/
+
+/** What became of a statement, or a commit, that ended with this error. `refused`: not done, and never will be. */
+export function outcomeOf(error: unknown): StepOutcome | 'refused' {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
+  if (NEVER_REACHED.has(code) || code === 'core.sql_commit') return 'not_done'
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code) || /^E[A-Z]{4}$/.test(code)) return 'unknown'
+  if (ROLLED_BACK.test(code)) return 'not_done'
+  return ENDED.test(code) ? 'unknown' : 'refused'
+}

@@ -1,0 +1,120 @@
+/** What the functions keep and answer, in the words of the contract. Names and keys are written as `storableText`. */
+import { originalText, storableText } from '../../../core/sql-text.ts'
+import type {
+  CommitOperation,
+  CommitReply,
+  LogChange,
+  LogEntry,
+  MemberRecord,
+  MemberTransition,
+  StateRecord,
+} from '../store/cluster-store.ts'
+
+interface BoundRow {
+  readonly instance?: string | null
+  readonly generation?: string | number | null
+}
+
+export interface StateRow extends BoundRow {
+  readonly key: string
+  readonly version: string | number
+  readonly json: string | null
+}
+
+export interface CommitRow {
+  readonly status: CommitReply['status']
+  readonly at_revision: string | null
+  readonly changed: boolean
+  readonly found_key: string | null
+  readonly found_version: string | null
+  readonly found_json: string | null
+  readonly found_instance: string | null
+  readonly found_generation: string | null
+}
+
+export interface EntryRow {
+  readonly revision: string
+  readonly previous: string
+  /** JSON of a list of `ChangeRow`. */
+  readonly changes: string
+}
+
+type ChangeRow =
+  | ({ readonly kind: 'put'; readonly key: string; readonly json: string } & BoundRow)
+  | { readonly kind: 'delete'; readonly key: string }
+  | ({ readonly kind: MemberTransition } & MemberRecord)
+
+/** As `cluster_commit` takes them. */
+export function operationsText(operations: readonly CommitOperation[]): string {
+  const rows = operations.map((operation) => ({
+    kind: operation.kind,
+    key: storableText(operation.key),
+    if: operation.ifVersion,
+    ...(operation.kind === 'put' ? { json: operation.json, ...storedBound(operation.boundTo) } : {}),
+  }))
+  return JSON.stringify(rows)
+}
+
+export function commitReply(row: CommitRow): CommitReply {
+  switch (row.status) {
+    case 'committed':
+      return { status: 'committed', revision: Number(row.at_revision), changed: row.changed }
+    case 'conflict':
+      return {
+        status: 'conflict',
+        record: stateRecord({
+          key: row.found_key ?? '',
+          version: row.found_version ?? 0,
+          json: row.found_json,
+          instance: row.found_instance,
+          generation: row.found_generation,
+        }),
+      }
+    case 'evicted':
+      return {
+        status: 'evicted',
+        boundTo: { instance: originalText(row.found_instance ?? ''), generation: Number(row.found_generation) },
+      }
+    default:
+      return { status: 'unknown' }
+  }
+}
+
+export function stateRecord({ key, version, json, ...bound }: StateRow): StateRecord {
+  return { key: originalText(key), version: Number(version), json: json ?? undefined, ...boundTo(bound) }
+}
+
+export function memberRecord(row: MemberRecord): MemberRecord {
+  return { ...row, instance: originalText(row.instance) }
+}
+
+/** As `cluster_restore` takes them. */
+export function membersText(members: readonly MemberRecord[]): string {
+  return JSON.stringify(members.map((member) => ({ ...member, instance: storableText(member.instance) })))
+}
+
+export function logEntry({ revision, previous, changes }: EntryRow): LogEntry {
+  return {
+    revision: Number(revision),
+    previous: Number(previous),
+    changes: (JSON.parse(changes) as readonly ChangeRow[]).map(logChange),
+  }
+}
+
+function logChange(change: ChangeRow): LogChange {
+  if (change.kind === 'delete') return { kind: 'delete', key: originalText(change.key) }
+  if (change.kind === 'put') {
+    return { kind: 'put', key: originalText(change.key), json: change.json, ...boundTo(change) }
+  }
+  const { kind, ...member } = change
+  return { kind, member: memberRecord(member) }
+}
+
+function boundTo({ instance, generation }: BoundRow): Pick<StateRecord, 'boundTo'> {
+  if (instance === null || instance === undefined) return {}
+  return { boundTo: { instance: originalText(instance), generation: Number(generation) } }
+}
+
+function storedBound(bound: StateRecord['boundTo']): BoundRow {
+  return bound === undefined ? {} : { instance: storableText(bound.instance), generation: bound.generation }
+}

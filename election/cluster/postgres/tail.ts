@@ -1,0 +1,163 @@
+import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
+import type { Logger } from '../../../core/logger.ts'
+import type { SqlSteps } from '../../../core/sql-steps.ts'
+import type { LogFollower } from '../store/cluster-store.ts'
+import { type EntryRow, logEntry } from './records.ts'
+import type { StoredLog } from './wakes.ts'
+
+const PAGE = 256
+const RETRY_MS = 50
+const FIRST_PAUSE_MS = 5
+/** Also how soon it shows that a store lost what was told of it. */
+const LAST_PAUSE_MS = 1_000
+
+interface Following extends StoredLog {
+  readonly follower: LogFollower
+  /** The last revision that was told. */
+  position: number
+}
+
+interface NewsRow {
+  readonly n: number
+  readonly ends: string
+  readonly entries: readonly EntryRow[] | null
+}
+
+/**
+ * Reads all logs that this process follows with one statement, when somebody told that there is news, and now and then
+ * without: 5 ms after the last news, doubled to a second. Who is sure to be told looks once a second only.
+ */
+export class Tail {
+  readonly #steps: SqlSteps
+  readonly #text: string
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #firstPauseMs: number
+  readonly #followings = new Set<Following>()
+  #isReading = false
+  #isWoken = false
+  #sleeping: AbortController | undefined
+  #pauseMs: number
+  #closed = false
+  #wasTold = ''
+
+  constructor(fields: { steps: SqlSteps; schema: string; isTold: boolean; clock: Clock; logger: Logger }) {
+    this.#steps = fields.steps
+    this.#clock = fields.clock
+    this.#logger = fields.logger
+    this.#firstPauseMs = fields.isTold ? LAST_PAUSE_MS : FIRST_PAUSE_MS
+    this.#pauseMs = this.#firstPauseMs
+    this.#text = `SELECT n, ends::text AS ends, entries
+      FROM ${fields.schema}.cluster_tail($1::text[], $2::text[], $3::bigint[], ${PAGE})`
+  }
+
+  follow(log: StoredLog, after: number, follower: LogFollower): () => void {
+    const following: Following = { ...log, follower, position: after }
+    this.#followings.add(following)
+    this.wake()
+    if (!this.#isReading) this.#start()
+    return () => this.#followings.delete(following)
+  }
+
+  /** There is news, or may be. */
+  wake(): void {
+    this.#isWoken = true
+    this.#sleeping?.abort()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#followings.clear()
+    this.wake()
+  }
+
+  #start(): void {
+    if (this.#closed) return
+    this.#isReading = true
+    this.#read().catch((error: unknown) => this.#warn(error, 'cluster: the reader of the logs ended'))
+  }
+
+  async #read(): Promise<void> {
+    while (!this.#closed && this.#followings.size > 0) {
+      this.#isWoken = false
+      try {
+        if (await this.#readOnce()) this.#pauseMs = this.#firstPauseMs
+        else await this.#pause(this.#nextPauseMs())
+        this.#wasTold = ''
+      } catch (error) {
+        if (this.#closed) break
+        this.#warn(error, 'cluster: cannot follow the logs, trying again')
+        await this.#clock.sleep(RETRY_MS)
+      }
+    }
+    this.#isReading = false
+  }
+
+  #nextPauseMs(): number {
+    const pauseMs = this.#pauseMs
+    this.#pauseMs = Math.min(2 * pauseMs, LAST_PAUSE_MS)
+    return pauseMs
+  }
+
+  async #pause(durationMs: number): Promise<void> {
+    if (this.#isWoken) return
+    this.#sleeping = new AbortController()
+    await this.#clock.sleep(durationMs, this.#sleeping.signal).catch(() => {})
+    this.#sleeping = undefined
+  }
+
+  /** @returns whether there was news */
+  async #readOnce(): Promise<boolean> {
+    const logs = [...this.#places().values()]
+    const rows = await this.#steps.run<NewsRow>(this.#text, [
+      logs.map(({ cluster }) => cluster),
+      logs.map(({ log }) => log),
+      logs.map(({ position }) => String(position)),
+    ])
+    for (const { n, ends, entries } of rows) this.#tell(logs[n - 1] as Following, Number(ends), entries ?? [])
+    return rows.length > 0
+  }
+
+  /** Where each log is read on: after what all of its followers were told. */
+  #places(): Map<string, Following> {
+    const places = new Map<string, Following>()
+    for (const following of this.#followings) {
+      const name = nameOf(following)
+      const known = places.get(name)
+      if (known === undefined || following.position < known.position) places.set(name, { ...following })
+    }
+    return places
+  }
+
+  #tell(of: Following, ends: number, rows: readonly EntryRow[]): void {
+    const entries = rows.map(logEntry)
+    const last = entries.at(-1)?.revision ?? ends
+    for (const following of this.#followings) {
+      if (nameOf(following) !== nameOf(of) || following.position < of.position) continue
+      const missing = entries.filter(({ revision }) => revision > following.position)
+      const wentBack = ends < following.position
+      if (missing.length === 0 && !wentBack) continue
+      following.position = last
+      this.#call(() => (wentBack ? following.follower.onRollback() : following.follower.onEntries(missing)))
+    }
+  }
+
+  #call(tell: () => void): void {
+    try {
+      tell()
+    } catch (error) {
+      this.#logger.error({ err: toError(error) }, 'cluster: a follower failed')
+    }
+  }
+
+  #warn(error: unknown, message: string): void {
+    const { message: text } = toError(error)
+    if (this.#wasTold !== text) this.#logger.warn({ err: error }, message)
+    this.#wasTold = text
+  }
+}
+
+function nameOf({ cluster, log }: StoredLog): string {
+  return JSON.stringify([cluster, log])
+}

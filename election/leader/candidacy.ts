@@ -1,0 +1,90 @@
+import { SECOND } from '../../core/clock.ts'
+import { hasCode, toError } from '../../core/errors.ts'
+import type { Lease } from '../../locks/lock.ts'
+import { leaderOf } from './leader.ts'
+import type { ResolvedElection } from './options.ts'
+
+/** How often a candidate that lets others go first looks whether somebody leads. */
+const STAND_BY_MS = 1 * SECOND
+
+/** The way to a lease: standing by, waiting in line, and a store that is away, which is tried again forever. */
+export class Candidacy {
+  readonly #options: ResolvedElection
+  readonly #closing: AbortController
+  #error: string | undefined
+
+  /** @param closing ends it; aborted here when there are no locks any more to campaign for */
+  constructor(options: ResolvedElection, closing: AbortController) {
+    this.#options = options
+    this.#closing = closing
+  }
+
+  /** Why it does not work at the moment. */
+  get error(): string | undefined {
+    return this.#error
+  }
+
+  /** A lease; `undefined` when closing, when the store failed, or when somebody else leads: try again. */
+  async win(): Promise<Lease | undefined> {
+    return (await this.#standBy()) ? this.#acquire() : undefined
+  }
+
+  /** Out of the line. @param error what health says meanwhile */
+  async stayOut(ms: number, error: string | undefined): Promise<void> {
+    if (ms === 0) return
+    if (error !== undefined) this.#error = error
+    await this.#pause(ms)
+    this.#error = undefined
+  }
+
+  /**
+   * A candidate with `campaignDelayMs` stays out of the line until nobody has led for that long: those who are in it come
+   * first. True when it may campaign.
+   */
+  async #standBy(): Promise<boolean> {
+    const { campaignDelayMs, locks, role } = this.#options
+    if (campaignDelayMs === 0) return true
+    try {
+      const leader = await leaderOf(locks, role)
+      this.#error = undefined
+      if (leader !== undefined) {
+        await this.#pause(Math.min(STAND_BY_MS, leader.expiresInMs + 1))
+        return false
+      }
+      await this.#pause(campaignDelayMs)
+      return !this.#closing.signal.aborted && (await leaderOf(locks, role)) === undefined
+    } catch (error) {
+      await this.#storeFailed(error)
+      return false
+    }
+  }
+
+  async #acquire(): Promise<Lease | undefined> {
+    const { locks, key, ttlMs, lockDelayMs, instance } = this.#options
+    try {
+      const waitMs = Number.POSITIVE_INFINITY
+      const { signal } = this.#closing
+      const lease = await locks.acquire(key, { ttlMs, lockDelayMs, waitMs, owner: instance, signal })
+      this.#error = undefined
+      return lease
+    } catch (error) {
+      await this.#storeFailed(error)
+      return undefined
+    }
+  }
+
+  async #storeFailed(error: unknown): Promise<void> {
+    const { logger, role, retryMs } = this.#options
+    // Nothing to campaign for without locks; going on would only keep the process alive.
+    if (hasCode(error, 'locks.closed')) this.#closing.abort()
+    if (this.#closing.signal.aborted) return
+    const level = this.#error === undefined ? 'warn' : 'debug'
+    this.#error = toError(error).message
+    logger[level]({ role, err: error }, 'election: cannot campaign, trying again')
+    await this.#pause(retryMs * (0.75 + 0.5 * Math.random()))
+  }
+
+  async #pause(durationMs: number): Promise<void> {
+    await this.#options.clock.sleep(durationMs, this.#closing.signal).catch(() => {})
+  }
+}

@@ -1,0 +1,9 @@
+/** For `npx concordat topology` and `npx concordat asyncapi`: what the services declare. Nothing of it starts. */
+import { environment } from './src/environment.ts'
+import { ordersService } from './src/orders.ts'
+import { stockService } from './src/stock.ts'
+
+const at = environment()
+
+export const services = [ordersService(at).service, stockService(at)]
+export const asyncapi = { info: { title: 'Shop', version: '1.0.0' } }

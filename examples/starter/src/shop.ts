@@ -1,0 +1,42 @@
+/** Both services in one process. `orders.ts` and `stock.ts` know nothing of each other, so each can have a process of its own. */
+import type { SqlClient } from 'concordat/core'
+import type { z } from 'zod'
+import type { Order } from './channels.ts'
+import { type Environment, environment } from './environment.ts'
+import { ordersService } from './orders.ts'
+import { fillShelves, stockService } from './stock.ts'
+
+export interface Shop {
+  /** Places an order; the same id again is the same order. Resolves with what became of it. */
+  readonly order: (order: z.input<typeof Order>) => Promise<string>
+  readonly shipments: () => Promise<readonly string[]>
+  readonly close: () => Promise<void>
+}
+
+export async function openShop(
+  shelves: Readonly<Record<string, number>>,
+  at: Environment = environment(),
+): Promise<Shop> {
+  const sql = at.parts('stock').sql as SqlClient
+  await fillShelves(sql, shelves)
+  const stock = stockService(at)
+  const { service: orders, placeOrder } = ordersService(at)
+  await stock.start()
+  await orders.start()
+  return {
+    order: async (order) => {
+      const run = await orders.run(placeOrder, { id: order.id, input: order })
+      const outcome = await run.outcome()
+      return outcome.status === 'completed' ? outcome.status : `${outcome.status}: ${outcome.failure.code}`
+    },
+    shipments: async () => {
+      const { rows } = await sql.query<{ id: string }>('SELECT order_id AS id FROM shipment ORDER BY order_id')
+      return rows.map(({ id }) => id)
+    },
+    close: async () => {
+      await orders.close()
+      await stock.close()
+      await at.close()
+    },
+  }
+}

@@ -1,0 +1,137 @@
+import { NOW } from '../../core/sql-functions.ts'
+import type { SqlSteps } from '../../core/sql-steps.ts'
+import { originalText, storableText } from '../../core/sql-text.ts'
+import type { ForcedRelease, ForceOptions, LockInfo, LockMode } from '../lock.ts'
+import type { ListRequest, LockOperator } from '../store.ts'
+import { ENDLESS } from './functions.ts'
+import type { Turns } from './turns.ts'
+
+interface SeenRow {
+  readonly key: string
+  readonly holders: readonly HolderRow[]
+  readonly waiters: readonly Terms[]
+}
+
+interface Terms {
+  readonly owner: string
+  readonly shared: boolean
+  readonly most: string
+}
+
+interface HolderRow extends Terms {
+  readonly token: string
+  readonly sinceAt: number
+  readonly freesInMs: number
+  readonly delayMs: number
+}
+
+interface AuditRow {
+  readonly at: string
+  readonly token: string
+  readonly mark: ForceOptions
+  readonly ended: ReadonlyArray<{ readonly owner: string; readonly token: string; readonly shared: boolean }>
+}
+
+/** What people ask and do. */
+export class PostgresOperator implements LockOperator {
+  readonly #steps: SqlSteps
+  readonly #turns: Turns
+  readonly #text: ReturnType<typeof texts>
+
+  constructor(fields: { steps: SqlSteps; turns: Turns; schema: string }) {
+    this.#steps = fields.steps
+    this.#turns = fields.turns
+    this.#text = texts(fields.schema)
+  }
+
+  async inspect(key: string): Promise<LockInfo | undefined> {
+    const [row] = await this.#steps.run<SeenRow>(this.#text.inspect, [storableText(key)])
+    if (row === undefined || row.holders.length + row.waiters.length === 0) return undefined
+    return infoOf(row)
+  }
+
+  async list({ limit, prefix, signal }: ListRequest): Promise<readonly LockInfo[]> {
+    const rows = await this.#steps.run<SeenRow>(this.#text.list, [storableText(prefix), limit])
+    signal?.throwIfAborted()
+    return rows.map(infoOf)
+  }
+
+  async forceRelease(key: string, force: ForceOptions, tokenFloor: number): Promise<ForcedRelease> {
+    const mark = JSON.stringify({ by: force.by, reason: force.reason })
+    const [row] = await this.#steps.run<AuditRow & { readonly calls: readonly string[] }>(this.#text.force, [
+      storableText(key),
+      this.#turns.home.id,
+      String(tokenFloor),
+      mark,
+    ])
+    const forced = row as NonNullable<typeof row>
+    for (const call of forced.calls) this.#turns.tell(call)
+    return entryOf(key, { ...forced, mark: force })
+  }
+
+  async audit(key: string): Promise<readonly ForcedRelease[]> {
+    const rows = await this.#steps.run<AuditRow>(this.#text.audit, [storableText(key)])
+    return rows.map((row) => entryOf(key, row))
+  }
+}
+
+function infoOf({ key, holders, waiters }: SeenRow): LockInfo {
+  return {
+    key: originalText(key),
+    holders: holders.map((holder) => ({
+      ...termsOf(holder),
+      token: Number(holder.token),
+      sinceAt: holder.sinceAt,
+      expiresInMs: Math.max(0, holder.freesInMs - holder.delayMs),
+      freesInMs: holder.freesInMs,
+    })),
+    waiters: waiters.map(termsOf),
+  }
+}
+
+function termsOf({ owner, shared, most }: Terms) {
+  const permits = !shared || most === ENDLESS ? undefined : Number(most)
+  return { owner: originalText(owner), mode: modeOf(shared), permits }
+}
+
+function modeOf(shared: boolean): LockMode {
+  return shared ? 'shared' : 'exclusive'
+}
+
+function entryOf(key: string, { at, token, mark, ended }: AuditRow): ForcedRelease {
+  return {
+    key,
+    by: mark.by,
+    reason: mark.reason,
+    at: Number(at),
+    token: Number(token),
+    ended: ended.map((each) => ({
+      owner: originalText(each.owner),
+      token: Number(each.token),
+      mode: modeOf(each.shared),
+    })),
+  }
+}
+
+/** In json, because it may hold what no column does; numbers beyond 2^53 as text. */
+function texts(schema: string) {
+  const seen = `coalesce((
+      SELECT json_agg(json_build_object('owner', h.owner, 'shared', h.shared, 'most', h.most::text, 'token', h.token::text,
+          'sinceAt', h.since_us / 1000, 'freesInMs', (h.frees_us - now.us + 999) / 1000, 'delayMs', h.delay_ms) ORDER BY h.token)
+      FROM (
+        SELECT k.owner, false AS shared, 1::bigint AS most, k.token, k.since_us, k.frees_us, k.delay_ms WHERE k.value IS NOT NULL
+        UNION ALL SELECT owner, true, most, token, since_us, frees_us, delay_ms FROM ${schema}.lock_holder s WHERE s.key = k.key
+      ) h WHERE h.frees_us > now.us), '[]') AS holders,
+    coalesce((
+      SELECT json_agg(json_build_object('owner', w.owner, 'shared', w.shared, 'most', w.most::text) ORDER BY w.place)
+      FROM ${schema}.lock_waiter w WHERE w.key = k.key AND w.kept_us > now.us), '[]') AS waiters`
+  return {
+    inspect: `SELECT k.key, ${seen} FROM ${schema}.lock_key k, (SELECT ${NOW} AS us) AS now WHERE k.key = $1`,
+    list: `SELECT k.key, ${seen} FROM ${schema}.lock_key k, (SELECT ${NOW} AS us) AS now
+      WHERE starts_with(k.key, $1) AND (k.value IS NOT NULL AND k.frees_us > now.us
+        OR EXISTS (SELECT FROM ${schema}.lock_holder s WHERE s.key = k.key AND s.frees_us > now.us))
+      LIMIT $2`,
+    force: `SELECT (at_us / 1000)::text AS at, raised::text AS token, ended, calls FROM ${schema}.lock_force($1, $2, $3::bigint, $4)`,
+    audit: `SELECT (at_us / 1000)::text AS at, token::text AS token, mark, ended FROM ${schema}.lock_audit WHERE key = $1 ORDER BY entry`,
+  }
+}

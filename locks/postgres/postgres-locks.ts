@@ -1,0 +1,134 @@
+import { MINUTE, SECOND } from '../../core/clock.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { migrate } from '../../core/migrate.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
+import {
+  DEFAULT_SCHEMA,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+  type SqlListener,
+  type SqlTransaction,
+} from '../../core/sql.ts'
+import { SqlSteps } from '../../core/sql-steps.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
+import type { AcquireOptions, Lease, Locks } from '../lock.ts'
+import { locksOn } from '../locks.ts'
+import { LOCKS_NAMES, type LocksOptions, resolveLocks } from '../options.ts'
+import { Guard } from './guard.ts'
+import { homeOf } from './home.ts'
+import { PostgresLockStore } from './store.ts'
+import { LOCK_STORE_PART } from './tables.ts'
+import { Turns } from './turns.ts'
+
+export interface PostgresLocksOptions extends LocksOptions {
+  /**
+   * `pgClient(pool)` or `pgliteClient(db)`. Each step of a lock takes a connection for a moment; give the locks a pool of
+   * their own (2 connections do for most) where others keep theirs for long, or renewals wait for them.
+   */
+  readonly sql: SqlClient
+  /** @default 'concordat' */
+  readonly schema?: string | undefined
+  /**
+   * Wakes waiters at once: `pgListener({ connect })`, with a connection that no transaction pooler sits on. Without one
+   * they look by themselves, after 5 ms at first and every half second in the end. Not closed with the locks. Needless on
+   * PGlite. @default none
+   */
+  readonly listener?: SqlListener | undefined
+  /** How long the server may take to answer before it counts as unavailable. @default 2 seconds */
+  readonly answerMs?: number | undefined
+}
+
+/** Locks in a PostgreSQL, with what only a lock in the same database can do. */
+export interface PostgresLocks extends Locks {
+  /** Creates or updates the tables. Idempotent, safe from several processes at once. */
+  migrate(): Promise<void>
+
+  /**
+   * From now on `tx` commits only if `lease` is the newest holder at that moment: check and commit are one step, and no
+   * grant can come between them. Nothing is locked before the commit, so one that stands still holds up nobody. `tx` has
+   * to be a transaction of the database in which the locks are.
+   *
+   * It needs no validity of the lease: one that is over and that nobody took is still the newest. A lease taken away by
+   * force, or given back, is not.
+   * @throws FenceRejected at once when it is too late already. At the commit the server's error is thrown, with the
+   *   SQLSTATE `CC002`, unless `transaction` calls it
+   */
+  guard(tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>): Promise<void>
+
+  /**
+   * `using` around a guarded transaction: acquires, begins, calls `work`, commits if the lease is the newest then,
+   * releases. Resolves when the commit is confirmed, whatever becomes of the lease after it.
+   * @throws FenceRejected when another took the lock over before the commit: nothing was written, repeat it; what `using`
+   *   throws; what `work` throws
+   */
+  transaction<T>(
+    key: string,
+    options: AcquireOptions,
+    work: (tx: SqlTransaction, lease: Lease) => T | Promise<T>,
+  ): Promise<T>
+}
+
+const NAMES = optionNames<PostgresLocksOptions>({
+  ...LOCKS_NAMES,
+  sql: true,
+  schema: true,
+  listener: true,
+  answerMs: true,
+})
+
+const SWEEP_EVERY_MS = 1 * MINUTE
+const SWEEP_KEYS = 1_000
+
+/** @throws TypeError / RangeError for a bad option; asks the server later, so never because it is away */
+export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
+  refuseUnknown('postgresLocks', options, NAMES)
+  const sql = requireSqlClient('postgresLocks.sql', options.sql)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  const quoted = quoteIdentifier(schema)
+  const answerMs = requireInteger('postgresLocks.answerMs', options.answerMs ?? 2 * SECOND, 10)
+  const listener = requireListener(options.listener)
+  const { clock } = resolveLocks(options)
+  const steps = new SqlSteps({
+    sql,
+    schema,
+    migrateCall: LOCK_STORE_PART.call,
+    answerMs,
+    clock,
+    errors: {
+      unavailable: (outcome, detail, cause) => new LockStoreUnavailable('postgres', outcome, detail, cause),
+      refused: (cause) => new LockStoreRefused('postgres', cause),
+    },
+  })
+  let sweptAt = clock.monotonic()
+  const store = new PostgresLockStore({
+    steps,
+    schema: quoted,
+    turns: (onUnclaimed) => new Turns({ sql, steps, schema: quoted, clock, listener, onUnclaimed }),
+    ready: () => {
+      if (sql.exclusive === undefined) return undefined
+      const adopt = `SELECT FROM ${quoted}.lock_adopt($1)`
+      return homeOf(sql).adopted(schema, () => steps.run(adopt, [sql.exclusive]))
+    },
+    upkeep: () => {
+      if (clock.monotonic() - sweptAt < SWEEP_EVERY_MS) return
+      sweptAt = clock.monotonic()
+      steps.run(`SELECT FROM ${quoted}.lock_sweep($1)`, [SWEEP_KEYS]).catch(() => {})
+    },
+  })
+  const locks = locksOn(store, options)
+  const guard = new Guard({ sql, schema, quoted })
+  return Object.assign(locks, {
+    migrate: () => migrate(sql, schema, LOCK_STORE_PART.name, LOCK_STORE_PART.migrations),
+    guard: (tx: SqlTransaction, lease: Pick<Lease, 'key' | 'token'>) => guard.guard(tx, lease),
+    transaction: <T>(key: string, wish: AcquireOptions, work: (tx: SqlTransaction, lease: Lease) => T | Promise<T>) => {
+      requireFunction(`transaction("${key}") work`, work)
+      return guard.transaction(locks, key, wish, work)
+    },
+  })
+}
+
+function requireListener(listener: SqlListener | undefined): SqlListener | undefined {
+  if (listener === undefined || hasMethods(listener, ['listen'])) return listener
+  throw wrongKind('postgresLocks.listener', listener, 'a listener such as pgListener({ connect })')
+}

@@ -1,0 +1,194 @@
+import type { Clock } from '../../core/clock.ts'
+import type { SqlClient, SqlListener } from '../../core/sql.ts'
+import { SqlNotices } from '../../core/sql-notices.ts'
+import type { SqlSteps } from '../../core/sql-steps.ts'
+import { storableText } from '../../core/sql-text.ts'
+import { type Home, homeOf } from './home.ts'
+
+/** Within the bound of what a server calls alive: a beat may be missed. */
+const BEAT_MS = 500
+const LIVE_MS = 2_000
+/** Without messages: as a waiter's first pauses. */
+const FIRST_LOOK_MS = 5
+
+interface News {
+  readonly about: string
+  readonly news: 'turn' | 'given' | 'ended' | 'gone'
+  readonly granted: string | null
+}
+
+/**
+ * The waiters of one client: who tells them, and how the server knows that they are alive.
+ *
+ * A message from the server comes over the listener, if there is one: `NOTIFY` on a channel of the client's own, sent by
+ * the process that made room. In the same process it comes directly. And while anybody waits the client says every half
+ * second that it lives, and is told what no message told it: with a listener for what was lost, without one for all, and
+ * then more often at first.
+ */
+export class Turns {
+  readonly home: Home
+  readonly client: string
+  readonly #sql: SqlClient
+  readonly #steps: SqlSteps
+  readonly #clock: Clock
+  readonly #beatText: string
+  readonly #listener: SqlListener | undefined
+  readonly #notices: SqlNotices
+  readonly #onUnclaimed: (value: string, key: string | undefined) => void
+  readonly #waiters = new Map<string, (token?: number) => void>()
+  /** Values that wait, or have waited and may hold, with their keys. The latter are told when they are ended by force. */
+  readonly #known = new Map<string, string>()
+  readonly #leave: () => void
+  #stopListening: (() => void) | undefined
+  #beatAt = Number.NEGATIVE_INFINITY
+  #pauseMs = FIRST_LOOK_MS
+  #cancel: (() => void) | undefined
+  #beating: Promise<void> | undefined
+  #closed = false
+
+  /** @param onUnclaimed told of a turn nobody here waits for any more: it must go to the next in line */
+  constructor(fields: {
+    sql: SqlClient
+    steps: SqlSteps
+    schema: string
+    clock: Clock
+    listener: SqlListener | undefined
+    onUnclaimed: (value: string, key: string | undefined) => void
+  }) {
+    this.#sql = fields.sql
+    this.#steps = fields.steps
+    this.#clock = fields.clock
+    this.#listener = fields.listener
+    this.#notices = new SqlNotices(fields.sql)
+    this.#onUnclaimed = fields.onUnclaimed
+    this.#beatText = `SELECT about, news, granted::text AS granted
+      FROM ${fields.schema}.lock_beat($1, $2, $3::int, $4::bigint, $5::text[], $6::text[])`
+    this.home = homeOf(fields.sql)
+    const { client, leave } = this.home.join((value, token) => this.#tell(value, token))
+    this.client = client
+    this.#leave = leave
+  }
+
+  /** Resolves when the server takes the client to be alive. */
+  async listen(value: string, onTurn: (token?: number) => void): Promise<() => void> {
+    this.#waiters.set(value, onTurn)
+    try {
+      await this.#beLive()
+    } catch (error) {
+      this.#waiters.delete(value)
+      throw error
+    }
+    return () => void this.#waiters.delete(value)
+  }
+
+  /** It is in the line: from now on it may be its turn. In one process everybody is told all, directly. */
+  placed(key: string, value: string): void {
+    if (this.#sql.exclusive !== undefined || !this.#waiters.has(value)) return
+    if (!this.#known.has(value)) this.#pauseMs = FIRST_LOOK_MS
+    this.#known.set(value, key)
+    this.#schedule()
+  }
+
+  /** The value has ended: nothing can concern it any more. */
+  forget(value: string): void {
+    this.#known.delete(value)
+    if (this.#known.size === 0) this.#rest()
+  }
+
+  /** Tells whom a step has called, as the functions write it: `<value>` or `<value>=<token>`. */
+  tell(call: string | null): void {
+    if (call === null) return
+    const [value = '', token] = call.split('=')
+    const [client = ''] = value.split('.', 1)
+    if (this.home.tell(client, value, token === undefined ? undefined : Number(token))) return
+    if (this.#sql.exclusive === undefined) this.#notices.send(channelOf(client), call)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#leave()
+    this.#stopListening?.()
+    this.#notices.close()
+    this.#waiters.clear()
+    this.#known.clear()
+    this.#rest()
+  }
+
+  /** In one process nobody has to be told who is alive. */
+  async #beLive(): Promise<void> {
+    if (this.#sql.exclusive !== undefined) return
+    this.#stopListening ??= this.#listener?.listen(channelOf(this.client), (payload) => this.#onNotice(payload))
+    if (this.#clock.monotonic() - this.#beatAt < BEAT_MS) return
+    await this.#beat()
+  }
+
+  #onNotice(payload: string): void {
+    // The connection came back: messages were lost.
+    if (payload === '') return this.#look()
+    const [value = '', token] = payload.split('=')
+    this.#tell(value, token === undefined ? undefined : Number(token))
+  }
+
+  #tell(value: string, token: number | undefined): void {
+    const onTurn = this.#waiters.get(value)
+    if (onTurn !== undefined) onTurn(token)
+    // Given to one that has gone: it gives the lock back itself. Or it asked before it heard, and holds it.
+    else if (token === undefined) this.#onUnclaimed(value, this.#known.get(value))
+  }
+
+  #schedule(): void {
+    if (this.#cancel !== undefined || this.#beating !== undefined || this.#closed || this.#known.size === 0) return
+    const pauseMs = this.#listener === undefined && this.#waiters.size > 0 ? this.#pauseMs : BEAT_MS
+    this.#pauseMs = Math.min(2 * this.#pauseMs, BEAT_MS)
+    this.#cancel = this.#clock.setTimer(pauseMs, () => {
+      this.#cancel = undefined
+      this.#look()
+    })
+  }
+
+  #rest(): void {
+    this.#cancel?.()
+    this.#cancel = undefined
+  }
+
+  #look(): void {
+    this.#beat()
+      .catch(() => {})
+      .finally(() => this.#schedule())
+  }
+
+  /** One at a time: who comes meanwhile waits for the one after. */
+  async #beat(): Promise<void> {
+    while (this.#beating !== undefined) await this.#beating.catch(() => {})
+    if (this.#closed) return
+    this.#beating = this.#beatOnce()
+    try {
+      await this.#beating
+    } finally {
+      this.#beating = undefined
+    }
+  }
+
+  async #beatOnce(): Promise<void> {
+    const sentAt = this.#clock.monotonic()
+    const asked = [...this.#known]
+    const rows = await this.#steps.run<News>(this.#beatText, [
+      this.client,
+      this.#listener !== undefined,
+      this.#listener?.backend,
+      String(LIVE_MS),
+      asked.map(([, key]) => storableText(key)),
+      asked.map(([value]) => value),
+    ])
+    this.#beatAt = sentAt
+    for (const { about, news, granted } of rows) {
+      if (this.#waiters.has(about)) this.#tell(about, granted === null ? undefined : Number(granted))
+      else if (news === 'ended') this.#onUnclaimed(about, undefined)
+      else if (news === 'gone') this.#known.delete(about)
+    }
+  }
+}
+
+function channelOf(client: string): string {
+  return `concordat_lock_${client}`
+}

@@ -1,0 +1,98 @@
+/**
+ * JSON Schema of payloads, by the companion of Standard Schema that zod, arktype and others have: no library is imported.
+ * What the libraries hang below a schema (`definitions`) is lifted into the document's components, for `#` is the whole
+ * document there.
+ *
+ * @see https://standardschema.dev/json-schema
+ */
+import type { StandardJSONSchemaV1 } from '@standard-schema/spec'
+import { toError } from '../../core/errors.ts'
+import { hasMethods } from '../../core/options.ts'
+import type { JsonObject } from './document.ts'
+
+const COMPONENTS = '#/components/schemas/'
+/** Made up by zod for parts without a name: the same name stands for something else in the next schema. */
+const NAMELESS = /^__schema\d+$/
+
+/**
+ * The input form, which travels.
+ * @param schema a Standard Schema; `undefined` is returned when its library has no JSON Schema
+ * @throws TypeError when the library cannot say it in JSON Schema
+ */
+export function jsonSchemaOf(path: string, schema: unknown): JsonObject | undefined {
+  const standard = (schema as { readonly '~standard'?: Partial<StandardJSONSchemaV1.Props> } | undefined)?.['~standard']
+  const converter = standard?.jsonSchema
+  if (!hasMethods(converter, ['input'])) return undefined
+  try {
+    const options = { target: 'draft-07', libraryOptions: { unrepresentable: 'any' } }
+    return (converter as StandardJSONSchemaV1.Converter).input(options)
+  } catch (error) {
+    const why = toError(error).message
+    throw new TypeError(`${path}: its schema cannot be said in JSON Schema (${why}). Give it by hand in \`schemas\`.`, {
+      cause: error,
+    })
+  }
+}
+
+/** The schemas of a document's components, by name. */
+export class Schemas {
+  readonly #schemas = new Map<string, JsonObject>()
+  /** As they came, to tell whether two of one name are the same. */
+  readonly #given = new Map<string, string>()
+
+  /** Adds a schema, and what hangs below it. @returns a reference to it */
+  add(name: string, root: JsonObject): { readonly $ref: string } {
+    const { $schema: _, definitions, $defs, ...own } = root
+    const below = { ...(definitions as JsonObject | undefined), ...($defs as JsonObject | undefined) }
+    const names = this.#namesOf(name, below)
+    this.#set(name, own, rewritten(own, name, names) as JsonObject)
+    for (const [part, schema] of Object.entries(below)) {
+      this.#set(names.get(part) as string, schema, rewritten(schema, name, names) as JsonObject)
+    }
+    return { $ref: `${COMPONENTS}${name}` }
+  }
+
+  /** A part shares its name with the same part of another schema; if one differs, all of this schema have names of their own. */
+  #namesOf(name: string, below: JsonObject): ReadonlyMap<string, string> {
+    const parts = Object.entries(below)
+    const clashes = parts.some(([part, schema]) => {
+      const known = this.#given.get(legal(part))
+      return NAMELESS.test(part) || legal(part) === name || (known !== undefined && known !== JSON.stringify(schema))
+    })
+    return new Map(parts.map(([part]) => [part, clashes ? `${name}.${legal(part)}` : legal(part)]))
+  }
+
+  #set(name: string, given: unknown, schema: JsonObject): void {
+    this.#given.set(name, JSON.stringify(given))
+    this.#schemas.set(name, schema)
+  }
+
+  get(name: string): JsonObject | undefined {
+    return this.#schemas.get(name)
+  }
+
+  all(): Readonly<Record<string, JsonObject>> {
+    return Object.fromEntries([...this.#schemas].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  }
+}
+
+const legal = (part: string): string => part.replaceAll(/[^\w.-]/g, '_')
+
+function rewritten(value: unknown, root: string, names: ReadonlyMap<string, string>): unknown {
+  if (Array.isArray(value)) return value.map((each) => rewritten(each, root, names))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [
+      key,
+      key === '$ref' && typeof each === 'string' ? reference(each, root, names) : rewritten(each, root, names),
+    ]),
+  )
+}
+
+function reference(given: string, root: string, names: ReadonlyMap<string, string>): string {
+  if (!given.startsWith('#')) return given
+  const [, part, rest = ''] = /^#\/(?:definitions|\$defs)\/([^/]+)(\/.*)?$/.exec(given) ?? []
+  const name =
+    part === undefined ? undefined : names.get(decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~'))
+  return name === undefined ? `${COMPONENTS}${root}${given.slice(1)}` : `${COMPONENTS}${name}${rest}`
+}

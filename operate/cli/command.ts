@@ -1,0 +1,88 @@
+/** What a command is: data for the help and the parser, and a function over the operator API. */
+import type { Operator } from '../operator.ts'
+
+/** A mistake on the command line: one line, exit code 2. */
+export class UsageError extends Error {}
+
+export interface OptionSpec {
+  readonly type: 'string' | 'boolean'
+  readonly multiple?: boolean | undefined
+  /** Stands for the value in the help. */
+  readonly hint?: string | undefined
+  readonly about: string
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>
+
+export type Values = Readonly<Record<string, string | boolean | ReadonlyArray<string | boolean> | undefined>>
+
+/** What a command gets. */
+export interface Invocation {
+  readonly values: Values
+  readonly positionals: readonly string[]
+  readonly schema: string | undefined
+  /** Who, unless `--by` says it. */
+  readonly user: string
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Connects with the first call. @throws UsageError without an address */
+  readonly operator: () => Promise<Operator>
+  /** Shows what will be done and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */
+  readonly confirm: (plan: string, question: string) => Promise<boolean>
+}
+
+/** What a command says: for people, and with `--json`. */
+export interface Outcome {
+  readonly text: string
+  readonly json: unknown
+  /** 0 good; 1 refused, not found, or found to be bad. @default 0 */
+  readonly code?: number | undefined
+}
+
+export interface Command {
+  /** `saga retry` */
+  readonly name: string
+  readonly summary: string
+  /** What comes after the name: `SAGA/ID`. */
+  readonly takes?: string | undefined
+  readonly options: OptionSpecs
+  readonly examples: readonly string[]
+  run(invocation: Invocation): Promise<Outcome>
+}
+
+export const DATABASE_OPTIONS: OptionSpecs = {
+  postgres: {
+    type: 'string',
+    hint: 'URL',
+    about: 'the database (default: $CONCORDAT_POSTGRES, or PGHOST, PGUSER, ...)',
+  },
+}
+
+export const BROKER_OPTIONS: OptionSpecs = {
+  kafka: { type: 'string', hint: 'HOST:PORT', about: 'the brokers, with commas between (default: $CONCORDAT_KAFKA)' },
+  rabbitmq: {
+    type: 'string',
+    hint: 'URL',
+    about: 'the broker (default: $CONCORDAT_RABBITMQ; else the log in the database)',
+  },
+}
+
+export const REDIS_OPTIONS: OptionSpecs = {
+  redis: { type: 'string', hint: 'URL', about: 'the server (default: $CONCORDAT_REDIS; else what the database has)' },
+  prefix: { type: 'string', hint: 'TEXT', about: "what its keys begin with (default: the package's own)" },
+}
+
+export const WATCH_OPTION: OptionSpecs = {
+  watch: { type: 'boolean', about: 'again every 2 s, until Ctrl-C; with --json one line each time' },
+}
+
+export const ACTION_OPTIONS: OptionSpecs = {
+  reason: { type: 'string', hint: 'TEXT', about: 'why; kept with the action (required)' },
+  by: { type: 'string', hint: 'NAME', about: 'who (default: $CONCORDAT_BY, or user@host)' },
+  yes: { type: 'boolean', about: 'do not ask' },
+}
+
+export const COMMON_OPTIONS: OptionSpecs = {
+  schema: { type: 'string', hint: 'NAME', about: 'the schema of the tables (default: concordat)' },
+  json: { type: 'boolean', about: 'print one JSON document' },
+  help: { type: 'boolean', about: 'print this' },
+}

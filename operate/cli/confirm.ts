@@ -1,0 +1,22 @@
+/** A person says yes, or nothing happens. */
+import { createInterface } from 'node:readline/promises'
+import { UsageError } from './command.ts'
+
+export interface Terminal {
+  readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean | undefined }
+  readonly output: NodeJS.WritableStream
+}
+
+/** Anything but `y` or `yes` is a no. @throws UsageError when nobody can be asked */
+export async function ask({ input, output }: Terminal, plan: string, question: string): Promise<boolean> {
+  output.write(`${plan}\n`)
+  if (input.isTTY !== true) throw new UsageError('nobody can be asked here: give --yes to do this without a question')
+  const lines = createInterface({ input, output })
+  try {
+    const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')))
+    const answer = await Promise.race([lines.question(`${question} [y/N] `), closed])
+    return /^y(?:es)?$/i.test(answer.trim())
+  } finally {
+    lines.close()
+  }
+}

@@ -1,0 +1,124 @@
+/** From addresses to an operator. */
+import type { Transport } from '../../binder/transport/transport.ts'
+import { SECOND } from '../../core/clock.ts'
+import { pgClient } from '../../core/pg/client.ts'
+import { createOperator, type Operator } from '../operator.ts'
+import { UsageError } from './command.ts'
+
+export interface Connection {
+  readonly operator: Operator
+  close(): Promise<void>
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What was said on the command line. */
+export interface Addresses {
+  readonly postgres: string | undefined
+  readonly schema: string | undefined
+  readonly kafka: string | undefined
+  readonly rabbitmq: string | undefined
+  readonly redis: string | undefined
+  /** Of Redis' keys. */
+  readonly prefix: string | undefined
+  /** Waits for a statement as long as it takes. */
+  readonly isPatient: boolean
+}
+
+const CONNECT_MS = 10 * SECOND
+/** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
+const QUERY_MS = 30 * SECOND
+const NEEDS = 'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it'
+
+/** @throws UsageError without an address, or without a driver */
+export async function connect(addresses: Addresses, env: Environment): Promise<Connection> {
+  const address = postgresAddress(addresses.postgres, env)
+  const transport = await transportOf(addresses, env)
+  const redis = await redisOf(addresses, env)
+  const { default: pg } = await driver('pg', import('pg'))
+  const pool = new pg.Pool({
+    ...(address !== undefined && { connectionString: address }),
+    application_name: 'concordat',
+    connectionTimeoutMillis: CONNECT_MS,
+    max: 4,
+    ...(!addresses.isPatient && { query_timeout: QUERY_MS }),
+  })
+  return {
+    operator: createOperator({ sql: pgClient(pool), schema: addresses.schema, transport, ...redis?.stores }),
+    close: async () => {
+      await redis?.close()
+      await pool.end()
+    },
+  }
+}
+
+/** `undefined`: the driver reads PGHOST, PGUSER, PGPASSWORD and so on by itself. */
+function postgresAddress(url: string | undefined, env: Environment): string | undefined {
+  const given = addressOf('postgres', url, env, /^postgres(?:ql)?:/, 'postgres://user@host:5432/database')
+  if (given !== undefined) return given
+  if (['PGHOST', 'PGDATABASE', 'PGUSER', 'PGPORT'].some((name) => env[name] !== undefined)) return undefined
+  throw new UsageError(NEEDS)
+}
+
+/** @returns undefined: the log in the database */
+async function transportOf(
+  { kafka, rabbitmq }: Addresses,
+  env: Environment,
+): Promise<(() => Promise<Transport>) | undefined> {
+  // What is said on the command line goes before the environment.
+  const url = addressOf('rabbitmq', rabbitmq, kafka === undefined ? env : {}, /^amqps?:/, 'amqp://host:5672')
+  const brokers = brokersOf(kafka, rabbitmq === undefined ? env : {})
+  if (url !== undefined && brokers !== undefined) throw new UsageError('Kafka and RabbitMQ: give the address of one')
+  if (url !== undefined) {
+    await driver('amqplib', import('amqplib'))
+    return async () => {
+      const { rabbitTransport } = await import('../../binder/rabbitmq/index.ts')
+      return rabbitTransport({ url, provision: 'check' })
+    }
+  }
+  if (brokers === undefined) return undefined
+  const { Kafka, logLevel } = await driver('kafkajs', import('kafkajs'))
+  const { kafkaTransport } = await import('../../binder/kafka/index.ts')
+  const kafkajs = new Kafka({ clientId: 'concordat', brokers: [...brokers], logLevel: logLevel.NOTHING })
+  return async () => kafkaTransport({ kafka: kafkajs, provision: 'check' })
+}
+
+function brokersOf(given: string | undefined, env: Environment): readonly string[] | undefined {
+  const [option, list] = given === undefined ? ['CONCORDAT_KAFKA', env['CONCORDAT_KAFKA']] : ['--kafka', given]
+  if (list === undefined || list === '') return undefined
+  const brokers = list.split(',').map((broker) => broker.trim())
+  if (brokers.every((broker) => /^[^\s/:@]+:\d{1,5}$/.test(broker))) return brokers
+  throw new UsageError(`${option}: expected brokers such as kafka-1:9092,kafka-2:9092`)
+}
+
+async function redisOf({ redis, prefix }: Addresses, env: Environment) {
+  const url = addressOf('redis', redis, env, /^rediss?:/, 'redis://host:6379')
+  if (url === undefined) return undefined
+  await driver('ioredis', import('ioredis'))
+  const { redisLocks } = await import('../../locks/redis/index.ts')
+  const { redisStateStore } = await import('../../election/cluster/redis/index.ts')
+  const options = { url, prefix, answerMs: CONNECT_MS }
+  const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
+  return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }
+}
+
+/** What was given is not repeated: it may hold a password. @throws UsageError */
+function addressOf(
+  option: string,
+  given: string | undefined,
+  env: Environment,
+  scheme: RegExp,
+  example: string,
+): string | undefined {
+  const name = `CONCORDAT_${option.toUpperCase()}`
+  const [said, address] = given === undefined ? [name, env[name]] : [`--${option}`, given]
+  if (address === undefined || (given === undefined && address === '')) return undefined
+  if (scheme.test(address) && URL.canParse(address)) return address
+  throw new UsageError(`${said}: expected an address such as ${example}`)
+}
+
+async function driver<T>(name: string, loading: Promise<T>): Promise<T> {
+  return loading.catch(() => {
+    throw new UsageError(`the driver is missing: npm install ${name}`)
+  })
+}

@@ -1,0 +1,89 @@
+/** From a user's module to the services that it exports. It is imported, and nothing that it declares may start. */
+import { access, readFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { hasMethods } from '../../core/options.ts'
+import { readDeclarationsOnly } from '../../core/reading.ts'
+import type { AsyncapiOptions } from '../asyncapi/options.ts'
+import type { Describable } from '../system/read-system.ts'
+import { UsageError } from './command.ts'
+
+/** What a module says. */
+export interface Declarations {
+  readonly path: string
+  readonly services: readonly Describable[]
+  /** Its export `asyncapi`. */
+  readonly document: Partial<Omit<AsyncapiOptions, 'services'>>
+}
+
+export const MODULE = 'MODULE'
+const DEFAULTS = ['concordat.config.ts', 'concordat.config.mts', 'concordat.config.js', 'concordat.config.mjs']
+const IMPORT_MS = 60 * SECOND
+
+/**
+ * @param given a path; `undefined` for `concordat.config.ts` (`.mts`, `.js`, `.mjs`) here
+ * @throws UsageError when it cannot be read, starts something, or exports no service
+ */
+export async function readDeclarations(given: string | undefined): Promise<Declarations> {
+  const path = resolve(given ?? (await configHere()))
+  if (!(await exists(path))) throw new UsageError(`${given}: there is no such file`)
+  readDeclarationsOnly()
+  const module = await imported(path)
+  const services = [...new Set(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))]
+  const found = services.filter(isDescribable)
+  if (found.length === 0) {
+    throw new UsageError(
+      `${path} exports no service: export what createService returned, or a declaration such as { name, bindings, sends, sagas }`,
+    )
+  }
+  const { asyncapi } = module
+  return { path, services: found, document: typeof asyncapi === 'object' && asyncapi !== null ? asyncapi : {} }
+}
+
+/** Name and version of the package that a file belongs to. */
+export async function packageOf(path: string): Promise<{ readonly name: string; readonly version: string }> {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined)
+    const { name, version } = JSON.parse(text ?? '{}') as { readonly name?: string; readonly version?: string }
+    if (name !== undefined) return { name, version: version ?? '0.0.0' }
+    if (dirname(folder) === folder) return { name: 'services', version: '0.0.0' }
+  }
+}
+
+async function configHere(): Promise<string> {
+  for (const name of DEFAULTS) if (await exists(resolve(name))) return name
+  throw new UsageError(`this needs ${MODULE}: a file that exports services, such as ${DEFAULTS[0]}`)
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  )
+
+async function imported(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error('it is not read to its end: what does it wait for?')), IMPORT_MS)
+  try {
+    return (await Promise.race([import(pathToFileURL(path).href), late])) as Readonly<Record<string, unknown>>
+  } catch (error) {
+    throw new UsageError(`${path}: ${REMEDIES[String((error as { code?: unknown }).code)] ?? toError(error).message}`)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX: 'Node reads TypeScript that can be erased only: no enum, no parameter properties',
+  ERR_UNKNOWN_FILE_EXTENSION: `this Node (${process.version}) reads no TypeScript: 22.18 and later do`,
+}
+
+function isDescribable(value: unknown): value is Describable {
+  const { name } = (value ?? {}) as { readonly name?: unknown }
+  if (typeof value !== 'object' || value === null || typeof name !== 'string') return false
+  return hasMethods(value, ['describe']) || DECLARED.some((key) => key in value)
+}
+
+const DECLARED = ['bindings', 'sends', 'sagas', 'leads', 'schedules'] as const

@@ -1,0 +1,72 @@
+/** `leader`: who leads which role, and a way to end a term. */
+import { duration } from '../doctor/line.ts'
+import {
+  ACTION_OPTIONS,
+  type Command,
+  DATABASE_OPTIONS,
+  type OptionSpecs,
+  REDIS_OPTIONS,
+  WATCH_OPTION,
+} from './command.ts'
+import { ago, printable, table } from './output.ts'
+import { none, note, only } from './values.ts'
+
+const STORE: OptionSpecs = { ...REDIS_OPTIONS, ...DATABASE_OPTIONS }
+
+const list: Command = {
+  name: 'leader list',
+  summary: 'lists the leaders by role, and who leads next',
+  options: { ...STORE, ...WATCH_OPTION },
+  examples: ['npx concordat leader list', 'npx concordat leader list --json'],
+  async run({ positionals, operator }) {
+    none(positionals)
+    const leaders = await (await operator()).leaders.list()
+    const rows = leaders.map(({ role, instance, term, sinceAt, expiresInMs, candidates }) => [
+      role,
+      instance,
+      String(term),
+      ago(sinceAt),
+      duration(expiresInMs),
+      candidates.join(', ') || '-',
+    ])
+    return { text: `${table(['ROLE', 'LEADER', 'TERM', 'SINCE', 'ENDS IN', 'NEXT'], rows)}\n`, json: { leaders } }
+  },
+}
+
+const stepDown: Command = {
+  name: 'leader step-down',
+  summary: 'ends the term of a leader, who learns it with the next renewal; the next candidate leads',
+  takes: 'ROLE',
+  options: { ...STORE, ...ACTION_OPTIONS },
+  examples: ['npx concordat leader step-down settlement --reason "the disk is full" --yes'],
+  async run(invocation) {
+    const role = only(invocation, 'ROLE')
+    const who = note(invocation)
+    const { leaders } = await invocation.operator()
+    const leader = (await leaders.list()).find((each) => each.role === role)
+    const plan =
+      leader === undefined
+        ? `${printable(role)}: nobody leads it.`
+        : printable(`${role}: the term ${leader.term} of ${leader.instance} ends.`)
+    if (!(await invocation.confirm(plan, 'End it?'))) {
+      return { text: 'Nothing was changed.\n', json: { role, done: false }, code: 1 }
+    }
+    const { ended, token, at } = await leaders.stepDown(role, who)
+    const said = ended.map(({ owner }) => owner).join(', ')
+    return {
+      text:
+        printable(
+          `${role}: ended ${said === '' ? 'no term' : `the term of ${said}`}; later terms are above ${token}.`,
+        ) + '\n',
+      json: {
+        role,
+        done: true,
+        at,
+        term: token,
+        ended: ended.map(({ owner, token: term }) => ({ instance: owner, term })),
+      },
+    }
+  },
+}
+
+export const LEADER_COMMANDS: readonly Command[] = [list, stepDown]

@@ -1,0 +1,237 @@
+/** `dlq` and `lag`: what waits at a group, and what it gave up on. */
+import type { DeadLetter } from '../../binder/redrive/letter.ts'
+import type { LetterPlace } from '../letters.ts'
+import {
+  ACTION_OPTIONS,
+  BROKER_OPTIONS,
+  type Command,
+  DATABASE_OPTIONS,
+  type Invocation,
+  type OptionSpecs,
+  type Outcome,
+  UsageError,
+  WATCH_OPTION,
+} from './command.ts'
+import { ago, iso, printable, table } from './output.ts'
+import { flag, note, several, text, whole } from './values.ts'
+
+const PLACE = ['CHANNEL', 'GROUP'] as const
+const PLACE_OPTIONS: OptionSpecs = {
+  partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: 4)' },
+  ...BROKER_OPTIONS,
+  ...DATABASE_OPTIONS,
+}
+const WHICH: OptionSpecs = {
+  code: { type: 'string', hint: 'CODE', about: 'of the error for which they failed' },
+  id: { type: 'string', hint: 'ID', about: 'of the message' },
+  limit: { type: 'string', hint: 'N', about: 'at most so many (default: 100)' },
+}
+
+const list: Command = {
+  name: 'dlq list',
+  summary: 'lists the dead letters of a group, oldest first',
+  takes: PLACE.join(' '),
+  options: { ...WHICH, ...PLACE_OPTIONS },
+  examples: [
+    'npx concordat dlq list orders.placed stock',
+    'npx concordat dlq list orders.placed stock --code warehouse.away --json',
+  ],
+  async run(invocation) {
+    const place = placeOf(invocation)
+    const { letters } = await invocation.operator()
+    const found = await letters.list(place, whichOf(invocation))
+    return { text: `${lines(found)}\n`, json: { letters: found.map((letter) => asJson(letter)) } }
+  },
+}
+
+const show: Command = {
+  name: 'dlq show',
+  summary: 'shows one dead letter: its headers and its error',
+  takes: [...PLACE, 'ID'].join(' '),
+  options: { payloads: { type: 'boolean', about: 'the payload, too' }, ...PLACE_OPTIONS },
+  examples: [
+    'npx concordat dlq show orders.placed stock o-1',
+    'npx concordat dlq show orders.placed stock o-1 --payloads --json',
+  ],
+  async run(invocation): Promise<Outcome> {
+    const [channel, group, id] = several(invocation, [...PLACE, 'ID'] as const)
+    const { letters } = await invocation.operator()
+    const payloads = flag(invocation.values, 'payloads')
+    const place = { channel, group, partitions: whole(invocation.values, 'partitions') }
+    const found = await letters.list(place, { id, payloads })
+    if (found.length === 0) {
+      return { text: `${printable(id)}: no dead letter with this id.\n`, json: { letters: [] }, code: 1 }
+    }
+    const said = found.map((letter) => describe(letter, payloads)).join('\n')
+    return { text: said, json: { letters: found.map((letter) => asJson(letter, payloads)) } }
+  },
+}
+
+const redrive: Command = {
+  name: 'dlq redrive',
+  summary: 'sends dead letters back to their channel, oldest first',
+  takes: PLACE.join(' '),
+  options: {
+    ...WHICH,
+    to: {
+      type: 'string',
+      hint: 'WHERE',
+      about: 'channel: to every group; group: to the one that failed (default: channel)',
+    },
+    'per-second': { type: 'string', hint: 'N', about: 'at most so many in a second (default: 100)' },
+    'dry-run': { type: 'boolean', about: 'lists what would go back, and changes nothing' },
+    ...PLACE_OPTIONS,
+    ...ACTION_OPTIONS,
+  },
+  examples: [
+    'npx concordat dlq redrive orders.placed stock --code warehouse.away --reason "it is back" --dry-run',
+    'npx concordat dlq redrive orders.placed stock --id o-2 --reason "the warehouse is back" --yes',
+  ],
+  run: (invocation) => act(invocation, 'redrive'),
+}
+
+const drop: Command = {
+  name: 'dlq drop',
+  summary: 'gives dead letters up for good',
+  takes: PLACE.join(' '),
+  options: {
+    ...WHICH,
+    'dry-run': { type: 'boolean', about: 'lists what would be given up, and changes nothing' },
+    ...PLACE_OPTIONS,
+    ...ACTION_OPTIONS,
+  },
+  examples: ['npx concordat dlq drop orders.placed stock --id o-3 --reason "a test order" --yes'],
+  run: (invocation) => act(invocation, 'drop'),
+}
+
+const lag: Command = {
+  name: 'lag',
+  summary:
+    'shows how many messages a group has not settled, and its dead letters; without a group all of the log in the database',
+  takes: '[CHANNEL GROUP]',
+  options: { ...PLACE_OPTIONS, ...WATCH_OPTION },
+  examples: ['npx concordat lag', 'npx concordat lag orders.placed stock --json'],
+  async run(invocation): Promise<Outcome> {
+    const { positionals, operator } = invocation
+    if (positionals.length > 0) {
+      const place = placeOf(invocation)
+      const { letters } = await operator()
+      const line = {
+        channel: place.channel,
+        group: place.group,
+        lag: await letters.lag(place),
+        letters: await letters.count(place),
+      }
+      const cells = [line.channel, line.group, String(line.lag), String(line.letters)]
+      return { text: `${table(['CHANNEL', 'GROUP', 'LAG', 'DEAD LETTERS'], [cells])}\n`, json: { groups: [line] } }
+    }
+    const groups = await (await operator()).groups()
+    const rows = groups.map(({ channel, group, lag: behind, readers }) => [
+      channel,
+      group,
+      String(behind),
+      String(readers),
+    ])
+    return { text: `${table(['CHANNEL', 'GROUP', 'LAG', 'READERS'], rows)}\n`, json: { groups } }
+  },
+}
+
+export const LETTER_COMMANDS: readonly Command[] = [list, show, redrive, drop, lag]
+
+function placeOf(invocation: Invocation): LetterPlace {
+  const [channel, group] = several(invocation, PLACE)
+  return { channel, group, partitions: whole(invocation.values, 'partitions') }
+}
+
+function whichOf({ values }: Invocation) {
+  return { code: text(values, 'code'), id: text(values, 'id'), limit: whole(values, 'limit') }
+}
+
+async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<Outcome> {
+  const { values } = invocation
+  const place = placeOf(invocation)
+  const who = note(invocation)
+  const to = destinationOf(text(values, 'to'))
+  const { letters } = await invocation.operator()
+  const run = { ...whichOf(invocation), ...who }
+  const order = (dryRun: boolean) =>
+    action === 'drop'
+      ? letters.drop(place, { ...run, dryRun })
+      : letters.redrive(place, { ...run, to, perSecond: whole(values, 'per-second'), dryRun })
+  const plan = await order(true)
+  const outcome = (done: boolean, sent: number, kept: number, complete: boolean) => ({
+    action,
+    dryRun: !done,
+    sent,
+    kept,
+    complete,
+    letters: plan.letters.map((letter) => asJson(letter)),
+  })
+  const dry = outcome(false, plan.sent, plan.kept, plan.complete)
+  const verb = action === 'drop' ? 'given up for good' : `sent back to ${to === 'group' ? 'the group' : 'the channel'}`
+  const intent = `${lines(plan.letters)}\n\n${plan.sent} of ${plan.sent + plan.kept} dead letters looked at would be ${verb}.`
+  if (flag(values, 'dry-run')) return { text: `${intent}\n`, json: dry }
+  if (plan.sent === 0) return { text: 'No dead letter fits.\n', json: dry, code: 1 }
+  if (!(await invocation.confirm(intent, action === 'drop' ? 'Give them up?' : 'Send them back?'))) {
+    return { text: 'Nothing was changed.\n', json: dry, code: 1 }
+  }
+  const { sent, kept, complete } = await order(false)
+  return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
+}
+
+function destinationOf(to: string | undefined): 'channel' | 'group' | undefined {
+  if (to === undefined || to === 'channel' || to === 'group') return to
+  throw new UsageError(`--to: expected channel or group, got "${to}"`)
+}
+
+function lines(letters: readonly DeadLetter[]): string {
+  return table(
+    ['ID', 'KEY', 'FAILED', 'TRIED', 'CODE', 'ERROR'],
+    letters.map(({ id, key, failedAt, attempts, error }) => [
+      id,
+      key ?? '-',
+      failedAt === undefined ? '-' : ago(failedAt),
+      String(attempts ?? '-'),
+      error.code ?? error.name ?? '-',
+      error.message ?? '-',
+    ]),
+  )
+}
+
+function describe(letter: DeadLetter, payloads: boolean): string {
+  const { id, key, source, time, failedAt, attempts, service, position, headers, contentType, bytes, error } = letter
+  const rows = [
+    ['id', id],
+    ['key', key ?? '-'],
+    ['made', `${iso(time)} by ${source}`],
+    [
+      'failed',
+      `${failedAt === undefined ? '-' : iso(failedAt)} in ${service ?? '-'} at ${position ?? '-'}, tried ${attempts ?? '-'}`,
+    ],
+    ['error', `${error.name ?? '-'} ${error.code ?? ''} ${error.message ?? ''}`],
+    ['payload', `${bytes} bytes of ${contentType === '' ? 'unknown type' : contentType}`],
+    ...Object.entries(headers).map(([name, value]) => [`header ${name}`, String(value)]),
+  ].map((row) => row.map(printable))
+  const width = Math.max(...rows.map(([name = '']) => name.length))
+  const said = rows.map(([name = '', value]) => `${name.padEnd(width)}  ${value}`)
+  const stack = (error.stack ?? '')
+    .split('\n')
+    .slice(1)
+    .map((line) => `  ${printable(line.trim())}`)
+  return `${[...said, ...stack, ...(payloads ? ['', printable(bodyOf(letter).text)] : [])].join('\n')}\n`
+}
+
+/** What is text as text, what is not as base64. */
+function bodyOf({ body }: DeadLetter): { readonly text: string; readonly encoding: 'utf8' | 'base64' } {
+  if (body === null) return { text: '', encoding: 'utf8' }
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(body), encoding: 'utf8' }
+  } catch {
+    return { text: Buffer.from(body).toString('base64'), encoding: 'base64' }
+  }
+}
+
+function asJson(letter: DeadLetter, payloads = false): object {
+  const { body: _, ...said } = letter
+  return payloads ? { ...said, payload: bodyOf(letter) } : said
+}

@@ -1,0 +1,196 @@
+/** One run of the command line: from arguments to text and an exit code. */
+import { hostname, userInfo } from 'node:os'
+import { parseArgs } from 'node:util'
+import { toError } from '../../core/errors.ts'
+import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
+import { AUDIT_COMMANDS } from './audit.ts'
+import { CLUSTER_COMMANDS } from './cluster.ts'
+import {
+  COMMON_OPTIONS,
+  type Command,
+  type Invocation,
+  type OptionSpecs,
+  type Outcome,
+  UsageError,
+  type Values,
+} from './command.ts'
+import { completionCommand } from './completion.ts'
+import { ask, type Terminal } from './confirm.ts'
+import { type Connection, connect } from './connect.ts'
+import { DOCTOR_COMMANDS } from './doctor.ts'
+import { helpOf, overview } from './help.ts'
+import { INIT_COMMANDS } from './init.ts'
+import { LEADER_COMMANDS } from './leader.ts'
+import { LETTER_COMMANDS } from './letters.ts'
+import { LOCK_COMMANDS } from './locks.ts'
+import { MIGRATE_COMMANDS } from './migrate.ts'
+import { OUTBOX_COMMANDS } from './outbox.ts'
+import { withoutSecrets } from './output.ts'
+import { SAGA_COMMANDS } from './saga.ts'
+import { SAGA_ACTION_COMMANDS } from './saga-actions.ts'
+import { TOPOLOGY_COMMANDS } from './topology.ts'
+import { flag, text } from './values.ts'
+
+const COMPLETION_COMMANDS = [completionCommand(() => COMMANDS)]
+
+export const COMMANDS: readonly Command[] = [
+  ...DOCTOR_COMMANDS,
+  ...SAGA_COMMANDS,
+  ...SAGA_ACTION_COMMANDS,
+  ...OUTBOX_COMMANDS,
+  ...LETTER_COMMANDS,
+  ...LOCK_COMMANDS,
+  ...LEADER_COMMANDS,
+  ...CLUSTER_COMMANDS,
+  ...AUDIT_COMMANDS,
+  ...TOPOLOGY_COMMANDS,
+  ...ASYNCAPI_COMMANDS,
+  ...INIT_COMMANDS,
+  ...COMPLETION_COMMANDS,
+  ...MIGRATE_COMMANDS,
+]
+
+const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix'] as const
+
+/** What the process gives. */
+export interface World extends Terminal {
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+export interface Printed {
+  readonly stdout: string
+  readonly stderr: string
+  readonly code: number
+}
+
+export async function run(args: readonly string[], world: World): Promise<Printed> {
+  try {
+    const { stdout, code } = await dispatch(args, world)
+    return { stdout, stderr: '', code }
+  } catch (error) {
+    const code = codeOf(error)
+    const remedy = code === 2 ? '. Try concordat --help' : ''
+    return { stdout: '', stderr: withoutSecrets(`concordat: ${oneLine(error)}${here(error)}${remedy}\n`), code }
+  }
+}
+
+async function dispatch(args: readonly string[], world: World): Promise<{ stdout: string; code: number }> {
+  const words = args.filter(
+    (arg, n) => n < 2 && !arg.startsWith('-') && args.slice(0, n).every((a) => !a.startsWith('-')),
+  )
+  const command =
+    COMMANDS.find(({ name }) => name === words.join(' ')) ?? COMMANDS.find(({ name }) => name === words[0])
+  const asksHelp = args.length === 0 || args.includes('--help') || args.includes('-h')
+  if (command === undefined) {
+    const [first] = words
+    const isGroup = COMMANDS.some(({ name }) => name.split(' ')[0] === first)
+    if (asksHelp && (first === undefined || (isGroup && words.length === 1)))
+      return { stdout: overview(COMMANDS, first), code: 0 }
+    throw new UsageError(unknownCommand(words))
+  }
+  if (asksHelp) return { stdout: helpOf(command), code: 0 }
+  const { values, positionals } = parse(command, args.slice(command.name.split(' ').length))
+  const { text: said, json, code = 0 } = await execute(command, values, positionals, world)
+  const indent = flag(values, 'watch') ? 0 : 2
+  return { stdout: flag(values, 'json') ? `${JSON.stringify(json, null, indent)}\n` : said, code }
+}
+
+function unknownCommand(words: readonly string[]): string {
+  const names = COMMANDS.filter(({ name }) => words.length === 0 || name.split(' ')[0] === words[0])
+  const expected = (names.length === 0 ? COMMANDS : names).map(({ name }) => `"${name}"`)
+  return `unknown command "${words.join(' ')}": expected ${new Intl.ListFormat('en', { type: 'disjunction' }).format(expected)}`
+}
+
+function parse(
+  { options }: Command,
+  args: readonly string[],
+): { readonly values: Values; readonly positionals: readonly string[] } {
+  const all: OptionSpecs = { ...options, ...COMMON_OPTIONS }
+  const specs = Object.fromEntries(
+    Object.entries(all).map(([name, { type, multiple }]) => [name, { type, multiple: multiple === true }]),
+  )
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, options: specs })
+  } catch (error) {
+    const [unknown] = /'--?[^'\s]*'/.exec(toError(error).message) ?? []
+    const isUnknown = (error as { code?: unknown }).code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
+    const expected = Object.keys(all).map((name) => `--${name}`)
+    if (isUnknown) throw new UsageError(`Unknown option ${unknown}: expected one of ${expected.join(', ')}`)
+    throw new UsageError(oneLine(error))
+  }
+}
+
+async function execute(
+  command: Command,
+  values: Values,
+  positionals: readonly string[],
+  world: World,
+): Promise<Outcome> {
+  const { env } = world
+  const schema = text(values, 'schema')
+  let connection: Connection | undefined
+  const invocation: Invocation = {
+    values,
+    positionals,
+    schema,
+    env,
+    user: userName(),
+    operator: async () => {
+      const [postgres, kafka, rabbitmq, redis, prefix] = ADDRESSES.map((name) => text(values, name))
+      const isPatient = command.name === 'migrate apply'
+      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, schema, isPatient }, env)
+      return connection.operator
+    },
+    confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
+  }
+  try {
+    return await command.run(invocation)
+  } finally {
+    await connection?.close()
+  }
+}
+
+/** A user id without a name is none. */
+function userName(): string {
+  try {
+    return `${userInfo().username}@${hostname()}`
+  } catch {
+    return `unknown@${hostname()}`
+  }
+}
+
+/** An `AggregateError` of a driver says nothing by itself. */
+function oneLine(error: unknown): string {
+  const { message } = toError(error)
+  const code = (error as { code?: unknown } | null)?.code
+  const said = message === '' && typeof code === 'string' ? code : message
+  return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
+}
+
+/** Connection errors of the socket, and of PostgreSQL: classes 08, 28, 3D, 57P. */
+const UNREACHABLE =
+  /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGAIN)|EPIPE|08.{3}|28.{3}|3D000|57P0.|53300)$/
+
+/** Whoever operates cannot change the code that an error speaks of: what can be said here instead. */
+const HERE: Readonly<Record<string, string>> = {
+  'core.tables_missing': '. Or they are elsewhere: --schema NAME; npx concordat doctor lists schemas',
+  'operate.transport_missing': '. Here: --kafka HOST:PORT, or --rabbitmq URL, or --schema NAME where the log is',
+  'operate.store_missing': '. Here: --redis URL, or --schema NAME where they are',
+}
+
+function here(error: unknown): string {
+  return HERE[String((error as { readonly code?: unknown } | null)?.code)] ?? ''
+}
+
+/** Of stores, and kinds of the error of a transport. */
+const AWAY = new Set(['locks.store_unavailable', 'cluster.store_unavailable', 'unavailable', 'timeout'])
+
+function codeOf(error: unknown): number {
+  if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) return 2
+  const { code, kind, message } = toError(error) as Error & { code?: unknown; kind?: unknown }
+  const isAway =
+    AWAY.has(String(code === 'binder.transport' ? kind : code)) ||
+    (typeof code === 'string' && UNREACHABLE.test(code)) ||
+    /timeout exceeded|Query read timeout|Connection terminated/.test(message)
+  return isAway ? 3 : 1
+}

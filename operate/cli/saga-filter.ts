@@ -1,0 +1,35 @@
+/** The options that pick sagas. */
+import type { SagaFilter } from '../sagas/lines.ts'
+import { type OptionSpecs, UsageError, type Values } from './command.ts'
+import { durationMs, text } from './values.ts'
+
+export const FILTER_OPTIONS: OptionSpecs = {
+  saga: { type: 'string', hint: 'NAME', about: 'sagas of this name' },
+  'id-prefix': { type: 'string', hint: 'TEXT', about: 'ids that begin so' },
+  owner: { type: 'string', hint: 'INSTANCE', about: 'that this instance has in hand' },
+  code: { type: 'string', hint: 'CODE', about: 'that failed with this code' },
+  'older-than': { type: 'string', hint: '2h', about: 'started at least so long ago: 90s, 15m, 2h, 1d' },
+}
+
+/** @throws UsageError */
+export function filterOf(values: Values): Omit<SagaFilter, 'status'> {
+  return {
+    saga: text(values, 'saga'),
+    idPrefix: text(values, 'id-prefix'),
+    owner: text(values, 'owner'),
+    code: text(values, 'code'),
+    olderThanMs: durationMs(values, 'older-than'),
+  }
+}
+
+/** Something is picked: none of the options means all. */
+export function isPicked(values: Values): boolean {
+  return Object.keys(FILTER_OPTIONS).some((name) => values[name] !== undefined)
+}
+
+/** Ids may hold a slash, names may not. @throws UsageError */
+export function targetOf(given: string): { readonly saga: string; readonly id: string } {
+  const slash = given.indexOf('/')
+  if (slash <= 0 || slash === given.length - 1) throw new UsageError(`expected SAGA/ID, got "${given}"`)
+  return { saga: given.slice(0, slash), id: given.slice(slash + 1) }
+}

@@ -1,0 +1,97 @@
+/** What waits in the tables: for a person, for a relay, for a reader. Bounded work. */
+import { MINUTE } from '../../core/clock.ts'
+import { quoteIdentifier } from '../../core/sql.ts'
+import { readStats } from '../../outbox/stats.ts'
+import { outboxTables } from '../../outbox/tables.ts'
+import { type GroupLine, groupsIn } from '../groups.ts'
+import { type DoctorLine, duration, ok, warn } from './line.ts'
+import { attempt, type Examined } from './look.ts'
+
+/** A relay, a coordinator or a reader that works is never so far behind. */
+const LATE_MS = 1 * MINUTE
+const COUNT_LIMIT = 10_000
+
+export async function examineContent(examined: Examined): Promise<readonly DoctorLine[]> {
+  const { tables } = examined
+  const lines: DoctorLine[] = []
+  if (tables.has('saga')) lines.push(...(await attempt('sagas', () => examineSagas(examined))))
+  if (tables.has('outbox')) lines.push(...(await attempt('outbox', () => examineOutbox(examined))))
+  if (tables.has('transport_group')) lines.push(...(await attempt('groups', () => examineGroups(examined))))
+  return lines
+}
+
+async function examineSagas({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const saga = `${quoteIdentifier(schema)}.saga`
+  const { rows } = await sql.query<{ stuck: number; oldest: number; late: number; latest: number }>(
+    `SELECT
+       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga} WHERE status = 'stuck' AND ended_at IS NULL LIMIT ${COUNT_LIMIT}) s) AS stuck,
+       (SELECT coalesce(max(extract(epoch FROM clock_timestamp() - created_at)) * 1000, 0)::float8 FROM ${saga}
+          WHERE status = 'stuck' AND ended_at IS NULL) AS oldest,
+       (SELECT count(*)::int FROM (SELECT 1 FROM ${saga}
+          WHERE due_at < (SELECT clock_timestamp() - interval '1 minute') LIMIT ${COUNT_LIMIT}) d) AS late,
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(due_at)) * 1000, 0)::float8 FROM ${saga}
+          WHERE due_at IS NOT NULL) AS latest`,
+  )
+  const { stuck = 0, oldest = 0, late = 0, latest = 0 } = rows[0] ?? {}
+  return [
+    stuck === 0
+      ? ok('sagas', 'none is stuck')
+      : warn(
+          'sagas',
+          `${stuck} stuck, the oldest started ${duration(oldest)} ago`,
+          'npx concordat saga list --status stuck',
+        ),
+    ...(late === 0
+      ? []
+      : [
+          warn(
+            'sagas',
+            `${late} wait for a coordinator, ${duration(latest)} overdue`,
+            'run an instance that has their versions: npx concordat saga list --older-than 1m',
+          ),
+        ]),
+  ]
+}
+
+async function examineOutbox({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const { pending, oldestAgeMs, blockedKeys, parked } = await readStats(sql, outboxTables(schema))
+  return [
+    parked === 0
+      ? ok('parked', 'no message is parked')
+      : warn('parked', `${parked} parked; ${blockedKeys} keys are held back`, 'npx concordat outbox list'),
+    oldestAgeMs <= LATE_MS || pending === parked
+      ? ok('outbox', `${pending} pending, the oldest ${duration(oldestAgeMs)}`)
+      : warn(
+          'outbox',
+          `${pending} pending, the oldest ${duration(oldestAgeMs)}`,
+          parked === 0
+            ? 'see that a relay runs and that the broker answers: relay.health()'
+            : 'settle what is parked first: it holds back what has its key',
+        ),
+  ]
+}
+
+async function examineGroups({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const rows = await groupsIn(sql, schema)
+  const behind = rows.filter(isBehind)
+  if (behind.length === 0) return [ok('groups', `${rows.length} groups, none is behind`)]
+  return behind.map(({ channel, group, lag, readers }) =>
+    readers === 0
+      ? warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind, and nobody reads it`,
+          'start its service, or forgetGroup() of the transport if it is gone for good',
+        )
+      : warn(
+          'groups',
+          `${channel}.${group} is ${lag} behind with ${readers} readers`,
+          'add instances, or look for a slow handler',
+        ),
+  )
+}
+
+/** Dead letters wait for a person by design; nobody reads them. */
+function isBehind({ lag, readers, channel, group }: GroupLine): boolean {
+  if (group === 'redrive' && channel.endsWith('.dlq')) return false
+  return readers === 0 ? lag > 0 : lag > COUNT_LIMIT
+}

@@ -1,0 +1,54 @@
+/** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
+import type { Clock } from '../../core/clock.ts'
+import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import { tablesIn } from '../tables.ts'
+import { examineContent } from './content.ts'
+import { type DoctorLine, fail, word } from './line.ts'
+import { attempt, type Examined, messageOf } from './look.ts'
+import { examineRights } from './rights.ts'
+import { examineSchemas } from './schemas.ts'
+import { examineServer } from './server.ts'
+import { examineTables } from './versions.ts'
+
+/** What was found. */
+export interface DoctorReport {
+  /** The worst of the lines. */
+  readonly status: DoctorLine['status']
+  readonly lines: readonly DoctorLine[]
+}
+
+type Look = (examined: Examined) => Promise<readonly DoctorLine[]>
+
+const LOOKS: ReadonlyArray<readonly [string, Look]> = [
+  ['server', examineServer],
+  ['tables', examineTables],
+  ['schemas', examineSchemas],
+  ['rights', examineRights],
+  ['content', examineContent],
+]
+
+export async function examine(sql: SqlClient, schema: string, clock: Clock): Promise<DoctorReport> {
+  const lines: DoctorLine[] = []
+  try {
+    const tables = await tablesIn(sql, schema)
+    for (const [check, look] of LOOKS) lines.push(...(await attempt(check, () => look({ sql, schema, clock, tables }))))
+  } catch (error) {
+    lines.push(
+      fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),
+    )
+  }
+  return reportOf(lines.map((line) => inSchema(line, schema)))
+}
+
+/** The commands that are advised look at the same tables. */
+function inSchema(line: DoctorLine, schema: string): DoctorLine {
+  const { remedy } = line
+  if (schema === DEFAULT_SCHEMA || remedy?.startsWith('npx concordat') !== true || remedy.includes('--schema'))
+    return line
+  return { ...line, remedy: `${remedy} --schema ${word(schema)}` }
+}
+
+function reportOf(lines: readonly DoctorLine[]): DoctorReport {
+  const has = (status: DoctorLine['status']): boolean => lines.some((line) => line.status === status)
+  return { status: has('fail') ? 'fail' : has('warn') ? 'warn' : 'ok', lines }
+}

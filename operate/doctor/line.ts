@@ -1,0 +1,36 @@
+/** One thing that was looked at. */
+export interface DoctorLine {
+  /** What: `connection`, `server`, `tables`, ... Several lines may be of one. */
+  readonly check: string
+  readonly status: 'ok' | 'warn' | 'fail'
+  readonly text: string
+  /** What to do; with every line that is not `ok`. */
+  readonly remedy?: string | undefined
+}
+
+export function ok(check: string, text: string): DoctorLine {
+  return { check, status: 'ok', text }
+}
+
+export function warn(check: string, text: string, remedy: string): DoctorLine {
+  return { check, status: 'warn', text, remedy }
+}
+
+export function fail(check: string, text: string, remedy: string): DoctorLine {
+  return { check, status: 'fail', text, remedy }
+}
+
+/** `3 h`, for people. */
+export function duration(ms: number): string {
+  const seconds = Math.max(0, ms) / 1_000
+  if (seconds < 1) return `${Math.round(Math.max(0, ms))} ms`
+  if (seconds < 120) return `${Math.round(seconds)} s`
+  if (seconds < 2 * 3_600) return `${Math.round(seconds / 60)} min`
+  if (seconds < 48 * 3_600) return `${Math.round(seconds / 3_600)} h`
+  return `${Math.round(seconds / 86_400)} d`
+}
+
+/** One word of a shell, whatever is in it: the line is there to be copied. */
+export function word(name: string): string {
+  return /^[\w.-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`
+}

@@ -1,0 +1,88 @@
+/** The server itself: version, role, settings, clock. */
+import { MINUTE, SECOND } from '../../core/clock.ts'
+import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
+import type { Examined } from './look.ts'
+
+interface ServerRow {
+  readonly version: string
+  readonly number: number
+  readonly role: string
+  readonly database: string
+  readonly replica: boolean
+  readonly readonly: string
+  readonly isolation: string
+  readonly prepared: number
+  readonly orphans: number
+  readonly now: number
+}
+
+/** PostgreSQL 13: the transport's `pg_snapshot` and `xid8`. */
+const OLDEST = 130_000
+const SKEW_WARN_MS = 1 * SECOND
+const SKEW_FAIL_MS = 1 * MINUTE
+
+export async function examineServer({ sql, clock }: Examined): Promise<readonly DoctorLine[]> {
+  const sentAt = clock.now()
+  const { rows } = await sql.query<ServerRow>(
+    `SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
+       current_user::text AS role, current_database()::text AS database, pg_is_in_recovery() AS replica,
+       current_setting('default_transaction_read_only') AS readonly,
+       current_setting('default_transaction_isolation') AS isolation,
+       current_setting('max_prepared_transactions')::int AS prepared,
+       (SELECT count(*)::int FROM pg_prepared_xacts
+          WHERE database = current_database() AND prepared < clock_timestamp() - interval '5 minutes') AS orphans,
+       (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
+  )
+  const tookMs = clock.now() - sentAt
+  const row = rows[0] as ServerRow
+  const skewMs = row.now - (sentAt + tookMs / 2)
+  return [
+    ok('connection', `database "${row.database}" as role "${row.role}", ${tookMs} ms`),
+    versionLine(row),
+    writableLine(row),
+    isolationLine(row),
+    ...preparedLines(row),
+    clockLine(skewMs, tookMs),
+  ]
+}
+
+function versionLine({ version, number }: ServerRow): DoctorLine {
+  if (number >= OLDEST) return ok('server', `PostgreSQL ${version}`)
+  return fail('server', `PostgreSQL ${version} is too old`, 'upgrade to PostgreSQL 13 or later')
+}
+
+function writableLine({ replica, readonly }: ServerRow): DoctorLine {
+  if (replica) return fail('writable', 'this is a read-only replica', 'connect to the primary server')
+  if (readonly !== 'on') return ok('writable', 'a primary server that takes writes')
+  return fail(
+    'writable',
+    'default_transaction_read_only is on',
+    'ALTER ROLE or ALTER DATABASE ... RESET default_transaction_read_only',
+  )
+}
+
+function isolationLine({ isolation }: ServerRow): DoctorLine {
+  if (isolation === 'read committed') return ok('isolation', 'default_transaction_isolation is read committed')
+  return warn(
+    'isolation',
+    `default_transaction_isolation is ${isolation}: statements fail with 40001 and are run again`,
+    "ALTER DATABASE ... SET default_transaction_isolation = 'read committed'",
+  )
+}
+
+function preparedLines({ prepared, orphans }: ServerRow): readonly DoctorLine[] {
+  const note = prepared === 0 ? '0: enough unless you use PREPARE TRANSACTION yourself' : String(prepared)
+  const line = ok('prepared', `max_prepared_transactions is ${note}`)
+  if (orphans === 0) return [line]
+  const text = `${orphans} prepared transactions are older than 5 min: they hold locks and keep vacuum back`
+  return [line, warn('prepared', text, 'look at pg_prepared_xacts; COMMIT PREPARED or ROLLBACK PREPARED each')]
+}
+
+/** The round trip is what the comparison cannot see. */
+function clockLine(skewMs: number, tookMs: number): DoctorLine {
+  const offMs = Math.max(0, Math.abs(skewMs) - tookMs / 2)
+  const text = `the server's clock is ${duration(offMs)} ${skewMs < 0 ? 'behind' : 'ahead of'} this one`
+  if (offMs <= SKEW_WARN_MS) return ok('clock', text)
+  const line = offMs <= SKEW_FAIL_MS ? warn : fail
+  return line('clock', text, 'synchronize both machines (chrony, systemd-timesyncd)')
+}

@@ -1,0 +1,38 @@
+/** The tables of every part against what this release needs. */
+import { type MigrationState, migrationStates } from '../upkeep.ts'
+import { type DoctorLine, fail, ok } from './line.ts'
+import type { Examined } from './look.ts'
+
+export async function examineTables({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
+  const states = await migrationStates(sql, schema)
+  const there = states.filter(({ state }) => state !== 'absent')
+  if (there.length === 0) {
+    const remedy = 'npx concordat migrate apply --reason "first release", or --schema NAME where the tables are'
+    return [fail('tables', `no tables in schema "${schema}"`, remedy)]
+  }
+  const absent = states.filter(({ state }) => state === 'absent').map(({ part }) => part)
+  const unused = absent.length === 0 ? [] : [ok('tables', `not used here: ${absent.join(', ')}`)]
+  return [...there.map(lineOf), ...unused]
+}
+
+function lineOf({ part, version, latest, state }: MigrationState): DoctorLine {
+  switch (state) {
+    case 'behind':
+      return fail(
+        'tables',
+        `${part} is at version ${version}, this release needs ${latest}`,
+        `npx concordat migrate apply --part ${part} --reason "upgrade"`,
+      )
+    case 'incompatible':
+      return fail(
+        'tables',
+        `${part} is at version ${version}, this release works up to ${latest}`,
+        'run the release that migrated it, or a later one',
+      )
+    case 'newer':
+      return ok('tables', `${part} is at version ${version}; this release knows ${latest} and works with it`)
+    case 'current':
+    case 'absent':
+      return ok('tables', `${part} is at version ${version}`)
+  }
+}

@@ -1,0 +1,159 @@
+/** Dead letters and lag, through a transport, without the channels' declarations. */
+import { type Channel, defineChannel } from '../binder/channel/channel.ts'
+import { deadLetterSpec } from '../binder/consuming/failure/dead-letter.ts'
+import type { DeadLetter } from '../binder/redrive/letter.ts'
+import type { RedriveReport } from '../binder/redrive/redrive.ts'
+import { redrive } from '../binder/redrive/redrive-run.ts'
+import type { GroupPlace, Transport } from '../binder/transport/transport.ts'
+import { systemClock } from '../core/clock.ts'
+import { requireInteger } from '../core/errors.ts'
+import { newId } from '../core/ids.ts'
+import type { Logger } from '../core/logger.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import { OperatorTransportMissing } from './errors.ts'
+import type { Trail } from './trail.ts'
+
+/** A group of a channel. */
+export interface LetterPlace {
+  readonly channel: string
+  readonly group: string
+  /** As the channel declares them. @default 4 */
+  readonly partitions?: number | undefined
+}
+
+/** Which letters. */
+export interface LetterFilter {
+  /** At most 10 000. @default 100 */
+  readonly limit?: number | undefined
+  /** Of the error for which they failed. */
+  readonly code?: string | undefined
+  /** Of the message. */
+  readonly id?: string | undefined
+}
+
+/** Which are shown, and how much of them. */
+export interface LetterListOptions extends LetterFilter {
+  /** Shows `body` too. @default false: it is null */
+  readonly payloads?: boolean | undefined
+}
+
+/** Which are given up. */
+export interface LetterDrop extends OperatorNote, LetterFilter {
+  /** Lists what would be given up, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+}
+
+/** How they go back. */
+export interface LetterRedrive extends OperatorNote, LetterFilter {
+  /** As `redrive` of `concordat/binder`. @default 'channel' */
+  readonly to?: 'channel' | 'group' | undefined
+  /** @default 100 */
+  readonly perSecond?: number | undefined
+  /** Lists what would go back, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+}
+
+/** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
+export interface LetterDesk {
+  /**
+   * Without payloads, unless asked. Takes the place of the group `redrive` for as long as it reads; a redrive at the same
+   * time waits. @throws OperatorTransportMissing, TransportError, RedriveStalled
+   */
+  list(place: LetterPlace, options?: LetterListOptions): Promise<readonly DeadLetter[]>
+  /** How many lie there. @throws as `lag` */
+  count(place: LetterPlace): Promise<number>
+  /** @throws as `list`, SqlTablesMissing before anything was done, SendError */
+  redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
+  /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
+  drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>
+  /** How many messages a group has not settled. @throws OperatorTransportMissing, TransportError */
+  lag(place: LetterPlace): Promise<number>
+}
+
+/** Makes a transport: each look has one of its own, which is closed at its end. */
+export type OpenTransport = () => Transport | Promise<Transport>
+
+const anything = {
+  '~standard': { version: 1 as const, vendor: 'concordat', validate: (value: unknown) => ({ value }) },
+}
+
+type Run = Omit<LetterRedrive, keyof OperatorNote | 'to'> &
+  Pick<LetterListOptions, 'payloads'> & { readonly to?: LetterRedrive['to'] | 'nowhere' }
+
+export class TransportLetterDesk implements LetterDesk {
+  readonly #open: OpenTransport
+  readonly #trail: Trail
+  readonly #logger: Logger
+
+  constructor(open: OpenTransport, trail: Trail, logger: Logger) {
+    this.#open = open
+    this.#trail = trail
+    this.#logger = logger
+  }
+
+  async list(place: LetterPlace, options: LetterListOptions = {}): Promise<readonly DeadLetter[]> {
+    const { limit, code, id, payloads } = options
+    const { letters } = await this.#run(place, { limit, code, id, payloads, dryRun: true })
+    return letters
+  }
+
+  async redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport> {
+    const { limit, code, id, to, perSecond, dryRun } = options
+    return this.#act('redrive', place, options, { limit, code, id, to, perSecond, dryRun: dryRun !== false })
+  }
+
+  async drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport> {
+    const { limit, code, id, dryRun } = options
+    return this.#act('drop', place, options, { limit, code, id, to: 'nowhere', dryRun: dryRun !== false })
+  }
+
+  async count(place: LetterPlace): Promise<number> {
+    const { name, partitions, groups } = deadLetterSpec(channelOf(place).name, place.group)
+    return this.#lag({ destination: name, partitions, group: groups[0] as string })
+  }
+
+  async lag(place: LetterPlace): Promise<number> {
+    const { name, partitions } = channelOf(place)
+    return this.#lag({ destination: name, partitions, group: place.group })
+  }
+
+  async #lag(group: GroupPlace): Promise<number> {
+    const transport = await this.#open()
+    const instance = `operator-${newId().slice(-12)}`
+    transport.attach({ service: 'operator', instance, logger: this.#logger, clock: systemClock })
+    try {
+      if (transport.lag === undefined)
+        throw new OperatorTransportMissing(`the transport ${transport.name} counts no lag`)
+      return await transport.lag(group)
+    } finally {
+      await transport.close()
+    }
+  }
+
+  async #act(action: 'redrive' | 'drop', place: LetterPlace, given: OperatorNote, run: Run): Promise<RedriveReport> {
+    const note = requireNote(`letters.${action}`, given)
+    if (run.dryRun === true) return this.#run(place, run)
+    const target = deadLetterSpec(channelOf(place).name, place.group).name
+    const deed = { part: 'letters' as const, action, target, note }
+    return this.#trail.around(
+      deed,
+      () => this.#run(place, run),
+      ({ sent, kept }) => `${sent} ${action === 'drop' ? 'dropped' : 'sent back'}, ${kept} kept`,
+    )
+  }
+
+  async #run(place: LetterPlace, { code, id, ...options }: Run): Promise<RedriveReport> {
+    const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
+    const channel = channelOf(place)
+    const transport = await this.#open()
+    const filter = (letter: DeadLetter): boolean =>
+      (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
+    const host = { service: 'operator', transport, logger: this.#logger }
+    return redrive(host, channel, place.group, { ...options, filter, limit })
+  }
+}
+
+/** Bytes are handed on as they are: no payload is read. */
+function channelOf({ channel, partitions }: LetterPlace): Channel {
+  return defineChannel(channel, { payload: anything, partitions }) as unknown as Channel
+}

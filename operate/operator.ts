@@ -1,0 +1,126 @@
+/**
+ * One API for whoever operates a service: it needs the database, for letters and lag a transport, and no definitions. It
+ * calls no step and no handler. Every action says who and why.
+ */
+import { systemClock } from '../core/clock.ts'
+import { checkLogger, type Logger } from '../core/logger.ts'
+import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
+import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
+import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
+import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
+import { type DoctorReport, examine } from './doctor/doctor.ts'
+import { type GroupLine, groupsIn } from './groups.ts'
+import { type LetterDesk, type OpenTransport, TransportLetterDesk } from './letters.ts'
+import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
+import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
+import { type SagaDesk, SqlSagaDesk } from './sagas/desk.ts'
+import { Stores } from './stores.ts'
+import { Trail } from './trail.ts'
+import {
+  applyMigrations,
+  countInboxes,
+  type InboxCount,
+  type MigrationApplyOptions,
+  type MigrationState,
+  migrationStates,
+} from './upkeep.ts'
+
+/** Options of `createOperator`. */
+export interface OperatorOptions {
+  /** The service's database. */
+  readonly sql: SqlClient
+  /** Where its tables are. @default 'concordat' */
+  readonly schema?: string | undefined
+  /**
+   * Makes a transport for each look at letters or lag; it is closed at the end. Give it `provision: 'check'`, so that a
+   * wrong name makes nothing. @default the log in the database; without one these are refused
+   */
+  readonly transport?: OpenTransport | undefined
+  /** Where the services lock and elect: `redisLocks({ url })`. @default the locks in the database, if it has any */
+  readonly locks?: OperatedLocks | undefined
+  /** Where members and shared state are: `redisStateStore({ url })`. @default those in the database, if it has any */
+  readonly cluster?: OperatedCluster | undefined
+  /** Told of migrations, and by the transport. @default silentLogger */
+  readonly logger?: Logger | undefined
+}
+
+/** What an operator sees and does. Owns nothing: close what you gave it. */
+export interface Operator {
+  readonly sagas: SagaDesk
+  readonly outbox: OutboxDesk
+  readonly letters: LetterDesk
+  readonly locks: LockDesk
+  readonly leaders: LeaderDesk
+  readonly cluster: ClusterDesk
+  /** The groups of the log in the database; none without one. */
+  groups(): Promise<readonly GroupLine[]>
+  /** What each consumer's inbox remembers. @throws SqlTablesMissing */
+  inboxes(): Promise<readonly InboxCount[]>
+  /** The tables of every part. Reads only. */
+  migrations(): Promise<readonly MigrationState[]>
+  /**
+   * Applies what is missing, and makes the operator's own table; safe while services run, as `migrate()` of each part.
+   * @throws SqlVersionMismatch
+   */
+  migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
+  /** What operators did, newest first. */
+  audit(options?: AuditOptions): Promise<readonly AuditLine[]>
+  /** Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error. */
+  doctor(): Promise<DoctorReport>
+}
+
+const NAMES = optionNames<OperatorOptions>({
+  sql: true,
+  schema: true,
+  transport: true,
+  locks: true,
+  cluster: true,
+  logger: true,
+})
+
+/** @throws TypeError naming the option */
+export function createOperator(options: OperatorOptions): Operator {
+  const path = 'createOperator'
+  refuseUnknown(path, options, NAMES)
+  const sql = requireSqlClient(`${path}.sql`, options.sql)
+  const schema = options.schema ?? DEFAULT_SCHEMA
+  quoteIdentifier(schema)
+  const stores = new Stores({
+    sql,
+    schema,
+    transport: optional(`${path}.transport`, options.transport, requireFunction),
+    locks: optional(`${path}.locks`, options.locks, requireLocks),
+    cluster: optional(`${path}.cluster`, options.cluster, requireCluster),
+  })
+  const logger = checkLogger(`${path}.logger`, options.logger)
+  const trail = new Trail(sql, schema)
+  const locks = new StoreLockDesk(() => stores.locks(), trail)
+  return Object.freeze({
+    sagas: new SqlSagaDesk(sql, schema, systemClock),
+    outbox: new SqlOutboxDesk(sql, schema),
+    letters: new TransportLetterDesk(() => stores.transport(), trail, logger),
+    locks,
+    leaders: new StoreLeaderDesk(locks),
+    cluster: new StoreClusterDesk(() => stores.cluster()),
+    groups: () => groupsIn(sql, schema),
+    inboxes: () => countInboxes(sql, schema),
+    migrations: () => migrationStates(sql, schema),
+    migrate: (order: MigrationApplyOptions) => applyMigrations(sql, schema, order, logger),
+    audit: (which?: AuditOptions) => readAudit(sql, schema, which),
+    doctor: () => examine(sql, schema, systemClock),
+  })
+}
+
+function optional<T>(path: string, value: T | undefined, require: (path: string, value: T) => T): T | undefined {
+  return value === undefined ? undefined : require(path, value)
+}
+
+function requireLocks(path: string, value: OperatedLocks): OperatedLocks {
+  if (hasMethods(value, ['inspect', 'list', 'forceRelease', 'audit'])) return value
+  throw wrongKind(path, value, 'locks such as redisLocks({ url })')
+}
+
+function requireCluster(path: string, value: OperatedCluster): OperatedCluster {
+  if (hasMethods(value, ['members', 'read'])) return value
+  throw wrongKind(path, value, 'a cluster store such as redisStateStore({ url })')
+}

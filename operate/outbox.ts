@@ -1,0 +1,80 @@
+/** The outbox for an operator who has the database and none of the code. */
+import { requireInteger } from '../core/errors.ts'
+import { explainMissing, type SqlClient } from '../core/sql.ts'
+import { dropHeld, type HeldMessage, listParked, type ParkedMessage, retryHeld } from '../outbox/parked.ts'
+import { type OutboxStats, readStats } from '../outbox/stats.ts'
+import { type OutboxTables, outboxTables } from '../outbox/tables.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+
+/** A parked message, without its payload. */
+export interface ParkedLine {
+  readonly id: string
+  readonly destination: string
+  readonly source: string
+  readonly key: string | null
+  readonly bytes: number
+  readonly attempts: number
+  readonly lastError: string
+  /** Epoch ms, server time. */
+  readonly addedAt: number
+  readonly parkedAt: number
+}
+
+/** Sees and settles what the relay gave up on. */
+export interface OutboxDesk {
+  /** Pending, the age of the oldest, blocked keys, parked. @throws SqlTablesMissing */
+  stats(): Promise<OutboxStats>
+  /** Oldest first; at most 10 000. @default limit 100 */
+  parked(options?: { readonly limit?: number | undefined }): Promise<readonly ParkedLine[]>
+  /**
+   * Lets a failed message be tried again; a relay finds it within its `idlePollMs`. @returns false when there is none
+   * @throws OutboxAmbiguous when several fit: nothing was changed
+   */
+  retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
+  /** Gives it up and frees its key; it stays whole in `outbox_audit`. @returns and @throws as `retry` */
+  drop(which: string | HeldMessage, note: OperatorNote): Promise<boolean>
+}
+
+export class SqlOutboxDesk implements OutboxDesk {
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #tables: OutboxTables
+
+  constructor(sql: SqlClient, schema: string) {
+    this.#sql = sql
+    this.#schema = schema
+    this.#tables = outboxTables(schema)
+  }
+
+  stats(): Promise<OutboxStats> {
+    return this.#explained(() => readStats(this.#sql, this.#tables))
+  }
+
+  async parked(options: { readonly limit?: number | undefined } = {}): Promise<readonly ParkedLine[]> {
+    const limit = requireInteger('outbox.parked.limit', options.limit ?? 100, 1, 10_000)
+    return (await this.#explained(() => listParked(this.#sql, this.#tables, limit))).map(lineOf)
+  }
+
+  async retry(which: string | HeldMessage, note: OperatorNote): Promise<boolean> {
+    const { by, reason } = requireNote('outbox.retry', note)
+    return (await this.#explained(() => retryHeld(this.#sql, this.#tables, which, { by, reason }))).size > 0
+  }
+
+  async drop(which: string | HeldMessage, note: OperatorNote): Promise<boolean> {
+    const { by, reason } = requireNote('outbox.drop', note)
+    return (await this.#explained(() => dropHeld(this.#sql, this.#tables, which, { by, reason }))).size > 0
+  }
+
+  async #explained<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      throw explainMissing(error, this.#schema, 'outbox.migrate()')
+    }
+  }
+}
+
+function lineOf({ message, attempts, lastError, addedAt, parkedAt }: ParkedMessage): ParkedLine {
+  const { id, destination, source, key, body } = message
+  return { id, destination, source, key, bytes: body?.byteLength ?? 0, attempts, lastError, addedAt, parkedAt }
+}

@@ -1,0 +1,256 @@
+/** Sagas for an operator who has the database and none of the code. */
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlClient } from '../../core/sql.ts'
+import { type OperatorNote, requireNote, requireTarget, type SagaTarget } from '../../saga/coordinator/operators.ts'
+import { SagaNotFound } from '../../saga/errors.ts'
+import { stored } from '../../saga/json.ts'
+import type { OperatorAction } from '../../saga/machine/event.ts'
+import type { StepState } from '../../saga/machine/state.ts'
+import type { TimelineRow } from '../../saga/store/rows.ts'
+import { SagaStore } from '../../saga/store/store.ts'
+import { type ActionHost, actOnAll, actOnOne, type Order, type SagaActionResult, statusFor } from './actions.ts'
+import {
+  checkFilter,
+  FILTER_NAMES,
+  listSagas,
+  type SagaFilter,
+  type SagaLine,
+  type SagaListOptions,
+  type SagaPage,
+} from './lines.ts'
+
+/** A step as an operator sees it. */
+export interface SagaStepView extends Pick<StepState, 'step' | 'status' | 'attempts' | 'wait' | 'error'> {
+  /** Only with `payloads`. */
+  readonly result?: unknown
+}
+
+/** All that is known of a saga. */
+export interface SagaView extends Omit<SagaLine, 'waitingOn' | 'pendingActions'> {
+  readonly steps: readonly SagaStepView[]
+  readonly timeline: readonly TimelineRow[]
+  /** Actions in the row that nobody has taken up yet. */
+  readonly pending: ReadonlyArray<{ readonly action: string; readonly by: string; readonly reason: string }>
+  /** Only with `payloads`. */
+  readonly input?: unknown
+}
+
+/** How long to wait for somebody to apply an action. */
+export interface SagaWait {
+  /** In ms; then it stays in the row, `waiting`. @default 5 seconds */
+  readonly waitMs?: number | undefined
+}
+
+/** An action on all sagas that fit, each checked again when it is done. */
+export interface SagaBulk extends OperatorNote, SagaWait {
+  readonly action: 'retry' | 'skip' | 'compensate' | 'cancel' | 'resolve'
+  /** Of `resolve`. */
+  readonly outcome?: 'completed' | 'compensated' | undefined
+  /** Those in another status than the action is for are left out. */
+  readonly filter: Omit<SagaFilter, 'status'>
+  /** Lists what it would do, and changes nothing. @default true */
+  readonly dryRun?: boolean | undefined
+  /** Oldest first; at most 1 000. @default 100 */
+  readonly limit?: number | undefined
+}
+
+/** What a bulk action did. */
+export interface SagaBulkReport {
+  readonly dryRun: boolean
+  readonly results: readonly SagaActionResult[]
+  /** More may fit than `limit` allowed. */
+  readonly more: boolean
+}
+
+/** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
+export interface SagaDesk {
+  /** Oldest first. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
+  list(options?: SagaListOptions): Promise<SagaPage>
+  /** @throws SagaNotFound */
+  show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
+  /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
+  retry(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
+  /** Takes the step as done (forward, with `result`) or as undone (backward), without a call. */
+  skip(target: SagaTarget, note: OperatorNote & SagaWait & { readonly result?: unknown }): Promise<SagaActionResult>
+  /** Stuck on the pivot only: it certainly did not happen, undo what came before it. */
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
+  /** Turns a running saga back. */
+  cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult>
+  /** Ends a stuck saga: the rest was settled by hand. Done at once, also when no instance has its version any more. */
+  resolve(
+    target: SagaTarget,
+    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<SagaActionResult>
+  /** The same for all that fit. Goes on after one that is refused. */
+  bulk(order: SagaBulk): Promise<SagaBulkReport>
+}
+
+const WAIT_MS = 5 * SECOND
+const MAX_RESULT_BYTES = 1_024 * 1_024
+const NOTE_NAMES = optionNames<OperatorNote & SagaWait>({ by: true, reason: true, waitMs: true })
+const SKIP_NAMES = new Set([...NOTE_NAMES, 'result'])
+const RESOLVE_NAMES = new Set(['by', 'reason', 'outcome'])
+const BULK_NAMES = optionNames<SagaBulk>({
+  by: true,
+  reason: true,
+  waitMs: true,
+  action: true,
+  outcome: true,
+  filter: true,
+  dryRun: true,
+  limit: true,
+})
+const BULK_FILTER_NAMES = new Set(Object.keys(FILTER_NAMES).filter((name) => name !== 'status'))
+const ACTIONS: readonly string[] = ['retry', 'skip', 'compensate', 'cancel', 'resolve']
+
+export class SqlSagaDesk implements SagaDesk {
+  readonly #sql: SqlClient
+  readonly #query: OwnQuery
+  readonly #table: string
+  readonly #host: ActionHost
+
+  constructor(sql: SqlClient, schema: string, clock: Clock) {
+    const quoted = quoteIdentifier(schema)
+    this.#sql = sql
+    this.#query = ownQuery(schema, 'coordinator.migrate()')
+    this.#table = `${quoted}.saga`
+    const [saga, event] = [this.#table, `${quoted}.saga_event`]
+    this.#host = { sql, query: this.#query, store: new SagaStore(schema), saga, event, clock }
+  }
+
+  async list(options: SagaListOptions = {}): Promise<SagaPage> {
+    return listSagas(this.#sql, this.#query, this.#table, options)
+  }
+
+  async show(
+    target: SagaTarget,
+    { payloads = false }: { readonly payloads?: boolean | undefined } = {},
+  ): Promise<SagaView> {
+    const key = requireTarget('sagas.show', target)
+    const row = (await this.#host.store.reports(this.#sql, [key]))[0]
+    if (row === undefined) throw new SagaNotFound(key.name, key.id)
+    const { state, mail, version, owner, timeline, input } = row
+    const now = await this.#serverNow()
+    return {
+      saga: key.name,
+      id: key.id,
+      version,
+      status: state.status,
+      failure: state.failure ?? null,
+      owner,
+      startedAt: now - row.ageMs,
+      changedAt: now - row.sinceWriteMs,
+      steps: state.steps.map((step) => viewOf(step, payloads)),
+      timeline,
+      pending: (mail ?? []).flatMap((item) =>
+        'operator' in item ? [{ action: item.operator.do, by: item.by, reason: item.reason }] : [],
+      ),
+      ...(payloads && { input }),
+    }
+  }
+
+  retry(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'retry' }, note)
+  }
+
+  async skip(
+    target: SagaTarget,
+    note: OperatorNote & SagaWait & { readonly result?: unknown },
+  ): Promise<SagaActionResult> {
+    refuseUnknown('skip', note, SKIP_NAMES)
+    const { result: given, ...rest } = note
+    const result = stored('result of skip', given, MAX_RESULT_BYTES)
+    return this.#act(target, { do: 'skip', ...(result !== undefined && { result }) }, rest)
+  }
+
+  compensate(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'compensate' }, note)
+  }
+
+  cancel(target: SagaTarget, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+    return this.#act(target, { do: 'cancel' }, note)
+  }
+
+  async resolve(
+    target: SagaTarget,
+    note: OperatorNote & { readonly outcome: 'completed' | 'compensated' },
+  ): Promise<SagaActionResult> {
+    refuseUnknown('resolve', note, RESOLVE_NAMES)
+    const { outcome, ...rest } = note
+    return this.#act(target, { do: 'resolve', outcome: requireOutcome('resolve.outcome', outcome) }, rest)
+  }
+
+  async bulk(order: SagaBulk): Promise<SagaBulkReport> {
+    const { action, filter, dryRun, limit, waitMs, by, reason } = checkBulk(order)
+    const { sagas, next } = await this.list({ ...filter, status: statusFor(action), limit })
+    const keys = sagas.map(({ saga, id }) => ({ name: saga, id }))
+    const results = dryRun
+      ? sagas.map(({ saga, id, status }) => ({ saga, id, status, action: action.do, outcome: 'would' as const }))
+      : await actOnAll(this.#host, keys, { action, by, reason }, waitMs)
+    return { dryRun, results, more: next !== null }
+  }
+
+  async #act(target: SagaTarget, action: OperatorAction, note: OperatorNote & SagaWait): Promise<SagaActionResult> {
+    const key = requireTarget(action.do, target)
+    const { by, reason } = requireNote(action.do, note)
+    refuseUnknown(action.do, note, NOTE_NAMES)
+    return actOnOne(this.#host, key, { action, by, reason }, waitOf(action.do, note))
+  }
+
+  async #serverNow(): Promise<number> {
+    const text = `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`
+    return (await this.#sql.query<{ now: number }>(text)).rows[0]?.now ?? 0
+  }
+}
+
+function viewOf({ step, status, attempts, wait, error, result }: StepState, payloads: boolean): SagaStepView {
+  return {
+    step,
+    status,
+    attempts,
+    ...(wait !== undefined && { wait }),
+    ...(error !== undefined && { error }),
+    ...(payloads && result !== undefined && { result }),
+  }
+}
+
+function waitOf(path: string, { waitMs }: SagaWait): number {
+  return requireInteger(`${path}.waitMs`, waitMs ?? WAIT_MS, 0, 600 * SECOND)
+}
+
+function requireOutcome(path: string, outcome: unknown): 'completed' | 'compensated' {
+  if (outcome === 'completed' || outcome === 'compensated') return outcome
+  throw invalidOption(path, outcome, "'completed' or 'compensated'")
+}
+
+interface CheckedBulk extends Order {
+  readonly filter: SagaFilter
+  readonly dryRun: boolean
+  readonly limit: number
+  readonly waitMs: number
+}
+
+function checkBulk(order: SagaBulk): CheckedBulk {
+  refuseUnknown('sagas.bulk', order, BULK_NAMES)
+  const { by, reason } = requireNote('sagas.bulk', order)
+  refuseUnknown('sagas.bulk.filter', order.filter, BULK_FILTER_NAMES)
+  checkFilter('sagas.bulk.filter', order.filter)
+  if (!ACTIONS.includes(order.action))
+    throw invalidOption('sagas.bulk.action', order.action, `one of ${ACTIONS.join(', ')}`)
+  const action: OperatorAction =
+    order.action === 'resolve'
+      ? { do: 'resolve', outcome: requireOutcome('sagas.bulk.outcome', order.outcome) }
+      : { do: order.action }
+  return {
+    action,
+    by,
+    reason,
+    filter: order.filter,
+    // Anything but an explicit false changes nothing.
+    dryRun: order.dryRun !== false,
+    limit: requireInteger('sagas.bulk.limit', order.limit ?? 100, 1, 1_000),
+    waitMs: waitOf('sagas.bulk', order),
+  }
+}

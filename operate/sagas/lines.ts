@@ -1,0 +1,138 @@
+/** What an operator sees of sagas: lines of a list, and one of them whole. Payloads are left out unless asked for. */
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { OwnQuery, SqlClient } from '../../core/sql.ts'
+import type { SagaFailure, SagaStatus } from '../../saga/machine/state.ts'
+import { readCursor, writeCursor } from '../cursor.ts'
+
+/** Which sagas; all that is given must fit. */
+export interface SagaFilter {
+  /** Of this name. */
+  readonly saga?: string | undefined
+  /** Without it those that have ended are among them. */
+  readonly status?: SagaStatus | undefined
+  /** Ids that begin so. */
+  readonly idPrefix?: string | undefined
+  /** The instance that has a local call of it in hand. */
+  readonly owner?: string | undefined
+  /** The code of the failure: `payments.declined`. */
+  readonly code?: string | undefined
+  /** Started at least so long ago, in ms. */
+  readonly olderThanMs?: number | undefined
+}
+
+/** A page of them. */
+export interface SagaListOptions extends SagaFilter {
+  /** `next` of the page before. */
+  readonly after?: string | undefined
+  /** At most 1 000. @default 100 */
+  readonly limit?: number | undefined
+}
+
+/** A saga in a list. */
+export interface SagaLine {
+  readonly saga: string
+  readonly id: string
+  readonly version: number
+  readonly status: SagaStatus
+  /** Why it turned back or is stuck. */
+  readonly failure: SagaFailure | null
+  /** The steps that are open. */
+  readonly waitingOn: readonly string[]
+  readonly owner: string | null
+  /** Epoch ms, server time. */
+  readonly startedAt: number
+  readonly changedAt: number
+  /** Operators' actions that nobody has taken up yet. */
+  readonly pendingActions: number
+}
+
+/** A page of a list; `next` is there when more may follow. */
+export interface SagaPage {
+  readonly sagas: readonly SagaLine[]
+  readonly next: string | null
+}
+
+export const FILTER_NAMES = {
+  saga: true,
+  status: true,
+  idPrefix: true,
+  owner: true,
+  code: true,
+  olderThanMs: true,
+} as const
+const LIST_NAMES = optionNames<SagaListOptions>({ ...FILTER_NAMES, after: true, limit: true })
+const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
+const MAX_PAGE = 1_000
+
+interface Row extends Omit<SagaLine, 'waitingOn'> {
+  readonly waitingOn: readonly string[] | null
+  readonly place: string
+}
+
+const COLUMNS = `name AS saga, id, version, status, state->'failure' AS failure, owner,
+  (SELECT json_agg(s->>'step') FROM jsonb_array_elements(state->'steps') s WHERE s->>'wait' IS NOT NULL) AS "waitingOn",
+  (extract(epoch FROM created_at) * 1000)::float8 AS "startedAt",
+  (extract(epoch FROM updated_at) * 1000)::float8 AS "changedAt",
+  (SELECT count(*) FROM jsonb_array_elements(coalesce(mail, '[]')) m WHERE m->'operator' IS NOT NULL)::int AS "pendingActions",
+  (extract(epoch FROM created_at) * 1000000)::bigint::text AS place`
+
+/** @throws TypeError / RangeError naming what is wrong */
+export function checkFilter(path: string, filter: SagaFilter): void {
+  for (const name of ['saga', 'idPrefix', 'owner', 'code'] as const)
+    if (filter[name] !== undefined) requireText(`${path}.${name}`, filter[name])
+  if (filter.status !== undefined && !STATUSES.includes(filter.status))
+    throw invalidOption(`${path}.status`, filter.status, `one of ${STATUSES.join(', ')}`)
+  if (filter.olderThanMs !== undefined) requireInteger(`${path}.olderThanMs`, filter.olderThanMs, 0)
+}
+
+/** Oldest first. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
+export async function listSagas(
+  sql: SqlClient,
+  query: OwnQuery,
+  table: string,
+  options: SagaListOptions,
+): Promise<SagaPage> {
+  refuseUnknown('sagas.list', options, LIST_NAMES)
+  checkFilter('sagas.list', options)
+  const limit = requireInteger('sagas.list.limit', options.limit ?? 100, 1, MAX_PAGE)
+  const { where, parameters } = condition(options)
+  const { rows } = await query<Row>(
+    sql,
+    `SELECT ${COLUMNS} FROM ${table} WHERE ${where} ORDER BY created_at, name, id LIMIT ${limit}`,
+    parameters,
+  )
+  const last = rows.length < limit ? undefined : rows.at(-1)
+  return {
+    sagas: rows.map(lineOf),
+    next: last === undefined ? null : writeCursor([last.place, last.saga, last.id]),
+  }
+}
+
+function lineOf(row: Row): SagaLine {
+  const { saga, id, version, status, failure, waitingOn, owner, startedAt, changedAt, pendingActions } = row
+  return { saga, id, version, status, failure, waitingOn: waitingOn ?? [], owner, startedAt, changedAt, pendingActions }
+}
+
+function condition(options: SagaListOptions): { readonly where: string; readonly parameters: readonly unknown[] } {
+  const { saga, status, idPrefix, owner, code, olderThanMs, after } = options
+  const parameters: unknown[] = []
+  const given = (value: unknown): string => `$${parameters.push(value)}`
+  const conditions = ['true']
+  if (status !== undefined) conditions.push(`status = ${given(status)}`)
+  if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
+  if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
+  if (idPrefix !== undefined) conditions.push(`starts_with(id, ${given(idPrefix)})`)
+  if (owner !== undefined) conditions.push(`owner = ${given(owner)}`)
+  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (olderThanMs !== undefined)
+    conditions.push(
+      `created_at <= (SELECT clock_timestamp() - ${given(olderThanMs)}::float8 * interval '1 millisecond')`,
+    )
+  if (after !== undefined) {
+    const [place, name, id] = readCursor('sagas.list.after', after, 3)
+    const at = `(timestamptz 'epoch' + ${given(place)}::float8 * interval '1 microsecond')`
+    conditions.push(`(created_at, name, id) > (${at}, ${given(name)}, ${given(id)})`)
+  }
+  return { where: conditions.join(' AND '), parameters }
+}

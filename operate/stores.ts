@@ -1,0 +1,75 @@
+/** What the operator was given, or else what the database itself has. */
+import { postgresTransport } from '../binder/postgres/index.ts'
+import type { Transport } from '../binder/transport/transport.ts'
+import type { SqlClient } from '../core/sql.ts'
+import { postgresStateStore } from '../election/cluster/postgres/index.ts'
+import { postgresLocks } from '../locks/postgres/index.ts'
+import type { OperatedCluster } from './cluster.ts'
+import { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+import type { OpenTransport } from './letters.ts'
+import type { OperatedLocks } from './locks.ts'
+import { tablesIn } from './tables.ts'
+
+export interface StoresOptions {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly transport: OpenTransport | undefined
+  readonly locks: OperatedLocks | undefined
+  readonly cluster: OperatedCluster | undefined
+}
+
+/** Those in the database connect for single statements only, so there is nothing to close. */
+export class Stores {
+  readonly #options: StoresOptions
+  #locks: OperatedLocks | undefined
+  #cluster: OperatedCluster | undefined
+
+  constructor(options: StoresOptions) {
+    this.#options = options
+    this.#locks = options.locks
+    this.#cluster = options.cluster
+  }
+
+  /** A new one with each call. @throws OperatorTransportMissing */
+  async transport(): Promise<Transport> {
+    const { sql, schema, transport } = this.#options
+    if (transport !== undefined) return transport()
+    if (await this.#has('transport_group')) return postgresTransport({ sql, schema, provision: 'check' })
+    throw new OperatorTransportMissing(
+      `no transport: the schema "${schema}" has no log, so give createOperator \`transport\``,
+    )
+  }
+
+  /** @throws OperatorStoreMissing */
+  async locks(): Promise<OperatedLocks> {
+    const { sql, schema } = this.#options
+    if (this.#locks === undefined) {
+      await this.#require('lock_key', 'locks')
+      this.#locks = postgresLocks({ sql, schema, owner: 'operator' })
+    }
+    return this.#locks
+  }
+
+  /** @throws OperatorStoreMissing */
+  async cluster(): Promise<OperatedCluster> {
+    const { sql, schema } = this.#options
+    if (this.#cluster === undefined) {
+      await this.#require('cluster_member', 'cluster')
+      this.#cluster = postgresStateStore({ sql, schema })
+    }
+    return this.#cluster
+  }
+
+  async #require(table: string, option: string): Promise<void> {
+    if (await this.#has(table)) return
+    const { schema } = this.#options
+    throw new OperatorStoreMissing(
+      `no ${option}: the schema "${schema}" has no tables of them, so give createOperator \`${option}\``,
+    )
+  }
+
+  async #has(table: string): Promise<boolean> {
+    const { sql, schema } = this.#options
+    return (await tablesIn(sql, schema)).has(table)
+  }
+}

@@ -1,0 +1,77 @@
+/** What operators did to what keeps no audit of its own: written before the deed, and once more when it is done. */
+import { newId } from '../core/ids.ts'
+import type { SqlPart } from '../core/migrate.ts'
+import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
+import type { OperatorNote } from '../saga/coordinator/operators.ts'
+
+/** A line is never changed: the outcome is a line of its own with the same `request`. */
+export const OPERATOR_PART: SqlPart = {
+  name: 'operator',
+  call: 'operator.migrate()',
+  migrations: [
+    {
+      version: 1,
+      statements: [
+        `CREATE TABLE {schema}.operator_audit (
+           at timestamptz NOT NULL DEFAULT clock_timestamp(),
+           request uuid NOT NULL,
+           part text NOT NULL,
+           action text NOT NULL,
+           target text NOT NULL,
+           by text NOT NULL,
+           reason text NOT NULL,
+           outcome text
+         )`,
+        `CREATE INDEX operator_audit_at ON {schema}.operator_audit (at)`,
+      ],
+    },
+  ],
+}
+
+/** What is about to be done. */
+export interface Deed {
+  readonly part: 'letters' | 'locks' | 'leader'
+  readonly action: string
+  readonly target: string
+  readonly note: OperatorNote
+}
+
+/** No line, no deed. */
+export class Trail {
+  readonly #query: ReturnType<typeof ownQuery>
+  readonly #sql: SqlClient
+  readonly #table: string
+
+  constructor(sql: SqlClient, schema: string) {
+    this.#sql = sql
+    this.#query = ownQuery(schema, OPERATOR_PART.call)
+    this.#table = `${quoteIdentifier(schema)}.operator_audit`
+  }
+
+  /**
+   * Does it between two lines. That the second one is missing means that nobody knows what became of it.
+   * @throws SqlTablesMissing before anything was done; what `work` throws
+   */
+  async around<T>(deed: Deed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
+    const request = newId()
+    await this.#write(request, deed, null)
+    try {
+      const result = await work()
+      await this.#write(request, deed, outcomeOf(result))
+      return result
+    } catch (error) {
+      const { code = 'failed' } = error as { readonly code?: unknown }
+      await this.#write(request, deed, String(code)).catch(() => {})
+      throw error
+    }
+  }
+
+  async #write(request: string, { part, action, target, note }: Deed, outcome: string | null): Promise<void> {
+    await this.#query(
+      this.#sql,
+      `INSERT INTO ${this.#table} (request, part, action, target, by, reason, outcome)
+       VALUES ($1::uuid, $2, $3, $4, $5, $6, $7)`,
+      [request, part, action, target, note.by, note.reason, outcome],
+    )
+  }
+}

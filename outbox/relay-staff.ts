@@ -1,0 +1,64 @@
+import type { HeldLease } from './lease.ts'
+import type { PartitionRelay } from './partition-relay.ts'
+
+export interface RelayStaffHost {
+  /** A worker for a partition that is held. */
+  hire(lease: HeldLease): PartitionRelay
+  /** A worker that was told to stop has stopped: its partition can be given back, or begun anew. */
+  onStopped(): void
+}
+
+/** The workers of a relay: one for each partition that it holds, each under the lease that it was hired for. */
+export class RelayStaff {
+  readonly #host: RelayStaffHost
+  readonly #workers = new Map<number, PartitionRelay>()
+
+  constructor(host: RelayStaffHost) {
+    this.#host = host
+  }
+
+  /** Why one of them moves nothing. */
+  get error(): Error | undefined {
+    return [...this.#workers.values()].find((worker) => worker.error !== undefined)?.error
+  }
+
+  /** Nobody works on its partition any more: it can be given back. */
+  isFree(lease: HeldLease): boolean {
+    return this.#workers.get(lease.partition)?.hasEnded !== false
+  }
+
+  /** Has its worker end, without waiting. */
+  dismiss(lease: HeldLease): void {
+    const worker = this.#workers.get(lease.partition)
+    if (worker !== undefined) this.#dismiss(worker)
+  }
+
+  /** None for a lease that is gone; with `mayHire` one for each that is held. */
+  fit(leases: readonly HeldLease[], mayHire: boolean): void {
+    const held = new Map(leases.map((lease) => [lease.partition, lease]))
+    for (const [partition, worker] of this.#workers) {
+      if (worker.hasEnded) this.#workers.delete(partition)
+      else if (held.get(partition) !== worker.lease) this.#dismiss(worker)
+    }
+    if (!mayHire) return
+    for (const [partition, lease] of held) {
+      if (!this.#workers.has(partition)) this.#workers.set(partition, this.#host.hire(lease))
+    }
+  }
+
+  /** @param partitions all, when it is not known which have something new */
+  wake(partitions: ReadonlySet<number> | undefined): void {
+    for (const [partition, worker] of this.#workers) {
+      if (partitions === undefined || partitions.has(partition)) worker.wake()
+    }
+  }
+
+  /** Resolves when the windows in flight are settled. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#workers.values()].map((worker) => worker.stop()))
+  }
+
+  #dismiss(worker: PartitionRelay): void {
+    void worker.stop().then(() => this.#host.onStopped())
+  }
+}

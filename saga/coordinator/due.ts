@@ -1,0 +1,128 @@
+/** Sagas whose time has come, or for which mail was left: each look takes some of them, and does what is due. */
+import { toError } from '../../core/errors.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import type { Saga } from '../definition/saga.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import { localCalls } from '../machine/state.ts'
+import { refusalOf } from '../store/mail.ts'
+import type { SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import { type Applied, type Engine, withoutMail } from './engine.ts'
+import type { ResolvedOptions } from './options.ts'
+import { mailEvent } from './outcome.ts'
+import type { Snapshot } from './plan.ts'
+import type { Runner } from './runner.ts'
+
+export interface DueHost
+  extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly engine: Engine
+  readonly runner: Runner
+}
+
+/** Rows taken by one look. */
+const LIMIT = 32
+
+export class DueSagas {
+  readonly #host: DueHost
+  #isBehind = false
+
+  constructor(host: DueHost) {
+    this.#host = host
+  }
+
+  /** True when the last look took nothing for want of room here. */
+  get isBehind(): boolean {
+    return this.#isBehind
+  }
+
+  /** One look. True: there may be more. */
+  async take(): Promise<boolean> {
+    const { sql, store, runner, leaseMs, sagas, clock, instance } = this.#host
+    const limit = Math.min(LIMIT, Math.ceil(runner.room / 2)) // the other half is for what starts here
+    this.#isBehind = limit === 0
+    if (limit === 0) return false
+    runner.keep(limit)
+    try {
+      const takenAt = clock.monotonic()
+      const rows = await store.claim(sql, instance, leaseMs, sagas, limit)
+      await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
+      return rows.length === limit
+    } finally {
+      runner.letGo(limit)
+    }
+  }
+
+  /** A schema or a function of a definition that never settles holds up its own saga only. */
+  async #settles({ name, id }: SagaKey, work: Promise<void>): Promise<void> {
+    const { clock, leaseMs, logger } = this.#host
+    if (await finishesWithin(clock, leaseMs, work)) return
+    logger.error({ saga: name, id, leaseMs }, 'saga does not settle: a schema or a function of its definition hangs')
+  }
+
+  async #handle(row: SagaRow, takenAt: number): Promise<void> {
+    const { sql, store, engine, runner, logger } = this.#host
+    const snapshot = engine.snapshot(row, takenAt)
+    if (snapshot === undefined) return
+    try {
+      const applied = await this.#readAndDo(snapshot)
+      if (applied?.changed === true) runner.take(applied.snapshot)
+      else await store.rest(sql, applied?.snapshot.row ?? row)
+    } catch (error) {
+      const fields = { saga: row.name, id: row.id, err: toError(error) }
+      logger.warn(fields, 'due saga not handled, it comes back after its lease')
+    }
+  }
+
+  /**
+   * Applies the mail, each item together with forgetting it, and what comes meanwhile too. When nothing came of it, or none
+   * is there, what is due is done.
+   */
+  async #readAndDo(taken: Snapshot): Promise<Applied | undefined> {
+    const { engine } = this.#host
+    const { row, saga } = taken
+    let now = taken
+    // Since the last write: what is read again of the row has it still.
+    let read: readonly SagaMail[] = []
+    for (;;) {
+      // Calls that whoever had the saga before left behind come first: with mail they would pass for calls of this owner.
+      const item = localCalls(now.row.state).length > 0 ? undefined : now.row.mail?.[0]
+      const event: SagaEvent | undefined =
+        item === undefined ? { type: 'due' } : await this.#readable(saga, now.row, item)
+      if (item !== undefined) {
+        read = [...read, item]
+        now = withoutMail(now, [item])
+      }
+      if (event === undefined) continue
+      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read })
+      if (applied === undefined) return undefined
+      const { changed, heard, snapshot } = applied
+      if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)
+      now = snapshot
+      if (changed) read = []
+      const isTaken = changed && (now.row.owner !== row.owner || localCalls(now.row.state).length > 0)
+      if (isTaken || (item === undefined && (changed || now.row.mail === null))) return applied
+    }
+  }
+
+  /** An operator is told in the timeline what became of an action that did not fit. */
+  async #refuse(row: SagaRow, mail: SagaMail, why: string): Promise<void> {
+    const refusal = refusalOf(mail, why)
+    if (refusal !== undefined) await this.#host.store.note(this.#host.sql, row, refusal)
+  }
+
+  /** `undefined`: a signal, or an operator's result, that does not fit the step's schema; its sender could not be told. */
+  async #readable(saga: Saga, row: SagaRow, mail: SagaMail): Promise<SagaEvent | undefined> {
+    const { maxPayloadBytes, logger } = this.#host
+    const { name, id } = row
+    try {
+      return await mailEvent(saga, row.state, mail, maxPayloadBytes)
+    } catch (error) {
+      logger.warn({ saga: name, id, err: toError(error) }, 'signal that does not fit its step ignored')
+      await this.#refuse(row, mail, toError(error).message)
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,106 @@
+/** What participants answer: read from the service's reply channel, and applied to the saga that each answer is for. */
+import { sink } from '../../binder/bindings/binding.ts'
+import { type SinkBinding } from '../../binder/bindings/declarations.ts'
+import { SECOND } from '../../core/clock.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import { within } from '../../core/time-limit.ts'
+import type { Saga } from '../definition/saga.ts'
+import { commandChannels } from '../definition/ties.ts'
+import { SagaInputUnreadable } from '../errors.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { SagaStore } from '../store/store.ts'
+import { type SagaReply } from '../wire/reply.ts'
+import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
+import type { Applied, Engine } from './engine.ts'
+import type { ResolvedOptions } from './options.ts'
+import { replyEvent } from './outcome.ts'
+
+export interface RepliesHost
+  extends Pick<
+    ResolvedOptions,
+    'service' | 'sagas' | 'replyConcurrency' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger'
+  > {
+  readonly sql: SqlClient
+  readonly store: SagaStore
+  readonly engine: Engine
+}
+
+/** A binder starts at about the time of `run`. */
+const BOUND_WITHIN_MS = 10 * SECOND
+const DEAF =
+  "no binder reads the replies: give createBinder the coordinator's bindings, bindings: [...coordinator.bindings]"
+/** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
+const ATTEMPTS = 10
+
+export class Replies {
+  readonly #host: RepliesHost
+  /** A binder has begun to read them. */
+  #isBound = false
+  /** Monotonic ms from which a binder should. */
+  #expectedAt = Number.POSITIVE_INFINITY
+  #saidDeaf = false
+
+  constructor(host: RepliesHost) {
+    this.#host = host
+  }
+
+  sink(): SinkBinding {
+    const { service, replyConcurrency } = this.#host
+    const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
+    const replies = sink(sagaReplies(service), options, (reply) => this.#take(reply))
+    const ready = async (): Promise<void> => void (this.#isBound = true)
+    return Object.freeze({ ...replies, ready })
+  }
+
+  /** From now on commands may be sent. */
+  expect(): void {
+    this.#expectedAt = Math.min(this.#expectedAt, this.#host.clock.monotonic())
+  }
+
+  /** Commands are sent, and nobody reads what comes back. */
+  problem(): string | undefined {
+    const { clock, sagas } = this.#host
+    if (this.#isBound || clock.monotonic() - this.#expectedAt < BOUND_WITHIN_MS) return undefined
+    return commandChannels(sagas).length > 0 ? DEAF : undefined
+  }
+
+  /** The same in the log, once. */
+  sayProblem(): void {
+    const problem = this.#saidDeaf ? undefined : this.problem()
+    if (problem === undefined) return
+    this.#saidDeaf = true
+    this.#host.logger.error({}, problem)
+  }
+
+  async #take(reply: SagaReply): Promise<void> {
+    const { sql, store, engine, logger } = this.#host
+    const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
+    const key = { name: reply.saga, id: reply.sagaId }
+    const known = await engine.find(key)
+    if (known === undefined) {
+      if (await store.post(sql, key, reply)) logger.info(fields, 'reply left for an instance with its version')
+      else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
+      return
+    }
+    const applied = await this.#apply(known.saga, key, reply)
+    if (applied === 'left') logger.error(fields, 'reply left for an instance that can read the saga')
+    else if (applied?.changed !== true) logger.debug(fields, 'late or repeated reply ignored')
+  }
+
+  /** One that is not applied within a lease is tried again, and does not hold up the others behind it. */
+  async #apply(saga: Saga, key: SagaKey, reply: SagaReply): Promise<Applied | 'left' | undefined> {
+    const { clock, leaseMs, maxPayloadBytes, sql, store, engine } = this.#host
+    const work = replyEvent(saga, reply, maxPayloadBytes)
+      .then((event) => engine.apply(key, event, { birth: reply.birth }))
+      .catch(async (error: unknown) => {
+        if (!(error instanceof SagaInputUnreadable)) throw error
+        await store.post(sql, key, reply)
+        return 'left' as const
+      })
+    const applied = await within(clock, leaseMs, work, 'hangs' as const)
+    if (applied !== 'hangs') return applied
+    throw new Error(
+      `the reply for ${key.name}/${key.id} does not settle: a schema or a function of its definition hangs`,
+    )
+  }
+}

@@ -1,0 +1,50 @@
+/** What a saga that is a step and the saga it is a step of know of each other, and what the one reports to the other. */
+import { derivedId } from '../../core/ids.ts'
+import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import type { Saga } from './saga.ts'
+import { stepKey } from './saga-id.ts'
+
+const MAX_ID = 200
+
+/** The key of the saga that a step of a saga is. */
+export function childKey(parent: SagaKey, step: string, child: Saga): SagaKey {
+  const id = stepKey(parent.name, parent.id, step)
+  return { name: child.name, id: id.length <= MAX_ID ? id : derivedId(id) }
+}
+
+/** True when the saga was begun as that step of that saga, and not of an earlier one with its id. */
+export function isChildOf(parent: SagaParent | undefined, of: Omit<SagaParent, 'operation'>): boolean {
+  if (parent?.name !== of.name || parent.id !== of.id || parent.step !== of.step) return false
+  return parent.birth === undefined || of.birth === undefined || parent.birth === of.birth
+}
+
+/** The step of the parent, as a reply names it. */
+export function addressOf({ name, id, step, operation, birth }: SagaParent): Omit<SagaReply, 'status'> {
+  return { saga: name, sagaId: id, step, operation, ...(birth !== undefined && { birth }) }
+}
+
+/** What the parent is told when this state was reached; `undefined` when there is nothing to tell. */
+export function reportToParent(state: SagaState): SagaReply | undefined {
+  const { parent, status } = state
+  if (parent === undefined || !isEnded(status)) return undefined
+  return { ...addressOf(parent), ...ANSWERS[parent.operation](state) }
+}
+
+type Answer = Omit<SagaReply, keyof ReturnType<typeof addressOf>> & Pick<SagaReply, 'status'>
+
+/** What the end of a saga is to a parent that waits for this operation. */
+const ANSWERS: Readonly<Record<SagaParent['operation'], (ended: SagaState) => Answer>> = {
+  invoke: ({ status, steps, failure }) => {
+    if (status === 'completed') {
+      return { status: 'ok', result: Object.fromEntries(steps.map((each) => [each.step, each.result])) }
+    }
+    const { code = 'saga.compensated', message = 'it was compensated' } = failure ?? {}
+    return { status: 'refused', code, message }
+  },
+  compensate: ({ status }) => {
+    if (status === 'compensated') return { status: 'ok' }
+    return { status: 'failed', final: true, code: 'saga.completed', message: 'an operator ended it as completed' }
+  },
+}

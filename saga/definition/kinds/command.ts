@@ -1,0 +1,93 @@
+/** `.command(...)`: a participant in another service makes the step. The command leaves through the outbox. */
+import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { encodeCommand } from '../../wire/wire.ts'
+import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { RequestContext } from '../step-contexts.ts'
+import type { CallOptions } from '../step-options.ts'
+import type { StepKind } from './kind.ts'
+
+interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CallOptions {
+  /** The participant's command channel. */
+  readonly to: Channel<ToIn, unknown>
+  /** The command's payload. Pure: called again for each resend and for the compensation. */
+  readonly request: (context: RequestContext<Input, Results>) => ToIn
+  /** Schema of the reply's result. @default any JSON, typed `unknown` */
+  readonly reply?: Reply | undefined
+}
+
+/** Options of `.command` before the pivot: it can be undone. */
+export interface CommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
+  extends Request<Input, Results, ToIn, Reply> {
+  /** True: the same request is sent with operation `compensate` to undo it. `'none'`: there is nothing to undo. */
+  readonly compensate: true | 'none'
+  /** Not here: `true` makes it the pivot, which takes `ForwardCommandOptions`. */
+  readonly pivot?: false | undefined
+}
+
+/** Options of `.command` as the pivot or after it: nothing to undo. */
+export interface ForwardCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
+  extends Request<Input, Results, ToIn, Reply> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface CommandDefinition extends StepDefinition {
+  readonly to: Channel
+  readonly request: (context: RequestContext) => unknown
+  readonly reply: StandardSchemaV1 | undefined
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw extends RawCallOptions {
+  readonly to?: Partial<Channel> | undefined
+  readonly request?: unknown
+  readonly reply?: Partial<StandardSchemaV1> | undefined
+}
+
+const NAMES = optionNames<CommandOptions<unknown, object, unknown, StandardSchemaV1>>({
+  ...CALL_OPTIONS,
+  to: true,
+  request: true,
+  reply: true,
+})
+const ATTEMPTS = 5
+
+export const COMMAND: StepKind<CommandDefinition> = {
+  kind: 'command',
+  method: 'command',
+  spans: { outcome: 'reply' },
+  resolve(place, options: Raw) {
+    const path = stepPath(place, options, NAMES)
+    const { to, request, reply, compensate } = options
+    requireChannel(`${path}.to`, to as Channel)
+    if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
+    if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
+      throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
+    }
+    if (compensate !== undefined && compensate !== 'none' && compensate !== true) {
+      throw invalidOption(`${path}.compensate`, compensate, "true (the participant undoes it), or 'none'")
+    }
+    return Object.freeze({
+      ...patient(resolveCall(path, place, options, ATTEMPTS), options),
+      kind: COMMAND.kind,
+      remote: true,
+      transactional: false,
+      to: to as Channel,
+      request: request as CommandDefinition['request'],
+      reply: reply as StandardSchemaV1 | undefined,
+    })
+  },
+  graphOf: ({ to }) => ({ to: to.name }),
+  tiesOf: ({ to, reply }) => ({ to, result: reply }),
+  async prepare(step, prepared) {
+    const { operation, attempt } = prepared.call
+    const { row, state, sender } = prepared
+    const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round }
+    prepared.send(await encodeCommand(step, sending, sender, await prepared.context()))
+    return undefined
+  },
+}

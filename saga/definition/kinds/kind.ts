@@ -1,0 +1,97 @@
+/**
+ * What a kind of step is: all that definitions and coordinators ask of one. The machine knows no kinds; it knows the facts
+ * of a `StepShape`, which `resolve` fills in. So a new kind is a file beside this one and a line in `table.ts`.
+ */
+import type { Channel } from '../../../binder/channel/channel.ts'
+import type { EncodedMessage } from '../../../binder/channel/message.ts'
+import type { Clock } from '../../../core/clock.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import type { SagaEvent } from '../../machine/event.ts'
+import type { Operation } from '../../machine/operation.ts'
+import type { Call, SagaParent, StepState } from '../../machine/state.ts'
+import type { SagaPost, SagaRow } from '../../store/rows.ts'
+import type { Sender } from '../../wire/wire.ts'
+import type { Saga, StepDefinition } from '../saga.ts'
+import type { CompensationContext, RequestContext, WithTransaction } from '../step-contexts.ts'
+
+export interface StepKind<Step extends StepDefinition = StepDefinition> {
+  /** Part of the graph's hash, of which open sagas keep a copy: never to be changed. */
+  readonly kind: string
+  /** The builder's method that adds such a step. */
+  readonly method: string
+  /** How spans are called that tell of such a step. */
+  readonly spans: StepSpans
+  /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
+  resolve(place: StepPlace, options: object): Step
+  /** What tells two graphs apart beside the facts that every step has. Timeouts and retries are not among it. */
+  graphOf(step: Step): GraphFacts
+  tiesOf(step: Step): StepTies
+  /**
+   * Readies a call: gives `call` what has to leave with the commit.
+   * @returns what the machine has to hear at once; `undefined`: the outcome comes later
+   * @throws whatever a function of the definition throws: the first call is refused, a later one failed
+   */
+  prepare(step: Step, call: PreparedCall): Promise<SagaEvent | undefined> | SagaEvent | undefined
+  /** Makes a call within this process (`wait: 'call'`). Absent: steps of this kind are made elsewhere, or only wait. */
+  run?(step: Step, operation: Operation, context: RunContext): unknown
+}
+
+/** Where a step is added. */
+export interface StepPlace {
+  /** For error messages: `defineSaga("place-order").step`. */
+  readonly method: string
+  readonly name: string
+  /** True: the saga has its pivot already. */
+  readonly pivoted: boolean
+}
+
+/** JSON. */
+export type GraphFacts = Readonly<Record<string, unknown>>
+
+/** What a step has to do with the world outside of its saga. */
+export interface StepTies {
+  /** Where its commands go. */
+  readonly to?: Channel | undefined
+  /** The messages that tell it to go on. */
+  readonly from?: SignalSource | undefined
+  /** The saga that it is. */
+  readonly saga?: Saga | undefined
+  /** What its result is checked with when it comes from outside. @default any JSON */
+  readonly result?: StandardSchemaV1 | undefined
+}
+
+/** Which messages of which channel are signals, and for which sagas. */
+export interface SignalSource {
+  readonly channel: Channel
+  readonly correlate: (payload: unknown) => unknown
+}
+
+export interface StepSpans {
+  /** When its outcome comes; `undefined`: the span of the call has told it. */
+  readonly outcome: string | undefined
+  /** When it is done because its time has come; absent: time alone never ends it. */
+  readonly due?: string | undefined
+}
+
+/** What a function that the coordinator runs is given. */
+export type RunContext = CompensationContext & Partial<WithTransaction> & { readonly tried: boolean }
+
+/** A call that a transition asked for, before anything is written. */
+export interface PreparedCall {
+  readonly call: Call
+  readonly row: Pick<SagaRow, 'name' | 'id' | 'birth'>
+  /** The step as the transition leaves it. */
+  readonly state: StepState
+  readonly sender: Sender
+  readonly clock: Clock
+  /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SchemaError */
+  context(): Promise<RequestContext>
+  /** False: this process makes no local calls now. One answer for all calls of a commit. */
+  mayRun(): boolean
+  /** Sends a command with the commit. */
+  send(command: EncodedMessage): void
+  /** Starts a saga with the commit. @throws SchemaError, SagaPayloadTooLarge */
+  start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void>
+  /** Leaves mail for another saga with the commit. */
+  post(mail: SagaPost): void
+}

@@ -1,0 +1,96 @@
+/** `.step(...)`: functions that the coordinator calls in its own process. */
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { Stored } from '../../json.ts'
+import type { Operation } from '../../machine/operation.ts'
+import { CALL_OPTIONS, type RawCallOptions, requireFlag, resolveCall, stepPath } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { CompensationContext, StepContext, WithTransaction } from '../step-contexts.ts'
+import type { CallOptions } from '../step-options.ts'
+import type { RunContext, StepKind } from './kind.ts'
+
+type Tx<T> = T extends true ? WithTransaction : unknown
+
+interface Invoke<Input, Results extends object, Result, T> extends CallOptions {
+  /**
+   * True: `invoke` and `compensate` get `tx`, and whatever they write through it commits together with the saga's
+   * advance: exactly once. Have no other effect in them. False: called at least once; deduplicate by `key`.
+   * @default false
+   */
+  readonly transactional?: T
+  /** Runs in the coordinator's process. Throw a `Refusal` to say no; an error with `retryable: false` to give up. */
+  readonly invoke: (context: StepContext<Input, Results> & Tx<T>) => Result | Promise<Result>
+}
+
+/** Options of `.step` before the pivot: it can be undone. */
+export interface StepOptions<Input, Results extends object, Result, T> extends Invoke<Input, Results, Result, T> {
+  /**
+   * Undoes `invoke`; `'none'` says that there is nothing to undo. It is also called when the outcome of `invoke` is
+   * unknown, so it must accept that nothing ever happened, and be repeatable.
+   */
+  readonly compensate:
+    | ((context: CompensationContext<Input, Results, Stored<Result>> & Tx<T>) => void | Promise<void>)
+    | 'none'
+  /** Not here: `true` makes it the pivot, which takes `ForwardStepOptions`. */
+  readonly pivot?: false | undefined
+}
+
+/** The pivot, and every step after it: nothing to undo. */
+export interface ForwardStepOptions<Input, Results extends object, Result, T>
+  extends Invoke<Input, Results, Result, T> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface LocalDefinition extends StepDefinition {
+  readonly run: (context: RunContext) => unknown
+  readonly undo: ((context: RunContext) => unknown) | undefined
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw extends RawCallOptions {
+  readonly transactional?: unknown
+  readonly invoke?: unknown
+}
+
+const NAMES = optionNames<StepOptions<unknown, object, unknown, boolean>>({
+  ...CALL_OPTIONS,
+  transactional: true,
+  invoke: true,
+})
+const ATTEMPTS = 3
+const NO_TIES = Object.freeze({})
+const NO_FACTS = Object.freeze({})
+
+export const LOCAL: StepKind<LocalDefinition> = {
+  kind: 'local',
+  method: 'step',
+  spans: { outcome: undefined },
+  resolve(place, options: Raw) {
+    const path = stepPath(place, options, NAMES)
+    const { invoke, compensate } = options
+    if (typeof invoke !== 'function') throw invalidOption(`${path}.invoke`, invoke, 'a function')
+    if (compensate !== undefined && compensate !== 'none' && typeof compensate !== 'function') {
+      throw invalidOption(`${path}.compensate`, compensate, "a function, or 'none'")
+    }
+    const transactional = requireFlag(`${path}.transactional`, options.transactional)
+    return Object.freeze({
+      ...resolveCall(path, place, options, ATTEMPTS),
+      kind: LOCAL.kind,
+      remote: false,
+      transactional,
+      run: invoke as LocalDefinition['run'],
+      undo: typeof compensate === 'function' ? (compensate as LocalDefinition['undo']) : undefined,
+    })
+  },
+  graphOf: () => NO_FACTS,
+  tiesOf: () => NO_TIES,
+  prepare: (_, prepared) => (prepared.mayRun() ? undefined : { type: 'yielded', step: prepared.call.step }),
+  run: (step, operation, context) => RUNS[operation]?.(step, context),
+}
+
+/** It is never confirmed: its shape has no `confirm`. */
+const RUNS: Readonly<Partial<Record<Operation, (step: LocalDefinition, context: RunContext) => unknown>>> = {
+  invoke: (step, context) => step.run(context),
+  compensate: (step, context) => step.undo?.(context),
+}

@@ -1,0 +1,88 @@
+/** `.signal(...)`: done when somebody says so, by `coordinator.signal` or by a message of a channel. Nothing is called. */
+import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
+import { invalidOption, requireInteger } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { MAX_TIMEOUT_MS, stepPath, WAITING_STEP } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { SignalSource, StepKind } from './kind.ts'
+
+/** A signal sent with `coordinator.signal`. */
+export interface SignalOptions<Payload extends StandardSchemaV1> {
+  /** What it carries; stored in its input form, as JSON. */
+  readonly payload: Payload
+  /** The saga turns back when it has not come by then (after the pivot: is `stuck`). @default waits forever */
+  readonly timeoutMs?: number | undefined
+}
+
+/** A message of a channel is the signal. */
+export interface MessageSignalOptions<In, Out> {
+  /** The channel whose messages are the signal; the coordinator consumes it with a binding of its own. */
+  readonly from: Channel<In, Out>
+  /** The id of the saga that the message is for; `undefined`: of none. */
+  readonly correlate: (payload: Out) => string | undefined
+  /** As in `SignalOptions`. */
+  readonly timeoutMs?: number | undefined
+}
+
+interface SignalDefinition extends StepDefinition {
+  readonly payload: StandardSchemaV1 | undefined
+  readonly from: SignalSource | undefined
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw {
+  readonly payload?: Partial<StandardSchemaV1> | undefined
+  readonly timeoutMs?: number | undefined
+  readonly from?: unknown
+  readonly correlate?: unknown
+}
+
+const NAMES = optionNames<SignalOptions<StandardSchemaV1> & MessageSignalOptions<unknown, unknown>>({
+  payload: true,
+  timeoutMs: true,
+  from: true,
+  correlate: true,
+})
+
+export const SIGNAL: StepKind<SignalDefinition> = {
+  kind: 'signal',
+  method: 'signal',
+  spans: { outcome: 'reply' },
+  resolve(place, options: Raw) {
+    const path = stepPath(place, options, NAMES)
+    const { payload, timeoutMs } = options
+    if ((payload === undefined) === (options.from === undefined)) {
+      throw new TypeError(`${path}: expected either payload (for coordinator.signal) or from (a channel)`)
+    }
+    if (payload !== undefined && typeof payload['~standard']?.validate !== 'function') {
+      throw invalidOption(`${path}.payload`, payload, 'a Standard Schema such as z.object({...})')
+    }
+    return Object.freeze({
+      ...WAITING_STEP,
+      name: place.name,
+      kind: SIGNAL.kind,
+      awaits: 'signal',
+      from: sourceOf(path, options),
+      timeoutMs:
+        timeoutMs === undefined
+          ? Number.POSITIVE_INFINITY
+          : requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_TIMEOUT_MS),
+      payload: payload as StandardSchemaV1 | undefined,
+    })
+  },
+  graphOf: ({ from }) => (from === undefined ? {} : { from: from.channel.name }),
+  tiesOf: ({ from, payload }) => ({ from, result: payload }),
+  // Asked for conditional steps only, of which the machine does not know before that they are needed.
+  prepare: (_, { state }) =>
+    state.signal === undefined ? undefined : { type: 'signalled', step: state.step, ...state.signal },
+}
+
+function sourceOf(path: string, { from, correlate }: Raw): SignalSource | undefined {
+  if (from !== undefined) requireChannel(`${path}.from`, from as Channel)
+  if ((typeof correlate === 'function') !== (from !== undefined)) {
+    throw invalidOption(`${path}.correlate`, correlate, 'a function from the message to the id of its saga, with from')
+  }
+  if (from === undefined) return undefined
+  return Object.freeze({ channel: from as Channel, correlate: correlate as SignalSource['correlate'] })
+}

@@ -1,0 +1,153 @@
+/**
+ * `.saga(...)`: a saga as a step of another. The child is a saga like any other, started in the commit of the parent's
+ * intent and named after the step, so it exists exactly if the step was begun. Its end is mail for the parent, written in
+ * the same commit; the order to undo it is mail for the child. So neither can be lost, and no process has to stay for it.
+ */
+import { synchronous } from '../../../core/callbacks.ts'
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { Operation } from '../../machine/operation.ts'
+import type { SagaPost } from '../../store/rows.ts'
+import type { SagaReply } from '../../wire/reply.ts'
+import { addressOf, childKey } from '../child.ts'
+import { checkSaga } from '../graph.ts'
+import { ONCE, stepPath } from '../resolve.ts'
+import type { Saga, StepDefinition } from '../saga.ts'
+import type { RequestContext } from '../step-contexts.ts'
+import type { PreparedCall, StepKind } from './kind.ts'
+
+interface SubSaga<Input, Results extends object, ChildIn, ChildResults extends object> {
+  /** It is driven by the same coordinator; it need not be in its `sagas`. */
+  readonly saga: Saga<ChildIn, unknown, ChildResults>
+  /** Pure: called again when the call is repeated. */
+  readonly input: (context: RequestContext<Input, Results>) => ChildIn
+}
+
+/** Options of `.saga` before the pivot: what happens to the sub-saga when this one turns back. */
+export interface SubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
+  extends SubSaga<Input, Results, ChildIn, ChildResults> {
+  /**
+   * True: when this saga turns back, that one is undone, also if it has completed; it must have no pivot. `'none'`: it is
+   * left as it is.
+   */
+  readonly compensate: true | 'none'
+}
+
+/** Options of `.saga` after the pivot: nothing to undo. */
+export interface ForwardSubSagaOptions<Input, Results extends object, ChildIn, ChildResults extends object>
+  extends SubSaga<Input, Results, ChildIn, ChildResults> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface SubSagaDefinition extends StepDefinition {
+  readonly saga: Saga
+  readonly input: (context: RequestContext) => unknown
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw {
+  readonly saga?: unknown
+  readonly input?: unknown
+  readonly compensate?: unknown
+}
+
+const NAMES = optionNames<SubSagaOptions<unknown, object, unknown, object>>({
+  saga: true,
+  input: true,
+  compensate: true,
+})
+
+export const SUB_SAGA: StepKind<SubSagaDefinition> = {
+  kind: 'saga',
+  method: 'saga',
+  spans: { outcome: 'reply' },
+  resolve(place, options: Raw) {
+    const path = stepPath(place, options, NAMES)
+    const { input } = options
+    const saga = options.saga as Saga
+    checkSaga(`${path}.saga`, saga)
+    if (typeof input !== 'function') throw invalidOption(`${path}.input`, input, 'a function')
+    return Object.freeze({
+      kind: SUB_SAGA.kind,
+      name: place.name,
+      remote: true,
+      transactional: false,
+      pivot: false,
+      compensates: compensates(path, saga, options.compensate, place.pivoted),
+      timeoutMs: Number.POSITIVE_INFINITY,
+      invoke: ONCE,
+      compensate: ONCE,
+      saga,
+      input: input as SubSagaDefinition['input'],
+    })
+  },
+  graphOf: ({ saga }) => ({ saga: saga.graphHash }),
+  tiesOf: ({ saga }) => ({ saga }),
+  async prepare(step, prepared) {
+    const context = await prepared.context()
+    await CALLS[prepared.call.operation]?.(step, prepared, context)
+    return undefined
+  },
+}
+
+function compensates(path: string, saga: Saga, compensate: unknown, pivoted: boolean): boolean {
+  if (compensate !== true && compensate !== 'none' && !(pivoted && compensate === undefined)) {
+    throw invalidOption(`${path}.compensate`, compensate, "true (it is undone), or 'none'")
+  }
+  if (pivoted && compensate === true) {
+    throw new TypeError(
+      `${path}.compensate: a step after the pivot cannot be undone, there is only forward. Say 'none'.`,
+    )
+  }
+  const pivot = saga.steps.find((step) => step.pivot)
+  if (compensate === true && pivot !== undefined) {
+    throw new TypeError(
+      `${path}.compensate: "${saga.name}" cannot be undone, its step "${pivot.name}" is a pivot. Say 'none', or take the pivot out.`,
+    )
+  }
+  const confirmed = saga.steps.find((step) => step.confirm !== undefined)
+  if (compensate === true && confirmed !== undefined) {
+    throw new TypeError(
+      `${path}.compensate: "${saga.name}" cannot be undone once it has completed, for then its step "${confirmed.name}" is confirmed. Say 'none', or make that step one that is undone.`,
+    )
+  }
+  return compensate === true
+}
+
+type CallOfChild = (step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext) => Promise<void>
+
+/** It is never confirmed: its shape has no `confirm`. */
+const CALLS: Readonly<Partial<Record<Operation, CallOfChild>>> = { invoke: begin, compensate: undo }
+
+async function begin(step: SubSagaDefinition, prepared: PreparedCall, context: RequestContext): Promise<void> {
+  const { id } = childKey(prepared.row, step.name, step.saga)
+  const input = synchronous(`input of step "${step.name}"`, step.input(context), 'an input')
+  await prepared.start(step.saga, id, input, { ...selfOf(step, prepared), operation: 'invoke' })
+}
+
+async function undo(step: SubSagaDefinition, prepared: PreparedCall): Promise<void> {
+  const { row, state } = prepared
+  const self = selfOf(step, prepared)
+  const to = childKey(row, step.name, step.saga)
+  const nothing: SagaReply = { ...addressOf({ ...self, operation: 'compensate' }), status: 'ok' }
+  const lost: SagaReply = {
+    ...nothing,
+    status: 'failed',
+    final: true,
+    code: 'saga.child_missing',
+    message: `the saga ${to.name}/${to.id} had completed and is not there any more: undo by hand what it did, then skip the step`,
+  }
+  const back = (mail: SagaReply): SagaPost => ({ to: { name: row.name, id: row.id }, mail })
+  const isDone = state.result !== undefined
+  prepared.post({
+    to,
+    mail: { undo: true, of: self },
+    otherwise: back(nothing),
+    missing: back(isDone ? lost : nothing),
+  })
+}
+
+function selfOf({ name }: SubSagaDefinition, { row }: PreparedCall) {
+  return { name: row.name, id: row.id, step: name, ...(row.birth !== null && { birth: row.birth }) }
+}

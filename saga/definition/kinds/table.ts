@@ -1,0 +1,23 @@
+/** The kinds of steps. A new one is a file in this folder and a line here. */
+import type { StepDefinition } from '../saga.ts'
+import { COMMAND } from './command.ts'
+import type { StepKind } from './kind.ts'
+import { LOCAL } from './local.ts'
+import { SIGNAL } from './signal.ts'
+import { SUB_SAGA } from './sub-saga.ts'
+import { TCC } from './tcc.ts'
+import { TIMER } from './timer.ts'
+
+export const STEP_KINDS: readonly StepKind[] = Object.freeze([LOCAL, COMMAND, TCC, SUB_SAGA, TIMER, SIGNAL])
+
+const BY_NAME: ReadonlyMap<string, StepKind> = new Map(STEP_KINDS.map((kind) => [kind.kind, kind]))
+
+/** @throws TypeError for a step that this release cannot make */
+export function kindOf({ kind, name }: StepDefinition): StepKind {
+  const known = BY_NAME.get(kind)
+  if (known !== undefined) return known
+  const names = [...BY_NAME.keys()].join(', ')
+  throw new TypeError(
+    `step "${name}": expected a kind out of ${names}, got "${kind}". Make the saga with defineSaga of this release.`,
+  )
+}

@@ -1,0 +1,188 @@
+/**
+ * `.tcc(...)`: a step that reserves first. `try` goes forward with the saga; once the saga is decided (past its pivot, or
+ * without one when all steps are done) `confirm` makes the reservation final; when the saga turns back `cancel` gives it up.
+ *
+ * The participant is another service, or functions that the coordinator calls in transactions of its own database. There
+ * what they write commits with the saga's advance, which is all the fence they need: each is done once. What `try` did
+ * elsewhere is in doubt when it fails, so `cancel` is called then, too.
+ */
+import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import type { Stored } from '../../json.ts'
+import type { Operation } from '../../machine/operation.ts'
+import type { RetryPolicy } from '../../machine/state.ts'
+import { encodeCommand, TCC as TCC_PARTICIPANT } from '../../wire/wire.ts'
+import {
+  CALL_OPTIONS,
+  FORWARD_ATTEMPTS,
+  patient,
+  patientPolicy,
+  type RawCallOptions,
+  resolveCall,
+  resolveRetry,
+  stepPath,
+} from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
+import type { CallOptions, RetryOptions } from '../step-options.ts'
+import type { RunContext, StepKind, StepPlace } from './kind.ts'
+
+interface Tcc extends CallOptions {
+  /**
+   * As `retry`, of the confirmation; a participant that is away is waited for without end.
+   * @default 10 attempts; 1 s, doubled, at most 10 s. After them the saga is `stuck`.
+   */
+  readonly confirmRetry?: RetryOptions | undefined
+}
+
+/** Options of `.tcc` whose participant is in another service: see `tccParticipant`. */
+export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends Tcc {
+  /** The participant's command channel. */
+  readonly to: Channel<ToIn, unknown>
+  /** The command's payload. Pure: called again for each resend, for the confirmation and for the cancellation. */
+  readonly request: (context: RequestContext<Input, Results>) => ToIn
+  /** Schema of what `try` returned. @default any JSON, typed `unknown` */
+  readonly reply?: Reply | undefined
+}
+
+/** What `confirm` of `.tcc` gets. */
+export interface TccConfirmContext<Input = unknown, Results extends object = object, Result = unknown>
+  extends StepContext<Input, Results>,
+    WithTransaction {
+  /** What `try` returned. */
+  readonly result: Result
+}
+
+/** What `cancel` of `.tcc` gets. */
+export interface TccCancelContext<Input = unknown, Results extends object = object, Result = unknown>
+  extends CompensationContext<Input, Results, Result>,
+    WithTransaction {
+  /**
+   * True: `try` was committed, what it wrote through `tx` is there. False: nothing of that is, but it was begun, so what it
+   * did elsewhere may have happened.
+   */
+  readonly tried: boolean
+}
+
+/** Options of `.tcc` in the coordinator's process: each function runs in a transaction that commits with the saga's advance. */
+export interface TccStepOptions<Input, Results extends object, Result> extends Tcc {
+  /** Reserves. Throw a `Refusal` to say no: nothing was done. Give `key` to whatever it calls outside of `tx`. */
+  readonly try: (context: StepContext<Input, Results> & WithTransaction) => Result | Promise<Result>
+  /** Makes it final. Must not refuse: what was reserved can be had. */
+  readonly confirm: (context: TccConfirmContext<Input, Results, Stored<Result>>) => void | Promise<void>
+  /** Gives it up. Called also when `try` failed or its outcome is unknown: see `tried`. Must not refuse. */
+  readonly cancel: (context: TccCancelContext<Input, Results, Stored<Result>>) => void | Promise<void>
+}
+
+type Run = (context: RunContext) => unknown
+
+interface TccDefinition extends StepDefinition {
+  /** `undefined`: the functions are called here. */
+  readonly sent: Sent | undefined
+  readonly runs: Readonly<Record<Operation, Run>> | undefined
+}
+
+interface Sent {
+  readonly to: Channel
+  readonly request: (context: RequestContext) => unknown
+  readonly reply: StandardSchemaV1 | undefined
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw extends Pick<RawCallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
+  readonly confirmRetry?: RetryOptions | undefined
+  readonly to?: Partial<Channel> | undefined
+  readonly request?: unknown
+  readonly reply?: Partial<StandardSchemaV1> | undefined
+  readonly try?: unknown
+  readonly confirm?: unknown
+  readonly cancel?: unknown
+}
+
+const { pivot: _, compensate: __, ...CALLS } = CALL_OPTIONS
+const COMMAND_NAMES = optionNames<TccCommandOptions<unknown, object, unknown, StandardSchemaV1>>({
+  ...CALLS,
+  confirmRetry: true,
+  to: true,
+  request: true,
+  reply: true,
+})
+const STEP_NAMES = optionNames<TccStepOptions<unknown, object, unknown>>({
+  ...CALLS,
+  confirmRetry: true,
+  try: true,
+  confirm: true,
+  cancel: true,
+})
+const LOCAL_ATTEMPTS = 3
+const COMMAND_ATTEMPTS = 5
+
+export const TCC: StepKind<TccDefinition> = {
+  kind: 'tcc',
+  method: 'tcc',
+  spans: { outcome: 'reply' },
+  resolve(place, options: Raw) {
+    const isRemote = options?.to !== undefined
+    const path = stepPath(place, options, isRemote ? COMMAND_NAMES : STEP_NAMES)
+    if (place.pivoted) {
+      throw new TypeError(
+        `${path}: after the pivot nothing is cancelled any more, so there is nothing to try. Move it before the pivot, or use .step or .command.`,
+      )
+    }
+    const sent = isRemote ? resolveSent(path, options) : undefined
+    const runs = isRemote ? undefined : resolveRuns(path, options)
+    return Object.freeze({ ...resolveCalls(path, place, options, isRemote), kind: TCC.kind, sent, runs })
+  },
+  graphOf: ({ sent }) => ({ to: sent === undefined ? null : sent.to.name }),
+  tiesOf: ({ sent }) => ({ to: sent?.to, result: sent?.reply }),
+  async prepare(step, prepared) {
+    const { operation, attempt } = prepared.call
+    if (step.sent === undefined) return prepared.mayRun() ? undefined : { type: 'yielded', step: step.name }
+    const { row, state, sender } = prepared
+    const kind = TCC_PARTICIPANT
+    const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round, kind }
+    const commanded = { name: step.name, ...step.sent }
+    prepared.send(await encodeCommand(commanded, sending, sender, await prepared.context()))
+    return undefined
+  },
+  run: (step, operation, context) => step.runs?.[operation](context),
+}
+
+function resolveCalls(
+  path: string,
+  place: StepPlace,
+  options: Raw,
+  isRemote: boolean,
+): Omit<StepDefinition, 'kind'> & { readonly confirm: RetryPolicy } {
+  const { timeoutMs, retry, compensationRetry, confirmRetry } = options
+  const given = { timeoutMs, retry, compensationRetry, compensate: true }
+  const attempts = isRemote ? COMMAND_ATTEMPTS : LOCAL_ATTEMPTS
+  const calls = { ...resolveCall(path, place, given, attempts), remote: isRemote, transactional: false }
+  const confirm = resolveRetry(`${path}.confirmRetry`, confirmRetry, FORWARD_ATTEMPTS)
+  if (!isRemote) return { ...calls, confirm, inTransaction: true }
+  return { ...patient(calls, given), confirm: patientPolicy(confirm, confirmRetry) }
+}
+
+function resolveSent(path: string, { to, request, reply }: Raw): Sent {
+  requireChannel(`${path}.to`, to as Channel)
+  if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
+  if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
+  }
+  return Object.freeze({
+    to: to as Channel,
+    request: request as Sent['request'],
+    reply: reply as StandardSchemaV1 | undefined,
+  })
+}
+
+function resolveRuns(path: string, options: Raw): Readonly<Record<Operation, Run>> {
+  for (const name of ['try', 'confirm', 'cancel'] as const) {
+    if (typeof options[name] === 'function') continue
+    throw invalidOption(`${path}.${name}`, options[name], 'a function; or say `to` and `request` for a tccParticipant')
+  }
+  const { try: reserve, confirm, cancel } = options as Record<'try' | 'confirm' | 'cancel', Run>
+  return Object.freeze({ invoke: reserve, confirm, compensate: cancel })
+}

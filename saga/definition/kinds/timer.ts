@@ -1,0 +1,67 @@
+/** `.timer(...)`: done when its time has come. Nothing is called. */
+import { notAwaited } from '../../../core/callbacks.ts'
+import { type Clock, DAY } from '../../../core/clock.ts'
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import { stepPath, WAITING_STEP } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { RequestContext } from '../step-contexts.ts'
+import type { StepKind } from './kind.ts'
+
+/** Options of `.timer`. */
+export interface TimerOptions<Input, Results extends object> {
+  /**
+   * How long to wait: milliseconds, or a moment. Computed once, when the step begins; kept over restarts.
+   * A moment in the past, or less than 0 ms, is now.
+   */
+  readonly delay: number | ((context: RequestContext<Input, Results>) => number | Date)
+}
+
+interface TimerDefinition extends StepDefinition {
+  readonly delay: number | ((context: RequestContext) => unknown)
+}
+
+const NAMES = optionNames<TimerOptions<unknown, object>>({ delay: true })
+/** The longest delay: 10,000 years of 365 days, which PostgreSQL can still add to the present time. */
+const MAX_DELAY_MS = 10_000 * 365 * DAY
+
+export const TIMER: StepKind<TimerDefinition> = {
+  kind: 'timer',
+  method: 'timer',
+  spans: { outcome: 'reply', due: 'timer' },
+  resolve(place, options: { readonly delay?: unknown }) {
+    const path = stepPath(place, options, NAMES)
+    const { delay } = options
+    const fits = typeof delay === 'function' || (typeof delay === 'number' && delay >= 0 && delay <= MAX_DELAY_MS)
+    if (!fits) {
+      const expected = `milliseconds from 0 to ${MAX_DELAY_MS}, or a function that gives them or a Date`
+      throw invalidOption(`${path}.delay`, delay, expected)
+    }
+    return Object.freeze({
+      ...WAITING_STEP,
+      name: place.name,
+      kind: TIMER.kind,
+      awaits: 'time',
+      timeoutMs: 1,
+      delay: delay as TimerDefinition['delay'],
+    })
+  },
+  graphOf: () => ({}),
+  tiesOf: () => ({}),
+  prepare: async (step, prepared) => {
+    const ms = delayOf(step, await prepared.context(), prepared.clock)
+    return { type: 'armed', step: step.name, ms }
+  },
+}
+
+/** @throws TypeError / RangeError when the definition's function gives neither a duration nor a moment */
+function delayOf({ name, delay }: TimerDefinition, context: RequestContext, clock: Clock): number {
+  const given = typeof delay === 'function' ? notAwaited(delay(context)) : delay
+  const ms = given instanceof Date ? given.getTime() - clock.now() : given
+  const path = `timer("${name}").delay`
+  if (typeof ms !== 'number' || !Number.isFinite(ms)) {
+    throw invalidOption(path, given, 'finite milliseconds, or a valid Date')
+  }
+  if (ms > MAX_DELAY_MS) throw invalidOption(path, given, `at most ${MAX_DELAY_MS} ms from now`)
+  return Math.max(0, ms)
+}

@@ -1,0 +1,69 @@
+/** What definitions have to do with the world outside of them, found without knowing the kinds of their steps. */
+import type { Channel } from '../../binder/channel/channel.ts'
+import { notAwaited } from '../../core/callbacks.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { SignalSource } from './kinds/kind.ts'
+import { kindOf } from './kinds/table.ts'
+import type { Saga, StepDefinition } from './saga.ts'
+
+/** Where the commands of a step go; `undefined`: it sends none. */
+export function destinationOf(step: StepDefinition): Channel | undefined {
+  return kindOf(step).tiesOf(step).to
+}
+
+/** The channels that commands of these sagas go to, each once. */
+export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
+  const channels = sagas.flatMap(({ steps }) => steps.flatMap((step) => destinationOf(step) ?? []))
+  return [...new Map(channels.map((channel) => [channel.name, channel])).values()]
+}
+
+/** These definitions and, below them, those of their steps. */
+export function withSubSagas(sagas: readonly Saga[]): readonly Saga[] {
+  const all = new Set<Saga>()
+  const add = (saga: Saga | undefined): void => {
+    if (saga === undefined || all.has(saga)) return
+    all.add(saga)
+    for (const step of saga.steps) add(kindOf(step).tiesOf(step).saga)
+  }
+  for (const saga of sagas) add(saga)
+  return [...all]
+}
+
+/** What the result of a step must be when it comes from outside; `undefined`: anything. */
+export function resultSchema(saga: Saga, name: string): StandardSchemaV1 | undefined {
+  const step = saga.steps.find((candidate) => candidate.name === name)
+  return step && kindOf(step).tiesOf(step).result
+}
+
+/** True when `coordinator.signal` is what the step waits for. */
+export function takesSignal(saga: Saga, name: string): boolean {
+  const step = saga.steps.find((candidate) => candidate.name === name)
+  return step?.awaits === 'signal' && kindOf(step).tiesOf(step).from === undefined
+}
+
+/** A step that waits for messages. */
+export interface MessageStep {
+  readonly step: string
+  readonly from: SignalSource
+}
+
+export function messageSteps(saga: Saga): readonly MessageStep[] {
+  return saga.steps.flatMap((step) => {
+    const { from } = kindOf(step).tiesOf(step)
+    return from === undefined ? [] : [{ step: step.name, from }]
+  })
+}
+
+/** For which steps of which sagas a message is; several versions of a saga ask once. */
+export function correlated(
+  steps: readonly MessageStep[],
+  channel: string,
+  payload: unknown,
+): readonly { readonly step: string; readonly id: string }[] {
+  const found = new Map<string, { readonly step: string; readonly id: string }>()
+  for (const { step, from } of steps) {
+    const id = from.channel.name === channel ? notAwaited(from.correlate(payload)) : undefined
+    if (typeof id === 'string') found.set(`${step}/${id}`, { step, id })
+  }
+  return [...found.values()]
+}

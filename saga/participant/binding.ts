@@ -1,0 +1,100 @@
+/** A participant as a binding: whatever it does about a command, this is how the command reaches it. */
+import { sink } from '../../binder/bindings/binding.ts'
+import type { ServiceParts, SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import { type Channel, checkName } from '../../binder/channel/channel.ts'
+import { systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { hasMethods, wrongKind } from '../../core/options.ts'
+import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
+import { checkTelemetry } from '../../core/telemetry.ts'
+import { Barrier } from './barrier.ts'
+import { CommandHandler, type ParticipantContext } from './command-handler.ts'
+import type { Duties } from './duties.ts'
+import type { ParticipantOptions } from './options.ts'
+
+/** What a kind of participant does. */
+export interface Side<Request> {
+  /** In error messages: `participant("payments.commands")`. */
+  readonly path: string
+  /** The commands that are for it: what their header `saga-kind` says. */
+  readonly kind: string | undefined
+  duties(barrier: Barrier): Duties<Request, ParticipantContext>
+}
+
+const DEFAULT_ATTEMPTS = 3
+
+/** @throws TypeError / RangeError naming the option */
+export function participantBinding<In, Out>(
+  channel: Channel<In, Out>,
+  options: ParticipantOptions,
+  side: Side<Out>,
+): SinkBinding {
+  const { path, kind } = side
+  const {
+    sql,
+    outbox,
+    schema = DEFAULT_SCHEMA,
+    telemetry: given,
+    sharesTransactions: shares = false,
+    ...consumer
+  } = options
+  const telemetry = checkTelemetry(`${path}.telemetry`, given)
+  checkName(`${path}.group`, options.group, 100)
+  const isOfService = sql === undefined && outbox === undefined
+  if (!isOfService) requireSqlClient(`${path}.sql`, sql)
+  if (!isOfService && !hasMethods(outbox, ['add']))
+    throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
+  const sharesTransactions = resolveSharing(path, shares, options.concurrency)
+  const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
+  if (sql === undefined || outbox === undefined) {
+    const unbound: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, () =>
+      Promise.reject(new Error(`${path} was not completed by a service`)),
+    )
+    const complete = (parts: ServiceParts): SinkBinding =>
+      participantBinding(channel, { telemetry: parts.telemetry, ...options, ...pick(parts, options) }, side)
+    return Object.freeze({ ...unbound, complete })
+  }
+  const barrier = new Barrier(schema)
+  const duties = side.duties(barrier)
+  const handler = new CommandHandler({
+    sql,
+    outbox,
+    duties,
+    kind,
+    maxAttempts,
+    telemetry,
+    sharesTransactions,
+    clock: systemClock,
+  })
+  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
+    handler.handle(request, context),
+  )
+  return Object.freeze({
+    ...binding,
+    unreadable: (error: Error, context: HandlerContext) => handler.unreadable(error, context),
+    ready: async () => {
+      await barrier.ready(sql)
+      await outbox.ready?.()
+    },
+  })
+}
+
+/** One at a time, nothing is ready together. */
+function resolveSharing(path: string, shares: unknown, concurrency: number | undefined): boolean {
+  if (typeof shares !== 'boolean') throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
+  return shares && (concurrency ?? 1) > 1
+}
+
+/** @throws TypeError naming the function that is missing */
+export function requireHandlers(path: string, handlers: object, names: readonly string[]): void {
+  for (const name of names) {
+    const handler = (handlers as Readonly<Record<string, unknown>> | undefined)?.[name]
+    if (typeof handler !== 'function') throw invalidOption(`${path}.${name}`, handler, 'a function')
+  }
+}
+
+/** What a participant takes of its service; a schema of its own wins. */
+function pick({ sql, outbox, schema }: ServiceParts, own: ParticipantOptions) {
+  return { sql, outbox, schema: own.schema ?? schema }
+}

@@ -1,0 +1,225 @@
+/**
+ * A command as it comes to a participant: the call and its answer in one transaction, an answer in a second one when the
+ * first is rolled back, and one span around both.
+ */
+import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { Channel } from '../../binder/channel/channel.ts'
+import type { SendOptions } from '../../binder/channel/encode.ts'
+import type { Clock } from '../../core/clock.ts'
+import { isRetryable } from '../../core/errors.ts'
+import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
+import { inSaga } from '../wire/context.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel } from '../wire/wire.ts'
+import { type Duties, type Duty, type GivenUp, inDoubt } from './duties.ts'
+
+/** What a participant needs of the outbox. */
+export interface ReplyOutbox {
+  /** As `Outbox.ready`. */
+  ready?(): Promise<void>
+  add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
+}
+
+/** What the handlers of a participant get beside the request. */
+export interface ParticipantContext {
+  /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
+  readonly tx: SqlTransaction
+  /**
+   * `<saga>/<id>/<step>`: the same in every repetition and in the compensation. Two services may have sagas of one name
+   * and id, and an id may be started again after its saga was deleted: where these meet add `service` and `birth`.
+   */
+  readonly key: string
+  /** The service of the coordinator: the reply channel without `.saga-replies`. */
+  readonly service: string
+  /** Tells the saga from an earlier one with its id; `undefined` when its coordinator does not say. */
+  readonly birth: string | undefined
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  /** The message: its signal, its log, its headers. */
+  readonly message: HandlerContext
+}
+
+export interface CommandHandlerParts<Request> {
+  readonly sql: SqlClient
+  readonly outbox: ReplyOutbox
+  readonly duties: Duties<Request, ParticipantContext>
+  /** The commands that are for it: what their header `saga-kind` says. */
+  readonly kind?: string | undefined
+  /** Calls of the handler in one go; after the last the answer is `failed`. */
+  readonly maxAttempts: number
+  readonly telemetry: Telemetry | undefined
+  /** Calls that are ready together may share a transaction; those in different ones else. */
+  readonly sharesTransactions: boolean
+  readonly clock: Clock
+}
+
+/** A command, and what is to be done about it. */
+interface Commanded<Request> {
+  readonly command: CommandHeaders
+  readonly duty: Duty<Request, ParticipantContext>
+}
+
+export class CommandHandler<Request> {
+  readonly #parts: CommandHandlerParts<Request>
+  readonly #shared: SharedTransactions<undefined> | undefined
+
+  constructor(parts: CommandHandlerParts<Request>) {
+    this.#parts = parts
+    if (parts.sharesTransactions) this.#shared = new SharedTransactions(parts.sql, parts.clock)
+  }
+
+  /** Resolves after the commit that holds the answer. */
+  async handle(request: Request, message: HandlerContext): Promise<void> {
+    const commanded = this.#read(message)
+    if (commanded === undefined) throw new NotACommand(message)
+    const { saga, sagaId, step, operation, key } = commanded.command
+    const scope = { saga, sagaId, step, operation, key }
+    await this.#traced(commanded.command, message, () => inSaga(scope, () => this.#answer(request, commanded, message)))
+  }
+
+  /**
+   * The payload does not fit the channel. Who sent it hears that it failed for good; nothing was done, so there is nothing
+   * to undo. Without valid saga headers nobody waits for an answer.
+   */
+  async unreadable(error: Error, message: HandlerContext): Promise<void> {
+    const commanded = this.#read(message)
+    if (commanded === undefined) return
+    const { command, duty } = commanded
+    const { code, message: text } = describeError(error)
+    message.log.warn({ sagaKey: command.key, operation: command.operation, code }, 'saga command not readable')
+    const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
+    await this.#parts.sql.transaction(async (tx) => {
+      await this.#send(tx, command, await duty.unreadable(tx, command, failed))
+    })
+  }
+
+  /** `undefined`: it is no saga command, or of an operation that this kind of participant does not know. */
+  #read({ headers }: HandlerContext): Commanded<Request> | undefined {
+    const command = readCommandHeaders(headers)
+    const duty = command && this.#parts.duties[command.operation]
+    return command === undefined || duty === undefined ? undefined : { command, duty }
+  }
+
+  /** @returns what went wrong, when it was answered all the same */
+  async #answer(request: Request, commanded: Commanded<Request>, message: HandlerContext): Promise<unknown> {
+    const { command, duty } = commanded
+    if (command.kind !== this.#parts.kind) return this.#answerStranger(command, message)
+    let isFirst = true
+    try {
+      if (duty.begin !== undefined) {
+        await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
+      }
+      let calls = 0
+      await this.#transaction(async (tx) => {
+        // A shared transaction that was rolled back has called it before: what that did outside of it stands.
+        if (++calls > 1) isFirst = false
+        const context = contextOf(tx, command, message)
+        await this.#send(tx, command, await duty.decide(tx, request, command, context))
+      })
+      return undefined
+    } catch (error) {
+      await this.#answerError(commanded, message, isFirst && message.attempt === 1, error)
+      return error
+    }
+  }
+
+  /** It is for another kind of participant: nothing is done, and whoever sent it hears so. */
+  async #answerStranger(command: CommandHeaders, message: HandlerContext): Promise<Error> {
+    const { saga, step, operation, key, kind } = command
+    const [asked, made] = [participantOf(kind), participantOf(this.#parts.kind)]
+    const code = 'saga.wrong_participant'
+    const text = `${saga}/${step} asks for a ${asked}, and "${message.channel}" has a ${made}: change one of them`
+    message.log.error({ sagaKey: key, operation, code }, text)
+    const no = { ...answerTo(command), code, message: text }
+    // Of the first call certainly nothing was done. Later ones cannot be done here: an operator has to see to it.
+    const isRefused = operation === 'invoke'
+    const reply: SagaReply = isRefused ? { ...no, status: 'refused' } : { ...no, status: 'failed', final: true }
+    await this.#parts.sql.transaction((tx) => this.#send(tx, command, reply))
+    return new Error(text)
+  }
+
+  async #transaction(work: (tx: SqlTransaction) => Promise<void>): Promise<void> {
+    const { sql } = this.#parts
+    if (this.#shared === undefined) await sql.transaction(work)
+    else await this.#shared.run(undefined, (timed) => sql.transaction((tx) => timed(() => work(tx))), work)
+  }
+
+  /** One span around the call and its answer. */
+  async #traced(command: CommandHeaders, message: HandlerContext, work: () => Promise<unknown>): Promise<void> {
+    const { telemetry } = this.#parts
+    if (telemetry === undefined) return void (await work())
+    const span = telemetry.span(`${command.operation} ${command.saga}/${command.step}`, {
+      kind: 'internal',
+      parent: parentIn(telemetry, message),
+      attributes: { ...sagaAttributes({ name: command.saga, id: command.sagaId }), ...callAttributes(command) },
+    })
+    try {
+      span.end(await span.run(work))
+    } catch (error) {
+      span.end(error)
+      throw error
+    }
+  }
+
+  /** The first transaction is rolled back; a second one keeps and sends the no. @throws the error: try again here */
+  async #answerError(
+    { command, duty }: Commanded<Request>,
+    message: HandlerContext,
+    isFirst: boolean,
+    error: unknown,
+  ): Promise<void> {
+    const saysNo = isRefusal(error) && duty.mayRefuse
+    // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
+    const refused = saysNo && isFirst
+    const final = saysNo || !isRetryable(error)
+    if (message.signal.aborted || (!final && message.attempt < this.#parts.maxAttempts)) throw error
+    const { operation, key, attempt } = command
+    const { code, message: text } = describeError(error)
+    const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
+    message.log.warn({ sagaKey: key, operation, code, status }, 'saga command not done')
+    const no = { ...answerTo(command), code, message: text, ...(attempt !== undefined && { attempt }) }
+    const failed: SagaReply = { ...no, status: 'failed' }
+    const reply: SagaReply = status === 'refused' ? { ...no, status } : status === 'final' ? inDoubt(failed) : failed
+    await this.#parts.sql.transaction(async (tx) => {
+      await this.#send(tx, command, await duty.givenUp(tx, command, status, reply))
+    })
+  }
+
+  async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
+    const { telemetry, outbox } = this.#parts
+    const trace = telemetry?.active()
+    const headers = trace === undefined ? undefined : traceHeaders(trace)
+    await outbox.add(tx, replyChannel(replyTo), reply, { key: sagaId, headers })
+  }
+}
+
+function contextOf(tx: SqlTransaction, command: CommandHeaders, message: HandlerContext): ParticipantContext {
+  const { saga, sagaId, step, key, birth, replyTo } = command
+  const service = replyTo.endsWith(REPLIES) ? replyTo.slice(0, -REPLIES.length) : replyTo
+  return { tx, key, service, birth, saga, sagaId, step, message }
+}
+
+function participantOf(kind: string | undefined): string {
+  return kind === undefined ? 'participant' : `${kind}Participant`
+}
+
+/** The binder's span for the message, if it makes one, else the one that the message names. */
+function parentIn(telemetry: Telemetry, { headers }: HandlerContext): TraceContext | 'active' {
+  const named = readTraceContext(headers)
+  return named === undefined || named.traceId === telemetry.active()?.traceId ? 'active' : named
+}
+
+/** A message on a command channel without the saga headers: a sender's mistake, nobody waits for an answer. */
+class NotACommand extends TypeError {
+  readonly retryable = false as const
+
+  constructor({ id, channel }: HandlerContext) {
+    super(`message ${id} on "${channel}" is no saga command: its saga-* headers are missing or wrong`)
+  }
+}

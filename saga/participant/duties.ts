@@ -1,0 +1,161 @@
+/**
+ * What a participant does about each operation, in the transaction of its answer: what the barrier is asked, when the
+ * handler is called, what is kept. A kind of participant is a table of these: that of a saga step undoes what it did.
+ */
+import type { SqlTransaction } from '../../core/sql.ts'
+import { stored } from '../json.ts'
+import type { Operation } from '../machine/operation.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { Barrier, BarrierEntry } from './barrier.ts'
+
+/** How a command is given up: `failed` may be tried again. */
+export type GivenUp = 'refused' | 'final' | 'failed'
+
+/** One operation of a command that came. */
+export interface Duty<Request, Context> {
+  /** True: the handler may say no. Else its refusal is a failure like any other. */
+  readonly mayRefuse: boolean
+  /**
+   * Called in a transaction of its own before each `decide`; absent: nothing is to be known before the handler is called.
+   * @returns false when it was begun before: then its refusal does not say that nothing was done
+   */
+  begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
+  /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
+  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
+  /** The payload cannot be read, so the handler cannot be called. @param failed what is to be said if nothing better is known */
+  unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply>
+  /** The handler was called and did not do it. @param reply what is to be said if nothing better is known */
+  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply>
+}
+
+/** An operation without one is nothing that the participant can be asked for. */
+export type Duties<Request, Context> = Readonly<Partial<Record<Operation, Duty<Request, Context>>>>
+
+/** Those of a saga step: `invoke` may refuse, `compensate` undoes it and may not. */
+export function stepDuties<Request, Context>(
+  barrier: Barrier,
+  handlers: {
+    readonly invoke: (request: Request, context: Context) => unknown
+    readonly compensate: (request: Request, context: Context) => void | Promise<void>
+  },
+): Duties<Request, Context> {
+  return {
+    invoke: new Doing(barrier, (request, context) => handlers.invoke(request, context)),
+    compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context)),
+  }
+}
+
+/** Makes an effect that can be undone. */
+export class Doing<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = true
+  readonly #barrier: Barrier
+  readonly #handler: (request: Request, context: Context) => unknown
+
+  constructor(barrier: Barrier, handler: (request: Request, context: Context) => unknown) {
+    this.#barrier = barrier
+    this.#handler = handler
+  }
+
+  async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'ok')
+    const known = answered(command, entry)
+    if (known !== undefined) return known
+    const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)
+    const reply: SagaReply = { ...answerTo(command), status: 'ok', ...(result !== undefined && { result }) }
+    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
+    return reply
+  }
+
+  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'refused')
+    const known = answered(command, entry)
+    if (known !== undefined) return known
+    // After an attempt that failed, maybe with an effect, it stays one that has to be undone.
+    await this.#barrier.keep(tx, entry, hasEffect(entry) ? 'final' : 'refused', failed, command.round)
+    return failed
+  }
+
+  async givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    const entry = await this.#barrier.enter(tx, command, 'invoke', status)
+    const known = answered(command, entry)
+    if (known !== undefined) return known
+    // A refusal says that nothing was done. An attempt that failed before it may have done something.
+    const isDoubtful = status === 'refused' && entry.status !== 'begun' && hasEffect(entry)
+    const said = isDoubtful ? inDoubt(reply) : reply
+    await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : status, said, command.round)
+    return said
+  }
+}
+
+/** Undoes what `invoke` did, and refuses one that comes later. */
+class Undoing<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = false
+  readonly #barrier: Barrier
+  readonly #handler: (request: Request, context: Context) => Promise<void>
+
+  constructor(barrier: Barrier, handler: (request: Request, context: Context) => Promise<void>) {
+    this.#barrier = barrier
+    this.#handler = handler
+  }
+
+  async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
+    if (!entry.isNew && entry.status === 'ok') return { ...answerTo(command), status: 'ok' }
+    if (hasEffect(invoked)) await this.#handler(request, context)
+    return this.#undone(tx, command, invoked, entry)
+  }
+
+  /** What was never done is undone without its payload. */
+  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    if (hasEffect(invoked)) return failed
+    return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
+  }
+
+  /** Nothing is kept: asked again, it is tried again. */
+  async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return reply
+  }
+
+  async #undone(
+    tx: SqlTransaction,
+    command: CommandHeaders,
+    invoked: BarrierEntry,
+    entry: BarrierEntry,
+  ): Promise<SagaReply> {
+    const reply: SagaReply = { ...answerTo(command), status: 'ok' }
+    if (!invoked.isNew) await this.#barrier.cancel(tx, invoked)
+    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
+    return reply
+  }
+}
+
+/** What is to be said of an invoke without another look at it; `undefined`: the handler decides. */
+function answered(command: CommandHeaders, { isNew, status, reply, round }: BarrierEntry): SagaReply | undefined {
+  if (isNew || status === 'failed' || status === 'begun') return undefined
+  if (status === 'cancelled') return cancelled(command)
+  // Nothing was done in the earlier round, and a person asks for another answer.
+  if (status !== 'ok' && command.round > round) return undefined
+  return reply === null ? undefined : { ...reply, ...(command.birth !== undefined && { birth: command.birth }) }
+}
+
+/** It may have one. */
+export function hasEffect({ isNew, status }: BarrierEntry): boolean {
+  return !isNew && status !== 'refused' && status !== 'cancelled'
+}
+
+/** A no of a step that may have had an effect all the same: it is not asked for again, and is undone. */
+export function inDoubt(reply: SagaReply): SagaReply {
+  return { ...reply, status: 'failed', final: true }
+}
+
+function cancelled(command: CommandHeaders): SagaReply {
+  return {
+    ...answerTo(command),
+    status: 'refused',
+    code: 'saga.cancelled',
+    message: 'it was compensated before it came',
+  }
+}

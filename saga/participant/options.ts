@@ -1,0 +1,47 @@
+/** What every kind of participant is told: where its commands come from, and where its barrier and its replies are. */
+import type { ConsumerOptions } from '../../binder/bindings/declarations.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import type { ReplyOutbox } from './command-handler.ts'
+
+/** Options of `participant` and `tccParticipant`: those of a sink, and where the barrier and the replies are. */
+export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 'onFailure'> {
+  readonly group: string
+  /**
+   * The participant's own database: the barrier, the handlers' effects and the replies commit together.
+   * @default that of the service it is declared in
+   */
+  readonly sql?: SqlClient | undefined
+  /** Of the same database. Made by `createOutbox`; its relay sends the replies. @default that of the service */
+  readonly outbox?: ReplyOutbox | undefined
+  /** Where `migrateParticipant` put the barrier. @default 'concordat' */
+  readonly schema?: string | undefined
+  /** A span with the saga's name, id and step for each call, in the saga's trace; the reply goes on with it. @default none */
+  readonly telemetry?: Telemetry | undefined
+  /**
+   * As of a sink with an inbox: commands that are ready together may share a transaction. Good where they do not want the
+   * same rows. @default false
+   */
+  readonly sharesTransactions?: boolean | undefined
+}
+
+/** Their names: each kind of participant adds its own. */
+export const PARTICIPANT_OPTIONS = {
+  group: true,
+  sql: true,
+  outbox: true,
+  schema: true,
+  telemetry: true,
+  sharesTransactions: true,
+  name: true,
+  concurrency: true,
+  maxAttempts: true,
+  backoff: true,
+  retry: true,
+  prefetch: true,
+  prefetchBytes: true,
+  autoStart: true,
+  middleware: true,
+  rateLimit: true,
+  circuitBreaker: true,
+} as const satisfies Readonly<Record<keyof ParticipantOptions, true>>

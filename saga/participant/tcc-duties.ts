@@ -1,0 +1,174 @@
+/**
+ * The duties of a TCC participant: `invoke` is its `try`, `compensate` its `cancel`. Who confirms and who cancels both hold
+ * the row of `invoke`, so of the two one comes first and the other sees it.
+ */
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { Barrier, BarrierEntry } from './barrier.ts'
+import { Doing, type Duties, type Duty, type GivenUp, hasEffect } from './duties.ts'
+
+/** What is known of `try` when it is confirmed or cancelled. */
+export interface Tried {
+  /** True: it was committed. */
+  readonly tried: boolean
+  /** What it returned, if it was committed. */
+  readonly result: unknown
+}
+
+export interface TccFunctions<Request, Context> {
+  readonly try: (request: Request, context: Context) => unknown
+  readonly confirm: (request: Request, context: Context & Tried) => void | Promise<void>
+  readonly cancel: (request: Request, context: Context & Tried) => void | Promise<void>
+}
+
+/** @param isInside all that `try` does is in its transaction: what was not committed needs no cancellation */
+export function tccDuties<Request, Context>(
+  barrier: Barrier,
+  functions: TccFunctions<Request, Context>,
+  isInside: boolean,
+): Duties<Request, Context> {
+  const trying = new Doing<Request, Context>(barrier, (request, context) => functions.try(request, context))
+  return {
+    invoke: isInside ? trying : new Beginning(barrier, trying),
+    confirm: new Confirming(barrier, async (request, context) => functions.confirm(request, context)),
+    compensate: new Cancelling(barrier, async (request, context) => functions.cancel(request, context), isInside),
+  }
+}
+
+/** Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. */
+class Beginning<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = true
+  readonly #barrier: Barrier
+  readonly #doing: Duty<Request, Context>
+
+  constructor(barrier: Barrier, doing: Duty<Request, Context>) {
+    this.#barrier = barrier
+    this.#doing = doing
+  }
+
+  async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
+    return (await this.#barrier.enter(tx, command, 'invoke', 'begun')).isNew
+  }
+
+  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    return this.#doing.decide(tx, request, command, context)
+  }
+
+  unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    return this.#doing.unreadable(tx, command, failed)
+  }
+
+  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return this.#doing.givenUp(tx, command, status, reply)
+  }
+}
+
+type Handler<Request, Context> = (request: Request, context: Context & Tried) => Promise<void>
+
+/** Makes final what was reserved, once; what was not is nothing that can be confirmed. */
+class Confirming<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = false
+  readonly #barrier: Barrier
+  readonly #handler: Handler<Request, Context>
+
+  constructor(barrier: Barrier, handler: Handler<Request, Context>) {
+    this.#barrier = barrier
+    this.#handler = handler
+  }
+
+  async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    if (!isReserved(tried)) return notReserved(command)
+    const entry = await this.#barrier.enter(tx, command, 'confirm', 'ok')
+    if (entry.isNew) {
+      await this.#handler(request, { ...context, ...knownOf(tried) })
+      await this.#barrier.keep(tx, entry, 'ok', done(command), command.round)
+    }
+    return done(command)
+  }
+
+  /** What was confirmed already is confirmed without its payload. */
+  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    const entry = await this.#barrier.find(tx, command, 'confirm')
+    return entry === undefined ? failed : done(command)
+  }
+
+  /** Nothing is kept: asked again, it is tried again. */
+  async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return reply
+  }
+}
+
+/** Gives up what was reserved, once, and refuses a `try` that comes later; what was never begun is given up as it is. */
+class Cancelling<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = false
+  readonly #barrier: Barrier
+  readonly #handler: Handler<Request, Context>
+  readonly #isInside: boolean
+
+  constructor(barrier: Barrier, handler: Handler<Request, Context>, isInside: boolean) {
+    this.#barrier = barrier
+    this.#handler = handler
+    this.#isInside = isInside
+  }
+
+  async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    if ((await this.#barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
+    const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
+    if (!entry.isNew) return done(command)
+    if (this.#isWanted(tried)) await this.#handler(request, { ...context, ...knownOf(tried) })
+    return this.#cancelled(tx, command, tried, entry)
+  }
+
+  /** What needs no cancellation is cancelled without its payload. */
+  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    if (this.#isWanted(tried)) return failed
+    return this.#cancelled(tx, command, tried, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
+  }
+
+  /** Nothing is kept: asked again, it is tried again. */
+  async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return reply
+  }
+
+  #isWanted(tried: BarrierEntry): boolean {
+    return this.#isInside ? isReserved(tried) : hasEffect(tried)
+  }
+
+  async #cancelled(
+    tx: SqlTransaction,
+    command: CommandHeaders,
+    tried: BarrierEntry,
+    entry: BarrierEntry,
+  ): Promise<SagaReply> {
+    const reply = done(command)
+    if (!tried.isNew) await this.#barrier.cancel(tx, tried)
+    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
+    return reply
+  }
+}
+
+function isReserved({ isNew, status }: BarrierEntry): boolean {
+  return !isNew && status === 'ok'
+}
+
+function knownOf(tried: BarrierEntry): Tried {
+  return isReserved(tried) ? { tried: true, result: tried.reply?.result } : { tried: false, result: undefined }
+}
+
+function done(command: CommandHeaders): SagaReply {
+  return { ...answerTo(command), status: 'ok' }
+}
+
+function notReserved(command: CommandHeaders): SagaReply {
+  const message = 'nothing is reserved: it was cancelled, it was never tried, or its row of the barrier was deleted'
+  return { ...answerTo(command), status: 'failed', final: true, code: 'saga.not_reserved', message }
+}
+
+function isConfirmed(command: CommandHeaders): SagaReply {
+  const message = 'it was confirmed, and cannot be cancelled any more'
+  return { ...answerTo(command), status: 'failed', final: true, code: 'saga.confirmed', message }
+}

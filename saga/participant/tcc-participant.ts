@@ -1,0 +1,85 @@
+/**
+ * The other side of `.tcc`: it reserves, and makes that final or gives it up when the saga says so. Each in one transaction
+ * with the barrier's row and the answer, so a repetition is harmless, a cancellation without a `try` is empty, and a `try`
+ * that comes after its cancellation is refused.
+ *
+ * `try` may also do something outside of its transaction, such as a hold on a card. That it was begun is committed before it
+ * is called; so when it throws, when its process dies in the middle or when its answer is lost, `cancel` is called for it.
+ */
+import type { NameOptions } from '../../binder/bindings/binding-name.ts'
+import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import { invalidOption } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { Stored } from '../json.ts'
+import { TCC } from '../wire/wire.ts'
+import { participantBinding, requireHandlers } from './binding.ts'
+import type { ParticipantContext } from './command-handler.ts'
+import { PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
+import { type TccFunctions, tccDuties } from './tcc-duties.ts'
+
+/** Options of `tccParticipant`: those of `participant`, and what `try` may do. */
+export interface TccParticipantOptions extends ParticipantOptions {
+  /**
+   * `'anywhere'`: `try` may have effects outside of `tx`. That it begins is a commit of its own, and it is cancelled
+   * whatever became of it. `'tx'`: all that it does is written through `tx`. One commit less, and `cancel` is called only
+   * when `try` was committed. @default 'anywhere'
+   */
+  readonly effects?: 'anywhere' | 'tx' | undefined
+}
+
+/** What `confirm` and `cancel` get beside the request. */
+export interface TccParticipantContext<Result = unknown> extends ParticipantContext {
+  /** What `try` returned; `undefined` when it was not committed. */
+  readonly result: Result
+  /**
+   * True: `try` was committed, what it wrote through `tx` is there. False: nothing of that is, but it was begun, so what it
+   * did elsewhere may have happened. Always true in `confirm`.
+   */
+  readonly tried: boolean
+}
+
+/** What a TCC participant does for a saga. */
+export interface TccHandlers<Request, Result = unknown> {
+  /** Reserves. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
+  readonly try: (request: Request, context: ParticipantContext) => Result | Promise<Result>
+  /** Makes final what was reserved: called once, after `try` was committed. Must not refuse. */
+  readonly confirm: (request: Request, context: TccParticipantContext<Stored<Result>>) => void | Promise<void>
+  /** Gives it up: called once, and only when `try` was begun. Look at `tried` before you take back what is in the database. Must not refuse. */
+  readonly cancel: (
+    request: Request,
+    context: TccParticipantContext<Stored<Result> | undefined>,
+  ) => void | Promise<void>
+}
+
+const NAMES = optionNames<TccParticipantOptions>({ ...PARTICIPANT_OPTIONS, effects: true })
+
+/**
+ * A sink for the command channel of a `.tcc` step. The binder's `sends` needs the reply channel: `sagaReplies('orders')`. The
+ * tables are those of `migrateParticipant`.
+ * @throws TypeError / RangeError naming the option
+ */
+export function tccParticipant<
+  In,
+  Out,
+  Result,
+  At extends string = string,
+  Group extends string = string,
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: TccParticipantOptions & NameOptions<Group, Name>,
+  handlers: TccHandlers<Out, Result>,
+): SinkBinding<NoInfer<Name>> {
+  const path = `tccParticipant("${requireChannel('tccParticipant', channel).name}")`
+  refuseUnknown(path, options, NAMES)
+  const { effects = 'anywhere', ...rest } = options
+  if (effects !== 'anywhere' && effects !== 'tx') throw invalidOption(`${path}.effects`, effects, "'anywhere' or 'tx'")
+  requireHandlers(path, handlers, ['try', 'confirm', 'cancel'])
+  return participantBinding(channel, rest, {
+    path,
+    kind: TCC,
+    duties: (barrier) =>
+      tccDuties(barrier, handlers as unknown as TccFunctions<Out, ParticipantContext>, effects === 'tx'),
+  }) as SinkBinding<NoInfer<Name>>
+}

@@ -1,0 +1,23 @@
+/** Mail that has no effect, and what is said of it. */
+import type { TimelineEntry } from '../machine/event.ts'
+import type { SagaStatus } from '../machine/state.ts'
+import type { SagaMail, SagaRow } from './rows.ts'
+
+const MAX_WHY = 500
+
+/** An operator is told in the timeline that an action did not fit. `undefined`: it is none, nobody is told. */
+export function refusalOf(mail: SagaMail, why: string): TimelineEntry | undefined {
+  if (!('operator' in mail)) return undefined
+  const { operator, by, reason } = mail
+  return { kind: 'operator-refused', detail: { action: operator.do, by, reason, why: why.slice(0, MAX_WHY) } }
+}
+
+/** What of the mail means something to a saga that ends so, and what is said of the rest: only an order to undo is heard. */
+export function mailAtEnd(
+  mail: SagaRow['mail'],
+  status: SagaStatus,
+): { readonly mail: SagaRow['mail']; readonly refusals: readonly TimelineEntry[] } {
+  const kept = (mail ?? []).filter((item) => 'undo' in item)
+  const refusals = (mail ?? []).flatMap((item) => refusalOf(item, `it is ${status}`) ?? [])
+  return { mail: kept.length === 0 ? null : kept, refusals }
+}

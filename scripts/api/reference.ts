@@ -1,0 +1,147 @@
+/** What users can import, as typedoc sees it: every name of every subpath, with its signature and its docstring. */
+import { readFileSync } from 'node:fs'
+import { Application, type DeclarationReflection, type ProjectReflection, ReflectionKind } from 'typedoc'
+import { mendLinks } from './anchors.ts'
+import { CompactTheme } from './theme.ts'
+
+/** Subpath without `concordat/` -> the file with its exports, as in `exports` of the manifest. */
+export type Entries = Readonly<Record<string, string>>
+
+export interface Reference {
+  readonly app: Application
+  readonly project: ProjectReflection
+  readonly folder: string
+}
+
+export function packageEntries(): Entries {
+  const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+    readonly exports: Readonly<Record<string, string | { readonly 'concordat-source': string }>>
+  }
+  return Object.fromEntries(
+    Object.entries(exports).flatMap(([subpath, target]) =>
+      typeof target === 'string' || subpath === '.' ? [] : [[subpath.slice(2), target['concordat-source'].slice(2)]],
+    ),
+  )
+}
+
+/** @throws when typedoc cannot read an entry */
+export async function readReference(
+  entries: Entries,
+  folder: string,
+  tsconfig = 'tsconfig.build.json',
+): Promise<Reference> {
+  const app = await Application.bootstrapWithPlugins(options(Object.values(entries), folder, tsconfig) as object)
+  app.renderer.defineTheme('compact', CompactTheme as never)
+  const project = await app.convert()
+  if (project === undefined) throw new Error('typedoc could not read the sources; it says above why')
+  // One entry alone is the project itself, so there are always several.
+  const names = new Map(Object.entries(entries).map(([subpath, file]) => [moduleName(file), subpath]))
+  for (const page of project.children ?? []) page.name = names.get(page.name) ?? page.name
+  return { app, project, folder }
+}
+
+/** Writes a page of each subpath, and the page of pages, into the folder that was given to `readReference`. */
+export async function writePages(reference: Reference): Promise<void> {
+  prune(reference)
+  await reference.app.generateOutputs(reference.project)
+  mendLinks(reference.folder)
+}
+
+/** Leaves out what a page need not repeat: constructors nobody wrote about, and members that stand where they are inherited from. */
+function prune({ project }: Reference): void {
+  for (const name of project.getReflectionsByKind(ReflectionKind.ClassOrInterface)) {
+    const { children = [] } = name as DeclarationReflection
+    const left = new Set(children.filter((member) => isRepeated(member) || isBareConstructor(member)))
+    for (const group of (name as DeclarationReflection).groups ?? []) {
+      group.children = group.children.filter((member) => !left.has(member as DeclarationReflection))
+    }
+    for (const member of left) project.removeReflection(member)
+    const { groups = [] } = name as DeclarationReflection
+    ;(name as DeclarationReflection).groups = groups.filter((group) => group.children.length > 0)
+  }
+}
+
+function isRepeated({ inheritedFrom }: DeclarationReflection): boolean {
+  return inheritedFrom?.reflection !== undefined
+}
+
+function isBareConstructor(member: DeclarationReflection): boolean {
+  return member.kindOf(ReflectionKind.Constructor) && !isDocumented(member)
+}
+
+/** Public names without a docstring, and properties without one of the interfaces that users write: `binder.sink`. */
+export function undocumented({ project }: Reference): readonly string[] {
+  return (project.children ?? []).flatMap((page) =>
+    (page.children ?? []).flatMap((name) => {
+      // A name that two subpaths export is told of where it is at home.
+      if (name.isReference()) return []
+      const members = /(?:Options|Limits)$/.test(name.name) ? (name.children ?? []) : []
+      const bare = [name, ...members].filter((reflection) => !isDocumented(reflection))
+      return bare.map((reflection) =>
+        [page.name, name.name, ...(reflection === name ? [] : [reflection.name])].join('.'),
+      )
+    }),
+  )
+}
+
+function isDocumented(reflection: DeclarationReflection): boolean {
+  if (reflection.hasComment()) return true
+  const signatures = [...(reflection.signatures ?? []), ...(callable(reflection)?.signatures ?? [])]
+  return signatures.some((signature) => signature.hasComment())
+}
+
+/** A property or an alias that is a function has its comment on the signature. */
+function callable(reflection: DeclarationReflection): DeclarationReflection | undefined {
+  return reflection.type?.type === 'reflection' ? reflection.type.declaration : undefined
+}
+
+function moduleName(file: string): string {
+  return file.replace(/(?:\/index)?\.ts$/, '')
+}
+
+function options(entryPoints: readonly string[], folder: string, tsconfig: string): Readonly<Record<string, unknown>> {
+  const table = 'table'
+  return {
+    entryPoints,
+    tsconfig,
+    basePath: '.',
+    readme: 'none',
+    plugin: ['typedoc-plugin-markdown'],
+    theme: 'compact',
+    router: 'module',
+    outputs: [{ name: 'markdown', path: folder }],
+    // `folder` may hold more than the pages: nothing is deleted there.
+    cleanOutputDir: false,
+    // Types are `npm run check`'s business, and TypeScript 7's.
+    skipErrorChecking: true,
+    logLevel: 'Warn',
+    validation: { notExported: false, notDocumented: false, invalidLink: true },
+    disableSources: true,
+    excludeExternals: true,
+    excludePrivate: true,
+    excludeInternal: true,
+    // The order of the page is also the order in which anchors are numbered.
+    kindSortOrder: ['Function', 'Variable', 'Interface', 'TypeAlias', 'Class'],
+    groupOrder: ['Functions', 'Variables', 'Interfaces', 'Type Aliases', 'Classes'],
+    hidePageHeader: true,
+    hideBreadcrumbs: true,
+    pageTitleTemplates: { index: 'API reference', module: 'concordat/{name}', member: '{name}' },
+    useCodeBlocks: true,
+    expandParameters: true,
+    parametersFormat: 'none',
+    interfacePropertiesFormat: table,
+    classPropertiesFormat: table,
+    typeAliasPropertiesFormat: table,
+    typeDeclarationFormat: table,
+    typeDeclarationVisibility: 'compact',
+    tableColumnSettings: {
+      hideInherited: true,
+      hideModifiers: true,
+      hideOverrides: true,
+      hideSources: true,
+      hideDefaults: true,
+      hideValues: true,
+      leftAlignHeaders: true,
+    },
+  }
+}

@@ -1,0 +1,84 @@
+import { describe, it } from 'vitest'
+import { AssignedPartition, type FetchedBatch } from '../inside.ts'
+
+function batch(offsets: readonly number[], last: number): FetchedBatch {
+  const messages = offsets.map((offset) => ({
+    key: null,
+    value: Buffer.alloc(1),
+    timestamp: '0',
+    offset: String(offset),
+    headers: {},
+  }))
+  return { partition: 0, messages, lastOffset: () => String(last) }
+}
+
+function setup() {
+  const assigned = new AssignedPartition(0)
+  const take = () => {
+    const parcel = assigned.next()
+    if (parcel === undefined) throw new Error('nothing waits')
+    return parcel
+  }
+  return { assigned, take }
+}
+
+describe('assigned', () => {
+  it('stands at the first message it was given, before anything is taken', ({ expect }) => {
+    const { assigned } = setup()
+    expect(assigned.tracker.position).toBeUndefined()
+    assigned.append(batch([5, 6], 6))
+    expect(assigned.tracker.position).toBe(5)
+    expect(assigned.fetchPosition).toBe(7)
+    expect(assigned.waiting).toBe(2)
+  })
+
+  it('commits past what is none of ours only after everything before it is finished', ({ expect }) => {
+    const { assigned, take } = setup()
+    assigned.append(batch([5], 8))
+    assigned.append(batch([], 12))
+    assigned.append(batch([13], 13))
+    const first = take()
+    expect(assigned.tracker.position).toBe(5)
+    assigned.tracker.finish(first)
+    expect(assigned.tracker.position).toBe(13)
+    const last = take()
+    expect(assigned.tracker.position).toBe(13)
+    assigned.tracker.finish(last)
+    expect(assigned.tracker.position).toBe(14)
+    expect(assigned.next()).toBeUndefined()
+  })
+
+  it('passes a batch with nothing of ours at once when nothing waits', ({ expect }) => {
+    const { assigned } = setup()
+    assigned.append(batch([], 12))
+    expect(assigned.tracker.position).toBe(13)
+    expect(assigned.waiting).toBe(0)
+  })
+
+  it('hands out what was given back first, in the order of offsets', ({ expect }) => {
+    const { assigned, take } = setup()
+    assigned.append(batch([1, 2, 3, 4], 4))
+    const [one, two, three] = [take(), take(), take()]
+    assigned.putBack(three)
+    assigned.putBack(one)
+    assigned.putBack(two)
+    expect(assigned.waiting).toBe(4)
+    expect([take(), take(), take(), take()].map(({ offset, returned }) => [offset, returned])).toEqual([
+      [1, true],
+      [2, true],
+      [3, true],
+      [4, false],
+    ])
+  })
+
+  it('never calls what nobody has taken a gap', ({ expect }) => {
+    const { assigned, take } = setup()
+    assigned.append(batch([1, 2, 3], 3))
+    const [one, two] = [take(), take()]
+    assigned.tracker.finish(two)
+    expect(assigned.nextGap()).toBeUndefined()
+    assigned.putBack(one)
+    expect(assigned.nextGap()).toBe(one)
+    expect(assigned.nextGap()).toBeUndefined()
+  })
+})

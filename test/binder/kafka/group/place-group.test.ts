@@ -1,0 +1,38 @@
+import { expect, it } from 'vitest'
+import { type Admin, placeGroup } from '../inside.ts'
+
+/** One partition with an end that moves on, and what the group has committed. */
+function admin(events: { readonly whileLooking?: () => void } = {}) {
+  const broker = { end: 100, committed: -1 }
+  const fake = {
+    async committed() {
+      return new Map(broker.committed < 0 ? [] : [[0, broker.committed]])
+    },
+    async ranges() {
+      events.whileLooking?.()
+      return [{ partition: 0, low: 0, high: broker.end }]
+    },
+    async place(_group: string, _topic: string, positions: ReadonlyMap<number, number>) {
+      broker.committed = positions.get(0) ?? -1
+      return true
+    },
+  }
+  return { broker, admin: fake as unknown as Admin }
+}
+
+it('lets a group that has committed nothing begin at the end', async () => {
+  const { broker, admin: kafka } = admin()
+  await placeGroup(kafka, 'g', 'orders', 'latest')
+  expect(broker.committed).toBe(100)
+})
+
+it('leaves alone what another member committed before it went, however late it looks itself', async () => {
+  const events: { whileLooking?: () => void } = {}
+  const { broker, admin: kafka } = admin(events)
+  events.whileLooking = () => {
+    broker.committed = 100
+    broker.end = 150
+  }
+  await placeGroup(kafka, 'g', 'orders', 'latest')
+  expect(broker.committed).toBe(100)
+})

@@ -1,0 +1,37 @@
+import { systemClock } from 'concordat/core'
+import { expect, it } from 'vitest'
+import { ProducerSlot, Publisher } from './inside.ts'
+import { plainMessage } from './kit.ts'
+
+type Batch = {
+  readonly topicMessages: ReadonlyArray<{
+    readonly topic: string
+    readonly messages: ReadonlyArray<{ readonly value: Buffer }>
+  }>
+}
+
+it('sends no later part of a list after one that got no answer: a key would be turned round', async () => {
+  const sent: string[] = []
+  const producer = {
+    connect: async () => {},
+    disconnect: async () => {},
+    sendBatch: ({ topicMessages }: Batch) => {
+      for (const { messages } of topicMessages) sent.push(...messages.map(({ value }) => value.toString().slice(0, 1)))
+      return new Promise<never>(() => {})
+    },
+  }
+  const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
+  const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+  const publisher = new Publisher({
+    settings: options,
+    topics,
+    producer: new ProducerSlot(options, systemClock),
+    clock: systemClock,
+  })
+  const body = (n: number): Buffer => Buffer.from(`${n}`.padEnd(1_200))
+  const messages = [1, 2, 3].map((n) => plainMessage({ key: 'k', body: body(n) }))
+  const outcomes = await publisher.publish(messages, { deadline: systemClock.monotonic() + 50 })
+  expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['timeout', 'timeout', 'timeout'])
+  expect(sent).toEqual(['1'])
+  await publisher.close()
+})

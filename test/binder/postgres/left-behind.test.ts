@@ -1,0 +1,63 @@
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
+import type { SqlClient } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const PARTITIONS = 4
+const Payload = z.object({ n: z.number() })
+
+/** The same client, where statements that match fail when they are told to. */
+function failing(pattern: RegExp): { sql: SqlClient; fails: boolean; failed: number } {
+  const state = {
+    fails: false,
+    failed: 0,
+    sql: {
+      exclusive: sql.exclusive,
+      inMemory: sql.inMemory,
+      isInTransaction: sql.isInTransaction,
+      query: (text, parameters) => {
+        if (!state.fails || !pattern.test(text)) return sql.query(text, parameters)
+        state.failed++
+        return Promise.reject(Object.assign(new Error('cut (made by the test)'), { code: 'ECONNRESET' }))
+      },
+      transaction: (work) => sql.transaction(work),
+    } satisfies SqlClient as SqlClient,
+  }
+  return state
+}
+
+it('leaves no partition behind when a process whose session lasts could neither read nor give back', async () => {
+  const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
+  const got = new Set<number>()
+  const client = failing(/transport_cycle|transport_claim|transport_give/)
+  const start = async (service: string, own: SqlClient) => {
+    const transport = postgresTransport({ sql: own, schema: 'left_behind' })
+    const bindings = [sink(numbers, { group: 'g' }, ({ n }) => void got.add(n))]
+    const binder = createBinder({ service, transport, bindings, sends: [numbers] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    return binder
+  }
+  const first = await start('first', client.sql)
+  await first.ready()
+  for (let n = 0; n < 20; n++) await first.send(numbers, { n })
+  await until('one has all partitions', () => got.size === 20)
+
+  client.fails = true
+  const second = await start('second', sql)
+  for (let n = 20; n < 40; n++) await second.send(numbers, { n })
+  await until('it has failed', () => client.failed > 1)
+  client.fails = false
+  for (let n = 40; n < 60; n++) await second.send(numbers, { n })
+  await until('all are handled', () => got.size === 60, 15_000)
+  expect(got.size).toBe(60)
+}, 60_000)

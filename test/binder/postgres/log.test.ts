@@ -1,0 +1,248 @@
+import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
+import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { pgliteClient } from 'concordat/core/pglite'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { LogLines } from '../../support/log-lines.ts'
+import { freshPglite } from '../../support/pglite.ts'
+import { gate, until } from '../../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+let count = 0
+const Payload = z.object({ n: z.number() })
+
+function setup(options: Partial<PostgresTransportOptions> = {}) {
+  const schema = `log${++count}`
+  const numbers = defineChannel('numbers', {
+    payload: Payload,
+    key: ({ n }) => String(n % 3),
+    partitions: 2,
+    groups: ['g'],
+  })
+  const transports: PostgresTransport[] = []
+  const started = async (more: Partial<BinderOptions> = {}): Promise<Binder> => {
+    const transport = postgresTransport({ sql, schema, segmentMs: 1, retentionMs: 0, ...options })
+    transports.push(transport)
+    const binder = createBinder({ service: 'test', transport, sends: [numbers], ...more })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await binder.ready()
+    return binder
+  }
+  const table = async <Row extends object>(text: string): Promise<readonly Row[]> =>
+    (await sql.query<Row>(text.replaceAll('{schema}', `"${schema}"`))).rows
+  const rowsOf = async (name: string): Promise<number> =>
+    Number((await table<{ n: number }>(`SELECT count(*)::int AS n FROM {schema}.${name}`))[0]?.n)
+  const emptySegments = async (): Promise<number> =>
+    Number(
+      (await table<{ n: number }>('SELECT count(*)::int AS n FROM {schema}.transport_segment WHERE is_empty'))[0]?.n,
+    )
+  return { schema, numbers, started, transports, table, rowsOf, emptySegments }
+}
+
+describe('the ring of segments', () => {
+  it('is freed when every group has settled what is in it', async () => {
+    const t = setup()
+    const got: number[] = []
+    const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
+    for (let n = 0; n < 30; n++) await binder.send(t.numbers, { n })
+    await until('all are handled', () => got.length === 30)
+    await until('nothing is left but the newest tick of each partition', async () => {
+      await binder.send(t.numbers, { n: 0 })
+      return (await t.emptySegments()) >= 6 && (await t.rowsOf('transport_log')) < 15
+    })
+    expect(got.length).toBeGreaterThanOrEqual(30)
+  })
+
+  it('carries over what a slow group has not settled, in order, and a new group gets what is left', async () => {
+    const t = setup()
+    const first = await t.started({
+      bindings: [sink(t.numbers, { group: 'g' }, () => {}), sink(t.numbers, { group: 'slow' }, () => {})],
+    })
+    first.binding('numbers.slow').pause()
+    for (let n = 0; n < 30; n++) await first.send(t.numbers, { n })
+    await until('the ring has turned twice', async () => {
+      const [ring] = await t.table<{ current: number }>('SELECT current::int AS current FROM {schema}.transport_ring')
+      await first.send(t.numbers, { n: 99 })
+      return Number(ring?.current) >= 3
+    })
+    await first.close()
+    const got: number[] = []
+    await t.started({ bindings: [sink(t.numbers, { group: 'slow' }, ({ n }) => void (n < 99 && got.push(n)))] })
+    await until('the slow group has all', () => got.length >= 30)
+    for (const key of [0, 1, 2]) {
+      const line = got.filter((n) => n % 3 === key)
+      expect(line).toEqual(Array.from({ length: 10 }, (_, i) => 3 * i + key))
+    }
+  })
+
+  it('stays when a group is too far behind: delivery goes on, health and one warning say which, forgetGroup frees it', async () => {
+    const t = setup({ segmentMs: 200 })
+    const log = new LogLines()
+    const got: number[] = []
+    const bindings = [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))]
+    const binder = await t.started({ bindings, logger: log.logger })
+    await t.transports[0]?.provision([{ name: 'numbers', partitions: 2, groups: ['nobody'] }])
+    // More than is carried over, without sending them: the bound is the same.
+    await sql.query(
+      `INSERT INTO "${t.schema}".transport_log (segment, part, meta, body)
+       SELECT r.current, 1, '["x","numbers","s","application/json",0]', '{"n":1}' FROM "${t.schema}".transport_ring r, generate_series(1, 50001)`,
+    )
+    await until(
+      'it is said',
+      async () => {
+        await binder.send(t.numbers, { n: 1 })
+        return got.length > 50_000 && binder.health().transport.detail !== undefined
+      },
+      60_000,
+    )
+    expect(binder.health()).toMatchObject({ status: 'up' })
+    expect(binder.health().transport.detail).toMatch(
+      /the log keeps \d+ bytes since .* for groups that are behind: .*"nobody" of "numbers" \(\d+\)/,
+    )
+    expect(log.lines.filter(({ message }) => /forgetGroup/.test(message))).toHaveLength(1)
+    const before = got.length
+    await binder.send(t.numbers, { n: 2 })
+    await until('delivery goes on', () => got.length > before)
+    expect(await t.transports[0]?.forgetGroup('numbers', 'nobody')).toBe(true)
+    expect(await t.transports[0]?.forgetGroup('numbers', 'nobody')).toBe(false)
+    await expect(t.transports[0]?.forgetGroup('numbers', 'g')).rejects.toMatchObject({ kind: 'refused' })
+    await until('the room is free again', async () => {
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      await binder.send(t.numbers, { n: 3 })
+      return binder.health().transport.detail === undefined && (await t.rowsOf('transport_log')) < 1_000
+    })
+  }, 120_000)
+})
+
+describe('a dump of another cluster', () => {
+  it('is recognised and refused; repair loses nothing, and what had no position gets one in the old order', async () => {
+    const t = setup()
+    const got: number[] = []
+    const handled = sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))
+    const first = await t.started({ bindings: [handled] })
+    for (let n = 0; n < 10; n++) await first.send(t.numbers, { n })
+    await until('ten are handled', () => got.length === 10)
+    first.binding('numbers.g').pause()
+    for (let n = 10; n < 20; n++) await first.send(t.numbers, { n })
+    await first.close()
+    const shifted = `(xid::text::bigint + 1000000)::text::xid8`
+    await t.table(`UPDATE {schema}.transport_log SET xid = ${shifted}`)
+    await t.table(
+      `UPDATE {schema}.transport_tick SET
+         xids = ARRAY(SELECT (x::text::bigint + 1000000)::text::xid8 FROM unnest(xids) WITH ORDINALITY u(x, n) ORDER BY n),
+         snap = (pg_snapshot_xmin(snap)::text::bigint + 1000000 || ':' || pg_snapshot_xmax(snap)::text::bigint + 1000000 || ':')::pg_snapshot`,
+    )
+    const transport = postgresTransport({ sql, schema: t.schema })
+    const refused = createBinder({ service: 'test', transport, bindings: [handled] })
+    await expect(refused.start()).rejects.toMatchObject({
+      kind: 'mismatch',
+      message: /a dump was restored.*repair\(\)/,
+    })
+    await refused.close()
+    await postgresTransport({ sql, schema: t.schema }).repair()
+    const again = await t.started({ bindings: [handled] })
+    await again.send(t.numbers, { n: 20 })
+    await until('the rest is handled', () => [...Array(21).keys()].every((n) => got.includes(n)))
+    for (const key of [0, 1, 2]) {
+      const line = got.filter((n) => n % 3 === key && n >= 10)
+      expect(line).toEqual(line.toSorted((a, b) => a - b))
+    }
+    expect(got.filter((n) => n >= 10)).toHaveLength(11)
+  })
+})
+
+describe('a transaction', () => {
+  it('publishes what it publishes with it, at once when it commits and never when it does not', async () => {
+    const t = setup()
+    const got: number[] = []
+    await t.started({ bindings: [sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))] })
+    const [transport] = t.transports
+    expect(transport?.isOn?.(sql)).toBe(true)
+    const failed = sql.transaction(async (tx) => {
+      await transport?.publishIn?.(tx, [await encodeMessage(t.numbers, { n: 1 }, 'test')])
+      throw new Error('no')
+    })
+    await expect(failed).rejects.toThrow('no')
+    await sql.transaction(async (tx) => {
+      const messages = []
+      for (const n of [2, 5, 8]) messages.push(await encodeMessage(t.numbers, { n }, 'test'))
+      await transport?.publishIn?.(tx, messages)
+    })
+    await until('the committed ones come', () => got.length >= 3)
+    expect(got).toEqual([2, 5, 8])
+  })
+
+  it('on a database with one connection refuses a send inside, at once, and says what to do', async () => {
+    const t = setup()
+    const binder = await t.started()
+    const sent = sql.transaction(() => binder.send(t.numbers, { n: 1 }))
+    await expect(sent).rejects.toMatchObject({ retryable: false, message: /outbox\.add/ })
+    await binder.send(t.numbers, { n: 2 })
+    const later = gate()
+    // Begun in a transaction, sent after its end: nothing waits for itself then.
+    let after: Promise<unknown> | undefined
+    await sql.transaction(async () => {
+      after = later.opened.then(() => binder.send(t.numbers, { n: 3 }))
+    })
+    later.open()
+    await after
+  })
+})
+
+describe('a member', () => {
+  it('that is replaced while it stands still settles nothing more, and its message comes again', async () => {
+    const t = setup()
+    const stuck = gate()
+    const handled: string[] = []
+    const slow = sink(t.numbers, { group: 'g' }, async (_, { redelivered }) => {
+      handled.push(`first ${redelivered}`)
+      await stuck.opened
+    })
+    const first = await t.started({ bindings: [slow] })
+    await first.send(t.numbers, { n: 0 })
+    await until('the first has it', () => handled.length === 1)
+    // As after a pause that was longer than its lease: the server counts it as gone, another one takes its places.
+    await t.table(`UPDATE {schema}.transport_session SET live_until = '-infinity'`)
+    const group = `(SELECT id FROM {schema}.transport_group WHERE name = 'g')`
+    const [taken] = await t.table<{ settled: string; handed: string }>(
+      `SELECT settled::text AS settled, handed::text AS handed FROM {schema}.transport_claim(${group}, 'other', '{}', 2) ORDER BY handed DESC`,
+    )
+    expect(taken).toEqual({ settled: '0', handed: '1' })
+    stuck.open()
+    await first.close()
+    await t.table(`DELETE FROM {schema}.transport_session`)
+    await t.started({
+      bindings: [sink(t.numbers, { group: 'g' }, (_, { redelivered }) => void handled.push(`second ${redelivered}`))],
+    })
+    await until('it came again', () => handled.length === 2)
+    expect(handled).toEqual(['first false', 'second true'])
+  })
+})
+
+it('reads what other programs write into the log', async () => {
+  const t = setup()
+  const got: unknown[] = []
+  const any = defineChannel('any', { payload: z.unknown(), groups: ['g'], partitions: 1 })
+  await t.started({
+    bindings: [
+      sink(
+        any,
+        { group: 'g' },
+        (payload, { id, key, headers, source }) => void got.push({ payload, id, key, headers, source }),
+      ),
+    ],
+  })
+  const part = `(SELECT id FROM {schema}.transport_partition WHERE destination = 'any')`
+  await t.table(
+    `INSERT INTO {schema}.transport_log (segment, part, key, meta, body) SELECT current, ${part}, 'k', '{"headers":{"a":[1]}}', '7' FROM {schema}.transport_ring`,
+  )
+  await until('it came', () => got.length === 1)
+  expect(got).toEqual([
+    { payload: 7, id: expect.stringMatching(/^any-\d+-0$/), key: 'k', headers: { a: '[1]' }, source: 'unknown' },
+  ])
+})

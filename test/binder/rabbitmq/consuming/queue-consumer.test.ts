@@ -1,0 +1,58 @@
+// oxlint-disable no-restricted-imports -- inside of the adapter: through a broker only a kill at the right moment shows it
+import { expect, test } from 'vitest'
+import type { RabbitDelivery } from '../../../../binder/rabbitmq/consuming/delivery.ts'
+import { QueueConsumer } from '../../../../binder/rabbitmq/consuming/queue-consumer.ts'
+import type { AmqpChannel, AmqpMessage, AmqpTag } from '../../../../binder/rabbitmq/link/client.ts'
+
+/** A consumer on a channel that plays the broker: what it handed out and what it was told to forget. */
+async function setup(messages: number) {
+  const unacked = new Set<number>()
+  let onMessage: (message: AmqpMessage | null) => void = () => {}
+  const channel = {
+    on: () => undefined,
+    prefetch: async () => undefined,
+    consume: async (_queue: string, listener: typeof onMessage) => {
+      onMessage = listener
+      return { consumerTag: 'me' }
+    },
+    ack: ({ fields }: AmqpTag, allUpTo?: boolean) => {
+      for (const tag of unacked)
+        if (tag === fields.deliveryTag || (allUpTo && tag < fields.deliveryTag)) unacked.delete(tag)
+    },
+  } as unknown as AmqpChannel
+  const consumer = new QueueConsumer('orders', 100, {
+    destination: 'orders',
+    consumerTag: 'me',
+    closed: (queue: string) => new Error(`the channel of ${queue} was closed`),
+    holdsAcks: false,
+    now: () => 0,
+    openChannel: async () => channel,
+    closeChannel: async () => {},
+    arrived: () => {},
+    ended: () => {},
+    dropped: () => {},
+    broken: () => {},
+  })
+  await consumer.open()
+  for (let deliveryTag = 1; deliveryTag <= messages; deliveryTag++) {
+    unacked.add(deliveryTag)
+    onMessage({ content: new Uint8Array(), fields: { deliveryTag, redelivered: false }, properties: {} })
+  }
+  const take = (): RabbitDelivery => consumer.take() as RabbitDelivery
+  return { consumer, unacked, take, lent: Array.from({ length: messages }, take) }
+}
+
+test('one that was given back and lent again is not acknowledged with a later one', async () => {
+  const { consumer, unacked, take, lent } = await setup(4)
+
+  lent[1]?.release()
+  const again = take()
+  lent[0]?.ack()
+  lent[2]?.ack()
+  consumer.flush()
+  expect([...unacked]).toEqual([2, 4])
+
+  again.ack()
+  consumer.flush()
+  expect([...unacked]).toEqual([4])
+})

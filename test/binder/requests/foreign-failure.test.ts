@@ -1,0 +1,35 @@
+import { defineChannel, type EncodedMessage, RequestFailed } from 'concordat/binder'
+import { expect, it } from 'vitest'
+import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- a reply as only another program writes it
+import { readReply } from '../../../binder/requests/replies.ts'
+
+const told = defineChannel('prices.told', { payload: z.object({ cents: z.number() }) })
+
+/** Of a responder that failed. */
+function reply(body: string): EncodedMessage {
+  return {
+    id: 'r-1',
+    destination: told.name,
+    key: null,
+    type: told.name,
+    source: 'prices',
+    contentType: 'application/json',
+    time: 0,
+    headers: { 'reply-status': 'failed' },
+    body: new TextEncoder().encode(body),
+  }
+}
+
+it('what another program says about its failure is bounded', async () => {
+  const said = { reason: 'r'.repeat(100_000), message: 'm'.repeat(100_000) }
+  const error = await readReply('prices.asked', told, reply(JSON.stringify(said))).catch((failed: unknown) => failed)
+  expect(error).toBeInstanceOf(RequestFailed)
+  expect((error as RequestFailed).reason).toBe('r'.repeat(128))
+  expect((error as RequestFailed).message.length).toBeLessThan(1_500)
+})
+
+it('a failure without words of ours is one all the same', async () => {
+  const failed = { reason: 'failed', message: expect.stringContaining('it gave no reason') }
+  await expect(readReply('prices.asked', told, reply('<html>'))).rejects.toMatchObject(failed)
+})

@@ -1,0 +1,9 @@
+/** The kit for transports, which is tested on its own. Not public: hence not by package name. */
+// oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
+
+export { ended, within } from '../../../../binder/transport/kit/deadline.ts'
+export { failureOf } from '../../../../binder/transport/kit/failure.ts'
+export { keepTrying } from '../../../../binder/transport/kit/keep-trying.ts'
+export { type Lendable, Lending, type LendingEvents, type Line } from '../../../../binder/transport/kit/lending.ts'
+export { Progress } from '../../../../binder/transport/kit/progress.ts'
+export { Window } from '../../../../binder/transport/kit/window.ts'

@@ -1,0 +1,69 @@
+import { expect, it } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- inside of core, used by three parts
+import { Gathered } from '../../core/gathered.ts'
+
+function setup(afterwards?: (next: () => void) => void) {
+  const sent: string[][] = []
+  let answer = Promise.withResolvers<void>()
+  const gathered = new Gathered<string>((items) => {
+    sent.push([...items])
+    return answer.promise
+  }, afterwards)
+  const send = (...items: string[]): void => {
+    for (const item of items) gathered.add(item, item)
+    gathered.flush()
+  }
+  /** The call under way ends. */
+  const end = async (error?: Error): Promise<void> => {
+    const { resolve, reject } = answer
+    answer = Promise.withResolvers()
+    if (error === undefined) resolve()
+    else reject(error)
+    await Promise.resolve()
+    await Promise.resolve()
+  }
+  return { gathered, sent, send, end }
+}
+
+it('sends at once, and what comes meanwhile together, each once', async () => {
+  const { sent, send, end } = setup()
+  send('a')
+  send('b', 'c')
+  send('b')
+  expect(sent).toEqual([['a']])
+  await end()
+  expect(sent).toEqual([['a'], ['b', 'c']])
+})
+
+it('goes on after a call that failed', async () => {
+  const { sent, send, end } = setup()
+  send('a')
+  send('b')
+  await end(new Error('away'))
+  expect(sent).toEqual([['a'], ['b']])
+})
+
+it('waits between calls as long as it is told to', async () => {
+  const waits: Array<() => void> = []
+  const { sent, send, end } = setup((next) => void waits.push(next))
+  send('a')
+  await end()
+  send('b')
+  expect(sent).toEqual([['a']])
+  for (const next of waits.splice(0)) next()
+  expect(sent).toEqual([['a'], ['b']])
+  await end()
+  for (const next of waits.splice(0)) next()
+  send('c')
+  expect(sent).toEqual([['a'], ['b'], ['c']])
+})
+
+it('sends nothing more once it is closed', async () => {
+  const { gathered, sent, send, end } = setup()
+  send('a')
+  send('b')
+  gathered.close()
+  await end()
+  send('c')
+  expect(sent).toEqual([['a']])
+})

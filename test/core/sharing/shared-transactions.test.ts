@@ -1,0 +1,242 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { SqlTransaction } from 'concordat/core'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { embedded, useEmbedded } from '../../outbox/support/pglite.ts'
+import { lossyAnswers } from '../../support/lossy-answers.ts'
+import { sharingOn, type Work, xidOf } from '../../support/sharing.ts'
+
+useEmbedded()
+
+beforeEach(async () => {
+  await embedded().query('DROP TABLE IF EXISTS effect')
+  await embedded().query('CREATE TABLE effect (id text UNIQUE DEFERRABLE INITIALLY DEFERRED)')
+})
+
+async function effects(): Promise<readonly string[]> {
+  const { rows } = await embedded().query<{ id: string }>('SELECT id FROM effect ORDER BY id')
+  return rows.map(({ id }) => id)
+}
+
+async function insert(tx: SqlTransaction, id: string): Promise<void> {
+  await tx.query('INSERT INTO effect VALUES ($1)', [id])
+}
+
+/** Inserts, and says in which transactions that was. */
+function inserting(id: string, xids: string[] = [], more: Work = async () => {}): Work {
+  return async (tx) => {
+    await insert(tx, id)
+    xids.push(await xidOf(tx))
+    await more(tx)
+  }
+}
+
+describe('work that is ready together', () => {
+  test('shares a transaction, one after the other', async () => {
+    const { run } = await sharingOn(embedded())
+    const xids: string[] = []
+    let underWay = 0
+    let most = 0
+    const work = (id: string): Work => {
+      return inserting(id, xids, async (tx) => {
+        most = Math.max(most, ++underWay)
+        await tx.query('SELECT 1')
+        underWay--
+      })
+    }
+    await Promise.all(['a', 'b', 'c', 'd'].map((id) => run(work(id))))
+    expect(await effects()).toEqual(['a', 'b', 'c', 'd'])
+    expect(new Set(xids).size).toBe(1)
+    expect(most).toBe(1)
+  })
+
+  test('what fails is undone alone, and called once', async () => {
+    const { run } = await sharingOn(embedded())
+    let calls = 0
+    const failing = inserting('b', [], async () => {
+      calls++
+      throw new Error('b fails')
+    })
+    const ends = await Promise.allSettled([run(inserting('a')), run(failing), run(inserting('c'))])
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(ends[1]).toMatchObject({ reason: { message: 'b fails' } })
+    expect(await effects()).toEqual(['a', 'c'])
+    expect(calls).toBe(1)
+  })
+
+  test('a statement that fails breaks no transaction but its own part', async () => {
+    const { run } = await sharingOn(embedded())
+    const broken: Work = async (tx) => void (await tx.query('SELEC 1'))
+    const ends = await Promise.allSettled([run(broken), run(inserting('a')), run(inserting('b'))])
+    expect(ends[0]).toMatchObject({ status: 'rejected', reason: { code: '42601' } })
+    expect(await effects()).toEqual(['a', 'b'])
+  })
+
+  test('a failed statement whose error was caught is not taken for done', async () => {
+    const { run } = await sharingOn(embedded())
+    const swallowing = inserting('a', [], async (tx) => {
+      await tx.query('SELECT * FROM missing').catch(() => undefined)
+    })
+    const ends = await Promise.allSettled([run(swallowing), run(inserting('b'))])
+    expect(ends[0]).toMatchObject({ status: 'rejected', reason: { code: 'core.sql_commit' } })
+    expect(await effects()).toEqual(['b'])
+  })
+
+  test('a savepoint of its own is its own', async () => {
+    const { run } = await sharingOn(embedded())
+    const trying = inserting('a', [], async (tx) => {
+      await tx.query('SAVEPOINT mine')
+      await tx.query('SELECT * FROM missing').catch(() => undefined)
+      await tx.query('ROLLBACK TO mine')
+    })
+    await Promise.all([run(trying), run(inserting('b'))])
+    expect(await effects()).toEqual(['a', 'b'])
+  })
+
+  test.each([
+    'COMMIT',
+    '/* done */ commit',
+    'ROLLBACK',
+    'SELECT 1; END',
+    "SELECT set_config('a.b', 'c', true)",
+    'SET LOCAL a.b = 1',
+  ])('what reaches beyond a savepoint is done in a transaction of its own: %s', async (text) => {
+    const { run } = await sharingOn(embedded())
+    const [xids, others]: [string[], string[]] = [[], []]
+    const calls: boolean[] = []
+    const reaching: Work = async (tx) => {
+      calls.push(true)
+      xids.push(await xidOf(tx))
+      if (calls.length === 1) await tx.query(text)
+    }
+    await Promise.all([run(inserting('a', others)), run(reaching), run(inserting('b', others))])
+    expect(await effects()).toEqual(['a', 'b'])
+    expect(xids).toHaveLength(2)
+    expect(xids[0]).toBe(others[0])
+    expect(xids[1]).not.toBe(others[0])
+    const later: string[] = []
+    await Promise.all([run(inserting('c', later)), run(inserting('d', later))])
+    expect(new Set(later).size).toBe(2)
+  })
+
+  test('its transaction ends with its turn, though the shared one goes on', async () => {
+    const { run } = await sharingOn(embedded())
+    let kept: SqlTransaction | undefined
+    const keeping = inserting('a', [], async (tx) => void (kept = tx))
+    const late = inserting('b', [], async () => {
+      await expect(kept?.query('SELECT 1')).rejects.toMatchObject({ code: 'core.sql_transaction_ended' })
+    })
+    await Promise.all([run(keeping), run(late)])
+    expect(await effects()).toEqual(['a', 'b'])
+  })
+
+  test('each is called in the context of its caller, inside the transaction', async () => {
+    const { run } = await sharingOn(embedded())
+    const storage = new AsyncLocalStorage<string>()
+    const seen: unknown[] = []
+    const looking: Work = async (tx) => {
+      await tx.query('SELECT 1')
+      seen.push(storage.getStore(), embedded().isInTransaction?.())
+    }
+    await Promise.all(['a', 'b'].map((name) => storage.run(name, () => run(looking))))
+    expect(seen).toEqual(['a', true, 'b', true])
+  })
+
+  test('listeners hear of the commit, not those of what was undone', async () => {
+    const { run } = await sharingOn(embedded())
+    const heard: string[] = []
+    const listening = (name: string): Work =>
+      inserting(name, [], async (tx) => tx.afterCommit?.(() => void heard.push(name)))
+    const failing: Work = async (tx) => {
+      tx.afterCommit?.(() => void heard.push('never'))
+      throw new Error('undone')
+    }
+    const ends = Promise.allSettled([run(listening('a')), run(failing), run(listening('b'))])
+    expect(heard).toEqual([])
+    await ends
+    expect(heard).toEqual(['a', 'b'])
+  })
+})
+
+describe('work in the way of the others', () => {
+  test('what is too slow lets them commit, and is called again when its first call has ended', async () => {
+    const { run, clock } = await sharingOn(embedded())
+    const begun = Promise.withResolvers<void>()
+    const end = Promise.withResolvers<void>()
+    let calls = 0
+    const slow = inserting('b', [], async () => {
+      calls++
+      if (calls > 1) return
+      begun.resolve()
+      await end.promise
+    })
+    const [first, second, third] = [run(inserting('a')), run(slow), run(inserting('c'))]
+    await begun.promise
+    for (let ms = 0; ms <= 300; ms += 25) clock.move(25)
+    await Promise.all([first, third])
+    expect(await effects()).toEqual(['a', 'c'])
+    expect(calls).toBe(1)
+    end.resolve()
+    await second
+    expect(calls).toBe(2)
+    expect(await effects()).toEqual(['a', 'b', 'c'])
+  })
+})
+
+describe('a commit', () => {
+  test('on a database that is away is tried once for all of them', async () => {
+    let isAway = false
+    let tries = 0
+    const sql = {
+      ...embedded(),
+      transaction: <T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T> => {
+        tries++
+        return isAway ? Promise.reject(new Error('away')) : embedded().transaction(work)
+      },
+    }
+    const { run } = await sharingOn(sql)
+    isAway = true
+    const ends = await Promise.allSettled([run(inserting('a')), run(inserting('b')), run(inserting('c'))])
+    expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected'])
+    expect(tries).toBe(2)
+  })
+
+  test('that the server refuses fails the one that is to blame', async () => {
+    const { run } = await sharingOn(embedded())
+    await embedded().transaction((tx) => insert(tx, 'taken'))
+    const ends = await Promise.allSettled([run(inserting('a')), run(inserting('taken')), run(inserting('b'))])
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+    expect(ends[1]).toMatchObject({ reason: { code: '23505' } })
+    expect(await effects()).toEqual(['a', 'b', 'taken'])
+  })
+
+  test('that the server refuses leaves no failure behind that rests on what was never committed', async () => {
+    const { run } = await sharingOn(embedded())
+    await embedded().transaction((tx) => insert(tx, 'taken'))
+    const toBlame = inserting('last unit', [], (tx) => insert(tx, 'taken'))
+    const refusing: Work = async (tx) => {
+      const { rows } = await tx.query("SELECT FROM effect WHERE id = 'last unit'")
+      if (rows.length > 0) throw new Error('the last unit is gone')
+      await insert(tx, 'sold')
+    }
+    const ends = await Promise.allSettled([run(toBlame), run(refusing)])
+    expect(ends.map(({ status }) => status)).toEqual(['rejected', 'fulfilled'])
+    expect(await effects()).toEqual(['sold', 'taken'])
+  })
+
+  test.each(['before', 'after'] as const)(
+    'without an answer rejects all of them, lost %s it was done',
+    async (when) => {
+      const lossy = lossyAnswers(embedded(), when)
+      const { run } = await sharingOn(lossy.sql)
+      const calls: string[] = []
+      const work = (id: string): Work => inserting(id, [], async () => void calls.push(id))
+      // lock_timeout, SAVEPOINT, 2 x (INSERT, xid), RELEASE: then the commit.
+      lossy.breakNth(8)
+      const ends = await Promise.allSettled([run(work('a')), run(work('b'))])
+      expect(lossy.broke()).toBe(true)
+      expect(ends.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
+      expect(await effects()).toEqual(when === 'after' ? ['a', 'b'] : [])
+      expect(calls).toEqual(['a', 'b'])
+    },
+  )
+})

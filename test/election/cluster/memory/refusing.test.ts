@@ -1,0 +1,23 @@
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { afterAll, describe, expect } from 'vitest'
+import { clusterConformance } from '../../../conformance/cluster.ts'
+import { refusals, refusingClusterStore } from '../../../support/refusals.ts'
+
+const refused = refusals(20_261_121, 12)
+afterAll(() => expect(refused.count).toBeGreaterThan(0))
+
+// What is refused depends on the order of calls, and so on time. A second try is named in the report.
+describe('now and then', { retry: 1 }, () => {
+  clusterConformance(
+    'refusing memory',
+    async () => {
+      const server = memoryStateServer()
+      return {
+        store: () => refusingClusterStore(memoryStateStore({ server }), refused),
+        wipe: async () => server.clear(),
+        close: async () => {},
+      }
+    },
+    { store: false },
+  )
+})

@@ -1,0 +1,174 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { defineChannel, sink } from 'concordat/binder'
+import { silentLogger } from 'concordat/core'
+import { DataDirectoryInUse, embedded } from 'concordat/embedded'
+import { createService } from 'concordat/service'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { until } from '../support/until.ts'
+
+const KILLS = 5
+const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), groups: ['g'] })
+
+async function folder(): Promise<string> {
+  const path = await mkdtemp(join(tmpdir(), 'concordat-embedded-'))
+  onTestFinished(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+describe('embedded', () => {
+  it('is a whole service in memory: messages, transactions, leaders', async () => {
+    const got: number[] = []
+    let led = 0
+    const shop = createService({
+      name: 'shop',
+      ...embedded(),
+      bindings: [sink(numbers, { group: 'g', inbox: true }, ({ n }) => void got.push(n))],
+      sends: [numbers],
+      leads: { books: async (term) => void (led = term.token) },
+    })
+    onTestFinished(() => shop.close())
+    await shop.start()
+    await shop.ready()
+    await shop.transaction((tx) => tx.send(numbers, { n: 1 }))
+    await shop.send(numbers, { n: 2 })
+    await until('both came, and it leads', () => got.length === 2 && led > 0)
+    expect(got.toSorted((a, b) => a - b)).toEqual([1, 2])
+  })
+
+  it('keeps what was sent in its folder, for the next process, and lets one process use it', async () => {
+    const dataDir = await folder()
+    const first = createService({ name: 'shop', ...embedded({ dataDir }), sends: [numbers] })
+    await first.start()
+    await first.send(numbers, { n: 7 })
+    const second = embedded({ dataDir })
+    await expect(second.sql.query('SELECT 1')).rejects.toBeInstanceOf(DataDirectoryInUse)
+    await first.close()
+    const got: number[] = []
+    const third = createService({
+      name: 'shop',
+      ...embedded({ dataDir }),
+      bindings: [sink(numbers, { group: 'g' }, ({ n }) => void got.push(n))],
+    })
+    await third.start()
+    await until('it is there', () => got.length === 1)
+    await third.close()
+    expect(got).toEqual([7])
+  }, 60_000)
+
+  it('shared by several services is closed by the last of them', async () => {
+    const database = embedded()
+    const got: number[] = []
+    const sender = createService({ name: 'sender', schema: 'sender', ...pick(database), sends: [numbers] })
+    const reader = createService({
+      name: 'reader',
+      schema: 'reader',
+      ...pick(database),
+      bindings: [sink(numbers, { group: 'g' }, ({ n }) => void got.push(n))],
+    })
+    await sender.start()
+    await reader.start()
+    await sender.send(numbers, { n: 1 })
+    await sender.close()
+    await until('it came after the sender was gone', () => got.length === 1)
+    await reader.close()
+  })
+
+  it('touches nothing in a folder that somebody else has begun', async () => {
+    for (const foreign of ['pg/PG_VERSION', 'PG_VERSION', 'notes.txt', 'lock', 'concordat', 'draft.tmp']) {
+      const dataDir = await folder()
+      await mkdir(dirname(join(dataDir, foreign)), { recursive: true })
+      await writeFile(join(dataDir, foreign), '17')
+      await expect(embedded({ dataDir }).sql.query('SELECT 1'), foreign).rejects.toMatchObject({
+        code: 'embedded.foreign',
+        message: expect.stringContaining('give embedded() an empty folder'),
+      })
+      expect(await readFile(join(dataDir, foreign), 'utf8')).toBe('17')
+    }
+  })
+
+  it('says so when its folder cannot be made', async () => {
+    const dataDir = await folder()
+    await writeFile(join(dataDir, 'file'), '')
+    // Below /proc nothing can be made, and `mkdir` with `recursive` never comes back.
+    for (const unusable of ['/proc/none/here', join(dataDir, 'file'), join(dataDir, 'file', 'below')]) {
+      await expect(embedded({ dataDir: unusable }).sql.query('SELECT 1'), unusable).rejects.toMatchObject({
+        code: 'embedded.unusable',
+        message: expect.stringContaining(`"${unusable}" cannot be used as a folder (E`),
+      })
+    }
+  })
+
+  it('takes a folder with the lock of a dead process, and clears away what that had half written', async () => {
+    const dataDir = await folder()
+    const half = 'concordat-0f8fad5b-d9cb-469f-a165-70867728950e.tmp'
+    await writeFile(join(dataDir, 'lock'), '999999999 12345')
+    await writeFile(join(dataDir, half), '')
+    await utimes(join(dataDir, half), 0, 0)
+    const { sql, locks } = embedded({ dataDir })
+    expect((await sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    expect((await readdir(dataDir)).toSorted()).toEqual(['concordat', 'lock', 'pg'])
+    await locks({ instance: 'i', service: 's', logger: silentLogger, telemetry: undefined }).close()
+  }, 60_000)
+
+  it('makes a database again that a killed process had half made', async () => {
+    const dataDir = await folder()
+    const first = embedded({ dataDir })
+    await first.sql.query('SELECT 1')
+    await first.locks({ instance: 'i', service: 's', logger: silentLogger, telemetry: undefined }).close()
+    await writeFile(join(dataDir, 'concordat'), 'begun')
+    await rm(join(dataDir, 'pg/PG_VERSION'))
+    const again = embedded({ dataDir })
+    expect((await again.sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
+    await again.locks({ instance: 'i', service: 's', logger: silentLogger, telemetry: undefined }).close()
+  }, 60_000)
+
+  it('refuses what it does not know', () => {
+    expect(() => embedded({ dataDirectory: 'x' } as object)).toThrow('embedded.dataDirectory: expected one of dataDir')
+    expect(() => embedded({ dataDir: '' })).toThrow('embedded.dataDir')
+  })
+
+  it('killed at any moment goes on where it was: no accepted number is lost, none is counted twice', async () => {
+    const dataDir = await folder()
+    const accepted = new Set<number>()
+    let counted: readonly number[] = []
+    for (let life = 0; life <= KILLS; life++) {
+      const isLast = life === KILLS
+      const child = start(dataDir, isLast ? 'counts' : String(life))
+      let more = 2 + 3 * life
+      await new Promise<void>((resolve, reject) => {
+        child.on('message', (message: { accepted?: number; counted?: readonly number[] }) => {
+          if (message.counted !== undefined) counted = message.counted
+          if (message.accepted !== undefined) {
+            accepted.add(message.accepted)
+            if (more-- === 0) child.kill('SIGKILL')
+          }
+          if (isLast && [...accepted].every((n) => counted.includes(n))) child.kill('SIGKILL')
+        })
+        child.on('exit', (code) => (code === null ? resolve() : reject(new Error(`it ended by itself: ${code}`))))
+      })
+    }
+    expect(accepted.size).toBeGreaterThan(10)
+    expect(new Set(counted).size, 'none twice').toBe(counted.length)
+    expect(
+      [...accepted].filter((n) => !counted.includes(n)),
+      'none lost',
+    ).toEqual([])
+  }, 120_000)
+})
+
+/** The getter of the transport gives each service its own. */
+function pick({ sql, transport, locks }: ReturnType<typeof embedded>) {
+  return { sql, transport, locks }
+}
+
+function start(dataDir: string, life: string): ChildProcess {
+  const file = fileURLToPath(new URL('support/counter.ts', import.meta.url))
+  return spawn(process.execPath, ['--conditions', 'concordat-source', file, dataDir, life], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  })
+}

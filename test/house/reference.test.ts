@@ -1,0 +1,50 @@
+import { globSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageEntries, type Reference, readReference, undocumented, writePages } from '../../scripts/api/reference.ts'
+
+let folder: string
+let reference: Reference
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'concordat-api-'))
+  reference = await readReference(packageEntries(), folder)
+}, 120_000)
+afterAll(() => rm(folder, { recursive: true, force: true }))
+
+describe('the public surface', { timeout: 120_000 }, () => {
+  it('has a docstring for every name, and for every property of options', () => {
+    const names = (reference.project.children ?? []).flatMap((page) => page.children ?? [])
+    expect(names.length).toBeGreaterThan(400)
+    expect(undocumented(reference)).toEqual([])
+  })
+
+  it('has one meaning for each name', () => {
+    const homes = new Map<string, string[]>()
+    for (const page of reference.project.children ?? [])
+      for (const name of page.children ?? [])
+        if (!name.isReference()) homes.set(name.name, [...(homes.get(name.name) ?? []), page.name])
+    expect([...homes].filter(([, pages]) => pages.length > 1)).toEqual([])
+  })
+
+  it('has fresh pages in docs/api: `npm run docs:api` makes them', async () => {
+    await writePages(reference)
+    const made = globSync('**/*.md', { cwd: folder }).toSorted()
+    expect(globSync('**/*.md', { cwd: 'docs/api' }).toSorted()).toEqual(made)
+    for (const page of made) {
+      const [fresh, committed] = await Promise.all(
+        [folder, 'docs/api'].map((root) => readFile(join(root, page), 'utf8')),
+      )
+      expect(committed === fresh, `docs/api/${page} is not what the docstrings say: npm run docs:api`).toBe(true)
+    }
+  })
+})
+
+it('a name without a docstring is found', { timeout: 120_000 }, async () => {
+  const entries = { fixture: 'test/house/support/undocumented.ts', other: 'core/pglite/index.ts' }
+  const found = undocumented(await readReference(entries, folder, 'tsconfig.json'))
+  const expected = ['fixture.BareOptions', 'fixture.ToldOptions.bare', 'fixture.bare', 'fixture.bareFunction']
+  expect(found.toSorted()).toEqual(expected)
+})

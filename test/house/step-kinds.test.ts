@@ -1,0 +1,61 @@
+import { globSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+
+const FOLDER = 'saga/definition/kinds/'
+const SOURCES = globSync('{core,binder,outbox,saga,locks,election,bus,service,operate,testing}/**/*.ts')
+const outside = SOURCES.filter((file) => !file.startsWith(FOLDER))
+const read = (file: string): string => readFileSync(file, 'utf8')
+
+/** The kinds as their files declare them. */
+const KINDS = globSync(`${FOLDER}*.ts`).flatMap((file) =>
+  Array.from(read(file).matchAll(/^ {2}kind: '(\w+)',$/gm), ([, kind = '']) => kind),
+)
+
+/** Lines that ask which kind a step is: a comparison of `kind` with the name of one, either way round, or a case. */
+function comparisonsIn(source: string): readonly string[] {
+  const name = `'(?:${KINDS.join('|')})'`
+  const asks = new RegExp(`\\bkind\\b\\)?\\s*[!=]==?\\s*${name}|${name}\\s*[!=]==?\\s*[\\w.?()]*\\bkind\\b`)
+  const switches = /switch \([^)]*\bkind\)/
+  const cases = new RegExp(`case ${name}:`)
+  const isSwitched = switches.test(source)
+  return source.split('\n').filter((line) => asks.test(line) || (isSwitched && cases.test(line)))
+}
+
+it('each kind of step has a file, and a line in the table', () => {
+  expect(KINDS.toSorted()).toEqual(['command', 'local', 'saga', 'signal', 'tcc', 'timer'])
+  const table = read(`${FOLDER}table.ts`)
+  const files = globSync(`${FOLDER}*.ts`).filter((file) => /^ {2}kind: '/m.test(read(file)))
+  for (const file of files) expect(table).toContain(`from './${file.slice(FOLDER.length)}'`)
+})
+
+it('a comparison with a kind of step is found', () => {
+  const asking = [
+    `if (step.kind === 'local') return`,
+    `steps.some(({ kind }) => kind !== 'command')`,
+    `const isTimer = 'timer' === step?.kind`,
+    `switch (step.kind) {\n  case 'signal':`,
+  ]
+  for (const source of asking) expect(comparisonsIn(source)).toHaveLength(1)
+  expect(comparisonsIn(`if (entry.kind === 'started' || wait === 'signal') return`)).toEqual([])
+  expect(comparisonsIn(`switch (wait) {\n  case 'signal':`)).toEqual([])
+})
+
+it.for(outside)('%s asks no step for its kind by a name', (file) => {
+  expect(comparisonsIn(read(file))).toEqual([])
+})
+
+it('what a kind adds to a step is known to its file alone', () => {
+  const kinds = new RegExp(`import (?!type )[^;]*?from '[^']*kinds/(?!kind|table)[\\w-]+\\.ts'`)
+  const knowing = outside.filter((file) => kinds.test(read(file)))
+  expect(knowing).toEqual([])
+  const exported = globSync(`${FOLDER}*.ts`).flatMap((file) =>
+    Array.from(read(file).matchAll(/^export interface (\w+Definition)\b/gm), ([, name]) => name),
+  )
+  expect(exported).toEqual([])
+})
+
+it('whether a text is an operation is asked of the table of operations', () => {
+  const both = /[!=]==? 'invoke'\s*(?:&&|\|\|)[^;]*?[!=]==? 'compensate'/
+  expect(both.test(`if (reply.operation !== 'invoke' && reply.operation !== 'compensate') return`)).toBe(true)
+  expect(outside.filter((file) => both.test(read(file)))).toEqual([])
+})

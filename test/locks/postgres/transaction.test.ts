@@ -1,0 +1,129 @@
+import type { PGlite } from '@electric-sql/pglite'
+import type { SqlClient } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { type PostgresLocks, postgresLocks } from 'concordat/locks/postgres'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
+
+const FORCE = { by: 'ada', reason: 'the node is gone' }
+
+describe('a transaction that is guarded by a lease in the same database', () => {
+  let database: PGlite
+  let sql: SqlClient
+  let locks: PostgresLocks
+  beforeAll(async () => {
+    database = freshPglite()
+    sql = pgliteClient(database)
+    await postgresLocks({ sql }).migrate()
+    await sql.query('CREATE TABLE ledger (text text NOT NULL)')
+  }, 120_000)
+  afterAll(() => database.close())
+  beforeEach(async () => {
+    locks = postgresLocks({ sql })
+    await sql.query('TRUNCATE ledger')
+  })
+  afterEach(() => locks.close())
+
+  const write = (text: string) => ['INSERT INTO ledger (text) VALUES ($1)', [text]] as const
+  const ledger = async () => (await sql.query<{ text: string }>('SELECT text FROM ledger')).rows.map(({ text }) => text)
+
+  it('commits under the newest lease, and resolves with what the work returns', async () => {
+    const result = await locks.transaction('k', {}, async (tx, lease) => {
+      await tx.query(...write(`under ${lease.key}`))
+      return lease.token
+    })
+    expect(result).toBeGreaterThan(0)
+    expect(await ledger()).toEqual(['under k'])
+    expect(await locks.inspect('k')).toBeUndefined()
+  })
+
+  it('rolls back with the error of the work, and gives the lock back', async () => {
+    const mine = new Error('mine')
+    const failing = locks.transaction('k', {}, async (tx) => {
+      await tx.query(...write('never'))
+      throw mine
+    })
+    await expect(failing).rejects.toBe(mine)
+    expect(await ledger()).toEqual([])
+    expect(await locks.inspect('k')).toBeUndefined()
+  })
+
+  it('is refused at once when another took the lock over before it', async () => {
+    const lost = await locks.acquire('k')
+    await locks.forceRelease('k', FORCE)
+    const next = await locks.acquire('k')
+    const writing = sql.transaction(async (tx) => {
+      await locks.guard(tx, lost)
+      await tx.query(...write('too late'))
+    })
+    await expect(writing).rejects.toMatchObject({
+      code: 'locks.fence_rejected',
+      resource: 'k',
+      token: lost.token,
+      lastToken: next.token,
+    })
+    expect(await ledger()).toEqual([])
+  })
+
+  it('is refused under a lease that was given back, or taken away by force though nobody has it', async () => {
+    const released = await locks.acquire('a')
+    await released.release()
+    const forced = await locks.acquire('b')
+    await locks.forceRelease('b', FORCE)
+    for (const lease of [released, forced])
+      await expect(sql.transaction((tx) => locks.guard(tx, lease))).rejects.toMatchObject({
+        code: 'locks.fence_rejected',
+      })
+  })
+
+  it('commits under a lease whose time is over, as long as nobody else had it', async () => {
+    const over = await locks.acquire('k', { ttlMs: 100, maxHoldMs: 0 })
+    await until('it is lost', () => over.state === 'lost')
+    await sql.transaction(async (tx) => {
+      await locks.guard(tx, over)
+      await tx.query(...write('late, and alone'))
+    })
+    expect(await ledger()).toEqual(['late, and alone'])
+  })
+
+  it('resolves when the commit is confirmed, though the lease was lost after that', async () => {
+    const options = { ttlMs: 100, maxHoldMs: 0 }
+    const done = await locks.transaction('k', options, async (tx, lease) => {
+      await tx.query(...write('in time'))
+      await new Promise((resolve) => lease.signal.addEventListener('abort', resolve))
+      return 'done'
+    })
+    expect(done).toBe('done')
+    expect(await ledger()).toEqual(['in time'])
+  })
+
+  it('guards readers and the holders of permits each by their own lease', async () => {
+    const [one, other] = [await locks.acquire('k', { permits: 2 }), await locks.acquire('k', { permits: 2 })]
+    await sql.transaction(async (tx) => {
+      await locks.guard(tx, one)
+      await locks.guard(tx, other)
+    })
+    await one.release()
+    await expect(sql.transaction((tx) => locks.guard(tx, one))).rejects.toMatchObject({ code: 'locks.fence_rejected' })
+    await sql.transaction((tx) => locks.guard(tx, other))
+  })
+
+  it('leaves nothing in the table of guards', async () => {
+    await locks.transaction('k', {}, async (tx) => void (await tx.query(...write('x'))))
+    expect((await sql.query('SELECT FROM concordat.lock_guard')).rowCount).toBe(0)
+  })
+
+  it('needs work to do, and tables', async () => {
+    expect(() => locks.transaction('k', {}, undefined as never)).toThrow('transaction("k") work: expected a function')
+    const elsewhere = postgresLocks({ sql, schema: 'elsewhere' })
+    await expect(sql.transaction((tx) => elsewhere.guard(tx, { key: 'k', token: 1 }))).rejects.toMatchObject({
+      code: 'core.tables_missing',
+    })
+    await expect(elsewhere.acquire('k')).rejects.toMatchObject({
+      code: 'locks.store_refused',
+      message: expect.stringContaining('call locks.migrate() first'),
+    })
+    await elsewhere.close()
+  })
+})

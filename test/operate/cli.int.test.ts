@@ -1,0 +1,403 @@
+/** The command line as a process, against a server with known content. Every example of the help is run. */
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { createMembership, createSharedState } from 'concordat/cluster'
+import { postgresStateStore } from 'concordat/cluster/postgres'
+import { ConcordatError, type SqlClient } from 'concordat/core'
+import { createElection, type Term } from 'concordat/election'
+import { postgresLocks } from 'concordat/locks/postgres'
+import { createOperator } from 'concordat/operate'
+import { createOutbox } from 'concordat/outbox'
+import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
+import { COMMANDS } from '../../operate/cli/run.ts'
+import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { describeWith } from '../support/servers/index.ts'
+import { until } from '../support/until.ts'
+
+const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
+const PASSWORD = 'hunter2/secret'
+const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }) })
+const Empty = z.object({})
+
+/** Stuck after its pivot. */
+const buy = defineSaga('buy', { version: 1, input: Empty })
+  .step('reserve', { invoke: () => ({ shelf: 7 }), pivot: true })
+  .step('pay', {
+    retry: { maxAttempts: 1 },
+    invoke: () => {
+      throw new Refusal('bank.closed', 'closed\u001b[31m on Sundays')
+    },
+  })
+/** Stuck on its pivot, which is in doubt. */
+const rent = defineSaga('rent', { version: 1, input: Empty })
+  .step('sign', { invoke: () => undefined, compensate: () => undefined })
+  .step('pay', {
+    retry: { maxAttempts: 1 },
+    pivot: true,
+    invoke: () => {
+      throw new Error('the line went dead')
+    },
+  })
+/** Running for as long as nobody calls. */
+const wait = defineSaga('wait', { version: 1, input: Empty })
+  .step('sign', { invoke: () => undefined, compensate: () => undefined })
+  .signal('call', { payload: Empty })
+
+class WarehouseAway extends ConcordatError {
+  readonly code = 'warehouse.away' as const
+  readonly retryable = false as const
+}
+
+/** Three dead letters on the log in the database, o-1 to o-3; nobody reads the channel any more. */
+async function withLetters(sql: SqlClient): Promise<void> {
+  const stock = sink(placed, { group: 'stock', maxAttempts: 1 }, () => {
+    throw new WarehouseAway('no answer from\u001b[31m the warehouse')
+  })
+  const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql }), bindings: [stock] })
+  await binder.start()
+  for (const id of ['o-1', 'o-2', 'o-3']) await binder.send(placed, { n: 1 }, { id, headers: { region: 'eu' } })
+  const { letters } = createOperator({ sql })
+  await until(
+    'they are dead letters',
+    async () => (await letters.count({ channel: 'orders.placed', group: 'stock' })) === 3,
+  )
+  await binder.close()
+}
+
+/** Leads until the term ends. */
+async function untilOver({ signal }: Term): Promise<void> {
+  await once(signal, 'abort')
+}
+
+interface Closing {
+  close(): Promise<void>
+}
+
+/** sku:apple is held, settlement led, and the cluster shop has a member and a state. */
+async function withLocks(sql: SqlClient): Promise<Closing> {
+  const locks = postgresLocks({ sql, owner: 'shop-1' })
+  await locks.acquire('sku:apple', { ttlMs: 600_000 })
+  const election = createElection({
+    locks,
+    role: 'settlement',
+    instance: 'shop-1',
+    onGranted: untilOver,
+  })
+  election.start()
+  await until('it leads', () => election.status().state === 'leading')
+  const store = postgresStateStore({ sql })
+  const member = createMembership({ store, cluster: 'shop', instance: 'shop-1', service: 'orders', meta: { port: 80 } })
+  await member.join()
+  const prices = createSharedState<number>({ store, cluster: 'shop', name: 'prices' })
+  await prices.put('pear', 3)
+  return {
+    close: async () => {
+      for (const part of [prices, member, store, election, locks]) await part.close()
+    },
+  }
+}
+
+/** For the commands that read what services declare. */
+const DECLARATIONS = `export const orders = { name: 'orders', sends: [{ name: 'orders.placed', partitions: 4, groups: [] }] }`
+
+interface Ran {
+  readonly stdout: string
+  readonly stderr: string
+  readonly code: number
+}
+
+describeWith(['postgres'], 'npx concordat', () => {
+  let database: TestDatabase
+  let coordinator: Coordinator
+  let folder: string
+  let held: Closing
+
+  /** The address has a password in it, which a server that trusts its clients does not ask for. */
+  const address = (): string => {
+    const url = new URL(database.url)
+    if (url.password === '') url.password = PASSWORD
+    return url.href
+  }
+  const { PATH, NODE_COMPILE_CACHE } = process.env
+  const env = () => ({ PATH, NODE_COMPILE_CACHE, CONCORDAT_POSTGRES: address(), CONCORDAT_BY: 'ann' })
+  const ran = (work: Promise<{ stdout: string; stderr: string }>): Promise<Ran> =>
+    work.then(
+      ({ stdout, stderr }) => ({ stdout, stderr, code: 0 }),
+      ({ stdout, stderr, code }: Ran) => ({ stdout, stderr, code }),
+    )
+  const cli = (...args: string[]): Promise<Ran> =>
+    ran(promisify(execFile)(process.execPath, [...MAIN, ...args], { env: env() }))
+  const json = async (...args: string[]): Promise<unknown> => JSON.parse((await cli(...args, '--json')).stdout)
+
+  beforeAll(async () => {
+    database = await createDatabase()
+    folder = await mkdtemp(join(tmpdir(), 'concordat-cli-'))
+    await writeFile(join(folder, 'concordat.config.ts'), DECLARATIONS)
+    const { sql } = database
+    await createOperator({ sql }).migrate({ by: 'test', reason: 'setup' })
+    const outbox = createOutbox({ sql, service: 'shop' })
+    await outbox.migrate()
+    coordinator = createCoordinator({ service: 'shop', sql, outbox, sagas: [buy, rent, wait], pollMs: 100 })
+    await coordinator.run()
+    const binder = createBinder({ service: 'shop', transport: memoryTransport(), bindings: coordinator.bindings })
+    await binder.start()
+    for (const id of ['o-1', 'o-2', 'o-3', 'o-4', 'o-5', 'o-6']) {
+      await (await coordinator.start(buy, { id, input: {} })).outcome()
+    }
+    for (const id of ['r-1', 'r/2']) await (await coordinator.start(rent, { id, input: {} })).outcome()
+    for (const id of ['w-1', 'w-2']) await coordinator.start(wait, { id, input: {} })
+    for (const id of ['m-1', 'm-2', 'm-3']) await sql.transaction((tx) => outbox.add(tx, placed, { n: 1 }, { id }))
+    await sql.query(
+      `UPDATE concordat.outbox SET next_attempt_at = 'infinity', parked_at = now(), last_error = 'no topic'`,
+    )
+    await binder.close()
+    await withLetters(sql)
+    held = await withLocks(sql)
+  }, 120_000)
+  afterAll(async () => {
+    await held.close()
+    await coordinator.close()
+    await database.drop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  describe('shows', () => {
+    test('what is stuck, as a table and as JSON of a stable shape', async () => {
+      const { stdout } = await cli('saga', 'list', '--status', 'stuck', '--saga', 'rent')
+      expect(stdout).toMatch(
+        /^SAGA\/ID +V +STATUS +FAILED AT +CODE +WAITS ON +STARTED +CHANGED\nrent\/r-1 +1 +stuck +pay/,
+      )
+      expect(await json('saga', 'list', '--saga', 'rent', '--limit', '1')).toEqual({
+        sagas: [
+          {
+            saga: 'rent',
+            id: 'r-1',
+            version: 1,
+            status: 'stuck',
+            failure: { step: 'pay', code: 'Error', message: 'the line went dead' },
+            waitingOn: ['pay'],
+            owner: null,
+            startedAt: expect.any(Number),
+            changedAt: expect.any(Number),
+            pendingActions: 0,
+          },
+        ],
+        next: expect.any(String),
+      })
+    })
+
+    test('a saga without its payloads and without what steers a terminal', async () => {
+      const { stdout } = await cli('saga', 'show', 'buy/o-6')
+      expect(stdout).toContain('failed at pay: bank.closed: closed [31m on Sundays')
+      expect(stdout).not.toContain('\u001b')
+      expect(stdout).not.toContain('shelf')
+      expect((await cli('saga', 'show', 'buy/o-6', '--payloads')).stdout).toContain('reserve: {"shelf":7}')
+    })
+
+    test('what the doctor finds, with the exit code of the worst', async () => {
+      const { stdout, code } = await cli('doctor')
+      expect(code).toBe(1)
+      expect(stdout).toMatch(/^ok {4}connection /)
+      expect(stdout).toMatch(/warn {2}sagas +8 stuck.*\n +-> npx concordat saga list --status stuck/)
+      expect(stdout).toMatch(/warn {2}parked +3 parked/)
+    })
+  })
+
+  describe('shows what is in the log, the locks and the cluster', () => {
+    test('dead letters, without payloads and without what steers a terminal', async () => {
+      const { stdout } = await cli('dlq', 'list', 'orders.placed', 'stock')
+      expect(stdout).toMatch(/^o-1 +- .*1 +warehouse\.away +no answer from \[31m the/m)
+      const one = await cli('dlq', 'show', 'orders.placed', 'stock', 'o-1')
+      expect(one.stdout).toMatch(/^header region +eu$/m)
+      expect(one.stdout).not.toContain('{"n":1}')
+      expect((await cli('dlq', 'show', 'orders.placed', 'stock', 'o-1', '--payloads')).stdout).toContain('{"n":1}')
+      expect(await json('dlq', 'show', 'orders.placed', 'stock', 'o-1', '--payloads')).toMatchObject({
+        letters: [
+          { id: 'o-1', attempts: 1, error: { code: 'warehouse.away' }, payload: { text: '{"n":1}', encoding: 'utf8' } },
+        ],
+      })
+      expect((await cli('dlq', 'show', 'orders.placed', 'stock', 'none')).code).toBe(1)
+    })
+
+    test('how far behind groups are', async () => {
+      const lag = { channel: 'orders.placed', group: 'stock', lag: 0, letters: 3 }
+      expect(await json('lag', 'orders.placed', 'stock')).toEqual({ groups: [lag] })
+      expect(await json('lag')).toEqual({
+        groups: expect.arrayContaining([{ channel: 'orders.placed', group: 'stock', lag: 0, readers: 0 }]),
+      })
+    })
+
+    test('locks, leaders, members and state', async () => {
+      expect(await json('locks', 'list', '--keys', 'sku:')).toMatchObject({
+        locks: [{ key: 'sku:apple', holders: [{ owner: 'shop-1', mode: 'exclusive' }] }],
+      })
+      expect((await cli('locks', 'show', 'sku:none')).stdout).toBe('sku:none: nobody holds it\n')
+      const leader = { role: 'settlement', instance: 'shop-1', candidates: [] }
+      expect(await json('leader', 'list')).toMatchObject({ leaders: [leader] })
+      const member = { instance: 'shop-1', service: 'orders', status: 'alive', meta: { port: 80 } }
+      expect(await json('members', 'shop')).toMatchObject({ cluster: 'shop', members: [member] })
+      expect(await json('state', 'shop', 'prices')).toMatchObject({ entries: [{ key: 'pear', value: 3 }] })
+    })
+  })
+
+  test('--watch looks again and again, a line each with --json', async () => {
+    const child = spawn(process.execPath, [...MAIN, 'outbox', 'list', '--watch', '--json'], { env: env() })
+    let said = ''
+    child.stdout.on('data', (chunk) => (said += String(chunk)))
+    await until('it has looked twice', () => said.split('\n').length > 2, 30_000)
+    child.kill('SIGINT')
+    const lines = said.trim().split('\n')
+    expect(lines.map((line) => (JSON.parse(line) as { stats: { parked: number } }).stats.parked)).toEqual(
+      lines.map(() => 3),
+    )
+  })
+
+  describe('refuses', () => {
+    test.each([
+      [['dlq', 'list', 'orders.placed'], 'this needs CHANNEL GROUP'],
+      [['dlq', 'drop', 'orders.placed', 'stock', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['dlq', 'redrive', 'orders.placed', 'stock', '--yes'], 'this needs --reason TEXT'],
+      [
+        ['dlq', 'redrive', 'orders.placed', 'stock', '--to', 'there', '--reason', 'x'],
+        '--to: expected channel or group',
+      ],
+      [['dlq', 'list', 'a', 'b', '--kafka', `u:${PASSWORD}@h:1`], '--kafka: expected brokers such as kafka-1:9092'],
+      [['dlq', 'list', 'a', 'b', '--rabbitmq', `http://u:${PASSWORD}@h`], '--rabbitmq: expected an address such as'],
+      [
+        ['dlq', 'list', 'a', 'b', '--kafka', 'h:1', '--rabbitmq', 'amqp://h'],
+        'Kafka and RabbitMQ: give the address of one',
+      ],
+      [['locks', 'list', '--redis', `http://u:${PASSWORD}@h`], '--redis: expected an address such as'],
+      [['locks', 'release', 'sku:apple', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['completion', 'tcsh'], 'SHELL: expected one of bash, zsh, fish'],
+      [['saga', 'retry', 'buy/o-6'], 'this needs --reason TEXT'],
+      [['saga', 'retry', '--reason', 'x'], 'this needs SAGA/ID, or options that pick sagas'],
+      [['saga', 'show', 'buy'], 'expected SAGA/ID, got "buy"'],
+      [['saga', 'resolve', 'buy/o-6', '--reason', 'x'], 'this needs --outcome'],
+      [['saga', 'list', '--status', 'odd'], 'sagas.list.status: expected one of running'],
+      [['saga', 'list', '--older-than', 'long'], '--older-than: expected a duration such as 90s'],
+      [['saga', 'list', '--statsu', 'stuck'], "Unknown option '--statsu': expected one of --status"],
+      [['saga', 'frob'], 'unknown command "saga frob": expected "saga list"'],
+      [['saga', 'skip', 'buy/o-6', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['saga', 'cancel', '--saga', 'wait', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['outbox', 'drop', 'm-3', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['outbox', 'list', '--postgres', `mysql://u:${PASSWORD}@h/d`], '--postgres: expected an address such as'],
+      [['outbox', 'list', `postgres://u:${PASSWORD}@h/d`], 'unexpected argument "postgres://u:***@h/d"'],
+    ])('%j: one line, exit code 2, no secret', async (args, message) => {
+      const { code, stdout, stderr } = await cli(...args)
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+      expect(stderr).toContain(message)
+      expect(stderr).not.toContain(PASSWORD)
+      expect(await json('saga', 'show', 'buy/o-6')).toMatchObject({ status: 'stuck', pending: [] })
+    })
+
+    test.each([
+      [['dlq', 'list', 'a', 'b'], 'Here: --kafka HOST:PORT, or --rabbitmq URL'],
+      [['locks', 'list'], 'Here: --redis URL'],
+      [['saga', 'list'], '--schema NAME'],
+    ])('%j where there is nothing of it, with what can be said here', async (args, remedy) => {
+      const { code, stderr } = await cli(...args, '--schema', 'nothing_here')
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining(remedy) })
+    })
+
+    test('what is not there or does not fit: exit code 1', async () => {
+      const gone = await cli('saga', 'retry', 'buy/none', '--reason', 'x')
+      expect(gone).toMatchObject({ code: 1, stderr: expect.stringContaining('no saga buy/none') })
+      const unfit = await cli('saga', 'cancel', 'buy/o-6', '--reason', 'x', '--yes')
+      expect(unfit).toMatchObject({ code: 1, stderr: expect.stringContaining('saga buy/o-6 is stuck') })
+      expect((await cli('outbox', 'retry', 'none', '--reason', 'x')).code).toBe(1)
+    })
+
+    test('a server that does not answer: exit code 3, and 2 of the doctor, without the password', async () => {
+      const nobody = `postgres://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1/d`
+      const list = await cli('outbox', 'list', '--postgres', nobody)
+      expect(list).toMatchObject({ code: 3, stdout: '' })
+      const doctor = await cli('doctor', '--postgres', nobody)
+      expect(doctor).toMatchObject({ code: 2, stdout: expect.stringContaining('fail  connection') })
+      expect(JSON.stringify([list, doctor])).not.toMatch(/hunter2/)
+    })
+
+    test('a broker or a Redis that does not answer: exit code 3 for these, too', async () => {
+      const places = ['dlq', 'list', 'orders.placed', 'stock']
+      const rabbit = await cli(...places, '--rabbitmq', `amqp://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
+      const kafka = await cli(...places, '--kafka', '127.0.0.1:1')
+      const redis = await cli('locks', 'list', '--redis', `redis://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
+      for (const { code, stderr } of [rabbit, kafka, redis]) {
+        expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/^concordat: .+\n$/) })
+        expect(stderr).not.toContain('hunter2')
+      }
+    })
+
+    test('to guess a database', async () => {
+      const bare = promisify(execFile)(process.execPath, [...MAIN, 'doctor'], { env: { PATH: process.env['PATH'] } })
+      expect(await ran(bare)).toMatchObject({ code: 2, stderr: expect.stringContaining('give --postgres URL') })
+    })
+  })
+
+  describe('acts', () => {
+    test('a dry run of dead letters changes nothing, and is told as such', async () => {
+      const args = ['dlq', 'redrive', 'orders.placed', 'stock', '--code', 'warehouse.away', '--reason', 'it is back']
+      expect(await json(...args, '--dry-run')).toMatchObject({ action: 'redrive', dryRun: true, sent: 3, kept: 0 })
+      const other = await cli('dlq', 'drop', 'orders.placed', 'stock', '--code', 'other', '--reason', 'x', '--yes')
+      expect(other).toMatchObject({ code: 1, stdout: 'No dead letter fits.\n' })
+      expect(await json('lag', 'orders.placed', 'stock')).toMatchObject({ groups: [{ letters: 3 }] })
+    })
+
+    test('dry runs change nothing; with --yes each that fits is done, by whom and why', async () => {
+      const args = ['saga', 'cancel', '--saga', 'wait', '--id-prefix', 'w-2', '--reason', 'rang up']
+      expect(await json(...args, '--dry-run')).toEqual({
+        dryRun: true,
+        more: false,
+        results: [{ saga: 'wait', id: 'w-2', action: 'cancel', outcome: 'would', status: 'running' }],
+      })
+      expect(await json(...args, '--yes')).toMatchObject({
+        dryRun: false,
+        results: [{ id: 'w-2', outcome: 'applied' }],
+      })
+      const { timeline } = (await json('saga', 'show', 'wait/w-2')) as { timeline: { kind: string; detail?: object }[] }
+      expect(timeline.find(({ kind }) => kind === 'operator-cancel')?.detail).toEqual({ by: 'ann', reason: 'rang up' })
+    })
+
+    test('an id may hold a slash', async () => {
+      const args = ['saga', 'resolve', 'rent/r/2', '--outcome', 'compensated', '--reason', 'x', '--yes']
+      expect(await json(...args)).toMatchObject({ results: [{ id: 'r/2', status: 'compensated' }] })
+    })
+  })
+
+  const examples = COMMANDS.flatMap(({ name, examples: each }) => each.map((example) => ({ name, example })))
+
+  test.each(examples)('example: $example', async ({ name, example }) => {
+    const command = example.replace(
+      'npx concordat',
+      `'${process.execPath}' ${MAIN.map((part) => `'${part}'`).join(' ')}`,
+    )
+    const { stderr, code } = await ran(promisify(execFile)('sh', ['-c', command], { cwd: folder, env: env() }))
+    expect(stderr).toBe('')
+    expect(code).toBe(name === 'doctor' ? 1 : 0)
+  })
+
+  test('the help of a group names its commands', async () => {
+    const { stdout, code } = await cli('saga', '--help')
+    expect(code).toBe(0)
+    expect(stdout).toContain('saga compensate')
+    expect(stdout).not.toContain('outbox drop')
+  })
+
+  test.each(COMMANDS.map(({ name }) => name))('%s --help shows its options and examples', async (name) => {
+    const { stdout, code } = await cli(...name.split(' '), '--help')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(new RegExp(`^Usage: concordat ${name}`))
+    expect(stdout).toContain('Examples:\n  npx concordat')
+    expect(stdout).toContain('--json')
+  })
+})

@@ -1,0 +1,32 @@
+import { PassThrough } from 'node:stream'
+import { describe, expect, test } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- inside of the command line: a process of a test has no terminal
+import { ask } from '../../operate/cli/confirm.ts'
+
+/** A terminal at which somebody types this. */
+function terminal(typed: string) {
+  const input = Object.assign(new PassThrough(), { isTTY: true })
+  const output = new PassThrough()
+  input.end(typed)
+  return { input, output, shown: () => String(output.read()) }
+}
+
+describe('a question', () => {
+  test.each([
+    ['y\n', true],
+    ['YES\n', true],
+    ['n\n', false],
+    ['\n', false],
+    ['yeah\n', false],
+    ['', false],
+  ])('answered with %j is %s', async (typed, answer) => {
+    const { input, output, shown } = terminal(typed)
+    expect(await ask({ input, output }, 'The message m-1 will not be sent.', 'Drop it?')).toBe(answer)
+    expect(shown()).toContain('The message m-1 will not be sent.\nDrop it? [y/N]')
+  })
+
+  test('is refused where nobody can answer it', async () => {
+    const { output } = terminal('')
+    await expect(ask({ input: new PassThrough(), output }, 'plan', 'Drop it?')).rejects.toThrow('give --yes')
+  })
+})

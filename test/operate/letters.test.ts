@@ -1,0 +1,144 @@
+import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator } from 'concordat/operate'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }), key: () => 'k' })
+const place = { channel: 'orders.placed', group: 'stock' }
+const note = { by: 'ann', reason: 'the warehouse is back' }
+let schemas = 0
+
+async function withLetters(count: number) {
+  const schema = `letters_${++schemas}`
+  const broker = memoryBroker()
+  const handled: number[] = []
+  const state = { broken: true }
+  const stock = sink(placed, { group: 'stock' }, ({ n }) => {
+    if (state.broken) throw new TerminalError('closed')
+    handled.push(n)
+  })
+  const binder = createBinder({ service: 'shop', transport: memoryTransport({ broker }), bindings: [stock] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  const ids = []
+  for (let n = 1; n <= count; n++) ids.push((await binder.send(placed, { n })).id)
+  const operator = createOperator({ sql, schema, transport: () => memoryTransport({ broker }) })
+  await operator.migrate({ by: 'ann', reason: 'setup', parts: ['operator'] })
+  await until('they are dead letters', async () => (await operator.letters.count(place)) === count)
+  return { operator, state, handled, ids, schema, broker }
+}
+
+describe('letters', () => {
+  test('are listed, with payloads only when asked, and sent back without the declaration of the channel', async () => {
+    const { operator, state, handled } = await withLetters(1)
+    expect(await operator.letters.list(place)).toMatchObject([{ body: null, error: { message: 'closed' } }])
+    const [{ body } = { body: null }] = await operator.letters.list(place, { payloads: true })
+    expect(new TextDecoder().decode(body ?? undefined)).toBe('{"n":1}')
+    expect(await operator.letters.list(place, { code: 'another' })).toEqual([])
+    expect(await operator.letters.redrive(place, note)).toMatchObject({ sent: 1, complete: true })
+    expect(handled).toEqual([])
+    state.broken = false
+    expect(await operator.letters.redrive(place, { ...note, dryRun: false })).toMatchObject({ sent: 1 })
+    await until('it was handled', () => handled.length === 1)
+    await until('nothing is left', async () => (await operator.letters.lag(place)) === 0)
+    expect(await operator.letters.count(place)).toBe(0)
+  })
+
+  test('that are dropped are gone, the others stay in their order', async () => {
+    const { operator, ids } = await withLetters(3)
+    const order = { ...note, id: ids[1] }
+    expect(await operator.letters.drop(place, order)).toMatchObject({ sent: 1 })
+    expect(await operator.letters.count(place)).toBe(3)
+    expect(await operator.letters.drop(place, { ...order, dryRun: false })).toMatchObject({ sent: 1, kept: 2 })
+    expect((await operator.letters.list(place)).map(({ id }) => id)).toEqual([ids[0], ids[2]])
+  })
+
+  test('leave a line of what was done, by whom, why and with which outcome; a dry run leaves none', async () => {
+    const { operator, state, ids } = await withLetters(2)
+    await operator.letters.redrive(place, note)
+    expect(await operator.audit()).toEqual([])
+    state.broken = false
+    await operator.letters.redrive(place, { ...note, id: ids[0], dryRun: false })
+    await operator.letters.drop(place, { by: 'bob', reason: 'a test', dryRun: false })
+    const target = 'orders.placed.stock.dlq'
+    expect(await operator.audit()).toMatchObject([
+      { part: 'letters', action: 'drop', target, by: 'bob', reason: 'a test', outcome: '1 dropped, 0 kept' },
+      { part: 'letters', action: 'redrive', target, ...note, outcome: '1 sent back, 1 kept' },
+    ])
+  })
+
+  test('are not touched when the line cannot be written', async () => {
+    const { broker } = await withLetters(1)
+    const operator = createOperator({ sql, schema: 'without_tables', transport: () => memoryTransport({ broker }) })
+    const drop = operator.letters.drop(place, { ...note, dryRun: false })
+    await expect(drop).rejects.toMatchObject({ code: 'core.tables_missing' })
+    await expect(drop).rejects.toThrow('operator.migrate()')
+    expect(await operator.letters.count(place)).toBe(1)
+  })
+
+  test('keep the line of an action that failed, with the code of the error', async () => {
+    const { operator, schema } = await withLetters(1)
+    const away = createOperator({
+      sql,
+      schema,
+      transport: () => Promise.reject(Object.assign(new Error('no broker'), { code: 'ECONNREFUSED' })),
+    })
+    await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
+    expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
+  })
+
+  test('need a transport, unless the log is in the database', async () => {
+    const { letters } = createOperator({ sql, schema: 'no_log' })
+    await expect(letters.lag(place)).rejects.toMatchObject({ code: 'operate.transport_missing' })
+    await expect(letters.list(place)).rejects.toMatchObject({ code: 'operate.transport_missing' })
+
+    const schema = 'with_log'
+    const stock = sink(placed, { group: 'stock' }, () => {
+      throw new TerminalError('closed')
+    })
+    const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql, schema }), bindings: [stock] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    await binder.send(placed, { n: 1 })
+    const operator = createOperator({ sql, schema })
+    await until('it is a dead letter', async () => (await operator.letters.count(place)) === 1)
+    expect(await operator.letters.list(place)).toMatchObject([{ error: { message: 'closed' } }])
+    const group = async () => (await operator.groups()).find((each) => each.group === 'stock')
+    await until('the group has settled it', async () => (await group())?.lag === 0)
+    expect(await group()).toEqual({ channel: 'orders.placed', group: 'stock', lag: 0, readers: 1 })
+  })
+
+  test('and messages that nobody has read since they were sent count as behind', async () => {
+    const schema = 'unread'
+    const stock = sink(placed, { group: 'stock' }, () => {})
+    const reader = createBinder({ service: 'stock', transport: postgresTransport({ sql, schema }), bindings: [stock] })
+    await reader.start()
+    await reader.close()
+    const shop = createBinder({ service: 'shop', transport: postgresTransport({ sql, schema }), sends: [placed] })
+    onTestFinished(() => shop.close())
+    await shop.start()
+    await shop.sendBatch(placed, [{ n: 1 }, { n: 2 }, { n: 3 }])
+    const operator = createOperator({ sql, schema })
+    expect(await operator.groups()).toContainEqual({ channel: 'orders.placed', group: 'stock', lag: 3, readers: 0 })
+    const { lines } = await operator.doctor()
+    expect(lines).toContainEqual(
+      expect.objectContaining({ text: 'orders.placed.stock is 3 behind, and nobody reads it' }),
+    )
+  })
+
+  test('of a channel that is not there make nothing', async () => {
+    const operator = createOperator({ sql, schema: 'with_log' })
+    await expect(operator.letters.list({ channel: 'ordres.placed', group: 'stock' })).rejects.toThrow('ordres.placed')
+    expect((await operator.groups()).filter(({ channel }) => channel.startsWith('ordres'))).toEqual([])
+  })
+})

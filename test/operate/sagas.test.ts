@@ -1,0 +1,278 @@
+import { createOperator, type Operator } from 'concordat/operate'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { runningWorlds } from '../saga/support/running-world.ts'
+import { gate } from '../support/until.ts'
+
+const setup = runningWorlds()
+const note = { by: 'ann', reason: 'the bank is open again' }
+
+/** A saga whose last step refuses until it is told otherwise, so that it is stuck after its pivot. */
+function buy() {
+  const bank = { open: false, calls: 0 }
+  const saga = defineSaga('buy', { version: 1, input: z.object({ n: z.number() }) })
+    .step('reserve', { invoke: () => ({ shelf: 7 }), pivot: true })
+    .step('pay', {
+      retry: { maxAttempts: 1 },
+      invoke: () => {
+        bank.calls++
+        if (!bank.open) throw new Refusal('bank.closed', 'closed on Sundays')
+      },
+    })
+  return { saga, bank }
+}
+
+async function stuckWorld(ids: readonly string[] = ['o-1']) {
+  const { saga, bank } = buy()
+  const world = await setup({ sagas: [saga] })
+  for (const id of ids) {
+    const run = await world.coordinator.start(saga, { id, input: { n: 1 } })
+    expect((await run.outcome()).status).toBe('stuck')
+  }
+  const operator = createOperator({ sql: world.sql, schema: world.outbox.schema })
+  return { ...world, saga, bank, operator }
+}
+
+const target = { saga: 'buy', id: 'o-1' }
+const status = async (operator: Operator, id = 'o-1') => (await operator.sagas.show({ saga: 'buy', id })).status
+
+describe('list and show', () => {
+  test('pages by place, and filters by id prefix, status, age and code', async () => {
+    const { operator } = await stuckWorld(['o-1', 'o-2', 'x-3'])
+    const first = await operator.sagas.list({ limit: 2 })
+    expect(first.sagas.map(({ id }) => id)).toEqual(['o-1', 'o-2'])
+    const second = await operator.sagas.list({ limit: 2, after: first.next ?? '' })
+    expect(second).toMatchObject({ sagas: [{ id: 'x-3', waitingOn: ['pay'], owner: null }], next: null })
+    const ids = async (filter: object) => (await operator.sagas.list(filter)).sagas.map(({ id }) => id)
+    expect(await ids({ idPrefix: 'x-' })).toEqual(['x-3'])
+    expect(await ids({ status: 'completed' })).toEqual([])
+    expect(await ids({ status: 'stuck', code: 'bank.closed', saga: 'buy' })).toEqual(['o-1', 'o-2', 'x-3'])
+    expect(await ids({ olderThanMs: 3_600_000 })).toEqual([])
+    expect(await ids({ owner: 'nobody' })).toEqual([])
+  })
+
+  test('hides payloads unless asked for them', async () => {
+    const { operator } = await stuckWorld()
+    const hidden = await operator.sagas.show(target)
+    expect(hidden).toMatchObject({ status: 'stuck', failure: { code: 'bank.closed' }, pending: [] })
+    expect(JSON.stringify(hidden)).not.toContain('shelf')
+    expect(hidden.timeline.at(-1)?.kind).toBe('stuck')
+    expect(await operator.sagas.show(target, { payloads: true })).toMatchObject({
+      input: { n: 1 },
+      steps: [
+        { step: 'reserve', result: { shelf: 7 } },
+        { step: 'pay', wait: 'operator' },
+      ],
+    })
+    await expect(operator.sagas.show({ saga: 'buy', id: 'none' })).rejects.toMatchObject({ code: 'saga.not_found' })
+  })
+})
+
+describe('actions without the definition', () => {
+  test('retry is applied by the instance that has it, and stands in the timeline', async () => {
+    const { operator, bank, coordinator, saga } = await stuckWorld()
+    bank.open = true
+    expect(await operator.sagas.retry(target, note)).toMatchObject({ outcome: 'applied', action: 'retry' })
+    const outcome = await coordinator.get(saga, 'o-1').outcome()
+    expect(outcome.status).toBe('completed')
+    expect(outcome.timeline.find(({ kind }) => kind === 'operator-retry')?.detail).toEqual(note)
+    expect(bank.calls).toBe(2)
+  })
+
+  test('skip goes on without a call', async () => {
+    const { operator, bank, coordinator, saga } = await stuckWorld()
+    expect((await operator.sagas.skip(target, note)).outcome).toBe('applied')
+    expect((await coordinator.get(saga, 'o-1').outcome()).status).toBe('completed')
+    expect(bank.calls).toBe(1)
+  })
+
+  test('what does not fit the state is refused and nothing is written', async () => {
+    const { operator } = await stuckWorld()
+    const before = await operator.sagas.show(target)
+    await expect(operator.sagas.cancel(target, note)).rejects.toMatchObject({ code: 'saga.action_refused' })
+    await expect(operator.sagas.retry({ saga: 'buy', id: 'none' }, note)).rejects.toMatchObject({
+      code: 'saga.not_found',
+    })
+    expect((await operator.sagas.show(target)).timeline).toEqual(before.timeline)
+  })
+
+  test('what only the definition can refuse is refused by its instance, with a line that says why', async () => {
+    const { operator } = await stuckWorld()
+    await expect(operator.sagas.compensate(target, note)).rejects.toMatchObject({ code: 'saga.action_refused' })
+    const { timeline, pending } = await operator.sagas.show(target)
+    expect(timeline.at(-1)).toMatchObject({
+      kind: 'operator-refused',
+      detail: { ...note, action: 'compensate', why: 'it is stuck' },
+    })
+    expect(pending).toEqual([])
+  })
+
+  test('waits in the row while no instance has the version, and is applied when one comes', async () => {
+    const { operator, coordinator, another, bank } = await stuckWorld()
+    await coordinator.close()
+    bank.open = true
+    expect((await operator.sagas.retry(target, { ...note, waitMs: 0 })).outcome).toBe('waiting')
+    expect((await operator.sagas.show(target)).pending).toEqual([{ action: 'retry', ...note }])
+    expect((await operator.sagas.list()).sagas[0]?.pendingActions).toBe(1)
+    const later = another()
+    await later.run()
+    await expect.poll(() => status(operator)).toBe('completed')
+    await later.close()
+  })
+
+  test('resolve needs no instance', async () => {
+    const { operator, coordinator } = await stuckWorld()
+    await coordinator.close()
+    expect(await operator.sagas.resolve(target, { ...note, outcome: 'completed' })).toEqual({
+      ...target,
+      action: 'resolve',
+      outcome: 'applied',
+      status: 'completed',
+    })
+    const { timeline } = await operator.sagas.show(target)
+    expect(timeline.slice(-2).map(({ kind }) => kind)).toEqual(['operator-resolve', 'saga-completed'])
+    await expect(operator.sagas.resolve(target, { ...note, outcome: 'completed' })).rejects.toMatchObject({
+      code: 'saga.action_refused',
+    })
+  })
+
+  test('cancel turns a saga back between two local steps of one owner', async () => {
+    const [entered, leave] = [gate(), gate()]
+    const calls: string[] = []
+    const saga = defineSaga('two', { version: 1, input: z.object({}) })
+      .step('a', {
+        invoke: async () => {
+          entered.open()
+          await leave.opened
+        },
+        compensate: () => void calls.push('undo a'),
+      })
+      .step('b', { invoke: () => void calls.push('b'), compensate: () => undefined })
+    const { coordinator, sql, outbox } = await setup({ sagas: [saga] })
+    const operator = createOperator({ sql, schema: outbox.schema })
+    const run = await coordinator.start(saga, { id: 'x', input: {} })
+    await entered.opened
+    expect((await operator.sagas.cancel({ saga: 'two', id: 'x' }, { ...note, waitMs: 0 })).outcome).toBe('waiting')
+    leave.open()
+    expect((await run.outcome()).status).toBe('compensated')
+    expect(calls).toEqual(['undo a'])
+    const kinds = (await operator.sagas.show({ saga: 'two', id: 'x' })).timeline.map(({ kind }) => kind)
+    expect(kinds.filter((kind) => kind.startsWith('operator'))).toEqual(['operator-cancel'])
+  })
+})
+
+test('a cancellation that comes before the mail that it was left behind is not refused afterwards', async () => {
+  const saga = defineSaga('calls', { version: 1, input: z.object({}) })
+    .step('open', { invoke: () => undefined, compensate: () => undefined })
+    .signal('one', { payload: z.object({}) })
+    .signal('two', { payload: z.object({}) })
+  const { coordinator, another, sql, outbox } = await setup({ sagas: [saga] })
+  const operator = createOperator({ sql, schema: outbox.schema })
+  await coordinator.start(saga, { id: 'x', input: {} })
+  await expect.poll(async () => (await operator.sagas.list()).sagas[0]?.waitingOn).toEqual(['one'])
+  await coordinator.close()
+  const without = another({ sagas: [buy().saga] })
+  await without.signal(saga, 'x', 'one', {})
+  await without.signal(saga, 'x', 'two', {})
+  await operator.sagas.cancel({ saga: 'calls', id: 'x' }, { ...note, waitMs: 0 })
+  const later = another()
+  await later.run()
+  await expect.poll(async () => (await operator.sagas.show({ saga: 'calls', id: 'x' })).status).toBe('compensated')
+  const { timeline, pending } = await operator.sagas.show({ saga: 'calls', id: 'x' })
+  const kinds = timeline.map(({ kind }) => kind)
+  expect(kinds.filter((kind) => kind.startsWith('operator'))).toEqual(['operator-cancel'])
+  expect(pending).toEqual([])
+  await without.close()
+  await later.close()
+})
+
+test('of two cancellations that wait one is applied, and the other has a line that says why not', async () => {
+  const saga = defineSaga('waits', { version: 1, input: z.object({}) })
+    .step('open', { invoke: () => undefined, compensate: () => undefined })
+    .signal('go', { payload: z.object({}) })
+  const { coordinator, another, sql, outbox } = await setup({ sagas: [saga] })
+  const operator = createOperator({ sql, schema: outbox.schema })
+  await coordinator.start(saga, { id: 'x', input: {} })
+  await expect.poll(async () => (await operator.sagas.list()).sagas[0]?.waitingOn).toEqual(['go'])
+  await coordinator.close()
+  for (const by of ['ann', 'bob']) {
+    await operator.sagas.cancel({ saga: 'waits', id: 'x' }, { by, reason: 'closed', waitMs: 0 })
+  }
+  const later = another()
+  await later.run()
+  await expect.poll(async () => (await operator.sagas.show({ saga: 'waits', id: 'x' })).status).toBe('compensated')
+  const { timeline, pending } = await operator.sagas.show({ saga: 'waits', id: 'x' })
+  const told = timeline
+    .filter(({ kind }) => kind.startsWith('operator'))
+    .map(({ kind, detail }) => [kind, detail?.['by']])
+  expect(told.toSorted((a, b) => String(a[0]).localeCompare(String(b[0])))).toEqual([
+    ['operator-cancel', expect.any(String)],
+    ['operator-refused', expect.any(String)],
+  ])
+  expect(new Set(told.map(([, by]) => by))).toEqual(new Set(['ann', 'bob']))
+  expect(pending).toEqual([])
+  await later.close()
+})
+
+test('an action that waits while the saga ends has a line that says why it was not done', async () => {
+  const [entered, leave] = [gate(), gate()]
+  const saga = defineSaga('last', { version: 1, input: z.object({}) }).step('pay', {
+    pivot: true,
+    invoke: async () => {
+      entered.open()
+      await leave.opened
+    },
+  })
+  const { coordinator, sql, outbox } = await setup({ sagas: [saga] })
+  const operator = createOperator({ sql, schema: outbox.schema })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  await entered.opened
+  expect((await operator.sagas.cancel({ saga: 'last', id: 'x' }, { ...note, waitMs: 0 })).outcome).toBe('waiting')
+  leave.open()
+  expect((await run.outcome()).status).toBe('completed')
+  const { timeline, pending } = await operator.sagas.show({ saga: 'last', id: 'x' })
+  expect(pending).toEqual([])
+  expect(timeline.at(-1)).toMatchObject({
+    kind: 'operator-refused',
+    detail: { ...note, action: 'cancel', why: 'it is completed' },
+  })
+})
+
+test('an action that waits for an instance is refused when somebody else ends the saga', async () => {
+  const { operator, coordinator } = await stuckWorld()
+  await coordinator.close()
+  await operator.sagas.retry(target, { ...note, waitMs: 0 })
+  await operator.sagas.resolve(target, { by: 'bob', reason: 'paid in cash', outcome: 'completed' })
+  const { timeline, pending } = await operator.sagas.show(target)
+  expect(pending).toEqual([])
+  expect(timeline.find(({ kind }) => kind === 'operator-refused')?.detail).toMatchObject({ ...note, action: 'retry' })
+})
+
+describe('bulk', () => {
+  test('lists by default, and with dryRun false does each within the limit', async () => {
+    const { operator, bank } = await stuckWorld(['o-1', 'o-2', 'o-3'])
+    bank.open = true
+    const order = { action: 'retry', filter: { code: 'bank.closed' }, limit: 2, ...note } as const
+    const dry = await operator.sagas.bulk(order)
+    expect(dry).toMatchObject({ dryRun: true, more: true, results: [{ outcome: 'would' }, { outcome: 'would' }] })
+    expect(await status(operator)).toBe('stuck')
+    const done = await operator.sagas.bulk({ ...order, dryRun: false })
+    expect(done.results.map(({ id, outcome }) => [id, outcome])).toEqual([
+      ['o-1', 'applied'],
+      ['o-2', 'applied'],
+    ])
+    expect(await status(operator, 'o-3')).toBe('stuck')
+  })
+})
+
+test('every action needs who and why', async () => {
+  const { operator } = await stuckWorld()
+  const js = (value: unknown): never => value as never
+  await expect(operator.sagas.retry(target, js({ by: 'ann' }))).rejects.toThrow('retry.reason')
+  await expect(operator.sagas.resolve(target, js({ reason: 'x', outcome: 'completed' }))).rejects.toThrow('resolve.by')
+  await expect(operator.sagas.bulk(js({ action: 'retry', filter: {}, by: 'ann' }))).rejects.toThrow('sagas.bulk.reason')
+  await expect(operator.outbox.retry('id', js({ by: 'ann' }))).rejects.toThrow('outbox.retry.reason')
+  await expect(operator.sagas.list({ after: 'x' })).rejects.toThrow('sagas.list.after')
+  expect(await status(operator)).toBe('stuck')
+})

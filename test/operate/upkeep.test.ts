@@ -1,0 +1,209 @@
+import { defineChannel } from 'concordat/binder'
+import { memoryTransport } from 'concordat/binder/memory'
+import { quoteIdentifier } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, type DoctorLine, printMigrations } from 'concordat/operate'
+import { createInbox, createOutbox } from 'concordat/outbox'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }), key: () => 'k' })
+const note = { by: 'ann', reason: 'looked at it' }
+let schemas = 0
+
+async function setup() {
+  const schema = `operate_${++schemas}`
+  const operator = createOperator({ sql, schema })
+  await operator.migrate({ ...note, partitions: 2 })
+  return { schema, quoted: quoteIdentifier(schema), operator }
+}
+
+/** A schema with one message that is parked. */
+async function withParked() {
+  const world = await setup()
+  const outbox = createOutbox({ sql, service: 'shop', schema: world.schema, partitions: 2 })
+  const { id } = await sql.transaction((tx) => outbox.add(tx, placed, { n: 1 }))
+  await sql.query(
+    `UPDATE ${world.quoted}.outbox SET next_attempt_at = 'infinity', parked_at = now(), attempts = 5, last_error = 'no topic'`,
+  )
+  return { ...world, id }
+}
+
+const of = (lines: readonly DoctorLine[], check: string): readonly DoctorLine[] =>
+  lines.filter((line) => line.check === check)
+
+describe('outbox', () => {
+  test('lists what is parked without its payload, and lets it be tried again', async () => {
+    const { operator, id } = await withParked()
+    expect(await operator.outbox.stats()).toMatchObject({ pending: 1, parked: 1 })
+    const [line] = await operator.outbox.parked()
+    expect(line).toMatchObject({ id, destination: 'orders.placed', key: 'k', attempts: 5, lastError: 'no topic' })
+    expect(line).not.toHaveProperty('body')
+    expect(await operator.outbox.retry(id, note)).toBe(true)
+    expect(await operator.outbox.retry('none', note)).toBe(false)
+    expect(await operator.outbox.stats()).toMatchObject({ pending: 1, parked: 0 })
+  })
+
+  test('keeps who dropped a message and why in the audit', async () => {
+    const { operator, id } = await withParked()
+    expect(await operator.outbox.drop(id, note)).toBe(true)
+    expect(await operator.outbox.stats()).toMatchObject({ pending: 0 })
+    const audit = await operator.audit()
+    expect(audit).toMatchObject([{ part: 'outbox', action: 'drop', target: id, ...note }])
+    expect(await operator.audit({ before: audit[0]?.at ?? 0 })).toEqual([])
+  })
+
+  test('says which tables are missing', async () => {
+    const operator = createOperator({ sql, schema: 'empty' })
+    await expect(operator.outbox.stats()).rejects.toMatchObject({ code: 'core.tables_missing' })
+    await expect(operator.sagas.list()).rejects.toMatchObject({ code: 'core.tables_missing' })
+    await expect(operator.inboxes()).rejects.toMatchObject({ code: 'core.tables_missing' })
+    expect(await operator.audit()).toEqual([])
+  })
+})
+
+test('inboxes are counted by consumer and channel', async () => {
+  const { operator, schema, quoted } = await setup()
+  await createInbox({ sql, schema }).migrate()
+  await sql.query(`INSERT INTO ${quoted}.inbox (consumer, channel, source, message_id)
+    VALUES ('stock', 'orders', 's', '1'), ('stock', 'orders', 's', '2'), ('mail', 'orders', 's', '1')`)
+  const counts = await operator.inboxes()
+  expect(counts.map(({ consumer, messages }) => [consumer, messages])).toEqual([
+    ['mail', 1],
+    ['stock', 2],
+  ])
+})
+
+describe('migrations', () => {
+  test('applies what is missing of the parts that are there, and the table of the operator', async () => {
+    const schema = 'halves'
+    const [before = ''] = printMigrations({ schema, parts: ['saga'] }).split('-- saga, version 5')
+    await database.exec(before)
+    const operator = createOperator({ sql, schema })
+    const state = async () => Object.fromEntries((await operator.migrations()).map((line) => [line.part, line.state]))
+    expect(await state()).toMatchObject({ saga: 'behind', outbox: 'absent' })
+    await operator.migrate(note)
+    expect(await state()).toMatchObject({ saga: 'current', operator: 'current', outbox: 'absent' })
+    await operator.migrate({ ...note, parts: ['inbox'] })
+    expect(await state()).toMatchObject({ inbox: 'current', outbox: 'absent' })
+    await expect(operator.migrate({ ...note, parts: ['sagas'] })).rejects.toThrow('migrate.parts')
+  })
+
+  test('makes an outbox that its service takes as its own', async () => {
+    const { schema } = await setup()
+    await createOutbox({ sql, service: 'shop', schema, partitions: 2 }).migrate()
+    const other = createOutbox({ sql, service: 'other', schema, partitions: 2 })
+    await expect(other.ready()).rejects.toMatchObject({ code: 'outbox.owner' })
+  })
+})
+
+describe('doctor', () => {
+  test('finds nothing wrong with fresh tables', async () => {
+    const { operator } = await setup()
+    const { status, lines } = await operator.doctor()
+    expect(lines.filter((line) => line.status !== 'ok')).toEqual([])
+    expect(status).toBe('ok')
+    expect(new Set(lines.map(({ check }) => check))).toEqual(
+      new Set([
+        'connection',
+        'server',
+        'writable',
+        'isolation',
+        'prepared',
+        'clock',
+        'tables',
+        'schemas',
+        'rights',
+        'sagas',
+        'parked',
+        'outbox',
+        'groups',
+      ]),
+    )
+  })
+
+  test('names the other schemas, and advises commands for the one that was looked at', async () => {
+    const other = await setup()
+    const { operator, schema } = await withParked()
+    const { lines } = await operator.doctor()
+    expect(of(lines, 'schemas')).toMatchObject([
+      { status: 'ok', text: expect.stringContaining(`--schema ${other.schema}`) },
+    ])
+    expect(of(lines, 'schemas')[0]?.text).not.toContain(`--schema ${schema},`)
+    expect(of(lines, 'parked')).toMatchObject([{ remedy: `npx concordat outbox list --schema ${schema}` }])
+  })
+
+  test('warns of parked and old messages, with the command that shows them', async () => {
+    const { operator, quoted } = await withParked()
+    await sql.query(`INSERT INTO ${quoted}.outbox (partition, id, aggregatetype, type, source, content_type, time)
+      VALUES (0, 'old', 'd', 't', 's', '', 0)`)
+    await sql.query(`UPDATE ${quoted}.outbox SET added_at = now() - interval '3 hours'`)
+    const { status, lines } = await operator.doctor()
+    expect(status).toBe('warn')
+    expect(of(lines, 'parked')).toMatchObject([
+      { status: 'warn', remedy: expect.stringContaining('npx concordat outbox list') },
+    ])
+    expect(of(lines, 'outbox')).toMatchObject([
+      { status: 'warn', text: '2 pending, the oldest 3 h', remedy: expect.stringContaining('parked first') },
+    ])
+  })
+
+  test('warns of stuck sagas, and of those that no coordinator takes', async () => {
+    const { operator, quoted } = await setup()
+    await sql.query(`INSERT INTO ${quoted}.saga (name, id, version, graph_hash, status, state, input, input_hash, due_at)
+      VALUES ('buy', '1', 1, 'h', 'stuck', '{"steps":[]}', '{}', 'h', NULL),
+             ('buy', '2', 1, 'h', 'running', '{"steps":[]}', '{}', 'h', now() - interval '1 hour')`)
+    const { lines } = await operator.doctor()
+    expect(of(lines, 'sagas')).toMatchObject([
+      { status: 'warn', remedy: expect.stringContaining('npx concordat saga list --status stuck') },
+      { status: 'warn', text: expect.stringContaining('1 wait for a coordinator, 60 min overdue') },
+    ])
+  })
+
+  test('warns of a group that is behind and that nobody reads', async () => {
+    const { operator, quoted: s } = await setup()
+    await sql.query(`INSERT INTO ${s}.transport_partition (destination, n) VALUES ('orders', 0)`)
+    await sql.query(`INSERT INTO ${s}.transport_group (destination, name) VALUES ('orders', 'stock')`)
+    await sql.query(`INSERT INTO ${s}.transport_tick VALUES (1, 0, 12, '1:1:', '{}', '{}', '{}')`)
+    await sql.query(`INSERT INTO ${s}.transport_progress VALUES (1, 1, 1, 1, NULL, 5, 5, '{6}')`)
+    const behind = of((await operator.doctor()).lines, 'groups')
+    expect(behind).toMatchObject([{ status: 'warn', text: 'orders.stock is 6 behind, and nobody reads it' }])
+  })
+
+  test('fails for tables that are missing or behind', async () => {
+    const none = await createOperator({ sql, schema: 'nothing_here' }).doctor()
+    expect(none.status).toBe('fail')
+    expect(of(none.lines, 'tables')).toMatchObject([{ status: 'fail', text: 'no tables in schema "nothing_here"' }])
+    const { operator, quoted } = await setup()
+    await sql.query(`DELETE FROM ${quoted}.concordat_migration WHERE part = 'saga' AND version = 5`)
+    expect(of((await operator.doctor()).lines, 'tables')).toContainEqual({
+      check: 'tables',
+      status: 'fail',
+      text: 'saga is at version 4, this release needs 5',
+      remedy: expect.stringContaining('npx concordat migrate apply --part saga --reason "upgrade"'),
+    })
+  })
+
+  test('is a report also when the database does not answer', async () => {
+    const away = () => Promise.reject(Object.assign(new Error(''), { code: 'ECONNREFUSED' }))
+    const { status, lines } = await createOperator({ sql: { query: away, transaction: away } }).doctor()
+    expect(status).toBe('fail')
+    expect(lines).toMatchObject([{ check: 'connection', text: 'no answer: ECONNREFUSED' }])
+  })
+})
+
+test('options are checked when it is made', () => {
+  const js = (value: unknown): never => value as never
+  expect(() => createOperator(js({ sql, shema: 'x' }))).toThrow('Did you mean "schema"?')
+  expect(() => createOperator(js({}))).toThrow('createOperator.sql')
+  expect(() => createOperator(js({ sql, transport: memoryTransport() }))).toThrow('createOperator.transport')
+  expect(() => createOperator(js({ sql, locks: {} }))).toThrow('createOperator.locks')
+  expect(() => createOperator(js({ sql, cluster: {} }))).toThrow('createOperator.cluster')
+  expect(() => createOperator({ sql, schema: '' })).toThrow('expected 1 to 63 bytes')
+})

@@ -1,0 +1,79 @@
+// oxlint-disable no-restricted-imports -- inside of the coordinator: two transactions that meet in the middle
+import type { SqlTransaction } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import pg from 'pg'
+import { it } from 'vitest'
+import { writePlans } from '../../../saga/coordinator/committer.ts'
+import type { Plan } from '../../../saga/coordinator/plan.ts'
+import type { SagaRow, SagaWrite } from '../../../saga/store/rows.ts'
+import { SagaStore } from '../../../saga/store/store.ts'
+import { migrateSagas } from '../../../saga/store/tables.ts'
+import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
+
+const outbox = { addEncoded: async () => {} }
+
+function write(id: string, revision: number, starts?: readonly SagaWrite[]): SagaWrite {
+  const row: SagaRow = {
+    name: 'order',
+    id,
+    version: 1,
+    graphHash: 'h',
+    birth: null,
+    state: { status: 'running', steps: [] } as unknown as SagaRow['state'],
+    input: {},
+    inputHash: 'h',
+    revision,
+    owner: null,
+    epoch: 0,
+    mail: null,
+    deadlineInMs: null,
+    sinceWriteMs: 0,
+    ageMs: 0,
+    trace: null,
+  }
+  return { row, wakeMs: null, heedsDeadline: false, timeline: [], starts }
+}
+
+/** A batch of a coordinator: one saga goes on, and a step of another is begun that is there already. */
+const plansOf = (goesOn: string, begins: string): readonly Plan[] => [
+  { write: write(goesOn, 2, [write(begins, 1)]), messages: [] } as unknown as Plan,
+]
+
+describeWith(['postgres'], 'two batches, each of which begins a saga that the other one writes', () => {
+  it('wait for each other in one order, and do not deadlock', async ({ expect, onTestFinished }) => {
+    const schema = `committer_${Date.now().toString(36)}`
+    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 4, application_name: schema })
+    const sql = pgClient(pool)
+    onTestFinished(async () => {
+      await pool.query(`DROP SCHEMA "${schema}" CASCADE`)
+      await pool.end()
+    })
+    await migrateSagas(sql, schema)
+    const store = new SagaStore(schema)
+    await store.write(sql, [write('a', 1), write('b', 1)])
+    let written = 0
+    const isBlocked = async (): Promise<boolean> => {
+      const { rows } = await pool.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'`,
+        [schema],
+      )
+      return rows.length > 0
+    }
+    /** Goes on after its first write when the other has made its own, or waits for this one. */
+    const meeting = (tx: SqlTransaction): SqlTransaction => ({
+      ...tx,
+      query: async (text, parameters) => {
+        const result = await tx.query<never>(text, parameters)
+        if (text.includes('saga_write') && ++written <= 2) {
+          await until('the other is as far, or waits', async () => written >= 2 || (await isBlocked()))
+        }
+        return result
+      },
+    })
+    const batch = (goesOn: string, begins: string) =>
+      sql.transaction((tx) => writePlans(meeting(tx), { store, outbox }, plansOf(goesOn, begins)))
+    const ends = await Promise.allSettled([batch('b', 'a'), batch('a', 'b')])
+    expect(ends).toEqual([1, 2].map(() => ({ status: 'fulfilled', value: new Set([0]) })))
+  })
+})

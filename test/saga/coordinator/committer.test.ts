@@ -1,0 +1,53 @@
+// oxlint-disable no-restricted-imports -- inside of the coordinator: what a batch becomes whose answer is lost
+import type { SqlClient } from 'concordat/core'
+import { describe, expect, it } from 'vitest'
+import { Committer } from '../../../saga/coordinator/committer.ts'
+import type { Plan } from '../../../saga/coordinator/plan.ts'
+import type { SagaWrite } from '../../../saga/store/rows.ts'
+import type { SagaStore } from '../../../saga/store/store.ts'
+
+const planOf = (id: string, revision = 1): Plan =>
+  ({ write: { row: { name: 'order', id, revision } }, messages: [] }) as unknown as Plan
+
+/** A table of revisions; the first write fails, after it was done or before. */
+function setup(failure: Error, when: 'after' | 'before') {
+  const revisions = new Map<string, number>()
+  let isFirst = true
+  const write = async (_: unknown, writes: readonly SagaWrite[]): Promise<ReadonlySet<number>> => {
+    const fails = isFirst
+    isFirst = false
+    if (fails && when === 'before') throw failure
+    const fit = writes.flatMap(({ row }, index) => ((revisions.get(row.id) ?? 0) === row.revision - 1 ? [index] : []))
+    for (const index of fit) revisions.set(writes[index]?.row.id ?? '', writes[index]?.row.revision ?? 0)
+    if (fails) throw failure
+    return new Set(fit)
+  }
+  const store = { write } as unknown as SagaStore
+  const sql = { query: () => Promise.reject(new Error('not asked')) } as unknown as SqlClient
+  return { revisions, committer: new Committer({ sql, store, outbox: { addEncoded: async () => {} } }) }
+}
+
+const lost = Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
+const refused = Object.assign(new Error('value out of range'), { code: '22003' })
+
+describe('two transitions in one batch', () => {
+  it('are not said to be unwritten when the answer was lost after they were', async () => {
+    const { committer, revisions } = setup(lost, 'after')
+    const ends = await Promise.allSettled([committer.commit(planOf('a')), committer.commit(planOf('b'))])
+    expect([...revisions]).toEqual([
+      ['a', 1],
+      ['b', 1],
+    ])
+    expect(ends).toEqual([1, 2].map(() => ({ status: 'rejected', reason: lost })))
+  })
+
+  it('are written alone when the connection was lost before', async () => {
+    const { committer } = setup(lost, 'before')
+    expect(await Promise.all([committer.commit(planOf('a')), committer.commit(planOf('b'))])).toEqual([true, true])
+  })
+
+  it('come too late or not, each for itself, when the server refused the batch', async () => {
+    const { committer } = setup(refused, 'before')
+    expect(await Promise.all([committer.commit(planOf('a', 5)), committer.commit(planOf('b'))])).toEqual([false, true])
+  })
+})

@@ -1,0 +1,75 @@
+import { createOperator } from 'concordat/operate'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { gate } from '../../support/until.ts'
+import { runningWorlds } from '../support/running-world.ts'
+
+const setup = runningWorlds()
+const None = z.object({})
+
+/** A saga that waits for the signal "two", and one who can only leave mail for it. */
+async function setupMail() {
+  // A schema is asked twice: once whether it answers at once.
+  let whileRead: Promise<unknown> | (() => Promise<unknown>) | undefined
+  const Read = z.object({}).refine(async () => {
+    if (typeof whileRead === 'function') whileRead = whileRead()
+    await whileRead
+    return true
+  })
+  const define = (One: typeof None) =>
+    defineSaga('calls', { version: 1, input: None })
+      .step('open', { invoke: () => undefined, compensate: () => undefined })
+      .signal('one', { payload: One })
+      .signal('two', { payload: None })
+  const [saga, asTheStrangerHasIt] = [define(Read), define(None)]
+  const other = defineSaga('other', { version: 1, input: None }).step('a', { invoke: () => undefined, pivot: true })
+  const world = await setup({ sagas: [saga] })
+  const { coordinator, another, sql, outbox } = world
+  const operator = createOperator({ sql, schema: outbox.schema })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  expect(await coordinator.signal(saga, 'x', 'one', {})).toBe(true)
+  await expect.poll(async () => (await operator.sagas.list()).sagas[0]?.waitingOn).toEqual(['two'])
+  const stranger = another({ sagas: [other] })
+  const leave = (step: 'one' | 'two') => stranger.signal(asTheStrangerHasIt, 'x', step, {})
+  return { ...world, run, stranger, leave, operator, whileRead: (work: () => Promise<unknown>) => (whileRead = work) }
+}
+
+test('mail that comes while mail that means nothing is read is not forgotten with it', async () => {
+  const { run, stranger, leave, whileRead } = await setupMail()
+  whileRead(() => leave('two'))
+  expect(await leave('one')).toBe(true)
+  expect((await run.outcome({ timeoutMs: 5_000 })).status).toBe('completed')
+  await stranger.close()
+})
+
+test('the call of a process that is gone is in doubt, also when mail came for the saga', async () => {
+  const [entered, leave] = [gate(), gate()]
+  const calls: string[] = []
+  const saga = defineSaga('trip', { version: 1, input: None })
+    .parallel((group) =>
+      group
+        .step('car', {
+          invoke: async ({ signal }) => {
+            calls.push('car')
+            if (calls.length > 1) throw new Refusal('car.taken', 'somebody has it')
+            entered.open()
+            await Promise.race([leave.opened, new Promise((resolve) => signal.addEventListener('abort', resolve))])
+          },
+          compensate: () => void calls.push('undo car'),
+        })
+        .signal('go', { payload: None }),
+    )
+    .step('end', { invoke: () => undefined, pivot: true })
+  const { coordinator, sql, schema, events } = await setup({ sagas: [saga] })
+  const run = await coordinator.start(saga, { id: 'x', input: {} })
+  await entered.opened
+  // As a process leaves it that was killed in the middle of the call, after another one had left a signal.
+  await sql.query(`UPDATE ${schema}.saga SET owner = 'killed', epoch = epoch + 1, revision = revision + 1,
+    due_at = now(), mail = '[{"signal": "go", "payload": {}}]'`)
+  const outcome = await run.outcome({ timeoutMs: 10_000 })
+  expect(outcome).toMatchObject({ status: 'compensated', failure: { code: 'car.taken' } })
+  expect(calls).toEqual(['car', 'car', 'undo car'])
+  expect(await events('trip', 'x')).toContain('orphaned car')
+  leave.open()
+})

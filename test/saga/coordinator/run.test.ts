@@ -1,0 +1,40 @@
+// oxlint-disable no-restricted-imports -- inside of the coordinator: a saga that an operator frees between two looks
+import { silentLogger } from 'concordat/core'
+import { expect, test } from 'vitest'
+import { createRun } from '../../../saga/coordinator/run.ts'
+import { Watch } from '../../../saga/coordinator/watch.ts'
+import type { ReportedSaga, SagaKey } from '../../../saga/store/rows.ts'
+import type { SagaStore } from '../../../saga/store/store.ts'
+import { FakeClock } from '../../support/locks/fake-clock.ts'
+
+const POLL_MS = 100
+const sql = {
+  query: () => Promise.reject(new Error('not asked')),
+  transaction: () => Promise.reject(new Error('not asked')),
+}
+
+/** A saga that is stuck whenever the watch asks, and goes on again whenever it is read: an operator is quicker each time. */
+function setup() {
+  const clock = new FakeClock()
+  const store = {
+    settled: async (_: unknown, keys: readonly SagaKey[]) => {
+      await clock.sleep(POLL_MS)
+      return keys
+    },
+  } as unknown as SagaStore
+  const watch = new Watch({ sql, store, clock, logger: silentLogger, pollMs: POLL_MS })
+  const row = { state: { status: 'running', steps: [] }, timeline: [] } as unknown as ReportedSaga
+  const run = createRun({ watch, read: async () => row, definition: () => undefined }, 'order', 'o-1')
+  return { clock, watch, run }
+}
+
+test('the patience of outcome() is one, however often an operator frees the saga meanwhile', async () => {
+  const { clock, watch, run } = setup()
+  const outcome = run.outcome({ timeoutMs: 1_000 }).catch((error: unknown) => error)
+  await clock.advance(1_000)
+  watch.close() // who still waits hears CoordinatorClosed
+  expect(await outcome).toMatchObject({
+    code: 'saga.pending',
+    message: 'saga order/o-1 did not end within 1000 ms; it goes on, ask again',
+  })
+})

@@ -1,0 +1,175 @@
+/** Any saga, and what must hold for each transition of one: for property tests of the pure machine. */
+import type { Call, SagaShape, SagaState, StepShape, Transition } from 'concordat/saga'
+import fc from 'fast-check'
+import { expect } from 'vitest'
+import { policy, stepShape } from './shape.ts'
+
+export const NAMES = ['a', 'b', 'c', 'd']
+
+export const shapes: fc.Arbitrary<SagaShape> = fc
+  .record({
+    steps: fc.array(
+      fc.record({
+        remote: fc.boolean(),
+        transactional: fc.boolean(),
+        compensates: fc.boolean(),
+        attempts: fc.nat(2),
+        conditional: fc.boolean(),
+        grouped: fc.boolean(),
+        confirms: fc.boolean(),
+        awaits: fc.option(fc.constantFrom('time' as const, 'signal' as const), { nil: undefined, freq: 4 }),
+      }),
+      { minLength: 1, maxLength: NAMES.length },
+    ),
+    pivot: fc.option(fc.nat(3)),
+  })
+  .map(({ steps, pivot }) => ({
+    steps: steps.map(
+      ({ remote, transactional, compensates, attempts, awaits, conditional, grouped, confirms }, index) =>
+        withConfirmation(
+          confirms && awaits === undefined && (pivot === null || index < pivot),
+          attempts,
+          stepShape(NAMES[index] as string, {
+            remote: remote && awaits === undefined,
+            transactional: awaits !== undefined || (transactional && !remote),
+            awaits,
+            conditional: conditional && index !== pivot,
+            group:
+              grouped && (pivot === null || index < pivot)
+                ? steps.findLastIndex((s, n) => n <= index && !s.grouped) + 1
+                : undefined,
+            pivot: index === pivot && awaits === undefined,
+            compensates: compensates && awaits === undefined && (pivot === null || index < pivot),
+            invoke: policy(attempts + 1),
+            compensate: policy(attempts + 1),
+          }),
+        ),
+    ),
+  }))
+
+/** Such a step is made before the pivot, can be compensated, and what it did elsewhere is in doubt. */
+function withConfirmation(confirms: boolean, attempts: number, plain: StepShape): StepShape {
+  if (!confirms) return plain
+  const patient = plain.remote && attempts === 2 ? ({ patient: true } as const) : {}
+  return { ...plain, transactional: false, compensates: true, confirm: { ...policy(attempts + 1), ...patient } }
+}
+
+/** The status of a step, by its open operation. */
+export const OPENS = { invoke: 'invoking', confirm: 'confirming', compensate: 'compensating' } as const
+export const OPEN: readonly string[] = Object.values(OPENS)
+/** What a step can have come to that a decided saga has behind it. */
+const DONE: readonly string[] = ['invoked', 'confirming', 'confirmed', 'skipped', 'omitted']
+
+/** Follows the calls that the machine asks for, and fails when one breaks a rule. */
+export class Referee {
+  readonly invoked = new Set<string>()
+  readonly undone: string[] = []
+  readonly #shape: SagaShape
+
+  constructor(shape: SagaShape) {
+    this.#shape = shape
+  }
+
+  check(before: SagaState, { state, calls, wake }: Transition): void {
+    const open = state.steps.filter(({ status }) => OPEN.includes(status))
+    const ended = state.status === 'completed' || state.status === 'compensated'
+    if (!ended) expect(open.length).toBeGreaterThan(0)
+    if (open.length > 1) {
+      const group = open.map(({ step, status }) =>
+        status === 'confirming' ? status : `${status} ${this.#group(step)}`,
+      )
+      expect([...new Set(group)]).toEqual([expect.stringMatching(/^(invoking \d|confirming)$/)])
+    }
+    const inHand = open.filter(({ wait }) => wait === 'call').map(({ step }) => step)
+    const asked = calls.filter(({ step }) => inHand.includes(step))
+    if (wake.kind === 'keep') this.#checkKept(before, state, inHand)
+    else if (ended || state.status === 'stuck') expect(wake.kind).toBe('never')
+    else if (wake.kind === 'lease') expect(asked).not.toEqual([])
+    else expect([wake.kind, inHand]).toEqual(['in', []])
+    const parked = open.filter(({ wait }) => wait === 'operator')
+    expect(state.status === 'stuck', 'stuck exactly when nothing goes on without an operator').toBe(
+      !ended && parked.length === open.length,
+    )
+    for (const call of calls) this.#checkCall(before, state, call)
+    if (state.status === 'completed') this.#checkCompleted(state)
+    if (state.status === 'compensated') this.#checkCompensated(state)
+  }
+
+  #group(name: string): number | undefined {
+    return this.#shape.steps.find((candidate) => candidate.name === name)?.group
+  }
+
+  /** Who has it in hand, or what it waits for, is as before. */
+  #checkKept(before: SagaState, state: SagaState, inHand: readonly string[]): void {
+    expect(state.status).toBe(before.status)
+    const wereInHand = before.steps.filter(({ wait }) => wait === 'call').map(({ step }) => step)
+    for (const step of inHand) expect(wereInHand).toContain(step)
+    if (inHand.length > 0) return
+    const waits = ({ steps }: SagaState): unknown[] =>
+      steps.map(({ status, wait, attempts }) => [status, wait, attempts])
+    expect(waits(state)).toEqual(waits(before))
+  }
+
+  #checkCall(before: SagaState, state: SagaState, call: Call): void {
+    const record = state.steps[call.index]
+    expect(record).toMatchObject({ step: call.step, attempts: call.attempt })
+    expect(record?.status).toBe(OPENS[call.operation])
+    if (call.operation === 'confirm') return this.#checkConfirmation(before, state, call)
+    const { compensates, invoke } = this.#shape.steps[call.index] ?? stepShape('')
+    if (call.operation === 'invoke') {
+      this.invoked.add(call.step)
+      expect(call.attempt).toBeLessThanOrEqual(invoke.maxAttempts)
+      expect(before.status).not.toBe('compensating')
+      expect(before.cancel, 'nothing is begun any more').toBeUndefined()
+      return
+    }
+    expect(compensates).toBe(true)
+    for (const { status } of state.steps) expect(['confirming', 'confirmed']).not.toContain(status)
+    for (const { status } of state.steps) expect(status, 'nothing is undone while something runs').not.toBe('invoking')
+    expect(this.invoked, 'compensation without intent').toContain(call.step)
+    for (const { status } of state.steps.slice(call.index + 1)) expect(status).not.toBe('compensating')
+    if (before.steps[call.index]?.status !== 'compensating') this.undone.push(call.step)
+    expect(new Set(this.undone).size, 'compensated once').toBe(this.undone.length)
+    expect([...this.undone].toSorted().toReversed(), 'in reverse order').toEqual(this.undone)
+    const pivot = this.#shape.steps.findIndex((candidate) => candidate.pivot)
+    if (pivot !== -1) expect(state.steps[pivot]?.status, 'no way back after the pivot').not.toBe('invoked')
+  }
+
+  /** Only what was reserved, when all before the decision is done, and nothing was turned back. */
+  #checkConfirmation(before: SagaState, state: SagaState, call: Call): void {
+    const { steps } = this.#shape
+    expect(steps[call.index]?.confirm).toBeDefined()
+    expect(state.steps[call.index]?.reserved, 'confirmed without a reservation').toBe(true)
+    expect(before.status).not.toBe('compensating')
+    expect([before.cancel, this.undone]).toEqual([undefined, []])
+    const pivot = steps.findIndex((candidate) => candidate.pivot)
+    const decided = state.steps.slice(0, pivot === -1 ? undefined : pivot + 1)
+    for (const { status } of decided) expect(DONE).toContain(status)
+    const later = pivot === -1 ? [] : state.steps.slice(pivot + 1)
+    for (const { status } of later) expect(['pending', 'invoked']).toContain(status)
+  }
+
+  #checkCompleted({ steps, failure }: SagaState): void {
+    expect(failure).toBeUndefined()
+    for (const [index, { status }] of steps.entries()) {
+      const isConfirmed = this.#shape.steps[index]?.confirm !== undefined
+      expect(isConfirmed ? ['confirmed', 'skipped', 'omitted'] : ['invoked', 'skipped', 'omitted']).toContain(status)
+    }
+  }
+
+  #checkCompensated({ steps, failure }: SagaState): void {
+    expect(failure).toBeDefined()
+    for (const [index, { status }] of steps.entries()) {
+      if (this.#shape.steps[index]?.compensates === true) expect(['invoked', 'unknown']).not.toContain(status)
+      expect(['confirmed', ...OPEN]).not.toContain(status)
+    }
+  }
+}
+
+export function freeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    Object.freeze(value)
+    for (const field of Object.values(value)) freeze(field)
+  }
+  return value
+}

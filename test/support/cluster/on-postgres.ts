@@ -1,0 +1,68 @@
+import { type PostgresStateStore, type PostgresStateStoreOptions, postgresStateStore } from 'concordat/cluster/postgres'
+import type { SqlClient, SqlExecutor } from 'concordat/core'
+import { pgClient, pgListener } from 'concordat/core/pg'
+import pg from 'pg'
+import { createDatabase } from '../../outbox/support/postgres.ts'
+
+const TABLES = ['head', 'log', 'entry', 'tomb', 'bound', 'member', 'request', 'gone']
+
+/** The store loses everything it has been told. */
+export async function wipeCluster(sql: SqlExecutor, schema = 'concordat'): Promise<void> {
+  const deletes = TABLES.map((table, n) => `gone_${n} AS (DELETE FROM "${schema}".cluster_${table})`)
+  await sql.query(`WITH ${deletes.join(', ')} SELECT 1`)
+}
+
+export interface ClusterDatabase {
+  readonly url: string
+  readonly sql: SqlClient
+  /** With connections of its own, like another process; they end with its `close`. */
+  store(options?: Partial<PostgresStateStoreOptions> & { readonly listens?: boolean }): PostgresStateStore
+  drop(): Promise<void>
+}
+
+/** A database of its own on the shared server, with the tables of the cluster store. */
+export async function clusterDatabase(): Promise<ClusterDatabase> {
+  const database = await createDatabase()
+  await postgresStateStore({ sql: database.sql }).migrate()
+  return { ...database, store: ({ listens = true, ...options } = {}) => storeAt(database.url, listens, options) }
+}
+
+function storeAt(url: string, listens: boolean, options: Partial<PostgresStateStoreOptions>): PostgresStateStore {
+  const pool = new pg.Pool({ connectionString: url, max: 3 })
+  const listener = listens ? pgListener({ connect: () => new pg.Client({ connectionString: url }) }) : undefined
+  const store = postgresStateStore({ sql: pgClient(pool), listener, ...options })
+  const close = store.close.bind(store)
+  let closed: Promise<void> | undefined
+  return Object.assign(store, {
+    close: () => {
+      closed ??= close().then(async () => {
+        await listener?.close()
+        await pool.end()
+      })
+      return closed
+    },
+  })
+}
+
+/** The first call of a function compiles it, on PGlite for longer than the shortest heartbeat of a test. */
+export async function warmUp(sql: SqlClient): Promise<void> {
+  const store = postgresStateStore({ sql })
+  await store.migrate()
+  const [cluster, instance, joinId] = ['warm', 'one', 'first']
+  const timing = { suspectAfterMs: 60_000, deadAfterMs: 120_000 }
+  const member = {
+    instance,
+    generation: 1,
+    status: 'alive',
+    joinedAt: 1,
+    sequence: 0,
+    ...timing,
+    joinId,
+    json: '{}',
+  } as const
+  await store.restore(cluster, [member])
+  await store.beat(cluster, instance, 1, 60_000)
+  await store.members(cluster)
+  await wipeCluster(sql)
+  await store.close()
+}

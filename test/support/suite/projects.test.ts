@@ -1,0 +1,27 @@
+import { globSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { filesOf, type SuiteProject } from './projects.ts'
+
+const all: readonly SuiteProject[] = ['unit', 'prop', 'local', 'int']
+
+test('each test file belongs to one project', () => {
+  const files = all.flatMap((project) => filesOf(project))
+  expect(files.toSorted()).toEqual(globSync('test/**/*.test.ts').toSorted())
+})
+
+test.each([
+  ['test/core/errors.test.ts', 'unit'],
+  ['test/core/codec.prop.test.ts', 'prop'],
+  ['test/outbox/message-mapping.prop.test.ts', 'prop'],
+  ['test/core/pg.int.test.ts', 'int'],
+  // PGlite, and a process, each by the file itself; the third opens PGlite by a helper of a helper.
+  ['test/core/pglite.test.ts', 'local'],
+  ['test/ci/summary.test.ts', 'local'],
+  ['test/saga/coordinator/lifecycle.test.ts', 'local'],
+  // Reads every public name with the compiler.
+  ['test/house/reference.test.ts', 'local'],
+  // Measures the memory of its process.
+  ['test/examples/order-payment/intake/lines.test.ts', 'local'],
+] as const)('%s is of the project %s', (file, project) => {
+  expect(all.filter((each) => filesOf(each, [file]).length > 0)).toEqual([project])
+})

@@ -1,0 +1,35 @@
+/**
+ * `npm run test:times -- REPORT...`: writes how long each test file took, from vitest's JSON reports, into the table that
+ * `order.ts` reads. Files of which the reports say nothing keep their time; files that are gone lose it.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { readSeconds, type Seconds, TABLE } from './seconds.ts'
+
+interface Report {
+  readonly testResults: readonly { readonly name: string; readonly startTime: number; readonly endTime: number }[]
+}
+
+/** A shorter file fits in anywhere. */
+const LEAST_SECONDS = 3
+
+/** The table with what the reports say. */
+export function withTimes(before: Seconds, reports: readonly Report[], root: string): Seconds {
+  const seconds: Record<string, number> = { ...before }
+  for (const { name, startTime, endTime } of reports.flatMap(({ testResults }) => testResults))
+    seconds[relative(root, name)] = Math.round((endTime - startTime) / 1_000)
+  return Object.fromEntries(
+    Object.entries(seconds)
+      .filter(([, each]) => each >= LEAST_SECONDS)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  )
+}
+
+if (import.meta.main) {
+  const root = process.cwd()
+  const reports = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')) as Report)
+  const times = withTimes(readSeconds(), reports, root)
+  const kept = Object.fromEntries(Object.entries(times).filter(([file]) => existsSync(file)))
+  writeFileSync(fileURLToPath(TABLE), `${JSON.stringify(kept, undefined, 2)}\n`)
+}
