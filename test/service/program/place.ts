@@ -21,7 +21,7 @@ export async function place(): Promise<Place> {
       const { kafkaTransport } = await import('concordat/binder/kafka')
       const { redisLocks } = await import('concordat/locks/redis')
       const { Kafka } = await import('kafkajs')
-      const kafka = new Kafka({ brokers: address('KAFKA_BROKERS').split(','), logLevel: 1 })
+      const kafka = new Kafka({ brokers: address('KAFKA_BROKERS').split(','), logLevel: 0 })
       const locks = redisLocks({ url: address('REDIS_URL'), prefix: address('PREFIX') })
       return { ...(await database()), transport: kafkaTransport({ kafka }), locks }
     }
