@@ -4,6 +4,9 @@ import { LEASE_MS } from './settings.ts'
 const EVERY_MS = 150
 /** Between the clock of a statement and the lock that it had to wait for. */
 const MARGIN_MS = 100
+/** Since when PostgreSQL takes statements: this process begins when what a crash left is recovered, the postmaster before. */
+const ANSWERS_SINCE = `(SELECT coalesce(min(backend_start), pg_postmaster_start_time())
+   FROM pg_stat_activity WHERE backend_type IN ('logical replication launcher', 'autovacuum launcher'))`
 
 interface Sample {
   readonly id: string
@@ -41,7 +44,7 @@ export class Watchman {
     try {
       const { rows } = await this.#sql.query<Sample>(
         `SELECT id, status, owner,
-           (extract(epoch FROM clock_timestamp() - greatest(due_at, pg_postmaster_start_time())) * 1000)::float8 AS "overdueMs",
+           (extract(epoch FROM clock_timestamp() - greatest(due_at, ${ANSWERS_SINCE})) * 1000)::float8 AS "overdueMs",
            (extract(epoch FROM due_at - clock_timestamp()) * 1000)::float8 AS "leaseMs"
          FROM concordat.saga WHERE status IN ('running', 'compensating')`,
       )
