@@ -64,6 +64,15 @@ const ERRORS: readonly Row[] = [
   row(new core.SqlRowCountWrong(1, 0), 'core.sql_row_count', false, 'an adapter returns how many rows'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
   row(
+    new operate.OperatorOutcomeNotKept(
+      { action: 'release', target: 'sku:1' },
+      { outcome: 'ended shop-1', result: undefined, cause: new Error('cut') },
+    ),
+    'operate.outcome_not_kept',
+    false,
+    'do not do it again',
+  ),
+  row(
     new operate.OperatorStoreMissing('no locks: give createOperator `locks`'),
     'operate.store_missing',
     false,

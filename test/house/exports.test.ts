@@ -209,6 +209,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService'],
   'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
   'concordat/operate': [
+    'OperatorOutcomeNotKept',
     'OperatorStoreMissing',
     'OperatorTransportMissing',
     'createOperator',
