@@ -256,6 +256,12 @@ const ERRORS: readonly Row[] = [
   row(new bus.BusNotReady(['a is connecting']), 'bus.not_ready', true, 'Check that the broker is up'),
   row(new bus.BusForbidden('e', 'a:b:c', '**'), 'bus.forbidden', false, 'the authorize option'),
   row(new bus.BusPayloadTooLarge('e', 2, 1), 'bus.payload_too_large', false, 'send a reference'),
+  row(
+    new bus.BusSchemaTimeout('event "e"', 1, 'handlerTimeoutMs'),
+    'bus.schema_timeout',
+    true,
+    'raise handlerTimeoutMs',
+  ),
   row(new bus.BusHandlerTimeout('e', 1), 'bus.handler_timeout', true, 'raise handlerTimeoutMs'),
   row(new bus.BusControlRefused('bindings of this instance: a'), 'bus.control_refused', false, 'bindings of this'),
 ]

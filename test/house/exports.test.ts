@@ -192,6 +192,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'BusHandlerTimeout',
     'BusNotReady',
     'BusPayloadTooLarge',
+    'BusSchemaTimeout',
     'ConfigChanged',
     'LOG_LEVELS',
     'PauseBinding',
