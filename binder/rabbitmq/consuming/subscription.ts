@@ -242,7 +242,13 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   async #join(): Promise<Presence> {
     const { destination, group } = this.#spec
     const channel = await this.openChannel()
-    return this.#request('join the group', Presence.join(channel, destination, group ?? ''))
+    try {
+      return await this.#request('join the group', Presence.join(channel, destination, group ?? ''))
+    } catch (error) {
+      // It may count as a member, and be one that nobody is.
+      await this.closeChannel(channel)
+      throw error
+    }
   }
 
   /** Passes the active role of some consumers on, those with the least to wait for. */

@@ -11,6 +11,8 @@ export class FakeBroker {
   readonly exchanges: Set<string> = new Set()
   /** What the user may not do, by the name of a channel's method: closes the channel with 403. */
   readonly forbidden: Set<string> = new Set()
+  /** Queues of which a declaration has no answer, with how often it was asked. */
+  readonly mute: Map<string, number> = new Map()
   readonly #queues: Map<string, FakeQueue> = new Map()
 
   readonly connect = async (name: string): Promise<AmqpConnection> => {
@@ -178,6 +180,11 @@ export class FakeChannel extends EventEmitter {
   async assertQueue(given: string): Promise<object> {
     if (!this.isOpen) throw illegal()
     const name = given === '' ? `amq.gen-${this.#broker.queues().length}` : given
+    const asked = this.#broker.mute.get(name)
+    if (asked !== undefined) {
+      this.#broker.mute.set(name, asked + 1)
+      return new Promise(() => {})
+    }
     const { ready, consumers } = this.#broker.queue(name)
     return { queue: name, messageCount: ready.length, consumerCount: consumers.length }
   }
