@@ -39,8 +39,8 @@ export interface Bus extends AsyncDisposable {
   /**
    * Sends an event to all instances whose address fits `to`, this one included. Resolves when the broker has confirmed
    * it; with `ack` or `ackTimeoutMs` when everybody has answered or the time is over.
-   * @throws AddressInvalid, BusForbidden, BusPayloadTooLarge, SchemaError, BusNotReady, BusClosed: nothing was sent;
-   *   SendError: it may have been; BusClosed, the signal's reason: it was, and nobody waits for the answers
+   * @throws AddressInvalid, BusForbidden, BusPayloadTooLarge, SchemaError, BusSchemaTimeout, BusNotReady, BusClosed: nothing was
+   *   sent; SendError: it may have been; BusClosed, the signal's reason: it was, and nobody waits for the answers
    */
   publish<In, Out>(
     event: BusEvent<In, Out>,

@@ -4,10 +4,11 @@ import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText, toError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import { type StandardSchemaV1, validate } from '../core/schema.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
 import { within } from '../core/time-limit.ts'
 import type { ConfigChange } from './built-in.ts'
 import { BusControlRefused } from './errors.ts'
+import { validateInTime } from './validation.ts'
 
 /** A value with the number that orders its changes: an entry of a shared state (`state.get('rates')`) fits. */
 export interface VersionedValue {
@@ -27,7 +28,7 @@ export interface ConfigOptions<S extends StandardSchemaV1> {
    * go back.
    */
   readonly load?: (() => VersionedValue | undefined | Promise<VersionedValue | undefined>) | undefined
-  /** @default 10 seconds */
+  /** Of `load`, and of a schema that answers with a promise. @default 10 seconds */
   readonly loadTimeoutMs?: number | undefined
 }
 
@@ -40,7 +41,7 @@ export interface WatchedConfig<T> {
   readonly version: number
   /** Called after each change, in order; what it throws is logged. Returns the way to stop. */
   subscribe(listener: (value: T, version: number) => void): () => void
-  /** Loads it now. @throws what `load` throws, SchemaError; the old value stays then */
+  /** Loads it now. @throws what `load` throws, SchemaError, BusSchemaTimeout; the old value stays then */
   refresh(): Promise<void>
 }
 
@@ -174,7 +175,8 @@ export class LiveConfig<T> implements WatchedConfig<T> {
 
   async #take(candidate: unknown, version: number, fromSource: boolean): Promise<void> {
     if (this.#isOld(version, fromSource)) return
-    const value = await validate(`config "${this.name}"`, this.#schema, candidate)
+    const limit = { clock: this.#host.clock, timeoutMs: this.#loadTimeoutMs, option: 'loadTimeoutMs' }
+    const value = await validateInTime(limit, `config "${this.name}"`, this.#schema, candidate)
     if (this.#isOld(version, fromSource)) return
     this.#value = value
     this.#version = version

@@ -87,3 +87,21 @@ export class BusControlRefused extends ConcordatError {
   readonly code = 'bus.control_refused' as const
   readonly retryable = false as const
 }
+
+/**
+ * A schema that answers with a promise did not settle in time: of an event that was to be published, and nothing was sent; or
+ * of a config, which keeps its value.
+ */
+export class BusSchemaTimeout extends ConcordatError {
+  readonly code = 'bus.schema_timeout' as const
+  readonly retryable = true as const
+  /** Whose schema: `event "name"` or `config "name"`. */
+  readonly subject: string
+  readonly timeoutMs: number
+
+  constructor(subject: string, timeoutMs: number, option: string) {
+    super(`the schema of ${subject} has not answered within ${timeoutMs} ms: let it answer sooner, or raise ${option}`)
+    this.subject = subject
+    this.timeoutMs = timeoutMs
+  }
+}

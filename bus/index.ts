@@ -41,6 +41,7 @@ export {
   BusHandlerTimeout,
   BusNotReady,
   BusPayloadTooLarge,
+  BusSchemaTimeout,
 } from './errors.ts'
 export {
   type BusEvent,

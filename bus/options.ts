@@ -52,7 +52,10 @@ export interface BusOptions {
   readonly onShutdown?: ((request: ShutdownRequest) => void | Promise<void>) | undefined
   /** How long `publish` waits for answers. @default 5 seconds */
   readonly ackTimeoutMs?: number | undefined
-  /** How long the handlers of an event, or `authorize`, may take before it counts as failed. @default 30 seconds */
+  /**
+   * How long the handlers of an event, `authorize`, or the schema of an event that is published may take before it counts as
+   * failed. @default 30 seconds
+   */
   readonly handlerTimeoutMs?: number | undefined
   /** Of an event, as JSON; larger ones are neither sent nor taken. @default 256 KiB */
   readonly maxPayloadBytes?: number | undefined

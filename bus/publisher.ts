@@ -1,10 +1,10 @@
+import { setMaxListeners } from 'node:events'
 import type { Clock } from '../core/clock.ts'
 import { jsonCodec } from '../core/codec.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
-import { validate } from '../core/schema.ts'
 import { unlessAborted, within } from '../core/time-limit.ts'
 import { type Address, type AddressPattern, formatAddress, matches, parsePattern } from './address.ts'
 import type { Authorization } from './authorize.ts'
@@ -18,6 +18,7 @@ import { type BusEvent, requireEvent } from './event.ts'
 import type { Members } from './members.ts'
 import type { AckWait, PendingAcks } from './pending.ts'
 import type { Signer } from './signature.ts'
+import { validateInTime } from './validation.ts'
 
 export interface PublisherHost {
   readonly address: Address
@@ -31,6 +32,7 @@ export interface PublisherHost {
   readonly pending: PendingAcks
   readonly signer: Signer
   readonly ackTimeoutMs: number
+  readonly handlerTimeoutMs: number
   readonly maxPayloadBytes: number
   /** Strictly rising, epoch ms. */
   nextTime(): number
@@ -75,10 +77,17 @@ export class Publisher {
   #turn: Promise<void> = Promise.resolve()
   #latestId: string | undefined
   #handled: Promise<void> = Promise.resolve()
+  readonly #closing = new AbortController()
 
   constructor(host: PublisherHost) {
     this.#host = host
     this.#sender = formatAddress(host.address)
+    setMaxListeners(0, this.#closing.signal)
+  }
+
+  /** Who waits for a schema or for `authorize` does not wait any longer. */
+  close(reason: Error): void {
+    this.#closing.abort(reason)
   }
 
   /** @throws as `Bus.publish` */
@@ -128,13 +137,13 @@ export class Publisher {
     }
   }
 
-  /** What takes time is done at once, what has an order when it is its turn. */
+  /** What takes time is done at once, what has an order when it is its turn. Who gives up holds nobody up who comes later. */
   async #sendInTurn(order: Order): Promise<Sent> {
     const before = this.#turn
     const mine = Promise.withResolvers<void>()
     this.#turn = mine.promise
     try {
-      const body = await this.#prepare(order)
+      const body = await unlessAborted(this.#closing.signal, unlessAborted(order.signal, this.#prepare(order)))
       await before
       const expected = order.ackTimeoutMs === undefined ? undefined : await this.#expected(order, order.ackTimeoutMs)
       order.signal.throwIfAborted()
@@ -151,10 +160,11 @@ export class Publisher {
     }
   }
 
-  /** @throws SchemaError, CodecError, BusPayloadTooLarge, BusForbidden */
+  /** @throws SchemaError, BusSchemaTimeout, CodecError, BusPayloadTooLarge, BusForbidden */
   async #prepare({ event, payload, to }: Order): Promise<Uint8Array> {
-    const { authorization, address, maxPayloadBytes } = this.#host
-    await validate(`event "${event.name}"`, event.schema, payload)
+    const { authorization, address, clock, handlerTimeoutMs, maxPayloadBytes } = this.#host
+    const limit = { clock, timeoutMs: handlerTimeoutMs, option: 'handlerTimeoutMs' }
+    await validateInTime(limit, `event "${event.name}"`, event.schema, payload)
     const body = jsonCodec.encode(payload)
     if (body.byteLength > maxPayloadBytes) throw new BusPayloadTooLarge(event.name, body.byteLength, maxPayloadBytes)
     const refusal = await authorization.refusalOf(event.name, address, to.text)

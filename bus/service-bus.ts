@@ -171,6 +171,7 @@ class ServiceBus implements Bus {
     this.#stopTelemetry?.()
     const wasStarted = this.#state === 'started'
     this.#state = 'closed'
+    this.#publisher.close(new BusClosed('closed'))
     this.#answers.pending.closeAll(new BusClosed('closed while waiting'))
     await this.#receiver.close(this.#options.drainTimeoutMs)
     await this.#lifeline.close()

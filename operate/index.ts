@@ -7,7 +7,7 @@ export type { AuditLine, AuditOptions } from './audit.ts'
 export type { ClusterDesk, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
-export { OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+export { OperatorOutcomeNotKept, OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
 export type { GroupLine } from './groups.ts'
 export type {
   LetterDesk,

@@ -62,7 +62,7 @@ export interface LetterDesk {
   list(place: LetterPlace, options?: LetterListOptions): Promise<readonly DeadLetter[]>
   /** How many lie there. @throws as `lag` */
   count(place: LetterPlace): Promise<number>
-  /** @throws as `list`, SqlTablesMissing before anything was done, SendError */
+  /** @throws as `list`, SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
   redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport>
   /** They are gone for good; `sent` of the report counts them. @throws as `redrive` */
   drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport>

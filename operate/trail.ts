@@ -3,6 +3,7 @@ import { newId } from '../core/ids.ts'
 import type { SqlPart } from '../core/migrate.ts'
 import { ownQuery, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import type { OperatorNote } from '../saga/coordinator/operators.ts'
+import { OperatorOutcomeNotKept } from './errors.ts'
 
 /** A line is never changed: the outcome is a line of its own with the same `request`. */
 export const OPERATOR_PART: SqlPart = {
@@ -49,16 +50,26 @@ export class Trail {
   }
 
   /**
-   * Does it between two lines. That the second one is missing means that nobody knows what became of it.
-   * @throws SqlTablesMissing before anything was done; what `work` throws
+   * Does it between two lines. That the second one is missing means that the trail does not know what became of it.
+   * @throws SqlTablesMissing before anything was done; what `work` throws; OperatorOutcomeNotKept when it was done and the
+   *   second line could not be written
    */
   async around<T>(deed: Deed, work: () => Promise<T>, outcomeOf: (result: T) => string): Promise<T> {
     const request = newId()
     await this.#write(request, deed, null)
+    const result = await this.#orFailed(request, deed, work)
+    const outcome = outcomeOf(result)
     try {
-      const result = await work()
-      await this.#write(request, deed, outcomeOf(result))
-      return result
+      await this.#write(request, deed, outcome)
+    } catch (cause) {
+      throw new OperatorOutcomeNotKept(deed, { outcome, result, cause })
+    }
+    return result
+  }
+
+  async #orFailed<T>(request: string, deed: Deed, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
     } catch (error) {
       const { code = 'failed' } = error as { readonly code?: unknown }
       await this.#write(request, deed, String(code)).catch(() => {})

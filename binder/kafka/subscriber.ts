@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { ended } from '../transport/kit/deadline.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../transport/transport.ts'
 import type { AdminLink, DriverLink, Member, MemberSpec } from './driver.ts'
+import { transportError } from './errors.ts'
 import { groupIdOf, kafkaGroupOf, startOf } from './group/group-ids.ts'
 import { placeGroup } from './group/place-group.ts'
 import type { KafkaSettings } from './settings.ts'
@@ -27,6 +28,7 @@ export class Subscriber {
   readonly #parts: SubscriberParts
   readonly #admin: AdminLink
   readonly #open = new Set<Member>()
+  #isClosed = false
 
   constructor(parts: SubscriberParts) {
     this.#parts = parts
@@ -56,6 +58,8 @@ export class Subscriber {
       this.#open.delete(member)
       await afterEnd()
     }
+    // It may have come while the topic was looked up: nobody would end this member.
+    if (this.#isClosed) throw transportError('closed', `subscribing to "${spec.topic}" failed`, spec.topic)
     const member: Member = link.createMember(spec, receiver, { onAnswer, onEnd })
     this.#open.add(member)
     await member.open()
@@ -78,6 +82,7 @@ export class Subscriber {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await Promise.all([...this.#open].map((member) => member.ended()))
   }
 

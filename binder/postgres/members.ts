@@ -49,7 +49,7 @@ export class Members {
     this.#parts = parts
   }
 
-  /** Takes a place among the members. @throws TransportError */
+  /** Takes a place among the members. @throws TransportError: it may hold partitions already, which `close` gives back */
   async join(subscription: LogSubscription): Promise<void> {
     this.#subscriptions.add(subscription)
     this.#partitions.set(subscription, subscription.spec.partitions)
@@ -58,7 +58,8 @@ export class Members {
       this.#isTidy = true
       await this.#beat()
     } catch (error) {
-      this.#subscriptions.delete(subscription)
+      // Nothing more is taken for it. What it has counts as held until it is given back.
+      this.#partitions.delete(subscription)
       throw error
     }
     if (subscription.group !== undefined) this.#parts.moved(subscription.group)
@@ -67,9 +68,10 @@ export class Members {
 
   async leave(subscription: LogSubscription): Promise<void> {
     if (!this.#subscriptions.delete(subscription)) return
-    this.#partitions.delete(subscription)
+    const hasJoined = this.#partitions.delete(subscription)
     if (subscription.group !== undefined) this.unsure(subscription.group)
-    if (this.#closed) return
+    // One that could not join has just failed to reach the server: the next beat tells the others.
+    if (this.#closed || !hasJoined) return
     await this.look().catch(() => undefined)
     if (subscription.group !== undefined) this.#parts.moved(subscription.group)
   }

@@ -263,7 +263,7 @@ class LogTransport implements PostgresTransport {
     try {
       if (group !== null) await members.join(subscription)
     } catch (error) {
-      this.#subscriptions.delete(subscription)
+      await subscription.close()
       throw toTransportError(`subscribe to "${destination}"`, error, this.#options.schema, destination)
     }
     wakes.start()

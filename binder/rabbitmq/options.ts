@@ -64,6 +64,11 @@ export interface RabbitTransportOptions {
   readonly places?: Readonly<Record<string, RabbitPlace>> | undefined
   /** How often a group's members compare their shares of the partitions, in ms; 0 = never. @default 2 seconds */
   readonly rebalanceMs?: number | undefined
+  /**
+   * How long a queue that goes to another member waits for the handlers that work on its messages, in ms. What is unsettled
+   * then is withdrawn and comes back; an `ack` after that has no effect. @default 30 seconds
+   */
+  readonly rebalanceTimeoutMs?: number | undefined
 }
 
 /** As Node's `tls.connect` takes them. */
@@ -89,6 +94,7 @@ export interface ResolvedRabbitOptions {
   readonly maxMessageBytes: number
   readonly places: Places
   readonly rebalanceMs: number
+  readonly rebalanceTimeoutMs: number
 }
 
 const RABBIT_DEFAULTS = Object.freeze({
@@ -99,6 +105,7 @@ const RABBIT_DEFAULTS = Object.freeze({
   unroutable: 'refuse',
   maxMessageBytes: 16 * 1024 * 1024,
   rebalanceMs: 2 * SECOND,
+  rebalanceTimeoutMs: 30 * SECOND,
 })
 
 const HEARTBEAT_SECONDS = 10
@@ -117,6 +124,7 @@ const NAMES = optionNames<RabbitTransportOptions>({
   maxMessageBytes: true,
   places: true,
   rebalanceMs: true,
+  rebalanceTimeoutMs: true,
 })
 
 /** Merges with the defaults and checks. @throws TypeError / RangeError naming `rabbitTransport.<option>` */
@@ -124,7 +132,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
   refuseUnknown('rabbitTransport', options, NAMES)
   const merged = { ...RABBIT_DEFAULTS, ...defined(options) }
   const milliseconds = (
-    name: 'connectTimeoutMs' | 'requestTimeoutMs' | 'closeTimeoutMs' | 'rebalanceMs',
+    name: 'connectTimeoutMs' | 'requestTimeoutMs' | 'closeTimeoutMs' | 'rebalanceMs' | 'rebalanceTimeoutMs',
     min: number,
   ) => requireInteger(`rabbitTransport.${name}`, merged[name], min)
   const connectTimeoutMs = milliseconds('connectTimeoutMs', 1)
@@ -144,6 +152,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
     maxMessageBytes: requireInteger('rabbitTransport.maxMessageBytes', merged.maxMessageBytes, 1),
     places: resolvePlaces(options.places),
     rebalanceMs: milliseconds('rebalanceMs', 0),
+    rebalanceTimeoutMs: milliseconds('rebalanceTimeoutMs', 0),
   })
 }
 

@@ -132,6 +132,7 @@ class RabbitTransport implements Transport {
     } catch (cause) {
       const error = toTransportError(`subscribe to "${spec.destination}"`, cause, spec.destination)
       if (error.kind === 'timeout') control.drop(connection, error)
+      else if (spec.group === null) for (const queue of queues) await this.#forget(connection, queue)
       throw error
     }
     return subscription
@@ -245,17 +246,29 @@ class RabbitTransport implements Transport {
     this.#specs.set(spec.name, { ...spec, groups: [...groups], delays, deadLetters })
   }
 
-  async #queues(connection: AmqpConnection, { destination, partitions, group }: SubscriptionSpec): Promise<string[]> {
+  async #queues(connection: AmqpConnection, spec: SubscriptionSpec): Promise<readonly string[]> {
+    const { destination, partitions, group } = spec
     if (group !== null) {
       return rotated(partitions, this.#attached().host.instance).map((p) =>
         this.#queueOf(destination, group, p, partitions),
       )
     }
-    return [
-      await this.#on(connection, 'declare an anonymous queue', (channel) =>
-        provisionAnonymous(channel, destination, partitions, this.#options.places),
-      ),
-    ]
+    let made: string | undefined
+    try {
+      return [
+        await this.#on(connection, 'declare an anonymous queue', (channel) =>
+          provisionAnonymous(channel, spec, this.#options.places, (queue) => (made = queue)),
+        ),
+      ]
+    } catch (error) {
+      if (made !== undefined) await this.#forget(connection, made)
+      throw error
+    }
+  }
+
+  /** Nobody will read it, and it would gather messages for as long as the connection lasts. Never rejects. */
+  async #forget(connection: AmqpConnection, queue: string): Promise<void> {
+    await this.#on(connection, `delete queue ${queue}`, (channel) => channel.deleteQueue(queue)).catch(() => {})
   }
 
   async #onControl<T>(what: string, work: (channel: AmqpChannel) => Promise<T>): Promise<T> {

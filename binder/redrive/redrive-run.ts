@@ -142,6 +142,8 @@ export class RedriveRun {
       this.#hasBegun = true
       return subscription
     } catch (error) {
+      // What it brought before it failed is the broker's again: settling it would do nothing.
+      this.#giveBack()
       throw isRetryable(error) ? new LostSubscription(error) : error
     }
   }

@@ -66,7 +66,9 @@ async function callStep(
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
   try {
-    const context = { ...(await contextOf(host, snapshot, call, key, limit.signal)), ...(tx !== undefined && { tx }) }
+    // A schema may never answer.
+    const read = await Promise.race([contextOf(host, snapshot, call, key, limit.signal), stopped.promise])
+    const context = { ...read, ...(tx !== undefined && { tx }) }
     const scope = { saga: name, sagaId: id, step: call.step, operation: call.operation, key }
     const work = inSaga(scope, async () => run(step, call.operation, context))
     work.catch(() => {})

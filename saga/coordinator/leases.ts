@@ -4,10 +4,11 @@
  * late); what protects the data is that every write names its epoch.
  */
 
-import type { Clock } from '../../core/clock.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { SagaLease } from '../store/rows.ts'
@@ -34,6 +35,9 @@ interface Entry extends HeldLease {
   /** Monotonic ms. */
   validUntil: number
 }
+
+/** How long closing waits for a renewal under way. */
+const RENEWAL_MS = 1 * SECOND
 
 export class Leases {
   readonly #host: LeaseHost
@@ -69,14 +73,15 @@ export class Leases {
     if (this.#held.size === 0) this.#cancelTimer = undefined
   }
 
-  /** Aborts all signals and gives every lease back, so that others take over at once. Never rejects. */
+  /** Aborts all signals, then gives every lease back, so that others take over at once. Never rejects. */
   async releaseAll(reason: Error): Promise<void> {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
-    await this.#renewing
     const leases = [...this.#held]
     for (const { controller } of leases) controller.abort(reason)
     this.#held.clear()
+    // One that comes later finds nothing that is ours.
+    if (this.#renewing !== undefined) await finishesWithin(this.#host.clock, RENEWAL_MS, this.#renewing)
     if (leases.length === 0) return
     const { store, sql, instance, logger } = this.#host
     try {

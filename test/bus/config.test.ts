@@ -212,6 +212,18 @@ describe('a config with load', () => {
     await expect(noVersion.refresh()).rejects.toThrow('bus.config("none").load version: expected a whole number')
   })
 
+  it('whose schema never answers fails in time, and the next load is another try', async () => {
+    const { bus } = await world().join()
+    let hangs = true
+    const schema = Rates.refine(() => (hangs ? new Promise<boolean>(() => {}) : true))
+    const load = (): VersionedValue => rates(1, 1)
+    const config = bus.config('rates', { schema, initial: { eur: 0 }, load, loadTimeoutMs: 50 })
+    await expect(config.refresh()).rejects.toMatchObject({ code: 'bus.schema_timeout', subject: 'config "rates"' })
+    hangs = false
+    await config.refresh()
+    expect(config.value).toEqual({ eur: 1 })
+  })
+
   it('is declared once', async () => {
     const { bus } = await world().join()
     bus.config('rates', { schema: Rates, initial: { eur: 0 } })

@@ -64,6 +64,15 @@ const ERRORS: readonly Row[] = [
   row(new core.SqlRowCountWrong(1, 0), 'core.sql_row_count', false, 'an adapter returns how many rows'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
   row(
+    new operate.OperatorOutcomeNotKept(
+      { action: 'release', target: 'sku:1' },
+      { outcome: 'ended shop-1', result: undefined, cause: new Error('cut') },
+    ),
+    'operate.outcome_not_kept',
+    false,
+    'do not do it again',
+  ),
+  row(
     new operate.OperatorStoreMissing('no locks: give createOperator `locks`'),
     'operate.store_missing',
     false,
@@ -247,6 +256,12 @@ const ERRORS: readonly Row[] = [
   row(new bus.BusNotReady(['a is connecting']), 'bus.not_ready', true, 'Check that the broker is up'),
   row(new bus.BusForbidden('e', 'a:b:c', '**'), 'bus.forbidden', false, 'the authorize option'),
   row(new bus.BusPayloadTooLarge('e', 2, 1), 'bus.payload_too_large', false, 'send a reference'),
+  row(
+    new bus.BusSchemaTimeout('event "e"', 1, 'handlerTimeoutMs'),
+    'bus.schema_timeout',
+    true,
+    'raise handlerTimeoutMs',
+  ),
   row(new bus.BusHandlerTimeout('e', 1), 'bus.handler_timeout', true, 'raise handlerTimeoutMs'),
   row(new bus.BusControlRefused('bindings of this instance: a'), 'bus.control_refused', false, 'bindings of this'),
 ]

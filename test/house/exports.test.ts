@@ -192,6 +192,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'BusHandlerTimeout',
     'BusNotReady',
     'BusPayloadTooLarge',
+    'BusSchemaTimeout',
     'ConfigChanged',
     'LOG_LEVELS',
     'PauseBinding',
@@ -209,6 +210,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService'],
   'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
   'concordat/operate': [
+    'OperatorOutcomeNotKept',
     'OperatorStoreMissing',
     'OperatorTransportMissing',
     'createOperator',

@@ -1,6 +1,7 @@
 import { createBinder, defineChannel, sink, TerminalError } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
+import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOperator } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
@@ -95,6 +96,37 @@ describe('letters', () => {
     })
     await expect(away.letters.drop(place, { ...note, dryRun: false })).rejects.toThrow('no broker')
     expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: 'ECONNREFUSED' }])
+  })
+
+  test('tell that an action was done when its outcome cannot be written down', async () => {
+    const { schema, broker } = await withLetters(2)
+    const outcomes: unknown[] = []
+    const failing: SqlClient = {
+      ...sql,
+      query: async (text, parameters) => {
+        const outcome = parameters?.at(-1)
+        if (!text.includes('operator_audit') || !text.startsWith('INSERT') || outcome === null)
+          return sql.query(text, parameters)
+        outcomes.push(outcome)
+        throw Object.assign(new Error('cut (made by the test)'), { code: 'ECONNRESET' })
+      },
+    }
+    const operator = createOperator({ sql: failing, schema, transport: () => memoryTransport({ broker }) })
+    await expect(operator.letters.drop(place, { ...note, dryRun: false })).rejects.toMatchObject({
+      code: 'operate.outcome_not_kept',
+      retryable: false,
+      action: 'drop',
+      target: 'orders.placed.stock.dlq',
+      outcome: '2 dropped, 0 kept',
+      result: { sent: 2, kept: 0 },
+      cause: { code: 'ECONNRESET' },
+      message:
+        'drop of orders.placed.stock.dlq was done (2 dropped, 0 kept), but the line with its outcome is missing in ' +
+        'operator_audit: do not do it again, and keep the outcome elsewhere',
+    })
+    expect(outcomes).toEqual(['2 dropped, 0 kept'])
+    expect(await operator.letters.count(place)).toBe(0)
+    expect(await operator.audit()).toMatchObject([{ action: 'drop', outcome: null }])
   })
 
   test('need a transport, unless the log is in the database', async () => {

@@ -1,4 +1,5 @@
 import { toError } from '../../../core/errors.ts'
+import { ended } from '../../transport/kit/deadline.ts'
 import { Window } from '../../transport/kit/window.ts'
 import type { Receiver, Subscription, SubscriptionSpec, TransportHost } from '../../transport/transport.ts'
 import { failure, within } from '../failure.ts'
@@ -28,7 +29,7 @@ export interface SubscriptionHost extends TransportHost {
  * - *Pause* keeps the place: the consumers stay, up to a window of messages waits here, nobody overtakes. After 30 minutes
  *   (RabbitMQ's `consumer_timeout`) the broker takes the place away; the binder subscribes again, still paused.
  * - *Sharing.* Members compare their shares now and then (`share.ts`); a consumer over the share is left once its running
- *   handlers are done, and taken up again at the end of the line.
+ *   handlers are done, or have had `rebalanceTimeoutMs`, and taken up again at the end of the line.
  */
 export class RabbitSubscription implements Subscription, ConsumerHost {
   readonly destination: string
@@ -241,7 +242,13 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
   async #join(): Promise<Presence> {
     const { destination, group } = this.#spec
     const channel = await this.openChannel()
-    return this.#request('join the group', Presence.join(channel, destination, group ?? ''))
+    try {
+      return await this.#request('join the group', Presence.join(channel, destination, group ?? ''))
+    } catch (error) {
+      // It may count as a member, and be one that nobody is.
+      await this.closeChannel(channel)
+      throw error
+    }
   }
 
   /** Passes the active role of some consumers on, those with the least to wait for. */
@@ -255,8 +262,9 @@ export class RabbitSubscription implements Subscription, ConsumerHost {
     await Promise.all(leaving.map((consumer, i) => this.#rejoin(consumer, idle[i] as Promise<void>)))
   }
 
+  /** What a handler still works on after `rebalanceTimeoutMs` is withdrawn as for a channel that was lost. */
   async #rejoin(consumer: QueueConsumer, idle: Promise<void>): Promise<void> {
-    await idle
+    await ended(this.#host.clock, this.#host.options.rebalanceTimeoutMs, idle)
     if (this.#state !== 'open') return
     await consumer.leave()
     if (this.#state !== 'open') return

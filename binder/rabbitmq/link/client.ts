@@ -27,6 +27,8 @@ export interface AmqpChannel extends AmqpEmitter {
   ): Promise<AmqpQueueState>
   /** None is no failure. */
   deleteExchange(name: string): Promise<unknown>
+  /** None is no failure. */
+  deleteQueue(name: string): Promise<unknown>
   /** Fails with 404 when there is none, and makes none. */
   checkExchange(name: string): Promise<unknown>
   checkQueue(name: string): Promise<AmqpQueueState>

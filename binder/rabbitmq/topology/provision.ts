@@ -1,6 +1,6 @@
 import { toError } from '../../../core/errors.ts'
 import { partitionMismatch, type TransportError } from '../../errors.ts'
-import type { DestinationSpec, TopologyPart } from '../../transport/transport.ts'
+import type { DestinationSpec, SubscriptionSpec, TopologyPart } from '../../transport/transport.ts'
 import { failure, replyCodeOf, TRANSPORT, toTransportError } from '../failure.ts'
 import type { AmqpChannel } from '../link/client.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
@@ -117,12 +117,16 @@ export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly 
   ])
 }
 
-/** An exclusive queue that gets every message of the destination from now on. @returns its name */
+/**
+ * An exclusive queue that gets every message of the destination from now on.
+ * @param onMade gets its name, also when what follows fails: the broker deletes it after its last consumer, and it had none
+ * @returns its name
+ */
 export async function provisionAnonymous(
   channel: AmqpChannel,
-  destination: string,
-  partitions: number,
+  { destination, partitions }: Pick<SubscriptionSpec, 'destination' | 'partitions'>,
   places: Places,
+  onMade: (queue: string) => void,
 ): Promise<string> {
   const place = places.get(destination)
   if (place !== undefined && !hasForeignExchange(place))
@@ -132,6 +136,7 @@ export async function provisionAnonymous(
       { destination },
     )
   const { queue } = await channel.assertQueue('', { exclusive: true, autoDelete: true, durable: false })
+  onMade(queue)
   for (let partition = 0; partition < partitions; partition++) {
     await channel.bindQueue(queue, exchangeOf(destination, places), place?.bindingKey ?? routingKeyOf(partition))
   }

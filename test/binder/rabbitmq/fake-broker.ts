@@ -9,6 +9,10 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
   readonly exchanges: Set<string> = new Set()
+  /** What the user may not do, by the name of a channel's method: closes the channel with 403. */
+  readonly forbidden: Set<string> = new Set()
+  /** Queues of which a declaration has no answer, with how often it was asked. */
+  readonly mute: Map<string, number> = new Map()
   readonly #queues: Map<string, FakeQueue> = new Map()
 
   readonly connect = async (name: string): Promise<AmqpConnection> => {
@@ -162,16 +166,31 @@ export class FakeChannel extends EventEmitter {
     if (!this.#broker.hasQueue(name)) this.#missing(`queue '${name}'`)
   }
 
-  async bindQueue(): Promise<void> {}
+  async bindQueue(): Promise<void> {
+    this.#requireAllowed('bindQueue')
+  }
+
+  async deleteQueue(name: string): Promise<void> {
+    if (!this.isOpen) throw illegal()
+    this.#broker.deleteQueue(name)
+  }
+
   async prefetch(): Promise<void> {}
 
-  async assertQueue(name: string): Promise<object> {
+  async assertQueue(given: string): Promise<object> {
     if (!this.isOpen) throw illegal()
+    const name = given === '' ? `amq.gen-${this.#broker.queues().length}` : given
+    const asked = this.#broker.mute.get(name)
+    if (asked !== undefined) {
+      this.#broker.mute.set(name, asked + 1)
+      return new Promise(() => {})
+    }
     const { ready, consumers } = this.#broker.queue(name)
     return { queue: name, messageCount: ready.length, consumerCount: consumers.length }
   }
 
   async consume(name: string, onMessage: FakeConsumer['onMessage']): Promise<{ consumerTag: string }> {
+    this.#requireAllowed('consume')
     const queue = this.#broker.queue(name)
     const consumer = { channel: this, tag: `${name}-${queue.consumers.length}`, onMessage }
     queue.consumers.push(consumer)
@@ -233,6 +252,12 @@ export class FakeChannel extends EventEmitter {
   async close(): Promise<void> {
     if (!this.isOpen) throw illegal()
     this.end()
+  }
+
+  #requireAllowed(method: string): void {
+    if (!this.#broker.forbidden.has(method)) return
+    this.fail(403, `ACCESS_REFUSED - ${method}`)
+    throw Object.assign(new Error(`403 (ACCESS-REFUSED) ${method}`), { code: 403 })
   }
 
   #missing(what: string): never {

@@ -18,6 +18,7 @@ describe('rabbitTransport options', () => {
       maxMessageBytes: 16 * 1024 * 1024,
       places: new Map(),
       rebalanceMs: 2_000,
+      rebalanceTimeoutMs: 30_000,
     })
   })
 

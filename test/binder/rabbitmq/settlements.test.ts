@@ -113,4 +113,15 @@ describe('the count of a group on RabbitMQ', () => {
     members.cancelConsumers()
     await until('it is counted again', () => members.consumers.length === 1)
   })
+
+  it('leaves no channel behind when the broker does not answer', async () => {
+    const broker = new FakeBroker()
+    const transport = attached({ connect: broker.connect, rebalanceMs: 1, requestTimeoutMs: 50 })
+    broker.mute.set('orders:g:members', 0)
+    await subscribe(transport, 'orders', Recorder.keeping(), { partitions: 2 })
+    await until('it has tried again and again', () => (broker.mute.get('orders:g:members') ?? 0) > 4)
+    const open = broker.latest('consume').channels.filter(({ isOpen }) => isOpen)
+    // One for each partition, and that of the present try.
+    expect(open.length).toBeLessThanOrEqual(3)
+  })
 })

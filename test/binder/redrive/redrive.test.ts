@@ -1,4 +1,12 @@
-import { type Channel, createBinder, defineChannel, type RedriveOptions, redrive, sink } from 'concordat/binder'
+import {
+  type Channel,
+  createBinder,
+  defineChannel,
+  type RedriveOptions,
+  redrive,
+  sink,
+  TransportError,
+} from 'concordat/binder'
 import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { Transport } from 'concordat/binder/transport'
 import type { Clock } from 'concordat/core'
@@ -53,6 +61,20 @@ function lateReader(broker: MemoryBroker): {
     return subscribe(spec, receiver)
   }
   return { transport, subscribing: asked.opened, mayRead: allowed.open }
+}
+
+/** The first time its place is taken and lost again before anybody has it, with everything that it had brought. */
+function failingHalfWay(broker: MemoryBroker): Transport {
+  const transport = memoryTransport({ broker })
+  const subscribe = transport.subscribe.bind(transport)
+  let tries = 0
+  transport.subscribe = async (spec, receiver) => {
+    const subscription = await subscribe(spec, receiver)
+    if (++tries > 1) return subscription
+    await subscription.close()
+    throw new TransportError({ transport: 'memory', kind: 'unavailable', message: 'cut (made by the test)' })
+  }
+  return transport
 }
 
 describe('a redrive', () => {
@@ -135,6 +157,19 @@ describe('a redrive', () => {
     const { letters } = await run(broker, { dryRun: true })
     expect(letters.map(({ key }) => key)).toEqual(expect.arrayContaining(['k0', 'k1', 'k0', 'k1', 'k0']))
     expect(new Set(letters.map(({ id }) => id)).size).toBe(5)
+  })
+
+  it('settles what it sends back, also when its first subscription failed half-way', async () => {
+    const { broker, state } = await withLetters(4)
+    state.isBroken = false
+    const host = { service: 'operator', transport: failingHalfWay(broker) }
+    expect(await redrive(host, channel as unknown as Channel, 'g')).toMatchObject({
+      sent: 4,
+      copies: 0,
+      complete: true,
+    })
+    await until('they were handled', () => state.handled.length === 4)
+    expect((await run(broker, { dryRun: true })).letters).toEqual([])
   })
 
   it('takes no transport that somebody else closes', async () => {

@@ -103,6 +103,28 @@ describe('a schema that never settles', () => {
     isHanging = true
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
   })
+
+  test('ends with the time limit of the step that it is read for, and keeps no other saga waiting', async () => {
+    let asked = 0
+    const atStartOnly = Input.refine(() => (++asked > 1 ? new Promise<boolean>(() => {}) : true))
+    const bad = defineSaga('bad', { version: 1, input: atStartOnly }).step('a', {
+      compensate: 'none',
+      timeoutMs: 50,
+      retry: { maxAttempts: 1 },
+      invoke: () => 1,
+    })
+    const good = defineSaga('good', { version: 1, input: Input }).step('a', { compensate: 'none', invoke: () => 1 })
+    world = await setupWorld({ sagas: [bad, good], coordinator: { concurrency: 1, drainTimeoutMs: 0 } })
+    await world.start()
+    const refused = await world.coordinator.start(bad, { id: 'b', input })
+    await until('its input is read for the step', () => asked > 1)
+    const run = await world.coordinator.start(good, { id: 'g', input })
+    expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
+    expect(await refused.outcome({ timeoutMs: 10_000 })).toMatchObject({
+      status: 'compensated',
+      failure: { code: 'saga.step_timeout' },
+    })
+  })
 })
 
 describe('what is told', () => {

@@ -1,0 +1,27 @@
+import type { Clock } from '../core/clock.ts'
+import { type StandardSchemaV1, validate } from '../core/schema.ts'
+import { within } from '../core/time-limit.ts'
+import { BusSchemaTimeout } from './errors.ts'
+
+export interface ValidationLimit {
+  readonly clock: Clock
+  readonly timeoutMs: number
+  /** The option that it comes from. */
+  readonly option: string
+}
+
+/** As `validate`, where others wait in line behind it. @throws SchemaError, BusSchemaTimeout */
+export async function validateInTime<S extends StandardSchemaV1>(
+  { clock, timeoutMs, option }: ValidationLimit,
+  subject: string,
+  schema: S,
+  value: unknown,
+): Promise<StandardSchemaV1.InferOutput<S>> {
+  const valid = validate(subject, schema, value)
+  if (!(valid instanceof Promise)) return valid
+  const inTime = await within(clock, timeoutMs, valid, TOO_LATE)
+  if (inTime === TOO_LATE) throw new BusSchemaTimeout(subject, timeoutMs, option)
+  return inTime
+}
+
+const TOO_LATE = Symbol('too late')

@@ -1,0 +1,49 @@
+import type { Receiver, TransportDelivery } from 'concordat/binder/transport'
+import { expect, it } from 'vitest'
+import { until } from '../../../support/until.ts'
+import { FakeBroker } from '../fake-broker.ts'
+import { attached, numberOf, Recorder, subscribe } from '../kit.ts'
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+/** Everything that it was handed is with a handler that runs: nothing can be given back. */
+class Busy implements Receiver {
+  readonly got: TransportDelivery[] = []
+  recalls = 0
+  deliver = (delivery: TransportDelivery): void => void this.got.push(delivery)
+  recall = (): void => void this.recalls++
+  lost = (): void => {}
+}
+
+it('a queue that is given up waits for a running handler for rebalanceTimeoutMs, then its message is another’s', async () => {
+  const broker = new FakeBroker()
+  const join = (receiver: Receiver): Promise<unknown> => {
+    const transport = attached({ connect: broker.connect, rebalanceMs: 1, rebalanceTimeoutMs: 20 })
+    return subscribe(transport, 'orders', receiver, { partitions: 2 })
+  }
+  const busy = new Busy()
+  await join(busy)
+  broker.queue('orders:g:0').put('0')
+  broker.queue('orders:g:1').put('1')
+  await until('one member has both queues', () => busy.got.length === 2)
+
+  const other = Recorder.keeping()
+  await join(other)
+  await until('the other has one of them', () => other.got.length === 1)
+  const moved = busy.got.find((delivery) => numberOf(delivery) === other.numbers[0])
+  const kept = busy.got.find((delivery) => delivery !== moved)
+  expect(busy.recalls).toBeGreaterThan(0)
+  expect([moved?.signal.aborted, kept?.signal.aborted]).toEqual([true, false])
+
+  const out = (): string[] =>
+    broker.connections
+      .flatMap(({ channels }) => channels)
+      .flatMap((channel) => [...channel.out.values()].map(({ stored }) => stored.body))
+  moved?.ack()
+  await turn()
+  expect(out()).toHaveLength(2)
+  other.got[0]?.ack()
+  kept?.ack()
+  await until('both are settled, each by who has it', () => out().length === 0)
+  expect([busy.got.length, other.got.length]).toEqual([2, 1])
+})

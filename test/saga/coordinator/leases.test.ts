@@ -1,0 +1,49 @@
+import type { SqlClient } from 'concordat/core'
+import { defineSaga } from 'concordat/saga'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../../support/until.ts'
+import { closeEmbedded, embedded, openEmbedded, setupWorld } from '../support/world.ts'
+
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+
+const RENEWAL = /SET due_at = clock_timestamp\(\) \+ \$\d \* interval/
+
+test('a coordinator that closes while a renewal hangs ends its steps and hands its sagas over all the same', async () => {
+  const hanging = gate()
+  let renewals = 0
+  const inner = embedded()
+  const sql: SqlClient = {
+    ...inner,
+    query: async (text, parameters) => {
+      if (RENEWAL.test(text)) {
+        renewals++
+        await hanging.opened
+      }
+      return inner.query(text, parameters)
+    },
+  }
+  const signals: AbortSignal[] = []
+  const saga = defineSaga('slow', { version: 1, input: z.object({}) }).step('a', {
+    compensate: 'none',
+    invoke: async ({ signal }) => {
+      signals.push(signal)
+      if (signals.length === 1) await new Promise((_, reject) => signal.addEventListener('abort', reject))
+    },
+  })
+  const world = await setupWorld({ sagas: [saga], sql, coordinator: { leaseMs: 3_000, drainTimeoutMs: 0 } })
+  onTestFinished(world.close)
+  await world.start()
+  const run = await world.coordinator.start(saga, { id: 'x', input: {} })
+  await until('a renewal hangs', () => renewals > 0 && signals.length > 0)
+  const other = world.another({ sql: inner })
+  onTestFinished(() => other.close())
+  await world.coordinator.close()
+  expect(signals[0]?.aborted).toBe(true)
+  const { rows } = await inner.query(`SELECT owner FROM ${world.schema}.saga WHERE id = 'x'`)
+  expect(rows).toEqual([{ owner: null }])
+  await other.run()
+  expect((await other.get(saga, run.id).outcome({ timeoutMs: 20_000 })).status).toBe('completed')
+  hanging.open()
+})
