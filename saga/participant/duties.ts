@@ -126,7 +126,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
     entry: BarrierEntry,
   ): Promise<SagaReply> {
     const reply: SagaReply = { ...answerTo(command), status: 'ok' }
-    if (!invoked.isNew) await this.#barrier.cancel(tx, invoked)
+    if (!invoked.isNew) await this.#barrier.mark(tx, invoked, 'cancelled')
     await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }
