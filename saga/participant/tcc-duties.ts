@@ -60,8 +60,8 @@ class Beginning<Request, Context> implements Duty<Request, Context> {
     return this.#doing.decide(tx, request, command, context)
   }
 
-  unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    return this.#doing.unreadable(tx, command, failed)
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return this.#doing.uncalled(tx, command, no)
   }
 
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
@@ -94,7 +94,7 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
   }
 
   /** What was confirmed already is confirmed without its payload. */
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const entry = await this.#barrier.find(tx, command, 'confirm')
     return entry === undefined ? failed : done(command)
   }
@@ -128,7 +128,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   /** What needs no cancellation is cancelled without its payload. */
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
     if (this.#isWanted(tried)) return failed
     return this.#cancelled(tx, command, tried, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
