@@ -7,7 +7,6 @@
  * due at once for another when this one is full.
  */
 
-import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
@@ -240,22 +239,33 @@ export class Engine {
     return isLate ? { type: 'expired' } : undefined
   }
 
-  /** Readies the calls of a transition; one that is not made after all is the next event. */
+  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
   async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const { saga } = before
-    const messages: EncodedMessage[] = []
-    const timeline: TimelineEntry[] = [...first.timeline]
-    let last = first
     let mayRun: boolean | undefined
     const asked: Asked = {
       host: this.#host,
       before,
-      messages,
+      messages: [],
       spans: [],
       starts: [],
       posts: [],
       mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
     }
+    let plan: Plan | undefined
+    try {
+      plan = await this.#ready(asked, first, event, epoch)
+      return plan
+    } finally {
+      const isKept = mayRun === true && epoch === undefined
+      if (isKept && (plan === undefined || !takesOwnership(plan))) this.#host.letGo()
+    }
+  }
+
+  /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable */
+  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const { saga } = asked.before
+    const timeline: TimelineEntry[] = [...first.timeline]
+    let last = first
     const pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
       const answer = await this.#outside(() => prepareCall(asked, last.state, call))
