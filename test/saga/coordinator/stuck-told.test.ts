@@ -45,6 +45,7 @@ async function setup(sql?: SqlClient) {
   return { ...world, saga, told, row }
 }
 
+const WITHIN = { timeout: 10_000 }
 const AT_REST = { status: 'stuck', owner: null, due_at: null, mail: null }
 
 test('a saga that is stuck at its start is told of, once, though the commit of its caller has no answer', async () => {
@@ -52,7 +53,7 @@ test('a saga that is stuck at its start is told of, once, though the commit of i
   // What hears of the commit hears nothing.
   await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
   await until('somebody is told', () => told.length > 0)
-  await expect.poll(row).toEqual(AT_REST)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
 })
 
@@ -84,19 +85,32 @@ test('a saga whose coordinator is gone before it has told is told of by the next
   const next = another({ sql: inner })
   await next.run()
   await until('somebody is told', () => told.length > 0)
-  await expect.poll(row).toEqual(AT_REST)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
   await next.close()
+})
+
+test('a saga that nobody was told of when an embedded database ended is told of when it is opened again', async () => {
+  const { coordinator, another, saga, told, row, sql } = await setup()
+  await coordinator.close()
+  const former = another({ sql: { ...sql, exclusive: 'life-1' }, leaseMs: 3_600_000 })
+  await sql.transaction((tx) => former.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
+  const next = another({ sql: { ...sql, exclusive: 'life-2' } })
+  await next.run()
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  expect(told).toEqual(['s1'])
+  await next.close()
+  await former.close()
 })
 
 test('a saga that was told of is at rest, and what means nothing to it tells nobody again', async () => {
   const { coordinator, saga, told, row, sql, outbox } = await setup()
   await sql.transaction((tx) => coordinator.start(tx, saga, { id: 's1', input }))
-  await expect.poll(row).toEqual(AT_REST)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
   const operator = createOperator({ sql, schema: outbox.schema })
   const refused = operator.sagas.compensate({ saga: saga.name, id: 's1' }, by)
   await expect(refused).rejects.toMatchObject({ code: 'saga.action_refused' })
-  await expect.poll(row).toEqual(AT_REST)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
   expect(told).toEqual(['s1'])
 })
 
@@ -110,7 +124,7 @@ test('an operator acts at once on a saga that nobody was told of yet', async () 
   await operator.sagas.skip({ saga: saga.name, id: 's1' }, { ...by, waitMs: 0 })
   const next = another()
   await next.run()
-  await expect.poll(async () => (await row()) as object).toMatchObject({ status: 'compensated' })
+  await expect.poll(async () => (await row()) as object, WITHIN).toMatchObject({ status: 'compensated' })
   expect(told).toEqual([])
   await next.close()
   await starter.close()
