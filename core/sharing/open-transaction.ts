@@ -77,7 +77,7 @@ export class OpenTransaction<Item> {
       }
       if (!isTaken) await tx.query(TAKE)
       const beganAt = this.begin()
-      const end = await this.#call(tx, piece)
+      const end = await this.#call(tx, piece, (late) => ends.set(piece, late))
       this.end()
       took(this.#clock.monotonic() - beganAt)
       if (end.kind !== 'done') ends.set(piece, end)
@@ -86,8 +86,11 @@ export class OpenTransaction<Item> {
     }
   }
 
-  /** Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done. */
-  async #call(tx: SqlTransaction, piece: Piece<Item>): Promise<PieceEnd> {
+  /**
+   * Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done.
+   * @param isLate told before anything else can fail: however the transaction ends, the call is still under way
+   */
+  async #call(tx: SqlTransaction, piece: Piece<Item>, isLate: (end: PieceEnd) => void): Promise<PieceEnd> {
     const scope = new SavepointScope(tx)
     const given = new Promise<'late'>((resolve) => (this.#giveUp = () => resolve('late')))
     const work = this.#isolated(piece, scope)
@@ -95,8 +98,10 @@ export class OpenTransaction<Item> {
     this.#giveUp = undefined
     scope.close()
     if (end === 'late') {
+      const late: PieceEnd = { kind: 'again', obstacle: 'slow', after: work }
+      isLate(late)
       await tx.query(UNDO)
-      return { kind: 'again', obstacle: 'slow', after: work }
+      return late
     }
     if (end.kind === 'done' && scope.obstacle === undefined && (!scope.hasFailed || (await isIntact(tx)))) {
       scope.join()

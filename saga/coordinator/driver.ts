@@ -74,7 +74,6 @@ export class Driver implements RunHost {
       letGo: () => this.#runner.letGo(1),
       begin: (...child) => this.#starter.begin(...child),
       committed: (plan) => this.#committed(plan),
-      unsure: (plan) => void this.#notices.askIfStuck(plan, () => this.#committed(plan)),
     })
     this.watch = new Watch(shared)
     this.#reports = new Together((keys) => store.reports(this.sql, keys))
@@ -86,13 +85,18 @@ export class Driver implements RunHost {
       stepLogger: withActiveSpan(options.logger, options.telemetry),
       onRoom: () => this.#onRoom(),
     })
-    this.#due = new DueSagas({ ...shared, engine: this.#engine, runner: this.#runner })
+    this.#due = new DueSagas({
+      ...shared,
+      engine: this.#engine,
+      runner: this.#runner,
+      stuck: (row) => this.#notices.ended(row),
+    })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
     this.retention = new Retention(shared)
     this.replies = new Replies({ ...shared, engine: this.#engine })
     this.signals = new Signals({ ...shared, engine: this.#engine })
-    this.#notices = new Notices({ ...shared, closing: () => this.#runner.closing })
+    this.#notices = new Notices(shared)
     this.#census = new Census({ ...shared, loaded: (row) => this.definition(row) !== undefined })
   }
 
@@ -183,6 +187,7 @@ export class Driver implements RunHost {
   async #handOver(): Promise<void> {
     await Promise.all([this.#sweeper.stop(), this.retention.close()])
     await this.#runner.close(this.#options.drainTimeoutMs)
+    await this.#notices.close()
   }
 
   /** A full process leaves local calls to others; a closing one begins none. */
@@ -206,13 +211,15 @@ export class Driver implements RunHost {
     this.#notices.tellLate(plan)
     const { status } = row.state
     if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)
-    if (typeof write.wakeMs === 'number' && row.owner === null) this.#sweeper.nudge(write.wakeMs)
+    if (typeof write.wakeMs === 'number' && (row.owner === null || status === 'stuck'))
+      this.#sweeper.nudge(write.wakeMs)
     if (write.heedsDeadline && next.deadlineAt !== undefined) {
       this.#sweeper.nudge(next.deadlineAt - this.#options.clock.monotonic())
     }
     if (status === 'running' || status === 'compensating') return
     this.watch.settled(row)
     this.#notices.ended(row)
+    if (status === 'stuck') this.#notices.told(row)
   }
 
   #measure({ before, next, write }: Plan): void {

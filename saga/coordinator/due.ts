@@ -6,7 +6,7 @@ import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
-import type { SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
+import type { ClaimedRow, SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type Applied, type Engine, withoutMail } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -20,6 +20,8 @@ export interface DueHost
   readonly store: SagaStore
   readonly engine: Engine
   readonly runner: Runner
+  /** Tells of a saga that is stuck, when whoever parked it did not. */
+  readonly stuck: (row: SagaRow) => void
 }
 
 /** Rows taken by one look. */
@@ -62,14 +64,15 @@ export class DueSagas {
     logger.error({ saga: name, id, leaseMs }, 'saga does not settle: a schema or a function of its definition hangs')
   }
 
-  async #handle(row: SagaRow, takenAt: number): Promise<void> {
-    const { sql, store, engine, runner, logger } = this.#host
+  async #handle(row: ClaimedRow, takenAt: number): Promise<void> {
+    const { sql, store, engine, runner, logger, stuck } = this.#host
     const snapshot = engine.snapshot(row, takenAt)
     if (snapshot === undefined) return
     try {
       const applied = await this.#readAndDo(snapshot)
-      if (applied?.changed === true) runner.take(applied.snapshot)
-      else await store.rest(sql, applied?.snapshot.row ?? row)
+      if (applied?.changed === true) return runner.take(applied.snapshot)
+      if (row.state.status === 'stuck' && row.former !== null) stuck(row)
+      await store.rest(sql, applied?.snapshot.row ?? row)
     } catch (error) {
       const fields = { saga: row.name, id: row.id, err: toError(error) }
       logger.warn(fields, 'due saga not handled, it comes back after its lease')
@@ -102,7 +105,8 @@ export class DueSagas {
       if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)
       now = snapshot
       if (changed) read = []
-      const isTaken = changed && (now.row.owner !== row.owner || localCalls(now.row.state).length > 0)
+      const isOver = now.row.owner !== row.owner || now.row.state.status === 'stuck'
+      const isTaken = changed && (isOver || localCalls(now.row.state).length > 0)
       if (isTaken || (item === undefined && (changed || now.row.mail === null))) return applied
     }
   }

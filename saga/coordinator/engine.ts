@@ -4,10 +4,10 @@
  *
  * Any instance may apply any event (a reply, an operator's action); only the owner at the same epoch may apply what came
  * of a local call. A local call that follows is taken over by the instance that writes (`owner`, `epoch + 1`), or left
- * due at once for another when this one is full.
+ * due at once for another when this one is full. A saga that is parked belongs to its writer, too,
+ * until somebody was told of it: if the writer cannot, whoever takes the saga over tells.
  */
 
-import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
@@ -17,7 +17,7 @@ import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance, mayCancel } from '../machine/machine.ts'
-import { isEnded } from '../machine/state.ts'
+import { isEnded, type SagaStatus } from '../machine/state.ts'
 import { mailAtEnd } from '../store/mail.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -41,8 +41,6 @@ export interface EngineHost extends CallHost {
   letGo(): void
   /** After each commit, in the order of one saga's writes. */
   committed(plan: Plan): void
-  /** The database did not say whether it was written. */
-  unsure(plan: Plan): void
 }
 
 /** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
@@ -93,17 +91,9 @@ export class Engine {
       const written = await this.#committer.commit(plan)
       if (written) this.committed(plan)
       return written
-    } catch (error) {
-      this.unsure(plan)
-      throw error
     } finally {
       this.settled(plan)
     }
-  }
-
-  /** It may be written though that failed. Whoever has to be told of it is told as soon as that is known. */
-  unsure(plan: Plan): void {
-    this.#host.unsure(plan)
   }
 
   /** A plan was written or given up: what it takes is no longer on its way. */
@@ -139,8 +129,7 @@ export class Engine {
   }
 
   /**
-   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit, `unsure`
-   * when the commit failed.
+   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit.
    * @throws OwnershipLost: roll back
    */
   async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
@@ -160,7 +149,7 @@ export class Engine {
   committed(plan: Plan): void {
     const key = cacheKey(plan.next.row)
     this.#recent.delete(key)
-    if (!isEnded(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
+    if (isGoingOn(plan.next.row.state.status) && isSmall(plan.next.row)) this.#recent.set(key, plan.next)
     if (this.#recent.size > MAX_CACHED) this.#recent.delete(this.#recent.keys().next().value as string)
     for (const span of plan.spans ?? []) span.end()
     this.#host.committed(plan)
@@ -240,22 +229,33 @@ export class Engine {
     return isLate ? { type: 'expired' } : undefined
   }
 
-  /** Readies the calls of a transition; one that is not made after all is the next event. */
+  /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
   async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const { saga } = before
-    const messages: EncodedMessage[] = []
-    const timeline: TimelineEntry[] = [...first.timeline]
-    let last = first
     let mayRun: boolean | undefined
     const asked: Asked = {
       host: this.#host,
       before,
-      messages,
+      messages: [],
       spans: [],
       starts: [],
       posts: [],
       mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
     }
+    let plan: Plan | undefined
+    try {
+      plan = await this.#ready(asked, first, event, epoch)
+      return plan
+    } finally {
+      const isKept = mayRun === true && epoch === undefined
+      if (isKept && (plan === undefined || !takesOwnership(plan))) this.#host.letGo()
+    }
+  }
+
+  /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable */
+  async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const { saga } = asked.before
+    const timeline: TimelineEntry[] = [...first.timeline]
+    let last = first
     const pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
       const answer = await this.#outside(() => prepareCall(asked, last.state, call))
@@ -287,6 +287,7 @@ export class Engine {
     const { instance, leaseMs, clock } = this.#host
     const owned = wake.kind === 'lease'
     const kept = wake.kind === 'keep'
+    const isParked = state.status === 'stuck' && !kept
     const { mail, refusals } = isEnded(state.status)
       ? mailAtEnd(before.row.mail, state.status)
       : { mail: before.row.mail, refusals: [] }
@@ -295,10 +296,10 @@ export class Engine {
       state,
       mail,
       revision: before.row.revision + 1,
-      owner: owned ? instance : kept ? before.row.owner : null,
+      owner: owned || isParked ? instance : kept ? before.row.owner : null,
       epoch: owned && epoch === undefined ? before.row.epoch + 1 : before.row.epoch,
     }
-    const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : null
+    const laterMs = mail !== null ? 0 : wake.kind === 'in' ? wake.ms : isParked ? leaseMs : null
     // Whoever owns it already renews its lease: a write leaves that, and the index of it, as it is.
     const renewed = owned && epoch !== undefined
     const wakeMs = kept || renewed ? 'as before' : owned ? leaseMs : laterMs
@@ -340,6 +341,11 @@ export function withoutMail(snapshot: Snapshot, read: readonly SagaMail[]): Snap
     if (index !== -1) mail.splice(index, 1)
   }
   return { ...snapshot, row: { ...snapshot.row, mail: mail.length === 0 ? null : mail } }
+}
+
+/** A stuck saga is written at once again, when somebody was told of it: what is kept here would be stale. */
+function isGoingOn(status: SagaStatus): boolean {
+  return !isEnded(status) && status !== 'stuck'
 }
 
 /** It is for an earlier saga with this id. */

@@ -60,7 +60,10 @@ export interface CoordinatorOptions {
   readonly retentionMs?: number | undefined
   /** Told of ended sagas before they are deleted. @default nobody is */
   readonly archive?: Archive | undefined
-  /** Somebody must look at this saga. Called by the instance that parked it, after the commit; must not throw. */
+  /**
+   * Somebody must look at this saga. Called at least once, after the commit, by the instance that parked it; when that is gone
+   * or has no answer, by another one after the lease. Must not throw.
+   */
   readonly onStuck?: ((stuck: StuckSaga) => void) | undefined
   /**
    * A command is not answered in time. It is sent again: nothing is lost, but somebody may want to know. Called after the

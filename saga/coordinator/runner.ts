@@ -190,19 +190,15 @@ export class Runner {
     const { step, operation } = call
     const { sql, engine } = this.#host
     let hasBegun = false
-    let planned: Plan | undefined
     let plan: Plan
     try {
       plan = await sql.transaction(async (tx) => {
         hasBegun = true
         const result = await attempt(this.#host, current, call, lease.signal, tx)
-        planned = await engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
-        return planned
+        return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
       })
     } catch (error) {
       if (!hasBegun) return { notBegun: toError(error) }
-      // The commit had no answer, and may have been done.
-      if (planned !== undefined) engine.unsure(planned)
       return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }
     }
     engine.committed(plan)

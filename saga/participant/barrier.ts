@@ -18,7 +18,7 @@
  * | operation  | row of `invoke`      | what happens                                                        |
  * |------------|----------------------|---------------------------------------------------------------------|
  * | invoke     | none                 | insert `begun` in a commit of its own, then as above                |
- * | invoke     | begun                | call the handler                                                    |
+ * | invoke     | begun                | mark `failed` in a commit of its own, then as above                 |
  * | confirm    | ok                   | call the handler, insert its row; with its row there: answer again  |
  * | confirm    | any other, or none   | fail for good, and refuse an invoke that comes late                 |
  * | compensate | begun                | call the handler, mark `cancelled`                                  |
@@ -127,11 +127,15 @@ export class Barrier {
     )
   }
 
-  /** From now on the operation is refused when it comes late. */
-  async cancel(tx: SqlTransaction, { key, operation }: BarrierEntry): Promise<void> {
-    await this.#query(tx, `UPDATE ${this.#table} SET status = 'cancelled' WHERE saga_key = $1 AND operation = $2`, [
+  /**
+   * Changes what is known of it, and keeps what was answered. `cancelled`: it is refused when it comes late. `failed`: it was
+   * called more than once, so the refusal of one call is not that of all.
+   */
+  async mark(tx: SqlTransaction, { key, operation }: BarrierEntry, status: 'cancelled' | 'failed'): Promise<void> {
+    await this.#query(tx, `UPDATE ${this.#table} SET status = $3 WHERE saga_key = $1 AND operation = $2`, [
       key,
       operation,
+      status,
     ])
   }
 

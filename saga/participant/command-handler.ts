@@ -76,11 +76,11 @@ export class CommandHandler<Request> {
 
   /** Resolves after the commit that holds the answer. */
   async handle(request: Request, message: HandlerContext): Promise<void> {
-    const commanded = this.#read(message)
-    if (commanded === undefined) throw new NotACommand(message)
-    const { saga, sagaId, step, operation, key } = commanded.command
+    const command = readCommandHeaders(message.headers)
+    if (command === undefined) throw new NotACommand(message)
+    const { saga, sagaId, step, operation, key } = command
     const scope = { saga, sagaId, step, operation, key }
-    await this.#traced(commanded.command, message, () => inSaga(scope, () => this.#answer(request, commanded, message)))
+    await this.#traced(command, message, () => inSaga(scope, () => this.#answer(request, command, message)))
   }
 
   /**
@@ -88,28 +88,27 @@ export class CommandHandler<Request> {
    * to undo. Without valid saga headers nobody waits for an answer.
    */
   async unreadable(error: Error, message: HandlerContext): Promise<void> {
-    const commanded = this.#read(message)
-    if (commanded === undefined) return
-    const { command, duty } = commanded
+    const command = readCommandHeaders(message.headers)
+    if (command === undefined) return
+    const duty = this.#dutyOf(command)
+    if (duty === undefined) return void (await this.#answerStranger(command, message))
     const { code, message: text } = describeError(error)
     message.log.warn({ sagaKey: command.key, operation: command.operation, code }, 'saga command not readable')
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
     await this.#parts.sql.transaction(async (tx) => {
-      await this.#send(tx, command, await duty.unreadable(tx, command, failed))
+      await this.#send(tx, command, await duty.uncalled(tx, command, failed))
     })
   }
 
-  /** `undefined`: it is no saga command, or of an operation that this kind of participant does not know. */
-  #read({ headers }: HandlerContext): Commanded<Request> | undefined {
-    const command = readCommandHeaders(headers)
-    const duty = command && this.#parts.duties[command.operation]
-    return command === undefined || duty === undefined ? undefined : { command, duty }
+  /** `undefined`: it is for another kind of participant. */
+  #dutyOf({ kind, operation }: CommandHeaders): Duty<Request, ParticipantContext> | undefined {
+    return kind === this.#parts.kind ? this.#parts.duties[operation] : undefined
   }
 
   /** @returns what went wrong, when it was answered all the same */
-  async #answer(request: Request, commanded: Commanded<Request>, message: HandlerContext): Promise<unknown> {
-    const { command, duty } = commanded
-    if (command.kind !== this.#parts.kind) return this.#answerStranger(command, message)
+  async #answer(request: Request, command: CommandHeaders, message: HandlerContext): Promise<unknown> {
+    const duty = this.#dutyOf(command)
+    if (duty === undefined) return this.#answerStranger(command, message)
     let isFirst = true
     try {
       if (duty.begin !== undefined) {
@@ -124,7 +123,7 @@ export class CommandHandler<Request> {
       })
       return undefined
     } catch (error) {
-      await this.#answerError(commanded, message, isFirst && message.attempt === 1, error)
+      await this.#answerError({ command, duty }, message, isFirst && message.attempt === 1, error)
       return error
     }
   }
@@ -134,14 +133,26 @@ export class CommandHandler<Request> {
     const { saga, step, operation, key, kind } = command
     const [asked, made] = [participantOf(kind), participantOf(this.#parts.kind)]
     const code = 'saga.wrong_participant'
-    const text = `${saga}/${step} asks for a ${asked}, and "${message.channel}" has a ${made}: change one of them`
+    const wanted = asked === made ? `"${operation}", which a ${made} does not know` : `a ${asked}`
+    const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has a ${made}: change one of them`
     message.log.error({ sagaKey: key, operation, code }, text)
-    const no = { ...answerTo(command), code, message: text }
-    // Of the first call certainly nothing was done. Later ones cannot be done here: an operator has to see to it.
-    const isRefused = operation === 'invoke'
-    const reply: SagaReply = isRefused ? { ...no, status: 'refused' } : { ...no, status: 'failed', final: true }
-    await this.#parts.sql.transaction((tx) => this.#send(tx, command, reply))
+    const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
+    await this.#parts.sql.transaction(async (tx) => {
+      await this.#send(tx, command, await this.#sayNo(tx, command, failed))
+    })
     return new Error(text)
+  }
+
+  /**
+   * Of the first call certainly nothing was done, unless the barrier knows of it: that is refused, and stays so when it comes
+   * to the right participant later. What else is asked for cannot be done here, and must not count as done: an operator has to see to it.
+   */
+  async #sayNo(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+    const { operation, attempt = 1, round } = command
+    const duty = operation === 'invoke' ? this.#parts.duties.invoke : undefined
+    if (duty === undefined) return failed
+    const { final: _, ...no } = failed
+    return duty.uncalled(tx, command, attempt === 1 && round === 0 ? { ...no, status: 'refused' } : failed)
   }
 
   async #transaction(work: (tx: SqlTransaction) => Promise<void>): Promise<void> {

@@ -23,8 +23,11 @@ export interface Duty<Request, Context> {
   begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
   /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
-  /** The payload cannot be read, so the handler cannot be called. @param failed what is to be said if nothing better is known */
-  unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply>
+  /**
+   * The handler cannot be called: the payload cannot be read, or the command is for another kind of participant.
+   * @param no what is to be said if nothing better is known
+   */
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply>
   /** The handler was called and did not do it. @param reply what is to be said if nothing better is known */
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply>
 }
@@ -67,13 +70,15 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     return reply
   }
 
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
     const entry = await this.#barrier.enter(tx, command, 'invoke', 'refused')
     const known = answered(command, entry)
     if (known !== undefined) return known
     // After an attempt that failed, maybe with an effect, it stays one that has to be undone.
-    await this.#barrier.keep(tx, entry, hasEffect(entry) ? 'final' : 'refused', failed, command.round)
-    return failed
+    const isDoubtful = hasEffect(entry)
+    const said = isDoubtful ? inDoubt(no) : no
+    await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : 'refused', said, command.round)
+    return said
   }
 
   async givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
@@ -108,7 +113,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   }
 
   /** What was never done is undone without its payload. */
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
     if (hasEffect(invoked)) return failed
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
@@ -126,7 +131,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
     entry: BarrierEntry,
   ): Promise<SagaReply> {
     const reply: SagaReply = { ...answerTo(command), status: 'ok' }
-    if (!invoked.isNew) await this.#barrier.cancel(tx, invoked)
+    if (!invoked.isNew) await this.#barrier.mark(tx, invoked, 'cancelled')
     await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }

@@ -36,7 +36,10 @@ export function tccDuties<Request, Context>(
   }
 }
 
-/** Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. */
+/**
+ * Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. Whoever
+ * finds that is a second one, and writes that down, too: the first may still be alive, and its refusal speaks for itself only.
+ */
 class Beginning<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
   readonly #barrier: Barrier
@@ -48,15 +51,17 @@ class Beginning<Request, Context> implements Duty<Request, Context> {
   }
 
   async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
-    return (await this.#barrier.enter(tx, command, 'invoke', 'begun')).isNew
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
+    if (!entry.isNew && entry.status === 'begun') await this.#barrier.mark(tx, entry, 'failed')
+    return entry.isNew
   }
 
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     return this.#doing.decide(tx, request, command, context)
   }
 
-  unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    return this.#doing.unreadable(tx, command, failed)
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return this.#doing.uncalled(tx, command, no)
   }
 
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
@@ -89,7 +94,7 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
   }
 
   /** What was confirmed already is confirmed without its payload. */
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const entry = await this.#barrier.find(tx, command, 'confirm')
     return entry === undefined ? failed : done(command)
   }
@@ -123,7 +128,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   /** What needs no cancellation is cancelled without its payload. */
-  async unreadable(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
+  async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
     if (this.#isWanted(tried)) return failed
     return this.#cancelled(tx, command, tried, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
@@ -145,7 +150,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
     entry: BarrierEntry,
   ): Promise<SagaReply> {
     const reply = done(command)
-    if (!tried.isNew) await this.#barrier.cancel(tx, tried)
+    if (!tried.isNew) await this.#barrier.mark(tx, tried, 'cancelled')
     await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }

@@ -86,6 +86,12 @@ export interface SagaRow extends SagaKey {
   readonly trace: SagaTrace | null
 }
 
+/** A saga that was due, and is taken. */
+export interface ClaimedRow extends SagaRow {
+  /** Who had it before; of one that is stuck: who was to tell of it. */
+  readonly former: string | null
+}
+
 /** The next row of a saga; applied only when its present revision is `row.revision - 1`. */
 export interface SagaWrite {
   readonly row: SagaRow

@@ -3,13 +3,14 @@
  * by its own revision; so one saga or hundreds share a commit.
  *
  * All times are the server's. `due_at` is when somebody must look at the row: with an `owner` it is the end of its lease,
- * without one the time of a retry or of a late reply. `epoch` counts changes of ownership: whoever was given epoch n can
+ * without one the time of a retry or of a late reply. A stuck saga has an owner until somebody was told of it. `epoch` counts changes of ownership: whoever was given epoch n can
  * not write once it is n + 1.
  */
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { TimelineEntry } from '../machine/event.ts'
 import type { SagaStatus } from '../machine/state.ts'
 import type {
+  ClaimedRow,
   ReportedSaga,
   ResolvedFilter,
   SagaKey,
@@ -77,18 +78,18 @@ export class SagaStore {
     leaseMs: number,
     versions: readonly SagaVersion[],
     limit: number,
-  ): Promise<readonly SagaRow[]> {
-    const result = await this.#query<SagaRow>(
+  ): Promise<readonly ClaimedRow[]> {
+    const result = await this.#query<ClaimedRow>(
       sql,
       `WITH due AS MATERIALIZED (
-         SELECT name, id FROM ${this.#saga}
+         SELECT name, id, owner AS former FROM ${this.#saga}
          WHERE due_at <= ${NOW} AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
          ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
        ), taken AS (
          UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
-         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*
-       ) SELECT ${COLUMNS} FROM taken`,
+         FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
+       ) SELECT ${COLUMNS}, former FROM taken`,
       [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
     )
     return result.rows
@@ -140,7 +141,7 @@ export class SagaStore {
     const result = await this.#query(
       sql,
       `UPDATE ${this.#saga} SET mail = coalesce(mail, '[]'::jsonb) || $3::jsonb, revision = revision + 1,
-           due_at = CASE WHEN owner IS NULL THEN clock_timestamp() ELSE due_at END
+           due_at = CASE WHEN owner IS NULL OR status = 'stuck' THEN clock_timestamp() ELSE due_at END
        WHERE name = $1 AND id = $2 AND (ended_at IS NULL OR ($4 AND status = 'completed'))
          AND coalesce(birth = $5, true)
          AND ($6::jsonb IS NULL OR (state->'parent' @> ($6::jsonb - 'birth')
@@ -178,13 +179,24 @@ export class SagaStore {
     )
   }
 
+  /** Somebody was told that it is stuck: unless mail came for it, it is left alone from now on. */
+  async told(sql: SqlExecutor, { name, id, revision }: SagaRow): Promise<void> {
+    await this.#query(
+      sql,
+      `UPDATE ${this.#saga} SET revision = revision + 1, owner = NULL,
+         due_at = CASE WHEN mail IS NULL THEN NULL ELSE clock_timestamp() END
+       WHERE name = $1 AND id = $2 AND revision = $3 AND status = 'stuck' AND owner IS NOT NULL`,
+      [name, id, revision],
+    )
+  }
+
   /** Gives leases back at once: due now, and a late write of this owner is refused. */
   async release(sql: SqlExecutor, owner: string, leases: readonly SagaLease[]): Promise<void> {
     await this.#query(
       sql,
       `WITH held AS MATERIALIZED (${this.#held})
-       UPDATE ${this.#saga} s SET owner = NULL, epoch = s.epoch + 1, revision = s.revision + 1,
-           due_at = clock_timestamp()
+       UPDATE ${this.#saga} s SET owner = CASE WHEN s.status = 'stuck' THEN s.owner END,
+           epoch = s.epoch + 1, revision = s.revision + 1, due_at = clock_timestamp()
        FROM held WHERE s.name = held.name AND s.id = held.id`,
       [owner, ...columns(leases)],
     )
@@ -194,7 +206,8 @@ export class SagaStore {
   async expireOthers(sql: SqlExecutor, ownerPrefix: string): Promise<void> {
     await this.#query(
       sql,
-      `UPDATE ${this.#saga} SET owner = NULL, epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
+      `UPDATE ${this.#saga} SET owner = CASE WHEN status = 'stuck' THEN owner END,
+           epoch = epoch + 1, revision = revision + 1, due_at = clock_timestamp()
        WHERE due_at IS NOT NULL AND owner IS NOT NULL AND NOT starts_with(owner, $1)`,
       [ownerPrefix],
     )

@@ -180,6 +180,31 @@ describe('work in the way of the others', () => {
     expect(calls).toBe(2)
     expect(await effects()).toEqual(['a', 'b', 'c'])
   })
+
+  test('what is too slow is not called again before its first call has ended, though the connection is dead', async () => {
+    const lossy = lossyAnswers(embedded(), 'before')
+    const { run, clock } = await sharingOn(lossy.sql)
+    const begun = Promise.withResolvers<void>()
+    const end = Promise.withResolvers<void>()
+    const calls: string[] = []
+    const slow: Work = async () => {
+      calls.push('begun')
+      if (calls.length > 1) return
+      begun.resolve()
+      await end.promise
+      calls.push('ended')
+    }
+    const [first, second, third] = [run(inserting('a')), run(slow), run(inserting('c'))]
+    await begun.promise
+    lossy.breakNth(1)
+    for (let ms = 0; ms <= 300; ms += 25) clock.move(25)
+    await Promise.all([first, third])
+    expect(lossy.broke()).toBe(true)
+    end.resolve()
+    await second
+    expect(calls).toEqual(['begun', 'ended', 'begun'])
+    expect(await effects()).toEqual(['a', 'c'])
+  })
 })
 
 describe('a commit', () => {

@@ -77,6 +77,33 @@ describe('an input that the schema of a new release refuses', () => {
     })
     await release.close()
   })
+
+  test('takes no room from other sagas, however many of them come', async () => {
+    const define = (schema: z.ZodType<z.infer<typeof Input>>) =>
+      defineSaga('grouped', { version: 1, input: schema })
+        .signal('go', { payload: z.string() })
+        .parallel((group) =>
+          group
+            .step('here', { compensate: 'none', invoke: () => undefined })
+            .command('there', { to: stockCommands, request: ({ input: read }) => read, compensate: 'none' }),
+        )
+    const readable = defineSaga('readable', { version: 1, input: Input }).step('a', {
+      compensate: 'none',
+      invoke: () => undefined,
+    })
+    const [written, read] = [define(Input), define(Wider)]
+    world = await setupWorld({ sagas: [read, readable], coordinator: { concurrency: 1 } })
+    await world.start()
+    const former = world.another({ sagas: [written] })
+    // More than one process takes in hand that makes one call at a time.
+    for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
+      await former.start(written, { id, input })
+      await expect(world.coordinator.signal(read, id, 'go', 'now')).rejects.toBeInstanceOf(SagaInputUnreadable)
+    }
+    const run = await world.coordinator.start(readable, { id: 'r', input })
+    expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
+    await former.close()
+  })
 })
 
 describe('a schema that never settles', () => {

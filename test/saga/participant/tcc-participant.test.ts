@@ -60,6 +60,23 @@ async function send(binding: SinkBinding, operation: Operation, attempts?: numbe
   )
 }
 
+/** A client whose process stands still before its n-th transaction, until it is told to go on. */
+function frozenBefore(nth: number, resume: Promise<void>): { client: SqlClient; reached: Promise<void> } {
+  const { promise: reached, resolve } = Promise.withResolvers<void>()
+  let transactions = 0
+  const client: SqlClient = {
+    query: (text, parameters) => sql.query(text, parameters),
+    transaction: async (work) => {
+      if (++transactions === nth) {
+        resolve()
+        await resume
+      }
+      return sql.transaction(work)
+    },
+  }
+  return { client, reached }
+}
+
 async function effects(): Promise<string[]> {
   const { rows } = await sql.query<{ what: string }>('SELECT what FROM tcc_effects WHERE id = $1', [id])
   return rows.map(({ what }) => what)
@@ -163,6 +180,27 @@ describe('effects outside of the transaction', () => {
       throw new Refusal('stock.empty', 'sold out')
     }
     expect(await send(bind({ try: no }), 'invoke')).toEqual(['invoke failed final stock.empty'])
+  })
+
+  test('make a refusal of the process that began first doubtful, too, once another one was at it', async () => {
+    const holds: string[] = []
+    const resume = Promise.withResolvers<void>()
+    const { client: frozen, reached } = frozenBefore(2, resume.promise)
+    const no = () => {
+      throw new Refusal('stock.empty', 'sold out')
+    }
+    const first = send(bind({ client: frozen, try: no }), 'invoke')
+    await reached
+    const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
+    const hold = () => {
+      holds.push('held')
+      client.dead = true
+    }
+    await expect(deliver(bind({ client, try: hold }), request, headers('invoke'), 1)).rejects.toThrow()
+    resume.resolve()
+    expect(await first).toEqual(['invoke failed final stock.empty'])
+    expect(await send(bind({ cancel: () => void holds.push('released') }), 'compensate')).toEqual(['compensate ok'])
+    expect(holds).toEqual(['held', 'released'])
   })
 
   test('are none when it says so: what was not committed is not cancelled', async () => {

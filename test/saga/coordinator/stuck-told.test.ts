@@ -1,0 +1,131 @@
+import type { SqlClient } from 'concordat/core'
+import { createOperator } from 'concordat/operate'
+import { defineSaga } from 'concordat/saga'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
+import { until } from '../../support/until.ts'
+import { closeEmbedded, embedded, openEmbedded, setupWorld, stockCommands, type World } from '../support/world.ts'
+
+const Input = z.object({ sku: z.string(), n: z.number() })
+const input = { sku: 'apple', n: 2 }
+const by = { by: 'ann', reason: 'test' }
+let world: World | undefined
+
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+afterEach(async () => {
+  await world?.close()
+  world = undefined
+})
+
+/** Stuck by the very write that starts it: of two commands one cannot be sent, and the other cannot be undone. */
+function stuckAtStart() {
+  let asked = 0
+  const no = (): never => {
+    throw new Error('cannot be asked')
+  }
+  return defineSaga('stuck-at-start', { version: 1, input: Input }).parallel((group) =>
+    group
+      .command('a', { to: stockCommands, compensate: true, request: () => (++asked > 1 ? no() : input) })
+      .command('b', { to: stockCommands, compensate: 'none', request: no }),
+  )
+}
+
+async function setup(sql?: SqlClient) {
+  const saga = stuckAtStart()
+  const told: string[] = []
+  const onStuck = ({ id }: { readonly id: string }) => void told.push(id)
+  world = await setupWorld({ sagas: [saga], coordinator: { pollMs: 20, leaseMs: 300, onStuck, ...(sql && { sql }) } })
+  await world.start()
+  const { schema } = world
+  const row = async () => {
+    const { rows } = await embedded().query(`SELECT status, owner, due_at, mail FROM ${schema}.saga WHERE id = 's1'`)
+    return rows[0]
+  }
+  return { ...world, saga, told, row }
+}
+
+const WITHIN = { timeout: 10_000 }
+const AT_REST = { status: 'stuck', owner: null, due_at: null, mail: null }
+
+test('a saga that is stuck at its start is told of, once, though the commit of its caller has no answer', async () => {
+  const { coordinator, saga, told, row, sql } = await setup()
+  // What hears of the commit hears nothing.
+  await sql.transaction((tx) => coordinator.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
+  await until('somebody is told', () => told.length > 0)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  expect(told).toEqual(['s1'])
+})
+
+test('a saga whose coordinator is gone before it has told is told of by the next one', async () => {
+  const inner = embedded()
+  let isGone = false
+  const gone = (): Error => Object.assign(new Error('Connection terminated unexpectedly'), { code: 'ECONNRESET' })
+  const { coordinator, another, saga, told, row } = await setup({
+    ...inner,
+    query: (text, parameters) => (isGone ? Promise.reject(gone()) : inner.query(text, parameters)),
+    transaction: async (work) => {
+      if (isGone) throw gone()
+      const result = await inner.transaction((tx) =>
+        work({
+          ...tx,
+          query: (text, parameters) => {
+            if (text.includes('saga_write') && String(parameters?.[0]).includes('"status":"stuck"')) isGone = true
+            return tx.query(text, parameters)
+          },
+        }),
+      )
+      if (isGone) throw gone()
+      return result
+    },
+  })
+  await expect(coordinator.start(saga, { id: 's1', input })).rejects.toThrow()
+  await coordinator.close()
+  expect(told).toEqual([])
+  const next = another({ sql: inner })
+  await next.run()
+  await until('somebody is told', () => told.length > 0)
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  expect(told).toEqual(['s1'])
+  await next.close()
+})
+
+test('a saga that nobody was told of when an embedded database ended is told of when it is opened again', async () => {
+  const { coordinator, another, saga, told, row, sql } = await setup()
+  await coordinator.close()
+  const former = another({ sql: { ...sql, exclusive: 'life-1' }, leaseMs: 3_600_000 })
+  await sql.transaction((tx) => former.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
+  const next = another({ sql: { ...sql, exclusive: 'life-2' } })
+  await next.run()
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  expect(told).toEqual(['s1'])
+  await next.close()
+  await former.close()
+})
+
+test('a saga that was told of is at rest, and what means nothing to it tells nobody again', async () => {
+  const { coordinator, saga, told, row, sql, outbox } = await setup()
+  await sql.transaction((tx) => coordinator.start(tx, saga, { id: 's1', input }))
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  const operator = createOperator({ sql, schema: outbox.schema })
+  const refused = operator.sagas.compensate({ saga: saga.name, id: 's1' }, by)
+  await expect(refused).rejects.toMatchObject({ code: 'saga.action_refused' })
+  await expect.poll(row, WITHIN).toEqual(AT_REST)
+  expect(told).toEqual(['s1'])
+})
+
+test('an operator acts at once on a saga that nobody was told of yet', async () => {
+  const { coordinator, another, saga, told, row, sql, outbox } = await setup()
+  await coordinator.close()
+  // Nobody drives it, and nobody heard of its commit.
+  const starter = another({ leaseMs: 3_600_000 })
+  await sql.transaction((tx) => starter.start({ ...tx, afterCommit: () => {} }, saga, { id: 's1', input }))
+  const operator = createOperator({ sql, schema: outbox.schema })
+  await operator.sagas.skip({ saga: saga.name, id: 's1' }, { ...by, waitMs: 0 })
+  const next = another()
+  await next.run()
+  await expect.poll(async () => (await row()) as object, WITHIN).toMatchObject({ status: 'compensated' })
+  expect(told).toEqual([])
+  await next.close()
+  await starter.close()
+})
