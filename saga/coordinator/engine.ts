@@ -12,6 +12,7 @@ import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
+import { grown } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
@@ -183,8 +184,9 @@ export class Engine {
   }
 
   snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
-    const saga = this.#host.definition(row)
-    if (saga === undefined) return undefined
+    const definition = this.#host.definition(row)
+    if (definition === undefined) return undefined
+    const saga = grown(definition, row.state)
     const { deadlineInMs, sinceWriteMs, ageMs } = row
     const writtenAt = takenAt - sinceWriteMs
     const startedAt = takenAt - ageMs
@@ -241,8 +243,9 @@ export class Engine {
   }
 
   /** Readies the calls of a transition; one that is not made after all is the next event. */
-  async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const { saga } = before
+  async #settle(from: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const saga = grown(from.saga, first.state)
+    const before = saga === from.saga ? from : { ...from, saga }
     const messages: EncodedMessage[] = []
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first
