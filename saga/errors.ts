@@ -155,3 +155,70 @@ export class OwnershipLost extends ConcordatError {
     super(`saga ${saga}/${id} was taken over by another coordinator`)
   }
 }
+
+/**
+ * A branch of a global transaction was refused: the participant said no and did nothing. Code that lets it through refuses
+ * the whole transaction, with the same code.
+ */
+export class BranchRefused extends Refusal {
+  /** Which call: `2.withdraw`. */
+  readonly branch: string
+
+  constructor(branch: string, code: string, message: string) {
+    super(code, message)
+    this.branch = branch
+  }
+}
+
+/** Whether a branch of a global transaction did something is not known: the transaction is cancelled. */
+export class BranchFailed extends ConcordatError {
+  readonly code = 'saga.branch_failed' as const
+  readonly retryable = false as const
+  readonly branch: string
+
+  constructor(branch: string, code: string, message: string) {
+    super(`branch ${branch} failed with ${code}: ${message}. All of the transaction is cancelled`)
+    this.branch = branch
+  }
+}
+
+/** A branch was called when the transaction could take none any more. It was not called. */
+export class GlobalTransactionEnded extends ConcordatError {
+  readonly code = 'saga.transaction_ended' as const
+  readonly retryable = false as const
+
+  constructor(name: string, id: string, why: string) {
+    super(`global transaction ${name}/${id} takes no more calls: ${why}`)
+  }
+}
+
+/** The global transaction of this id is cancelled: all its branches are, or never did anything. */
+export class GlobalTransactionCancelled extends ConcordatError {
+  readonly code = 'saga.transaction_cancelled' as const
+  readonly retryable = false as const
+  /** Why: the code of the failure, and its message. */
+  readonly failure: { readonly code: string; readonly message: string }
+
+  constructor(name: string, id: string, failure: { readonly code: string; readonly message: string }) {
+    super(`global transaction ${name}/${id} was cancelled with ${failure.code}: ${failure.message}`)
+    this.failure = failure
+  }
+}
+
+/** Confirming or cancelling the branches of a global transaction has come to where a person must look: see `retry`, `skip`, `resolve`. */
+export class GlobalTransactionStuck extends ConcordatError {
+  readonly code = 'saga.transaction_stuck' as const
+  readonly retryable = false as const
+
+  constructor(
+    name: string,
+    id: string,
+    failure: { readonly code: string; readonly message: string },
+    options?: ErrorOptions,
+  ) {
+    super(
+      `global transaction ${name}/${id} is decided and stuck on ${failure.code}: ${failure.message}. An operator has to act`,
+      options,
+    )
+  }
+}

@@ -5,15 +5,29 @@
  */
 
 export { type Coordinator, createCoordinator, type RunOptions } from './coordinator/coordinator.ts'
+export {
+  currentGlobalTransaction,
+  type GlobalTransaction,
+  outsideGlobalTransaction,
+} from './coordinator/global-transaction.ts'
 export type { LateStep, SagaHealth } from './coordinator/health.ts'
 export type { OperatorNote, SagaTarget } from './coordinator/operators.ts'
 export type { CoordinatorOptions, LateCommand, StuckSaga } from './coordinator/options.ts'
+export type { GlobalTransactionRunOptions, Propagation } from './coordinator/propagation.ts'
 export type { Archive, ArchivedSaga } from './coordinator/retention.ts'
 export type { SagaOutcome, SagaReport, SagaRun } from './coordinator/run.ts'
 export type { StartOptions } from './coordinator/starter.ts'
 export type { OutcomeOptions } from './coordinator/watch.ts'
 export type { ForwardSagaBuilder, SagaBuilder, SagaGroup } from './definition/builder.ts'
 export { defineSaga } from './definition/definition.ts'
+export {
+  type Branch,
+  type BranchOptions,
+  defineBranch,
+  defineGlobalTransaction,
+  type GlobalTransactionDefinition,
+  type GlobalTransactionOptions,
+} from './definition/global-transaction.ts'
 export type { CommandOptions, ForwardCommandOptions } from './definition/kinds/command.ts'
 export type { ForwardStepOptions, StepOptions } from './definition/kinds/local.ts'
 export type { MessageSignalOptions, SignalOptions } from './definition/kinds/signal.ts'
@@ -32,7 +46,12 @@ export type {
   SagaOptions,
 } from './definition/step-options.ts'
 export {
+  BranchFailed,
+  BranchRefused,
   CoordinatorClosed,
+  GlobalTransactionCancelled,
+  GlobalTransactionEnded,
+  GlobalTransactionStuck,
   OwnershipLost,
   Refusal,
   SagaActionRefused,

@@ -18,9 +18,13 @@ import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { Coordinator } from '../saga/coordinator/coordinator.ts'
+import type { GlobalTransaction } from '../saga/coordinator/global-transaction.ts'
+import type { GlobalTransactionRunOptions } from '../saga/coordinator/propagation.ts'
 import type { SagaRun } from '../saga/coordinator/run.ts'
 import type { StartOptions } from '../saga/coordinator/starter.ts'
+import type { GlobalTransactionDefinition } from '../saga/definition/global-transaction.ts'
 import type { Saga } from '../saga/definition/saga.ts'
+import type { Stored } from '../saga/json.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import { closeOnSignals } from './close-on-signals.ts'
 import { ServiceClosed, ServiceNotReady } from './errors.ts'
@@ -183,6 +187,14 @@ export class AssembledService implements Service {
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>> {
     return this.#needed('run', 'sagas', this.coordinator).start(saga, options)
+  }
+
+  async globalTransaction<In, Out, Result>(
+    definition: GlobalTransactionDefinition<In, Out>,
+    options: GlobalTransactionRunOptions<In>,
+    code: (global: GlobalTransaction) => Result | Promise<Result>,
+  ): Promise<Stored<Result>> {
+    return this.#needed('globalTransaction', 'sagas', this.coordinator).globalTransaction(definition, options, code)
   }
 
   async transaction<T>(work: (tx: ServiceTransaction) => Promise<T>): Promise<T> {

@@ -29,9 +29,13 @@ import type { SqlInbox } from '../outbox/inbox.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { Relay } from '../outbox/relay.ts'
 import type { Coordinator } from '../saga/coordinator/coordinator.ts'
+import type { GlobalTransaction } from '../saga/coordinator/global-transaction.ts'
+import type { GlobalTransactionRunOptions } from '../saga/coordinator/propagation.ts'
 import type { SagaRun } from '../saga/coordinator/run.ts'
 import type { StartOptions } from '../saga/coordinator/starter.ts'
+import type { GlobalTransactionDefinition } from '../saga/definition/global-transaction.ts'
 import type { Saga } from '../saga/definition/saga.ts'
+import type { Stored } from '../saga/json.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 
@@ -65,7 +69,7 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly bindings?: readonly Binding[] | undefined
   /** Channels that `send` and `tx.send` take: made to exist before anything is sent. */
   readonly sends?: ReadonlyArray<Place<Sent>> | undefined
-  /** The sagas that this service coordinates, several versions of one name side by side. Needs `sql`. @default none */
+  /** The sagas and global transactions that this service coordinates, several versions of one name side by side. Needs `sql`. @default none */
   readonly sagas?: readonly Saga<unknown, unknown, object>[] | undefined
   /**
    * Where `leads` compete, and `service.locks`. A function gets the service's identity, so that leases carry it. Closed with
@@ -162,6 +166,15 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>>
+  /**
+   * Runs code as one transaction over the services whose branches it calls: all are confirmed when it returns, all are
+   * cancelled when it throws or its process dies. @throws as `coordinator.globalTransaction`; TypeError without `sagas`
+   */
+  globalTransaction<In, Out, Result>(
+    definition: GlobalTransactionDefinition<In, Out>,
+    options: GlobalTransactionRunOptions<In>,
+    code: (global: GlobalTransaction) => Result | Promise<Result>,
+  ): Promise<Stored<Result>>
   /**
    * One local transaction of the service's database, with everything that is sent and started in it.
    * @throws what `work` throws, after the rollback; TypeError without `sql`

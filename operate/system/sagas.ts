@@ -12,7 +12,7 @@ function systemStep(step: StepDefinition): SystemStep {
   const { to, from, saga } = kind.tiesOf(step)
   return {
     name: step.name,
-    kind: kind.method === 'step' ? 'local' : kind.method,
+    kind: kind.method === 'step' ? 'local' : (kind.method ?? kind.kind),
     pivot: step.pivot,
     compensates: step.compensates,
     group: step.group ?? null,

@@ -12,6 +12,7 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { Call, StepState } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
+import type { Bodies } from './bodies.ts'
 import { readInput } from './input.ts'
 import { resultsOf } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -23,6 +24,7 @@ export interface AttemptHost {
   /** What steps log with. */
   readonly stepLogger: Logger
   readonly telemetry: SagaTelemetry | undefined
+  readonly bodies: Bodies
 }
 
 /**
@@ -109,6 +111,7 @@ async function contextOf(
     log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),
     result,
     tried: reserved === true,
+    body: host.bodies.get(row),
     failure: state.failure ?? { step: call.step, code: 'saga.unknown', message: 'no failure recorded' },
   }
 }

@@ -4,7 +4,7 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import { isNeeded } from '../definition/condition.ts'
-import type { PreparedCall } from '../definition/kinds/kind.ts'
+import type { PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
@@ -15,6 +15,7 @@ import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { Sender } from '../wire/wire.ts'
+import type { Bodies } from './bodies.ts'
 import { readInput } from './input.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -24,6 +25,7 @@ import type { SagaTelemetry } from './telemetry.ts'
 export interface CallHost extends Sender {
   readonly clock: Clock
   readonly telemetry: SagaTelemetry | undefined
+  readonly bodies: Bodies
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
@@ -81,6 +83,10 @@ class PlannedCall implements PreparedCall {
     this.clock = asked.host.clock
     this.#asked = asked
     this.#saga = saga
+  }
+
+  get body(): TransactionBody | undefined {
+    return this.#asked.host.bodies.get(this.row)
   }
 
   context(): Promise<RequestContext> {

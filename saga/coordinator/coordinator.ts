@@ -12,19 +12,22 @@ import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { requireMayStart } from '../../core/reading.ts'
 import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
+import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
 import { commandChannels, takesSignal } from '../definition/ties.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
-import { stored } from '../json.ts'
+import { type Stored, stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
 import type { SagaSummary } from '../store/rows.ts'
 import { type ListFilter } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
 import { Driver } from './driver.ts'
+import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
 import { type OperatorNote, requireNote, requireTarget, resolveFilter, type SagaTarget } from './operators.ts'
 import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from './options.ts'
+import { type GlobalTransactionRunOptions, resolvePropagation } from './propagation.ts'
 import { createRun, type SagaReport, type SagaRun } from './run.ts'
 import type { StartOptions } from './starter.ts'
 
@@ -65,6 +68,19 @@ export interface Coordinator extends AsyncDisposable {
     saga: Saga<In, Out, Results>,
     options: StartOptions<In>,
   ): Promise<SagaRun<Results>>
+  /**
+   * Runs code as one transaction over all branches that it calls: when the code has returned all are confirmed, when it
+   * threw, its process died or its time was up all are cancelled. Resolves with what the code returned (as JSON) when all
+   * are confirmed. Called again with an id that is there already it runs nothing, and waits for what becomes of that one.
+   * Within the code of another global transaction it joins that one, unless `propagation` says otherwise.
+   * @throws what the code threw, when all is cancelled; GlobalTransactionCancelled, GlobalTransactionStuck; SagaPending after
+   * `timeoutMs` (the transaction goes on); as `start`
+   */
+  globalTransaction<In, Out, Result>(
+    definition: GlobalTransactionDefinition<In, Out>,
+    options: GlobalTransactionRunOptions<In>,
+    code: (global: GlobalTransaction) => Result | Promise<Result>,
+  ): Promise<Stored<Result>>
   /** A handle on a saga; reads nothing yet. */
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
   /**
@@ -158,6 +174,17 @@ class SagaCoordinator implements Coordinator {
     this.#requireOpen()
     await this.#driver.start(tx, saga, options)
     return this.get(saga, options.id)
+  }
+
+  async globalTransaction<In, Out, Result>(
+    definition: GlobalTransactionDefinition<In, Out>,
+    options: GlobalTransactionRunOptions<In>,
+    code: (global: GlobalTransaction) => Result | Promise<Result>,
+  ): Promise<Stored<Result>> {
+    this.#requireOpen()
+    const { join, ...start } = resolvePropagation(definition, options, code)
+    if (join !== undefined) return (await join()) as Stored<Result>
+    return (await this.#driver.transact(definition as unknown as Saga, start, code)) as Stored<Result>
   }
 
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {

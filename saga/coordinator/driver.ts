@@ -4,12 +4,15 @@ import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
+import { GlobalTransactionCancelled, GlobalTransactionStuck } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import { SagaStore } from '../store/store.ts'
+import { Bodies } from './bodies.ts'
 import { DueSagas } from './due.ts'
 import { type Applied, Engine, takesOwnership } from './engine.ts'
+import { type GlobalTransaction, RunningCode } from './global-transaction.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
@@ -19,14 +22,14 @@ import { requireStepResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
 import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
-import type { RunHost } from './run.ts'
+import { createRun, type RunHost } from './run.ts'
 import { Runner } from './runner.ts'
 import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
 import { SagaTelemetry } from './telemetry.ts'
 import { Together } from './together.ts'
-import { Watch } from './watch.ts'
+import { type OutcomeOptions, Watch } from './watch.ts'
 
 /** Sagas whose commands are sent again at once. */
 const RESEND_LIMIT = 64
@@ -54,6 +57,7 @@ export class Driver implements RunHost {
   readonly #notices: Notices
   readonly #reports: Together<SagaKey, ReportedSaga | undefined>
   readonly #telemetry: SagaTelemetry | undefined
+  readonly #bodies: Bodies
   #unobserve: (() => void) | undefined
 
   constructor(options: ResolvedOptions) {
@@ -61,7 +65,9 @@ export class Driver implements RunHost {
     const { exclusive } = options.sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock)
-    const shared = { ...options, store, instance, telemetry }
+    const bodies = new Bodies()
+    const shared = { ...options, store, instance, telemetry, bodies }
+    this.#bodies = bodies
     this.#telemetry = telemetry
     this.#options = options
     this.sql = options.sql
@@ -136,6 +142,29 @@ export class Driver implements RunHost {
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
   }
 
+  /**
+   * Runs code as a global transaction, and waits until all of it is confirmed or cancelled.
+   * @throws what the code threw; GlobalTransactionCancelled, GlobalTransactionStuck; as `start` and `outcome`
+   */
+  async transact(
+    definition: Saga,
+    options: StartOptions<unknown> & OutcomeOptions,
+    code: (global: GlobalTransaction) => unknown,
+  ): Promise<unknown> {
+    const { name } = definition
+    const { id, input, ...patience } = options
+    const body = new RunningCode({ ...this.#options, engine: this.#engine }, definition, id, code)
+    await this.#starter.startCode(definition, { id, input }, body)
+    const { status, ...ended } = await createRun<{ readonly code: unknown }>(this, name, id).outcome(patience)
+    if (status === 'completed') return ended.results.code
+    const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
+    const { thrown } = body
+    if (status === 'stuck') {
+      throw new GlobalTransactionStuck(name, id, failure, thrown === undefined ? {} : { cause: thrown.error })
+    }
+    throw thrown === undefined ? new GlobalTransactionCancelled(name, id, failure) : thrown.error
+  }
+
   /** An event from outside. */
   apply(key: SagaKey, event: SagaEvent, birth?: string): Promise<Applied | undefined> {
     return this.#engine.apply(key, event, { birth })
@@ -207,6 +236,7 @@ export class Driver implements RunHost {
     const { next, write } = plan
     const { row } = next
     this.#measure(plan)
+    this.#bodies.get(row)?.seen(next)
     if (takesOwnership(plan)) this.#runner.take(next)
     this.#notices.tellLate(plan)
     const { status } = row.state

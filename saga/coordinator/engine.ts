@@ -12,6 +12,7 @@ import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
+import { grown } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
@@ -46,6 +47,11 @@ export interface EngineHost extends CallHost {
 /** True when the plan makes its writer the owner, who did not own the saga before: it has a local call to make. */
 export function takesOwnership({ before, next }: Plan): boolean {
   return next.row.owner !== null && next.row.epoch !== before.row.epoch
+}
+
+/** The code of a global transaction waits for others most of the time: it takes no room, and none is kept for it. */
+export function takesRoom({ saga }: Snapshot): boolean {
+  return saga.branches === undefined
 }
 
 export interface Applied {
@@ -98,7 +104,7 @@ export class Engine {
 
   /** A plan was written or given up: what it takes is no longer on its way. */
   settled(plan: Plan): void {
-    if (takesOwnership(plan)) this.#host.letGo()
+    if (takesOwnership(plan) && takesRoom(plan.next)) this.#host.letGo()
   }
 
   /**
@@ -172,8 +178,9 @@ export class Engine {
   }
 
   snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
-    const saga = this.#host.definition(row)
-    if (saga === undefined) return undefined
+    const definition = this.#host.definition(row)
+    if (definition === undefined) return undefined
+    const saga = grown(definition, row.state)
     const { deadlineInMs, sinceWriteMs, ageMs } = row
     const writtenAt = takenAt - sinceWriteMs
     const startedAt = takenAt - ageMs
@@ -230,7 +237,9 @@ export class Engine {
   }
 
   /** The plan of a transition. Room that was kept for its local calls is given back when it does not come to take it. */
-  async #settle(before: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+  async #settle(from: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
+    const saga = grown(from.saga, first.state)
+    const before = saga === from.saga ? from : { ...from, saga }
     let mayRun: boolean | undefined
     const asked: Asked = {
       host: this.#host,

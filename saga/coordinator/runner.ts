@@ -13,7 +13,7 @@ import { CoordinatorClosed } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'
 import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
-import type { Engine, EngineHost } from './engine.ts'
+import { type Engine, type EngineHost, takesRoom } from './engine.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { failedEvent } from './outcome.ts'
 import type { Plan, Snapshot } from './plan.ts'
@@ -46,6 +46,8 @@ export class Runner {
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #transactions: Slots
   #running = 0
+  /** Leases of global transactions whose code runs here: most of the time they wait for others, and take no room. */
+  readonly #coded = new Set<HeldLease>()
   #kept = 0
   #closing = false
 
@@ -57,7 +59,7 @@ export class Runner {
   /** How many more sagas this process would take in hand. */
   get room(): number {
     const { concurrency, leases } = this.#host
-    return this.#closing ? 0 : Math.max(0, concurrency * LINE - leases.size - this.#kept)
+    return this.#closing ? 0 : Math.max(0, concurrency * LINE - (leases.size - this.#coded.size) - this.#kept)
   }
 
   /** Keeps room for sagas that are on their way into this process's hands. */
@@ -77,8 +79,10 @@ export class Runner {
   take(snapshot: Snapshot): void {
     if (!this.#owns(snapshot, snapshot.row.epoch)) return
     const lease = this.#host.leases.hold(snapshot)
+    if (!takesRoom(snapshot)) this.#coded.add(lease)
     const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
       this.#host.leases.drop(lease)
+      this.#coded.delete(lease)
       this.#chains.delete(chain)
       this.#host.onRoom()
     })
@@ -105,7 +109,8 @@ export class Runner {
   async #chain(first: Snapshot, lease: HeldLease): Promise<void> {
     const { logger } = this.#host
     const fields = { saga: first.row.name, id: first.row.id, epoch: lease.epoch }
-    await this.#slot()
+    const waits = this.#coded.has(lease)
+    if (!waits) await this.#slot()
     try {
       let current: Snapshot | undefined = first
       while (current !== undefined && this.#owns(current, lease.epoch)) current = await this.#round(current, lease)
@@ -114,9 +119,13 @@ export class Runner {
       else if (isOwnershipLost(error)) logger.info(fields, 'saga taken over by another coordinator')
       else logger.error({ ...fields, err: toError(error) }, 'saga left to its lease')
     } finally {
-      this.#running--
-      this.#line.shift()?.()
+      if (!waits) this.#leave()
     }
+  }
+
+  #leave(): void {
+    this.#running--
+    this.#line.shift()?.()
   }
 
   /** Waits for one of the `concurrency` slots. */

@@ -11,6 +11,7 @@ import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
+import type { Bodies, HeldBody } from './bodies.ts'
 import { writePlans } from './committer.ts'
 import type { Engine } from './engine.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
@@ -28,6 +29,7 @@ export interface StarterHost {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly engine: Engine
+  readonly bodies: Bodies
   readonly outbox: CommandOutbox
   readonly clock: Clock
   readonly maxPayloadBytes: number
@@ -60,9 +62,37 @@ export class Starter {
    */
   async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
     const known = this.#loaded(saga, options)
+    if (known.branches !== undefined) {
+      throw new TypeError(`start: "${known.name}" is a global transaction: run it with globalTransaction(...)`)
+    }
     const { telemetry } = this.#host
     if (telemetry === undefined) await this.#start(tx, known, options, null)
     else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, options, trace))
+  }
+
+  /**
+   * Starts a transaction that is just code: the code begins when that is durable.
+   * @returns true when it is new, and the code is run
+   * @throws as `start`
+   */
+  async startCode(saga: Saga, options: StartOptions<unknown>, body: HeldBody): Promise<boolean> {
+    const known = this.#loaded(saga, options)
+    const { telemetry, bodies } = this.#host
+    let isNew = false
+    const work = async (trace: SagaTrace | null): Promise<boolean> => {
+      const fresh = await this.#prepare(known, options.id, options.input, trace)
+      await this.register(this.#host.sql)
+      bodies.add(fresh.row, body)
+      isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
+        bodies.delete(fresh.row)
+        throw error
+      })
+      if (!isNew) bodies.delete(fresh.row)
+      return isNew
+    }
+    if (telemetry === undefined) await work(null)
+    else await telemetry.start(known, options.id, work)
+    return isNew
   }
 
   /** @returns true when the saga is new */
@@ -73,9 +103,13 @@ export class Starter {
     trace: SagaTrace | null,
   ): Promise<boolean> {
     const fresh = await this.#prepare(saga, id, input, trace)
-    const { sql, engine } = this.#host
-    await this.register(tx ?? sql)
+    await this.register(tx ?? this.#host.sql)
     if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
+    return this.#begin(tx, fresh)
+  }
+
+  async #begin(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
+    const { sql, engine } = this.#host
     const plan = await engine.planStart(fresh)
     const inserted =
       tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan).finally(() => engine.settled(plan))

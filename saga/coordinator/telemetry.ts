@@ -218,6 +218,10 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
     case 'omitted':
     case 'armed':
       return undefined
+    case 'branched':
+      return 'branch'
+    case 'late':
+      return 'timeout'
     case 'succeeded':
     case 'failed':
     case 'refused': {

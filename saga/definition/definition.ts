@@ -85,9 +85,10 @@ function builder(
 
 /** A method for each kind of step. */
 function stepMethods(path: string, pivoted: boolean, add: (step: StepDefinition) => object): object {
-  const methods = STEP_KINDS.map((kind) => {
+  const methods = STEP_KINDS.flatMap((kind) => {
+    if (kind.method === undefined) return []
     const method = `${path}.${kind.method}`
-    return [kind.method, (name: string, options: object) => add(kind.resolve({ method, name, pivoted }, options))]
+    return [[kind.method, (name: string, options: object) => add(kind.resolve({ method, name, pivoted }, options))]]
   })
   return Object.fromEntries(methods)
 }

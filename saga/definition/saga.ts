@@ -23,6 +23,8 @@ export interface Saga<In = unknown, Out = In, Results extends object = object> e
   readonly version: number
   readonly input: StandardSchemaV1<In, Out>
   readonly steps: readonly StepDefinition[]
+  /** Of a transaction that is just code: what the code can call, by name. */
+  readonly branches?: Readonly<Record<string, StepDefinition>> | undefined
   readonly deadlineMs: number | undefined
   readonly upcast?: ((stored: unknown) => unknown) | undefined
   /** Hash of the steps: their order, names, kinds and destinations. Timeouts and retries may change freely. */

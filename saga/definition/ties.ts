@@ -13,7 +13,9 @@ export function destinationOf(step: StepDefinition): Channel | undefined {
 
 /** The channels that commands of these sagas go to, each once. */
 export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
-  const channels = sagas.flatMap(({ steps }) => steps.flatMap((step) => destinationOf(step) ?? []))
+  const channels = sagas.flatMap(({ steps, branches = {} }) =>
+    [...steps, ...Object.values(branches)].flatMap((step) => destinationOf(step) ?? []),
+  )
   return [...new Map(channels.map((channel) => [channel.name, channel])).values()]
 }
 

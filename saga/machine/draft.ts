@@ -42,6 +42,13 @@ function longerPause(timeoutMs: number, unanswered: number): number {
   return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, MAX_PAUSE_MS))
 }
 
+/** @throws TypeError for a branch that is not one of the shape's */
+function shapeIn({ steps, branches = {} }: SagaShape, { step, branch = '' }: StepState, index: number): StepShape {
+  const known = steps[index] ?? (Object.hasOwn(branches, branch) ? branches[branch] : undefined)
+  if (known === undefined) throw new TypeError(`step "${step}": there is no branch "${branch}"`)
+  return known.name === step ? known : { ...known, name: step }
+}
+
 export class Draft {
   status: SagaStatus
   failure: SagaFailure | undefined
@@ -51,6 +58,7 @@ export class Draft {
   /** Nothing is asked of anybody: who has it in hand, and when somebody must look, stay as they are. */
   keeps = false
   readonly #shape: SagaShape
+  readonly #shapes: readonly StepShape[]
   readonly #steps: StepState[]
   readonly #pivot: number
   readonly #calls: Call[] = []
@@ -59,6 +67,7 @@ export class Draft {
   /** @param elapsedMs since the state was written */
   constructor(shape: SagaShape, state: SagaState, elapsedMs: number) {
     this.#shape = shape
+    this.#shapes = shape.branches === undefined ? shape.steps : state.steps.map((step, n) => shapeIn(shape, step, n))
     this.#steps = state.steps.map((step) =>
       step.leftMs === undefined ? step : { ...step, leftMs: Math.max(0, step.leftMs - elapsedMs) },
     )
@@ -98,7 +107,18 @@ export class Draft {
   }
 
   shapeOf(index: number): StepShape {
-    return this.#shape.steps[index] as StepShape
+    return this.#shapes[index] ?? shapeIn(this.#shape, this.step(index), index)
+  }
+
+  /** Code runs that adds branches, and decides what their answers mean. */
+  get isCoding(): boolean {
+    return this.#steps.some(({ wait }, index) => wait === 'call' && this.shapeOf(index).code === true)
+  }
+
+  /** Adds a branch and asks for its first call. */
+  grow(step: string, branch: string, payload: unknown): void {
+    const asked = payload === undefined ? {} : { payload }
+    this.begin(this.#steps.push({ step, status: 'pending', attempts: 0, branch, ...asked }) - 1, 'invoking')
   }
 
   /** The indexes of the open steps. */
@@ -164,8 +184,10 @@ export class Draft {
 
   /** Opens an operation and asks for its first call. */
   begin(index: number, status: OpenStatus): void {
-    const { step, result, error, signal, reserved } = this.step(index)
+    const { step, result, error, signal, reserved, branch, payload } = this.step(index)
     const known = {
+      ...(branch !== undefined && { branch }),
+      ...(payload !== undefined && { payload }),
       ...(reserved !== undefined && { reserved }),
       ...(result !== undefined && { result }),
       ...(error !== undefined && { error }),

@@ -39,6 +39,10 @@ export type SagaEvent =
   | { readonly type: 'armed'; readonly step: string; readonly ms: number }
   /** What a step waits for, maybe before it waits. */
   | { readonly type: 'signalled'; readonly step: string; readonly payload?: unknown }
+  /** The code of a transaction asks for something: a step is added, under a name that the code gives once. */
+  | { readonly type: 'branched'; readonly step: string; readonly branch: string; readonly payload?: unknown }
+  /** The time of one step may have come while a local call is in hand, so that nobody else looks. */
+  | { readonly type: 'late'; readonly step: string }
   /** The saga that this one is a step of turns back: undo what was done, also if it has completed. */
   | { readonly type: 'undo' }
   /** The saga's deadline has passed. */

@@ -22,6 +22,8 @@
  * - what a step only reserved is confirmed once the saga is decided: past its pivot, or without one when all steps are
  *   done. From the first confirmation on there is no way back, and nothing that was undone is ever confirmed;
  * - confirmations are open together; one that is parked makes the saga stuck when the others are done, or parked, too;
+ * - code is called once. While it runs it adds branches and decides what a refusal means; when it has returned, all that
+ *   was added is confirmed or all is cancelled; when it or its process fails, or a branch is in doubt, all is cancelled;
  * - an event that does not fit the state (late, repeated, reordered) changes nothing: `advance` answers `undefined`.
  *
  * @see Hector Garcia-Molina and Kenneth Salem, "Sagas" (1987); Chris Richardson on compensatable, pivot, retriable steps
@@ -93,6 +95,10 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
       return armed(draft, event.step, event.ms)
     case 'signalled':
       return signalled(draft, event.step, event.payload)
+    case 'branched':
+      return branched(draft, event)
+    case 'late':
+      return late(draft, event.step)
     case 'undo':
       return undo(draft)
     case 'expired':
@@ -200,9 +206,25 @@ function orphaned(draft: Draft, index: number): void {
   draft.note('orphaned', index, { attempt: attempts })
   draft.doubt(index, ORPHANED)
   draft.set(index, { orphans: orphans + 1 })
-  if (draft.cancel !== undefined) giveUp(draft, index, draft.cancel)
+  if (draft.shapeOf(index).code === true) giveUp(draft, index, draft.cancel ?? ORPHANED)
+  else if (draft.cancel !== undefined) giveUp(draft, index, draft.cancel)
   else if (orphans + 1 >= MAX_ORPHANS) giveUp(draft, index, ORPHANED)
   else draft.call(index, attempts)
+}
+
+/** False: the code has ended, or is to end, or asked for this before. */
+function branched(draft: Draft, { step, branch, payload }: Extract<SagaEvent, { type: 'branched' }>): boolean {
+  if (draft.status !== 'running' || draft.cancel !== undefined || !draft.isCoding) return false
+  if (draft.steps.some((state) => state.step === step)) return false
+  draft.grow(step, branch, payload)
+  return true
+}
+
+function late(draft: Draft, step: string): boolean {
+  const index = draft.open().find((open) => draft.step(open).step === step) ?? -1
+  if (index === -1 || draft.status === 'stuck' || draft.step(index).wait === 'call' || !draft.isDue(index)) return false
+  stepDue(draft, index)
+  return true
 }
 
 function omitted(draft: Draft, step: string): boolean {
@@ -244,6 +266,7 @@ function resumed(draft: Draft): boolean {
 function yielded(draft: Draft, step: string): boolean {
   const index = draft.open().find((open) => draft.step(open).step === step && draft.step(open).wait === 'call')
   if (index === undefined) return false
+  if (draft.shapeOf(index).code === true) return giveUp(draft, index, draft.cancel ?? ORPHANED)
   draft.wait(index, 'retry', 0)
   draft.set(index, { attempts: draft.step(index).attempts - 1 })
   return true
@@ -291,6 +314,8 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
   const inDoubt = draft.step(index).doubt === true && !remote
   if (inDoubt && pivot) return park(draft, index, error)
   draft.close(index, inDoubt ? 'unknown' : 'refused', { error })
+  // Nothing was done, and what that means is for the code to say.
+  if (!inDoubt && draft.isCoding && draft.cancel === undefined) return true
   return turnBack(draft, index, error)
 }
 

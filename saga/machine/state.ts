@@ -46,11 +46,18 @@ export interface StepShape {
    * Such a step compensates, and stands before the pivot.
    */
   readonly confirm?: RetryPolicy | undefined
+  /**
+   * True: code that adds branches while it runs, of a transaction that is just code. It is called once: nobody else has it,
+   * so when its process is gone the transaction turns back.
+   */
+  readonly code?: true | undefined
 }
 
 /** What the machine needs to know of a saga: its steps, in order. */
 export interface SagaShape {
   readonly steps: readonly StepShape[]
+  /** What code may add while it runs, by name. The steps of its state are then more than those above. */
+  readonly branches?: Readonly<Record<string, StepShape>> | undefined
 }
 
 /**
@@ -114,6 +121,9 @@ export interface StepState {
   readonly error?: StepFailure | undefined
   /** A signal that came before its step began. */
   readonly signal?: { readonly payload?: unknown } | undefined
+  /** Of what code added: which branch it is, and what is asked of it. */
+  readonly branch?: string | undefined
+  readonly payload?: unknown
 }
 
 /** Why a saga turned back (or is stuck): the first step that said no, and with which words. */

@@ -12,13 +12,13 @@ import type { Call, SagaParent, StepState } from '../../machine/state.ts'
 import type { SagaPost, SagaRow } from '../../store/rows.ts'
 import type { Sender } from '../../wire/wire.ts'
 import type { Saga, StepDefinition } from '../saga.ts'
-import type { CompensationContext, RequestContext, WithTransaction } from '../step-contexts.ts'
+import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 
 export interface StepKind<Step extends StepDefinition = StepDefinition> {
   /** Part of the graph's hash, of which open sagas keep a copy: never to be changed. */
   readonly kind: string
-  /** The builder's method that adds such a step. */
-  readonly method: string
+  /** The builder's method that adds such a step; absent: no builder does. */
+  readonly method?: string | undefined
   /** How spans are called that tell of such a step. */
   readonly spans: StepSpans
   /** Options checked and merged with the defaults. @throws TypeError / RangeError naming the option and the remedy */
@@ -74,7 +74,17 @@ export interface StepSpans {
 }
 
 /** What a function that the coordinator runs is given. */
-export type RunContext = CompensationContext & Partial<WithTransaction> & { readonly tried: boolean }
+export type RunContext = CompensationContext &
+  Partial<WithTransaction> & {
+    readonly tried: boolean
+    /** The code of the transaction, in the process that has it. */
+    readonly body?: TransactionBody | undefined
+  }
+
+/** The code of a transaction that is just code, in the process that runs it. */
+export interface TransactionBody {
+  run(context: StepContext): unknown
+}
 
 /** A call that a transition asked for, before anything is written. */
 export interface PreparedCall {
@@ -84,6 +94,8 @@ export interface PreparedCall {
   readonly state: StepState
   readonly sender: Sender
   readonly clock: Clock
+  /** The code that the step is, when this process has it. */
+  readonly body: TransactionBody | undefined
   /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SchemaError */
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */

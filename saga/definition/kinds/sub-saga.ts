@@ -67,6 +67,11 @@ export const SUB_SAGA: StepKind<SubSagaDefinition> = {
     const { input } = options
     const saga = options.saga as Saga
     checkSaga(`${path}.saga`, saga)
+    if (saga.branches !== undefined) {
+      throw new TypeError(
+        `${path}.saga: "${saga.name}" is a global transaction, whose code no other process has. Call it in a .step.`,
+      )
+    }
     if (typeof input !== 'function') throw invalidOption(`${path}.input`, input, 'a function')
     return Object.freeze({
       kind: SUB_SAGA.kind,

@@ -1,5 +1,6 @@
 /** The kinds of steps. A new one is a file in this folder and a line here. */
 import type { StepDefinition } from '../saga.ts'
+import { CODE } from './code.ts'
 import { COMMAND } from './command.ts'
 import type { StepKind } from './kind.ts'
 import { LOCAL } from './local.ts'
@@ -8,7 +9,7 @@ import { SUB_SAGA } from './sub-saga.ts'
 import { TCC } from './tcc.ts'
 import { TIMER } from './timer.ts'
 
-export const STEP_KINDS: readonly StepKind[] = Object.freeze([LOCAL, COMMAND, TCC, SUB_SAGA, TIMER, SIGNAL])
+export const STEP_KINDS: readonly StepKind[] = Object.freeze([LOCAL, COMMAND, TCC, SUB_SAGA, TIMER, SIGNAL, CODE])
 
 const BY_NAME: ReadonlyMap<string, StepKind> = new Map(STEP_KINDS.map((kind) => [kind.kind, kind]))
 

@@ -6,7 +6,7 @@
  * what they write commits with the saga's advance, which is all the fence they need: each is done once. What `try` did
  * elsewhere is in doubt when it fails, so `cancel` is called then, too.
  */
-import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
+import { type Channel, defineChannel, requireChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
@@ -148,6 +148,29 @@ export const TCC: StepKind<TccDefinition> = {
     return undefined
   },
   run: (step, operation, context) => step.runs?.[operation](context),
+}
+
+/**
+ * The step that a branch is, once it was called with this payload.
+ * @param definition `undefined`: this release has no such branch. Then each call fails, which an operator sees
+ */
+export function asBranch(
+  definition: StepDefinition | undefined,
+  name: string,
+  branch: string,
+  payload: unknown,
+): StepDefinition {
+  const known = definition as TccDefinition | undefined
+  if (known?.sent != null) return Object.freeze({ ...known, name, sent: { ...known.sent, request: () => payload } })
+  const request = (): never => {
+    throw new TypeError(`step "${name}": this release has no branch "${branch}", bring it back until it is settled`)
+  }
+  const nowhere = defineChannel('unknown-branch', { payload: ANYTHING })
+  return TCC.resolve({ method: 'defineBranch', name, pivoted: false }, { to: nowhere, request })
+}
+
+const ANYTHING: StandardSchemaV1 = {
+  '~standard': { version: 1, vendor: 'concordat', validate: (value) => ({ value }) },
 }
 
 function resolveCalls(

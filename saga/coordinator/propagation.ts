@@ -1,0 +1,57 @@
+/** Whether code joins the global transaction around it or has one of its own. */
+import { invalidOption } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
+import { type GlobalTransaction, runningCode } from './global-transaction.ts'
+import type { StartOptions } from './starter.ts'
+import type { OutcomeOptions } from './watch.ts'
+
+/**
+ * - `required`: joins the one around it, else begins one;
+ * - `requires-new`: always one of its own, which ends before the one around it goes on;
+ * - `mandatory`: joins, and is refused where there is none;
+ * - `never`: begins one, and is refused where there is one already.
+ */
+export type Propagation = 'required' | 'requires-new' | 'mandatory' | 'never'
+
+/** Options of `globalTransaction`. */
+export interface GlobalTransactionRunOptions<In> extends StartOptions<In>, OutcomeOptions {
+  /** @default 'required' */
+  readonly propagation?: Propagation | undefined
+}
+
+const OPTIONS = optionNames<GlobalTransactionRunOptions<unknown>>({
+  id: true,
+  input: true,
+  signal: true,
+  timeoutMs: true,
+  propagation: true,
+})
+const PROPAGATIONS: readonly unknown[] = ['required', 'requires-new', 'mandatory', 'never'] satisfies Propagation[]
+
+/** @returns `join` when the code is to run in the transaction around it. @throws TypeError / RangeError naming what is wrong */
+export function resolvePropagation<In, Out, Result>(
+  definition: GlobalTransactionDefinition<In, Out>,
+  options: GlobalTransactionRunOptions<In>,
+  code: (global: GlobalTransaction) => Result | Promise<Result>,
+): StartOptions<unknown> & OutcomeOptions & { readonly join: (() => Promise<Result>) | undefined } {
+  if (definition?.branches === undefined) {
+    throw invalidOption('globalTransaction', definition, 'a definition made by defineGlobalTransaction')
+  }
+  const path = `globalTransaction("${definition.name}")`
+  refuseUnknown(path, options, OPTIONS)
+  const { propagation = 'required', ...start } = options
+  if (!PROPAGATIONS.includes(propagation)) {
+    throw invalidOption(`${path}.propagation`, propagation, PROPAGATIONS.join(', '))
+  }
+  if (typeof code !== 'function') throw invalidOption(`${path}.code`, code, 'a function: async (global) => ...')
+  const around = runningCode()
+  if (around === undefined && propagation === 'mandatory') {
+    throw new TypeError(`${path}: propagation is mandatory, and there is no global transaction around it`)
+  }
+  if (around !== undefined && propagation === 'never') {
+    throw new TypeError(`${path}: propagation is never, and ${around.name}/${around.id} is around it`)
+  }
+  const joins = around !== undefined && propagation !== 'requires-new'
+  return { ...start, join: joins ? () => around.join(code) : undefined }
+}

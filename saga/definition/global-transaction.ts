@@ -1,0 +1,137 @@
+/**
+ * Definitions of transactions that are just code. What the code calls is not known beforehand; what it can call is, so that
+ * any instance can confirm or cancel what was done, also when the process that ran the code is gone.
+ */
+import type { Channel } from '../../binder/channel/channel.ts'
+import { SECOND } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { SagaState } from '../machine/state.ts'
+import { checkSagaName } from './graph.ts'
+import { graphHash } from './graph-hash.ts'
+import { codeStep } from './kinds/code.ts'
+import { asBranch, TCC } from './kinds/tcc.ts'
+import { MAX_TIMEOUT_MS } from './resolve.ts'
+import type { Saga, StepDefinition } from './saga.ts'
+import type { CallOptions, RetryOptions } from './step-options.ts'
+
+/** Options of `defineBranch`. */
+export interface BranchOptions<ToIn, Reply extends StandardSchemaV1>
+  extends Pick<CallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
+  /** The command channel of a `tccParticipant`. */
+  readonly to: Channel<ToIn, unknown>
+  /** Schema of what its `try` returned. @default any JSON, typed `unknown` */
+  readonly reply?: Reply | undefined
+  /** Of the confirmation. @default 10 attempts; a participant that is away is waited for without end */
+  readonly confirmRetry?: RetryOptions | undefined
+}
+
+/** What a global transaction can call: `defineBranch`. */
+export interface Branch<In = unknown, Result = unknown> {
+  readonly name: string
+  readonly step: StepDefinition
+  /** Types only. */
+  readonly types?: { readonly input: In; readonly result: Result } | undefined
+}
+
+/** Options of `defineGlobalTransaction`. */
+export interface GlobalTransactionOptions<S extends StandardSchemaV1> {
+  /** Stored as JSON with the transaction. */
+  readonly input: S
+  /** All that its code can call. To add one is compatible; keep one until no transaction that called it is open. */
+  readonly branches: readonly Branch[]
+  /** From its begin until the code has returned: then all is cancelled. Waiting for answers counts. @default 30 seconds */
+  readonly timeoutMs?: number | undefined
+}
+
+/** A transaction that is just code, as `coordinator.globalTransaction` takes it; listed in `sagas` as a saga is. */
+export interface GlobalTransactionDefinition<In = unknown, Out = In> extends Saga<In, Out, { readonly code: unknown }> {
+  readonly branches: Readonly<Record<string, StepDefinition>>
+}
+
+type Raw = Pick<BranchOptions<unknown, StandardSchemaV1>, 'to'>
+
+const OPTIONS = optionNames<GlobalTransactionOptions<StandardSchemaV1>>({
+  input: true,
+  branches: true,
+  timeoutMs: true,
+})
+const TIMEOUT_MS = 30 * SECOND
+
+/**
+ * Something that code of a global transaction can call: `try` of a `tccParticipant` in another service, which is confirmed
+ * when the code has returned and cancelled when it has not.
+ * @param name 1 to 80 characters of `A-Z a-z 0-9 . _ -`
+ * @throws TypeError / RangeError naming the option
+ */
+export function defineBranch<ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1<unknown>>(
+  name: string,
+  options: BranchOptions<ToIn, Reply>,
+): Branch<ToIn, StandardSchemaV1.InferOutput<Reply>> {
+  const path = 'defineBranch'
+  if (typeof name === 'string' && name.length > 80) throw invalidOption(`${path}.name`, name, 'at most 80 characters')
+  if ((options as Raw | undefined)?.to === undefined) {
+    throw invalidOption(`${path}("${name}").to`, undefined, 'the command channel of a tccParticipant')
+  }
+  const step = TCC.resolve({ method: path, name, pivoted: false }, { ...options, request: () => undefined })
+  return Object.freeze({ name, step })
+}
+
+/**
+ * A transaction that is just code: give it to `coordinator.globalTransaction` (or that of a service) with the code, and list
+ * it in `sagas`.
+ * @param name as of a saga; the two share their names
+ * @throws TypeError / RangeError naming the option
+ */
+export function defineGlobalTransaction<S extends StandardSchemaV1>(
+  name: string,
+  options: GlobalTransactionOptions<S>,
+): GlobalTransactionDefinition<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>> {
+  checkSagaName(name)
+  const path = `defineGlobalTransaction("${name}")`
+  refuseUnknown(path, options, OPTIONS)
+  const { input, timeoutMs = TIMEOUT_MS } = options
+  if (typeof input?.['~standard']?.validate !== 'function') {
+    throw invalidOption(`${path}.input`, input, 'a Standard Schema such as z.object({...})')
+  }
+  const steps = Object.freeze([codeStep(requireInteger(`${path}.timeoutMs`, timeoutMs, 1, MAX_TIMEOUT_MS))])
+  const definition: GlobalTransactionDefinition = {
+    name,
+    version: 1,
+    input,
+    deadlineMs: undefined,
+    upcast: undefined,
+    steps,
+    branches: branchesOf(path, options.branches),
+    graphHash: graphHash(name, 1, steps),
+  }
+  return Object.freeze(definition) as ReturnType<typeof defineGlobalTransaction<S>>
+}
+
+function branchesOf(path: string, branches: readonly Branch[]): Record<string, StepDefinition> {
+  if (!Array.isArray(branches) || branches.length === 0) {
+    throw invalidOption(`${path}.branches`, branches, 'a list of what defineBranch returned')
+  }
+  const byName = new Map<string, StepDefinition>()
+  for (const [n, branch] of (branches as readonly Partial<Branch>[]).entries()) {
+    const { name, step } = branch ?? {}
+    if (name === undefined || step?.kind !== TCC.kind) {
+      throw invalidOption(`${path}.branches[${n}]`, branch, 'what defineBranch returned')
+    }
+    if (byName.has(name)) {
+      throw new TypeError(`${path}.branches: two branches are called "${name}", rename one of them`)
+    }
+    byName.set(name, step)
+  }
+  return Object.freeze(Object.fromEntries(byName))
+}
+
+/** The definition with a step for each branch that its code has called so far; any other definition as it is. */
+export function grown(saga: Saga, state: SagaState): Saga {
+  if (saga.branches === undefined || saga.steps.length === state.steps.length) return saga
+  const steps = state.steps.map(({ step, branch = '', payload }, index) => {
+    return saga.steps[index] ?? asBranch(saga.branches?.[branch], step, branch, payload)
+  })
+  return Object.freeze({ ...saga, steps })
+}

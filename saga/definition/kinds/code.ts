@@ -1,0 +1,44 @@
+/** The one step of a transaction that is just code: the function that `globalTransaction` was given. */
+import type { StepFailure } from '../../machine/state.ts'
+import { ONCE } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { StepKind } from './kind.ts'
+
+/** What the step is called, in reports and timelines. */
+export const CODE_STEP = 'code'
+
+const GONE: StepFailure = {
+  code: 'saga.code_gone',
+  message: 'the process that ran the code of the transaction is gone',
+}
+
+export const CODE: StepKind = {
+  kind: 'code',
+  // Its outcome is told by the span of the call.
+  spans: { outcome: undefined },
+  resolve: () => {
+    throw new TypeError('code is no step to be added: use defineGlobalTransaction')
+  },
+  graphOf: () => ({}),
+  tiesOf: () => ({}),
+  prepare: ({ name: step }, { body }) =>
+    body === undefined ? { type: 'failed', step, operation: 'invoke', error: GONE, terminal: true } : undefined,
+  run: (_, __, context) => context.body?.run(context),
+}
+
+/** Effects are those of its branches: when it fails nothing else is left of it. */
+export function codeStep(timeoutMs: number): StepDefinition {
+  return Object.freeze({
+    name: CODE_STEP,
+    kind: CODE.kind,
+    code: true,
+    remote: false,
+    transactional: true,
+    inTransaction: false,
+    pivot: false,
+    compensates: false,
+    timeoutMs,
+    invoke: ONCE,
+    compensate: ONCE,
+  })
+}
