@@ -78,7 +78,8 @@ describe('a participant that answers late', () => {
     await until('it was asked for five times', async () => (await asked(run)).length >= 5)
     const times = await asked(run)
     const pauses = times.slice(1).map((at, i) => at - (times[i] as number))
-    expect(pauses[3]).toBeGreaterThan(3 * (pauses[0] as number))
+    // By the clock of the database; a busy machine makes each of them longer.
+    for (const [n, pause] of pauses.slice(0, 4).entries()) expect(pause, `pause ${n}`).toBeGreaterThan(20 * 2 ** n - 5)
   })
 
   test('counts as a failure after the attempts that the step allows, if it says so', async () => {
