@@ -25,7 +25,7 @@ const globalSetup = ['test/support/pglite-setup.ts']
 const preload = `--import=${new URL('test/support/pglite-begun.ts', import.meta.url).href}`
 /** For the workers, and for the processes that they start. */
 const begun = {
-  globalSetup,
+  globalSetup: [...globalSetup, 'test/support/suite/run-folder.ts'],
   execArgv: [...execArgv, preload],
   env: { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} ${preload}`.trim() },
 }
@@ -69,7 +69,7 @@ export default defineConfig({
           // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.
           maxWorkers: intWorkers,
           sequence: { groupOrder: 2 },
-          globalSetup: [...globalSetup, 'test/support/servers/global-setup.ts'],
+          globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
         },
       },
       {
