@@ -55,6 +55,7 @@ export default defineConfig({
     projects: [
       inProcess('unit', { ...kept, retry: secondTry }),
       inProcess('prop', { ...kept, globalSetup }),
+      inProcess('pglite', { ...kept, ...begun, retry: secondTry, maxWorkers: 3, sequence: { groupOrder: 1 } }),
       inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
       {
         ...source,
