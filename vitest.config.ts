@@ -22,6 +22,13 @@ const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 3
 
 /** Makes the copy of an empty database that they begin with. */
 const globalSetup = ['test/support/pglite-setup.ts']
+const preload = `--import=${new URL('test/support/pglite-begun.ts', import.meta.url).href}`
+/** For the workers, and for the processes that they start. */
+const begun = {
+  globalSetup: [...globalSetup, 'test/support/suite/run-folder.ts'],
+  execArgv: [...execArgv, preload],
+  env: { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} ${preload}`.trim() },
+}
 
 /** One process for many files: most of the time of a short file is the import of what it tests. The long ones wait. */
 const kept = { isolate: false, maxWorkers: 6, setupFiles: ['test/support/suite/leftovers.ts'] }
@@ -48,12 +55,13 @@ export default defineConfig({
     projects: [
       inProcess('unit', { ...kept, retry: secondTry }),
       inProcess('prop', { ...kept, globalSetup }),
-      inProcess('local', { globalSetup, retry: secondTry, sequence: { groupOrder: 1 } }),
+      inProcess('pglite', { ...kept, ...begun, retry: secondTry, maxWorkers: 3, sequence: { groupOrder: 1 } }),
+      inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
       {
         ...source,
         test: {
+          ...begun,
           name: 'int',
-          execArgv,
           include: filesOf('int'),
           testTimeout: 180_000,
           hookTimeout: 180_000,
@@ -62,7 +70,7 @@ export default defineConfig({
           // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.
           maxWorkers: intWorkers,
           sequence: { groupOrder: 2 },
-          globalSetup: ['test/support/servers/global-setup.ts'],
+          globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
         },
       },
       {

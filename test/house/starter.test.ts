@@ -4,15 +4,16 @@ import { mkdir, readFile, rm, symlink } from 'node:fs/promises'
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { makingDatabases } from '../support/pglite-copy.ts'
 import { install, type Packed, pack } from './support/tarball.ts'
 
 let packed: Packed
 let shop: string
 
 /** With this Node, which is not the machine's everywhere. */
-async function run(command: string, args: readonly string[], cwd: string): Promise<string> {
+async function run(command: string, args: readonly string[], cwd: string, env = process.env): Promise<string> {
   const path = `${dirname(process.execPath)}${delimiter}${process.env['PATH']}`
-  const { stdout } = await promisify(execFile)(command, args, { cwd, env: { ...process.env, PATH: path } })
+  const { stdout } = await promisify(execFile)(command, args, { cwd, env: { ...env, PATH: path } })
   return stdout
 }
 
@@ -50,7 +51,7 @@ afterAll(() => rm(packed.folder, { recursive: true, force: true }))
 
 describe('the starter', { timeout: 600_000 }, () => {
   it('places orders with npm start, and ends', async () => {
-    expect(await run('npm', ['start', '--silent'], shop)).toBe(
+    expect(await run('npm', ['start', '--silent'], shop, makingDatabases())).toBe(
       'o-1: completed\no-2: compensated: stock.sold_out\no-3: completed\n',
     )
   })

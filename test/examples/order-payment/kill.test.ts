@@ -6,6 +6,7 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { makingDatabases } from '../../support/pglite-copy.ts'
 import { type Folder, folder, start, startWithNpm } from './support/command.ts'
 import { faultsOfLives, playLives } from './support/lives.ts'
 import { expected } from './support/model.ts'
@@ -68,7 +69,7 @@ test('whoever kills npm kills the run, and the next one goes on', { timeout: 120
 })
 
 async function killWhenMaking(place: Folder, args: readonly string[]): Promise<void> {
-  const { child, ended } = start(args)
+  const { child, ended } = start(args, '', makingDatabases())
   const half = join(place.path, 'data', 'database', 'pg', 'PG_VERSION')
   while ((await stat(half).catch(() => undefined)) === undefined) await pause(5)
   child.kill('SIGKILL')

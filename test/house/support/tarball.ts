@@ -1,9 +1,10 @@
 /** The package as a user gets it: built, packed, and installed in an empty project. */
 import { execFile } from 'node:child_process'
-import { copyFile, cp, mkdir, mkdtemp, readFile, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { oncePerRun } from '../../support/suite/once-per-run.ts'
 
 const repository = process.cwd()
 
@@ -16,16 +17,24 @@ export const manifest = JSON.parse(await readFile('package.json', 'utf8')) as {
 }
 
 export interface Packed {
-  /** Holds the tarball and the projects; remove it when done. */
+  /** Of the test file: holds the tarball and the projects; remove it when done. */
   readonly folder: string
   readonly tarball: string
   /** `node_modules` of a project that installed the tarball; `install` copies it. */
   readonly modules: string
 }
 
-/** Builds and packs apart from the repository's own `dist`, which other work may be using. */
+/** The package, made once in a run. */
 export async function pack(): Promise<Packed> {
+  const made = await oncePerRun('package', build)
   const folder = await mkdtemp(join(tmpdir(), 'concordat-package-'))
+  const name = (await readdir(made)).find((each) => each.endsWith('.tgz')) ?? ''
+  await copyFile(join(made, name), join(folder, name))
+  return { folder, tarball: join(folder, name), modules: join(made, 'installed', 'node_modules') }
+}
+
+/** Builds and packs apart from the repository's own `dist`, which other work may be using. */
+async function build(folder: string): Promise<void> {
   const stage = join(folder, 'stage')
   await mkdir(stage)
   for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
@@ -33,18 +42,17 @@ export async function pack(): Promise<Packed> {
   await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)
   const tarball = join(folder, packed(stdout).filename)
-  return { folder, tarball, modules: await installOnce(folder, tarball) }
+  await installOnce(folder, tarball)
 }
 
 /** By npm, with the real dependencies from the repository: no network needed. */
-async function installOnce(folder: string, tarball: string): Promise<string> {
+async function installOnce(folder: string, tarball: string): Promise<void> {
   const project = join(folder, 'installed')
   await mkdir(project)
   await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'empty', private: true }))
   const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
   const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
   await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
-  return join(project, 'node_modules')
 }
 
 /**

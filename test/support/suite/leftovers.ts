@@ -1,5 +1,5 @@
 /**
- * Set-up of the projects whose files share a process (`unit`, `prop`): a file that leaves behind what the next one would
+ * Set-up of the projects whose files share a process (`unit`, `prop`, `pglite`): a file that leaves behind what the next one would
  * meet fails, and says what.
  */
 import { afterAll, expect, vi } from 'vitest'

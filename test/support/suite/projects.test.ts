@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { filesOf, type SuiteProject } from './projects.ts'
 
-const all: readonly SuiteProject[] = ['unit', 'prop', 'local', 'int']
+const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int']
 
 test('each test file belongs to one project', () => {
   const files = all.flatMap((project) => filesOf(project))
@@ -14,10 +14,11 @@ test.each([
   ['test/core/codec.prop.test.ts', 'prop'],
   ['test/outbox/message-mapping.prop.test.ts', 'prop'],
   ['test/core/pg.int.test.ts', 'int'],
-  // PGlite, and a process, each by the file itself; the third opens PGlite by a helper of a helper.
-  ['test/core/pglite.test.ts', 'local'],
+  // PGlite and a process, each by the file itself; then PGlite by a helper of a helper, and both.
+  ['test/core/pglite.test.ts', 'pglite'],
   ['test/ci/summary.test.ts', 'local'],
-  ['test/saga/coordinator/lifecycle.test.ts', 'local'],
+  ['test/saga/coordinator/lifecycle.test.ts', 'pglite'],
+  ['test/operate/migrations.test.ts', 'local'],
   // Reads every public name with the compiler.
   ['test/house/reference.test.ts', 'local'],
   // Measures the memory of its process.

@@ -8,42 +8,47 @@ import { dirname, join } from 'node:path'
 /**
  * - `int`: `*.int.test.ts`, needs a real server.
  * - `prop`: `*.prop.test.ts`, takes random inputs.
- * - `local`: opens a database in its process (PGlite), starts processes, measures the memory of its own, or compiles the
- *   whole package.
+ * - `pglite`: opens databases in its process.
+ * - `local`: starts processes, measures the memory of its own, compiles the whole package, or opens databases on disk.
  * - `unit`: the rest, which needs nothing but its process.
  */
-export type SuiteProject = 'unit' | 'prop' | 'local' | 'int'
+export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int'
 
 /** One of these, in the file or in a helper that it imports, makes a file `local`. */
-const HEAVY =
-  /(?:from|import)\s*\(?'(?:node:child_process|@electric-sql\/pglite|concordat\/embedded|[^']*scripts\/api\/reference\.ts)'|process\.memoryUsage\(/
+const APART =
+  /(?:from|import)\s*\(?'(?:node:child_process|concordat\/embedded|[^']*scripts\/api\/reference\.ts)'|process\.memoryUsage\(/
+/** And this one `pglite`, when it is not that. */
+const DATABASE = /(?:from|import)\s*\(?'@electric-sql\/pglite'/
 const RELATIVE = /(?:from|import)\s*\(?'(\.[^']+)'/g
 
 /** @param files paths from the root of the repository. @default every test file */
 export function filesOf(project: SuiteProject, files: readonly string[] = globSync('test/**/*.test.ts')): string[] {
-  const isHeavy = heaviness()
-  return files.map((file) => file.replaceAll('\\', '/')).filter((file) => projectOf(file, isHeavy) === project)
+  const uses = { apart: finder(APART), database: finder(DATABASE) }
+  return files.map((file) => file.replaceAll('\\', '/')).filter((file) => projectOf(file, uses) === project)
 }
 
-function projectOf(file: string, isHeavy: (file: string) => boolean): SuiteProject {
+type Finder = (file: string) => boolean
+
+function projectOf(file: string, uses: { readonly apart: Finder; readonly database: Finder }): SuiteProject {
   if (file.endsWith('.int.test.ts')) return 'int'
   if (file.endsWith('.prop.test.ts')) return 'prop'
-  return isHeavy(file) ? 'local' : 'unit'
+  if (uses.apart(file)) return 'local'
+  return uses.database(file) ? 'pglite' : 'unit'
 }
 
 /** Follows the imports from file to file inside `test/`, each file read once. */
-function heaviness(): (file: string) => boolean {
+function finder(sign: RegExp): Finder {
   const known = new Map<string, boolean>()
-  const isHeavy = (file: string): boolean => {
+  const isIn = (file: string): boolean => {
     const before = known.get(file)
     if (before !== undefined) return before
     known.set(file, false)
     const text = readFileSync(file, 'utf8')
-    const heavy = HEAVY.test(text) || helpersOf(file, text).some(isHeavy)
-    known.set(file, heavy)
-    return heavy
+    const found = sign.test(text) || helpersOf(file, text).some(isIn)
+    known.set(file, found)
+    return found
   }
-  return isHeavy
+  return isIn
 }
 
 function helpersOf(file: string, text: string): readonly string[] {

@@ -25,8 +25,12 @@ export interface Running {
 }
 
 /** @param input standard input; `open` leaves it open, so that more orders may come */
-export function start(args: readonly string[], input: string | Uint8Array | { readonly open: true } = ''): Running {
-  return watch(spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], { cwd: ROOT, stdio: 'pipe' }), input)
+export function start(
+  args: readonly string[],
+  input: string | Uint8Array | { readonly open: true } = '',
+  env: NodeJS.ProcessEnv = process.env,
+): Running {
+  return watch(spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args], { cwd: ROOT, stdio: 'pipe', env }), input)
 }
 
 /** `npm start -- ...`: npm, a shell, and the program. */
