@@ -10,8 +10,7 @@ import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SagaState } from '../machine/state.ts'
 import { checkSagaName } from './graph.ts'
 import { graphHash } from './graph-hash.ts'
-import { codeStep } from './kinds/code.ts'
-import { asBranch, TCC } from './kinds/tcc.ts'
+import { asBranch, codeStep, resolveBranch } from './kinds/table.ts'
 import { MAX_TIMEOUT_MS } from './resolve.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 import type { CallOptions, RetryOptions } from './step-options.ts'
@@ -74,8 +73,7 @@ export function defineBranch<ToIn, Reply extends StandardSchemaV1 = StandardSche
   if ((options as Raw | undefined)?.to === undefined) {
     throw invalidOption(`${path}("${name}").to`, undefined, 'the command channel of a tccParticipant')
   }
-  const step = TCC.resolve({ method: path, name, pivoted: false }, { ...options, request: () => undefined })
-  return Object.freeze({ name, step })
+  return Object.freeze({ name, step: resolveBranch(path, name, options) })
 }
 
 /**
@@ -116,7 +114,7 @@ function branchesOf(path: string, branches: readonly Branch[]): Record<string, S
   const byName = new Map<string, StepDefinition>()
   for (const [n, branch] of (branches as readonly Partial<Branch>[]).entries()) {
     const { name, step } = branch ?? {}
-    if (name === undefined || step?.kind !== TCC.kind) {
+    if (name === undefined || step?.confirm === undefined) {
       throw invalidOption(`${path}.branches[${n}]`, branch, 'what defineBranch returned')
     }
     if (byName.has(name)) {

@@ -178,6 +178,26 @@ const ERRORS: readonly Row[] = [
   row(new saga.SagaPayloadTooLarge('input of s/1', 9, 5), 'saga.payload_too_large', false, 'raise maxPayloadBytes'),
   row(new saga.SagaPending('s', 'id-1', 5), 'saga.pending', true, 'ask again'),
   row(new saga.CoordinatorClosed(), 'saga.closed', false, 'start nothing after close()'),
+  row(new saga.BranchRefused('1.debit', 'saga.closed_account', 'no'), 'saga.closed_account', false, 'no'),
+  row(
+    new saga.BranchFailed('1.debit', 'x', 'no disk'),
+    'saga.branch_failed',
+    false,
+    'All of the transaction is cancelled',
+  ),
+  row(new saga.GlobalTransactionEnded('t', '1', 'x'), 'saga.transaction_ended', false, 'takes no more calls'),
+  row(
+    new saga.GlobalTransactionCancelled('t', '1', { code: 'x', message: 'no disk' }),
+    'saga.transaction_cancelled',
+    false,
+    'was cancelled with x',
+  ),
+  row(
+    new saga.GlobalTransactionStuck('t', '1', { code: 'x', message: 'no disk' }),
+    'saga.transaction_stuck',
+    false,
+    'An operator has to act',
+  ),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
   row(
     new service.ServiceNotReady('shop', 'running', [{ name: 'binder', detail: 'no broker' }]),

@@ -11,13 +11,17 @@ import { TIMER } from './timer.ts'
 
 export const STEP_KINDS: readonly StepKind[] = Object.freeze([LOCAL, COMMAND, TCC, SUB_SAGA, TIMER, SIGNAL, CODE])
 
+/** For transactions that are just code: their one step, and what their code can call. */
+export { codeStep } from './code.ts'
+export { asBranch, resolveBranch } from './tcc.ts'
+
 const BY_NAME: ReadonlyMap<string, StepKind> = new Map(STEP_KINDS.map((kind) => [kind.kind, kind]))
 
 /** @throws TypeError for a step that this release cannot make */
 export function kindOf({ kind, name }: StepDefinition): StepKind {
   const known = BY_NAME.get(kind)
   if (known !== undefined) return known
-  const names = [...BY_NAME.keys()].join(', ')
+  const names = STEP_KINDS.flatMap((each) => (each.method === undefined ? [] : [each.kind])).join(', ')
   throw new TypeError(
     `step "${name}": expected a kind out of ${names}, got "${kind}". Make the saga with defineSaga of this release.`,
   )

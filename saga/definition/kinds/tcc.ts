@@ -150,6 +150,11 @@ export const TCC: StepKind<TccDefinition> = {
   run: (step, operation, context) => step.runs?.[operation](context),
 }
 
+/** What code can call: a step without a payload yet. @throws as `resolve` */
+export function resolveBranch(method: string, name: string, options: object): StepDefinition {
+  return TCC.resolve({ method, name, pivoted: false }, { ...options, request: () => undefined })
+}
+
 /**
  * The step that a branch is, once it was called with this payload.
  * @param definition `undefined`: this release has no such branch. Then each call fails, which an operator sees
