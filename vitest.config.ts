@@ -22,16 +22,20 @@ const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 3
 
 /** Makes the copy of an empty database that they begin with. */
 const globalSetup = ['test/support/pglite-setup.ts']
-const preload = `--import=${new URL('test/support/pglite-begun.ts', import.meta.url).href}`
-/** For the workers, and for the processes that they start. */
+const preload = (name: string): string => `--import=${new URL(`test/support/${name}`, import.meta.url).href}`
+const preloads = [preload('pglite-begun.ts'), preload('wasm-baseline.ts')]
+/** For workers of one file, and for the processes that they start. */
 const begun = {
   globalSetup: [...globalSetup, 'test/support/suite/run-folder.ts'],
-  execArgv: [...execArgv, preload],
-  env: { NODE_OPTIONS: `${process.env['NODE_OPTIONS'] ?? ''} ${preload}`.trim() },
+  execArgv: [...execArgv, ...preloads],
+  env: { NODE_OPTIONS: [process.env['NODE_OPTIONS'] ?? '', ...preloads].join(' ').trim() },
 }
 
 /** One process for many files: most of the time of a short file is the import of what it tests. The long ones wait. */
 const kept = { isolate: false, maxWorkers: 6, setupFiles: ['test/support/suite/leftovers.ts'] }
+
+/** These open databases one after the other. */
+const opened = { globalSetup, execArgv: [...execArgv, preload('pglite-begun.ts')], maxWorkers: 3 }
 
 const inProcess = (name: SuiteProject, options: object) => ({
   ...source,
@@ -55,7 +59,7 @@ export default defineConfig({
     projects: [
       inProcess('unit', { ...kept, retry: secondTry }),
       inProcess('prop', { ...kept, globalSetup }),
-      inProcess('pglite', { ...kept, ...begun, retry: secondTry, maxWorkers: 3, sequence: { groupOrder: 1 } }),
+      inProcess('pglite', { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
       inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
       {
         ...source,

@@ -11,7 +11,8 @@ const orderPlaced = defineChannel('orders.placed', {
   key: ({ orderId }) => orderId,
 })
 
-const sql = pgliteClient(await PGlite.create()) // in production: pgClient(pool)
+const database = await PGlite.create()
+const sql = pgliteClient(database) // in production: pgClient(pool)
 await sql.query('CREATE TABLE orders (id text PRIMARY KEY, cents int NOT NULL CHECK (cents > 0))')
 await sql.query('CREATE TABLE revenue (cents int NOT NULL)')
 
@@ -43,6 +44,7 @@ await counted.promise
 await shop.close()
 const { rows } = await sql.query<{ sum: string }>('SELECT sum(cents) FROM revenue')
 console.log(`revenue: ${rows[0]?.sum} cents`)
+await database.close()
 
 // Prints:
 // o-1: new row for relation "orders" violates check constraint "orders_cents_check"

@@ -16,9 +16,10 @@ const placeOrder = defineSaga('place-order', { version: 1, input: Order })
   .command('charge', { to: paymentCommands, request: ({ input }) => input, compensate: true })
   .step('confirm', { pivot: true, invoke: say('confirmed') }) // pivot: from here on nothing is undone
 
+const database = await PGlite.create()
 const shop = createService({
   name: 'shop',
-  sql: pgliteClient(await PGlite.create()),
+  sql: pgliteClient(database),
   transport: memoryTransport(),
   sagas: [placeOrder],
   bindings: [
@@ -45,6 +46,7 @@ for (const order of [
   console.log(`${order.orderId}: ${(await run.outcome()).status}`)
 }
 await shop.close()
+await database.close()
 
 // Prints:
 // o-1: stock reserved

@@ -4,7 +4,8 @@ import { pgliteClient } from 'concordat/core/pglite'
 import { createFence } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
 
-const sql = pgliteClient(await PGlite.create())
+const database = await PGlite.create()
+const sql = pgliteClient(database)
 const fence = createFence({ sql })
 await fence.migrate()
 await sql.query('CREATE TABLE stock (sku text PRIMARY KEY, quantity int NOT NULL)')
@@ -34,6 +35,7 @@ await Promise.all([sell(1), sell(2), sell(3)]) // first come, first served
 // A process that was paused in its critical section, and wakes up when the lock has long been somebody else's.
 await write(lateToken, 9).catch((error: Error) => console.log(error.name))
 await locks.close()
+await database.close()
 
 // Prints:
 // sold 1, 9 left

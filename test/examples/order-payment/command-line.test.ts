@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { folder, start } from './support/command.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { type Ended, folder, start } from './support/command.ts'
 
 const LIMIT_MS = 60_000
 const GOOD = '{"orderId":"o-1","customer":"c","card":"tok_ok","lines":[{"sku":"s","quantity":1,"unitPriceCents":1}]}'
@@ -92,40 +92,49 @@ test('--help lists the flags', { timeout: LIMIT_MS }, async () => {
   expect(code).toBe(0)
 })
 
-test.each([
-  ['SIGINT', 130],
-  ['SIGTERM', 143],
-] as const)(
-  '%s ends it in good order, and with --data the next run goes on',
-  { timeout: 2 * LIMIT_MS },
-  async (signal, code) => {
-    await using place = await folder()
-    const data = ['--data', join(place.path, 'data')]
-    const flags = await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })
-    const [, , ...amounts] = flags
-    const running = start(['--orders', '-', ...amounts, ...data], { open: true })
-    const interrupted = running.ended
-    await new Promise<void>((resolve) => running.child.stderr?.once('data', () => resolve()))
-    running.child.kill(signal)
-    const { code: got, stderr } = await interrupted
-    expect(stderr).toContain(`interrupted by ${signal}`)
-    expect(got).toBe(code)
-    const { report } = await place.report([...flags, ...data])
-    expect(report.orders).toMatchObject({ read: 1, confirmed: 1 })
-  },
-)
+/** Runs until it is told to end, and what it said. */
+async function interrupted(args: readonly string[], signal: NodeJS.Signals, meanwhile = async (): Promise<void> => {}) {
+  const running = start(args, { open: true })
+  await new Promise<void>((resolve) => running.child.stderr?.once('data', () => resolve()))
+  await meanwhile()
+  running.child.kill(signal)
+  return running.ended
+}
 
-test('a second process on the same --data is refused while the first runs', { timeout: 2 * LIMIT_MS }, async () => {
+/** Orders come through standard input. Each process takes seconds to start, so the tests look at the same ones. */
+async function livesOfOneFolder() {
   await using place = await folder()
-  const [, , ...amounts] = await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })
-  const args = ['--orders', '-', ...amounts, '--data', join(place.path, 'data')]
-  const first = start(args, { open: true })
-  await new Promise<void>((resolve) => first.child.stderr?.once('data', () => resolve()))
-  const second = await start(args).ended
-  expect(second.stderr).toMatch(/is in use by process \d+: wait for it, or pass another folder/)
-  expect(second.code).toBe(2)
-  first.child.kill('SIGTERM')
-  await first.ended
+  const data = ['--data', join(place.path, 'data')]
+  const flags = await place.orders({ orders: GOOD, accounts: { c: 9 }, stock: { s: 9 } })
+  const open = ['--orders', '-', ...flags.slice(2), ...data]
+  const beside: Ended[] = []
+  const first = await interrupted(open, 'SIGINT', async () => void beside.push(await start(open).ended))
+  const second = await interrupted(open, 'SIGTERM')
+  return { beside, first, second, third: await place.report([...flags, ...data]) }
+}
+
+describe('processes one after the other on the same --data', () => {
+  let lives: Awaited<ReturnType<typeof livesOfOneFolder>>
+  beforeAll(async () => {
+    lives = await livesOfOneFolder()
+  }, 6 * LIMIT_MS)
+
+  test('SIGINT and SIGTERM end one in good order', () => {
+    expect(lives.first.stderr).toContain('interrupted by SIGINT')
+    expect(lives.first.code).toBe(130)
+    expect(lives.second.stderr).toContain('interrupted by SIGTERM')
+    expect(lives.second.code).toBe(143)
+  })
+
+  test('the next one goes on', () => {
+    expect(lives.third.report.orders).toMatchObject({ read: 1, confirmed: 1 })
+  })
+
+  test('a second one is refused while the first runs', () => {
+    const [second] = lives.beside
+    expect(second?.stderr).toMatch(/is in use by process \d+: wait for it, or pass another folder/)
+    expect(second?.code).toBe(2)
+  })
 })
 
 test('--data goes on with the files it was begun with only', { timeout: 2 * LIMIT_MS }, async () => {
