@@ -3,6 +3,7 @@
  * ends it with `stop`. When the parent is gone, so is this.
  */
 import { pino } from 'pino'
+import type { FromService, StopMessage } from '../support/supervisor.ts'
 import { type Addresses, connect } from './run/connect.ts'
 import type { ServiceName } from './service-names.ts'
 import { SERVICES } from './services.ts'
@@ -22,12 +23,7 @@ export type ToService =
       readonly addresses: Addresses
       readonly logLevel: string
     }
-  | { readonly type: 'stop' }
-
-/** To the parent. */
-export interface FromService {
-  readonly type: 'ready'
-}
+  | StopMessage
 
 process.on('disconnect', () => process.exit(1))
 // Ctrl-C reaches every process of the terminal; the parent says when to stop.

@@ -1,13 +1,15 @@
 /** Each service in processes of its own, on a broker, PostgreSQL and Redis; some of them killed on the way. */
+import { join } from 'node:path'
 import type { Logger } from 'concordat/core'
+import { Supervisor } from '../../support/supervisor.ts'
 import type { DistributedOptions } from '../options.ts'
 import { serviceNames } from '../service-names.ts'
+import type { ToService } from '../service-process.ts'
 import { connect, openTransport } from './connect.ts'
 import type { InputFiles } from './files.ts'
 import { type PlannedKill, planKills } from './kill-plan.ts'
 import { poolSize } from './servers.ts'
 import type { Stage } from './stage.ts'
-import { type StartMessage, Supervisor } from './supervisor.ts'
 import { namesOf, type RunNames, sweep } from './sweep.ts'
 
 const SERVERS = {
@@ -17,6 +19,8 @@ const SERVERS = {
 } as const
 
 /** @param orders how many are expected: it spreads the kills */
+type StartMessage = Extract<ToService, { type: 'start' }>
+
 export async function distributedStage(
   options: DistributedOptions & { readonly logLevel: string },
   files: InputFiles,
@@ -27,7 +31,10 @@ export async function distributedStage(
   const { transport, broker, postgres, redis, processes, kill, seed } = options
   const { prefix, lockPrefix, shared: schema } = names
   const addresses = { transport, broker, postgres, redis, prefix, lockPrefix, schema, poolSize: poolSize(processes) }
-  const supervisor = new Supervisor(startMessages(options, files, names, addresses))
+  const supervisor = new Supervisor(
+    join(import.meta.dirname, '..', 'service-process.ts'),
+    startMessages(options, files, names, addresses),
+  )
   const connections = await connect({ ...addresses, poolSize: 2 }, 'intake', logger)
   const killed: string[] = []
   const plan = [...planKills({ kills: kill, seed, orders, services: serviceNames, processes })]

@@ -1,12 +1,25 @@
-/** Keeps the service processes running: starts each, starts it again when it dies, whoever killed it. */
+/**
+ * Keeps the service processes of an example running: starts each, starts it again when it dies, whoever killed it. A
+ * process gets its start message, says `ready`, and ends when it is told `stop` or when its parent is gone.
+ */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
-import type { FromService, ToService } from '../service-process.ts'
 
-export type StartMessage = Extract<ToService, { type: 'start' }>
+/** What a process is told first. */
+export interface StartMessage {
+  readonly type: 'start'
+  readonly service: string
+  readonly instance: string
+}
 
-const PROGRAM = join(import.meta.dirname, '..', 'service-process.ts')
+export interface StopMessage {
+  readonly type: 'stop'
+}
+
+/** To the parent. */
+export interface FromService {
+  readonly type: 'ready'
+}
 
 /** How often in a row a process may die before it was ready, with growing pauses in between. */
 const MAX_FAILED_STARTS = 6
@@ -21,10 +34,11 @@ export class Supervisor {
   /** Rejects when a process does not come up any more. */
   readonly failed: Promise<never>
 
-  constructor(starts: readonly StartMessage[]) {
+  /** @param program the file that each process runs, with service and instance as its arguments */
+  constructor(program: string, starts: readonly StartMessage[]) {
     this.failed = new Promise((_, reject) => (this.#fail = reject))
     this.failed.catch(() => {})
-    this.#processes = starts.map((start) => new ServiceProcess(start, (error) => this.#fail(error)))
+    this.#processes = starts.map((start) => new ServiceProcess(program, start, (error) => this.#fail(error)))
   }
 
   get restarts(): number {
@@ -48,6 +62,7 @@ export class Supervisor {
 
 /** One place for a process: the processes in it come and go. */
 class ServiceProcess {
+  readonly #program: string
   readonly #start: StartMessage
   readonly #onFailed: (error: Error) => void
   #child: ChildProcess | undefined
@@ -57,7 +72,8 @@ class ServiceProcess {
   #failedStarts = 0
   restarts = 0
 
-  constructor(start: StartMessage, onFailed: (error: Error) => void) {
+  constructor(program: string, start: StartMessage, onFailed: (error: Error) => void) {
+    this.#program = program
     this.#start = start
     this.#onFailed = onFailed
   }
@@ -72,7 +88,7 @@ class ServiceProcess {
 
   start(): void {
     if (this.#stopping) return
-    const child = fork(PROGRAM, [this.#start.service, this.instance], {
+    const child = fork(this.#program, [this.#start.service, this.instance], {
       execArgv: [...process.execArgv, KAFKAJS_WARNING],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     })
@@ -103,7 +119,7 @@ class ServiceProcess {
     if (child === undefined || isGone(child)) return
     const gone = once(child, 'exit')
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
-    child.send({ type: 'stop' } satisfies ToService, () => {})
+    child.send({ type: 'stop' } satisfies StopMessage, () => {})
     await gone
     clearTimeout(timer)
   }

@@ -1,0 +1,67 @@
+/** A bank: its accounts, and how it answers in each kind of transaction. */
+import type { Binding } from 'concordat/binder'
+import type { SqlTransaction } from 'concordat/core'
+import { participant, Refusal, tccParticipant } from 'concordat/saga'
+import { type BankName, MOVES, type Move } from './contracts.ts'
+import type { Kind } from './options.ts'
+
+/** `free` is what may be spent: less than `balance` while money is held. `moved`: what a saga may have to move back. */
+export const TABLES = `
+  CREATE TABLE account (
+    id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL, closed boolean NOT NULL DEFAULT false);
+  CREATE TABLE moved (key text PRIMARY KEY)`
+
+export function bankBinding(bank: BankName, kind: Kind): Binding {
+  const options = { group: bank, concurrency: 16 }
+  if (kind === 'saga') return participant(MOVES[bank], options, { invoke: moveNow, compensate: moveBack })
+  const tccOptions = { ...options, effects: 'tx' } as const
+  return tccParticipant(MOVES[bank], tccOptions, { try: hold, confirm: moveHeld, cancel: letGo })
+}
+
+interface InBank {
+  readonly tx: SqlTransaction
+  readonly key: string
+}
+
+async function moveNow({ account, cents }: Move, { tx, key }: InBank): Promise<void> {
+  await requireOpen(tx, account)
+  const { rowCount } = await tx.query(
+    'UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1 AND free + $2 >= 0',
+    [account, cents],
+  )
+  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  await tx.query('INSERT INTO moved VALUES ($1)', [key])
+}
+
+/** Only what was moved: the saga also asks when it does not know. */
+async function moveBack({ account, cents }: Move, { tx, key }: InBank): Promise<void> {
+  const { rowCount } = await tx.query('DELETE FROM moved WHERE key = $1', [key])
+  if (rowCount === 0) return
+  await tx.query('UPDATE account SET balance = balance - $2, free = free - $2 WHERE id = $1', [account, cents])
+}
+
+/** What comes is not there before it is confirmed; what goes cannot be spent any more. */
+async function hold({ account, cents }: Move, { tx }: InBank): Promise<void> {
+  await requireOpen(tx, account)
+  if (cents >= 0) return
+  const { rowCount } = await tx.query('UPDATE account SET free = free + $2 WHERE id = $1 AND free + $2 >= 0', [
+    account,
+    cents,
+  ])
+  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+}
+
+async function moveHeld({ account, cents }: Move, { tx }: InBank): Promise<void> {
+  const text = 'UPDATE account SET balance = balance + $2, free = free + greatest($2, 0) WHERE id = $1'
+  await tx.query(text, [account, cents])
+}
+
+async function letGo({ account, cents }: Move, { tx, tried }: InBank & { readonly tried: boolean }): Promise<void> {
+  if (tried) await tx.query('UPDATE account SET free = free - least($2, 0) WHERE id = $1', [account, cents])
+}
+
+async function requireOpen(tx: SqlTransaction, account: string): Promise<void> {
+  const { rows } = await tx.query<{ closed: boolean }>('SELECT closed FROM account WHERE id = $1', [account])
+  if (rows[0]?.closed === false) return
+  throw new Refusal('bank.closed', `${account} is closed, or not there`)
+}

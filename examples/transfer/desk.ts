@@ -1,0 +1,89 @@
+/** The desk: takes transfers from its table and makes each in the kind of transaction that was asked for. */
+import { hasCode, type SqlClient } from 'concordat/core'
+import type { Service } from 'concordat/service'
+import { type Transfer, transferByCode, transferCode, transferSaga, transferTcc } from './contracts.ts'
+import type { Kind } from './options.ts'
+
+export const SAGAS = [transferSaga, transferTcc, transferCode]
+
+export const TABLES = `CREATE TABLE transfer (
+  n int PRIMARY KEY, source text NOT NULL, target text NOT NULL, cents int NOT NULL, outcome text)`
+
+export type Outcome = 'completed' | 'refused' | 'stuck'
+
+interface Row {
+  readonly n: number
+  readonly source: string
+  readonly target: string
+  readonly cents: number
+}
+
+/** Transfers at once in one process. */
+const AT_ONCE = 16
+
+/** One of several desks, each of which has its share of the transfers. */
+export interface DeskOptions {
+  readonly service: Service
+  readonly sql: SqlClient
+  readonly kind: Kind
+  /** From 0. */
+  readonly index: number
+  readonly desks: number
+  readonly signal: AbortSignal
+}
+
+/** Until all of its share have an outcome. A desk that was killed begins with what has none: each has the id it had. */
+export async function work(options: DeskOptions): Promise<void> {
+  const { sql, index, desks } = options
+  const { rows } = await sql.query<Row>(
+    'SELECT n, source, target, cents FROM transfer WHERE outcome IS NULL AND n % $2 = $1 ORDER BY n',
+    [index, desks],
+  )
+  const left = rows.values()
+  await Promise.all(Array.from({ length: AT_ONCE }, () => workOff(left, options)))
+}
+
+async function workOff(left: Iterator<Row> & Iterable<Row>, options: DeskOptions): Promise<void> {
+  for (const { n, source, target, cents } of left) {
+    if (options.signal.aborted) return
+    const outcome = await MAKE[options.kind](options, `t-${n}`, { from: source, to: target, cents })
+    await options.sql.query('UPDATE transfer SET outcome = $2 WHERE n = $1', [n, outcome])
+  }
+}
+
+type Make = (options: DeskOptions, id: string, input: Transfer) => Promise<Outcome>
+
+const MAKE: Readonly<Record<Kind, Make>> = {
+  saga: bySaga(transferSaga),
+  tcc: bySaga(transferTcc),
+  code: byCode,
+}
+
+function bySaga(saga: typeof transferSaga): Make {
+  return async ({ service }, id, input) => {
+    const run = await service.run(saga, { id, input })
+    const { status } = await run.outcome()
+    return status === 'compensated' ? 'refused' : status
+  }
+}
+
+/** One that was cancelled because its desk died is tried again, under another id. */
+async function byCode({ service }: DeskOptions, id: string, input: Transfer): Promise<Outcome> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const options = { id: `${id}.${attempt}`, input }
+      await service.globalTransaction(transferCode, options, (global) => transferByCode(global, input))
+      return 'completed'
+    } catch (error) {
+      if (hasCode(error, 'saga.transaction_stuck')) return 'stuck'
+      if (reasonOf(error).startsWith('bank.')) return 'refused'
+      if (!hasCode(error, 'saga.transaction_cancelled')) throw error
+    }
+  }
+}
+
+/** Of the refusal that the code let through, or of the transaction that an earlier process ended with it. */
+function reasonOf(error: unknown): string {
+  const { code, failure } = error as { readonly code?: unknown; readonly failure?: { readonly code?: unknown } }
+  return String(failure?.code ?? code)
+}

@@ -1,0 +1,65 @@
+/** What a run is made of, by its seed alone: accounts, transfers, and who is killed when. */
+import type { Transfer } from './contracts.ts'
+import type { Options } from './options.ts'
+
+export interface Account {
+  readonly id: string
+  readonly cents: number
+  readonly closed: boolean
+}
+
+export interface PlannedKill {
+  /** When so many transfers have an outcome. */
+  readonly at: number
+  readonly service: 'desk' | 'north' | 'south'
+  /** From 0. */
+  readonly index: number
+}
+
+export interface Plan {
+  readonly north: readonly Account[]
+  readonly south: readonly Account[]
+  readonly transfers: readonly Transfer[]
+  readonly kills: readonly PlannedKill[]
+}
+
+const ACCOUNTS = 20
+const OPENING_CENTS = 50_000
+const SERVICES = ['desk', 'north', 'south'] as const
+
+/** One in twenty goes to an account that is closed, one in twenty is more than anybody has. */
+export function makePlan({ seed, transfers, kill, processes }: Options): Plan {
+  const random = mulberry32(seed)
+  const below = (n: number): number => Math.floor(random() * n)
+  const accountsOf = (bank: string): Account[] =>
+    Array.from({ length: ACCOUNTS }, (_, n) => ({ id: `${bank}-${n}`, cents: OPENING_CENTS, closed: false }))
+  const transfer = (): Transfer => {
+    const chance = random()
+    return {
+      from: `north-${below(ACCOUNTS)}`,
+      to: chance < 0.05 ? 'closed' : `south-${below(ACCOUNTS)}`,
+      cents: chance > 0.95 ? 10 * OPENING_CENTS : 1 + below(2_000),
+    }
+  }
+  return {
+    north: [...accountsOf('north'), { id: 'fees', cents: 0, closed: false }],
+    south: [...accountsOf('south'), { id: 'closed', cents: 0, closed: true }],
+    transfers: Array.from({ length: transfers }, transfer),
+    kills: Array.from({ length: kill }, (_, i) => ({
+      at: Math.floor(((i + random()) / kill) * transfers),
+      service: SERVICES[below(SERVICES.length)] ?? 'desk',
+      index: below(processes),
+    })),
+  }
+}
+
+/** Uniform in [0, 1). @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md */
+function mulberry32(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
