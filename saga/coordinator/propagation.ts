@@ -34,7 +34,7 @@ export function resolvePropagation<In, Out, Result>(
   definition: GlobalTransactionDefinition<In, Out>,
   options: GlobalTransactionRunOptions<In>,
   code: (global: GlobalTransaction) => Result | Promise<Result>,
-): StartOptions<unknown> & OutcomeOptions & { readonly join: (() => Promise<Result>) | undefined } {
+): StartOptions<unknown> & OutcomeOptions & { readonly join: (() => Promise<unknown>) | undefined } {
   if (definition?.branches === undefined) {
     throw invalidOption('globalTransaction', definition, 'a definition made by defineGlobalTransaction')
   }
