@@ -87,6 +87,8 @@ export class RunningCode implements HeldBody, GlobalTransaction {
   readonly #stop = new AbortController()
   /** Around whoever called `globalTransaction` and waits for it: its locks and spans are those of the code, too. */
   readonly #inside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  /** The transaction whose code begins this one. */
+  readonly #around: RunningCode | undefined = runningCode()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
   #log: ContextLogger | undefined
   /** Tells the transaction from a later one with its id. */
@@ -138,6 +140,11 @@ export class RunningCode implements HeldBody, GlobalTransaction {
       signal.removeEventListener('abort', onAbort)
       this.#end('its code has ended')
     }
+  }
+
+  /** It is this one, or one that is around it. */
+  isWithin(name: string, id: string): boolean {
+    return (this.name === name && this.id === id) || this.#around?.isWithin(name, id) === true
   }
 
   /** Code that takes part in this transaction. When it throws, this one cannot be confirmed any more. */

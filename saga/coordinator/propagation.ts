@@ -52,6 +52,9 @@ export function resolvePropagation<In, Out, Result>(
   if (around !== undefined && propagation === 'never') {
     throw new TypeError(`${path}: propagation is never, and ${around.name}/${around.id} is around it`)
   }
+  if (around?.isWithin(definition.name, options.id) === true && propagation === 'requires-new') {
+    throw new TypeError(`${path}: ${options.id} is around it and would wait for itself, give this one an id of its own`)
+  }
   const joins = around !== undefined && propagation !== 'requires-new'
   return { ...start, join: joins ? () => around.join(code) : undefined }
 }

@@ -6,10 +6,12 @@ import {
   defineBranch,
   defineGlobalTransaction,
   defineSaga,
+  type GlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   type TccHandlers,
 } from 'concordat/saga'
+import { done, explore, given } from 'concordat/saga/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { gate, until } from '../../support/until.ts'
@@ -101,6 +103,99 @@ describe('the code and what it gets', () => {
   })
 })
 
+describe('limits', () => {
+  test('a payload, a result and an answer have the size of any other', async () => {
+    const huge = 'x'.repeat(3_000)
+    const { coordinator, calls } = await setup({ try: () => huge }, { maxPayloadBytes: 2_000 })
+    const run = (id: string, code: (global: GlobalTransaction) => unknown) =>
+      coordinator.globalTransaction(transfer, { id, input }, code)
+    const payload = run('payload', (global) => global.call(deposit, { account: huge, cents: 1 }))
+    await expect(payload).rejects.toMatchObject({ code: 'saga.payload_too_large' })
+    expect(calls, 'nothing was asked').toEqual([])
+    await expect(run('result', () => huge)).rejects.toMatchObject({ failure: { code: 'saga.payload_too_large' } })
+    const answer = run('answer', (global) => global.call(deposit, { account: 'a', cents: 1 }))
+    await expect(answer).rejects.toMatchObject({ failure: { code: 'saga.payload_too_large' } })
+    expect(calls).toEqual(['try a', 'cancel a true'])
+  })
+
+  test('code that does not fit its channel is told so, and nothing is sent', async () => {
+    const { coordinator, calls } = await setup()
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, (global) =>
+      global.call(deposit, { account: 5 } as never),
+    )
+    await expect(run).rejects.toMatchObject({ branch: '1.deposit', message: expect.stringMatching(/account/) })
+    expect(calls).toEqual([])
+  })
+
+  test('closing waits no longer for code that never ends than for anything else', async () => {
+    const { coordinator, calls, coordinate } = await setup({}, { drainTimeoutMs: 100 })
+    const begun = gate()
+    let reason: unknown
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(deposit, { account: 'a', cents: 1 })
+      begun.open()
+      await new Promise(() => global.signal.addEventListener('abort', () => (reason = global.signal.reason)))
+    })
+    const failed = run.catch((error: unknown) => error)
+    await begun.opened
+    await coordinator.close()
+    expect(reason).toMatchObject({ code: 'saga.transaction_ended', cause: { code: 'saga.closed' } })
+    expect(await failed).toMatchObject({ code: 'saga.closed' })
+    const next = coordinate()
+    closing.push(() => next.close())
+    await next.run()
+    await until('it is told to be cancelled', () => calls.includes('cancel a true'))
+  })
+
+  test('code that ends while its coordinator closes is heard', async () => {
+    const { coordinator, calls } = await setup()
+    const [begun, closes] = [gate(), gate()]
+    const run = coordinator
+      .globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+        await global.call(deposit, { account: 'a', cents: 1 })
+        begun.open()
+        await closes.opened
+        await global.call(deposit, { account: 'b', cents: 1 })
+        return 'done'
+      })
+      .catch((error: unknown) => error)
+    await begun.opened
+    const closed = coordinator.close()
+    closes.open()
+    await closed
+    await run
+    await until('both are confirmed', () => calls.filter((call) => call.startsWith('confirm')).length === 2)
+    expect(calls.filter((call) => call.startsWith('cancel'))).toEqual([])
+  })
+
+  test('one of its own with the id of one that is around it would wait for itself', async () => {
+    const { coordinator } = await setup()
+    const propagation = 'requires-new'
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, () =>
+      coordinator.globalTransaction(transfer, { id: 't-2', input, propagation }, () =>
+        coordinator.globalTransaction(transfer, { id: 't-1', input, propagation }, () => expect.unreachable()),
+      ),
+    )
+    await expect(run).rejects.toThrow(TypeError)
+  })
+
+  test('it is no step of a saga, for nobody else has its code', () => {
+    const saga = defineSaga('outer', { version: 1, input: z.object({}) })
+    expect(() => saga.saga('inner', { saga: transfer as never, input: () => input, compensate: 'none' })).toThrow(
+      /code no other process has/,
+    )
+  })
+
+  test('what can happen to it is not listed by `explore`, and one course of it is told with `given`', () => {
+    expect(() => explore(transfer)).toThrow(/global transaction.*given/)
+    const story = given(transfer, { type: 'branched', step: '1.deposit', branch: 'deposit' }, done('1.deposit'))
+    expect(story.status).toBe('running')
+    const decided = story.when(done('code'))
+    expect(decided.steps).toEqual({ code: 'invoked', '1.deposit': 'confirming' })
+    expect(decided.when(done('1.deposit', undefined, 'confirm')).status).toBe('completed')
+  })
+})
+
 describe('the end of one that was cancelled from outside', () => {
   test('is told as that, with what the code made of it as its cause', async () => {
     const { coordinator } = await setup()
@@ -134,10 +229,7 @@ describe('the end of one that was cancelled from outside', () => {
     await sql.query(`UPDATE ${schema}.saga SET owner = 'somebody', epoch = epoch + 1, due_at = now() WHERE id = 't-1'`)
     const error = await run.catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'saga.transaction_cancelled', failure: { code: 'saga.orphaned' } })
-    expect((error as Error).cause).toMatchObject({
-      code: 'saga.transaction_ended',
-      cause: { code: 'saga.ownership_lost' },
-    })
+    expect((error as Error).cause).toMatchObject({ code: 'saga.transaction_ended' })
   })
 
   test('code that is asleep while its id is given to another transaction adds nothing to that one', async () => {
