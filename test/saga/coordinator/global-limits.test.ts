@@ -9,6 +9,7 @@ import {
   type GlobalTransaction,
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
+  Refusal,
   type TccHandlers,
 } from 'concordat/saga'
 import { done, explore, given } from 'concordat/saga/testing'
@@ -125,6 +126,28 @@ describe('limits', () => {
     )
     await expect(run).rejects.toMatchObject({ branch: '1.deposit', message: expect.stringMatching(/account/) })
     expect(calls).toEqual([])
+  })
+
+  test('a branch that nobody waits for, and that is refused when the code has returned, cancels all', async () => {
+    const { coordinator, calls, bank } = await setup({
+      try: ({ account }) => {
+        if (account === 'late') throw new Refusal('bank.closed', 'no such account')
+        return { held: 1 }
+      },
+    })
+    const stepsOf = async () =>
+      (await coordinator.report({ saga: 'transfer', id: 't-1' }).catch(() => undefined))?.steps ?? []
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 1 })
+      bank().pause()
+      void global.call(withdraw, { account: 'late', cents: 1 }).catch(() => {})
+      await until('it is asked', async () => (await stepsOf()).length === 3)
+    })
+    const ended = run.catch((error: unknown) => error)
+    await until('the code has returned', async () => (await stepsOf())[0]?.status === 'invoked')
+    bank().resume()
+    expect(await ended).toMatchObject({ failure: { code: 'bank.closed' } })
+    expect(calls).toEqual(['try a', 'try late', 'cancel a true'])
   })
 
   test('closing waits no longer for code that never ends than for anything else', async () => {

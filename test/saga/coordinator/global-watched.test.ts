@@ -11,6 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'
 import { record, traceIdOf } from '../../support/tracing.ts'
+import { gate, until } from '../../support/until.ts'
 import {
   type BankWorld,
   bankCommands,
@@ -23,6 +24,7 @@ import {
 } from '../support/bank.ts'
 import { closeEmbedded, openEmbedded } from '../support/world.ts'
 
+const LEASE_MS = 10_000
 const closing: Array<() => Promise<void>> = []
 
 beforeAll(openEmbedded, 120_000)
@@ -96,22 +98,29 @@ test('two hundred at once and as many sagas: nobody starves, and no lease is los
     .step('second', { invoke: () => 2, compensate: 'none' })
   const move = defineBranch('move', { to: bankCommands })
   const busy = defineGlobalTransaction('busy', { input: transfer.input, branches: [move], timeoutMs: 100_000 })
-  const options = { sagas: [busy, saga], concurrency: 4, leaseMs: 3_000, logger: log.logger }
-  const { coordinator, calls } = await setup({}, options)
+  const options = { sagas: [busy, saga], concurrency: 4, leaseMs: LEASE_MS, logger: log.logger }
+  const { coordinator, calls, sql, run } = await setup({}, options)
   const ids = Array.from({ length: 200 }, (_, n) => n)
-  const begun = Promise.withResolvers<void>()
+  const renewed = gate()
   let running = 0
   const transactions = ids.map((n) =>
     coordinator.globalTransaction(busy, { id: `t-${n}`, input }, async (global) => {
       await global.call(move, { account: `a${n}`, cents: 5 })
-      if (++running === ids.length) begun.resolve()
-      await begun.promise
+      running++
+      await renewed.opened
       await global.call(move, { account: `b${n}`, cents: 5 })
       return n
     }),
   )
   const sagas = ids.map(async (n) => (await coordinator.start(saga, { id: `s-${n}`, input: {} })).outcome())
   for (const outcome of await Promise.all(sagas)) expect(outcome.status).toBe('completed')
+  await until('all are in the middle', () => running === ids.length, 60_000)
+  const { rows } = await sql.query<{ at: Date }>('SELECT now() + make_interval(secs => $1) AS at', [LEASE_MS / 1_000])
+  await until('each lease was renewed since then', async () => {
+    const late = await sql.query(`SELECT 1 FROM ${run}.saga WHERE name = 'busy' AND due_at <= $1`, [rows[0]?.at])
+    return late.rows.length === 0
+  })
+  renewed.open()
   expect(await Promise.all(transactions)).toEqual(ids)
   expect(calls.filter((call) => call.startsWith('confirm'))).toHaveLength(2 * ids.length)
   expect(log.text).not.toContain('lease lost')

@@ -31,16 +31,17 @@ export const withdraw = defineBranch('withdraw', {
   reply: z.object({ held: z.number() }),
   confirmRetry: retry,
 })
+/** Asked again soon when nobody answers, and without end: a machine that is slow is not an answer. */
 export const deposit = defineBranch('deposit', {
   to: bankCommands,
-  retry,
-  compensationRetry: retry,
+  retry: FAST,
+  compensationRetry: FAST,
   timeoutMs: 300,
 })
 export const transfer = defineGlobalTransaction('transfer', {
   input: z.object({ cents: z.number() }),
   branches: [withdraw, deposit],
-  timeoutMs: 5_000,
+  timeoutMs: 25_000,
 })
 export const input = { cents: 5 }
 
