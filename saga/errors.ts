@@ -187,20 +187,28 @@ export class GlobalTransactionEnded extends ConcordatError {
   readonly code = 'saga.transaction_ended' as const
   readonly retryable = false as const
 
-  constructor(name: string, id: string, why: string) {
-    super(`global transaction ${name}/${id} takes no more calls: ${why}`)
+  constructor(name: string, id: string, why: string, options?: ErrorOptions) {
+    super(`global transaction ${name}/${id} takes no more calls: ${why}`, options)
   }
 }
 
-/** The global transaction of this id is cancelled: all its branches are, or never did anything. */
+/**
+ * The global transaction of this id is cancelled: all its branches are, or never did anything. Its `cause` is what the code
+ * threw after that, if it did.
+ */
 export class GlobalTransactionCancelled extends ConcordatError {
   readonly code = 'saga.transaction_cancelled' as const
   readonly retryable = false as const
   /** Why: the code of the failure, and its message. */
   readonly failure: { readonly code: string; readonly message: string }
 
-  constructor(name: string, id: string, failure: { readonly code: string; readonly message: string }) {
-    super(`global transaction ${name}/${id} was cancelled with ${failure.code}: ${failure.message}`)
+  constructor(
+    name: string,
+    id: string,
+    failure: { readonly code: string; readonly message: string },
+    options?: ErrorOptions,
+  ) {
+    super(`global transaction ${name}/${id} was cancelled with ${failure.code}: ${failure.message}`, options)
     this.failure = failure
   }
 }

@@ -3,8 +3,19 @@ import { kindOf } from '../../saga/definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../../saga/definition/saga.ts'
 import type { SystemSaga, SystemStep } from './system.ts'
 
-export function systemSaga({ name, version, deadlineMs, steps }: Saga): SystemSaga {
-  return { name, version, deadlineMs: deadlineMs ?? null, steps: steps.map(systemStep) }
+export function systemSaga({ name, version, deadlineMs, steps, branches }: Saga): SystemSaga {
+  return {
+    name,
+    version,
+    deadlineMs: deadlineMs ?? null,
+    steps: [...steps.map(systemStep), ...branchesOf(steps, branches)],
+  }
+}
+
+/** What the code of a global transaction may call: which of them, and in which order, is for the code to say. */
+function branchesOf({ length }: readonly StepDefinition[], branches: Saga['branches'] = {}): readonly SystemStep[] {
+  const asked = { kind: 'branch', group: length, conditional: true }
+  return Object.entries(branches).map(([name, branch]) => ({ ...systemStep(branch), ...asked, name }))
 }
 
 function systemStep(step: StepDefinition): SystemStep {

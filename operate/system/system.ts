@@ -66,7 +66,10 @@ export interface SystemSaga {
 /** A step of a saga. */
 export interface SystemStep {
   readonly name: string
-  /** `local`, `command`, `tcc`, `saga`, `timer` or `signal`. */
+  /**
+   * `local`, `command`, `tcc`, `saga`, `timer` or `signal`; of a global transaction `code`, and after it a `branch` for each
+   * that the code may call.
+   */
   readonly kind: string
   /** The point of no return. */
   readonly pivot: boolean

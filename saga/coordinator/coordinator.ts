@@ -73,8 +73,8 @@ export interface Coordinator extends AsyncDisposable {
    * threw, its process died or its time was up all are cancelled. Resolves with what the code returned (as JSON) when all
    * are confirmed. Called again with an id that is there already it runs nothing, and waits for what becomes of that one.
    * Within the code of another global transaction it joins that one, unless `propagation` says otherwise.
-   * @throws what the code threw, when all is cancelled; GlobalTransactionCancelled, GlobalTransactionStuck; SagaPending after
-   * `timeoutMs` (the transaction goes on); as `start`
+   * @throws what the code threw, when all is cancelled because of that; GlobalTransactionCancelled when it is for another reason;
+   * GlobalTransactionStuck; SagaPending after `timeoutMs` (the transaction goes on); as `start`
    */
   globalTransaction<In, Out, Result>(
     definition: GlobalTransactionDefinition<In, Out>,

@@ -144,7 +144,7 @@ export class Driver implements RunHost {
 
   /**
    * Runs code as a global transaction, and waits until all of it is confirmed or cancelled.
-   * @throws what the code threw; GlobalTransactionCancelled, GlobalTransactionStuck; as `start` and `outcome`
+   * @throws what the code threw, when that is why; GlobalTransactionCancelled, GlobalTransactionStuck; as `start` and `outcome`
    */
   async transact(
     definition: Saga,
@@ -153,16 +153,17 @@ export class Driver implements RunHost {
   ): Promise<unknown> {
     const { name } = definition
     const { id, input, ...patience } = options
-    const body = new RunningCode({ ...this.#options, engine: this.#engine }, definition, id, code)
+    const loaded = this.definition(definition) ?? definition
+    const body = new RunningCode({ ...this.#options, engine: this.#engine }, loaded, id, code)
     await this.#starter.startCode(definition, { id, input }, body)
     const { status, ...ended } = await createRun<{ readonly code: unknown }>(this, name, id).outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
     const { thrown } = body
-    if (status === 'stuck') {
-      throw new GlobalTransactionStuck(name, id, failure, thrown === undefined ? {} : { cause: thrown.error })
-    }
-    throw thrown === undefined ? new GlobalTransactionCancelled(name, id, failure) : thrown.error
+    const because = thrown === undefined ? {} : { cause: thrown.error }
+    if (status === 'stuck') throw new GlobalTransactionStuck(name, id, failure, because)
+    if (thrown?.tooLate === false) throw thrown.error
+    throw new GlobalTransactionCancelled(name, id, failure, because)
   }
 
   /** An event from outside. */

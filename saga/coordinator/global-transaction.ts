@@ -18,7 +18,7 @@ import { resultSchema } from '../definition/ties.ts'
 import { BranchFailed, BranchRefused, GlobalTransactionEnded } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { StepState } from '../machine/state.ts'
-import type { SagaKey } from '../store/rows.ts'
+import type { SagaKey, SagaRow } from '../store/rows.ts'
 import { inSaga } from '../wire/context.ts'
 import type { HeldBody } from './bodies.ts'
 import type { Engine } from './engine.ts'
@@ -51,6 +51,12 @@ export interface GlobalHost {
 
 type Code = (global: GlobalTransaction) => unknown
 
+interface Thrown {
+  readonly error: unknown
+  /** True: the transaction could take no more calls then, so this is not why it is cancelled. */
+  readonly tooLate: boolean
+}
+
 const storage = endingContext<RunningCode>()
 
 /** The global transaction whose code is running here, over every `await`; `undefined` outside of one. */
@@ -81,12 +87,16 @@ export class RunningCode implements HeldBody, GlobalTransaction {
   readonly #stop = new AbortController()
   /** Around whoever called `globalTransaction` and waits for it: its locks and spans are those of the code, too. */
   readonly #inside: <T>(work: () => T) => T = AsyncLocalStorage.snapshot()
+  /** The transaction whose code begins this one. */
+  readonly #around: RunningCode | undefined = runningCode()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
   #log: ContextLogger | undefined
+  /** Tells the transaction from a later one with its id. */
+  #birth: string | undefined
   #calls = 0
   #looking = false
   /** What the code threw. */
-  #thrown: { readonly error: unknown } | undefined
+  #thrown: Thrown | undefined
   /** Why it must not be confirmed although the code returned: something that had joined it failed. */
   #doomed: { readonly error: unknown } | undefined
 
@@ -108,14 +118,15 @@ export class RunningCode implements HeldBody, GlobalTransaction {
   }
 
   /** What the code threw, if it did. */
-  get thrown(): { readonly error: unknown } | undefined {
+  get thrown(): Thrown | undefined {
     return this.#thrown
   }
 
-  async run({ saga, sagaId, step, key, signal, log }: StepContext): Promise<unknown> {
+  async run({ saga, sagaId, birth, step, key, signal, log }: StepContext): Promise<unknown> {
     const scope = { saga, sagaId, step, operation: 'invoke', key } as const
     this.#log = log
-    const onAbort = (): void => this.#end(toError(signal.reason))
+    this.#birth = birth
+    const onAbort = (): void => this.#end(toError(signal.reason).message, { cause: signal.reason })
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
     try {
@@ -123,18 +134,23 @@ export class RunningCode implements HeldBody, GlobalTransaction {
       if (this.#doomed !== undefined) throw this.#doomed.error
       return result
     } catch (error) {
-      this.#thrown = { error }
+      this.#thrown = { error, tooLate: this.signal.aborted }
       throw error
     } finally {
       signal.removeEventListener('abort', onAbort)
-      this.#end(new GlobalTransactionEnded(this.name, this.id, 'its code has ended'))
+      this.#end('its code has ended')
     }
   }
 
+  /** It is this one, or one that is around it. */
+  isWithin(name: string, id: string): boolean {
+    return (this.name === name && this.id === id) || this.#around?.isWithin(name, id) === true
+  }
+
   /** Code that takes part in this transaction. When it throws, this one cannot be confirmed any more. */
-  async join<T>(code: (global: GlobalTransaction) => T | Promise<T>): Promise<T> {
+  async join(code: Code): Promise<unknown> {
     try {
-      return await code(this)
+      return stored(`result of what joined ${this.name}/${this.id}`, await code(this), this.#host.maxPayloadBytes)
     } catch (error) {
       this.#doomed ??= { error }
       throw error
@@ -167,9 +183,7 @@ export class RunningCode implements HeldBody, GlobalTransaction {
     }
     if (status === 'running' && cancel === undefined) return
     const why = cancel?.message ?? failure?.message
-    this.#end(
-      new GlobalTransactionEnded(this.name, this.id, why === undefined ? `it is ${status}` : `cancelled: ${why}`),
-    )
+    this.#end(why === undefined ? `it is ${status}` : `cancelled: ${why}`)
   }
 
   /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */
@@ -178,9 +192,9 @@ export class RunningCode implements HeldBody, GlobalTransaction {
     for (let tries = 1; ; tries++) {
       this.signal.throwIfAborted()
       try {
-        const applied = await engine.apply(this.#key(), { type: 'branched', step, branch, payload })
-        const isThere = applied?.snapshot.row.state.steps.some((state) => state.step === step) === true
-        if (isThere) return
+        const event = { type: 'branched', step, branch, payload } as const
+        const applied = await engine.apply(this.#key(), event, { birth: this.#birth })
+        if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionEnded(this.name, this.id, 'nothing more can be called')
       } catch (error) {
         if (error instanceof GlobalTransactionEnded) throw error
@@ -188,6 +202,15 @@ export class RunningCode implements HeldBody, GlobalTransaction {
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)
       }
     }
+  }
+
+  #isThere({ row }: Snapshot, step: string): boolean {
+    return this.#isThis(row) && row.state.steps.some((state) => state.step === step)
+  }
+
+  /** False: this one ended and was deleted, and its id was given to another. */
+  #isThis({ birth }: SagaRow): boolean {
+    return (birth ?? undefined) === this.#birth
   }
 
   async #resultOf(step: string, branch: string, { status, result, error }: StepState): Promise<unknown> {
@@ -200,8 +223,9 @@ export class RunningCode implements HeldBody, GlobalTransaction {
   }
 
   /** Nothing more can be called, and nothing is waited for. */
-  #end(reason: Error): void {
+  #end(why: string, options?: ErrorOptions): void {
     if (this.signal.aborted) return
+    const reason = new GlobalTransactionEnded(this.name, this.id, why, options)
     this.#stop.abort(reason)
     for (const { reject } of this.#answers.values()) reject(reason)
   }
@@ -223,10 +247,10 @@ export class RunningCode implements HeldBody, GlobalTransaction {
       if (this.#answers.size === 0 || this.signal.aborted) return
       try {
         const now = await engine.load(sql, this.#key())
-        if (now === undefined)
-          return this.#end(new GlobalTransactionEnded(this.name, this.id, 'it is not there any more'))
+        if (now === undefined || !this.#isThis(now.row)) return this.#end('it is not there any more')
         this.seen(now)
-        for (const step of this.#late(now)) await engine.apply(this.#key(), { type: 'late', step }, { snapshot: now })
+        const options = { snapshot: now, birth: this.#birth }
+        for (const step of this.#late(now)) await engine.apply(this.#key(), { type: 'late', step }, options)
       } catch (error) {
         this.log.warn({ err: toError(error) }, 'global transaction not read, trying again')
       }

@@ -34,7 +34,7 @@ export function resolvePropagation<In, Out, Result>(
   definition: GlobalTransactionDefinition<In, Out>,
   options: GlobalTransactionRunOptions<In>,
   code: (global: GlobalTransaction) => Result | Promise<Result>,
-): StartOptions<unknown> & OutcomeOptions & { readonly join: (() => Promise<Result>) | undefined } {
+): StartOptions<unknown> & OutcomeOptions & { readonly join: (() => Promise<unknown>) | undefined } {
   if (definition?.branches === undefined) {
     throw invalidOption('globalTransaction', definition, 'a definition made by defineGlobalTransaction')
   }
@@ -51,6 +51,9 @@ export function resolvePropagation<In, Out, Result>(
   }
   if (around !== undefined && propagation === 'never') {
     throw new TypeError(`${path}: propagation is never, and ${around.name}/${around.id} is around it`)
+  }
+  if (around?.isWithin(definition.name, options.id) === true && propagation === 'requires-new') {
+    throw new TypeError(`${path}: ${options.id} is around it and would wait for itself, give this one an id of its own`)
   }
   const joins = around !== undefined && propagation !== 'requires-new'
   return { ...start, join: joins ? () => around.join(code) : undefined }

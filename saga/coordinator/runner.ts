@@ -83,6 +83,8 @@ export class Runner {
     const chain = this.#outside(() => this.#chain(snapshot, lease)).finally(() => {
       this.#host.leases.drop(lease)
       this.#coded.delete(lease)
+      // Code is called once: nothing of it is called here any more.
+      this.#host.bodies.delete(snapshot.row)
       this.#chains.delete(chain)
       this.#host.onRoom()
     })

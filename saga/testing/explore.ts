@@ -60,6 +60,11 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   if (!Array.isArray(saga?.steps) || saga.steps.length === 0) {
     throw new TypeError('explore: expected a saga made by defineSaga, with at least one step')
   }
+  if (saga.branches !== undefined) {
+    throw new TypeError(
+      'explore: what the code of a global transaction calls is not known beforehand. Play single courses of it with given(...)',
+    )
+  }
   refuseUnknown('explore', options, NAMES)
   const omit = checkOmit(saga, options.omit ?? [])
   const most = requireInteger('explore.faults', options.faults ?? 1, 0, 3)

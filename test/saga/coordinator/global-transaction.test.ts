@@ -1,11 +1,7 @@
-import { type Binder, createBinder, defineChannel } from 'concordat/binder'
-import { type MemoryBroker, memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import type { SqlClient } from 'concordat/core'
-import { createOutbox, createRelay } from 'concordat/outbox'
+import { createOutbox } from 'concordat/outbox'
 import {
   BranchRefused,
-  type Coordinator,
-  type CoordinatorOptions,
   createCoordinator,
   currentGlobalTransaction,
   defineBranch,
@@ -13,33 +9,24 @@ import {
   GlobalTransactionCancelled,
   GlobalTransactionEnded,
   GlobalTransactionStuck,
-  migrateParticipant,
   Refusal,
-  sagaReplies,
   type TccHandlers,
-  tccParticipant,
 } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
 import { until } from '../../support/until.ts'
-import { closeEmbedded, embedded, FAST, openEmbedded } from '../support/world.ts'
+import {
+  type BankWorld,
+  bankCommands,
+  deposit,
+  input,
+  type Move,
+  openBank,
+  transfer,
+  withdraw,
+} from '../support/bank.ts'
+import { closeEmbedded, openEmbedded } from '../support/world.ts'
 
-interface Move {
-  readonly account: string
-  readonly cents: number
-}
-
-const commands = defineChannel('bank.commands', { payload: z.object({ account: z.string(), cents: z.number() }) })
-const retry = { maxAttempts: 2, ...FAST }
-const withdraw = defineBranch('withdraw', { to: commands, reply: z.object({ held: z.number() }), confirmRetry: retry })
-const deposit = defineBranch('deposit', { to: commands, retry, compensationRetry: retry, timeoutMs: 300 })
-const transfer = defineGlobalTransaction('transfer', {
-  input: z.object({ cents: z.number() }),
-  branches: [withdraw, deposit],
-  timeoutMs: 5_000,
-})
-const unlisted = defineBranch('unlisted', { to: commands })
-const input = { cents: 5 }
+const unlisted = defineBranch('unlisted', { to: bankCommands })
 const by = { by: 'ann', reason: 'test' }
 const closing: Array<() => Promise<void>> = []
 
@@ -49,88 +36,10 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-let count = 0
-
-/** Coordinators of one service and a bank that is another, with what the bank was asked, in order. */
-async function setup(handlers: Partial<TccHandlers<Move>> = {}) {
-  const sql = embedded()
-  const run = `gt_${++count}`
-  const broker = memoryBroker()
-  const calls: string[] = []
-  const outbox = createOutbox({ sql, service: 'front', schema: run, partitions: 1 })
-  const bankOutbox = createOutbox({ sql, service: 'bank', schema: `${run}_bank`, partitions: 1 })
-  const bank = tccParticipant(
-    commands,
-    { group: 'bank', sql, outbox: bankOutbox, schema: `${run}_bank`, backoff: FAST, maxAttempts: 2 },
-    {
-      try: (move, context) => {
-        calls.push(`try ${move.account}`)
-        return handlers.try?.(move, context) ?? { held: move.cents }
-      },
-      confirm: (move, context) => {
-        calls.push(`confirm ${move.account}`)
-        return handlers.confirm?.(move, context)
-      },
-      cancel: (move, context) => {
-        calls.push(`cancel ${move.account} ${context.tried}`)
-        return handlers.cancel?.(move, context)
-      },
-    },
-  )
-  await outbox.migrate()
-  await bankOutbox.migrate()
-  await migrateParticipant(sql, `${run}_bank`)
-  const coordinate = (more: Partial<CoordinatorOptions> = {}): Coordinator =>
-    createCoordinator({
-      service: 'front',
-      sql,
-      outbox,
-      schema: run,
-      sagas: [transfer],
-      pollMs: 50,
-      ...more,
-    })
-  const coordinator = coordinate()
-  await coordinator.migrate()
-  const bankBinder = await start(broker, { coordinator, bank, outbox, bankOutbox })
-  return { sql, coordinator, coordinate, calls, run, bank: () => bankBinder.binding('bank.commands.bank') }
-}
-
-async function start(
-  broker: MemoryBroker,
-  parts: {
-    readonly coordinator: Coordinator
-    readonly bank: ReturnType<typeof tccParticipant>
-    readonly outbox: ReturnType<typeof createOutbox>
-    readonly bankOutbox: ReturnType<typeof createOutbox>
-  },
-): Promise<Binder> {
-  const { coordinator, bank, outbox, bankOutbox } = parts
-  const front = createBinder({
-    service: 'front',
-    transport: memoryTransport({ broker }),
-    bindings: coordinator.bindings,
-    sends: coordinator.channels,
-  })
-  const other = createBinder({
-    service: 'bank',
-    transport: memoryTransport({ broker }),
-    bindings: [bank],
-    sends: [sagaReplies('front')],
-  })
-  const relays = [
-    createRelay({ outbox, publisher: front, idlePollMs: 10 }),
-    createRelay({ outbox: bankOutbox, publisher: other, idlePollMs: 10 }),
-  ]
-  closing.push(async () => {
-    await coordinator.close()
-    await Promise.all(relays.map((relay) => relay.close()))
-    await Promise.all([front.close(), other.close()])
-  })
-  await Promise.all([front.start(), other.start()])
-  await Promise.all(relays.map((relay) => relay.start()))
-  await coordinator.run()
-  return other
+async function setup(handlers: Partial<TccHandlers<Move>> = {}): Promise<BankWorld> {
+  const world = await openBank(handlers)
+  closing.push(async () => world[Symbol.asyncDispose]())
+  return world
 }
 
 const statusOf = async (sql: SqlClient, run: string, id: string): Promise<string | undefined> =>
@@ -239,7 +148,7 @@ describe('a transaction that is just code', () => {
       failure: { code: 'saga.step_timeout' },
     })
     await aborted.promise
-    expect(late).toMatchObject({ code: 'saga.step_timeout' })
+    expect(late).toMatchObject({ code: 'saga.transaction_ended', cause: { code: 'saga.step_timeout' } })
     expect((await coordinator.get(hasty, 't-1').report()).steps).toHaveLength(1)
   })
 

@@ -1,0 +1,288 @@
+/** What global transactions leave behind, share with sagas, and tell when they are cancelled from outside. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import {
+  type CoordinatorOptions,
+  defineBranch,
+  defineGlobalTransaction,
+  defineSaga,
+  type GlobalTransaction,
+  GlobalTransactionCancelled,
+  GlobalTransactionEnded,
+  Refusal,
+  type TccHandlers,
+} from 'concordat/saga'
+import { done, explore, given } from 'concordat/saga/testing'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { gate, until } from '../../support/until.ts'
+import {
+  type BankWorld,
+  bankCommands,
+  deposit,
+  input,
+  type Move,
+  openBank,
+  transfer,
+  withdraw,
+} from '../support/bank.ts'
+import { closeEmbedded, openEmbedded } from '../support/world.ts'
+
+const closing: Array<() => Promise<void>> = []
+
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+async function setup(
+  handlers: Partial<TccHandlers<Move>> = {},
+  options: Partial<CoordinatorOptions> = {},
+): Promise<BankWorld> {
+  const world = await openBank(handlers, options)
+  closing.push(async () => world[Symbol.asyncDispose]())
+  return world
+}
+
+describe('beside sagas', () => {
+  const Input = z.object({})
+  const opened = gate()
+  const saga = defineSaga('slow', { version: 1, input: Input }).step('wait', {
+    invoke: () => opened.opened,
+    compensate: 'none',
+  })
+
+  test('they take none of the room that sagas have, and leave it as it was', async () => {
+    const { coordinator } = await setup({}, { sagas: [transfer, saga], concurrency: 1 })
+    for (let n = 0; n < 6; n++) await coordinator.globalTransaction(transfer, { id: `t-${n}`, input }, () => n)
+    const runs = await Promise.all(
+      Array.from({ length: 12 }, (_, n) => coordinator.start(saga, { id: `s-${n}`, input: {} })),
+    )
+    const { inHand } = coordinator.health()
+    opened.open()
+    for (const run of runs) expect((await run.outcome()).status).toBe('completed')
+    expect(inHand, 'one that runs and those in line').toBe(4)
+  })
+})
+
+describe('the code and what it gets', () => {
+  test('is forgotten when it has ended', async () => {
+    const { coordinator } = await setup()
+    const runOnce = async (): Promise<WeakRef<object>> => {
+      const code = (): number => 1
+      await coordinator.globalTransaction(transfer, { id: 't-1', input }, code)
+      return new WeakRef(code)
+    }
+    const code = await runOnce()
+    setFlagsFromString('--expose-gc')
+    const collect = runInNewContext('gc') as () => void
+    await until('it is collected', () => {
+      collect()
+      return code.deref() === undefined
+    })
+  })
+
+  test('what code that joins returns is JSON, as it would be on its own', async () => {
+    const { coordinator } = await setup()
+    await coordinator.globalTransaction(transfer, { id: 't-1', input }, async () => {
+      const inner = await coordinator.globalTransaction(transfer, { id: 'i-1', input }, () => ({ at: new Date(0) }))
+      expect(inner).toEqual({ at: '1970-01-01T00:00:00.000Z' })
+    })
+  })
+
+  test('a branch of another definition of that name is refused at once', async () => {
+    const { coordinator, calls } = await setup()
+    const fee = defineBranch('fee', { to: bankCommands })
+    const newer = defineGlobalTransaction('transfer', { input: transfer.input, branches: [withdraw, deposit, fee] })
+    let error: unknown
+    await coordinator.globalTransaction(newer, { id: 't-1', input }, async (global) => {
+      error = await global.call(fee, { account: 'f', cents: 1 }).catch((thrown: unknown) => thrown)
+    })
+    expect(error).toBeInstanceOf(TypeError)
+    expect(calls).toEqual([])
+  })
+})
+
+describe('limits', () => {
+  test('a payload, a result and an answer have the size of any other', async () => {
+    const huge = 'x'.repeat(3_000)
+    const { coordinator, calls } = await setup({ try: () => huge }, { maxPayloadBytes: 2_000 })
+    const run = (id: string, code: (global: GlobalTransaction) => unknown) =>
+      coordinator.globalTransaction(transfer, { id, input }, code)
+    const payload = run('payload', (global) => global.call(deposit, { account: huge, cents: 1 }))
+    await expect(payload).rejects.toMatchObject({ code: 'saga.payload_too_large' })
+    expect(calls, 'nothing was asked').toEqual([])
+    await expect(run('result', () => huge)).rejects.toMatchObject({ failure: { code: 'saga.payload_too_large' } })
+    const answer = run('answer', (global) => global.call(deposit, { account: 'a', cents: 1 }))
+    await expect(answer).rejects.toMatchObject({ failure: { code: 'saga.payload_too_large' } })
+    expect(calls).toEqual(['try a', 'cancel a true'])
+  })
+
+  test('code that does not fit its channel is told so, and nothing is sent', async () => {
+    const { coordinator, calls } = await setup()
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, (global) =>
+      global.call(deposit, { account: 5 } as never),
+    )
+    await expect(run).rejects.toMatchObject({ branch: '1.deposit', message: expect.stringMatching(/account/) })
+    expect(calls).toEqual([])
+  })
+
+  test('a branch that nobody waits for, and that is refused when the code has returned, cancels all', async () => {
+    const { coordinator, calls, bank } = await setup({
+      try: ({ account }) => {
+        if (account === 'late') throw new Refusal('bank.closed', 'no such account')
+        return { held: 1 }
+      },
+    })
+    const stepsOf = async () =>
+      (await coordinator.report({ saga: 'transfer', id: 't-1' }).catch(() => undefined))?.steps ?? []
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 1 })
+      bank().pause()
+      void global.call(withdraw, { account: 'late', cents: 1 }).catch(() => {})
+      await until('it is asked', async () => (await stepsOf()).length === 3)
+    })
+    const ended = run.catch((error: unknown) => error)
+    await until('the code has returned', async () => (await stepsOf())[0]?.status === 'invoked')
+    bank().resume()
+    expect(await ended).toMatchObject({ failure: { code: 'bank.closed' } })
+    expect(calls).toEqual(['try a', 'try late', 'cancel a true'])
+  })
+
+  test('closing waits no longer for code that never ends than for anything else', async () => {
+    const { coordinator, calls, coordinate } = await setup({}, { drainTimeoutMs: 100 })
+    const begun = gate()
+    let reason: unknown
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(deposit, { account: 'a', cents: 1 })
+      begun.open()
+      await new Promise(() => global.signal.addEventListener('abort', () => (reason = global.signal.reason)))
+    })
+    const failed = run.catch((error: unknown) => error)
+    await begun.opened
+    await coordinator.close()
+    expect(reason).toMatchObject({ code: 'saga.transaction_ended', cause: { code: 'saga.closed' } })
+    expect(await failed).toMatchObject({ code: 'saga.closed' })
+    const next = coordinate()
+    closing.push(() => next.close())
+    await next.run()
+    await until('it is told to be cancelled', () => calls.includes('cancel a true'))
+  })
+
+  test('code that ends while its coordinator closes is heard', async () => {
+    const { coordinator, calls } = await setup()
+    const [begun, closes] = [gate(), gate()]
+    const run = coordinator
+      .globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+        await global.call(deposit, { account: 'a', cents: 1 })
+        begun.open()
+        await closes.opened
+        await global.call(deposit, { account: 'b', cents: 1 })
+        return 'done'
+      })
+      .catch((error: unknown) => error)
+    await begun.opened
+    const closed = coordinator.close()
+    closes.open()
+    await closed
+    await run
+    await until('both are confirmed', () => calls.filter((call) => call.startsWith('confirm')).length === 2)
+    expect(calls.filter((call) => call.startsWith('cancel'))).toEqual([])
+  })
+
+  test('one of its own with the id of one that is around it would wait for itself', async () => {
+    const { coordinator } = await setup()
+    const propagation = 'requires-new'
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, () =>
+      coordinator.globalTransaction(transfer, { id: 't-2', input, propagation }, () =>
+        coordinator.globalTransaction(transfer, { id: 't-1', input, propagation }, () => expect.unreachable()),
+      ),
+    )
+    await expect(run).rejects.toThrow(TypeError)
+  })
+
+  test('it is no step of a saga, for nobody else has its code', () => {
+    const saga = defineSaga('outer', { version: 1, input: z.object({}) })
+    expect(() => saga.saga('inner', { saga: transfer as never, input: () => input, compensate: 'none' })).toThrow(
+      /code no other process has/,
+    )
+  })
+
+  test('what can happen to it is not listed by `explore`, and one course of it is told with `given`', () => {
+    expect(() => explore(transfer)).toThrow(/global transaction.*given/)
+    const story = given(transfer, { type: 'branched', step: '1.deposit', branch: 'deposit' }, done('1.deposit'))
+    expect(story.status).toBe('running')
+    const decided = story.when(done('code'))
+    expect(decided.steps).toEqual({ code: 'invoked', '1.deposit': 'confirming' })
+    expect(decided.when(done('1.deposit', undefined, 'confirm')).status).toBe('completed')
+  })
+})
+
+describe('the end of one that was cancelled from outside', () => {
+  test('is told as that, with what the code made of it as its cause', async () => {
+    const { coordinator } = await setup()
+    const begun = gate()
+    let seen: unknown
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      begun.open()
+      await new Promise((resolve) => global.signal.addEventListener('abort', resolve))
+      seen = global.signal.reason
+      throw await global.call(withdraw, { account: 'b', cents: 5 }).catch((error: unknown) => error)
+    })
+    await begun.opened
+    await coordinator.cancel({ saga: 'transfer', id: 't-1' }, { by: 'ann', reason: 'fraud' })
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(GlobalTransactionCancelled)
+    expect(error).toMatchObject({ failure: { code: 'saga.cancelled', message: 'fraud' } })
+    expect((error as Error).cause).toBeInstanceOf(GlobalTransactionEnded)
+    expect(seen).toBeInstanceOf(GlobalTransactionEnded)
+  })
+
+  test('and of one whose lease is lost: no error of the coordinator leaks', async () => {
+    const { coordinator, sql, run: schema } = await setup({}, { leaseMs: 300 })
+    const begun = gate()
+    const run = coordinator.globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+      await global.call(withdraw, { account: 'a', cents: 5 })
+      begun.open()
+      await new Promise((_, reject) => global.signal.addEventListener('abort', () => reject(global.signal.reason)))
+    })
+    await begun.opened
+    await sql.query(`UPDATE ${schema}.saga SET owner = 'somebody', epoch = epoch + 1, due_at = now() WHERE id = 't-1'`)
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'saga.transaction_cancelled', failure: { code: 'saga.orphaned' } })
+    expect((error as Error).cause).toMatchObject({ code: 'saga.transaction_ended' })
+  })
+
+  test('code that is asleep while its id is given to another transaction adds nothing to that one', async () => {
+    const { coordinator, coordinate, calls, sql, run: schema } = await setup()
+    const [begun, wakes] = [gate(), gate()]
+    let late: unknown
+    const sleeper = coordinate({ leaseMs: 60_000 })
+    closing.push(() => sleeper.close())
+    await sleeper.run()
+    const first = sleeper
+      .globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+        begun.open()
+        await wakes.opened
+        late = await global.call(withdraw, { account: 'of the first', cents: 5 }).catch((error: unknown) => error)
+      })
+      .catch(() => {})
+    await begun.opened
+    await sql.query(`UPDATE ${schema}.saga SET owner = 'nobody', due_at = now(), epoch = epoch + 1 WHERE id = 't-1'`)
+    await coordinator.get(transfer, 't-1').outcome()
+    expect(await coordinator.purge({ olderThanMs: 0 })).toBe(1)
+    const { steps } = await coordinator
+      .globalTransaction(transfer, { id: 't-1', input }, async (global) => {
+        await global.call(withdraw, { account: 'of the second', cents: 5 })
+        wakes.open()
+        await until('the first has called', () => late !== undefined)
+      })
+      .then(() => coordinator.get(transfer, 't-1').report())
+    expect(late).toBeInstanceOf(GlobalTransactionEnded)
+    expect(calls).toEqual(['try of the second', 'confirm of the second'])
+    expect(steps.map(({ step }) => step)).toEqual(['code', '1.withdraw'])
+    await first
+  })
+})

@@ -1,0 +1,125 @@
+/**
+ * Processes that coordinate and die at any statement or commit, one after the other on the same tables. The participant
+ * and the relays are other processes: they live on.
+ */
+import { createBinder, type SinkBinding } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import type { SqlClient } from 'concordat/core'
+import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
+import { type Coordinator, createCoordinator, migrateParticipant, type Saga, sagaReplies } from 'concordat/saga'
+import { afterAll, beforeAll } from 'vitest'
+import { until } from '../../support/until.ts'
+import { Dead, MortalClient } from './mortal.ts'
+import { closeEmbedded, embedded } from './world.ts'
+
+export interface CrashWorldOptions {
+  /** Of the schemas. */
+  readonly name: string
+  readonly sagas: readonly Saga<unknown, unknown, object>[]
+  /** The binding of the other service, which is called `stock`. */
+  readonly participant: (side: {
+    readonly sql: SqlClient
+    readonly outbox: Outbox
+    readonly schema: string
+  }) => SinkBinding
+  /** Statements that make what the effects are written to. */
+  readonly tables: string
+  /** Of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 100 */
+  readonly leaseMs?: number
+}
+
+export interface Process {
+  readonly coordinator: Coordinator
+  end(): Promise<void>
+}
+
+/** What a process does with its coordinator, and what the one after it finds. */
+export interface Play {
+  /** Settles when the saga has; what dying makes of it is nobody's error. */
+  readonly first: (coordinator: Coordinator) => Promise<unknown>
+  readonly second: (coordinator: Coordinator) => Promise<void>
+}
+
+export interface CrashWorld {
+  readonly sql: SqlClient
+  boot(client: SqlClient): Promise<Process>
+  /** One process that dies at its n-th step, then a second one. False: it lived to the end. */
+  dieAt(n: number, when: 'before' | 'after', play: Play): Promise<boolean>
+}
+
+/** Set up before the tests of the file that calls it, and taken down after them. */
+export function crashWorld({ name, sagas, participant, tables, leaseMs = 100 }: CrashWorldOptions): CrashWorld {
+  const sql = embedded()
+  const [schema, stockSchema] = [`${name}_orders`, `${name}_stock`]
+  const broker = memoryBroker()
+  const transport = () => memoryTransport({ broker })
+  const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 1 })
+  const stockOutbox = createOutbox({ sql, service: 'stock', schema: stockSchema, partitions: 1 })
+  const stock = createBinder({
+    service: 'stock',
+    transport: transport(),
+    sends: [sagaReplies('orders')],
+    bindings: [participant({ sql, outbox: stockOutbox, schema: stockSchema })],
+  })
+  const sender = createBinder({ service: 'relay', transport: transport(), bindings: [] })
+  const relays = [
+    createRelay({ outbox, publisher: sender, idlePollMs: 10 }),
+    createRelay({ outbox: stockOutbox, publisher: stock, idlePollMs: 10 }),
+  ]
+  const coordinate = (client: SqlClient): Coordinator => {
+    const short = { leaseMs, pollMs: 10, drainTimeoutMs: 0 }
+    return createCoordinator({ service: 'orders', sql: client, outbox, schema, sagas, ...short })
+  }
+  beforeAll(async () => {
+    await sql.query(tables)
+    await outbox.migrate()
+    await stockOutbox.migrate()
+    await coordinate(sql).migrate()
+    await migrateParticipant(sql, stockSchema)
+    await Promise.all([stock.start(), sender.start()])
+    for (const relay of relays) await relay.start()
+  }, 120_000)
+  afterAll(async () => {
+    for (const relay of relays) await relay.close()
+    await Promise.all([stock.close(), sender.close()])
+    await closeEmbedded()
+  })
+
+  async function boot(client: SqlClient): Promise<Process> {
+    const coordinator = coordinate(client)
+    const { bindings, channels } = coordinator
+    const own = { transport: transport(), drainTimeoutMs: 0 }
+    const binder = createBinder({ service: 'orders', bindings, sends: channels, ...own })
+    const end = async (): Promise<void> => void (await Promise.all([binder.close(), coordinator.close()]))
+    try {
+      await binder.start()
+      await coordinator.run()
+    } catch (error) {
+      await end()
+      throw error
+    }
+    return { coordinator, end }
+  }
+
+  async function dieAt(n: number, when: 'before' | 'after', { first, second }: Play): Promise<boolean> {
+    const mortal = new MortalClient(sql, n, when)
+    const victim = await boot(mortal).catch(rethrowUnlessDead)
+    if (victim !== undefined) {
+      const played = first(victim.coordinator).catch(rethrowUnlessDead)
+      await Promise.race([played, until('it dies', () => mortal.dead)])
+    }
+    const died = mortal.dead
+    await victim?.end()
+    const heir = await boot(sql)
+    await second(heir.coordinator)
+    await heir.end()
+    return died
+  }
+
+  return { sql, boot, dieAt }
+}
+
+export function rethrowUnlessDead(error: unknown): undefined {
+  if (error instanceof Dead) return undefined
+  throw error
+}
