@@ -184,7 +184,7 @@ class SagaCoordinator implements Coordinator {
     this.#requireOpen()
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
-    return (await this.#driver.transact(definition as unknown as Saga, start, code)) as Stored<Result>
+    return (await this.#driver.transactions.transact(definition as unknown as Saga, start, code)) as Stored<Result>
   }
 
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {

@@ -4,7 +4,6 @@ import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
-import { GlobalTransactionCancelled, GlobalTransactionStuck } from '../errors.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
@@ -12,7 +11,7 @@ import { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
 import { DueSagas } from './due.ts'
 import { type Applied, Engine, takesOwnership } from './engine.ts'
-import { type GlobalTransaction, RunningCode } from './global-transaction.ts'
+import { GlobalTransactions } from './global-transactions.ts'
 import { Census, type SagaHealth } from './health.ts'
 import { requireReadableInputs } from './input.ts'
 import { Leases } from './leases.ts'
@@ -22,14 +21,14 @@ import { requireStepResult } from './outcome.ts'
 import type { Plan } from './plan.ts'
 import { Replies } from './replies.ts'
 import { Retention } from './retention.ts'
-import { createRun, type RunHost } from './run.ts'
+import type { RunHost } from './run.ts'
 import { Runner } from './runner.ts'
 import { Signals } from './signals.ts'
 import { Starter, type StartOptions } from './starter.ts'
 import { Sweeper } from './sweeper.ts'
 import { SagaTelemetry } from './telemetry.ts'
 import { Together } from './together.ts'
-import { type OutcomeOptions, Watch } from './watch.ts'
+import { Watch } from './watch.ts'
 
 /** Sagas whose commands are sent again at once. */
 const RESEND_LIMIT = 64
@@ -44,6 +43,7 @@ export class Driver implements RunHost {
   readonly watch: Watch
   readonly replies: Replies
   readonly signals: Signals
+  readonly transactions: GlobalTransactions
   readonly retention: Retention
   readonly #options: ResolvedOptions
   readonly #definitions: ReadonlyMap<string, Saga>
@@ -57,7 +57,6 @@ export class Driver implements RunHost {
   readonly #notices: Notices
   readonly #reports: Together<SagaKey, ReportedSaga | undefined>
   readonly #telemetry: SagaTelemetry | undefined
-  readonly #bodies: Bodies
   #unobserve: (() => void) | undefined
 
   constructor(options: ResolvedOptions) {
@@ -67,7 +66,6 @@ export class Driver implements RunHost {
     const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock)
     const bodies = new Bodies()
     const shared = { ...options, store, instance, telemetry, bodies }
-    this.#bodies = bodies
     this.#telemetry = telemetry
     this.#options = options
     this.sql = options.sql
@@ -99,6 +97,7 @@ export class Driver implements RunHost {
     })
     this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
+    this.transactions = new GlobalTransactions({ ...shared, engine: this.#engine, starter: this.#starter, runs: this })
     this.retention = new Retention(shared)
     this.replies = new Replies({ ...shared, engine: this.#engine })
     this.signals = new Signals({ ...shared, engine: this.#engine })
@@ -140,30 +139,6 @@ export class Driver implements RunHost {
   async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
     await this.#starter.start(tx, saga, options)
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
-  }
-
-  /**
-   * Runs code as a global transaction, and waits until all of it is confirmed or cancelled.
-   * @throws what the code threw, when that is why; GlobalTransactionCancelled, GlobalTransactionStuck; as `start` and `outcome`
-   */
-  async transact(
-    definition: Saga,
-    options: StartOptions<unknown> & OutcomeOptions,
-    code: (global: GlobalTransaction) => unknown,
-  ): Promise<unknown> {
-    const { name } = definition
-    const { id, input, ...patience } = options
-    const loaded = this.definition(definition) ?? definition
-    const body = new RunningCode({ ...this.#options, engine: this.#engine }, loaded, id, code)
-    await this.#starter.startCode(definition, { id, input }, body)
-    const { status, ...ended } = await createRun<{ readonly code: unknown }>(this, name, id).outcome(patience)
-    if (status === 'completed') return ended.results.code
-    const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }
-    const { thrown } = body
-    const because = thrown === undefined ? {} : { cause: thrown.error }
-    if (status === 'stuck') throw new GlobalTransactionStuck(name, id, failure, because)
-    if (thrown?.tooLate === false) throw thrown.error
-    throw new GlobalTransactionCancelled(name, id, failure, because)
   }
 
   /** An event from outside. */
@@ -237,7 +212,7 @@ export class Driver implements RunHost {
     const { next, write } = plan
     const { row } = next
     this.#measure(plan)
-    this.#bodies.get(row)?.seen(next)
+    this.transactions.seen(next)
     if (takesOwnership(plan)) this.#runner.take(next)
     this.#notices.tellLate(plan)
     const { status } = row.state

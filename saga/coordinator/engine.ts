@@ -177,6 +177,13 @@ export class Engine {
     return row === undefined ? undefined : this.snapshot(row, takenAt)
   }
 
+  /** In the order of the keys. */
+  async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (Snapshot | undefined)[]> {
+    const takenAt = this.#host.clock.monotonic()
+    const rows = await this.#host.store.loadMany(sql, keys)
+    return rows.map((row) => row && this.snapshot(row, takenAt))
+  }
+
   snapshot(row: SagaRow, takenAt: number): Snapshot | undefined {
     const definition = this.#host.definition(row)
     if (definition === undefined) return undefined

@@ -10,7 +10,6 @@ import type { Clock } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { ContextLogger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
-import type { SqlClient } from '../../core/sql.ts'
 import type { Branch } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { StepContext } from '../definition/step-contexts.ts'
@@ -42,7 +41,8 @@ export interface GlobalTransaction {
 }
 
 export interface GlobalHost {
-  readonly sql: SqlClient
+  /** The transaction as it is in the database now. */
+  readonly read: (key: SagaKey) => Promise<Snapshot | undefined>
   readonly engine: Engine
   readonly clock: Clock
   readonly pollMs: number
@@ -240,13 +240,13 @@ export class RunningCode implements HeldBody, GlobalTransaction {
 
   /** While an answer is waited for: nobody else looks at a transaction whose code runs, so what is late is sent again here. */
   async #lookAgain(): Promise<void> {
-    const { engine, clock, sql, pollMs } = this.#host
+    const { engine, clock, read, pollMs } = this.#host
     for (let tries = 1; this.#answers.size > 0 && !this.signal.aborted; tries++) {
       const pause = backoffDelayMs({ ...LOOK, maxMs: pollMs }, tries, Math.random())
       await clock.sleep(pause, this.signal).catch(() => {})
       if (this.#answers.size === 0 || this.signal.aborted) return
       try {
-        const now = await engine.load(sql, this.#key())
+        const now = await read(this.#key())
         if (now === undefined || !this.#isThis(now.row)) return this.#end('it is not there any more')
         this.seen(now)
         const options = { snapshot: now, birth: this.#birth }

@@ -71,6 +71,17 @@ export class SagaStore {
     return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
   }
 
+  /** In the order of the keys; `undefined` for one that is not there. */
+  async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (SagaRow | undefined)[]> {
+    const { rows } = await this.#query<SagaRow>(
+      sql,
+      `SELECT ${COLUMNS} FROM ${this.#saga} s JOIN unnest($1::text[], $2::text[]) AS k(name, id) USING (name, id)`,
+      [keys.map(({ name }) => name), keys.map(({ id }) => id)],
+    )
+    const found = new Map(rows.map((row) => [`${row.name}/${row.id}`, row]))
+    return keys.map(({ name, id }) => found.get(`${name}/${id}`))
+  }
+
   /** Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. */
   async claim(
     sql: SqlExecutor,

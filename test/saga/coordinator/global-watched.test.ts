@@ -98,7 +98,7 @@ test('two hundred at once and as many sagas: nobody starves, and no lease is los
     .step('second', { invoke: () => 2, compensate: 'none' })
   const move = defineBranch('move', { to: bankCommands })
   const busy = defineGlobalTransaction('busy', { input: transfer.input, branches: [move], timeoutMs: 100_000 })
-  const options = { sagas: [busy, saga], concurrency: 4, leaseMs: LEASE_MS, pollMs: 1_000, logger: log.logger }
+  const options = { sagas: [busy, saga], concurrency: 4, leaseMs: LEASE_MS, logger: log.logger }
   const { coordinator, calls, sql, run } = await setup({}, options)
   const ids = Array.from({ length: 200 }, (_, n) => n)
   const renewed = gate()
