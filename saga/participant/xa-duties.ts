@@ -112,7 +112,8 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
   ): Promise<SagaReply | undefined> {
     const { sql, rows } = this.#parts
     try {
-      return await requirePrepare(sql)(attempt.gid, async (tx): Promise<SagaReply> => {
+      requirePrepare(sql)
+      return await sql.prepare(attempt.gid, async (tx): Promise<SagaReply> => {
         const entered = await rows.enter(tx, attempt.key, attempt.gid, attempt.base)
         if (entered === 'busy') throw new GivenOver()
         if (entered === 'committed') throw new CommittedByHand(command.key)
@@ -204,11 +205,12 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
   async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
     const { sql, barrier, clock } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
+    const base = gidBase(await this.#parts.rows.place(sql), command)
     if (entry !== undefined) {
       await this.#refuseLate(command)
-      await this.#rollBack(command, entry, new Patience(clock, message.signal))
+      await this.#rollBack(command, { ...entry, base }, new Patience(clock, message.signal))
     }
-    return (tx) => this.#decide(tx, command)
+    return (tx) => this.#decide(tx, command, base)
   }
 
   /** From here on no call of the handler can begin, or be answered. */
@@ -223,9 +225,12 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
   }
 
   /** A call that is still open is waited for: it may be prepared in a moment. */
-  async #rollBack(command: CommandHeaders, { key }: BarrierEntry, patience: Patience): Promise<void> {
+  async #rollBack(
+    command: CommandHeaders,
+    { key, base }: Pick<Attempt, 'key' | 'base'>,
+    patience: Patience,
+  ): Promise<void> {
     const { sql, rows } = this.#parts
-    const base = gidBase(await rows.place(sql), command)
     for (;;) {
       const { isFree, prepared } = await rows.look(sql, key, base)
       for (const gid of prepared) await endPrepared(sql, 'ROLLBACK', gid, patience)
@@ -234,13 +239,13 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
     }
   }
 
-  async #decide(tx: SqlTransaction, command: CommandHeaders): Promise<SagaReply> {
+  async #decide(tx: SqlTransaction, command: CommandHeaders, base: string): Promise<SagaReply> {
     const { barrier, rows } = this.#parts
     const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     if (isForeign(invoked)) return notOurs(command)
     if (!invoked.isNew && invoked.status !== 'cancelled') throw new NotYet(`${command.key} has begun in this moment`)
-    if (invoked.gid !== null && (await rows.committed(tx, invoked.key)) === invoked.gid) return isConfirmed(command)
+    if ((await rows.committed(tx, invoked.key))?.startsWith(base) === true) return isConfirmed(command)
     const entry = await barrier.enter(tx, command, 'compensate', 'ok')
     if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
     return done(command)
@@ -279,9 +284,11 @@ class CommittedByHand extends Error {
   }
 }
 
+type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
+
 /** @throws SqlCannotPrepare when the client cannot */
-export function requirePrepare({ prepare }: SqlClient): NonNullable<SqlClient['prepare']> {
-  if (prepare !== undefined) return prepare
+export function requirePrepare(sql: SqlClient): asserts sql is PreparingClient {
+  if (sql.prepare !== undefined) return
   throw new SqlCannotPrepare(
     'this SqlClient cannot prepare transactions: give pgClient(pool) with a PostgreSQL server, or use tccParticipant (PGlite and Kysely cannot)',
   )

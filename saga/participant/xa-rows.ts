@@ -47,12 +47,16 @@ export class XaRows {
     return { database: this.#database, schema: this.#schema }
   }
 
-  /** Writes down that the handler is about to be called, in a transaction that will be prepared as `gid`. */
+  /**
+   * Writes down that the handler is about to be called, in a transaction that will be prepared as `gid`. The gate is looked
+   * for first: an insert that meets it would wait for the transaction that has it locked.
+   */
   async begin(tx: SqlTransaction, { key }: BarrierEntry, gid: string, command: CommandHeaders): Promise<void> {
     await this.#query(
       tx,
       `WITH gate AS (
-         INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth) VALUES ($1, '${GATE}', 'begun', $3, $4)
+         INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth) SELECT $1, '${GATE}', 'begun', $3, $4
+         WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = '${GATE}')
          ON CONFLICT (saga_key, operation) DO NOTHING)
        UPDATE ${this.#table} SET status = 'begun', gid = $2 WHERE saga_key = $1 AND operation = 'invoke'`,
       [key, gid, command.replyTo, command.birth ?? null],
