@@ -14,6 +14,7 @@ export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
 export {
   quoteIdentifier,
+  SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
   type SqlExecutor,

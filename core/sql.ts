@@ -70,6 +70,15 @@ export interface SqlClient extends SqlExecutor {
    * @throws SqlCommitError when COMMIT was answered with ROLLBACK
    */
   transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T>
+  /**
+   * As `transaction`, but ended with `PREPARE TRANSACTION`: once it resolves the work is on the disk, seen by nobody, and
+   * holds its locks until `COMMIT PREPARED` or `ROLLBACK PREPARED` with the same `gid`, from any connection to this
+   * database. `tx` has no `afterCommit`. When the connection is lost it may or may not be prepared. Absent where it cannot
+   * be done: PGlite, Kysely.
+   * @param gid at most 199 bytes, in use nowhere on this server
+   * @throws SqlCannotPrepare when the server does not prepare this transaction, and would not the next time
+   */
+  readonly prepare?: (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>) => Promise<T>) | undefined
 }
 
 /** The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. */
@@ -83,6 +92,20 @@ export class SqlCommitError extends ConcordatError {
     )
   }
 }
+
+/**
+ * Transactions cannot be prepared here (`PREPARE TRANSACTION`): the client cannot, the server has them switched off, or the
+ * transaction used what does not outlive its connection. Nothing was done.
+ */
+export class SqlCannotPrepare extends ConcordatError {
+  readonly code = 'core.sql_cannot_prepare' as const
+  readonly retryable = false as const
+}
+
+/** What a server without them says, with the remedy. */
+export const PREPARING_IS_OFF: string =
+  'the server has prepared transactions switched off (max_prepared_transactions = 0): set it to at least as many as may be ' +
+  'open at once, such as max_connections, in postgresql.conf, and restart the server'
 
 /** The part's tables are not in this database: `migrate()` was not called, or another `schema` was given there. */
 export class SqlTablesMissing extends ConcordatError {
@@ -198,6 +221,12 @@ export interface SqlListener {
   readonly backend?: number | undefined
   /** Ends the connection. Idempotent, never rejects. */
   close(): Promise<void>
+}
+
+/** Quotes a text for use in SQL text, where a statement takes no parameters. */
+export function quoteLiteral(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''")}'`
+  return text.includes('\\') ? ` E${quoted.replaceAll('\\', '\\\\')}` : quoted
 }
 
 /** Quotes a name for use in SQL text. @throws TypeError when it is empty, over 63 bytes or holds a NUL */

@@ -93,6 +93,7 @@ export {
   type TccParticipantOptions,
   tccParticipant,
 } from './participant/tcc-participant.ts'
+export { type XaHandler, type XaParticipantOptions, xaParticipant } from './participant/xa-participant.ts'
 export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
 export { migrateParticipant, purgeParticipant } from './store/tables.ts'
 export { currentSaga, type SagaScope } from './wire/context.ts'

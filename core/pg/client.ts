@@ -6,10 +6,19 @@
  * `pg` has none by default, and a server that froze or vanished without a word is then waited for until TCP gives up.
  */
 
-import { hasCode } from '../errors.ts'
+import { hasCode, toError } from '../errors.ts'
 import { checkLogger, type Logger } from '../logger.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../options.ts'
-import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction, SqlTransactionMissing } from '../sql.ts'
+import {
+  PREPARING_IS_OFF,
+  quoteLiteral,
+  SqlCannotPrepare,
+  type SqlClient,
+  SqlCommitError,
+  type SqlResult,
+  type SqlTransaction,
+  SqlTransactionMissing,
+} from '../sql.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
@@ -63,7 +72,8 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   return {
     connections: pool.options?.max,
     query: (text, parameters) => repeatable(() => run(pool, text, parameters)),
-    transaction: (work) => transaction(pool, work),
+    transaction: (work) => transaction(pool, work, COMMIT),
+    prepare: (gid, work) => transaction(pool, work, preparing(gid)),
   }
 }
 
@@ -128,21 +138,53 @@ function withoutClient(error: Error & { readonly code?: unknown }): Error {
   })
 }
 
-async function transaction<T>(pool: PgPool, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+/** How a transaction is ended that worked. */
+interface Ending {
+  readonly text: string
+  /** True: who waits for the commit is told. */
+  readonly isCommit: boolean
+  /** What the server says against it. */
+  readonly explain: (error: unknown) => unknown
+}
+
+const COMMIT: Ending = { text: 'COMMIT', isCommit: true, explain: (error) => error }
+
+function preparing(gid: string): Ending {
+  return { text: `PREPARE TRANSACTION ${quoteLiteral(gid)}`, isCommit: false, explain: explainPrepare }
+}
+
+/** Of the statement `PREPARE TRANSACTION` alone: in the work itself these codes mean something else. */
+function explainPrepare(error: unknown): unknown {
+  if (hasCode(error, '55000')) return new SqlCannotPrepare(PREPARING_IS_OFF, { cause: error })
+  if (!hasCode(error, '0A000')) return error
+  const { message } = toError(error)
+  return new SqlCannotPrepare(`${message}: leave that out of the transaction, or do it after its commit`, {
+    cause: error,
+  })
+}
+
+async function transaction<T>(
+  pool: PgPool,
+  work: (tx: SqlTransaction) => Promise<T>,
+  { text, isCommit, explain }: Ending,
+): Promise<T> {
   const connection = await pool.connect()
   connection.on('error', ignoreError)
   const scope = new TransactionScope({
-    query: (text, parameters) => run(connection, text, parameters),
-    script: async (text) => void (await connection.query(text)),
+    query: (statement, parameters) => run(connection, statement, parameters),
+    script: async (statements) => void (await connection.query(statements)),
   })
+  const { afterCommit: _, ...preparedTx } = scope.tx
   let broken = false
   let result: T
   try {
     await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-    result = await work(scope.tx)
+    result = await work(isCommit ? scope.tx : preparedTx)
     scope.close()
-    const commit = await connection.query('COMMIT')
-    if (commit.command === 'ROLLBACK') throw new SqlCommitError()
+    const ended = await connection.query(text).catch((error: unknown) => {
+      throw explain(error)
+    })
+    if (ended.command === 'ROLLBACK') throw new SqlCommitError()
   } catch (error) {
     scope.close()
     await connection.query('ROLLBACK').catch(() => {

@@ -53,11 +53,13 @@ export interface BarrierEntry {
   readonly reply: SagaReply | null
   /** In which of an operator's rounds it was decided. */
   readonly round: number
+  /** Of an XA participant: the prepared transaction that holds, or held, what `invoke` did. */
+  readonly gid: string | null
 }
 
 type Command = Pick<CommandHeaders, 'key' | 'replyTo' | 'birth' | 'round'>
 
-interface Row extends Pick<BarrierEntry, 'key' | 'status' | 'reply' | 'round'> {
+interface Row extends Pick<BarrierEntry, 'key' | 'status' | 'reply' | 'round' | 'gid'> {
   readonly replyTo: string | null
   readonly birth: string | null
 }
@@ -76,7 +78,7 @@ export class Barrier {
 
   /** Reads nothing; the plan alone fails when the table is not there, or is that of an older release. @throws SqlTablesMissing */
   async ready(sql: SqlExecutor): Promise<void> {
-    await this.#query(sql, `SELECT birth FROM ${this.#table} LIMIT 0`)
+    await this.#query(sql, `SELECT gid FROM ${this.#table} LIMIT 0`)
   }
 
   /** Enters the operation, or finds that it is entered. */
@@ -89,7 +91,7 @@ export class Barrier {
     const { key, replyTo, birth } = command
     const ofService = [key, replyTo].join(SEPARATOR)
     const ofBirth = [key, replyTo, birth].join(SEPARATOR)
-    const fresh = { operation, isNew: true, status, reply: null, round: command.round }
+    const fresh = { operation, isNew: true, status, reply: null, round: command.round, gid: null }
     const insert = (place: string, beside: readonly string[]): Promise<boolean> =>
       this.#insert(tx, command, { ...fresh, key: place }, beside)
     for (;;) {
@@ -104,11 +106,13 @@ export class Barrier {
   }
 
   /** What is entered, locked; `undefined`: nothing is. */
-  async find(tx: SqlTransaction, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
-    const { key, replyTo, birth } = command
-    const places = [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
-    const found = (await this.#rows(tx, operation, places)).find((row) => fits(row, command))
-    return found && { ...found, operation, isNew: false }
+  find(tx: SqlTransaction, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
+    return this.#found(tx, command, operation, 'FOR UPDATE')
+  }
+
+  /** The same as it is now: it waits for nobody, and may be another in a moment. */
+  peek(sql: SqlExecutor, command: Command, operation: Operation): Promise<BarrierEntry | undefined> {
+    return this.#found(sql, command, operation, '')
   }
 
   /** Keeps what was answered. */
@@ -157,12 +161,29 @@ export class Barrier {
     return rows.length === 1
   }
 
+  async #found(
+    sql: SqlExecutor,
+    command: Command,
+    operation: Operation,
+    lock: 'FOR UPDATE' | '',
+  ): Promise<BarrierEntry | undefined> {
+    const { key, replyTo, birth } = command
+    const places = [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
+    const found = (await this.#rows(sql, operation, places, lock)).find((row) => fits(row, command))
+    return found && { ...found, operation, isNew: false }
+  }
+
   /** In the order of the keys. They stay locked: a purge must not delete what another row lies beside. */
-  async #rows(tx: SqlTransaction, operation: Operation, keys: readonly string[]): Promise<readonly Row[]> {
+  async #rows(
+    sql: SqlExecutor,
+    operation: Operation,
+    keys: readonly string[],
+    lock: 'FOR UPDATE' | '' = 'FOR UPDATE',
+  ): Promise<readonly Row[]> {
     const { rows } = await this.#query<Row>(
-      tx,
-      `SELECT saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth FROM ${this.#table}
-       WHERE saga_key = ANY($1::text[]) AND operation = $2 ORDER BY saga_key FOR UPDATE`,
+      sql,
+      `SELECT saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth, gid FROM ${this.#table}
+       WHERE saga_key = ANY($1::text[]) AND operation = $2 ORDER BY saga_key ${lock}`,
       [[...keys], operation],
     )
     return keys.flatMap((key) => rows.filter((row) => row.key === key))

@@ -6,7 +6,7 @@ import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
-import { DEFAULT_SCHEMA, requireSqlClient } from '../../core/sql.ts'
+import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
 import { Barrier } from './barrier.ts'
 import { CommandHandler, type ParticipantContext } from './command-handler.ts'
@@ -19,7 +19,14 @@ export interface Side<Request> {
   readonly path: string
   /** The commands that are for it: what their header `saga-kind` says. */
   readonly kind: string | undefined
-  duties(barrier: Barrier): Duties<Request, ParticipantContext>
+  duties(barrier: Barrier, database: ParticipantDatabase): Duties<Request, ParticipantContext>
+  /** Asked before the first message comes. @throws when the database is not fit for it */
+  ready?(sql: SqlClient): Promise<void>
+}
+
+export interface ParticipantDatabase {
+  readonly sql: SqlClient
+  readonly schema: string
 }
 
 const DEFAULT_ATTEMPTS = 3
@@ -56,7 +63,7 @@ export function participantBinding<In, Out>(
     return Object.freeze({ ...unbound, complete })
   }
   const barrier = new Barrier(schema)
-  const duties = side.duties(barrier)
+  const duties = side.duties(barrier, { sql, schema })
   const handler = new CommandHandler({
     sql,
     outbox,
@@ -75,6 +82,7 @@ export function participantBinding<In, Out>(
     unreadable: (error: Error, context: HandlerContext) => handler.unreadable(error, context),
     ready: async () => {
       await barrier.ready(sql)
+      await side.ready?.(sql)
       await outbox.ready?.()
     },
   })

@@ -16,7 +16,7 @@ import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel } from '../wire/wire.ts'
-import { type Duties, type Duty, type GivenUp, inDoubt } from './duties.ts'
+import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
 
 /** What a participant needs of the outbox. */
 export interface ReplyOutbox {
@@ -62,8 +62,10 @@ export interface CommandHandlerParts<Request> {
 /** A command, and what is to be done about it. */
 interface Commanded<Request> {
   readonly command: CommandHeaders
-  readonly duty: Duty<Request, ParticipantContext>
+  readonly duty: AnyDuty<Request>
 }
+
+type AnyDuty<Request> = Duty<Request, ParticipantContext> | DutyAhead<Request, ParticipantContext>
 
 export class CommandHandler<Request> {
   readonly #parts: CommandHandlerParts<Request>
@@ -92,6 +94,7 @@ export class CommandHandler<Request> {
     if (command === undefined) return
     const duty = this.#dutyOf(command)
     if (duty === undefined) return void (await this.#answerStranger(command, message))
+    if (duty.ahead !== undefined && !duty.needsRequest) return this.handle(undefined as Request, message)
     const { code, message: text } = describeError(error)
     message.log.warn({ sagaKey: command.key, operation: command.operation, code }, 'saga command not readable')
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
@@ -101,7 +104,7 @@ export class CommandHandler<Request> {
   }
 
   /** `undefined`: it is for another kind of participant. */
-  #dutyOf({ kind, operation }: CommandHeaders): Duty<Request, ParticipantContext> | undefined {
+  #dutyOf({ kind, operation }: CommandHeaders): AnyDuty<Request> | undefined {
     return kind === this.#parts.kind ? this.#parts.duties[operation] : undefined
   }
 
@@ -111,6 +114,10 @@ export class CommandHandler<Request> {
     if (duty === undefined) return this.#answerStranger(command, message)
     let isFirst = true
     try {
+      if (duty.ahead !== undefined) {
+        await this.#answerAfter(duty, request, command, message)
+        return undefined
+      }
       if (duty.begin !== undefined) {
         await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
       }
@@ -126,6 +133,17 @@ export class CommandHandler<Request> {
       await this.#answerError({ command, duty }, message, isFirst && message.attempt === 1, error)
       return error
     }
+  }
+
+  async #answerAfter(
+    duty: DutyAhead<Request, ParticipantContext>,
+    request: Request,
+    command: CommandHeaders,
+    message: HandlerContext,
+  ): Promise<void> {
+    const contextIn = (tx: SqlTransaction): ParticipantContext => contextOf(tx, command, message)
+    const decide = await duty.ahead({ request, command, message, contextIn })
+    await this.#parts.sql.transaction(async (tx) => this.#send(tx, command, await decide(tx)))
   }
 
   /** It is for another kind of participant: nothing is done, and whoever sent it hears so. */

@@ -2,6 +2,7 @@
  * What a participant does about each operation, in the transaction of its answer: what the barrier is asked, when the
  * handler is called, what is kept. A kind of participant is a table of these: that of a saga step undoes what it did.
  */
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
@@ -12,17 +13,10 @@ import type { Barrier, BarrierEntry } from './barrier.ts'
 /** How a command is given up: `failed` may be tried again. */
 export type GivenUp = 'refused' | 'final' | 'failed'
 
-/** One operation of a command that came. */
-export interface Duty<Request, Context> {
+/** How an operation ends when its handler is not called, or does not do it. */
+interface Giving {
   /** True: the handler may say no. Else its refusal is a failure like any other. */
   readonly mayRefuse: boolean
-  /**
-   * Called in a transaction of its own before each `decide`; absent: nothing is to be known before the handler is called.
-   * @returns false when it was begun before: then its refusal does not say that nothing was done
-   */
-  begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
-  /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
-  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
   /**
    * The handler cannot be called: the payload cannot be read, or the command is for another kind of participant.
    * @param no what is to be said if nothing better is known
@@ -32,8 +26,41 @@ export interface Duty<Request, Context> {
   givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply>
 }
 
+/** One operation of a command that came. */
+export interface Duty<Request, Context> extends Giving {
+  readonly ahead?: undefined
+  /**
+   * Called in a transaction of its own before each `decide`; absent: nothing is to be known before the handler is called.
+   * @returns false when it was begun before: then its refusal does not say that nothing was done
+   */
+  begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
+  /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
+  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
+}
+
+/** What is said about a command in the end, in the transaction that sends it. */
+export type Decision = (tx: SqlTransaction) => Promise<SagaReply>
+
+/** A command, and what its handler is told. */
+export interface Asked<Request, Context> {
+  readonly request: Request
+  readonly command: CommandHeaders
+  readonly message: HandlerContext
+  readonly contextIn: (tx: SqlTransaction) => Context
+}
+
+/** One operation whose work is not done in the transaction of its answer. */
+export interface DutyAhead<Request, Context> extends Giving {
+  /** False: it can be done when the payload cannot be read. */
+  readonly needsRequest: boolean
+  /** Does it, in transactions of its own. @returns what is to be said about it */
+  ahead(asked: Asked<Request, Context>): Promise<Decision>
+}
+
 /** An operation without one is nothing that the participant can be asked for. */
-export type Duties<Request, Context> = Readonly<Partial<Record<Operation, Duty<Request, Context>>>>
+export type Duties<Request, Context> = Readonly<
+  Partial<Record<Operation, Duty<Request, Context> | DutyAhead<Request, Context>>>
+>
 
 /** Those of a saga step: `invoke` may refuse, `compensate` undoes it and may not. */
 export function stepDuties<Request, Context>(
@@ -138,7 +165,10 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
 }
 
 /** What is to be said of an invoke without another look at it; `undefined`: the handler decides. */
-function answered(command: CommandHeaders, { isNew, status, reply, round }: BarrierEntry): SagaReply | undefined {
+export function answered(
+  command: CommandHeaders,
+  { isNew, status, reply, round }: BarrierEntry,
+): SagaReply | undefined {
   if (isNew || status === 'failed' || status === 'begun') return undefined
   if (status === 'cancelled') return cancelled(command)
   // Nothing was done in the earlier round, and a person asks for another answer.

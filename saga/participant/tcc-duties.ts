@@ -164,16 +164,16 @@ function knownOf(tried: BarrierEntry): Tried {
   return isReserved(tried) ? { tried: true, result: tried.reply?.result } : { tried: false, result: undefined }
 }
 
-function done(command: CommandHeaders): SagaReply {
+export function done(command: CommandHeaders): SagaReply {
   return { ...answerTo(command), status: 'ok' }
 }
 
-function notReserved(command: CommandHeaders): SagaReply {
+export function notReserved(command: CommandHeaders): SagaReply {
   const message = 'nothing is reserved: it was cancelled, it was never tried, or its row of the barrier was deleted'
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.not_reserved', message }
 }
 
-function isConfirmed(command: CommandHeaders): SagaReply {
+export function isConfirmed(command: CommandHeaders): SagaReply {
   const message = 'it was confirmed, and cannot be cancelled any more'
   return { ...answerTo(command), status: 'failed', final: true, code: 'saga.confirmed', message }
 }

@@ -107,6 +107,12 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
          ADD COLUMN round int NOT NULL DEFAULT 0`,
     ],
   },
+  {
+    version: 4,
+    worksWith: 2,
+    // Which prepared transaction holds what was done; empty for all other kinds of participants.
+    statements: [`ALTER TABLE {schema}.saga_barrier ADD COLUMN gid text`],
+  },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }
@@ -126,6 +132,7 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 /**
  * Deletes what participants remember of steps that are older than `olderThanMs`. A command or a compensation that comes
  * after that is taken for new, so keep it longer than a saga can last and a message can be late (weeks; at least a day).
+ * What a prepared transaction of an `xaParticipant` belongs to stays.
  * @param options `schema`: the participant's own, `concordat` by default
  * @returns how many rows
  */
@@ -144,6 +151,7 @@ export async function purgeParticipant(
       sql,
       `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
          SELECT ctid FROM ${table} WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
+           AND (gid IS NULL OR gid NOT IN (SELECT gid FROM pg_prepared_xacts))
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],
     )

@@ -52,6 +52,7 @@ const ERRORS: readonly Row[] = [
     false,
     'export them from a module that starts nothing',
   ),
+  row(new core.SqlCannotPrepare('off: restart the server'), 'core.sql_cannot_prepare', false, 'restart the server'),
   row(new core.SqlCommitError(), 'core.sql_commit', false, 'Let it propagate'),
   row(new core.SqlTablesMissing('s', 'outbox.migrate()'), 'core.tables_missing', false, 'call outbox.migrate() first'),
   row(

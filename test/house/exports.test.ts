@@ -13,6 +13,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'ReadsDeclarationsOnly',
     'SECOND',
     'SchemaError',
+    'SqlCannotPrepare',
     'SqlCommitError',
     'SqlRowCountWrong',
     'SqlTablesMissing',
@@ -137,6 +138,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'sagaHeaders',
     'sagaReplies',
     'tccParticipant',
+    'xaParticipant',
   ],
   'concordat/saga/testing': [
     'attemptFailed',

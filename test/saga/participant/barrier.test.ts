@@ -170,7 +170,7 @@ describe('while releases with and without births run side by side', () => {
     const { world, calls, send } = await alone()
     const schema = world.stockSchema
     await world.sql.query(
-      `ALTER TABLE ${schema}.saga_barrier DROP COLUMN birth, DROP COLUMN reply_to, DROP COLUMN round`,
+      `ALTER TABLE ${schema}.saga_barrier DROP COLUMN birth, DROP COLUMN reply_to, DROP COLUMN round, DROP COLUMN gid`,
     )
     await world.sql.query(`DELETE FROM ${schema}.concordat_migration WHERE part = 'saga-participant' AND version > 2`)
     await older(world, 'invoke', 'ok')

@@ -4,7 +4,7 @@ import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
 export class Dead extends Error {}
 
 /**
- * A client whose process dies at its n-th step: a statement or a commit, just before it reached the database or just
+ * A client whose process dies at its n-th step: a statement, a commit or a preparation, just before it reached the database or just
  * after the database did it. From then on nothing gets through; with `recovers` only that one step fails.
  */
 export class MortalClient implements SqlClient {
@@ -24,10 +24,24 @@ export class MortalClient implements SqlClient {
 
   query: SqlExecutor['query'] = (text, parameters) => this.#step(() => this.#inner.query(text, parameters))
 
-  async transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+  transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+    return this.#transaction(work, (mortalWork) => this.#inner.transaction(mortalWork))
+  }
+
+  async prepare<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+    return this.#transaction(work, async (mortalWork) => {
+      if (this.#inner.prepare === undefined) throw new TypeError('the client inside cannot prepare')
+      return this.#inner.prepare(gid, mortalWork)
+    })
+  }
+
+  async #transaction<T>(
+    work: (tx: SqlTransaction) => Promise<T>,
+    run: (work: (tx: SqlTransaction) => Promise<T>) => Promise<T>,
+  ): Promise<T> {
     this.#requireAlive()
     let dies = false
-    const result = await this.#inner.transaction(async (tx) => {
+    const result = await run(async (tx) => {
       const mortal: SqlTransaction = {
         ...tx,
         query: (text, parameters) => this.#step(() => tx.query(text, parameters)),

@@ -1,0 +1,70 @@
+/** Ending a transaction that is prepared, from any connection. */
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { hasCode, toError } from '../../core/errors.ts'
+import { quoteLiteral, type SqlExecutor } from '../../core/sql.ts'
+
+/** Under way elsewhere, or not yet decided: the command is tried again. */
+export class NotYet extends Error {
+  readonly code = 'saga.xa_not_yet' as const
+  readonly retryable = true as const
+}
+
+/** Somebody else prepared it, and only that user or a superuser may end it. */
+class NotAllowed extends Error {
+  readonly code = '42501' as const
+  readonly retryable = true as const
+}
+
+const PAUSE_MS = 20
+const LONGEST_PAUSE_MS = 500
+/** After this long the command is put back: its retries, and those of the coordinator, go on from there. */
+const PATIENCE_MS = 10 * SECOND
+
+/** What is asked again and again until it has an answer. */
+export class Patience {
+  readonly #clock: Clock
+  readonly #signal: AbortSignal
+  readonly #since: number
+  #pauseMs = PAUSE_MS
+
+  constructor(clock: Clock, signal: AbortSignal) {
+    this.#clock = clock
+    this.#signal = signal
+    this.#since = clock.monotonic()
+  }
+
+  /** Waits a little, longer each time. @throws NotYet when it took too long; the reason of the signal */
+  async wait(what: string): Promise<void> {
+    if (this.#clock.monotonic() - this.#since > PATIENCE_MS) throw new NotYet(what)
+    await this.#clock.sleep(this.#pauseMs, this.#signal)
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS)
+  }
+}
+
+/**
+ * `COMMIT PREPARED` or `ROLLBACK PREPARED`. Harmless when somebody else was faster.
+ * @returns false when no transaction of this name is prepared any more
+ */
+export async function endPrepared(
+  sql: SqlExecutor,
+  verb: 'COMMIT' | 'ROLLBACK',
+  gid: string,
+  patience: Patience,
+): Promise<boolean> {
+  for (;;) {
+    try {
+      await sql.query(`${verb} PREPARED ${quoteLiteral(gid)}`)
+      return true
+    } catch (error) {
+      if (hasCode(error, '42704')) return false
+      if (hasCode(error, '42501')) throw new NotAllowed(notAllowed(gid, error), { cause: error })
+      // Another connection is ending it.
+      if (!hasCode(error, '55000')) throw error
+    }
+    await patience.wait(`prepared transaction ${gid} is being ended by somebody else`)
+  }
+}
+
+function notAllowed(gid: string, error: unknown): string {
+  return `prepared transaction ${gid}: ${toError(error).message}: let all instances use the database user that prepared it, or end it as a superuser`
+}
