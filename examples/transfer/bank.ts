@@ -1,7 +1,7 @@
 /** A bank: its accounts, and how it answers in each kind of transaction. */
 import type { Binding } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
-import { participant, Refusal, tccParticipant } from 'concordat/saga'
+import { participant, Refusal, tccParticipant, xaParticipant } from 'concordat/saga'
 import { type BankName, MOVES, type Move } from './contracts.ts'
 import type { Kind } from './options.ts'
 
@@ -14,6 +14,7 @@ export const TABLES = `
 export function bankBinding(bank: BankName, kind: Kind): Binding {
   const options = { group: bank, concurrency: 16 }
   if (kind === 'saga') return participant(MOVES[bank], options, { invoke: moveNow, compensate: moveBack })
+  if (kind === 'xa') return xaParticipant(MOVES[bank], options, moveUnseen)
   const tccOptions = { ...options, effects: 'tx' } as const
   return tccParticipant(MOVES[bank], tccOptions, { try: hold, confirm: moveHeld, cancel: letGo })
 }
@@ -25,12 +26,14 @@ interface InBank {
 
 async function moveNow({ account, cents }: Move, { tx, key }: InBank): Promise<void> {
   await requireOpen(tx, account)
-  const { rowCount } = await tx.query(
-    'UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1 AND free + $2 >= 0',
-    [account, cents],
-  )
-  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  await add(tx, account, cents)
   await tx.query('INSERT INTO moved VALUES ($1)', [key])
+}
+
+/** As if nothing had to be undone: PostgreSQL keeps it to itself until it is decided. */
+async function moveUnseen({ account, cents }: Move, { tx }: InBank): Promise<void> {
+  await requireOpen(tx, account)
+  await add(tx, account, cents)
 }
 
 /** Only what was moved: the saga also asks when it does not know. */
@@ -58,6 +61,13 @@ async function moveHeld({ account, cents }: Move, { tx }: InBank): Promise<void>
 
 async function letGo({ account, cents }: Move, { tx, tried }: InBank & { readonly tried: boolean }): Promise<void> {
   if (tried) await tx.query('UPDATE account SET free = free - least($2, 0) WHERE id = $1', [account, cents])
+}
+
+/** @throws Refusal when there is not so much */
+async function add(tx: SqlTransaction, account: string, cents: number): Promise<void> {
+  const text = 'UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1 AND free + $2 >= 0'
+  const { rowCount } = await tx.query(text, [account, cents])
+  if (rowCount === 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
 }
 
 async function requireOpen(tx: SqlTransaction, account: string): Promise<void> {

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 /** A mistake of whoever called us: one line with the remedy, exit code 2. */
 export class UsageError extends Error {}
 
-export const KINDS = ['saga', 'tcc', 'code'] as const
+export const KINDS = ['saga', 'tcc', 'xa', 'code'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Options {
@@ -21,12 +21,13 @@ export interface Options {
 
 export const USAGE = `npm run transfer -- [options]
 
-  --kind KIND        saga, tcc or code: the same business in each  (default: tcc)
+  --kind KIND        saga, tcc, xa or code: the same business in each  (default: tcc)
   --transfers N      1 to 100000  (default: 200)
   --kill N           kills N processes with SIGKILL while it runs, and starts each again  (default: 0)
   --seed N           makes the transfers and chooses the victims  (default: 1)
   --processes N      of the desk and of each bank, 1 to 4  (default: 2)
-  --postgres URL     a server on which databases may be made  (default: a private one, started for this run)
+  --postgres URL     a server on which databases may be made; for xa one with max_prepared_transactions
+                     (default: a private one, started for this run)
   --report FILE      writes the result as JSON
   --log-level LEVEL  silent, error (default), warn, info or debug; to standard error
   --help

@@ -42,7 +42,7 @@ async function run(start: TransferStart | StopMessage): Promise<void> {
     if ((message as StopMessage).type === 'stop') stop.abort()
   })
   try {
-    const pool = new pg.Pool({ connectionString: database, max: 6, application_name: instance })
+    const pool = new pg.Pool({ connectionString: database, max: 12, application_name: instance })
     const logPool = new pg.Pool({ connectionString: log, max: 4, application_name: `${instance} log` })
     for (const each of [pool, logPool]) each.on('error', (error) => logger.warn({ err: error }, 'connection lost'))
     const sql = pgClient(pool)

@@ -22,6 +22,7 @@ export interface XaParts {
   readonly barrier: Barrier
   readonly rows: XaRows
   readonly clock: Clock
+  readonly lockTimeoutMs: number
 }
 
 export function xaDuties<Request, Context>(
@@ -110,13 +111,14 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     { request, command, message, contextIn }: Asked<Request, Context>,
     attempt: Attempt,
   ): Promise<SagaReply | undefined> {
-    const { sql, rows } = this.#parts
+    const { sql, rows, lockTimeoutMs } = this.#parts
     try {
       requirePrepare(sql)
       return await sql.prepare(attempt.gid, async (tx): Promise<SagaReply> => {
         const entered = await rows.enter(tx, attempt.key, attempt.gid, attempt.base)
         if (entered === 'busy') throw new GivenOver()
         if (entered === 'committed') throw new CommittedByHand(command.key)
+        await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
         const returned = await this.#handler(request, contextIn(tx))
         const result = stored(`result of ${command.key}`, returned, Number.POSITIVE_INFINITY)
         return { ...answerTo(command), status: 'ok', ...(result !== undefined && { result }) }

@@ -14,8 +14,8 @@
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import { systemClock } from '../../core/clock.ts'
-import { invalidOption } from '../../core/errors.ts'
+import { SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { PREPARING_IS_OFF, SqlCannotPrepare, type SqlClient } from '../../core/sql.ts'
 import { TCC } from '../wire/wire.ts'
@@ -26,7 +26,13 @@ import { requirePrepare, xaDuties } from './xa-duties.ts'
 import { XaRows } from './xa-rows.ts'
 
 /** Options of `xaParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
-export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTransactions'> {}
+export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTransactions'> {
+  /**
+   * How long a statement of the handler waits for a row, in ms: another saga may hold it until it is decided. Then the call
+   * failed and is made again, and what confirms the other one is not kept waiting behind it. @default 5 seconds
+   */
+  readonly lockTimeoutMs?: number | undefined
+}
 
 /**
  * What an XA participant does for a saga: all of it written through `tx`, which commits when the saga is decided. Returns the
@@ -39,7 +45,9 @@ export type XaHandler<Request, Result = unknown> = (
 ) => Result | Promise<Result>
 
 const { sharesTransactions: _, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
-const NAMES = optionNames<XaParticipantOptions>(OWN_OPTIONS)
+const NAMES = optionNames<XaParticipantOptions>({ ...OWN_OPTIONS, lockTimeoutMs: true })
+const LOCK_TIMEOUT_MS = 5 * SECOND
+const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1
 
 /**
  * A sink for the command channel of a `.tcc` step, or of a branch: to these it is a `tccParticipant`. The binder's `sends`
@@ -62,12 +70,14 @@ export function xaParticipant<
   const path = `xaParticipant("${requireChannel('xaParticipant', channel).name}")`
   refuseUnknown(path, options, NAMES)
   if (typeof handler !== 'function') throw invalidOption(`${path}.handler`, handler, 'a function')
-  return participantBinding<In, Out>(channel, options, {
+  const { lockTimeoutMs: asked = LOCK_TIMEOUT_MS, ...rest } = options
+  const lockTimeoutMs = requireInteger(`${path}.lockTimeoutMs`, asked, 1, MAX_LOCK_TIMEOUT_MS)
+  return participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
     duties: (barrier, { sql, schema }) => {
       requirePrepare(sql)
-      return xaDuties({ sql, barrier, rows: new XaRows(schema), clock: systemClock }, handler)
+      return xaDuties({ sql, barrier, rows: new XaRows(schema), clock: systemClock, lockTimeoutMs }, handler)
     },
     ready: requirePreparing,
   }) as SinkBinding<NoInfer<Name>>

@@ -18,6 +18,7 @@ import { describeWith, serverUrl, startServer } from '../../support/servers/inde
 import { until } from '../../support/until.ts'
 import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
 import { Dead, MortalClient } from '../support/mortal.ts'
+import { stopping } from '../support/stopping.ts'
 import { FAST, type StockCommand, stockCommands } from '../support/world.ts'
 
 describeWith(['postgres'], 'an XA participant', () => {
@@ -303,6 +304,27 @@ describeWith(['postgres'], 'an XA participant', () => {
     })
   })
 
+  test('does not wait for ever for a row that another saga holds, and has it once that one is decided', async () => {
+    await sql.query(`INSERT INTO ${schema}.effects VALUES ('hot', '')`)
+    const outbox = createOutbox({ sql, service: 'stock', schema })
+    const options = { group: 'stock', sql, outbox, schema, backoff: FAST, lockTimeoutMs: 50, maxAttempts: 1 }
+    const binding = xaParticipant(stockCommands, options, async (_, { tx, sagaId }) => {
+      await tx.query(`UPDATE ${schema}.effects SET what = what || $1 WHERE id = 'hot'`, [`${sagaId} `])
+    })
+    const first = id
+    expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
+    id = `s${++ids}`
+    expect(await send(binding, 'invoke')).toEqual(['invoke failed 55P03'])
+    const second = id
+    id = first
+    expect(await send(binding, 'confirm')).toEqual(['confirm ok'])
+    id = second
+    expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
+    expect(await send(binding, 'confirm')).toEqual(['confirm ok'])
+    const { rows } = await sql.query(`SELECT what FROM ${schema}.effects WHERE id = 'hot'`)
+    expect(rows).toEqual([{ what: `${first} ${second} ` }])
+  })
+
   test('fails for good when its handler did what cannot be prepared', async () => {
     const binding = bind(async (_, { tx }) => void (await tx.query('CREATE TEMP TABLE gone (n int)')))
     expect(await send(binding, 'invoke')).toEqual(['invoke failed final core.sql_cannot_prepare'])
@@ -412,19 +434,3 @@ describeWith(['postgres'], 'an XA participant', () => {
     )
   }
 })
-
-/** A client that stands still before its transaction is prepared, or after that, until the promise is settled. */
-function stopping(
-  sql: SqlClient,
-  stops: { readonly beforePrepare?: () => Promise<void>; readonly afterPrepare?: () => Promise<void> },
-): SqlClient {
-  return {
-    ...sql,
-    prepare: async (gid, work) => {
-      await stops.beforePrepare?.()
-      const result = await sql.prepare?.(gid, work)
-      await stops.afterPrepare?.()
-      return result as Awaited<ReturnType<typeof work>>
-    },
-  }
-}
