@@ -75,6 +75,7 @@ export class Driver implements RunHost {
       ...shared,
       definition: (row) => this.definition(row),
       mayRun: (owned) => this.#mayRun(owned),
+      keep: () => this.#runner.keep(1),
       letGo: () => this.#runner.letGo(1),
       begin: (...child) => this.#starter.begin(...child),
       committed: (plan) => this.#committed(plan),

@@ -9,7 +9,6 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import type { Clock } from '../../core/clock.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
 import { grown } from '../definition/global-transaction.ts'
@@ -24,22 +23,17 @@ import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '..
 import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
 import { Committer, writePlans } from './committer.ts'
+import { KeptRoom, type RoomHost } from './kept-room.ts'
 import { operatorEvent } from './outcome.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
 
-export interface EngineHost extends CallHost {
+export interface EngineHost extends CallHost, RoomHost {
   readonly sql: SqlClient
   readonly store: SagaStore
   readonly outbox: CommandOutbox
   readonly instance: string
-  readonly leaseMs: number
-  readonly clock: Clock
   /** The definition of a row, `undefined` when its version is not loaded. */
   definition(row: { readonly name: string; readonly version: number }): Saga | undefined
-  /** Whether this instance makes the local calls of a saga that it owns already, or takes it now: then room is kept. */
-  mayRun(owned: boolean): boolean
-  /** Gives up the room kept for a saga: it is in hand now, or was not taken after all. */
-  letGo(): void
   /** After each commit, in the order of one saga's writes. */
   committed(plan: Plan): void
 }
@@ -247,7 +241,7 @@ export class Engine {
   async #settle(from: Snapshot, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
     const saga = grown(from.saga, first.state)
     const before = saga === from.saga ? from : { ...from, saga }
-    let mayRun: boolean | undefined
+    const room = new KeptRoom(this.#host, epoch !== undefined)
     const asked: Asked = {
       host: this.#host,
       before,
@@ -255,15 +249,14 @@ export class Engine {
       spans: [],
       starts: [],
       posts: [],
-      mayRun: () => (mayRun ??= this.#host.mayRun(epoch !== undefined)),
+      mayRun: () => room.mayRun(),
     }
     let plan: Plan | undefined
     try {
       plan = await this.#ready(asked, first, event, epoch)
       return plan
     } finally {
-      const isKept = mayRun === true && epoch === undefined
-      if (isKept && (plan === undefined || !takesOwnership(plan))) this.#host.letGo()
+      room.planned(plan !== undefined && takesOwnership(plan))
     }
   }
 

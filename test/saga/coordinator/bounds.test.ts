@@ -152,6 +152,39 @@ describe('a schema that never settles', () => {
       failure: { code: 'saga.step_timeout' },
     })
   })
+
+  test('takes no room for ever from other sagas, when a local step was already to begin', async () => {
+    let asked = 0
+    const silent = {
+      ...Input,
+      '~standard': { ...Input['~standard'], validate: () => (asked++, new Promise<never>(() => {})) },
+    } as typeof Input
+    const define = (schema: typeof Input) =>
+      defineSaga('silent', { version: 1, input: schema })
+        .signal('go', { payload: z.string() })
+        .parallel((group) =>
+          group
+            .step('here', { compensate: 'none', invoke: () => undefined })
+            .command('there', { to: stockCommands, request: ({ input: read }) => read, compensate: 'none' }),
+        )
+    const other = defineSaga('other', { version: 1, input: Input }).step('a', {
+      compensate: 'none',
+      invoke: () => undefined,
+    })
+    const [written, read] = [define(Input), define(silent)]
+    world = await setupWorld({ sagas: [read, other], coordinator: { concurrency: 1, leaseMs: 300 } })
+    await world.start()
+    const former = world.another({ sagas: [written] })
+    // More than one process takes in hand that makes one call at a time.
+    for (const id of ['s1', 's2', 's3', 's4', 's5', 's6']) {
+      await former.start(written, { id, input })
+      void world.coordinator.signal(read, id, 'go', 'now').catch(() => {})
+    }
+    await until('as many as there is room for are asked for', () => asked >= 4)
+    const run = await world.coordinator.start(other, { id: 'r', input })
+    expect((await run.outcome({ timeoutMs: 10_000 })).status).toBe('completed')
+    await former.close()
+  })
 })
 
 describe('what is told', () => {
