@@ -1,4 +1,4 @@
-import type { SqlClient } from 'concordat/core'
+import type { SqlClient, StandardSchemaV1 } from 'concordat/core'
 import { defineSaga, SagaInputUnreadable } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -153,13 +153,13 @@ describe('a schema that never settles', () => {
     })
   })
 
+  type Schema = StandardSchemaV1<z.input<typeof Input>, z.output<typeof Input>>
+
   test('takes no room for ever from other sagas, when a local step was already to begin', async () => {
     let asked = 0
-    const silent = {
-      ...Input,
-      '~standard': { ...Input['~standard'], validate: () => (asked++, new Promise<never>(() => {})) },
-    } as typeof Input
-    const define = (schema: typeof Input) =>
+    const validate = (): Promise<never> => (asked++, new Promise<never>(() => {}))
+    const silent: Schema = { '~standard': { ...Input['~standard'], validate } }
+    const define = (schema: Schema) =>
       defineSaga('silent', { version: 1, input: schema })
         .signal('go', { payload: z.string() })
         .parallel((group) =>
