@@ -1,6 +1,6 @@
 /** The package as a user gets it: built, packed, and installed in an empty project. */
 import { execFile } from 'node:child_process'
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -53,6 +53,12 @@ async function installOnce(folder: string, tarball: string): Promise<void> {
   const dependencies = Object.keys(manifest.dependencies).map((dependency) => resolve('node_modules', dependency))
   const quiet = ['--offline', '--no-audit', '--no-fund', '--ignore-scripts']
   await run('npm', ['install', ...quiet, tarball, ...dependencies], project)
+  // npm links them by a path from here, which leads elsewhere in a copy.
+  for (const [n, dependency] of Object.keys(manifest.dependencies).entries()) {
+    const link = join(project, 'node_modules', dependency)
+    await rm(link)
+    await symlink(dependencies[n] ?? '', link)
+  }
 }
 
 /**
