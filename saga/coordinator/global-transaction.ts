@@ -90,6 +90,8 @@ export class RunningCode implements HeldBody, GlobalTransaction {
   /** The transaction whose code begins this one. */
   readonly #around: RunningCode | undefined = runningCode()
   readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
+  /** Calls that are not durable yet. */
+  readonly #asking = new Set<Promise<void>>()
   #log: ContextLogger | undefined
   /** Tells the transaction from a later one with its id. */
   #birth: string | undefined
@@ -131,6 +133,7 @@ export class RunningCode implements HeldBody, GlobalTransaction {
     if (signal.aborted) onAbort()
     try {
       const result = await this.#inside(() => inSaga(scope, () => storage.run(this, async () => this.#code(this))))
+      await this.#allAsked()
       if (this.#doomed !== undefined) throw this.#doomed.error
       return result
     } catch (error) {
@@ -157,20 +160,38 @@ export class RunningCode implements HeldBody, GlobalTransaction {
     }
   }
 
-  async call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
+  call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
+    let asked: unknown
+    try {
+      asked = this.#checked(branch, payload)
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
+    const called = this.#call(branch.name, asked)
+    // Whoever does not wait for it hears of it by what becomes of the transaction.
+    called.catch(() => {})
+    return called as Promise<Result>
+  }
+
+  #checked(branch: Branch, payload: unknown): unknown {
     const { name } = branch ?? {}
     if (name === undefined || this.#definition.branches?.[name] !== branch.step) {
       throw invalidOption(`${this.name}.call`, name, 'a branch that the transaction lists in `branches`')
     }
-    const asked: unknown = stored(`payload of ${name}`, payload, this.#host.maxPayloadBytes)
+    return stored(`payload of ${name}`, payload, this.#host.maxPayloadBytes)
+  }
+
+  async #call(name: string, asked: unknown): Promise<unknown> {
     const step = `${++this.#calls}.${name}`
     const answer = Promise.withResolvers<StepState>()
     answer.promise.catch(() => {})
     this.#answers.set(step, answer)
     try {
-      await this.#ask(step, name, asked)
+      const asking = this.#ask(step, name, asked)
+      this.#asking.add(asking)
+      await asking.finally(() => this.#asking.delete(asking))
       this.#look()
-      return (await this.#resultOf(step, name, await answer.promise)) as Result
+      return await this.#resultOf(step, name, await answer.promise)
     } finally {
       this.#answers.delete(step)
     }
@@ -184,6 +205,11 @@ export class RunningCode implements HeldBody, GlobalTransaction {
     if (status === 'running' && cancel === undefined) return
     const why = cancel?.message ?? failure?.message
     this.#end(why === undefined ? `it is ${status}` : `cancelled: ${why}`)
+  }
+
+  /** A branch that the code called and did not wait for is in the transaction before that is decided. */
+  async #allAsked(): Promise<void> {
+    while (this.#asking.size > 0) await Promise.all(this.#asking)
   }
 
   /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */

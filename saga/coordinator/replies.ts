@@ -14,6 +14,7 @@ import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import type { Applied, Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
 import { replyEvent } from './outcome.ts'
+import type { Snapshot } from './plan.ts'
 
 export interface RepliesHost
   extends Pick<
@@ -76,7 +77,8 @@ export class Replies {
     const { sql, store, engine, logger } = this.#host
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
     const key = { name: reply.saga, id: reply.sagaId }
-    const known = await engine.find(key)
+    const found = await engine.find(key)
+    const known = found !== undefined && isBehind(found, reply) ? await engine.load(sql, key) : found
     if (known === undefined) {
       if (await store.post(sql, key, reply)) logger.info(fields, 'reply left for an instance with its version')
       else logger.warn(fields, 'reply for a saga that is not here or has ended: ignored')
@@ -103,4 +105,9 @@ export class Replies {
       `the reply for ${key.name}/${key.id} does not settle: a schema or a function of its definition hangs`,
     )
   }
+}
+
+/** What is kept here of a global transaction was written before its code called this branch. */
+function isBehind({ saga }: Snapshot, { step }: SagaReply): boolean {
+  return saga.branches !== undefined && !saga.steps.some(({ name }) => name === step)
 }

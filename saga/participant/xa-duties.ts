@@ -212,7 +212,7 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
       await this.#refuseLate(command)
       await this.#rollBack(command, { ...entry, base }, new Patience(clock, message.signal))
     }
-    return (tx) => this.#decide(tx, command, base)
+    return (tx) => this.#decide(tx, command, { base, isRolledBack: entry !== undefined })
   }
 
   /** From here on no call of the handler can begin, or be answered. */
@@ -241,12 +241,18 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
     }
   }
 
-  async #decide(tx: SqlTransaction, command: CommandHeaders, base: string): Promise<SagaReply> {
+  /** @param known `isRolledBack`: what had begun is; what begins while nobody looked is for the next time */
+  async #decide(
+    tx: SqlTransaction,
+    command: CommandHeaders,
+    { base, isRolledBack }: { readonly base: string; readonly isRolledBack: boolean },
+  ): Promise<SagaReply> {
     const { barrier, rows } = this.#parts
     const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     if (isForeign(invoked)) return notOurs(command)
-    if (!invoked.isNew && invoked.status !== 'cancelled') throw new NotYet(`${command.key} has begun in this moment`)
+    const isSettled = isRolledBack && invoked.status === 'cancelled'
+    if (!invoked.isNew && !isSettled) throw new NotYet(`${command.key} has begun in this moment`)
     if ((await rows.committed(tx, invoked.key))?.startsWith(base) === true) return isConfirmed(command)
     const entry = await barrier.enter(tx, command, 'compensate', 'ok')
     if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)

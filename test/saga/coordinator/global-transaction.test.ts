@@ -1,7 +1,9 @@
+import { defineChannel } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import {
   BranchRefused,
+  type CoordinatorOptions,
   createCoordinator,
   currentGlobalTransaction,
   defineBranch,
@@ -13,6 +15,7 @@ import {
   type TccHandlers,
 } from 'concordat/saga'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { until } from '../../support/until.ts'
 import {
   type BankWorld,
@@ -36,8 +39,11 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close()
 })
 
-async function setup(handlers: Partial<TccHandlers<Move>> = {}): Promise<BankWorld> {
-  const world = await openBank(handlers)
+async function setup(
+  handlers: Partial<TccHandlers<Move>> = {},
+  options: Partial<CoordinatorOptions> = {},
+): Promise<BankWorld> {
+  const world = await openBank(handlers, options)
   closing.push(async () => world[Symbol.asyncDispose]())
   return world
 }
@@ -117,6 +123,24 @@ describe('a transaction that is just code', () => {
     expect(late).toBeInstanceOf(GlobalTransactionEnded)
     expect(calls).not.toContain('try b')
     expect(calls.slice(-2)).toEqual(['cancel broken false', 'cancel a true'])
+  })
+
+  test('a call that is not awaited, and takes its time to leave, is part of the transaction, refused or not', async () => {
+    const slow = defineChannel(bankCommands.name, {
+      payload: z.object({ account: z.string(), cents: z.number() }).refine(async () => {
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        return true
+      }),
+    })
+    const late = defineBranch('late', { to: slow })
+    const lazy = defineGlobalTransaction('lazy', { input: transfer.input, branches: [late] })
+    const { coordinator, calls } = await setup({}, { sagas: [lazy] })
+    const result = await coordinator.globalTransaction(lazy, { id: 't-1', input }, (global) => {
+      void global.call(late, { account: 'b', cents: 5 })
+      return 'done'
+    })
+    expect(result).toBe('done')
+    expect(calls).toEqual(['try b', 'confirm b'])
   })
 
   test('a call that is not awaited is part of the transaction', async () => {
