@@ -38,7 +38,10 @@ export interface Branch<In = unknown, Result = unknown> {
 export interface GlobalTransactionOptions<S extends StandardSchemaV1> {
   /** Stored as JSON with the transaction. */
   readonly input: S
-  /** All that its code can call. To add one is compatible; keep one until no transaction that called it is open. */
+  /**
+   * All that its code can call. Add one in a release before the one that calls it: an instance that has not got it cannot
+   * confirm or cancel it (`stuck`). Keep one until no transaction that called it is open.
+   */
   readonly branches: readonly Branch[]
   /** From its begin until the code has returned: then all is cancelled. Waiting for answers counts. @default 30 seconds */
   readonly timeoutMs?: number | undefined
