@@ -14,6 +14,7 @@ const NAMES = ['desk', 'north', 'south'] as const
 export interface Left {
   /** Transactions that were prepared and not ended. */
   readonly prepared: number
+  /** Of undo, which this example has not got yet: always 0. */
   readonly rowLocks: number
   /** Sagas that have not ended. */
   readonly open: number

@@ -1,4 +1,5 @@
 /** What a run is made of, by its seed alone: accounts, transfers, and who is killed when. */
+import { mulberry32 } from '../support/random.ts'
 import type { Transfer } from './contracts.ts'
 import type { Options } from './options.ts'
 
@@ -50,16 +51,5 @@ export function makePlan({ seed, transfers, kill, processes }: Options): Plan {
       service: SERVICES[below(SERVICES.length)] ?? 'desk',
       index: below(processes),
     })),
-  }
-}
-
-/** Uniform in [0, 1). @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }

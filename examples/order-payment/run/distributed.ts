@@ -18,9 +18,9 @@ const SERVERS = {
   postgres: 'PostgreSQL alone',
 } as const
 
-/** @param orders how many are expected: it spreads the kills */
 type StartMessage = Extract<ToService, { type: 'start' }>
 
+/** @param orders how many are expected: it spreads the kills */
 export async function distributedStage(
   options: DistributedOptions & { readonly logLevel: string },
   files: InputFiles,

@@ -1,4 +1,5 @@
 /** Who is killed when: decided by the seed alone, so that a run can be repeated. */
+import { mulberry32 } from '../../support/random.ts'
 
 export interface PlannedKill {
   /** When this many orders were let go. */
@@ -25,15 +26,4 @@ export function planKills({ kills, seed, orders, services, processes }: KillPlan
     const index = 1 + Math.floor(random() * processes)
     return { service, index, at: Math.floor(((i + random()) / kills) * orders) }
   })
-}
-
-/** Uniform in [0, 1). @see https://github.com/bryc/code/blob/master/jshash/PRNGs.md */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
