@@ -17,7 +17,7 @@ process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('.cache/compile', im
 const secondTry = process.env['CONCORDAT_SECOND_TRY'] === '1' ? 1 : 0
 
 /** Servers whose addresses are given are there once, so nothing runs beside each other on them. */
-const addresses = ['POSTGRES_URL', 'REDIS_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS']
+const addresses = ['POSTGRES_URL', 'REDIS_URL', 'RABBITMQ_URL', 'KAFKA_BROKERS', 'MARIADB_URL']
 const intWorkers = addresses.some((name) => process.env[name]) ? 1 : 3
 
 /** Makes the copy of an empty database that they begin with. */
@@ -60,6 +60,7 @@ export default defineConfig({
       inProcess('unit', { ...kept, retry: secondTry }),
       inProcess('prop', { ...kept, globalSetup }),
       inProcess('pglite', { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
+      inProcess('browser', { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
       inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
       {
         ...source,

@@ -34,6 +34,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   postgres: async () => (await import('./postgres/suite.ts')).postgresSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
   soak: async () => (await import('./soak/suite.ts')).soakSuite,
+  transactions: async () => (await import('./transactions/suite.ts')).transactionsSuite,
 }
 
 async function main(): Promise<number> {

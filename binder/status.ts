@@ -10,6 +10,13 @@ import type { TransportHealth } from './transport/transport.ts'
  */
 export type BindingState = 'idle' | 'connecting' | 'running' | 'paused' | 'halted' | 'stopping' | 'stopped'
 
+const AS_TOLD: ReadonlySet<BindingState> = new Set(['running', 'paused', 'stopped'])
+
+/** It does what it was told to: the others are on their way, or have ended by themselves. */
+export function isAsTold(state: BindingState): boolean {
+  return AS_TOLD.has(state)
+}
+
 /** One binding at this moment, with counters of this process. */
 export interface BindingStatus {
   readonly name: string

@@ -9,7 +9,16 @@ export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './code
 export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
 export { type ContextLogger, type Logger, silentLogger } from './logger.ts'
-export { migrate, migrationText, type SqlMigration, type SqlPart, SqlVersionMismatch } from './migrate.ts'
+export {
+  type MigrateOptions,
+  migrate,
+  migrationText,
+  type SqlMigration,
+  SqlMigrationBlocked,
+  type SqlPart,
+  SqlVersionMismatch,
+} from './migrate.ts'
+export { type FetchHandler, type NodeHandler, toNode } from './node-server.ts'
 export { ReadsDeclarationsOnly } from './reading.ts'
 export { SchemaError, type SchemaIssue, type StandardSchemaV1, validate } from './schema.ts'
 export {
@@ -21,6 +30,7 @@ export {
   type SqlListener,
   type SqlResult,
   SqlRowCountWrong,
+  SqlStatementLost,
   SqlTablesMissing,
   type SqlTransaction,
   SqlTransactionEnded,

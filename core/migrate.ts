@@ -5,7 +5,8 @@
  * Rolling upgrade: apply the new release's migrations first, then replace the processes one by one. A migration that the
  * release before it can work with says so in `worksWith`; after any other one the old release refuses to start.
  */
-import { ConcordatError } from './errors.ts'
+import { ConcordatError, requireInteger } from './errors.ts'
+import { holdersOf, LOCK_WAIT, untilFree } from './lock-wait.ts'
 import { quoteIdentifier, requireSqlClient, type SqlClient, type SqlExecutor, SqlTablesMissing } from './sql.ts'
 
 /** A migration that brings one part's tables from version `version - 1` to `version`. */
@@ -57,23 +58,81 @@ export class SqlVersionMismatch extends ConcordatError {
   }
 }
 
+/** Options of `migrate`. */
+export interface MigrateOptions {
+  /**
+   * How long one try waits for a table that others hold, in ms. Whoever wants the table meanwhile waits behind it, so it is
+   * short. @default 2 seconds
+   */
+  readonly lockTimeoutMs?: number | undefined
+  /** How long it tries altogether, in ms. @default 30 seconds */
+  readonly waitMs?: number | undefined
+}
+
+/**
+ * A table that is to be changed was held by others for the whole time. Nothing was changed. The message names them: a
+ * prepared transaction (of an XA participant, until its saga is decided) or a session.
+ */
+export class SqlMigrationBlocked extends ConcordatError {
+  readonly code = 'core.migration_blocked' as const
+  readonly retryable = true as const
+  readonly schema: string
+  readonly part: string
+  /** Who held a table of the schema, at most five of them: `prepared transaction concordat:... since 12 s`. */
+  readonly holders: readonly string[]
+
+  constructor(schema: string, part: string, holders: readonly string[], options?: ErrorOptions) {
+    const who = holders.length === 0 ? 'somebody who is gone by now' : holders.join('; ')
+    super(
+      `the tables of "${part}" in schema "${schema}" cannot be migrated while others hold them: ${who}. Let these end (a prepared transaction ends with its saga: npx concordat saga list), then migrate again`,
+      options,
+    )
+    this.schema = schema
+    this.part = part
+    this.holders = holders
+  }
+}
+
+const MAX_MS = 2 ** 31 - 1
+
 /**
  * Applies what is missing of `migrations` for `part` (e.g. `outbox`) in `schema`, in one transaction under an advisory
  * transaction lock: idempotent, and safe when several processes start at once. Looks first: where nothing is missing it
- * only reads, and needs no right to create anything.
- * @throws SqlVersionMismatch when a later release has migrated the tables and this one cannot work with them
+ * only reads, and needs no right to create anything. A table that others hold is waited for a little at a time.
+ * @throws SqlVersionMismatch when a later release has migrated the tables and this one cannot work with them;
+ * SqlMigrationBlocked when others held a table for `waitMs`
  */
 export async function migrate(
   sql: SqlClient,
   schema: string,
   part: string,
   migrations: readonly SqlMigration[],
+  options: MigrateOptions = {},
 ): Promise<void> {
   requireSqlClient('migrate.sql', sql)
+  const lockTimeoutMs = requireInteger(
+    'migrate.lockTimeoutMs',
+    options.lockTimeoutMs ?? LOCK_WAIT.lockTimeoutMs,
+    1,
+    MAX_MS,
+  )
+  const waitMs = requireInteger('migrate.waitMs', options.waitMs ?? LOCK_WAIT.waitMs, 0, MAX_MS)
   const owned: SqlPart = { name: part, migrations, call: 'migrate' }
   if (isDone(await readState(sql, schema, part), schema, owned)) return
+  await untilFree(
+    { lockTimeoutMs, waitMs },
+    () => apply(sql, schema, owned, lockTimeoutMs),
+    async (cause) => new SqlMigrationBlocked(schema, part, await holdersOf(sql, 'n.nspname = $1', schema), { cause }),
+  )
+}
+
+/** One try, in one transaction. */
+async function apply(sql: SqlClient, schema: string, owned: SqlPart, lockTimeoutMs: number): Promise<void> {
+  const { name: part, migrations } = owned
   await sql.transaction(async (tx) => {
     await tx.query(`SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, [`concordat:${schema}`])
+    // Not before: another process that migrates is waited for.
+    await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
     const state = await readState(tx, schema, part)
     if (isDone(state, schema, owned)) return
     for (const statement of bookkeeping(schema, state)) await tx.query(statement)

@@ -102,6 +102,20 @@ export class SqlCannotPrepare extends ConcordatError {
   readonly retryable = false as const
 }
 
+/** A connection had not the statement that was prepared on it: a pooler gave another one. Nothing was done. */
+export class SqlStatementLost extends ConcordatError {
+  readonly code = 'core.sql_statement_lost' as const
+  readonly retryable = true as const
+
+  constructor(options?: ErrorOptions) {
+    super(
+      'a prepared statement is not there, or not this one: a pooler in transaction mode is in between. Leave `preparedStatements` ' +
+        'of pgClient() out, or let the pooler keep them (max_prepared_statements of PgBouncer)',
+      options,
+    )
+  }
+}
+
 /** What a server without them says, with the remedy. */
 export const PREPARING_IS_OFF: string =
   'the server has prepared transactions switched off (max_prepared_transactions = 0): set it to at least as many as may be ' +

@@ -30,7 +30,7 @@ export { createOperator, type Operator, type OperatorOptions } from './operator.
 export type { OutboxDesk, ParkedLine } from './outbox.ts'
 export type { SagaActionResult } from './sagas/actions.ts'
 export type { SagaBulk, SagaBulkReport, SagaDesk, SagaStepView, SagaView, SagaWait } from './sagas/desk.ts'
-export type { SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
+export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'
 export { systemMermaid } from './system/mermaid.ts'
 export { type Describable, describeSystem } from './system/read-system.ts'
 export type {
@@ -43,4 +43,5 @@ export type {
   SystemTopology,
 } from './system/system.ts'
 export { systemText } from './system/text.ts'
+export type { UndoDesk } from './undo.ts'
 export type { InboxCount, MigrationApplyOptions, MigrationState } from './upkeep.ts'

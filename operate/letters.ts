@@ -29,6 +29,10 @@ export interface LetterFilter {
   readonly code?: string | undefined
   /** Of the message. */
   readonly id?: string | undefined
+  /** Of a list or a dry run: looks at the first so many only. @default as `redrive` of `concordat/binder` */
+  readonly lookAt?: number | undefined
+  /** The same in bytes of payloads. @default as `redrive` of `concordat/binder` */
+  readonly lookAtBytes?: number | undefined
 }
 
 /** Which are shown, and how much of them. */
@@ -92,19 +96,21 @@ export class TransportLetterDesk implements LetterDesk {
   }
 
   async list(place: LetterPlace, options: LetterListOptions = {}): Promise<readonly DeadLetter[]> {
-    const { limit, code, id, payloads } = options
-    const { letters } = await this.#run(place, { limit, code, id, payloads, dryRun: true })
+    const { limit, code, id, payloads, lookAt, lookAtBytes } = options
+    const { letters } = await this.#run(place, { limit, code, id, payloads, lookAt, lookAtBytes, dryRun: true })
     return letters
   }
 
   async redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport> {
-    const { limit, code, id, to, perSecond, dryRun } = options
-    return this.#act('redrive', place, options, { limit, code, id, to, perSecond, dryRun: dryRun !== false })
+    const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes } = options
+    const which = { limit, code, id, lookAt, lookAtBytes }
+    return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
   }
 
   async drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport> {
-    const { limit, code, id, dryRun } = options
-    return this.#act('drop', place, options, { limit, code, id, to: 'nowhere', dryRun: dryRun !== false })
+    const { limit, code, id, dryRun, lookAt, lookAtBytes } = options
+    const which = { limit, code, id, lookAt, lookAtBytes }
+    return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 
   async count(place: LetterPlace): Promise<number> {

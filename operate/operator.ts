@@ -6,6 +6,9 @@ import { systemClock } from '../core/clock.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import { oldPrepared } from '../saga/participant/prepared.ts'
+import type { PreparedTransaction } from '../saga/participant/xa-resource.ts'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
@@ -16,6 +19,7 @@ import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
 import { type SagaDesk, SqlSagaDesk } from './sagas/desk.ts'
 import { Stores } from './stores.ts'
 import { Trail } from './trail.ts'
+import { SqlUndoDesk, type UndoDesk } from './undo.ts'
 import {
   applyMigrations,
   countInboxes,
@@ -52,6 +56,9 @@ export interface Operator {
   readonly locks: LockDesk
   readonly leaders: LeaderDesk
   readonly cluster: ClusterDesk
+  readonly undo: UndoDesk
+  /** Transactions that are prepared in the database, also those of others: the oldest first, at most twenty. */
+  prepared(): Promise<readonly PreparedTransaction[]>
   /** The groups of the log in the database; none without one. */
   groups(): Promise<readonly GroupLine[]>
   /** What each consumer's inbox remembers. @throws SqlTablesMissing */
@@ -65,6 +72,11 @@ export interface Operator {
   migrate(options: MigrationApplyOptions): Promise<readonly MigrationState[]>
   /** What operators did, newest first. */
   audit(options?: AuditOptions): Promise<readonly AuditLine[]>
+  /**
+   * Keeps that somebody looked at a payload: call it before it is shown, and show nothing when it throws.
+   * @throws TypeError, SqlTablesMissing
+   */
+  recordLook(target: string, note: OperatorNote): Promise<void>
   /** Looks at everything, changes nothing; a database that does not answer is a line of the report, not an error. */
   doctor(): Promise<DoctorReport>
 }
@@ -102,11 +114,15 @@ export function createOperator(options: OperatorOptions): Operator {
     locks,
     leaders: new StoreLeaderDesk(locks),
     cluster: new StoreClusterDesk(() => stores.cluster()),
+    undo: new SqlUndoDesk(sql, schema, trail),
+    prepared: () => oldPrepared(sql, 0),
     groups: () => groupsIn(sql, schema),
     inboxes: () => countInboxes(sql, schema),
     migrations: () => migrationStates(sql, schema),
     migrate: (order: MigrationApplyOptions) => applyMigrations(sql, schema, order, logger),
     audit: (which?: AuditOptions) => readAudit(sql, schema, which),
+    recordLook: async (target: string, note: OperatorNote) =>
+      trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
     doctor: () => examine(sql, schema, systemClock),
   })
 }

@@ -31,7 +31,7 @@ export const OPERATOR_PART: SqlPart = {
 
 /** What is about to be done. */
 export interface Deed {
-  readonly part: 'letters' | 'locks' | 'leader'
+  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'console'
   readonly action: string
   readonly target: string
   readonly note: OperatorNote
@@ -65,6 +65,11 @@ export class Trail {
       throw new OperatorOutcomeNotKept(deed, { outcome, result, cause })
     }
     return result
+  }
+
+  /** One line, of what leaves nothing to tell afterwards. @throws SqlTablesMissing */
+  async line(deed: Deed, outcome: string): Promise<void> {
+    await this.#write(newId(), deed, outcome)
   }
 
   async #orFailed<T>(request: string, deed: Deed, work: () => Promise<T>): Promise<T> {

@@ -182,6 +182,22 @@ export class BranchFailed extends ConcordatError {
   }
 }
 
+/**
+ * Code was called within a global transaction that this process has no coordinator of: neither its service nor its definition
+ * is that of one here. Nothing was done.
+ */
+export class TransactionNotHere extends ConcordatError {
+  readonly code = 'saga.transaction_not_here' as const
+  readonly retryable = false as const
+
+  constructor(of: { readonly service: string; readonly name: string }, service: string) {
+    super(
+      `global transaction ${of.service}/${of.name} cannot be joined here, where the service is "${service}": run a coordinator of ` +
+        `"${of.service}" on its database with "${of.name}" in \`sagas\`, or do not pass the header on`,
+    )
+  }
+}
+
 /** A branch was called when the transaction could take none any more. It was not called. */
 export class GlobalTransactionEnded extends ConcordatError {
   readonly code = 'saga.transaction_ended' as const

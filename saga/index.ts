@@ -18,7 +18,7 @@ export type { Archive, ArchivedSaga } from './coordinator/retention.ts'
 export type { SagaOutcome, SagaReport, SagaRun } from './coordinator/run.ts'
 export type { StartOptions } from './coordinator/starter.ts'
 export type { OutcomeOptions } from './coordinator/watch.ts'
-export type { ForwardSagaBuilder, SagaBuilder, SagaGroup } from './definition/builder.ts'
+export type { ForwardSagaBuilder, ForwardSagaGroup, SagaBuilder, SagaGroup } from './definition/builder.ts'
 export { defineSaga } from './definition/definition.ts'
 export {
   type Branch,
@@ -29,6 +29,16 @@ export {
   type GlobalTransactionOptions,
 } from './definition/global-transaction.ts'
 export type { CommandOptions, ForwardCommandOptions } from './definition/kinds/command.ts'
+export type {
+  EachCommandOptions,
+  EachList,
+  EachSagaOptions,
+  EachStepOptions,
+  ForwardEachCommandOptions,
+  ForwardEachSagaOptions,
+  ForwardEachStepOptions,
+} from './definition/kinds/each.ts'
+export type { ListItem } from './definition/kinds/kind.ts'
 export type { ForwardStepOptions, StepOptions } from './definition/kinds/local.ts'
 export type { MessageSignalOptions, SignalOptions } from './definition/kinds/signal.ts'
 export type { ForwardSubSagaOptions, SubSagaOptions } from './definition/kinds/sub-saga.ts'
@@ -62,15 +72,44 @@ export {
   SagaPayloadTooLarge,
   SagaPending,
   StepTimeout,
+  TransactionNotHere,
   type UnreadableSagas,
 } from './errors.ts'
+export { type AskedCommand, type HttpParticipantsOptions, httpParticipants } from './http/participants.ts'
+export {
+  type InheritsTransaction,
+  transactionFetch,
+  transactionHeaders,
+  transactionMiddleware,
+} from './http/propagating.ts'
+export { bearer, type HttpAsking, type HttpAuthorize } from './http/serving.ts'
+export {
+  type HttpCall,
+  type HttpSettings,
+  type HttpTarget,
+  type HttpTargetOptions,
+  type HttpUrl,
+  httpTarget,
+} from './http/target.ts'
 export type { Stored } from './json.ts'
+export type { ExceptionClass } from './language/exceptions.ts'
+export {
+  importStateMachine,
+  type StateMachineOptions,
+  type StateMachineSaga,
+  type StateMachineService,
+} from './language/import.ts'
+export type { Verdict } from './language/machine.ts'
+export type { StateExecution, StateMachineOutcome } from './language/script.ts'
 export type { Transition, Wake } from './machine/draft.ts'
 export type { OperatorAction, SagaEvent, TimelineEntry, TimelineKind } from './machine/event.ts'
 export { advance } from './machine/machine.ts'
 export type { Operation } from './machine/operation.ts'
 export {
   type Call,
+  type Choice,
+  type EachShape,
+  type GrownStep,
   initialState,
   type RetryPolicy,
   type SagaFailure,
@@ -78,6 +117,8 @@ export {
   type SagaShape,
   type SagaState,
   type SagaStatus,
+  type Script,
+  type ScriptTurn,
   type StepFailure,
   type StepShape,
   type StepState,
@@ -93,10 +134,41 @@ export {
   type TccParticipantOptions,
   tccParticipant,
 } from './participant/tcc-participant.ts'
-export { type XaHandler, type XaParticipantOptions, xaParticipant } from './participant/xa-participant.ts'
+export { type UndoHandler, type UndoParticipantOptions, undoParticipant } from './participant/undo-participant.ts'
+export {
+  type XaContext,
+  type XaHandler,
+  type XaParticipantOptions,
+  type XaResourceOptions,
+  xaParticipant,
+} from './participant/xa-participant.ts'
+export type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from './participant/xa-resource.ts'
 export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
 export { migrateParticipant, purgeParticipant } from './store/tables.ts'
+export type {
+  OpenUndo,
+  ProtectedTable,
+  ProtectTable,
+  Undo,
+  UndoChoice,
+  UndoOptions,
+  UndoRetryOptions,
+  UndoTarget,
+} from './undo/contract.ts'
+export {
+  UndoBranchNotFound,
+  UndoConflict,
+  type UndoDifference,
+  UndoNotProtected,
+  UndoTableRefused,
+} from './undo/errors.ts'
+export { undo } from './undo/undo.ts'
 export { currentSaga, type SagaScope } from './wire/context.ts'
 export { sagaHeaders } from './wire/headers.ts'
 export type { SagaReply } from './wire/reply.ts'
+export {
+  type AnyHeaders,
+  TRANSACTION_HEADER,
+  TransactionHeaderInvalid,
+} from './wire/transaction-header.ts'
 export { HEADERS as SAGA_HEADERS, sagaReplies } from './wire/wire.ts'

@@ -37,10 +37,15 @@ export function stored(subject: string, value: unknown, maxBytes: number): unkno
   if (text === undefined) return undefined
   // A character is at most three bytes of UTF-8: counting them is for the few that may be too large.
   if (text.length * 3 > maxBytes) requireFits(subject, Buffer.byteLength(text), maxBytes)
-  if (UNSTORABLE.test(text)) {
+  if (!isStorable(text)) {
     throw new CodecError('application/json', `${subject} holds a NUL or half a surrogate pair, which cannot be stored`)
   }
   return JSON.parse(text)
+}
+
+/** False: PostgreSQL's jsonb refuses this JSON, for a NUL or half a surrogate pair in it. */
+export function isStorable(json: string): boolean {
+  return !UNSTORABLE.test(json)
 }
 
 function requireFits(subject: string, bytes: number, maxBytes: number): void {
@@ -48,7 +53,7 @@ function requireFits(subject: string, bytes: number, maxBytes: number): void {
 }
 
 /** JSON with sorted keys: equal values give equal text. Takes what `stored` returns. */
-function canonicalJson(value: unknown): string {
+export function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
   const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1))

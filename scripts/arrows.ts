@@ -21,7 +21,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
-  saga: { may: ['core', 'binder', 'outbox'], adapters: [] },
+  saga: { may: ['core', 'binder', 'outbox'], adapters: ['mysql2'] },
   locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },

@@ -26,6 +26,7 @@ import type { GlobalTransactionDefinition } from '../saga/definition/global-tran
 import type { Saga } from '../saga/definition/saga.ts'
 import type { Stored } from '../saga/json.ts'
 import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
+import type { AnyHeaders } from '../saga/wire/transaction-header.ts'
 import { closeOnSignals } from './close-on-signals.ts'
 import { ServiceClosed, ServiceNotReady } from './errors.ts'
 import { composeHealth, type PartHealth, type ServiceHealth, type ServiceState, waitingFor } from './health.ts'
@@ -125,6 +126,7 @@ export class AssembledService implements Service {
     // A transport that forgets at a kill has forgotten the commands that nobody had answered.
     await stored?.coordinator?.run({ resend: this.#options.transport.features.durable !== true })
     stored?.inbox.start()
+    stored?.prepared?.start()
     await bus?.start(binder)
     // It joins as soon as its store answers, so a store that is away holds nothing up.
     membership?.join().catch(() => undefined)
@@ -197,6 +199,10 @@ export class AssembledService implements Service {
     return this.#needed('globalTransaction', 'sagas', this.coordinator).globalTransaction(definition, options, code)
   }
 
+  async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
+    return this.#needed('inheritTransaction', 'sagas', this.coordinator).inheritTransaction(headers, work)
+  }
+
   async transaction<T>(work: (tx: ServiceTransaction) => Promise<T>): Promise<T> {
     const { sql } = this.#needed('transaction', 'sql', this.#parts.stored)
     this.#requireOpen()
@@ -220,7 +226,14 @@ export class AssembledService implements Service {
     const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
     const leads = Object.entries(elections).map(([role, election]) => [`leads ${role}`, election.health()] as const)
     const jobs = Object.entries(schedules).map(([role, schedule]) => [`schedule ${role}`, schedule.health()] as const)
-    const parts = { relay: stored?.relay, coordinator: stored?.coordinator, locks, bus, membership }
+    const parts = {
+      relay: stored?.relay,
+      coordinator: stored?.coordinator,
+      prepared: stored?.prepared,
+      locks,
+      bus,
+      membership,
+    }
     const others = Object.entries(parts).flatMap(([name, part]) => (part ? [[name, part.health()] as const] : []))
     return Object.fromEntries<PartHealth>([['binder', binder.health()], ...others, ...leads, ...jobs])
   }
@@ -248,6 +261,7 @@ export class AssembledService implements Service {
     await this.#closePart('bus', bus)
     await this.#closePart('binder', binder)
     await this.#closePart('inbox', stored?.inbox)
+    await this.#closePart('prepared', stored?.prepared)
     await this.#closePart('locks', locks)
     await this.#closePart('cluster', this.#options.cluster?.store)
     this.#state = 'closed'

@@ -15,7 +15,7 @@ export interface ServiceHealth {
   readonly live: boolean
   /** True: give it traffic. For a readiness probe. */
   readonly ready: boolean
-  /** Each part's own health: `binder`, `relay`, `coordinator`, `locks`, `bus`, `membership`, `leads <role>`, `schedule <role>`. */
+  /** Each part's own health: `binder`, `relay`, `coordinator`, `prepared`, `locks`, `bus`, `membership`, `leads <role>`, `schedule <role>`. */
   readonly parts: Readonly<Record<string, PartHealth>>
 }
 

@@ -7,7 +7,7 @@ export { type Closable, type CloseOnSignalsOptions, closeOnSignals, type SignalH
 export { createService } from './create-service.ts'
 export { ServiceClosed, ServiceNotReady } from './errors.ts'
 export type { PartHealth, ServiceHealth } from './health.ts'
-export type { PartOptions } from './part-options.ts'
+export type { PartOptions, PreparedOptions } from './part-options.ts'
 export type {
   CloseOptions,
   LeaderWork,

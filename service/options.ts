@@ -49,6 +49,7 @@ const PARTS = optionNames<PartOptions>({
   relay: true,
   inbox: true,
   coordinator: true,
+  prepared: true,
   elections: true,
   schedules: true,
   membership: true,

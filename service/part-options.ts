@@ -10,6 +10,15 @@ import type { CoordinatorOptions } from '../saga/coordinator/options.ts'
 /** What the service sets itself. */
 type Common = 'service' | 'sql' | 'schema' | 'instance' | 'logger' | 'telemetry' | 'transport'
 
+/** What the watch over prepared transactions takes. */
+export interface PreparedOptions {
+  /**
+   * From which age on a prepared transaction is told of, in ms: in `health()` and once in the log. It holds its rows, and keeps
+   * `VACUUM` from its work. @default 5 minutes: a saga that is decided at all is decided by then
+   */
+  readonly olderThanMs?: number | undefined
+}
+
 /** What each part takes beyond the service's own options. */
 export interface PartOptions {
   /** For the binder. */
@@ -22,6 +31,8 @@ export interface PartOptions {
   readonly inbox?: Omit<InboxOptions, Common | 'outbox'> | undefined
   /** For the coordinator of the sagas. */
   readonly coordinator?: Omit<CoordinatorOptions, Common | 'outbox' | 'sagas'> | undefined
+  /** For the watch over what XA participants left prepared. */
+  readonly prepared?: PreparedOptions | undefined
   /** For every role of `leads` and `schedules`. */
   readonly elections?: Omit<ElectionOptions, Common | 'locks' | 'role' | 'onGranted'> | undefined
   /** For every schedule. */

@@ -6,7 +6,8 @@ import type { Binding } from '../binder/bindings/declarations.ts'
 import { completeBinding } from '../binder/bindings/of-service.ts'
 import type { Place } from '../binder/sending/destinations.ts'
 import type { Bus } from '../bus/bus.ts'
-import { SECOND } from '../core/clock.ts'
+import { SECOND, systemClock } from '../core/clock.ts'
+import { requireInteger } from '../core/errors.ts'
 import type { SqlClient } from '../core/sql.ts'
 import type { Membership } from '../election/cluster/membership/membership.ts'
 import { createMembership } from '../election/cluster/membership/membership-client.ts'
@@ -19,6 +20,7 @@ import { createInbox, type SqlInbox } from '../outbox/inbox.ts'
 import { createOutbox, type Outbox } from '../outbox/outbox.ts'
 import { createRelay, type Relay } from '../outbox/relay.ts'
 import { type Coordinator, createCoordinator } from '../saga/coordinator/coordinator.ts'
+import { ownSource, PREPARED_LIMIT_MS, type PreparedSource, PreparedWatch } from '../saga/participant/prepared.ts'
 import { replyPlace } from '../saga/wire/wire.ts'
 import type { ResolvedService } from './options.ts'
 
@@ -29,6 +31,8 @@ export interface StoredParts {
   readonly inbox: SqlInbox
   readonly relay: Relay
   readonly coordinator: Coordinator | undefined
+  /** Only with an XA participant. */
+  readonly prepared: PreparedWatch | undefined
 }
 
 export interface Parts {
@@ -72,8 +76,25 @@ function makeStored(options: ResolvedService, sql: SqlClient): Omit<StoredParts,
   const common = { service, instance, logger, telemetry, sql, schema, outbox }
   const coordinator =
     sagas.length === 0 ? undefined : createCoordinator({ drainTimeoutMs, ...parts.coordinator, ...common, sagas })
-  return { sql, outbox, inbox, coordinator }
+  return { sql, outbox, inbox, coordinator, prepared: watchPrepared(options, sql) }
 }
+
+function watchPrepared({ bindings = [], parts, identity }: ResolvedService, sql: SqlClient): PreparedWatch | undefined {
+  const prepares = bindings.map((binding) => ('prepares' in binding ? binding.prepares : undefined))
+  const own = prepares.includes(true) ? [ownSource(sql)] : []
+  const others = [...new Set(prepares.filter((where) => typeof where === 'object'))] as PreparedSource[]
+  if (own.length + others.length === 0) return undefined
+  const given = parts.prepared?.olderThanMs ?? PREPARED_LIMIT_MS
+  const olderThanMs = requireInteger('createService.parts.prepared.olderThanMs', given, 1, MAX_LIMIT_MS)
+  return new PreparedWatch({
+    sources: [...own, ...others],
+    clock: systemClock,
+    logger: identity.logger,
+    olderThanMs,
+  })
+}
+
+const MAX_LIMIT_MS = 2 ** 31 - 1
 
 function complete(binding: Binding, options: ResolvedService, stored: Omit<StoredParts, 'relay'>): Binding {
   const { sql, inbox, outbox } = stored

@@ -36,6 +36,7 @@ import type { StartOptions } from '../saga/coordinator/starter.ts'
 import type { GlobalTransactionDefinition } from '../saga/definition/global-transaction.ts'
 import type { Saga } from '../saga/definition/saga.ts'
 import type { Stored } from '../saga/json.ts'
+import type { AnyHeaders } from '../saga/wire/transaction-header.ts'
 import type { ServiceHealth } from './health.ts'
 import type { PartOptions } from './part-options.ts'
 
@@ -175,6 +176,11 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>>
+  /**
+   * Runs `work` in the global transaction of this service that a request or a message came with, whose code runs in another of
+   * its instances. @throws as `coordinator.inheritTransaction`; TypeError without `sagas`
+   */
+  inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
   /**
    * One local transaction of the service's database, with everything that is sent and started in it.
    * @throws what `work` throws, after the rollback; TypeError without `sql`

@@ -1,6 +1,6 @@
 /** The same three steps as a DBOS workflow, on a database of the same server. */
 import { loadPeer } from '../peers.ts'
-import { serve } from './serve.ts'
+import { serve } from '../serve.ts'
 
 /** What is used of `@dbos-inc/dbos-sdk`. */
 interface Dbos {

@@ -4,7 +4,7 @@ import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import pg from 'pg'
 import { z } from 'zod'
-import { serve } from './serve.ts'
+import { serve } from '../serve.ts'
 
 const [url = '', connections = '', concurrency = ''] = process.argv.slice(2)
 const pool = new pg.Pool({ connectionString: url, max: Number(connections) })

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { loadPeer } from '../peers.ts'
+import { serve } from '../serve.ts'
 import { httpCaller } from './http-caller.ts'
-import { serve } from './serve.ts'
 
 /** What is used of `@restatedev/restate-sdk`. */
 interface Restate {

@@ -3,8 +3,8 @@ import { cpuUsOfTree } from '../cpu.ts'
 import { PeerUnavailable, providePeer } from '../peers.ts'
 import type { PostgresBed, PostgresCounters } from '../postgres-bed.ts'
 import { Worker } from '../processes.ts'
+import type { Burst, Ran, SideReport } from '../serve.ts'
 import { startRestate } from './restate-server.ts'
-import type { Burst, Ran, SideReport } from './serve.ts'
 
 /** Connections to PostgreSQL of each side that has some. */
 const CONNECTIONS = '20'

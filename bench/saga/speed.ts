@@ -5,9 +5,9 @@ import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
 import { PeerUnavailable } from '../peers.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
+import type { Burst, Ran } from '../serve.ts'
 import { number, type Table } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
-import type { Burst, Ran } from './serve.ts'
 import { type Bed, dbosSide, ourSide, restateSide, type Side } from './sides.ts'
 
 interface Rival {

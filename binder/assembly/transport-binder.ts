@@ -25,7 +25,7 @@ import { type RequestOptions, Requests } from '../requests/requests.ts'
 import { type AmbientHeaders, checkAmbient, withAmbient } from '../sending/ambient-headers.ts'
 import { Destinations, destinationSpecs } from '../sending/destinations.ts'
 import { Publisher } from '../sending/publisher.ts'
-import type { BinderHealth, BindingControl, BindingStatus } from '../status.ts'
+import { type BinderHealth, type BindingControl, type BindingStatus, isAsTold } from '../status.ts'
 import { BinderTelemetry, systemsOf } from '../telemetry/telemetry.ts'
 import type { DestinationSpec, PublishOutcome, Transport } from '../transport/transport.ts'
 import { makeRunners, pullerOf, type Runner, startRunners } from './runners.ts'
@@ -52,9 +52,6 @@ const NAMES = optionNames<BinderOptions>({
 })
 
 const READY_NAMES = optionNames<NonNullable<Parameters<Binder['ready']>[0]>>({ timeoutMs: true, signal: true })
-
-/** As the user wants it. */
-const SETTLED: ReadonlySet<string> = new Set(['running', 'paused', 'stopped'])
 
 export class TransportBinder implements Binder {
   readonly service: string
@@ -162,7 +159,7 @@ export class TransportBinder implements Binder {
     const deadline = this.#clock.monotonic() + timeoutMs
     for (;;) {
       if (this.#state === 'closing' || this.#state === 'closed') throw new BinderClosed(this.#state)
-      const waiting = this.bindings().filter(({ state }) => !SETTLED.has(state))
+      const waiting = this.bindings().filter(({ state }) => !isAsTold(state))
       if (waiting.length === 0) return
       if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
       await this.#clock.sleep(20, options.signal)
@@ -266,7 +263,7 @@ export class TransportBinder implements Binder {
   health(): BinderHealth {
     const transport = this.#transport.health()
     const bindings = this.bindings()
-    const healthy = bindings.every(({ state }) => SETTLED.has(state))
+    const healthy = bindings.every(({ state }) => isAsTold(state))
     return {
       status: transport.status !== 'down' && healthy && this.#state === 'started' ? 'up' : 'down',
       transport,

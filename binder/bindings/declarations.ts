@@ -117,6 +117,8 @@ export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<void>) | undefined
   /** Set when it works in a service only: what a service calls to have the binding that runs. */
   readonly complete?: Completion | undefined
+  /** True: it leaves transactions prepared in its database, which its service watches. An object: in that one instead. */
+  readonly prepares?: boolean | object | undefined
 }
 
 /** What `processor` declares: data for `createBinder`, which does nothing by itself. */

@@ -31,9 +31,6 @@ import {
 
 const PREFETCH = 50
 const PREFETCH_BYTES = 16 * 1024 * 1024
-/** A dry run settles nothing: what it looks at is all in its hands. */
-const DRY_PREFETCH = 65_535
-const DRY_PREFETCH_BYTES = 256 * 1024 * 1024
 /** Ids that are remembered, to know a copy. */
 const MOST_IDS = 100_000
 
@@ -49,6 +46,8 @@ export class RedriveRun {
   readonly #passed: Set<string> = new Set()
   readonly #listed: DeadLetter[] = []
   readonly #counts = { sent: 0, kept: 0, copies: 0 }
+  /** Bytes of payloads that a dry run has looked at. */
+  #lookedAtBytes = 0
   #isBeyondLimit = false
   #lost: Error | undefined
   #wake: () => void = () => {}
@@ -113,11 +112,14 @@ export class RedriveRun {
 
   /** What it kept lies at the end. Then what follows has to go there too, or it would come before. */
   #isEnough(): boolean {
-    return this.#counts.sent >= this.#options.limit && (this.#options.dryRun || this.#counts.kept === 0)
+    const { dryRun, lookAt, lookAtBytes } = this.#options
+    const { sent, kept } = this.#counts
+    if (dryRun && (sent + kept >= lookAt || this.#lookedAtBytes >= lookAtBytes)) return true
+    return sent >= this.#options.limit && (dryRun || kept === 0)
   }
 
   async #subscribe(): Promise<Subscription> {
-    const { transport, dryRun } = this.#options
+    const { transport, dryRun, lookAt, lookAtBytes } = this.#options
     const receiver: Receiver = {
       deliver: (delivery) => {
         this.#waiting.push(delivery)
@@ -133,8 +135,9 @@ export class RedriveRun {
       destination: this.#letters.name,
       partitions: this.#letters.partitions,
       group: DEAD_LETTER_GROUP,
-      prefetch: dryRun ? DRY_PREFETCH : PREFETCH,
-      prefetchBytes: dryRun ? DRY_PREFETCH_BYTES : PREFETCH_BYTES,
+      // A dry run settles nothing: what it looks at is all in its hands, and headers are counted with it.
+      prefetch: dryRun ? lookAt : PREFETCH,
+      prefetchBytes: dryRun ? Math.max(2 * lookAtBytes, PREFETCH_BYTES) : PREFETCH_BYTES,
     }
     try {
       const subscription = await transport.subscribe(spec, receiver)
@@ -213,6 +216,7 @@ export class RedriveRun {
 
   async #list(message: EncodedMessage): Promise<void> {
     const letter = readDeadLetter(message)
+    this.#lookedAtBytes += letter.bytes
     if (!(await this.#options.filter(letter))) {
       this.#counts.kept++
       return
@@ -295,6 +299,7 @@ export class RedriveRun {
   /** A dry run that begins again lists again. */
   #forget(): void {
     this.#listed.length = 0
+    this.#lookedAtBytes = 0
     Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
   }
 

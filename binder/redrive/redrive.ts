@@ -50,8 +50,12 @@ export interface RedriveOptions {
    * @default 'channel'
    */
   readonly to?: 'channel' | 'group' | 'nowhere' | undefined
-  /** Lists what would go back and changes nothing. Looks at the first 65 535 letters. @default false */
+  /** Lists what would go back and changes nothing. @default false */
   readonly dryRun?: boolean | undefined
+  /** With `dryRun`: looks at so many letters, all of which it holds, and then ends. @default 65 535, which is the most */
+  readonly lookAt?: number | undefined
+  /** With `dryRun`: the same in bytes of payloads; what it holds may be twice that. @default 128 MiB */
+  readonly lookAtBytes?: number | undefined
   /** With `dryRun`: lists payloads too. @default false: `body` is null */
   readonly payloads?: boolean | undefined
   /** After each letter. */
@@ -77,7 +81,7 @@ export interface RedriveCounts {
 
 /** What a redrive has done. */
 export interface RedriveReport extends RedriveCounts {
-  /** All that lay there at the start was gone through; false when `limit` or `signal` ended it before. */
+  /** All that lay there at the start was gone through; false when `limit`, `lookAt`, `lookAtBytes` or `signal` ended it before. */
   readonly complete: boolean
   /** What a dry run lists, in order; empty otherwise. */
   readonly letters: readonly DeadLetter[]
@@ -96,6 +100,8 @@ export interface ResolvedRedrive {
   readonly perSecond: number
   readonly to: 'channel' | 'group' | 'nowhere'
   readonly dryRun: boolean
+  readonly lookAt: number
+  readonly lookAtBytes: number
   readonly payloads: boolean
   readonly onProgress: (progress: RedriveCounts) => void
   readonly signal: AbortSignal | undefined
@@ -109,12 +115,17 @@ const NAMES = optionNames<RedriveOptions>({
   perSecond: true,
   to: true,
   dryRun: true,
+  lookAt: true,
+  lookAtBytes: true,
   payloads: true,
   onProgress: true,
   signal: true,
   stallTimeoutMs: true,
 })
 const DRY_LIMIT = 1_000
+/** RabbitMQ lends no more at a time. */
+const MOST_LOOKED_AT = 65_535
+const LOOKED_AT_BYTES = 128 * 1024 * 1024
 const PER_SECOND = 100
 const STALL_MS = 60_000
 
@@ -146,6 +157,8 @@ export function resolveRedrive(
     perSecond: requireInteger('redrive.perSecond', options.perSecond ?? PER_SECOND, 1, 1_000_000),
     to,
     dryRun: requireBoolean('dryRun', dryRun),
+    lookAt: requireInteger('redrive.lookAt', options.lookAt ?? MOST_LOOKED_AT, 1, MOST_LOOKED_AT),
+    lookAtBytes: requireInteger('redrive.lookAtBytes', options.lookAtBytes ?? LOOKED_AT_BYTES, 1),
     payloads: requireBoolean('payloads', payloads),
     onProgress: requireFunction('onProgress', options.onProgress ?? (() => {})),
     signal: options.signal,

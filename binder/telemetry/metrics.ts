@@ -46,3 +46,13 @@ export const IN_FLIGHT: Instrument = {
   unit: '{message}',
   description: 'Deliveries in this process, running or waiting for their turn',
 }
+export const UP: Instrument = {
+  name: 'concordat.binding.up',
+  unit: '1',
+  description: '1 while the binding does what it was told, 0 while it is halted or has no broker',
+}
+export const CIRCUIT_OPEN: Instrument = {
+  name: 'concordat.binding.circuit_open',
+  unit: '1',
+  description: '1 while the circuit breaker lets no message through, or one on trial',
+}

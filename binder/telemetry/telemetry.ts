@@ -17,9 +17,10 @@ import {
 } from '../../core/telemetry.ts'
 import { readTraceContext, TRACEPARENT, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { BindingStatus } from '../status.ts'
+import { type BindingStatus, isAsTold } from '../status.ts'
 import type { PublishOutcome, Transport, TransportDelivery } from '../transport/transport.ts'
 import {
+  CIRCUIT_OPEN,
   CONSUMED,
   DEAD_LETTERS,
   IN_FLIGHT,
@@ -29,6 +30,7 @@ import {
   SEND_SECONDS,
   SENT,
   SETTLED,
+  UP,
 } from './metrics.ts'
 
 /** The message with this place in a trace, unless it has one, or is somebody else's that is passed on as it came. */
@@ -203,6 +205,7 @@ export class BinderTelemetry {
   observe(bindings: () => readonly BindingStatus[], lag: Ask, deadLetters: Ask): () => void {
     const stops = [
       this.#observeInFlight(bindings),
+      this.#observeState(bindings),
       this.#observeAsked(LAG, bindings, lag),
       this.#observeAsked(DEAD_LETTERS, bindings, deadLetters),
     ]
@@ -233,6 +236,17 @@ export class BinderTelemetry {
           { name: IN_FLIGHT.name, value: running, attributes: { ...attributes, 'concordat.state': 'running' } },
           { name: IN_FLIGHT.name, value: queued, attributes: { ...attributes, 'concordat.state': 'queued' } },
         ]
+      }),
+    )
+  }
+
+  #observeState(bindings: () => readonly BindingStatus[]): () => void {
+    return this.#telemetry.gauges([UP, CIRCUIT_OPEN], () =>
+      bindings().flatMap(({ channel, group, state, circuit }): Reading[] => {
+        const attributes = this.#consumerAttributes({ destination: channel, group })
+        const up = { name: UP.name, value: Number(isAsTold(state)), attributes }
+        if (circuit === undefined) return [up]
+        return [up, { name: CIRCUIT_OPEN.name, value: Number(circuit !== 'closed'), attributes }]
       }),
     )
   }

@@ -3,16 +3,7 @@ import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
-
-interface PgliteResult {
-  readonly rows: unknown[]
-  readonly affectedRows?: number | undefined
-}
-
-interface PgliteExecutor {
-  query(text: string, parameters?: unknown[]): Promise<PgliteResult>
-  exec?(text: string): Promise<unknown>
-}
+import { connectionOf, type PgliteExecutor } from './connection.ts'
 
 /** The part of `PGlite` that is used. */
 export interface PgliteDatabase extends PgliteExecutor {
@@ -60,15 +51,17 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
   if (!hasMethods(database, ['query', 'transaction'])) {
     throw wrongKind('pgliteClient', database, 'a PGlite: pgliteClient(new PGlite())')
   }
+  const connecting = connectionOf(database)
+  const connection = async (): Promise<Pick<PgliteDatabase, 'query' | 'transaction'>> => (await connecting) ?? database
   return {
     exclusive: newId(),
     inMemory: database.dataDir === undefined || database.dataDir.startsWith('memory:'),
     isInTransaction: () => isWithin(database, transactions.getStore()),
-    query: (text, parameters) => run(database, text, parameters),
+    query: async (text, parameters) => run(await connection(), text, parameters),
     async transaction(work) {
       const open = { database, outer: transactions.getStore(), isOpen: true }
       try {
-        return await transaction(database, open, (tx) => transactions.run(open, () => work(tx)))
+        return await transaction(await connection(), open, (tx) => transactions.run(open, () => work(tx)))
       } finally {
         open.isOpen = false
       }
@@ -77,12 +70,12 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
 }
 
 async function transaction<T>(
-  database: PgliteDatabase,
+  connection: Pick<PgliteDatabase, 'transaction'>,
   open: Open,
   work: (tx: SqlTransaction) => Promise<T>,
 ): Promise<T> {
   let scope: TransactionScope | undefined
-  const result = await database.transaction(async (inner) => {
+  const result = await connection.transaction(async (inner) => {
     let failed = false
     const query = <Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> =>
       run<Row>(inner, text, parameters).catch((error: unknown) => {
@@ -113,7 +106,7 @@ async function refuseAborted(inner: PgliteExecutor): Promise<void> {
 }
 
 async function run<Row extends object>(
-  executor: PgliteExecutor,
+  executor: Pick<PgliteExecutor, 'query'>,
   text: string,
   parameters?: readonly unknown[],
 ): Promise<SqlResult<Row>> {

@@ -1,7 +1,7 @@
 /** A bank: its accounts, and how it answers in each kind of transaction. */
 import type { Binding } from 'concordat/binder'
 import type { SqlTransaction } from 'concordat/core'
-import { participant, Refusal, tccParticipant, xaParticipant } from 'concordat/saga'
+import { participant, Refusal, tccParticipant, undo, undoParticipant, xaParticipant } from 'concordat/saga'
 import { type BankName, MOVES, type Move } from './contracts.ts'
 import type { Kind } from './options.ts'
 
@@ -15,6 +15,7 @@ export function bankBinding(bank: BankName, kind: Kind): Binding {
   const options = { group: bank, concurrency: 16 }
   if (kind === 'saga') return participant(MOVES[bank], options, { invoke: moveNow, compensate: moveBack })
   if (kind === 'xa') return xaParticipant(MOVES[bank], options, moveUnseen)
+  if (kind === 'undo') return undoParticipant(MOVES[bank], options, moveForNow)
   const tccOptions = { ...options, effects: 'tx' } as const
   return tccParticipant(MOVES[bank], tccOptions, { try: hold, confirm: moveHeld, cancel: letGo })
 }
@@ -34,6 +35,14 @@ async function moveNow({ account, cents }: Move, { tx, key }: InBank): Promise<v
 async function moveUnseen({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await requireOpen(tx, account)
   await add(tx, account, cents)
+}
+
+/** As if nothing had to be undone: triggers keep how the row was. No other transfer may have moved what this one reads. */
+async function moveForNow({ account, cents }: Move, { tx }: InBank): Promise<void> {
+  const [row] = await undo.lockRows<{ free: number; closed: boolean }>(tx, 'account', [account])
+  if (row === undefined || row.closed) throw new Refusal('bank.closed', `${account} is closed, or not there`)
+  if (row.free + cents < 0) throw new Refusal('bank.no_funds', `${account} has not got ${-cents} cents`)
+  await tx.query('UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1', [account, cents])
 }
 
 /** Only what was moved: the saga also asks when it does not know. */

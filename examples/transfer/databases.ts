@@ -1,11 +1,13 @@
 /** Where a run takes place: a database for the desk, one for each bank, and the money in them. */
 import { randomBytes } from 'node:crypto'
+import { pgClient } from 'concordat/core/pg'
+import { migrateParticipant, undo } from 'concordat/saga'
 import pg from 'pg'
 import type { PrivateServer } from '../../test/support/servers/private-server.ts'
 import { startServer } from '../../test/support/servers/start.ts'
 import { TABLES as BANK_TABLES } from './bank.ts'
 import { TABLES as DESK_TABLES } from './desk.ts'
-import { UsageError } from './options.ts'
+import { type Kind, UsageError } from './options.ts'
 import type { Plan } from './plan.ts'
 
 export type DatabaseName = 'desk' | 'north' | 'south'
@@ -14,7 +16,7 @@ const NAMES = ['desk', 'north', 'south'] as const
 export interface Left {
   /** Transactions that were prepared and not ended. */
   readonly prepared: number
-  /** Of undo, which this example has not got yet: always 0. */
+  /** Rows that undo still holds for transfers that are not decided. */
   readonly rowLocks: number
   /** Sagas that have not ended. */
   readonly open: number
@@ -67,7 +69,7 @@ export class Databases implements AsyncDisposable {
     return this.#urls[name]
   }
 
-  async fill({ transfers, north, south }: Plan): Promise<void> {
+  async fill({ transfers, north, south }: Plan, kind: Kind): Promise<void> {
     const { desk } = this.#pools
     await desk.query(DESK_TABLES)
     await desk.query(
@@ -89,6 +91,7 @@ export class Databases implements AsyncDisposable {
         'INSERT INTO account SELECT id, cents, cents, closed FROM unnest($1::text[], $2::int[], $3::boolean[]) AS a(id, cents, closed)',
         [accounts.map(({ id }) => id), accounts.map(({ cents }) => cents), accounts.map(({ closed }) => closed)],
       )
+      if (kind === 'undo') await protect(this.#pools[name])
     }
   }
 
@@ -124,7 +127,17 @@ export class Databases implements AsyncDisposable {
       'SELECT count(*)::int AS n FROM pg_prepared_xacts WHERE database = ANY($1)',
       [NAMES.map((name) => new URL(this.#urls[name]).pathname.slice(1))],
     )
-    return { prepared: prepared.rows[0]?.n ?? 0, rowLocks: 0, open: open.rows[0]?.n ?? 0 }
+    return { prepared: prepared.rows[0]?.n ?? 0, rowLocks: await this.#rowLocks(), open: open.rows[0]?.n ?? 0 }
+  }
+
+  async #rowLocks(): Promise<number> {
+    const counts = (['north', 'south'] as const).map(async (name) => {
+      const { rows } = await this.#pools[name].query<{ n: number }>(
+        'SELECT count(*)::int AS n FROM concordat.saga_undo_lock',
+      )
+      return rows[0]?.n ?? 0
+    })
+    return (await Promise.all(counts)).reduce((sum, n) => sum + n, 0)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -138,6 +151,13 @@ export class Databases implements AsyncDisposable {
     await this.#admin.end()
     await this.#server?.stop()
   }
+}
+
+/** Before the bank starts, as a migration would. */
+async function protect(pool: pg.Pool): Promise<void> {
+  const sql = pgClient(pool)
+  await migrateParticipant(sql)
+  await undo.protect(sql, ['account'])
 }
 
 async function privateServer(): Promise<PrivateServer> {

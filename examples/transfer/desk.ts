@@ -18,8 +18,8 @@ interface Row {
   readonly cents: number
 }
 
-/** Transfers at once in one process. With XA each holds its rows until it is decided, and those who want them wait. */
-const AT_ONCE: Readonly<Record<Kind, number>> = { saga: 16, tcc: 16, xa: 4, code: 16 }
+/** Transfers at once in one process. With XA and undo each holds its rows until it is decided, and those who want them wait. */
+const AT_ONCE: Readonly<Record<Kind, number>> = { saga: 16, tcc: 16, xa: 4, undo: 4, code: 16 }
 
 /** One of several desks, each of which has its share of the transfers. */
 export interface DeskOptions {
@@ -58,6 +58,7 @@ const MAKE: Readonly<Record<Kind, Make>> = {
   tcc: bySaga(transferTcc),
   // To the desk it is the same: what a bank does to hold money is its own affair.
   xa: bySaga(transferTcc),
+  undo: bySaga(transferTcc),
   code: byCode,
 }
 

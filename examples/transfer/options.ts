@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 /** A mistake of whoever called us: one line with the remedy, exit code 2. */
 export class UsageError extends Error {}
 
-export const KINDS = ['saga', 'tcc', 'xa', 'code'] as const
+export const KINDS = ['saga', 'tcc', 'xa', 'undo', 'code'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Options {
@@ -21,7 +21,7 @@ export interface Options {
 
 export const USAGE = `npm run transfer -- [options]
 
-  --kind KIND        saga, tcc, xa or code: the same business in each  (default: tcc)
+  --kind KIND        saga, tcc, xa, undo or code: the same business in each  (default: tcc)
   --transfers N      1 to 100000  (default: 200)
   --kill N           kills N processes with SIGKILL while it runs, and starts each again  (default: 0)
   --seed N           makes the transfers and chooses the victims  (default: 1)

@@ -30,7 +30,7 @@ const SETTLES_MS = 30_000
 export async function run(options: Options, databases: Databases, signal: AbortSignal): Promise<Report> {
   const startedAt = performance.now()
   const plan = makePlan(options)
-  await databases.fill(plan)
+  await databases.fill(plan, options.kind)
   const { cents: beforeCents } = await databases.money()
   const supervisor = new Supervisor(join(import.meta.dirname, 'service-process.ts'), startsOf(options, databases))
   try {
@@ -103,7 +103,7 @@ async function settled(databases: Databases, stuck: number): Promise<Left> {
   for (;;) {
     const left = await databases.left()
     const { held } = await databases.money()
-    const isOver = left.open <= stuck && left.prepared === 0 && (held === 0 || stuck > 0)
+    const isOver = left.open <= stuck && left.prepared + left.rowLocks === 0 && (held === 0 || stuck > 0)
     if (isOver || performance.now() > deadline) return left
     await sleep(LOOK_MS)
   }

@@ -26,6 +26,10 @@ export interface Invocation {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Connects with the first call. @throws UsageError without an address */
   readonly operator: () => Promise<Operator>
+  /** Prints at once: for a command that goes on until it is stopped. */
+  readonly print: (text: string) => Promise<void>
+  /** Aborts when the process is asked to end. */
+  readonly stop: AbortSignal
   /** Shows what will be done and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */
   readonly confirm: (plan: string, question: string) => Promise<boolean>
 }
@@ -33,6 +37,7 @@ export interface Invocation {
 /** What a command says: for people, and with `--json`. */
 export interface Outcome {
   readonly text: string
+  /** `undefined`: it printed as it went. */
   readonly json: unknown
   /** 0 good; 1 refused, not found, or found to be bad. @default 0 */
   readonly code?: number | undefined

@@ -11,10 +11,15 @@ const written = (stream: NodeJS.WritableStream, text: string): Promise<void> =>
 const { stdin: input, stdout, stderr: output, env } = process
 const args = process.argv.slice(2)
 const watches = args.includes('--watch') && !args.includes('--help')
+const print = (text: string): Promise<void> => written(stdout, text)
+// The console ends its streams and its connections; other commands just end.
+const stopping = new AbortController()
+if (args[0] === 'console')
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 // Whoever reads it may have seen enough: `| head`.
 stdout.on('error', () => process.exit(0))
 do {
-  const printed = await run(args, { input, output, env })
+  const printed = await run(args, { input, output, env, print, stop: stopping.signal })
   if (watches && stdout.isTTY) stdout.write('\u001b[H\u001b[2J')
   await written(stdout, printed.stdout)
   await written(output, printed.stderr)

@@ -17,6 +17,7 @@ import {
 import { completionCommand } from './completion.ts'
 import { ask, type Terminal } from './confirm.ts'
 import { type Connection, connect } from './connect.ts'
+import { CONSOLE_COMMANDS } from './console.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
 import { helpOf, overview } from './help.ts'
 import { INIT_COMMANDS } from './init.ts'
@@ -29,6 +30,7 @@ import { withoutSecrets } from './output.ts'
 import { SAGA_COMMANDS } from './saga.ts'
 import { SAGA_ACTION_COMMANDS } from './saga-actions.ts'
 import { TOPOLOGY_COMMANDS } from './topology.ts'
+import { UNDO_COMMANDS } from './undo.ts'
 import { flag, text } from './values.ts'
 
 const COMPLETION_COMMANDS = [completionCommand(() => COMMANDS)]
@@ -42,9 +44,11 @@ export const COMMANDS: readonly Command[] = [
   ...LOCK_COMMANDS,
   ...LEADER_COMMANDS,
   ...CLUSTER_COMMANDS,
+  ...UNDO_COMMANDS,
   ...AUDIT_COMMANDS,
   ...TOPOLOGY_COMMANDS,
   ...ASYNCAPI_COMMANDS,
+  ...CONSOLE_COMMANDS,
   ...INIT_COMMANDS,
   ...COMPLETION_COMMANDS,
   ...MIGRATE_COMMANDS,
@@ -55,6 +59,10 @@ const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix'] as const
 /** What the process gives. */
 export interface World extends Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Of what goes on until it is stopped. @default writes nowhere */
+  readonly print?: ((text: string) => Promise<void>) | undefined
+  /** @default never */
+  readonly stop?: AbortSignal | undefined
 }
 
 export interface Printed {
@@ -91,6 +99,7 @@ async function dispatch(args: readonly string[], world: World): Promise<{ stdout
   if (asksHelp) return { stdout: helpOf(command), code: 0 }
   const { values, positionals } = parse(command, args.slice(command.name.split(' ').length))
   const { text: said, json, code = 0 } = await execute(command, values, positionals, world)
+  if (json === undefined) return { stdout: said, code }
   const indent = flag(values, 'watch') ? 0 : 2
   return { stdout: flag(values, 'json') ? `${JSON.stringify(json, null, indent)}\n` : said, code }
 }
@@ -135,6 +144,8 @@ async function execute(
     schema,
     env,
     user: userName(),
+    print: world.print ?? (() => Promise.resolve()),
+    stop: world.stop ?? new AbortController().signal,
     operator: async () => {
       const [postgres, kafka, rabbitmq, redis, prefix] = ADDRESSES.map((name) => text(values, name))
       const isPatient = command.name === 'migrate apply'

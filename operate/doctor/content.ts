@@ -6,6 +6,7 @@ import { outboxTables } from '../../outbox/tables.ts'
 import { type GroupLine, groupsIn } from '../groups.ts'
 import { type DoctorLine, duration, ok, warn } from './line.ts'
 import { attempt, type Examined } from './look.ts'
+import { examineUndo } from './undo.ts'
 
 /** A relay, a coordinator or a reader that works is never so far behind. */
 const LATE_MS = 1 * MINUTE
@@ -15,6 +16,7 @@ export async function examineContent(examined: Examined): Promise<readonly Docto
   const { tables } = examined
   const lines: DoctorLine[] = []
   if (tables.has('saga')) lines.push(...(await attempt('sagas', () => examineSagas(examined))))
+  if (tables.has('saga_undo_table')) lines.push(...(await attempt('undo', () => examineUndo(examined))))
   if (tables.has('outbox')) lines.push(...(await attempt('outbox', () => examineOutbox(examined))))
   if (tables.has('transport_group')) lines.push(...(await attempt('groups', () => examineGroups(examined))))
   return lines

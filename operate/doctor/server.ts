@@ -1,5 +1,7 @@
 /** The server itself: version, role, settings, clock. */
 import { MINUTE, SECOND } from '../../core/clock.ts'
+import { oldPrepared, PREPARED_LIMIT_MS, remedyOf } from '../../saga/participant/prepared.ts'
+import type { PreparedTransaction } from '../../saga/participant/xa-resource.ts'
 import { type DoctorLine, duration, fail, ok, warn } from './line.ts'
 import type { Examined } from './look.ts'
 
@@ -12,7 +14,6 @@ interface ServerRow {
   readonly readonly: string
   readonly isolation: string
   readonly prepared: number
-  readonly orphans: number
   readonly now: number
 }
 
@@ -29,8 +30,6 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
        current_setting('default_transaction_read_only') AS readonly,
        current_setting('default_transaction_isolation') AS isolation,
        current_setting('max_prepared_transactions')::int AS prepared,
-       (SELECT count(*)::int FROM pg_prepared_xacts
-          WHERE database = current_database() AND prepared < clock_timestamp() - interval '5 minutes') AS orphans,
        (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now`,
   )
   const tookMs = clock.now() - sentAt
@@ -41,7 +40,7 @@ export async function examineServer({ sql, clock }: Examined): Promise<readonly 
     versionLine(row),
     writableLine(row),
     isolationLine(row),
-    ...preparedLines(row),
+    ...preparedLines(row, await oldPrepared(sql, PREPARED_LIMIT_MS)),
     clockLine(skewMs, tookMs),
   ]
 }
@@ -70,12 +69,13 @@ function isolationLine({ isolation }: ServerRow): DoctorLine {
   )
 }
 
-function preparedLines({ prepared, orphans }: ServerRow): readonly DoctorLine[] {
+function preparedLines({ prepared }: ServerRow, old: readonly PreparedTransaction[]): readonly DoctorLine[] {
   const note = prepared === 0 ? '0: enough unless you use PREPARE TRANSACTION yourself' : String(prepared)
-  const line = ok('prepared', `max_prepared_transactions is ${note}`)
-  if (orphans === 0) return [line]
-  const text = `${orphans} prepared transactions are older than 5 min: they hold locks and keep vacuum back`
-  return [line, warn('prepared', text, 'look at pg_prepared_xacts; COMMIT PREPARED or ROLLBACK PREPARED each')]
+  const lines = old.map((one) => {
+    const text = `${one.gid} is prepared for ${duration(one.ageMs)}: it holds locks and keeps vacuum back`
+    return warn('prepared', text, remedyOf(one))
+  })
+  return [ok('prepared', `max_prepared_transactions is ${note}`), ...lines]
 }
 
 /** The round trip is what the comparison cannot see. */

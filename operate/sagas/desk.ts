@@ -13,8 +13,10 @@ import { SagaStore } from '../../saga/store/store.ts'
 import { type ActionHost, actOnAll, actOnOne, type Order, type SagaActionResult, statusFor } from './actions.ts'
 import {
   checkFilter,
+  countOpen,
   FILTER_NAMES,
   listSagas,
+  type SagaCounts,
   type SagaFilter,
   type SagaLine,
   type SagaListOptions,
@@ -66,8 +68,10 @@ export interface SagaBulkReport {
 
 /** Sees and settles sagas. Every action says who and why; both stand in the saga's timeline. */
 export interface SagaDesk {
-  /** Oldest first. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
+  /** Oldest first, unless `order` says otherwise. @throws TypeError / RangeError naming what is wrong; SqlTablesMissing */
   list(options?: SagaListOptions): Promise<SagaPage>
+  /** Those that have not ended. @throws SqlTablesMissing */
+  count(): Promise<SagaCounts>
   /** @throws SagaNotFound */
   show(target: SagaTarget, options?: { readonly payloads?: boolean | undefined }): Promise<SagaView>
   /** Calls the step again on which it is stuck. @throws SagaNotFound, SagaActionRefused (also those below) */
@@ -122,6 +126,10 @@ export class SqlSagaDesk implements SagaDesk {
 
   async list(options: SagaListOptions = {}): Promise<SagaPage> {
     return listSagas(this.#sql, this.#query, this.#table, options)
+  }
+
+  async count(): Promise<SagaCounts> {
+    return countOpen(this.#sql, this.#query, this.#table)
   }
 
   async show(

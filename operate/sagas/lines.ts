@@ -23,6 +23,8 @@ export interface SagaFilter {
 
 /** A page of them. */
 export interface SagaListOptions extends SagaFilter {
+  /** @default 'oldest' first */
+  readonly order?: 'oldest' | 'newest' | undefined
   /** `next` of the page before. */
   readonly after?: string | undefined
   /** At most 1 000. @default 100 */
@@ -61,7 +63,12 @@ export const FILTER_NAMES = {
   code: true,
   olderThanMs: true,
 } as const
-const LIST_NAMES = optionNames<SagaListOptions>({ ...FILTER_NAMES, after: true, limit: true })
+const LIST_NAMES = optionNames<SagaListOptions>({
+  ...FILTER_NAMES,
+  order: true,
+  after: true,
+  limit: true,
+})
 const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
 const MAX_PAGE = 1_000
 
@@ -86,7 +93,7 @@ export function checkFilter(path: string, filter: SagaFilter): void {
   if (filter.olderThanMs !== undefined) requireInteger(`${path}.olderThanMs`, filter.olderThanMs, 0)
 }
 
-/** Oldest first. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
+/** By the time of their start. Reads at most `limit` sagas that fit; those that have ended are found by name or by id, not by an index. */
 export async function listSagas(
   sql: SqlClient,
   query: OwnQuery,
@@ -96,10 +103,15 @@ export async function listSagas(
   refuseUnknown('sagas.list', options, LIST_NAMES)
   checkFilter('sagas.list', options)
   const limit = requireInteger('sagas.list.limit', options.limit ?? 100, 1, MAX_PAGE)
+  const { order = 'oldest' } = options
+  if (order !== 'oldest' && order !== 'newest') throw invalidOption('sagas.list.order', order, "'oldest' or 'newest'")
+  const way = order === 'newest' ? 'DESC' : 'ASC'
+  // What is in the JSON is read of the page only, and not of all that are sorted for it.
+  const by = `created_at ${way}, name ${way}, id ${way}`
   const { where, parameters } = condition(options)
   const { rows } = await query<Row>(
     sql,
-    `SELECT ${COLUMNS} FROM ${table} WHERE ${where} ORDER BY created_at, name, id LIMIT ${limit}`,
+    `SELECT ${COLUMNS} FROM (SELECT * FROM ${table} WHERE ${where} ORDER BY ${by} LIMIT ${limit}) page ORDER BY ${by}`,
     parameters,
   )
   const last = rows.length < limit ? undefined : rows.at(-1)
@@ -115,7 +127,7 @@ function lineOf(row: Row): SagaLine {
 }
 
 function condition(options: SagaListOptions): { readonly where: string; readonly parameters: readonly unknown[] } {
-  const { saga, status, idPrefix, owner, code, olderThanMs, after } = options
+  const { saga, status, idPrefix, owner, code, olderThanMs, order, after } = options
   const parameters: unknown[] = []
   const given = (value: unknown): string => `$${parameters.push(value)}`
   const conditions = ['true']
@@ -132,7 +144,23 @@ function condition(options: SagaListOptions): { readonly where: string; readonly
   if (after !== undefined) {
     const [place, name, id] = readCursor('sagas.list.after', after, 3)
     const at = `(timestamptz 'epoch' + ${given(place)}::float8 * interval '1 microsecond')`
-    conditions.push(`(created_at, name, id) > (${at}, ${given(name)}, ${given(id)})`)
+    conditions.push(`(created_at, name, id) ${order === 'newest' ? '<' : '>'} (${at}, ${given(name)}, ${given(id)})`)
   }
   return { where: conditions.join(' AND '), parameters }
+}
+
+/** How many sagas are open, each counted up to 100 000. */
+export interface SagaCounts {
+  readonly running: number
+  readonly compensating: number
+  readonly stuck: number
+}
+
+const COUNT_LIMIT = 100_000
+
+export async function countOpen(sql: SqlClient, query: OwnQuery, table: string): Promise<SagaCounts> {
+  const open = (status: keyof SagaCounts): string =>
+    `(SELECT count(*)::int FROM (SELECT FROM ${table} WHERE ended_at IS NULL AND status = '${status}' LIMIT ${COUNT_LIMIT}) n) AS ${status}`
+  const { rows } = await query<SagaCounts>(sql, `SELECT ${open('running')}, ${open('compensating')}, ${open('stuck')}`)
+  return rows[0] as SagaCounts
 }

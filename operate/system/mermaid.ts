@@ -49,24 +49,85 @@ function sagaLines(
   ]
 }
 
-/** The point of no return has a double edge; what only waits is round. */
-function shapeOf({ name, waits, pivot }: SystemStep): string {
+/** The point of no return has a double edge; what only waits is round, what chooses a diamond, what is made for each item a stack. */
+function shapeOf({ name, waits, pivot, chooses, kind }: SystemStep): string {
   const text = `"${escaped(name)}"`
   if (pivot) return `[[${text}]]`
+  if (chooses !== null) return `{${text}}`
+  if (kind === EACH) return `@{ shape: procs, label: ${text} }`
   return waits ? `(${text})` : `[${text}]`
 }
 
-/** From each step to those that begin when it is done; steps of one group begin together. */
-function orderOf(steps: readonly SystemStep[]): ReadonlyArray<readonly [number, number]> {
-  const stages: number[][] = []
-  for (const [n, { group }] of steps.entries()) {
-    const isSame = group !== null && steps[n - 1]?.group === group
-    if (isSame) stages.at(-1)?.push(n)
-    else stages.push([n])
+const EACH = 'each'
+
+type Edge = readonly [from: number, to: number]
+
+/** From each step to those that begin when it is done; steps of one group begin together, and one of several branches is made. */
+function orderOf(steps: readonly SystemStep[]): readonly Edge[] {
+  const edges: Edge[] = []
+  flow(steps, 0, steps.length, 0, [], edges)
+  return edges
+}
+
+/** Draws the steps from `begin` to `end`, which are `depth` choices deep. @returns those after which it goes on */
+function flow(
+  steps: readonly SystemStep[],
+  begin: number,
+  end: number,
+  depth: number,
+  before: readonly number[],
+  edges: Edge[],
+): readonly number[] {
+  let exits = before
+  for (let n = begin; n < end; ) {
+    const next = stageEnd(steps, n, end, depth)
+    const { choices } = steps[n] as SystemStep
+    if (choices.length > depth) exits = branches(steps, n, next, depth, exits, edges)
+    else {
+      const stage = Array.from({ length: next - n }, (_, at) => n + at)
+      edges.push(...exits.flatMap((from) => stage.map((to): Edge => [from, to])))
+      exits = stage
+    }
+    n = next
   }
-  return stages
-    .slice(1)
-    .flatMap((stage, at) => (stages[at] ?? []).flatMap((from) => stage.map((to) => [from, to] as const)))
+  return exits
+}
+
+/** The end of what is drawn together with step `n`: its group, or all branches of the choice that it is in. */
+function stageEnd(steps: readonly SystemStep[], n: number, end: number, depth: number): number {
+  const { choices, group } = steps[n] as SystemStep
+  const of = choices[depth]?.of
+  let next = n + 1
+  while (next < end) {
+    const step = steps[next] as SystemStep
+    const isSame = of === undefined ? group !== null && step.group === group : step.choices[depth]?.of === of
+    if (!isSame) break
+    next++
+  }
+  return next
+}
+
+function branches(
+  steps: readonly SystemStep[],
+  begin: number,
+  end: number,
+  depth: number,
+  before: readonly number[],
+  edges: Edge[],
+): readonly number[] {
+  const exits: number[] = []
+  const drawn = new Set<string>()
+  for (let n = begin; n < end; ) {
+    const is = steps[n]?.choices[depth]?.is as string
+    let next = n + 1
+    while (next < end && steps[next]?.choices[depth]?.is === is) next++
+    drawn.add(is)
+    exits.push(...flow(steps, n, next, depth + 1, before, edges))
+    n = next
+  }
+  const chooser = steps.find(({ name }) => name === steps[begin]?.choices[depth]?.of)
+  const isComplete = chooser?.chooses?.every((branch) => drawn.has(branch)) === true
+  return isComplete ? exits : [...exits, ...before]
 }
 
 /** Mermaid reads entities, without the ampersand. */

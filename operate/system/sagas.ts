@@ -25,12 +25,14 @@ function systemStep(step: StepDefinition): SystemStep {
     name: step.name,
     kind: kind.method === 'step' ? 'local' : (kind.method ?? kind.kind),
     pivot: step.pivot,
-    compensates: step.compensates,
+    compensates: step.each?.item.compensates ?? step.compensates,
     group: step.group ?? null,
     conditional: step.conditional === true,
+    choices: step.choices ?? [],
+    chooses: step.chooses ?? null,
     to: to?.name ?? null,
     from: from?.channel.name ?? null,
     saga: saga?.name ?? null,
-    waits: kind.run === undefined && to === undefined && saga === undefined,
+    waits: kind.run === undefined && step.awaits !== 'plan' && to === undefined && saga === undefined,
   }
 }

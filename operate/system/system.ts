@@ -67,7 +67,7 @@ export interface SystemSaga {
 export interface SystemStep {
   readonly name: string
   /**
-   * `local`, `command`, `tcc`, `saga`, `timer` or `signal`; of a global transaction `code`, and after it a `branch` for each
+   * `local`, `command`, `tcc`, `saga`, `timer`, `signal`, `each` or `choose`; of a global transaction `code`, and after it a `branch` for each
    * that the code may call.
    */
   readonly kind: string
@@ -79,6 +79,10 @@ export interface SystemStep {
   readonly group: number | null
   /** Whether it is needed is asked before it begins. */
   readonly conditional: boolean
+  /** The branches that it is in, outermost first: made only if each of these steps chose so. */
+  readonly choices: readonly { readonly of: string; readonly is: string }[]
+  /** The branches that it chooses from; `null`: it chooses nothing. */
+  readonly chooses: readonly string[] | null
   /** The channel that its commands go to. */
   readonly to: string | null
   /** The channel whose messages it waits for. */

@@ -70,7 +70,12 @@ function tieOf({ to, from, saga }: SystemStep): string {
   return saga === null ? '-' : `saga ${saga}`
 }
 
-function wordsOf({ pivot, compensates, conditional }: SystemStep): string {
-  const words = [pivot ? 'point of no return' : compensates ? 'can be undone' : '', conditional ? 'if needed' : '']
+function wordsOf({ pivot, compensates, conditional, choices, chooses }: SystemStep): string {
+  const words = [
+    pivot ? 'point of no return' : compensates ? 'can be undone' : '',
+    conditional ? 'if needed' : '',
+    chooses === null ? '' : `one of ${chooses.join(', ')}`,
+    ...choices.map(({ of, is }) => `if ${of} is ${is}`),
+  ]
   return words.filter((word) => word !== '').join(', ')
 }

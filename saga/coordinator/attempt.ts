@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
+import { seenUntil } from '../definition/grown.ts'
 import type { RunContext } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
 import type { StepDefinition } from '../definition/saga.ts'
@@ -105,7 +106,7 @@ async function contextOf(
     key,
     birth: row.birth ?? undefined,
     input: await readInput(saga, row),
-    results: await resultsOf(saga, state, saga.steps[call.index]?.group ?? call.index),
+    results: await resultsOf(saga, state, seenUntil(saga, call.index)),
     attempt: call.attempt,
     signal,
     log: withFields(host.stepLogger, { saga: row.name, id: row.id, step: call.step }),

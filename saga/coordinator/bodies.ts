@@ -8,8 +8,30 @@ export interface HeldBody extends TransactionBody {
   seen(snapshot: Snapshot): void
 }
 
+/** Told of each write of a transaction that this process sees. */
+export type Watcher = (snapshot: Snapshot) => void
+
 export class Bodies {
   readonly #byBirth = new Map<string, HeldBody>()
+  /** Of code that is part of a transaction whose own code runs elsewhere. */
+  readonly #watchers = new Map<string, Set<Watcher>>()
+
+  seen(snapshot: Snapshot): void {
+    this.get(snapshot.row)?.seen(snapshot)
+    const { birth } = snapshot.row
+    if (birth === null || this.#watchers.size === 0) return
+    for (const watcher of this.#watchers.get(birth) ?? []) watcher(snapshot)
+  }
+
+  watch(birth: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(birth) ?? new Set()
+    this.#watchers.set(birth, watchers.add(watcher))
+  }
+
+  unwatch(birth: string, watcher: Watcher): void {
+    const watchers = this.#watchers.get(birth)
+    if (watchers?.delete(watcher) === true && watchers.size === 0) this.#watchers.delete(birth)
+  }
 
   get(row: Pick<SagaRow, 'birth'>): HeldBody | undefined {
     return row.birth === null ? undefined : this.#byBirth.get(row.birth)

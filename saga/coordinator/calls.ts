@@ -4,18 +4,21 @@ import type { EncodedMessage } from '../../binder/channel/message.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import { isNeeded } from '../definition/condition.ts'
+import { seenUntil } from '../definition/grown.ts'
 import type { PreparedCall, TransactionBody } from '../definition/kinds/kind.ts'
 import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'
 import { SagaInputUnreadable } from '../errors.ts'
+import type { HttpTarget } from '../http/target.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
-import type { Sender } from '../wire/wire.ts'
+import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
 import type { Bodies } from './bodies.ts'
+import type { HttpCommand } from './http-calls.ts'
 import { readInput } from './input.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -26,6 +29,9 @@ export interface CallHost extends Sender {
   readonly clock: Clock
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
+  readonly maxPayloadBytes: number
+  /** False: this process asks nobody by HTTP now. */
+  mayAsk(): boolean
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
 }
@@ -33,8 +39,10 @@ export interface CallHost extends Sender {
 /** What readying the calls of a plan needs and gathers. */
 export interface Asked {
   readonly host: CallHost
-  readonly before: Snapshot
+  /** Grows with what is planned. */
+  before: Snapshot
   readonly messages: EncodedMessage[]
+  readonly requests: HttpCommand[]
   /** To end once it is durable. */
   readonly spans: TelemetrySpan[]
   readonly starts: SagaWrite[]
@@ -47,7 +55,7 @@ export interface Asked {
 export async function prepareCall(asked: Asked, state: SagaState, call: Call): Promise<SagaEvent | undefined> {
   const definition = asked.before.saga.steps[call.index] as StepDefinition
   const { step, operation, attempt } = call
-  const isFirst = operation === 'invoke' && attempt === 1
+  const isFirst = operation === 'invoke' && attempt === 1 && state.steps[call.index]?.doubt !== true
   const prepared = new PlannedCall(asked, state, call)
   try {
     if (isFirst && definition.conditional === true && !isNeeded(definition, await prepared.context())) {
@@ -71,6 +79,7 @@ class PlannedCall implements PreparedCall {
   readonly state: StepState
   readonly sender: Sender
   readonly clock: Clock
+  readonly maxPayloadBytes: number
   readonly #asked: Asked
   readonly #saga: SagaState
   #context: Promise<RequestContext> | undefined
@@ -81,6 +90,7 @@ class PlannedCall implements PreparedCall {
     this.state = saga.steps[call.index] as StepState
     this.sender = asked.host
     this.clock = asked.host.clock
+    this.maxPayloadBytes = asked.host.maxPayloadBytes
     this.#asked = asked
     this.#saga = saga
   }
@@ -98,12 +108,24 @@ class PlannedCall implements PreparedCall {
     return this.#asked.mayRun()
   }
 
-  send(command: EncodedMessage): void {
-    const { host, before, messages, spans } = this.#asked
-    if (host.telemetry === undefined) return void messages.push(command)
+  mayAsk(): boolean {
+    // Nobody else asks for code that still runs here while this process closes.
+    return this.#asked.host.mayAsk() || this.body !== undefined
+  }
+
+  send(command: EncodedMessage, at?: HttpTarget): void {
+    const { host, before, spans } = this.#asked
+    if (host.telemetry === undefined) return this.#leave(command, at)
     const { message, span } = host.telemetry.command(before.row, this.call, command)
     spans.push(span)
-    messages.push(message)
+    this.#leave(message, at)
+  }
+
+  #leave(message: EncodedMessage, target: HttpTarget | undefined): void {
+    const { messages, requests } = this.#asked
+    if (target === undefined) return void messages.push(message)
+    const command = readCommandHeaders(message.headers) as CommandHeaders
+    requests.push({ target, message, command, waitMs: this.state.leftMs ?? 0 })
   }
 
   async start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void> {
@@ -118,7 +140,7 @@ class PlannedCall implements PreparedCall {
     const { saga, row } = this.#asked.before
     const { index, step } = this.call
     const input = await readInput(saga, row)
-    const results = await resultsOf(saga, this.#saga, saga.steps[index]?.group ?? index)
+    const results = await resultsOf(saga, this.#saga, seenUntil(saga, index))
     return { sagaId: row.id, key: stepKey(row.name, row.id, step), input, results }
   }
 }

@@ -22,6 +22,7 @@ import type { OperatorAction } from '../machine/event.ts'
 import type { SagaSummary } from '../store/rows.ts'
 import { type ListFilter } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
+import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
 import type { GlobalTransaction } from './global-transaction.ts'
 import type { SagaHealth } from './health.ts'
@@ -81,6 +82,15 @@ export interface Coordinator extends AsyncDisposable {
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>>
+  /**
+   * Runs `work` in the global transaction that a request or a message came with (`transactionHeaders()`), whose code runs in
+   * another process on the same database; without such a header as it is. Within, `globalTransaction` joins it as if its code
+   * were around, and `currentGlobalTransaction()` gives it: each branch is durable before it is called, and refused
+   * (`GlobalTransactionEnded`) once the transaction is decided, cancelled or late. What the header says is a stranger's word:
+   * let those in whom you would let call the branches themselves.
+   * @throws TransactionHeaderInvalid, TransactionNotHere; what `work` throws
+   */
+  inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
   /** A handle on a saga; reads nothing yet. */
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results>
   /**
@@ -185,6 +195,11 @@ class SagaCoordinator implements Coordinator {
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
     return (await this.#driver.transactions.transact(definition as unknown as Saga, start, code)) as Stored<Result>
+  }
+
+  async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
+    this.#requireOpen()
+    return this.#driver.transactions.inherit(headers, work)
   }
 
   get<In, Out, Results extends object>(saga: Saga<In, Out, Results>, id: string): SagaRun<Results> {

@@ -75,6 +75,7 @@ export class Driver implements RunHost {
       ...shared,
       definition: (row) => this.definition(row),
       mayRun: (owned) => this.#mayRun(owned),
+      mayAsk: () => this.#sweeper.running && !this.#runner.closing,
       keep: () => this.#runner.keep(1),
       letGo: () => this.#runner.letGo(1),
       begin: (...child) => this.#starter.begin(...child),
@@ -192,7 +193,11 @@ export class Driver implements RunHost {
 
   async #handOver(): Promise<void> {
     await Promise.all([this.#sweeper.stop(), this.retention.close()])
-    await this.#runner.close(this.#options.drainTimeoutMs)
+    const { drainTimeoutMs, clock } = this.#options
+    const since = clock.monotonic()
+    // Code that runs to its end asks until then.
+    await this.#runner.close(drainTimeoutMs)
+    await this.replies.byHttp.close(Math.max(0, drainTimeoutMs - (clock.monotonic() - since)))
     await this.#notices.close()
   }
 
@@ -215,6 +220,7 @@ export class Driver implements RunHost {
     this.#measure(plan)
     this.transactions.seen(next)
     if (takesOwnership(plan)) this.#runner.take(next)
+    this.replies.byHttp.make(plan.requests)
     this.#notices.tellLate(plan)
     const { status } = row.state
     if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)

@@ -11,13 +11,13 @@
 import { lastingContext } from '../../core/ambient.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
-import { grown } from '../definition/global-transaction.ts'
+import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
 import { OwnershipLost } from '../errors.ts'
 import type { Transition } from '../machine/draft.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { advance, mayCancel } from '../machine/machine.ts'
-import { isEnded, type SagaStatus } from '../machine/state.ts'
+import { type Call, isEnded, type SagaState, type SagaStatus } from '../machine/state.ts'
 import { mailAtEnd } from '../store/mail.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
@@ -246,6 +246,7 @@ export class Engine {
       host: this.#host,
       before,
       messages: [],
+      requests: [],
       spans: [],
       starts: [],
       posts: [],
@@ -262,14 +263,17 @@ export class Engine {
 
   /** Readies the calls of a transition; one that is not made after all is the next event. @throws SagaInputUnreadable */
   async #ready(asked: Asked, first: Transition, event: SagaEvent, epoch: number | undefined): Promise<Plan> {
-    const { saga } = asked.before
     const timeline: TimelineEntry[] = [...first.timeline]
     let last = first
-    const pending = [...first.calls]
+    let pending = [...first.calls]
     for (let call = pending.shift(); call !== undefined; call = pending.shift()) {
       const answer = await this.#outside(() => prepareCall(asked, last.state, call))
-      const next = answer === undefined ? undefined : advance(saga, last.state, answer, 0, 0)
+      const next = answer === undefined ? undefined : advance(asked.before.saga, last.state, answer, 0, 0)
       if (next === undefined) continue
+      if (next.state.steps.length !== last.state.steps.length) {
+        asked.before = { ...asked.before, saga: grown(asked.before.saga, next.state) }
+        pending = pending.map((other) => moved(other, next.state))
+      }
       if (answer?.type === 'yielded' || answer?.type === 'omitted') withoutCall(timeline, call)
       timeline.push(...next.timeline)
       pending.push(...next.calls)
@@ -288,7 +292,7 @@ export class Engine {
   }
 
   #toPlan(
-    { before, messages, starts, posts }: Asked,
+    { before, messages, requests, starts, posts }: Asked,
     { state, wake }: Transition,
     timeline: readonly TimelineEntry[],
     epoch: number | undefined,
@@ -326,8 +330,13 @@ export class Engine {
       ...(starts.length > 0 && { starts }),
       ...(leaving.length > 0 && { posts: leaving }),
     }
-    return { before, next, messages, write }
+    return { before, next, messages, requests, write }
   }
+}
+
+/** The call where its step is now: steps were added before it. */
+function moved(call: Call, { steps }: SagaState): Call {
+  return { ...call, index: steps.findIndex(({ step }) => step === call.step) }
 }
 
 function isCancel(mail: SagaMail): mail is SagaOperatorMail {

@@ -1,10 +1,14 @@
 /** Global transactions as their callers see them: begun, waited for, and what they throw. */
+
+import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Saga } from '../definition/saga.ts'
-import { GlobalTransactionCancelled, GlobalTransactionStuck } from '../errors.ts'
+import { GlobalTransactionCancelled, GlobalTransactionStuck, TransactionNotHere } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
+import { type AnyHeaders, readTransaction } from '../wire/transaction-header.ts'
 import type { Bodies } from './bodies.ts'
-import { type GlobalHost, type GlobalTransaction, RunningCode } from './global-transaction.ts'
+import { type GlobalHost, type GlobalTransaction, RunningCode, withinTransaction } from './global-transaction.ts'
+import { JoinedTransaction } from './joined-transaction.ts'
 import type { Snapshot } from './plan.ts'
 import { createRun, type RunHost } from './run.ts'
 import type { Starter, StartOptions } from './starter.ts'
@@ -16,6 +20,8 @@ export interface GlobalTransactionsHost extends Omit<GlobalHost, 'read'> {
   readonly bodies: Bodies
   readonly starter: Starter
   readonly runs: RunHost
+  readonly instance: string
+  readonly logger: Logger
 }
 
 export class GlobalTransactions {
@@ -30,7 +36,24 @@ export class GlobalTransactions {
 
   /** A saga was written here. */
   seen(snapshot: Snapshot): void {
-    this.#host.bodies.get(snapshot.row)?.seen(snapshot)
+    this.#host.bodies.seen(snapshot)
+  }
+
+  /**
+   * Runs code in the global transaction that the headers name, whose own code runs elsewhere; without them as it is.
+   * @throws TransactionHeaderInvalid, TransactionNotHere; what `work` throws
+   */
+  async inherit<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
+    const ref = readTransaction(headers)
+    if (ref === undefined) return work()
+    const { service, runs } = this.#host
+    const definition = runs.definition({ name: ref.name, version: 1 })
+    if (ref.service !== service || definition?.branches === undefined) throw new TransactionNotHere(ref, service)
+    const read = (key: SagaKey): Promise<Snapshot | undefined> => this.#snapshots.get(key)
+    const joined = new JoinedTransaction({ ...this.#host, read }, definition, ref)
+    const result = await withinTransaction(joined, work)
+    await joined.allAsked()
+    return result
   }
 
   /**

@@ -1,12 +1,14 @@
 /** From what happened outside to what the machine understands. */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
+import { grown } from '../definition/grown.ts'
+import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
 import { resultSchema } from '../definition/ties.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { OPERATIONS, type Operation, operationIn } from '../machine/operation.ts'
-import { openSteps, type SagaState, type StepFailure, type StepStatus } from '../machine/state.ts'
+import { openSteps, type SagaState, type StepFailure, type StepState, type StepStatus } from '../machine/state.ts'
 import type { SagaMail, SagaOperatorMail, SagaSignal } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
@@ -81,13 +83,14 @@ export async function mailEvent(saga: Saga, state: SagaState, mail: SagaMail, ma
 
 /** The results of the steps before index `until`, in the form that the types promise. */
 export async function resultsOf(saga: Saga, state: SagaState, until: number = state.steps.length): Promise<object> {
-  const results: Record<string, unknown> = {}
-  for (const { step, result } of state.steps.slice(0, until)) {
-    const schema = resultSchema(saga, step)
+  const all = grown(saga, state)
+  const read: Pick<StepState, 'step' | 'branch' | 'result'>[] = []
+  for (const { step, branch, result } of state.steps.slice(0, until)) {
+    const schema = resultSchema(all, step)
     const known = schema === undefined || result === undefined
-    results[step] = known ? result : await validate(`reply of ${step}`, schema, result)
+    read.push({ step, branch, result: known ? result : await validate(`reply of ${step}`, schema, result) })
   }
-  return results
+  return resultsByName(read)
 }
 
 /** The step on which a saga is stuck could have had this result. @throws SchemaError */

@@ -1,4 +1,4 @@
-/** What participants answer: read from the service's reply channel, and applied to the saga that each answer is for. */
+/** What participants answer: read from the service's reply channel, or the response to a request, and applied to the saga that each answer is for. */
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
 import { SECOND } from '../../core/clock.ts'
@@ -12,6 +12,7 @@ import type { SagaStore } from '../store/store.ts'
 import { type SagaReply } from '../wire/reply.ts'
 import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
 import type { Applied, Engine } from './engine.ts'
+import { HttpCalls } from './http-calls.ts'
 import type { ResolvedOptions } from './options.ts'
 import { replyEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -31,10 +32,14 @@ const BOUND_WITHIN_MS = 10 * SECOND
 const DEAF =
   "no binder reads the replies: give createBinder the coordinator's bindings, bindings: [...coordinator.bindings]"
 /** A reply is tried for about a minute of database outage; after that the command is asked again anyway. */
-const ATTEMPTS = 10
+const ATTEMPTS = 13
+/** A lost connection costs a saga a tenth of a second, not a whole one. */
+const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Replies {
   readonly #host: RepliesHost
+  /** Asks those that have a URL. */
+  readonly byHttp: HttpCalls
   /** A binder has begun to read them. */
   #isBound = false
   /** Monotonic ms from which a binder should. */
@@ -43,12 +48,19 @@ export class Replies {
 
   constructor(host: RepliesHost) {
     this.#host = host
+    this.byHttp = new HttpCalls({
+      ...host,
+      take: (reply) => this.take(reply),
+      giveBack: async ({ saga: name, sagaId: id, step, birth }) => {
+        await host.engine.apply({ name, id }, { type: 'yielded', step, sent: true }, { birth })
+      },
+    })
   }
 
   sink(): SinkBinding {
     const { service, replyConcurrency } = this.#host
-    const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
-    const replies = sink(sagaReplies(service), options, (reply) => this.#take(reply))
+    const options = { group: REPLY_GROUP, concurrency: replyConcurrency, maxAttempts: ATTEMPTS, backoff: BACKOFF }
+    const replies = sink(sagaReplies(service), options, (reply) => this.take(reply))
     const ready = async (): Promise<void> => void (this.#isBound = true)
     return Object.freeze({ ...replies, ready })
   }
@@ -73,7 +85,8 @@ export class Replies {
     this.#host.logger.error({}, problem)
   }
 
-  async #take(reply: SagaReply): Promise<void> {
+  /** An answer, however it came. */
+  async take(reply: SagaReply): Promise<void> {
     const { sql, store, engine, logger } = this.#host
     const fields = { saga: reply.saga, id: reply.sagaId, step: reply.step, operation: reply.operation }
     const key = { name: reply.saga, id: reply.sagaId }
@@ -107,7 +120,7 @@ export class Replies {
   }
 }
 
-/** What is kept here of a global transaction was written before its code called this branch. */
+/** What is kept here of a saga that grows was written before this step was added. */
 function isBehind({ saga }: Snapshot, { step }: SagaReply): boolean {
-  return saga.branches !== undefined && !saga.steps.some(({ name }) => name === step)
+  return !saga.steps.some(({ name }) => name === step)
 }

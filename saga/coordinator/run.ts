@@ -1,4 +1,5 @@
 /** A handle on one saga, and what became of it. */
+import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaNotFound } from '../errors.ts'
 import type { SagaFailure, SagaStatus, StepState } from '../machine/state.ts'
@@ -92,5 +93,5 @@ async function read(host: RunHost, key: SagaKey): Promise<ReportedSaga> {
 async function knownResults(host: RunHost, row: SagaRow): Promise<object> {
   const saga = host.definition(row)
   if (saga !== undefined) return resultsOf(saga, row.state)
-  return Object.fromEntries(row.state.steps.map(({ step, result }) => [step, result]))
+  return resultsByName(row.state.steps)
 }

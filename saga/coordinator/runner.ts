@@ -142,14 +142,39 @@ export class Runner {
     return row.owner === this.#host.instance && row.epoch === epoch && localCalls(row.state).length > 0
   }
 
-  /** Makes all calls of the state, those of a group at the same time, and gives what came of the last to return. */
+  /**
+   * Makes all calls of the state, those of a group or of a list at the same time, and those that come in their place.
+   * @returns what came of the last to return
+   */
   async #round(current: Snapshot, lease: HeldLease): Promise<Snapshot | undefined> {
-    const calls = localCalls(current.row.state).map((call) => this.#step(current, call, lease))
-    if (calls.length === 1) return calls[0]
+    const calls = localCalls(current.row.state)
+    const [only] = calls
+    const isAlone = calls.length === 1 && only !== undefined && current.saga.steps[only.index]?.branch === undefined
+    if (isAlone) return this.#step(current, only, lease)
+    const running = new Map<string, Promise<void>>()
+    const failed: unknown[] = []
+    let last: Snapshot | undefined = current
+    const begin = (snapshot: Snapshot): void => {
+      for (const call of localCalls(snapshot.row.state)) {
+        if (running.has(call.step)) continue
+        const made = this.#step(snapshot, call, lease).then(
+          (next) => void (last = newest(last, next)),
+          (error: unknown) => void failed.push(error),
+        )
+        running.set(
+          call.step,
+          made.then(() => {
+            running.delete(call.step)
+            if (failed.length === 0 && last !== undefined && this.#owns(last, lease.epoch)) begin(last)
+          }),
+        )
+      }
+    }
+    begin(current)
     // All must have returned before anything else is done with the saga, also when one says that it is lost.
-    await Promise.allSettled(calls)
-    const after = await Promise.all(calls)
-    return after.reduce((last, next) => ((next?.row.revision ?? 0) > (last?.row.revision ?? 0) ? next : last))
+    while (running.size > 0) await Promise.all(running.values())
+    if (failed.length > 0) throw failed[0]
+    return last
   }
 
   async #step(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
@@ -246,6 +271,12 @@ export class Runner {
       }
     }
   }
+}
+
+/** `undefined` when there is no saga any more. */
+function newest(one: Snapshot | undefined, other: Snapshot | undefined): Snapshot | undefined {
+  if (one === undefined || other === undefined) return undefined
+  return other.row.revision > one.row.revision ? other : one
 }
 
 /** So many at once, the others in line. */

@@ -1,6 +1,8 @@
 /** What tells a waiting saga to go on: `coordinator.signal`, and messages of channels. */
+
 import { sink } from '../../binder/bindings/binding.ts'
 import { type SinkBinding } from '../../binder/bindings/declarations.ts'
+import { SECOND } from '../../core/clock.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SqlClient } from '../../core/sql.ts'
@@ -28,7 +30,8 @@ export interface SignalsHost {
 export const signalGroup = (service: string): string => `${service}.sagas`
 
 /** A message is tried for about a minute of database outage, like a reply. */
-const ATTEMPTS = 10
+const ATTEMPTS = 13
+const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 
 export class Signals {
   readonly #host: SignalsHost
@@ -41,7 +44,12 @@ export class Signals {
   sinks(): readonly SinkBinding[] {
     const { service, sagas, replyConcurrency } = this.#host
     const channels = new Map(sagas.flatMap(messageSteps).map(({ from: { channel } }) => [channel.name, channel]))
-    const options = { group: signalGroup(service), concurrency: replyConcurrency, maxAttempts: ATTEMPTS }
+    const options = {
+      group: signalGroup(service),
+      concurrency: replyConcurrency,
+      maxAttempts: ATTEMPTS,
+      backoff: BACKOFF,
+    }
     return [...channels.values()].map((channel) =>
       sink(channel, options, (payload: unknown) => this.#message(channel.name, payload)),
     )

@@ -21,6 +21,7 @@ import { readTraceContext, type TraceContext, traceHeaders } from '../../core/tr
 import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
+import { listOf } from '../machine/layout.ts'
 import type { Operation } from '../machine/operation.ts'
 import { type Call, isEnded, type SagaStatus } from '../machine/state.ts'
 import type { SagaRow, SagaTrace } from '../store/rows.ts'
@@ -82,10 +83,11 @@ export class SagaTelemetry {
       attributes: { ...sagaAttributes(row), ...callAttributes(call), 'concordat.saga.epoch': row.epoch },
     })
     const since = this.#clock.monotonic()
+    // The items of a list are measured together: a series for each would be as many as the longest list.
     const measure = (failure?: TelemetryAttributes): void =>
       this.#stepSeconds((this.#clock.monotonic() - since) / 1_000, {
         'concordat.saga.name': row.name,
-        'concordat.saga.step': call.step,
+        'concordat.saga.step': listOf(call.step),
         'concordat.saga.operation': call.operation,
         ...failure,
       })
@@ -217,6 +219,8 @@ function nameOf({ saga, before, after, event, timeline }: Change): string | unde
     case 'yielded':
     case 'omitted':
     case 'armed':
+    case 'planned':
+    case 'chosen':
       return undefined
     case 'branched':
       return 'branch'

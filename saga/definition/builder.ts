@@ -2,6 +2,14 @@
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { Stored } from '../json.ts'
 import type { CommandOptions, ForwardCommandOptions } from './kinds/command.ts'
+import type {
+  EachCommandOptions,
+  EachSagaOptions,
+  EachStepOptions,
+  ForwardEachCommandOptions,
+  ForwardEachSagaOptions,
+  ForwardEachStepOptions,
+} from './kinds/each.ts'
 import type { ForwardStepOptions, StepOptions } from './kinds/local.ts'
 import type { MessageSignalOptions, SignalOptions } from './kinds/signal.ts'
 import type { ForwardSubSagaOptions, SubSagaOptions } from './kinds/sub-saga.ts'
@@ -28,6 +36,7 @@ interface Builders<In, Out, Known extends object, Results extends object> {
   readonly undoable: SagaBuilder<In, Out, Results>
   readonly forward: ForwardSagaBuilder<In, Out, Results>
   readonly group: SagaGroup<Out, Known, Results>
+  readonly forwardGroup: ForwardSagaGroup<Out, Known, Results>
 }
 
 type Place = keyof Builders<unknown, unknown, object, object>
@@ -59,6 +68,7 @@ interface SubSagaAt<Out, Known extends object, ChildIn, ChildResults extends obj
   readonly undoable: SubSagaOptions<Out, Known, ChildIn, ChildResults>
   readonly forward: ForwardSubSagaOptions<Out, Known, ChildIn, ChildResults>
   readonly group: SubSagaOptions<Out, Known, ChildIn, ChildResults>
+  readonly forwardGroup: ForwardSubSagaOptions<Out, Known, ChildIn, ChildResults>
 }
 
 interface AddsSagas<P extends Place, In, Out, Known extends object, Results extends object> {
@@ -72,6 +82,7 @@ interface AddsSagas<P extends Place, In, Out, Known extends object, Results exte
 interface LocalAt<Out, Known extends object, Result, T> {
   readonly forward: ForwardStepOptions<Out, Known, Result, T>
   readonly group: StepOptions<Out, Known, Result, T>
+  readonly forwardGroup: ForwardStepOptions<Out, Known, Result, T>
 }
 
 interface AddsSteps<P extends WithoutPivot, In, Out, Known extends object, Results extends object> {
@@ -85,6 +96,7 @@ interface AddsSteps<P extends WithoutPivot, In, Out, Known extends object, Resul
 interface CommandAt<Out, Known extends object, ToIn, Reply extends StandardSchemaV1> {
   readonly forward: ForwardCommandOptions<Out, Known, ToIn, Reply>
   readonly group: CommandOptions<Out, Known, ToIn, Reply>
+  readonly forwardGroup: ForwardCommandOptions<Out, Known, ToIn, Reply>
 }
 
 interface AddsCommands<P extends WithoutPivot, In, Out, Known extends object, Results extends object> {
@@ -96,7 +108,46 @@ interface AddsCommands<P extends WithoutPivot, In, Out, Known extends object, Re
 }
 
 /** Where a saga can still turn back. */
-type BeforePivot = Exclude<Place, 'forward'>
+type BeforePivot = Exclude<Place, 'forward' | 'forwardGroup'>
+
+interface EachStepAt<Out, Known extends object, Item, Result, T> {
+  readonly undoable: EachStepOptions<Out, Known, Item, Result, T>
+  readonly forward: ForwardEachStepOptions<Out, Known, Item, Result, T>
+  readonly group: EachStepOptions<Out, Known, Item, Result, T>
+  readonly forwardGroup: ForwardEachStepOptions<Out, Known, Item, Result, T>
+}
+
+interface EachCommandAt<Out, Known extends object, Item, ToIn, Reply extends StandardSchemaV1> {
+  readonly undoable: EachCommandOptions<Out, Known, Item, ToIn, Reply>
+  readonly forward: ForwardEachCommandOptions<Out, Known, Item, ToIn, Reply>
+  readonly group: EachCommandOptions<Out, Known, Item, ToIn, Reply>
+  readonly forwardGroup: ForwardEachCommandOptions<Out, Known, Item, ToIn, Reply>
+}
+
+interface EachSagaAt<Out, Known extends object, Item, ChildIn, ChildResults extends object> {
+  readonly undoable: EachSagaOptions<Out, Known, Item, ChildIn, ChildResults>
+  readonly forward: ForwardEachSagaOptions<Out, Known, Item, ChildIn, ChildResults>
+  readonly group: EachSagaOptions<Out, Known, Item, ChildIn, ChildResults>
+  readonly forwardGroup: ForwardEachSagaOptions<Out, Known, Item, ChildIn, ChildResults>
+}
+
+interface AddsLists<P extends Place, In, Out, Known extends object, Results extends object> {
+  /** Adds a command for each item of a list; the result is the list of their replies. */
+  each<Name extends string, Item, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: EachCommandAt<Out, Known, Item, ToIn, Reply>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, readonly StandardSchemaV1.InferOutput<Reply>[]>>[P]
+  /** Adds a saga for each item of a list; the result is the list of their results. */
+  each<Name extends string, Item, ChildIn, ChildResults extends object>(
+    name: NewName<Results, Name>,
+    options: EachSagaAt<Out, Known, Item, ChildIn, ChildResults>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, readonly Stored<ChildResults>[]>>[P]
+  /** Adds a local step for each item of a list; the result is the list of what they returned. */
+  each<Name extends string, Item, Result, T extends boolean = false>(
+    name: NewName<Results, Name>,
+    options: EachStepAt<Out, Known, Item, Result, T>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, readonly Stored<Result>[]>>[P]
+}
 
 interface AddsTcc<P extends BeforePivot, In, Out, Known extends object, Results extends object> {
   /**
@@ -117,6 +168,7 @@ interface AddsTcc<P extends BeforePivot, In, Out, Known extends object, Results 
 /** The steps that wait, or are sagas: added alike wherever one is. */
 interface AddsOthers<P extends Place, In, Out, Known extends object, Results extends object>
   extends AddsSagas<P, In, Out, Known, Results>,
+    AddsLists<P, In, Out, Known, Results>,
     AddsTimers<P, In, Out, Known, Results>,
     AddsSignals<P, In, Out, Known, Results> {}
 
@@ -129,7 +181,39 @@ interface AddsBlocks<P extends 'undoable' | 'forward', In, Out, Results extends 
     condition: When<Out, Results>,
     steps: (saga: Builders<In, Out, Results, Results>[P]) => Builders<In, Out, Results, After>[P],
   ): Builders<In, Out, Results, WithOptional<Results, After>>[P]
+  /**
+   * Adds steps in several branches, of which one is made: `choose('route', ({ input }) => input.far ? 'air' : 'road', { air:
+   * (saga) => ..., road: (saga) => ... })`. Decided once, when its turn comes, and kept; the result of `name` is the branch.
+   * The steps of the others are left out. A branch may have no steps: `(saga) => saga`. The pivot cannot be among them.
+   */
+  choose<Name extends string, Blocks extends Branches<P, In, Out, WithResult<Results, Name, string>>>(
+    name: NewName<Results, Name>,
+    by: (context: RequestContext<Out, Results>) => keyof Blocks & string,
+    branches: Blocks,
+  ): Builders<In, Out, Results, WithBranches<Results, Name, Blocks>>[P]
 }
+
+/** What the branches of a choice add. */
+type Branches<P extends 'undoable' | 'forward', In, Out, Results extends object> = Readonly<
+  Record<string, (saga: Builders<In, Out, Results, Results>[P]) => Saga<In, Out, object>>
+>
+
+/** The results of the steps that a branch adds. */
+type Added<Block, Before> = Block extends (...args: never[]) => Saga<infer _In, infer _Out, infer After>
+  ? Omit<After, keyof Before>
+  : never
+
+/** Of all branches, each step maybe left out. */
+type WithBranches<Results extends object, Name extends string, Blocks> = WithResult<
+  Results,
+  Name,
+  keyof Blocks & string
+> &
+  Partial<Merged<{ [K in keyof Blocks]: Added<Blocks[K], WithResult<Results, Name, string>> }[keyof Blocks]>>
+
+type Merged<Union> = (Union extends unknown ? (each: Union) => void : never) extends (all: infer All) => void
+  ? All
+  : never
 
 /** A saga whose steps can still be undone. */
 export interface SagaBuilder<In, Out, Results extends object>
@@ -160,10 +244,18 @@ export interface SagaBuilder<In, Out, Results extends object>
   /**
    * Adds steps that are begun together; the saga goes on when all are done. None sees the results of the others. If one says
    * no, the others are undone too: those that wait at once, a local call when it has returned. The pivot cannot be among
-   * them, and after it steps are made one by one.
+   * them.
    */
   parallel<After extends Results>(
     steps: (group: SagaGroup<Out, Results, Results>) => SagaGroup<Out, Results, After>,
+  ): SagaBuilder<In, Out, After>
+  /**
+   * Adds steps that are repeated instead of turning the saga back (forward recovery): one that is refused, or has used up
+   * its attempts, is parked `stuck`, and an operator has it tried again, or turns the saga back. They are undone when a later
+   * step, a cancellation or the deadline turns the saga back. The pivot cannot be among them.
+   */
+  forward<After extends Results>(
+    steps: (saga: SagaBuilder<In, Out, Results>) => SagaBuilder<In, Out, After>,
   ): SagaBuilder<In, Out, After>
 }
 
@@ -174,10 +266,21 @@ export interface SagaGroup<Out, Before extends object, Results extends object>
     AddsTcc<'group', unknown, Out, Before, Results>,
     AddsOthers<'group', unknown, Out, Before, Results> {}
 
+/** The same after the pivot: one that fails is repeated, or parked while the others go on. */
+export interface ForwardSagaGroup<Out, Before extends object, Results extends object>
+  extends AddsSteps<'forwardGroup', unknown, Out, Before, Results>,
+    AddsCommands<'forwardGroup', unknown, Out, Before, Results>,
+    AddsOthers<'forwardGroup', unknown, Out, Before, Results> {}
+
 /** A saga past its pivot: each further step is repeated until it works, or parked `stuck`. */
 export interface ForwardSagaBuilder<In, Out, Results extends object>
   extends Saga<In, Out, Results>,
     AddsSteps<'forward', In, Out, Results, Results>,
     AddsCommands<'forward', In, Out, Results, Results>,
     AddsOthers<'forward', In, Out, Results, Results>,
-    AddsBlocks<'forward', In, Out, Results> {}
+    AddsBlocks<'forward', In, Out, Results> {
+  /** Adds steps that are begun together. One that fails is repeated or parked, and holds up none of the others. */
+  parallel<After extends Results>(
+    steps: (group: ForwardSagaGroup<Out, Results, Results>) => ForwardSagaGroup<Out, Results, After>,
+  ): ForwardSagaBuilder<In, Out, After>
+}

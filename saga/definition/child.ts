@@ -3,6 +3,7 @@ import { derivedId } from '../../core/ids.ts'
 import { isEnded, type SagaParent, type SagaState } from '../machine/state.ts'
 import type { SagaKey } from '../store/rows.ts'
 import type { SagaReply } from '../wire/reply.ts'
+import { resultsByName } from './results.ts'
 import type { Saga } from './saga.ts'
 import { stepKey } from './saga-id.ts'
 
@@ -38,7 +39,7 @@ type Answer = Omit<SagaReply, keyof ReturnType<typeof addressOf>> & Pick<SagaRep
 const ANSWERS: Readonly<Record<SagaParent['operation'], (ended: SagaState) => Answer>> = {
   invoke: ({ status, steps, failure }) => {
     if (status === 'completed') {
-      return { status: 'ok', result: Object.fromEntries(steps.map((each) => [each.step, each.result])) }
+      return { status: 'ok', result: resultsByName(steps) }
     }
     const { code = 'saga.compensated', message = 'it was compensated' } = failure ?? {}
     return { status: 'refused', code, message }

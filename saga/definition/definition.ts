@@ -6,14 +6,13 @@
  * path and the remedy), because the order of steps decides what can still be undone.
  */
 
-import { invalidOption } from '../../core/errors.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { type Around, blockMethods, placed, type Site } from './blocks.ts'
 import type { SagaBuilder } from './builder.ts'
-import { conditional, requireCondition } from './condition.ts'
-import { checkSagaName, checkStep, grouped, refuseInGroup, requireVersion, stepsOfBlock } from './graph.ts'
+import { checkSagaName, checkStep, requireVersion } from './graph.ts'
 import { graphHash } from './graph-hash.ts'
 import { STEP_KINDS } from './kinds/table.ts'
-import type { Condition, Saga, StepDefinition } from './saga.ts'
+import type { Saga, StepDefinition } from './saga.ts'
 import type { SagaOptions } from './step-options.ts'
 
 /**
@@ -30,12 +29,6 @@ export function defineSaga<S extends StandardSchemaV1>(
   return builder(name, options, []) as unknown as ReturnType<typeof defineSaga<S>>
 }
 
-/** What is around the steps that are added: conditions, and the group that they are begun with. */
-interface Around {
-  readonly conditions: readonly Condition[]
-  readonly group?: number | undefined
-}
-
 function builder(
   name: string,
   options: SagaOptions<StandardSchemaV1>,
@@ -43,23 +36,11 @@ function builder(
   around: Around = { conditions: [] },
 ): object {
   const path = `defineSaga("${name}")`
+  const site: Site = { path, steps, around, make: (more, inside) => builder(name, options, more, inside) }
   const add = (step: StepDefinition): object => {
     checkStep(path, steps, step)
-    const placed = grouped(path, conditional(path, step, around.conditions), around.group)
-    return builder(name, options, [...steps, placed], around)
+    return builder(name, options, [...steps, placed(site, step)], around)
   }
-  /** Adds what `more` adds to a builder with something else around it. */
-  const block = (method: string, more: unknown, inside: Around): object => {
-    if (typeof more !== 'function')
-      throw invalidOption(`${path}.${method}`, more, 'a function: (saga) => saga.step(...)')
-    return builder(
-      name,
-      options,
-      stepsOfBlock(path, method, steps, more(builder(name, options, steps, inside))),
-      around,
-    )
-  }
-  const pivoted = steps.some((step) => step.pivot)
   return Object.freeze({
     name,
     version: options.version,
@@ -68,18 +49,12 @@ function builder(
     upcast: options.upcast as Saga['upcast'],
     steps: Object.freeze(steps),
     graphHash: graphHash(name, options.version, steps),
-    ...stepMethods(path, pivoted, add),
-    when: (condition: unknown, more: unknown) => {
-      refuseInGroup(path, 'when', around.group)
-      const asked = requireCondition(path, condition)
-      return block('when', more, { ...around, conditions: [...around.conditions, asked] })
-    },
-    parallel: (more: unknown) => {
-      refuseInGroup(path, 'parallel', around.group)
-      if (pivoted)
-        throw new TypeError(`${path}.parallel: after the pivot steps are made one by one, add them with .step`)
-      return block('parallel', more, { ...around, group: steps.length })
-    },
+    ...stepMethods(
+      path,
+      steps.some((step) => step.pivot),
+      add,
+    ),
+    ...blockMethods(site),
   })
 }
 

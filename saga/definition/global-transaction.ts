@@ -7,10 +7,10 @@ import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { SagaState } from '../machine/state.ts'
+import type { HttpTarget } from '../http/target.ts'
 import { checkSagaName } from './graph.ts'
 import { graphHash } from './graph-hash.ts'
-import { asBranch, codeStep, resolveBranch } from './kinds/table.ts'
+import { codeStep, resolveBranch } from './kinds/table.ts'
 import { MAX_TIMEOUT_MS } from './resolve.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 import type { CallOptions, RetryOptions } from './step-options.ts'
@@ -18,8 +18,8 @@ import type { CallOptions, RetryOptions } from './step-options.ts'
 /** Options of `defineBranch`. */
 export interface BranchOptions<ToIn, Reply extends StandardSchemaV1>
   extends Pick<CallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
-  /** The command channel of a `tccParticipant`. */
-  readonly to: Channel<ToIn, unknown>
+  /** The command channel of a `tccParticipant`, or its URL: `httpTarget(channel, { url })`. */
+  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
   /** Schema of what its `try` returned. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
   /** Of the confirmation. @default 10 attempts; a participant that is away is waited for without end */
@@ -74,7 +74,11 @@ export function defineBranch<ToIn, Reply extends StandardSchemaV1 = StandardSche
   const path = 'defineBranch'
   if (typeof name === 'string' && name.length > 80) throw invalidOption(`${path}.name`, name, 'at most 80 characters')
   if ((options as Raw | undefined)?.to === undefined) {
-    throw invalidOption(`${path}("${name}").to`, undefined, 'the command channel of a tccParticipant')
+    throw invalidOption(
+      `${path}("${name}").to`,
+      undefined,
+      'the command channel of a tccParticipant, or what httpTarget returned',
+    )
   }
   return Object.freeze({ name, step: resolveBranch(path, name, options) })
 }
@@ -126,13 +130,4 @@ function branchesOf(path: string, branches: readonly Branch[]): Record<string, S
     byName.set(name, step)
   }
   return Object.freeze(Object.fromEntries(byName))
-}
-
-/** The definition with a step for each branch that its code has called so far; any other definition as it is. */
-export function grown(saga: Saga, state: SagaState): Saga {
-  if (saga.branches === undefined || saga.steps.length === state.steps.length) return saga
-  const steps = state.steps.map(({ step, branch = '', payload }, index) => {
-    return saga.steps[index] ?? asBranch(saga.branches?.[branch], step, branch, payload)
-  })
-  return Object.freeze({ ...saga, steps })
 }

@@ -13,6 +13,8 @@ export function graphHash(name: string, version: number, steps: readonly StepDef
     compensates: step.compensates,
     to: null,
     ...(step.group !== undefined && { group: step.group }),
+    ...(step.choices !== undefined && { choices: step.choices }),
+    ...(step.forward === true && { forward: true }),
     ...(step.conditional === true && { conditional: true }),
     ...kindOf(step).graphOf(step),
   }))

@@ -3,6 +3,7 @@ import { checkName } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { Choice } from '../machine/state.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 import type { SagaOptions } from './step-options.ts'
 
@@ -47,11 +48,62 @@ export function stepsOfBlock(
   )
 }
 
+/** What is around a step. */
+interface Place {
+  readonly group?: number | undefined
+  readonly choices?: readonly Choice[] | undefined
+  readonly forward?: true | undefined
+}
+
 /** @throws TypeError for a pivot: it must be alone, for whether there is a way back */
-export function grouped(path: string, step: StepDefinition, group: number | undefined): StepDefinition {
-  if (group === undefined) return step
-  if (!step.pivot) return Object.freeze({ ...step, group })
-  throw new TypeError(`${path}.parallel: the pivot "${step.name}" must stand alone. Put it after the group.`)
+export function placedIn(path: string, step: StepDefinition, { group, choices, forward }: Place): StepDefinition {
+  if (group === undefined && choices === undefined && forward === undefined) return step
+  if (step.pivot && group !== undefined) {
+    throw new TypeError(`${path}.parallel: the pivot "${step.name}" must stand alone. Put it after the group.`)
+  }
+  if (step.pivot) {
+    const method = choices === undefined ? 'forward' : 'choose'
+    throw new TypeError(`${path}.${method}: the pivot "${step.name}" cannot be within it. Put it before or after.`)
+  }
+  return Object.freeze({
+    ...step,
+    ...(group !== undefined && { group }),
+    ...(choices !== undefined && { choices }),
+    ...(forward !== undefined && { forward }),
+  })
+}
+
+type Block = (saga: object) => unknown
+
+/** The branches of a choice, by name. @throws TypeError for fewer than two, a bad name, or something that is no function */
+export function branchesOf(path: string, branches: unknown): ReadonlyMap<string, Block> {
+  const entries = typeof branches === 'object' && branches !== null ? Object.entries(branches) : []
+  if (entries.length < 2) {
+    throw invalidOption(
+      `${path}.branches`,
+      branches,
+      'an object of at least two branches: { air: (saga) => saga.step(...) }',
+    )
+  }
+  return new Map(
+    entries.map(([name, block]) => {
+      checkName(`${path}.branches`, name, 100)
+      if (typeof block === 'function') return [name, block as Block]
+      throw invalidOption(`${path}.${name}`, block, 'a function: (saga) => saga.step(...)')
+    }),
+  )
+}
+
+/** As `stepsOfBlock`; a branch may have no steps. */
+export function stepsOfBranch(
+  path: string,
+  method: string,
+  before: readonly StepDefinition[],
+  block: unknown,
+): readonly StepDefinition[] {
+  const steps = typeof block === 'object' && block !== null && 'steps' in block ? block.steps : undefined
+  const isSame = Array.isArray(steps) && steps.length === before.length && before.every((step, n) => step === steps[n])
+  return isSame ? before : stepsOfBlock(path, method, before, block)
 }
 
 export function refuseInGroup(path: string, method: string, group: number | undefined): void {

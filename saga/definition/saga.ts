@@ -1,7 +1,7 @@
 /** A definition as data: what the builder makes and the coordinator takes. */
 
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { SagaShape, StepShape } from '../machine/state.ts'
+import type { SagaShape, Script, StepShape } from '../machine/state.ts'
 import type { RequestContext } from './step-contexts.ts'
 
 /** Pure: asked for each step below it, and again when the step did not begin after all. */
@@ -11,6 +11,8 @@ export type Condition = (context: RequestContext) => unknown
 export interface StepDefinition extends StepShape {
   /** The line of the table of kinds. */
   readonly kind: string
+  /** Of a step that was added while its saga ran: see `StepState`. */
+  readonly branch?: string | undefined
   /** All must hold for the step to be made. */
   readonly conditions?: readonly Condition[] | undefined
   /** True: each call is made in a transaction that commits with the saga's advance. @default what `transactional` says */
@@ -25,6 +27,8 @@ export interface Saga<In = unknown, Out = In, Results extends object = object> e
   readonly steps: readonly StepDefinition[]
   /** Of a transaction that is just code: what the code can call, by name. */
   readonly branches?: Readonly<Record<string, StepDefinition>> | undefined
+  /** Of a machine of the state language. */
+  readonly script?: (Script & { readonly branches: Readonly<Record<string, StepDefinition>> }) | undefined
   readonly deadlineMs: number | undefined
   readonly upcast?: ((stored: unknown) => unknown) | undefined
   /** Hash of the steps: their order, names, kinds and destinations. Timeouts and retries may change freely. */

@@ -6,15 +6,21 @@ import type { SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
 
-/** Where the commands of a step go; `undefined`: it sends none. */
+/** What the participant of a step is asked; `undefined`: none is. */
 export function destinationOf(step: StepDefinition): Channel | undefined {
   return kindOf(step).tiesOf(step).to
+}
+
+/** The same of a step whose commands are messages. */
+function messageDestination(step: StepDefinition): Channel | undefined {
+  const { to, at } = kindOf(step).tiesOf(step)
+  return at === undefined ? to : undefined
 }
 
 /** The channels that commands of these sagas go to, each once. */
 export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
   const channels = sagas.flatMap(({ steps, branches = {} }) =>
-    [...steps, ...Object.values(branches)].flatMap((step) => destinationOf(step) ?? []),
+    [...steps, ...Object.values(branches)].flatMap((step) => messageDestination(step) ?? []),
   )
   return [...new Map(channels.map((channel) => [channel.name, channel])).values()]
 }

@@ -1,6 +1,7 @@
 /** The next state in the making: what the rules of the machine are written with. One use, for one event. */
 import { MINUTE } from '../../core/clock.ts'
 import type { TimelineEntry } from './event.ts'
+import { branchShape, itemName, itemShape, layout } from './layout.ts'
 import { OPERATIONS, type OpenStatus, type Operation, operationIn } from './operation.ts'
 import {
   type Call,
@@ -12,6 +13,7 @@ import {
   type SagaShape,
   type SagaState,
   type SagaStatus,
+  type ScriptTurn,
   type StepFailure,
   type StepShape,
   type StepState,
@@ -38,15 +40,8 @@ export interface Transition {
 const MAX_PAUSE_MS = 10 * MINUTE
 
 /** Doubled with each call that nobody answered. */
-function longerPause(timeoutMs: number, unanswered: number): number {
-  return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, MAX_PAUSE_MS))
-}
-
-/** @throws TypeError for a branch that is not one of the shape's */
-function shapeIn({ steps, branches = {} }: SagaShape, { step, branch = '' }: StepState, index: number): StepShape {
-  const known = steps[index] ?? (Object.hasOwn(branches, branch) ? branches[branch] : undefined)
-  if (known === undefined) throw new TypeError(`step "${step}": there is no branch "${branch}"`)
-  return known.name === step ? known : { ...known, name: step }
+function longerPause({ timeoutMs, maxPauseMs = MAX_PAUSE_MS }: StepShape, unanswered: number): number {
+  return Math.max(timeoutMs, Math.min(timeoutMs * 2 ** unanswered, maxPauseMs))
 }
 
 export class Draft {
@@ -58,20 +53,20 @@ export class Draft {
   /** Nothing is asked of anybody: who has it in hand, and when somebody must look, stay as they are. */
   keeps = false
   readonly #shape: SagaShape
-  readonly #shapes: readonly StepShape[]
+  #shapes: readonly StepShape[]
   readonly #steps: StepState[]
-  readonly #pivot: number
+  #pivot: number
   readonly #calls: Call[] = []
   readonly #timeline: TimelineEntry[] = []
 
   /** @param elapsedMs since the state was written */
   constructor(shape: SagaShape, state: SagaState, elapsedMs: number) {
     this.#shape = shape
-    this.#shapes = shape.branches === undefined ? shape.steps : state.steps.map((step, n) => shapeIn(shape, step, n))
+    this.#shapes = layout(shape, state.steps)
     this.#steps = state.steps.map((step) =>
       step.leftMs === undefined ? step : { ...step, leftMs: Math.max(0, step.leftMs - elapsedMs) },
     )
-    this.#pivot = shape.steps.findIndex((step) => step.pivot)
+    this.#pivot = this.#shapes.findIndex((step) => step.pivot)
     this.status = state.status
     this.failure = state.failure
     this.cancel = state.cancel
@@ -107,7 +102,7 @@ export class Draft {
   }
 
   shapeOf(index: number): StepShape {
-    return this.#shapes[index] ?? shapeIn(this.#shape, this.step(index), index)
+    return this.#shapes[index] as StepShape
   }
 
   /** Code runs that adds branches, and decides what their answers mean. */
@@ -118,7 +113,46 @@ export class Draft {
   /** Adds a branch and asks for its first call. */
   grow(step: string, branch: string, payload: unknown): void {
     const asked = payload === undefined ? {} : { payload }
-    this.begin(this.#steps.push({ step, status: 'pending', attempts: 0, branch, ...asked }) - 1, 'invoking')
+    const added: StepState = { step, status: 'pending', attempts: 0, branch, ...asked }
+    this.#shapes = [...this.#shapes, branchShape(this.#shape, added)]
+    this.begin(this.#steps.push(added) - 1, 'invoking')
+  }
+
+  /** What its script does next; `undefined`: it has none. */
+  turn(): ScriptTurn | undefined {
+    return this.#shape.script?.next(this.#steps)
+  }
+
+  get isScripted(): boolean {
+    return this.#shape.script !== undefined
+  }
+
+  /** Adds a step that was never called, or keeps what it has come to now. */
+  keep(step: string, branch: string, fields: Partial<StepState>): void {
+    const index = this.#steps.findIndex((state) => state.step === step)
+    if (index !== -1) return this.set(index, fields)
+    const added: StepState = { step, status: 'invoked', attempts: 0, branch, ...fields }
+    this.#shapes = [...this.#shapes, branchShape(this.#shape, added)]
+    this.#steps.push(added)
+  }
+
+  /** Adds a step for each item, behind the list. */
+  list(index: number, items: readonly unknown[]): void {
+    const { step } = this.step(index)
+    const shape = this.shapeOf(index)
+    const names = items.map((_, n) => itemName(step, n))
+    const rows = names.map(
+      (name, n): StepState => ({ step: name, status: 'pending', attempts: 0, branch: step, payload: items[n] }),
+    )
+    this.#steps.splice(index + 1, 0, ...rows)
+    this.#shapes = this.#shapes.toSpliced(index + 1, 0, ...names.map((name) => itemShape(shape, name)))
+    if (this.#pivot > index) this.#pivot += items.length
+  }
+
+  /** The list that a step is an item of, -1 for any other. */
+  listOf(index: number): number {
+    const { branch } = this.step(index)
+    return branch === undefined ? -1 : this.#shapes.findIndex(({ name, each }) => name === branch && each !== undefined)
   }
 
   /** The indexes of the open steps. */
@@ -141,13 +175,24 @@ export class Draft {
     return this.#pivot !== -1 && index > this.#pivot
   }
 
-  /** The pending steps that begin together with this one. */
+  /** The pending steps that begin together with this one, and with those that are open. */
   groupOf(index: number): readonly number[] {
+    const list = this.listOf(index)
+    if (list !== -1) return this.itemsOf(list)
     const { group } = this.shapeOf(index)
     if (group === undefined) return [index]
     return this.#steps.flatMap(({ status }, other) =>
       status === 'pending' && this.shapeOf(other).group === group ? [other] : [],
     )
+  }
+
+  /** The items of a list that begin now: no more are open together than may be. */
+  itemsOf(list: number): readonly number[] {
+    const { step: name } = this.step(list)
+    const items = this.#steps.flatMap(({ branch }, index) => (branch === name ? [index] : []))
+    const open = items.filter((index) => operationIn(this.step(index).status) !== undefined).length
+    const room = Math.max(0, (this.shapeOf(list).each?.atOnce ?? 1) - open)
+    return items.filter((index) => this.step(index).status === 'pending').slice(0, room)
   }
 
   /** As what a step is given up whose outcome is not known. */
@@ -197,16 +242,23 @@ export class Draft {
     this.call(index, 1)
   }
 
+  /** The call that is waited for leaves again, as the same attempt. It left before, so it may have been made. */
+  resend(index: number): void {
+    this.call(index, this.step(index).attempts)
+    if (this.shapeOf(index).remote) this.set(index, { doubt: true })
+  }
+
   /** Asks for a call of the open operation; a step that calls nothing begins to wait, a timer asks for its time. */
   call(index: number, attempt: number): void {
-    const { remote, timeoutMs, name, awaits } = this.shapeOf(index)
+    const { remote, name, awaits } = this.shapeOf(index)
     const operation = this.operation(index)
     const wait = awaits ?? (remote ? 'reply' : 'call')
-    const waitMs = longerPause(timeoutMs, this.step(index).unanswered ?? 0)
+    const waitMs = longerPause(this.shapeOf(index), this.step(index).unanswered ?? 0)
     this.wait(index, wait, wait === 'call' || waitMs === Number.POSITIVE_INFINITY ? undefined : waitMs)
     this.set(index, { attempts: attempt })
     if (wait !== 'signal' || this.shapeOf(index).conditional === true)
       this.#calls.push({ index, step: name, operation, attempt })
+    if (awaits === 'plan') return
     if (awaits !== undefined) this.note('waiting', index)
     else this.note(OPERATIONS[operation].open, index, { attempt })
   }

@@ -9,8 +9,8 @@ export type SagaEvent =
   | { readonly type: 'due' }
   /** What was in flight may be lost: send the unanswered command again. No attempt is used up. */
   | { readonly type: 'resumed' }
-  /** A planned local call will not be made by this process; another one shall. */
-  | { readonly type: 'yielded'; readonly step: string }
+  /** A planned call will not be made by this process; another one shall. `sent`: it may have been made, and its answer is lost. */
+  | { readonly type: 'yielded'; readonly step: string; readonly sent?: true }
   | { readonly type: 'succeeded'; readonly step: string; readonly operation: Operation; readonly result?: unknown }
   /** A definite no: nothing was done and asking again is pointless. */
   | {
@@ -39,6 +39,10 @@ export type SagaEvent =
   | { readonly type: 'armed'; readonly step: string; readonly ms: number }
   /** What a step waits for, maybe before it waits. */
   | { readonly type: 'signalled'; readonly step: string; readonly payload?: unknown }
+  /** For which items the step is made, as the definition computed them when it began. */
+  | { readonly type: 'planned'; readonly step: string; readonly items: readonly unknown[] }
+  /** Which of the branches after it the step has chosen, as the definition decided when it began. */
+  | { readonly type: 'chosen'; readonly step: string; readonly branch: string }
   /** The code of a transaction asks for something: a step is added, under a name that the code gives once. */
   | { readonly type: 'branched'; readonly step: string; readonly branch: string; readonly payload?: unknown }
   /** The time of one step may have come while a local call is in hand, so that nobody else looks. */
@@ -78,6 +82,8 @@ export type TimelineKind =
   | 'stuck'
   | 'waiting'
   | 'omitted'
+  | 'planned'
+  | 'chosen'
   | 'signalled'
   | 'expired'
   | 'undo'

@@ -30,13 +30,14 @@
  */
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { Draft, type Transition } from './draft.ts'
+import { end } from './ends.ts'
 import type { OperatorAction, SagaEvent, TimelineEntry } from './event.ts'
 import {
   backward,
   confirmed,
-  end,
   forward,
   giveUp,
+  goesOnlyForward,
   goOn,
   isHeldUp,
   onward,
@@ -45,6 +46,8 @@ import {
   undoFurther,
 } from './moves.ts'
 import type { Operation } from './operation.ts'
+import { chosen, fitsPlan, leaveOut, planned, skipPlan } from './plans.ts'
+import { isOrder, order } from './scripted.ts'
 import { isEnded, type SagaShape, type SagaState, type StepFailure } from './state.ts'
 
 /**
@@ -59,7 +62,9 @@ export function advance(
   random: number = 0,
   elapsedMs: number = Number.POSITIVE_INFINITY,
 ): Transition | undefined {
-  if (isEnded(state.status) && !(event.type === 'undo' && state.status === 'completed')) return undefined
+  const isUndone = event.type === 'undo' && state.status === 'completed' && shape.script === undefined
+  const isOrdered = shape.script !== undefined && event.type === 'operator' && isOrder(event.action.do)
+  if (isEnded(state.status) && !isUndone && !isOrdered) return undefined
   const draft = new Draft(shape, state, elapsedMs)
   return accept(draft, event, random) ? draft.transition() : undefined
 }
@@ -82,7 +87,7 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
     case 'resumed':
       return resumed(draft)
     case 'yielded':
-      return yielded(draft, event.step)
+      return yielded(draft, event)
     case 'succeeded':
       return succeeded(draft, event.step, event.operation, event.result)
     case 'refused':
@@ -95,6 +100,10 @@ function accept(draft: Draft, event: SagaEvent, random: number): boolean {
       return armed(draft, event.step, event.ms)
     case 'signalled':
       return signalled(draft, event.step, event.payload)
+    case 'planned':
+      return planned(draft, event.step, event.items)
+    case 'chosen':
+      return chosen(draft, event.step, event.branch)
     case 'branched':
       return branched(draft, event)
     case 'late':
@@ -181,6 +190,8 @@ function stepDue(draft: Draft, index: number): void {
       return draft.cancel === undefined ? draft.call(index, attempts + 1) : void giveUp(draft, index, draft.cancel)
     case 'time':
       return void succeeded(draft, step, 'invoke', undefined)
+    case 'plan':
+      return draft.call(index, attempts)
     case 'signal':
       draft.note('timed-out', index)
       return void giveUp(draft, index, NO_SIGNAL)
@@ -232,6 +243,7 @@ function omitted(draft: Draft, step: string): boolean {
   if (index === -1 || !draft.mayOmit(index)) return false
   draft.close(index, 'omitted')
   draft.note('omitted', index)
+  if (draft.shapeOf(index).awaits === 'plan') leaveOut(draft, step)
   onward(draft, index)
   return true
 }
@@ -258,23 +270,25 @@ function signalled(draft: Draft, step: string, payload: unknown): boolean {
 
 function resumed(draft: Draft): boolean {
   const waiting = draft.open().filter((index) => draft.step(index).wait === 'reply')
-  for (const index of waiting) draft.call(index, draft.step(index).attempts)
+  for (const index of waiting) draft.resend(index)
   return waiting.length > 0
 }
 
 /** The call was planned but this process will not make it: as if the attempt had not been counted. */
-function yielded(draft: Draft, step: string): boolean {
-  const index = draft.open().find((open) => draft.step(open).step === step && draft.step(open).wait === 'call')
-  if (index === undefined) return false
+function yielded(draft: Draft, { step, sent }: Extract<SagaEvent, { type: 'yielded' }>): boolean {
+  const index = draft.open().find((open) => draft.step(open).step === step)
+  const { wait, attempts = 0 } = index === undefined ? {} : draft.step(index)
+  if (index === undefined || (wait !== 'call' && wait !== 'reply')) return false
   if (draft.shapeOf(index).code === true) return giveUp(draft, index, draft.cancel ?? ORPHANED)
   draft.wait(index, 'retry', 0)
-  draft.set(index, { attempts: draft.step(index).attempts - 1 })
+  draft.set(index, { attempts: attempts - 1, ...(sent && { doubt: sent }) })
   return true
 }
 
 function succeeded(draft: Draft, step: string, operation: Operation, result: unknown): boolean {
   const index = draft.indexOf(step, operation)
-  if (index === -1) return false
+  // What follows a step that awaits a plan is for the definition to say, and for nobody who answers.
+  if (index === -1 || draft.shapeOf(index).awaits === 'plan') return false
   goOn(draft, index)
   switch (operation) {
     case 'invoke': {
@@ -306,7 +320,7 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
   const { step, operation, error, round } = event
   const index = draft.indexOf(step, operation)
   if (index === -1 || isOfEarlierRound(draft, index, round)) return false
-  const noWayBack = draft.afterPivot(index) || operation !== 'invoke'
+  const noWayBack = goesOnlyForward(draft, index) || operation !== 'invoke'
   if (noWayBack && draft.step(index).wait === 'operator') return false
   draft.note('refused', index, { code: error.code, message: error.message })
   if (noWayBack) return park(draft, index, error)
@@ -338,21 +352,25 @@ function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, ran
 
 function operate(draft: Draft, action: Exclude<OperatorAction, { do: 'cancel' }>, by: string, reason: string): boolean {
   const [index] = draft.open()
+  const isAtEnd = draft.isScripted && (index === undefined || draft.step(index).branch === 'recovery')
+  if (isAtEnd && isOrder(action.do)) return order(draft, action.do, by, reason)
   if (draft.status !== 'stuck' || index === undefined) return false
   const invoking = draft.operation(index) === 'invoke'
   if (action.do === 'compensate' && (!invoking || draft.afterPivot(index))) return false
+  if (action.do === 'skip' && invoking && !fitsPlan(draft, index, action.result)) return false
   draft.note(`operator-${action.do}`, index, { by, reason })
   switch (action.do) {
     case 'resolve':
       return end(draft, action.outcome)
     case 'retry':
       goOn(draft, index)
-      // Several only when confirmations hang: all of them, for one would leave the saga stuck on the next.
+      // Several of a group, or of confirmations: all of them, for one would leave the saga stuck on the next.
       for (const parked of draft.open()) again(draft, parked)
       return true
     case 'compensate': {
       const error = draft.step(index).error ?? { code: 'saga.operator', message: reason }
-      draft.close(index, 'skipped')
+      // A pivot certainly did not happen, says the operator; any other step is undone.
+      draft.close(index, draft.shapeOf(index).pivot ? 'skipped' : draft.undoneAs(index))
       draft.failure = undefined
       return turnBack(draft, index, error)
     }
@@ -371,8 +389,11 @@ function again(draft: Draft, index: number): void {
 function skip(draft: Draft, index: number, result: unknown): true {
   const operation = draft.operation(index)
   draft.close(index, 'skipped', result === undefined ? {} : { result })
-  if (operation === 'invoke') forward(draft)
-  else if (operation === 'confirm') confirmed(draft)
-  else backward(draft)
+  if (operation === 'invoke') {
+    skipPlan(draft, index, result)
+    onward(draft, index)
+  }
+  if (operation === 'confirm') confirmed(draft)
+  if (operation === 'compensate') backward(draft)
   return true
 }

@@ -1,6 +1,8 @@
 /** Where a saga goes from here: on, back, to its end, or aside until an operator comes. What `machine.ts` answers events with. */
 import type { Draft } from './draft.ts'
+import { end } from './ends.ts'
 import { OPERATIONS } from './operation.ts'
+import { follow } from './scripted.ts'
 import type { StepFailure } from './state.ts'
 
 /** A stuck saga moves again, in the direction it had. */
@@ -12,8 +14,12 @@ export function goOn(draft: Draft, index: number): void {
 
 /** A step is over, for good: what comes next. */
 export function onward(draft: Draft, index: number): void {
-  if (draft.cancel !== undefined) turnBack(draft, index, draft.cancel)
-  else if (draft.open().length === 0) forward(draft)
+  if (draft.cancel !== undefined) return void turnBack(draft, index, draft.cancel)
+  const list = draft.listOf(index)
+  if (draft.isScripted) follow(draft)
+  for (const item of list === -1 ? [] : draft.itemsOf(list)) draft.begin(item, 'invoking')
+  if (draft.open().length > 0 || draft.isScripted) parkSaga(draft)
+  else forward(draft)
 }
 
 /** Begins the next step, or the next group of steps, or completes. What was reserved is confirmed first, when that is decided. */
@@ -22,7 +28,7 @@ export function forward(draft: Draft): void {
     const next = draft.steps.findIndex(({ status }) => status === 'pending')
     if (next === -1 || draft.afterPivot(next)) confirmAll(draft)
     if (draft.open().length > 0) return
-    if (next === -1) return void end(draft, 'completed')
+    if (next === -1) return draft.isScripted ? follow(draft) : void end(draft, 'completed')
     for (const index of draft.groupOf(next)) {
       const { signal } = draft.step(index)
       if (signal === undefined || draft.shapeOf(index).conditional === true) {
@@ -82,11 +88,16 @@ export function undoFurther(draft: Draft, error: StepFailure): void {
   for (const open of draft.open()) draft.call(open, 1)
 }
 
+/** There is no way back from the step, or it wants none while nobody else turns the saga back. */
+export function goesOnlyForward(draft: Draft, index: number): boolean {
+  return draft.afterPivot(index) || (draft.shapeOf(index).forward === true && draft.cancel === undefined)
+}
+
 /** No more attempts. */
 export function giveUp(draft: Draft, index: number, error: StepFailure): true {
   const { pivot, transactional } = draft.shapeOf(index)
   const invoking = draft.operation(index) === 'invoke'
-  if (!invoking || draft.afterPivot(index) || (pivot && !transactional)) return park(draft, index, error)
+  if (!invoking || goesOnlyForward(draft, index) || (pivot && !transactional)) return park(draft, index, error)
   draft.close(index, draft.undoneAs(index), { error })
   return turnBack(draft, index, error)
 }
@@ -112,11 +123,4 @@ function parkSaga(draft: Draft): void {
   const { step, error } = draft.step(first)
   draft.failure ??= { step, code: 'saga.unknown', message: 'no failure recorded', ...error }
   draft.status = 'stuck'
-}
-
-export function end(draft: Draft, status: 'completed' | 'compensated'): true {
-  draft.status = status
-  if (status === 'completed') draft.failure = undefined
-  draft.note(status === 'completed' ? 'saga-completed' : 'saga-compensated')
-  return true
 }

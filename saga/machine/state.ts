@@ -28,17 +28,27 @@ export interface StepShape {
   readonly pivot: boolean
   /** False: there is nothing to call to undo it. */
   readonly compensates: boolean
-  /** Steps of one group (a number of their own, the first one's index) are open together. Never at or after the pivot. */
+  /** Steps of one group (a number of their own, the first one's index) are open together. Never the pivot. */
   readonly group?: number | undefined
   /** True: whether it is needed is asked before it begins. */
   readonly conditional?: boolean | undefined
   /**
-   * Set when nothing is called: the step is done when its time has come, or when it is told so. Then it counts as
-   * transactional, for nothing is left of it when it is given up.
+   * Set when nothing is called: the step is done when its time has come, when it is told so, or when the definition has
+   * said what follows it. Then it counts as transactional, for nothing is left of it when it is given up.
    */
-  readonly awaits?: 'time' | 'signal' | undefined
+  readonly awaits?: 'time' | 'signal' | 'plan' | undefined
+  /** Of a step that awaits a plan: it is made once for each item of a list, as steps of their own after it. */
+  readonly each?: EachShape | undefined
+  /** Of a step that awaits a plan: it chooses one of these branches of the steps after it. */
+  readonly chooses?: readonly string[] | undefined
+  /** The step is made only if these steps, each of which awaits a plan, have chosen it. */
+  readonly choices?: readonly Choice[] | undefined
+  /** True: it is repeated until it works, or parked, where any other step before the pivot turns the saga back. */
+  readonly forward?: true | undefined
   /** How long one attempt may take: a reply, a local call, a signal (maybe `Infinity`). */
   readonly timeoutMs: number
+  /** The longest pause between two calls that nobody answers, unless `timeoutMs` is longer. @default 10 minutes */
+  readonly maxPauseMs?: number | undefined
   readonly invoke: RetryPolicy
   readonly compensate: RetryPolicy
   /**
@@ -53,11 +63,56 @@ export interface StepShape {
   readonly code?: true | undefined
 }
 
+/** How the items of a list are made. */
+export interface EachShape {
+  /** What each of them is. */
+  readonly item: StepShape
+  /** How many of them may be open together. */
+  readonly atOnce: number
+}
+
+/** A step that chooses, and what it has to choose. */
+export interface Choice {
+  readonly of: string
+  readonly is: string
+}
+
+/** A step that is added while a saga runs. */
+export interface GrownStep {
+  readonly step: string
+  readonly branch: string
+  readonly payload?: unknown
+}
+
+/** What a saga whose steps are not listed does next. */
+export type ScriptTurn =
+  /** These steps begin; none: those that are open are waited for. */
+  | { readonly grow: readonly GrownStep[] }
+  | {
+      readonly end: 'completed' | 'compensated' | 'stuck'
+      /** What it has come to: the result of the step `outcome`. */
+      readonly result: unknown
+      /** Why it is not completed. */
+      readonly failure?: StepFailure | undefined
+      /** The step that takes what an operator orders from here. */
+      readonly recovery: string
+    }
+
+/** The steps of a saga that are decided one after the other, after its first. */
+export interface Script {
+  /** Pure: decided by what the steps have come to. */
+  next(steps: readonly StepState[]): ScriptTurn
+  /** What can be added; among them `outcome` and `recovery`. */
+  readonly branches: Readonly<Record<string, StepShape>>
+}
+
 /** What the machine needs to know of a saga: its steps, in order. */
 export interface SagaShape {
   readonly steps: readonly StepShape[]
   /** What code may add while it runs, by name. The steps of its state are then more than those above. */
   readonly branches?: Readonly<Record<string, StepShape>> | undefined
+  /** Set when what follows the first step is decided while it runs. That one awaits its plan, and is the pivot. */
+  readonly script?: Script | undefined
 }
 
 /**
@@ -88,9 +143,9 @@ export type StepStatus =
 
 /**
  * What an open step waits for: a local `call` in somebody's hand, a `reply` to a message, the `retry` time, an
- * `operator` (the saga is stuck on it), its `time`, or a `signal` from outside.
+ * `operator` (the saga is stuck on it), its `time`, a `signal` from outside, or the `plan` that the definition makes.
  */
-export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal'
+export type Wait = 'call' | 'reply' | 'retry' | 'operator' | 'time' | 'signal' | 'plan'
 
 /** Why a step failed or was refused: the code and the message of its error. */
 export interface StepFailure {
@@ -121,7 +176,7 @@ export interface StepState {
   readonly error?: StepFailure | undefined
   /** A signal that came before its step began. */
   readonly signal?: { readonly payload?: unknown } | undefined
-  /** Of what code added: which branch it is, and what is asked of it. */
+  /** Of what was added while the saga ran: which branch it is, or the item of which step, and what is asked of it. */
   readonly branch?: string | undefined
   readonly payload?: unknown
 }

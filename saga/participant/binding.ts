@@ -24,9 +24,26 @@ export interface Side<Request> {
   ready?(sql: SqlClient): Promise<void>
 }
 
+/** What a participant was declared with: for those who bring it commands by another way than the binder. */
+export interface DeclaredParticipant {
+  readonly channel: Channel
+  readonly options: ParticipantOptions
+  readonly side: Side<unknown>
+}
+
+/** Kept through copies of the binding. */
+const DECLARED = Symbol('declared participant')
+
+/** `undefined`: it is no participant. */
+export function declaredParticipant(binding: unknown): DeclaredParticipant | undefined {
+  return (binding as { readonly [DECLARED]?: DeclaredParticipant } | undefined)?.[DECLARED]
+}
+
 export interface ParticipantDatabase {
   readonly sql: SqlClient
   readonly schema: string
+  /** Commands that it may have in hand at a time. */
+  readonly concurrency: number
 }
 
 const DEFAULT_ATTEMPTS = 3
@@ -54,21 +71,23 @@ export function participantBinding<In, Out>(
     throw wrongKind(`${path}.outbox`, outbox, 'what createOutbox returns')
   const sharesTransactions = resolveSharing(path, shares, options.concurrency)
   const maxAttempts = requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? DEFAULT_ATTEMPTS, 1)
+  const declared = { [DECLARED]: { channel: channel as Channel, options, side: side as Side<unknown> } }
   if (sql === undefined || outbox === undefined) {
     const unbound: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, () =>
       Promise.reject(new Error(`${path} was not completed by a service`)),
     )
     const complete = (parts: ServiceParts): SinkBinding =>
       participantBinding(channel, { telemetry: parts.telemetry, ...options, ...pick(parts, options) }, side)
-    return Object.freeze({ ...unbound, complete })
+    return Object.freeze({ ...unbound, ...declared, complete })
   }
   const barrier = new Barrier(schema)
-  const duties = side.duties(barrier, { sql, schema })
+  const duties = side.duties(barrier, { sql, schema, concurrency: options.concurrency ?? 1 })
   const handler = new CommandHandler({
     sql,
     outbox,
     duties,
     kind,
+    madeBy: path.slice(0, path.indexOf('(')),
     maxAttempts,
     telemetry,
     sharesTransactions,
@@ -79,6 +98,7 @@ export function participantBinding<In, Out>(
   )
   return Object.freeze({
     ...binding,
+    ...declared,
     unreadable: (error: Error, context: HandlerContext) => handler.unreadable(error, context),
     ready: async () => {
       await barrier.ready(sql)

@@ -15,7 +15,7 @@ import { describeError, isRefusal } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
-import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel } from '../wire/wire.ts'
+import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
 
 /** What a participant needs of the outbox. */
@@ -51,6 +51,8 @@ export interface CommandHandlerParts<Request> {
   readonly duties: Duties<Request, ParticipantContext>
   /** The commands that are for it: what their header `saga-kind` says. */
   readonly kind?: string | undefined
+  /** The function that made it, for error messages: `xaParticipant`. */
+  readonly madeBy: string
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
   readonly telemetry: Telemetry | undefined
@@ -121,17 +123,36 @@ export class CommandHandler<Request> {
       if (duty.begin !== undefined) {
         await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
       }
-      let calls = 0
-      await this.#transaction(async (tx) => {
-        // A shared transaction that was rolled back has called it before: what that did outside of it stands.
-        if (++calls > 1) isFirst = false
-        const context = contextOf(tx, command, message)
-        await this.#send(tx, command, await duty.decide(tx, request, command, context))
-      })
+      await this.#decide(duty, request, command, message, () => (isFirst = false))
       return undefined
     } catch (error) {
       await this.#answerError({ command, duty }, message, isFirst && message.attempt === 1, error)
       return error
+    }
+  }
+
+  /** @param again told before each call but the first that may have left something outside of its transaction */
+  async #decide(
+    duty: Duty<Request, ParticipantContext>,
+    request: Request,
+    command: CommandHeaders,
+    message: HandlerContext,
+    again: () => void,
+  ): Promise<void> {
+    using patience = duty.patience?.(message.signal)
+    for (;;) {
+      let calls = 0
+      try {
+        await this.#transaction(async (tx) => {
+          // A shared transaction that was rolled back has called it before: what that did outside of it stands.
+          if (++calls > 1) again()
+          const context = contextOf(tx, command, message)
+          await this.#send(tx, command, await duty.decide(tx, request, command, context))
+        })
+        return
+      } catch (error) {
+        if ((await patience?.wait(error)) !== true) throw error
+      }
     }
   }
 
@@ -149,10 +170,10 @@ export class CommandHandler<Request> {
   /** It is for another kind of participant: nothing is done, and whoever sent it hears so. */
   async #answerStranger(command: CommandHeaders, message: HandlerContext): Promise<Error> {
     const { saga, step, operation, key, kind } = command
-    const [asked, made] = [participantOf(kind), participantOf(this.#parts.kind)]
+    const { madeBy, kind: own } = this.#parts
     const code = 'saga.wrong_participant'
-    const wanted = asked === made ? `"${operation}", which a ${made} does not know` : `a ${asked}`
-    const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has a ${made}: change one of them`
+    const wanted = kind === own ? `"${operation}", which ${madeBy} does not know` : participantsOf(kind)
+    const text = `${saga}/${step} asks for ${wanted}, and "${message.channel}" has ${madeBy}: change one of them`
     message.log.error({ sagaKey: key, operation, code }, text)
     const failed: SagaReply = { ...answerTo(command), status: 'failed', final: true, code, message: text }
     await this.#parts.sql.transaction(async (tx) => {
@@ -207,7 +228,8 @@ export class CommandHandler<Request> {
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
     const refused = saysNo && isFirst
     const final = saysNo || !isRetryable(error)
-    if (message.signal.aborted || (!final && message.attempt < this.#parts.maxAttempts)) throw error
+    const isLast = final || duty.isHeld?.(error) === true || message.attempt >= this.#parts.maxAttempts
+    if (message.signal.aborted || !isLast) throw error
     const { operation, key, attempt } = command
     const { code, message: text } = describeError(error)
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
@@ -228,14 +250,17 @@ export class CommandHandler<Request> {
   }
 }
 
+const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
+
 function contextOf(tx: SqlTransaction, command: CommandHeaders, message: HandlerContext): ParticipantContext {
   const { saga, sagaId, step, key, birth, replyTo } = command
   const service = replyTo.endsWith(REPLIES) ? replyTo.slice(0, -REPLIES.length) : replyTo
   return { tx, key, service, birth, saga, sagaId, step, message }
 }
 
-function participantOf(kind: string | undefined): string {
-  return kind === undefined ? 'participant' : `${kind}Participant`
+/** What takes commands of this kind: a kind that a later release brings is named by its header. */
+function participantsOf(kind: string | undefined): string {
+  return (kind === undefined ? 'participant' : PARTICIPANTS[kind]) ?? `a participant of the kind "${kind}"`
 }
 
 /** The binder's span for the message, if it makes one, else the one that the message names. */

@@ -15,6 +15,8 @@ export type GivenUp = 'refused' | 'final' | 'failed'
 
 /** How an operation ends when its handler is not called, or does not do it. */
 interface Giving {
+  /** It waits for another saga, which may take long: it is answered at once, and whoever asked asks again. Absent: nothing does. */
+  isHeld?(error: unknown): boolean
   /** True: the handler may say no. Else its refusal is a failure like any other. */
   readonly mayRefuse: boolean
   /**
@@ -34,8 +36,18 @@ export interface Duty<Request, Context> extends Giving {
    * @returns false when it was begun before: then its refusal does not say that nothing was done
    */
   begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
+  /**
+   * What to do about errors of one command's `decide`; absent: they are answered. Resolved with true, after a pause: its
+   * transaction, which was rolled back, is to be made again.
+   */
+  patience?(signal: AbortSignal): DutyPatience
   /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
+}
+
+/** Of one command. Dispose of it when the command is decided or given up. */
+export interface DutyPatience extends Disposable {
+  wait(error: unknown): Promise<boolean>
 }
 
 /** What is said about a command in the end, in the transaction that sends it. */

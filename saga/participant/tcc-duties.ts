@@ -84,7 +84,11 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
-    if (!isReserved(tried)) return notReserved(command)
+    if (!isReserved(tried)) {
+      // What was confirmed stays so when the row of its try is gone: an operator accepted it, and a purge came by.
+      const isDone = (await this.#barrier.find(tx, command, 'confirm')) !== undefined
+      return isDone ? done(command) : notReserved(command)
+    }
     const entry = await this.#barrier.enter(tx, command, 'confirm', 'ok')
     if (entry.isNew) {
       await this.#handler(request, { ...context, ...knownOf(tried) })

@@ -3,7 +3,7 @@
  * rolls it back. Of the last two only one can succeed: the server has the prepared transaction once.
  */
 import type { Clock } from '../../core/clock.ts'
-import { SqlCannotPrepare, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { describeError, isRefusal } from '../coordinator/outcome.ts'
 import { stored } from '../json.ts'
 import type { SagaReply } from '../wire/reply.ts'
@@ -11,8 +11,10 @@ import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { Barrier, BarrierEntry } from './barrier.ts'
 import { type Asked, answered, type Decision, Doing, type Duties, type DutyAhead, type GivenUp } from './duties.ts'
 import { done, isConfirmed, notReserved } from './tcc-duties.ts'
-import { endPrepared, NotYet, Patience } from './xa-ending.ts'
-import { gidBase, nextGid } from './xa-gid.ts'
+import type { WaitingRoom } from './waiting-room.ts'
+import { NotYet, Patience } from './xa-ending.ts'
+import type { Gate } from './xa-gate.ts'
+import { baseOf, nextGid } from './xa-gid.ts'
 import type { XaRows } from './xa-rows.ts'
 
 type Handler<Request, Context> = (request: Request, context: Context) => unknown
@@ -21,6 +23,10 @@ export interface XaParts {
   readonly sql: SqlClient
   readonly barrier: Barrier
   readonly rows: XaRows
+  /** Where it is prepared. The handler gets its transaction. */
+  readonly gate: Gate<SqlTransaction>
+  /** For calls that wait for a row. */
+  readonly room: WaitingRoom
   readonly clock: Clock
   readonly lockTimeoutMs: number
 }
@@ -34,6 +40,13 @@ export function xaDuties<Request, Context>(
     confirm: new Committing(parts),
     compensate: new RollingBack(parts),
   }
+}
+
+/** What is known of a gate that a call before this one may be in. */
+interface Seen {
+  /** The call that was the last one when it was looked at. */
+  readonly gid: string | null
+  readonly stale: readonly string[]
 }
 
 /** A call of the handler that is about to be made. */
@@ -64,20 +77,29 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     this.#otherwise = new Doing(parts.barrier, handler)
   }
 
+  /** The row that it wants stays as it is until another saga is decided. */
+  isHeld(error: unknown): boolean {
+    return this.#parts.gate.isHeld(error)
+  }
+
   async ahead(asked: Asked<Request, Context>): Promise<Decision> {
-    const { sql, clock } = this.#parts
+    const { gate, clock, lockTimeoutMs, room } = this.#parts
     const { command, message } = asked
+    using seat = room.enter()
+    const waitMs = seat === undefined ? Math.min(lockTimeoutMs, BRIEFLY_MS) : lockTimeoutMs
     const patience = new Patience(clock, message.signal)
-    const base = gidBase(await this.#parts.rows.place(sql), command)
+    let seen: Seen | undefined
     for (;;) {
-      const begun = await this.#begin(command, base)
-      if (begun === 'busy') {
-        await patience.wait(`${command.key} is being done elsewhere`)
+      const begun = await this.#begin(command, seen)
+      seen = undefined
+      if ('operation' in begun && 'isNew' in begun) {
+        seen = await this.#look(command, begun)
+        if (seen === undefined) await patience.wait(`${command.key} is being done elsewhere`)
         continue
       }
       if ('status' in begun) return () => Promise.resolve(begun)
-      for (const gid of begun.stale) await endPrepared(sql, 'ROLLBACK', gid, patience)
-      const reply = await this.#prepare(asked, begun)
+      for (const gid of begun.stale) await gate.end('ROLLBACK', gid, patience)
+      const reply = await this.#prepare(asked, begun, waitMs)
       if (reply !== undefined) return (tx) => this.#keep(tx, command, begun, reply)
       await patience.wait(`${command.key} was taken over`)
     }
@@ -87,22 +109,37 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     return this.#otherwise.uncalled(tx, command, no)
   }
 
-  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+  /** While another call is at it, or has prepared and not answered, its work is left to it: nothing is kept. */
+  async givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    if (status === 'failed' && (await this.#isAtWork(tx, command))) return reply
     return this.#otherwise.givenUp(tx, command, status, reply)
   }
 
-  /** @returns what was answered before, if it was; `busy` while another call is open */
-  async #begin(command: CommandHeaders, base: string): Promise<Attempt | SagaReply | 'busy'> {
-    const { sql, barrier, rows } = this.#parts
+  async #isAtWork(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
+    const entry = await this.#parts.barrier.peek(tx, command, 'invoke')
+    return entry !== undefined && (await this.#parts.gate.isAtWork(tx, entry))
+  }
+
+  /** @returns `undefined` while another call is open */
+  async #look(command: CommandHeaders, entry: BarrierEntry): Promise<Seen | undefined> {
+    const { gate } = this.#parts
+    const { isFree, prepared } = await gate.look(entry.key, await gate.base(command, entry))
+    return !isFree && prepared.length === 0 ? undefined : { gid: entry.gid, stale: prepared }
+  }
+
+  /** @returns what was answered before, if it was; the call before, when it is to be looked for first */
+  async #begin(command: CommandHeaders, seen: Seen | undefined): Promise<Attempt | SagaReply | BarrierEntry> {
+    const { sql, barrier, gate } = this.#parts
+    const fresh = await gate.base(command, undefined)
     return sql.transaction(async (tx) => {
       const entry = await barrier.enter(tx, command, 'invoke', 'begun')
       const known = answered(command, entry)
       if (known !== undefined) return known
-      const { isFree, prepared } = entry.isNew ? FREE : await rows.look(tx, entry.key, base)
-      if (!isFree && prepared.length === 0) return 'busy'
-      const gid = nextGid(base, entry.gid, command.key)
-      await rows.begin(tx, entry, gid, command)
-      return { key: entry.key, gid, base, stale: prepared }
+      if (!entry.isNew && seen?.gid !== entry.gid) return entry
+      const base = entry.gid === null ? fresh : await gate.base(command, entry)
+      const gid = nextGid(base, entry.gid, command.key, gate.mostBytes)
+      await gate.begin(tx, entry, gid, command)
+      return { key: entry.key, gid, base, stale: seen?.stale ?? [] }
     })
   }
 
@@ -110,21 +147,17 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
   async #prepare(
     { request, command, message, contextIn }: Asked<Request, Context>,
     attempt: Attempt,
+    waitMs: number,
   ): Promise<SagaReply | undefined> {
-    const { sql, rows, lockTimeoutMs } = this.#parts
     try {
-      requirePrepare(sql)
-      return await sql.prepare(attempt.gid, async (tx): Promise<SagaReply> => {
-        const entered = await rows.enter(tx, attempt.key, attempt.gid, attempt.base)
-        if (entered === 'busy') throw new GivenOver()
-        if (entered === 'committed') throw new CommittedByHand(command.key)
-        await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${lockTimeoutMs}ms`])
+      const passage = await this.#parts.gate.prepare({ ...attempt, waitMs }, async (tx): Promise<SagaReply> => {
         const returned = await this.#handler(request, contextIn(tx))
         const result = stored(`result of ${command.key}`, returned, Number.POSITIVE_INFINITY)
         return { ...answerTo(command), status: 'ok', ...(result !== undefined && { result }) }
       })
+      if (passage.entered === 'in') return passage.result
+      if (passage.entered === 'busy') return undefined
     } catch (error) {
-      if (error instanceof GivenOver) return undefined
       if (!isRefusal(error)) throw error
       // It is rolled back, and so is whatever an earlier call did: a definite no.
       const { operation, key, attempt: nth } = command
@@ -133,6 +166,7 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
       const no: SagaReply = { ...answerTo(command), status: 'refused', code, message: text }
       return nth === undefined ? no : { ...no, attempt: nth }
     }
+    throw new CommittedByHand(command.key)
   }
 
   async #keep(tx: SqlTransaction, command: CommandHeaders, attempt: Attempt, reply: SagaReply): Promise<SagaReply> {
@@ -141,6 +175,13 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     if (await this.#parts.rows.keep(tx, { key, gid, round: command.round }, status, reply)) return reply
     throw new NotYet(`${command.key} was taken over, or cancelled, before it was answered`)
   }
+}
+
+/** What became of the last call of the handler. */
+interface Known {
+  readonly gid: string
+  readonly status: BarrierEntry['status']
+  readonly isCommitted: boolean
 }
 
 /** Commits what is prepared, once; what is not can only be seen to by a person. */
@@ -154,33 +195,40 @@ class Committing<Request, Context> implements DutyAhead<Request, Context> {
   }
 
   async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
-    const { sql, barrier, clock } = this.#parts
+    const { sql, barrier, gate, clock } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
-    if (entry?.status === 'ok' && entry.gid !== null) {
-      await endPrepared(sql, 'COMMIT', entry.gid, new Patience(clock, message.signal))
-    }
-    return (tx) => this.#decide(tx, command)
+    if (entry?.gid == null) return (tx) => this.#decide(tx, command, undefined)
+    const { key, gid, status } = entry
+    if (status === 'ok') await gate.end('COMMIT', gid, new Patience(clock, message.signal))
+    const isCommitted = await this.#isCommitted(command, { key, gid })
+    return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
   }
 
-  async #decide(tx: SqlTransaction, command: CommandHeaders): Promise<SagaReply> {
-    const { barrier, rows } = this.#parts
-    const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
-    if (invoked.gid === null || (await rows.committed(tx, invoked.key)) !== invoked.gid)
-      return this.#uncommitted(tx, command, invoked)
+  /** @throws NotYet while the transaction may still become so */
+  async #isCommitted(
+    command: CommandHeaders,
+    { key, gid }: { readonly key: string; readonly gid: string },
+  ): Promise<boolean> {
+    const { gate } = this.#parts
+    const base = baseOf(gid)
+    if ((await gate.committed(key, base)) === gid) return true
+    const { isFree, prepared } = await gate.look(key, base)
+    if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
+    if (!isFree) throw new NotYet(`${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`)
+    // Nothing holds it any more, so what is read now is how it ended.
+    return (await gate.committed(key, base)) === gid
+  }
+
+  async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known | undefined): Promise<SagaReply> {
+    const { barrier } = this.#parts
+    const { gid, status } = await barrier.enter(tx, command, 'invoke', 'cancelled')
+    if (gid === null) return notReserved(command)
+    if (gid !== known?.gid || (status === 'ok' && known.status !== 'ok'))
+      throw new NotYet(`${command.key} has begun in this moment`)
+    if (!known.isCommitted) return status === 'ok' ? notPrepared(command, gid) : notReserved(command)
     const entry = await barrier.enter(tx, command, 'confirm', 'ok')
     if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
     return done(command)
-  }
-
-  async #uncommitted(
-    tx: SqlTransaction,
-    command: CommandHeaders,
-    { status, key, gid }: BarrierEntry,
-  ): Promise<SagaReply> {
-    if (status !== 'ok' || gid === null) return notReserved(command)
-    const { prepared } = await this.#parts.rows.look(tx, key, gid)
-    if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
-    return notPrepared(command, gid)
   }
 
   /** The payload is not needed. */
@@ -205,14 +253,25 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
   }
 
   async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
-    const { sql, barrier, clock } = this.#parts
+    const { sql, barrier, gate, clock } = this.#parts
     const entry = await barrier.peek(sql, command, 'invoke')
-    const base = gidBase(await this.#parts.rows.place(sql), command)
-    if (entry !== undefined) {
+    const base = await gate.base(command, entry)
+    const key = entry?.key ?? command.key
+    // A row that was purged too early leaves no trace here, and its transaction stays in a resource that has a gate of its own.
+    const isOpen = entry !== undefined || (await this.#isHeldElsewhere(key, base))
+    if (isOpen) {
       await this.#refuseLate(command)
-      await this.#rollBack(command, { ...entry, base }, new Patience(clock, message.signal))
+      await this.#rollBack(command, { key, base }, new Patience(clock, message.signal))
     }
-    return (tx) => this.#decide(tx, command, { base, isRolledBack: entry !== undefined })
+    const isCommitted = (await gate.committed(key, base))?.startsWith(base) === true
+    return (tx) => this.#decide(tx, command, { isRolledBack: isOpen, isCommitted })
+  }
+
+  async #isHeldElsewhere(key: string, base: string): Promise<boolean> {
+    const { gate } = this.#parts
+    if (!gate.isApart) return false
+    const { isFree, prepared } = await gate.look(key, base)
+    return !isFree || prepared.length > 0
   }
 
   /** From here on no call of the handler can begin, or be answered. */
@@ -232,10 +291,10 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
     { key, base }: Pick<Attempt, 'key' | 'base'>,
     patience: Patience,
   ): Promise<void> {
-    const { sql, rows } = this.#parts
+    const { gate } = this.#parts
     for (;;) {
-      const { isFree, prepared } = await rows.look(sql, key, base)
-      for (const gid of prepared) await endPrepared(sql, 'ROLLBACK', gid, patience)
+      const { isFree, prepared } = await gate.look(key, base)
+      for (const gid of prepared) await gate.end('ROLLBACK', gid, patience)
       if (isFree && prepared.length === 0) return
       if (prepared.length === 0) await patience.wait(`${command.key} is still being done`)
     }
@@ -245,15 +304,15 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
   async #decide(
     tx: SqlTransaction,
     command: CommandHeaders,
-    { base, isRolledBack }: { readonly base: string; readonly isRolledBack: boolean },
+    known: { readonly isRolledBack: boolean; readonly isCommitted: boolean },
   ): Promise<SagaReply> {
-    const { barrier, rows } = this.#parts
+    const { barrier } = this.#parts
     const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     if (isForeign(invoked)) return notOurs(command)
-    const isSettled = isRolledBack && invoked.status === 'cancelled'
+    const isSettled = known.isRolledBack && invoked.status === 'cancelled'
     if (!invoked.isNew && !isSettled) throw new NotYet(`${command.key} has begun in this moment`)
-    if ((await rows.committed(tx, invoked.key))?.startsWith(base) === true) return isConfirmed(command)
+    if (known.isCommitted) return isConfirmed(command)
     const entry = await barrier.enter(tx, command, 'compensate', 'ok')
     if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
     return done(command)
@@ -275,10 +334,8 @@ function isForeign({ isNew, gid, status }: BarrierEntry): boolean {
   return !isNew && gid === null && (status === 'ok' || status === 'begun')
 }
 
-const FREE = { isFree: true, prepared: [] } as const
-
-/** Ends a transaction that must not be prepared. */
-class GivenOver extends Error {}
+/** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
+const BRIEFLY_MS = 50
 
 /** Somebody committed it who was not asked to: done again it would be done twice. */
 class CommittedByHand extends Error {
@@ -290,16 +347,6 @@ class CommittedByHand extends Error {
       `${key} was prepared, and committed by hand before it was answered: look at what it did, then skip or resolve`,
     )
   }
-}
-
-type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
-
-/** @throws SqlCannotPrepare when the client cannot */
-export function requirePrepare(sql: SqlClient): asserts sql is PreparingClient {
-  if (sql.prepare !== undefined) return
-  throw new SqlCannotPrepare(
-    'this SqlClient cannot prepare transactions: give pgClient(pool) with a PostgreSQL server, or use tccParticipant (PGlite and Kysely cannot)',
-  )
 }
 
 function notOurs(command: CommandHeaders): SagaReply {

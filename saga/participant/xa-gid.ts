@@ -8,22 +8,23 @@ import type { CommandHeaders } from '../wire/wire.ts'
 
 /** What the names of all our prepared transactions begin with. */
 export const GID_PREFIX = 'concordat:'
-/** PostgreSQL takes at most 199 bytes. */
-const MOST_BYTES = 199
-
-export interface GidPlace {
-  readonly database: string
-  readonly schema: string
-}
 
 /** What the names of one saga step begin with, whichever call of its handler it was. */
-export function gidBase({ database, schema }: GidPlace, { key, replyTo, birth }: CommandHeaders): string {
-  const whose = JSON.stringify([database, schema, key, replyTo, birth ?? null])
+export function gidBase(place: readonly string[], { key, replyTo, birth }: CommandHeaders): string {
+  const whose = JSON.stringify([...place, key, replyTo, birth ?? null])
   return `${GID_PREFIX}${createHash('sha256').update(whose).digest('base64url').slice(0, 22)}:`
 }
 
-/** @param last the name of the call before; `null`: there was none */
-export function nextGid(base: string, last: string | null, key: string): string {
+/** The same, of a name. */
+export function baseOf(gid: string): string {
+  return gid.slice(0, gid.indexOf(':', GID_PREFIX.length) + 1)
+}
+
+/**
+ * @param last the name of the call before; `null`: there was none
+ * @param mostBytes what the server takes
+ */
+export function nextGid(base: string, last: string | null, key: string, mostBytes: number): string {
   const n = last !== null && last.startsWith(base) ? Number(last.slice(base.length).split(':', 1)[0]) + 1 : 1
-  return `${base}${n}:${key.replaceAll(/[^\w./-]/g, '~')}`.slice(0, MOST_BYTES)
+  return `${base}${n}:${key.replaceAll(/[^\w./-]/g, '~')}`.slice(0, mostBytes)
 }

@@ -1,6 +1,6 @@
 /**
- * A participant of `.tcc` that writes one function: PostgreSQL keeps what it did, unseen and locked, until the saga is decided
- * (`PREPARE TRANSACTION`), and then commits it or rolls it back, on any connection of any instance.
+ * A participant of `.tcc` that writes one function: the database keeps what it did, unseen and locked, until the saga is decided
+ * (`PREPARE TRANSACTION`, `XA PREPARE`), and then commits it or rolls it back, on any connection of any instance.
  *
  *   try       begun (a commit) -> handler -> prepared -> answered (a commit)
  *   confirm   COMMIT PREPARED  -> answered (a commit)
@@ -16,22 +16,38 @@ import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { PREPARING_IS_OFF, SqlCannotPrepare, type SqlClient } from '../../core/sql.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { PREPARING_IS_OFF, SqlCannotPrepare, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { TCC } from '../wire/wire.ts'
 import { participantBinding } from './binding.ts'
 import type { ParticipantContext } from './command-handler.ts'
 import { PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
-import { requirePrepare, xaDuties } from './xa-duties.ts'
+import { WaitingRoom } from './waiting-room.ts'
+import { xaDuties } from './xa-duties.ts'
+import { type Gate, type GateParts, OwnGate, type PreparingClient, ResourceGate } from './xa-gate.ts'
+import type { XaResource } from './xa-resource.ts'
 import { XaRows } from './xa-rows.ts'
 
 /** Options of `xaParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
 export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTransactions'> {
   /**
    * How long a statement of the handler waits for a row, in ms: another saga may hold it until it is decided. Then the call
-   * failed and is made again, and what confirms the other one is not kept waiting behind it. @default 5 seconds
+   * failed, and the saga's `retry` follows. At most half of `concurrency` wait so long, rounded down, and any other call 50 ms: what
+   * confirms the other saga is not kept waiting behind them. @default 5 seconds
    */
   readonly lockTimeoutMs?: number | undefined
+}
+
+/** Options of `xaParticipant` with a `resource`: the effect is there, and the barrier and the replies stay in `sql`. */
+export interface XaResourceOptions<Tx> extends XaParticipantOptions {
+  /** A database beside `sql`, such as `mysqlResource(pool)` of `concordat/saga/mysql2`. */
+  readonly resource: XaResource<Tx>
+}
+
+/** What the handler of an XA participant with a `resource` gets beside the request. `tx` is that of the resource. */
+export interface XaContext<Tx> extends Omit<ParticipantContext, 'tx'> {
+  /** Write the effect through it; have no other effect, or deduplicate that by `key`. */
+  readonly tx: Tx
 }
 
 /**
@@ -39,13 +55,13 @@ export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTr
  * reply's result (JSON). Throw a `Refusal` to say no: nothing was done. Called again when it failed, and when its process
  * died: what the call before wrote is rolled back.
  */
-export type XaHandler<Request, Result = unknown> = (
+export type XaHandler<Request, Result = unknown, Tx = SqlTransaction> = (
   request: Request,
-  context: ParticipantContext,
+  context: XaContext<Tx>,
 ) => Result | Promise<Result>
 
 const { sharesTransactions: _, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
-const NAMES = optionNames<XaParticipantOptions>({ ...OWN_OPTIONS, lockTimeoutMs: true })
+const NAMES = optionNames<XaResourceOptions<never>>({ ...OWN_OPTIONS, lockTimeoutMs: true, resource: true })
 const LOCK_TIMEOUT_MS = 5 * SECOND
 const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1
 
@@ -53,6 +69,8 @@ const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1
  * A sink for the command channel of a `.tcc` step, or of a branch: to these it is a `tccParticipant`. The binder's `sends`
  * needs the reply channel: `sagaReplies('orders')`. The tables are those of `migrateParticipant`; the server needs
  * `max_prepared_transactions`, without which the binding does not begin (`SqlCannotPrepare`, in its health).
+ *
+ * With a `resource` the effect is in that database instead, and `sql` prepares nothing: it may be PGlite.
  * @throws SqlCannotPrepare when the `SqlClient` cannot prepare; TypeError / RangeError naming the option
  */
 export function xaParticipant<
@@ -64,23 +82,62 @@ export function xaParticipant<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: XaParticipantOptions & NameOptions<Group, Name>,
+  options: XaParticipantOptions & { readonly resource?: undefined } & NameOptions<Group, Name>,
   handler: XaHandler<Out, Result>,
-): SinkBinding<NoInfer<Name>> {
+): SinkBinding<NoInfer<Name>>
+export function xaParticipant<
+  In,
+  Out,
+  Result,
+  Tx,
+  At extends string = string,
+  Group extends string = string,
+  Name extends string = `${At}.${Group}`,
+>(
+  channel: Channel<In, Out, At>,
+  options: XaResourceOptions<Tx> & NameOptions<Group, Name>,
+  handler: XaHandler<Out, Result, Tx>,
+): SinkBinding<NoInfer<Name>>
+export function xaParticipant<In, Out>(
+  channel: Channel<In, Out>,
+  options: XaParticipantOptions & { readonly resource?: XaResource | undefined },
+  handler: XaHandler<Out, unknown, never>,
+): SinkBinding {
   const path = `xaParticipant("${requireChannel('xaParticipant', channel).name}")`
   refuseUnknown(path, options, NAMES)
   if (typeof handler !== 'function') throw invalidOption(`${path}.handler`, handler, 'a function')
-  const { lockTimeoutMs: asked = LOCK_TIMEOUT_MS, ...rest } = options
+  const { lockTimeoutMs: asked = LOCK_TIMEOUT_MS, resource, ...rest } = options
   const lockTimeoutMs = requireInteger(`${path}.lockTimeoutMs`, asked, 1, MAX_LOCK_TIMEOUT_MS)
-  return participantBinding<In, Out>(channel, rest, {
+  if (resource !== undefined && !hasMethods(resource, ['prepare', 'look', 'end'])) {
+    throw wrongKind(`${path}.resource`, resource, 'what mysqlResource(pool) returns')
+  }
+  const binding = participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
-    duties: (barrier, { sql, schema }) => {
-      requirePrepare(sql)
-      return xaDuties({ sql, barrier, rows: new XaRows(schema), clock: systemClock, lockTimeoutMs }, handler)
+    duties: (barrier, { sql, schema, concurrency }) => {
+      const parts = { sql, rows: new XaRows(schema) }
+      const [gate, room] = [gateOf(parts, resource), new WaitingRoom(concurrency)]
+      return xaDuties({ ...parts, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
-    ready: requirePreparing,
-  }) as SinkBinding<NoInfer<Name>>
+    ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),
+  })
+  return Object.freeze({ ...binding, prepares: resource ?? true })
+}
+
+/** To the duties a transaction is what they hand to the handler: of which kind it is they need not know. */
+function gateOf(parts: GateParts, resource: XaResource | undefined): Gate<SqlTransaction> {
+  if (resource !== undefined) return new ResourceGate(parts, resource as XaResource<SqlTransaction>)
+  const { sql } = parts
+  requirePrepare(sql)
+  return new OwnGate({ ...parts, sql })
+}
+
+/** @throws SqlCannotPrepare when the client cannot */
+function requirePrepare(sql: SqlClient): asserts sql is PreparingClient {
+  if (sql.prepare !== undefined) return
+  throw new SqlCannotPrepare(
+    'this SqlClient cannot prepare transactions: give pgClient(pool) with a PostgreSQL server, or use tccParticipant (PGlite and Kysely cannot)',
+  )
 }
 
 /** @throws SqlCannotPrepare */

@@ -15,16 +15,10 @@ import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTra
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import type { BarrierEntry } from './barrier.ts'
+import type { GateState } from './xa-resource.ts'
 
 /** No `Operation`: nothing is asked for by it. */
 const GATE = 'prepare'
-
-export interface GateState {
-  /** Nobody has it locked: no transaction of the step is open or prepared. */
-  readonly isFree: boolean
-  /** The names of those that are prepared: one at most, but for a moment. */
-  readonly prepared: readonly string[]
-}
 
 export class XaRows {
   readonly #query: OwnQuery
@@ -39,12 +33,12 @@ export class XaRows {
   }
 
   /** Where the names of prepared transactions are from. */
-  async place(sql: SqlExecutor): Promise<{ readonly database: string; readonly schema: string }> {
+  async place(sql: SqlExecutor): Promise<readonly [database: string, schema: string]> {
     if (this.#database === undefined) {
       const { rows } = await sql.query<{ database: string }>('SELECT current_database()::text AS database')
       this.#database = (rows[0] as { database: string }).database
     }
-    return { database: this.#database, schema: this.#schema }
+    return [this.#database, this.#schema]
   }
 
   /**
@@ -61,6 +55,25 @@ export class XaRows {
        UPDATE ${this.#table} SET status = 'begun', gid = $2 WHERE saga_key = $1 AND operation = 'invoke'`,
       [key, gid, command.replyTo, command.birth ?? null],
     )
+  }
+
+  /** The same where the gate is in another database: the name alone is written here. */
+  async name(tx: SqlTransaction, { key }: BarrierEntry, gid: string): Promise<void> {
+    await this.#query(
+      tx,
+      `UPDATE ${this.#table} SET status = 'begun', gid = $2 WHERE saga_key = $1 AND operation = 'invoke'`,
+      [key, gid],
+    )
+  }
+
+  /** Whether the call that is `gid` has begun, and was neither answered nor given up. */
+  async isBegun(sql: SqlExecutor, key: string, gid: string): Promise<boolean> {
+    const { rows } = await this.#query(
+      sql,
+      `SELECT FROM ${this.#table} WHERE saga_key = $1 AND operation = 'invoke' AND status = 'begun' AND gid = $2`,
+      [key, gid],
+    )
+    return rows.length === 1
   }
 
   /** Whether somebody is at it. In a transaction the gate stays locked, if it was free. */

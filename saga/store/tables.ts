@@ -11,6 +11,7 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
+import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
 const SAGA_TABLES: readonly SqlMigration[] = [
@@ -113,6 +114,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
     // Which prepared transaction holds what was done; empty for all other kinds of participants.
     statements: [`ALTER TABLE {schema}.saga_barrier ADD COLUMN gid text`],
   },
+  { version: 5, worksWith: 2, statements: UNDO_TABLES },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }
@@ -132,7 +134,7 @@ export async function migrateSagas(sql: SqlClient, schema: string): Promise<void
 /**
  * Deletes what participants remember of steps that are older than `olderThanMs`. A command or a compensation that comes
  * after that is taken for new, so keep it longer than a saga can last and a message can be late (weeks; at least a day).
- * What a prepared transaction of an `xaParticipant` belongs to stays.
+ * What a prepared transaction of an `xaParticipant` belongs to stays, and what an `undoParticipant` may still have to undo.
  * @param options `schema`: the participant's own, `concordat` by default
  * @returns how many rows
  */
@@ -150,8 +152,12 @@ export async function purgeParticipant(
     const { rowCount } = await query(
       sql,
       `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(
-         SELECT ctid FROM ${table} WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
+         SELECT ctid FROM ${table} b WHERE created_at < (SELECT clock_timestamp() - $1::float8 * interval '1 ms')
            AND (gid IS NULL OR gid NOT IN (SELECT gid FROM pg_prepared_xacts))
+           -- What is prepared elsewhere is in no list here: kept until it was confirmed or cancelled.
+           AND (gid IS NULL OR operation <> 'invoke' OR status NOT IN ('begun', 'ok') OR EXISTS (
+             SELECT FROM ${table} e WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')))
+           AND NOT EXISTS (SELECT FROM ${quoteIdentifier(schema)}.saga_undo u WHERE u.saga_key = split_part(b.saga_key, E'\\x1f', 1))
          ORDER BY created_at LIMIT ${PURGE_BATCH} FOR UPDATE SKIP LOCKED))`,
       [options.olderThanMs],
     )

@@ -8,26 +8,28 @@
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { SagaEvent } from '../machine/event.ts'
+import { itemName, itemShape } from '../machine/layout.ts'
 import { advance } from '../machine/machine.ts'
 import { type Operation, operationIn } from '../machine/operation.ts'
-import { initialState, isEnded, openSteps, type SagaShape, type SagaState } from '../machine/state.ts'
-import { FAULTS, type Fault, World } from './world.ts'
+import { initialState, isEnded, openSteps, type SagaShape, type SagaState, type StepShape } from '../machine/state.ts'
+import { type ExploredRuns, exploreCode } from './explore-code.ts'
+import { faultAt, isFirst, MAX_EVENTS, type PlannedFault, plans, wrongCall } from './faults.ts'
+import { World } from './world.ts'
 
 /** Options of `explore`. */
 export interface ExploreOptions {
   /** Conditional steps whose condition does not hold. @default all hold */
   readonly omit?: readonly string[] | undefined
+  /** With how many items each list is made, 0 to 5. @default 2 */
+  readonly items?: number | undefined
   /** Faults in one run. 2 multiplies the runs by their own number. @default 1 */
   readonly faults?: number | undefined
-}
-
-/** What goes wrong in a run. */
-export interface PlannedFault {
-  readonly step: string
-  readonly operation: Operation
-  readonly fault: Fault
-  /** In the first attempt only, or in every one; a participant that is waited for without end is lost for 20 of them. */
-  readonly times: 'once' | 'always'
+  /**
+   * Of a global transaction: the branches that its code calls, in this order; the same one several times, if need be. It is
+   * tried with code that awaits one after the other, all together, or none; that goes on without a refused one, or does not; that
+   * throws, and whose process dies, after any of them. @default each branch once
+   */
+  readonly calls?: readonly string[] | undefined
 }
 
 /** One way a saga can go. */
@@ -49,41 +51,83 @@ export interface Exploration {
   readonly left: readonly ExploredRun[]
 }
 
-const NAMES = optionNames<ExploreOptions>({ omit: true, faults: true })
-/** A participant that is waited for without end comes back after so many calls. */
-const AWAY = 20
-/** More events than any run needs: 50 orphaned calls, and a million attempts are cut to this. */
-const MAX_EVENTS = 10_000
-
+const NAMES = optionNames<ExploreOptions>({ omit: true, items: true, faults: true, calls: true })
 /** @throws TypeError / RangeError for something that is no saga, or an option that does not fit it */
 export function explore(saga: SagaShape, options: ExploreOptions = {}): Exploration {
   if (!Array.isArray(saga?.steps) || saga.steps.length === 0) {
     throw new TypeError('explore: expected a saga made by defineSaga, with at least one step')
   }
-  if (saga.branches !== undefined) {
+  if (saga.script !== undefined) {
     throw new TypeError(
-      'explore: what the code of a global transaction calls is not known beforehand. Play single courses of it with given(...)',
+      'explore: what a machine of the state language does is for its expressions to say. Play single courses of it with given(...)',
     )
   }
   refuseUnknown('explore', options, NAMES)
+  if (saga.branches !== undefined) return explored(exploreCode(saga, options))
+  if (options.calls !== undefined) {
+    throw invalidOption(
+      'explore.calls',
+      options.calls,
+      'nothing: the steps of a saga are known. It is for global transactions',
+    )
+  }
   const omit = checkOmit(saga, options.omit ?? [])
   const most = requireInteger('explore.faults', options.faults ?? 1, 0, 3)
+  const items = requireInteger('explore.items', options.items ?? 2, 0, 5)
   // Of a group, and of confirmations, either the first or the last answers first; of other steps there is one at a time.
-  const isTogether = saga.steps.some(({ group, confirm }) => group !== undefined || confirm !== undefined)
-  const orders = isTogether ? (['first', 'last'] as const) : (['first'] as const)
-  const results = orders.flatMap((order) => plans(saga, most).map((faults) => run(saga, faults, omit, order)))
-  const runs = results.map(({ faults, end, effects }) => ({ faults, end, effects }))
-  const undoable = new Map(
-    saga.steps.map(({ name, compensates, awaits }) => [name, compensates || awaits !== undefined]),
+  const isTogether = saga.steps.some(
+    ({ group, confirm, each }) => group !== undefined || confirm !== undefined || (each?.atOnce ?? 1) > 1,
   )
+  const orders = isTogether ? (['first', 'last'] as const) : (['first'] as const)
+  const whole = { ...saga, steps: spread(saga, items) }
+  const results = courses(saga).flatMap((chosen) =>
+    orders.flatMap((order) =>
+      plans(whole, most).map((faults) => run({ saga, whole, items, chosen, omit, order }, faults)),
+    ),
+  )
+  return explored({ results, steps: whole.steps })
+}
+
+/** Sorts what came of the runs. */
+function explored({ results, steps }: ExploredRuns): Exploration {
+  const runs = results.map(({ faults, end, effects }) => ({ faults, end, effects }))
+  const undoable = new Map(steps.map(({ name, compensates, awaits }) => [name, compensates || awaits !== undefined]))
   return {
     runs,
-    problems: results.flatMap(({ problem, ...explored }) => (problem === undefined ? [] : [{ ...explored, problem }])),
+    problems: results.flatMap(({ problem, ...one }) => (problem === undefined ? [] : [{ ...one, problem }])),
     stuck: runs.filter(({ end }) => end === 'stuck'),
     left: runs.filter(
       ({ end, effects }) => end === 'compensated' && effects.some((step) => undoable.get(step) === false),
     ),
   }
+}
+
+/** What is the same in all runs under one choice of branches, and one order of answers. */
+interface Course {
+  readonly saga: SagaShape
+  /** The same with the items of its lists. */
+  readonly whole: SagaShape
+  readonly items: number
+  readonly chosen: ReadonlyMap<string, string>
+  readonly omit: ReadonlySet<string>
+  readonly order: 'first' | 'last'
+}
+
+/** The steps with the items of each list behind it. */
+function spread({ steps }: SagaShape, items: number): readonly StepShape[] {
+  return steps.flatMap((step) => {
+    if (step.each === undefined) return [step]
+    return [step, ...Array.from({ length: items }, (_, n) => itemShape(step, itemName(step.name, n)))]
+  })
+}
+
+/** Every combination of what the steps that choose can choose. */
+function courses({ steps }: SagaShape): readonly ReadonlyMap<string, string>[] {
+  let all: readonly ReadonlyMap<string, string>[] = [new Map()]
+  for (const { name, chooses = [] } of steps) {
+    if (chooses.length > 0) all = all.flatMap((one) => chooses.map((branch) => new Map([...one, [name, branch]])))
+  }
+  return all
 }
 
 function checkOmit(saga: SagaShape, omit: readonly string[]): ReadonlySet<string> {
@@ -100,46 +144,9 @@ function checkOmit(saga: SagaShape, omit: readonly string[]): ReadonlySet<string
   return new Set(omit)
 }
 
-/** No fault, each fault, each pair of faults ... */
-function plans(saga: SagaShape, most: number): readonly (readonly PlannedFault[])[] {
-  const single = saga.steps.flatMap(({ name: step, compensates, confirm, awaits, timeoutMs }) =>
-    operationsOf(compensates, confirm !== undefined).flatMap((operation) =>
-      faultsOf(awaits, timeoutMs).flatMap((fault) =>
-        (['once', 'always'] as const).map((times) => ({ step, operation, fault, times })),
-      ),
-    ),
-  )
-  let all: (readonly PlannedFault[])[] = [[]]
-  let longest: (readonly PlannedFault[])[] = [[]]
-  for (let n = 1; n <= most; n++) {
-    longest = longest.flatMap((plan) =>
-      single.filter((fault) => isAfter(fault, plan.at(-1), single)).map((fault) => [...plan, fault]),
-    )
-    all = [...all, ...longest]
-  }
-  return all
-}
-
-function operationsOf(compensates: boolean, confirms: boolean): readonly Operation[] {
-  return ['invoke', ...(confirms ? (['confirm'] as const) : []), ...(compensates ? (['compensate'] as const) : [])]
-}
-
-/** A timer only passes; what is waited for without a limit is not lost: another saga ends, and a signal is the user's. */
-function faultsOf(awaits: SagaShape['steps'][number]['awaits'], timeoutMs: number): readonly Fault[] {
-  if (awaits === 'time') return []
-  if (timeoutMs === Number.POSITIVE_INFINITY) return awaits === 'signal' ? [] : ['refuses', 'is terminal']
-  return awaits === 'signal' ? ['lost before'] : FAULTS
-}
-
-/** One of each combination, and one fault per call. */
-function isAfter(fault: PlannedFault, last: PlannedFault | undefined, order: readonly PlannedFault[]): boolean {
-  if (last === undefined) return true
-  const isSameCall = last.step === fault.step && last.operation === fault.operation
-  return !isSameCall && order.indexOf(fault) > order.indexOf(last)
-}
-
-function run(saga: SagaShape, faults: readonly PlannedFault[], omit: ReadonlySet<string>, order: 'first' | 'last') {
-  const world = new World(saga)
+function run(course: Course, faults: readonly PlannedFault[]) {
+  const { saga, whole } = course
+  const world = new World(whole)
   const intents = new Set<string>()
   const turns = new Set<Operation>()
   let state: SagaState = initialState(saga)
@@ -156,52 +163,42 @@ function run(saga: SagaShape, faults: readonly PlannedFault[], omit: ReadonlySet
       if (operation === 'invoke') intents.add(step)
       else problem ??= wrongCall(step, operation, intents, turns)
     }
-    event = nextEvent(state, order, world, faults, omit)
+    event = nextEvent(course, state, world, faults)
   }
-  const effects = saga.steps.map(({ name }) => name).filter((name) => world.has(name))
-  return { faults, end: state.status, effects, problem: problem ?? wrongEnd(saga, state, world) }
-}
-
-/** A step that goes back or is confirmed was begun, and no saga does both. */
-function wrongCall(
-  step: string,
-  operation: Operation,
-  intents: ReadonlySet<string>,
-  turns: Set<Operation>,
-): string | undefined {
-  const what = operation === 'confirm' ? 'confirmation' : 'compensation'
-  if (!intents.has(step)) return `the ${what} of "${step}" was called without its intent`
-  turns.add(operation)
-  return turns.size > 1 ? `the ${what} of "${step}" was called after the saga had gone the other way` : undefined
+  const effects = whole.steps.map(({ name }) => name).filter((name) => world.has(name))
+  return { faults, end: state.status, effects, problem: problem ?? wrongEnd(whole, state, world) }
 }
 
 /** What the world does next; `undefined` when nothing will happen any more by itself. */
 function nextEvent(
+  { order, omit, items, chosen }: Course,
   state: SagaState,
-  order: 'first' | 'last',
   world: World,
   faults: readonly PlannedFault[],
-  omit: ReadonlySet<string>,
 ): SagaEvent | undefined {
   const waiting = openSteps(state.steps).filter((index) => state.steps[index]?.wait !== 'operator')
   const open = state.steps[waiting.at(order === 'first' ? 0 : -1) ?? -1]
   const operation = open === undefined ? undefined : operationIn(open.status)
   if (open === undefined || operation === undefined || isEnded(state.status)) return undefined
   const { step, wait, attempts } = open
-  const planned = faults.find((fault) => fault.step === step && fault.operation === operation)
-  const isFirst = attempts === 1 && open.orphans === undefined && open.doubt === undefined
-  const isBack = (open.unanswered ?? 0) >= AWAY
-  const fault = (planned?.times === 'always' && !isBack) || isFirst ? planned?.fault : undefined
+  const isBegin = isFirst(open)
+  const fault = faultAt(open, operation, faults)
   switch (wait) {
     case 'retry':
     case 'time':
-      return omit.has(step) && isFirst ? { type: 'omitted', step } : { type: 'due' }
+      return omit.has(step) && isBegin ? { type: 'omitted', step } : { type: 'due' }
+    case 'plan': {
+      if (omit.has(step)) return { type: 'omitted', step }
+      const branch = chosen.get(step)
+      if (branch !== undefined) return { type: 'chosen', step, branch }
+      return { type: 'planned', step, items: Array.from({ length: items }, (_, n) => n) }
+    }
     case 'signal':
-      if (omit.has(step) && isFirst) return { type: 'omitted', step }
+      if (omit.has(step) && isBegin) return { type: 'omitted', step }
       return fault === undefined ? { type: 'signalled', step } : { type: 'due' }
     case 'call':
     case 'reply':
-      if (operation === 'invoke' && omit.has(step) && isFirst) return { type: 'omitted', step }
+      if (operation === 'invoke' && omit.has(step) && isBegin) return { type: 'omitted', step }
       return world.call(step, operation, attempts, fault)
     case 'operator':
     case undefined:
@@ -214,7 +211,7 @@ function wrongEnd(saga: SagaShape, state: SagaState, world: World): string | und
     case 'completed': {
       const missing = saga.steps.find(({ name, awaits }) => {
         const status = state.steps.find(({ step }) => step === name)?.status
-        return awaits === undefined && status !== 'omitted' && !world.has(name)
+        return awaits === undefined && status !== undefined && status !== 'omitted' && !world.has(name)
       })
       if (missing !== undefined) return `it completed without the effect of "${missing.name}"`
       const isOmitted = (name: string): boolean =>

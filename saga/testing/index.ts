@@ -3,7 +3,8 @@
  *
  * @module
  */
-export { type Exploration, type ExploredRun, type ExploreOptions, explore, type PlannedFault } from './explore.ts'
+export { type Exploration, type ExploredRun, type ExploreOptions, explore } from './explore.ts'
+export type { PlannedFault } from './faults.ts'
 export {
   attemptFailed,
   done,

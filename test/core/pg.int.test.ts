@@ -1,7 +1,7 @@
 import type { SqlExecutor } from 'concordat/core'
 import { pgClient, pgTransaction } from 'concordat/core/pg'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { sqlConformance } from '../conformance/sql.ts'
 import { until } from '../outbox/support/messages.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
@@ -15,6 +15,57 @@ describeWith(['postgres'], 'pg', () => {
   afterAll(() => database.drop())
 
   sqlConformance(() => database.sql)
+
+  describe('with prepared statements', () => {
+    const pooled = (max = 1) => {
+      const pool = new pg.Pool({ connectionString: database.url, max })
+      onTestFinished(() => pool.end())
+      return pgClient(pool, { preparedStatements: true })
+    }
+    sqlConformance(() => pgClient(database.pool, { preparedStatements: true }))
+
+    test('keeps those that come again, and no others', async () => {
+      const sql = pooled()
+      for (const n of [1, 2, 3]) await sql.query('SELECT $1::int AS n', [n])
+      for (const n of [1, 2, 3]) await sql.query('SELECT * FROM generate_series(1, $1::int)', [n])
+      await sql.query('SELECT $1::text AS once', ['x'])
+      const { rows } = await sql.query<{ statement: string }>('SELECT statement FROM pg_prepared_statements')
+      expect(rows).toEqual([{ statement: 'SELECT $1::int AS n' }])
+    })
+
+    test('goes on after a column got another type, by itself and in transactions', async () => {
+      const sql = pooled()
+      await sql.query('DROP TABLE IF EXISTS changed; CREATE TABLE changed (n int); INSERT INTO changed VALUES (1)')
+      const text = 'SELECT n FROM changed WHERE $1::int = 1'
+      const inTransaction = () => sql.transaction(async (tx) => (await tx.query(text, [1])).rows)
+      for (const _ of [1, 2, 3]) expect(await inTransaction()).toEqual([{ n: 1 }])
+      await sql.query('ALTER TABLE changed ALTER n TYPE text')
+      await inTransaction().catch(() => {})
+      expect(await inTransaction()).toEqual([{ n: '1' }])
+    })
+
+    test('does not keep a connection whose statement is gone, also when the work hides the error', async () => {
+      const sql = pooled()
+      const text = 'SELECT $1::int AS n'
+      for (const n of [1, 2]) await sql.query(text, [n])
+      await sql.query('DEALLOCATE ALL')
+      const hidden = sql.transaction(async (tx) => {
+        await tx.query(text, [3]).catch(() => {
+          throw new Error('mine')
+        })
+      })
+      await expect(hidden).rejects.toThrow('mine')
+      expect(await sql.transaction(async (tx) => (await tx.query(text, [4])).rows)).toEqual([{ n: 4 }])
+    })
+
+    test('says what is wrong when its statement is gone', async () => {
+      const sql = pooled()
+      for (const n of [1, 2]) await sql.query('SELECT $1::int AS n', [n])
+      await sql.query('DEALLOCATE ALL')
+      await expect(sql.query('SELECT $1::int AS n', [3])).rejects.toMatchObject({ code: 'core.sql_statement_lost' })
+      expect((await sql.query('SELECT $1::int AS n', [4])).rows).toEqual([{ n: 4 }])
+    })
+  })
 
   async function terminate(pid: number): Promise<void> {
     await database.sql.query('SELECT pg_terminate_backend($1)', [pid])

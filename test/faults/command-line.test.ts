@@ -43,6 +43,15 @@ describe('npm run faults', () => {
       ['saga', '--seed', '1', '--transport', 'pigeon'],
       'faults: --transport: there is no "pigeon", choose from rabbitmq, kafka, postgres. Usage: ',
     ],
+    [['locks', '--seed', '1', '--kind', 'xa'], 'faults: --kind: "locks" has no kind to choose. Usage: '],
+    [
+      ['transactions', '--seed', '1', '--kind', 'at'],
+      'faults: --kind: there is no "at", choose from mixed, tcc, xa, code, undo. Usage: ',
+    ],
+    [
+      ['transactions', '--seed', '1', '--kind', 'xa', '--only', 'repeats', '--broken', 'no-fence'],
+      'faults: --broken: there is no "no-fence", choose from ',
+    ],
     [['locks', '--seed', '1', '--fast'], "faults: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
     const { status, lines } = faults(...args)

@@ -20,17 +20,18 @@ const DEFAULT_SECONDS = '30'
 const BROKEN_SECONDS = '150'
 
 export function usage(suites: readonly string[]): string {
-  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--keep]`
+  return `npm run faults -- ${suites.join('|')} --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
 }
 
 /** What `--help` prints. */
 export function help(suites: readonly Suite[]): string {
   const list = (items: readonly string[]): string => items.join(', ')
-  const about = suites.flatMap(({ name, faults, mistakes, transports, stores }) => [
+  const about = suites.flatMap(({ name, faults, mistakes, transports, stores, kinds }) => [
     `${name}`,
     `  faults: ${list(faults.map((fault) => fault.name))}`,
     `  mistakes: ${list(Object.keys(mistakes))}`,
     ...(transports === undefined ? [] : [`  transports: ${list(transports)}`]),
+    ...(kinds === undefined ? [] : [`  kinds: ${list(Object.keys(kinds))}`]),
     ...Object.entries(stores ?? {}).map(([store, load]) => {
       return `  --store ${store}: ${list(load().faults.map((fault) => fault.name))}; mistakes: ${list(Object.keys(load().mistakes))}`
     }),
@@ -44,6 +45,7 @@ export function help(suites: readonly Suite[]): string {
     '  --broken NAME     build this mistake in: the run has to fail',
     '  --transport NAME  the broker, where there is a choice; else the seeds take turns (binder: all at once)',
     '  --store NAME      the store, where there is a choice (locks, election: redis)',
+    '  --kind NAME       the kind of transaction, where there is a choice (transactions: mixed)',
     '  --keep            keep the histories of a run that passed, too',
     '',
     ...about,
@@ -67,9 +69,9 @@ export async function parseCommand(
   if (seeds === undefined) return `--seed: expected a whole number, or a range such as 1..5, got "${values.seed}"`
   const seconds = values.seconds ?? (values.broken === undefined ? DEFAULT_SECONDS : BROKEN_SECONDS)
   if (!isCount(seconds)) return `--seconds: expected a whole number, got "${seconds}"`
-  const chosen = onStore(await load(), values.store)
-  if (typeof chosen === 'string') return chosen
-  const suite = chosen
+  const stored = chosen(await load(), 'store', values.store)
+  const suite = typeof stored === 'string' ? stored : chosen(stored, 'kind', values.kind)
+  if (typeof suite === 'string') return suite
   const only = values.only.split(',').filter((part) => part !== '')
   const faults = suite.faults.map((fault) => fault.name)
   const stranger = only.find((fault) => !faults.includes(fault))
@@ -93,12 +95,14 @@ export async function parseCommand(
   return { suite, seeds, seconds: Number(seconds), only, broken, transport, keep: values.keep, command }
 }
 
-/** The suite on that store, or what is wrong with it. */
-function onStore(suite: Suite, store: string | undefined): Suite | string {
-  if (store === undefined) return suite
-  if (suite.stores === undefined) return `--store: "${suite.name}" has no store to choose`
-  const load = Object.hasOwn(suite.stores, store) ? suite.stores[store] : undefined
-  return load?.() ?? `--store: there is no "${store}", choose from ${Object.keys(suite.stores).join(', ')}`
+/** The suite on that store, or for that kind; or what is wrong with it. */
+function chosen(suite: Suite, option: 'store' | 'kind', name: string | undefined): Suite | string {
+  if (name === undefined) return suite
+  const choices: Readonly<Record<string, () => Suite>> | undefined = suite[`${option}s`]
+  if (choices === undefined) return `--${option}: "${suite.name}" has no ${option} to choose`
+  const load = Object.hasOwn(choices, name) ? choices[name] : undefined
+  if (load === undefined) return `--${option}: there is no "${name}", choose from ${Object.keys(choices).join(', ')}`
+  return load()
 }
 
 function parse(args: readonly string[]) {
@@ -109,6 +113,7 @@ function parse(args: readonly string[]) {
     broken: { type: 'string' },
     transport: { type: 'string' },
     store: { type: 'string' },
+    kind: { type: 'string' },
     keep: { type: 'boolean', default: false },
   } as const
   try {

@@ -1,5 +1,5 @@
 /**
- * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--keep]`
+ * `npm run faults -- <suite> --seed N|FROM..TO [--seconds S] [--only FAULT,...] [--broken NAME] [--transport BROKER] [--store STORE] [--kind KIND] [--keep]`
  * (`--help` tells more): breaks real servers, real processes and the network between them, and checks what must hold all the same. `docs/faults.md` tells how to read
  * what it prints.
  *
@@ -22,6 +22,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   locks: async () => (await import('./locks/suite.ts')).locksSuite,
   election: async () => (await import('./election/suite.ts')).electionSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
+  transactions: async () => (await import('./transactions/suite.ts')).transactionsSuite,
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
   embedded: async () => (await import('./embedded/suite.ts')).embeddedSuite,
 }

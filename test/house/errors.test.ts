@@ -52,9 +52,16 @@ const ERRORS: readonly Row[] = [
     false,
     'export them from a module that starts nothing',
   ),
+  row(new core.SqlStatementLost(), 'core.sql_statement_lost', true, 'preparedStatements'),
   row(new core.SqlCannotPrepare('off: restart the server'), 'core.sql_cannot_prepare', false, 'restart the server'),
   row(new core.SqlCommitError(), 'core.sql_commit', false, 'Let it propagate'),
   row(new core.SqlTablesMissing('s', 'outbox.migrate()'), 'core.tables_missing', false, 'call outbox.migrate() first'),
+  row(
+    new core.SqlMigrationBlocked('s', 'saga', ['prepared transaction concordat:x since 9 s']),
+    'core.migration_blocked',
+    true,
+    'prepared transaction concordat:x since 9 s. Let these end',
+  ),
   row(
     new core.SqlVersionMismatch('s', { name: 'outbox', migrations: [], call: 'outbox.migrate()' }, 7),
     'core.sql_version',
@@ -187,6 +194,13 @@ const ERRORS: readonly Row[] = [
     'All of the transaction is cancelled',
   ),
   row(new saga.GlobalTransactionEnded('t', '1', 'x'), 'saga.transaction_ended', false, 'takes no more calls'),
+  row(new saga.TransactionHeaderInvalid('is x'), 'saga.transaction_header', false, 'pass on what'),
+  row(
+    new saga.TransactionNotHere({ service: 'a', name: 't' }, 'b'),
+    'saga.transaction_not_here',
+    false,
+    'run a coordinator of',
+  ),
   row(
     new saga.GlobalTransactionCancelled('t', '1', { code: 'x', message: 'no disk' }),
     'saga.transaction_cancelled',
@@ -199,6 +213,22 @@ const ERRORS: readonly Row[] = [
     false,
     'An operator has to act',
   ),
+  row(
+    new saga.UndoTableRefused('protect', 'public.t', 'has no primary key: add one'),
+    'saga.undo_table',
+    false,
+    'add one',
+  ),
+  row(new saga.UndoNotProtected('s/id-1/a', ['public.t']), 'saga.undo_not_protected', false, 'call undo.protect'),
+  row(
+    new saga.UndoConflict('s/id-1/a', [
+      { table: 'public.t', key: { id: '1' }, column: 'n', expected: '1', found: '2' },
+    ]),
+    'saga.undo_conflict',
+    false,
+    'n: expected 1, found 2. Put the rows right, or call undo.settle(); then retry',
+  ),
+  row(new saga.UndoBranchNotFound('s/id-1/a'), 'saga.undo_not_found', false, 'undo.open() lists what there is'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
   row(
     new service.ServiceNotReady('shop', 'running', [{ name: 'binder', detail: 'no broker' }]),

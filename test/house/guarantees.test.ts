@@ -56,7 +56,7 @@ describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => 
     for (const section of sections) expect(section.match(LINK)?.length ?? 0, section.split('\n')[0]).toBeGreaterThan(2)
   })
 
-  it.for(['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('{docs,bench,examples}/**/*.md')])(
+  it.for(['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('{docs,bench,examples}/**/*.md')])(
     'and %s link to files that exist',
     async (path) => {
       const text = await readFile(path, 'utf8')
@@ -73,19 +73,20 @@ describe('docs/guarantees.md and docs/decisions/0018-upstream-losses.md', () => 
       expect(existsSync(named), `${path} names ${named}`).toBe(true)
   })
 
-  it.for(['README.md', 'CHANGELOG.md', ...globSync('docs/**/*.md')])(
+  it.for(['README.md', 'CHANGELOG.md', 'SECURITY.md', ...globSync('docs/**/*.md')])(
     '%s, which the package has, links to nothing that the package has not',
     async (path) => {
       const text = await readFile(path, 'utf8')
       const targets = Array.from(text.matchAll(/\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)/g), ([, target = '']) =>
         relative('.', resolve(path, '..', target)),
       )
-      const isPacked = (target: string) => /^(?:docs(?:\/|$)|README\.md$|CHANGELOG\.md$|LICENSE$)/.test(target)
+      const isPacked = (target: string) =>
+        /^(?:docs(?:\/|$)|README\.md$|CHANGELOG\.md$|SECURITY\.md$|LICENSE$)/.test(target)
       expect(targets.filter((target) => !isPacked(target))).toEqual([])
     },
   )
 
-  it.for(globSync('{README.md,CHANGELOG.md,CONTRIBUTING.md,docs/**/*.md}'))(
+  it.for(globSync('{README.md,CHANGELOG.md,SECURITY.md,CONTRIBUTING.md,docs/**/*.md}'))(
     '%s links to headings that exist',
     async (path) => {
       const text = await readFile(path, 'utf8')

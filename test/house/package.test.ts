@@ -90,12 +90,16 @@ describe('the packed package', { timeout: 120_000 }, () => {
     for (const { parentPath, name } of starter)
       expect(files).toContain(join('package', relative('.', parentPath), name))
     const others = files.filter(
-      (file) => !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|docs\/.*\.md|examples\/starter\/.*)$/.test(file),
+      (file) =>
+        !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|dist\/operate\/console\/page\/(index\.html|console\.css|LICENSES)|docs\/images\/console-\w+\.png|docs\/.*\.md|docs\/monitoring\/(alerts\.yml|dashboard\.json)|examples\/starter\/.*)$/.test(
+          file,
+        ),
     )
     expect(others.sort()).toEqual([
       'package/CHANGELOG.md',
       'package/LICENSE',
       'package/README.md',
+      'package/SECURITY.md',
       'package/package.json',
     ])
   })

@@ -22,7 +22,21 @@ function comparisonsIn(source: string): readonly string[] {
 }
 
 it('each kind of step has a file, and a line in the table', () => {
-  expect(KINDS.toSorted()).toEqual(['code', 'command', 'local', 'saga', 'signal', 'tcc', 'timer'])
+  expect(KINDS.toSorted()).toEqual([
+    'choice',
+    'code',
+    'command',
+    'each',
+    'local',
+    'machine',
+    'pause',
+    'saga',
+    'signal',
+    'task',
+    'tcc',
+    'timer',
+    'verdict',
+  ])
   const table = read(`${FOLDER}table.ts`)
   const files = globSync(`${FOLDER}*.ts`).filter((file) => /^ {2}kind: '/m.test(read(file)))
   for (const file of files) expect(table).toContain(`from './${file.slice(FOLDER.length)}'`)

@@ -14,13 +14,14 @@ import { ConcordatError, type SqlClient } from 'concordat/core'
 import { createElection, type Term } from 'concordat/election'
 import { postgresLocks } from 'concordat/locks/postgres'
 import { createOperator } from 'concordat/operate'
-import { createOutbox } from 'concordat/outbox'
-import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
+import { createOutbox, type Outbox } from 'concordat/outbox'
+import { type Coordinator, createCoordinator, defineSaga, Refusal, undo, undoParticipant } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
 import { COMMANDS } from '../../operate/cli/run.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
+import { commandHeaders, deliver } from '../saga/support/delivery.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 
@@ -107,6 +108,18 @@ async function withLocks(sql: SqlClient): Promise<Closing> {
   }
 }
 
+/** Two branches that hold a row each: order/o-1 and order/o-2. */
+async function withBranches(sql: SqlClient, outbox: Outbox): Promise<void> {
+  await sql.query('CREATE TABLE account (id text PRIMARY KEY)')
+  await undo.protect(sql, ['account'])
+  const bank = undoParticipant(placed, { group: 'bank', sql, outbox }, async (_, { tx, sagaId }) => {
+    await tx.query('INSERT INTO account VALUES ($1)', [sagaId])
+  })
+  for (const id of ['o-1', 'o-2'])
+    await deliver(bank, { n: 1 }, { ...commandHeaders(id, 'invoke'), 'saga-kind': 'tcc' })
+  await sql.query('DELETE FROM concordat.outbox')
+}
+
 /** For the commands that read what services declare. */
 const DECLARATIONS = `export const orders = { name: 'orders', sends: [{ name: 'orders.placed', partitions: 4, groups: [] }] }`
 
@@ -147,6 +160,7 @@ describeWith(['postgres'], 'npx concordat', () => {
     await createOperator({ sql }).migrate({ by: 'test', reason: 'setup' })
     const outbox = createOutbox({ sql, service: 'shop' })
     await outbox.migrate()
+    await withBranches(sql, outbox)
     coordinator = createCoordinator({ service: 'shop', sql, outbox, sagas: [buy, rent, wait], pollMs: 100 })
     await coordinator.run()
     const binder = createBinder({ service: 'shop', transport: memoryTransport(), bindings: coordinator.bindings })
@@ -235,6 +249,13 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await json('lag')).toEqual({
         groups: expect.arrayContaining([{ channel: 'orders.placed', group: 'stock', lag: 0, readers: 0 }]),
       })
+    })
+
+    test('what branches of undo hold, and what is prepared', async () => {
+      expect((await cli('undo', 'list')).stdout).toMatch(/^SAGA\/ID +STEP .*\norder\/o-1 +reserve +orders /)
+      expect(await json('undo', 'show', 'order/o-1', 'reserve')).toMatchObject({ id: 'o-1', differences: [] })
+      expect((await cli('undo', 'settle', 'order/o-1', 'reserve', '--reason', 'x', '--yes')).code).toBe(2)
+      expect(await json('prepared')).toEqual({ prepared: [] })
     })
 
     test('locks, leaders, members and state', async () => {
@@ -374,7 +395,10 @@ describeWith(['postgres'], 'npx concordat', () => {
     })
   })
 
-  const examples = COMMANDS.flatMap(({ name, examples: each }) => each.map((example) => ({ name, example })))
+  // The console goes on until it is stopped: test/operate/console/cli.int.test.ts.
+  const examples = COMMANDS.filter(({ name }) => name !== 'console').flatMap(({ name, examples: each }) =>
+    each.map((example) => ({ name, example })),
+  )
 
   test.each(examples)('example: $example', async ({ name, example }) => {
     const command = example.replace(

@@ -52,6 +52,18 @@ describe('list and show', () => {
     expect(await ids({ owner: 'nobody' })).toEqual([])
   })
 
+  test('newest first, page by page, and counts those that are open', async () => {
+    const { operator } = await stuckWorld(['o-1', 'o-2', 'x-3'])
+    const first = await operator.sagas.list({ order: 'newest', limit: 2 })
+    expect(first.sagas.map(({ id }) => id)).toEqual(['x-3', 'o-2'])
+    const second = await operator.sagas.list({ order: 'newest', limit: 2, after: first.next ?? '' })
+    expect(second).toMatchObject({ sagas: [{ id: 'o-1' }], next: null })
+    await expect(operator.sagas.list({ order: 'odd' as never })).rejects.toThrow('sagas.list.order')
+    expect(await operator.sagas.count()).toEqual({ running: 0, compensating: 0, stuck: 3 })
+    await operator.sagas.resolve({ saga: 'buy', id: 'o-2' }, { ...note, outcome: 'completed' })
+    expect(await operator.sagas.count()).toEqual({ running: 0, compensating: 0, stuck: 2 })
+  })
+
   test('hides payloads unless asked for them', async () => {
     const { operator } = await stuckWorld()
     const hidden = await operator.sagas.show(target)

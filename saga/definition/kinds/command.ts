@@ -1,18 +1,19 @@
 /** `.command(...)`: a participant in another service makes the step. The command leaves through the outbox. */
-import { type Channel, requireChannel } from '../../../binder/channel/channel.ts'
+import type { Channel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { encodeCommand } from '../../wire/wire.ts'
+import { callTimes, type HttpTarget, resolveDestination } from '../../http/target.ts'
 import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
 import type { CallOptions } from '../step-options.ts'
+import { askParticipant } from './asking.ts'
 import type { StepKind } from './kind.ts'
 
 interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CallOptions {
-  /** The participant's command channel. */
-  readonly to: Channel<ToIn, unknown>
+  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
+  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
   /** The command's payload. Pure: called again for each resend and for the compensation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
   /** Schema of the reply's result. @default any JSON, typed `unknown` */
@@ -37,13 +38,15 @@ export interface ForwardCommandOptions<Input, Results extends object, ToIn, Repl
 
 interface CommandDefinition extends StepDefinition {
   readonly to: Channel
+  /** Set when it is asked by HTTP. */
+  readonly at: HttpTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }
 
 /** The options as they come: unchecked, possibly from plain JavaScript. */
 interface Raw extends RawCallOptions {
-  readonly to?: Partial<Channel> | undefined
+  readonly to?: unknown
   readonly request?: unknown
   readonly reply?: Partial<StandardSchemaV1> | undefined
 }
@@ -63,7 +66,8 @@ export const COMMAND: StepKind<CommandDefinition> = {
   resolve(place, options: Raw) {
     const path = stepPath(place, options, NAMES)
     const { to, request, reply, compensate } = options
-    requireChannel(`${path}.to`, to as Channel)
+    const destination = resolveDestination(`${path}.to`, to)
+    const { timeoutMs, ...times } = callTimes(destination.at, options.timeoutMs)
     if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
     if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
       throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
@@ -72,22 +76,18 @@ export const COMMAND: StepKind<CommandDefinition> = {
       throw invalidOption(`${path}.compensate`, compensate, "true (the participant undoes it), or 'none'")
     }
     return Object.freeze({
-      ...patient(resolveCall(path, place, options, ATTEMPTS), options),
+      ...patient(resolveCall(path, place, { ...options, timeoutMs }, ATTEMPTS), options),
+      ...times,
       kind: COMMAND.kind,
       remote: true,
       transactional: false,
-      to: to as Channel,
+      ...destination,
       request: request as CommandDefinition['request'],
       reply: reply as StandardSchemaV1 | undefined,
     })
   },
   graphOf: ({ to }) => ({ to: to.name }),
-  tiesOf: ({ to, reply }) => ({ to, result: reply }),
-  async prepare(step, prepared) {
-    const { operation, attempt } = prepared.call
-    const { row, state, sender } = prepared
-    const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round }
-    prepared.send(await encodeCommand(step, sending, sender, await prepared.context()))
-    return undefined
-  },
+  tiesOf: ({ to, at, reply }) => ({ to, at, result: reply }),
+  withItem: (step, item) => ({ ...step, request: (context) => step.request({ ...context, ...item }) }),
+  prepare: (step, prepared) => askParticipant(step, prepared),
 }

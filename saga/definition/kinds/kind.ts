@@ -6,6 +6,7 @@ import type { Channel } from '../../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../../binder/channel/message.ts'
 import type { Clock } from '../../../core/clock.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import type { HttpTarget } from '../../http/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { Call, SagaParent, StepState } from '../../machine/state.ts'
@@ -32,6 +33,10 @@ export interface StepKind<Step extends StepDefinition = StepDefinition> {
    * @throws whatever a function of the definition throws: the first call is refused, a later one failed
    */
   prepare(step: Step, call: PreparedCall): Promise<SagaEvent | undefined> | SagaEvent | undefined
+  /** A step of this kind that is one item of a list: its functions are given the item, too. Absent: a list has none. */
+  withItem?(step: Step, item: ListItem): Step
+  /** The step that was added behind one of this kind while the saga ran. Absent: none is. */
+  grow?(step: Step, added: StepState): StepDefinition
   /** Makes a call within this process (`wait: 'call'`). Absent: steps of this kind are made elsewhere, or only wait. */
   run?(step: Step, operation: Operation, context: RunContext): unknown
 }
@@ -45,6 +50,14 @@ export interface StepPlace {
   readonly pivoted: boolean
 }
 
+/** What the functions of a step get that is made for each item of a list. */
+export interface ListItem<Item = unknown> {
+  /** As it was planned: JSON. */
+  readonly item: Item
+  /** Its place in the list, from 0. */
+  readonly index: number
+}
+
 /** JSON. */
 export type GraphFacts = Readonly<Record<string, unknown>>
 
@@ -52,6 +65,8 @@ export type GraphFacts = Readonly<Record<string, unknown>>
 export interface StepTies {
   /** Where its commands go. */
   readonly to?: Channel | undefined
+  /** Set when they go there by HTTP. */
+  readonly at?: HttpTarget | undefined
   /** The messages that tell it to go on. */
   readonly from?: SignalSource | undefined
   /** The saga that it is. */
@@ -94,14 +109,18 @@ export interface PreparedCall {
   readonly state: StepState
   readonly sender: Sender
   readonly clock: Clock
+  /** Of what is kept of it. */
+  readonly maxPayloadBytes: number
   /** The code that the step is, when this process has it. */
   readonly body: TransactionBody | undefined
   /** What conditions and requests are given; read when it is asked for. @throws SagaInputUnreadable, SchemaError */
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */
   mayRun(): boolean
-  /** Sends a command with the commit. */
-  send(command: EncodedMessage): void
+  /** False: this process asks nobody by HTTP now, another one shall. */
+  mayAsk(): boolean
+  /** Sends a command with the commit; by HTTP, if `at` is given, after it. */
+  send(command: EncodedMessage, at?: HttpTarget): void
   /** Starts a saga with the commit. @throws SchemaError, SagaPayloadTooLarge */
   start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void>
   /** Leaves mail for another saga with the commit. */

@@ -86,6 +86,11 @@ export const LOCAL: StepKind<LocalDefinition> = {
   graphOf: () => NO_FACTS,
   tiesOf: () => NO_TIES,
   prepare: (_, prepared) => (prepared.mayRun() ? undefined : { type: 'yielded', step: prepared.call.step }),
+  withItem: (step, item) => ({
+    ...step,
+    run: (context) => step.run({ ...context, ...item }),
+    undo: step.undo && ((context) => step.undo?.({ ...context, ...item })),
+  }),
   run: (step, operation, context) => RUNS[operation]?.(step, context),
 }
 

@@ -89,6 +89,7 @@ export const SUB_SAGA: StepKind<SubSagaDefinition> = {
   },
   graphOf: ({ saga }) => ({ saga: saga.graphHash }),
   tiesOf: ({ saga }) => ({ saga }),
+  withItem: (step, item) => ({ ...step, input: (context) => step.input({ ...context, ...item }) }),
   async prepare(step, prepared) {
     const context = await prepared.context()
     await CALLS[prepared.call.operation]?.(step, prepared, context)

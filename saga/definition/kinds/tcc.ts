@@ -6,14 +6,15 @@
  * what they write commits with the saga's advance, which is all the fence they need: each is done once. What `try` did
  * elsewhere is in doubt when it fails, so `cancel` is called then, too.
  */
-import { type Channel, defineChannel, requireChannel } from '../../../binder/channel/channel.ts'
+import { type Channel, defineChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import { callTimes, type HttpTarget, resolveDestination } from '../../http/target.ts'
 import type { Stored } from '../../json.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { RetryPolicy } from '../../machine/state.ts'
-import { encodeCommand, TCC as TCC_PARTICIPANT } from '../../wire/wire.ts'
+import { TCC as TCC_PARTICIPANT } from '../../wire/wire.ts'
 import {
   CALL_OPTIONS,
   FORWARD_ATTEMPTS,
@@ -27,6 +28,7 @@ import {
 import type { StepDefinition } from '../saga.ts'
 import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
 import type { CallOptions, RetryOptions } from '../step-options.ts'
+import { askParticipant } from './asking.ts'
 import type { RunContext, StepKind, StepPlace } from './kind.ts'
 
 interface Tcc extends CallOptions {
@@ -39,8 +41,8 @@ interface Tcc extends CallOptions {
 
 /** Options of `.tcc` whose participant is in another service: see `tccParticipant`. */
 export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends Tcc {
-  /** The participant's command channel. */
-  readonly to: Channel<ToIn, unknown>
+  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
+  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
   /** The command's payload. Pure: called again for each resend, for the confirmation and for the cancellation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
   /** Schema of what `try` returned. @default any JSON, typed `unknown` */
@@ -86,6 +88,8 @@ interface TccDefinition extends StepDefinition {
 
 interface Sent {
   readonly to: Channel
+  /** Set when it is asked by HTTP. */
+  readonly at: HttpTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }
@@ -93,7 +97,7 @@ interface Sent {
 /** The options as they come: unchecked, possibly from plain JavaScript. */
 interface Raw extends Pick<RawCallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
   readonly confirmRetry?: RetryOptions | undefined
-  readonly to?: Partial<Channel> | undefined
+  readonly to?: unknown
   readonly request?: unknown
   readonly reply?: Partial<StandardSchemaV1> | undefined
   readonly try?: unknown
@@ -133,19 +137,15 @@ export const TCC: StepKind<TccDefinition> = {
     }
     const sent = isRemote ? resolveSent(path, options) : undefined
     const runs = isRemote ? undefined : resolveRuns(path, options)
-    return Object.freeze({ ...resolveCalls(path, place, options, isRemote), kind: TCC.kind, sent, runs })
+    const { timeoutMs, ...times } = callTimes(sent?.at, options.timeoutMs)
+    const calls = resolveCalls(path, place, { ...options, timeoutMs }, isRemote)
+    return Object.freeze({ ...calls, ...times, kind: TCC.kind, sent, runs })
   },
   graphOf: ({ sent }) => ({ to: sent === undefined ? null : sent.to.name }),
-  tiesOf: ({ sent }) => ({ to: sent?.to, result: sent?.reply }),
+  tiesOf: ({ sent }) => ({ to: sent?.to, at: sent?.at, result: sent?.reply }),
   async prepare(step, prepared) {
-    const { operation, attempt } = prepared.call
     if (step.sent === undefined) return prepared.mayRun() ? undefined : { type: 'yielded', step: step.name }
-    const { row, state, sender } = prepared
-    const kind = TCC_PARTICIPANT
-    const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round, kind }
-    const commanded = { name: step.name, ...step.sent }
-    prepared.send(await encodeCommand(commanded, sending, sender, await prepared.context()))
-    return undefined
+    return askParticipant({ name: step.name, ...step.sent }, prepared, TCC_PARTICIPANT)
   },
   run: (step, operation, context) => step.runs?.[operation](context),
 }
@@ -194,13 +194,13 @@ function resolveCalls(
 }
 
 function resolveSent(path: string, { to, request, reply }: Raw): Sent {
-  requireChannel(`${path}.to`, to as Channel)
+  const destination = resolveDestination(`${path}.to`, to)
   if (typeof request !== 'function') throw invalidOption(`${path}.request`, request, 'a function')
   if (reply !== undefined && typeof reply['~standard']?.validate !== 'function') {
     throw invalidOption(`${path}.reply`, reply, 'a Standard Schema such as z.object({...})')
   }
   return Object.freeze({
-    to: to as Channel,
+    ...destination,
     request: request as Sent['request'],
     reply: reply as StandardSchemaV1 | undefined,
   })

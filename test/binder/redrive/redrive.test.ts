@@ -123,6 +123,19 @@ describe('a redrive', () => {
     expect(left.letters).toHaveLength(4)
   })
 
+  it('looks at so many letters, or bytes of them, and holds no more', async () => {
+    const { broker } = await withLetters(6)
+    const first = await run(broker, { dryRun: true, lookAt: 2 })
+    expect(first).toMatchObject({ sent: 2, complete: false })
+    const none = await run(broker, { dryRun: true, lookAt: 2, filter: () => false })
+    expect(none).toMatchObject({ sent: 0, kept: 2, complete: false })
+    const [letter] = first.letters
+    const bytes = await run(broker, { dryRun: true, lookAtBytes: (letter?.bytes ?? 0) + 1 })
+    expect(bytes).toMatchObject({ sent: 2, complete: false })
+    expect(await run(broker, { dryRun: true })).toMatchObject({ sent: 6, complete: true })
+    await expect(run(broker, { dryRun: true, lookAt: 65_536 })).rejects.toThrow('redrive.lookAt')
+  })
+
   it('fails when the broker is away for too long, and the next one goes on in order', async () => {
     const { broker, binder, state } = await withLetters(6)
     state.isBroken = false

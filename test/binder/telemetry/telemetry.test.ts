@@ -306,6 +306,33 @@ describe('the metrics of a binder', () => {
     ])
   })
 
+  it('tell what is halted, and whose circuit is open', async () => {
+    const recording = record()
+    const fails = (): void => {
+      throw new Error('no')
+    }
+    const binder = await start(recording, [
+      sink(orders, { group: 'halts', maxAttempts: 1, onFailure: 'halt' }, fails),
+      sink(orders, { group: 'waits', maxAttempts: 1, circuitBreaker: { failures: 1, pauseMs: 60_000 } }, fails),
+    ])
+    const values = async (name: string): Promise<object> =>
+      Object.fromEntries(
+        (await recording.metric(name)).map(({ value, attributes }) => [
+          attributes['messaging.consumer.group.name'],
+          value,
+        ]),
+      )
+    expect(await values('concordat.binding.up')).toEqual({ halts: 1, waits: 1 })
+    expect(await values('concordat.binding.circuit_open')).toEqual({ waits: 0 })
+    await binder.send(orders, { n: 1 })
+    await until('both gave up', () => {
+      const [halts, waits] = binder.bindings()
+      return halts?.state === 'halted' && waits?.circuit === 'open'
+    })
+    expect(await values('concordat.binding.up')).toEqual({ halts: 0, waits: 1 })
+    expect(await values('concordat.binding.circuit_open')).toEqual({ waits: 1 })
+  })
+
   it('are read no more once the binder is closed', async () => {
     const recording = record()
     let reads = 0
@@ -318,10 +345,10 @@ describe('the metrics of a binder', () => {
     }
     const binder = await start({ ...recording, telemetry }, [sink(orders, { group: 'g' }, () => {})])
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(3)
+    expect(reads).toBe(4)
     await binder.close()
     await recording.metric('concordat.binding.in_flight')
-    expect(reads).toBe(3)
+    expect(reads).toBe(4)
   })
 })
 

@@ -17,7 +17,7 @@ it('without options 200 transfers are made with TCC, and nobody is killed', () =
 })
 
 it.for([
-  [['--kind', 'magic'], '--kind magic: choose saga, tcc, xa, code'],
+  [['--kind', 'magic'], '--kind magic: choose saga, tcc, xa, undo, code'],
   [['--transfers', '0'], '--transfers 0: expected a whole number from 1 to 100000'],
   [['--kill', '1.5'], '--kill 1.5: expected a whole number from 0 to 1000'],
   [['--processes', '5'], '--processes 5: expected a whole number from 1 to 4'],

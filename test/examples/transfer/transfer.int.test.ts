@@ -61,7 +61,7 @@ describeWith(['postgres'], 'npm run transfer', { private: true }, () => {
     expect(await transfer('--kind', 'magic')).toEqual({
       code: 2,
       stdout: '',
-      stderr: 'transfer: --kind magic: choose saga, tcc, xa, code\n',
+      stderr: 'transfer: --kind magic: choose saga, tcc, xa, undo, code\n',
     })
     const away = await transfer('--postgres', 'postgres://nobody:secret@127.0.0.1:1/none')
     expect(away).toMatchObject({ code: 2, stdout: '' })

@@ -20,6 +20,8 @@ export interface Suite {
   readonly transportsTogether?: boolean | undefined
   /** The same on other stores (`--store`), itself among them. @default none to choose */
   readonly stores?: Readonly<Record<string, () => Suite>> | undefined
+  /** The same for one kind of what is tested (`--kind`), itself among them. @default none to choose */
+  readonly kinds?: Readonly<Record<string, () => Suite>> | undefined
   /** What the counts of an episode are called. @default those of locks */
   readonly counted?: Counted | undefined
   /** What this machine lacks for these faults, and the remedy. */

@@ -1,11 +1,9 @@
 import { kafkaTransport } from 'concordat/binder/kafka'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
-import { pgClient, pgListener } from 'concordat/core/pg'
 import { Kafka, logLevel } from 'kafkajs'
-import pg from 'pg'
+import { postgresLog } from '../harness/postgres-log.ts'
 import type { Place } from './place.ts'
 import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
 
@@ -25,14 +23,6 @@ export function transportTo({ kind, url }: Place['broker'], transactionsOf: SqlC
         heartbeatIntervalMs: SESSION_MS / 10,
       })
     case 'postgres':
-      return postgresTo(url, transactionsOf)
+      return postgresLog(url, { transactionsOf, callMs: CALL_MS, leaseMs: LEASE_MS })
   }
-}
-
-function postgresTo(connectionString: string, transactionsOf: SqlClient | undefined): Transport {
-  const limits = { connectionTimeoutMillis: CALL_MS, query_timeout: CALL_MS }
-  const pool = new pg.Pool({ connectionString, max: 4, ...limits })
-  pool.on('error', () => {})
-  const listener = pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) })
-  return postgresTransport({ sql: pgClient(pool), transactionsOf, listener, leaseMs: LEASE_MS })
 }

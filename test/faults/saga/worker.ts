@@ -11,7 +11,9 @@ import { createCoordinator, participant, sagaReplies } from 'concordat/saga'
 import pg from 'pg'
 import { describe } from '../harness/errors.ts'
 import { EventLog } from '../harness/events.ts'
+import { forgetful } from '../harness/forgetful.ts'
 import { Random } from '../harness/random.ts'
+import { Repeats } from '../harness/repeats.ts'
 import {
   type Command,
   credit,
@@ -22,9 +24,8 @@ import {
   leaveLine,
   transferSaga,
 } from './bank.ts'
-import { forgetful, uncheckedWrites } from './broken.ts'
+import { uncheckedWrites } from './broken.ts'
 import type { Order, Post } from './place.ts'
-import { Repeats } from './repeats.ts'
 import { LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
 import { transportTo } from './transport.ts'
 

@@ -12,7 +12,7 @@ export async function crashed(stage: Stage, how: 'killed' | 'stopped at once', a
 }
 
 /** `pg_ctl stop -m immediate` sends this signal. */
-async function quit(pid: number): Promise<void> {
+export async function quit(pid: number): Promise<void> {
   process.kill(pid, 'SIGQUIT')
   const deadline = performance.now() + 5_000
   while (isThere(pid) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))

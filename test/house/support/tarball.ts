@@ -37,7 +37,8 @@ export async function pack(): Promise<Packed> {
 async function build(folder: string): Promise<void> {
   const stage = join(folder, 'stage')
   await mkdir(stage)
-  for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'LICENSE']) await copyFile(file, join(stage, file))
+  for (const file of ['package.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', 'LICENSE'])
+    await copyFile(file, join(stage, file))
   for (const part of ['docs', 'examples/starter']) await cp(part, join(stage, part), { recursive: true })
   await run(process.execPath, ['scripts/build.ts', join(stage, 'dist')], repository)
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], stage)

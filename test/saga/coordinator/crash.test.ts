@@ -8,10 +8,13 @@ import { FAST, stockCommands } from '../support/world.ts'
 
 const Input = z.object({ refuse: z.boolean() })
 const plain: string[] = []
+/** Else each step that stumbles waits a second before it is tried again. */
+const SOON = { retry: FAST, compensationRetry: FAST }
 
 const pack = defineSaga('pack', { version: 1, input: z.object({ of: z.string() }) })
   .step('box', {
     transactional: true,
+    ...SOON,
     invoke: ({ tx, input }) => effect(tx, 'orders', `${input.of} box`),
     compensate: ({ tx, input }) => effect(tx, 'orders', `${input.of} undo box`),
   })
@@ -19,41 +22,45 @@ const pack = defineSaga('pack', { version: 1, input: z.object({ of: z.string() }
     to: stockCommands,
     request: ({ input }) => ({ sku: `label ${input.of}`, n: 1 }),
     compensate: true,
+    ...SOON,
   })
 
 const saga = defineSaga('crash', { version: 1, input: Input })
   .step('open', {
     transactional: true,
+    ...SOON,
     invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} open`),
     compensate: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} undo open`),
   })
   .parallel((group) =>
     group
       .step('note', {
-        retry: FAST,
+        ...SOON,
         invoke: ({ sagaId }) => void plain.push(`${sagaId} note`),
         compensate: ({ sagaId }) => void plain.push(`${sagaId} undo note`),
       })
       .step('mark', {
         transactional: true,
-        retry: FAST,
+        ...SOON,
         invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} mark`),
         compensate: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} undo mark`),
       })
-      .command('reserve', { to: stockCommands, request: () => ({ sku: 'reserve', n: 1 }), compensate: true }),
+      .command('reserve', { to: stockCommands, request: () => ({ sku: 'reserve', n: 1 }), compensate: true, ...SOON }),
   )
   .saga('pack', { saga: pack, input: ({ sagaId }) => ({ of: sagaId }), compensate: true })
   .command('pay', {
     to: stockCommands,
     request: ({ input }) => ({ sku: input.refuse ? 'refuse' : 'pay', n: 1 }),
     compensate: true,
+    ...SOON,
   })
   .step('confirm', {
     pivot: true,
     transactional: true,
+    ...SOON,
     invoke: ({ tx, sagaId }) => effect(tx, 'orders', `${sagaId} confirm`),
   })
-  .step('tell', { retry: FAST, invoke: ({ sagaId }) => void plain.push(`${sagaId} tell`) })
+  .step('tell', { ...SOON, invoke: ({ sagaId }) => void plain.push(`${sagaId} tell`) })
 
 /** What is done for the step of a saga that is a step is told of that one. */
 function stockEffect(sagaId: string, undo: string, sku: string): string {

@@ -42,6 +42,22 @@ async function setup(
   return world
 }
 
+test('code hears an answer that reached an instance which does not have its definition', async () => {
+  const other = defineGlobalTransaction('other', { input: z.object({}), branches: [withdraw, deposit] })
+  const log = new LogLines()
+  // The one that reads the replies is of a release without the transaction.
+  const { coordinate, calls } = await setup({}, { sagas: [other], logger: log.logger })
+  const coordinator = coordinate({ sagas: [transfer], instance: 'with', logger: undefined })
+  closing.push(() => coordinator.close())
+  await coordinator.run()
+  const held = await coordinator.globalTransaction(transfer, { id: 't-1', input }, (global) =>
+    global.call(withdraw, { account: 'ann', cents: 7 }),
+  )
+  expect(held).toEqual({ held: 7 })
+  expect(log.text).toContain('reply left for an instance with its version')
+  expect(calls).toEqual(['try ann', 'confirm ann'])
+})
+
 test('logs and timelines hold no payload and no result', async () => {
   const secret = 'tulip-4711'
   const log = new LogLines()

@@ -34,6 +34,12 @@ describe('a definition', () => {
         (saga) => saga.step('a', none),
       ),
       begin.signal('a', { payload: input }),
+      begin.each('a', { ...none, over: () => [1] }),
+      begin.each('a', { ...none, over: () => [1], transactional: true }),
+      begin.each('a', { over: () => [1], to: channel, request: () => ({ n: 1 }), compensate: 'none' }),
+      begin.forward((saga) => saga.step('a', none)),
+      begin.choose('a', () => 'x', { x: (saga) => saga, y: (saga) => saga }),
+      begin.choose('a', () => 'x', { x: (saga) => saga, z: (saga) => saga }),
       begin.signal('a', { from: channel, correlate: () => 'x' }),
       defineSaga('t', { version: 1, input }).step('a', none),
     ]
@@ -54,6 +60,11 @@ describe('a definition', () => {
         (saga) => saga.parallel((group) => group.step('left', none).timer('right', { delay: 1 })),
       )
       .step('pivot', { invoke: () => 1, pivot: true })
+    const grows = begin
+      .each('list', { ...none, over: () => [1], atOnce: 2 })
+      .choose('route', () => 'x', { x: (saga) => saga.step('a', none), y: (saga) => saga })
+      .forward((saga) => saga.step('b', none))
+    expect(grows.graphHash).toBe('700fe89b41dd8027f08c58a084878db2f37e26a62d7cd8b71ce038909b978aa3')
     expect(child.graphHash).toBe('6e954c0634af8b7453a3349ad7db8dce530e1ed2a69de57301a8930cfc666786')
     expect(all.graphHash).toBe('8388fdd7f3316d3773c1f670cf6020973e5726916f35e2c3d15914e23f94662a')
   })
@@ -124,9 +135,75 @@ describe('a definition', () => {
       'defineSaga("s").parallel: the pivot "p" must stand alone. Put it after the group.',
     ],
     [
-      'a group after the pivot',
-      () => (begin.step('p', { pivot: true, invoke: () => 1 }) as unknown as typeof begin).parallel((group) => group),
-      'defineSaga("s").parallel: after the pivot steps are made one by one, add them with .step',
+      'a list without items',
+      () => begin.each('a', { ...none } as never),
+      'defineSaga("s").each("a").over: expected a function that gives the items, got undefined',
+    ],
+    [
+      'a list of too many items',
+      () => begin.each('a', { ...none, over: () => [1], maxItems: 1_001 }),
+      'defineSaga("s").each("a").maxItems: expected a whole number >= 1 and <= 1000, got 1001',
+    ],
+    [
+      'a list as the pivot',
+      () => begin.each('a', { ...none, over: () => [1], pivot: true } as never),
+      'defineSaga("s").each("a").pivot: the pivot is one step, not a list. Put it before or after the list.',
+    ],
+    [
+      'a list that does not say how its items are undone',
+      () => begin.each('a', { invoke: () => 1, over: () => [1] } as never),
+      'defineSaga("s").each("a").compensate: not stated.',
+    ],
+    [
+      'an option that a list does not know',
+      () => begin.each('a', { ...none, over: () => [1], parallel: 3 } as never),
+      'defineSaga("s").each("a")',
+    ],
+    [
+      'a choice of one branch',
+      () => begin.choose('c', () => 'a', { a: (saga) => saga }),
+      'defineSaga("s").choose("c").branches: expected an object of at least two branches',
+    ],
+    [
+      'a branch that is no function',
+      () => begin.choose('c', () => 'a', { a: (saga) => saga, b: 1 as never }),
+      'defineSaga("s").choose("c").b: expected a function: (saga) => saga.step(...), got 1',
+    ],
+    [
+      'a choice without a function that chooses',
+      () => begin.choose('c', 'a' as never, { a: (saga) => saga, b: (saga) => saga }),
+      'defineSaga("s").choose("c").by: expected a function that gives the name of a branch, got "a"',
+    ],
+    [
+      'a pivot in a branch',
+      () =>
+        begin.choose('c', () => 'a', {
+          a: (saga) => saga.step('p', { pivot: true, invoke: () => 1 }),
+          b: (saga) => saga,
+        }),
+      'defineSaga("s").choose: the pivot "p" cannot be within it. Put it before or after.',
+    ],
+    [
+      'a choice within a group',
+      () =>
+        begin.parallel(((group: typeof begin) =>
+          group.choose('c', () => 'a', { a: (saga) => saga, b: (saga) => saga })) as never),
+      'defineSaga("s").parallel: no .choose within a group, put the group into it',
+    ],
+    [
+      'a pivot in a forward block',
+      () => begin.forward(((saga: typeof begin) => saga.step('p', { pivot: true, invoke: () => 1 })) as never),
+      'defineSaga("s").forward: the pivot "p" cannot be within it. Put it before or after.',
+    ],
+    [
+      'a forward block after the pivot',
+      () => (begin.step('p', { pivot: true, invoke: () => 1 }) as unknown as typeof begin).forward((saga) => saga),
+      'defineSaga("s").forward: after the pivot there is only forward, add the steps as they are',
+    ],
+    [
+      'a block that adds nothing to a group after the pivot',
+      () => begin.step('p', { pivot: true, invoke: () => 1 }).parallel((group) => group),
+      'defineSaga("s").parallel: the function must return what it was given with steps added',
     ],
     [
       'a condition within a group',
@@ -231,7 +308,7 @@ describe('createCoordinator', () => {
     [
       'a step of a kind that another release knows',
       { sagas: [{ ...saga, steps: saga.steps.map((step) => ({ ...step, kind: 'later' })) }] },
-      'step "a": expected a kind out of local, command, tcc, saga, timer, signal, got "later". Make the saga with defineSaga of this release.',
+      'step "a": expected a kind out of local, command, tcc, saga, timer, signal, each, choice, got "later". Make the saga with defineSaga of this release.',
     ],
     ['no saga', { sagas: [] }, 'createCoordinator.sagas: expected at least one saga, got []'],
     [

@@ -13,7 +13,7 @@ import { freeze, NAMES, OPEN, OPENS, Referee, shapes } from '../support/referee.
 
 const error = { code: 'x', message: 'x' }
 const OPERATIONS = ['invoke', 'confirm', 'compensate'] as const
-const step = fc.constantFrom(...NAMES)
+const step = fc.constantFrom(...NAMES, ...NAMES.flatMap((name) => [`${name}[0]`, `${name}[1]`]))
 const operation = fc.constantFrom<Operation>('invoke', 'compensate', 'confirm')
 const outsideEvents: fc.Arbitrary<SagaEvent> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ type: fc.constant('succeeded' as const), step, operation, result: fc.nat() }) },
@@ -36,6 +36,22 @@ const outsideEvents: fc.Arbitrary<SagaEvent> = fc.oneof(
   fc.constant<SagaEvent>({ type: 'expired' }),
   fc.record({ type: fc.constant('omitted' as const), step }),
   fc.record({ type: fc.constant('armed' as const), step, ms: fc.nat(100) }),
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('planned' as const),
+      step: fc.constantFrom(...NAMES),
+      items: fc.array(fc.nat(), { maxLength: 3 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant('chosen' as const),
+      step: fc.constantFrom(...NAMES),
+      branch: fc.constantFrom('x', 'y', 'z'),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ type: fc.constant('signalled' as const), step, payload: fc.nat() }) },
 )
 const operatorEvents: fc.Arbitrary<SagaEvent> = fc
@@ -84,8 +100,8 @@ describe('the machine', () => {
       fc.property(shapes, fc.array(outsideEvents, { maxLength: 30 }), (s, events) => {
         const { state, referee } = play(s, events)
         let current = state
-        for (let n = 0; n < 40 && current.status !== 'completed' && current.status !== 'compensated'; n++) {
-          const event = help(current)
+        for (let n = 0; n < 80 && current.status !== 'completed' && current.status !== 'compensated'; n++) {
+          const event = help(s, current)
           const transition = advance(s, current, event)
           expect(transition, `${JSON.stringify(event)} in ${JSON.stringify(current)}`).toBeDefined()
           referee.check(current, transition as Transition)
@@ -110,9 +126,14 @@ describe('the machine', () => {
 })
 
 /** What a world without faults does next. */
-function help(state: SagaState): SagaEvent {
+function help(shape: SagaShape, state: SagaState): SagaEvent {
   const all = state.steps.filter(({ status }) => OPEN.includes(status))
   const open = all.find(({ wait }) => wait !== 'operator') ?? all[0]
+  if (open?.wait === 'plan') {
+    const { each } = shape.steps.find(({ name }) => name === open.step) ?? {}
+    if (each === undefined) return { type: 'chosen', step: open.step, branch: 'x' }
+    return { type: 'planned', step: open.step, items: [7, 8, 9] }
+  }
   if (open?.wait === 'time') return { type: 'due' }
   if (open?.wait === 'signal') return { type: 'signalled', step: open.step, payload: 1 }
   if (open?.wait === 'retry') return { type: 'due' }

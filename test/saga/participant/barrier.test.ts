@@ -169,8 +169,12 @@ describe('while releases with and without births run side by side', () => {
   test('the table of the release before is migrated with its rows', async () => {
     const { world, calls, send } = await alone()
     const schema = world.stockSchema
+    await world.sql.query(`DROP TRIGGER saga_undo_kept ON ${schema}.saga_barrier`)
     await world.sql.query(
       `ALTER TABLE ${schema}.saga_barrier DROP COLUMN birth, DROP COLUMN reply_to, DROP COLUMN round, DROP COLUMN gid`,
+    )
+    await world.sql.query(
+      `DROP TABLE ${schema}.saga_undo, ${schema}.saga_undo_table, ${schema}.saga_undo_image, ${schema}.saga_undo_lock`,
     )
     await world.sql.query(`DELETE FROM ${schema}.concordat_migration WHERE part = 'saga-participant' AND version > 2`)
     await older(world, 'invoke', 'ok')

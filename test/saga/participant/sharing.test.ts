@@ -34,6 +34,7 @@ async function setup(invoke: (sagaId: string, tx: SqlTransaction) => Promise<voi
     sql,
     outbox,
     duties,
+    madeBy: 'participant',
     maxAttempts: 1,
     telemetry: undefined,
     sharesTransactions: true,

@@ -119,6 +119,19 @@ describe('a command for the other kind of participant', () => {
     expect(calls).toEqual(['cancel'])
   })
 
+  test('is answered with what is there, and with all that could take it', async () => {
+    fresh()
+    await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'invoke'), ...forTcc })
+    await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'confirm') })
+    await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'confirm'), 'saga-kind': 'later' })
+    const has = '"stock.commands" has participant: change one of them'
+    expect((await takeReplies(sql, schema)).map(({ message }) => message)).toEqual([
+      `order/reserve asks for tccParticipant, xaParticipant or undoParticipant, and ${has}`,
+      `order/reserve asks for "confirm", which participant does not know, and ${has}`,
+      `order/reserve asks for a participant of the kind "later", and ${has}`,
+    ])
+  })
+
   test('is not refused when it was sent before, and nothing is known of that', async () => {
     fresh()
     expect(await answers(plain, 'invoke', forTcc, 2)).toEqual(['failed final saga.wrong_participant'])

@@ -9,6 +9,7 @@ import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { type Coordinator, createCoordinator, migrateParticipant, type Saga, sagaReplies } from 'concordat/saga'
 import { afterAll, beforeAll } from 'vitest'
 import { until } from '../../support/until.ts'
+import { serveParticipant } from './http-side.ts'
 import { Dead, MortalClient } from './mortal.ts'
 import { closeEmbedded, embedded } from './world.ts'
 
@@ -26,6 +27,10 @@ export interface CrashWorldOptions {
   readonly tables: string
   /** Of the processes. The next one to run does not wait for it: the database says that no other is alive. @default 100 */
   readonly leaseMs?: number
+  /** Set when the participant is asked by HTTP: it is told where. */
+  readonly place?: { url: string } | undefined
+  /** A database that the caller closes. @default the embedded one of the file */
+  readonly sql?: SqlClient | undefined
 }
 
 export interface Process {
@@ -42,24 +47,28 @@ export interface Play {
 
 export interface CrashWorld {
   readonly sql: SqlClient
+  /** Of the participant, from the first test on. */
+  readonly stockSchema: string
   boot(client: SqlClient): Promise<Process>
   /** One process that dies at its n-th step, then a second one. False: it lived to the end. */
   dieAt(n: number, when: 'before' | 'after', play: Play): Promise<boolean>
 }
 
 /** Set up before the tests of the file that calls it, and taken down after them. */
-export function crashWorld({ name, sagas, participant, tables, leaseMs = 100 }: CrashWorldOptions): CrashWorld {
-  const sql = embedded()
+export function crashWorld(options: CrashWorldOptions): CrashWorld {
+  const { name, sagas, participant, tables, leaseMs = 100, sql = embedded() } = options
   const [schema, stockSchema] = [`${name}_orders`, `${name}_stock`]
   const broker = memoryBroker()
   const transport = () => memoryTransport({ broker })
   const outbox = createOutbox({ sql, service: 'orders', schema, partitions: 1 })
   const stockOutbox = createOutbox({ sql, service: 'stock', schema: stockSchema, partitions: 1 })
+  const binding = participant({ sql, outbox: stockOutbox, schema: stockSchema })
+  const served = options.place && serveParticipant(binding)
   const stock = createBinder({
     service: 'stock',
     transport: transport(),
     sends: [sagaReplies('orders')],
-    bindings: [participant({ sql, outbox: stockOutbox, schema: stockSchema })],
+    bindings: options.place === undefined ? [binding] : [],
   })
   const sender = createBinder({ service: 'relay', transport: transport(), bindings: [] })
   const relays = [
@@ -78,11 +87,14 @@ export function crashWorld({ name, sagas, participant, tables, leaseMs = 100 }: 
     await migrateParticipant(sql, stockSchema)
     await Promise.all([stock.start(), sender.start()])
     for (const relay of relays) await relay.start()
+    if (options.place !== undefined && served !== undefined) options.place.url = (await served).url
   }, 120_000)
   afterAll(async () => {
+    await (await served)?.close()
     for (const relay of relays) await relay.close()
     await Promise.all([stock.close(), sender.close()])
-    await closeEmbedded()
+    for (const each of [schema, stockSchema]) await sql.query(`DROP SCHEMA ${each} CASCADE`)
+    if (options.sql === undefined) await closeEmbedded()
   })
 
   async function boot(client: SqlClient): Promise<Process> {
@@ -116,7 +128,7 @@ export function crashWorld({ name, sagas, participant, tables, leaseMs = 100 }: 
     return died
   }
 
-  return { sql, boot, dieAt }
+  return { sql, stockSchema, boot, dieAt }
 }
 
 export function rethrowUnlessDead(error: unknown): undefined {

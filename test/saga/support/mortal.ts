@@ -22,7 +22,7 @@ export class MortalClient implements SqlClient {
     this.#recovers = recovers
   }
 
-  query: SqlExecutor['query'] = (text, parameters) => this.#step(() => this.#inner.query(text, parameters))
+  query: SqlExecutor['query'] = (text, parameters) => this.step(() => this.#inner.query(text, parameters))
 
   transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
     return this.#transaction(work, (mortalWork) => this.#inner.transaction(mortalWork))
@@ -44,7 +44,7 @@ export class MortalClient implements SqlClient {
     const result = await run(async (tx) => {
       const mortal: SqlTransaction = {
         ...tx,
-        query: (text, parameters) => this.#step(() => tx.query(text, parameters)),
+        query: (text, parameters) => this.step(() => tx.query(text, parameters)),
       }
       const outcome = await work(mortal)
       dies = ++this.steps === this.#dieAt
@@ -55,7 +55,7 @@ export class MortalClient implements SqlClient {
     return result
   }
 
-  async #step<T>(work: () => Promise<T>): Promise<T> {
+  async step<T>(work: () => Promise<T>): Promise<T> {
     this.#requireAlive()
     const dies = ++this.steps === this.#dieAt
     if (dies && this.#when === 'before') this.#die()

@@ -18,34 +18,89 @@ export const shapes: fc.Arbitrary<SagaShape> = fc
         grouped: fc.boolean(),
         confirms: fc.boolean(),
         awaits: fc.option(fc.constantFrom('time' as const, 'signal' as const), { nil: undefined, freq: 4 }),
+        each: fc.option(fc.integer({ min: 1, max: 2 }), { nil: undefined, freq: 4 }),
+        forward: fc.nat(4).map((n) => n === 0),
       }),
       { minLength: 1, maxLength: NAMES.length },
     ),
     pivot: fc.option(fc.nat(3)),
+    chooser: fc.option(fc.nat(2)),
   })
-  .map(({ steps, pivot }) => ({
-    steps: steps.map(
-      ({ remote, transactional, compensates, attempts, awaits, conditional, grouped, confirms }, index) =>
-        withConfirmation(
-          confirms && awaits === undefined && (pivot === null || index < pivot),
-          attempts,
-          stepShape(NAMES[index] as string, {
-            remote: remote && awaits === undefined,
-            transactional: awaits !== undefined || (transactional && !remote),
-            awaits,
-            conditional: conditional && index !== pivot,
-            group:
-              grouped && (pivot === null || index < pivot)
-                ? steps.findLastIndex((s, n) => n <= index && !s.grouped) + 1
-                : undefined,
-            pivot: index === pivot && awaits === undefined,
-            compensates: compensates && awaits === undefined && (pivot === null || index < pivot),
-            invoke: policy(attempts + 1),
-            compensate: policy(attempts + 1),
-          }),
-        ),
-    ),
+  .map(({ steps, pivot, chooser }) => ({
+    steps: steps.map((facts, index) => {
+      const { attempts, confirms, each } = facts
+      const firstOfGroup = (until: number): number =>
+        steps.findLastIndex((step, n) => n <= until && (!step.grouped || n === pivot)) + 1
+      const isAlone = index === pivot || !facts.grouped
+      const plain = plainStep(facts, index, pivot, isAlone ? undefined : firstOfGroup(index))
+      if (index === chooser && index !== pivot) return { ...plain, ...PLANS, chooses: ['x', 'y'], ...isChoosing(plain) }
+      const choices = chooser !== null && index > chooser && chooser !== pivot ? choicesOf(index, chooser, pivot) : {}
+      const isList = each !== undefined && index !== pivot
+      const confirmed = withConfirmation(
+        confirms && plain.awaits === undefined && (pivot === null || index < pivot),
+        attempts,
+        plain,
+      )
+      if (!isList) return { ...confirmed, ...choices }
+      const { conditional, group, forward, ...item } = confirmed
+      const placed = { conditional, group, forward }
+      return {
+        ...plain,
+        ...PLANS,
+        ...placed,
+        ...choices,
+        each: { item: { ...item, conditional: undefined }, atOnce: each },
+      }
+    }),
   }))
+
+/** A step that awaits what the definition says. */
+const PLANS = {
+  awaits: 'plan',
+  remote: false,
+  transactional: true,
+  compensates: false,
+  pivot: false,
+  invoke: policy(1),
+} as const
+
+/** A choice stands alone. */
+function isChoosing({ conditional, forward }: StepShape): Partial<StepShape> {
+  return { conditional, forward, group: undefined }
+}
+
+/** The first step after the choice is in one branch, the second in the other; the pivot in none. */
+function choicesOf(index: number, chooser: number, pivot: number | null): Partial<StepShape> {
+  if (index > chooser + 2 || index === pivot) return {}
+  return { choices: [{ of: NAMES[chooser] as string, is: index === chooser + 1 ? 'x' : 'y' }], group: undefined }
+}
+
+interface Facts {
+  readonly remote: boolean
+  readonly transactional: boolean
+  readonly compensates: boolean
+  readonly attempts: number
+  readonly conditional: boolean
+  readonly awaits: 'time' | 'signal' | undefined
+  readonly forward: boolean
+}
+
+function plainStep(facts: Facts, index: number, pivot: number | null, group: number | undefined): StepShape {
+  const { remote, transactional, compensates, attempts, awaits, conditional, forward } = facts
+  const isBefore = pivot === null || index < pivot
+  return stepShape(NAMES[index] as string, {
+    remote: remote && awaits === undefined,
+    transactional: awaits !== undefined || (transactional && !remote),
+    awaits,
+    conditional: conditional && index !== pivot,
+    group,
+    forward: forward && isBefore ? true : undefined,
+    pivot: index === pivot && awaits === undefined,
+    compensates: compensates && awaits === undefined && isBefore,
+    invoke: policy(attempts + 1),
+    compensate: policy(attempts + 1),
+  })
+}
 
 /** Such a step is made before the pivot, can be compensated, and what it did elsewhere is in doubt. */
 function withConfirmation(confirms: boolean, attempts: number, plain: StepShape): StepShape {
@@ -76,9 +131,9 @@ export class Referee {
     if (!ended) expect(open.length).toBeGreaterThan(0)
     if (open.length > 1) {
       const group = open.map(({ step, status }) =>
-        status === 'confirming' ? status : `${status} ${this.#group(step)}`,
+        status === 'confirming' ? status : `${status} ${this.#group(state, step)}`,
       )
-      expect([...new Set(group)]).toEqual([expect.stringMatching(/^(invoking \d|confirming)$/)])
+      expect([...new Set(group)]).toEqual([expect.stringMatching(/^(invoking (\d|of [a-d])|confirming)$/)])
     }
     const inHand = open.filter(({ wait }) => wait === 'call').map(({ step }) => step)
     const asked = calls.filter(({ step }) => inHand.includes(step))
@@ -90,13 +145,46 @@ export class Referee {
     expect(state.status === 'stuck', 'stuck exactly when nothing goes on without an operator').toBe(
       !ended && parked.length === open.length,
     )
+    this.#checkLists(before, state)
     for (const call of calls) this.#checkCall(before, state, call)
     if (state.status === 'completed') this.#checkCompleted(state)
     if (state.status === 'compensated') this.#checkCompensated(state)
   }
 
-  #group(name: string): number | undefined {
-    return this.#shape.steps.find((candidate) => candidate.name === name)?.group
+  #group(state: SagaState, name: string): number | string | undefined {
+    const index = state.steps.findIndex(({ step }) => step === name)
+    const list = state.steps[index]?.branch
+    return this.#shapes(state)[index]?.group ?? (list === undefined ? undefined : `of ${list}`)
+  }
+
+  #shapes({ steps }: SagaState): readonly StepShape[] {
+    let next = 0
+    return steps.map(({ branch }) => {
+      if (branch === undefined) return this.#shape.steps[next++] as StepShape
+      const list = this.#shape.steps.find(({ name }) => name === branch)
+      return { ...(list?.each?.item as StepShape), group: list?.group, choices: list?.choices }
+    })
+  }
+
+  /** No more of a list than may be are open, and what was planned stays as it is. */
+  #checkLists(before: SagaState, state: SagaState): void {
+    for (const { name, each } of this.#shape.steps) {
+      if (each === undefined) continue
+      const items = state.steps.filter(({ branch }) => branch === name)
+      const open = items.filter(({ status }) => status === 'invoking')
+      expect(open.length).toBeLessThanOrEqual(each.atOnce)
+      const planned = before.steps.filter(({ branch }) => branch === name)
+      if (planned.length === 0) continue
+      const fixed = ({ step, payload }: SagaState['steps'][number]): unknown => ({ step, payload })
+      expect(items.map(fixed)).toEqual(planned.map(fixed))
+    }
+  }
+
+  /** What was not chosen is never begun. */
+  #checkChoice(state: SagaState, call: Call): void {
+    for (const { of, is } of this.#shapes(state)[call.index]?.choices ?? []) {
+      expect(state.steps.find(({ step }) => step === of)).toMatchObject({ status: 'invoked', result: is })
+    }
   }
 
   /** Who has it in hand, or what it waits for, is as before. */
@@ -115,7 +203,8 @@ export class Referee {
     expect(record).toMatchObject({ step: call.step, attempts: call.attempt })
     expect(record?.status).toBe(OPENS[call.operation])
     if (call.operation === 'confirm') return this.#checkConfirmation(before, state, call)
-    const { compensates, invoke } = this.#shape.steps[call.index] ?? stepShape('')
+    const { compensates, invoke, awaits } = this.#shapes(state)[call.index] ?? stepShape('')
+    if (awaits !== 'plan') this.#checkChoice(state, call)
     if (call.operation === 'invoke') {
       this.invoked.add(call.step)
       expect(call.attempt).toBeLessThanOrEqual(invoke.maxAttempts)
@@ -131,13 +220,13 @@ export class Referee {
     if (before.steps[call.index]?.status !== 'compensating') this.undone.push(call.step)
     expect(new Set(this.undone).size, 'compensated once').toBe(this.undone.length)
     expect([...this.undone].toSorted().toReversed(), 'in reverse order').toEqual(this.undone)
-    const pivot = this.#shape.steps.findIndex((candidate) => candidate.pivot)
+    const pivot = this.#shapes(state).findIndex((candidate) => candidate.pivot)
     if (pivot !== -1) expect(state.steps[pivot]?.status, 'no way back after the pivot').not.toBe('invoked')
   }
 
   /** Only what was reserved, when all before the decision is done, and nothing was turned back. */
   #checkConfirmation(before: SagaState, state: SagaState, call: Call): void {
-    const { steps } = this.#shape
+    const steps = this.#shapes(state)
     expect(steps[call.index]?.confirm).toBeDefined()
     expect(state.steps[call.index]?.reserved, 'confirmed without a reservation').toBe(true)
     expect(before.status).not.toBe('compensating')
@@ -146,21 +235,25 @@ export class Referee {
     const decided = state.steps.slice(0, pivot === -1 ? undefined : pivot + 1)
     for (const { status } of decided) expect(DONE).toContain(status)
     const later = pivot === -1 ? [] : state.steps.slice(pivot + 1)
-    for (const { status } of later) expect(['pending', 'invoked']).toContain(status)
+    for (const { status } of later) expect(['pending', 'invoked', 'omitted']).toContain(status)
   }
 
-  #checkCompleted({ steps, failure }: SagaState): void {
+  #checkCompleted(state: SagaState): void {
+    const { steps, failure } = state
     expect(failure).toBeUndefined()
+    const shapes = this.#shapes(state)
     for (const [index, { status }] of steps.entries()) {
-      const isConfirmed = this.#shape.steps[index]?.confirm !== undefined
+      const isConfirmed = shapes[index]?.confirm !== undefined
       expect(isConfirmed ? ['confirmed', 'skipped', 'omitted'] : ['invoked', 'skipped', 'omitted']).toContain(status)
     }
   }
 
-  #checkCompensated({ steps, failure }: SagaState): void {
+  #checkCompensated(state: SagaState): void {
+    const { steps, failure } = state
     expect(failure).toBeDefined()
+    const shapes = this.#shapes(state)
     for (const [index, { status }] of steps.entries()) {
-      if (this.#shape.steps[index]?.compensates === true) expect(['invoked', 'unknown']).not.toContain(status)
+      if (shapes[index]?.compensates === true) expect(['invoked', 'unknown']).not.toContain(status)
       expect(['confirmed', ...OPEN]).not.toContain(status)
     }
   }

@@ -2,6 +2,7 @@
 import { connect } from 'amqplib'
 import { Redis } from 'ioredis'
 import { Kafka, logLevel } from 'kafkajs'
+import mysql from 'mysql2/promise'
 import pg from 'pg'
 import type { ServerKind } from './kinds.ts'
 
@@ -117,4 +118,28 @@ function kafkaClient(url: string): Kafka {
   return new Kafka({ brokers: [url], logLevel: logLevel.NOTHING, retry: { retries: 5, initialRetryTime: 100 } })
 }
 
-export const checks = { postgres, redis, rabbitmq, kafka } as const
+const mariadb: Check = {
+  kind: 'mariadb',
+  settings: {},
+  write: (url, value) =>
+    withMariaDb(url, async (connection) => {
+      await connection.query('CREATE TABLE IF NOT EXISTS notes (id bigint AUTO_INCREMENT PRIMARY KEY, value text)')
+      await connection.query('INSERT INTO notes (value) VALUES (?)', [value])
+    }),
+  read: (url) =>
+    withMariaDb(url, async (connection) => {
+      const [rows] = await connection.query<mysql.RowDataPacket[]>('SELECT value FROM notes ORDER BY id DESC LIMIT 1')
+      return rows[0]?.['value'] as string | undefined
+    }),
+}
+
+async function withMariaDb<T>(url: string, work: (connection: mysql.Connection) => Promise<T>): Promise<T> {
+  const connection = await mysql.createConnection({ uri: url })
+  try {
+    return await work(connection)
+  } finally {
+    await connection.end()
+  }
+}
+
+export const checks = { postgres, redis, rabbitmq, kafka, mariadb } as const

@@ -58,6 +58,14 @@ const images: Readonly<Record<ServerKind, Image>> = {
         .withWaitStrategy(Wait.forLogMessage('Kafka Server started')),
     url: (container, port) => `${container.getHost()}:${port}`,
   },
+  mariadb: {
+    define: ({ GenericContainer, Wait }) =>
+      new GenericContainer('mariadb:11.8')
+        .withEnvironment({ MARIADB_ALLOW_EMPTY_ROOT_PASSWORD: '1', MARIADB_ROOT_HOST: '%', MARIADB_DATABASE: 'test' })
+        .withExposedPorts(3306)
+        .withWaitStrategy(Wait.forLogMessage('ready for connections', 2)),
+    url: (container) => `mysql://root@${container.getHost()}:${container.getMappedPort(3306)}/test`,
+  },
 }
 
 /** The broker tells its clients to come to `localhost:<port>`, so container and machine use the same port. */

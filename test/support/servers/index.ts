@@ -1,6 +1,6 @@
 /**
  * Servers for integration tests. Where they come from, in this order: an address in the environment (`POSTGRES_URL`,
- * `REDIS_URL`, `RABBITMQ_URL`, `KAFKA_BROKERS`), a private server from local binaries, Docker, else a skip that names
+ * `REDIS_URL`, `RABBITMQ_URL`, `KAFKA_BROKERS`, `MARIADB_URL`), a private server from local binaries, Docker, else a skip that names
  * what is missing. Outside vitest (benchmarks, scripts) import `start.ts`.
  */
 export { type DescribeWithOptions, describeWith, serverUrl } from './describe-with.ts'

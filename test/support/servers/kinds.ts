@@ -1,7 +1,7 @@
 /** The servers that tests, benchmarks and `npm run servers` know. */
-export type ServerKind = 'postgres' | 'redis' | 'rabbitmq' | 'kafka'
+export type ServerKind = 'postgres' | 'redis' | 'rabbitmq' | 'kafka' | 'mariadb'
 
-export const serverKinds: readonly ServerKind[] = ['postgres', 'redis', 'rabbitmq', 'kafka']
+export const serverKinds: readonly ServerKind[] = ['postgres', 'redis', 'rabbitmq', 'kafka', 'mariadb']
 
 export function isServerKind(name: string): name is ServerKind {
   return serverKinds.some((kind) => kind === name)
@@ -13,6 +13,7 @@ export const addressVariable: Readonly<Record<ServerKind, string>> = {
   redis: 'REDIS_URL',
   rabbitmq: 'RABBITMQ_URL',
   kafka: 'KAFKA_BROKERS',
+  mariadb: 'MARIADB_URL',
 }
 
 /** The address of a running server from the environment; undefined when it gives none. */
@@ -26,6 +27,7 @@ const packages: Readonly<Record<ServerKind, string>> = {
   redis: 'redis-server',
   rabbitmq: 'rabbitmq-server',
   kafka: 'default-jre-headless maven',
+  mariadb: 'mariadb-server',
 }
 
 /** A server that this machine cannot give. The message names what is missing and how to get it, on one line. */

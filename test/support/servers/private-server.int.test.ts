@@ -22,6 +22,7 @@ describeWith(['postgres'], 'a private PostgreSQL', { private: true }, () => beha
 describeWith(['redis'], 'a private Redis', { private: true }, () => behavesAsPrivateServer(checks.redis))
 describeWith(['rabbitmq'], 'a private RabbitMQ', { private: true }, () => behavesAsPrivateServer(checks.rabbitmq))
 describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPrivateServer(checks.kafka))
+describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesAsPrivateServer(checks.mariadb))
 
 function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
   let server: PrivateServer

@@ -119,7 +119,8 @@ export async function startCluster(
 ): Promise<ClusterRedis> {
   const settings = {
     'cluster-enabled': 'yes',
-    'cluster-node-timeout': '1000',
+    // Short where a replica is to take over; else a busy machine would have the nodes take each other for dead.
+    'cluster-node-timeout': (options.replicas ?? 0) > 0 ? '1000' : '15000',
     'cluster-require-full-coverage': 'no',
     'repl-diskless-sync-delay': '0',
     ...options.start?.settings,

@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { filesOf, type SuiteProject } from './projects.ts'
 
-const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int']
+const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int', 'browser']
 
 test('each test file belongs to one project', () => {
   const files = all.flatMap((project) => filesOf(project))
@@ -14,6 +14,7 @@ test.each([
   ['test/core/codec.prop.test.ts', 'prop'],
   ['test/outbox/message-mapping.prop.test.ts', 'prop'],
   ['test/core/pg.int.test.ts', 'int'],
+  ['test/operate/console/page.browser.test.ts', 'browser'],
   // PGlite and a process, each by the file itself; then PGlite by a helper of a helper, and both.
   ['test/core/pglite.test.ts', 'pglite'],
   ['test/ci/summary.test.ts', 'local'],

@@ -1,6 +1,6 @@
 import { systemClock } from 'concordat/core'
 import type { RelayPublisher } from 'concordat/outbox'
-import type { Random } from '../harness/random.ts'
+import type { Random } from './random.ts'
 
 type Messages = Parameters<RelayPublisher['publish']>[0]
 

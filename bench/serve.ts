@@ -1,7 +1,7 @@
-/** The worker's half of a side: keeps so many sagas running for a while, when it is told to. */
+/** The worker's half of a side: keeps so many sagas, or transactions, running for a while, when it is told to. */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { endWithParent } from '../processes.ts'
+import { endWithParent } from './processes.ts'
 
 export interface Burst {
   /** Always so many are under way. */

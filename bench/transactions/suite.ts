@@ -1,0 +1,91 @@
+import { ServerUnavailable } from '../../test/support/servers/kinds.ts'
+import { median, takeTurns } from '../compare.ts'
+import { ascending, quantile } from '../distribution.ts'
+import type { SuiteOptions } from '../main.ts'
+import { wantedParts } from '../parts.ts'
+import { PostgresBed } from '../postgres-bed.ts'
+import type { Burst, Ran } from '../serve.ts'
+import { number, type Table } from '../table.ts'
+import { type Target, verdict } from '../target.ts'
+import { type Kind, ourSide, type Side } from './sides.ts'
+
+const KINDS: readonly Kind[] = ['bare', 'saga', 'tcc', 'xa', 'undo', 'code']
+/** Of the rate of the two local transactions. */
+const TARGETS: Readonly<Partial<Record<string, Target>>> = {
+  tcc: { atLeast: 0.35 },
+  xa: { atLeast: 0.5 },
+  undo: { atLeast: 0.4 },
+}
+const BURSTS: readonly Burst[] = [
+  { atOnce: 64, rampMs: 1_500, countedMs: 3_000, atLeast: 64 },
+  { atOnce: 1, rampMs: 500, countedMs: 2_000, atLeast: 5 },
+]
+/** A transaction of XA is prepared in both databases. */
+const PREPARED = '400'
+
+interface Turn extends Ran {
+  readonly serverCpuUs: number
+}
+
+/** Two branches on two databases of one server: each kind beside the local transactions alone. */
+export async function transactionsSuite(options: SuiteOptions): Promise<void> {
+  const wanted = wantedParts(options.only, KINDS)
+  try {
+    await using postgres = await PostgresBed.open({ max_prepared_transactions: PREPARED, max_connections: '400' })
+    await using stack = new AsyncDisposableStack()
+    const sides: Side[] = []
+    for (const kind of KINDS) if (kind === 'bare' || wanted(kind)) sides.push(await ourSide(kind, postgres, stack))
+    for (const burst of BURSTS) {
+      options.progress(`two branches, ${burst.atOnce} at a time: ${sides.map(({ name }) => name).join(', ')}`)
+      const run = (side: Side) => () => oneTurn(side, postgres, burst)
+      const turns = await takeTurns(sides.map(run), { rounds: options.rounds, collect: false })
+      options.report(tableOf(burst, sides, turns))
+    }
+  } catch (error) {
+    if (!(error instanceof ServerUnavailable)) throw error
+    options.skip(error.message)
+  }
+}
+
+async function oneTurn(side: Side, postgres: PostgresBed, burst: Burst): Promise<Turn> {
+  const before = postgres.cpuUs()
+  const ran = await side.run(burst)
+  return { ...ran, serverCpuUs: postgres.cpuUs() - before }
+}
+
+const HEAD = [
+  'who',
+  'transactions/s',
+  'of bare',
+  'p50 ms',
+  'p95 ms',
+  'CPU us of its process',
+  'of servers',
+  'target',
+] as const
+
+function tableOf({ atOnce }: Burst, sides: readonly Side[], turns: readonly Turn[][]): Table {
+  const rates = turns.map((side) => side.map(({ eachMs, countedMs }) => (eachMs.length / countedMs) * 1_000))
+  const ratio = (n: number, of: number): number =>
+    median((rates[n] ?? []).map((rate, round) => rate / (rates[of]?.[round] ?? Number.NaN)))
+  const rows = sides.map(({ name }, n) => {
+    const mine = turns[n] ?? []
+    const sorted = ascending(mine.flatMap(({ eachMs }) => eachMs))
+    const each = (of: (turn: Turn) => number): string => number(median(mine.map((turn) => of(turn) / turn.total)))
+    return [
+      name,
+      number(median(rates[n] ?? [])),
+      ratio(n, 0).toFixed(2),
+      number(quantile(sorted, 0.5)),
+      number(quantile(sorted, 0.95)),
+      each(({ cpuUs }) => cpuUs),
+      each(({ serverCpuUs }) => serverCpuUs),
+      atOnce === 1 ? '-' : verdict(ratio(n, 0), TARGETS[name]),
+    ]
+  })
+  return {
+    title: `transactions: two branches on two databases, ${atOnce} at a time`,
+    head: HEAD,
+    rows,
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * Waiting for tables that others hold, a little at a time: who wants a table waits behind whoever asked for all of it
+ * before, so a change of a table that waits long stops all its writers.
+ */
+import { backoffDelayMs } from './backoff.ts'
+import { SECOND, systemClock } from './clock.ts'
+import { hasCode } from './errors.ts'
+import type { SqlExecutor } from './sql.ts'
+
+/** In ms. */
+export interface LockWait {
+  /** How long one try waits: it is set as `lock_timeout` by the try. */
+  readonly lockTimeoutMs: number
+  /** How long it tries altogether. */
+  readonly waitMs: number
+}
+
+export const LOCK_WAIT: LockWait = { lockTimeoutMs: 2 * SECOND, waitMs: 30 * SECOND }
+/** In between those who wait behind it get their turn. */
+const PAUSE = { initialMs: 100, factor: 2, maxMs: 4 * SECOND, jitter: 0.2 }
+const LOCK_NOT_AVAILABLE = '55P03'
+
+/**
+ * Tries `work`, one transaction, again while it fails for a lock that is held.
+ * @throws what `blocked` makes of the last such error once `waitMs` are up; any other error of `work`
+ */
+export async function untilFree<T>(
+  { waitMs }: LockWait,
+  work: () => Promise<T>,
+  blocked: (cause: unknown) => Promise<Error>,
+): Promise<T> {
+  const deadline = systemClock.monotonic() + waitMs
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!hasCode(error, LOCK_NOT_AVAILABLE)) throw error
+      if (systemClock.monotonic() >= deadline) throw await blocked(error)
+    }
+    await systemClock.sleep(backoffDelayMs(PAUSE, tries, Math.random()))
+  }
+}
+
+/**
+ * Who holds tables, at most five of them; the text of no statement, which may hold a secret.
+ * @param which a condition on `pg_class` c and its `pg_namespace` n, with `$1`
+ */
+export async function holdersOf(sql: SqlExecutor, which: string, value: unknown): Promise<readonly string[]> {
+  const { rows } = await sql.query<{ line: string }>(
+    `SELECT CASE WHEN p.gid IS NOT NULL
+         THEN format('prepared transaction %s since %s s', p.gid, round(extract(epoch FROM clock_timestamp() - p.prepared)))
+         ELSE format('session %s of "%s", %s, since %s s', l.pid, a.application_name, a.state,
+           round(extract(epoch FROM clock_timestamp() - a.xact_start))) END AS line
+     FROM (SELECT DISTINCT pid, virtualtransaction FROM pg_locks k
+           JOIN pg_class c ON c.oid = k.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE ${which} AND k.granted AND k.pid IS DISTINCT FROM pg_backend_pid()
+             AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())) l
+     LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'
+       AND x.virtualtransaction = l.virtualtransaction
+     LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+     LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE p.gid IS NOT NULL OR a.pid IS NOT NULL
+     ORDER BY coalesce(p.prepared, a.xact_start) LIMIT 5`,
+    [value],
+  )
+  return rows.map(({ line }) => line)
+}

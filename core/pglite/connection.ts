@@ -1,0 +1,181 @@
+/**
+ * The one connection of a PGlite, spoken to in PostgreSQL's protocol. PGlite's own `query` parses and plans each statement
+ * anew and crosses into WebAssembly seven times; here a statement that comes again is prepared and crosses once, which takes a
+ * third of the time. The locks are PGlite's own, so that whoever uses it beside us waits for us, and we for them.
+ */
+import { hasMethods } from '../options.ts'
+import { SqlCommitError } from '../sql.ts'
+import { type Prepared, PreparedStatements } from './prepared-statements.ts'
+import { type Message, type PgliteResult, type Protocol, protocolOfPglite } from './protocol.ts'
+
+export interface PgliteExecutor {
+  query(text: string, parameters?: unknown[]): Promise<PgliteResult>
+  exec?(text: string): Promise<unknown>
+}
+
+type Values = readonly unknown[]
+interface Printable {
+  toString(): string
+}
+
+/** What is used of a `PGlite`. */
+interface PgliteDatabase {
+  execProtocolStream(message: Uint8Array, options: { readonly syncToFs: boolean }): Promise<Message[]>
+  syncToFs(): Promise<void>
+  _checkReady(): Promise<void>
+  _runExclusiveQuery<T>(work: () => Promise<T>): Promise<T>
+  _runExclusiveTransaction<T>(work: () => Promise<T>): Promise<T>
+  readonly serializers: Readonly<Record<number, (value: unknown) => string>>
+  readonly parsers: unknown
+}
+
+const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusiveQuery', '_runExclusiveTransaction']
+/** The prepared statement is gone, or its types do not fit its tables or its values any more. It has done nothing. */
+const OUTDATED = /^(?:26000|0A000|22...|42...)$/
+
+const connections = new WeakMap<object, PgliteConnection>()
+
+/** The one of this database, whichever client asks. Undefined: it is not a `PGlite` itself, so its `query` has to do. */
+export async function connectionOf(database: object): Promise<PgliteConnection | undefined> {
+  if (!hasMethods(database, METHODS) || !('serializers' in database) || !('parsers' in database)) return undefined
+  const protocol = await protocolOfPglite()
+  if (protocol === undefined) return undefined
+  const known = connections.get(database) ?? new PgliteConnection(database as unknown as PgliteDatabase, protocol)
+  connections.set(database, known)
+  return known
+}
+
+export class PgliteConnection {
+  readonly #database: PgliteDatabase
+  readonly #protocol: Protocol
+  readonly #statements = new PreparedStatements<Message>()
+
+  constructor(database: PgliteDatabase, protocol: Protocol) {
+    this.#database = database
+    this.#protocol = protocol
+  }
+
+  /** A statement on its own. @throws PostgreSQL's error */
+  async query(text: string, values: Values = []): Promise<PgliteResult> {
+    await this.#database._checkReady()
+    return this.#database._runExclusiveTransaction(async () => {
+      const wasPrepared = this.#statements.has(text)
+      try {
+        return await this.#run(text, values)
+      } catch (error) {
+        if (!wasPrepared || !isOutdated(error)) throw error
+        return await this.#run(text, values)
+      } finally {
+        await this.#database.syncToFs()
+      }
+    })
+  }
+
+  /**
+   * Commits when `work` resolves, rolls back when it rejects. Nothing is begun before its first statement.
+   * @throws SqlCommitError when a statement failed, and `work` went on
+   */
+  async transaction<T>(work: (tx: PgliteExecutor) => Promise<T>): Promise<T> {
+    await this.#database._checkReady()
+    return this.#database._runExclusiveTransaction(async () => {
+      let isOpen = false
+      const begun = async <R>(run: () => Promise<R>): Promise<R> => {
+        if (!isOpen) {
+          isOpen = true
+          await this.#send([this.#protocol.serialize.query('BEGIN')])
+        }
+        return run()
+      }
+      try {
+        const result = await work({
+          query: (text, values) => begun(() => this.#run(text, values ?? [])),
+          exec: (text) => begun(() => this.#script(text)),
+        })
+        if (isOpen) {
+          isOpen = false
+          await this.#commit()
+        }
+        return result
+      } finally {
+        if (isOpen) await this.#send([this.#protocol.serialize.query('ROLLBACK')])
+        await this.#database.syncToFs()
+      }
+    })
+  }
+
+  async #commit(): Promise<void> {
+    const answer = await this.#send([this.#protocol.serialize.query('COMMIT')])
+    const isCommitted = answer.some(({ name, text }) => name === 'commandComplete' && text === 'COMMIT')
+    if (!isCommitted) throw new SqlCommitError()
+  }
+
+  async #script(text: string): Promise<void> {
+    try {
+      await this.#send([this.#protocol.serialize.query(text)])
+    } finally {
+      this.#statements.ran(text)
+    }
+  }
+
+  /** What is asked in two crossings, one after the other, is not answered to another in between. */
+  #run(text: string, values: Values): Promise<PgliteResult> {
+    return this.#database._runExclusiveQuery(async () => {
+      try {
+        const use = this.#statements.use(text)
+        const { name, types, columns } = typeof use === 'object' ? use : await this.#parse(text, use)
+        const bound = this.#protocol.serialize.bind({ statement: name, values: this.#texts(types, values) })
+        const answer = await this.#exchange([
+          bound,
+          this.#protocol.serialize.execute({}),
+          this.#protocol.serialize.sync(),
+        ])
+        const [result] = this.#protocol.parseResults([...columns, ...answer], this.#database.parsers)
+        return result ?? { rows: [] }
+      } catch (error) {
+        this.#statements.forget(text)
+        throw error
+      } finally {
+        this.#statements.ran(text)
+      }
+    })
+  }
+
+  async #parse(text: string, use: 'prepare' | 'once'): Promise<Prepared<Message>> {
+    const name = use === 'prepare' ? this.#statements.newName() : ''
+    const asked = [
+      this.#protocol.serialize.parse({ name, text }),
+      this.#protocol.serialize.describe({ type: 'S', name }),
+      this.#protocol.serialize.sync(),
+    ]
+    const answer = await this.#exchange(asked)
+    const types = this.#protocol.parseDescribeStatementResults(answer)
+    const columns = answer.filter((message) => message.name === 'rowDescription')
+    const prepared = { name, types, columns }
+    if (use === 'prepare') this.#statements.keep(text, prepared)
+    return prepared
+  }
+
+  /** As PGlite's own `query` makes them. */
+  #texts(types: readonly number[], values: Values): Array<string | null> {
+    return values.map((value, i) => {
+      if (value === null || value === undefined) return null
+      const serializer = this.#database.serializers[types[i] ?? 0]
+      return serializer === undefined ? (value as Printable).toString() : serializer(value)
+    })
+  }
+
+  #send(asked: readonly Uint8Array[]): Promise<Message[]> {
+    return this.#database._runExclusiveQuery(() => this.#exchange(asked))
+  }
+
+  #exchange(asked: readonly Uint8Array[]): Promise<Message[]> {
+    const closing = this.#statements.takeLeftover().map((name) => this.#protocol.serialize.close({ type: 'S', name }))
+    return this.#database.execProtocolStream(Buffer.concat([...closing, ...asked]), { syncToFs: false })
+  }
+}
+
+/** What has no SQLSTATE was thrown on the way: a value that its type of before cannot be written as. */
+function isOutdated(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code !== 'string' || OUTDATED.test(code)
+}

@@ -1,0 +1,68 @@
+/** Which statements of a database are kept prepared, by their text. */
+
+import { canBeKept, isKeepable } from '../kept-statements.ts'
+
+/** After these a prepared statement may not fit its tables any more. */
+const CHANGES_TABLES = /\b(?:CREATE|ALTER|DROP|DISCARD|DEALLOCATE)\b/i
+/** The one that was used longest ago gives way. */
+const MAX_KEPT = 300
+
+/** A statement that PostgreSQL has under a name. */
+export interface Prepared<Message> {
+  readonly name: string
+  /** Of its parameters. */
+  readonly types: readonly number[]
+  /** What describes its rows, if it gives any. */
+  readonly columns: readonly Message[]
+}
+
+export class PreparedStatements<Message> {
+  /** By text, the one that was used last at the end. Undefined: it came once, as many do. */
+  readonly #kept = new Map<string, Prepared<Message> | undefined>()
+  #leftover: string[] = []
+  #named = 0
+
+  has(text: string): boolean {
+    return this.#kept.get(text) !== undefined
+  }
+
+  /** `prepare`: it came before, and is to be prepared now. */
+  use(text: string): Prepared<Message> | 'prepare' | 'once' {
+    const isKnown = this.#kept.has(text)
+    if (!isKnown && !canBeKept(text)) return 'once'
+    const prepared = this.#kept.get(text)
+    this.keep(text, prepared)
+    if (prepared !== undefined) return prepared
+    return isKnown ? 'prepare' : 'once'
+  }
+
+  newName(): string {
+    return `concordat_${++this.#named}`
+  }
+
+  keep(text: string, prepared: Prepared<Message> | undefined): void {
+    this.#kept.delete(text)
+    this.#kept.set(text, prepared)
+    const [oldest] = this.#kept.keys()
+    if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.forget(oldest)
+  }
+
+  forget(text: string): void {
+    const name = this.#kept.get(text)?.name
+    this.#kept.delete(text)
+    if (name !== undefined) this.#leftover.push(name)
+  }
+
+  /** To be called after whatever was run: it may have changed the tables of others. */
+  ran(text: string): void {
+    if (!CHANGES_TABLES.test(text) || isKeepable(text)) return
+    for (const each of this.#kept.keys()) this.forget(each)
+  }
+
+  /** Names that PostgreSQL still has, for the last time: the caller closes them. */
+  takeLeftover(): readonly string[] {
+    const leftover = this.#leftover
+    this.#leftover = []
+    return leftover
+  }
+}

@@ -1,0 +1,70 @@
+/** The console's own API, below the page. */
+import type { Me } from '../reads.ts'
+
+/** An answer that was not good. */
+export class Refused extends Error {
+  readonly status: number
+  readonly code: string
+
+  constructor(status: number, code: string, message: string) {
+    super(message)
+    this.status = status
+    this.code = code
+  }
+}
+
+type Query = Readonly<Record<string, string | number | undefined>>
+
+let csrf = ''
+
+export function keepToken(me: Me): void {
+  csrf = me.csrf
+}
+
+export async function get<T>(name: string, query: Query = {}): Promise<T> {
+  const given = Object.entries(query).flatMap(([key, value]) =>
+    value === undefined || value === '' ? [] : [[key, String(value)] as [string, string]],
+  )
+  const text = new URLSearchParams(given).toString()
+  return read(await reached(fetch(`./api/${name}${text === '' ? '' : `?${text}`}`)))
+}
+
+export async function post<T>(name: string, body: object): Promise<T> {
+  const send = (): Promise<Response> =>
+    reached(
+      fetch(`./api/${name}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-concordat-csrf': csrf },
+        body: JSON.stringify(body),
+      }),
+    )
+  const response = await send()
+  if (response.status !== 403) return read(response)
+  // A console that was started again has other tokens. Nothing was done.
+  const problem = (await response.clone().json()) as { readonly code?: string }
+  if (problem.code !== 'console.csrf') return read(response)
+  keepToken(await get<Me>('me'))
+  return read(await send())
+}
+
+async function reached(sent: Promise<Response>): Promise<Response> {
+  try {
+    return await sent
+  } catch {
+    throw new Refused(0, 'console.unreachable', 'the console does not answer')
+  }
+}
+
+async function read<T>(response: Response): Promise<T> {
+  const body = (await response.json().catch(() => ({}))) as { readonly code?: string; readonly message?: string }
+  if (response.ok) return body as T
+  throw new Refused(response.status, body.code ?? 'console.failed', body.message ?? response.statusText)
+}
+
+/** The token of the address is used up at once, and leaves the history. */
+export async function signIn(): Promise<void> {
+  const [, token] = /^#token=([\w-]+)$/.exec(location.hash) ?? []
+  if (token === undefined) return
+  history.replaceState(null, '', `${location.pathname}#/`)
+  await post('session', { token }).catch(() => {})
+}

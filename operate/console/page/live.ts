@@ -1,0 +1,130 @@
+/** The live picture: one stream while the page is seen, and the last minutes of what moves. */
+import { useEffect, useReducer } from 'preact/hooks'
+import type { Snapshot } from '../snapshot.ts'
+
+/** A value over time. */
+export interface Moving {
+  readonly at: number
+  readonly value: number
+}
+
+export type LiveState = 'connecting' | 'live' | 'away'
+
+const KEPT = 90
+
+export class Live {
+  snapshot: Snapshot = {}
+  state: LiveState = 'connecting'
+  readonly #listeners = new Set<() => void>()
+  readonly #history = new Map<string, Moving[]>()
+  #source: EventSource | undefined
+
+  start(): void {
+    document.addEventListener('visibilitychange', () => this.#follow())
+    // Also when nothing changes: a line that stands still is a line.
+    setInterval(() => this.#keep(), 1_000)
+    this.#follow()
+  }
+
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  history(name: string): readonly Moving[] {
+    return this.#history.get(name) ?? []
+  }
+
+  /** Per second, over the last 10 s; `undefined` until there are two values. */
+  rate(name: string): number | undefined {
+    const all = this.history(name)
+    const last = all.at(-1)
+    const first = all.at(-11) ?? all[0]
+    if (last === undefined || first === undefined || last.at - first.at < 900) return undefined
+    return ((last.value - first.value) * 1_000) / (last.at - first.at)
+  }
+
+  /** The rate of each second, of a counter. */
+  rates(name: string): readonly Moving[] {
+    const all = this.history(name)
+    return all.slice(1).map(({ at, value }, n) => {
+      const before = all[n] ?? { at, value }
+      return { at, value: Math.max(0, ((value - before.value) * 1_000) / Math.max(1, at - before.at)) }
+    })
+  }
+
+  /** A hidden page looks at nothing: browsers have six connections to a server, over all tabs. */
+  #follow(): void {
+    if (document.hidden) {
+      this.#source?.close()
+      this.#source = undefined
+      return
+    }
+    if (this.#source !== undefined) return
+    const source = new EventSource('./api/events')
+    this.#source = source
+    source.addEventListener('open', () => this.#become('live'))
+    source.addEventListener('error', () => {
+      this.#become('away')
+      // After an answer that is no stream the browser gives up.
+      if (source.readyState === EventSource.CLOSED)
+        setTimeout(() => {
+          if (this.#source === source) this.#source = undefined
+          this.#follow()
+        }, 2_000)
+    })
+    source.addEventListener('snapshot', ({ data }: MessageEvent<string>) => this.#take(data, true))
+    source.addEventListener('patch', ({ data }: MessageEvent<string>) => this.#take(data, false))
+  }
+
+  #take(data: string, whole: boolean): void {
+    const change = JSON.parse(data) as Snapshot
+    this.snapshot = whole ? change : { ...this.snapshot, ...change }
+    this.#tell()
+  }
+
+  #become(state: LiveState): void {
+    if (this.state === state) return
+    this.state = state
+    this.#tell()
+  }
+
+  #keep(): void {
+    if (document.hidden || this.state !== 'live') return
+    const { groups, bindings, outbox, sagas } = this.snapshot
+    for (const { channel, group, lag } of groups?.data ?? []) this.#push(`lag ${channel}.${group}`, lag)
+    for (const { name, handled, deadLettered, retried } of bindings?.data ?? []) {
+      this.#push(`handled ${name}`, handled)
+      this.#push(`failed ${name}`, deadLettered + retried)
+    }
+    if (outbox?.data !== undefined) this.#push('outbox', outbox.data.pending)
+    if (sagas?.data !== undefined) this.#push('sagas', sagas.data.running + sagas.data.compensating)
+    this.#tell()
+  }
+
+  #push(name: string, value: number): void {
+    const all = this.#history.get(name) ?? []
+    all.push({ at: Date.now(), value })
+    if (all.length > KEPT) all.shift()
+    this.#history.set(name, all)
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener()
+  }
+}
+
+export const live = new Live()
+
+/** Drawn again with each change of the picture. */
+export function useLive(): Live {
+  const [, again] = useReducer((n: number) => n + 1, 0)
+  useEffect(() => live.listen(() => again(undefined as never)), [])
+  return live
+}
+
+/** Dead letters of all groups: those of the log in the database are groups themselves. */
+export function lettersIn({ groups, letters }: Snapshot): number {
+  const inLog = (groups?.data ?? []).filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
+  return inLog + (letters?.data ?? []).reduce((sum, { count }) => sum + count, 0)
+}

@@ -1,0 +1,52 @@
+/** What a view asks for once, and again when told to. */
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { Refused } from './api.ts'
+
+export interface Loaded<T> {
+  readonly data: T | undefined
+  readonly problem: Refused | undefined
+  readonly busy: boolean
+  readonly again: () => void
+}
+
+/** @param key asks anew when it changes; `null` asks for nothing */
+export function useLoaded<T>(key: string | null, ask: () => Promise<T>, everyMs?: number): Loaded<T> {
+  const [state, setState] = useState<{ key: string | null; data?: T; problem?: Refused }>({ key })
+  const [busy, setBusy] = useState(key !== null)
+  const [turn, setTurn] = useState(0)
+  const latest = useRef(ask)
+  latest.current = ask
+  useEffect(() => {
+    if (key === null) return
+    let gone = false
+    setBusy(true)
+    latest
+      .current()
+      .then(
+        (data) => gone || setState({ key, data }),
+        (error: unknown) =>
+          gone ||
+          setState((before) => ({
+            key,
+            ...(before.key === key && before.data !== undefined && { data: before.data }),
+            problem: error instanceof Refused ? error : new Refused(0, 'console.failed', String(error)),
+          })),
+      )
+      .finally(() => gone || setBusy(false))
+    return () => {
+      gone = true
+    }
+  }, [key, turn])
+  useEffect(() => {
+    if (everyMs === undefined || key === null) return
+    const timer = setInterval(() => document.hidden || setTurn((n) => n + 1), everyMs)
+    return () => clearInterval(timer)
+  }, [everyMs, key])
+  const isOurs = state.key === key
+  return {
+    data: isOurs ? state.data : undefined,
+    problem: isOurs ? state.problem : undefined,
+    busy,
+    again: () => setTurn((n) => n + 1),
+  }
+}

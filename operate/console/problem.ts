@@ -1,0 +1,65 @@
+/** What is answered instead of what was asked for: a status, a code, and a sentence without secrets. */
+import { ConcordatError, toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { withoutSecrets } from '../print.ts'
+
+export class Problem extends Error {
+  readonly status: number
+  readonly code: string
+
+  constructor(status: number, code: string, message: string) {
+    super(message)
+    this.status = status
+    this.code = code
+  }
+}
+
+/** The body of an answer that is not good. */
+export interface ProblemBody {
+  readonly code: string
+  readonly message: string
+}
+
+const STATUS: Readonly<Record<string, number>> = {
+  'saga.not_found': 404,
+  'saga.undo_not_found': 404,
+  'saga.undo_not_yet': 409,
+  'saga.action_refused': 409,
+  'outbox.ambiguous': 409,
+  'locks.unsupported': 409,
+  'core.tables_missing': 409,
+  'core.sql_version': 409,
+  'operate.transport_missing': 409,
+  'operate.store_missing': 409,
+  'locks.store_unavailable': 503,
+  'cluster.store_unavailable': 503,
+  'binder.transport': 503,
+  'binder.redrive_stalled': 503,
+}
+
+/** Of the socket, and of PostgreSQL: no connection, shut down, too many, cancelled. */
+const AWAY = /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGAIN|PIPE)|08.{3}|57(?:014|P0.)|53300)$/
+
+/** What may be told. Of an error that is not ours only the log gets the text: it may hold values. */
+export function problemOf(error: unknown, logger: Logger): Problem {
+  if (error instanceof Problem) return error
+  const { message } = toError(error)
+  const { code: given } = (error ?? {}) as { readonly code?: unknown }
+  const code = typeof given === 'string' ? given : ''
+  const text = withoutSecrets(message.split('\n')[0] ?? '')
+  // Its message holds values of rows, which are shown by a look only.
+  if (code === 'saga.undo_conflict') return new Problem(409, code, 'rows were changed since: look at its differences')
+  const status = STATUS[code]
+  if (status !== undefined) return new Problem(status, code, text)
+  if (error instanceof ConcordatError) return new Problem(500, code, text)
+  const isInput = (error instanceof TypeError || error instanceof RangeError) && message.includes(': expected ')
+  if (isInput) return new Problem(422, 'console.input', text)
+  logger.warn({ err: error }, 'the console could not answer')
+  if (AWAY.test(code) || /timeout|Connection terminated/i.test(message))
+    return new Problem(503, 'console.away', 'the server that was asked does not answer')
+  return new Problem(500, 'console.failed', 'it failed: the log of the console says why')
+}
+
+export function bodyOf({ code, message }: Problem): ProblemBody {
+  return { code, message }
+}

@@ -1,0 +1,201 @@
+/** What can be looked at: one route each, over the operator. Every list is a page. */
+import type { BindingStatus } from '../../binder/status.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { within } from '../../core/time-limit.ts'
+import type { UndoTarget } from '../../saga/undo/contract.ts'
+import type { UndoDifference } from '../../saga/undo/errors.ts'
+import type { LetterPlace } from '../letters.ts'
+import type { Operator } from '../operator.ts'
+import type { SystemTopology } from '../system/system.ts'
+import type { Access, ConsoleAction } from './access.ts'
+import type { Fields } from './input.ts'
+import { Problem } from './problem.ts'
+import type { Redact } from './redaction.ts'
+import { HIDDEN } from './redaction.ts'
+import { LOOKS, type Turns } from './turns.ts'
+import { lineView, sagaView } from './views.ts'
+
+/** What the routes work on. */
+export interface Desk {
+  readonly operator: Operator
+  readonly access: Access
+  readonly clock: Clock
+  readonly redact: Redact | undefined
+  readonly topology: SystemTopology | null
+  /** Declared, or given: those of the log in the database are found. */
+  readonly places: readonly LetterPlace[]
+  readonly clusters: readonly string[]
+  /** Of letters: for each group one look or redrive at a time. */
+  readonly turns: Turns
+  /** Of this process. */
+  readonly bindings: (() => readonly BindingStatus[]) | undefined
+}
+
+/** Who the page is for. */
+export interface Me {
+  readonly user: string
+  readonly allow: readonly ConsoleAction[]
+  readonly readOnly: boolean
+  readonly csrf: string
+  readonly title: string
+}
+
+export interface Asked {
+  readonly desk: Desk
+  readonly request: Request
+  readonly query: Fields
+}
+
+export type Read = (asked: Asked) => Promise<unknown>
+
+const LOOK_MS = 15 * SECOND
+/** For a turn. */
+const LOOK_WAIT_MS = 60 * SECOND
+const MAX_PAGE = 200
+const MAX_PARKED = 1_000
+const STATUSES = ['running', 'compensating', 'completed', 'compensated', 'stuck'] as const
+
+export const READS: Readonly<Record<string, Read>> = {
+  sagas: readSagas,
+  saga: async ({ desk, request, query }) => {
+    const target = { saga: query.text('saga'), id: query.text('id') }
+    const words = await desk.access.may(request, 'payloads', `${target.saga}/${target.id}`)
+    return sagaView(await desk.operator.sagas.show(target), words)
+  },
+  places: async ({ desk }) => placesOf(desk),
+  outbox: readOutbox,
+  inboxes: async ({ desk }) => desk.operator.inboxes(),
+  locks: async ({ desk, query }) =>
+    desk.operator.locks.list({ limit: query.count('limit', MAX_PAGE, 100), prefix: query.optionalText('prefix') }),
+  leaders: async ({ desk }) => desk.operator.leaders.list(),
+  members: async ({ desk, query }) => {
+    const asked = query.optionalText('cluster')
+    return clusterMembers(desk, asked === undefined ? desk.clusters : [asked])
+  },
+  bindings: readBindings,
+  undo: async ({ desk }) => desk.operator.undo.open(),
+  differences: readDifferences,
+  prepared: async ({ desk }) => desk.operator.prepared(),
+  topology: async ({ desk }) => desk.topology,
+  audit: async ({ desk, query }) =>
+    desk.operator.audit({
+      before: query.has('before') ? Number(query.text('before')) : undefined,
+      limit: query.count('limit', MAX_PAGE, 100),
+    }),
+  doctor: async ({ desk }) => desk.operator.doctor(),
+  migrations: async ({ desk }) => desk.operator.migrations(),
+}
+
+/** The same in the time that a page waits for. @throws Problem 404, 503 */
+export async function look(name: string, asked: Asked): Promise<unknown> {
+  if (!Object.hasOwn(READS, name)) throw new Problem(404, 'console.not_found', 'there is no such view')
+  const { clock } = asked.desk
+  const late = Symbol('late')
+  const read = READS[name] as Read
+  const found = await within<unknown, unknown>(clock, LOOK_MS, read(asked), late)
+  if (found === late) throw new Problem(503, 'console.timeout', 'the server that was asked takes too long to answer')
+  return found
+}
+
+async function readSagas({ desk, request, query }: Asked) {
+  const page = await desk.operator.sagas.list({
+    saga: query.optionalText('saga'),
+    status: query.has('status') && query.raw('status') !== '' ? query.oneOf('status', STATUSES) : undefined,
+    idPrefix: query.optionalText('idPrefix'),
+    owner: query.optionalText('owner'),
+    code: query.optionalText('code'),
+    olderThanMs: query.optionalCount('olderThanMs', Number.MAX_SAFE_INTEGER),
+    order: query.oneOf('order', ['oldest', 'newest'], 'newest'),
+    after: query.optionalText('after'),
+    limit: query.count('limit', MAX_PAGE, 50),
+  })
+  const sagas = page.sagas.map(async (line) => {
+    const words = line.failure !== null && (await desk.access.may(request, 'payloads', `${line.saga}/${line.id}`))
+    return lineView(line, words)
+  })
+  return { sagas: await Promise.all(sagas), next: page.next }
+}
+
+async function readBindings({ desk, request }: Asked): Promise<readonly BindingStatus[]> {
+  const bindings = desk.bindings?.() ?? []
+  const views = bindings.map(async (each) => {
+    if (each.error === undefined) return each
+    const target = each.group === null ? each.channel : `${each.channel}.${each.group}`
+    return (await desk.access.may(request, 'payloads', target)) ? each : { ...each, error: HIDDEN }
+  })
+  return Promise.all(views)
+}
+
+async function readOutbox({ desk: { operator, access }, request, query }: Asked) {
+  const stats = await operator.outbox.stats()
+  const parked = await operator.outbox.parked({ limit: query.count('limit', MAX_PARKED, MAX_PAGE) })
+  const lines = parked.map(async (line) => {
+    const words = await access.may(request, 'payloads', `${line.destination}/${line.id}`)
+    return words ? line : { ...line, lastError: HIDDEN }
+  })
+  return { stats, parked: await Promise.all(lines) }
+}
+
+/** Which columns differ. What stands in them is a payload, whose look is an action. */
+async function readDifferences({ desk, query }: Asked): Promise<readonly UndoDifference[]> {
+  const found = await desk.operator.undo.differences(branchIn(query))
+  return found.map((each) => ({ ...each, key: {}, expected: HIDDEN, found: HIDDEN }))
+}
+
+export function branchIn(fields: Fields): UndoTarget {
+  const service = fields.optionalText('service')
+  return { saga: fields.text('saga'), id: fields.text('id'), step: fields.text('step'), service }
+}
+
+export function placeIn(fields: Fields): LetterPlace {
+  return {
+    channel: fields.text('channel'),
+    group: fields.text('group'),
+    partitions: fields.optionalCount('partitions', 100_000),
+  }
+}
+
+export function lettersTarget({ channel, group }: LetterPlace): string {
+  return `${channel}.${group}.dlq`
+}
+
+export function letterTarget(place: LetterPlace, id: string): string {
+  return `${lettersTarget(place)}/${id}`
+}
+
+export function inTurn<T>({ turns }: Pick<Desk, 'turns'>, place: LetterPlace, work: () => Promise<T>): Promise<T> {
+  return turns.take(`${place.channel}.${place.group}`, work)
+}
+
+/**
+ * One look at a time in the process: it holds every letter that it looks at. Whoever waits for a redrive of the same group
+ * keeps nobody else waiting.
+ */
+export function lookInTurn<T>(desk: Pick<Desk, 'turns' | 'clock'>, place: LetterPlace, work: () => Promise<T>) {
+  const since = desk.clock.monotonic()
+  const look = (): Promise<T> => {
+    // Nobody waits for it any more.
+    if (desk.clock.monotonic() - since < LOOK_WAIT_MS) return work()
+    throw new Problem(503, 'console.timeout', 'a redrive of this group, or another look, takes too long')
+  }
+  return inTurn(desk, place, () => LOOKS.take('', async () => look()))
+}
+
+/** Groups that may have dead letters: of the declarations, and of the log in the database. */
+export async function placesOf({
+  operator,
+  places,
+}: Pick<Desk, 'operator' | 'places'>): Promise<readonly LetterPlace[]> {
+  const groups = await operator.groups()
+  const found = new Map(places.map((place) => [`${place.channel}.${place.group}`, place]))
+  const letters = new Set(groups.filter(({ group }) => group === 'redrive').map(({ channel }) => channel))
+  for (const { channel, group } of groups) {
+    const name = `${channel}.${group}`
+    if (letters.has(`${name}.dlq`) && !found.has(name)) found.set(name, { channel, group })
+  }
+  return [...found.values()]
+}
+
+export async function clusterMembers({ operator }: Pick<Desk, 'operator'>, clusters: readonly string[]) {
+  return Promise.all(clusters.map(async (cluster) => ({ cluster, members: await operator.cluster.members(cluster) })))
+}

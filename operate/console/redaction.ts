@@ -1,0 +1,90 @@
+/** What of a payload is shown. Runs before a byte leaves the server. */
+
+/** Where a value stands. */
+export interface RedactPlace {
+  readonly kind: 'letter' | 'saga' | 'row'
+  /** Of a letter. */
+  readonly channel?: string | undefined
+  /** Of a saga, and of a row that one of its steps changed. */
+  readonly saga?: string | undefined
+  /** `input.card.number`, `headers.authorization`; of a whole text body, `body`; of a row `<table>.<column>`. */
+  readonly path: string
+}
+
+/** What is shown instead of a value; the value itself for as it is. What throws hides the value. */
+export type Redact = (value: unknown, place: RedactPlace) => unknown
+
+/** Values under such names are never shown. */
+const SECRET =
+  /pass(?:word|wd|phrase)|secret|token|authorization|cookie|credential|api[-_]?key|private[-_]?key|card|cvv|cvc|iban|ssn/i
+export const HIDDEN = '***'
+const MAX_DEPTH = 32
+const MAX_VALUES = 20_000
+const MAX_SHOWN_BYTES = 256 * 1_024
+
+/** @param redact asked for each value that is no object and no list */
+export function redacted(value: unknown, place: RedactPlace, redact: Redact | undefined): unknown {
+  let left = MAX_VALUES
+  const walk = (each: unknown, path: string, name: string, depth: number): unknown => {
+    if (--left < 0 || depth > MAX_DEPTH) return '...'
+    if (SECRET.test(name)) return HIDDEN
+    if (Array.isArray(each)) return each.map((item, n) => walk(item, `${path}[${n}]`, '', depth + 1))
+    if (typeof each === 'object' && each !== null && !(each instanceof Uint8Array))
+      return Object.fromEntries(
+        Object.entries(each).map(([key, item]) => [key, walk(item, `${path}.${key}`, key, depth + 1)]),
+      )
+    return shown(each, { ...place, path }, redact)
+  }
+  return walk(value, place.path, place.path, 0)
+}
+
+function shown(value: unknown, place: RedactPlace, redact: Redact | undefined): unknown {
+  try {
+    const result = redact === undefined ? value : redact(value, place)
+    return result instanceof Uint8Array ? hex(result) : result
+  } catch {
+    return HIDDEN
+  }
+}
+
+/** A payload as a person can read it. */
+export interface ShownBody {
+  readonly as: 'json' | 'text' | 'hex' | 'nothing'
+  readonly value: unknown
+  readonly bytes: number
+  /** More was there than is shown. */
+  readonly cut: boolean
+}
+
+export function showBody(body: Uint8Array | null, place: RedactPlace, redact: Redact | undefined): ShownBody {
+  if (body === null) return { as: 'nothing', value: null, bytes: 0, cut: false }
+  const bytes = body.byteLength
+  const cut = bytes > MAX_SHOWN_BYTES
+  const part = cut ? body.subarray(0, MAX_SHOWN_BYTES) : body
+  const text = textOf(part, cut)
+  if (text === undefined) return { as: 'hex', value: shown(hex(part), place, redact), bytes, cut }
+  const json = cut ? undefined : parsed(text)
+  if (json !== undefined) return { as: 'json', value: redacted(json.value, place, redact), bytes, cut }
+  // Of JSON that is cut off the names are not known by which a value would be hidden.
+  return { as: 'text', value: shown(cut ? HIDDEN : text, place, redact), bytes, cut }
+}
+
+function textOf(bytes: Uint8Array, cut: boolean): string | undefined {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: cut })
+  } catch {
+    return undefined
+  }
+}
+
+function parsed(text: string): { readonly value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(text) }
+  } catch {
+    return undefined
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}

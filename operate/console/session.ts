@@ -1,0 +1,72 @@
+/**
+ * Access for a console that runs alone: a token that is printed once, brought by the browser in the fragment of the address
+ * (which no server and no proxy sees), and changed for a cookie. It works once, unless it is one of your own.
+ */
+import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { type Clock, HOUR, systemClock } from '../../core/clock.ts'
+import type { ConsoleAction, ConsoleAuthorize } from './access.ts'
+import { HEADERS } from './guard.ts'
+import { Problem } from './problem.ts'
+
+/** What a session may do, and as whom. */
+export interface OneTimeSessionOptions {
+  /** Who: stands in the audit. */
+  readonly user: string
+  /** May this be done? `view` always may. @default everything may */
+  readonly allow?: ((action: ConsoleAction) => boolean) | undefined
+  /** Names of cookies do not tell ports apart: put the port in it. @default 'concordat-console' */
+  readonly cookie?: string | undefined
+  /** One of your own, of at least 32 characters: whoever has it signs in, as often as they want. @default one that works once */
+  readonly token?: string | undefined
+  /** @internal */
+  readonly clock?: Clock | undefined
+}
+
+/** Give it to `createConsole` as `session`. */
+export interface OneTimeSession {
+  /** For the fragment: `http://127.0.0.1:4180/#token=...`. */
+  readonly token: string
+  readonly authorize: ConsoleAuthorize
+  /** The cookie for the token. @throws Problem 401 */
+  exchange(token: string, path: string): Response
+}
+
+const LIFE_MS = 12 * HOUR
+const MAX_SESSIONS = 100
+const MIN_TOKEN = 32
+
+/** 256 random bits each; nothing is written down. @throws RangeError for a token that is too short */
+export function oneTimeSession(options: OneTimeSessionOptions): OneTimeSession {
+  const { user, allow = () => true, cookie = 'concordat-console', clock = systemClock } = options
+  const { token = randomBytes(32).toString('base64url') } = options
+  if (token.length < MIN_TOKEN) throw new RangeError(`oneTimeSession.token: expected at least ${MIN_TOKEN} characters`)
+  /** When each began; the oldest first. */
+  const sessions = new Map<string, number>()
+  let isUsed = false
+  const isOurs = (request: Request): boolean => {
+    const cookies = (request.headers.get('cookie') ?? '').split(/;\s*/)
+    const given = cookies.find((each) => each.startsWith(`${cookie}=`))?.slice(cookie.length + 1) ?? ''
+    return [...sessions].some(([id, at]) => equal(given, id) && clock.monotonic() - at < LIFE_MS)
+  }
+  return Object.freeze({
+    token,
+    authorize: ({ request, action }) =>
+      isOurs(request) ? { user, allow: action === 'view' || allow(action) === true } : undefined,
+    exchange: (given: string, path: string) => {
+      if ((isUsed && options.token === undefined) || !equal(given, token))
+        throw new Problem(401, 'console.nobody', 'this address was used before: start the console again for another')
+      isUsed = true
+      const id = randomBytes(32).toString('base64url')
+      const [oldest] = sessions.keys()
+      if (sessions.size >= MAX_SESSIONS && oldest !== undefined) sessions.delete(oldest)
+      sessions.set(id, clock.monotonic())
+      const header = `${cookie}=${id}; HttpOnly; SameSite=Strict; Path=${path}`
+      return Response.json({ signedIn: true }, { headers: { ...HEADERS, 'set-cookie': header } })
+    },
+  } satisfies OneTimeSession)
+}
+
+function equal(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)]
+  return left.length === right.length && timingSafeEqual(left, right)
+}

@@ -1,0 +1,182 @@
+/**
+ * What every open page shows live: one picture for all of them, taken only while somebody looks. Each part has its own
+ * pace and its own trouble: a broker that is away leaves the others as they are.
+ */
+import type { BindingStatus } from '../../binder/status.ts'
+import { SECOND } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
+import { within } from '../../core/time-limit.ts'
+import type { OutboxStats } from '../../outbox/stats.ts'
+import type { MemberLine } from '../cluster.ts'
+import type { GroupLine } from '../groups.ts'
+import type { LeaderLine } from '../locks.ts'
+import type { SagaCounts } from '../sagas/lines.ts'
+import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
+import { clusterMembers, type Desk, placesOf } from './reads.ts'
+
+/** A part of the picture. */
+export interface Part<T> {
+  /** Epoch ms of this process; of the last answer. */
+  readonly at: number
+  readonly data?: T | undefined
+  /** Why there is none now; `data` is what was known before. */
+  readonly problem?: ProblemBody | undefined
+}
+
+/** A binding of this process; its error is asked for apart. */
+export type LiveBinding = Omit<BindingStatus, 'error'>
+
+/** The whole picture; a part is missing until it was looked at. */
+export interface Snapshot {
+  readonly groups?: Part<readonly GroupLine[]> | undefined
+  readonly bindings?: Part<readonly LiveBinding[]> | undefined
+  readonly sagas?: Part<SagaCounts> | undefined
+  readonly outbox?: Part<OutboxStats> | undefined
+  readonly leaders?: Part<readonly LeaderLine[]> | undefined
+  readonly members?:
+    | Part<ReadonlyArray<{ readonly cluster: string; readonly members: readonly MemberLine[] }>>
+    | undefined
+  /** Dead letters of each group, of transports beside the database. */
+  readonly letters?:
+    | Part<ReadonlyArray<{ readonly channel: string; readonly group: string; readonly count: number }>>
+    | undefined
+}
+
+interface Source {
+  readonly name: keyof Snapshot
+  readonly everyMs: number
+  readonly read: () => Promise<unknown>
+}
+
+const TICK_MS = 1 * SECOND
+const READ_MS = 10 * SECOND
+const MAX_COUNTED_PLACES = 50
+/** They are not set up here, which is no fault: the page leaves them out. */
+const NOT_HERE = new Set(['core.tables_missing', 'operate.store_missing', 'operate.transport_missing'])
+
+export class LiveSnapshot {
+  readonly #desk: Desk
+  readonly #logger: Logger
+  readonly #sources: readonly Source[]
+  readonly #listeners = new Set<(change: Snapshot) => void>()
+  readonly #due = new Map<keyof Snapshot, number>()
+  readonly #said = new Map<keyof Snapshot, string>()
+  #current: Snapshot = {}
+  #change: Record<string, unknown> = {}
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(desk: Desk, logger: Logger) {
+    this.#desk = desk
+    this.#logger = logger
+    this.#sources = sourcesOf(desk)
+  }
+
+  get current(): Snapshot {
+    return this.#current
+  }
+
+  /** @returns ends it */
+  listen(listener: (change: Snapshot) => void): () => void {
+    this.#listeners.add(listener)
+    if (this.#timer === undefined) {
+      // What was seen when somebody looked last is of another day.
+      this.#current = {}
+      this.#said.clear()
+      this.#due.clear()
+      this.#timer = setInterval(() => this.#tick(), TICK_MS)
+      this.#timer.unref()
+      this.#tick()
+    }
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size > 0) return
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    }
+  }
+
+  #tick(): void {
+    this.#flush()
+    const now = this.#desk.clock.monotonic()
+    for (const source of this.#sources) {
+      if ((this.#due.get(source.name) ?? 0) > now) continue
+      // Until it has answered.
+      this.#due.set(source.name, Number.POSITIVE_INFINITY)
+      void this.#look(source)
+    }
+  }
+
+  async #look({ name, everyMs, read }: Source): Promise<void> {
+    const { clock } = this.#desk
+    const first = this.#current[name] === undefined
+    const part = await this.#partOf(name, read)
+    this.#due.set(name, clock.monotonic() + everyMs)
+    this.#current = { ...this.#current, [name]: part }
+    const said = JSON.stringify([part.data, part.problem])
+    if (said === this.#said.get(name)) return
+    this.#said.set(name, said)
+    this.#change[name] = part
+    if (first) this.#flush()
+  }
+
+  async #partOf(name: keyof Snapshot, read: Source['read']): Promise<Part<unknown>> {
+    const { clock } = this.#desk
+    const before = this.#current[name]
+    try {
+      const late = new Problem(503, 'console.timeout', 'no answer in 10 s')
+      const data = await within<unknown, unknown>(clock, READ_MS, read(), late)
+      if (data === late) throw late
+      return { at: clock.now(), data }
+    } catch (error) {
+      const problem = bodyOf(problemOf(error, this.#logger))
+      return NOT_HERE.has(problem.code)
+        ? { at: clock.now(), problem }
+        : { at: before?.at ?? clock.now(), data: before?.data, problem }
+    }
+  }
+
+  #flush(): void {
+    const change = this.#change
+    if (Object.keys(change).length === 0) return
+    this.#change = {}
+    for (const listener of this.#listeners) listener(change as Snapshot)
+  }
+}
+
+function sourcesOf(desk: Desk): readonly Source[] {
+  const { operator, bindings, clusters } = desk
+  return [
+    { name: 'groups', everyMs: 2 * SECOND, read: () => operator.groups() },
+    { name: 'sagas', everyMs: 5 * SECOND, read: () => operator.sagas.count() },
+    { name: 'outbox', everyMs: 2 * SECOND, read: () => operator.outbox.stats() },
+    { name: 'leaders', everyMs: 5 * SECOND, read: () => operator.leaders.list() },
+    { name: 'members', everyMs: 5 * SECOND, read: () => clusterMembers(desk, clusters) },
+    { name: 'letters', everyMs: 30 * SECOND, read: () => countLetters(desk) },
+    ...(bindings === undefined
+      ? []
+      : [{ name: 'bindings' as const, everyMs: 1 * SECOND, read: async () => bindings().map(withoutError) }]),
+  ]
+}
+
+function withoutError({ error: _error, ...status }: BindingStatus): LiveBinding {
+  return status
+}
+
+/** Those of the log in the database are among the groups; the others cost a connection each. */
+async function countLetters(desk: Desk) {
+  const known = new Set((await desk.operator.groups()).map(({ channel }) => channel))
+  const places = (await placesOf(desk)).filter(({ channel, group }) => !known.has(`${channel}.${group}.dlq`))
+  const counts = []
+  const troubles: unknown[] = []
+  for (const place of places.slice(0, MAX_COUNTED_PLACES)) {
+    const { channel, group } = place
+    try {
+      counts.push({ channel, group, count: await desk.operator.letters.count(place) })
+    } catch (error) {
+      // One that is declared and was never made: the others are counted all the same.
+      troubles.push(error)
+    }
+  }
+  if (counts.length === 0 && troubles.length > 0 && known.size === 0) throw troubles[0]
+  return counts
+}

@@ -1,0 +1,199 @@
+/** What can be done: one route each. Whoever does it is asked for the very target, says why, and stands in the audit. */
+import type { OperatorNote } from '../../saga/coordinator/operators.ts'
+import type { ConsoleAction } from './access.ts'
+import type { Fields } from './input.ts'
+import { Problem } from './problem.ts'
+import { branchIn, type Desk, inTurn, lettersTarget, letterTarget, lookInTurn, placeIn } from './reads.ts'
+import { letterPayload, letterView, rowPayload, sagaPayload } from './views.ts'
+
+/** An action, before it is done. */
+export interface Deed {
+  readonly action: ConsoleAction
+  readonly target: string
+  /** Has to be allowed as well. */
+  readonly also?: { readonly action: ConsoleAction; readonly target: string } | undefined
+  /** Nothing is changed. */
+  readonly isDryRun: boolean
+  /** @default the field `reason`, without which nothing is done */
+  readonly reason?: string | undefined
+  readonly run: (note: OperatorNote) => Promise<unknown>
+}
+
+type Write = (desk: Desk, fields: Fields, request: Request) => Deed
+
+const SAGA_ACTIONS = ['retry', 'skip', 'compensate', 'resolve', 'cancel'] as const
+const OUTCOMES = ['completed', 'compensated'] as const
+const MAX_BULK = 1_000
+const MAX_LETTERS = 10_000
+const MAX_LISTED = 1_000
+/** What a look holds. */
+const LOOK = { lookAt: 1_000, lookAtBytes: 16 * 1_024 * 1_024 }
+
+const WRITES: Readonly<Record<string, Write>> = {
+  saga: settleSaga,
+  sagas: settleSagas,
+  letters: settleLetters,
+  look: lookAtLetters,
+  outbox: settleOutbox,
+  lock: ({ operator }, fields) => {
+    const key = fields.text('key')
+    return deed('lock.release', key, (note) => operator.locks.release(key, note))
+  },
+  leader: ({ operator }, fields) => {
+    const role = fields.text('role')
+    return deed('leader.step-down', role, (note) => operator.leaders.stepDown(role, note))
+  },
+  undo: settleUndo,
+  payload: showPayload,
+}
+
+/** @throws Problem 404; TypeError / RangeError naming the field */
+export function deedOf(name: string, desk: Desk, fields: Fields, request: Request): Deed {
+  if (!Object.hasOwn(WRITES, name)) throw new Problem(404, 'console.not_found', 'there is no such action')
+  return (WRITES[name] as Write)(desk, fields, request)
+}
+
+function deed(action: ConsoleAction, target: string, run: Deed['run'], isDryRun = false): Deed {
+  return { action, target, run, isDryRun }
+}
+
+function settleSaga({ operator: { sagas } }: Desk, fields: Fields): Deed {
+  const target = { saga: fields.text('saga'), id: fields.text('id') }
+  const verb = fields.oneOf('do', SAGA_ACTIONS)
+  const run = (note: OperatorNote): Promise<unknown> => {
+    if (verb === 'resolve') return sagas.resolve(target, { ...note, outcome: fields.oneOf('outcome', OUTCOMES) })
+    if (verb === 'skip') return sagas.skip(target, { ...note, result: fields.raw('result') })
+    return sagas[verb](target, note)
+  }
+  if (verb === 'resolve') fields.oneOf('outcome', OUTCOMES)
+  return deed(`saga.${verb}`, `${target.saga}/${target.id}`, run)
+}
+
+function settleSagas({ operator }: Desk, fields: Fields): Deed {
+  const action = fields.oneOf('do', SAGA_ACTIONS)
+  const which = fields.object('filter')
+  const filter = {
+    saga: which.optionalText('saga'),
+    idPrefix: which.optionalText('idPrefix'),
+    owner: which.optionalText('owner'),
+    code: which.optionalText('code'),
+    olderThanMs: which.optionalCount('olderThanMs', Number.MAX_SAFE_INTEGER),
+  }
+  const outcome = action === 'resolve' ? fields.oneOf('outcome', OUTCOMES) : undefined
+  const limit = fields.count('limit', MAX_BULK, 100)
+  const dryRun = fields.isDryRun
+  const said = Object.entries(filter).filter(([, value]) => value !== undefined)
+  const target = `sagas ${said.map(([name, value]) => `${name}=${value}`).join(' ') || 'all'}`
+  const run = (note: OperatorNote): Promise<unknown> =>
+    operator.sagas.bulk({ ...note, action, outcome, filter, dryRun, limit })
+  return deed(`saga.${action}`, target, run, dryRun)
+}
+
+/** Nothing is sent or dropped, but it takes the place of the group, and a broker may count it as a delivery. */
+function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
+  const { operator, access, redact } = desk
+  const place = placeIn(fields)
+  const limit = fields.count('limit', MAX_LISTED, 100)
+  const filter = { code: fields.optionalText('code'), id: fields.optionalText('id') }
+  const run = async (): Promise<unknown> => {
+    const counted = await operator.letters.count(place)
+    const letters =
+      counted === 0
+        ? []
+        : await lookInTurn(desk, place, () => operator.letters.list(place, { ...filter, ...LOOK, limit }))
+    const views = letters.map(async (letter) => {
+      const words = await access.may(request, 'payloads', letterTarget(place, letter.id))
+      return letterView(letter, place.channel, words, redact)
+    })
+    // What was gone through is counted better: the mark of a look counts as a message until it is read over.
+    const bytes = letters.reduce((sum, letter) => sum + letter.bytes, 0)
+    const isFiltered = filter.code !== undefined || filter.id !== undefined
+    const isAll = !isFiltered && letters.length < limit && bytes < LOOK.lookAtBytes
+    return { count: isAll ? letters.length : counted, letters: await Promise.all(views) }
+  }
+  return { ...deed('letters.look', lettersTarget(place), run, true), reason: 'a look' }
+}
+
+function settleLetters(desk: Desk, fields: Fields): Deed {
+  const { operator, redact } = desk
+  const place = placeIn(fields)
+  const verb = fields.oneOf('do', ['redrive', 'drop'])
+  const dryRun = fields.isDryRun
+  const filter = {
+    id: fields.optionalText('id'),
+    code: fields.optionalText('code'),
+    limit: fields.count('limit', MAX_LETTERS, 100),
+    dryRun,
+    ...(dryRun && LOOK),
+  }
+  const to = fields.oneOf('to', ['channel', 'group'], 'channel')
+  const perSecond = fields.optionalCount('perSecond', 10_000)
+  const run = async (note: OperatorNote): Promise<unknown> => {
+    const report = await (dryRun ? lookInTurn : inTurn)(desk, place, () =>
+      verb === 'drop'
+        ? operator.letters.drop(place, { ...note, ...filter })
+        : operator.letters.redrive(place, { ...note, ...filter, to, perSecond }),
+    )
+    return { ...report, letters: report.letters.map((each) => letterView(each, place.channel, false, redact)) }
+  }
+  return deed(`letters.${verb}`, lettersTarget(place), run, dryRun)
+}
+
+function settleOutbox({ operator }: Desk, fields: Fields): Deed {
+  const id = fields.text('id')
+  const source = fields.optionalText('source')
+  const destination = fields.optionalText('destination')
+  const which = source !== undefined && destination !== undefined ? { id, source, destination } : id
+  const verb = fields.oneOf('do', ['retry', 'drop'])
+  return deed(`outbox.${verb}`, id, async (note) => {
+    if (await operator.outbox[verb](which, note)) return { done: true }
+    throw new Problem(409, 'console.gone', 'no message under this id waits for anybody: it was settled meanwhile')
+  })
+}
+
+function settleUndo({ operator }: Desk, fields: Fields): Deed {
+  const target = branchIn(fields)
+  const choice = fields.oneOf('choice', ['keep', 'restore', 'accept'])
+  return deed('undo.settle', `${target.saga}/${target.id}/${target.step}`, async (note) => {
+    await operator.undo.settle(target, choice, note)
+    return { done: true }
+  })
+}
+
+/** The look stands in the audit before anything is read. */
+function showPayload(desk: Desk, fields: Fields): Deed {
+  const { operator, redact } = desk
+  const reason = fields.optionalText('reason') ?? 'looked at the payload'
+  const of = fields.oneOf('of', ['letter', 'saga', 'branch'])
+  if (of === 'branch') {
+    const branch = branchIn(fields)
+    const target = `${branch.saga}/${branch.id}/${branch.step}`
+    const run = async (note: OperatorNote): Promise<unknown> => {
+      await operator.recordLook(target, note)
+      const found = await operator.undo.differences(branch)
+      return { rows: found.map((each) => rowPayload(each, branch.saga, redact)) }
+    }
+    return { ...deed('payloads', target, run), reason }
+  }
+  if (of === 'saga') {
+    const key = { saga: fields.text('saga'), id: fields.text('id') }
+    const target = `${key.saga}/${key.id}`
+    const run = async (note: OperatorNote): Promise<unknown> => {
+      await operator.recordLook(target, note)
+      return sagaPayload(await operator.sagas.show(key, { payloads: true }), redact)
+    }
+    return { ...deed('payloads', target, run), reason }
+  }
+  const place = placeIn(fields)
+  const id = fields.text('id')
+  const target = letterTarget(place, id)
+  const run = async (note: OperatorNote): Promise<unknown> => {
+    await operator.recordLook(target, note)
+    const which = { ...LOOK, id, limit: 1, payloads: true }
+    const [letter] = await lookInTurn(desk, place, () => operator.letters.list(place, which))
+    if (letter === undefined) throw new Problem(404, 'console.not_found', 'this letter is not among the first any more')
+    return letterPayload(letter, place.channel, redact)
+  }
+  const also = { action: 'letters.look' as const, target: lettersTarget(place) }
+  return { ...deed('payloads', target, run), also, reason }
+}

@@ -1,0 +1,49 @@
+/** Branches of undo for an operator: what is held, what keeps it from being undone, and a decision about it. */
+import { explainMissing, type SqlClient } from '../core/sql.ts'
+import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
+import type { OpenUndo, UndoChoice, UndoTarget } from '../saga/undo/contract.ts'
+import type { UndoDifference } from '../saga/undo/errors.ts'
+import { undo } from '../saga/undo/undo.ts'
+import type { Trail } from './trail.ts'
+
+/** Sees and settles what `undoParticipant` keeps in this database: that of the participant, which need not be the coordinator's. */
+export interface UndoDesk {
+  /** Branches that are not decided, oldest first, at most 1 000. @throws SqlTablesMissing */
+  open(): Promise<readonly OpenUndo[]>
+  /** Rows that are not as the branch left them; empty: nothing keeps it from being undone. @throws UndoBranchNotFound */
+  differences(target: UndoTarget): Promise<readonly UndoDifference[]>
+  /** As `undo.settle`, kept in the audit. @throws UndoBranchNotFound; OperatorOutcomeNotKept */
+  settle(target: UndoTarget, choice: UndoChoice, note: OperatorNote): Promise<void>
+}
+
+export class SqlUndoDesk implements UndoDesk {
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #trail: Trail
+
+  constructor(sql: SqlClient, schema: string, trail: Trail) {
+    this.#sql = sql
+    this.#schema = schema
+    this.#trail = trail
+  }
+
+  async open(): Promise<readonly OpenUndo[]> {
+    try {
+      return await undo.open(this.#sql, { schema: this.#schema })
+    } catch (error) {
+      throw explainMissing(error, this.#schema, 'migrateParticipant(sql, schema)')
+    }
+  }
+
+  differences(target: UndoTarget): Promise<readonly UndoDifference[]> {
+    return undo.differences(this.#sql, target, { schema: this.#schema })
+  }
+
+  async settle(target: UndoTarget, choice: UndoChoice, given: OperatorNote): Promise<void> {
+    const { by, reason } = requireNote('undo.settle', given)
+    const { saga, id, step } = target
+    const deed = { part: 'undo', action: choice, target: `${saga}/${id}/${step}`, note: { by, reason } } as const
+    const work = (): Promise<void> => undo.settle(this.#sql, target, choice, { schema: this.#schema })
+    await this.#trail.around(deed, work, () => 'done')
+  }
+}

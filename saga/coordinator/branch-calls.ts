@@ -1,0 +1,207 @@
+/**
+ * Calls of branches, by code that is part of a global transaction: in the process that runs it, or in one that has joined it.
+ * Each is durable before it leaves, and refused from the moment at which the transaction is decided.
+ */
+import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
+import type { Clock } from '../../core/clock.ts'
+import { invalidOption, toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { validate } from '../../core/schema.ts'
+import type { Branch } from '../definition/global-transaction.ts'
+import type { Saga } from '../definition/saga.ts'
+import { resultSchema } from '../definition/ties.ts'
+import { BranchFailed, BranchRefused, GlobalTransactionEnded } from '../errors.ts'
+import { stored } from '../json.ts'
+import type { StepState } from '../machine/state.ts'
+import type { SagaKey, SagaRow } from '../store/rows.ts'
+import type { Engine } from './engine.ts'
+import { applyLeftReplies } from './left-replies.ts'
+import type { Snapshot } from './plan.ts'
+
+export interface BranchHost {
+  /** The transaction as it is in the database now. */
+  readonly read: (key: SagaKey) => Promise<Snapshot | undefined>
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly pollMs: number
+  readonly maxPayloadBytes: number
+}
+
+/** Who calls, of which transaction. */
+export interface BranchCaller {
+  readonly definition: Saga
+  readonly id: string
+  readonly log: () => Pick<Logger, 'warn'>
+  /** Before the number of each call: two callers of one transaction give no step the same name. */
+  readonly prefix: string
+  /** Tells the transaction from a later one with its id. */
+  birth: string | undefined
+}
+
+/** Between looks at the row while an answer is waited for: another instance may have got it. */
+const LOOK: Omit<Backoff, 'maxMs'> = { initialMs: 20, factor: 1.5, jitter: 0.2 }
+const WRITE: Backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.2 }
+
+export class BranchCalls {
+  readonly #host: BranchHost
+  readonly #caller: BranchCaller
+  readonly #stop = new AbortController()
+  readonly #answers = new Map<string, PromiseWithResolvers<StepState>>()
+  /** Calls that are not durable yet. */
+  readonly #asking = new Set<Promise<void>>()
+  #calls = 0
+  #looking = false
+
+  constructor(host: BranchHost, caller: BranchCaller) {
+    this.#host = host
+    this.#caller = caller
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** False: whatever is seen of the transaction changes nothing for whoever called. */
+  get isWaiting(): boolean {
+    return this.#answers.size > 0
+  }
+
+  call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
+    let asked: unknown
+    try {
+      asked = this.#checked(branch, payload)
+    } catch (error) {
+      return Promise.reject(toError(error))
+    }
+    const called = this.#call(branch.name, asked)
+    // Whoever does not wait for it hears of it by what becomes of the transaction.
+    called.catch(() => {})
+    return called as Promise<Result>
+  }
+
+  #checked(branch: Branch, payload: unknown): unknown {
+    const { name } = branch ?? {}
+    if (name === undefined || this.#caller.definition.branches?.[name] !== branch.step) {
+      throw invalidOption(
+        `${this.#caller.definition.name}.call`,
+        name,
+        'a branch that the transaction lists in `branches`',
+      )
+    }
+    return stored(`payload of ${name}`, payload, this.#host.maxPayloadBytes)
+  }
+
+  async #call(name: string, asked: unknown): Promise<unknown> {
+    const step = `${this.#caller.prefix}${++this.#calls}.${name}`
+    const answer = Promise.withResolvers<StepState>()
+    answer.promise.catch(() => {})
+    this.#answers.set(step, answer)
+    try {
+      const asking = this.#ask(step, name, asked)
+      this.#asking.add(asking)
+      await asking.finally(() => this.#asking.delete(asking))
+      this.#look()
+      return await this.#resultOf(step, name, await answer.promise)
+    } finally {
+      this.#answers.delete(step)
+    }
+  }
+
+  seen({ row }: Snapshot): void {
+    const { status, cancel, steps, failure } = row.state
+    for (const state of steps) {
+      if (state.status !== 'pending' && state.status !== 'invoking') this.#answers.get(state.step)?.resolve(state)
+    }
+    if (status === 'running' && cancel === undefined) return
+    const why = cancel?.message ?? failure?.message
+    this.end(why === undefined ? `it is ${status}` : `cancelled: ${why}`)
+  }
+
+  /** A branch that the code called and did not wait for is in the transaction before that is decided. */
+  async allAsked(): Promise<void> {
+    while (this.#asking.size > 0) await Promise.all(this.#asking)
+  }
+
+  /** Durable when it resolves. The name of the step makes it harmless to be asked twice when the database gave no answer. */
+  async #ask(step: string, branch: string, payload: unknown): Promise<void> {
+    const { engine, clock } = this.#host
+    for (let tries = 1; ; tries++) {
+      this.signal.throwIfAborted()
+      try {
+        const event = { type: 'branched', step, branch, payload } as const
+        const applied = await engine.apply(this.#key(), event, { birth: this.#caller.birth })
+        if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
+        throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')
+      } catch (error) {
+        if (error instanceof GlobalTransactionEnded) throw error
+        this.#caller.log().warn({ branch: step, err: toError(error) }, 'branch not written, trying again')
+        await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)
+      }
+    }
+  }
+
+  #isThere({ row }: Snapshot, step: string): boolean {
+    return this.#isThis(row) && row.state.steps.some((state) => state.step === step)
+  }
+
+  /** False: this one ended and was deleted, and its id was given to another. */
+  #isThis({ birth }: SagaRow): boolean {
+    return (birth ?? undefined) === this.#caller.birth
+  }
+
+  async #resultOf(step: string, branch: string, { status, result, error }: StepState): Promise<unknown> {
+    const { code = 'saga.unknown', message = `it is ${status}` } = error ?? {}
+    if (status === 'refused') throw new BranchRefused(step, code, message)
+    if (status !== 'invoked') throw new BranchFailed(step, code, message)
+    const definition = this.#caller.definition.branches?.[branch]
+    const schema = definition && resultSchema({ ...this.#caller.definition, steps: [definition] }, branch)
+    return schema === undefined ? result : validate(`reply of ${step}`, schema, result)
+  }
+
+  /** Nothing more can be called, and nothing is waited for. */
+  end(why: string, options?: ErrorOptions): void {
+    if (this.signal.aborted) return
+    const reason = new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, why, options)
+    this.#stop.abort(reason)
+    for (const { reject } of this.#answers.values()) reject(reason)
+  }
+
+  #look(): void {
+    if (this.#looking) return
+    this.#looking = true
+    void this.#lookAgain().finally(() => {
+      this.#looking = false
+    })
+  }
+
+  /** While an answer is waited for: nobody else looks at a transaction whose code runs, so what is late is sent again here. */
+  async #lookAgain(): Promise<void> {
+    const { engine, clock, read, pollMs, maxPayloadBytes } = this.#host
+    for (let tries = 1; this.#answers.size > 0 && !this.signal.aborted; tries++) {
+      const pause = backoffDelayMs({ ...LOOK, maxMs: pollMs }, tries, Math.random())
+      await clock.sleep(pause, this.signal).catch(() => {})
+      if (this.#answers.size === 0 || this.signal.aborted) return
+      try {
+        const found = await read(this.#key())
+        if (found === undefined || !this.#isThis(found.row)) return this.end('it is not there any more')
+        const now = await applyLeftReplies(engine, found, { maxPayloadBytes, birth: this.#caller.birth })
+        this.seen(now)
+        const options = { snapshot: now, birth: this.#caller.birth }
+        for (const step of this.#late(now)) await engine.apply(this.#key(), { type: 'late', step }, options)
+      } catch (error) {
+        this.#caller.log().warn({ err: toError(error) }, 'global transaction not read, trying again')
+      }
+    }
+  }
+
+  #late({ row, writtenAt }: Snapshot): readonly string[] {
+    const elapsedMs = this.#host.clock.monotonic() - writtenAt
+    return row.state.steps.flatMap(({ step, leftMs }) =>
+      leftMs !== undefined && leftMs - elapsedMs < 1 && this.#answers.has(step) ? [step] : [],
+    )
+  }
+
+  #key(): SagaKey {
+    return { name: this.#caller.definition.name, id: this.#caller.id }
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * Commands to participants that are asked by HTTP. Their intent is committed before any of this begins; what is lost with this
+ * process is asked again when its time is up, by whichever instance looks, so nothing here has to be durable.
+ *
+ * A participant that is away is asked again and again for as long as its step waits. Two calls for one step are never under way
+ * here: the later one ends the earlier.
+ */
+import { lastingContext } from '../../core/ambient.ts'
+import { backoffDelayMs } from '../../core/backoff.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { finishesWithin } from '../../core/time-limit.ts'
+import { CoordinatorClosed } from '../errors.ts'
+import { type HttpAnswer, type HttpRequest, post } from '../http/post.ts'
+import type { HttpTarget } from '../http/target.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+
+/** A command that has to be asked for once its intent is durable. */
+export interface HttpCommand extends HttpRequest {
+  /** For how long it is asked for: then somebody looks. */
+  readonly waitMs: number
+}
+
+export interface HttpCallsHost {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** As the answer came by message. @throws when it could not be written */
+  take(reply: SagaReply): Promise<void>
+  /** Another process shall ask, at once. */
+  giveBack(command: CommandHeaders): Promise<void>
+}
+
+const TAKE = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 0.2 } as const
+/** What giving back may take at the end. */
+const GIVE_BACK_MS = 1 * SECOND
+/** More than these, or than so many bytes, are not kept in line: each is asked for again when its time is up. */
+const MAX_CALLS = 10_000
+const MAX_BYTES = 64 * 1_024 * 1_024
+
+export class HttpCalls {
+  readonly #host: HttpCallsHost
+  /** By step. */
+  readonly #calls = new Map<string, AbortController>()
+  readonly #running = new Set<Promise<void>>()
+  readonly #lines = new WeakMap<HttpTarget, Line>()
+  #bytes = 0
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
+  /** Aborts when nothing more is begun. */
+  readonly #closing = new AbortController()
+
+  constructor(host: HttpCallsHost) {
+    this.#host = host
+  }
+
+  /** Begins them, and waits for none. */
+  make(commands: readonly HttpCommand[]): void {
+    for (const command of commands) this.#begin(command)
+  }
+
+  /** Requests under way may end within `drainMs`; those that wait for another try are given back. Never rejects. */
+  async close(drainMs: number): Promise<void> {
+    this.#closing.abort(new CoordinatorClosed())
+    const { clock } = this.#host
+    const all = Promise.all(this.#running)
+    if (await finishesWithin(clock, drainMs, all)) return
+    for (const call of this.#calls.values()) call.abort(new CoordinatorClosed())
+    await finishesWithin(clock, GIVE_BACK_MS, all)
+  }
+
+  #begin(command: HttpCommand): void {
+    const { key, birth } = command.command
+    const step = `${key} ${birth}`
+    this.#calls.get(step)?.abort(new Error('it is asked for something else by now'))
+    const bytes = command.message.body?.byteLength ?? 0
+    const isFull = this.#running.size >= MAX_CALLS || (this.#bytes > 0 && this.#bytes + bytes > MAX_BYTES)
+    if (this.#closing.signal.aborted || isFull) return
+    this.#bytes += bytes
+    const call = new AbortController()
+    this.#calls.set(step, call)
+    const running = this.#outside(() => this.#call(command, call)).finally(() => {
+      this.#running.delete(running)
+      this.#bytes -= bytes
+      if (this.#calls.get(step) === call) this.#calls.delete(step)
+    })
+    this.#running.add(running)
+  }
+
+  /** Never rejects. */
+  async #call(command: HttpCommand, call: AbortController): Promise<void> {
+    const { clock, logger } = this.#host
+    const until = clock.monotonic() + command.waitMs
+    const cancel = clock.setTimer(command.waitMs, () => call.abort(new Error('its time is up')))
+    const waiting = AbortSignal.any([call.signal, this.#closing.signal])
+    try {
+      const reply = await this.#lineOf(command.target).run(waiting, () => this.#ask(command, call.signal, waiting))
+      await this.#take(reply, until)
+    } catch (error) {
+      if (error instanceof CoordinatorClosed) await this.#giveBack(command)
+      else if (!call.signal.aborted) logger.warn({ ...fieldsOf(command), err: toError(error) }, 'answer not written')
+    } finally {
+      cancel()
+    }
+  }
+
+  /** @returns what the participant answered, or what is to be said in its place. @throws the signal's reason */
+  async #ask(command: HttpCommand, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
+    const { clock, logger } = this.#host
+    for (let tries = 1; ; tries++) {
+      const answer = await post(command, clock, signal)
+      signal.throwIfAborted()
+      const reply = replyOf(command, answer)
+      if (reply !== undefined) return reply
+      const { again, afterMs = 0 } = answer as Extract<HttpAnswer, { again: unknown }>
+      logger.warn(
+        { ...fieldsOf(command), code: again.code, reason: again.message, tries },
+        'participant did not answer',
+      )
+      await clock.sleep(Math.max(afterMs, backoffDelayMs(command.target.http.retry, tries, Math.random())), waiting)
+    }
+  }
+
+  /** Without that it is asked for when its time is up. */
+  async #giveBack(command: HttpCommand): Promise<void> {
+    try {
+      await this.#host.giveBack(command.command)
+    } catch (error) {
+      this.#host.logger.debug({ ...fieldsOf(command), err: toError(error) }, 'request not given back')
+    }
+  }
+
+  /** The fence knows the answer: if it cannot be written now, it is given again later. */
+  async #take(reply: SagaReply, until: number): Promise<void> {
+    const { clock } = this.#host
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#host.take(reply)
+      } catch (error) {
+        const pause = backoffDelayMs(TAKE, tries, Math.random())
+        if (this.#closing.signal.aborted || clock.monotonic() + pause > until) throw error
+        await clock.sleep(pause)
+      }
+    }
+  }
+
+  #lineOf(target: HttpTarget): Line {
+    const known = this.#lines.get(target)
+    if (known !== undefined) return known
+    const line = new Line(target.http.concurrency)
+    this.#lines.set(target, line)
+    return line
+  }
+}
+
+/** `undefined`: nobody answered. */
+function replyOf({ command }: HttpCommand, answer: HttpAnswer): SagaReply | undefined {
+  if ('reply' in answer) return answer.reply
+  if ('again' in answer) return undefined
+  const { attempt } = command
+  const said = { ...answerTo(command), ...(attempt !== undefined && { attempt }), ...answer.failed }
+  return { ...said, status: 'failed', ...(answer.final && { final: true }) }
+}
+
+function fieldsOf({ command, target }: HttpCommand): Readonly<Record<string, unknown>> {
+  const { saga, sagaId, step, operation } = command
+  return { saga, id: sagaId, step, operation, to: target.channel.name }
+}
+
+/** So many at once, the others in line. */
+class Line {
+  #free: number
+  readonly #waiting = new Set<() => void>()
+
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  /** @throws the signal's reason, when it aborts before the turn comes */
+  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    await this.#enter(signal)
+    try {
+      return await work()
+    } finally {
+      this.#leave()
+    }
+  }
+
+  async #enter(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    if (this.#free > 0) return void this.#free--
+    await new Promise<void>((resolve, reject) => {
+      const turn = (): void => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const leave = (): void => {
+        this.#waiting.delete(turn)
+        reject(toError(signal.reason))
+      }
+      this.#waiting.add(turn)
+      signal.addEventListener('abort', leave, { once: true })
+    })
+  }
+
+  #leave(): void {
+    const [next] = this.#waiting
+    if (next === undefined) return void this.#free++
+    this.#waiting.delete(next)
+    next()
+  }
+}

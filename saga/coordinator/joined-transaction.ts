@@ -1,0 +1,110 @@
+/**
+ * A global transaction whose code runs in another process, as code sees it that was called from there. It can add branches for
+ * as long as the transaction is not decided; that is decided where its code is. When code that has joined it fails, all of it
+ * turns back, which is durable before the failure is told.
+ */
+import { randomUUID } from 'node:crypto'
+import { backoffDelayMs } from '../../core/backoff.ts'
+import { toError } from '../../core/errors.ts'
+import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
+import type { Branch } from '../definition/global-transaction.ts'
+import type { Saga } from '../definition/saga.ts'
+import { stored } from '../json.ts'
+import type { TransactionRef } from '../wire/transaction-header.ts'
+import type { Bodies, Watcher } from './bodies.ts'
+import { BranchCalls, type BranchHost } from './branch-calls.ts'
+import type { AroundCode, Code } from './global-transaction.ts'
+import { describeError } from './outcome.ts'
+
+/** Then nobody knows; the database has been away for about ten seconds. */
+const MAX_WRITES = 10
+const WRITE = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.2 } as const
+
+export interface JoinedHost extends BranchHost {
+  readonly bodies: Bodies
+  readonly instance: string
+  readonly logger: Logger
+}
+
+export class JoinedTransaction implements AroundCode {
+  readonly name: string
+  readonly id: string
+  readonly ref: TransactionRef
+  readonly log: ContextLogger
+  readonly #host: JoinedHost
+  readonly #branches: BranchCalls
+  readonly #watcher: Watcher
+  #waiting = 0
+
+  constructor(host: JoinedHost, definition: Saga, ref: TransactionRef) {
+    const { name, id, birth } = ref
+    this.name = name
+    this.id = id
+    this.ref = ref
+    this.log = withFields(host.logger, { saga: name, id })
+    this.#host = host
+    // No other caller of this transaction gives its calls these names.
+    const prefix = `j${randomUUID().slice(0, 13).replace('-', '')}.`
+    this.#branches = new BranchCalls(host, { definition, id, prefix, birth, log: () => this.log })
+    this.#watcher = (snapshot) => this.#branches.seen(snapshot)
+  }
+
+  get signal(): AbortSignal {
+    return this.#branches.signal
+  }
+
+  call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
+    const { bodies } = this.#host
+    if (this.#waiting++ === 0) bodies.watch(this.ref.birth, this.#watcher)
+    const called = this.#branches.call(branch, payload).finally(() => {
+      if (--this.#waiting === 0) bodies.unwatch(this.ref.birth, this.#watcher)
+    })
+    // As of one that is not waited for where its code runs.
+    called.catch(() => {})
+    return called
+  }
+
+  isWithin(name: string, id: string): boolean {
+    return this.name === name && this.id === id
+  }
+
+  async join(code: Code): Promise<unknown> {
+    try {
+      const result = stored(
+        `result of what joined ${this.name}/${this.id}`,
+        await code(this),
+        this.#host.maxPayloadBytes,
+      )
+      await this.#branches.allAsked()
+      return result
+    } catch (error) {
+      await this.#turnBack(error)
+      throw error
+    }
+  }
+
+  /** Resolves when all calls that were made are durable. */
+  allAsked(): Promise<void> {
+    return this.#branches.allAsked()
+  }
+
+  /** What is decided already stays so. Cannot be written: then the transaction's own time is its limit. */
+  async #turnBack(error: unknown): Promise<void> {
+    const { code, message } = describeError(error)
+    const reason = `what joined it failed with ${code}: ${message}`
+    const event = { type: 'operator', action: { do: 'cancel' }, by: `joined ${this.#host.instance}`, reason } as const
+    const { name, id, birth } = this.ref
+    const { engine, clock } = this.#host
+    for (let tries = 1; ; tries++) {
+      try {
+        await engine.apply({ name, id }, event, { birth })
+        return
+      } catch (cause) {
+        const fields = { err: toError(cause), tries }
+        this.log.error(fields, 'that what joined a global transaction failed is not written down')
+        if (tries === MAX_WRITES) return
+        await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()))
+      }
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/** The methods of a builder that take a function: what is around the steps that the function adds. */
+import { invalidOption } from '../../core/errors.ts'
+import type { Choice } from '../machine/state.ts'
+import { conditional, requireCondition } from './condition.ts'
+import { branchesOf, checkStep, placedIn, refuseInGroup, stepsOfBlock, stepsOfBranch } from './graph.ts'
+import { CHOICE } from './kinds/table.ts'
+import type { Condition, StepDefinition } from './saga.ts'
+
+/** What is around the steps that are added: conditions, branches, the group that they are begun with. */
+export interface Around {
+  readonly conditions: readonly Condition[]
+  readonly group?: number | undefined
+  readonly choices?: readonly Choice[] | undefined
+  readonly forward?: true | undefined
+}
+
+/** A builder, and how another one is made of it. */
+export interface Site {
+  /** For error messages: `defineSaga("place-order")`. */
+  readonly path: string
+  readonly steps: readonly StepDefinition[]
+  readonly around: Around
+  readonly make: (steps: readonly StepDefinition[], around: Around) => object
+}
+
+/** The step as it stands here. @throws TypeError when it must not stand here */
+export function placed({ path, around }: Site, step: StepDefinition): StepDefinition {
+  return placedIn(path, conditional(path, step, around.conditions), around)
+}
+
+export function blockMethods(site: Site): object {
+  const { path, steps, around } = site
+  const alone = (method: string): void => refuseInGroup(path, method, around.group)
+  return {
+    when: (condition: unknown, more: unknown) => {
+      alone('when')
+      const asked = requireCondition(path, condition)
+      return block(site, 'when', more, { ...around, conditions: [...around.conditions, asked] })
+    },
+    parallel: (more: unknown) => {
+      alone('parallel')
+      return block(site, 'parallel', more, { ...around, group: steps.length })
+    },
+    forward: (more: unknown) => {
+      alone('forward')
+      if (!steps.some((step) => step.pivot)) return block(site, 'forward', more, { ...around, forward: true })
+      throw new TypeError(`${path}.forward: after the pivot there is only forward, add the steps as they are`)
+    },
+    choose: (name: string, by: unknown, branches: unknown) => {
+      alone('choose')
+      return choose(site, name, by, branches)
+    },
+  }
+}
+
+/** Adds what `more` adds to a builder with something else around it. */
+function block({ path, steps, around, make }: Site, method: string, more: unknown, inside: Around): object {
+  if (typeof more !== 'function') throw invalidOption(`${path}.${method}`, more, 'a function: (saga) => saga.step(...)')
+  return make(stepsOfBlock(path, method, steps, more(make(steps, inside))), around)
+}
+
+/** Adds the step that chooses, and behind it the steps of all branches. */
+function choose(site: Site, name: string, by: unknown, branches: unknown): object {
+  const { path, steps, around, make } = site
+  const blocks = branchesOf(`${path}.choose("${name}")`, branches)
+  const place = { method: `${path}.choose`, name, pivoted: steps.some((step) => step.pivot) }
+  const chooser = CHOICE.resolve(place, { by, branches: [...blocks.keys()] })
+  checkStep(path, steps, chooser)
+  let added: readonly StepDefinition[] = [...steps, placed(site, chooser)]
+  for (const [is, more] of blocks) {
+    const inside = { ...around, choices: [...(around.choices ?? []), { of: name, is }] }
+    added = stepsOfBranch(path, `choose("${name}").${is}`, added, more(make(added, inside)))
+  }
+  return make(added, around)
+}

@@ -1,0 +1,21 @@
+/** Asking a participant in another service: by a message that leaves with the commit, or by HTTP after it. */
+import { type HttpTarget, requireSendable } from '../../http/target.ts'
+import type { SagaEvent } from '../../machine/event.ts'
+import { type Commanded, encodeCommand } from '../../wire/wire.ts'
+import type { PreparedCall } from './kind.ts'
+
+/** @param kind what the participant has to be. @returns `yielded` when another process shall ask by HTTP */
+export async function askParticipant(
+  step: Commanded & { readonly at: HttpTarget | undefined },
+  prepared: PreparedCall,
+  kind?: string,
+): Promise<SagaEvent | undefined> {
+  const { row, state, sender } = prepared
+  const { operation, attempt } = prepared.call
+  if (step.at !== undefined && !prepared.mayAsk()) return { type: 'yielded', step: step.name }
+  const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round, kind }
+  const command = await encodeCommand(step, sending, sender, await prepared.context())
+  if (step.at !== undefined) requireSendable(step.at, command.body)
+  prepared.send(command, step.at)
+  return undefined
+}

@@ -1,0 +1,48 @@
+/** `.choose(...)`: which of several branches is made. Decided once, when its turn comes, and kept. */
+import { notAwaited } from '../../../core/callbacks.ts'
+import { invalidOption } from '../../../core/errors.ts'
+import { stepPath, WAITING_STEP } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import type { RequestContext } from '../step-contexts.ts'
+import type { StepKind } from './kind.ts'
+
+interface ChoiceDefinition extends StepDefinition {
+  readonly by: (context: RequestContext) => unknown
+  readonly chooses: readonly string[]
+}
+
+/** What the builder gives: the branches by their names only, their steps are steps like any other. */
+interface Raw {
+  readonly by?: unknown
+  readonly branches?: readonly string[]
+}
+
+const NAMES = new Set(['by', 'branches'])
+
+export const CHOICE: StepKind<ChoiceDefinition> = {
+  kind: 'choice',
+  // It takes more than options: see `blocks.ts`.
+  method: 'choose',
+  spans: { outcome: undefined },
+  resolve(place, options: Raw) {
+    const path = stepPath(place, options, NAMES)
+    const { by, branches = [] } = options
+    if (typeof by !== 'function') throw invalidOption(`${path}.by`, by, 'a function that gives the name of a branch')
+    return Object.freeze({
+      ...WAITING_STEP,
+      name: place.name,
+      kind: CHOICE.kind,
+      awaits: 'plan',
+      timeoutMs: 1,
+      by: by as ChoiceDefinition['by'],
+      chooses: Object.freeze([...branches]),
+    })
+  },
+  graphOf: ({ chooses }) => ({ chooses }),
+  tiesOf: () => ({}),
+  async prepare({ name: step, by, chooses }, prepared) {
+    const branch = notAwaited(by(await prepared.context()))
+    if (typeof branch === 'string' && chooses.includes(branch)) return { type: 'chosen', step, branch }
+    throw invalidOption(`choose("${step}")`, branch, `the name of a branch: ${chooses.join(', ')}`)
+  },
+}

@@ -1,0 +1,193 @@
+/**
+ * `.each(...)`: a step for each item of a list. The list is computed once, when its turn comes; from then on its items are
+ * steps of the saga's state, with a name, a key, attempts and a compensation of their own.
+ */
+
+import type { Channel } from '../../../binder/channel/channel.ts'
+import { synchronous } from '../../../core/callbacks.ts'
+import { invalidOption, requireInteger } from '../../../core/errors.ts'
+import { optionNames } from '../../../core/options.ts'
+import type { StandardSchemaV1 } from '../../../core/schema.ts'
+import type { HttpTarget } from '../../http/target.ts'
+import { type Stored, stored } from '../../json.ts'
+import { itemIndex } from '../../machine/layout.ts'
+import type { EachShape } from '../../machine/state.ts'
+import { WAITING_STEP } from '../resolve.ts'
+import type { Saga, StepDefinition } from '../saga.ts'
+import type { CompensationContext, RequestContext, StepContext, WithTransaction } from '../step-contexts.ts'
+import type { CallOptions } from '../step-options.ts'
+import { COMMAND } from './command.ts'
+import type { ListItem, StepKind } from './kind.ts'
+import { LOCAL } from './local.ts'
+import { SUB_SAGA } from './sub-saga.ts'
+
+/** The list of `.each`, and how it is gone through. */
+export interface EachList<Input, Results extends object, Item> {
+  /**
+   * The items: JSON. Computed once, when the turn of the list comes, and kept: what is deployed or changed later does not
+   * change them. No items: the step is done. What it throws is a refusal.
+   */
+  readonly over: (context: RequestContext<Input, Results>) => readonly Item[]
+  /** How many of them are made together. @default 1: one after the other */
+  readonly atOnce?: number | undefined
+  /** With more items than this the step is refused; 1 to 1000. Each is kept in the saga's row. @default 100 */
+  readonly maxItems?: number | undefined
+}
+
+type Tx<T> = T extends true ? WithTransaction : unknown
+
+interface EachInvoke<Input, Results extends object, Item, Result, T>
+  extends EachList<Input, Results, Item>,
+    CallOptions {
+  /** As of `.step`. @default false */
+  readonly transactional?: T
+  /** As of `.step`, for one item: `item`, and its place `index`. `key` is the item's own. */
+  readonly invoke: (context: StepContext<Input, Results> & ListItem<Stored<Item>> & Tx<T>) => Result | Promise<Result>
+}
+
+/** Options of `.each` with a local step for each item, before the pivot. */
+export interface EachStepOptions<Input, Results extends object, Item, Result, T>
+  extends EachInvoke<Input, Results, Item, Result, T> {
+  /** Undoes one item: the last one of the list first. As of `.step`. */
+  readonly compensate:
+    | ((
+        context: CompensationContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>> & Tx<T>,
+      ) => void | Promise<void>)
+    | 'none'
+}
+
+/** The same after the pivot: nothing to undo. */
+export interface ForwardEachStepOptions<Input, Results extends object, Item, Result, T>
+  extends EachInvoke<Input, Results, Item, Result, T> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
+  extends EachList<Input, Results, Item>,
+    CallOptions {
+  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
+  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
+  /** The payload of one item's command. As of `.command`. */
+  readonly request: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ToIn
+  /** Schema of one reply's result. @default any JSON, typed `unknown` */
+  readonly reply?: Reply | undefined
+}
+
+/** Options of `.each` with a command for each item, before the pivot. */
+export interface EachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
+  extends EachRequest<Input, Results, Item, ToIn, Reply> {
+  /** As of `.command`. */
+  readonly compensate: true | 'none'
+}
+
+/** The same after the pivot: nothing to undo. */
+export interface ForwardEachCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
+  extends EachRequest<Input, Results, Item, ToIn, Reply> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface EachSaga<Input, Results extends object, Item, ChildIn, ChildResults extends object>
+  extends EachList<Input, Results, Item> {
+  /** As of `.saga`. */
+  readonly saga: Saga<ChildIn, unknown, ChildResults>
+  /** The input of one item's saga. As of `.saga`. */
+  readonly input: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ChildIn
+}
+
+/** Options of `.each` with a saga for each item, before the pivot. */
+export interface EachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
+  extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
+  /** As of `.saga`. */
+  readonly compensate: true | 'none'
+}
+
+/** The same after the pivot: nothing to undo. */
+export interface ForwardEachSagaOptions<Input, Results extends object, Item, ChildIn, ChildResults extends object>
+  extends EachSaga<Input, Results, Item, ChildIn, ChildResults> {
+  /** May be left out: there is only forward from here. */
+  readonly compensate?: 'none' | undefined
+}
+
+interface EachDefinition extends StepDefinition {
+  readonly over: (context: RequestContext) => unknown
+  readonly maxItems: number
+  readonly each: EachShape & { readonly item: StepDefinition }
+  readonly itemKind: StepKind
+}
+
+/** The options as they come: unchecked, possibly from plain JavaScript. */
+interface Raw {
+  readonly over?: unknown
+  readonly atOnce?: number | undefined
+  readonly maxItems?: number | undefined
+  readonly to?: unknown
+  readonly saga?: unknown
+  readonly pivot?: unknown
+}
+
+const NAMES = optionNames<EachList<unknown, object, unknown>>({ over: true, atOnce: true, maxItems: true })
+const MAX_ITEMS = 1_000
+const DEFAULTS = Object.freeze({ atOnce: 1, maxItems: 100 })
+
+export const EACH: StepKind<EachDefinition> = {
+  kind: 'each',
+  method: 'each',
+  spans: { outcome: undefined },
+  resolve(place, options: Raw) {
+    const path = `${place.method}("${place.name}")`
+    const { over, pivot } = options ?? {}
+    if (typeof over !== 'function') throw invalidOption(`${path}.over`, over, 'a function that gives the items')
+    if (pivot === true) {
+      throw new TypeError(`${path}.pivot: the pivot is one step, not a list. Put it before or after the list.`)
+    }
+    const itemKind = kindOfItems(options)
+    const item = itemKind.resolve(place, withoutList(options))
+    const { atOnce = DEFAULTS.atOnce, maxItems = DEFAULTS.maxItems } = options
+    return Object.freeze({
+      ...WAITING_STEP,
+      name: place.name,
+      kind: EACH.kind,
+      awaits: 'plan',
+      timeoutMs: 1,
+      over: over as EachDefinition['over'],
+      maxItems: requireInteger(`${path}.maxItems`, maxItems, 1, MAX_ITEMS),
+      each: Object.freeze({ item, atOnce: requireInteger(`${path}.atOnce`, atOnce, 1, MAX_ITEMS) }),
+      itemKind,
+    })
+  },
+  graphOf: ({ each: { item }, itemKind }) => {
+    const { kind, transactional, compensates } = item
+    return { each: { kind, transactional, compensates, ...itemKind.graphOf(item) } }
+  },
+  tiesOf({ each, itemKind }) {
+    const { to, at, saga } = itemKind.tiesOf(each.item)
+    return { to, at, saga }
+  },
+  async prepare(step, prepared) {
+    const path = `each("${step.name}").over`
+    const items = synchronous(path, step.over(await prepared.context()), 'the items')
+    if (!Array.isArray(items)) throw invalidOption(path, items, 'an array of items')
+    if (items.length > step.maxItems) {
+      throw new RangeError(
+        `${path}: expected at most ${step.maxItems} items (maxItems), got ${items.length}. Raise maxItems, or split the saga`,
+      )
+    }
+    const planned = stored(`items of step "${step.name}"`, items, prepared.maxPayloadBytes)
+    return { type: 'planned', step: step.name, items: planned as readonly unknown[] }
+  },
+  grow({ each, itemKind, group, choices, forward }, { step, payload }) {
+    const placed = { ...each.item, name: step, group, choices, forward }
+    return itemKind.withItem?.(placed, { item: payload, index: itemIndex(step) }) ?? placed
+  },
+}
+
+function kindOfItems({ to, saga }: Raw): StepKind {
+  const kind = saga !== undefined ? SUB_SAGA : to !== undefined ? COMMAND : LOCAL
+  return kind as unknown as StepKind
+}
+
+function withoutList(options: object): object {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !NAMES.has(name)))
+}

@@ -1,0 +1,130 @@
+/** The steps of a saga that is a machine of the state language: see `importStateMachine`. */
+
+import { stored } from '../../json.ts'
+import { type ExceptionClass, thrownBy } from '../../language/exceptions.ts'
+import { callSignal } from '../../language/limits.ts'
+import { inSaga } from '../../wire/context.ts'
+import { ONCE, WAITING_STEP } from '../resolve.ts'
+import type { StepDefinition } from '../saga.ts'
+import { stepKey } from '../saga-id.ts'
+import type { RunContext, StepKind } from './kind.ts'
+
+/** What the steps of one saga share. */
+export interface MachineParts {
+  /** Of the JSON of its machines. */
+  readonly hash: string
+  /** What tasks call, by name. */
+  readonly functions: ReadonlyMap<string, (...params: unknown[]) => unknown>
+  readonly exceptions: Readonly<Record<string, ExceptionClass>>
+  readonly timeoutMs: number
+}
+
+/** What a row of a task asks for. */
+interface Asked {
+  readonly calls: string
+  readonly key: string
+  readonly undoes: boolean
+  readonly params: readonly unknown[]
+}
+
+interface MachineDefinition extends StepDefinition {
+  readonly parts: MachineParts
+  /** What is asked of it, once it is a step of an instance. */
+  readonly payload?: unknown
+}
+
+/** So that the time limit of a service is an exception of the machine, and not the end of the attempt. */
+const SPARE_MS = 30_000
+
+function refuse(): never {
+  throw new TypeError('a machine is no step to be added: use importStateMachine')
+}
+
+const COMMON = {
+  spans: { outcome: undefined },
+  resolve: refuse,
+  graphOf: ({ parts }: MachineDefinition) => ({ machine: parts.hash }),
+  tiesOf: () => ({}),
+  grow: (step: MachineDefinition, { step: name, payload }: { readonly step: string; readonly payload?: unknown }) => ({
+    ...step,
+    name,
+    payload,
+  }),
+} satisfies Partial<StepKind<MachineDefinition>>
+
+/** The first step: what the machine is started with. */
+export const MACHINE: StepKind<MachineDefinition> = {
+  kind: 'machine',
+  ...COMMON,
+  async prepare({ name: step }, prepared) {
+    const { input, key } = await prepared.context()
+    const begin = { params: input, key: key.slice(0, key.lastIndexOf('/')) }
+    return { type: 'planned', step, items: [stored(`input of ${key}`, begin, prepared.maxPayloadBytes)] }
+  },
+}
+
+/** A call of a service or a script. What it throws is what it came to: the machine decides what follows. */
+export const TASK: StepKind<MachineDefinition> = {
+  kind: 'task',
+  ...COMMON,
+  prepare: (_, prepared) => (prepared.mayRun() ? undefined : { type: 'yielded', step: prepared.call.step }),
+  async run({ parts, payload }, _, context: RunContext) {
+    const { calls, key: step, undoes, params } = payload as Asked
+    const { saga, sagaId } = context
+    const operation = undoes ? 'compensate' : 'invoke'
+    const scope = { saga, sagaId, step, operation, key: stepKey(saga, sagaId, step) } as const
+    const run = parts.functions.get(calls)
+    if (run === undefined) throw new TypeError(`step "${context.step}": this release has no service "${calls}"`)
+    const limit = callSignal(calls, parts.timeoutMs)
+    try {
+      const value = await Promise.race([inSaga(scope, async () => run(...params)), limit.passed])
+      return value === undefined ? {} : { value }
+    } catch (error) {
+      return { thrown: thrownBy(error, parts.exceptions) }
+    } finally {
+      limit.cancel()
+    }
+  },
+}
+
+/** Between two calls of a task. */
+export const PAUSE: StepKind<MachineDefinition> = {
+  kind: 'pause',
+  ...COMMON,
+  spans: { outcome: 'reply', due: 'timer' },
+  prepare: ({ name: step, payload }) => ({ type: 'armed', step, ms: (payload as { readonly ms: number }).ms }),
+}
+
+/** What a machine came to, and what operators ordered then. Nothing is called. */
+export const VERDICT: StepKind<MachineDefinition> = {
+  kind: 'verdict',
+  ...COMMON,
+  prepare: () => undefined,
+}
+
+/** The steps of a saga that is a machine. */
+export function machineSteps(parts: MachineParts): {
+  readonly machine: StepDefinition
+  readonly branches: Readonly<Record<string, StepDefinition>>
+} {
+  const waits = { ...WAITING_STEP, parts, timeoutMs: 1 }
+  const machine: MachineDefinition = { ...waits, name: 'machine', kind: MACHINE.kind, awaits: 'plan', pivot: true }
+  const task: MachineDefinition = {
+    name: 'task',
+    kind: TASK.kind,
+    parts,
+    remote: false,
+    transactional: false,
+    pivot: false,
+    compensates: false,
+    timeoutMs: parts.timeoutMs + SPARE_MS,
+    invoke: ONCE,
+    compensate: ONCE,
+  }
+  const pause: MachineDefinition = { ...waits, name: 'pause', kind: PAUSE.kind, awaits: 'time' }
+  const verdict: MachineDefinition = { ...waits, name: 'verdict', kind: VERDICT.kind, awaits: 'signal' }
+  return {
+    machine: Object.freeze(machine),
+    branches: Object.freeze({ task, pause, recovery: verdict, outcome: verdict }),
+  }
+}

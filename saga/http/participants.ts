@@ -1,0 +1,249 @@
+/**
+ * Participants that are asked by HTTP: the same declarations that a binder takes, the same fence, the same answers. A request
+ * is a command, and its response is the answer, which is sent after the commit that holds it. One that is lost is asked for
+ * again, and the fence gives it again.
+ *
+ * @see docs/wire-format.md, "Participants over HTTP"
+ */
+import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { Channel } from '../../binder/channel/channel.ts'
+import { decodePayload } from '../../binder/channel/encode.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger, toError } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { checkLogger, type Logger, withFields } from '../../core/logger.ts'
+import type { FetchHandler } from '../../core/node-server.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import { Barrier } from '../participant/barrier.ts'
+import { type DeclaredParticipant, declaredParticipant } from '../participant/binding.ts'
+import { CommandHandler, type ReplyOutbox } from '../participant/command-handler.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.ts'
+import { commandHeadersOf, messageOf } from './headers.ts'
+import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './serving.ts'
+
+/** The command that a request to a participant says it is. */
+export interface AskedCommand extends Pick<CommandHeaders, 'saga' | 'sagaId' | 'step' | 'operation'> {
+  /** The channel's name. */
+  readonly channel: string
+  /** The service of the coordinator: what it does belongs to that one's saga. Let each caller speak for its own service alone. */
+  readonly service: string
+}
+
+/** Options of `httpParticipants`. */
+export interface HttpParticipantsOptions {
+  /** Who may ask, and in the name of which service. There is no default: `'none'` has to be said. */
+  readonly authorize: HttpAuthorize<AskedCommand>
+  /** The participants' database, with the tables of `migrateParticipant`. @default what each was declared with */
+  readonly sql?: SqlClient | undefined
+  /** Where `migrateParticipant` put the barrier. @default what each was declared with, else 'concordat' */
+  readonly schema?: string | undefined
+  /** Larger requests are answered 413. @default 1 MiB */
+  readonly maxRequestBytes?: number | undefined
+  /** Then the handler's signal aborts and 503 is answered; what it commits all the same is found when it is asked again. @default 30 seconds */
+  readonly timeoutMs?: number | undefined
+  /** Requests at once; more are answered 503 with `retry-after`. Each may hold a connection of the pool. @default 64 */
+  readonly concurrency?: number | undefined
+  /** A span for each command, in the trace that its `traceparent` names. @default what each was declared with */
+  readonly telemetry?: Telemetry | undefined
+  /** @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** Time of `timeoutMs`. @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+const NAMES = optionNames<HttpParticipantsOptions>({
+  authorize: true,
+  sql: true,
+  schema: true,
+  maxRequestBytes: true,
+  timeoutMs: true,
+  concurrency: true,
+  telemetry: true,
+  logger: true,
+  clock: true,
+})
+const DEFAULTS = Object.freeze({ maxRequestBytes: 1_024 * 1_024, timeoutMs: 30 * SECOND, concurrency: 64 })
+const MAX_BYTES = 64 * 1_024 * 1_024
+
+/**
+ * A Fetch handler for participants: those of `participant`, `tccParticipant`, `xaParticipant` and `undoParticipant`, declared
+ * as for a binder. Which one is asked is what the request's `ce-type` says: the channel's name.
+ * @throws TypeError / RangeError naming the option
+ */
+export function httpParticipants(participants: readonly SinkBinding[], options: HttpParticipantsOptions): FetchHandler {
+  const path = 'httpParticipants'
+  refuseUnknown(path, options, NAMES)
+  const clock = options.clock ?? systemClock
+  const logger = checkLogger(`${path}.logger`, options.logger)
+  const integer = (name: keyof typeof DEFAULTS, max: number): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], 1, max)
+  const sides = sidesOf(path, participants, options, clock, logger)
+  return serve<Command>({
+    authorize: requireAuthorize(path, options.authorize),
+    maxRequestBytes: integer('maxRequestBytes', MAX_BYTES),
+    timeoutMs: integer('timeoutMs', 2 ** 31 - 1),
+    concurrency: integer('concurrency', 100_000),
+    clock,
+    logger,
+    read: (request) => readCommand(request, sides),
+    answer: async ({ side, message }, body, signal) => json(200, await side.answer({ ...message, body }, signal)),
+  })
+}
+
+/** A command that came, without its body. */
+interface Command extends AskedCommand {
+  readonly side: Side
+  readonly message: Omit<EncodedMessage, 'body'>
+}
+
+function readCommand({ headers }: Request, sides: ReadonlyMap<string, Side>): Command {
+  const message = messageOf(headers, '')
+  const named = headers.get('ce-type')
+  const [only] = sides.size === 1 ? sides.keys() : []
+  const channel = named === null ? (only ?? '') : message.type
+  const side = sides.get(channel)
+  if (side === undefined) throw new HttpProblemError(404, 'saga.http_no_participant', 'ce-type names no participant')
+  const command = readCommandHeaders(commandHeadersOf(headers))
+  if (command === undefined || !isPlausible(command))
+    throw new HttpProblemError(400, 'saga.http_no_command', 'its saga-* headers are missing or wrong')
+  const { saga, sagaId, step, operation, replyTo } = command
+  const service = replyTo.slice(0, -REPLIES.length)
+  return { channel, service, saga, sagaId, step, operation, side, message: { ...message, destination: channel } }
+}
+
+const NAME = /^[A-Za-z0-9._[\]-]{1,200}$/
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/
+
+/** As a coordinator would have written it: its key is part of the fence, and must name no other step. */
+function isPlausible({ saga, sagaId, step, key, replyTo, birth }: CommandHeaders): boolean {
+  const named = NAME.test(saga) && NAME.test(step) && NAME.test(replyTo) && replyTo.endsWith(REPLIES)
+  const isShort = sagaId.length <= 200 && (birth === undefined || NAME.test(birth))
+  return named && isShort && !CONTROL.test(sagaId) && key === `${saga}/${sagaId}/${step}`
+}
+
+function sidesOf(
+  path: string,
+  participants: readonly SinkBinding[],
+  options: HttpParticipantsOptions,
+  clock: Clock,
+  logger: Logger,
+): ReadonlyMap<string, Side> {
+  if (!Array.isArray(participants) || participants.length === 0)
+    throw invalidOption(`${path}.participants`, participants, 'a list of participants')
+  const sides = new Map<string, Side>()
+  for (const [index, binding] of (participants as readonly SinkBinding[]).entries()) {
+    const declared = declaredParticipant(binding)
+    if (declared === undefined)
+      throw invalidOption(
+        `${path}.participants[${index}]`,
+        binding,
+        'what tccParticipant or another of its kind returned',
+      )
+    const { name } = declared.channel
+    if (sides.has(name)) throw new TypeError(`${path}.participants: two are asked by "${name}", remove one of them`)
+    sides.set(name, new Side(`${path}("${name}")`, declared, options, { clock, logger }))
+  }
+  return sides
+}
+
+/** One participant, and what its handler needs that a binder would give. */
+class Side {
+  readonly #declared: DeclaredParticipant
+  readonly #logger: Logger
+  readonly #clock: Clock
+  readonly #handler: (outbox: ReplyOutbox) => CommandHandler<unknown>
+  readonly #check: () => Promise<void>
+  #ready: Promise<void> | undefined
+
+  constructor(
+    path: string,
+    declared: DeclaredParticipant,
+    given: HttpParticipantsOptions,
+    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  ) {
+    const { options, side } = declared
+    const sql = requireSqlClient(`${path}.sql`, given.sql ?? options.sql)
+    const schema = given.schema ?? options.schema ?? DEFAULT_SCHEMA
+    const barrier = new Barrier(schema)
+    // Each call that waits for a row may have a connection.
+    const concurrency = Math.min(given.concurrency ?? DEFAULTS.concurrency, sql.connections ?? Number.POSITIVE_INFINITY)
+    const duties = side.duties(barrier, { sql, schema, concurrency })
+    this.#check = async () => {
+      await barrier.ready(sql)
+      await side.ready?.(sql)
+    }
+    this.#declared = declared
+    this.#logger = logger
+    this.#clock = clock
+    const parts = {
+      sql,
+      duties,
+      kind: side.kind,
+      madeBy: side.path.slice(0, side.path.indexOf('(')),
+      // The coordinator asks again, with its own pauses.
+      maxAttempts: 1,
+      telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
+      sharesTransactions: false,
+      clock,
+    }
+    this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
+  }
+
+  /** Resolves after the commit of the answer. @throws when there is none: asked again it may have one */
+  async answer(message: EncodedMessage, signal: AbortSignal): Promise<SagaReply> {
+    await this.#fit()
+    let reply: SagaReply | undefined
+    // The last one is that of the transaction that was committed.
+    const handler = this.#handler({ add: async (_, __, payload) => void (reply = payload as unknown as SagaReply) })
+    const context = this.#contextOf(message, signal)
+    const read = await this.#read(message)
+    if ('payload' in read) await handler.handle(read.payload, context)
+    else await handler.unreadable(read.unreadable, context)
+    if (reply === undefined) throw new Error('the command has no answer')
+    return reply
+  }
+
+  /** Before the first command, as a binding is before its first message. @throws when the database is not fit for it: asked again it may be */
+  async #fit(): Promise<void> {
+    this.#ready ??= this.#check()
+    await this.#ready.catch((error: unknown) => {
+      this.#ready = undefined
+      throw error
+    })
+  }
+
+  async #read(message: EncodedMessage): Promise<{ readonly payload: unknown } | { readonly unreadable: Error }> {
+    const channel: Channel = this.#declared.channel
+    const isTombstone = channel.tombstones === true && message.body?.byteLength === 0
+    try {
+      return { payload: await decodePayload(channel, isTombstone ? { ...message, body: null } : message) }
+    } catch (error) {
+      return { unreadable: toError(error) }
+    }
+  }
+
+  #contextOf({ id, key, headers, time, source }: EncodedMessage, signal: AbortSignal): HandlerContext {
+    const { channel, options } = this.#declared
+    const own = id === '' ? newId() : id
+    return {
+      id: own,
+      channel: channel.name,
+      key,
+      headers,
+      time: time === 0 ? this.#clock.now() : time,
+      source,
+      attempt: 1,
+      group: options.group,
+      position: 'http',
+      redelivered: undefined,
+      signal,
+      log: withFields(this.#logger, { messageId: own, channel: channel.name }),
+    }
+  }
+}

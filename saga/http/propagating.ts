@@ -1,0 +1,57 @@
+/** What a call to another process carries, so that what it does there is part of the global transaction around the call. */
+import { toError } from '../../core/errors.ts'
+import { runningCode } from '../coordinator/global-transaction.ts'
+import { type AnyHeaders, formatTransaction, TRANSACTION_HEADER } from '../wire/transaction-header.ts'
+
+/**
+ * The header of the global transaction that the calling code is part of; none outside of one. For a request or a message to a
+ * service that shall take part, which reads it by `inheritTransaction`. Wait for the answer of what you call: what it adds
+ * after the code has returned is refused.
+ */
+export function transactionHeaders(): Readonly<Record<string, string>> {
+  const ref = runningCode()?.ref
+  return ref === undefined ? {} : { [TRANSACTION_HEADER]: formatTransaction(ref) }
+}
+
+/**
+ * A `fetch` that sends the header of the global transaction around each call. Use it for your own services alone: whoever gets
+ * the header, and reaches a service that reads it, can have that do something within the transaction.
+ * @param through what makes the request. @default that of Node
+ */
+export function transactionFetch(through?: typeof fetch): typeof fetch {
+  return (input, init) => {
+    const send = through ?? fetch
+    const own = Object.entries(transactionHeaders())
+    if (own.length === 0) return send(input, init)
+    const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined))
+    for (const [name, value] of own) headers.set(name, value)
+    return send(input, { ...init, headers })
+  }
+}
+
+/** What can run code in the transaction that headers name: a coordinator, or a service. */
+export interface InheritsTransaction {
+  inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T>
+}
+
+/**
+ * For `app.use(...)` of Express and `app.addHook('onRequest', ...)` of Fastify: what handles a request is part of the global
+ * transaction that the request came with. A header that is none is answered 400. A Fetch handler needs none of it:
+ * `(request) => service.inheritTransaction(request.headers, () => handle(request))`.
+ */
+export function transactionMiddleware(
+  here: InheritsTransaction,
+): (request: { readonly headers: AnyHeaders }, response: unknown, next: (error?: Error) => void) => void {
+  return (request, _, next) => {
+    // Once what comes next has begun, its errors are the framework's.
+    let hasBegun = false
+    const work = (): void => {
+      hasBegun = true
+      next()
+    }
+    here.inheritTransaction(request.headers, work).then(undefined, (error: unknown) => {
+      // oxlint-disable-next-line promise/no-callback-in-promise -- a middleware is told of errors by this call alone
+      if (!hasBegun) next(toError(error))
+    })
+  }
+}

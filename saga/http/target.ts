@@ -1,0 +1,180 @@
+/**
+ * Where a participant is that is asked by HTTP: its URL, and what a request to it carries. The channel says what it is asked,
+ * as it does for one that is asked by message: both take the same commands, and their fence is the same.
+ *
+ * The URL is code's or configuration's. Nothing of a payload, a result or an answer goes into it, and no redirect is followed:
+ * whoever fills in an order cannot have the coordinator ask another machine.
+ */
+import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
+import { MINUTE, SECOND } from '../../core/clock.ts'
+import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { Operation } from '../machine/operation.ts'
+
+/** One request to a participant, as the option `headers` of `httpTarget` gets it. */
+export interface HttpCall {
+  /** The channel's name. */
+  readonly channel: string
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  /** As it is sent: for a signature. */
+  readonly body: Uint8Array
+}
+
+/** Where to: from code or configuration. */
+export type HttpUrl = string | URL | (() => string | URL | Promise<string | URL>)
+
+/** Options of `httpTarget`. */
+export interface HttpTargetOptions {
+  /**
+   * `http:` or `https:`, without a user name. A function is called for each request: for an address that changes. It may
+   * change freely between releases: open transactions know the channel's name alone.
+   */
+  readonly url: HttpUrl
+  /**
+   * Headers of each request, such as `authorization`. Called for each request, so that a token may be short-lived. Nothing of
+   * it is logged. @default none
+   */
+  readonly headers?:
+    | ((call: HttpCall) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>)
+    | undefined
+  /** One with a proxy, a pool or a client certificate. Must not follow redirects when it is told so. @default that of Node */
+  readonly fetch?: typeof fetch | undefined
+  /** Of one request, its answer included. Then it is repeated within the step's `timeoutMs`. @default 10 seconds */
+  readonly requestTimeoutMs?: number | undefined
+  /**
+   * Pauses between requests while none is answered by the participant: it is away, or a proxy answers for it.
+   * @default 200 ms, doubled, at most 10 s, half of it random
+   */
+  readonly retry?: BackoffOptions | undefined
+  /** Requests at once from this process. Others wait in line. @default 64 */
+  readonly concurrency?: number | undefined
+  /** A request that is larger is not sent: the step failed for good. @default 1 MiB */
+  readonly maxRequestBytes?: number | undefined
+  /** An answer that is larger is not read: the step failed for good. @default 1 MiB */
+  readonly maxResponseBytes?: number | undefined
+}
+
+/** A participant that is asked by HTTP: what `to` of `.tcc`, `.command` and `defineBranch` takes beside a channel. */
+export interface HttpTarget<In = unknown> {
+  /** What it is asked. Its name is what an open transaction knows of it. */
+  readonly channel: Channel<In, unknown>
+  readonly http: HttpSettings
+}
+
+/** The options of a target, complete. */
+export interface HttpSettings {
+  readonly url: HttpUrl
+  readonly headers: HttpTargetOptions['headers']
+  readonly fetch: typeof fetch | undefined
+  readonly requestTimeoutMs: number
+  readonly retry: Backoff
+  readonly concurrency: number
+  readonly maxRequestBytes: number
+  readonly maxResponseBytes: number
+}
+
+const NAMES = optionNames<HttpTargetOptions>({
+  url: true,
+  headers: true,
+  fetch: true,
+  requestTimeoutMs: true,
+  retry: true,
+  concurrency: true,
+  maxRequestBytes: true,
+  maxResponseBytes: true,
+})
+const RETRY: Backoff = { initialMs: 200, factor: 2, maxMs: 10 * SECOND, jitter: 0.5 }
+const MAX_BYTES = 64 * 1_024 * 1_024
+const DEFAULTS = Object.freeze({ requestTimeoutMs: 10 * SECOND, concurrency: 64, bytes: 1_024 * 1_024 })
+
+/**
+ * A participant that is asked by HTTP instead of by message: `to: httpTarget(paymentCommands, { url, headers })`. On the other
+ * side is `httpParticipants`, or a program in any language that keeps docs/wire-format.md.
+ * @throws TypeError / RangeError naming the option
+ */
+export function httpTarget<In, Out>(channel: Channel<In, Out>, options: HttpTargetOptions): HttpTarget<In> {
+  const path = `httpTarget("${requireChannel('httpTarget', channel).name}")`
+  refuseUnknown(path, options, NAMES)
+  const { url, headers, retry } = options
+  if (typeof url !== 'function') requireHttpUrl(`${path}.url`, url)
+  for (const name of ['headers', 'fetch'] as const) {
+    const given: unknown = options[name]
+    if (given !== undefined && typeof given !== 'function') throw invalidOption(`${path}.${name}`, given, 'a function')
+  }
+  const integer = (name: 'requestTimeoutMs' | 'concurrency', max: number): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], 1, max)
+  const bytes = (name: 'maxRequestBytes' | 'maxResponseBytes'): number =>
+    requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS.bytes, 1, MAX_BYTES)
+  const http: HttpSettings = Object.freeze({
+    url,
+    headers,
+    fetch: options.fetch,
+    requestTimeoutMs: integer('requestTimeoutMs', 2 ** 31 - 1),
+    retry: resolveBackoff(`${path}.retry`, retry, RETRY),
+    concurrency: integer('concurrency', 10_000),
+    maxRequestBytes: bytes('maxRequestBytes'),
+    maxResponseBytes: bytes('maxResponseBytes'),
+  })
+  return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, http })
+}
+
+/** @throws TypeError; the value is not shown: a user name and a password may be in it */
+export function requireHttpUrl(path: string, value: unknown): URL {
+  const url = typeof value === 'string' || value instanceof URL ? URL.parse(String(value)) : null
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new TypeError(`${path}: expected an absolute URL with http: or https:`)
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new TypeError(`${path}: it holds a user name or a password, give them by \`headers\` instead`)
+  }
+  return url
+}
+
+/** A request that must not be sent. */
+class HttpRequestTooLarge extends ConcordatError {
+  readonly code = 'saga.http_too_large' as const
+  readonly retryable = false as const
+
+  constructor(channel: string, bytes: number, maxBytes: number) {
+    super(
+      `the request to "${channel}" has ${bytes} bytes, at most ${maxBytes} are allowed: send a reference, or raise maxRequestBytes`,
+    )
+  }
+}
+
+/** Before the intent is written: what is not sent is refused, and has not to be cancelled. @throws HttpRequestTooLarge */
+export function requireSendable({ channel, http: { maxRequestBytes } }: HttpTarget, body: Uint8Array | null): void {
+  const bytes = body?.byteLength ?? 0
+  if (bytes > maxRequestBytes) throw new HttpRequestTooLarge(channel.name, bytes, maxRequestBytes)
+}
+
+/**
+ * Until a step is asked for again. A request is lost with the process that made it, and nothing else asks for it meanwhile: so
+ * also a participant that is away for long is asked for again by whichever instance there is, each minute.
+ */
+const STEP_TIMEOUT_MS = 10 * SECOND
+const MAX_PAUSE_MS = 1 * MINUTE
+
+/** The limits of a step's calls; those of any step, where it is not asked by HTTP. */
+export function callTimes(
+  at: HttpTarget | undefined,
+  timeoutMs: number | undefined,
+): { readonly timeoutMs: number | undefined; readonly maxPauseMs?: number } {
+  return at === undefined ? { timeoutMs } : { timeoutMs: timeoutMs ?? STEP_TIMEOUT_MS, maxPauseMs: MAX_PAUSE_MS }
+}
+
+/** Where a step's commands go, and how. @throws TypeError */
+export function resolveDestination(
+  path: string,
+  to: unknown,
+): { readonly to: Channel; readonly at: HttpTarget | undefined } {
+  const target = to as Partial<HttpTarget> | undefined
+  if (target?.http !== undefined && target.channel !== undefined) {
+    return { to: requireChannel(path, target.channel), at: target as HttpTarget }
+  }
+  return { to: requireChannel(path, to as Channel), at: undefined }
+}

@@ -1,0 +1,89 @@
+/** Errors as machines know them: by the names of Java classes. */
+import { toError } from '../../core/errors.ts'
+
+/** What is kept of an error that a service threw. */
+export interface Thrown {
+  /** What it can be caught as: its class and those above it, `name`, `code`, and the names that `exceptions` gives it. */
+  readonly names: readonly string[]
+  readonly message: string
+}
+
+/** Which errors a Java class stands for: those of a class, or with this `code` or `name`. */
+export type ExceptionClass = string | (new (...args: never[]) => Error)
+
+/** Caught as these, any error is. */
+const ALL: readonly string[] = ['java.lang.Throwable', 'java.lang.Exception', 'java.lang.RuntimeException']
+const MAX_CAUSES = 20
+const MAX_TEXT = 500
+
+/** What Node's drivers say, by what it is in Java. */
+const NETWORK: ReadonlyArray<readonly [name: string, codes: readonly string[]]> = [
+  ['ConnectException', ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'ConnectException']],
+  ['ConnectTimeoutException', ['UND_ERR_CONNECT_TIMEOUT', 'ConnectTimeoutError', 'ConnectTimeoutException']],
+  [
+    'SocketTimeoutException',
+    [
+      'ETIMEDOUT',
+      'ESOCKETTIMEDOUT',
+      'UND_ERR_HEADERS_TIMEOUT',
+      'UND_ERR_BODY_TIMEOUT',
+      'TimeoutError',
+      'ReadTimeoutException',
+      'SocketTimeoutException',
+    ],
+  ],
+]
+
+export function thrownBy(error: unknown, classes: Readonly<Record<string, ExceptionClass>>): Thrown {
+  const { message } = toError(error)
+  const names = new Set(namesOf(error))
+  let cause: unknown = error
+  for (let depth = 0; depth < MAX_CAUSES && cause !== undefined && cause !== null; depth++) {
+    const own = namesOf(cause)
+    for (const [name, codes] of NETWORK) if (codes.some((code) => own.includes(code))) names.add(name)
+    cause = typeof cause === 'object' && 'cause' in cause ? cause.cause : undefined
+  }
+  for (const [name, is] of Object.entries(classes)) {
+    if (typeof is === 'string' ? names.has(is) : error instanceof is) names.add(name)
+  }
+  return { names: [...names].map(clean), message: clean(message) }
+}
+
+/** What PostgreSQL stores: without NUL and halves of surrogate pairs, and not too long. */
+function clean(text: string): string {
+  return text.replaceAll('\0', '').slice(0, MAX_TEXT).toWellFormed()
+}
+
+function namesOf(error: unknown): readonly string[] {
+  if (typeof error !== 'object' || error === null) return []
+  const names: string[] = []
+  for (let type: unknown = Object.getPrototypeOf(error); type !== null && type !== Object.prototype; ) {
+    const { constructor } = type as { readonly constructor?: { readonly name?: string } }
+    if (constructor?.name !== undefined) names.push(constructor.name)
+    type = Object.getPrototypeOf(type)
+  }
+  if ('name' in error && typeof error.name === 'string') names.push(error.name)
+  if ('code' in error && typeof error.code === 'string') names.push(error.code)
+  return names
+}
+
+/** True for an exception of this Java class. */
+export function isA({ names }: Thrown, javaClass: string): boolean {
+  return ALL.includes(javaClass) || names.includes(javaClass) || names.includes(simpleName(javaClass))
+}
+
+function simpleName(javaClass: string): string {
+  return javaClass.slice(Math.max(javaClass.lastIndexOf('.'), javaClass.lastIndexOf('$')) + 1)
+}
+
+/** Where in a call the network failed; `undefined`: it did not. */
+export function networkFailure({ names }: Thrown): 'connect' | 'connect timeout' | 'read timeout' | undefined {
+  if (names.includes('SocketTimeoutException')) return 'read timeout'
+  if (names.includes('ConnectTimeoutException')) return 'connect timeout'
+  return names.includes('ConnectException') ? 'connect' : undefined
+}
+
+/** What the engine itself finds wrong with a run. */
+export function engineError(code: string, message: string): Thrown {
+  return { names: ['EngineExecutionException', code], message: clean(message) }
+}

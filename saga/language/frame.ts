@@ -1,0 +1,106 @@
+/** One run of one machine: what it has done and come to so far. Made anew in each replay. */
+import { engineError, type Thrown } from './exceptions.ts'
+import type { StateMachine, TaskState, Verdict } from './machine.ts'
+import { compensationVerdict, type Execution, machineVerdict } from './status.ts'
+
+/** A loop that a run has come to. What a forward makes again of it is the same visit. */
+export interface LoopVisit {
+  readonly state: TaskState
+}
+
+/** An execution of a sub-machine has a frame of its own. */
+export interface FramedExecution extends Execution {
+  readonly frame: Frame | undefined
+  /** The row under whose key it is called: its own, or that of the first execution that it is made again for. */
+  readonly keyRow: string
+  /** The loop that it is an item of. */
+  readonly visit: LoopVisit | undefined
+}
+
+/** What is known of an execution when it begins. */
+type Begun = Pick<FramedExecution, 'row' | 'name' | 'state'> &
+  Partial<Pick<FramedExecution, 'frame' | 'keyRow' | 'visit'>>
+
+export class Frame {
+  readonly machine: StateMachine
+  /** Before the names of its rows. */
+  readonly prefix: string
+  context: Record<string, unknown>
+  readonly executions: FramedExecution[] = []
+  /** `undefined`: it runs. */
+  verdict: Verdict | undefined
+  /** `RU`: it compensates; `undefined`: it never did. */
+  compensation: Verdict | 'RU' | undefined
+  /** What ended it, or the last exception that it caught. */
+  thrown: Thrown | undefined
+  /** What the engine found wrong: whoever called it is told so. */
+  raised: Thrown | undefined
+  isFailEnd = false
+  isForward = false
+  /** The last exception that no verdict has swallowed. */
+  exception: Thrown | undefined
+  /** Compensations of the present round, and how many are still to be made. */
+  undoing: Execution[] = []
+  left = 0
+  /** The loop that the engine could not finish: a forward makes its rest. */
+  openLoop: LoopVisit | undefined
+  /** How often each loop was gone through. */
+  readonly #passes = new Map<string, number>()
+
+  constructor(machine: StateMachine, prefix: string, context: Readonly<Record<string, unknown>>) {
+    this.machine = machine
+    this.prefix = prefix
+    this.context = withoutNulls(context)
+  }
+
+  execution({ row, name, state, frame, keyRow = row, visit }: Begun): FramedExecution {
+    const made = { verdict: undefined, isSuperseded: false, compensation: undefined }
+    const execution: FramedExecution = { row, name, state, frame, keyRow, visit, ...made }
+    this.executions.push(execution)
+    return execution
+  }
+
+  /** The number of this pass through a loop: 0, 1, and so on, the same in each replay. */
+  pass(state: TaskState): number {
+    const pass = this.#passes.get(state.name) ?? 0
+    this.#passes.set(state.name, pass + 1)
+    return pass
+  }
+
+  /** It has come to an end state, or to a state without a next one. */
+  end(): void {
+    this.thrown = this.exception ?? this.thrown
+    if (this.compensation === 'RU') {
+      this.verdict ??= 'UN'
+      this.compensation = compensationVerdict(this.undoing, this.left)
+    } else this.verdict ??= machineVerdict(this.executions, this.exception, this.isFailEnd)
+    if (this.compensation !== undefined && this.isForward && this.verdict === 'SU') this.compensation = 'FA'
+  }
+
+  /** An exception ends it that nothing catches. */
+  fail(thrown: Thrown): void {
+    if (this.verdict === undefined) this.verdict = machineVerdict(this.executions, thrown, true)
+    else this.compensation = 'UN'
+    this.thrown = thrown
+  }
+
+  /** The engine cannot go on with it. */
+  raise(code: string, message: string): Thrown {
+    const thrown = engineError(code, `${this.machine.name}: ${message}`)
+    this.fail(thrown)
+    this.raised = thrown
+    return thrown
+  }
+
+  /** What a machine that calls this one makes of its end. @param isForward of that one */
+  verdictForCaller(isForward: boolean): Verdict {
+    const { verdict = 'UN', compensation } = this
+    if (isForward && verdict === 'SU') return 'SU'
+    if (compensation === undefined || compensation === 'FA') return verdict
+    return compensation === 'SU' ? 'FA' : 'UN'
+  }
+}
+
+export function withoutNulls(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== undefined))
+}

@@ -1,0 +1,293 @@
+/**
+ * Runs a machine by replaying what its saga has done so far, up to what is not done yet. Pure: the same steps lead to the
+ * same answer, so a process that dies anywhere leaves nothing that another one does not find out. The rules are those of
+ * Seata's engine as it runs.
+ */
+import { called, messageOf, outputOf, parametersOf, type TaskPayload } from './calling.ts'
+import { isA, type Thrown } from './exceptions.ts'
+import { Frame, type FramedExecution, withoutNulls } from './frame.ts'
+import { contextOf, inTurns, itemsOf, LoopPass, type LoopState, loops } from './looping.ts'
+import { isTask, type StateMachine, type TaskState, type Verdict } from './machine.ts'
+import { afterLoop, choose, ended, fail, lastForward, type Made, type Next, raised } from './onward.ts'
+import type { Rows, Suspended } from './rows.ts'
+import { toBeCompensated, verdictOf } from './status.ts'
+
+/** What an execution is made with. */
+interface Turn {
+  readonly name: string
+  /** What its row is called, when not as it is. */
+  readonly row?: string | undefined
+  readonly context: Readonly<Record<string, unknown>>
+  /** It is made again for this one. */
+  readonly again?: FramedExecution | undefined
+  /** The loop that it is an item of. */
+  readonly visit?: FramedExecution['visit']
+}
+
+export class Interpreter {
+  readonly #machines: ReadonlyMap<string, StateMachine>
+  readonly #rows: Rows
+  readonly #key: string
+
+  /** @param key of the saga: business keys begin with it */
+  constructor(machines: ReadonlyMap<string, StateMachine>, rows: Rows, key: string) {
+    this.#machines = machines
+    this.#rows = rows
+    this.#key = key
+  }
+
+  /** From a state to an end. @param again the execution that its first state is made again for */
+  *run(frame: Frame, from: string, again?: FramedExecution): Suspended<void> {
+    let next: Next = from
+    let retried = again
+    let asked = this.#rows.asked
+    for (let moves = 1; next !== undefined; moves++) {
+      if (asked !== this.#rows.asked) moves = 1
+      asked = this.#rows.asked
+      // Nothing was called since: what led back here once does so without end.
+      if (moves > 2 * frame.machine.states.size) {
+        frame.raise('StateMachineEndless', `"${next}" leads back to itself, and nothing is called on the way`)
+        return
+      }
+      const state = frame.machine.states.get(next)
+      if (isTask(state)) next = yield* this.#task(frame, state, retried)
+      else if (state?.type === 'Choice') next = choose(frame, state)
+      else if (state?.type === 'CompensationTrigger') {
+        next = (yield* this.#compensateAll(frame)) ? (state.next ?? ended(frame)) : undefined
+      } else {
+        if (state?.type === 'Fail') fail(frame, state)
+        next = ended(frame)
+      }
+      retried = undefined
+    }
+  }
+
+  /** Undoes all that is to be undone, as an operator wants it. */
+  *compensate(frame: Frame): Suspended<void> {
+    if (frame.compensation === 'SU') return
+    Object.assign(frame, { raised: undefined, isForward: false })
+    if (yield* this.#compensateAll(frame)) frame.end()
+  }
+
+  /**
+   * Makes what failed again, and goes on from there; `skips`: leaves it, and goes on behind it.
+   * @returns false when there is nothing that can be gone on from
+   */
+  *forward(frame: Frame, skips: boolean): Suspended<boolean> {
+    if (frame.verdict === 'SU' && frame.compensation === undefined) return false
+    const last = lastForward(frame)
+    if (last === undefined) return false
+    const before = frame.compensation
+    const isOpen = last.visit !== undefined && last.visit === frame.openLoop
+    const goesOn = skips || (last.verdict === 'SU' && !isOpen)
+    if (goesOn && last.state.next === undefined) return false
+    Object.assign(frame, { isForward: true, isFailEnd: false, verdict: undefined })
+    Object.assign(frame, { raised: undefined, thrown: undefined, exception: undefined, openLoop: undefined })
+    if (skips && last.verdict !== 'SU') last.isSuperseded = true
+    if (goesOn) yield* this.run(frame, last.state.next as string)
+    else yield* this.run(frame, last.state.name, last)
+    // All was undone before it; what was made since is not.
+    if (before === 'SU' && frame.compensation === 'SU' && frame.verdict !== 'SU' && hasEffects(frame))
+      frame.compensation = 'UN'
+    return true
+  }
+
+  /** @returns where it leads */
+  *#task(frame: Frame, state: TaskState, again: FramedExecution | undefined): Suspended<Next> {
+    const items = itemsOf(frame, state)
+    if (loops(state) && items.length > 0) return yield* this.#loop(frame, state, items, again)
+    const { raised, thrown, caught, output } = yield* this.#execute(frame, state, {
+      name: state.name,
+      context: frame.context,
+      again: again?.name === state.name ? again : undefined,
+    })
+    if (raised !== undefined) return undefined
+    Object.assign(frame.context, output)
+    if (thrown === undefined) return caught ?? state.next ?? ended(frame)
+    frame.fail(thrown)
+    return undefined
+  }
+
+  *#execute(frame: Frame, state: TaskState, turn: Turn): Suspended<Made> {
+    const { name, again, visit } = turn
+    const row = this.#rows.unique(`${frame.prefix}${turn.row ?? name}`)
+    let params: ReturnType<typeof parametersOf>
+    try {
+      params = parametersOf(state, turn.context, `${this.#key}-${row}`)
+    } catch (error) {
+      return raised(frame, 'VariablesAssignError', `Input of "${state.name}": ${messageOf(error)}`)
+    }
+    if (again !== undefined) again.isSuperseded = true
+    if (params.sequence !== undefined) frame.context[`${state.name}_business_key_`] = params.sequence
+    if (state.type === 'SubStateMachine') return yield* this.#sub(frame, state, turn, row, params.values)
+    const keyRow = again?.keyRow ?? row
+    const execution = state.type === 'ScriptTask' ? undefined : frame.execution({ row, name, state, keyRow, visit })
+    const payload: TaskPayload = { calls: state.calls, key: keyRow, undoes: false, params: params.values }
+    const { value, thrown } = yield* called(this.#rows, row, state, payload)
+    return this.#judged(frame, state, execution, value, thrown, undefined)
+  }
+
+  /** A machine as a state: its end is the value, and what the engine cannot do with it an exception. */
+  *#sub(
+    frame: Frame,
+    state: TaskState,
+    { name, again, visit }: Turn,
+    row: string,
+    [given]: readonly unknown[],
+  ): Suspended<Made> {
+    const params = withoutNulls(Object(given) as Record<string, unknown>)
+    const goesOn = again?.frame !== undefined && again.frame.compensation !== 'SU'
+    const sub = goesOn
+      ? (again.frame as Frame)
+      : new Frame(this.#machines.get(state.machine) as StateMachine, `${row}/`, params)
+    const execution = frame.execution({ row, name, state, frame: sub, visit })
+    if (goesOn) {
+      Object.assign(sub.context, params)
+      yield* this.forward(sub, false)
+    } else yield* this.run(sub, sub.machine.startState)
+    if (sub.raised !== undefined) return this.#judged(frame, state, execution, undefined, sub.raised, undefined)
+    const verdict = sub.verdictForCaller(frame.isForward)
+    const value = { ...sub.context, _sub_statemachine_execution_status_: verdict }
+    return this.#judged(frame, state, execution, value, undefined, verdict)
+  }
+
+  /** The verdict, and where an exception leads. @param known what stands unless a rule says something else */
+  #judged(
+    frame: Frame,
+    state: TaskState,
+    execution: FramedExecution | undefined,
+    value: unknown,
+    thrown: Thrown | undefined,
+    known: Verdict | undefined,
+  ): Made {
+    const caught = thrown && state.catches.find(({ exceptions }) => exceptions.some((name) => isA(thrown, name)))?.next
+    let verdict: Verdict | undefined
+    let output: Record<string, unknown>
+    try {
+      verdict = verdictOf(state, value, thrown) ?? known
+      output = outputOf(state, value)
+    } catch (error) {
+      if (execution !== undefined) execution.verdict = state.isForUpdate ? 'UN' : 'FA'
+      return raised(frame, 'VariablesAssignError', `Status or Output of "${state.name}": ${messageOf(error)}`)
+    }
+    // What a sub-machine came to stands before "no rule, no exception: succeeded".
+    if (known !== undefined && state.status.length === 0 && thrown === undefined) verdict = known
+    if (execution !== undefined) execution.verdict = verdict ?? (state.isForUpdate ? 'UN' : 'FA')
+    if (verdict === undefined)
+      return raised(frame, 'NoMatchedStatus', `no status of "${state.name}" matches its result`)
+    // A verdict that it succeeded swallows its exception.
+    const left = verdict === 'SU' ? undefined : thrown
+    if (thrown !== undefined) frame.exception = left
+    return { output, verdict, caught, thrown: caught === undefined ? left : undefined }
+  }
+
+  /** @returns where it leads when all that were begun have ended */
+  *#loop(
+    frame: Frame,
+    state: LoopState,
+    items: readonly unknown[],
+    again: FramedExecution | undefined,
+  ): Suspended<Next> {
+    const { compensation } = frame
+    const pass = new LoopPass(frame, state, items, again?.visit)
+    const made = new Map<number, Made>()
+    yield* inTurns<Made>({
+      indexes: pass.indexes,
+      parallel: state.loop.parallel,
+      begun: pass.begun(this.#rows),
+      mayBegin: () => !pass.isOver(),
+      make: (index) => {
+        pass.begins()
+        return this.#execute(frame, state, pass.turn(index))
+      },
+      ended: (index, result) => {
+        made.set(index, result)
+        const isThrown = result.thrown !== undefined || result.caught !== undefined || result.raised !== undefined
+        pass.ends(!isThrown, isThrown || result.verdict !== 'SU')
+      },
+    })
+    const all = [...made].toSorted(([a], [b]) => a - b).map(([, each]) => each)
+    if (all.length > 0) frame.context['loopResult'] = all.map(({ output }) => output)
+    return afterLoop(frame, pass, compensation, all)
+  }
+
+  /** The last one first. @returns false when that ended the machine */
+  *#compensateAll(frame: Frame): Suspended<boolean> {
+    const undoable = toBeCompensated(frame.executions) as readonly FramedExecution[]
+    const lost = undoable.find(({ state }) => state.isForUpdate && state.compensateState === undefined)
+    if (lost !== undefined) {
+      frame.raise('CompensationStateNotFound', `"${lost.name}" is for update, and has no CompensateState`)
+      return false
+    }
+    const stack = undoable.filter(({ state }) => state.compensateState !== undefined)
+    if (stack.length === 0) {
+      frame.end()
+      return false
+    }
+    frame.thrown = frame.exception ?? frame.thrown
+    Object.assign(frame, { exception: undefined, compensation: 'RU', undoing: [], left: stack.length })
+    frame.verdict ??= 'UN'
+    for (const execution of stack.toReversed()) {
+      frame.left--
+      const { thrown, raised: wrong, caught, verdict } = yield* this.#undo(frame, execution)
+      if (wrong !== undefined) return false
+      if (thrown !== undefined) {
+        frame.fail(thrown)
+        return false
+      }
+      if (caught === undefined && verdict === 'SU') continue
+      frame.end()
+      return false
+    }
+    return true
+  }
+
+  *#undo(frame: Frame, undone: FramedExecution): Suspended<Made> {
+    const named = undone.state.compensateState
+    const state = typeof named === 'string' ? (frame.machine.states.get(named) as TaskState) : undoingItself(undone)
+    const row = this.#rows.unique(`${frame.prefix}${state.name}`)
+    const execution = frame.execution({ row, name: state.name, state })
+    undone.compensation = execution
+    frame.undoing.push(execution)
+    let params: ReturnType<typeof parametersOf>
+    try {
+      params = parametersOf(state, contextOf(frame, undone), `${this.#key}-${row}`)
+    } catch (error) {
+      return raised(frame, 'VariablesAssignError', `Input of "${state.name}": ${messageOf(error)}`)
+    }
+    if (state.type === 'CompensateSubMachine')
+      return yield* this.#undoSub(frame, state, execution, undone, params.values)
+    const payload: TaskPayload = { calls: state.calls, key: undone.keyRow, undoes: true, params: params.values }
+    const { value, thrown } = yield* called(this.#rows, row, state, payload)
+    const judged = this.#judged(frame, state, execution, value, thrown, undefined)
+    Object.assign(frame.context, judged.output)
+    return judged
+  }
+
+  *#undoSub(
+    frame: Frame,
+    state: TaskState,
+    execution: FramedExecution,
+    { frame: sub }: FramedExecution,
+    [given]: readonly unknown[],
+  ): Suspended<Made> {
+    if (sub === undefined) return raised(frame, 'ObjectNotExists', `"${state.name}" undoes no machine`)
+    Object.assign(sub.context, withoutNulls(Object(given) as Record<string, unknown>))
+    yield* this.compensate(sub)
+    if (sub.raised !== undefined) return this.#judged(frame, state, execution, undefined, sub.raised, undefined)
+    const verdict = sub.compensation === undefined || sub.compensation === 'RU' ? 'SU' : sub.compensation
+    return this.#judged(frame, state, execution, { ...sub.context }, undefined, verdict)
+  }
+}
+
+/** Whether there is anything that a compensation has to undo. */
+function hasEffects({ executions }: Frame): boolean {
+  return toBeCompensated(executions).some(({ state }) => state.isForUpdate || state.compensateState !== undefined)
+}
+
+/** A sub-machine without a state that undoes it undoes itself. */
+function undoingItself({ name, state }: FramedExecution): TaskState {
+  const nothing = { input: [], output: [], status: [], retry: [], catches: [], loop: undefined, next: undefined }
+  const type = 'CompensateSubMachine'
+  return { ...state, ...nothing, type, name: `Compensate ${name}`, isForCompensation: true, isForUpdate: false }
+}

@@ -1,0 +1,22 @@
+/** How long a service may take. */
+
+/** What a service that takes too long is taken for: a read timeout. */
+export class ServiceTimeout extends Error {
+  override readonly name = 'SocketTimeoutException'
+}
+
+export interface CallLimit {
+  /** Rejects when the time is up. */
+  readonly passed: Promise<never>
+  cancel(): void
+}
+
+export function callSignal(calls: string, timeoutMs: number): CallLimit {
+  const { promise, reject } = Promise.withResolvers<never>()
+  promise.catch(() => {})
+  const timer = setTimeout(
+    () => reject(new ServiceTimeout(`${calls} did not answer within ${timeoutMs} ms`)),
+    timeoutMs,
+  )
+  return { passed: promise, cancel: () => clearTimeout(timer) }
+}

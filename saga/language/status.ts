@@ -1,0 +1,85 @@
+/** How the verdicts of states and machines are decided. Pure. */
+import { isA, networkFailure, type Thrown } from './exceptions.ts'
+import type { TaskState, Verdict } from './machine.ts'
+
+/** One execution of a state. */
+export interface Execution {
+  /** As the timeline has it: `ReduceBalance`, `Notify-loop-2`, `ReduceBalance.1` when it was tried again by hand. */
+  readonly row: string
+  /** `ReduceBalance`, `Notify-loop-2`: the same when it is tried again. */
+  readonly name: string
+  readonly state: TaskState
+  verdict: Verdict | undefined
+  /** It was tried again: it counts no more. */
+  isSuperseded: boolean
+  /** What undid it. */
+  compensation: Execution | undefined
+}
+
+/** `undefined`: it matched nothing, and there is no exception. */
+export function verdictOf(
+  { status, isForUpdate, isForCompensation, isAsync }: TaskState,
+  value: unknown,
+  thrown: Thrown | undefined,
+): Verdict | undefined {
+  if (status.length > 0 && !isAsync) {
+    const rule = status.find(({ exception, holds }) =>
+      exception === undefined ? matches(holds, value, thrown) : thrown !== undefined && isA(thrown, exception),
+    )
+    if (rule !== undefined) return rule.verdict
+    if (thrown === undefined) return undefined
+  }
+  if (thrown === undefined) return 'SU'
+  if (!isForUpdate && !isForCompensation) return 'FA'
+  return networkFailure(thrown) === 'connect' ? 'FA' : 'UN'
+}
+
+/** After an exception there is no result, and what is asked of it says nothing. @throws TypeError when the values do not fit */
+function matches(holds: ((root: unknown) => unknown) | undefined, value: unknown, thrown: Thrown | undefined): boolean {
+  try {
+    return holds?.(value ?? null) === true
+  } catch (error) {
+    if (thrown !== undefined) return false
+    throw error
+  }
+}
+
+/** What a run comes to that was not decided before. @param isSpecial it comes from a Fail state, or an exception ended it */
+export function machineVerdict(
+  executions: readonly Execution[],
+  thrown: Thrown | undefined,
+  isSpecial: boolean,
+): Verdict {
+  const counted = executions.filter(({ isSuperseded, state }) => !isSuperseded && !state.isForCompensation)
+  const decided = verdictOfAll(counted, thrown)
+  if (!isSpecial || decided !== 'SU') return decided
+  const hasTrace = executions.some(
+    ({ isSuperseded, state }) => !isSuperseded && (state.isForUpdate || state.isForCompensation),
+  )
+  return hasTrace ? 'UN' : 'FA'
+}
+
+function verdictOfAll(counted: readonly Execution[], thrown: Thrown | undefined): Verdict {
+  const updated = counted.some(
+    ({ state, verdict }) => state.type === 'ServiceTask' && state.isForUpdate && verdict === 'SU',
+  )
+  if (counted.some(({ verdict }) => verdict === 'UN')) return 'UN'
+  if (counted.some(({ verdict }) => verdict !== 'SU')) return updated ? 'UN' : 'FA'
+  if (thrown === undefined) return 'SU'
+  return updated || networkFailure(thrown) === 'read timeout' ? 'UN' : 'FA'
+}
+
+/** @param left how many are not compensated yet */
+export function compensationVerdict(compensations: readonly Execution[], left: number): Verdict {
+  const isEvery = (verdict: Verdict): boolean => compensations.every((each) => each.verdict === verdict)
+  if (left === 0) return isEvery('SU') ? 'SU' : 'UN'
+  return isEvery('FA') ? 'FA' : 'UN'
+}
+
+/** Executions that have to be undone, in the order in which they were made. */
+export function toBeCompensated(executions: readonly Execution[]): readonly Execution[] {
+  return executions.filter(({ isSuperseded, state, verdict, compensation }) => {
+    const isUndoable = state.type === 'SubStateMachine' || (state.type === 'ServiceTask' && !state.isForCompensation)
+    return isUndoable && !isSuperseded && verdict !== 'FA' && compensation?.verdict !== 'SU'
+  })
+}

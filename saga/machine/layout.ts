@@ -1,0 +1,56 @@
+/** Which step of a state is what: those of the definition in their order, and among them those that were added while it ran. */
+import type { SagaShape, StepShape, StepState } from './state.ts'
+
+/** What a step is called that is made for one item of a list: `ship[3]`. No step of a definition has such a name. */
+export function itemName(step: string, index: number): string {
+  return `${step}[${index}]`
+}
+
+export function isItemOf(step: string, name: string): boolean {
+  return name.startsWith(`${step}[`)
+}
+
+/** The list whose item has this name; any other name as it is. */
+export function listOf(name: string): string {
+  const bracket = name.endsWith(']') ? name.lastIndexOf('[') : -1
+  return bracket === -1 ? name : name.slice(0, bracket)
+}
+
+/** Which item it is for. */
+export function itemIndex(name: string): number {
+  return Number(name.slice(name.lastIndexOf('[') + 1, -1))
+}
+
+/**
+ * The shape of each step of a state.
+ * @throws TypeError for a branch that is not one of the shape's
+ */
+export function layout(shape: SagaShape, steps: readonly StepState[]): readonly StepShape[] {
+  if (shape.steps.length === steps.length) return shape.steps
+  const lists = new Map(shape.steps.flatMap((step) => (step.each === undefined ? [] : [[step.name, step] as const])))
+  let next = 0
+  return steps.map((state) => {
+    if (state.branch === undefined) return shape.steps[next++] as StepShape
+    const list = lists.get(state.branch)
+    return list === undefined ? branchShape(shape, state) : itemShape(list, state.step)
+  })
+}
+
+/** What an item of a list is: in the group of the list, chosen with it, and as it is repeated. */
+export function itemShape({ each, group, choices, forward }: StepShape, name: string): StepShape {
+  return {
+    ...(each?.item as StepShape),
+    name,
+    ...(group !== undefined && { group }),
+    ...(choices !== undefined && { choices }),
+    ...(forward !== undefined && { forward }),
+  }
+}
+
+/** What code or a script has added. @throws TypeError for a branch that is not one of the shape's */
+export function branchShape({ branches, script }: SagaShape, { step, branch = '' }: StepState): StepShape {
+  const all = branches ?? script?.branches ?? {}
+  const known = Object.hasOwn(all, branch) ? all[branch] : undefined
+  if (known === undefined) throw new TypeError(`step "${step}": there is no branch "${branch}"`)
+  return { ...known, name: step }
+}

@@ -1,0 +1,63 @@
+/** Steps that await a plan: what the definition said, when they began, of the steps after them. It is asked once. */
+import type { Draft } from './draft.ts'
+import { onward } from './moves.ts'
+
+/** The step is made once for each of these items: they are steps of the state from here on, whatever is computed later. */
+export function planned(draft: Draft, step: string, items: readonly unknown[]): boolean {
+  const index = awaiting(draft, step)
+  if (index === -1 || draft.shapeOf(index).chooses !== undefined) return false
+  if (draft.shapeOf(index).each === undefined) {
+    // A script begins with what it was given.
+    draft.close(index, 'invoked', { result: items[0] })
+    onward(draft, index)
+    return true
+  }
+  // Behind it come the results of the items.
+  draft.close(index, 'invoked', { result: [] })
+  draft.note('planned', index, { items: items.length })
+  draft.list(index, items)
+  for (const item of draft.itemsOf(index)) draft.begin(item, 'invoking')
+  onward(draft, index)
+  return true
+}
+
+/** Of the branches after it the step has chosen one: the steps of the others are left out. */
+export function chosen(draft: Draft, step: string, branch: string): boolean {
+  const index = awaiting(draft, step)
+  if (index === -1 || draft.shapeOf(index).chooses?.includes(branch) !== true) return false
+  draft.close(index, 'invoked', { result: branch })
+  draft.note('chosen', index, { branch })
+  leaveOut(draft, step, branch)
+  onward(draft, index)
+  return true
+}
+
+/** Leaves out the steps that this one has not chosen; all that it could choose when it was left out itself. */
+export function leaveOut(draft: Draft, step: string, chosenBranch?: string): void {
+  for (const [index, { status }] of draft.steps.entries()) {
+    const isOther = draft.shapeOf(index).choices?.some(({ of, is }) => of === step && is !== chosenBranch) === true
+    if (status !== 'pending' || !isOther) continue
+    draft.close(index, 'omitted')
+    draft.note('omitted', index)
+  }
+}
+
+/** Whether an operator can say that the plan came to this: one of the branches, a list of results, or nothing. */
+export function fitsPlan(draft: Draft, index: number, result: unknown): boolean {
+  const { chooses, each } = draft.shapeOf(index)
+  if (result === undefined) return true
+  if (chooses !== undefined) return chooses.some((branch) => branch === result)
+  return each === undefined || Array.isArray(result)
+}
+
+/** An operator took the step as done: it chose what the result says, or nothing; a list has no items. */
+export function skipPlan(draft: Draft, index: number, result: unknown): void {
+  const { chooses, each } = draft.shapeOf(index)
+  if (each !== undefined && result === undefined) draft.set(index, { result: [] })
+  if (chooses !== undefined) leaveOut(draft, draft.step(index).step, result as string | undefined)
+}
+
+function awaiting(draft: Draft, step: string): number {
+  const index = draft.indexOf(step, 'invoke')
+  return index !== -1 && draft.step(index).wait === 'plan' ? index : -1
+}

@@ -1,0 +1,54 @@
+/** Sagas whose steps are decided one after the other by a script: what follows, how they end, what an operator orders. */
+import type { Draft } from './draft.ts'
+import { end } from './ends.ts'
+import type { OperatorAction } from './event.ts'
+
+/** Begins what the script wants now, or ends as it says. */
+export function follow(draft: Draft): void {
+  const turn = draft.turn()
+  if (turn === undefined) return
+  if ('grow' in turn) {
+    for (const { step, branch, payload } of turn.grow) draft.grow(step, branch, payload)
+    return
+  }
+  draft.keep('outcome', 'outcome', { result: turn.result })
+  const { code = 'saga.unknown', message = 'no failure recorded' } = turn.failure ?? {}
+  draft.failure = { step: 'outcome', code, message }
+  if (turn.end !== 'stuck') return void end(draft, turn.end)
+  draft.keep(turn.recovery, 'recovery', { status: 'invoking', wait: 'operator', error: { code, message } })
+  draft.note(
+    'stuck',
+    draft.steps.findIndex(({ step }) => step === turn.recovery),
+    { code, message },
+  )
+  draft.status = 'stuck'
+}
+
+/** What an operator may order of a script that has ended, or is stuck at an end. */
+export type Order = Extract<OperatorAction['do'], 'retry' | 'skip' | 'compensate'>
+
+export function isOrder(action: OperatorAction['do']): action is Order {
+  return action === 'retry' || action === 'skip' || action === 'compensate'
+}
+
+/** Goes on from an end of the script, as an operator orders. False: there is nothing to go on with. */
+export function order(draft: Draft, action: Order, by: string, reason: string): boolean {
+  const turn = draft.turn()
+  if (turn === undefined || 'grow' in turn) return false
+  if (turn.end === 'completed' && action !== 'compensate') return false
+  draft.keep(turn.recovery, 'recovery', {
+    status: 'invoked',
+    wait: undefined,
+    error: undefined,
+    result: { do: action },
+  })
+  draft.note(
+    `operator-${action}`,
+    draft.steps.findIndex(({ step }) => step === turn.recovery),
+    { by, reason },
+  )
+  draft.status = 'running'
+  draft.failure = undefined
+  follow(draft)
+  return true
+}

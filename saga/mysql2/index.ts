@@ -1,0 +1,9 @@
+/**
+ * MariaDB and MySQL as the place where an `xaParticipant` prepares, on the driver `mysql2`.
+ *
+ * @module
+ */
+export type { MysqlCallbackPool, MysqlConnection, MysqlPool, MysqlResult } from './driver.ts'
+export { XA_TABLE_DDL } from './gate-table.ts'
+export { type MysqlXaResource, mysqlResource } from './resource.ts'
+export type { MysqlTransaction } from './transaction.ts'

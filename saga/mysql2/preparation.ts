@@ -1,0 +1,89 @@
+import type { XaCall, XaPassage } from '../participant/xa-resource.ts'
+import type { MysqlConnection } from './driver.ts'
+import { lockGate, openGate, passGate } from './gate-table.ts'
+import { XaSession } from './session.ts'
+import { LentTransaction, type MysqlTransaction } from './transaction.ts'
+import { xidOf } from './xid.ts'
+
+/** One call of a handler, from `XA START` to `XA PREPARE`. The connection goes back as it came, or is closed. */
+export class Preparation {
+  readonly #connection: MysqlConnection
+  readonly #session: XaSession
+  readonly #call: XaCall
+  readonly #xid: string
+
+  constructor(connection: MysqlConnection, call: XaCall) {
+    this.#connection = connection
+    this.#session = new XaSession(connection, call.whose)
+    this.#call = call
+    this.#xid = xidOf(call.gid)
+  }
+
+  async run<T>(work: (tx: MysqlTransaction) => Promise<T>): Promise<XaPassage<T>> {
+    const { whose, key, lockTimeoutMs } = this.#call
+    try {
+      if (!(await this.#session.begin(lockTimeoutMs))) return await this.#leave('busy')
+      await openGate(this.#connection, whose, key)
+      await this.#connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
+      await this.#connection.query(`XA START ${this.#xid}`)
+      const entered = await this.#enter()
+      if (entered !== 'in') {
+        await this.#rollBack()
+        return await this.#leave(entered)
+      }
+    } catch (error) {
+      // The server rolls back what its client does not prepare.
+      this.#connection.destroy()
+      throw error
+    }
+    const result = await this.#work(work)
+    await this.#session.close()
+    return { entered: 'in', result }
+  }
+
+  async #enter(): Promise<'in' | 'busy' | 'committed'> {
+    const { whose, gid } = this.#call
+    const gate = await lockGate(this.#connection, whose)
+    if (gate === undefined) return 'busy'
+    if (gate.gid?.startsWith(whose) === true) return 'committed'
+    if (!(await this.#call.isCurrent())) return 'busy'
+    await passGate(this.#connection, whose, gid)
+    return 'in'
+  }
+
+  async #work<T>(work: (tx: MysqlTransaction) => Promise<T>): Promise<T> {
+    const tx = new LentTransaction(this.#connection)
+    try {
+      const result = await work(tx)
+      tx.close()
+      await this.#connection.query(`XA END ${this.#xid}`)
+      await this.#connection.query(`XA PREPARE ${this.#xid}`)
+      return result
+    } catch (error) {
+      tx.close()
+      await this.#giveUp()
+      throw error
+    }
+  }
+
+  /** Whatever state it is in: when that fails the connection is closed, and the server rolls back. */
+  async #giveUp(): Promise<void> {
+    try {
+      await this.#rollBack()
+      await this.#session.release()
+    } catch {
+      this.#connection.destroy()
+    }
+  }
+
+  async #rollBack(): Promise<void> {
+    // Refused when the server has rolled back already, after a deadlock, and waits for this alone.
+    await this.#connection.query(`XA END ${this.#xid}`).catch(() => {})
+    await this.#connection.query(`XA ROLLBACK ${this.#xid}`)
+  }
+
+  async #leave(entered: 'busy' | 'committed'): Promise<{ readonly entered: 'busy' | 'committed' }> {
+    await this.#session.release()
+    return { entered }
+  }
+}

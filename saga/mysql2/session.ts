@@ -1,0 +1,104 @@
+/**
+ * One connection, from the start of a transaction to its preparation, and what has become of it when another one is to end the
+ * transaction. MariaDB gives a prepared transaction up to others when its connection is closed, not before; and while it is
+ * closing there is a moment in which `XA COMMIT` of another connection answers that it is done, and has done nothing (seen on
+ * 10.11.19: the list of names is updated before the engine). So a connection that prepares holds a user lock of the name of its
+ * gate, which the server frees at the end of that moment; whoever ends the transaction looks at the lock first.
+ *
+ * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is
+ * half detached, and `XA COMMIT` of it is lost in the same way.
+ */
+import { type MysqlConnection, rowsOf } from './driver.ts'
+
+/** Waiting for a row, waiting for a table that DDL wants, and a handler that says nothing, in seconds. */
+interface Limits {
+  readonly rowLocks: number
+  readonly tableLocks: number
+  readonly silence: number
+}
+
+interface ClaimRow extends Limits {
+  readonly claimed: number | null
+}
+
+/** A client that is cut off holds its rows no longer than that, if its handler was at work. */
+const SILENCE_S = 600
+
+export class XaSession {
+  readonly #connection: MysqlConnection
+  readonly #lock: string
+  #before: Limits | undefined
+
+  constructor(connection: MysqlConnection, whose: string) {
+    this.#connection = connection
+    this.#lock = lockName(whose)
+  }
+
+  /** Claims the user lock and sets the time limits. @returns false: another session of this step is there */
+  async begin(lockTimeoutMs: number): Promise<boolean> {
+    const [row] = await rowsOf<ClaimRow>(
+      this.#connection,
+      `SELECT GET_LOCK(?, 0) AS claimed, @@innodb_lock_wait_timeout AS rowLocks, @@lock_wait_timeout AS tableLocks,
+         @@wait_timeout AS silence`,
+      [this.#lock],
+    )
+    const { claimed, ...before } = row as ClaimRow
+    if (claimed !== 1) return false
+    this.#before = before
+    // The server counts in whole seconds. Half of one would be too long for a call that must not hold up others: it does not wait.
+    const seconds = Math.round(lockTimeoutMs / 1_000)
+    await this.#limit({
+      rowLocks: seconds,
+      tableLocks: Math.max(1, seconds),
+      silence: Math.min(SILENCE_S, before.silence),
+    })
+    return true
+  }
+
+  /** Closes it: from here on the prepared transaction is anybody's. */
+  async close(): Promise<void> {
+    await closeConnection(this.#connection)
+  }
+
+  /** Gives a connection without a transaction back as it came. */
+  async release(): Promise<void> {
+    try {
+      if (this.#before !== undefined) {
+        await this.#limit(this.#before)
+        await rowsOf(this.#connection, 'SELECT RELEASE_LOCK(?)', [this.#lock])
+      }
+      this.#connection.release()
+    } catch {
+      this.#connection.destroy()
+    }
+  }
+
+  async #limit({ rowLocks, tableLocks, silence }: Limits): Promise<void> {
+    await this.#connection.query(
+      `SET SESSION innodb_lock_wait_timeout = ${Number(rowLocks)}, lock_wait_timeout = ${Number(tableLocks)}, wait_timeout = ${Number(silence)}`,
+    )
+  }
+}
+
+/** The connection that has, or had, the transaction: its number while it is there. */
+export async function holderOf(connection: MysqlConnection, whose: string): Promise<number | undefined> {
+  const [row] = await rowsOf<{ holder: number | null }>(connection, 'SELECT IS_USED_LOCK(?) AS holder', [
+    lockName(whose),
+  ])
+  return row?.holder ?? undefined
+}
+
+function lockName(whose: string): string {
+  return whose
+}
+
+/** With a goodbye where the pool allows that: without one the server logs an aborted connection. */
+async function closeConnection(connection: MysqlConnection): Promise<void> {
+  const { config } =
+    (connection as { readonly connection?: { readonly config?: { readonly gracefulEnd?: boolean } } }).connection ?? {}
+  if (config?.gracefulEnd !== true) {
+    connection.destroy()
+    return
+  }
+  await connection.end().catch(() => connection.destroy())
+}

@@ -1,0 +1,141 @@
+/**
+ * The duties of an undo participant: those of a TCC participant whose `try` does it, whose `confirm` forgets how it was, and
+ * whose `cancel` puts it back. The images are written in the transaction of `try`, so they are there if and only if what they
+ * are of was committed.
+ */
+import type { Clock } from '../../core/clock.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import { isRowHeld, UndoNotProtected } from '../undo/errors.ts'
+import { branchOf, type Images, ownerOf } from '../undo/images.ts'
+import type { Relations } from '../undo/relation.ts'
+import { restore } from '../undo/restore.ts'
+import { whileHeld } from '../undo/retrying.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import type { CommandHeaders } from '../wire/wire.ts'
+import type { Barrier } from './barrier.ts'
+import type { Duties, Duty, DutyPatience, GivenUp } from './duties.ts'
+import { tccDuties } from './tcc-duties.ts'
+import type { WaitingRoom } from './waiting-room.ts'
+
+type Handler<Request, Context> = (request: Request, context: Context) => unknown
+
+export interface UndoParts {
+  readonly barrier: Barrier
+  readonly images: Images
+  readonly relations: Relations
+  /** For calls that wait for a row. */
+  readonly room: WaitingRoom
+  readonly clock: Clock
+  readonly lockTimeoutMs: number
+  /** Tables that may be written though they are not protected. */
+  readonly alsoWrites: readonly string[]
+}
+
+interface InTransaction {
+  readonly tx: SqlTransaction
+}
+
+export function undoDuties<Request, Context extends InTransaction>(
+  parts: UndoParts,
+  handler: Handler<Request, Context>,
+): Duties<Request, Context> {
+  return {
+    invoke: new ForCommand('invoke', parts, handler),
+    confirm: new ForCommand('confirm', parts, handler),
+    compensate: new ForCommand('compensate', parts, handler),
+  }
+}
+
+/** A duty of a TCC participant that knows which command it is for. */
+class ForCommand<Request, Context extends InTransaction> implements Duty<Request, Context> {
+  readonly mayRefuse: boolean
+  readonly #operation: 'invoke' | 'confirm' | 'compensate'
+  readonly #parts: UndoParts
+  readonly #handler: Handler<Request, Context>
+
+  constructor(operation: 'invoke' | 'confirm' | 'compensate', parts: UndoParts, handler: Handler<Request, Context>) {
+    this.mayRefuse = operation === 'invoke'
+    this.#operation = operation
+    this.#parts = parts
+    this.#handler = handler
+  }
+
+  isHeld(error: unknown): boolean {
+    return this.#operation === 'invoke' && isRowHeld(error)
+  }
+
+  patience(signal: AbortSignal): DutyPatience {
+    const { clock, lockTimeoutMs, room } = this.#parts
+    const isPassing = whileHeld(clock, lockTimeoutMs, signal)
+    let seat: Disposable | undefined
+    return {
+      wait: async (error) => {
+        if (this.isHeld(error) && (seat ??= room.enter()) === undefined) return false
+        return isPassing(error)
+      },
+      [Symbol.dispose]: () => seat?.[Symbol.dispose](),
+    }
+  }
+
+  async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    if (this.#operation !== 'invoke') {
+      const { images, lockTimeoutMs } = this.#parts
+      // Before the barrier: who holds its row and waits for this lock would be in the way of who has the lock.
+      await images.alone(tx, ownerOf(command), command.key, lockTimeoutMs)
+    }
+    return this.#of(command).decide(tx, request, command, context)
+  }
+
+  /** Only doing it needs the payload. */
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    if (this.#operation === 'invoke') return this.#of(command).uncalled(tx, command, no)
+    return this.decide(tx, undefined as Request, command, { tx } as Context)
+  }
+
+  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return this.#of(command).givenUp(tx, command, status, reply)
+  }
+
+  #of(command: CommandHeaders): Duty<Request, Context> {
+    const { barrier, images } = this.#parts
+    const branch = { branch: branchOf(command), owner: ownerOf(command), key: command.key }
+    const duties = tccDuties<Request, Context>(
+      barrier,
+      {
+        try: (request, context) => this.#do(command, request, context),
+        confirm: async (_, { tx }) => {
+          if (!(await images.release(tx, branch.branch))) throw new NotOurs(branch.key)
+        },
+        cancel: async (_, { tx }) => {
+          if (!(await images.isOpen(tx, branch.branch))) throw new NotOurs(branch.key)
+          await restore(tx, this.#parts, branch)
+        },
+      },
+      true,
+    )
+    return duties[this.#operation] as Duty<Request, Context>
+  }
+
+  /** @throws UndoNotProtected when it wrote what could not be undone */
+  async #do(command: CommandHeaders, request: Request, context: Context): Promise<unknown> {
+    const { images, lockTimeoutMs, alsoWrites } = this.#parts
+    const before = await images.begin(context.tx, command, lockTimeoutMs, alsoWrites)
+    const result = await this.#handler(request, context)
+    const unprotected = await images.end(context.tx, before, alsoWrites)
+    if (unprotected.length > 0) throw new UndoNotProtected(command.key, unprotected)
+    return result
+  }
+}
+
+/** Each `try` of undo leaves a branch: what another kind of participant reserved must not be answered as if it were done. */
+class NotOurs extends Error {
+  readonly code = 'saga.wrong_participant' as const
+  readonly retryable = false as const
+
+  constructor(key: string) {
+    super(
+      `${key} was tried by another kind of participant (xaParticipant, tccParticipant), or its row of saga_undo was deleted: ` +
+        'bring that participant back, or look at what it did; then retry',
+    )
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Where the duties of an XA participant find what was prepared: in the participant's own PostgreSQL, or in another resource.
+ * Nothing here is called within a transaction that holds a connection of the participant's pool, but what takes that `tx`:
+ * who waits for a connection of one pool must not hold one of the other.
+ */
+import { hasCode } from '../../core/errors.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { CommandHeaders } from '../wire/wire.ts'
+import type { BarrierEntry } from './barrier.ts'
+import { endPrepared, type Patience } from './xa-ending.ts'
+import { baseOf, gidBase } from './xa-gid.ts'
+import type { GateState, XaPassage, XaResource } from './xa-resource.ts'
+import type { XaRows } from './xa-rows.ts'
+
+/** A call of the handler. */
+export interface GateCall {
+  /** Of the row of `invoke`. */
+  readonly key: string
+  readonly gid: string
+  readonly base: string
+  /** How long a statement of the handler waits for a row. */
+  readonly waitMs: number
+}
+
+export interface Gate<Tx> {
+  /** How long a name may be. */
+  readonly mostBytes: number
+  /** True: what is prepared, and the gate, are in another database than the barrier. */
+  readonly isApart: boolean
+  /** What the names of this step begin with. */
+  base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string>
+  /** Writes down that the handler is about to be called. */
+  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string, command: CommandHeaders): Promise<void>
+  prepare<T>(call: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>>
+  look(key: string, base: string): Promise<GateState>
+  /** The name of the transaction that was committed; `null`: none was. */
+  committed(key: string, base: string): Promise<string | null>
+  /** Harmless when somebody else was faster. */
+  end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void>
+  /** The row that a statement wants is held by somebody else. */
+  isHeld(error: unknown): boolean
+  /** Whether a call that is not answered yet may be open or prepared. */
+  isAtWork(tx: SqlTransaction, entry: BarrierEntry): Promise<boolean>
+}
+
+/** What both need. */
+export interface GateParts {
+  readonly sql: SqlClient
+  readonly rows: XaRows
+}
+
+export type PreparingClient = SqlClient & { readonly prepare: NonNullable<SqlClient['prepare']> }
+
+/** PostgreSQL takes at most 199 bytes. */
+const MOST_BYTES_POSTGRES = 199
+const LOCK_NOT_AVAILABLE = '55P03'
+
+/** Prepared in the participant's own database: the gate is a row of its barrier. */
+export class OwnGate implements Gate<SqlTransaction> {
+  readonly mostBytes: number = MOST_BYTES_POSTGRES
+  readonly isApart: boolean = false
+  readonly #sql: PreparingClient
+  readonly #rows: XaRows
+
+  constructor({ sql, rows }: GateParts & { readonly sql: PreparingClient }) {
+    this.#sql = sql
+    this.#rows = rows
+  }
+
+  async base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string> {
+    return entry?.gid == null ? gidBase(await this.#rows.place(this.#sql), command) : baseOf(entry.gid)
+  }
+
+  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string, command: CommandHeaders): Promise<void> {
+    return this.#rows.begin(tx, entry, gid, command)
+  }
+
+  async prepare<T>(
+    { key, gid, base, waitMs }: GateCall,
+    work: (tx: SqlTransaction) => Promise<T>,
+  ): Promise<XaPassage<T>> {
+    try {
+      return await this.#sql.prepare(gid, async (tx) => {
+        const entered = await this.#rows.enter(tx, key, gid, base)
+        if (entered !== 'in') throw new NotEntered(entered)
+        await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${waitMs}ms`])
+        return { entered, result: await work(tx) }
+      })
+    } catch (error) {
+      if (error instanceof NotEntered) return { entered: error.entered }
+      throw error
+    }
+  }
+
+  look(key: string, base: string): Promise<GateState> {
+    return this.#rows.look(this.#sql, key, base)
+  }
+
+  committed(key: string): Promise<string | null> {
+    return this.#rows.committed(this.#sql, key)
+  }
+
+  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void> {
+    await endPrepared(this.#sql, verb, gid, patience)
+  }
+
+  isHeld(error: unknown): boolean {
+    return hasCode(error, LOCK_NOT_AVAILABLE)
+  }
+
+  async isAtWork(tx: SqlTransaction, { key, gid, status }: BarrierEntry): Promise<boolean> {
+    if (status !== 'begun' || gid === null) return false
+    const { isFree, prepared } = await this.#rows.look(tx, key, gid)
+    return !isFree || prepared.length > 0
+  }
+}
+
+/** Ends a transaction that must not be prepared. */
+class NotEntered extends Error {
+  readonly entered: 'busy' | 'committed'
+
+  constructor(entered: 'busy' | 'committed') {
+    super()
+    this.entered = entered
+  }
+}
+
+/** A name has two parts there, of 64 bytes each. */
+const MOST_BYTES_XA = 128
+
+/** Prepared in another database, which has the gate. */
+export class ResourceGate<Tx> implements Gate<Tx> {
+  readonly mostBytes: number = MOST_BYTES_XA
+  readonly isApart: boolean = true
+  readonly #parts: GateParts
+  readonly #resource: XaResource<Tx>
+
+  constructor(parts: GateParts, resource: XaResource<Tx>) {
+    this.#parts = parts
+    this.#resource = resource
+  }
+
+  async base(command: CommandHeaders, entry: BarrierEntry | undefined): Promise<string> {
+    if (entry?.gid != null) return baseOf(entry.gid)
+    const { sql, rows } = this.#parts
+    return gidBase([await this.#resource.place(), ...(await rows.place(sql))], command)
+  }
+
+  begin(tx: SqlTransaction, entry: BarrierEntry, gid: string): Promise<void> {
+    return this.#parts.rows.name(tx, entry, gid)
+  }
+
+  prepare<T>({ key, gid, base, waitMs }: GateCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>> {
+    const { sql, rows } = this.#parts
+    const isCurrent = (): Promise<boolean> => rows.isBegun(sql, key, gid)
+    return this.#resource.prepare({ gid, whose: base, key: bareKey(key), lockTimeoutMs: waitMs, isCurrent }, work)
+  }
+
+  look(_: string, base: string): Promise<GateState> {
+    return this.#resource.look(base)
+  }
+
+  committed(_: string, base: string): Promise<string | null> {
+    return this.#resource.committed(base)
+  }
+
+  async end(verb: 'COMMIT' | 'ROLLBACK', gid: string, patience: Patience): Promise<void> {
+    while ((await this.#resource.end(verb, gid)) === 'busy') {
+      await patience.wait(`transaction ${gid} cannot be ended yet on ${this.#resource.name}`)
+    }
+  }
+
+  isHeld(error: unknown): boolean {
+    return this.#resource.isHeld(error)
+  }
+
+  /** To ask would be to wait for a connection of the other pool. Nothing is kept of a call that may still be answered. */
+  async isAtWork(_: SqlTransaction, { status, gid }: BarrierEntry): Promise<boolean> {
+    return status === 'begun' && gid !== null
+  }
+}
+
+/** A row's key without the marks of a service and a birth. */
+function bareKey(key: string): string {
+  return key.split('\u001f', 1)[0] as string
+}

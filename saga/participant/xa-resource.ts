@@ -1,0 +1,67 @@
+/**
+ * The contract of a database that an XA participant prepares on beside its own, such as MariaDB (`concordat/saga/mysql2`).
+ * The commands, their answers and what was answered stay in the participant's PostgreSQL; the effect is in the resource, and
+ * with it one row, the gate, written in the same transaction. Of each saga step there is one gate, named by `whose`:
+ *
+ * - at most one transaction that has passed the gate is open or prepared at a time;
+ * - who finds it free knows that no transaction of the step is open or prepared any more;
+ * - the name in it is that of the transaction that was committed.
+ */
+
+/** A call of the handler that is about to be made. */
+export interface XaCall {
+  /** The name of the transaction: at most 128 ASCII characters, begins with `whose`. */
+  readonly gid: string
+  /** Names the gate: `concordat:<hash>:`, the same for each call of one saga step. */
+  readonly whose: string
+  /** `<saga>/<id>/<step>`, for people. */
+  readonly key: string
+  /** How long a statement waits for a row. */
+  readonly lockTimeoutMs: number
+  /** Asked once, with the gate locked: false when the call was given up meanwhile. */
+  isCurrent(): Promise<boolean>
+}
+
+/** `in`: it is prepared. `busy`: somebody else is in the gate, or the call was given up. `committed`: by hand, before. */
+export type XaPassage<T> = { readonly entered: 'in'; readonly result: T } | { readonly entered: 'busy' | 'committed' }
+
+/** Whether somebody is at a saga step. */
+export interface GateState {
+  /** Nobody has it locked: no transaction of the step is open or prepared. */
+  readonly isFree: boolean
+  /** The names of those that are prepared: one at most, but for a moment. */
+  readonly prepared: readonly string[]
+}
+
+/** A transaction that is prepared. */
+export interface PreparedTransaction {
+  /** Its name. Ours begin with `concordat:` and end with the key of the saga step. */
+  readonly gid: string
+  /** Since it was prepared, by the server's clock. */
+  readonly ageMs: number
+  /** `<saga>/<id>/<step>` of one of ours, characters that a name may not have as `~`; `undefined`: somebody else's. */
+  readonly key: string | undefined
+}
+
+/** A database in which an `xaParticipant` prepares, and commits or rolls back from any connection. Made by an adapter. */
+export interface XaResource<Tx = unknown> {
+  /** For messages: `MariaDB "shop"`. */
+  readonly name: string
+  /** @throws SqlCannotPrepare, SqlTablesMissing when it is not fit for it, with the remedy */
+  ready(): Promise<void>
+  /** Tells its transactions from those of other databases on the server. */
+  place(): Promise<string>
+  /** Passes the gate, calls `work` and prepares, on one connection. When `work` rejects all of it is rolled back. */
+  prepare<T>(call: XaCall, work: (tx: Tx) => Promise<T>): Promise<XaPassage<T>>
+  look(whose: string): Promise<GateState>
+  /** The name of the transaction that was committed; `null`: none was. */
+  committed(whose: string): Promise<string | null>
+  /**
+   * Commits or rolls back what is prepared. `gone`: no transaction of this name is. `busy`: it cannot be ended yet, ask again.
+   */
+  end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'>
+  /** What a statement failed with means that somebody else has the row that it wants. */
+  isHeld(error: unknown): boolean
+  /** Its own ones that are older than that, the oldest first, at most twenty. */
+  old(olderThanMs: number): Promise<readonly PreparedTransaction[]>
+}

@@ -1,0 +1,86 @@
+/** Which faults a run is made with, and what holds in every run. */
+import { type Operation } from '../machine/operation.ts'
+import type { SagaShape, StepState } from '../machine/state.ts'
+import { FAULTS, type Fault } from './world.ts'
+
+/** What goes wrong in a run. */
+export interface PlannedFault {
+  readonly step: string
+  readonly operation: Operation
+  readonly fault: Fault
+  /** In the first attempt only, or in every one; a participant that is waited for without end is lost for 20 of them. */
+  readonly times: 'once' | 'always'
+}
+
+/** A participant that is waited for without end comes back after so many calls. */
+const AWAY = 20
+/** More events than any run needs: 50 orphaned calls, and a million attempts are cut to this. */
+export const MAX_EVENTS = 10_000
+
+/** No fault, each fault, each pair of faults ... */
+export function plans(saga: SagaShape, most: number): readonly (readonly PlannedFault[])[] {
+  const single = saga.steps.flatMap(({ name: step, compensates, confirm, awaits, timeoutMs }) =>
+    operationsOf(compensates, confirm !== undefined).flatMap((operation) =>
+      faultsOf(awaits, timeoutMs).flatMap((fault) =>
+        (['once', 'always'] as const).map((times) => ({ step, operation, fault, times })),
+      ),
+    ),
+  )
+  let all: (readonly PlannedFault[])[] = [[]]
+  let longest: (readonly PlannedFault[])[] = [[]]
+  for (let n = 1; n <= most; n++) {
+    longest = longest.flatMap((plan) =>
+      single.filter((fault) => isAfter(fault, plan.at(-1), single)).map((fault) => [...plan, fault]),
+    )
+    all = [...all, ...longest]
+  }
+  return all
+}
+
+function operationsOf(compensates: boolean, confirms: boolean): readonly Operation[] {
+  return ['invoke', ...(confirms ? (['confirm'] as const) : []), ...(compensates ? (['compensate'] as const) : [])]
+}
+
+/** A timer only passes; what is waited for without a limit is not lost: another saga ends, and a signal is the user's. */
+function faultsOf(awaits: SagaShape['steps'][number]['awaits'], timeoutMs: number): readonly Fault[] {
+  if (awaits === 'time' || awaits === 'plan') return []
+  if (timeoutMs === Number.POSITIVE_INFINITY) return awaits === 'signal' ? [] : ['refuses', 'is terminal']
+  return awaits === 'signal' ? ['lost before'] : FAULTS
+}
+
+/** One of each combination, and one fault per call. */
+function isAfter(fault: PlannedFault, last: PlannedFault | undefined, order: readonly PlannedFault[]): boolean {
+  if (last === undefined) return true
+  const isSameCall = last.step === fault.step && last.operation === fault.operation
+  return !isSameCall && order.indexOf(fault) > order.indexOf(last)
+}
+
+/** A step that goes back or is confirmed was begun, and no saga does both. */
+export function wrongCall(
+  step: string,
+  operation: Operation,
+  intents: ReadonlySet<string>,
+  turns: Set<Operation>,
+): string | undefined {
+  const what = operation === 'confirm' ? 'confirmation' : 'compensation'
+  if (!intents.has(step)) return `the ${what} of "${step}" was called without its intent`
+  turns.add(operation)
+  return turns.size > 1 ? `the ${what} of "${step}" was called after the saga had gone the other way` : undefined
+}
+
+/** What goes wrong with the call that an open step waits for. */
+export function faultAt(
+  { step, attempts, orphans, doubt, unanswered = 0 }: StepState,
+  operation: Operation,
+  faults: readonly PlannedFault[],
+): Fault | undefined {
+  const planned = faults.find((fault) => fault.step === step && fault.operation === operation)
+  return (planned?.times === 'always' && unanswered < AWAY) || isFirst({ attempts, orphans, doubt })
+    ? planned?.fault
+    : undefined
+}
+
+/** Nothing was called before. */
+export function isFirst({ attempts, orphans, doubt }: Pick<StepState, 'attempts' | 'orphans' | 'doubt'>): boolean {
+  return attempts === 1 && orphans === undefined && doubt === undefined
+}

@@ -1,0 +1,99 @@
+/** What can be wrong with undo. Match on `code`. */
+import { ConcordatError, hasCode } from '../../core/errors.ts'
+import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
+
+/** A table that `undo.protect` or `undo.unprotect` cannot do this with. Nothing was changed. */
+export class UndoTableRefused extends ConcordatError {
+  readonly code = 'saga.undo_table' as const
+  readonly retryable = false as const
+  readonly table: string
+
+  /** @param problem with the remedy */
+  constructor(call: 'protect' | 'unprotect' | 'lockRows', table: string, problem: string, options?: ErrorOptions) {
+    super(`undo.${call}: ${table} ${problem}`, options)
+    this.table = table
+  }
+}
+
+/** The handler of an `undoParticipant` wrote to tables that nothing could be undone in. All of it was rolled back. */
+export class UndoNotProtected extends ConcordatError {
+  readonly code = 'saga.undo_not_protected' as const
+  readonly retryable = false as const
+  readonly tables: readonly string[]
+
+  constructor(key: string, tables: readonly string[]) {
+    super(
+      `${key} wrote to ${tables.join(', ')}, which undo does not protect: call undo.protect(sql, [...]) in a migration, ` +
+        'or name what may stay as it is in `alsoWrites` of undoParticipant()',
+    )
+    this.tables = tables
+  }
+}
+
+/** No branch of this saga waits here: it is decided, or it wrote to another database. */
+export class UndoBranchNotFound extends ConcordatError {
+  readonly code = 'saga.undo_not_found' as const
+  readonly retryable = false as const
+
+  constructor(branch: string, problem = 'has nothing here that could be undone: undo.open() lists what there is') {
+    super(`${branch} ${problem}`)
+  }
+}
+
+/** One column, or one row, that is not as the transaction left it. */
+export interface UndoDifference {
+  readonly table: string
+  /** The primary key: each column's text by its name. Empty: the table as a whole. */
+  readonly key: Readonly<Record<string, string | null>>
+  /** Absent: the row as a whole is there or is not. */
+  readonly column?: string | undefined
+  /** What the transaction left; `(hidden)` in a column that `undo.protect` was told to hide. */
+  readonly expected: string
+  readonly found: string
+}
+
+/** Rows are not as the transaction left them, so it is not undone: nothing was changed. An operator decides. */
+export class UndoConflict extends ConcordatError {
+  readonly code = 'saga.undo_conflict' as const
+  readonly retryable = false as const
+  readonly differences: readonly UndoDifference[]
+
+  constructor(key: string, differences: readonly UndoDifference[]) {
+    super(
+      `${key} is not undone, rows were changed since: ${describeDifferences(differences)}. ` +
+        'Put the rows right, or call undo.settle(); then retry',
+    )
+    this.differences = differences
+  }
+}
+
+/** Another step of the same saga is being done, confirmed or cancelled in this database: that has to end before. */
+export class UndoNotYet extends ConcordatError {
+  readonly code = 'saga.undo_not_yet' as const
+  readonly retryable = true as const
+}
+
+const MOST = 3
+const LONGEST = 60
+
+function describeDifferences(differences: readonly UndoDifference[]): string {
+  const shown = differences.slice(0, MOST).map(({ table, key, column, expected, found }) => {
+    const names = Object.entries(key).map(([name, value]) => `${name}=${short(value ?? 'null')}`)
+    const of = [table, ...names].join(' ')
+    return `${of}${column === undefined ? '' : ` ${column}`}: expected ${short(expected)}, found ${short(found)}`
+  })
+  const more = differences.length - shown.length
+  return `${shown.join('; ')}${more > 0 ? `; and ${more} more` : ''}`
+}
+
+function short(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}...` : text
+}
+
+/** True: the transaction failed for nothing but a row that a saga holds. */
+export function isRowHeld(error: unknown): boolean {
+  for (let each = error; typeof each === 'object' && each !== null; each = 'cause' in each ? each.cause : undefined) {
+    if (hasCode(each, ROW_HELD) && 'constraint' in each && each.constraint === ROW_HELD_CONSTRAINT) return true
+  }
+  return false
+}

@@ -1,0 +1,103 @@
+/**
+ * From the images of one branch to what has to be done to undo it. Pure.
+ *
+ * What the transaction did as a whole is read from the images without their order: a state that a row was changed from more
+ * often than to has to come back, one that it was changed to more often than from is there now. That holds whatever order
+ * triggers wrote the images in. Undone is in reverse, change by change, so that foreign keys hold at each; where a trigger
+ * of the table wrote its change before the one that caused it, the image that fits the row as it is by then goes first.
+ */
+import type { RowText } from './text.ts'
+
+/** One change of one row. */
+export interface Image {
+  /** The oid of the table. */
+  readonly relation: string
+  /** The key before; `null`: the row was inserted. */
+  readonly oldKey: string | null
+  /** The key after; `null`: it was deleted. */
+  readonly newKey: string | null
+  readonly oldRow: RowText | null
+  readonly newRow: RowText | null
+}
+
+/** A row that the transaction changed, as a whole. */
+export interface Touched {
+  readonly relation: string
+  readonly key: string
+  /** As the transaction left it; `null`: not there. */
+  readonly left: RowText | null
+  /** As it was before; `null`: not there. */
+  readonly before: RowText | null
+}
+
+export interface Plan {
+  /** In the order of their keys. What ended as it began is not in it. */
+  readonly touched: readonly Touched[]
+  /** To be undone one after the other. */
+  readonly steps: readonly Image[]
+}
+
+/** @param images oldest first */
+export function planUndo(images: readonly Image[]): Plan {
+  const touched = touchedBy(images)
+  const state = new Map(touched.map((row) => [placeOf(row.relation, row.key), stateOf(row.left)]))
+  const steps: Image[] = []
+  const left = images.toReversed()
+  while (left.length > 0) {
+    const at = left.findIndex((image) => fits(image, state))
+    const image = left.splice(Math.max(0, at), 1)[0] as Image
+    steps.push(image)
+    if (image.newKey !== null) state.set(placeOf(image.relation, image.newKey), ABSENT)
+    if (image.oldKey !== null) state.set(placeOf(image.relation, image.oldKey), stateOf(image.oldRow))
+  }
+  return { touched, steps }
+}
+
+/** The key's columns as the locks have them. */
+export function keyOf(key: string): RowText {
+  return JSON.parse(key) as RowText
+}
+
+const ABSENT = ''
+
+function touchedBy(images: readonly Image[]): readonly Touched[] {
+  const counts = new Map<
+    string,
+    { readonly relation: string; readonly key: string; readonly row: RowText; n: number }
+  >()
+  const count = (relation: string, key: string | null, row: RowText | null, by: number): void => {
+    if (key === null || row === null) return
+    const of = `${placeOf(relation, key)} ${stateOf(row)}`
+    const known = counts.get(of) ?? { relation, key, row, n: 0 }
+    known.n += by
+    counts.set(of, known)
+  }
+  for (const { relation, oldKey, newKey, oldRow, newRow } of images) {
+    count(relation, oldKey, oldRow, -1)
+    count(relation, newKey, newRow, 1)
+  }
+  const rows = new Map<string, Touched>()
+  for (const { relation, key, row, n } of counts.values()) {
+    if (n === 0) continue
+    const place = placeOf(relation, key)
+    const known = rows.get(place) ?? { relation, key, left: null, before: null }
+    rows.set(place, n > 0 ? { ...known, left: row } : { ...known, before: row })
+  }
+  return [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
+}
+
+/** What is not known (it ended as it began) fits anything. */
+function fits({ relation, oldKey, newKey, newRow }: Image, state: ReadonlyMap<string, string>): boolean {
+  const place = placeOf(relation, newKey ?? oldKey ?? '')
+  const now = state.get(place)
+  return now === undefined || now === stateOf(newRow)
+}
+
+/** Where a row is, in any table. */
+export function placeOf(relation: string, key: string): string {
+  return `${relation} ${key}`
+}
+
+function stateOf(row: RowText | null): string {
+  return row === null ? ABSENT : JSON.stringify(row)
+}

@@ -1,0 +1,222 @@
+/** Which tables are protected: the list, and the triggers that belong to it. */
+import { holdersOf, LOCK_WAIT, untilFree } from '../../core/lock-wait.ts'
+import {
+  type OwnQuery,
+  ownQuery,
+  quoteIdentifier,
+  type SqlClient,
+  type SqlExecutor,
+  type SqlTransaction,
+} from '../../core/sql.ts'
+import { CANDIDATE, type Candidate, keysOf, keysQuery, primary, problemOf } from './candidate.ts'
+import type { ProtectedTable, ProtectTable } from './contract.ts'
+import { UndoTableRefused } from './errors.ts'
+import { UNDO_CALL } from './relation.ts'
+import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
+import { triggerFunction, triggerFunctionName } from './trigger.ts'
+
+interface Wanted extends Candidate {
+  readonly oid: string
+  readonly ignored: readonly string[]
+  readonly hidden: readonly string[]
+}
+
+/** A row of the list, and what the catalog says about its triggers. */
+interface Listed {
+  readonly oid: string
+  readonly name: string
+  readonly keys: readonly (readonly string[])[]
+  readonly keysQuery: string
+  readonly held: number
+  readonly triggers: number
+}
+
+const TRIGGERS = `(SELECT count(*)::int FROM pg_catalog.pg_trigger g WHERE g.tgrelid = t.relation AND g.tgenabled IN ('O', 'A')
+  AND g.tgname IN ('${TRIGGER}', '${TRUNCATE_TRIGGER}'))`
+
+export class Protection {
+  readonly #query: OwnQuery
+  readonly #schema: string
+  readonly #home: string
+
+  constructor(schema: string) {
+    this.#schema = schema
+    this.#home = quoteIdentifier(schema)
+    this.#query = ownQuery(schema, UNDO_CALL)
+  }
+
+  /** All of them, or none. @throws UndoTableRefused */
+  async add(sql: SqlClient, tables: readonly ProtectTable[]): Promise<void> {
+    await this.#changing(
+      'protect',
+      sql,
+      tables.map(({ table }) => table),
+      async (tx) => {
+        const wanted: Wanted[] = []
+        for (const table of tables) wanted.push(await this.#lookUp(tx, table))
+        const listed = await this.#listed(tx)
+        const together = new Set([...listed, ...wanted].map(({ oid }) => oid))
+        for (const each of wanted) {
+          const problem = followerProblem(each, together)
+          if (problem !== undefined) throw new UndoTableRefused('protect', each.name, problem)
+        }
+        for (const each of wanted) await this.#install(tx, each)
+      },
+    )
+  }
+
+  /** @throws UndoTableRefused while something of the table may have to be undone */
+  async remove(sql: SqlClient, tables: readonly string[]): Promise<void> {
+    await this.#changing('unprotect', sql, tables, async (tx) => {
+      for (const table of tables) {
+        const { oid, name } = await this.#candidate(tx, table)
+        if (oid === null) throw new UndoTableRefused('unprotect', table, NO_TABLE)
+        const isListed = (await this.#listed(tx)).some((each) => each.oid === oid)
+        if (!isListed) continue
+        await tx.query(`LOCK TABLE ${name} IN SHARE ROW EXCLUSIVE MODE`)
+        const sagas = await this.#sagasOn(tx, oid)
+        if (sagas.length > 0)
+          throw new UndoTableRefused(
+            'unprotect',
+            name,
+            `has rows that may still be undone, of ${sagas.join(', ')}: wait until these are decided`,
+          )
+        await dropTriggers(tx, name)
+        await tx.query(`DROP FUNCTION IF EXISTS ${triggerFunctionName(this.#home, oid)}()`)
+        await this.#query(tx, `DELETE FROM ${this.#home}.saga_undo_table WHERE relation = $1::oid`, [oid])
+      }
+    })
+  }
+
+  async list(sql: SqlExecutor): Promise<readonly ProtectedTable[]> {
+    const listed = await this.#listed(sql)
+    const together = new Set(listed.map(({ oid }) => oid))
+    const tables: ProtectedTable[] = []
+    for (const { name, keys, held, ...each } of listed) {
+      const candidate = await this.#candidate(sql, name)
+      const problem =
+        problemOf(candidate, this.#schema) ?? listedProblem(each, candidate) ?? followerProblem(candidate, together)
+      tables.push({ table: name, key: keys[0] ?? [], held, ...(problem !== undefined && { problem }) })
+    }
+    return tables
+  }
+
+  /** In one transaction, made again while others hold one of the tables. */
+  async #changing(
+    call: 'protect' | 'unprotect',
+    sql: SqlClient,
+    tables: readonly string[],
+    work: (tx: SqlTransaction) => Promise<void>,
+  ): Promise<void> {
+    const change = (): Promise<void> =>
+      sql.transaction(async (tx) => {
+        await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${LOCK_WAIT.lockTimeoutMs}ms`])
+        await work(tx)
+      })
+    await untilFree(LOCK_WAIT, change, async (cause) => {
+      const holders = await holdersOf(sql, 'c.oid = ANY(SELECT to_regclass(u) FROM unnest($1::text[]) u)', [...tables])
+      const who = holders.length === 0 ? 'somebody who is gone by now' : holders.join('; ')
+      const problem = `cannot be changed while others write to it: ${who}. Let these end, then call it again`
+      return new UndoTableRefused(call, tables.join(', '), problem, { cause })
+    })
+  }
+
+  async #listed(sql: SqlExecutor): Promise<readonly Listed[]> {
+    const { rows } = await this.#query<Listed>(
+      sql,
+      `SELECT t.relation::oid::text AS oid, CASE WHEN c.oid IS NULL THEN t.relation::text ELSE format('%I.%I', n.nspname, c.relname) END AS name,
+         t.keys, t.keys_of AS "keysQuery", ${TRIGGERS} AS triggers,
+         (SELECT count(*)::int FROM ${this.#home}.saga_undo_lock l WHERE l.relation = t.relation) AS held
+       FROM ${this.#home}.saga_undo_table t LEFT JOIN pg_catalog.pg_class c ON c.oid = t.relation
+         LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       ORDER BY 2`,
+    )
+    return rows
+  }
+
+  async #candidate(sql: SqlExecutor, table: string): Promise<Candidate> {
+    const { rows } = await sql.query<Candidate>(CANDIDATE, [table])
+    return rows[0] as Candidate
+  }
+
+  async #lookUp(tx: SqlExecutor, { table, ignored = [], hidden = [] }: ProtectTable): Promise<Wanted> {
+    const found = await this.#candidate(tx, table)
+    const { oid, name } = found
+    if (oid === null) throw new UndoTableRefused('protect', table, NO_TABLE)
+    const problem = problemOf(found, this.#schema) ?? columnProblem(found, ignored, hidden)
+    if (problem !== undefined) throw new UndoTableRefused('protect', name, problem)
+    return { ...found, oid, ignored, hidden }
+  }
+
+  async #install(tx: SqlTransaction, wanted: Wanted): Promise<void> {
+    const { oid, name, ignored, hidden } = wanted
+    const keys = keysOf(wanted)
+    const { rows } = await this.#query<{ triggers: number }>(
+      tx,
+      `INSERT INTO ${this.#home}.saga_undo_table AS t (relation, keys, keys_of, ignored, hidden)
+       VALUES ($1::oid, $2::jsonb, $3, $4, $5)
+       ON CONFLICT (relation) DO UPDATE SET keys = excluded.keys, keys_of = excluded.keys_of, ignored = excluded.ignored,
+         hidden = excluded.hidden
+       RETURNING ${TRIGGERS} AS triggers`,
+      [oid, JSON.stringify(keys), keysQuery(wanted, keys), [...ignored], [...hidden]],
+    )
+    await tx.query(triggerFunction(this.#home, oid, wanted, keys))
+    if (rows[0]?.triggers === 2) return
+    await dropTriggers(tx, name)
+    await tx.query(
+      `CREATE TRIGGER ${TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON ${name}
+       FOR EACH ROW EXECUTE FUNCTION ${triggerFunctionName(this.#home, oid)}()`,
+    )
+    await tx.query(
+      `CREATE TRIGGER ${TRUNCATE_TRIGGER} BEFORE TRUNCATE ON ${name}
+       FOR EACH STATEMENT EXECUTE FUNCTION ${this.#home}.saga_undo_truncate()`,
+    )
+  }
+
+  /** Some of those that have changed it and are not decided. */
+  async #sagasOn(tx: SqlExecutor, oid: string): Promise<readonly string[]> {
+    const { rows } = await this.#query<{ saga: string }>(
+      tx,
+      `SELECT DISTINCT u.saga || '/' || u.saga_id AS saga FROM ${this.#home}.saga_undo u
+       WHERE EXISTS (SELECT FROM ${this.#home}.saga_undo_image i WHERE i.branch = u.branch AND i.relation = $1::oid)
+          OR EXISTS (SELECT FROM ${this.#home}.saga_undo_lock l WHERE l.owner = u.owner AND l.relation = $1::oid)
+       ORDER BY 1 LIMIT 3`,
+      [oid],
+    )
+    return rows.map(({ saga }) => saga)
+  }
+}
+
+const NO_TABLE = 'does not exist: name it as in SQL, with its schema if need be'
+
+async function dropTriggers(tx: SqlTransaction, name: string): Promise<void> {
+  for (const trigger of [TRIGGER, TRUNCATE_TRIGGER]) await tx.query(`DROP TRIGGER IF EXISTS ${trigger} ON ${name}`)
+}
+
+function columnProblem(found: Candidate, ignored: readonly string[], hidden: readonly string[]): string | undefined {
+  const columns = (found.columns ?? []).map(({ name }) => name)
+  const unknown = [...ignored, ...hidden].find((name) => !columns.includes(name))
+  if (unknown !== undefined)
+    return `has no column "${unknown}" that could be ignored or hidden: it has ${columns.join(', ')}`
+  const inKey = ignored.find((name) => primary(found).columns.includes(name))
+  if (inKey === undefined) return undefined
+  return `has "${inKey}" in its primary key, which cannot be ignored: leave it out of \`ignored\``
+}
+
+/** What the database changes on its own has to be written down as well. */
+function followerProblem({ follow }: Candidate, together: ReadonlySet<string>): string | undefined {
+  const missing = follow?.find(({ oid }) => !together.has(oid))
+  if (missing === undefined) return undefined
+  return `takes rows of ${missing.name} with it (foreign key ${missing.constraint}), and that is not protected: protect both in one call, or make the foreign key NO ACTION`
+}
+
+/** What was changed since it was protected. */
+function listedProblem(
+  { triggers, keysQuery: query }: Pick<Listed, 'triggers' | 'keysQuery'>,
+  candidate: Candidate,
+): string | undefined {
+  if (triggers !== 2)
+    return 'has triggers of undo that are missing or disabled: enable them, or call undo.protect() again'
+  if (keysQuery(candidate, keysOf(candidate)) === query) return undefined
+  return 'has other keys than when it was protected: call undo.protect() again while nothing of it waits'
+}

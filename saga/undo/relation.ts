@@ -1,0 +1,115 @@
+/** A protected table as it is now: its columns, its keys, how its rows are read and told apart. */
+import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
+import { type KeyColumn, keyText, type RowText, textOf } from './text.ts'
+
+/** The call that makes the tables of undo. */
+export const UNDO_CALL = 'migrateParticipant(sql, schema)'
+
+export interface Column extends KeyColumn {
+  /** As in a cast, without a length that would cut. */
+  readonly type: string
+  /** With its length and precision, as it keeps values. */
+  readonly exact: string
+  /** Computed by the database: cannot be written. */
+  readonly isGenerated: boolean
+}
+
+export interface Relation {
+  /** For SQL, and for people: `public.accounts`. */
+  readonly name: string
+  /** For `FROM` and `UPDATE`: `ONLY public.accounts`, or the name of a partitioned table. */
+  readonly target: string
+  readonly columns: readonly Column[]
+  /** The columns of the primary key. */
+  readonly key: readonly string[]
+  /** Neither compared nor put back. */
+  readonly ignored: readonly string[]
+  /** Their values are in no message. */
+  readonly hidden: readonly string[]
+  /** Where the functions of undo are, quoted. */
+  readonly home: string
+}
+
+/** A row as it is now, and the key that its locks have. */
+export interface Found {
+  readonly key: string
+  readonly row: RowText
+}
+
+interface TableRow extends Omit<Relation, 'columns' | 'target' | 'home'> {
+  readonly columns: ReadonlyArray<Omit<Column, 'isNumeric'> & { readonly base: string }> | null
+  readonly isPartitioned: boolean
+}
+
+/** By their oids, as texts. A table that is gone, or not protected any more, is not in it. */
+export class Relations {
+  readonly #query: OwnQuery
+  readonly #home: string
+
+  constructor(schema: string) {
+    this.#home = quoteIdentifier(schema)
+    this.#query = ownQuery(schema, UNDO_CALL)
+  }
+
+  async read(tx: SqlExecutor, oids: readonly string[]): Promise<ReadonlyMap<string, Relation>> {
+    const { rows } = await this.#query<TableRow & { oid: string }>(
+      tx,
+      `SELECT c.oid::text AS oid, format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'p' AS "isPartitioned",
+         t.keys->0 AS key, t.ignored, t.hidden, ${COLUMNS} AS columns
+       FROM ${this.#home}.saga_undo_table t JOIN pg_catalog.pg_class c ON c.oid = t.relation
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       WHERE t.relation = ANY($1::oid[])`,
+      [[...oids]],
+    )
+    return new Map(rows.map(({ oid, ...row }) => [oid, relationOf(row, this.#home)]))
+  }
+}
+
+/** Those of `c`, in their order. What is computed when it is read is none. */
+export const COLUMNS = `(SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'isGenerated', a.attgenerated <> '',
+    'type', format_type(a.atttypid, -1), 'exact', format_type(a.atttypid, a.atttypmod), 'base', coalesce(nullif(y.typbasetype, 0), y.oid)::regtype::text) ORDER BY a.attnum)
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
+
+function relationOf({ columns, isPartitioned, ...row }: TableRow, home: string): Relation {
+  return {
+    ...row,
+    home,
+    target: isPartitioned ? row.name : `ONLY ${row.name}`,
+    columns: (columns ?? []).map(({ base, ...column }) => ({ ...column, isNumeric: base === 'numeric' })),
+  }
+}
+
+export function columnsNamed({ columns }: Pick<Relation, 'columns'>, names: readonly string[]): readonly Column[] {
+  return names.flatMap((name) => columns.find((column) => column.name === name) ?? [])
+}
+
+/** A condition on row `t`: the key is that of `json`, an expression of texts by the names of columns. */
+export function sameKey(relation: Relation, json: string): string {
+  const columns = columnsNamed(relation, relation.key)
+  return columns.map((column) => `t.${quoteIdentifier(column.name)} = ${valueOf(column, json)}`).join(' AND ')
+}
+
+/** The value of a column, from its text. */
+export function valueOf({ name, type }: Column, json: string): string {
+  return `(${json}->>'${name.replaceAll("'", "''")}')::${type}`
+}
+
+/** The rows with these keys that are there, locked in the order of their keys. */
+export async function readRows(
+  tx: SqlExecutor,
+  relation: Relation,
+  keys: readonly RowText[],
+): Promise<readonly Found[]> {
+  if (keys.length === 0) return []
+  const names = relation.columns.map(({ name }) => name)
+  const texts = names.map((name) => textOf(`t.${quoteIdentifier(name)}`))
+  const key = keyText('t', columnsNamed(relation, relation.key))
+  const { rows } = await tx.query<Found>(
+    `SELECT ${key} AS key, jsonb_object($2::text[], ARRAY[${texts.join(', ')}]::text[]) AS row
+     FROM jsonb_array_elements($1::jsonb) AS k(v) JOIN ${relation.target} t ON ${sameKey(relation, 'k.v')}
+     ORDER BY 1 FOR UPDATE OF t`,
+    [JSON.stringify(keys), names],
+  )
+  return rows
+}

@@ -1,0 +1,201 @@
+/** Undoes a branch: looks whether its rows are as it left them, puts them back, and looks again. */
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { Barrier } from '../participant/barrier.ts'
+import { applySteps, putBack } from './apply.ts'
+import type { UndoChoice } from './contract.ts'
+import { differencesOf, shownKey } from './differences.ts'
+import { UndoConflict, type UndoDifference } from './errors.ts'
+import type { BranchRow, Images } from './images.ts'
+import { type Image, keyOf, type Plan, placeOf, planUndo, type Touched } from './plan.ts'
+import { type Relation, type Relations, readRows } from './relation.ts'
+import { fixTexts } from './text.ts'
+
+/** Which branch of which saga. */
+export interface Branch {
+  readonly branch: string
+  readonly owner: string
+  /** For people. */
+  readonly key: string
+}
+
+export interface RestoreParts {
+  readonly barrier: Barrier
+  readonly images: Images
+  readonly relations: Relations
+  /** Tables that may be written though they are not protected, beside those that the branch has. */
+  readonly alsoWrites: readonly string[]
+}
+
+type Looking = Pick<RestoreParts, 'images' | 'relations'>
+
+/** The branch, and its rows as they are now. */
+interface Looked {
+  readonly plan: Plan
+  readonly relations: ReadonlyMap<string, Relation>
+  readonly differences: readonly RowDifference[]
+}
+
+interface RowDifference {
+  readonly row: Touched
+  readonly differences: readonly UndoDifference[]
+}
+
+/** What is not as the branch left it. Its rows stay locked. */
+export async function look(tx: SqlTransaction, parts: Looking, branch: string): Promise<readonly UndoDifference[]> {
+  await fixTexts(tx)
+  const { differences } = await lookAt(tx, parts, branch)
+  return differences.flatMap((each) => each.differences)
+}
+
+/**
+ * Puts the rows of a branch back, newest change first, and forgets it. Branches of the same saga that changed these rows after
+ * it are undone before, and marked as cancelled: branches that ran at the same time are not cancelled in the order of
+ * their writes. Needs `Images.alone`.
+ * @param choice what becomes of rows that are not as it left them; `undefined`: then nothing is undone
+ * @throws UndoConflict
+ */
+export async function restore(
+  tx: SqlTransaction,
+  parts: RestoreParts,
+  branch: Branch,
+  choice?: UndoChoice,
+): Promise<void> {
+  await fixTexts(tx)
+  const { images, alsoWrites } = parts
+  const undoing = await images.undoing(tx, branch.owner)
+  await restoreBranch(tx, parts, branch, choice)
+  const strayed = await images.end(tx, undoing.written, [...alsoWrites, ...undoing.alsoWrites])
+  if (strayed.length > 0) throw new UndoConflict(`${branch.key} (${STRAYED_REMEDY})`, strayed.map(strayedInto))
+}
+
+/** From here on it is cancelled: a confirmation that comes finds nothing, and a cancellation has nothing left to do. */
+export async function markCancelled(
+  tx: SqlTransaction,
+  { barrier }: Pick<RestoreParts, 'barrier'>,
+  { key, replyTo, birth }: BranchRow,
+): Promise<void> {
+  const invoked = await barrier.find(tx, { key, replyTo, birth: birth ?? undefined, round: 0 }, 'invoke')
+  if (invoked !== undefined) await barrier.mark(tx, invoked, 'cancelled')
+}
+
+async function restoreBranch(
+  tx: SqlTransaction,
+  parts: RestoreParts,
+  { branch, key }: Branch,
+  choice: UndoChoice | undefined,
+): Promise<void> {
+  const { images } = parts
+  const { plan, relations, differences } = await lookAfterLater(tx, parts, branch, choice)
+  if (differences.length > 0 && choice === undefined)
+    throw new UndoConflict(
+      key,
+      differences.flatMap((each) => each.differences),
+    )
+  const set = withMoves(
+    plan.steps,
+    differences.map(({ row }) => placeOf(row.relation, row.key)),
+  )
+  const isKept = (row: Touched): boolean => set.has(placeOf(row.relation, row.key))
+  const isSet = ({ relation, oldKey, newKey }: Image): boolean =>
+    [oldKey, newKey].some((each) => each !== null && set.has(placeOf(relation, each)))
+  await tx.query('SET CONSTRAINTS ALL DEFERRED')
+  await applySteps(
+    tx,
+    relations,
+    plan.steps.filter((image) => !isSet(image)),
+  )
+  if (choice === 'restore') {
+    // What has to go may have a unique value of what comes back.
+    const overwritten = plan.touched
+      .filter(isKept)
+      .toSorted((a, b) => Number(a.before !== null) - Number(b.before !== null))
+    for (const row of overwritten) await putBack(tx, relations.get(row.relation), row)
+  }
+  await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
+  const done = plan.touched.filter((row) => !isKept(row))
+  const wrong = await compare(
+    tx,
+    relations,
+    done.map(({ before, ...row }) => ({ ...row, left: before, before })),
+  )
+  if (wrong.length > 0)
+    throw new UndoConflict(
+      `${key} (a trigger of the table changed what was put back: name its columns in \`ignored\` of undo.protect())`,
+      wrong.flatMap((each) => each.differences),
+    )
+  await images.release(tx, branch)
+}
+
+/** The branch as it is once those are undone that changed its rows after it. */
+async function lookAfterLater(
+  tx: SqlTransaction,
+  parts: RestoreParts,
+  branch: string,
+  choice: UndoChoice | undefined,
+): Promise<Looked> {
+  for (;;) {
+    const looked = await lookAt(tx, parts, branch)
+    const later = looked.plan.touched.length === 0 ? undefined : await parts.images.laterBranch(tx, branch)
+    if (later === undefined) return looked
+    await markCancelled(tx, parts, later)
+    await restoreBranch(tx, parts, later, choice)
+  }
+}
+
+async function lookAt(tx: SqlTransaction, { images, relations }: Looking, branch: string): Promise<Looked> {
+  const plan = planUndo(await images.read(tx, branch))
+  const oids = [...new Set(plan.steps.map(({ relation }) => relation))]
+  const known = oids.length === 0 ? new Map<string, Relation>() : await relations.read(tx, oids)
+  return { plan, relations: known, differences: await compare(tx, known, plan.touched) }
+}
+
+/** The rows that are not as `left` says. */
+async function compare(
+  tx: SqlTransaction,
+  relations: ReadonlyMap<string, Relation>,
+  touched: readonly Touched[],
+): Promise<readonly RowDifference[]> {
+  const all: RowDifference[] = touched.filter(({ relation }) => !relations.has(relation)).map(noTable)
+  for (const [oid, relation] of relations) {
+    const rows = touched.filter((row) => row.relation === oid)
+    const found = await readRows(
+      tx,
+      relation,
+      rows.map(({ key }) => keyOf(key)),
+    )
+    const now = new Map(found.map(({ key, row }) => [key, row]))
+    for (const row of rows) {
+      const differences = await differencesOf(tx, relation, row, now.get(row.key) ?? null)
+      if (differences.length > 0) all.push({ row, differences })
+    }
+  }
+  return all
+}
+
+const STRAYED_REMEDY =
+  'to undo it would change a table that undo does not protect, by a foreign key or a trigger: take away the rows that hang on ' +
+  'what is undone, make the foreign key NO ACTION, or name a table that may be written in `alsoWrites`'
+
+function strayedInto(table: string): UndoDifference {
+  return { table, key: {}, expected: 'no change', found: 'rows that undoing would change' }
+}
+
+/** With each place those that its row was moved from and to. */
+function withMoves(steps: readonly Image[], places: readonly string[]): ReadonlySet<string> {
+  const all = new Set(places)
+  const moves = steps
+    .filter(({ oldKey, newKey }) => oldKey !== null && newKey !== null && oldKey !== newKey)
+    .map(({ relation, oldKey, newKey }) => [placeOf(relation, oldKey ?? ''), placeOf(relation, newKey ?? '')])
+  for (let size = 0; size < all.size; ) {
+    size = all.size
+    for (const ends of moves) if (ends.some((end) => all.has(end))) for (const end of ends) all.add(end)
+  }
+  return all
+}
+
+function noTable(row: Touched): RowDifference {
+  const table = `table ${row.relation}`
+  // Which of its columns were hidden is gone with it.
+  const key = shownKey(row.key, () => true)
+  return { row, differences: [{ table, key, expected: 'a protected table', found: 'no such table' }] }
+}

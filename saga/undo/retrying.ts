@@ -1,0 +1,49 @@
+/** Waiting for a row that a saga holds: the transaction is rolled back and made again, so that nothing is held meanwhile. */
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { requireInteger } from '../../core/errors.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { requireSqlClient, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
+import type { UndoRetryOptions } from './contract.ts'
+import { isRowHeld, UndoNotYet } from './errors.ts'
+
+export const HELD_TIMEOUT_MS: number = 5 * SECOND
+export const MAX_HELD_TIMEOUT_MS: number = 2 ** 31 - 1
+const PAUSE_MS = 10
+const LONGEST_PAUSE_MS = 250
+const NAMES = optionNames<UndoRetryOptions>({ timeoutMs: true, signal: true })
+
+/**
+ * Resolved with true after a pause, longer each time and of a random length, while an error is of a row that is held, or of
+ * another step that is at work, and `timeoutMs` are not up.
+ */
+export function whileHeld(clock: Clock, timeoutMs: number, signal?: AbortSignal): (error: unknown) => Promise<boolean> {
+  const since = clock.monotonic()
+  let pauseMs = PAUSE_MS
+  return async (error) => {
+    const leftMs = timeoutMs - (clock.monotonic() - since)
+    if (!(isRowHeld(error) || error instanceof UndoNotYet) || leftMs <= 0) return false
+    await clock.sleep(Math.min(leftMs, pauseMs * (0.5 + Math.random() / 2)), signal)
+    pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
+    return true
+  }
+}
+
+export async function retrying<T>(
+  sql: SqlClient,
+  work: (tx: SqlTransaction) => Promise<T>,
+  options: UndoRetryOptions = {},
+): Promise<T> {
+  requireSqlClient('undo.retrying', sql)
+  refuseUnknown('undo.retrying', options, NAMES)
+  const asked = options.timeoutMs ?? HELD_TIMEOUT_MS
+  const timeoutMs = requireInteger('undo.retrying.timeoutMs', asked, 0, MAX_HELD_TIMEOUT_MS)
+  const isPassing = whileHeld(systemClock, timeoutMs, options.signal)
+  for (;;) {
+    options.signal?.throwIfAborted()
+    try {
+      return await sql.transaction(work)
+    } catch (error) {
+      if (!(await isPassing(error))) throw error
+    }
+  }
+}

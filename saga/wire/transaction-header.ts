@@ -1,0 +1,77 @@
+/**
+ * The header by which a global transaction is known to the code that a request or a message reaches: `saga-transaction`, with
+ * `<service>/<name>/<id>/<birth>`, each percent-encoded. It is no secret and proves nothing; the birth, which nobody can guess,
+ * keeps a transaction from those who have never been told of it.
+ *
+ * @see docs/wire-format.md, "The header of a global transaction"
+ */
+import { ConcordatError } from '../../core/errors.ts'
+
+/** The name of the header of a global transaction. */
+export const TRANSACTION_HEADER = 'saga-transaction'
+
+/** Which global transaction, of which service. */
+export interface TransactionRef {
+  /** The service whose coordinators run it. */
+  readonly service: string
+  readonly name: string
+  readonly id: string
+  /** Tells it from an earlier one with its id. */
+  readonly birth: string
+}
+
+/** Headers of a request or a message, in any of the forms that they come in. */
+export type AnyHeaders =
+  | { get(name: string): string | null }
+  | Readonly<Record<string, string | readonly string[] | number | boolean | Uint8Array | null | undefined>>
+
+/** A header that names no transaction: the caller's mistake, or a stranger's. Nothing was done; answer 400. */
+export class TransactionHeaderInvalid extends ConcordatError {
+  readonly code = 'saga.transaction_header' as const
+  readonly retryable = false as const
+  /** What Express and Fastify answer with. */
+  readonly statusCode = 400 as const
+
+  constructor(why: string) {
+    super(`the header ${TRANSACTION_HEADER} ${why}: pass on what transactionHeaders() gave, or leave it out`)
+  }
+}
+
+/** Four names and ids of at most 200 characters, each of which takes up to 12 in a header. */
+const MAX_LENGTH = 3_000
+const NAME = /^[A-Za-z0-9._-]{1,100}$/
+const BIRTH = /^[A-Za-z0-9-]{8,64}$/
+// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/
+
+export function formatTransaction({ service, name, id, birth }: TransactionRef): string {
+  return [service, name, encodeURIComponent(id), birth].join('/')
+}
+
+/** `undefined`: there is no such header. @throws TransactionHeaderInvalid; the value is not repeated */
+export function readTransaction(headers: AnyHeaders): TransactionRef | undefined {
+  const value = 'get' in headers && typeof headers.get === 'function' ? headers.get(TRANSACTION_HEADER) : own(headers)
+  if (value === null || value === undefined) return undefined
+  if (typeof value !== 'string') throw new TransactionHeaderInvalid('is there more than once, or is no text')
+  if (value.length > MAX_LENGTH) throw new TransactionHeaderInvalid(`has more than ${MAX_LENGTH} characters`)
+  const [service = '', name = '', written = '', birth = '', ...more] = value.split('/')
+  const id = decode(written)
+  const isNamed = NAME.test(service) && NAME.test(name) && BIRTH.test(birth) && more.length === 0
+  if (!isNamed || id === undefined || id === '' || id.length > 200 || CONTROL.test(id)) {
+    throw new TransactionHeaderInvalid('is not of the form <service>/<name>/<id>/<birth>')
+  }
+  return { service, name, id, birth }
+}
+
+/** Names of `node:http` are in lower case; those of a message are as they were written. */
+function own(headers: object): unknown {
+  return (headers as Readonly<Record<string, unknown>>)[TRANSACTION_HEADER]
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}

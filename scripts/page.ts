@@ -1,0 +1,35 @@
+/** `node scripts/page.ts [FOLDER]`: the page of the console, bundled into the folder; `scripts/build.ts` calls it. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'vite'
+
+const root = fileURLToPath(new URL('../operate/console/page', import.meta.url))
+
+/** What the bundle holds beside our own code. */
+const BUNDLED = ['preact']
+
+/** Files of fixed names, and no script or style in the HTML: the content policy of the console allows none. */
+export async function buildPage(folder: string): Promise<void> {
+  await build({
+    root,
+    base: './',
+    configFile: false,
+    logLevel: 'warn',
+    oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+    build: {
+      outDir: folder,
+      emptyOutDir: true,
+      target: 'es2022',
+      modulePreload: false,
+      assetsInlineLimit: 0,
+      rollupOptions: { output: { entryFileNames: 'console.js', assetFileNames: 'console[extname]' } },
+    },
+  })
+  const licences = BUNDLED.map((name) => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8').trim()}\n`)
+  writeFileSync(join(folder, 'LICENSES'), licences.join('\n'))
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await buildPage(process.argv[2] ?? fileURLToPath(new URL('../dist/operate/console/page', import.meta.url)))
+}

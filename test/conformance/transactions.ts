@@ -1,0 +1,220 @@
+/**
+ * What every kind of transaction keeps, whichever way its work is done. A kind is one row of the table that calls this
+ * (`test/saga/support/kinds.ts`): how it is bound, and what it leaves in the ledger. What a kind cannot be asked is left out
+ * by name, with the reason.
+ */
+import type { Headers } from 'concordat/binder'
+import type { Coordinator, Operation } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import type { CrashWorld } from '../saga/support/crash-world.ts'
+
+/** What one saga left: reserved, and final. What is done twice counts twice. */
+export interface Account {
+  readonly held: number
+  readonly done: number
+}
+
+export const NOTHING: Account = { held: 0, done: 0 }
+export const DONE: Account = { held: 0, done: 1 }
+
+export type CommandDemand = 'idempotent' | 'empty' | 'late' | 'unknown'
+/** `commands`: all of `CommandDemand`, which are asked of the participant of the form. */
+export type Demand = CommandDemand | 'commands' | 'taken over' | 'stuck in confirm' | 'stuck in cancel'
+
+/** What is asked of a kind, and the reason why something is not. */
+export interface Asked {
+  readonly name: string
+  readonly without?: Readonly<Partial<Record<Demand, string>>> | undefined
+}
+
+export interface CommandedKind extends Asked {
+  /** True: what it does is final only when it is confirmed. */
+  readonly confirms: boolean
+  /** What says in a command that this kind is meant, and that another is. */
+  readonly header: Headers
+  readonly otherHeader: Headers
+}
+
+export interface CommandedWorld {
+  /** Delivers one command of a saga. @returns what was answered: `ok`, `refused saga.cancelled`, `failed final ...` */
+  readonly send: (id: string, operation: Operation, headers: Headers) => Promise<readonly string[]>
+  readonly account: (id: string) => Promise<Account>
+}
+
+/** What has a reason not to be asked of this kind is no test: a skipped one fails `.ci/run`. */
+function demand({ without }: Asked, what: Demand, title: string, work: () => Promise<void>): void {
+  if (without?.[what] === undefined) test(`${what}: ${title}`, work)
+}
+
+/** What a participant of any kind does about commands that come twice, alone, late or to the wrong one. */
+export function commandConformance(kind: CommandedKind, { send, account }: CommandedWorld): void {
+  const { header, otherHeader, confirms } = kind
+  let ids = 0
+  const fresh = (): string => `${kind.name.replaceAll(/\W/g, '-')}-${++ids}`
+  const twice = async (id: string, operation: Operation): Promise<void> => {
+    for (const _ of [1, 2]) expect(await send(id, operation, header), `${operation} of ${id}`).toEqual(['ok'])
+  }
+
+  describe(`commands to ${kind.name}`, () => {
+    demand(kind, 'idempotent', 'a command that comes again is answered again, and done once', async () => {
+      const id = fresh()
+      await twice(id, 'invoke')
+      if (confirms) await twice(id, 'confirm')
+      expect(await send(id, 'invoke', header)).toEqual(['ok'])
+      expect(await account(id)).toEqual(DONE)
+      const other = fresh()
+      await twice(other, 'invoke')
+      await twice(other, 'compensate')
+      expect(await account(other)).toEqual(NOTHING)
+    })
+
+    demand(kind, 'empty', 'what was never done is undone by doing nothing', async () => {
+      const id = fresh()
+      await twice(id, 'compensate')
+      expect(await account(id)).toEqual(NOTHING)
+    })
+
+    demand(kind, 'late', 'what comes after it was undone is refused', async () => {
+      const id = fresh()
+      await send(id, 'compensate', header)
+      for (const _ of [1, 2]) expect(await send(id, 'invoke', header)).toEqual(['refused saga.cancelled'])
+      expect(await account(id)).toEqual(NOTHING)
+    })
+
+    demand(
+      kind,
+      'unknown',
+      'what is meant for another kind, or was never begun, is never done in silence',
+      async () => {
+        const id = fresh()
+        expect(await send(id, 'confirm', header)).toEqual([
+          confirms ? 'failed final saga.not_reserved' : 'failed final saga.wrong_participant',
+        ])
+        const other = fresh()
+        expect(await send(other, 'invoke', otherHeader)).toEqual(['refused saga.wrong_participant'])
+        const third = fresh()
+        await send(third, 'invoke', header)
+        for (const operation of ['compensate', 'confirm'] as const) {
+          expect(await send(third, operation, otherHeader)).toEqual(['failed final saga.wrong_participant'])
+        }
+        if (confirms) await twice(third, 'confirm')
+        expect(await Promise.all([id, other, third].map(account))).toEqual([NOTHING, NOTHING, DONE])
+      },
+    )
+  })
+}
+
+/** `gave up`: turned back by itself, which only code does whose process is gone. */
+export type Fate = 'done' | 'undone' | 'stuck'
+
+/** A saga or a global transaction with one piece of work of the kind in it. */
+export interface Form extends Asked {
+  /** True: its code is not called again, so a dead process may mean that all is undone. */
+  readonly mayGiveUp: boolean
+  readonly sagaName: string
+  /** From the beginning, or from where another process left it, until it ends or is stuck. @param refused it turns back after the work */
+  readonly run: (coordinator: Coordinator, id: string, refused: boolean) => Promise<Fate>
+}
+
+export interface FormWorld {
+  readonly world: CrashWorld
+  readonly account: (id: string) => Promise<Account>
+  /** While true, `confirm` or `cancel` of the kind fails for good. */
+  readonly broken: { confirm: boolean; cancel: boolean }
+  /** What is still kept for this saga until it is decided: prepared transactions, images and locks of rows. */
+  readonly kept: (id: string) => Promise<readonly string[]>
+}
+
+const BY = { by: 'ann', reason: 'asked the participant' }
+/** At least so many statements and commits make one run: else the deaths show little. */
+const FEWEST_DEATHS = 6
+
+/** What becomes of a transaction whose coordinators die, and of one whose participant cannot go on. */
+export function formConformance(form: Form, { world, account, broken, kept }: FormWorld): void {
+  const prefix = form.name.replaceAll(/\W/g, '-')
+  let ids = 0
+
+  const seen = new Set<Fate | undefined>()
+
+  async function outlived(n: number, when: 'before' | 'after', refused: boolean): Promise<boolean> {
+    const id = `${prefix}-${refused ? 'refused' : 'decided'}-${when}-${n}`
+    let fate: Fate | undefined
+    const died = await world.dieAt(n, when, {
+      first: (coordinator) => form.run(coordinator, id, refused),
+      second: async (coordinator) => void (fate = await form.run(coordinator, id, refused)),
+    })
+    const fates: readonly Fate[] = refused ? ['undone'] : form.mayGiveUp ? ['done', 'undone'] : ['done']
+    expect(fates, id).toContain(fate)
+    seen.add(fate)
+    expect(await account(id), id).toEqual(fate === 'done' ? DONE : NOTHING)
+    expect(await kept(id), id).toEqual([])
+    return !died
+  }
+
+  /** Runs one that cannot end, and has an operator see it among the stuck. */
+  async function stuck(
+    what: 'confirm' | 'cancel',
+    act: (coordinator: Coordinator, run: { readonly saga: string; readonly id: string }) => Promise<unknown>,
+  ): Promise<Fate> {
+    const id = `${prefix}-stuck-${++ids}`
+    const refused = what === 'cancel'
+    broken[what] = true
+    const process = await world.boot(world.sql)
+    const { coordinator } = process
+    try {
+      expect(await form.run(coordinator, id, refused), id).toBe('stuck')
+      const run = { saga: form.sagaName, id }
+      const listed = await coordinator.list({ saga: form.sagaName, status: 'stuck' })
+      expect(listed.map((line) => line.id)).toContain(id)
+      await act(coordinator, run)
+      return await form.run(coordinator, id, refused)
+    } finally {
+      broken[what] = false
+      await process.end()
+    }
+  }
+
+  describe(form.name, () => {
+    for (const when of ['before', 'after'] as const) {
+      for (const refused of [false, true]) {
+        const what = refused ? 'nothing, when it turned back' : 'all or nothing, when it was decided'
+        const title = `who coordinates dies ${when} any statement or commit, and the next one makes of it ${what}`
+        demand(form, 'taken over', title, async () => {
+          let deaths = 0
+          while (!(await outlived(deaths + 1, when, refused))) deaths++
+          expect(deaths).toBeGreaterThan(FEWEST_DEATHS)
+          expect(seen).toContain(refused ? 'undone' : 'done')
+        })
+      }
+    }
+
+    for (const [what, end, left] of [
+      ['confirm', 'done', DONE],
+      ['cancel', 'undone', NOTHING],
+    ] as const) {
+      demand(
+        form,
+        `stuck in ${what}`,
+        'an operator sees it, and frees it by `retry` once the cause is gone',
+        async () => {
+          const fate = await stuck(what, async (coordinator, run) => {
+            broken[what] = false
+            await coordinator.retry(run, BY)
+          })
+          const id = `${prefix}-stuck-${ids}`
+          expect([fate, await account(id), await kept(id)]).toEqual([end, left, []])
+        },
+      )
+      demand(
+        form,
+        `stuck in ${what}`,
+        'an operator ends it by `skip` or `resolve` while the cause is there',
+        async () => {
+          expect(await stuck(what, (coordinator, run) => coordinator.skip(run, BY))).toBe(end)
+          const outcome = end === 'done' ? 'completed' : 'compensated'
+          expect(await stuck(what, (coordinator, run) => coordinator.resolve(run, { ...BY, outcome }))).toBe(end)
+        },
+      )
+    }
+  })
+}

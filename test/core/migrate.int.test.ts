@@ -1,0 +1,80 @@
+/** Migrations of tables that somebody holds, on a real server. */
+import { migrate, type SqlClient, type SqlMigration } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { describeWith, serverUrl } from '../support/servers/index.ts'
+import { until } from '../support/until.ts'
+
+const first: SqlMigration = { version: 1, statements: ['CREATE TABLE {schema}.held (n int)'] }
+const second: SqlMigration = { version: 2, statements: ['ALTER TABLE {schema}.held ADD COLUMN more int'], worksWith: 1 }
+
+describeWith(['postgres'], 'a migration of a table that somebody holds', () => {
+  const schema = `migrate_it_${process.pid}`
+  const gid = `concordat:test:${process.pid}`
+  let pool: pg.Pool
+  let sql: SqlClient
+
+  beforeAll(() => {
+    pool = new pg.Pool({ connectionString: serverUrl('postgres'), max: 6, application_name: 'the shop' })
+    sql = pgClient(pool)
+  })
+  beforeEach(async () => {
+    await migrate(sql, schema, 'held', [first])
+    await sql.prepare?.(gid, (tx) => tx.query(`INSERT INTO ${schema}.held VALUES (1)`))
+  })
+  afterEach(async () => {
+    await endIt()
+    await sql.query(`DROP SCHEMA ${schema} CASCADE`)
+  })
+  afterAll(() => pool.end())
+
+  const endIt = (): Promise<unknown> => sql.query(`ROLLBACK PREPARED '${gid}'`).catch(() => {})
+  const begin = (waitMs: number): Promise<void> =>
+    migrate(sql, schema, 'held', [first, second], { lockTimeoutMs: 100, waitMs })
+
+  test('gives up after its time, changes nothing, and names what holds the table', async () => {
+    await expect(begin(300)).rejects.toMatchObject({
+      code: 'core.migration_blocked',
+      retryable: true,
+      schema,
+      part: 'held',
+      message: expect.stringContaining(`prepared transaction ${gid}`),
+    })
+    const { rows } = await sql.query(`SELECT * FROM ${schema}.held LIMIT 0`)
+    expect(rows).toEqual([])
+    await endIt()
+    await begin(300)
+    await expect(sql.query(`SELECT more FROM ${schema}.held`)).resolves.toMatchObject({ rows: [] })
+  })
+
+  test('names a session that is idle in its transaction, and none of what it asked', async () => {
+    await endIt()
+    const held = Promise.withResolvers<void>()
+    const open = Promise.withResolvers<void>()
+    const session = sql.transaction(async (tx) => {
+      await tx.query(`INSERT INTO ${schema}.held VALUES (4711)`)
+      open.resolve()
+      await held.promise
+    })
+    await open.promise
+    const error = await begin(200).catch((failure: Error) => failure)
+    held.resolve()
+    await session
+    expect((error as Error).message).toMatch(/session \d+ of "the shop", idle in transaction/)
+    expect((error as Error).message).not.toContain('4711')
+  })
+
+  test('goes through when the table is given up meanwhile, and holds up nobody else for long', async () => {
+    const migrating = begin(20_000)
+    const waiting = async (): Promise<boolean> =>
+      (await sql.query(`SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'`)).rows.length > 0
+    await until('it waits', waiting)
+    const asked = performance.now()
+    await sql.query(`INSERT INTO ${schema}.held VALUES (2)`)
+    expect(performance.now() - asked).toBeLessThan(15_000)
+    await endIt()
+    await migrating
+    expect((await sql.query(`SELECT n, more FROM ${schema}.held`)).rows).toEqual([{ n: 2, more: null }])
+  })
+})

@@ -1,0 +1,13 @@
+export const LEASE_MS = 2_000
+export const RELAY_LEASE_MS = 1_500
+/** A call of the log that takes longer is given up. */
+export const CALL_MS = 5_000
+export const POLL_MS = 100
+/** A command without an answer is sent again after this. */
+export const ASK_AGAIN_MS = 2_000
+/** So long a participant of XA or undo waits for a row that another transaction holds. */
+export const LOCK_TIMEOUT_MS = 800
+/** Once the last fault is healed a transaction must end in each such time until none is left. */
+export const ENDS_WITHIN_MS = 40_000
+/** Processes of each of the three services. */
+export const EACH = 2

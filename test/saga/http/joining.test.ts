@@ -1,0 +1,396 @@
+/** Code in another process that becomes part of a global transaction: the header that it came with, and what it may do then. */
+
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { toNode } from 'concordat/core'
+import {
+  BranchRefused,
+  type Coordinator,
+  currentGlobalTransaction,
+  GlobalTransactionCancelled,
+  GlobalTransactionEnded,
+  outsideGlobalTransaction,
+  Refusal,
+  TRANSACTION_HEADER,
+  TransactionHeaderInvalid,
+  TransactionNotHere,
+  transactionFetch,
+  transactionHeaders,
+  transactionMiddleware,
+} from 'concordat/saga'
+import express from 'express'
+import fastify from 'fastify'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { type HttpWorld, type HttpWorldOptions, openHttpWorld } from '../support/http-world.ts'
+import { closeEmbedded, openEmbedded } from '../support/world.ts'
+
+const closing: Array<() => Promise<unknown>> = []
+beforeAll(openEmbedded, 120_000)
+afterAll(closeEmbedded)
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close()
+})
+
+interface Joining extends HttpWorld {
+  /** That of the other process. */
+  readonly other: Coordinator
+  /** Begins a transaction with this code, here. */
+  begin<T>(id: string, code: () => Promise<T>): Promise<unknown>
+}
+
+async function setup(options: HttpWorldOptions = {}): Promise<Joining> {
+  const world = await openHttpWorld(options)
+  closing.push(() => world[Symbol.asyncDispose]())
+  const other = world.coordinate()
+  closing.push(() => other.close())
+  await other.run()
+  const { coordinator, transfer } = world
+  return Object.assign(world, {
+    other,
+    begin: <T>(id: string, code: () => Promise<T>) => coordinator.globalTransaction(transfer, { id, input: {} }, code),
+  })
+}
+
+async function listen(listener: RequestListener): Promise<string> {
+  const server = createServer(listener)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  closing.push(() => new Promise((resolve) => server.close(resolve)))
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/work`
+}
+
+const statusOf = async ({ coordinator, transfer }: Joining, id: string) =>
+  (await coordinator.report({ saga: transfer.name, id })).status
+
+describe('a transaction that code in another process joins', () => {
+  test('what that adds is confirmed with all the rest, over any await', async () => {
+    const world = await setup()
+    const { other, move, transfer } = world
+    const result = await world.begin('j-1', async () => {
+      await currentGlobalTransaction()?.call(move, { account: 'a', cents: 1 })
+      const headers = transactionHeaders()
+      // Another process: nothing of this one's context is there.
+      return outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, async () => {
+          await new Promise((resolve) => setImmediate(resolve))
+          return other.globalTransaction(transfer, { id: 'not used', input: {} }, async (global) => {
+            expect(global).toMatchObject({ name: 'transfer', id: 'j-1' })
+            return global.call(move, { account: 'b', cents: 2 })
+          })
+        }),
+      )
+    })
+    expect(result).toEqual({ held: 2 })
+    expect(world.calls.slice(0, 2)).toEqual(['try a', 'try b'])
+    expect(world.calls.slice(2).toSorted()).toEqual(['confirm a', 'confirm b'])
+  })
+
+  test('what that has added is cancelled when the code here throws', async () => {
+    const world = await setup()
+    const { other, move } = world
+    const no = new Error('no')
+    const run = world.begin('j-2', async () => {
+      const headers = transactionHeaders()
+      await outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () => currentGlobalTransaction()?.call(move, { account: 'b', cents: 2 })),
+      )
+      throw no
+    })
+    await expect(run).rejects.toBe(no)
+    expect(world.calls).toEqual(['try b', 'cancel b true'])
+  })
+
+  test('when code that joined fails all is cancelled, whatever the code here makes of that', async () => {
+    const world = await setup()
+    const { other, move, transfer } = world
+    const run = world.begin('j-3', async () => {
+      const headers = transactionHeaders()
+      const failed = outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () =>
+          other.globalTransaction(transfer, { id: 'x', input: {} }, async (global) => {
+            await global.call(move, { account: 'b', cents: 2 })
+            throw new Error('no stock')
+          }),
+        ),
+      )
+      await expect(failed).rejects.toThrow('no stock')
+      return 'all is well'
+    })
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(GlobalTransactionCancelled)
+    expect((error as GlobalTransactionCancelled).failure.message).toContain('no stock')
+    expect(world.calls).toEqual(['try b', 'cancel b true'])
+  })
+
+  test('a refusal is for the code that called', async () => {
+    const world = await setup({
+      handlers: {
+        try: () => {
+          throw new Refusal('bank.closed', 'closed')
+        },
+      },
+    })
+    const { other, move } = world
+    const result = await world.begin('j-4', async () => {
+      const headers = transactionHeaders()
+      return outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, async () => {
+          const refused = await currentGlobalTransaction()
+            ?.call(move, { account: 'b', cents: 2 })
+            .catch((error: unknown) => error)
+          return refused instanceof BranchRefused ? refused.code : 'not refused'
+        }),
+      )
+    })
+    expect(result).toBe('bank.closed')
+  })
+
+  test('what comes after the decision is refused, and nothing is called', async () => {
+    const world = await setup()
+    const { other, move } = world
+    let headers = {}
+    await world.begin('j-5', async () => void (headers = transactionHeaders()))
+    const late = other.inheritTransaction(headers, () =>
+      currentGlobalTransaction()?.call(move, { account: 'b', cents: 2 }),
+    )
+    await expect(late).rejects.toThrow(GlobalTransactionEnded)
+    expect(world.calls).toEqual([])
+    expect(await statusOf(world, 'j-5')).toBe('completed')
+  })
+
+  test('what comes after it was cancelled is refused, and so is code that joins then', async () => {
+    const world = await setup()
+    const { coordinator, other, move, transfer } = world
+    const run = world.begin('j-8', async () => {
+      const headers = transactionHeaders()
+      await coordinator.cancel({ saga: transfer.name, id: 'j-8' }, { by: 'ann', reason: 'asked to' })
+      const late = outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () =>
+          other.globalTransaction(transfer, { id: 'x', input: {}, propagation: 'mandatory' }, (global) =>
+            global.call(move, { account: 'b', cents: 2 }),
+          ),
+        ),
+      )
+      await expect(late).rejects.toThrow(GlobalTransactionEnded)
+    })
+    await expect(run).rejects.toThrow(GlobalTransactionCancelled)
+    expect(world.calls).toEqual([])
+  })
+
+  test('the headers of a message, and of `node:http`, name it as well', async () => {
+    const world = await setup()
+    const found = await world.begin('j-9', async () => {
+      const headers = { ...transactionHeaders(), tenant: 'north', attempt: 1, raw: new Uint8Array(1), many: ['a', 'b'] }
+      return outsideGlobalTransaction(() =>
+        world.other.inheritTransaction(headers, () => currentGlobalTransaction()?.id),
+      )
+    })
+    expect(found).toBe('j-9')
+  })
+
+  test('what joined passes it on to others', async () => {
+    const world = await setup()
+    const { other, coordinator } = world
+    const found = await world.begin('j-10', async () => {
+      const first = transactionHeaders()
+      const second = await outsideGlobalTransaction(() => other.inheritTransaction(first, () => transactionHeaders()))
+      expect(second).toEqual(first)
+      return outsideGlobalTransaction(() =>
+        coordinator.inheritTransaction(second, () => currentGlobalTransaction()?.id),
+      )
+    })
+    expect(found).toBe('j-10')
+  })
+
+  test('two processes that add at the same time give no call the name of another', async () => {
+    const world = await setup()
+    const { other, move } = world
+    await world.begin('j-6', async () => {
+      const headers = transactionHeaders()
+      const add = (account: string) => () =>
+        other.inheritTransaction(headers, () => currentGlobalTransaction()?.call(move, { account, cents: 1 }))
+      const own = currentGlobalTransaction()
+      await Promise.all([
+        own?.call(move, { account: 'a', cents: 1 }),
+        ...['b', 'c', 'd'].map((account) => outsideGlobalTransaction(add(account))),
+      ])
+    })
+    expect(world.calls.slice(0, 4).toSorted()).toEqual(['try a', 'try b', 'try c', 'try d'])
+    expect(world.calls.slice(4).toSorted()).toEqual(['confirm a', 'confirm b', 'confirm c', 'confirm d'])
+  })
+
+  test('a call that is not waited for is in the transaction before the work there is over', async () => {
+    const world = await setup()
+    const { other, move } = world
+    await world.begin('j-7', async () => {
+      const headers = transactionHeaders()
+      await outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, () => {
+          void currentGlobalTransaction()?.call(move, { account: 'b', cents: 1 })
+        }),
+      )
+    })
+    expect(world.calls).toEqual(['try b', 'confirm b'])
+  })
+})
+
+describe('propagation with a transaction that came with a request', () => {
+  const inherit = async (world: Joining, id: string, work: () => Promise<unknown>) => {
+    const { other } = world
+    return world.begin(id, async () => {
+      const headers = transactionHeaders()
+      return outsideGlobalTransaction(() => other.inheritTransaction(headers, work))
+    })
+  }
+
+  test('required and mandatory join it, requires-new has one of its own, never is refused', async () => {
+    const world = await setup()
+    const { other, transfer } = world
+    const idIn = (propagation: 'required' | 'mandatory' | 'requires-new' | 'never') =>
+      other.globalTransaction(transfer, { id: `own-${propagation}`, input: {}, propagation }, async ({ id }) => id)
+    expect(await inherit(world, 'p-1', () => idIn('required'))).toBe('p-1')
+    expect(await inherit(world, 'p-2', () => idIn('mandatory'))).toBe('p-2')
+    expect(await inherit(world, 'p-3', () => idIn('requires-new'))).toBe('own-requires-new')
+    await expect(inherit(world, 'p-4', () => idIn('never'))).rejects.toThrow(/transfer\/p-4 is around it/)
+    await expect(idIn('mandatory')).rejects.toThrow(/no global transaction around/)
+  })
+
+  test('requires-new of the id that is around it would wait for itself, and is refused', async () => {
+    const world = await setup()
+    const { other, transfer } = world
+    const options = { id: 'p-5', input: {}, propagation: 'requires-new' } as const
+    await expect(
+      inherit(world, 'p-5', () => other.globalTransaction(transfer, options, async () => {})),
+    ).rejects.toThrow(/would wait for itself/)
+  })
+
+  test('supports is to look whether there is one, and not supported is to leave it', async () => {
+    const world = await setup()
+    expect(await inherit(world, 'p-6', async () => currentGlobalTransaction()?.id)).toBe('p-6')
+    expect(
+      await inherit(world, 'p-7', async () => outsideGlobalTransaction(() => currentGlobalTransaction()?.id)),
+    ).toBeUndefined()
+    expect(await world.other.inheritTransaction({}, async () => currentGlobalTransaction()?.id)).toBeUndefined()
+  })
+})
+
+describe('the header', () => {
+  test.for<[string, unknown]>([
+    ['no name', 'front'],
+    ['more than four parts', 'front/transfer/a/0192f7a0-0000-7000-8000-000000000000/x'],
+    ['an id that cannot be decoded', 'front/transfer/%zz/0192f7a0-0000-7000-8000-000000000000'],
+    ['an id with control characters', 'front/transfer/a%0a/0192f7a0-0000-7000-8000-000000000000'],
+    ['an id that is too long', `front/transfer/${'a'.repeat(201)}/0192f7a0-0000-7000-8000-000000000000`],
+    ['no birth', 'front/transfer/a/'],
+    ['too much of all', 'a'.repeat(10_000)],
+    ['several', ['front/transfer/a/0192f7a0', 'front/transfer/b/0192f7a0']],
+  ])('with %s is refused, and not repeated', async ([, value]) => {
+    const { other } = await setup()
+    let isCalled = false
+    const run = other.inheritTransaction({ [TRANSACTION_HEADER]: value as string }, () => void (isCalled = true))
+    const error = await run.catch((thrown: unknown) => thrown)
+    expect(error).toBeInstanceOf(TransactionHeaderInvalid)
+    expect((error as Error).message.length).toBeLessThan(250)
+    expect(isCalled).toBe(false)
+  })
+
+  test('of another service, or of a transaction that is not declared here, is refused', async () => {
+    const { other } = await setup()
+    for (const value of ['billing/transfer/a/0192f7a0', 'front/pay/a/0192f7a0', 'front/unknown/a/0192f7a0']) {
+      const run = other.inheritTransaction(new Headers({ [TRANSACTION_HEADER]: value }), () => {})
+      await expect(run).rejects.toThrow(TransactionNotHere)
+    }
+  })
+
+  test('of a transaction whose birth is wrong, or that there is none of, adds nothing', async () => {
+    const world = await setup()
+    const { other, move } = world
+    await world.begin('h-1', async () => {
+      const [header = ''] = Object.values(transactionHeaders())
+      const wrong = [header.replace(/[^/]+$/, '0192f7a0-0000-7000-8000-000000000000'), header.replace('h-1', 'h-2')]
+      for (const value of wrong) {
+        const run = outsideGlobalTransaction(() =>
+          other.inheritTransaction({ [TRANSACTION_HEADER]: value }, () =>
+            currentGlobalTransaction()?.call(move, { account: 'b', cents: 1 }),
+          ),
+        )
+        await expect(run).rejects.toThrow(GlobalTransactionEnded)
+      }
+    })
+    expect(world.calls).toEqual([])
+  })
+
+  test('ids of any characters travel in it', async () => {
+    const world = await setup()
+    const id = 'käse/100% "ß" 日本'
+    const found = await world.begin(id, async () => {
+      const headers = new Headers(transactionHeaders())
+      return outsideGlobalTransaction(() =>
+        world.other.inheritTransaction(headers, () => currentGlobalTransaction()?.id),
+      )
+    })
+    expect(found).toBe(id)
+  })
+})
+
+describe('by HTTP', () => {
+  const servers: Readonly<Record<string, (world: Joining, work: () => Promise<unknown>) => Promise<string>>> = {
+    'a fetch handler': ({ other }, work) =>
+      listen(
+        toNode((request) =>
+          other.inheritTransaction(request.headers, async () => Response.json((await work()) ?? null)),
+        ),
+      ),
+    Express: ({ other }, work) => {
+      const app = express()
+      app.use(transactionMiddleware(other))
+      app.post('/work', async (_, response) => void response.json((await work()) ?? null))
+      return listen(app)
+    },
+    Fastify: async ({ other }, work) => {
+      const app = fastify()
+      app.addHook('onRequest', transactionMiddleware(other))
+      app.post('/work', async () => (await work()) ?? null)
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      closing.push(() => app.close())
+      return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}/work`
+    },
+  }
+
+  test.for(Object.entries(servers))('behind %s the id is there, over any await', async ([, serve]) => {
+    const world = await setup()
+    const url = await serve(world, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      return currentGlobalTransaction()?.call(world.move, { account: 'b', cents: 3 })
+    })
+    const call = transactionFetch()
+    const post = async () => (await call(url, { method: 'POST' })).json()
+    expect(await world.begin('w-1', post)).toEqual({ held: 3 })
+    expect(world.calls).toEqual(['try b', 'confirm b'])
+    expect(await post()).toBeNull()
+  })
+
+  test('a header that is none is an error of the request', async () => {
+    const world = await setup()
+    for (const name of ['Express', 'Fastify']) {
+      const url = await servers[name]?.(world, async () => 'done')
+      const response = await fetch(url ?? '', { method: 'POST', headers: { [TRANSACTION_HEADER]: 'x' } })
+      expect(response.status).toBe(400)
+    }
+  })
+
+  test('transactionFetch keeps the headers of the request', async () => {
+    const world = await setup()
+    const seen: unknown[] = []
+    const url = await listen((request, response) => {
+      seen.push(request.headers['tenant'], request.headers[TRANSACTION_HEADER] !== undefined)
+      response.end()
+    })
+    const call = transactionFetch()
+    await world.begin('w-2', async () => {
+      await call(url, { headers: { tenant: 'north' } })
+      await call(new Request(url, { headers: { tenant: 'south' } }))
+    })
+    await call(url)
+    expect(seen).toEqual(['north', true, 'south', true, undefined, false])
+  })
+})

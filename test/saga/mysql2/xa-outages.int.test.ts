@@ -1,0 +1,304 @@
+/** An XA participant on MariaDB whose process, or whose server, is gone in the middle. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { PGlite } from '@electric-sql/pglite'
+import type { SinkBinding } from 'concordat/binder'
+import type { SqlClient } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOutbox } from 'concordat/outbox'
+import { migrateParticipant, type Operation, type XaHandler, xaParticipant } from 'concordat/saga'
+import { type MysqlTransaction, mysqlResource } from 'concordat/saga/mysql2'
+import callbacks from 'mysql2'
+import mysql from 'mysql2/promise'
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
+import { commandHeaders, deliver, takeReplies } from '../support/delivery.ts'
+import { attachMaria, type MariaDatabase, openMaria } from '../support/maria.ts'
+import { FAST, type StockCommand, stockCommands } from '../support/world.ts'
+
+const program = fileURLToPath(new URL('../support/xa-maria-process.ts', import.meta.url))
+
+describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private: true }, () => {
+  const schema = 'xa_outages'
+  let postgres: PrivateServer
+  let server: PrivateServer
+  let pool: pg.Pool
+  let sql: SqlClient
+  let maria: MariaDatabase
+  let ids = 0
+  let id = ''
+
+  beforeAll(async () => {
+    ;[postgres, server] = await Promise.all([
+      startServer('postgres', { settings: { fsync: 'off', max_prepared_transactions: '0' } }),
+      startServer('mariadb'),
+    ])
+    pool = new pg.Pool({ connectionString: postgres.url, max: 8 })
+    sql = pgClient(pool)
+    await createOutbox({ sql, service: 'stock', schema }).migrate()
+    await migrateParticipant(sql, schema)
+    maria = await openMaria(server.url, schema)
+    await maria.pool.query('CREATE TABLE effects (id varchar(60), n int) ENGINE=InnoDB')
+  }, 120_000)
+  beforeEach(() => {
+    id = `s${++ids}`
+  })
+  afterAll(async () => {
+    await maria.end()
+    await pool.end()
+    await Promise.all([postgres.stop(), server.stop()])
+  })
+
+  const write: XaHandler<StockCommand, unknown, MysqlTransaction> = async ({ n }, { tx, sagaId }) => {
+    await tx.query('INSERT INTO effects VALUES (?, ?)', [sagaId, n])
+    return { n }
+  }
+
+  /** With more than one at a time a call may wait for a row. */
+  function bind(handler = write, { resource } = maria, concurrency = 1): SinkBinding {
+    const outbox = createOutbox({ sql, service: 'stock', schema })
+    return xaParticipant(
+      stockCommands,
+      { group: 'stock', sql, outbox, schema, resource, backoff: FAST, concurrency },
+      handler,
+    )
+  }
+
+  async function send(binding: SinkBinding, operation: Operation, attempts?: number): Promise<readonly string[]> {
+    const headers = { ...commandHeaders(id, operation), 'saga-kind': 'tcc' }
+    await deliver(binding, { sku: 'apple', n: 1 }, headers, attempts)
+    return (await takeReplies(sql, schema)).map(({ operation: of, status, code = '' }) =>
+      `${of} ${status} ${code}`.trim(),
+    )
+  }
+
+  async function left(): Promise<{ readonly effects: number; readonly prepared: number }> {
+    const effects = (await maria.rows('SELECT 1 FROM effects WHERE id = ?', [id])).length
+    return { effects, prepared: (await maria.prepared(`order/${id}/`)).length }
+  }
+
+  /** A process that has come so far, and goes no further. */
+  async function startElsewhere(at: 'in the handler' | 'prepared'): Promise<ChildProcess> {
+    const given = JSON.stringify({ url: postgres.url, mariaUrl: maria.url, schema, id, at })
+    const child = spawn(process.execPath, ['--conditions=concordat-source', program, given], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let said = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
+    await until(`it is ${at}`, () => said.includes(at) || child.exitCode !== null)
+    expect(said).toContain(at)
+    return child
+  }
+
+  async function die(child: ChildProcess): Promise<void> {
+    const gone = once(child, 'exit')
+    child.kill('SIGKILL')
+    await gone
+  }
+
+  async function restart(): Promise<void> {
+    await server.kill()
+    await server.start()
+    const answers = (): Promise<boolean> =>
+      maria.pool.query('SELECT 1').then(
+        () => true,
+        () => false,
+      )
+    await until('it answers', answers)
+  }
+
+  test('keeps what is prepared when its server is killed, and commits or rolls it back when that is there again', async () => {
+    const decided = id
+    expect(await send(bind(), 'invoke')).toEqual(['invoke ok'])
+    id = `s${++ids}`
+    await send(bind(), 'invoke')
+    await restart()
+    expect(await left()).toEqual({ effects: 0, prepared: 1 })
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+    expect(await left()).toEqual({ effects: 0, prepared: 0 })
+    id = decided
+    expect(await send(bind(), 'invoke')).toEqual(['invoke ok'])
+    expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+    expect(await maria.transactions()).toBe(0)
+  })
+
+  test('whose server is killed under its handler is called again, and nothing is done twice', async () => {
+    let calls = 0
+    const binding = bind(async (command, context) => {
+      const result = await write(command, context)
+      if (++calls === 1) await restart()
+      return result
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke ok'])
+    expect(calls).toBe(2)
+    expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+  })
+
+  test.each(['in the handler', 'prepared'] as const)(
+    'is killed (%s): the next one prepares again, and nothing stays of the first',
+    async (at) => {
+      await die(await startElsewhere(at))
+      expect(await send(bind(), 'invoke')).toEqual(['invoke ok'])
+      expect(await left()).toEqual({ effects: 0, prepared: 1 })
+      expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+      expect(await left()).toEqual({ effects: 1, prepared: 0 })
+      expect(await maria.transactions()).toBe(0)
+    },
+  )
+
+  test.each(['in the handler', 'prepared'] as const)(
+    'is killed (%s), and cancelled by one that has never seen the branch',
+    async (at) => {
+      await die(await startElsewhere(at))
+      expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+      expect(await left()).toEqual({ effects: 0, prepared: 0 })
+      expect(await send(bind(), 'invoke')).toEqual(['invoke refused saga.cancelled'])
+      expect(await maria.transactions()).toBe(0)
+    },
+  )
+
+  test('is cut off with its transaction prepared: its connection is closed for it, and the transaction is ended', async () => {
+    const gid = 'concordat:0123456789012345678901:1:order/cut/reserve'
+    const whose = 'concordat:0123456789012345678901:'
+    const other = attachMaria(maria.url, 1)
+    const connection = await other.pool.getConnection()
+    await connection.query('SELECT GET_LOCK(?, 0)', [whose])
+    await connection.query(`XA START '${gid}',''`)
+    await connection.query(`INSERT INTO effects VALUES ('cut', 1)`)
+    await connection.query(`XA END '${gid}',''`)
+    await connection.query(`XA PREPARE '${gid}',''`)
+    await until('it is ended', async () => (await maria.resource.end('COMMIT', gid)) === 'ended')
+    expect(await maria.rows(`SELECT n FROM effects WHERE id = 'cut'`)).toEqual([{ n: 1 }])
+    connection.destroy()
+    await other.end()
+  })
+
+  test('whose process dies is ended by another one at once, and no commit is lost to the end of its connection', async () => {
+    const lost = await Promise.all(
+      Array.from({ length: 8 }, async (_, lane) => {
+        let count = 0
+        for (let n = 1; n <= 25; n++) {
+          const whose = `concordat:at-once-${lane}-${n}:`
+          const gid = `${whose}1:order/${lane}-${n}/reserve`
+          const connection = await mysql.createConnection({ uri: maria.url })
+          await connection.query('SELECT GET_LOCK(?, 0)', [whose])
+          await connection.query(`XA START '${gid}',''`)
+          await connection.query('INSERT INTO effects VALUES (?, 1)', [gid])
+          await connection.query(`XA END '${gid}',''`)
+          await connection.query(`XA PREPARE '${gid}',''`)
+          connection.destroy()
+          while ((await maria.resource.end('COMMIT', gid)) !== 'ended');
+          count += (await maria.rows('SELECT 1 FROM effects WHERE id = ?', [gid])).length === 1 ? 0 : 1
+        }
+        return count
+      }),
+    )
+    expect(lost).toEqual(Array.from({ length: 8 }, () => 0))
+    expect(await maria.transactions()).toBe(0)
+  })
+
+  test('takes a pool with callbacks, too', async () => {
+    const other = callbacks.createPool({ uri: maria.url, connectionLimit: 2 })
+    await mysqlResource(other).ready()
+    await other.promise().end()
+  })
+
+  test('gives connections back as they were: no lock, no setting, no transaction', async () => {
+    const settings = 'SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout, @@wait_timeout, @@tx_isolation'
+    const other = attachMaria(maria.url, 1)
+    const before = await other.rows(settings)
+    await send(
+      bind(() => Promise.reject(Object.assign(new Error('no'), { retryable: false })), other),
+      'invoke',
+    )
+    expect(await other.rows(settings)).toEqual(before)
+    id = `s${++ids}`
+    await send(bind(write, other), 'invoke')
+    expect(await other.rows(settings)).toEqual(before)
+    expect(await send(bind(write, other), 'compensate')).toEqual(['compensate ok'])
+    expect(await maria.transactions()).toBe(0)
+    await other.end()
+  })
+
+  test('does not commit a handler that went on after a deadlock, and calls it again', async () => {
+    await maria.pool.query('CREATE OR REPLACE TABLE pair (id varchar(10) PRIMARY KEY, n int) ENGINE=InnoDB')
+    await maria.pool.query('CREATE OR REPLACE TABLE heavy (n int) ENGINE=InnoDB')
+    await maria.pool.query(`INSERT INTO pair VALUES ('left', 0), ('right', 0)`)
+    const rival = await maria.pool.getConnection()
+    let calls = 0
+    const handler: typeof write = async (command, context) => {
+      if (++calls > 1) return write(command, context)
+      const { tx } = context
+      await tx.query(`UPDATE pair SET n = n + 1 WHERE id = 'left'`)
+      await rival.query('START TRANSACTION')
+      await rival.query(`INSERT INTO heavy VALUES ${'(1), '.repeat(200)}(1)`)
+      await rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`)
+      const waits = rival.query(`UPDATE pair SET n = n + 1 WHERE id = 'left'`)
+      await until('the rival waits', async () => (await maria.transactions('LOCK WAIT')) > 0)
+      // The server rolls back the one that has written less, which is this one; the handler does not care.
+      await tx.query(`UPDATE pair SET n = n + 1 WHERE id = 'right'`).catch(() => {})
+      await waits
+      await rival.query('ROLLBACK')
+      return {}
+    }
+    expect(await send(bind(handler, maria, 4), 'invoke')).toEqual(['invoke ok'])
+    rival.release()
+    expect(calls).toBe(2)
+    expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+    expect(await maria.rows(`SELECT DISTINCT n FROM pair`)).toEqual([{ n: 0 }])
+  })
+
+  test('has its barrier in PGlite, which prepares nothing', async () => {
+    const database = await PGlite.create()
+    const own = pgliteClient(database)
+    const outbox = createOutbox({ sql: own, service: 'stock', schema })
+    await outbox.migrate()
+    await migrateParticipant(own, schema)
+    const options = { group: 'stock', sql: own, outbox, schema, resource: maria.resource, backoff: FAST }
+    const binding = xaParticipant(stockCommands, options, write)
+    for (const operation of ['invoke', 'confirm'] as const) {
+      await deliver(binding, { sku: 'apple', n: 1 }, { ...commandHeaders(id, operation), 'saga-kind': 'tcc' })
+      expect(await takeReplies(own, schema)).toMatchObject([{ operation, status: 'ok' }])
+    }
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+    await database.close()
+  })
+
+  test('has a table that is made once, and can be asked for while something is prepared', async () => {
+    await send(bind(), 'invoke')
+    await maria.resource.migrate()
+    await maria.resource.ready()
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+  })
+
+  test('forgets old steps, and none that is prepared', async () => {
+    await send(bind(), 'invoke')
+    const [kept] = await maria.prepared(`order/${id}/`)
+    await maria.pool.query(
+      `INSERT INTO concordat_xa VALUES ('concordat:old:', 'order/old/reserve', 'concordat:old:1:', '2020-01-01')`,
+    )
+    expect(await maria.resource.purge({ olderThanMs: 24 * 60 * 60 * 1_000 })).toBe(1)
+    expect(await maria.prepared(`order/${id}/`)).toEqual([kept])
+    expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+  })
+
+  test('is told of as old with its key and its age', async () => {
+    await send(bind(), 'invoke')
+    expect(await maria.resource.old(60_000)).toEqual([])
+    await until('it is older', async () => (await maria.resource.old(1)).length > 0)
+    expect(await maria.resource.old(1)).toEqual([
+      { gid: expect.stringContaining(`:1:order/${id}/reserve`), key: `order/${id}/reserve`, ageMs: expect.any(Number) },
+    ])
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+    expect(await maria.resource.old(1)).toEqual([])
+  })
+})

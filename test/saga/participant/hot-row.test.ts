@@ -1,0 +1,21 @@
+import { migrateParticipant, undo, undoParticipant } from 'concordat/saga'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { fightForRow, hotMoves, move } from '../support/hot-row.ts'
+import { closeEmbedded, embedded } from '../support/world.ts'
+
+const sql = embedded()
+const schema = 'hot_row'
+
+beforeAll(async () => {
+  await migrateParticipant(sql, schema)
+  await sql.query('CREATE TABLE hot (id text PRIMARY KEY, n int NOT NULL)')
+  await undo.protect(sql, ['hot'], { schema })
+}, 120_000)
+afterAll(closeEmbedded)
+
+describe('undo, with sagas that all want one row', () => {
+  test.each([1, 2, 8])('confirms who has it before those that wait for it (concurrency %i)', async (concurrency) => {
+    const participant = undoParticipant(hotMoves, { group: 'hot', concurrency }, move)
+    expect(await fightForRow({ sql, schema, sagas: 16, participant })).toEqual({ ends: ['completed'], total: 16 })
+  })
+})
