@@ -52,7 +52,7 @@ export async function openGate(connection: MysqlConnection, whose: string, key: 
 
 const MOST_KEY = 700
 
-/** Locks the row. @returns what is in it; `undefined`: somebody else has it */
+/** Locks the row, in a transaction that is READ COMMITTED. @returns what is in it; `undefined`: somebody else has it */
 export async function lockGate(
   connection: MysqlConnection,
   whose: string,
@@ -68,6 +68,12 @@ export async function lockGate(
 /** Passes it with the transaction that will be prepared as `gid`. */
 export async function passGate(connection: MysqlConnection, whose: string, gid: string): Promise<void> {
   await rowsOf(connection, `UPDATE ${TABLE} SET gid = ?, begun_at = UTC_TIMESTAMP(6) WHERE whose = ?`, [gid, whose])
+}
+
+/** Whether nobody has the row locked, or there is none. Its absence is not locked: who makes the row does not wait for it. */
+export async function isGateFree(connection: MysqlConnection, whose: string): Promise<boolean> {
+  await connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
+  return (await lockGate(connection, whose)) !== undefined || (await readGate(connection, whose)) === undefined
 }
 
 /** As committed, whoever has it locked and whatever the server's default isolation. @returns `undefined`: there is none */

@@ -22,7 +22,8 @@ export class Preparation {
   async run<T>(work: (tx: MysqlTransaction) => Promise<T>): Promise<XaPassage<T>> {
     const { whose, key, lockTimeoutMs } = this.#call
     try {
-      if (!(await this.#session.begin(lockTimeoutMs))) return await this.#leave('busy')
+      if (!(await this.#session.claim())) return await this.#leave('busy')
+      await this.#session.limit(lockTimeoutMs)
       await openGate(this.#connection, whose, key)
       await this.#connection.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED')
       await this.#connection.query(`XA START ${this.#xid}`)
@@ -31,6 +32,7 @@ export class Preparation {
         await this.#rollBack()
         return await this.#leave(entered)
       }
+      await this.#session.limitHandler(lockTimeoutMs)
     } catch (error) {
       // The server rolls back what its client does not prepare.
       this.#connection.destroy()

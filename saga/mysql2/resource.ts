@@ -21,7 +21,7 @@ import {
   rowsOf,
 } from './driver.ts'
 import { requireFit } from './fitness.ts'
-import { lockGate, migrateGates, preparedGates, purgeGates, readGate } from './gate-table.ts'
+import { isGateFree, migrateGates, preparedGates, purgeGates, readGate } from './gate-table.ts'
 import { Preparation } from './preparation.ts'
 import { holderOf } from './session.ts'
 import type { MysqlTransaction } from './transaction.ts'
@@ -99,8 +99,7 @@ class PoolResource implements MysqlXaResource {
   /** The row is looked at before the names: what passes after that is seen prepared, or open and in the way the next time. */
   look(whose: string): Promise<GateState> {
     return this.#use(async (connection) => {
-      const isFree =
-        (await lockGate(connection, whose)) !== undefined || (await readGate(connection, whose)) === undefined
+      const isFree = await isGateFree(connection, whose)
       const all = await recover(connection)
       return { isFree, prepared: all.filter((gid) => gid.startsWith(whose)) }
     })

@@ -34,8 +34,8 @@ export class XaSession {
     this.#lock = lockName(whose)
   }
 
-  /** Claims the user lock and sets the time limits. @returns false: another session of this step is there */
-  async begin(lockTimeoutMs: number): Promise<boolean> {
+  /** Claims the user lock. @returns false: another session of this step is there */
+  async claim(): Promise<boolean> {
     const [row] = await rowsOf<ClaimRow>(
       this.#connection,
       `SELECT GET_LOCK(?, 0) AS claimed, @@innodb_lock_wait_timeout AS rowLocks, @@lock_wait_timeout AS tableLocks,
@@ -45,14 +45,21 @@ export class XaSession {
     const { claimed, ...before } = row as ClaimRow
     if (claimed !== 1) return false
     this.#before = before
-    // The server counts in whole seconds. Half of one would be too long for a call that must not hold up others: it does not wait.
-    const seconds = Math.round(lockTimeoutMs / 1_000)
-    await this.#limit({
-      rowLocks: seconds,
-      tableLocks: Math.max(1, seconds),
-      silence: Math.min(SILENCE_S, before.silence),
-    })
     return true
+  }
+
+  /** Sets the time limits of a session that has claimed the lock. What we do ourselves may wait for a moment whatever they are. */
+  async limit(lockTimeoutMs: number): Promise<void> {
+    const seconds = Math.max(1, Math.round(lockTimeoutMs / 1_000))
+    const silence = Math.min(SILENCE_S, this.#before?.silence ?? SILENCE_S)
+    await this.#set({ rowLocks: seconds, tableLocks: seconds, silence })
+  }
+
+  /** From here on it is the handler that waits. */
+  async limitHandler(lockTimeoutMs: number): Promise<void> {
+    // The server counts in whole seconds. Half of one would be too long for a call that must not hold up others: it does not wait.
+    if (Math.round(lockTimeoutMs / 1_000) > 0) return
+    await this.#connection.query('SET SESSION innodb_lock_wait_timeout = 0')
   }
 
   /** Closes it: from here on the prepared transaction is anybody's. */
@@ -64,7 +71,7 @@ export class XaSession {
   async release(): Promise<void> {
     try {
       if (this.#before !== undefined) {
-        await this.#limit(this.#before)
+        await this.#set(this.#before)
         await rowsOf(this.#connection, 'SELECT RELEASE_LOCK(?)', [this.#lock])
       }
       this.#connection.release()
@@ -73,7 +80,7 @@ export class XaSession {
     }
   }
 
-  async #limit({ rowLocks, tableLocks, silence }: Limits): Promise<void> {
+  async #set({ rowLocks, tableLocks, silence }: Limits): Promise<void> {
     await this.#connection.query(
       `SET SESSION innodb_lock_wait_timeout = ${Number(rowLocks)}, lock_wait_timeout = ${Number(tableLocks)}, wait_timeout = ${Number(silence)}`,
     )

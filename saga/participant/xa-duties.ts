@@ -89,12 +89,19 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     const waitMs = seat === undefined ? Math.min(lockTimeoutMs, BRIEFLY_MS) : lockTimeoutMs
     const patience = new Patience(clock, message.signal)
     let seen: Seen | undefined
+    let spared: string | null | undefined
     for (;;) {
       const begun = await this.#begin(command, seen)
       seen = undefined
       if ('operation' in begun && 'isNew' in begun) {
-        seen = await this.#look(command, begun)
-        if (seen === undefined) await patience.wait(`${command.key} is being done elsewhere`)
+        const found = await this.#look(command, begun)
+        // Who has prepared answers in a moment, unless it died: it gets that moment.
+        if (found === undefined || (found.stale.length > 0 && spared !== begun.gid)) {
+          spared = begun.gid
+          await patience.wait(`${command.key} is being done elsewhere`)
+        } else {
+          seen = found
+        }
         continue
       }
       if ('status' in begun) return () => Promise.resolve(begun)

@@ -269,11 +269,11 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', () => {
     const [one, other] = [bind(), bind()]
     const operations: Operation[] = ['invoke', 'compensate', 'invoke', 'invoke']
     for (let n = 0; n < 15; n++) {
-      id = `many-${n}`
+      id = `many-${++ids}`
       const order = operations.toSorted(() => Math.random() - 0.5)
       await Promise.all(order.map((operation, i) => deliver(i % 2 ? one : other, request, headers(operation), 8)))
       expect([await effects(), await prepared()], `${id} ${order.join(' ')}`).toEqual([0, []])
-      id = `confirmed-${n}`
+      id = `confirmed-${++ids}`
       await Promise.all([one, other, one].map((each) => deliver(each, request, headers('invoke'), 8)))
       expect(await prepared(), id).toHaveLength(1)
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 8)))
