@@ -4,10 +4,12 @@
  *
  * They are functions for their SET clauses: the statistics of a queue are always stale, and a planner that believes a
  * partition to be nearly empty scans and sorts all of it for each window (measured with 10^6 rows: 4 000 messages/s
- * instead of 50 000). The only plans left are those that follow the primary key.
+ * instead of 50 000). The only plans left are those that follow the primary key. They are PL/pgSQL because that keeps a plan,
+ * one without the values: a function in SQL is planned at each call, which takes longer than what it does for one row.
  */
 const BY_PRIMARY_KEY =
-  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
+  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off ' +
+  'SET plan_cache_mode = force_generic_plan'
 
 /** Lets the planner hash the held keys however many there are; without it 10^5 of them took half a minute per window. */
 const HASH_HELD_KEYS = "SET work_mem = '256MB'"
@@ -20,11 +22,12 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
  * none when the lease is not the caller's. One snapshot for rows, held keys and lease: that is what keeps the order.
  */
 export const WINDOW_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
+  CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
     p_skip_destinations text[], p_skip_keys text[])
-  RETURNS SETOF {schema}.outbox LANGUAGE sql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
+  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
   AS $$
-    WITH held AS MATERIALIZED (
+  BEGIN
+    RETURN QUERY WITH held AS MATERIALIZED (
       SELECT aggregatetype, aggregateid FROM {schema}.outbox
       WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
       UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
@@ -33,19 +36,20 @@ export const WINDOW_FUNCTION = `
     WHERE partition = p_partition AND (next_attempt_at IS NULL OR next_attempt_at <= now())
       AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
       AND EXISTS (${LEASE})
-    ORDER BY seq LIMIT p_limit
-  $$`
+    ORDER BY seq LIMIT p_limit;
+  END $$`
 
 /**
  * As the one with six parameters, which the release before uses: leaves out whole destinations, and finds the rows of one
  * destination alone.
  */
 export const DESTINATIONS_WINDOW_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
+  CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
     p_skip_destinations text[], p_skip_keys text[], p_away text[], p_only text)
-  RETURNS SETOF {schema}.outbox LANGUAGE sql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
+  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
   AS $$
-    WITH held AS MATERIALIZED (
+  BEGIN
+    RETURN QUERY WITH held AS MATERIALIZED (
       SELECT aggregatetype, aggregateid FROM {schema}.outbox
       WHERE partition = p_partition AND next_attempt_at > now() AND aggregateid IS NOT NULL
       UNION ALL SELECT * FROM unnest(p_skip_destinations, p_skip_keys)
@@ -55,26 +59,31 @@ export const DESTINATIONS_WINDOW_FUNCTION = `
       AND (p_only IS NULL OR aggregatetype = p_only) AND aggregatetype <> ALL (p_away)
       AND (aggregateid IS NULL OR (aggregatetype, aggregateid) NOT IN (SELECT aggregatetype, aggregateid FROM held))
       AND EXISTS (${LEASE})
-    ORDER BY seq LIMIT p_limit
-  $$`
+    ORDER BY seq LIMIT p_limit;
+  END $$`
 
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
 export const CONFIRM_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
-  RETURNS boolean LANGUAGE sql ${BY_PRIMARY_KEY}
+  CREATE OR REPLACE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
+  RETURNS boolean LANGUAGE plpgsql ${BY_PRIMARY_KEY}
   AS $$
+  DECLARE is_ours boolean;
+  BEGIN
     WITH lease AS MATERIALIZED (${LEASE}), gone AS (
       DELETE FROM {schema}.outbox o USING unnest(p_seqs) AS confirmed(seq)
       WHERE o.partition = p_partition AND o.seq = confirmed.seq AND EXISTS (SELECT 1 FROM lease)
     )
-    SELECT EXISTS (SELECT 1 FROM lease)
-  $$`
+    SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
+    RETURN is_ours;
+  END $$`
 
 /** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
 export const HOLD_FUNCTION = `
-  CREATE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
-  RETURNS boolean LANGUAGE sql ${BY_PRIMARY_KEY}
+  CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
+  RETURNS boolean LANGUAGE plpgsql ${BY_PRIMARY_KEY}
   AS $$
+  DECLARE is_ours boolean;
+  BEGIN
     WITH lease AS MATERIALIZED (${LEASE}), held AS (
       UPDATE {schema}.outbox o
       SET attempts = o.attempts + 1, strikes = f.strikes, last_error = f.error,
@@ -83,5 +92,6 @@ export const HOLD_FUNCTION = `
       FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
       WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
     )
-    SELECT EXISTS (SELECT 1 FROM lease)
-  $$`
+    SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
+    RETURN is_ours;
+  END $$`

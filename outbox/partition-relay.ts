@@ -51,8 +51,11 @@ export interface PartitionRelayFields {
 /** A window that takes longer ends after its round; what is left of its lanes is carried into the next one. */
 const WINDOW_MS = 50
 
-/** Windows that are far from full start no closer to each other than this. */
+/** Windows that are far from full start no closer to each other than this, */
 const GATHER_MS = 5
+
+/** and a relay whose windows take long rests as long as it worked, at most this long: then fewer of them carry as much. */
+const MOST_REST_MS = 20
 
 /** Pauses of a whole partition while the broker or the database is away. */
 const OUTAGE: Backoff = resolveBackoff('relay', { initialMs: 100, maxMs: 5 * SECOND })
@@ -139,8 +142,9 @@ export class PartitionRelay {
   /** After a small window, lets more rows come together: a window of one costs the database as much as one of a hundred. */
   async #gather(rows: number, elapsedMs: number): Promise<void> {
     this.#gate.reset()
-    if (rows >= this.#options.batchSize / 2 || elapsedMs >= GATHER_MS) return
-    await this.#options.clock.sleep(GATHER_MS - elapsedMs, this.#stopping.signal).catch(() => undefined)
+    if (rows >= this.#options.batchSize / 2) return
+    const restMs = Math.max(GATHER_MS - elapsedMs, Math.min(elapsedMs, MOST_REST_MS))
+    await this.#options.clock.sleep(restMs, this.#stopping.signal).catch(() => undefined)
   }
 
   /** @returns how many rows it found */

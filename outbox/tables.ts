@@ -99,6 +99,12 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
     worksWith: 1,
     statements: [`ALTER TABLE {schema}.outbox_meta ADD COLUMN service text`, DESTINATIONS_WINDOW_FUNCTION],
   },
+  // The functions as they are now, where the versions before made them as they were.
+  {
+    version: 3,
+    worksWith: 1,
+    statements: [WINDOW_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION],
+  },
 ]
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }

@@ -5,12 +5,15 @@
  * They are functions for their SET clauses, too: the statistics of a log are always stale, and with those of an empty
  * table the planner hash-joins a whole partition for each fetch. The only plans left are probes of the primary keys.
  *
- * Every function that a lock comes first in is PL/pgSQL: under READ COMMITTED each of its statements has a snapshot of its
- * own, and the one after the lock must see what the one before us committed.
+ * They are PL/pgSQL. That keeps a plan, one without the values, while a function in SQL is planned at each call, which takes
+ * longer than what it does. And where a lock comes first each statement after it has to have a snapshot of its own, under READ
+ * COMMITTED: it must see what the one before us committed.
  */
 
 export const BY_INDEX =
   'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off'
+
+const PLANNED_ONCE = `${BY_INDEX} SET plan_cache_mode = force_generic_plan`
 
 /** Positions in a row of `transport_tick` at most. */
 export const TICK_SIZE = 500
@@ -20,8 +23,8 @@ export const PARTITION_LOCK = `(r.tableoid::bigint - 2147483648)::int`
 
 /** Makes a destination and its groups exist; one that exists keeps its partitions. A new group starts at the earliest message. */
 const PROVISION = `
-  CREATE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
-  RETURNS TABLE (id int, n int) LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
+  RETURNS TABLE (id int, n int) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(p_destination, r.tableoid::bigint)) FROM {schema}.transport_ring r WHERE r.one;
@@ -58,7 +61,7 @@ const PROVISION = `
  * orders: of two transactions that serialise on the row that a key stands for, the first has the lower number.
  */
 const ASSIGN = `
-  CREATE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE base pg_snapshot; next_position bigint; is_mine boolean;
   BEGIN
@@ -85,20 +88,24 @@ const ASSIGN = `
 
 /** The messages from a position on, at most so many and so many bytes; the first one whatever its size. */
 const READ = `
-  CREATE FUNCTION {schema}.transport_read(p int, p_from bigint, p_limit int, p_bytes bigint)
-  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE sql STABLE ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_read(p int, p_from bigint, p_limit int, p_bytes bigint)
+  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
   AS $transport$
-    SELECT pos, xid, seq, key, meta, body FROM (
+  #variable_conflict use_column
+  BEGIN
+    RETURN QUERY SELECT pos, xid, seq, key, meta, body FROM (
       SELECT e.pos, l.xid, l.seq, l.key, l.meta, l.body,
         sum(coalesce(octet_length(l.body), 0)) OVER (ORDER BY e.pos ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(l.body), 0) AS bytes_before
       FROM (
         SELECT t.first + u.n - 1 AS pos, u.segment, u.xid, u.seq
         FROM {schema}.transport_tick t CROSS JOIN LATERAL unnest(t.segments, t.xids, t.seqs) WITH ORDINALITY u(segment, xid, seq, n)
-        WHERE t.part = p AND t.first > p_from - ${TICK_SIZE} AND t.first < p_from + p_limit AND t.first + u.n - 1 >= p_from
+        WHERE t.part = p AND t.first >= coalesce(
+            (SELECT b.first FROM {schema}.transport_tick b WHERE b.part = p AND b.first <= p_from ORDER BY b.first DESC LIMIT 1), p_from)
+          AND t.first < p_from + p_limit AND t.first + u.n - 1 >= p_from
         ORDER BY 1 LIMIT p_limit
       ) e JOIN {schema}.transport_log l ON l.segment = e.segment AND l.part = p AND l.xid = e.xid AND l.seq = e.seq
-    ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos
-  $transport$`
+    ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos;
+  END $transport$`
 
 /**
  * Settles what is done and hands out what is next, under the caller's version and epoch. Refused with CN001 when somebody
@@ -106,9 +113,9 @@ const READ = `
  * crash undoes is handed out again, and the one whose version is missing is refused.
  */
 const CYCLE = `
-  CREATE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+  CREATE OR REPLACE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
-  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${BY_INDEX}
+  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE up_to bigint := p_from; count_read bigint := 0; earliest bigint;
   BEGIN
@@ -129,8 +136,8 @@ const CYCLE = `
 
 /** The same for a reader without a group, which remembers the message before: CN001 when a crash has undone its position. */
 const PEEK = `
-  CREATE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
-  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
+  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE is_undone boolean;
   BEGIN
@@ -138,19 +145,21 @@ const PEEK = `
     PERFORM {schema}.transport_assign(p);
     SELECT t.first + t.n < p_from INTO is_undone FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1;
     IF is_undone OR EXISTS (
-      SELECT FROM {schema}.transport_tick t
-      WHERE t.part = p AND t.first > p_from - 1 - ${TICK_SIZE} AND t.first < p_from AND t.first + t.n >= p_from
-        AND (t.xids[p_from - t.first] <> p_xid OR t.seqs[p_from - t.first] <> p_seq)
+      SELECT FROM (
+        SELECT * FROM {schema}.transport_tick b WHERE b.part = p AND b.first < p_from ORDER BY b.first DESC LIMIT 1
+      ) t WHERE t.first + t.n >= p_from AND (t.xids[p_from - t.first] <> p_xid OR t.seqs[p_from - t.first] <> p_seq)
     ) THEN RAISE EXCEPTION 'the position was undone' USING ERRCODE = 'CN001'; END IF;
     RETURN QUERY SELECT r.pos, r.xid, r.seq, r.key, r.meta, r.body FROM {schema}.transport_read(p, p_from, p_limit, p_bytes) r;
   END $transport$`
 
 /** Takes places of a group that nobody holds, or whose holder's session is over, or that are the caller's own. */
 const CLAIM = `
-  CREATE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
-  RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE sql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_claim(g int, p_owner text, p_held int[], p_want int)
+  RETURNS TABLE (part int, n int, ver bigint, epoch bigint, settled bigint, handed bigint, done bigint[]) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
-    WITH taken AS (
+  #variable_conflict use_column
+  BEGIN
+    RETURN QUERY WITH taken AS (
       INSERT INTO {schema}.transport_progress
       SELECT l.grp, l.part, l.ver + 1, l.epoch + 1, p_owner, l.settled, l.handed, l.done
       FROM {schema}.transport_group gr JOIN {schema}.transport_partition p USING (destination) CROSS JOIN LATERAL (
@@ -162,13 +171,13 @@ const CLAIM = `
       ON CONFLICT DO NOTHING RETURNING *
     )
     SELECT t.part, p.n, t.ver, t.epoch, t.settled, t.handed, t.done
-    FROM taken t JOIN {schema}.transport_partition p ON p.id = t.part ORDER BY p.n
-  $transport$`
+    FROM taken t JOIN {schema}.transport_partition p ON p.id = t.part ORDER BY p.n;
+  END $transport$`
 
 /** Gives a place up for whoever wants it, on the disk. False when it was not the caller's any more. */
 const GIVE = `
-  CREATE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
-  RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     INSERT INTO {schema}.transport_progress
@@ -179,20 +188,21 @@ const GIVE = `
 
 /** Which of these partitions have something from these positions on, with a position or without one yet. */
 const PENDING = `
-  CREATE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE sql STABLE ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_pending(p_parts int[], p_froms bigint[]) RETURNS SETOF int LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
   AS $transport$
-    SELECT w.part FROM unnest(p_parts, p_froms) AS w(part, start) CROSS JOIN LATERAL (
+  BEGIN
+    RETURN QUERY SELECT w.part FROM unnest(p_parts, p_froms) AS w(part, start) CROSS JOIN LATERAL (
       SELECT t.snap, t.first + t.n AS next FROM {schema}.transport_tick t WHERE t.part = w.part ORDER BY t.first DESC LIMIT 1
     ) newest
     WHERE newest.next > w.start
       OR EXISTS (SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid >= pg_snapshot_xmax(newest.snap))
       OR EXISTS (SELECT FROM pg_snapshot_xip(newest.snap) x(x), LATERAL (
-        SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid = x.x OFFSET 0) l)
-  $transport$`
+        SELECT FROM {schema}.transport_log l WHERE l.part = w.part AND l.xid = x.x OFFSET 0) l);
+  END $transport$`
 
 /** Where the next message of each partition will be. */
 const ENDS = `
-  CREATE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_ends(p_destination text) RETURNS TABLE (part int, n int, next bigint) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p WHERE p.destination = p_destination;
@@ -203,7 +213,7 @@ const ENDS = `
 
 /** What a group has not settled, what is due and not yet among the others included. Counts no messages. */
 const LAG = `
-  CREATE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_lag(p_destination text, p_group text) RETURNS bigint LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE total bigint;
   BEGIN
@@ -221,7 +231,7 @@ const LAG = `
  * function is no condition of an index.
  */
 const PROMOTE = `
-  CREATE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${BY_INDEX}
+  CREATE OR REPLACE FUNCTION {schema}.transport_promote(p_limit int) RETURNS TABLE (part int, next_ms float8) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     RETURN QUERY WITH due AS (

@@ -70,6 +70,8 @@ const MIGRATIONS: readonly SqlMigration[] = [
       ...UPKEEP_FUNCTIONS,
     ],
   },
+  // The functions as they are now, where version 1 made them as they were.
+  { version: 2, worksWith: 1, statements: MESSAGE_FUNCTIONS },
 ]
 
 export const TRANSPORT_PART: SqlPart = {

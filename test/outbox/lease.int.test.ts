@@ -139,6 +139,7 @@ describeWith(['postgres'], 'relays on a server', () => {
       { part: 'inbox', version: 1 },
       { part: 'outbox', version: 1 },
       { part: 'outbox', version: 2 },
+      { part: 'outbox', version: 3 },
     ])
   })
 

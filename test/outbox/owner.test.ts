@@ -5,7 +5,7 @@ import { message, uniqueName, until } from './support/messages.ts'
 import { embedded, setupOutbox, useEmbedded } from './support/pglite.ts'
 import { FakePublisher } from './support/publisher.ts'
 
-useEmbedded()
+const database = useEmbedded()
 
 describe('an outbox belongs to one service', () => {
   test('another service on the same tables is refused, by every call that would use them', async () => {
@@ -46,9 +46,7 @@ describe('an outbox belongs to one service', () => {
 
   test('tables without a service, from the release before or from printed SQL, are taken by the first that migrates', async () => {
     const schema = uniqueName('unowned')
-    for (const statement of printMigrations({ schema, parts: ['outbox'] }).split(/;\n/)) {
-      if (statement.trim() !== '') await embedded().query(statement)
-    }
+    await database.exec(printMigrations({ schema, parts: ['outbox'] }))
     const first = createOutbox({ sql: embedded(), service: 'orders', schema })
     const second = createOutbox({ sql: embedded(), service: 'billing', schema })
     await first.ready()

@@ -1,3 +1,4 @@
+import type { PGlite } from '@electric-sql/pglite'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { OutboxOptions } from 'concordat/outbox'
@@ -8,11 +9,12 @@ import { type OutboxSetup, setupOutboxOn } from './setup.ts'
 let client: SqlClient | undefined
 
 /** Gives the test file one embedded database. It takes seconds to start, on a busy machine many. */
-export function useEmbedded(): void {
+export function useEmbedded(): PGlite {
   const database = freshPglite()
   client = pgliteClient(database)
   beforeAll(() => database.waitReady, 180_000)
   afterAll(() => database.close(), 60_000)
+  return database
 }
 
 export function embedded(): SqlClient {
