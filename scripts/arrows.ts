@@ -25,7 +25,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
-  service: { may: EVERY_PART, adapters: [] },
+  service: { may: EVERY_PART, adapters: ['nest'] },
   embedded: {
     may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
     adapters: [],
