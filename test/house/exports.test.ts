@@ -238,7 +238,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'onEvent',
     'parseAddress',
   ],
-  'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService'],
+  'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService', 'httpProblem'],
   'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
   'concordat/operate': [
     'OperatorOutcomeNotKept',
