@@ -18,7 +18,7 @@ const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bu
 
 /** Folder -> what it may import. Everything that is not named is refused. */
 export const FOLDERS: Readonly<Record<string, Folder>> = {
-  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'], open: ['redis'] },
+  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry', 'orms'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
   saga: { may: ['core', 'binder', 'outbox'], adapters: ['mysql2'] },
