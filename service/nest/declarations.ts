@@ -47,7 +47,7 @@ interface Kept {
 
 /** Keeps it on the prototype. */
 export function declareMethod(prototype: object, declaration: MethodDeclaration): void {
-  keep(prototype, METHODS, [...ownOf(prototype, METHODS), declaration])
+  keep(prototype, METHODS, [...ownOf(prototype), declaration])
 }
 
 /** Those of a prototype and of what it inherits from; a method that is declared again counts as it was declared last. */
@@ -56,7 +56,7 @@ export function methodsOf(prototype: object): readonly MethodDeclaration[] {
   for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
     const isNew = ({ method }: MethodDeclaration): boolean => !known.has(method)
     const known = new Set(found.map(({ method }) => method))
-    found.push(...ownOf(at, METHODS).filter(isNew))
+    found.push(...ownOf(at).filter(isNew))
   }
   return found
 }
@@ -64,7 +64,7 @@ export function methodsOf(prototype: object): readonly MethodDeclaration[] {
 /** Keeps on a class that its instances want this part. */
 export function declareWanted(target: object, part: OptionalPart): void {
   const type = typeof target === 'function' ? target : target.constructor
-  keep(type, WANTED, [...ownOf(type, WANTED), part])
+  keep(type, WANTED, [...wantedBy(type), part])
 }
 
 /** What a class, or one that it inherits from, wants. */
@@ -72,9 +72,8 @@ export function wantedBy(type: object): readonly OptionalPart[] {
   return (type as Kept)[WANTED] ?? []
 }
 
-function ownOf<Name extends typeof METHODS | typeof WANTED>(target: object, name: Name): NonNullable<Kept[Name]> {
-  const own = Object.hasOwn(target, name) ? (target as Kept)[name] : undefined
-  return (own ?? []) as NonNullable<Kept[Name]>
+function ownOf(prototype: object): readonly MethodDeclaration[] {
+  return Object.hasOwn(prototype, METHODS) ? ((prototype as Kept)[METHODS] ?? []) : []
 }
 
 function keep(target: object, name: symbol, value: unknown): void {

@@ -179,6 +179,7 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
       })
       await service.start()
       await service.ready()
+      await service.transaction((tx) => inside['drizzle']?.(tx, 'own') ?? Promise.reject(new Error('missing')))
       const ids = Array.from({ length: 6 }, (_, index) => `in-${index}`)
       await Promise.all(ids.map((orderId) => service.send(placed, { orderId })))
       const count = async () => {

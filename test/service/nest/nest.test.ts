@@ -6,6 +6,7 @@ import { type INestApplication, Injectable, type ModuleMetadata, Scope } from '@
 import { Test } from '@nestjs/testing'
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
+import { type Logger, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import type { Locks } from 'concordat/locks'
 import {
@@ -30,8 +31,8 @@ const database = freshPglite()
 const sql = pgliteClient(database)
 afterAll(() => database.close())
 
-async function open(schema: string) {
-  const module = await Test.createTestingModule({ imports: shop(sql, schema) }).compile()
+async function open(schema: string, logger?: Logger) {
+  const module = await Test.createTestingModule({ imports: shop(sql, schema, logger) }).compile()
   const app: INestApplication = module.createNestApplication()
   await app.listen(0, '127.0.0.1')
   const { port } = app.getHttpServer().address() as AddressInfo
@@ -74,6 +75,11 @@ describe('a shop on Nest', () => {
     await heard('tick 1')
   })
 
+  test('an error of the package is an answer', async () => {
+    const { status, body } = await shopApp.post('/orders', { orderId: 'o-5', cents: 0.5 })
+    expect([status, body]).toEqual([400, { error: { code: 'core.schema', retryable: false } }])
+  })
+
   test('a saga asks a participant, whose refusal compensates', async () => {
     expect(await shopApp.post('/sagas/s-1', { orderId: 'o-3', cents: 5 })).toMatchObject({
       body: { status: 'completed' },
@@ -100,7 +106,10 @@ describe('a shop on Nest', () => {
 })
 
 test('a shutdown finishes the message in hand before pools close, and says that it is not ready', async () => {
-  const { app, post, get, lines, slow } = await open(uniqueName('nest'))
+  const warned: string[] = []
+  const logger: Logger = { ...silentLogger, warn: (_, text) => void warned.push(String(text)) }
+  const { app, post, get, lines, slow } = await open(uniqueName('nest'), logger)
+  expect(warned).toEqual([expect.stringContaining('call app.enableShutdownHooks()')])
   await post('/orders', { orderId: 'slow-1', cents: 1 })
   await until('it is in hand', () => lines.includes('began slow-1'))
   const closed = app.close()

@@ -1,8 +1,11 @@
 /** A shop as a Nest application: what its e2e test runs. */
 import {
+  type ArgumentsHost,
   type BeforeApplicationShutdown,
   Body,
+  Catch,
   Controller,
+  type ExceptionFilter,
   Get,
   HttpCode,
   Inject,
@@ -12,10 +15,11 @@ import {
   Param,
   Post,
 } from '@nestjs/common'
+import { APP_FILTER } from '@nestjs/core'
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus'
 import { defineChannel, type HandlerContext, type TransactionContext } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import type { Logger, SqlClient } from 'concordat/core'
+import { ConcordatError, type Logger, type SqlClient } from 'concordat/core'
 import type { Locks } from 'concordat/locks'
 import { memoryLocks } from 'concordat/locks/memory'
 import {
@@ -33,6 +37,8 @@ import {
   Source,
 } from 'concordat/nest'
 import { type Coordinator, defineSaga, type ParticipantContext, Refusal } from 'concordat/saga'
+import { httpProblem } from 'concordat/service'
+import type { Response } from 'express'
 import { z } from 'zod'
 import { gate } from '../../support/until.ts'
 
@@ -170,6 +176,19 @@ export class Orders {
   }
 }
 
+/** Errors of the package as statuses. */
+@Catch(ConcordatError)
+export class Problems implements ExceptionFilter<ConcordatError> {
+  catch(error: ConcordatError, host: ArgumentsHost): void {
+    const { status, headers, body } = httpProblem(error) ?? {
+      status: 422,
+      headers: {},
+      body: { error: { code: error.code } },
+    }
+    host.switchToHttp().getResponse<Response>().status(status).set(headers).json(body)
+  }
+}
+
 @Controller('health')
 export class Health {
   private readonly checks: HealthCheckService
@@ -206,7 +225,7 @@ export class SagaModule {}
 @Module({
   imports: [JournalModule, SagaModule, TerminusModule, ConcordatModule.forFeature({ sends: [receipts] })],
   controllers: [Orders, Health],
-  providers: [Invoices, Payments],
+  providers: [Invoices, Payments, { provide: APP_FILTER, useClass: Problems }],
 })
 export class ShopModule {}
 
