@@ -6,5 +6,6 @@
  */
 export { type DrizzleSql, type DrizzleTransaction, drizzleTransaction } from './drizzle.ts'
 export { type KnexTransaction, knexTransaction } from './knex.ts'
+export { type MikroOrmTransaction, mikroOrmTransaction } from './mikro-orm.ts'
 export { type PostgresJsTransaction, postgresTransaction } from './postgres-js.ts'
 export { type TypeormTransaction, typeormTransaction } from './typeorm.ts'

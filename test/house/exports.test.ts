@@ -43,7 +43,13 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/core/kysely': ['kyselyClient', 'kyselyTransaction'],
   'concordat/core/opentelemetry': ['openTelemetry'],
-  'concordat/core/orms': ['drizzleTransaction', 'knexTransaction', 'postgresTransaction', 'typeormTransaction'],
+  'concordat/core/orms': [
+    'drizzleTransaction',
+    'knexTransaction',
+    'mikroOrmTransaction',
+    'postgresTransaction',
+    'typeormTransaction',
+  ],
   'concordat/core/pg': ['pgClient', 'pgConnection', 'pgListener', 'pgTransaction'],
   'concordat/core/pglite': ['pgliteClient'],
   'concordat/binder': [

@@ -1,7 +1,15 @@
 /** The libraries whose transactions are joined, each on the same database. */
+
+import { MikroORM, EntitySchema as MikroSchema } from '@mikro-orm/postgresql'
 import type { SqlTransaction } from 'concordat/core'
 import { kyselyTransaction } from 'concordat/core/kysely'
-import { drizzleTransaction, knexTransaction, postgresTransaction, typeormTransaction } from 'concordat/core/orms'
+import {
+  drizzleTransaction,
+  knexTransaction,
+  mikroOrmTransaction,
+  postgresTransaction,
+  typeormTransaction,
+} from 'concordat/core/orms'
 import { pgTransaction } from 'concordat/core/pg'
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
@@ -18,6 +26,12 @@ export const orders = pgTable('orders', { orderId: text('order_id').primaryKey()
 export const OrderEntity = new EntitySchema<{ orderId: string; by: string }>({
   name: 'orders',
   columns: { orderId: { type: 'text', primary: true, name: 'order_id' }, by: { type: 'text' } },
+})
+
+const MikroOrder = new MikroSchema<{ orderId: string; by: string }>({
+  name: 'MikroOrder',
+  tableName: 'orders',
+  properties: { orderId: { type: 'text', primary: true, fieldName: 'order_id' }, by: { type: 'text' } },
 })
 
 /** What a table with two columns is for Kysely. */
@@ -112,6 +126,19 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
         }),
       wrong: () => knexTransaction(knex as never),
       close: () => knex.destroy(),
+    }
+  },
+  MikroORM: (url) => {
+    const opened = MikroORM.init({ clientUrl: url, entities: [MikroOrder], discovery: { warnWhenNoEntities: false } })
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: async (orderId, work) =>
+        (await opened).em.fork().transactional(async (em) => {
+          await em.insert(MikroOrder, { orderId, by: 'mikro-orm' })
+          await work(mikroOrmTransaction(em))
+        }),
+      wrong: () => mikroOrmTransaction({ getTransactionContext: () => undefined }),
+      close: async () => (await opened).close(),
     }
   },
   'postgres.js': (url) => {
