@@ -42,6 +42,11 @@ export interface SqlTransaction extends SqlExecutor {
   readonly script?: ((text: string) => Promise<void>) | undefined
   /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
   readonly within?: (<T>(work: () => T) => T) | undefined
+  /**
+   * Runs a statement as the driver takes it, with the same checks as `query`, and gives what the driver gives: for `pgConnection`.
+   * Absent where the driver is not `pg`.
+   */
+  readonly native?: ((text: string, statement: unknown) => Promise<unknown>) | undefined
 }
 
 /**

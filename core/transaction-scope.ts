@@ -5,6 +5,7 @@ import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from './sq
 export interface ScopedExecutor extends SqlExecutor {
   readonly script?: ((text: string) => Promise<void>) | undefined
   readonly within?: SqlTransaction['within']
+  readonly native?: SqlTransaction['native']
 }
 
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
@@ -14,7 +15,7 @@ export class TransactionScope {
   readonly #committed: Array<() => void> = []
 
   constructor(executor: ScopedExecutor) {
-    const { script, within } = executor
+    const { script, within, native } = executor
     this.tx = {
       inTransaction: true,
       query: (text, parameters) => {
@@ -26,6 +27,10 @@ export class TransactionScope {
         script: (text: string) => (this.#open ? script(text) : Promise.reject(new SqlTransactionEnded())),
       }),
       ...(within !== undefined && { within }),
+      ...(native !== undefined && {
+        native: (text: string, statement: unknown) =>
+          this.#open ? native(text, statement) : Promise.reject(new SqlTransactionEnded()),
+      }),
     }
   }
 

@@ -18,14 +18,14 @@ const EVERY_PART = ['core', 'binder', 'outbox', 'saga', 'locks', 'election', 'bu
 
 /** Folder -> what it may import. Everything that is not named is refused. */
 export const FOLDERS: Readonly<Record<string, Folder>> = {
-  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry'], open: ['redis'] },
+  core: { may: [], adapters: ['pg', 'pglite', 'kysely', 'opentelemetry', 'orms'], open: ['redis'] },
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
   saga: { may: ['core', 'binder', 'outbox'], adapters: ['mysql2'] },
   locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
-  service: { may: EVERY_PART, adapters: [] },
+  service: { may: EVERY_PART, adapters: ['nest'] },
   embedded: {
     may: ['core', 'core/pglite', 'binder', 'binder/postgres', 'locks', 'locks/postgres', 'service'],
     adapters: [],

@@ -7,6 +7,7 @@ export { type Closable, type CloseOnSignalsOptions, closeOnSignals, type SignalH
 export { createService } from './create-service.ts'
 export { ServiceClosed, ServiceNotReady } from './errors.ts'
 export type { PartHealth, ServiceHealth } from './health.ts'
+export { type HttpProblem, httpProblem } from './http-problem.ts'
 export type { PartOptions, PreparedOptions } from './part-options.ts'
 export type {
   CloseOptions,

@@ -149,6 +149,11 @@ function withoutClient(error: Error & { readonly code?: unknown }): Error {
   })
 }
 
+/** Any form of `query` that returns a promise. */
+interface NativeConnection {
+  query(statement: unknown): Promise<unknown>
+}
+
 /** How a transaction is ended that worked. */
 interface Ending {
   readonly text: string
@@ -190,6 +195,7 @@ async function transaction<T>(
         throw error
       }),
     script: async (statements) => void (await connection.query(statements)),
+    native: (_, statement) => (connection as unknown as NativeConnection).query(statement),
   })
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T

@@ -11,4 +11,5 @@ export {
   pgClient,
   pgTransaction,
 } from './client.ts'
+export { pgConnection, type TransactionConnection } from './connection.ts'
 export { type PgListenConnection, type PgListenerOptions, pgListener } from './listener.ts'

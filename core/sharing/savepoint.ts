@@ -1,6 +1,6 @@
 /** One piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 import { hasCode } from '../errors.ts'
-import { type SqlExecutor, type SqlResult, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
 
 const NAME = 'concordat_share'
 export const TAKE = `SAVEPOINT ${NAME}`
@@ -47,9 +47,13 @@ export class SavepointScope {
 
   constructor(outer: SqlTransaction) {
     this.#outer = outer
+    const { native } = outer
     this.tx = {
       inTransaction: true,
-      query: (text, parameters) => this.#query(text, parameters),
+      query: (text, parameters) => this.#run(text, () => (this.#outer as SqlExecutor).query(text, parameters)),
+      ...(native !== undefined && {
+        native: (text: string, statement: unknown) => this.#run(text, () => native(text, statement)),
+      }),
       within: outer.within,
       ...(outer.afterCommit !== undefined && {
         afterCommit: (listener: () => void) => void this.#listeners.push(listener),
@@ -71,14 +75,14 @@ export class SavepointScope {
     for (const listener of this.#listeners) this.#outer.afterCommit?.(listener)
   }
 
-  async #query<Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> {
+  async #run<T>(text: string, statement: () => Promise<T>): Promise<T> {
     if (!this.#isOpen) throw new SqlTransactionEnded()
     if (this.#obstacle === 'beyond' || reachesBeyond(text)) {
       this.#obstacle = 'beyond'
       throw new NeedsOwnTransaction()
     }
     try {
-      return await (this.#outer as SqlExecutor).query<Row>(text, parameters)
+      return await statement()
     } catch (error) {
       this.hasFailed = true
       if (CONFLICTS.some((code) => hasCode(error, code))) this.#obstacle ??= 'conflict'

@@ -1,0 +1,36 @@
+import { hasMethods, wrongKind } from '../options.ts'
+import type { SqlTransaction } from '../sql.ts'
+import { joined, requireActive } from './joined.ts'
+
+/** The part of a transaction of Knex that is used. */
+export interface KnexTransaction {
+  readonly isTransaction?: boolean | undefined
+  isCompleted(): boolean
+  raw(text: string, bindings: never): PromiseLike<unknown>
+}
+
+/**
+ * A transaction of Knex over `pg` as a `SqlTransaction`. Begins and ends nothing.
+ *
+ *     await knex.transaction(async (trx) => { await outbox.add(knexTransaction(trx), orderPlaced, order) })
+ *
+ * After the transaction its statements reject with `SqlTransactionEnded`.
+ * @throws TypeError when it is no transaction
+ */
+export function knexTransaction(trx: KnexTransaction): SqlTransaction {
+  if (!hasMethods(trx, ['raw', 'isCompleted']) || trx.isTransaction !== true)
+    throw wrongKind('knexTransaction', trx, 'the transaction that knex.transaction(async (trx) => ...) hands out')
+  return joined(
+    async (text, parameters) => {
+      const bindings: unknown[] = []
+      // Knex has `?` for a value, and `\?` for the operators of jsonb.
+      const asked = text.replaceAll(/\$(\d+)|\?/g, (found, number: string | undefined) => {
+        if (number === undefined) return `\\${found}`
+        bindings.push(parameters[Number(number) - 1])
+        return '?'
+      })
+      return trx.raw(asked, bindings as never)
+    },
+    () => requireActive(!trx.isCompleted()),
+  )
+}

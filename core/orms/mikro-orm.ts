@@ -1,0 +1,41 @@
+import { hasMethods, wrongKind } from '../options.ts'
+import type { SqlTransaction } from '../sql.ts'
+import { joined, PROBE, probing } from './joined.ts'
+
+/** The part of `EntityManager` of MikroORM that is used: what it gives is a transaction of Kysely. */
+export interface MikroOrmTransaction {
+  getTransactionContext(): unknown
+}
+
+interface Executor {
+  withoutPlugins(): Executor
+  executeQuery(query: never): Promise<{ readonly rows: object[]; readonly numAffectedRows?: bigint }>
+}
+
+/**
+ * A transaction of MikroORM on PostgreSQL as a `SqlTransaction`. Begins and ends nothing.
+ *
+ *     await em.transactional(async (em) => { await outbox.add(mikroOrmTransaction(em), orderPlaced, order) })
+ *
+ * After the transaction its statements reject with `SqlTransactionMissing`, for which each adapter asks the server once. What
+ * the manager has not written yet is written by its `flush`.
+ * @throws TypeError when the manager is in no transaction
+ */
+export function mikroOrmTransaction(em: MikroOrmTransaction): SqlTransaction {
+  const trx = hasMethods(em, ['getTransactionContext']) ? em.getTransactionContext() : undefined
+  if (!hasMethods(trx, ['executeQuery', 'withoutPlugins']))
+    throw wrongKind('mikroOrmTransaction', em, 'the manager that em.transactional(async (em) => ...) hands out')
+  const plain = (trx as unknown as Executor).withoutPlugins()
+  const run = async (sql: string, parameters: readonly unknown[]): Promise<unknown> => {
+    const query = { sql, parameters, query: { kind: 'RawNode', sqlFragments: [sql], parameters: [] }, queryId: ID }
+    const { rows, numAffectedRows } = await plain.executeQuery(query as never)
+    return { rows, rowCount: Math.max(Number(numAffectedRows ?? 0), rows.length) }
+  }
+  return joined(
+    run,
+    probing(() => run(PROBE, [])),
+  )
+}
+
+/** Plugins know queries by it; there are none. */
+const ID = Object.freeze({ queryId: 'concordat' })

@@ -1,0 +1,71 @@
+/** The other way round: a transaction of ours for libraries that take a connection of `pg`. */
+import { invalidOption, toError } from '../errors.ts'
+import { hasMethods, wrongKind } from '../options.ts'
+import type { SqlTransaction } from '../sql.ts'
+
+/** One statement, as libraries ask `pg` for it. */
+type Statement = string | { readonly text: string; readonly values?: readonly unknown[] | undefined }
+type Callback = (error: Error | null, result?: unknown) => void
+
+/** What would end the transaction under its owner, or begin one in it. Savepoints are fine. */
+const CONTROL =
+  /^\s*(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
+
+/**
+ * The transaction of a handler, or of `sql.transaction`, as the connection of `pg` that Drizzle, Kysely and Knex take: what they do
+ * with it commits and rolls back with the transaction.
+ *
+ *     sink(orderPlaced, { group: 'stock', inbox: true }, async (order, { tx }) => {
+ *       await drizzle(pgConnection<PoolClient>(tx)).update(stock).set({ ... })
+ *     })
+ *
+ * A BEGIN or COMMIT of theirs rejects with a TypeError, and a statement after the end with `SqlTransactionEnded`.
+ * @typeParam Client what the library's types ask for, such as `PoolClient` of `pg`
+ * @throws TypeError when it is no transaction of `pgClient(pool)`
+ */
+export function pgConnection<Client = TransactionConnection>(tx: SqlTransaction): Client {
+  if (!hasMethods(tx, ['query', 'native']))
+    throw wrongKind('pgConnection', tx, 'the `tx` of a transaction on pgClient(pool)')
+  return new TransactionConnection(tx) as Client
+}
+
+/** The part of a connection of `pg` that libraries use inside of a transaction. */
+export class TransactionConnection {
+  readonly #tx: SqlTransaction
+
+  /** @param tx with `native` */
+  constructor(tx: SqlTransaction) {
+    this.#tx = tx
+  }
+
+  /** As `query` of `pg`, with a promise or a callback. */
+  query(
+    statement: Statement,
+    values?: readonly unknown[] | Callback,
+    callback?: Callback,
+  ): Promise<unknown> | undefined {
+    const then = typeof values === 'function' ? values : callback
+    const given = typeof values === 'function' ? undefined : values
+    const asked = typeof statement === 'string' ? { text: statement } : statement
+    const result = this.#run(given === undefined ? asked : { ...asked, values: given })
+    if (then === undefined) return result
+    result.then(
+      (found) => then(null, found),
+      (error: unknown) => then(toError(error)),
+    )
+    return undefined
+  }
+
+  /** Does nothing: the connection goes back with the transaction. */
+  release(): void {}
+
+  async #run(statement: Exclude<Statement, string>): Promise<unknown> {
+    if (CONTROL.test(statement.text))
+      throw invalidOption(
+        'pgConnection.query',
+        statement.text,
+        'no BEGIN and no COMMIT: this transaction is open, and ends with its owner',
+      )
+    return this.#tx.native?.(statement.text, statement)
+  }
+}

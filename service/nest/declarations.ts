@@ -1,0 +1,81 @@
+/** What decorators leave on a class: which of its methods handle what, and which parts its constructor wants. */
+import type { Binding } from '../../binder/bindings/declarations.ts'
+import type { Channel } from '../../binder/channel/channel.ts'
+
+/** A method as it is called, whatever it takes. */
+export type AnyMethod = (...values: never[]) => unknown
+
+/** A method that handles something, and what is to be declared for it. */
+export type MethodDeclaration = Whole | Invoking | Compensating
+
+interface Declared {
+  readonly method: string | symbol
+  /** In error messages: `@Sink("orders.placed")`. */
+  readonly what: string
+}
+
+/** A binding by itself. */
+interface Whole extends Declared {
+  readonly kind: 'binding'
+  readonly bind: (handle: AnyMethod) => Binding
+}
+
+/** One half of a participant, with its options. */
+interface Invoking extends Declared {
+  readonly kind: 'invoke'
+  readonly channel: Channel
+  readonly bind: (invoke: AnyMethod, compensate: AnyMethod) => Binding
+}
+
+/** The other half. */
+interface Compensating extends Declared {
+  readonly kind: 'compensate'
+  readonly channel: Channel
+}
+
+/** A part of the service that may not be there. */
+export type OptionalPart = 'coordinator' | 'outbox' | 'locks' | 'bus'
+
+// `for`: two copies of the package in one tree understand each other.
+const METHODS = Symbol.for('concordat.nest.methods')
+const WANTED = Symbol.for('concordat.nest.wanted')
+
+interface Kept {
+  readonly [METHODS]?: readonly MethodDeclaration[]
+  readonly [WANTED]?: readonly OptionalPart[]
+}
+
+/** Keeps it on the prototype. */
+export function declareMethod(prototype: object, declaration: MethodDeclaration): void {
+  keep(prototype, METHODS, [...ownOf(prototype), declaration])
+}
+
+/** Those of a prototype and of what it inherits from; a method that is declared again counts as it was declared last. */
+export function methodsOf(prototype: object): readonly MethodDeclaration[] {
+  const found: MethodDeclaration[] = []
+  for (let at: object | null = prototype; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const isNew = ({ method }: MethodDeclaration): boolean => !known.has(method)
+    const known = new Set(found.map(({ method }) => method))
+    found.push(...ownOf(at).filter(isNew))
+  }
+  return found
+}
+
+/** Keeps on a class that its instances want this part. */
+export function declareWanted(target: object, part: OptionalPart): void {
+  const type = typeof target === 'function' ? target : target.constructor
+  keep(type, WANTED, [...wantedBy(type), part])
+}
+
+/** What a class, or one that it inherits from, wants. */
+export function wantedBy(type: object): readonly OptionalPart[] {
+  return (type as Kept)[WANTED] ?? []
+}
+
+function ownOf(prototype: object): readonly MethodDeclaration[] {
+  return Object.hasOwn(prototype, METHODS) ? ((prototype as Kept)[METHODS] ?? []) : []
+}
+
+function keep(target: object, name: symbol, value: unknown): void {
+  Object.defineProperty(target, name, { value, configurable: true, enumerable: false })
+}

@@ -1,0 +1,138 @@
+/**
+ * Decorators for methods of providers. Plain functions: Node cannot strip decorator syntax, so our own sources have none.
+ * They are legacy decorators, as all of Nest's are (`experimentalDecorators`).
+ */
+import { processor, sink, source } from '../../binder/bindings/binding.ts'
+import type {
+  Binding,
+  ConsumerOptions,
+  InboxConsumerOptions,
+  SourceOptions,
+} from '../../binder/bindings/declarations.ts'
+import type {
+  Handler,
+  HandlerContext,
+  SourceContext,
+  TransactionContext,
+} from '../../binder/bindings/handler-contexts.ts'
+import type { Result } from '../../binder/bindings/outputs.ts'
+import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import { wrongKind } from '../../core/options.ts'
+import type { ParticipantContext } from '../../saga/participant/command-handler.ts'
+import type { ParticipantOptions } from '../../saga/participant/options.ts'
+import { type ParticipantHandlers, participant } from '../../saga/participant/participant.ts'
+import { type AnyMethod, declareMethod, type MethodDeclaration } from './declarations.ts'
+
+/** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
+export type HandlerDecorator<Method> = <Given extends Method>(
+  prototype: object,
+  method: string | symbol,
+  descriptor: TypedPropertyDescriptor<Given>,
+) => void
+
+type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined }
+
+/**
+ * The method handles what comes on `channel`, as the handler of `sink` does. With `inbox: true` its context has `tx`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: InboxConsumerOptions,
+): HandlerDecorator<Handler<Out, TransactionContext, void>>
+export function Sink<In, Out>(
+  channel: Channel<In, Out>,
+  options: WithoutInbox,
+): HandlerDecorator<Handler<Out, HandlerContext, void>>
+export function Sink(channel: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('Sink', channel, (handle) => sink(channel as never, options as never, handle as never))
+}
+
+/**
+ * The method handles what comes on `input`, and what it returns is sent to `output`, as the handler of `processor` does.
+ * @throws TypeError when one of them is no channel, or this is no method
+ */
+export function Processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: InboxConsumerOptions,
+): HandlerDecorator<Handler<Out, TransactionContext, Result<OutIn>>>
+export function Processor<In, Out, OutIn, OutOut>(
+  input: Channel<In, Out>,
+  output: Channel<OutIn, OutOut>,
+  options: WithoutInbox,
+): HandlerDecorator<Handler<Out, HandlerContext, Result<OutIn>>>
+export function Processor(input: unknown, output: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('Processor', input, (handle) =>
+    processor(input as never, output as never, options as never, handle as never),
+  )
+}
+
+/**
+ * The method is called again and again, and what it returns is sent to `channel`, as by `source`. To send when something
+ * happens, inject a sender: `InjectSender`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Source<In, Out>(
+  channel: Channel<In, Out>,
+  options: SourceOptions,
+): HandlerDecorator<(context: SourceContext) => Result<In> | Promise<Result<In>>> {
+  return binding('Source', channel, (poll) => source(channel, options, poll as never))
+}
+
+/**
+ * The method does what the commands on `channel` ask for: the `invoke` of a `participant`. The same class has a method with
+ * `@Compensate(channel)`, which takes it back.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Invoke<In, Out>(
+  channel: Channel<In, Out>,
+  options: ParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  const what = named('Invoke', channel)
+  const bind = (invoke: AnyMethod, compensate: AnyMethod): Binding =>
+    participant(channel, options, { invoke, compensate } as unknown as ParticipantHandlers<Out>)
+  bind(nothing, nothing)
+  return declaring(what, (method) => ({ kind: 'invoke', what, method, channel: channel as unknown as Channel, bind }))
+}
+
+/**
+ * The method undoes what the `@Invoke(channel)` of its class did: the `compensate` of a `participant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Compensate<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => void | Promise<void>> {
+  const what = named('Compensate', channel)
+  return declaring(what, (method) => ({ kind: 'compensate', what, method, channel: channel as unknown as Channel }))
+}
+
+const nothing = (): void => {}
+
+/** The text of the decorator. @throws TypeError when it is no channel: most often an import that goes in a circle */
+function named(decorator: string, channel: unknown): string {
+  return `@${decorator}("${requireChannel(`@${decorator}`, channel as Channel).name}")`
+}
+
+function binding(decorator: string, channel: unknown, bind: (handle: AnyMethod) => Binding): HandlerDecorator<never> {
+  const what = named(decorator, channel)
+  // What is wrong with the declaration is said where it stands.
+  bind(nothing)
+  return declaring(what, (method) => ({ kind: 'binding', what, method, bind }))
+}
+
+function declaring(what: string, declared: (method: string | symbol) => MethodDeclaration): HandlerDecorator<never> {
+  return (prototype: unknown, method: unknown) => {
+    if (typeof method !== 'string' && typeof method !== 'symbol') {
+      throw wrongKind(
+        what,
+        method,
+        'a legacy decorator: "experimentalDecorators": true in tsconfig.json, as Nest needs it',
+      )
+    }
+    const isMethod = typeof prototype === 'object' && prototype !== null
+    if (!isMethod || typeof (prototype as Readonly<Record<PropertyKey, unknown>>)[method] !== 'function')
+      throw wrongKind(what, prototype, `a method of a class that is no static one: "${String(method)}" is none`)
+    declareMethod(prototype, declared(method))
+  }
+}

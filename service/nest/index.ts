@@ -1,0 +1,34 @@
+/**
+ * A service inside a Nest application: what handles messages are methods of providers, and the service, its parts and what
+ * sends are injected. Needs `@nestjs/common` and `@nestjs/core`.
+ *
+ *     @Module({ imports: [ConcordatModule.forRoot({ name: 'shop', transport, sql })], providers: [Receipts] })
+ *     export class AppModule {}
+ *
+ *     @Injectable()
+ *     export class Receipts {
+ *       @Sink(orderConfirmed, { group: 'receipts' })
+ *       async print(order: Order): Promise<void> {}
+ *     }
+ *
+ * @module
+ */
+export {
+  type ConcordatFeatureOptions,
+  ConcordatModule,
+  type ConcordatModuleAsyncOptions,
+  type ConcordatModuleOptions,
+} from './concordat-module.ts'
+export { Compensate, type HandlerDecorator, Invoke, Processor, Sink, Source } from './decorators.ts'
+export { ConcordatHealth, type ConcordatHealthResult } from './health.ts'
+export {
+  ConcordatService,
+  InjectBus,
+  InjectCoordinator,
+  type InjectDecorator,
+  InjectLocks,
+  InjectOutbox,
+  InjectSender,
+  InjectService,
+  type Sender,
+} from './injection.ts'

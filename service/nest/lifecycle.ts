@@ -1,0 +1,43 @@
+import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common'
+import type { Logger } from '../../core/logger.ts'
+import type { Service } from '../service.ts'
+
+/** What it needs to know of the options. */
+export interface LifecycleOptions {
+  readonly logger?: Logger | undefined
+  readonly start?: 'bootstrap' | 'manual' | undefined
+}
+
+/** Starts and closes the service with its application. */
+export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown {
+  readonly #service: Service
+  readonly #options: LifecycleOptions
+  readonly #check: () => void
+
+  /** @param check what is to be refused when all providers are made */
+  constructor(service: Service, options: LifecycleOptions, check: () => void) {
+    this.#service = service
+    this.#options = options
+    this.#check = check
+  }
+
+  onModuleInit(): void {
+    this.#check()
+  }
+
+  /** After every `onModuleInit`: what handlers need is there. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.#options.start === 'manual') return
+    await this.#service.start()
+    if (process.listenerCount('SIGTERM') === 0)
+      this.#options.logger?.warn(
+        {},
+        'SIGTERM ends this process at once: call app.enableShutdownHooks() to finish what is in hand',
+      )
+  }
+
+  /** Before the HTTP server and, in `onApplicationShutdown`, the pools close: handlers may need both. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.#service.close()
+  }
+}

@@ -1,0 +1,171 @@
+/** The libraries whose transactions are joined, each on the same database. */
+
+import { MikroORM, EntitySchema as MikroSchema } from '@mikro-orm/postgresql'
+import type { SqlTransaction } from 'concordat/core'
+import { kyselyTransaction } from 'concordat/core/kysely'
+import {
+  drizzleTransaction,
+  knexTransaction,
+  mikroOrmTransaction,
+  postgresTransaction,
+  typeormTransaction,
+} from 'concordat/core/orms'
+import { pgTransaction } from 'concordat/core/pg'
+import { sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/node-postgres'
+import { pgTable, text } from 'drizzle-orm/pg-core'
+import { drizzle as drizzleOnPostgresJs } from 'drizzle-orm/postgres-js'
+import knexOf from 'knex'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import postgres from 'postgres'
+import { DataSource, EntitySchema } from 'typeorm'
+
+export const orders = pgTable('orders', { orderId: text('order_id').primaryKey(), by: text('by') })
+
+export const OrderEntity = new EntitySchema<{ orderId: string; by: string }>({
+  name: 'orders',
+  columns: { orderId: { type: 'text', primary: true, name: 'order_id' }, by: { type: 'text' } },
+})
+
+const MikroOrder = new MikroSchema<{ orderId: string; by: string }>({
+  name: 'MikroOrder',
+  tableName: 'orders',
+  properties: { orderId: { type: 'text', primary: true, fieldName: 'order_id' }, by: { type: 'text' } },
+})
+
+/** What a table with two columns is for Kysely. */
+export interface Tables {
+  readonly orders: { readonly order_id: string; readonly by: string }
+}
+
+export interface Library {
+  /** Stores the order by the library and calls `work` in the same transaction. */
+  place(orderId: string, work: (tx: SqlTransaction) => Promise<unknown>): Promise<unknown>
+  /** What is no transaction. */
+  wrong(): unknown
+  /** What a statement after the end rejects with. */
+  readonly ended: string
+  close(): unknown
+}
+
+export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
+  pg: (url) => {
+    const pool = new pg.Pool({ connectionString: url, max: 2 })
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: async (orderId, work) => {
+        const client = await pool.connect()
+        try {
+          await client.query('BEGIN')
+          await client.query('INSERT INTO orders VALUES ($1, $2)', [orderId, 'pg'])
+          await work(pgTransaction(client))
+          await client.query('COMMIT')
+        } catch (error) {
+          await client.query('ROLLBACK')
+          throw error
+        } finally {
+          client.release()
+        }
+      },
+      wrong: () => pgTransaction(pool as never),
+      close: () => pool.end(),
+    }
+  },
+  Drizzle: (url) => {
+    const pool = new pg.Pool({ connectionString: url, max: 2 })
+    const db = drizzle(pool)
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: (orderId, work) =>
+        db.transaction(async (tx) => {
+          await tx.insert(orders).values({ orderId, by: 'drizzle' })
+          await work(drizzleTransaction(tx, sql))
+        }),
+      wrong: () => drizzleTransaction(db as never, sql),
+      close: () => pool.end(),
+    }
+  },
+  'Drizzle on postgres.js': (url) => {
+    const client = postgres(url, { max: 2 })
+    const db = drizzleOnPostgresJs(client)
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: (orderId, work) =>
+        db.transaction(async (tx) => {
+          await tx.insert(orders).values({ orderId, by: 'drizzle' })
+          await work(drizzleTransaction(tx, sql))
+        }),
+      wrong: () => drizzleTransaction(client as never, sql),
+      close: () => client.end(),
+    }
+  },
+  Kysely: (url) => {
+    const db = new Kysely<Tables>({
+      dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 2 }) }),
+    })
+    return {
+      ended: '',
+      place: (orderId, work) =>
+        db.transaction().execute(async (trx) => {
+          await trx.insertInto('orders').values({ order_id: orderId, by: 'kysely' }).execute()
+          await work(kyselyTransaction(trx))
+        }),
+      wrong: () => kyselyTransaction(db),
+      close: () => db.destroy(),
+    }
+  },
+  Knex: (url) => {
+    const knex = knexOf({ client: 'pg', connection: url, pool: { min: 0, max: 2 } })
+    return {
+      ended: 'core.sql_transaction_ended',
+      place: (orderId, work) =>
+        knex.transaction(async (trx) => {
+          await trx('orders').insert({ order_id: orderId, by: 'knex' })
+          await work(knexTransaction(trx))
+        }),
+      wrong: () => knexTransaction(knex as never),
+      close: () => knex.destroy(),
+    }
+  },
+  MikroORM: (url) => {
+    const opened = MikroORM.init({ clientUrl: url, entities: [MikroOrder], discovery: { warnWhenNoEntities: false } })
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: async (orderId, work) =>
+        (await opened).em.fork().transactional(async (em) => {
+          await em.insert(MikroOrder, { orderId, by: 'mikro-orm' })
+          await work(mikroOrmTransaction(em))
+        }),
+      wrong: () => mikroOrmTransaction({ getTransactionContext: () => undefined }),
+      close: async () => (await opened).close(),
+    }
+  },
+  'postgres.js': (url) => {
+    const db = postgres(url, { max: 2 })
+    return {
+      ended: 'core.sql_transaction_missing',
+      place: (orderId, work) =>
+        db.begin(async (tx) => {
+          await tx`INSERT INTO orders VALUES (${orderId}, 'postgres.js')`
+          await work(postgresTransaction(tx))
+        }),
+      wrong: () => postgresTransaction(db as never),
+      close: () => db.end(),
+    }
+  },
+  TypeORM: (url) => {
+    const source = new DataSource({ type: 'postgres', url, entities: [OrderEntity] })
+    const opened = source.initialize()
+    return {
+      ended: 'core.sql_transaction_ended',
+      place: async (orderId, work) =>
+        (await opened).transaction(async (manager) => {
+          await manager.insert(OrderEntity, { orderId, by: 'typeorm' })
+          await work(typeormTransaction(manager))
+        }),
+      wrong: () => typeormTransaction(source.manager),
+      close: () => source.destroy(),
+    }
+  },
+}
