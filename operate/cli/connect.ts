@@ -21,6 +21,8 @@ export interface Addresses {
   readonly redis: string | undefined
   /** Of Redis' keys. */
   readonly prefix: string | undefined
+  /** Where XA participants prepare beside PostgreSQL. */
+  readonly mysql: string | undefined
   /** Waits for a statement as long as it takes. */
   readonly isPatient: boolean
 }
@@ -35,6 +37,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
   const address = postgresAddress(addresses.postgres, env)
   const transport = await transportOf(addresses, env)
   const redis = await redisOf(addresses, env)
+  const mysql = await mysqlOf(addresses, env)
   const { default: pg } = await driver('pg', import('pg'))
   const pool = new pg.Pool({
     ...(address !== undefined && { connectionString: address }),
@@ -44,9 +47,16 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
     ...(!addresses.isPatient && { query_timeout: QUERY_MS }),
   })
   return {
-    operator: createOperator({ sql: pgClient(pool), schema: addresses.schema, transport, ...redis?.stores }),
+    operator: createOperator({
+      sql: pgClient(pool),
+      schema: addresses.schema,
+      transport,
+      ...redis?.stores,
+      resources: mysql?.resources,
+    }),
     close: async () => {
       await redis?.close()
+      await mysql?.close()
       await pool.end()
     },
   }
@@ -100,6 +110,16 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
   const options = { url, prefix, answerMs: CONNECT_MS }
   const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
   return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }
+}
+
+async function mysqlOf({ mysql }: Addresses, env: Environment) {
+  const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):/, 'mysql://user@host:3306/database')
+  if (uri === undefined) return undefined
+  const { default: driverOf } = await driver('mysql2', import('mysql2/promise'))
+  const { mysqlResource } = await import('../../saga/mysql2/index.ts')
+  const options = { connectionLimit: 2, connectTimeout: CONNECT_MS, gracefulEnd: true }
+  const pool = driverOf.createPool({ uri: uri.replace(/^mariadb:/, 'mysql:'), ...options })
+  return { resources: [mysqlResource(pool)], close: () => pool.end() }
 }
 
 /** What was given is not repeated: it may hold a password. @throws UsageError */
