@@ -1,7 +1,8 @@
 /** From addresses to an operator. */
 import type { Transport } from '../../binder/transport/transport.ts'
-import { SECOND } from '../../core/clock.ts'
+import { SECOND, systemClock } from '../../core/clock.ts'
 import { pgClient } from '../../core/pg/client.ts'
+import { within } from '../../core/time-limit.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { UsageError } from './command.ts'
 
@@ -28,6 +29,8 @@ export interface Addresses {
 }
 
 const CONNECT_MS = 10 * SECOND
+/** A server that says nothing any more keeps nobody. */
+const GOODBYE_MS = 1 * SECOND
 /** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
 const QUERY_MS = 30 * SECOND
 const NEEDS = 'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it'
@@ -119,7 +122,8 @@ async function mysqlOf({ mysql }: Addresses, env: Environment) {
   const { mysqlResource } = await import('../../saga/mysql2/index.ts')
   const options = { connectionLimit: 2, connectTimeout: CONNECT_MS, gracefulEnd: true }
   const pool = driverOf.createPool({ uri: uri.replace(/^mariadb:/, 'mysql:'), ...options })
-  return { resources: [mysqlResource(pool)], close: () => pool.end() }
+  const close = (): Promise<void> => within(systemClock, GOODBYE_MS, pool.end(), undefined)
+  return { resources: [mysqlResource(pool, { answerMs: CONNECT_MS })], close }
 }
 
 /** What was given is not repeated: it may hold a password. @throws UsageError */

@@ -194,7 +194,13 @@ function here(error: unknown): string {
 }
 
 /** Of stores, and kinds of the error of a transport. */
-const AWAY = new Set(['locks.store_unavailable', 'cluster.store_unavailable', 'unavailable', 'timeout'])
+const AWAY = new Set([
+  'locks.store_unavailable',
+  'cluster.store_unavailable',
+  'saga.mysql_unanswered',
+  'unavailable',
+  'timeout',
+])
 
 function codeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) return 2
