@@ -28,6 +28,7 @@ export {
 } from './migrations.ts'
 export { createOperator, type Operator, type OperatorOptions } from './operator.ts'
 export type { OutboxDesk, ParkedLine } from './outbox.ts'
+export type { OperatedResource } from './prepared.ts'
 export type { SagaActionResult } from './sagas/actions.ts'
 export type { SagaBulk, SagaBulkReport, SagaDesk, SagaStepView, SagaView, SagaWait } from './sagas/desk.ts'
 export type { SagaCounts, SagaFilter, SagaLine, SagaListOptions, SagaPage } from './sagas/lines.ts'

@@ -7,7 +7,6 @@ import { checkLogger, type Logger } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } from '../core/sql.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import { oldPrepared } from '../saga/participant/prepared.ts'
 import type { PreparedTransaction } from '../saga/participant/xa-resource.ts'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
 import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
@@ -16,6 +15,7 @@ import { type GroupLine, groupsIn } from './groups.ts'
 import { type LetterDesk, type OpenTransport, TransportLetterDesk } from './letters.ts'
 import { type LeaderDesk, type LockDesk, type OperatedLocks, StoreLeaderDesk, StoreLockDesk } from './locks.ts'
 import { type OutboxDesk, SqlOutboxDesk } from './outbox.ts'
+import { type OperatedResource, preparedIn, requireResources } from './prepared.ts'
 import { type SagaDesk, SqlSagaDesk } from './sagas/desk.ts'
 import { Stores } from './stores.ts'
 import { Trail } from './trail.ts'
@@ -44,6 +44,11 @@ export interface OperatorOptions {
   readonly locks?: OperatedLocks | undefined
   /** Where members and shared state are: `redisStateStore({ url })`. @default those in the database, if it has any */
   readonly cluster?: OperatedCluster | undefined
+  /**
+   * Databases beside `sql` in which XA participants prepare: `[mysqlResource(pool)]`. `prepared` and `doctor` look at them, too.
+   * @default none
+   */
+  readonly resources?: readonly OperatedResource[] | undefined
   /** Told of migrations, and by the transport. @default silentLogger */
   readonly logger?: Logger | undefined
 }
@@ -57,7 +62,10 @@ export interface Operator {
   readonly leaders: LeaderDesk
   readonly cluster: ClusterDesk
   readonly undo: UndoDesk
-  /** Transactions that are prepared in the database, also those of others: the oldest first, at most twenty. */
+  /**
+   * Transactions that are prepared in the database, also those of others, and ours in each of `resources`: the oldest first, at
+   * most twenty. `on` says in which resource.
+   */
   prepared(): Promise<readonly PreparedTransaction[]>
   /** The groups of the log in the database; none without one. */
   groups(): Promise<readonly GroupLine[]>
@@ -87,6 +95,7 @@ const NAMES = optionNames<OperatorOptions>({
   transport: true,
   locks: true,
   cluster: true,
+  resources: true,
   logger: true,
 })
 
@@ -104,6 +113,7 @@ export function createOperator(options: OperatorOptions): Operator {
     locks: optional(`${path}.locks`, options.locks, requireLocks),
     cluster: optional(`${path}.cluster`, options.cluster, requireCluster),
   })
+  const resources = requireResources(`${path}.resources`, options.resources ?? [])
   const logger = checkLogger(`${path}.logger`, options.logger)
   const trail = new Trail(sql, schema)
   const locks = new StoreLockDesk(() => stores.locks(), trail)
@@ -115,7 +125,7 @@ export function createOperator(options: OperatorOptions): Operator {
     leaders: new StoreLeaderDesk(locks),
     cluster: new StoreClusterDesk(() => stores.cluster()),
     undo: new SqlUndoDesk(sql, schema, trail),
-    prepared: () => oldPrepared(sql, 0),
+    prepared: () => preparedIn(sql, resources),
     groups: () => groupsIn(sql, schema),
     inboxes: () => countInboxes(sql, schema),
     migrations: () => migrationStates(sql, schema),
@@ -123,7 +133,7 @@ export function createOperator(options: OperatorOptions): Operator {
     audit: (which?: AuditOptions) => readAudit(sql, schema, which),
     recordLook: async (target: string, note: OperatorNote) =>
       trail.line({ part: 'console', action: 'payloads', target, note: requireNote('recordLook', note) }, 'shown'),
-    doctor: () => examine(sql, schema, systemClock),
+    doctor: () => examine({ sql, schema, clock: systemClock, resources }),
   })
 }
 

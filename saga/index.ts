@@ -34,6 +34,8 @@ export type {
   EachList,
   EachSagaOptions,
   EachStepOptions,
+  EachTccCommandOptions,
+  EachTccStepOptions,
   ForwardEachCommandOptions,
   ForwardEachSagaOptions,
   ForwardEachStepOptions,

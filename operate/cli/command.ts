@@ -76,6 +76,14 @@ export const REDIS_OPTIONS: OptionSpecs = {
   prefix: { type: 'string', hint: 'TEXT', about: "what its keys begin with (default: the package's own)" },
 }
 
+export const RESOURCE_OPTIONS: OptionSpecs = {
+  mysql: {
+    type: 'string',
+    hint: 'URL',
+    about: 'the MariaDB or MySQL that XA participants prepare on (default: $CONCORDAT_MYSQL; else none)',
+  },
+}
+
 export const WATCH_OPTION: OptionSpecs = {
   watch: { type: 'boolean', about: 'again every 2 s, until Ctrl-C; with --json one line each time' },
 }

@@ -1,7 +1,8 @@
 /** From addresses to an operator. */
 import type { Transport } from '../../binder/transport/transport.ts'
-import { SECOND } from '../../core/clock.ts'
+import { SECOND, systemClock } from '../../core/clock.ts'
 import { pgClient } from '../../core/pg/client.ts'
+import { within } from '../../core/time-limit.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { UsageError } from './command.ts'
 
@@ -21,11 +22,15 @@ export interface Addresses {
   readonly redis: string | undefined
   /** Of Redis' keys. */
   readonly prefix: string | undefined
+  /** Where XA participants prepare beside PostgreSQL. */
+  readonly mysql: string | undefined
   /** Waits for a statement as long as it takes. */
   readonly isPatient: boolean
 }
 
 const CONNECT_MS = 10 * SECOND
+/** A server that says nothing any more keeps nobody. */
+const GOODBYE_MS = 1 * SECOND
 /** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
 const QUERY_MS = 30 * SECOND
 const NEEDS = 'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it'
@@ -35,6 +40,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
   const address = postgresAddress(addresses.postgres, env)
   const transport = await transportOf(addresses, env)
   const redis = await redisOf(addresses, env)
+  const mysql = await mysqlOf(addresses, env)
   const { default: pg } = await driver('pg', import('pg'))
   const pool = new pg.Pool({
     ...(address !== undefined && { connectionString: address }),
@@ -44,9 +50,16 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
     ...(!addresses.isPatient && { query_timeout: QUERY_MS }),
   })
   return {
-    operator: createOperator({ sql: pgClient(pool), schema: addresses.schema, transport, ...redis?.stores }),
+    operator: createOperator({
+      sql: pgClient(pool),
+      schema: addresses.schema,
+      transport,
+      ...redis?.stores,
+      resources: mysql?.resources,
+    }),
     close: async () => {
       await redis?.close()
+      await mysql?.close()
       await pool.end()
     },
   }
@@ -100,6 +113,17 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
   const options = { url, prefix, answerMs: CONNECT_MS }
   const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
   return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }
+}
+
+async function mysqlOf({ mysql }: Addresses, env: Environment) {
+  const uri = addressOf('mysql', mysql, env, /^(?:mysql|mariadb):/, 'mysql://user@host:3306/database')
+  if (uri === undefined) return undefined
+  const { default: driverOf } = await driver('mysql2', import('mysql2/promise'))
+  const { mysqlResource } = await import('../../saga/mysql2/index.ts')
+  const options = { connectionLimit: 2, connectTimeout: CONNECT_MS, gracefulEnd: true }
+  const pool = driverOf.createPool({ uri: uri.replace(/^mariadb:/, 'mysql:'), ...options })
+  const close = (): Promise<void> => within(systemClock, GOODBYE_MS, pool.end(), undefined)
+  return { resources: [mysqlResource(pool, { answerMs: CONNECT_MS })], close }
 }
 
 /** What was given is not repeated: it may hold a password. @throws UsageError */

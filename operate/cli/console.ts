@@ -13,6 +13,7 @@ import {
   DATABASE_OPTIONS,
   type Invocation,
   REDIS_OPTIONS,
+  RESOURCE_OPTIONS,
   UsageError,
   type Values,
 } from './command.ts'
@@ -48,6 +49,7 @@ const console: Command = {
     ...DATABASE_OPTIONS,
     ...BROKER_OPTIONS,
     ...REDIS_OPTIONS,
+    ...RESOURCE_OPTIONS,
   },
   examples: ['npx concordat console', 'npx concordat console concordat.config.ts --read-only --port 0'],
   run: serve,

@@ -1,6 +1,6 @@
 /** `doctor`: what is wrong, and what to do. */
 import type { DoctorLine } from '../doctor/line.ts'
-import { type Command, DATABASE_OPTIONS, WATCH_OPTION } from './command.ts'
+import { type Command, DATABASE_OPTIONS, RESOURCE_OPTIONS, WATCH_OPTION } from './command.ts'
 import { printable } from './output.ts'
 import { none } from './values.ts'
 
@@ -9,7 +9,7 @@ const CODES: Readonly<Record<DoctorLine['status'], number>> = { ok: 0, warn: 1, 
 const doctor: Command = {
   name: 'doctor',
   summary: 'looks at everything and says what to do; exit code 0 all is well, 1 warnings, 2 faults',
-  options: { ...DATABASE_OPTIONS, ...WATCH_OPTION },
+  options: { ...DATABASE_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
   examples: ['npx concordat doctor', 'npx concordat doctor --json'],
   async run({ positionals, operator }) {
     none(positionals)

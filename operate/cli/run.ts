@@ -54,7 +54,7 @@ export const COMMANDS: readonly Command[] = [
   ...MIGRATE_COMMANDS,
 ]
 
-const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix'] as const
+const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix', 'mysql'] as const
 
 /** What the process gives. */
 export interface World extends Terminal {
@@ -147,9 +147,9 @@ async function execute(
     print: world.print ?? (() => Promise.resolve()),
     stop: world.stop ?? new AbortController().signal,
     operator: async () => {
-      const [postgres, kafka, rabbitmq, redis, prefix] = ADDRESSES.map((name) => text(values, name))
+      const [postgres, kafka, rabbitmq, redis, prefix, mysql] = ADDRESSES.map((name) => text(values, name))
       const isPatient = command.name === 'migrate apply'
-      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, schema, isPatient }, env)
+      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, mysql, schema, isPatient }, env)
       return connection.operator
     },
     confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
@@ -194,7 +194,13 @@ function here(error: unknown): string {
 }
 
 /** Of stores, and kinds of the error of a transport. */
-const AWAY = new Set(['locks.store_unavailable', 'cluster.store_unavailable', 'unavailable', 'timeout'])
+const AWAY = new Set([
+  'locks.store_unavailable',
+  'cluster.store_unavailable',
+  'saga.mysql_unanswered',
+  'unavailable',
+  'timeout',
+])
 
 function codeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) return 2

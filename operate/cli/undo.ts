@@ -2,7 +2,15 @@
 import type { OpenUndo, UndoChoice, UndoTarget } from '../../saga/undo/contract.ts'
 import type { UndoDifference } from '../../saga/undo/errors.ts'
 import { duration } from '../doctor/line.ts'
-import { ACTION_OPTIONS, type Command, DATABASE_OPTIONS, type Invocation, UsageError, WATCH_OPTION } from './command.ts'
+import {
+  ACTION_OPTIONS,
+  type Command,
+  DATABASE_OPTIONS,
+  type Invocation,
+  RESOURCE_OPTIONS,
+  UsageError,
+  WATCH_OPTION,
+} from './command.ts'
 import { ago, printable, table } from './output.ts'
 import { targetOf } from './saga-filter.ts'
 import { none, note, several, text } from './values.ts'
@@ -75,15 +83,15 @@ const settle: Command = {
 
 const prepared: Command = {
   name: 'prepared',
-  summary: 'lists the transactions that are prepared in this database, oldest first',
-  options: { ...DATABASE_OPTIONS, ...WATCH_OPTION },
+  summary: 'lists the transactions that are prepared in this database, and on MariaDB with --mysql, oldest first',
+  options: { ...DATABASE_OPTIONS, ...RESOURCE_OPTIONS, ...WATCH_OPTION },
   examples: ['npx concordat prepared', 'npx concordat prepared --json'],
   async run({ positionals, operator }) {
     none(positionals)
     const transactions = await (await operator()).prepared()
-    const rows = transactions.map(({ gid, ageMs, key }) => [key ?? '-', duration(ageMs), gid])
+    const rows = transactions.map(({ gid, ageMs, key, on = 'PostgreSQL' }) => [key ?? '-', duration(ageMs), on, gid])
     const lines =
-      rows.length === 0 ? 'No transaction is prepared.' : table(['SAGA/ID/STEP', 'FOR', 'TRANSACTION'], rows)
+      rows.length === 0 ? 'No transaction is prepared.' : table(['SAGA/ID/STEP', 'FOR', 'ON', 'TRANSACTION'], rows)
     return { text: `${lines}\n`, json: { prepared: transactions } }
   },
 }

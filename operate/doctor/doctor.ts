@@ -1,10 +1,12 @@
 /** Looks at a service's database and says what is wrong and what to do. Changes nothing. */
 import type { Clock } from '../../core/clock.ts'
 import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import type { OperatedResource } from '../prepared.ts'
 import { tablesIn } from '../tables.ts'
 import { examineContent } from './content.ts'
 import { type DoctorLine, fail, word } from './line.ts'
 import { attempt, type Examined, messageOf } from './look.ts'
+import { examineResource } from './resources.ts'
 import { examineRights } from './rights.ts'
 import { examineSchemas } from './schemas.ts'
 import { examineServer } from './server.ts'
@@ -27,7 +29,15 @@ const LOOKS: ReadonlyArray<readonly [string, Look]> = [
   ['content', examineContent],
 ]
 
-export async function examine(sql: SqlClient, schema: string, clock: Clock): Promise<DoctorReport> {
+/** What is looked at. */
+export interface Patient {
+  readonly sql: SqlClient
+  readonly schema: string
+  readonly clock: Clock
+  readonly resources: readonly OperatedResource[]
+}
+
+export async function examine({ sql, schema, clock, resources }: Patient): Promise<DoctorReport> {
   const lines: DoctorLine[] = []
   try {
     const tables = await tablesIn(sql, schema)
@@ -37,6 +47,7 @@ export async function examine(sql: SqlClient, schema: string, clock: Clock): Pro
       fail('connection', `no answer: ${messageOf(error)}`, 'check the address, the role and that the server is up'),
     )
   }
+  for (const resource of resources) lines.push(...(await examineResource(resource)))
   return reportOf(lines.map((line) => inSchema(line, schema)))
 }
 

@@ -22,7 +22,10 @@ export interface GlobalTransaction {
   /** The definition's name. */
   readonly name: string
   readonly id: string
-  /** Aborts when the transaction is to be cancelled, its time is up, or its lease is lost: nothing more can be called. */
+  /**
+   * Aborts when the transaction is to be cancelled, its time is up, or its lease is lost: nothing more can be called. Where the code
+   * runs elsewhere, and this one has joined it, that is seen within `pollMs`.
+   */
   readonly signal: AbortSignal
   readonly log: ContextLogger
   /**

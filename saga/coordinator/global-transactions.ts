@@ -51,9 +51,13 @@ export class GlobalTransactions {
     if (ref.service !== service || definition?.branches === undefined) throw new TransactionNotHere(ref, service)
     const read = (key: SagaKey): Promise<Snapshot | undefined> => this.#snapshots.get(key)
     const joined = new JoinedTransaction({ ...this.#host, read }, definition, ref)
-    const result = await withinTransaction(joined, work)
-    await joined.allAsked()
-    return result
+    try {
+      const result = await withinTransaction(joined, work)
+      await joined.allAsked()
+      return result
+    } finally {
+      joined.leave()
+    }
   }
 
   /**

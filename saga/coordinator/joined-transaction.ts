@@ -34,6 +34,9 @@ export class JoinedTransaction implements AroundCode {
   readonly #host: JoinedHost
   readonly #branches: BranchCalls
   readonly #watcher: Watcher
+  /** Nobody needs to know any more what becomes of the transaction. */
+  readonly #left = new AbortController()
+  #isFollowing = false
   #waiting = 0
 
   constructor(host: JoinedHost, definition: Saga, ref: TransactionRef) {
@@ -49,8 +52,20 @@ export class JoinedTransaction implements AroundCode {
     this.#watcher = (snapshot) => this.#branches.seen(snapshot)
   }
 
+  /**
+   * Between calls nobody here looks at the transaction. So who reads this has it looked at, every `pollMs`, until `leave`.
+   */
   get signal(): AbortSignal {
+    if (!this.#isFollowing) {
+      this.#isFollowing = true
+      void this.#follow()
+    }
     return this.#branches.signal
+  }
+
+  /** What has joined it here is over. */
+  leave(): void {
+    this.#left.abort()
   }
 
   call<In, Result>(branch: Branch<In, Result>, payload: NoInfer<In>): Promise<Result> {
@@ -86,6 +101,22 @@ export class JoinedTransaction implements AroundCode {
   /** Resolves when all calls that were made are durable. */
   allAsked(): Promise<void> {
     return this.#branches.allAsked()
+  }
+
+  async #follow(): Promise<void> {
+    const { clock, pollMs, read } = this.#host
+    const { name, id, birth } = this.ref
+    const stop = AbortSignal.any([this.#left.signal, this.#branches.signal])
+    while (!stop.aborted) {
+      try {
+        const found = await read({ name, id })
+        if (found?.row.birth === birth) this.#branches.seen(found)
+        else this.#branches.end('it is not there any more')
+      } catch (error) {
+        this.log.warn({ err: toError(error) }, 'global transaction not read, trying again')
+      }
+      await clock.sleep(pollMs, stop).catch(() => {})
+    }
   }
 
   /** What is decided already stays so. Cannot be written: then the transaction's own time is its limit. */

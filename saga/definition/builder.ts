@@ -6,6 +6,8 @@ import type {
   EachCommandOptions,
   EachSagaOptions,
   EachStepOptions,
+  EachTccCommandOptions,
+  EachTccStepOptions,
   ForwardEachCommandOptions,
   ForwardEachSagaOptions,
   ForwardEachStepOptions,
@@ -131,6 +133,20 @@ interface EachSagaAt<Out, Known extends object, Item, ChildIn, ChildResults exte
   readonly forwardGroup: ForwardEachSagaOptions<Out, Known, Item, ChildIn, ChildResults>
 }
 
+interface EachTccCommandAt<Out, Known extends object, Item, ToIn, Reply extends StandardSchemaV1> {
+  readonly undoable: EachTccCommandOptions<Out, Known, Item, ToIn, Reply>
+  readonly forward: never
+  readonly group: EachTccCommandOptions<Out, Known, Item, ToIn, Reply>
+  readonly forwardGroup: never
+}
+
+interface EachTccStepAt<Out, Known extends object, Item, Result> {
+  readonly undoable: EachTccStepOptions<Out, Known, Item, Result>
+  readonly forward: never
+  readonly group: EachTccStepOptions<Out, Known, Item, Result>
+  readonly forwardGroup: never
+}
+
 interface AddsLists<P extends Place, In, Out, Known extends object, Results extends object> {
   /** Adds a command for each item of a list; the result is the list of their replies. */
   each<Name extends string, Item, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
@@ -142,6 +158,16 @@ interface AddsLists<P extends Place, In, Out, Known extends object, Results exte
     name: NewName<Results, Name>,
     options: EachSagaAt<Out, Known, Item, ChildIn, ChildResults>[P],
   ): Builders<In, Out, Known, WithResult<Results, Name, readonly Stored<ChildResults>[]>>[P]
+  /** Adds a reservation for each item of a list, before the pivot: all are confirmed when the saga is decided. */
+  each<Name extends string, Item, ToIn, Reply extends StandardSchemaV1 = StandardSchemaV1>(
+    name: NewName<Results, Name>,
+    options: EachTccCommandAt<Out, Known, Item, ToIn, Reply>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, readonly StandardSchemaV1.InferOutput<Reply>[]>>[P]
+  /** The same in the coordinator's process. */
+  each<Name extends string, Item, Result>(
+    name: NewName<Results, Name>,
+    options: EachTccStepAt<Out, Known, Item, Result>[P],
+  ): Builders<In, Out, Known, WithResult<Results, Name, readonly Stored<Result>[]>>[P]
   /** Adds a local step for each item of a list; the result is the list of what they returned. */
   each<Name extends string, Item, Result, T extends boolean = false>(
     name: NewName<Results, Name>,

@@ -3,7 +3,8 @@
  *
  * @module
  */
+export { MysqlUnanswered } from './bounded.ts'
 export type { MysqlCallbackPool, MysqlConnection, MysqlPool, MysqlResult } from './driver.ts'
 export { XA_TABLE_DDL } from './gate-table.ts'
-export { type MysqlXaResource, mysqlResource } from './resource.ts'
+export { type MysqlResourceOptions, type MysqlXaResource, mysqlResource } from './resource.ts'
 export type { MysqlTransaction } from './transaction.ts'

@@ -1,18 +1,22 @@
+import { SECOND } from '../../core/clock.ts'
 import type { XaCall, XaPassage } from '../participant/xa-resource.ts'
-import type { MysqlConnection } from './driver.ts'
+import type { BoundedConnection } from './bounded.ts'
 import { lockGate, openGate, passGate } from './gate-table.ts'
 import { XaSession } from './session.ts'
 import { LentTransaction, type MysqlTransaction } from './transaction.ts'
 import { xidOf } from './xid.ts'
 
+/** The server counts in whole seconds: what waits for a row at all may wait for one. */
+const LEAST_WAIT_MS = 1 * SECOND
+
 /** One call of a handler, from `XA START` to `XA PREPARE`. The connection goes back as it came, or is closed. */
 export class Preparation {
-  readonly #connection: MysqlConnection
+  readonly #connection: BoundedConnection
   readonly #session: XaSession
   readonly #call: XaCall
   readonly #xid: string
 
-  constructor(connection: MysqlConnection, call: XaCall) {
+  constructor(connection: BoundedConnection, call: XaCall) {
     this.#connection = connection
     this.#session = new XaSession(connection, call.whose)
     this.#call = call
@@ -21,6 +25,7 @@ export class Preparation {
 
   async run<T>(work: (tx: MysqlTransaction) => Promise<T>): Promise<XaPassage<T>> {
     const { whose, key, lockTimeoutMs } = this.#call
+    this.#connection.waitForRows(Math.max(LEAST_WAIT_MS, lockTimeoutMs))
     try {
       if (!(await this.#session.claim())) return await this.#leave('busy')
       await this.#session.limit(lockTimeoutMs)

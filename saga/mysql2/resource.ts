@@ -10,6 +10,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { MAX_AGE_MS } from '../../core/sql.ts'
 import { baseOf, GID_PREFIX } from '../participant/xa-gid.ts'
 import type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from '../participant/xa-resource.ts'
+import { BoundedPool } from './bounded.ts'
 import {
   ER,
   hasNumber,
@@ -38,15 +39,34 @@ export interface MysqlXaResource extends XaResource<MysqlTransaction> {
   purge(options: { readonly olderThanMs: number }): Promise<number>
 }
 
+/** Options of `mysqlResource`. */
+export interface MysqlResourceOptions {
+  /**
+   * How long each statement, also one of a handler, and each wait for a connection of the pool may take, in ms; a statement of a call
+   * that waits for rows has its `lockTimeoutMs` on top. Then the connection is closed, and the command fails with
+   * `MysqlUnanswered` and is tried again: a server that is stopped holds no participant. @default 30 seconds
+   */
+  readonly answerMs?: number | undefined
+}
+
+const NAMES = optionNames<MysqlResourceOptions>({ answerMs: true })
+const ANSWER_MS = 30 * SECOND
+const MOST_ANSWER_MS = 2 ** 31 - 1
+
 /**
  * MariaDB from 10.6 on, MySQL from 8.0.29 on. Give it a pool of its own, with `gracefulEnd: true`: a connection that has
  * prepared is closed, so the pool opens one for each. The database needs the table of `migrate()`. Ending the pool stays with
  * the caller.
  * @param pool of `mysql2` or `mysql2/promise`
- * @throws TypeError when it is no pool
+ * @throws TypeError when it is no pool; TypeError / RangeError naming the option
  */
-export function mysqlResource(pool: MysqlPool | MysqlCallbackPool): MysqlXaResource {
-  return new PoolResource(promisePool('mysqlResource', pool), systemClock)
+export function mysqlResource(
+  pool: MysqlPool | MysqlCallbackPool,
+  options: MysqlResourceOptions = {},
+): MysqlXaResource {
+  refuseUnknown('mysqlResource', options, NAMES)
+  const answerMs = requireInteger('mysqlResource.answerMs', options.answerMs ?? ANSWER_MS, 1, MOST_ANSWER_MS)
+  return new PoolResource(new BoundedPool(promisePool('mysqlResource', pool), systemClock, answerMs), systemClock)
 }
 
 /** How long after a connection is gone the engine may not know it yet: many times what was seen. */
@@ -62,14 +82,14 @@ const PURGE_NAMES = optionNames<{ olderThanMs: number }>({ olderThanMs: true })
 
 class PoolResource implements MysqlXaResource {
   readonly name: string = 'MariaDB'
-  readonly #pool: MysqlPool
+  readonly #pool: BoundedPool
   readonly #clock: Clock
   #database: string | undefined
   /** When the connections of prepared transactions were seen to be gone, and when they were first seen in the way. */
   readonly #goneAt = new Map<string, number>()
   readonly #heldSince = new Map<string, number>()
 
-  constructor(pool: MysqlPool, clock: Clock) {
+  constructor(pool: BoundedPool, clock: Clock) {
     this.#pool = pool
     this.#clock = clock
   }

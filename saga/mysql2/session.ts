@@ -8,6 +8,7 @@
  * A connection that has prepared is closed, never reset: after COM_RESET_CONNECTION or COM_CHANGE_USER the transaction is
  * half detached, and `XA COMMIT` of it is lost in the same way.
  */
+import type { BoundedConnection } from './bounded.ts'
 import { type MysqlConnection, rowsOf } from './driver.ts'
 
 /** Waiting for a row, waiting for a table that DDL wants, and a handler that says nothing, in seconds. */
@@ -25,11 +26,11 @@ interface ClaimRow extends Limits {
 const SILENCE_S = 600
 
 export class XaSession {
-  readonly #connection: MysqlConnection
+  readonly #connection: BoundedConnection
   readonly #lock: string
   #before: Limits | undefined
 
-  constructor(connection: MysqlConnection, whose: string) {
+  constructor(connection: BoundedConnection, whose: string) {
     this.#connection = connection
     this.#lock = lockName(whose)
   }
@@ -100,10 +101,8 @@ function lockName(whose: string): string {
 }
 
 /** With a goodbye where the pool allows that: without one the server logs an aborted connection. */
-async function closeConnection(connection: MysqlConnection): Promise<void> {
-  const { config } =
-    (connection as { readonly connection?: { readonly config?: { readonly gracefulEnd?: boolean } } }).connection ?? {}
-  if (config?.gracefulEnd !== true) {
+async function closeConnection(connection: BoundedConnection): Promise<void> {
+  if (!connection.isGraceful) {
     connection.destroy()
     return
   }

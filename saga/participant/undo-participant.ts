@@ -82,9 +82,9 @@ export function undoParticipant<
   return participantBinding<In, Out>(channel, rest, {
     path,
     kind: TCC,
-    duties: (barrier, { schema, concurrency }) => {
+    duties: (barrier, { sql, schema, concurrency }) => {
       const [images, relations] = [new Images(schema), new Relations(schema)]
-      const room = new WaitingRoom(concurrency)
+      const room = new WaitingRoom(concurrency, sql)
       return undoDuties({ barrier, images, relations, room, clock: systemClock, lockTimeoutMs, alsoWrites }, handler)
     },
   }) as SinkBinding<NoInfer<Name>>

@@ -33,7 +33,8 @@ export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTr
   /**
    * How long a statement of the handler waits for a row, in ms: another saga may hold it until it is decided. Then the call
    * failed, and the saga's `retry` follows. At most half of `concurrency` wait so long, rounded down, and any other call 50 ms: what
-   * confirms the other saga is not kept waiting behind them. @default 5 seconds
+   * confirms the other saga is not kept waiting behind them. Participants of one `SqlClient`, or of one resource, share these
+   * places: as many as the largest of them has. @default 5 seconds
    */
   readonly lockTimeoutMs?: number | undefined
 }
@@ -116,7 +117,7 @@ export function xaParticipant<In, Out>(
     kind: TCC,
     duties: (barrier, { sql, schema, concurrency }) => {
       const parts = { sql, rows: new XaRows(schema) }
-      const [gate, room] = [gateOf(parts, resource), new WaitingRoom(concurrency)]
+      const [gate, room] = [gateOf(parts, resource), new WaitingRoom(concurrency, resource ?? sql)]
       return xaDuties({ ...parts, barrier, gate, room, lockTimeoutMs, clock: systemClock }, handler as XaHandler<Out>)
     },
     ready: (sql) => (resource === undefined ? requirePreparing(sql) : resource.ready()),

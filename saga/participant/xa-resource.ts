@@ -41,6 +41,8 @@ export interface PreparedTransaction {
   readonly ageMs: number
   /** `<saga>/<id>/<step>` of one of ours, characters that a name may not have as `~`; `undefined`: somebody else's. */
   readonly key: string | undefined
+  /** The resource that has it: `MariaDB`; absent: the PostgreSQL that was asked. */
+  readonly on?: string | undefined
 }
 
 /** A database in which an `xaParticipant` prepares, and commits or rolls back from any connection. Made by an adapter. */

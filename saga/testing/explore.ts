@@ -76,7 +76,8 @@ export function explore(saga: SagaShape, options: ExploreOptions = {}): Explorat
   const items = requireInteger('explore.items', options.items ?? 2, 0, 5)
   // Of a group, and of confirmations, either the first or the last answers first; of other steps there is one at a time.
   const isTogether = saga.steps.some(
-    ({ group, confirm, each }) => group !== undefined || confirm !== undefined || (each?.atOnce ?? 1) > 1,
+    ({ group, confirm, each }) =>
+      group !== undefined || (each?.item.confirm ?? confirm) !== undefined || (each?.atOnce ?? 1) > 1,
   )
   const orders = isTogether ? (['first', 'last'] as const) : (['first'] as const)
   const whole = { ...saga, steps: spread(saga, items) }

@@ -11,7 +11,7 @@ const main = fileURLToPath(new URL('./main.ts', import.meta.url))
 /** A run with a mistake plays its faults again until it shows, for up to 150 s. */
 const UNTIL_SHOWN = { timeout: 400_000 }
 
-describeWith(['postgres'], 'npm run faults -- transactions', { private: true }, () => {
+describeWith(['postgres', 'mariadb'], 'npm run faults -- transactions', { private: true }, () => {
   let folder: string
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))

@@ -9,6 +9,7 @@ import * as locks from 'concordat/locks'
 import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
 import * as saga from 'concordat/saga'
+import * as sagaMysql from 'concordat/saga/mysql2'
 import * as service from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 
@@ -229,6 +230,7 @@ const ERRORS: readonly Row[] = [
     'n: expected 1, found 2. Put the rows right, or call undo.settle(); then retry',
   ),
   row(new saga.UndoBranchNotFound('s/id-1/a'), 'saga.undo_not_found', false, 'undo.open() lists what there is'),
+  row(new sagaMysql.MysqlUnanswered('XA COMMIT', 5), 'saga.mysql_unanswered', true, 'raise `answerMs`'),
   row(new saga.StepTimeout('s/id-1/a', 5), 'saga.step_timeout', true, 'honour context.signal'),
   row(
     new service.ServiceNotReady('shop', 'running', [{ name: 'binder', detail: 'no broker' }]),
@@ -325,7 +327,7 @@ const FOLDERS: Readonly<Record<string, object>> = {
   binder,
   operate,
   outbox,
-  saga,
+  saga: { ...saga, ...sagaMysql },
   locks,
   election,
   bus,

@@ -166,7 +166,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'undoParticipant',
     'xaParticipant',
   ],
-  'concordat/saga/mysql2': ['XA_TABLE_DDL', 'mysqlResource'],
+  'concordat/saga/mysql2': ['MysqlUnanswered', 'XA_TABLE_DDL', 'mysqlResource'],
   'concordat/saga/testing': [
     'attemptFailed',
     'done',

@@ -62,6 +62,7 @@ export function Branches() {
                 head: 'Saga, id, step',
                 cell: ({ key }) => (key === undefined ? 'of somebody else' : <code>{key}</code>),
               },
+              { head: 'On', cell: ({ on }) => on ?? 'PostgreSQL' },
               { head: 'Name', cell: ({ gid }) => <code>{gid}</code> },
               { head: 'For', number: true, cell: ({ ageMs }) => lasting(ageMs) },
             ]}

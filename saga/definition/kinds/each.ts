@@ -20,6 +20,7 @@ import { COMMAND } from './command.ts'
 import type { ListItem, StepKind } from './kind.ts'
 import { LOCAL } from './local.ts'
 import { SUB_SAGA } from './sub-saga.ts'
+import { type ConfirmOptions, TCC, type TccCancelContext, type TccConfirmContext } from './tcc.ts'
 
 /** The list of `.each`, and how it is gone through. */
 export interface EachList<Input, Results extends object, Item> {
@@ -110,6 +111,33 @@ export interface ForwardEachSagaOptions<Input, Results extends object, Item, Chi
   readonly compensate?: 'none' | undefined
 }
 
+/** Options of `.each` with a reservation for each item, by a `tccParticipant`: all of them are confirmed when the saga is decided. */
+export interface EachTccCommandOptions<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
+  extends EachRequest<Input, Results, Item, ToIn, Reply>,
+    ConfirmOptions {
+  /** The items are reserved, and confirmed later: `to` is the channel of a `tccParticipant`. */
+  readonly tcc: true
+}
+
+/** Options of `.each` with a reservation for each item in the coordinator's process: as of `.tcc`, for one item. */
+export interface EachTccStepOptions<Input, Results extends object, Item, Result>
+  extends EachList<Input, Results, Item>,
+    CallOptions,
+    ConfirmOptions {
+  /** Reserves one item. As of `.tcc`; `key` is the item's own. */
+  readonly try: (
+    context: StepContext<Input, Results> & ListItem<Stored<Item>> & WithTransaction,
+  ) => Result | Promise<Result>
+  /** Makes one item final. As of `.tcc`. */
+  readonly confirm: (
+    context: TccConfirmContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>>,
+  ) => void | Promise<void>
+  /** Gives one item up: the last one of the list first. As of `.tcc`. */
+  readonly cancel: (
+    context: TccCancelContext<Input, Results, Stored<Result>> & ListItem<Stored<Item>>,
+  ) => void | Promise<void>
+}
+
 interface EachDefinition extends StepDefinition {
   readonly over: (context: RequestContext) => unknown
   readonly maxItems: number
@@ -124,10 +152,13 @@ interface Raw {
   readonly maxItems?: number | undefined
   readonly to?: unknown
   readonly saga?: unknown
+  readonly tcc?: unknown
+  readonly try?: unknown
   readonly pivot?: unknown
 }
 
-const NAMES = optionNames<EachList<unknown, object, unknown>>({ over: true, atOnce: true, maxItems: true })
+type OwnNames = EachList<unknown, object, unknown> & { readonly tcc: true }
+const NAMES = optionNames<OwnNames>({ over: true, atOnce: true, maxItems: true, tcc: true })
 const MAX_ITEMS = 1_000
 const DEFAULTS = Object.freeze({ atOnce: 1, maxItems: 100 })
 
@@ -142,7 +173,7 @@ export const EACH: StepKind<EachDefinition> = {
     if (pivot === true) {
       throw new TypeError(`${path}.pivot: the pivot is one step, not a list. Put it before or after the list.`)
     }
-    const itemKind = kindOfItems(options)
+    const itemKind = kindOfItems(path, options)
     const item = itemKind.resolve(place, withoutList(options))
     const { atOnce = DEFAULTS.atOnce, maxItems = DEFAULTS.maxItems } = options
     return Object.freeze({
@@ -183,9 +214,11 @@ export const EACH: StepKind<EachDefinition> = {
   },
 }
 
-function kindOfItems({ to, saga }: Raw): StepKind {
-  const kind = saga !== undefined ? SUB_SAGA : to !== undefined ? COMMAND : LOCAL
-  return kind as unknown as StepKind
+/** What is reserved in this process says so by its `try`. */
+function kindOfItems(path: string, { to, saga, tcc, try: reserve }: Raw): StepKind {
+  if (tcc !== undefined && tcc !== true) throw invalidOption(`${path}.tcc`, tcc, 'true, or to be left out')
+  const others = saga !== undefined ? SUB_SAGA : to !== undefined ? COMMAND : LOCAL
+  return (tcc === true || reserve !== undefined ? TCC : others) as unknown as StepKind
 }
 
 function withoutList(options: object): object {

@@ -112,7 +112,7 @@ function compensates(path: string, saga: Saga, compensate: unknown, pivoted: boo
       `${path}.compensate: "${saga.name}" cannot be undone, its step "${pivot.name}" is a pivot. Say 'none', or take the pivot out.`,
     )
   }
-  const confirmed = saga.steps.find((step) => step.confirm !== undefined)
+  const confirmed = saga.steps.find(({ confirm, each }) => (each?.item.confirm ?? confirm) !== undefined)
   if (compensate === true && confirmed !== undefined) {
     throw new TypeError(
       `${path}.compensate: "${saga.name}" cannot be undone once it has completed, for then its step "${confirmed.name}" is confirmed. Say 'none', or make that step one that is undone.`,

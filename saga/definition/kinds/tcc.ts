@@ -31,7 +31,8 @@ import type { CallOptions, RetryOptions } from '../step-options.ts'
 import { askParticipant } from './asking.ts'
 import type { RunContext, StepKind, StepPlace } from './kind.ts'
 
-interface Tcc extends CallOptions {
+/** How confirmations are repeated. */
+export interface ConfirmOptions {
   /**
    * As `retry`, of the confirmation; a participant that is away is waited for without end.
    * @default 10 attempts; 1 s, doubled, at most 10 s. After them the saga is `stuck`.
@@ -40,7 +41,9 @@ interface Tcc extends CallOptions {
 }
 
 /** Options of `.tcc` whose participant is in another service: see `tccParticipant`. */
-export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends Tcc {
+export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
+  extends CallOptions,
+    ConfirmOptions {
   /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
   readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
   /** The command's payload. Pure: called again for each resend, for the confirmation and for the cancellation. */
@@ -69,7 +72,7 @@ export interface TccCancelContext<Input = unknown, Results extends object = obje
 }
 
 /** Options of `.tcc` in the coordinator's process: each function runs in a transaction that commits with the saga's advance. */
-export interface TccStepOptions<Input, Results extends object, Result> extends Tcc {
+export interface TccStepOptions<Input, Results extends object, Result> extends CallOptions, ConfirmOptions {
   /** Reserves. Throw a `Refusal` to say no: nothing was done. Give `key` to whatever it calls outside of `tx`. */
   readonly try: (context: StepContext<Input, Results> & WithTransaction) => Result | Promise<Result>
   /** Makes it final. Must not refuse: what was reserved can be had. */
@@ -147,6 +150,15 @@ export const TCC: StepKind<TccDefinition> = {
     if (step.sent === undefined) return prepared.mayRun() ? undefined : { type: 'yielded', step: step.name }
     return askParticipant({ name: step.name, ...step.sent }, prepared, TCC_PARTICIPANT)
   },
+  withItem: ({ sent, runs, ...step }, item) => ({
+    ...step,
+    sent: sent && { ...sent, request: (context) => sent.request({ ...context, ...item }) },
+    runs: runs && {
+      invoke: (context) => runs.invoke({ ...context, ...item }),
+      confirm: (context) => runs.confirm({ ...context, ...item }),
+      compensate: (context) => runs.compensate({ ...context, ...item }),
+    },
+  }),
   run: (step, operation, context) => step.runs?.[operation](context),
 }
 

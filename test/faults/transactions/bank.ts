@@ -1,5 +1,5 @@
 /**
- * Two banks and a desk, each with a server of its own. A transfer takes money from an account of the north and gives it to
+ * Two banks and a desk, each with a PostgreSQL of its own; what the south does by XA is in its vault, a MariaDB. A transfer takes money from an account of the north and gives it to
  * one of the south; a saga also keeps one cent of it for the desk, in its own database.
  *
  * Every effect leaves a line in the table `effect` of its database, in its transaction. The table has no unique key: what
@@ -130,7 +130,7 @@ export interface Effect {
   readonly worker: string
 }
 
-interface Side {
+export interface Side {
   readonly group: House
   readonly concurrency: number
   readonly sql: SqlClient
@@ -197,8 +197,12 @@ export const BRANCHES: ByKind<Participate> = {
 /** What undo participants write to. */
 export const PROTECTED = ['account', 'effect'] as const
 
-function requireOpen({ account }: Move): void {
-  if (account === CLOSED) throw new Refusal('bank.closed', 'the account is closed')
+function requireOpen(move: Move): void {
+  if (isClosed(move)) throw new Refusal('bank.closed', 'the account is closed')
+}
+
+export function isClosed({ account }: Move): boolean {
+  return account === CLOSED
 }
 
 /** What comes is not there before it is confirmed; what goes cannot be spent any more. */

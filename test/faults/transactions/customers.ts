@@ -17,6 +17,9 @@ const LOOKS = 5
 /** Of sagas: an order of an operator comes within a quarter of a second. */
 const CANCELS = 0.12
 
+/** Where accounts are. */
+export type AccountSide = 'north' | 'south' | 'vault'
+
 /** One transfer that was asked for. */
 export interface Asked {
   readonly id: string
@@ -47,6 +50,7 @@ export class Customers {
   }
 
   async come(): Promise<void> {
+    await this.#house.vault?.pay(this.accounts('vault'), FUNDS)
     const open = 'INSERT INTO account SELECT id, $2, $2 FROM unnest($1::text[]) AS id'
     for (const side of ['north', 'south'] as const)
       await this.#house.sql[side].query(open, [this.accounts(side), FUNDS])
@@ -60,7 +64,7 @@ export class Customers {
     await Promise.all(this.#pending)
   }
 
-  accounts(side: 'north' | 'south'): readonly string[] {
+  accounts(side: AccountSide): readonly string[] {
     return Array.from({ length: ACCOUNTS }, (_, n) => `${this.#prefix}-${side}-${n}`)
   }
 
@@ -78,7 +82,7 @@ export class Customers {
     const { by, withdraw, deposit } = random.pick(this.#ways)
     const input: Transfer = {
       from: random.pick(this.accounts('north')),
-      to: random.pick(this.accounts('south')),
+      to: random.pick(this.accounts(deposit === 'xa' && this.#house.vault !== undefined ? 'vault' : 'south')),
       cents: random.between(5, 60),
       withdraw,
       deposit,

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../harness/random.ts'
 import type { FaultSpec } from '../harness/suite.ts'
-import { type House, type Member, ROLES } from './house.ts'
+import type { House, Member } from './house.ts'
 import type { BranchKind } from './kinds.ts'
 import { pastTriggers } from './past-triggers.ts'
-import type { Moment, Role } from './place.ts'
+import type { Moment, Role, Site } from './place.ts'
 import { LEASE_MS, LOCK_TIMEOUT_MS } from './settings.ts'
 import type { Strangers } from './strangers.ts'
 
@@ -41,7 +41,7 @@ export const FAULTS: readonly TransactionFault[] = [
   },
   {
     name: 'orphan-prepared',
-    what: 'kill -9 of participants when PostgreSQL has prepared a transaction and they have not written that down',
+    what: 'kill -9 of participants when their server has prepared a transaction and they have not written that down',
     needs: 'xa',
     play: orphanPrepared,
   },
@@ -57,7 +57,7 @@ export const FAULTS: readonly TransactionFault[] = [
   },
   {
     name: 'restart-immediate',
-    what: 'each of the three servers is stopped at once and started again, the last two at the same time',
+    what: 'each server is stopped at once and started again, the last ones at the same time',
     play: restartAll,
   },
   { name: 'repeats', what: 'commands and replies leave twice, late and in any order', play: repeats },
@@ -141,7 +141,8 @@ async function orphanPrepared(house: House, random: Random): Promise<string | un
     const at: Moment = { nth: random.between(1, 4), when: 'after', of: 'PREPARE ' }
     const { member, key } = await dieOne(house, house.staff.of(role), at)
     const gid = key.slice('PREPARE '.length)
-    if ((await house.prepared(role)).includes(gid)) orphans.push(gid)
+    const site = role === 'south' ? 'vault' : role
+    if ((await house.prepared(site)).includes(gid)) orphans.push(gid)
     await house.staff.kill(member)
     await house.staff.hire(role)
   }
@@ -170,17 +171,17 @@ async function stopAtStep(house: House, random: Random, roles: readonly Role[]):
 
 async function restartAll(house: House, random: Random): Promise<string | undefined> {
   const away = (): number => random.between(0, 800)
-  const [first, ...others] = random.shuffled(ROLES)
+  const [first, ...others] = random.shuffled(house.sites())
   const under: number[] = []
   const again: boolean[] = []
-  for (const roles of [[first as Role], others]) {
+  for (const sites of [[first as Site], others]) {
     await sleep(random.between(400, 900))
-    under.push(...(await Promise.all(roles.map(async (role) => (await house.prepared(role)).length))))
-    again.push(...(await Promise.all(roles.map((role) => house.restart(role, away())))))
+    under.push(...(await Promise.all(sites.map(async (site) => (await house.prepared(site)).length))))
+    again.push(...(await Promise.all(sites.map((site) => house.restart(site, away())))))
     await sleep(800)
   }
   return again.every(Boolean)
-    ? `three other servers; ${under.join(', ')} transactions were prepared on them`
+    ? `${again.length} other servers; ${under.join(', ')} transactions were prepared on them`
     : undefined
 }
 

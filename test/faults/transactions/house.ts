@@ -9,8 +9,9 @@ import { Staff, type Lingerer as StaffLingerer, type Member as StaffMember } fro
 import type { Setting } from '../harness/suite.ts'
 import { quit } from '../store/postgres.ts'
 import { createTables, HOUSES, PROTECTED, sagasOf, transferCode } from './bank.ts'
-import type { Order, Role, Urls } from './place.ts'
+import type { Order, Role, Site, Urls } from './place.ts'
 import { EACH } from './settings.ts'
+import { Vault } from './vault.ts'
 
 export type Member = StaffMember<Role, Order>
 export type Lingerer = StaffLingerer<Role, Order>
@@ -18,25 +19,36 @@ export type Lingerer = StaffLingerer<Role, Order>
 export const ROLES = ['desk', ...HOUSES] as const satisfies readonly Role[]
 type Each<T> = Readonly<Record<Role, T>>
 
+interface Founding {
+  /** The tables of the banks are protected by undo. */
+  readonly protects: boolean
+  /** The south has a vault. */
+  readonly prepares: boolean
+}
+
 const WORKER = new URL('./worker.ts', import.meta.url)
 /** They may not forget what they have confirmed, and hold what is prepared. */
 const SETTINGS = { fsync: 'on', max_connections: '200', max_prepared_transactions: '100' }
 /** Time for what they say to arrive. */
 const EXPLAIN_MS = 500
 
-/** The three servers and the processes of a run, and the hand that starts transfers and reads the tables. */
+/** The servers and the processes of a run, and the hand that starts transfers and reads the tables. */
 export class House {
   readonly servers: Each<PrivateServer>
   readonly sql: Each<SqlClient>
+  /** Only where there is XA. */
+  readonly vault: Vault | undefined
   /** Starts and cancels, and never drives: that is for the workers. */
   readonly coordinator: ReturnType<typeof createCoordinator>
   readonly sagas = sagasOf('run')
   readonly staff: Staff<Role, Order>
   readonly #pools: readonly pg.Pool[]
 
-  private constructor(setting: Setting, servers: Each<PrivateServer>) {
+  private constructor(setting: Setting, servers: Each<PrivateServer>, vault: Vault | undefined) {
     this.servers = servers
-    const urls: Urls = { desk: servers.desk.url, north: servers.north.url, south: servers.south.url }
+    this.vault = vault
+    const { desk, north, south } = servers
+    const urls: Urls = { desk: desk.url, north: north.url, south: south.url, vault: vault?.server.url }
     const pools = { desk: openPool(urls.desk), north: openPool(urls.north), south: openPool(urls.south) }
     this.#pools = Object.values(pools)
     this.sql = { desk: pgClient(pools.desk), north: pgClient(pools.north), south: pgClient(pools.south) }
@@ -50,9 +62,9 @@ export class House {
     this.coordinator = createCoordinator({ service: 'bank', sql, outbox, instance: 'run', sagas })
   }
 
-  /** @param protects the tables of the banks are protected by undo */
-  static async open(setting: Setting, protects: boolean): Promise<House> {
+  static async open(setting: Setting, { protects, prepares }: Founding): Promise<House> {
     const { signal } = setting
+    const vault = prepares ? await Vault.open(signal) : undefined
     const started = await Promise.allSettled(ROLES.map(() => startServer('postgres', { settings: SETTINGS, signal })))
     const servers = started.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
     let house: House | undefined
@@ -60,31 +72,38 @@ export class House {
       const failed = started.find((start) => start.status === 'rejected')
       if (failed !== undefined) throw failed.reason
       const [desk, north, south] = servers as [PrivateServer, PrivateServer, PrivateServer]
-      house = new House(setting, { desk, north, south })
+      house = new House(setting, { desk, north, south }, vault)
       await house.#found(protects)
       return house
     } catch (error) {
-      await (house?.close() ?? Promise.all(servers.map((server) => server.stop())))
+      await (house?.close() ?? Promise.all([...servers.map((server) => server.stop()), vault?.close()]))
       throw error
     }
   }
 
   /** Stopped at once, and started again after a while. @returns whether it is another process now */
-  async restart(role: Role, awayMs: number): Promise<boolean> {
-    const server = this.servers[role]
+  async restart(site: Site, awayMs: number): Promise<boolean> {
+    const server = site === 'vault' ? this.#requireVault().server : this.servers[site]
     const { pid } = server
-    this.staff.note('fault', `the server of ${role} is stopped at once`)
-    await quit(pid)
+    this.staff.note('fault', `the server of ${site} is stopped at once`)
+    // PostgreSQL has a signal for it; MariaDB is killed.
+    if (site !== 'vault') await quit(pid)
     await server.kill()
     await sleep(awayMs)
     await server.start()
-    this.staff.note('healed', `the server of ${role} answers`)
+    this.staff.note('healed', `the server of ${site} answers`)
     return server.pid !== pid
   }
 
-  /** The names of what is prepared on the server of a bank. */
-  async prepared(role: Role): Promise<readonly string[]> {
-    const { rows } = await this.sql[role].query<{ gid: string }>('SELECT gid FROM pg_prepared_xacts ORDER BY prepared')
+  /** Where a server can be stopped. */
+  sites(): readonly Site[] {
+    return this.vault === undefined ? ROLES : [...ROLES, 'vault']
+  }
+
+  /** The names of what is prepared on a server. */
+  async prepared(site: Site): Promise<readonly string[]> {
+    if (site === 'vault') return this.#requireVault().prepared()
+    const { rows } = await this.sql[site].query<{ gid: string }>('SELECT gid FROM pg_prepared_xacts ORDER BY prepared')
     return rows.map(({ gid }) => gid)
   }
 
@@ -124,8 +143,13 @@ export class House {
     await this.staff.close()
     await this.coordinator.close().catch(() => {})
     await Promise.all(this.#pools.map((pool) => pool.end().catch(() => {})))
-    await Promise.all(Object.values(this.servers).map((server) => server.stop()))
+    await Promise.all([...Object.values(this.servers).map((server) => server.stop()), this.vault?.close()])
     await this.staff.dismiss()
+  }
+
+  #requireVault(): Vault {
+    if (this.vault === undefined) throw new Error('this run has no vault')
+    return this.vault
   }
 
   async #count(more: string): Promise<number | undefined> {

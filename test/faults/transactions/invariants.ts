@@ -1,6 +1,6 @@
 export const INVARIANTS = {
   'money is constant':
-    'at quiescence the three databases together hold what they held, nothing is reserved, and each account what its transfers and foreign writers say',
+    'at quiescence all databases together hold what they held, nothing is reserved, and each account what its transfers and foreign writers say',
   'each transfer ends once':
     'each one that was begun is completed or compensated, with one end in its timeline; none is stuck',
   'all or nothing': 'a completed transfer left the effects of all its branches, a compensated one those of none',

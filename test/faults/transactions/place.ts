@@ -2,9 +2,11 @@ import type { Place as StaffPlace } from '../harness/staff.ts'
 import type { House, Transfer } from './bank.ts'
 
 export type Role = 'desk' | House
+/** Where a server is: the vault of the south has one and no processes of its own. */
+export type Site = Role | 'vault'
 
 /** The addresses of the servers; plain data, to be sent to workers. The log of messages is in that of the desk. */
-export type Urls = Readonly<Record<Role, string>>
+export type Urls = Readonly<Record<Role, string>> & { readonly vault: string | undefined }
 
 export interface Post extends StaffPlace<Role> {
   readonly urls: Urls

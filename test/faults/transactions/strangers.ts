@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { undo } from 'concordat/saga'
 import type { Random } from '../harness/random.ts'
 import { add, type House as Bank, HOUSES } from './bank.ts'
+import type { AccountSide } from './customers.ts'
 import type { House } from './house.ts'
 
 /** They give up sooner than an XA participant: a row that is prepared may be held for long. */
@@ -26,6 +27,13 @@ const holders = (side: Bank): string =>
    FROM ${side}.saga_undo_image i JOIN ${side}.saga_undo u ON u.branch = i.branch
    WHERE i.relation = 'account'::regclass AND i.new_row->>'id' = ANY($1)`
 
+interface Moving {
+  readonly from: string
+  readonly to: string
+  readonly cents: number
+  readonly hold: () => Promise<unknown>
+}
+
 export class Strangers {
   /** Transactions that they committed, as far as they know. */
   done = 0
@@ -39,15 +47,16 @@ export class Strangers {
   holdMs: readonly [number, number] = [0, 25]
   readonly #house: House
   readonly #random: Random
-  readonly #accounts: (side: Bank) => readonly string[]
+  readonly #accounts: (side: AccountSide) => readonly string[]
   readonly #running: Promise<unknown>
   #leaving = false
 
-  constructor(house: House, random: Random, accounts: (side: Bank) => readonly string[]) {
+  constructor(house: House, random: Random, accounts: (side: AccountSide) => readonly string[]) {
     this.#house = house
     this.#random = random
     this.#accounts = accounts
-    this.#running = Promise.all(HOUSES.map((side) => this.#run(side, accounts(side))))
+    const sides: readonly AccountSide[] = house.vault === undefined ? HOUSES : [...HOUSES, 'vault']
+    this.#running = Promise.all(sides.map((side) => this.#run(side, accounts(side))))
   }
 
   async leave(): Promise<void> {
@@ -55,7 +64,7 @@ export class Strangers {
     await this.#running
   }
 
-  async #run(side: Bank, accounts: readonly string[]): Promise<void> {
+  async #run(side: AccountSide, accounts: readonly string[]): Promise<void> {
     while (!this.#leaving) {
       const [from = '', to = ''] = this.#random.shuffled(accounts)
       await this.#move(side, from, to, this.#random.between(1, 5)).catch((error: unknown) => {
@@ -93,14 +102,21 @@ export class Strangers {
   }
 
   /** From one account to another of the same bank; written down in the same transaction. */
-  async #move(side: Bank, from: string, to: string, cents: number): Promise<void> {
+  async #move(side: AccountSide, from: string, to: string, cents: number): Promise<void> {
+    const hold = (): Promise<unknown> => sleep(this.#random.between(...this.holdMs))
+    await (side === 'vault'
+      ? this.#house.vault?.move(from, to, cents, hold)
+      : this.#moveIn(side, { from, to, cents, hold }))
+    this.done++
+  }
+
+  async #moveIn(side: Bank, { from, to, cents, hold }: Moving): Promise<void> {
     await this.#house.sql[side].transaction(async (tx) => {
       await tx.query(`SELECT set_config('lock_timeout', $1, true)`, [`${LOCK_TIMEOUT_MS}ms`])
       await add({ account: from, cents: -cents }, tx)
       await add({ account: to, cents }, tx)
       await tx.query('INSERT INTO foreign_move VALUES ($1, $2), ($3, $4)', [from, -cents, to, cents])
-      await sleep(this.#random.between(...this.holdMs))
+      await hold()
     })
-    this.done++
   }
 }

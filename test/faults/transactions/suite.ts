@@ -42,7 +42,7 @@ function suiteOf(kind: KindName): Suite {
     faults,
     invariants: INVARIANTS,
     mistakes: Object.fromEntries(Object.entries(MISTAKES).filter(([, { kinds }]) => kinds.includes(kind))),
-    // Three servers for the whole run: faults are played one by one.
+    // The same servers for the whole run: faults are played one by one.
     lanes: 1,
     counted: {
       operations: 'transfers',
@@ -81,7 +81,11 @@ class Bank implements Arena {
   }
 
   static async open(setting: Setting, kind: KindName): Promise<Bank> {
-    return new Bank(setting, await House.open(setting, uses(kind, 'undo')), kind)
+    return new Bank(
+      setting,
+      await House.open(setting, { protects: uses(kind, 'undo'), prepares: uses(kind, 'xa') }),
+      kind,
+    )
   }
 
   async play({ number, fault, random }: Episode): Promise<Played> {

@@ -18,6 +18,12 @@ export interface Account {
   readonly free: number
 }
 
+/** What strangers did to an account. */
+export interface ForeignMove {
+  readonly account: string
+  readonly cents: number
+}
+
 /** What a participant knows of a branch. */
 export interface BranchLine {
   readonly key: string
@@ -25,14 +31,14 @@ export interface BranchLine {
   readonly ended: boolean
 }
 
-/** What a run left in its three databases. */
+/** What a run left in its databases. */
 export interface Tables {
   readonly sagas: readonly SagaLine[]
   readonly effects: readonly Effect[]
   readonly accounts: readonly Account[]
   /** What the desk has kept of transfers. */
   readonly fees: number
-  readonly foreign: readonly { readonly account: string; readonly cents: number }[]
+  readonly foreign: readonly ForeignMove[]
   readonly branches: readonly BranchLine[]
   /** What is held though nothing goes on any more, each a line for a person to read. */
   readonly held: readonly string[]
@@ -85,7 +91,7 @@ const branchesIn = (schema: string): string =>
      WHERE e.saga_key = b.saga_key AND e.operation IN ('confirm', 'compensate')) AS ended
    FROM ${schema}.saga_barrier b WHERE operation = 'invoke'`
 
-export async function readTables({ sql }: Pick<House, 'sql'>): Promise<Tables> {
+export async function readTables({ sql, vault }: Pick<House, 'sql' | 'vault'>): Promise<Tables> {
   const all = async <Row extends object>(
     text: string,
     roles: readonly (keyof typeof sql)[] = ROLES,
@@ -102,13 +108,23 @@ export async function readTables({ sql }: Pick<House, 'sql'>): Promise<Tables> {
       ),
     ),
   )
+  const prepared = (await vault?.prepared()) ?? []
   return {
     sagas: await all<SagaLine>(SAGAS, ['desk']),
-    effects: await all<Effect>('SELECT key, operation, worker FROM effect ORDER BY number'),
-    accounts: await all<Account>('SELECT id, balance, free FROM account ORDER BY id'),
+    effects: [
+      ...(await all<Effect>('SELECT key, operation, worker FROM effect ORDER BY number')),
+      ...((await vault?.effects()) ?? []),
+    ],
+    accounts: [
+      ...(await all<Account>('SELECT id, balance, free FROM account ORDER BY id')),
+      ...((await vault?.accounts()) ?? []),
+    ],
     fees: fees[0]?.n ?? 0,
-    foreign: await all('SELECT account, sum(cents)::int AS cents FROM foreign_move GROUP BY 1'),
+    foreign: [
+      ...(await all<ForeignMove>('SELECT account, sum(cents)::int AS cents FROM foreign_move GROUP BY 1')),
+      ...((await vault?.foreign()) ?? []),
+    ],
     branches: branches.flat(),
-    held: held.flat(),
+    held: [...held.flat(), ...prepared.map((gid) => `prepared transaction of the vault: ${gid}`)],
   }
 }

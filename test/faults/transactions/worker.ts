@@ -17,8 +17,9 @@ import { Repeats } from '../harness/repeats.ts'
 import { BRANCH_KINDS, BRANCHES, type House, sagasOf, type Transfer, transferByCode, transferCode } from './bank.ts'
 import { deciding } from './broken.ts'
 import type { Moment, Order, Post } from './place.ts'
-import { CALL_MS, LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
-import { stepped } from './steps.ts'
+import { CALL_MS, LEASE_MS, LOCK_TIMEOUT_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
+import { type OnStep, stepped } from './steps.ts'
+import { vaultParticipant } from './vault.ts'
 
 /** Steps of its own after which a process that is told to stands still. */
 const LINGERS_WITHIN = 40
@@ -129,10 +130,15 @@ class Worker {
   }
 
   #participate(house: House) {
-    const { name, broken, role } = this.#post
+    const { name, broken, role, urls } = this.#post
     const { schema } = namesOf(role)
     const side = { group: house, concurrency: 6, sql: this.#sql, outbox: this.#outbox, schema }
-    return BRANCH_KINDS.map((kind) => BRANCHES[kind](house, side, name, broken))
+    return BRANCH_KINDS.map((kind) => {
+      if (kind !== 'xa' || house !== 'south' || urls.vault === undefined)
+        return BRANCHES[kind](house, side, name, broken)
+      const onStep: OnStep = (what, when) => this.#step(what, when)
+      return vaultParticipant(urls.vault, { ...side, onStep, worker: name, lockTimeoutMs: LOCK_TIMEOUT_MS })
+    })
   }
 
   /** Each statement, commit and preparation of this process comes by here. */

@@ -99,3 +99,40 @@ test('the steps of a forward block are undoable steps, and a group after the piv
   // @ts-expect-error -- only forward after the pivot
   forward.parallel((group) => group.step('c', { invoke: () => 1, compensate: () => {} }))
 })
+
+test('the functions of reservations get the item, and what `try` returned', () => {
+  begin
+    .each('hold', {
+      over: ({ input }) => input.lines,
+      try: ({ item, index, tx }) => {
+        expectTypeOf(item).toEqualTypeOf<{ readonly sku: string; readonly at: string }>()
+        expectTypeOf(index).toEqualTypeOf<number>()
+        void tx
+        return { held: item.sku, when: new Date() }
+      },
+      confirm: ({ item, result }) => {
+        expectTypeOf(item.sku).toEqualTypeOf<string>()
+        expectTypeOf(result).toEqualTypeOf<{ readonly held: string; readonly when: string }>()
+      },
+      cancel: ({ result, tried }) => {
+        expectTypeOf(result).toEqualTypeOf<{ readonly held: string; readonly when: string } | undefined>()
+        expectTypeOf(tried).toEqualTypeOf<boolean>()
+      },
+    })
+    .each('reserve', {
+      over: ({ results }) => results.hold.map(({ held }) => held),
+      tcc: true,
+      to: commands,
+      request: ({ item }) => ({ sku: item, n: 1 }),
+      reply: z.object({ left: z.number() }),
+    })
+    .step('end', {
+      pivot: true,
+      invoke: ({ results }) => {
+        expectTypeOf(results.hold).toEqualTypeOf<readonly { readonly held: string; readonly when: string }[]>()
+        expectTypeOf(results.reserve).toEqualTypeOf<readonly { left: number }[]>()
+      },
+    })
+    // @ts-expect-error -- after the pivot nothing is reserved any more
+    .each('late', { over: () => [1], try: () => 1, confirm: () => {}, cancel: () => {} })
+})

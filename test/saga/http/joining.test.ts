@@ -176,6 +176,26 @@ describe('a transaction that code in another process joins', () => {
     expect(world.calls).toEqual([])
   })
 
+  test('between its calls it is told by its signal that the transaction was cancelled', async () => {
+    const world = await setup({ coordinator: { pollMs: 20 } })
+    const { other, coordinator, transfer } = world
+    const run = world.begin('j-signal', () => {
+      const headers = transactionHeaders()
+      return outsideGlobalTransaction(() =>
+        other.inheritTransaction(headers, async () => {
+          const signal = currentGlobalTransaction()?.signal as AbortSignal
+          expect(signal.aborted).toBe(false)
+          const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+          await coordinator.cancel({ saga: transfer.name, id: 'j-signal' }, { by: 'ann', reason: 'too late' })
+          await aborted
+          expect(signal.reason).toBeInstanceOf(GlobalTransactionEnded)
+          expect(String(signal.reason)).toContain('too late')
+        }),
+      )
+    })
+    await expect(run).rejects.toBeInstanceOf(GlobalTransactionCancelled)
+  })
+
   test('the headers of a message, and of `node:http`, name it as well', async () => {
     const world = await setup()
     const found = await world.begin('j-9', async () => {

@@ -142,6 +142,44 @@ describeWith(['postgres', 'mariadb'], 'an XA participant on MariaDB', { private:
     expect(await left()).toEqual({ effects: 1, prepared: 0 })
   })
 
+  test('is held by a server that is stopped for no longer than it has time to answer, whatever it is asked for', async () => {
+    const resource = mysqlResource(maria.pool, { answerMs: 400 })
+    const bounded = bind(
+      async (command, context) => {
+        const result = await write(command, context)
+        if (isStopped) server.pause()
+        return result
+      },
+      { ...maria, resource },
+    )
+    let isStopped = true
+    const timed = async (operation: Operation): Promise<string> => {
+      const beganAt = performance.now()
+      const said = await send(bounded, operation, 1).catch((error: { readonly code?: string }) => [String(error.code)])
+      expect(performance.now() - beganAt).toBeLessThan(10_000)
+      return said.join()
+    }
+    try {
+      expect(await timed('invoke')).toContain('saga.mysql_unanswered')
+      expect(await timed('compensate')).toContain('saga.mysql_unanswered')
+    } finally {
+      server.resume()
+      isStopped = false
+    }
+    expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+    id = `s${++ids}`
+    expect(await timed('invoke')).toBe('invoke ok')
+    server.pause()
+    try {
+      expect(await timed('confirm')).toContain('saga.mysql_unanswered')
+    } finally {
+      server.resume()
+    }
+    expect(await send(bind(), 'confirm')).toEqual(['confirm ok'])
+    expect(await left()).toEqual({ effects: 1, prepared: 0 })
+    expect(await maria.transactions()).toBe(0)
+  })
+
   test.each(['in the handler', 'prepared'] as const)(
     'is killed (%s): the next one prepares again, and nothing stays of the first',
     async (at) => {

@@ -1,10 +1,13 @@
 import type { SinkBinding } from 'concordat/binder'
 import type { SqlClient } from 'concordat/core'
 import { pgClient } from 'concordat/core/pg'
+import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, undo, undoParticipant, xaParticipant } from 'concordat/saga'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
+import { commandHeaders, deliver } from '../support/delivery.ts'
 import { fightForRow, hotMoves, move } from '../support/hot-row.ts'
 
 type Bind = (concurrency: number) => SinkBinding
@@ -47,4 +50,43 @@ describeWith(['postgres'], 'sagas that all want one row', () => {
       expect(await fightForRow({ sql, schema, sagas: 16, participant })).toEqual({ ends: ['completed'], total: 16 })
     },
   )
+
+  test('participants of one SqlClient do not wait for rows on all of its connections', async () => {
+    schema = `hot_it_${process.pid}_${++count}`
+    await pool.query('CREATE TABLE IF NOT EXISTS hot (id text PRIMARY KEY, n int NOT NULL)')
+    await pool.query(`INSERT INTO hot VALUES ('h', 0) ON CONFLICT DO NOTHING`)
+    await createOutbox({ sql, service: 'hot', schema }).migrate()
+    await migrateParticipant(sql, schema)
+    const few = new pg.Pool({ connectionString: serverUrl('postgres'), max: 4, application_name: schema })
+    const own = pgClient(few)
+    const outbox = createOutbox({ sql: own, service: 'hot', schema })
+    const side = { group: 'hot', sql: own, outbox, schema, concurrency: 4, lockTimeoutMs: 3_000, maxAttempts: 1 }
+    const [a, b] = [xaParticipant(hotMoves, side, move), xaParticipant(hotMoves, side, move)]
+    let ids = 0
+    const ask = (binding: SinkBinding): Promise<void> => {
+      const headers = { ...commandHeaders(`${schema}-${++ids}`, 'invoke'), 'saga-kind': 'tcc' }
+      return deliver(binding, { by: 1 }, headers, 1).catch(() => {})
+    }
+    const rival = await pool.connect()
+    await rival.query(`BEGIN; UPDATE hot SET n = n WHERE id = 'h'`)
+    const waiting = Promise.all([ask(a), ask(a)])
+    let tookMs = 0
+    const locked = `SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'`
+    try {
+      await until('two wait', async () => (await pool.query(locked, [schema])).rowCount === 2)
+      const beganAt = performance.now()
+      await Promise.all([ask(b), ask(b)])
+      tookMs = performance.now() - beganAt
+    } finally {
+      await rival.query('ROLLBACK')
+      rival.release()
+    }
+    await waiting
+    for (const { gid } of (await pool.query('SELECT gid FROM pg_prepared_xacts WHERE gid LIKE $1', [`%${schema}%`]))
+      .rows)
+      await pool.query(`ROLLBACK PREPARED '${gid}'`)
+    await few.end()
+    // They did not wait for the row.
+    expect(tookMs).toBeLessThan(2_500)
+  })
 })
