@@ -6,7 +6,8 @@
  */
 export interface Snappy {
   compress(bytes: Buffer): Buffer
-  uncompress(bytes: Buffer): Buffer
+  /** @throws Error when it is no snappy, or says that it becomes more than `maxBytes` */
+  uncompress(bytes: Buffer, maxBytes?: number): Buffer
 }
 
 const MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0])
@@ -25,18 +26,30 @@ export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
   return Buffer.concat(parts)
 }
 
-/** @throws RangeError when it ends in the middle of a block */
+/** @throws RangeError when it is no snappy, or ends in the middle of a block */
 export function decodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return snappy.uncompress(bytes)
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes)
   if (bytes.length < HEADER.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in its header`)
   const parts: Buffer[] = []
   for (let at = HEADER.length; at < bytes.length; ) {
+    if (at + 4 > bytes.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in a length`)
     const length = bytes.readInt32BE(at)
     at += 4
     if (length < 0 || at + length > bytes.length)
       throw new RangeError(`a snappy block of ${length} bytes at ${at} does not fit into ${bytes.length} bytes`)
-    parts.push(snappy.uncompress(bytes.subarray(at, at + length)))
+    parts.push(block(snappy, bytes.subarray(at, at + length)))
     at += length
   }
   return Buffer.concat(parts)
+}
+
+/** A copy of 64 bytes takes three: what says that it becomes more is not believed, for that much memory would be taken first. */
+const MOST_TIMES = 64
+
+function block(snappy: Snappy, bytes: Buffer): Buffer {
+  try {
+    return snappy.uncompress(bytes, bytes.length * MOST_TIMES)
+  } catch (cause) {
+    throw new RangeError(`a block of ${bytes.length} bytes is no snappy`, { cause })
+  }
 }
