@@ -140,7 +140,7 @@ function permitsOf(limit: number, mode: LockHolder['mode']): number | undefined 
 function readEntry(key: string, entry: string): ForcedRelease {
   const { mark, at, token, ended } = (readJson(entry) ?? {}) as Record<string, unknown>
   const said = typeof mark === 'string' ? readMark(mark) : undefined
-  if (said === undefined || typeof ended !== 'string')
+  if (said === undefined || typeof ended !== 'string' || typeof at !== 'string' || typeof token !== 'string')
     throw new LockStoreRefused('redis', new Error(`an entry in the audit of "${key}" is another program's`))
   const { by, reason } = said
   const holders = ended === '' ? [] : ended.split('\n')

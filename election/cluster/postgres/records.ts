@@ -115,8 +115,9 @@ function rowsIn(changes: string): readonly ChangeRow[] {
 
 function isChange(row: unknown): row is ChangeRow {
   if (typeof row !== 'object' || row === null) return false
-  const { kind, key, json, instance } = row as Readonly<Record<string, unknown>>
-  const isBound = instance === undefined || instance === null || typeof instance === 'string'
+  const { kind, key, json, instance, generation } = row as Readonly<Record<string, unknown>>
+  const isNumber = typeof generation === 'number' || typeof generation === 'string'
+  const isBound = instance === undefined || instance === null || (typeof instance === 'string' && isNumber)
   if (kind === 'delete') return typeof key === 'string'
   return kind === 'put'
     ? typeof key === 'string' && typeof json === 'string' && isBound

@@ -11,13 +11,17 @@ test('a tombstone of another program says that the lock is lost, and not that so
   for (const mark of ['{', '{"by":null}', '{"by":"ann"}', '{}', '']) expect(notHeld(mark)).toBe('lost')
 })
 
-test.each(['{', 'null', '{"mark":7}', '{"mark":"{"}', JSON.stringify({ mark: MARK, at: '1', token: '2' })])(
-  'the audit with an entry %s is refused with an error that says where it is',
-  async (entry) => {
-    const operator = new RedisOperator({ commands: { run: async () => [entry] } as never, prefix: 'l:', turn: 't' })
-    await expect(operator.audit('door')).rejects.toMatchObject({
-      code: 'locks.store_refused',
-      message: expect.stringContaining('"door"'),
-    })
-  },
-)
+test.each([
+  '{',
+  'null',
+  '{"mark":7}',
+  '{"mark":"{"}',
+  JSON.stringify({ mark: MARK, at: '1', token: '2' }),
+  JSON.stringify({ mark: MARK, at: {}, token: '2', ended: '' }),
+])('the audit with an entry %s is refused with an error that says where it is', async (entry) => {
+  const operator = new RedisOperator({ commands: { run: async () => [entry] } as never, prefix: 'l:', turn: 't' })
+  await expect(operator.audit('door')).rejects.toMatchObject({
+    code: 'locks.store_refused',
+    message: expect.stringContaining('"door"'),
+  })
+})

@@ -27,9 +27,15 @@ test('an instance in Redis that is no percent-encoding is taken as it is', () =>
   expect(membersReading(['1', ['shop%', '3 alive 1 2 3 4 j {}']]).records).toMatchObject([{ instance: 'shop%' }])
 })
 
-test.each(['{', '{}', '[null]', '[{"kind":"put"}]', '[{"kind":"joined"}]'])(
-  'an entry %s of the log in PostgreSQL is refused',
-  (changes) => expect(() => rowEntry({ revision: '3', previous: '2', changes })).toThrow(refused),
+test.each([
+  '{',
+  '{}',
+  '[null]',
+  '[{"kind":"put","key":"a","json":"1","instance":"i","generation":{}}]',
+  '[{"kind":"put"}]',
+  '[{"kind":"joined"}]',
+])('an entry %s of the log in PostgreSQL is refused', (changes) =>
+  expect(() => rowEntry({ revision: '3', previous: '2', changes })).toThrow(refused),
 )
 
 const deep = `${'['.repeat(10_000)}${']'.repeat(10_000)}`
