@@ -6,8 +6,8 @@
  */
 export interface Snappy {
   compress(bytes: Buffer): Buffer
-  /** @throws Error when it is no snappy, or says that it becomes more than `maxBytes` */
-  uncompress(bytes: Buffer, maxBytes?: number): Buffer
+  /** @throws Error when it is no snappy */
+  uncompress(bytes: Buffer): Buffer
 }
 
 const MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0])
@@ -43,13 +43,43 @@ export function decodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
   return Buffer.concat(parts)
 }
 
-/** A copy of 64 bytes takes three: what says that it becomes more is not believed, for that much memory would be taken first. */
-const MOST_TIMES = 64
-
 function block(snappy: Snappy, bytes: Buffer): Buffer {
+  if (!isSound(bytes)) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
   try {
-    return snappy.uncompress(bytes, bytes.length * MOST_TIMES)
+    return snappy.uncompress(bytes)
   } catch (cause) {
     throw new RangeError(`a block of ${bytes.length} bytes is no snappy`, { cause })
   }
+}
+
+/**
+ * Its parts add up to the length that it says. The package believes that length, takes a length of four bytes for a negative
+ * one, with which it goes back in its input for ever, and does not look where its output ends.
+ */
+function isSound(bytes: Buffer): boolean {
+  let at = 0
+  let said = 0
+  for (let shift = 1; ; shift *= 128) {
+    const byte = bytes[at++]
+    if (byte === undefined || at > 5) return false
+    said += (byte & 127) * shift
+    if (byte < 128) break
+  }
+  let out = 0
+  while (at < bytes.length) {
+    const tag = bytes[at++] as number
+    const more = tag >>> 2
+    const kind = tag & 3
+    if (kind !== 0) {
+      out += kind === 1 ? (more & 7) + 4 : more + 1
+      at += kind === 3 ? 4 : kind
+      continue
+    }
+    const extra = Math.max(0, more - 59)
+    if (at + extra > bytes.length) return false
+    const size = (extra === 0 ? more : bytes.readUIntLE(at, extra)) + 1
+    at += extra + size
+    out += size
+  }
+  return at === bytes.length && out === said
 }

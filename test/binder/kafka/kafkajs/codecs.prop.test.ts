@@ -47,5 +47,8 @@ it('refuses an LZ4 block that becomes larger than a block may be, before it is w
 it('refuses snappy that says it becomes larger than its bytes can, before the memory is taken', ({ expect }) => {
   const bomb = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x03, 0, 0x61])
   expect(() => decodeXerial(snappy, bomb)).toThrow(RangeError)
+  // A literal of minus six bytes, which leads back to where it stands.
+  const endless = Buffer.from([0x05, 0xfc, 0xf9, 0xff, 0xff, 0xff, 0, 0, 0, 0])
+  expect(() => decodeXerial(snappy, endless)).toThrow(RangeError)
   expect(() => decodeXerial(snappy, Buffer.alloc(0))).toThrow('a block of 0 bytes is no snappy')
 })
