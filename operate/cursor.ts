@@ -9,7 +9,11 @@ export function writeCursor(place: readonly string[]): string {
 export function readCursor(path: string, cursor: unknown, length: number): readonly string[] {
   try {
     const place: unknown = JSON.parse(Buffer.from(String(cursor), 'base64url').toString('utf8'))
-    if (Array.isArray(place) && place.length === length && place.every((part) => typeof part === 'string')) {
+    if (
+      Array.isArray(place) &&
+      place.length === length &&
+      place.every((part) => typeof part === 'string' && !part.includes('\0'))
+    ) {
       if (/^\d{1,18}$/.test(place[0] as string)) return place as readonly string[]
     }
   } catch {

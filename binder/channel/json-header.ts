@@ -13,11 +13,12 @@ export function headerToJson(value: HeaderValue): JsonHeader {
 
 /** `undefined` for what `headerToJson` does not write. */
 export function headerFromJson(value: unknown): HeaderValue | undefined {
-  if (value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean')
-    return value
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+  // JSON may say 1e999.
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
   const { $bytes: bytes, $number: number } = isJsonObject(value) ? value : {}
   if (typeof bytes === 'string') return new Uint8Array(Buffer.from(bytes, 'base64'))
-  return typeof number === 'string' ? Number(number) : undefined
+  return number === '-0' ? -0 : undefined
 }
 
 export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -68,7 +68,16 @@ function headersOf(headers: Readonly<Record<string, unknown>>): Headers {
 
 /** Of another program anything: what is no header is its JSON. */
 function headerOf(value: unknown): HeaderValue {
-  return headerFromJson(value) ?? (value === null ? null : (JSON.stringify(value) ?? null))
+  return headerFromJson(value) ?? (value === null ? null : jsonOf(value))
+}
+
+/** What is nested too deeply to be written again is nothing. */
+function jsonOf(value: unknown): HeaderValue {
+  try {
+    return JSON.stringify(value) ?? null
+  } catch {
+    return null
+  }
 }
 
 function textOf(bytes: Uint8Array): string {

@@ -66,5 +66,21 @@ export function forcedMark(force: ForceOptions): string {
 
 /** What a script answers about a claim that does not hold: what its tombstone says, or 0. */
 export function notHeld(reply: unknown): NotHeld {
-  return typeof reply === 'string' && reply.startsWith('{') ? { forced: JSON.parse(reply) as ForceOptions } : 'lost'
+  const forced = typeof reply === 'string' && reply.startsWith('{') ? readMark(reply) : undefined
+  return forced === undefined ? 'lost' : { forced }
+}
+
+/** `undefined`: another program wrote it. */
+export function readMark(text: string): ForceOptions | undefined {
+  const { by, reason } = (readJson(text) ?? {}) as { readonly by?: unknown; readonly reason?: unknown }
+  return typeof by === 'string' && typeof reason === 'string' ? { by, reason } : undefined
+}
+
+/** `undefined`: it is no JSON. */
+export function readJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

@@ -1,9 +1,9 @@
 import { DAY, MINUTE } from '../../core/clock.ts'
 import { defineScript, type RedisConnection } from '../../core/redis/connection.ts'
-import { LockStoreUnavailable } from '../errors.ts'
+import { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
 import type { ForcedRelease, ForceOptions, LockHolder, LockInfo } from '../lock.ts'
 import type { ListRequest, LockOperator } from '../store.ts'
-import { forcedMark, heldKey, lockKeys, termsOf } from './keys.ts'
+import { forcedMark, heldKey, lockKeys, readJson, readMark, termsOf } from './keys.ts'
 import { AUDIT, FORCE_RELEASE, INSPECT } from './scripts-operator.ts'
 
 const inspectScript = defineScript(INSPECT)
@@ -138,8 +138,11 @@ function permitsOf(limit: number, mode: LockHolder['mode']): number | undefined 
 }
 
 function readEntry(key: string, entry: string): ForcedRelease {
-  const { mark, at, token, ended } = JSON.parse(entry) as Record<'mark' | 'at' | 'token' | 'ended', string>
-  const { by, reason } = JSON.parse(mark) as ForceOptions
+  const { mark, at, token, ended } = (readJson(entry) ?? {}) as Record<string, unknown>
+  const said = typeof mark === 'string' ? readMark(mark) : undefined
+  if (said === undefined || typeof ended !== 'string' || typeof at !== 'string' || typeof token !== 'string')
+    throw new LockStoreRefused('redis', new Error(`an entry in the audit of "${key}" is another program's`))
+  const { by, reason } = said
   const holders = ended === '' ? [] : ended.split('\n')
   return {
     key,

@@ -4,6 +4,7 @@
  * get old messages.
  */
 import { invalidOption, show } from '../../core/errors.ts'
+import { isDeeperThan } from '../../core/nesting.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { JsonObject } from './document.ts'
 import { narrowings, type Resolve, type Sided } from './narrowing.ts'
@@ -68,25 +69,39 @@ interface Read {
 const object = (value: unknown): JsonObject =>
   typeof value === 'object' && value !== null ? (value as JsonObject) : {}
 
+/** What is compared is walked through by recursion. */
+const MOST_LEVELS = 200
+
 function readDocument(path: string, given: unknown): Read {
   const { asyncapi, channels, operations } = object(given)
   if (typeof given !== 'object' || given === null) throw wrongKind(path, given, 'an AsyncAPI 3 document')
   if (typeof asyncapi !== 'string' || !asyncapi.startsWith('3.'))
     throw invalidOption(`${path}.asyncapi`, asyncapi, 'a document of AsyncAPI 3, such as "3.0.0"')
+  if (isDeeperThan(given, MOST_LEVELS)) throw wrongKind(path, given, `a document of at most ${MOST_LEVELS} levels`)
   const resolve: Resolve = (ref) =>
     ref
       .slice(2)
       .split('/')
-      .reduce<unknown>(
-        (at, part) => object(at)[decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~')],
-        given,
-      )
+      .reduce<unknown>((at, part) => own(object(at), decoded(part).replaceAll('~1', '/').replaceAll('~0', '~')), given)
   const entries = Object.entries(object(channels)).map(([key, each]) => {
     const channel = followed(each, resolve)
     const { address } = channel
     return [typeof address === 'string' ? address : key, { key, channel }] as const
   })
   return { resolve, channels: new Map(entries), operations: Object.values(object(operations)).map(object) }
+}
+
+function own(at: JsonObject, name: string): unknown {
+  return Object.hasOwn(at, name) ? at[name] : undefined
+}
+
+/** What is no percent-encoding stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
 }
 
 function followed(value: unknown, resolve: Resolve): JsonObject {
@@ -128,7 +143,7 @@ function versionChanges(a: JsonObject, b: JsonObject): readonly Change[] {
   const [before = 1, after = 1] = [a['version'], b['version']]
   if (before === after) return []
   const reads = Array.isArray(b['reads']) ? b['reads'] : [after]
-  const text = `payloads are of version ${String(after)}, and were of ${String(before)}`
+  const text = `payloads are of version ${show(after)}, and were of ${show(before)}`
   const old: Change = {
     kind: 'version',
     breaks: 'old readers',
@@ -155,7 +170,7 @@ function usersOf({ operations, resolve }: Read, key: string): Users {
         .filter((each) => followed(each, resolve)['action'] === action)
         .map((each) => {
           const { service = 'somebody', group } = object(each['x-concordat'])
-          return `${String(service)}${typeof group === 'string' ? ` (group ${group})` : ''}`
+          return `${textOf(service)}${typeof group === 'string' ? ` (group ${group})` : ''}`
         }),
     )
   return { senders: of('send'), readers: of('receive') }
@@ -178,6 +193,8 @@ function userChanges(before: Users, after: Users): readonly Change[] {
     ...added.map((name): Change => ({ kind: 'readers', breaks: 'no', text: `${name} reads it` })),
   ]
 }
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : show(value))
 
 type Side = readonly [JsonObject, Resolve]
 
@@ -217,7 +234,7 @@ function readsOlder(before: JsonObject, after: JsonObject): boolean {
 function messageChanges([before, oldRef]: Side, [after, newRef]: Side, upcasts: boolean): readonly Change[] {
   const [was, is] = [before['contentType'], after['contentType']]
   const type: readonly Change[] =
-    was === is ? [] : [{ kind: 'content-type', breaks: 'all readers', text: `${String(is)}, and was ${String(was)}` }]
+    was === is ? [] : [{ kind: 'content-type', breaks: 'all readers', text: `${textOf(is)}, and was ${textOf(was)}` }]
   const schemas = (part: 'payload' | 'headers'): readonly Change[] => {
     const old: Sided = { schema: schemaOf(before[part]), resolve: oldRef }
     const now: Sided = { schema: schemaOf(after[part]), resolve: newRef }

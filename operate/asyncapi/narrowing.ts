@@ -62,15 +62,26 @@ const UPPER = ['maximum', 'exclusiveMaximum', 'maxLength', 'maxItems', 'maxPrope
 
 type Open = ReadonlySet<string>
 
+const MOST_PAIRS = 5_000
+const MOST_LEVELS = 200
+
 /** Empty: every value that `from` allows fits `to`, as far as can be seen. */
-export function narrowings(from: Sided, to: Sided, path: string = '', open: Open = new Set()): readonly Narrowing[] {
+export function narrowings(
+  from: Sided,
+  to: Sided,
+  path: string = '',
+  open: Open = new Set(),
+  spent: { pairs: number } = { pairs: 0 },
+): readonly Narrowing[] {
+  // Alternatives of alternatives are too many soon.
+  if (++spent.pairs > MOST_PAIRS || open.size > MOST_LEVELS) return [{ path, text: 'it is too large to be compared' }]
   const pair = JSON.stringify([from.schema, to.schema])
   // A recursive schema is compared once.
   if (open.has(pair)) return []
   const [a, b] = [resolved(from), resolved(to)]
   const below = new Set([...open, pair])
   const next = (one: unknown, other: unknown, at: string): readonly Narrowing[] =>
-    narrowings({ ...from, schema: one }, { ...to, schema: other }, at, below)
+    narrowings({ ...from, schema: one }, { ...to, schema: other }, at, below, spent)
   if (b === true || a === false) return []
   if (b === false) return [{ path, text: 'nothing is allowed any more' }]
   const source: JsonObject = a === true ? {} : a
@@ -123,7 +134,7 @@ function nearest(found: ReadonlyArray<readonly Narrowing[]>, path: string): read
 }
 
 function typesOf({ type, enum: values, const: value }: JsonObject): readonly string[] | undefined {
-  if (type !== undefined) return Array.isArray(type) ? type.map(String) : [show(type).replaceAll('"', '')]
+  if (type !== undefined) return Array.isArray(type) ? type.map(textOf) : [show(type).replaceAll('"', '')]
   const known = Array.isArray(values) ? values : value === undefined ? undefined : [value]
   return known?.map((each) => (each === null ? 'null' : Array.isArray(each) ? 'array' : typeof each))
 }
@@ -168,7 +179,8 @@ const numberOf = (value: unknown, otherwise: number): number => (typeof value ==
 
 const record = (value: unknown): JsonObject =>
   typeof value === 'object' && value !== null ? (value as JsonObject) : {}
-const names = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(String) : [])
+const names = (value: unknown): readonly string[] => (Array.isArray(value) ? value.map(textOf) : [])
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : show(value))
 const under = (path: string, name: string): string => (path === '' ? name : `${path}.${name}`)
 
 function objectReasons(a: JsonObject, b: JsonObject, path: string, next: Next): readonly Narrowing[] {

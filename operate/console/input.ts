@@ -28,6 +28,12 @@ export function queryOf(url: string): Fields {
   return new Fields(Object.fromEntries(new URL(url).searchParams))
 }
 
+/** No database can be asked for a NUL. */
+function storable(name: string, text: string): string {
+  if (text.includes('\0')) throw invalidOption(name, text, 'a text without NUL')
+  return text
+}
+
 /** Of a body, or of a query, where all is text. Each throws a TypeError or RangeError that names the field. */
 export class Fields {
   readonly #values: Readonly<Record<string, unknown>>
@@ -37,12 +43,12 @@ export class Fields {
   }
 
   text(name: string): string {
-    return requireText(name, this.#own(name))
+    return storable(name, requireText(name, this.#own(name)))
   }
 
   optionalText(name: string): string | undefined {
     const value = this.#own(name)
-    return value === undefined || value === null || value === '' ? undefined : requireText(name, value)
+    return value === undefined || value === null || value === '' ? undefined : storable(name, requireText(name, value))
   }
 
   /** At most `max`: a list is a page, not a store. */

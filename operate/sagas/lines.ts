@@ -87,7 +87,8 @@ const COLUMNS = `name AS saga, id, version, status, state->'failure' AS failure,
 /** @throws TypeError / RangeError naming what is wrong */
 export function checkFilter(path: string, filter: SagaFilter): void {
   for (const name of ['saga', 'idPrefix', 'owner', 'code'] as const)
-    if (filter[name] !== undefined) requireText(`${path}.${name}`, filter[name])
+    if (filter[name] !== undefined && requireText(`${path}.${name}`, filter[name]).includes('\0'))
+      throw invalidOption(`${path}.${name}`, filter[name], 'a text without NUL')
   if (filter.status !== undefined && !STATUSES.includes(filter.status))
     throw invalidOption(`${path}.status`, filter.status, `one of ${STATUSES.join(', ')}`)
   if (filter.olderThanMs !== undefined) requireInteger(`${path}.olderThanMs`, filter.olderThanMs, 0)

@@ -10,9 +10,15 @@ export type Expression = (root: unknown) => unknown
 
 /** @throws SyntaxError naming what the subset does not have, and where */
 export function parseExpression(source: string): Expression {
-  const parser = new Parser(tokensOf(source))
+  const tokens = tokensOf(source)
+  if (tokens.length > MOST_TOKENS) throw new SyntaxError(`more than ${MOST_TOKENS} words: split the expression`)
+  const parser = new Parser(tokens)
   return parser.whole()
 }
+
+/** It is parsed, and what it makes is called, by recursion. */
+const MOST_TOKENS = 1_000
+const MOST_LEVELS = 50
 
 /** From the loosest to the tightest. */
 const LEVELS: readonly (readonly string[])[] = [
@@ -31,6 +37,7 @@ const LITERALS: ReadonlyMap<string, unknown> = new Map([
 class Parser {
   readonly #tokens: readonly Token[]
   #next = 0
+  #levels = 0
 
   constructor(tokens: readonly Token[]) {
     this.#tokens = tokens
@@ -43,6 +50,18 @@ class Parser {
   }
 
   #choice(): Expression {
+    return this.#deeper(() => this.#openChoice())
+  }
+
+  /** @throws SyntaxError: an expression within an expression, too often */
+  #deeper(read: () => Expression): Expression {
+    if (++this.#levels > MOST_LEVELS) throw new SyntaxError(`nested deeper than ${MOST_LEVELS} levels`)
+    const expression = read()
+    this.#levels--
+    return expression
+  }
+
+  #openChoice(): Expression {
     const condition = this.#binary(0)
     if (this.#take('?:')) {
       const otherwise = this.#choice()
@@ -69,11 +88,11 @@ class Parser {
 
   #unary(): Expression {
     if (this.#take('!')) {
-      const value = this.#unary()
+      const value = this.#deeper(() => this.#unary())
       return (root) => !truth('!', value(root))
     }
     if (this.#take('-')) {
-      const value = this.#unary()
+      const value = this.#deeper(() => this.#unary())
       return (root) => (OPERATORS['-'] as (a: unknown, b: unknown) => unknown)(0, value(root))
     }
     return this.#path(this.#primary())

@@ -1,5 +1,6 @@
 /** `importStateMachine`: a machine of Seata's state language as a saga. */
 import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { isDeeperThan } from '../../core/nesting.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
 import { checkSagaName } from '../definition/graph.ts'
@@ -123,11 +124,16 @@ function ordered(source: unknown): unknown {
 
 function parsedJson(json: unknown): unknown {
   const source = typeof json === 'string' ? parsedText(json) : json
+  if (isDeeperThan(source, MOST_LEVELS))
+    throw new TypeError(`importStateMachine: the JSON is nested deeper than ${MOST_LEVELS} levels. Make it flatter`)
   if (isStorable(JSON.stringify(source) ?? '')) return source
   throw new TypeError(
     'importStateMachine: the JSON holds a NUL or half a surrogate pair, which cannot be stored. Remove it',
   )
 }
+
+/** Deeper than any that a designer draws. */
+const MOST_LEVELS = 100
 
 function parsedText(text: string): unknown {
   try {

@@ -260,7 +260,8 @@ function contextOf(tx: SqlTransaction, command: CommandHeaders, message: Handler
 
 /** What takes commands of this kind: a kind that a later release brings is named by its header. */
 function participantsOf(kind: string | undefined): string {
-  return (kind === undefined ? 'participant' : PARTICIPANTS[kind]) ?? `a participant of the kind "${kind}"`
+  if (kind === undefined) return 'participant'
+  return (Object.hasOwn(PARTICIPANTS, kind) ? PARTICIPANTS[kind] : undefined) ?? `a participant of the kind "${kind}"`
 }
 
 /** The binder's span for the message, if it makes one, else the one that the message names. */

@@ -57,7 +57,8 @@ export function readTransaction(headers: AnyHeaders): TransactionRef | undefined
   const [service = '', name = '', written = '', birth = '', ...more] = value.split('/')
   const id = decode(written)
   const isNamed = NAME.test(service) && NAME.test(name) && BIRTH.test(birth) && more.length === 0
-  if (!isNamed || id === undefined || id === '' || id.length > 200 || CONTROL.test(id)) {
+  const isId = id !== undefined && id !== '' && id.length <= 200 && id.isWellFormed() && !CONTROL.test(id)
+  if (!isNamed || !isId) {
     throw new TransactionHeaderInvalid('is not of the form <service>/<name>/<id>/<birth>')
   }
   return { service, name, id, birth }

@@ -85,7 +85,8 @@ export interface CommandHeaders {
 export function readCommandHeaders(headers: Headers): CommandHeaders | undefined {
   const text = (name: string): string | undefined => {
     const value = headers[name]
-    return typeof value === 'string' && value !== '' ? value : undefined
+    // No table can hold a NUL.
+    return typeof value === 'string' && value !== '' && !value.includes('\0') ? value : undefined
   }
   const [saga, sagaId, step] = [text(HEADERS.saga), text(HEADERS.id), text(HEADERS.step)]
   const [operation, key, replyTo] = [text(HEADERS.operation), text(HEADERS.key), text(HEADERS.replyTo)]
@@ -102,7 +103,7 @@ export function readCommandHeaders(headers: Headers): CommandHeaders | undefined
     operation,
     key,
     replyTo,
-    attempt: typeof attempt === 'number' ? attempt : undefined,
+    attempt: typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt > 0 ? attempt : undefined,
     birth: text(HEADERS.birth),
     kind: text(HEADERS.kind),
     round: typeof round === 'number' && Number.isSafeInteger(round) && round > 0 ? Math.min(round, MAX_ROUND) : 0,
@@ -192,6 +193,12 @@ function replyProblem(value: unknown): string | undefined {
   const reply = value as Partial<Record<keyof SagaReply, unknown>>
   for (const name of ['saga', 'sagaId', 'step'] as const) {
     if (typeof reply[name] !== 'string') return `${name}: expected a string`
+    // No table can hold it, and so no saga has it.
+    if (reply[name].includes('\0')) return `${name}: expected a string without NUL`
+  }
+  for (const name of ['code', 'message'] as const) {
+    const text = reply[name] ?? ''
+    if (typeof text !== 'string') return `${name}: expected a string`
   }
   if (!isOperation(reply.operation)) return `operation: expected ${operationNames()}`
   if (reply.status !== 'ok' && reply.status !== 'refused' && reply.status !== 'failed') {

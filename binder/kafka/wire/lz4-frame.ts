@@ -36,7 +36,7 @@ export function encodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
   return Buffer.concat([...parts, END])
 }
 
-/** @throws RangeError when it is no frame, or ends in the middle of one */
+/** @throws RangeError when it is no frame, ends in the middle of one, or has a block that becomes larger than it says */
 export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
   if (bytes.length < HEADER.length || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('no LZ4 frame begins here')
   const flags = bytes.readUInt8(4)
@@ -53,9 +53,39 @@ export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
     if (at + size > bytes.length || size > largest)
       throw new RangeError(`an LZ4 block of ${size} bytes at ${at} does not fit into ${bytes.length} bytes`)
     if (end + largest > out.length) out = Buffer.concat([out], Math.max(out.length * 2, end + largest))
+    if (said < UNCOMPRESSED) requireFits(bytes, at, size, largest)
     // Blocks of other writers may refer to the one before: all are in one buffer.
     end =
       said >= UNCOMPRESSED ? end + bytes.copy(out, end, at, at + size) : lz4.decompressBlock(bytes, out, at, size, end)
     at += size + (flags & FLAGS.blockChecksum ? 4 : 0)
   }
+}
+
+const LEAST_MATCH = 4
+const LONGER = 15
+
+/**
+ * The package writes as much as a block says, past the end of the buffer, and some bytes can say hundreds of megabytes: so the
+ * lengths are added up before anything is written.
+ */
+function requireFits(bytes: Buffer, start: number, size: number, largest: number): void {
+  const end = start + size
+  let at = start
+  let out = 0
+  const length = (first: number): number => {
+    let sum = first
+    for (let more = first === LONGER ? 255 : 0; more === 255; sum += more) more = at < end ? (bytes[at++] as number) : 0
+    return sum
+  }
+  while (at < end) {
+    const token = bytes[at++] as number
+    const literals = length(token >> 4)
+    at += literals
+    out += literals
+    if (at >= end) break
+    at += 2
+    out += length(token & LONGER) + LEAST_MATCH
+  }
+  if (out > largest || at > end)
+    throw new RangeError(`an LZ4 block of ${size} bytes at ${start} is no block, or becomes more than ${largest} bytes`)
 }

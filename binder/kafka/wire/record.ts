@@ -89,7 +89,7 @@ export function decodeRecord(topic: string, partition: number, record: IncomingR
       record.key === null ? (text(raw['ce_partitionkey']) ?? null) : isText ? record.key.toString() : keyOf(record.key),
     type: bounded(text(raw['ce_type']) ?? topic),
     source: bounded(text(raw['ce_source']) ?? `kafka/${topic}`),
-    contentType: text(raw[CONTENT_TYPE]) ?? text(raw['ce_datacontenttype']) ?? springsContentType(raw) ?? '',
+    contentType: text(raw[CONTENT_TYPE]) || text(raw['ce_datacontenttype']) || springsContentType(raw) || '',
     time: time ?? firstInstant(Number(record.timestamp)),
     headers: decodeHeaders(raw),
     body: record.value === null ? null : toView(record.value),
@@ -175,12 +175,12 @@ function decodeHeaders(raw: Readonly<Record<string, IncomingHeader>>): Headers {
 function springTypesIn(raw: Readonly<Record<string, IncomingHeader>>): Readonly<Record<string, unknown>> | undefined {
   const json = text(raw[SPRING_TYPES])
   if (json === undefined) return undefined
-  const types = Object.entries(readSpringTypes(json))
-  return Object.fromEntries(
-    types.filter(
-      ([name]) => !/^-?\d{16,}$/.test(text(raw[name]) ?? '') || Number.isSafeInteger(Number(text(raw[name]))),
-    ),
-  )
+  const types = Object.entries(readSpringTypes(json)).filter(([name]) => {
+    // A header of every object's own, such as `__proto__`, is none of the record's.
+    const value = Object.hasOwn(raw, name) ? (text(raw[name]) ?? '') : ''
+    return !/^-?\d{16,}$/.test(value) || Number.isSafeInteger(Number(value))
+  })
+  return Object.fromEntries(types)
 }
 
 function decodeTypes(header: IncomingHeader): Readonly<Record<string, unknown>> | undefined {

@@ -6,6 +6,7 @@
  */
 export interface Snappy {
   compress(bytes: Buffer): Buffer
+  /** @throws Error when it is no snappy */
   uncompress(bytes: Buffer): Buffer
 }
 
@@ -25,18 +26,60 @@ export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
   return Buffer.concat(parts)
 }
 
-/** @throws RangeError when it ends in the middle of a block */
+/** @throws RangeError when it is no snappy, or ends in the middle of a block */
 export function decodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return snappy.uncompress(bytes)
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes)
   if (bytes.length < HEADER.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in its header`)
   const parts: Buffer[] = []
   for (let at = HEADER.length; at < bytes.length; ) {
+    if (at + 4 > bytes.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in a length`)
     const length = bytes.readInt32BE(at)
     at += 4
     if (length < 0 || at + length > bytes.length)
       throw new RangeError(`a snappy block of ${length} bytes at ${at} does not fit into ${bytes.length} bytes`)
-    parts.push(snappy.uncompress(bytes.subarray(at, at + length)))
+    parts.push(block(snappy, bytes.subarray(at, at + length)))
     at += length
   }
   return Buffer.concat(parts)
+}
+
+function block(snappy: Snappy, bytes: Buffer): Buffer {
+  if (!isSound(bytes)) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
+  try {
+    return snappy.uncompress(bytes)
+  } catch (cause) {
+    throw new RangeError(`a block of ${bytes.length} bytes is no snappy`, { cause })
+  }
+}
+
+/**
+ * Its parts add up to the length that it says. The package believes that length, takes a length of four bytes for a negative
+ * one, with which it goes back in its input for ever, and does not look where its output ends.
+ */
+function isSound(bytes: Buffer): boolean {
+  let at = 0
+  let said = 0
+  for (let shift = 1; ; shift *= 128) {
+    const byte = bytes[at++]
+    if (byte === undefined || at > 5) return false
+    said += (byte & 127) * shift
+    if (byte < 128) break
+  }
+  let out = 0
+  while (at < bytes.length) {
+    const tag = bytes[at++] as number
+    const more = tag >>> 2
+    const kind = tag & 3
+    if (kind !== 0) {
+      out += kind === 1 ? (more & 7) + 4 : more + 1
+      at += kind === 3 ? 4 : kind
+      continue
+    }
+    const extra = Math.max(0, more - 59)
+    if (at + extra > bytes.length) return false
+    const size = (extra === 0 ? more : bytes.readUIntLE(at, extra)) + 1
+    at += extra + size
+    out += size
+  }
+  return at === bytes.length && out === said
 }

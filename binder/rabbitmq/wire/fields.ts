@@ -3,6 +3,7 @@
  * and tables JSON. Which header was what goes with them in one more header, so that a dead letter and what is sent back
  * are on the wire what came.
  */
+import { isUint8Array } from 'node:util/types'
 import type { Headers, HeaderValue } from '../../channel/message.ts'
 import { UNREADABLE } from '../link/client.ts'
 
@@ -16,7 +17,7 @@ export function toField(value: HeaderValue): unknown {
   if (typeof value === 'number') {
     return Number.isSafeInteger(value) && !Object.is(value, -0) ? value : { '!': 'double', value }
   }
-  return value instanceof Uint8Array ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value
+  return isUint8Array(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : value
 }
 
 export function fromField(value: unknown): HeaderValue {
@@ -33,7 +34,7 @@ export function fromField(value: unknown): HeaderValue {
 }
 
 function fromObject(value: object): HeaderValue {
-  if (value instanceof Uint8Array) return new Uint8Array(value)
+  if (isUint8Array(value)) return new Uint8Array(value)
   if (isTimestamp(value)) return value.value * 1_000
   if (isDecimal(value)) return value.value.digits / 10 ** value.value.places
   try {
@@ -45,7 +46,7 @@ function fromObject(value: object): HeaderValue {
 
 /** Of a field that `fromField` has to make something else of. */
 export function fieldType(value: unknown): FieldType | undefined {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return undefined
+  if (typeof value !== 'object' || value === null || isUint8Array(value)) return undefined
   if (isTimestamp(value)) return 'timestamp'
   return isDecimal(value) ? `decimal:${value.value.places}` : 'json'
 }
@@ -93,7 +94,7 @@ const MOST_LEVELS = 32
 
 /** What amqplib takes for a typed value has to be one; it throws otherwise. */
 function isWritable(value: unknown, levels: number = MOST_LEVELS): boolean {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return true
+  if (typeof value !== 'object' || value === null || isUint8Array(value)) return true
   if ('!' in value) {
     if (isTimestamp(value)) return Number.isSafeInteger(value.value) && value.value >= 0
     if (!isDecimal(value)) return false
@@ -121,7 +122,8 @@ interface Decimal {
 function isDecimal(field: object): field is Decimal {
   if (!('!' in field && field['!'] === 'decimal' && 'value' in field)) return false
   const { value } = field
-  return typeof value === 'object' && value !== null && 'digits' in value && 'places' in value
+  if (!(typeof value === 'object' && value !== null && 'digits' in value && 'places' in value)) return false
+  return typeof value.digits === 'number' && typeof value.places === 'number'
 }
 
 /** How JSON has a `Buffer`. */

@@ -148,8 +148,26 @@ function toEvent(kind: MemberTransition, version: number, member: Member, view: 
 }
 
 function see(record: MemberRecord): Seen {
-  const { service, group, meta } = decodeFrozen(record.json) as { service: string; group?: string; meta: MemberMeta }
+  const { service, group, meta } = saidIn(record)
   const { instance, generation, status, joinedAt } = record
   const grouped = group === undefined ? {} : { group }
   return { record, member: Object.freeze({ instance, generation, service, ...grouped, meta, status, joinedAt }) }
 }
+
+/** A record that another program wrote hides nobody else: its member is there, and says nothing. */
+function saidIn({ instance, json }: MemberRecord): { service: string; group?: string | undefined; meta: MemberMeta } {
+  let said: unknown
+  try {
+    said = decodeFrozen(`member "${instance}"`, json)
+  } catch {
+    said = undefined
+  }
+  const { service, group, meta } = (said ?? {}) as Readonly<Record<string, unknown>>
+  return {
+    service: typeof service === 'string' ? service : '',
+    group: typeof group === 'string' ? group : undefined,
+    meta: typeof meta === 'object' && meta !== null ? (meta as MemberMeta) : NO_META,
+  }
+}
+
+const NO_META: MemberMeta = Object.freeze({})

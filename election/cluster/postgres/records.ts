@@ -1,5 +1,6 @@
 /** What the functions keep and answer, in the words of the contract. Names and keys are written as `storableText`. */
 import { originalText, storableText } from '../../../core/sql-text.ts'
+import { ClusterStoreRefused } from '../store/cluster-errors.ts'
 import type {
   CommitOperation,
   CommitReply,
@@ -97,8 +98,30 @@ export function logEntry({ revision, previous, changes }: EntryRow): LogEntry {
   return {
     revision: Number(revision),
     previous: Number(previous),
-    changes: (JSON.parse(changes) as readonly ChangeRow[]).map(logChange),
+    changes: rowsIn(changes).map(logChange),
   }
+}
+
+/** @throws ClusterStoreRefused: another program has written to the log */
+function rowsIn(changes: string): readonly ChangeRow[] {
+  try {
+    const rows: unknown = JSON.parse(changes)
+    if (Array.isArray(rows) && rows.every(isChange)) return rows
+  } catch {
+    // Said below.
+  }
+  throw new ClusterStoreRefused('postgres', new Error("an entry of a log is another program's"))
+}
+
+function isChange(row: unknown): row is ChangeRow {
+  if (typeof row !== 'object' || row === null) return false
+  const { kind, key, json, instance, generation } = row as Readonly<Record<string, unknown>>
+  const isNumber = typeof generation === 'number' || typeof generation === 'string'
+  const isBound = instance === undefined || instance === null || (typeof instance === 'string' && isNumber)
+  if (kind === 'delete') return typeof key === 'string'
+  return kind === 'put'
+    ? typeof key === 'string' && typeof json === 'string' && isBound
+    : typeof instance === 'string' && typeof json === 'string'
 }
 
 function logChange(change: ChangeRow): LogChange {

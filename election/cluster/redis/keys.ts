@@ -46,5 +46,14 @@ export function tagOf({ instance, generation }: Generation): string {
 
 export function generationOf(tag: string): Generation {
   const dot = tag.lastIndexOf('.')
-  return { instance: decodeURIComponent(tag.slice(0, dot)), generation: Number(tag.slice(dot + 1)) }
+  return { instance: instanceOf(tag.slice(0, dot)), generation: Number(tag.slice(dot + 1)) }
+}
+
+/** What another program wrote is taken as it is. */
+export function instanceOf(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }

@@ -1,4 +1,6 @@
 /** What the scripts keep and answer, in the words of the contract. Formats: `scripts-log.ts`. */
+
+import { ClusterStoreRefused } from '../store/cluster-errors.ts'
 import type {
   ChangesReply,
   CommitReply,
@@ -10,27 +12,42 @@ import type {
   StateReading,
   StateRecord,
 } from '../store/cluster-store.ts'
-import { generationOf } from './keys.ts'
+import { generationOf, instanceOf } from './keys.ts'
 
 /** As XRANGE and XREAD tell it. */
 export type StreamEntry = readonly [id: string, fields: readonly string[]]
 
 export function stateReading(reply: unknown): StateReading {
   const [revision, found] = reply as [string, string[]]
-  return { revision: Number(revision), records: pairs(found).map(([key, record]) => stateRecord(key, record)) }
+  return { revision: whole(revision), records: pairs(found).map(([key, record]) => checked(stateRecord(key, record))) }
 }
 
 export function commitReply(reply: unknown): CommitReply {
   const [status, first = '', second] = reply as [string, string?, (string | number)?]
-  if (status === 'committed') return { status, revision: Number(first), changed: second === 1 }
-  if (status === 'conflict') return { status, record: stateRecord(first, String(second)) }
+  if (status === 'committed') return { status, revision: whole(first), changed: second === 1 }
+  if (status === 'conflict') return { status, record: checked(stateRecord(first, String(second))) }
   if (status === 'evicted') return { status, boundTo: generationOf(first) }
   return { status: 'unknown' }
 }
 
 export function membersReading(reply: unknown): MembersReading {
   const [revision, found] = reply as [string, string[]]
-  return { revision: Number(revision), records: pairs(found).map(([id, record]) => memberRecord(id, record)) }
+  const records = pairs(found).map(([id, record]) => memberRecord(id, record))
+  for (const { generation } of records) whole(generation)
+  return { revision: whole(revision), records }
+}
+
+/** @throws ClusterStoreRefused: another program has written to our key */
+function whole(given: string | number): number {
+  const number = Number(given)
+  if (Number.isSafeInteger(number)) return number
+  throw new ClusterStoreRefused('redis', new Error("a number among what it keeps is another program's"))
+}
+
+function checked(record: StateRecord): StateRecord {
+  whole(record.version)
+  if (record.boundTo !== undefined) whole(record.boundTo.generation)
+  return record
 }
 
 export function changesReply(reply: unknown): ChangesReply {
@@ -80,7 +97,7 @@ function memberRecord(id: string, text: string): MemberRecord {
   const words = text.split(' ', 7)
   const [generation, status, joinedAt, sequence, suspectAfterMs, deadAfterMs, joinId = ''] = words
   return {
-    instance: decodeURIComponent(id),
+    instance: instanceOf(id),
     generation: Number(generation),
     status: status === 'suspect' ? 'suspect' : 'alive',
     joinedAt: Number(joinedAt),

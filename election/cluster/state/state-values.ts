@@ -1,5 +1,5 @@
 import { SchemaError, validate } from '../../../core/schema.ts'
-import { decodeFrozen, encodeJson } from '../store/cluster-data.ts'
+import { decodeFrozen, decodeJson, encodeJson } from '../store/cluster-data.ts'
 import type { LogChange, LogEntry, StateRecord } from '../store/cluster-store.ts'
 import type { StateEntry, StateEvent } from './state.ts'
 import type { ResolvedState } from './state-options.ts'
@@ -23,10 +23,10 @@ export class StateValues<Out, In> {
     return json
   }
 
-  /** @throws SchemaError */
+  /** @throws SchemaError; ClusterDataInvalid for what another program wrote */
   decode(record: StateRecord): StateEntry<Out | undefined> {
     const { key, version, json, boundTo } = record
-    const value = json === undefined ? undefined : this.#check(this.#subject(key), JSON.parse(json))
+    const value = json === undefined ? undefined : this.#check(this.#subject(key), decodeJson(this.#subject(key), json))
     return { key, version, value, ...(boundTo === undefined ? {} : { boundTo }) }
   }
 
@@ -36,7 +36,7 @@ export class StateValues<Out, In> {
     const bound = boundTo === undefined ? {} : { boundTo }
     if (json === undefined) return { key, version, value: undefined, ...bound }
     try {
-      return { key, version, value: this.#check(this.#subject(key), decodeFrozen(json)), ...bound }
+      return { key, version, value: this.#check(this.#subject(key), decodeFrozen(this.#subject(key), json)), ...bound }
     } catch (error) {
       return { key, version, value: undefined, error: error as Error, ...bound }
     }

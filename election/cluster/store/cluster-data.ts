@@ -1,5 +1,6 @@
 /** What can be kept: keys, and values that come back as they were put. */
 import { show } from '../../../core/errors.ts'
+import { isDeeperThan } from '../../../core/nesting.ts'
 import { ClusterDataInvalid, ClusterDataTooLarge } from './cluster-errors.ts'
 
 /** Limit of a key, in bytes of UTF-8. */
@@ -64,10 +65,25 @@ function kindOf(value: unknown): string {
   return name === undefined || name === 'Object' ? 'an object with a prototype or toJSON' : `an instance of ${name}`
 }
 
-/** The value of a JSON text, frozen through and through: many readers get the same one. */
-export function decodeFrozen(json: string): unknown {
-  return freeze(JSON.parse(json))
+/** The value of a JSON text. @throws ClusterDataInvalid: another program wrote it */
+export function decodeJson(subject: string, json: string): unknown {
+  let value: unknown
+  try {
+    value = JSON.parse(json)
+  } catch {
+    throw new ClusterDataInvalid(subject, 'what is kept is no JSON, so another program wrote it: put it again')
+  }
+  if (isDeeperThan(value, MOST_LEVELS)) throw new ClusterDataInvalid(subject, 'what is kept is nested too deeply')
+  return value
 }
+
+/** The same, frozen through and through: many readers get the same one. */
+export function decodeFrozen(subject: string, json: string): unknown {
+  return freeze(decodeJson(subject, json))
+}
+
+/** More than `encodeJson` lets in. */
+const MOST_LEVELS = 210
 
 function freeze(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value

@@ -11,6 +11,40 @@ const never = (): never => {
 
 type Options = Omit<Parameters<typeof defineChannel>[1], 'payload' | 'tombstones'>
 
+const withMessage = (message: object, components: object = {}) => ({
+  asyncapi: '3.0.0',
+  channels: { orders: { messages: { m: message } } },
+  components,
+})
+
+describe('of a document that means no good', () => {
+  test('what is no text is shown as JSON', () => {
+    const odd = { toString: 'x', valueOf: 1 }
+    const { changes } = asyncapiDiff(withMessage({ contentType: 'a' }), withMessage({ contentType: odd }))
+    expect(changes).toMatchObject([{ text: '{"toString":"x","valueOf":1}, and was a' }])
+    const types = { payload: { type: [odd], required: [odd] } }
+    expect(asyncapiDiff(withMessage({}), withMessage(types)).breaks).toBe(true)
+  })
+
+  test.each(['#/%', '#/__proto__/toString', '#/constructor'])('the reference %s leads nowhere', ($ref) => {
+    const document = withMessage({ payload: { $ref } })
+    expect(asyncapiDiff(document, document).breaks).toBe(false)
+  })
+
+  test('alternatives of alternatives are given up, and depth is refused', () => {
+    const level = (n: number) => ({
+      anyOf: [{ $ref: `#/components/s${n + 1}` }, { $ref: `#/components/s${n + 1}`, title: 'b' }],
+    })
+    const schemas = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`s${n}`, level(n)]))
+    const [before, after] = [1, 2].map((minimum) =>
+      withMessage({ payload: { $ref: '#/components/s0' } }, { ...schemas, s30: { type: 'number', minimum } }),
+    )
+    expect(asyncapiDiff(before, after).breaks).toBe(true)
+    const deep = JSON.parse(`${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)}`) as object
+    expect(() => asyncapiDiff(withMessage(deep), withMessage({}))).toThrow('at most 200 levels')
+  })
+})
+
 /** A channel with a sender and a reader. */
 function document(payload: z.ZodType, options: Options = {}): Promise<AsyncapiDocument> {
   const channel = defineChannel('orders', { payload, ...options })

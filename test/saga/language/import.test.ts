@@ -9,6 +9,16 @@ const known = { services: services(new Shop(), 'a') }
 const one = (more: States, after: States = {}) =>
   machine('m', 'A', { A: task('a', 'reduce', { Next: 'Succeed', ...more }), ...after })
 
+test('nesting and expressions without end are refused by a sentence, and not by the stack', () => {
+  const deep = `${'{"a":'.repeat(12_000)}1${'}'.repeat(12_000)}`
+  expect(() => importStateMachine(deep, known)).toThrow('importStateMachine: the JSON is nested deeper than 100 levels')
+  const within = (expression: string) => () => importStateMachine(one({ Input: [`$.${expression}`] }), known)
+  const at = 'importStateMachine("m").States.A.Input[0]: '
+  expect(within(`${'('.repeat(400)}1${')'.repeat(400)}`)).toThrow(`${at}nested deeper than 50 levels`)
+  expect(within(`${'-'.repeat(400)}1`)).toThrow(`${at}nested deeper than 50 levels`)
+  expect(within(`1${' + 1'.repeat(20_000)}`)).toThrow(`${at}more than 1000 words`)
+})
+
 describe('is refused at import, by its path:', () => {
   const at = 'importStateMachine("m").States.A'
   test.each<[string, unknown, string]>([

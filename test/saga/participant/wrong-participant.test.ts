@@ -84,6 +84,13 @@ describe('a command for the other kind of participant', () => {
     }
   })
 
+  test.each(['constructor', '__proto__', 'later'])('is answered with the kind that it names, also %s', async (kind) => {
+    fresh()
+    await deliver(plain, { sku: 'apple', n: 1 }, { ...commandHeaders(id, 'invoke'), 'saga-kind': kind })
+    const [reply] = await takeReplies(sql, schema)
+    expect(reply?.message).toContain(`a participant of the kind "${kind}"`)
+  })
+
   test('stays refused when it comes once more to the right one: nobody would cancel what that does', async () => {
     fresh()
     expect(await answers(plain, 'invoke', forTcc)).toEqual(['refused saga.wrong_participant'])

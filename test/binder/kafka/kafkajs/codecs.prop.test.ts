@@ -28,6 +28,27 @@ describe.for(codecs)('%s', ([, encode, decode]) => {
 
   it('throws at what ends too early', ({ expect }) => {
     const packed = encode(Buffer.alloc(100_000, 'abc'))
-    for (const length of [9, 18, packed.length - 5]) expect(() => decode(packed.subarray(0, length))).toThrow()
+    for (const length of [9, 17, 18, packed.length - 5])
+      expect(() => decode(packed.subarray(0, length))).toThrow(/LZ4|snappy/)
   })
+})
+
+it('refuses an LZ4 block that becomes larger than a block may be, before it is written', ({ expect }) => {
+  const most = 64 * 1_024
+  // A match of 255 bytes more with each of these, behind one literal.
+  const block = Buffer.concat([Buffer.from([0x1f, 0x61, 1, 0]), Buffer.alloc(most - 16, 0xff), Buffer.from([0])])
+  const frame = encodeLz4Frame(lz4, Buffer.alloc(10))
+  const size = Buffer.alloc(4)
+  size.writeUInt32LE(block.length)
+  const bomb = Buffer.concat([frame.subarray(0, 7), size, block, Buffer.alloc(4)])
+  expect(() => decodeLz4Frame(lz4, bomb)).toThrow(/becomes more than 65536 bytes/)
+})
+
+it('refuses snappy that says it becomes larger than its bytes can, before the memory is taken', ({ expect }) => {
+  const bomb = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x03, 0, 0x61])
+  expect(() => decodeXerial(snappy, bomb)).toThrow(RangeError)
+  // A literal of minus six bytes, which leads back to where it stands.
+  const endless = Buffer.from([0x05, 0xfc, 0xf9, 0xff, 0xff, 0xff, 0, 0, 0, 0])
+  expect(() => decodeXerial(snappy, endless)).toThrow(RangeError)
+  expect(() => decodeXerial(snappy, Buffer.alloc(0))).toThrow('a block of 0 bytes is no snappy')
 })

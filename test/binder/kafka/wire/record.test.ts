@@ -249,6 +249,19 @@ describe('foreign Kafka record', () => {
     expect(encodeRecord({ ...decoded, key: 'another' }).key).toBe('another')
     expect(encodeRecord(plainMessage({ key: 'base64://4A' })).key).toBe('base64://4A')
   })
+
+  it('reads a record whose Spring types name what every object has', ({ expect }) => {
+    const types = '{"__proto__":"java.lang.Integer","toString":"java.lang.Boolean","n":"java.lang.Integer"}'
+    const headers = { n: Buffer.from('1'), spring_json_header_types: Buffer.from(types) }
+    expect(decodeRecord('t', 0, foreignRecord(headers)).headers).toEqual({ n: 1, spring_json_header_types: types })
+  })
+
+  it('takes an empty media type for none, also when the message goes on', ({ expect }) => {
+    const headers = { 'content-type': Buffer.alloc(0), contentType: Buffer.from('text/plain') }
+    const decoded = decodeRecord('t', 0, foreignRecord(headers))
+    expect(decoded.contentType).toBe('text/plain')
+    expect(decodeRecord('t', 0, travelled(decoded)).contentType).toBe('text/plain')
+  })
 })
 
 const foreignRecord = (headers: IncomingRecord['headers'] & object): IncomingRecord => ({

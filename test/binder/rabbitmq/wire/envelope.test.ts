@@ -172,6 +172,15 @@ describe('AMQP envelope', () => {
     })
   })
 
+  it('reads tables that say they are what they are not', ({ expect }) => {
+    const nested = { '!': 'decimal', value: { digits: 1, places: { toString: 'x' } } }
+    // What amqplib makes of a table with a field `__proto__` of bytes.
+    const bytes = Object.setPrototypeOf({ a: 1 }, Buffer.from([1])) as object
+    const { headers } = fromAmqp(foreign({ headers: { nested, bytes } }), 'd', NOW)
+    expect(headers['nested']).toBe(JSON.stringify(nested))
+    expect(headers['bytes']).toBeTypeOf('string')
+  })
+
   it('gives those types back where it goes on', ({ expect }) => {
     const headers = {
       at: { '!': 'timestamp', value: 10 },

@@ -1,0 +1,80 @@
+/**
+ * `npm run licences`: what users install with this package, and under which licence. Exit code 1 when one is not among those
+ * that the package may stand on.
+ */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** A package that is installed, and what it says of itself. */
+export interface Licensed {
+  readonly name: string
+  readonly version: string
+  readonly licence: string
+}
+
+/** They ask for their text to go along, and for nothing of whoever uses this package. */
+export const ALLOWED: readonly string[] = ['MIT', 'ISC', 'BSD-2-Clause', 'BSD-3-Clause', 'Apache-2.0', '0BSD']
+
+interface Locked {
+  readonly version?: string
+  readonly license?: string
+  readonly dev?: boolean
+  readonly peer?: boolean
+  readonly optional?: boolean
+  readonly dependencies?: Readonly<Record<string, string>>
+}
+
+interface Lockfile {
+  readonly packages: Readonly<Record<string, Locked>>
+}
+
+/** Dependencies of the package and of each of its peers, with theirs. @throws Error for one that the lockfile does not have */
+export function licensed(lockfile: Lockfile, peers: readonly string[]): readonly Licensed[] {
+  const { packages } = lockfile
+  const found = new Map<string, Licensed>()
+  const visit = (name: string, from: string): void => {
+    const path = placeOf(packages, name, from)
+    const locked = path === undefined ? undefined : packages[path]
+    if (path === undefined || locked === undefined)
+      throw new Error(`${name}, which ${from || 'the package'} needs, is not in the lockfile`)
+    if (found.has(path)) return
+    found.set(path, { name, version: locked.version ?? '', licence: locked.license ?? 'none said' })
+    for (const next of Object.keys(locked.dependencies ?? {})) visit(next, path)
+  }
+  for (const name of [...Object.keys(packages['']?.dependencies ?? {}), ...peers]) visit(name, '')
+  return [...found.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** As Node looks: below who asks, then further up. */
+function placeOf(packages: Lockfile['packages'], name: string, from: string): string | undefined {
+  for (let at = from; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('/node_modules/')))) {
+    const below = `${at}/node_modules/${name}`
+    if (packages[below] !== undefined) return below
+  }
+  const top = `node_modules/${name}`
+  return packages[top] === undefined ? undefined : top
+}
+
+/** `(MIT OR GPL-3.0)`: one of them is enough. `MIT AND ISC`: both have to be. */
+export function isAllowed(licence: string): boolean {
+  const plain = licence.replaceAll(/[()]/g, '')
+  return plain.split(' OR ').some((choice) => choice.split(' AND ').every((each) => ALLOWED.includes(each.trim())))
+}
+
+export function readLicences(): readonly Licensed[] {
+  const read = (name: string): unknown => JSON.parse(readFileSync(new URL(`../${name}`, import.meta.url), 'utf8'))
+  const { peerDependencies } = read('package.json') as { readonly peerDependencies: Readonly<Record<string, string>> }
+  return licensed(read('package-lock.json') as Lockfile, Object.keys(peerDependencies))
+}
+
+function main(): number {
+  const all = readLicences()
+  for (const { name, version, licence } of all)
+    console.log(`${isAllowed(licence) ? ' ' : '!'} ${name}@${version}  ${licence}`)
+  const refused = all.filter(({ licence }) => !isAllowed(licence))
+  if (refused.length > 0)
+    console.error(`licences: ${refused.length} of ${all.length} are not among ${ALLOWED.join(', ')}`)
+  return refused.length === 0 ? 0 : 1
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = main()

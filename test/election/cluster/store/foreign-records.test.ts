@@ -1,0 +1,75 @@
+/** What other programs wrote under our keys: it is refused with a code, or hides nobody else. */
+import { silentLogger, systemClock } from 'concordat/core'
+import { expect, test } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { ClusterView } from '../../../../election/cluster/membership/membership-view.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the store
+import { logEntry as rowEntry } from '../../../../election/cluster/postgres/records.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the store
+import { commitReply, membersReading, stateReading } from '../../../../election/cluster/redis/records.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { StateValues } from '../../../../election/cluster/state/state-values.ts'
+
+const refused = expect.objectContaining({ code: 'cluster.store_refused' })
+
+test('a number in Redis that is none is refused', () => {
+  for (const read of [
+    () => stateReading(['x', []]),
+    () => stateReading(['1', ['rates', 'x - 1']]),
+    () => stateReading(['1', ['rates', '1 shop.x 1']]),
+    () => membersReading(['1', ['shop', 'x alive 1 2 3 4 j {}']]),
+    () => commitReply(['committed', 'x', 1]),
+  ])
+    expect(read).toThrow(refused)
+})
+
+test('an instance in Redis that is no percent-encoding is taken as it is', () => {
+  expect(membersReading(['1', ['shop%', '3 alive 1 2 3 4 j {}']]).records).toMatchObject([{ instance: 'shop%' }])
+})
+
+test.each([
+  '{',
+  '{}',
+  '[null]',
+  '[{"kind":"put","key":"a","json":"1","instance":"i","generation":{}}]',
+  '[{"kind":"put"}]',
+  '[{"kind":"joined"}]',
+])('an entry %s of the log in PostgreSQL is refused', (changes) =>
+  expect(() => rowEntry({ revision: '3', previous: '2', changes })).toThrow(refused),
+)
+
+const deep = `${'['.repeat(10_000)}${']'.repeat(10_000)}`
+
+test.each(['{', '', deep])('a value that is no JSON, or too deep, has an error with a code', (json) => {
+  const values = new StateValues<unknown, unknown>({ schema: undefined, name: 'rates' } as never)
+  const record = { key: 'eur', version: 1, json }
+  const error = expect.objectContaining({ code: 'cluster.data_invalid' })
+  expect(() => values.decode(record)).toThrow(error)
+  expect(values.decodeShared(record)).toMatchObject({ value: undefined, error })
+})
+
+test('a member whose record another program wrote is there, says nothing, and hides nobody', async () => {
+  const record = {
+    generation: 1,
+    status: 'alive',
+    joinedAt: 1,
+    sequence: 1,
+    suspectAfterMs: 1,
+    deadAfterMs: 1,
+    joinId: 'j',
+  }
+  const records = ['{', 'null', '{"service":"shop","meta":{"zone":"a"}}'].map((json, n) => ({
+    ...record,
+    instance: `i${n}`,
+    json,
+  }))
+  const store = { members: async () => ({ revision: 1, records }), follow: () => () => {} }
+  const view = new ClusterView({ store, cluster: 'c', clock: systemClock, logger: silentLogger } as never, () => false)
+  await view.open()
+  expect(view.get().members.map(({ service, meta }) => ({ service, meta }))).toEqual([
+    { service: '', meta: {} },
+    { service: '', meta: {} },
+    { service: 'shop', meta: { zone: 'a' } },
+  ])
+  view.close(new Error('the test is over'))
+})

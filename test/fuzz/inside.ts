@@ -1,0 +1,55 @@
+/** What reads bytes inside of the package. Not public: hence not by package name. */
+// oxlint-disable no-restricted-imports -- the one file of the fuzzer that reaches inside
+
+export { decodePayload } from '../../binder/channel/encode.ts'
+export { upcastPayload } from '../../binder/channel/payload-version.ts'
+export { toDeadLetter, toTrimmedDeadLetter } from '../../binder/consuming/failure/dead-letter.ts'
+export type { IncomingRecord } from '../../binder/kafka/driver.ts'
+export { decodeLz4Frame, encodeLz4Frame } from '../../binder/kafka/wire/lz4-frame.ts'
+export { decodeRecord, encodeRecord } from '../../binder/kafka/wire/record.ts'
+export { decodeXerial, encodeXerial } from '../../binder/kafka/wire/xerial.ts'
+export { messageOf as fromRow, metaOf } from '../../binder/postgres/wire.ts'
+export { fromAmqp, toAmqp } from '../../binder/rabbitmq/wire/envelope.ts'
+export { readDeadLetter } from '../../binder/redrive/letter.ts'
+export { askingOf, ReplyPlaces, readReply } from '../../binder/requests/replies.ts'
+export { unfoldStructured } from '../../binder/transport/cloud-event.ts'
+export { parsePattern } from '../../bus/address.ts'
+export {
+  ackHeaders,
+  eventHeaders,
+  parseAck,
+  parseEvent,
+  parsePresence,
+  presenceHeaders,
+  signedFields,
+} from '../../bus/envelope.ts'
+export { decodeOutcome, encodeOutcome, failedWith } from '../../bus/outcome.ts'
+export { Signer } from '../../bus/signature.ts'
+export { readTraceContext, traceHeaders } from '../../core/trace-context.ts'
+export { logEntry as rowEntry, memberRecord, stateRecord } from '../../election/cluster/postgres/records.ts'
+export { tagOf } from '../../election/cluster/redis/keys.ts'
+export {
+  changesReply,
+  commitReply,
+  logEntry,
+  membersReading,
+  memberText,
+  stateReading,
+} from '../../election/cluster/redis/records.ts'
+export { StateValues } from '../../election/cluster/state/state-values.ts'
+export { heldKey, notHeld, termsOf, valueOf } from '../../locks/redis/keys.ts'
+export { RedisOperator } from '../../locks/redis/operator.ts'
+export { lockInfo } from '../../locks/redlock/inspect.ts'
+export { lockDelayOf, ownerOf } from '../../locks/redlock/value.ts'
+export { run as runCommand } from '../../operate/cli/run.ts'
+export { StoreClusterDesk } from '../../operate/cluster.ts'
+export { showBody } from '../../operate/console/redaction.ts'
+export { readCursor, writeCursor } from '../../operate/cursor.ts'
+export { listSagas } from '../../operate/sagas/lines.ts'
+export { headersColumn } from '../../outbox/headers.ts'
+export { messageOf as fromOutboxRow } from '../../outbox/rows.ts'
+export { replyEvent } from '../../saga/coordinator/outcome.ts'
+export { post } from '../../saga/http/post.ts'
+export { parseExpression } from '../../saga/language/expression.ts'
+export { formatTransaction, readTransaction } from '../../saga/wire/transaction-header.ts'
+export { answerTo, readCommandHeaders, sagaReplies } from '../../saga/wire/wire.ts'

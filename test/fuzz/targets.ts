@@ -1,0 +1,46 @@
+/** All targets, by name in the order in which `all` plays them. */
+import type { Target } from './target.ts'
+import { busEnvelope, busOutcome } from './targets/bus.ts'
+import { headers, payload, replies } from './targets/headers.ts'
+import { httpAnswer, httpRequest } from './targets/http.ts'
+import { kafkaRecord, lz4Frame, snappyFrame } from './targets/kafka.ts'
+import { expression, stateMachine } from './targets/language.ts'
+import { cloudEvent, deadLetter, logRow, outboxRow } from './targets/messages.ts'
+import { asyncapi, commandLine, consoleDeed, consoleLook, cursor, shownPayload } from './targets/operators.ts'
+import { amqpMessage, amqpTable } from './targets/rabbitmq.ts'
+import { sagaCommand, sagaReply, transactionHeader } from './targets/sagas.ts'
+import { clusterRows, redisCluster, redisLocks, redlockValues } from './targets/stores.ts'
+
+export const TARGETS: readonly Target[] = [
+  kafkaRecord,
+  lz4Frame,
+  snappyFrame,
+  amqpMessage,
+  amqpTable,
+  cloudEvent,
+  logRow,
+  outboxRow,
+  deadLetter,
+  busEnvelope,
+  busOutcome,
+  sagaCommand,
+  sagaReply,
+  transactionHeader,
+  httpRequest,
+  httpAnswer,
+  headers,
+  replies,
+  payload,
+  redisLocks,
+  redlockValues,
+  redisCluster,
+  clusterRows,
+  stateMachine,
+  expression,
+  commandLine,
+  consoleLook,
+  consoleDeed,
+  cursor,
+  shownPayload,
+  asyncapi,
+]

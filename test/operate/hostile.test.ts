@@ -1,0 +1,19 @@
+/** What no database can be asked is refused before it is asked. */
+import { createOperator } from 'concordat/operate'
+import { expect, test } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the console
+import { queryOf } from '../../operate/console/input.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { readCursor, writeCursor } from '../../operate/cursor.ts'
+
+const never = (): Promise<never> => Promise.reject(new Error('the database was asked'))
+
+test('a NUL in a field, a filter or a cursor is refused by its name', async () => {
+  const query = queryOf('http://localhost/api/sagas?saga=a%00&idPrefix=%00')
+  expect(() => query.text('saga')).toThrow('saga: expected a text without NUL')
+  expect(() => query.optionalText('idPrefix')).toThrow('idPrefix: expected a text without NUL')
+  const after = writeCursor(['1', 'order', 'o\0'])
+  expect(() => readCursor('after', after, 3)).toThrow('after: expected what `next` of the page before was')
+  const { sagas } = createOperator({ sql: { query: never, transaction: never } })
+  await expect(sagas.list({ owner: 'a\0' })).rejects.toThrow('sagas.list.owner: expected a text without NUL')
+})

@@ -1,0 +1,47 @@
+import type { Headers } from 'concordat/binder'
+import { SAGA_HEADERS, type SagaReply, sagaReplies } from 'concordat/saga'
+import { expect, test } from 'vitest'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the coordinator
+import { replyEvent } from '../../../saga/coordinator/outcome.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { readTransaction } from '../../../saga/wire/transaction-header.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside
+import { readCommandHeaders } from '../../../saga/wire/wire.ts'
+
+const REPLY = { saga: 'order', sagaId: 'o-1', step: 'pay', operation: 'invoke', status: 'failed' }
+const validate = (value: unknown) => sagaReplies('shop').schema['~standard'].validate(value)
+
+test.each([{ code: {} }, { code: 7 }, { message: ['no'] }, { sagaId: 'o\0' }, { step: '\0' }])(
+  'a reply with %o is none: nothing could be kept of it',
+  (part) => expect(validate({ ...REPLY, ...part })).toHaveProperty('issues'),
+)
+
+test('a reply of another language may say null for what it does not say', async () => {
+  const reply = { ...REPLY, code: null, message: null }
+  expect(validate(reply)).toEqual({ value: reply })
+  const event = await replyEvent({ steps: [] } as never, reply as unknown as SagaReply, 1_000)
+  expect(event).toMatchObject({ type: 'failed', error: { code: 'saga.participant' } })
+})
+
+const COMMAND: Headers = {
+  [SAGA_HEADERS.saga]: 'order',
+  [SAGA_HEADERS.id]: 'o-1',
+  [SAGA_HEADERS.step]: 'pay',
+  [SAGA_HEADERS.operation]: 'invoke',
+  [SAGA_HEADERS.key]: 'order/o-1/pay',
+  [SAGA_HEADERS.replyTo]: 'shop.saga-replies',
+}
+
+test('a command whose id no table can hold is none', () => {
+  expect(readCommandHeaders(COMMAND)).toMatchObject({ sagaId: 'o-1' })
+  expect(readCommandHeaders({ ...COMMAND, [SAGA_HEADERS.id]: 'o\0' })).toBeUndefined()
+})
+
+test.each([0, -1, 1.5, Number.POSITIVE_INFINITY])('the attempt %d of a command is none', (attempt) => {
+  expect(readCommandHeaders({ ...COMMAND, [SAGA_HEADERS.attempt]: attempt })?.attempt).toBeUndefined()
+})
+
+test('a transaction whose id has no UTF-8 form is refused, since it could not be passed on', () => {
+  const header = { 'saga-transaction': 'shop/transfer/\ud800/12345678-abcd' }
+  expect(() => readTransaction(header)).toThrow(expect.objectContaining({ code: 'saga.transaction_header' }))
+})
