@@ -49,6 +49,12 @@ interface Seen {
   readonly stale: readonly string[]
 }
 
+/** A call that may be about to answer, and when it was first met. */
+interface Spared {
+  readonly gid: string | null
+  readonly since: number
+}
+
 /** A call of the handler that is about to be made. */
 interface Attempt {
   readonly key: string
@@ -89,15 +95,15 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
     const waitMs = seat === undefined ? Math.min(lockTimeoutMs, BRIEFLY_MS) : lockTimeoutMs
     const patience = new Patience(clock, message.signal)
     let seen: Seen | undefined
-    let spared: string | null | undefined
+    let spared: Spared | undefined
     for (;;) {
       const begun = await this.#begin(command, seen)
       seen = undefined
       if ('operation' in begun && 'isNew' in begun) {
         const found = await this.#look(command, begun)
+        if (spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
         // Who has prepared answers in a moment, unless it died: it gets that moment.
-        if (found === undefined || (found.stale.length > 0 && spared !== begun.gid)) {
-          spared = begun.gid
+        if (found === undefined || (found.stale.length > 0 && clock.monotonic() - spared.since < SPARED_MS)) {
           await patience.wait(`${command.key} is being done elsewhere`)
         } else {
           seen = found
@@ -340,6 +346,9 @@ class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
 function isForeign({ isNew, gid, status }: BarrierEntry): boolean {
   return !isNew && gid === null && (status === 'ok' || status === 'begun')
 }
+
+/** From the preparation to the answer it takes a connection of the barrier and one commit. */
+const SPARED_MS = 100
 
 /** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
 const BRIEFLY_MS = 50

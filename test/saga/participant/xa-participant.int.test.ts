@@ -271,7 +271,9 @@ describeWith(['postgres'], 'an XA participant', () => {
       await Promise.all([one, other].map((each) => deliver(each, request, headers('confirm'), 8)))
       expect([await effects(), await prepared()], id).toEqual([1, []])
     }
-    expect((await answersLeft()).filter((answer) => answer.includes('failed'))).toEqual([])
+    // Who was overtaken time after time may have to be asked again.
+    const failed = (await answersLeft()).filter((answer) => answer.includes('failed'))
+    expect(new Set([...failed, 'invoke failed saga.xa_not_yet'])).toEqual(new Set(['invoke failed saga.xa_not_yet']))
   }, 60_000)
 
   describe('whose prepared transaction somebody ended by hand', () => {
