@@ -26,6 +26,16 @@ export function hasCode(error: unknown, code: string): boolean {
   return typeof error === 'object' && error !== null && 'code' in error && error.code === code
 }
 
+/** The error, its cause, the cause of that, and so on: what a library put around an error of a driver is looked through. */
+export function causesOf(error: unknown): readonly object[] {
+  const causes: object[] = []
+  for (let each = error; typeof each === 'object' && each !== null && !causes.includes(each); ) {
+    causes.push(each)
+    each = 'cause' in each ? each.cause : undefined
+  }
+  return causes
+}
+
 /**
  * The value itself when it is an `Error`, else an `Error` that wraps it as its `cause`. Never throws. What the value says
  * about itself counts: its `message`, its `code`, and that it is not `retryable`.

@@ -8,8 +8,11 @@
  * one without the values: a function in SQL is planned at each call, which takes longer than what it does for one row.
  */
 const BY_PRIMARY_KEY =
-  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off ' +
-  'SET plan_cache_mode = force_generic_plan'
+  'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
+
+const PLANNED_ONCE = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_generic_plan`
+/** For a join, whose plan depends on how many rows there are at that moment: one from when there were few reads all of many. */
+const PLANNED_EACH_TIME = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_custom_plan`
 
 /** Lets the planner hash the held keys however many there are; without it 10^5 of them took half a minute per window. */
 const HASH_HELD_KEYS = "SET work_mem = '256MB'"
@@ -24,7 +27,7 @@ const LEASE = `SELECT 1 FROM {schema}.outbox_lease
 export const WINDOW_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
     p_skip_destinations text[], p_skip_keys text[])
-  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
+  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
   AS $$
   BEGIN
     RETURN QUERY WITH held AS MATERIALIZED (
@@ -46,7 +49,7 @@ export const WINDOW_FUNCTION = `
 export const DESTINATIONS_WINDOW_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_window(p_partition int, p_owner text, p_epoch bigint, p_limit int,
     p_skip_destinations text[], p_skip_keys text[], p_away text[], p_only text)
-  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${BY_PRIMARY_KEY} ${HASH_HELD_KEYS}
+  RETURNS SETOF {schema}.outbox LANGUAGE plpgsql STABLE ${PLANNED_ONCE} ${HASH_HELD_KEYS}
   AS $$
   BEGIN
     RETURN QUERY WITH held AS MATERIALIZED (
@@ -62,25 +65,35 @@ export const DESTINATIONS_WINDOW_FUNCTION = `
     ORDER BY seq LIMIT p_limit;
   END $$`
 
+/** From so many rows on a join, which is planned each time, costs less than a statement for each. */
+const FEW = 10
+
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
 export const CONFIRM_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_confirm(p_partition int, p_owner text, p_epoch bigint, p_seqs bigint[])
-  RETURNS boolean LANGUAGE plpgsql ${BY_PRIMARY_KEY}
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
-  DECLARE is_ours boolean;
+  DECLARE is_ours boolean; p_seq bigint;
   BEGIN
-    WITH lease AS MATERIALIZED (${LEASE}), gone AS (
-      DELETE FROM {schema}.outbox o USING unnest(p_seqs) AS confirmed(seq)
-      WHERE o.partition = p_partition AND o.seq = confirmed.seq AND EXISTS (SELECT 1 FROM lease)
-    )
-    SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
+    IF cardinality(p_seqs) <= ${FEW} THEN
+      FOREACH p_seq IN ARRAY p_seqs LOOP
+        DELETE FROM {schema}.outbox WHERE partition = p_partition AND seq = p_seq AND EXISTS (${LEASE});
+      END LOOP;
+    ELSE
+      -- EXECUTE plans it for as many rows as there are now.
+      EXECUTE $q$DELETE FROM {schema}.outbox o USING unnest($4) AS confirmed(seq)
+        WHERE o.partition = $1 AND o.seq = confirmed.seq
+          AND EXISTS (SELECT 1 FROM {schema}.outbox_lease WHERE partition = $1 AND owner = $2 AND epoch = $3)$q$
+        USING p_partition, p_owner, p_epoch, p_seqs;
+    END IF;
+    SELECT EXISTS (${LEASE}) INTO is_ours;
     RETURN is_ours;
   END $$`
 
 /** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
 export const HOLD_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
-  RETURNS boolean LANGUAGE plpgsql ${BY_PRIMARY_KEY}
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_EACH_TIME}
   AS $$
   DECLARE is_ours boolean;
   BEGIN

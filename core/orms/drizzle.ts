@@ -20,7 +20,7 @@ export interface DrizzleSql {
  *
  *     await db.transaction(async (tx) => { await outbox.add(drizzleTransaction(tx, sql), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which each adapter asks the server once.
+ * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends.
  * @param sql of `drizzle-orm`
  * @throws TypeError when it is no transaction
  */

@@ -27,13 +27,11 @@ export function joined(run: Run, requireOpen: () => void | Promise<void>): SqlTr
 }
 
 /**
- * For libraries that run a statement after the end of the transaction, each one by itself: asks the server, once for each
- * adapter that is made.
+ * For libraries that run a statement after the end of the transaction, each one by itself: asks the server before each statement.
  * @throws SqlTransactionMissing
  */
 export function probing(probe: () => PromiseLike<unknown>): () => Promise<void> {
-  let asked: Promise<void> | undefined
-  const ask = async (): Promise<void> => {
+  return async () => {
     try {
       await probe()
     } catch (error) {
@@ -41,7 +39,6 @@ export function probing(probe: () => PromiseLike<unknown>): () => Promise<void> 
       throw hasCode(found, '25P01') ? new SqlTransactionMissing({ cause: found }) : found
     }
   }
-  return () => (asked ??= ask())
 }
 
 /** @throws SqlTransactionEnded */
@@ -67,13 +64,16 @@ function resultOf(answer: unknown): SqlResult<object> {
   return { rows: found, rowCount: rowCount ?? affected ?? found.length }
 }
 
-/** The error of the driver, with its SQLSTATE in `code`: some wrap it. */
+/** The error of the driver, with its SQLSTATE in `code`. What libraries put around it holds the values of the statement. */
 function withState(error: unknown): unknown {
-  const seen = new Set<unknown>()
-  for (let at = error; typeof at === 'object' && at !== null && !seen.has(at); ) {
-    seen.add(at)
-    if ('code' in at && typeof at.code === 'string' && /^[0-9A-Z]{5}$/.test(at.code)) return at
+  const chain: object[] = []
+  for (let at = error; typeof at === 'object' && at !== null && !chain.includes(at); ) {
+    chain.push(at)
     at = 'driverError' in at ? at.driverError : 'cause' in at ? at.cause : undefined
   }
-  return error
+  return (
+    chain.findLast((at) => 'code' in at && typeof at.code === 'string' && STATE.test(at.code)) ?? chain.at(-1) ?? error
+  )
 }
+
+const STATE = /^[0-9A-Z]{5}$/

@@ -29,8 +29,18 @@ export function knexTransaction(trx: KnexTransaction): SqlTransaction {
         bindings.push(parameters[Number(number) - 1])
         return '?'
       })
-      return trx.raw(asked, bindings as never)
+      try {
+        return await trx.raw(asked, bindings as never)
+      } catch (error) {
+        throw withoutValues(error)
+      }
     },
     () => requireActive(!trx.isCompleted()),
   )
+}
+
+/** Knex writes the statement with its values before what the server says. */
+function withoutValues(error: unknown): unknown {
+  if (error instanceof Error) error.message = error.message.split(' - ').at(-1) ?? ''
+  return error
 }

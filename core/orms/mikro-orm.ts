@@ -17,7 +17,7 @@ interface Executor {
  *
  *     await em.transactional(async (em) => { await outbox.add(mikroOrmTransaction(em), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which each adapter asks the server once. What
+ * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends. What
  * the manager has not written yet is written by its `flush`.
  * @throws TypeError when the manager is in no transaction
  */

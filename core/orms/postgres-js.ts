@@ -17,7 +17,7 @@ const UNKNOWN = 705
  *
  *     await sql.begin(async (tx) => { await outbox.add(postgresTransaction(tx), orderPlaced, order) })
  *
- * After the transaction its statements reject with `SqlTransactionMissing`, for which each adapter asks the server once.
+ * After the transaction its statements reject with `SqlTransactionMissing`, for which the server is asked before each one: await them before the transaction ends.
  * @throws TypeError when it is no transaction
  */
 export function postgresTransaction(tx: PostgresJsTransaction): SqlTransaction {

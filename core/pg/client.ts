@@ -188,14 +188,14 @@ async function transaction<T>(
   const connection = await pool.connect()
   connection.on('error', ignoreError)
   let broken = false
+  const notStale = (error: unknown): never => {
+    broken ||= isStale(error)
+    throw error
+  }
   const scope = new TransactionScope({
-    query: (statement, parameters) =>
-      run<never>(connection, statement, parameters, names).catch((error: unknown) => {
-        broken ||= isStale(error)
-        throw error
-      }),
+    query: (statement, parameters) => run<never>(connection, statement, parameters, names).catch(notStale),
     script: async (statements) => void (await connection.query(statements)),
-    native: (_, statement) => (connection as unknown as NativeConnection).query(statement),
+    native: (_, statement) => (connection as unknown as NativeConnection).query(statement).catch(notStale),
   })
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T

@@ -7,9 +7,11 @@ import type { SqlTransaction } from '../sql.ts'
 type Statement = string | { readonly text: string; readonly values?: readonly unknown[] | undefined }
 type Callback = (error: Error | null, result?: unknown) => void
 
-/** What would end the transaction under its owner, or begin one in it. Savepoints are fine. */
+/** What would end the transaction under its owner, or begin one in it, in any statement of a text. Savepoints are fine. */
 const CONTROL =
-  /^\s*(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
+  /(?:^|;)\s*(?:begin|start\s+transaction|commit|end|abort|rollback(?!\s+(?:work\s+|transaction\s+)?to\b)|prepare\s+transaction)\b/i
+/** Nothing in them is a statement. */
+const QUOTED = /\/\*[\s\S]*?\*\/|--[^\n]*|'(?:[^']|'')*'|"[^"]*"|\$(\w*)\$[\s\S]*?\$\1\$/g
 
 /**
  * The transaction of a handler, or of `sql.transaction`, as the connection of `pg` that Drizzle, Kysely and Knex take: what they do
@@ -19,7 +21,7 @@ const CONTROL =
  *       await drizzle(pgConnection<PoolClient>(tx)).update(stock).set({ ... })
  *     })
  *
- * A BEGIN or COMMIT of theirs rejects with a TypeError, and a statement after the end with `SqlTransactionEnded`.
+ * A BEGIN or COMMIT of theirs, and a cursor or a stream, rejects with a TypeError, and a statement after the end with `SqlTransactionEnded`.
  * @typeParam Client what the library's types ask for, such as `PoolClient` of `pg`
  * @throws TypeError when it is no transaction of `pgClient(pool)`
  */
@@ -60,7 +62,13 @@ export class TransactionConnection {
   release(): void {}
 
   async #run(statement: Exclude<Statement, string>): Promise<unknown> {
-    if (CONTROL.test(statement.text))
+    if (hasMethods(statement, ['submit']))
+      throw wrongKind(
+        'pgConnection.query',
+        statement,
+        'a text, or { text, values }: a cursor or a stream would keep the connection when the transaction ends',
+      )
+    if (CONTROL.test(statement.text.replaceAll(QUOTED, ' ')))
       throw invalidOption(
         'pgConnection.query',
         statement.text,

@@ -5,7 +5,7 @@
  * @see docs/transactions.md, "MariaDB and MySQL"
  */
 import { type Clock, DAY, SECOND, systemClock } from '../../core/clock.ts'
-import { requireInteger } from '../../core/errors.ts'
+import { causesOf, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { MAX_AGE_MS } from '../../core/sql.ts'
 import { baseOf, GID_PREFIX } from '../participant/xa-gid.ts'
@@ -77,7 +77,7 @@ const LOOK_MS = 2
 /** Of how many transactions it is remembered when their connection was gone. */
 const MOST_REMEMBERED = 1_000
 const MOST_TOLD = 20
-const MOST_LOOKED_AT = 1_000
+const MOST_AT_ONCE = 1_000
 const PURGE_NAMES = optionNames<{ olderThanMs: number }>({ olderThanMs: true })
 
 class PoolResource implements MysqlXaResource {
@@ -131,6 +131,7 @@ class PoolResource implements MysqlXaResource {
 
   async end(verb: 'COMMIT' | 'ROLLBACK', gid: string): Promise<'ended' | 'gone' | 'busy'> {
     const state = await this.#use((connection) => this.#mayEnd(connection, gid))
+    if (state === 'gone') this.#heldSince.delete(gid)
     if (state !== 'free') return state
     await this.#pause(gid)
     return this.#use(async (connection) => {
@@ -146,15 +147,20 @@ class PoolResource implements MysqlXaResource {
   }
 
   isHeld(error: unknown): boolean {
-    return hasNumber(error, ER.LOCK_WAIT_TIMEOUT)
+    return causesOf(error).some((each) => hasNumber(each, ER.LOCK_WAIT_TIMEOUT))
   }
 
   old(olderThanMs: number): Promise<readonly PreparedTransaction[]> {
     return this.#use(async (connection) => {
-      const gids = (await recover(connection)).slice(0, MOST_LOOKED_AT)
-      if (gids.length === 0) return []
-      const rows = await preparedGates(connection, gids.map(baseOf), olderThanMs)
-      return rows.filter(({ gid }) => gids.includes(gid)).slice(0, MOST_TOLD)
+      const gids = await recover(connection)
+      const found: PreparedTransaction[] = []
+      // The list is that of the server: most of it may be other databases'.
+      for (let from = 0; from < gids.length; from += MOST_AT_ONCE) {
+        const some = gids.slice(from, from + MOST_AT_ONCE)
+        const rows = await preparedGates(connection, some.map(baseOf), olderThanMs)
+        found.push(...rows.filter(({ gid }) => some.includes(gid)))
+      }
+      return found.toSorted((a, b) => b.ageMs - a.ageMs).slice(0, MOST_TOLD)
     })
   }
 

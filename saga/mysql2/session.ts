@@ -72,8 +72,9 @@ export class XaSession {
   async release(): Promise<void> {
     try {
       if (this.#before !== undefined) {
-        await this.#set(this.#before)
+        // First the lock: with its own limits again a connection that says nothing may stay for hours.
         await rowsOf(this.#connection, 'SELECT RELEASE_LOCK(?)', [this.#lock])
+        await this.#set(this.#before)
       }
       this.#connection.release()
     } catch {

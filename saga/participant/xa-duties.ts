@@ -49,7 +49,7 @@ interface Seen {
   readonly stale: readonly string[]
 }
 
-/** A call that may be about to answer, and when it was first met. */
+/** A call that has prepared and may be about to answer, and when that was first seen. */
 interface Spared {
   readonly gid: string | null
   readonly since: number
@@ -101,9 +101,11 @@ class Preparing<Request, Context> implements DutyAhead<Request, Context> {
       seen = undefined
       if ('operation' in begun && 'isNew' in begun) {
         const found = await this.#look(command, begun)
-        if (spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
+        const isPrepared = found !== undefined && found.stale.length > 0
+        if (isPrepared && spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
         // Who has prepared answers in a moment, unless it died: it gets that moment.
-        if (found === undefined || (found.stale.length > 0 && clock.monotonic() - spared.since < SPARED_MS)) {
+        const isSpared = isPrepared && clock.monotonic() - (spared?.since ?? 0) < SPARED_MS
+        if (found === undefined || isSpared) {
           await patience.wait(`${command.key} is being done elsewhere`)
         } else {
           seen = found

@@ -3,7 +3,7 @@
  * Nothing here is called within a transaction that holds a connection of the participant's pool, but what takes that `tx`:
  * who waits for a connection of one pool must not hold one of the other.
  */
-import { hasCode } from '../../core/errors.ts'
+import { causesOf, hasCode } from '../../core/errors.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import type { BarrierEntry } from './barrier.ts'
@@ -104,8 +104,9 @@ export class OwnGate implements Gate<SqlTransaction> {
     await endPrepared(this.#sql, verb, gid, patience)
   }
 
+  /** Also when a library has put an error of its own around it. */
   isHeld(error: unknown): boolean {
-    return hasCode(error, LOCK_NOT_AVAILABLE)
+    return causesOf(error).some((each) => hasCode(each, LOCK_NOT_AVAILABLE))
   }
 
   async isAtWork(tx: SqlTransaction, { key, gid, status }: BarrierEntry): Promise<boolean> {

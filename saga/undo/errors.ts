@@ -1,5 +1,5 @@
 /** What can be wrong with undo. Match on `code`. */
-import { ConcordatError, hasCode } from '../../core/errors.ts'
+import { ConcordatError, causesOf, hasCode } from '../../core/errors.ts'
 import { ROW_HELD, ROW_HELD_CONSTRAINT } from './tables.ts'
 
 /** A table that `undo.protect` or `undo.unprotect` cannot do this with. Nothing was changed. */
@@ -92,7 +92,7 @@ function short(text: string): string {
 
 /** True: the transaction failed for nothing but a row that a saga holds. */
 export function isRowHeld(error: unknown): boolean {
-  for (let each = error; typeof each === 'object' && each !== null; each = 'cause' in each ? each.cause : undefined) {
+  for (const each of causesOf(error)) {
     if (hasCode(each, ROW_HELD) && 'constraint' in each && each.constraint === ROW_HELD_CONSTRAINT) return true
   }
   return false

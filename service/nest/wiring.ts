@@ -118,7 +118,7 @@ function calling({ provided, declaration }: Found): AnyMethod {
 }
 
 function pathOf({ provided, declaration }: Found): string {
-  return `${provided.name as string}.${String(declaration.method)} ${declaration.what}`
+  return `${String(provided.name)}.${String(declaration.method)} ${declaration.what}`
 }
 
 /** A class that two modules provide is made twice, and would do everything twice. */

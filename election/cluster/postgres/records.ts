@@ -1,6 +1,5 @@
 /** What the functions keep and answer, in the words of the contract. Names and keys are written as `storableText`. */
 import { originalText, storableText } from '../../../core/sql-text.ts'
-import { ClusterStoreRefused } from '../store/cluster-errors.ts'
 import type {
   CommitOperation,
   CommitReply,
@@ -102,16 +101,25 @@ export function logEntry({ revision, previous, changes }: EntryRow): LogEntry {
   }
 }
 
-/** @throws ClusterStoreRefused: another program has written to the log */
+/** What another program, or a later release, has written to the log is no change for us: it holds up none that are. */
 function rowsIn(changes: string): readonly ChangeRow[] {
   try {
     const rows: unknown = JSON.parse(changes)
-    if (Array.isArray(rows) && rows.every(isChange)) return rows
+    return Array.isArray(rows) ? rows.filter(isChange) : []
   } catch {
-    // Said below.
+    return []
   }
-  throw new ClusterStoreRefused('postgres', new Error("an entry of a log is another program's"))
 }
+
+const TRANSITIONS: ReadonlySet<unknown> = new Set<MemberTransition>([
+  'joined',
+  'updated',
+  'suspect',
+  'recovered',
+  'left',
+  'dead',
+  'replaced',
+])
 
 function isChange(row: unknown): row is ChangeRow {
   if (typeof row !== 'object' || row === null) return false
@@ -119,9 +127,8 @@ function isChange(row: unknown): row is ChangeRow {
   const isNumber = typeof generation === 'number' || typeof generation === 'string'
   const isBound = instance === undefined || instance === null || (typeof instance === 'string' && isNumber)
   if (kind === 'delete') return typeof key === 'string'
-  return kind === 'put'
-    ? typeof key === 'string' && typeof json === 'string' && isBound
-    : typeof instance === 'string' && typeof json === 'string'
+  if (kind === 'put') return typeof key === 'string' && typeof json === 'string' && isBound
+  return TRANSITIONS.has(kind) && typeof instance === 'string' && typeof json === 'string'
 }
 
 function logChange(change: ChangeRow): LogChange {

@@ -19,7 +19,8 @@ export type StreamEntry = readonly [id: string, fields: readonly string[]]
 
 export function stateReading(reply: unknown): StateReading {
   const [revision, found] = reply as [string, string[]]
-  return { revision: whole(revision), records: pairs(found).map(([key, record]) => checked(stateRecord(key, record))) }
+  const records = pairs(found).map(([key, record]) => stateRecord(key, record))
+  return { revision: whole(revision), records: records.filter(isOurs) }
 }
 
 export function commitReply(reply: unknown): CommitReply {
@@ -33,8 +34,12 @@ export function commitReply(reply: unknown): CommitReply {
 export function membersReading(reply: unknown): MembersReading {
   const [revision, found] = reply as [string, string[]]
   const records = pairs(found).map(([id, record]) => memberRecord(id, record))
-  for (const { generation } of records) whole(generation)
-  return { revision: whole(revision), records }
+  return { revision: whole(revision), records: records.filter(({ generation }) => Number.isSafeInteger(generation)) }
+}
+
+/** What another program has written under a key of its own hides no other. */
+function isOurs({ version, boundTo: bound }: StateRecord): boolean {
+  return Number.isSafeInteger(version) && (bound === undefined || Number.isSafeInteger(bound.generation))
 }
 
 /** @throws ClusterStoreRefused: another program has written to our key */
@@ -45,9 +50,8 @@ function whole(given: string | number): number {
 }
 
 function checked(record: StateRecord): StateRecord {
-  whole(record.version)
-  if (record.boundTo !== undefined) whole(record.boundTo.generation)
-  return record
+  if (isOurs(record)) return record
+  throw new ClusterStoreRefused('redis', new Error("a record among what it keeps is another program's"))
 }
 
 export function changesReply(reply: unknown): ChangesReply {

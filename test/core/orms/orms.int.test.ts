@@ -1,7 +1,8 @@
+import { inspect } from 'node:util'
 import { defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { type SqlTransaction, silentLogger } from 'concordat/core'
-import { pgConnection } from 'concordat/core/pg'
+import { pgClient, pgConnection } from 'concordat/core/pg'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
@@ -9,7 +10,7 @@ import { eq } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/node-postgres'
 import knexOf from 'knex'
 import { Kysely, PostgresDialect } from 'kysely'
-import type pg from 'pg'
+import pg from 'pg'
 import { DataSource } from 'typeorm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -111,10 +112,29 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
         expect(found).toMatchObject({ code: '23505' })
       })
 
+      test('an error says nothing of the values', async () => {
+        const secret = `${name}-3-s3cret`
+        let found: unknown
+        const failing = library.place(`${name}-3`, async (tx) => {
+          const values = [`${name}-3`, secret]
+          await tx.query('INSERT INTO orders VALUES ($1, $2)', values).catch((error: unknown) => {
+            found = error
+            throw error
+          })
+        })
+        await expect(failing).rejects.toThrow()
+        expect(String((found as Error).message)).toContain('orders_pkey')
+        expect([(found as Error).message, inspect({ ...(found as Error) })].join(' ')).not.toContain('s3cret')
+      })
+
       test('what is no transaction, or none any more, is refused', async () => {
         expect(() => library.wrong()).toThrow(TypeError)
         const kept: SqlTransaction[] = []
-        await library.place(`${name}-4`, async (tx) => void kept.push(tx))
+        // One that was used inside is asked again: what runs on after the end is not part of it.
+        await library.place(`${name}-4`, async (tx) => {
+          kept.push(tx)
+          await tx.query('SELECT 1')
+        })
         const late = kept[0]?.query('INSERT INTO orders VALUES ($1)', [`${name}-late`])
         await expect(late).rejects.toMatchObject(library.ended === '' ? {} : { code: library.ended })
         expect(await stored(`${name}-late`)).toMatchObject({ orders: 0 })
@@ -192,6 +212,21 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
       expect(failed.size).toBe(names.length * ids.length)
     })
 
+    test('a statement with a name whose table has changed fails once, not for ever', async () => {
+      await database.sql.query('CREATE TABLE changing (n int)')
+      const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+      const one = pgClient(pool)
+      const read = () =>
+        one.transaction(async (tx) =>
+          pgConnection(tx).query({ name: 'changing', text: 'SELECT * FROM changing' } as never),
+        )
+      await read()
+      await database.sql.query('ALTER TABLE changing ALTER n TYPE text')
+      await expect(read()).rejects.toMatchObject({ code: '0A000' })
+      await read()
+      await pool.end()
+    })
+
     test('a transaction of theirs in it, its end, and another client are refused', async () => {
       const kept: SqlTransaction[] = []
       await database.sql.transaction(async (tx) => {
@@ -199,11 +234,18 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
         const db = drizzle(pgConnection<pg.PoolClient>(tx))
         const begun = db.transaction(async () => {}).catch((error: Error) => error.cause)
         expect(String(await begun)).toContain('pgConnection.query: expected no BEGIN and no COMMIT')
-        await expect(pgConnection(tx).query('commit')).rejects.toThrow(TypeError)
+        for (const text of ['commit', '/* app */ COMMIT', "UPDATE orders SET by = ''; COMMIT", '-- end\nend'])
+          await expect(pgConnection(tx).query(text), text).rejects.toThrow(TypeError)
+        await pgConnection(tx).query(`SELECT 'a; commit' AS "b; commit"`)
       })
       await expect(pgConnection(kept[0] as SqlTransaction).query('SELECT 1')).rejects.toMatchObject({
         code: 'core.sql_transaction_ended',
       })
+      const cursor = { text: 'SELECT 1', submit: () => {} }
+      const streamed = database.sql.transaction(async (tx) => {
+        await pgConnection(tx).query(cursor)
+      })
+      await expect(streamed).rejects.toThrow('a cursor or a stream')
       const foreign: SqlTransaction = { inTransaction: true, query: async () => ({ rows: [], rowCount: 0 }) }
       expect(() => pgConnection(foreign)).toThrow('pgConnection: expected the `tx` of a transaction on pgClient(pool)')
     })

@@ -224,6 +224,13 @@ describe('a wrong wiring does not start', () => {
     expect(await refused(metadata)).toContain(says)
   })
 
+  test('a provider under a symbol is named like any other', async () => {
+    const provide = Symbol('stock')
+    const second = { provide: Symbol('more'), useClass: First }
+    const found = await refused({ imports: [root()], providers: [{ provide, useClass: First }, second] })
+    expect(String(found)).toContain('Symbol(')
+  })
+
   test('what is declared wrongly is said where it stands', () => {
     const circular = undefined as unknown as typeof placed
     expect(() => Sink(circular, { group: 'stock' })).toThrow('@Sink')

@@ -15,12 +15,18 @@ const refused = expect.objectContaining({ code: 'cluster.store_refused' })
 test('a number in Redis that is none is refused', () => {
   for (const read of [
     () => stateReading(['x', []]),
-    () => stateReading(['1', ['rates', 'x - 1']]),
-    () => stateReading(['1', ['rates', '1 shop.x 1']]),
-    () => membersReading(['1', ['shop', 'x alive 1 2 3 4 j {}']]),
+    () => membersReading(['x', []]),
+    () => commitReply(['conflict', 'rates', 'x - 1']),
     () => commitReply(['committed', 'x', 1]),
   ])
     expect(read).toThrow(refused)
+})
+
+test('a record in Redis that is none of ours hides no other', () => {
+  const { records } = stateReading(['1', ['a', 'x - 1', 'b', '1 shop.x 1', 'c', '2 - 3']])
+  expect(records).toEqual([{ key: 'c', version: 2, json: '3' }])
+  const members = membersReading(['1', ['shop', 'x alive 1 2 3 4 j {}', 'ok', '3 alive 1 2 3 4 j {}']])
+  expect(members.records).toMatchObject([{ instance: 'ok' }])
 })
 
 test('an instance in Redis that is no percent-encoding is taken as it is', () => {
@@ -34,9 +40,15 @@ test.each([
   '[{"kind":"put","key":"a","json":"1","instance":"i","generation":{}}]',
   '[{"kind":"put"}]',
   '[{"kind":"joined"}]',
-])('an entry %s of the log in PostgreSQL is refused', (changes) =>
-  expect(() => rowEntry({ revision: '3', previous: '2', changes })).toThrow(refused),
-)
+  '[{"kind":"renamed","instance":"i","json":"{}"}]',
+])('an entry %s of the log in PostgreSQL changes nothing, and holds up nobody', (changes) => {
+  expect(rowEntry({ revision: '3', previous: '2', changes })).toEqual({ revision: 3, previous: 2, changes: [] })
+})
+
+test('a change beside those of a later release is read', () => {
+  const changes = '[{"kind":"renamed","key":"a"},{"kind":"delete","key":"b"}]'
+  expect(rowEntry({ revision: '3', previous: '2', changes }).changes).toEqual([{ kind: 'delete', key: 'b' }])
+})
 
 const deep = `${'['.repeat(10_000)}${']'.repeat(10_000)}`
 

@@ -1,0 +1,72 @@
+// oxlint-disable no-restricted-imports -- inside of the outbox: what the statements of a relay read
+import { systemClock } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import pg from 'pg'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { LeaseKeeper } from '../../outbox/lease.ts'
+import { PartitionTable } from '../../outbox/partition-table.ts'
+import { outboxTables } from '../../outbox/tables.ts'
+import { describeWith } from '../support/servers/index.ts'
+import { message } from './support/messages.ts'
+import { createDatabase, type TestDatabase } from './support/postgres.ts'
+import { setupOutboxOn } from './support/setup.ts'
+
+const MANY = 20_000
+const WINDOW = 200
+
+describeWith(['postgres'], 'a relay whose plans were made when the outbox was nearly empty', () => {
+  let database: TestDatabase
+  let pool: pg.Pool
+  beforeAll(async () => {
+    database = await createDatabase()
+    // One session, so that what it has planned is kept.
+    pool = new pg.Pool({ connectionString: database.url, max: 1 })
+  })
+  afterAll(async () => {
+    await pool.end()
+    await database.drop()
+  })
+
+  test('reads the rows that it settles, not those of the partition', async () => {
+    const sql = pgClient(pool)
+    await using t = await setupOutboxOn(sql, { partitions: 1 })
+    const schema = t.outbox.schema
+    const tables = outboxTables(schema)
+    const keeper = new LeaseKeeper({ sql, tables, instance: 'relay', leaseMs: 60_000, clock: systemClock })
+    await keeper.claim(1)
+    const [lease] = keeper.held
+    const table = new PartitionTable(sql, tables, lease as NonNullable<typeof lease>)
+    const read = async (): Promise<number> => {
+      await sql.query('SELECT pg_stat_force_next_flush()')
+      const { rows } = await sql.query<{ n: number }>(
+        `SELECT sum(idx_tup_read)::int AS n FROM pg_stat_user_indexes WHERE schemaname = $1 AND relname = 'outbox'`,
+        [schema],
+      )
+      return rows[0]?.n ?? 0
+    }
+    const reads = async (work: () => Promise<unknown>): Promise<number> => {
+      const before = await read()
+      await work()
+      return (await read()) - before
+    }
+    const holdsOf = (rows: ReadonlyArray<{ readonly seq: string }>) =>
+      rows.map(({ seq }) => ({ seq, strikes: 1, delayMs: 60_000, error: 'refused' }))
+
+    await sql.transaction((tx) => t.outbox.addEncoded(tx, [message('a', 'a'), message('b', 'b'), message('c', 'c')]))
+    const [first, second] = (await table.fetch(10, 1_000_000, [])).rows
+    expect(await table.confirm([first as NonNullable<typeof first>])).toBe(true)
+    expect(await table.hold(holdsOf([second as NonNullable<typeof second>]))).toBe(true)
+    await sql.query(
+      `INSERT INTO ${tables.outbox} (partition, id, aggregatetype, aggregateid, type, source, content_type, time)
+       SELECT partition, n::text, aggregatetype, 'k' || n, type, source, content_type, time
+       FROM ${tables.outbox}, generate_series(1, ${MANY}) n WHERE id = 'c'`,
+    )
+    let rows: Awaited<ReturnType<typeof table.fetch>>['rows'] = []
+    expect(await reads(async () => void ({ rows } = await table.fetch(2 * WINDOW, 10_000_000, [])))).toBeLessThan(
+      MANY / 4,
+    )
+    expect(rows).toHaveLength(2 * WINDOW)
+    expect(await reads(() => table.confirm(rows.slice(0, WINDOW)))).toBeLessThan(MANY / 4)
+    expect(await reads(() => table.hold(holdsOf(rows.slice(WINDOW))))).toBeLessThan(MANY / 4)
+  })
+})
