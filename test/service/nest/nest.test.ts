@@ -225,9 +225,8 @@ describe('a wrong wiring does not start', () => {
   })
 
   test('a provider under a symbol is named like any other', async () => {
-    const provide = Symbol('stock')
-    const second = { provide: Symbol('more'), useClass: First }
-    const found = await refused({ imports: [root()], providers: [{ provide, useClass: First }, second] })
+    const twice = ['stock', 'more'].map((name) => ({ provide: Symbol(name), useValue: new First() }))
+    const found = await refused({ imports: [root()], providers: twice })
     expect(String(found)).toContain('Symbol(')
   })
 
