@@ -147,7 +147,8 @@ describeWith(['postgres'], 'processes that talk by HTTP', () => {
         await answer
         return global.id
       })
-      await expect(run).rejects.toThrow('fetch failed')
+      // On a busy machine another coordinator may have cancelled it by the time that its own one hears of the kill.
+      await expect(run).rejects.toThrow(/fetch failed|was cancelled/)
       const effects = await effectsOf('code/joined/')
       expect([...effects.values()]).toEqual([['cancel', 'try']])
     } finally {
