@@ -350,7 +350,7 @@ function isForeign({ isNew, gid, status }: BarrierEntry): boolean {
 }
 
 /** From the preparation to the answer it takes a connection of the barrier and one commit. */
-const SPARED_MS = 100
+const SPARED_MS = 50
 
 /** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
 const BRIEFLY_MS = 50
