@@ -1,0 +1,80 @@
+/** The confirmation of an XA participant. */
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { BarrierEntry } from './barrier.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from './duties.ts'
+import { done, notReserved } from './tcc-duties.ts'
+import { NotYet, Patience } from './xa-ending.ts'
+import { baseOf } from './xa-gid.ts'
+import type { XaParts } from './xa-parts.ts'
+
+/** What became of the last call of the handler. */
+interface Known {
+  readonly gid: string
+  readonly status: BarrierEntry['status']
+  readonly isCommitted: boolean
+}
+
+/** Commits what is prepared, once; what is not can only be seen to by a person. */
+export class Committing<Request, Context> implements DutyAhead<Request, Context> {
+  readonly mayRefuse = false
+  readonly needsRequest = false
+  readonly #parts: XaParts
+
+  constructor(parts: XaParts) {
+    this.#parts = parts
+  }
+
+  async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
+    const { sql, barrier, gate, clock } = this.#parts
+    const entry = await barrier.peek(sql, command, 'invoke')
+    if (entry?.gid == null) return (tx) => this.#decide(tx, command, undefined)
+    const { key, gid, status } = entry
+    if (status === 'ok') await gate.end('COMMIT', gid, new Patience(clock, message.signal))
+    const isCommitted = await this.#isCommitted(command, { key, gid })
+    return (tx) => this.#decide(tx, command, { gid, status, isCommitted })
+  }
+
+  /** @throws NotYet while the transaction may still become so */
+  async #isCommitted(
+    command: CommandHeaders,
+    { key, gid }: { readonly key: string; readonly gid: string },
+  ): Promise<boolean> {
+    const { gate } = this.#parts
+    const base = baseOf(gid)
+    if ((await gate.committed(key, base)) === gid) return true
+    const { isFree, prepared } = await gate.look(key, base)
+    if (prepared.length > 0) throw new NotYet(`${command.key} was prepared in this moment`)
+    if (!isFree) throw new NotYet(`${command.key} is held by a transaction that is neither prepared nor ended: ${gid}`)
+    // Nothing holds it any more, so what is read now is how it ended.
+    return (await gate.committed(key, base)) === gid
+  }
+
+  async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known | undefined): Promise<SagaReply> {
+    const { barrier } = this.#parts
+    const { gid, status } = await barrier.enter(tx, command, 'invoke', 'cancelled')
+    if (gid === null) return notReserved(command)
+    if (gid !== known?.gid || (status === 'ok' && known.status !== 'ok'))
+      throw new NotYet(`${command.key} has begun in this moment`)
+    if (!known.isCommitted) return status === 'ok' ? notPrepared(command, gid) : notReserved(command)
+    const entry = await barrier.enter(tx, command, 'confirm', 'ok')
+    if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
+    return done(command)
+  }
+
+  /** The payload is not needed. */
+  async uncalled(_: SqlTransaction, __: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return no
+  }
+
+  /** Nothing is kept: asked again, it is tried again. */
+  async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return reply
+  }
+}
+
+function notPrepared(command: CommandHeaders, gid: string): SagaReply {
+  const message = `transaction ${gid} was prepared, and is neither prepared nor committed any more: somebody rolled it back, or the database is an old copy`
+  return { ...answerTo(command), status: 'failed', final: true, code: 'saga.not_prepared', message }
+}

@@ -1,0 +1,22 @@
+/** What the duties of an XA participant are made of. */
+import type { Clock } from '../../core/clock.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Barrier } from './barrier.ts'
+import type { WaitingRoom } from './waiting-room.ts'
+import type { Gate } from './xa-gate.ts'
+import type { XaRows } from './xa-rows.ts'
+
+/** What is called with the request. */
+export type Handler<Request, Context> = (request: Request, context: Context) => unknown
+
+export interface XaParts {
+  readonly sql: SqlClient
+  readonly barrier: Barrier
+  readonly rows: XaRows
+  /** Where it is prepared. The handler gets its transaction. */
+  readonly gate: Gate<SqlTransaction>
+  /** For calls that wait for a row. */
+  readonly room: WaitingRoom
+  readonly clock: Clock
+  readonly lockTimeoutMs: number
+}

@@ -1,0 +1,179 @@
+/** The call of an XA participant's handler, in a transaction that it leaves prepared. */
+import type { SqlTransaction } from '../../core/sql.ts'
+import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { stored } from '../json.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { BarrierEntry } from './barrier.ts'
+import { type Asked, answered, type Decision, Doing, type DutyAhead, type GivenUp } from './duties.ts'
+import { NotYet, Patience } from './xa-ending.ts'
+import { nextGid } from './xa-gid.ts'
+import type { Handler, XaParts } from './xa-parts.ts'
+
+/** What is known of a gate that a call before this one may be in. */
+interface Seen {
+  /** The call that was the last one when it was looked at. */
+  readonly gid: string | null
+  readonly stale: readonly string[]
+}
+
+/** A call that has prepared and may be about to answer, and when that was first seen. */
+interface Spared {
+  readonly gid: string | null
+  readonly since: number
+}
+
+/** A call of the handler that is about to be made. */
+interface Attempt {
+  readonly key: string
+  readonly gid: string
+  readonly base: string
+  /** Prepared by earlier calls, whose answer was never sent. */
+  readonly stale: readonly string[]
+}
+
+/**
+ * Calls the handler in a transaction that it leaves prepared. That it begins is a commit of its own, with the name of the
+ * transaction: it is found by that. A prepared one that was not answered yet is rolled back and made again: nobody was told
+ * of it, and its result is in no row that can be read.
+ */
+export class Preparing<Request, Context> implements DutyAhead<Request, Context> {
+  readonly mayRefuse = true
+  readonly needsRequest = true
+  readonly #parts: XaParts
+  readonly #handler: Handler<Request, Context>
+  /** Says the same no as any other participant. */
+  readonly #otherwise: Doing<Request, Context>
+
+  constructor(parts: XaParts, handler: Handler<Request, Context>) {
+    this.#parts = parts
+    this.#handler = handler
+    this.#otherwise = new Doing(parts.barrier, handler)
+  }
+
+  /** The row that it wants stays as it is until another saga is decided. */
+  isHeld(error: unknown): boolean {
+    return this.#parts.gate.isHeld(error)
+  }
+
+  async ahead(asked: Asked<Request, Context>): Promise<Decision> {
+    const { gate, clock, lockTimeoutMs, room } = this.#parts
+    const { command, message } = asked
+    using seat = room.enter()
+    const waitMs = seat === undefined ? Math.min(lockTimeoutMs, BRIEFLY_MS) : lockTimeoutMs
+    const patience = new Patience(clock, message.signal)
+    let seen: Seen | undefined
+    let spared: Spared | undefined
+    for (;;) {
+      const begun = await this.#begin(command, seen)
+      seen = undefined
+      if ('operation' in begun && 'isNew' in begun) {
+        const found = await this.#look(command, begun)
+        const isPrepared = found !== undefined && found.stale.length > 0
+        if (isPrepared && spared?.gid !== begun.gid) spared = { gid: begun.gid, since: clock.monotonic() }
+        // Who has prepared answers in a moment, unless it died: it gets that moment.
+        const isSpared = isPrepared && clock.monotonic() - (spared?.since ?? 0) < SPARED_MS
+        if (found === undefined || isSpared) {
+          await patience.wait(`${command.key} is being done elsewhere`)
+        } else {
+          seen = found
+        }
+        continue
+      }
+      if ('status' in begun) return () => Promise.resolve(begun)
+      for (const gid of begun.stale) await gate.end('ROLLBACK', gid, patience)
+      const reply = await this.#prepare(asked, begun, waitMs)
+      if (reply !== undefined) return (tx) => this.#keep(tx, command, begun, reply)
+      await patience.wait(`${command.key} was taken over`)
+    }
+  }
+
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return this.#otherwise.uncalled(tx, command, no)
+  }
+
+  /** While another call is at it, or has prepared and not answered, its work is left to it: nothing is kept. */
+  async givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    if (status === 'failed' && (await this.#isAtWork(tx, command))) return reply
+    return this.#otherwise.givenUp(tx, command, status, reply)
+  }
+
+  async #isAtWork(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
+    const entry = await this.#parts.barrier.peek(tx, command, 'invoke')
+    return entry !== undefined && (await this.#parts.gate.isAtWork(tx, entry))
+  }
+
+  /** @returns `undefined` while another call is open */
+  async #look(command: CommandHeaders, entry: BarrierEntry): Promise<Seen | undefined> {
+    const { gate } = this.#parts
+    const { isFree, prepared } = await gate.look(entry.key, await gate.base(command, entry))
+    return !isFree && prepared.length === 0 ? undefined : { gid: entry.gid, stale: prepared }
+  }
+
+  /** @returns what was answered before, if it was; the call before, when it is to be looked for first */
+  async #begin(command: CommandHeaders, seen: Seen | undefined): Promise<Attempt | SagaReply | BarrierEntry> {
+    const { sql, barrier, gate } = this.#parts
+    const fresh = await gate.base(command, undefined)
+    return sql.transaction(async (tx) => {
+      const entry = await barrier.enter(tx, command, 'invoke', 'begun')
+      const known = answered(command, entry)
+      if (known !== undefined) return known
+      if (!entry.isNew && seen?.gid !== entry.gid) return entry
+      const base = entry.gid === null ? fresh : await gate.base(command, entry)
+      const gid = nextGid(base, entry.gid, command.key, gate.mostBytes)
+      await gate.begin(tx, entry, gid, command)
+      return { key: entry.key, gid, base, stale: seen?.stale ?? [] }
+    })
+  }
+
+  /** @returns what is to be answered; `undefined`: somebody else is at it */
+  async #prepare(
+    { request, command, message, contextIn }: Asked<Request, Context>,
+    attempt: Attempt,
+    waitMs: number,
+  ): Promise<SagaReply | undefined> {
+    try {
+      const passage = await this.#parts.gate.prepare({ ...attempt, waitMs }, async (tx): Promise<SagaReply> => {
+        const returned = await this.#handler(request, contextIn(tx))
+        const result = stored(`result of ${command.key}`, returned, Number.POSITIVE_INFINITY)
+        return { ...answerTo(command), status: 'ok', ...(result !== undefined && { result }) }
+      })
+      if (passage.entered === 'in') return passage.result
+      if (passage.entered === 'busy') return undefined
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      // It is rolled back, and so is whatever an earlier call did: a definite no.
+      const { operation, key, attempt: nth } = command
+      const { code, message: text } = describeError(error)
+      message.log.warn({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')
+      const no: SagaReply = { ...answerTo(command), status: 'refused', code, message: text }
+      return nth === undefined ? no : { ...no, attempt: nth }
+    }
+    throw new CommittedByHand(command.key)
+  }
+
+  async #keep(tx: SqlTransaction, command: CommandHeaders, attempt: Attempt, reply: SagaReply): Promise<SagaReply> {
+    const status = reply.status === 'ok' ? 'ok' : 'refused'
+    const { key, gid } = attempt
+    if (await this.#parts.rows.keep(tx, { key, gid, round: command.round }, status, reply)) return reply
+    throw new NotYet(`${command.key} was taken over, or cancelled, before it was answered`)
+  }
+}
+
+/** From the preparation to the answer it takes a connection of the barrier and one commit. */
+const SPARED_MS = 50
+
+/** How long a call waits that finds no seat: as long as a writer may take that keeps nothing prepared. */
+const BRIEFLY_MS = 50
+
+/** Somebody committed it who was not asked to: done again it would be done twice. */
+class CommittedByHand extends Error {
+  readonly code = 'saga.committed_by_hand' as const
+  readonly retryable = false as const
+
+  constructor(key: string) {
+    super(
+      `${key} was prepared, and committed by hand before it was answered: look at what it did, then skip or resolve`,
+    )
+  }
+}

@@ -1,0 +1,106 @@
+/** The cancellation of an XA participant. */
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import { answerTo, type CommandHeaders } from '../wire/wire.ts'
+import type { BarrierEntry } from './barrier.ts'
+import type { Asked, Decision, DutyAhead, GivenUp } from './duties.ts'
+import { done, isConfirmed } from './tcc-duties.ts'
+import { NotYet, Patience } from './xa-ending.ts'
+import type { XaParts } from './xa-parts.ts'
+
+/** Rolls back what is prepared, and refuses a call of the handler that comes later; what never began is given up as it is. */
+export class RollingBack<Request, Context> implements DutyAhead<Request, Context> {
+  readonly mayRefuse = false
+  readonly needsRequest = false
+  readonly #parts: XaParts
+
+  constructor(parts: XaParts) {
+    this.#parts = parts
+  }
+
+  async ahead({ command, message }: Asked<Request, Context>): Promise<Decision> {
+    const { sql, barrier, gate, clock } = this.#parts
+    const entry = await barrier.peek(sql, command, 'invoke')
+    const base = await gate.base(command, entry)
+    const key = entry?.key ?? command.key
+    // A row that was purged too early leaves no trace here, and its transaction stays in a resource that has a gate of its own.
+    const isOpen = entry !== undefined || (await this.#isHeldElsewhere(key, base))
+    if (isOpen) {
+      await this.#refuseLate(command)
+      await this.#rollBack(command, { key, base }, new Patience(clock, message.signal))
+    }
+    const isCommitted = (await gate.committed(key, base))?.startsWith(base) === true
+    return (tx) => this.#decide(tx, command, { isRolledBack: isOpen, isCommitted })
+  }
+
+  async #isHeldElsewhere(key: string, base: string): Promise<boolean> {
+    const { gate } = this.#parts
+    if (!gate.isApart) return false
+    const { isFree, prepared } = await gate.look(key, base)
+    return !isFree || prepared.length > 0
+  }
+
+  /** From here on no call of the handler can begin, or be answered. */
+  async #refuseLate(command: CommandHeaders): Promise<void> {
+    const { sql, barrier } = this.#parts
+    await sql.transaction(async (tx) => {
+      const entry = await barrier.enter(tx, command, 'invoke', 'cancelled')
+      const isOver = (await barrier.find(tx, command, 'confirm')) !== undefined
+      const isOpen = !entry.isNew && !isOver && entry.status !== 'cancelled'
+      if (isOpen && !isForeign(entry)) await barrier.mark(tx, entry, 'cancelled')
+    })
+  }
+
+  /** A call that is still open is waited for: it may be prepared in a moment. */
+  async #rollBack(
+    command: CommandHeaders,
+    { key, base }: { readonly key: string; readonly base: string },
+    patience: Patience,
+  ): Promise<void> {
+    const { gate } = this.#parts
+    for (;;) {
+      const { isFree, prepared } = await gate.look(key, base)
+      for (const gid of prepared) await gate.end('ROLLBACK', gid, patience)
+      if (isFree && prepared.length === 0) return
+      if (prepared.length === 0) await patience.wait(`${command.key} is still being done`)
+    }
+  }
+
+  /** @param known `isRolledBack`: what had begun is; what begins while nobody looked is for the next time */
+  async #decide(
+    tx: SqlTransaction,
+    command: CommandHeaders,
+    known: { readonly isRolledBack: boolean; readonly isCommitted: boolean },
+  ): Promise<SagaReply> {
+    const { barrier } = this.#parts
+    const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
+    if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
+    if (isForeign(invoked)) return notOurs(command)
+    const isSettled = known.isRolledBack && invoked.status === 'cancelled'
+    if (!invoked.isNew && !isSettled) throw new NotYet(`${command.key} has begun in this moment`)
+    if (known.isCommitted) return isConfirmed(command)
+    const entry = await barrier.enter(tx, command, 'compensate', 'ok')
+    if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
+    return done(command)
+  }
+
+  /** The payload is not needed. */
+  async uncalled(_: SqlTransaction, __: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return no
+  }
+
+  /** Nothing is kept: asked again, it is tried again. */
+  async givenUp(_: SqlTransaction, __: CommandHeaders, ___: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return reply
+  }
+}
+
+/** Another kind of participant did it, or began to. */
+function isForeign({ isNew, gid, status }: BarrierEntry): boolean {
+  return !isNew && gid === null && (status === 'ok' || status === 'begun')
+}
+
+function notOurs(command: CommandHeaders): SagaReply {
+  const message = 'it was tried by a participant that does not prepare, so it must be cancelled by one: bring that back'
+  return { ...answerTo(command), status: 'failed', final: true, code: 'saga.wrong_participant', message }
+}
