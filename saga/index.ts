@@ -57,6 +57,8 @@ export type {
   RetryOptions,
   SagaOptions,
 } from './definition/step-options.ts'
+export { type LocalTargetOptions, localTarget } from './direct/local-target.ts'
+export type { DirectAnswer, DirectAsking, DirectProblem, DirectRequest, DirectTarget } from './direct/target.ts'
 export {
   BranchFailed,
   BranchRefused,
@@ -85,14 +87,8 @@ export {
   transactionMiddleware,
 } from './http/propagating.ts'
 export { bearer, type HttpAsking, type HttpAuthorize } from './http/serving.ts'
-export {
-  type HttpCall,
-  type HttpSettings,
-  type HttpTarget,
-  type HttpTargetOptions,
-  type HttpUrl,
-  httpTarget,
-} from './http/target.ts'
+export type { HttpCall, HttpHeaders, HttpSettings, HttpUrl } from './http/settings.ts'
+export { type HttpTarget, type HttpTargetOptions, httpTarget } from './http/target.ts'
 export type { Stored } from './json.ts'
 export type { ExceptionClass } from './language/exceptions.ts'
 export {

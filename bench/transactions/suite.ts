@@ -7,14 +7,15 @@ import { PostgresBed } from '../postgres-bed.ts'
 import type { Burst, Ran } from '../serve.ts'
 import { number, type Table } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
-import { type Kind, ourSide, type Side } from './sides.ts'
+import { type Kind, ourSide, type Side, type Way } from './sides.ts'
 
 const KINDS: readonly Kind[] = ['bare', 'saga', 'tcc', 'xa', 'undo', 'code']
+const WAYS: readonly Way[] = ['direct', 'message']
 /** Of the rate of the two local transactions. */
 const TARGETS: Readonly<Partial<Record<string, Target>>> = {
-  tcc: { atLeast: 0.35 },
-  xa: { atLeast: 0.5 },
-  undo: { atLeast: 0.4 },
+  'tcc, direct': { atLeast: 0.35 },
+  'xa, direct': { atLeast: 0.5 },
+  'undo, direct': { atLeast: 0.4 },
 }
 const BURSTS: readonly Burst[] = [
   { atOnce: 64, rampMs: 1_500, countedMs: 3_000, atLeast: 64 },
@@ -29,12 +30,13 @@ interface Turn extends Ran {
 
 /** Two branches on two databases of one server: each kind beside the local transactions alone. */
 export async function transactionsSuite(options: SuiteOptions): Promise<void> {
-  const wanted = wantedParts(options.only, KINDS)
+  const { kinds, ways } = wantedSides(options.only)
   try {
     await using postgres = await PostgresBed.open({ max_prepared_transactions: PREPARED, max_connections: '400' })
     await using stack = new AsyncDisposableStack()
     const sides: Side[] = []
-    for (const kind of KINDS) if (kind === 'bare' || wanted(kind)) sides.push(await ourSide(kind, postgres, stack))
+    sides.push(await ourSide('bare', 'direct', postgres, stack))
+    for (const way of ways) for (const kind of kinds) sides.push(await ourSide(kind, way, postgres, stack))
     for (const burst of BURSTS) {
       options.progress(`two branches, ${burst.atOnce} at a time: ${sides.map(({ name }) => name).join(', ')}`)
       const run = (side: Side) => () => oneTurn(side, postgres, burst)
@@ -45,6 +47,16 @@ export async function transactionsSuite(options: SuiteOptions): Promise<void> {
     if (!(error instanceof ServerUnavailable)) throw error
     options.skip(error.message)
   }
+}
+
+/** `--only tcc,direct`: of this kind, and asked so; of what is not named all. The bare side is always there. @throws UnknownPart */
+function wantedSides(only: readonly string[]): { readonly kinds: readonly Kind[]; readonly ways: readonly Way[] } {
+  const wanted = wantedParts(only, [...KINDS, ...WAYS])
+  const of = <T extends string>(all: readonly T[]): readonly T[] => {
+    const named = only.length === 0 ? [] : all.filter(wanted)
+    return named.length === 0 ? all : named
+  }
+  return { kinds: of(KINDS).filter((kind) => kind !== 'bare'), ways: of(WAYS) }
 }
 
 async function oneTurn(side: Side, postgres: PostgresBed, burst: Burst): Promise<Turn> {

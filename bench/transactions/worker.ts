@@ -7,6 +7,7 @@ import {
   defineBranch,
   defineGlobalTransaction,
   defineSaga,
+  localTarget,
   migrateParticipant,
   participant,
   tccParticipant,
@@ -18,9 +19,16 @@ import { createService, type Service } from 'concordat/service'
 import pg from 'pg'
 import { z } from 'zod'
 import { serve } from '../serve.ts'
-import type { Kind } from './sides.ts'
+import type { Kind, Way } from './sides.ts'
 
-const [kind, north, south, connections, accounts] = process.argv.slice(2) as [Kind, string, string, string, string]
+const [kind, way, north, south, connections, accounts] = process.argv.slice(2) as [
+  Kind,
+  Way,
+  string,
+  string,
+  string,
+  string,
+]
 const sqlOf = (connectionString: string): SqlClient =>
   pgClient(new pg.Pool({ connectionString, max: Number(connections) }))
 const sql = { north: sqlOf(north), south: sqlOf(south) }
@@ -73,15 +81,23 @@ function bank(house: 'north' | 'south'): SinkBinding {
   return tccParticipant(channel, shared, { try: hold, confirm: moveHeld, cancel: letGo })
 }
 
+const banks = { north: bank('north'), south: bank('south') }
+const to =
+  way === 'message'
+    ? moves
+    : {
+        north: localTarget(moves.north, banks.north, { sql: sql.north }),
+        south: localTarget(moves.south, banks.south, { sql: sql.south }),
+      }
 const saga = defineSaga('transfer-saga', { version: 1, input: Transfer })
-  .command('withdraw', { to: moves.north, request: ({ input }) => withdrawal(input), compensate: true })
-  .command('deposit', { to: moves.south, request: ({ input }) => deposit(input), compensate: true })
+  .command('withdraw', { to: to.north, request: ({ input }) => withdrawal(input), compensate: true })
+  .command('deposit', { to: to.south, request: ({ input }) => deposit(input), compensate: true })
 const tcc = defineSaga('transfer-tcc', { version: 1, input: Transfer })
-  .tcc('withdraw', { to: moves.north, request: ({ input }) => withdrawal(input) })
-  .tcc('deposit', { to: moves.south, request: ({ input }) => deposit(input) })
+  .tcc('withdraw', { to: to.north, request: ({ input }) => withdrawal(input) })
+  .tcc('deposit', { to: to.south, request: ({ input }) => deposit(input) })
 const branches = {
-  north: defineBranch('north', { to: moves.north }),
-  south: defineBranch('south', { to: moves.south }),
+  north: defineBranch('north', { to: to.north }),
+  south: defineBranch('south', { to: to.south }),
 }
 const code = defineGlobalTransaction('transfer-code', {
   input: Transfer,
@@ -100,16 +116,16 @@ async function startServices(): Promise<Service> {
     sql: sql.north,
     transport: memoryTransport({ broker }),
     sagas: [saga, tcc, code],
-    bindings: [bank('north')],
+    bindings: way === 'message' ? [banks.north] : [],
     parts: { coordinator: { concurrency: 256 } },
   })
   const other = createService({
     name: 'south',
     sql: sql.south,
     transport: memoryTransport({ broker }),
-    bindings: [bank('south')],
+    bindings: [banks.south],
   })
-  await other.start()
+  if (way === 'message') await other.start()
   await one.start()
   return one
 }

@@ -10,15 +10,15 @@ import { kindOf } from '../definition/kinds/table.ts'
 import type { Saga, StepDefinition } from '../definition/saga.ts'
 import { stepKey } from '../definition/saga-id.ts'
 import type { RequestContext } from '../definition/step-contexts.ts'
+import type { DirectTarget } from '../direct/target.ts'
 import { SagaInputUnreadable } from '../errors.ts'
-import type { HttpTarget } from '../http/target.ts'
 import type { SagaEvent, TimelineEntry } from '../machine/event.ts'
 import { operationIn } from '../machine/operation.ts'
 import type { Call, SagaParent, SagaState, StepState } from '../machine/state.ts'
 import type { SagaPost, SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import { type CommandHeaders, readCommandHeaders, type Sender } from '../wire/wire.ts'
 import type { Bodies } from './bodies.ts'
-import type { HttpCommand } from './http-calls.ts'
+import type { DirectCommand } from './direct-calls.ts'
 import { readInput } from './input.ts'
 import { describeError, resultsOf } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -30,7 +30,7 @@ export interface CallHost extends Sender {
   readonly telemetry: SagaTelemetry | undefined
   readonly bodies: Bodies
   readonly maxPayloadBytes: number
-  /** False: this process asks nobody by HTTP now. */
+  /** False: this process asks nobody itself now. */
   mayAsk(): boolean
   /** The first write of a saga that is a step of another: due at once, for whoever finds it. */
   begin(saga: Saga, id: string, input: unknown, parent: SagaParent, trace: SagaTrace | null): Promise<SagaWrite>
@@ -42,7 +42,7 @@ export interface Asked {
   /** Grows with what is planned. */
   before: Snapshot
   readonly messages: EncodedMessage[]
-  readonly requests: HttpCommand[]
+  readonly requests: DirectCommand[]
   /** To end once it is durable. */
   readonly spans: TelemetrySpan[]
   readonly starts: SagaWrite[]
@@ -113,7 +113,7 @@ class PlannedCall implements PreparedCall {
     return this.#asked.host.mayAsk() || this.body !== undefined
   }
 
-  send(command: EncodedMessage, at?: HttpTarget): void {
+  send(command: EncodedMessage, at?: DirectTarget): void {
     const { host, before, spans } = this.#asked
     if (host.telemetry === undefined) return this.#leave(command, at)
     const { message, span } = host.telemetry.command(before.row, this.call, command)
@@ -121,7 +121,7 @@ class PlannedCall implements PreparedCall {
     this.#leave(message, at)
   }
 
-  #leave(message: EncodedMessage, target: HttpTarget | undefined): void {
+  #leave(message: EncodedMessage, target: DirectTarget | undefined): void {
     const { messages, requests } = this.#asked
     if (target === undefined) return void messages.push(message)
     const command = readCommandHeaders(message.headers) as CommandHeaders

@@ -4,11 +4,13 @@ import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { withActiveSpan } from '../../core/telemetry.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
+import { directTargets } from '../definition/ties.ts'
 import { stored } from '../json.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import type { ReportedSaga, SagaKey } from '../store/rows.ts'
 import { SagaStore } from '../store/store.ts'
 import { Bodies } from './bodies.ts'
+import { requireFit } from './direct-calls.ts'
 import { DueSagas } from './due.ts'
 import { type Applied, Engine, takesOwnership } from './engine.ts'
 import { GlobalTransactions } from './global-transactions.ts'
@@ -114,6 +116,7 @@ export class Driver implements RunHost {
   async run(resend: boolean): Promise<void> {
     const { sql, store } = this
     await requireReadableInputs(sql, { store, sagas: this.#options.sagas })
+    await requireFit(directTargets(this.#options.sagas), this.#options.logger)
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
     this.#unobserve ??= this.#telemetry?.observe(
@@ -197,7 +200,7 @@ export class Driver implements RunHost {
     const since = clock.monotonic()
     // Code that runs to its end asks until then.
     await this.#runner.close(drainTimeoutMs)
-    await this.replies.byHttp.close(Math.max(0, drainTimeoutMs - (clock.monotonic() - since)))
+    await this.replies.direct.close(Math.max(0, drainTimeoutMs - (clock.monotonic() - since)))
     await this.#notices.close()
   }
 
@@ -220,7 +223,7 @@ export class Driver implements RunHost {
     this.#measure(plan)
     this.transactions.seen(next)
     if (takesOwnership(plan)) this.#runner.take(next)
-    this.replies.byHttp.make(plan.requests)
+    this.replies.direct.make(plan.requests)
     this.#notices.tellLate(plan)
     const { status } = row.state
     if (write.starts !== undefined || write.posts !== undefined) this.#sweeper.nudge(0)

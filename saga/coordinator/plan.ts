@@ -4,7 +4,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { TelemetrySpan } from '../../core/telemetry.ts'
 import type { Saga } from '../definition/saga.ts'
 import type { SagaRow, SagaWrite } from '../store/rows.ts'
-import type { HttpCommand } from './http-calls.ts'
+import type { DirectCommand } from './direct-calls.ts'
 
 /** A saga as it was last read or written. */
 export interface Snapshot {
@@ -26,8 +26,8 @@ export interface Plan {
   readonly next: Snapshot
   readonly write: SagaWrite
   readonly messages: readonly EncodedMessage[]
-  /** To be asked by HTTP once it is committed. */
-  readonly requests: readonly HttpCommand[]
+  /** To be asked by this process once it is committed. */
+  readonly requests: readonly DirectCommand[]
   /** To end once it is committed; with telemetry only. */
   readonly spans?: readonly TelemetrySpan[] | undefined
   /** False: what is written is not what the event said, but something that came before it. */

@@ -11,8 +11,8 @@ import type { SagaKey } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type SagaReply } from '../wire/reply.ts'
 import { REPLY_GROUP, sagaReplies } from '../wire/wire.ts'
+import { DirectCalls } from './direct-calls.ts'
 import type { Applied, Engine } from './engine.ts'
-import { HttpCalls } from './http-calls.ts'
 import type { ResolvedOptions } from './options.ts'
 import { replyEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
@@ -39,7 +39,7 @@ const BACKOFF = { initialMs: 100, factor: 2, maxMs: 10 * SECOND }
 export class Replies {
   readonly #host: RepliesHost
   /** Asks those that have a URL. */
-  readonly byHttp: HttpCalls
+  readonly direct: DirectCalls
   /** A binder has begun to read them. */
   #isBound = false
   /** Monotonic ms from which a binder should. */
@@ -48,7 +48,7 @@ export class Replies {
 
   constructor(host: RepliesHost) {
     this.#host = host
-    this.byHttp = new HttpCalls({
+    this.direct = new DirectCalls({
       ...host,
       take: (reply) => this.take(reply),
       giveBack: async ({ saga: name, sagaId: id, step, birth }) => {

@@ -7,7 +7,7 @@ import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
-import type { HttpTarget } from '../http/target.ts'
+import type { DirectTarget } from '../direct/target.ts'
 import { checkSagaName } from './graph.ts'
 import { graphHash } from './graph-hash.ts'
 import { codeStep, resolveBranch } from './kinds/table.ts'
@@ -18,8 +18,8 @@ import type { CallOptions, RetryOptions } from './step-options.ts'
 /** Options of `defineBranch`. */
 export interface BranchOptions<ToIn, Reply extends StandardSchemaV1>
   extends Pick<CallOptions, 'timeoutMs' | 'retry' | 'compensationRetry'> {
-  /** The command channel of a `tccParticipant`, or its URL: `httpTarget(channel, { url })`. */
-  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
+  /** The command channel of a `tccParticipant`; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
+  readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** Schema of what its `try` returned. @default any JSON, typed `unknown` */
   readonly reply?: Reply | undefined
   /** Of the confirmation. @default 10 attempts; a participant that is away is waited for without end */
@@ -77,7 +77,7 @@ export function defineBranch<ToIn, Reply extends StandardSchemaV1 = StandardSche
     throw invalidOption(
       `${path}("${name}").to`,
       undefined,
-      'the command channel of a tccParticipant, or what httpTarget returned',
+      'the command channel of a tccParticipant, or what httpTarget or localTarget returned',
     )
   }
   return Object.freeze({ name, step: resolveBranch(path, name, options) })

@@ -9,7 +9,7 @@ export interface RetryOptions extends BackoffOptions {
 
 /** Of a step that calls something. */
 export interface CallOptions {
-  /** Of one attempt: of a local step, or until the reply of a command comes. @default 30 seconds; 10 where it is asked by HTTP */
+  /** Of one attempt: of a local step, or until the reply of a command comes. @default 30 seconds; 10 where it is asked directly (`httpTarget`, `localTarget`) */
   readonly timeoutMs?: number | undefined
   /**
    * A command that nobody answers is sent again after `timeoutMs`, then after pauses that double up to 10 minutes, without

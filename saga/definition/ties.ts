@@ -2,6 +2,7 @@
 import type { Channel } from '../../binder/channel/channel.ts'
 import { notAwaited } from '../../core/callbacks.ts'
 import type { StandardSchemaV1 } from '../../core/schema.ts'
+import type { DirectTarget } from '../direct/target.ts'
 import type { SignalSource } from './kinds/kind.ts'
 import { kindOf } from './kinds/table.ts'
 import type { Saga, StepDefinition } from './saga.ts'
@@ -23,6 +24,14 @@ export function commandChannels(sagas: readonly Saga[]): readonly Channel[] {
     [...steps, ...Object.values(branches)].flatMap((step) => messageDestination(step) ?? []),
   )
   return [...new Map(channels.map((channel) => [channel.name, channel])).values()]
+}
+
+/** The participants that the coordinator's process asks itself, each once. */
+export function directTargets(sagas: readonly Saga[]): readonly DirectTarget[] {
+  const targets = sagas.flatMap(({ steps, branches = {} }) =>
+    [...steps, ...Object.values(branches)].flatMap((step) => kindOf(step).tiesOf(step).at ?? []),
+  )
+  return [...new Set(targets)]
 }
 
 /** These definitions and, below them, those of their steps. */

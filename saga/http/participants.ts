@@ -6,22 +6,16 @@
  * @see docs/wire-format.md, "Participants over HTTP"
  */
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
-import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { Channel } from '../../binder/channel/channel.ts'
-import { decodePayload } from '../../binder/channel/encode.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { invalidOption, requireInteger, toError } from '../../core/errors.ts'
-import { newId } from '../../core/ids.ts'
-import { checkLogger, type Logger, withFields } from '../../core/logger.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
 import type { FetchHandler } from '../../core/node-server.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
-import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
-import { Barrier } from '../participant/barrier.ts'
-import { type DeclaredParticipant, declaredParticipant } from '../participant/binding.ts'
-import { CommandHandler, type ReplyOutbox } from '../participant/command-handler.ts'
-import type { SagaReply } from '../wire/reply.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import { type AskedBy, AskedParticipant } from '../direct/asked-participant.ts'
+import { declaredParticipant } from '../participant/binding.ts'
 import { type CommandHeaders, REPLIES, readCommandHeaders } from '../wire/wire.ts'
 import { commandHeadersOf, messageOf } from './headers.ts'
 import { type HttpAuthorize, HttpProblemError, json, requireAuthorize, serve } from './serving.ts'
@@ -82,12 +76,14 @@ export function httpParticipants(participants: readonly SinkBinding[], options: 
   const logger = checkLogger(`${path}.logger`, options.logger)
   const integer = (name: keyof typeof DEFAULTS, max: number): number =>
     requireInteger(`${path}.${name}`, options[name] ?? DEFAULTS[name], 1, max)
-  const sides = sidesOf(path, participants, options, clock, logger)
+  const concurrency = integer('concurrency', 100_000)
+  const by = { path, position: 'http', concurrency, mayShare: false, clock, logger }
+  const sides = sidesOf(participants, options, by)
   return serve<Command>({
     authorize: requireAuthorize(path, options.authorize),
     maxRequestBytes: integer('maxRequestBytes', MAX_BYTES),
     timeoutMs: integer('timeoutMs', 2 ** 31 - 1),
-    concurrency: integer('concurrency', 100_000),
+    concurrency,
     clock,
     logger,
     read: (request) => readCommand(request, sides),
@@ -97,11 +93,11 @@ export function httpParticipants(participants: readonly SinkBinding[], options: 
 
 /** A command that came, without its body. */
 interface Command extends AskedCommand {
-  readonly side: Side
+  readonly side: AskedParticipant
   readonly message: Omit<EncodedMessage, 'body'>
 }
 
-function readCommand({ headers }: Request, sides: ReadonlyMap<string, Side>): Command {
+function readCommand({ headers }: Request, sides: ReadonlyMap<string, AskedParticipant>): Command {
   const message = messageOf(headers, '')
   const named = headers.get('ce-type')
   const [only] = sides.size === 1 ? sides.keys() : []
@@ -128,15 +124,14 @@ function isPlausible({ saga, sagaId, step, key, replyTo, birth }: CommandHeaders
 }
 
 function sidesOf(
-  path: string,
   participants: readonly SinkBinding[],
   options: HttpParticipantsOptions,
-  clock: Clock,
-  logger: Logger,
-): ReadonlyMap<string, Side> {
+  by: AskedBy,
+): ReadonlyMap<string, AskedParticipant> {
+  const { path } = by
   if (!Array.isArray(participants) || participants.length === 0)
     throw invalidOption(`${path}.participants`, participants, 'a list of participants')
-  const sides = new Map<string, Side>()
+  const sides = new Map<string, AskedParticipant>()
   for (const [index, binding] of (participants as readonly SinkBinding[]).entries()) {
     const declared = declaredParticipant(binding)
     if (declared === undefined)
@@ -147,103 +142,7 @@ function sidesOf(
       )
     const { name } = declared.channel
     if (sides.has(name)) throw new TypeError(`${path}.participants: two are asked by "${name}", remove one of them`)
-    sides.set(name, new Side(`${path}("${name}")`, declared, options, { clock, logger }))
+    sides.set(name, new AskedParticipant(declared, options, { ...by, path: `${path}("${name}")` }))
   }
   return sides
-}
-
-/** One participant, and what its handler needs that a binder would give. */
-class Side {
-  readonly #declared: DeclaredParticipant
-  readonly #logger: Logger
-  readonly #clock: Clock
-  readonly #handler: (outbox: ReplyOutbox) => CommandHandler<unknown>
-  readonly #check: () => Promise<void>
-  #ready: Promise<void> | undefined
-
-  constructor(
-    path: string,
-    declared: DeclaredParticipant,
-    given: HttpParticipantsOptions,
-    { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-  ) {
-    const { options, side } = declared
-    const sql = requireSqlClient(`${path}.sql`, given.sql ?? options.sql)
-    const schema = given.schema ?? options.schema ?? DEFAULT_SCHEMA
-    const barrier = new Barrier(schema)
-    // Each call that waits for a row may have a connection.
-    const concurrency = Math.min(given.concurrency ?? DEFAULTS.concurrency, sql.connections ?? Number.POSITIVE_INFINITY)
-    const duties = side.duties(barrier, { sql, schema, concurrency })
-    this.#check = async () => {
-      await barrier.ready(sql)
-      await side.ready?.(sql)
-    }
-    this.#declared = declared
-    this.#logger = logger
-    this.#clock = clock
-    const parts = {
-      sql,
-      duties,
-      kind: side.kind,
-      madeBy: side.path.slice(0, side.path.indexOf('(')),
-      // The coordinator asks again, with its own pauses.
-      maxAttempts: 1,
-      telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
-      sharesTransactions: false,
-      clock,
-    }
-    this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
-  }
-
-  /** Resolves after the commit of the answer. @throws when there is none: asked again it may have one */
-  async answer(message: EncodedMessage, signal: AbortSignal): Promise<SagaReply> {
-    await this.#fit()
-    let reply: SagaReply | undefined
-    // The last one is that of the transaction that was committed.
-    const handler = this.#handler({ add: async (_, __, payload) => void (reply = payload as unknown as SagaReply) })
-    const context = this.#contextOf(message, signal)
-    const read = await this.#read(message)
-    if ('payload' in read) await handler.handle(read.payload, context)
-    else await handler.unreadable(read.unreadable, context)
-    if (reply === undefined) throw new Error('the command has no answer')
-    return reply
-  }
-
-  /** Before the first command, as a binding is before its first message. @throws when the database is not fit for it: asked again it may be */
-  async #fit(): Promise<void> {
-    this.#ready ??= this.#check()
-    await this.#ready.catch((error: unknown) => {
-      this.#ready = undefined
-      throw error
-    })
-  }
-
-  async #read(message: EncodedMessage): Promise<{ readonly payload: unknown } | { readonly unreadable: Error }> {
-    const channel: Channel = this.#declared.channel
-    const isTombstone = channel.tombstones === true && message.body?.byteLength === 0
-    try {
-      return { payload: await decodePayload(channel, isTombstone ? { ...message, body: null } : message) }
-    } catch (error) {
-      return { unreadable: toError(error) }
-    }
-  }
-
-  #contextOf({ id, key, headers, time, source }: EncodedMessage, signal: AbortSignal): HandlerContext {
-    const { channel, options } = this.#declared
-    const own = id === '' ? newId() : id
-    return {
-      id: own,
-      channel: channel.name,
-      key,
-      headers,
-      time: time === 0 ? this.#clock.now() : time,
-      source,
-      attempt: 1,
-      group: options.group,
-      position: 'http',
-      redelivered: undefined,
-      signal,
-      log: withFields(this.#logger, { messageId: own, channel: channel.name }),
-    }
-  }
 }

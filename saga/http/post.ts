@@ -15,31 +15,12 @@ import type { Clock } from '../../core/clock.ts'
 import { hasCode, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
+import type { DirectAnswer, DirectProblem, DirectRequest } from '../direct/target.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { type CommandHeaders, replyChannel } from '../wire/wire.ts'
 import { readAtMost } from './body.ts'
 import { requestHeaders } from './headers.ts'
-import { type HttpTarget, requireHttpUrl } from './target.ts'
-
-/** A command that is on its way. */
-export interface HttpRequest {
-  readonly target: HttpTarget
-  readonly message: EncodedMessage
-  readonly command: CommandHeaders
-}
-
-/** What went wrong, without anything that a stranger wrote. */
-export interface HttpProblem {
-  readonly code: string
-  readonly message: string
-}
-
-/** What a request came to. */
-export type HttpAnswer =
-  | { readonly reply: SagaReply }
-  | { readonly failed: HttpProblem; readonly final: boolean }
-  /** @param afterMs when the other side wants to be asked again */
-  | { readonly again: HttpProblem; readonly afterMs?: number | undefined }
+import { type HttpSettings, requireHttpUrl } from './settings.ts'
 
 const FINAL: ReadonlySet<number> = new Set([400, 405, 413, 414, 415, 422, 431])
 const LATER: ReadonlySet<number> = new Set([408, 425, 429])
@@ -47,8 +28,13 @@ const MAX_AFTER_SECONDS = 3_600
 const OWN_CODE = /^[a-z]+\.[a-z_]{1,60}$/
 
 /** Sends it once. Never rejects. @param signal ends it: then it is asked again by whoever may */
-export async function post(request: HttpRequest, clock: Clock, signal: AbortSignal): Promise<HttpAnswer> {
-  const { channel, http } = request.target
+export async function post(
+  request: DirectRequest,
+  http: HttpSettings,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<DirectAnswer> {
+  const { channel } = request.target
   const { requestTimeoutMs } = http
   const limit = new AbortController()
   const stop = (): void => limit.abort(signal.reason)
@@ -57,12 +43,12 @@ export async function post(request: HttpRequest, clock: Clock, signal: AbortSign
   else signal.addEventListener('abort', stop, { once: true })
   let place = `"${channel.name}"`
   try {
-    const given = await unlessAborted(limit.signal, urlOf(request.target))
+    const given = await unlessAborted(limit.signal, urlOf(http))
     const url = requireHttpUrl(`httpTarget(${place}).url`, given)
     // A query may hold a secret.
     place = `${url.origin}${url.pathname}`
     // A `fetch` or a function of the user's may not heed the signal.
-    return await unlessAborted(limit.signal, exchange(request, url, place, limit.signal))
+    return await unlessAborted(limit.signal, exchange(request, http, { url, place }, limit.signal))
   } catch (error) {
     return { again: { code: 'saga.http_no_answer', message: `POST ${place}: ${reasonOf(error, limit.signal)}` } }
   } finally {
@@ -72,12 +58,11 @@ export async function post(request: HttpRequest, clock: Clock, signal: AbortSign
 }
 
 async function exchange(
-  { target, message, command }: HttpRequest,
-  url: URL,
-  place: string,
+  { target: { channel }, message, command }: DirectRequest,
+  http: HttpSettings,
+  { url, place }: { readonly url: URL; readonly place: string },
   signal: AbortSignal,
-): Promise<HttpAnswer> {
-  const { http, channel } = target
+): Promise<DirectAnswer> {
   const body = message.body ?? new Uint8Array()
   const { saga, sagaId, step, operation } = command
   const call = { channel: channel.name, saga, sagaId, step, operation, body }
@@ -107,7 +92,7 @@ async function answerIn(
   command: CommandHeaders,
   place: string,
   maxBytes: number,
-): Promise<HttpAnswer> {
+): Promise<DirectAnswer> {
   if (bytes === undefined) {
     const message = `POST ${place}: the answer has more than ${maxBytes} bytes (maxResponseBytes)`
     return { failed: { code: 'saga.http_too_large', message }, final: true }
@@ -133,9 +118,9 @@ async function replyIn(bytes: Uint8Array, command: CommandHeaders): Promise<Saga
   }
 }
 
-function statusAnswer({ status, headers }: Response, code: string | undefined, place: string): HttpAnswer {
+function statusAnswer({ status, headers }: Response, code: string | undefined, place: string): DirectAnswer {
   const said = code === undefined ? '' : ` (${code})`
-  const problem = (own: string, what: string): HttpProblem => ({
+  const problem = (own: string, what: string): DirectProblem => ({
     code: own,
     message: `POST ${place}: ${status}${said}${what}`,
   })
@@ -148,7 +133,7 @@ function statusAnswer({ status, headers }: Response, code: string | undefined, p
   return { again: problem('saga.http_no_answer', ''), afterMs: afterMs(headers.get('retry-after')) }
 }
 
-function redirected(place: string): HttpAnswer {
+function redirected(place: string): DirectAnswer {
   const message = `POST ${place}: redirected, and redirects are not followed: give the URL that answers`
   return { failed: { code: 'saga.http_redirect', message }, final: false }
 }
@@ -169,7 +154,7 @@ function codeIn(bytes: Uint8Array | undefined): string | undefined {
   }
 }
 
-async function urlOf({ http: { url } }: HttpTarget): Promise<string | URL> {
+async function urlOf({ url }: HttpSettings): Promise<string | URL> {
   return typeof url === 'function' ? url() : url
 }
 

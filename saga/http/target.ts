@@ -7,25 +7,12 @@
  */
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
-import { MINUTE, SECOND } from '../../core/clock.ts'
+import { SECOND } from '../../core/clock.ts'
 import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
-import type { Operation } from '../machine/operation.ts'
-
-/** One request to a participant, as the option `headers` of `httpTarget` gets it. */
-export interface HttpCall {
-  /** The channel's name. */
-  readonly channel: string
-  readonly saga: string
-  readonly sagaId: string
-  readonly step: string
-  readonly operation: Operation
-  /** As it is sent: for a signature. */
-  readonly body: Uint8Array
-}
-
-/** Where to: from code or configuration. */
-export type HttpUrl = string | URL | (() => string | URL | Promise<string | URL>)
+import type { DirectAsking, DirectTarget } from '../direct/target.ts'
+import { post } from './post.ts'
+import { type HttpHeaders, type HttpSettings, type HttpUrl, requireHttpUrl } from './settings.ts'
 
 /** Options of `httpTarget`. */
 export interface HttpTargetOptions {
@@ -38,9 +25,7 @@ export interface HttpTargetOptions {
    * Headers of each request, such as `authorization`. Called for each request, so that a token may be short-lived. Nothing of
    * it is logged. @default none
    */
-  readonly headers?:
-    | ((call: HttpCall) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>)
-    | undefined
+  readonly headers?: HttpHeaders | undefined
   /** One with a proxy, a pool or a client certificate. Must not follow redirects when it is told so. @default that of Node */
   readonly fetch?: typeof fetch | undefined
   /** Of one request, its answer included. Then it is repeated within the step's `timeoutMs`. @default 10 seconds */
@@ -59,22 +44,8 @@ export interface HttpTargetOptions {
 }
 
 /** A participant that is asked by HTTP: what `to` of `.tcc`, `.command` and `defineBranch` takes beside a channel. */
-export interface HttpTarget<In = unknown> {
-  /** What it is asked. Its name is what an open transaction knows of it. */
-  readonly channel: Channel<In, unknown>
+export interface HttpTarget<In = unknown> extends DirectTarget<In> {
   readonly http: HttpSettings
-}
-
-/** The options of a target, complete. */
-export interface HttpSettings {
-  readonly url: HttpUrl
-  readonly headers: HttpTargetOptions['headers']
-  readonly fetch: typeof fetch | undefined
-  readonly requestTimeoutMs: number
-  readonly retry: Backoff
-  readonly concurrency: number
-  readonly maxRequestBytes: number
-  readonly maxResponseBytes: number
 }
 
 const NAMES = optionNames<HttpTargetOptions>({
@@ -119,19 +90,14 @@ export function httpTarget<In, Out>(channel: Channel<In, Out>, options: HttpTarg
     maxRequestBytes: bytes('maxRequestBytes'),
     maxResponseBytes: bytes('maxResponseBytes'),
   })
-  return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, http })
-}
-
-/** @throws TypeError; the value is not shown: a user name and a password may be in it */
-export function requireHttpUrl(path: string, value: unknown): URL {
-  const url = typeof value === 'string' || value instanceof URL ? URL.parse(String(value)) : null
-  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new TypeError(`${path}: expected an absolute URL with http: or https:`)
+  const { concurrency, retry: pauses } = http
+  const asking: DirectAsking = {
+    concurrency,
+    retry: pauses,
+    requireSendable: (body) => requireSendable(channel.name, http, body),
+    ask: (request, clock, signal) => post(request, http, clock, signal),
   }
-  if (url.username !== '' || url.password !== '') {
-    throw new TypeError(`${path}: it holds a user name or a password, give them by \`headers\` instead`)
-  }
-  return url
+  return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking), http })
 }
 
 /** A request that must not be sent. */
@@ -146,35 +112,8 @@ class HttpRequestTooLarge extends ConcordatError {
   }
 }
 
-/** Before the intent is written: what is not sent is refused, and has not to be cancelled. @throws HttpRequestTooLarge */
-export function requireSendable({ channel, http: { maxRequestBytes } }: HttpTarget, body: Uint8Array | null): void {
+/** @throws HttpRequestTooLarge */
+function requireSendable(channel: string, { maxRequestBytes }: HttpSettings, body: Uint8Array | null): void {
   const bytes = body?.byteLength ?? 0
-  if (bytes > maxRequestBytes) throw new HttpRequestTooLarge(channel.name, bytes, maxRequestBytes)
-}
-
-/**
- * Until a step is asked for again. A request is lost with the process that made it, and nothing else asks for it meanwhile: so
- * also a participant that is away for long is asked for again by whichever instance there is, each minute.
- */
-const STEP_TIMEOUT_MS = 10 * SECOND
-const MAX_PAUSE_MS = 1 * MINUTE
-
-/** The limits of a step's calls; those of any step, where it is not asked by HTTP. */
-export function callTimes(
-  at: HttpTarget | undefined,
-  timeoutMs: number | undefined,
-): { readonly timeoutMs: number | undefined; readonly maxPauseMs?: number } {
-  return at === undefined ? { timeoutMs } : { timeoutMs: timeoutMs ?? STEP_TIMEOUT_MS, maxPauseMs: MAX_PAUSE_MS }
-}
-
-/** Where a step's commands go, and how. @throws TypeError */
-export function resolveDestination(
-  path: string,
-  to: unknown,
-): { readonly to: Channel; readonly at: HttpTarget | undefined } {
-  const target = to as Partial<HttpTarget> | undefined
-  if (target?.http !== undefined && target.channel !== undefined) {
-    return { to: requireChannel(path, target.channel), at: target as HttpTarget }
-  }
-  return { to: requireChannel(path, to as Channel), at: undefined }
+  if (bytes > maxRequestBytes) throw new HttpRequestTooLarge(channel, bytes, maxRequestBytes)
 }

@@ -6,6 +6,7 @@ import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
+import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
 import { Barrier } from './barrier.ts'
@@ -90,8 +91,7 @@ export function participantBinding<In, Out>(
     madeBy: path.slice(0, path.indexOf('(')),
     maxAttempts,
     telemetry,
-    sharesTransactions,
-    clock: systemClock,
+    shared: sharesTransactions ? new SharedTransactions(sql, systemClock) : undefined,
   })
   const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
     handler.handle(request, context),

@@ -5,9 +5,8 @@
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
-import type { Clock } from '../../core/clock.ts'
 import { isRetryable } from '../../core/errors.ts'
-import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import type { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
@@ -56,9 +55,8 @@ export interface CommandHandlerParts<Request> {
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
   readonly telemetry: Telemetry | undefined
-  /** Calls that are ready together may share a transaction; those in different ones else. */
-  readonly sharesTransactions: boolean
-  readonly clock: Clock
+  /** Where calls that are ready together share a transaction; absent: each has its own. */
+  readonly shared: SharedTransactions<undefined> | undefined
 }
 
 /** A command, and what is to be done about it. */
@@ -71,11 +69,9 @@ type AnyDuty<Request> = Duty<Request, ParticipantContext> | DutyAhead<Request, P
 
 export class CommandHandler<Request> {
   readonly #parts: CommandHandlerParts<Request>
-  readonly #shared: SharedTransactions<undefined> | undefined
 
   constructor(parts: CommandHandlerParts<Request>) {
     this.#parts = parts
-    if (parts.sharesTransactions) this.#shared = new SharedTransactions(parts.sql, parts.clock)
   }
 
   /** Resolves after the commit that holds the answer. */
@@ -195,9 +191,9 @@ export class CommandHandler<Request> {
   }
 
   async #transaction(work: (tx: SqlTransaction) => Promise<void>): Promise<void> {
-    const { sql } = this.#parts
-    if (this.#shared === undefined) await sql.transaction(work)
-    else await this.#shared.run(undefined, (timed) => sql.transaction((tx) => timed(() => work(tx))), work)
+    const { sql, shared } = this.#parts
+    if (shared === undefined) await sql.transaction(work)
+    else await shared.run(undefined, (timed) => sql.transaction((tx) => timed(() => work(tx))), work)
   }
 
   /** One span around the call and its answer. */

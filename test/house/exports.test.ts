@@ -152,6 +152,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'httpTarget',
     'importStateMachine',
     'initialState',
+    'localTarget',
     'migrateParticipant',
     'outsideGlobalTransaction',
     'participant',

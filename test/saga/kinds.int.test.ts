@@ -26,6 +26,6 @@ describeWith(['postgres'], 'kinds of transaction that prepare, and undo', () => 
   })
   for (const name of ['xa', 'undo'] as const)
     for (const way of ['message', 'http'] as const) describe(`${name}, ${way}`, () => commandsOf(name, database, way))
-  for (const name of ['xa', 'codeXa', 'undo', 'codeUndo', 'xaByHttp'] as const)
+  for (const name of ['xa', 'codeXa', 'undo', 'codeUndo', 'xaByHttp', 'xaLocal'] as const)
     describe(name, () => formOf(name, database))
 })

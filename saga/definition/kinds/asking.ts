@@ -1,12 +1,12 @@
-/** Asking a participant in another service: by a message that leaves with the commit, or by HTTP after it. */
-import { type HttpTarget, requireSendable } from '../../http/target.ts'
+/** Asking a participant in another service: by a message that leaves with the commit, or directly after it. */
+import type { DirectTarget } from '../../direct/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
 import { type Commanded, encodeCommand } from '../../wire/wire.ts'
 import type { PreparedCall } from './kind.ts'
 
-/** @param kind what the participant has to be. @returns `yielded` when another process shall ask by HTTP */
+/** @param kind what the participant has to be. @returns `yielded` when another process shall ask */
 export async function askParticipant(
-  step: Commanded & { readonly at: HttpTarget | undefined },
+  step: Commanded & { readonly at: DirectTarget | undefined },
   prepared: PreparedCall,
   kind?: string,
 ): Promise<SagaEvent | undefined> {
@@ -15,7 +15,7 @@ export async function askParticipant(
   if (step.at !== undefined && !prepared.mayAsk()) return { type: 'yielded', step: step.name }
   const sending = { saga: row.name, operation, attempt, birth: row.birth, round: state.round, kind }
   const command = await encodeCommand(step, sending, sender, await prepared.context())
-  if (step.at !== undefined) requireSendable(step.at, command.body)
+  step.at?.asking.requireSendable?.(command.body)
   prepared.send(command, step.at)
   return undefined
 }

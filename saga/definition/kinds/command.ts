@@ -3,7 +3,8 @@ import type { Channel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { callTimes, type HttpTarget, resolveDestination } from '../../http/target.ts'
+import { callTimes, resolveDestination } from '../../direct/destination.ts'
+import type { DirectTarget } from '../../direct/target.ts'
 import { CALL_OPTIONS, patient, type RawCallOptions, resolveCall, stepPath } from '../resolve.ts'
 import type { StepDefinition } from '../saga.ts'
 import type { RequestContext } from '../step-contexts.ts'
@@ -12,8 +13,8 @@ import { askParticipant } from './asking.ts'
 import type { StepKind } from './kind.ts'
 
 interface Request<Input, Results extends object, ToIn, Reply extends StandardSchemaV1> extends CallOptions {
-  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
-  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
+  /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
+  readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** The command's payload. Pure: called again for each resend and for the compensation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
   /** Schema of the reply's result. @default any JSON, typed `unknown` */
@@ -38,8 +39,8 @@ export interface ForwardCommandOptions<Input, Results extends object, ToIn, Repl
 
 interface CommandDefinition extends StepDefinition {
   readonly to: Channel
-  /** Set when it is asked by HTTP. */
-  readonly at: HttpTarget | undefined
+  /** Set when it is asked directly. */
+  readonly at: DirectTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }

@@ -8,7 +8,7 @@ import { synchronous } from '../../../core/callbacks.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import type { HttpTarget } from '../../http/target.ts'
+import type { DirectTarget } from '../../direct/target.ts'
 import { type Stored, stored } from '../../json.ts'
 import { itemIndex } from '../../machine/layout.ts'
 import type { EachShape } from '../../machine/state.ts'
@@ -67,8 +67,8 @@ export interface ForwardEachStepOptions<Input, Results extends object, Item, Res
 interface EachRequest<Input, Results extends object, Item, ToIn, Reply extends StandardSchemaV1>
   extends EachList<Input, Results, Item>,
     CallOptions {
-  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
-  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
+  /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
+  readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** The payload of one item's command. As of `.command`. */
   readonly request: (context: RequestContext<Input, Results> & ListItem<Stored<Item>>) => ToIn
   /** Schema of one reply's result. @default any JSON, typed `unknown` */

@@ -6,7 +6,7 @@ import type { Channel } from '../../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../../binder/channel/message.ts'
 import type { Clock } from '../../../core/clock.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import type { HttpTarget } from '../../http/target.ts'
+import type { DirectTarget } from '../../direct/target.ts'
 import type { SagaEvent } from '../../machine/event.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { Call, SagaParent, StepState } from '../../machine/state.ts'
@@ -65,8 +65,8 @@ export type GraphFacts = Readonly<Record<string, unknown>>
 export interface StepTies {
   /** Where its commands go. */
   readonly to?: Channel | undefined
-  /** Set when they go there by HTTP. */
-  readonly at?: HttpTarget | undefined
+  /** Set when the coordinator's process asks there itself. */
+  readonly at?: DirectTarget | undefined
   /** The messages that tell it to go on. */
   readonly from?: SignalSource | undefined
   /** The saga that it is. */
@@ -117,10 +117,10 @@ export interface PreparedCall {
   context(): Promise<RequestContext>
   /** False: this process makes no local calls now. One answer for all calls of a commit. */
   mayRun(): boolean
-  /** False: this process asks nobody by HTTP now, another one shall. */
+  /** False: this process asks nobody itself now, another one shall. */
   mayAsk(): boolean
-  /** Sends a command with the commit; by HTTP, if `at` is given, after it. */
-  send(command: EncodedMessage, at?: HttpTarget): void
+  /** Sends a command with the commit; asks `at`, if it is given, after it. */
+  send(command: EncodedMessage, at?: DirectTarget): void
   /** Starts a saga with the commit. @throws SchemaError, SagaPayloadTooLarge */
   start(saga: Saga, id: string, input: unknown, parent: SagaParent): Promise<void>
   /** Leaves mail for another saga with the commit. */

@@ -10,7 +10,8 @@ import { type Channel, defineChannel } from '../../../binder/channel/channel.ts'
 import { invalidOption } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
-import { callTimes, type HttpTarget, resolveDestination } from '../../http/target.ts'
+import { callTimes, resolveDestination } from '../../direct/destination.ts'
+import type { DirectTarget } from '../../direct/target.ts'
 import type { Stored } from '../../json.ts'
 import type { Operation } from '../../machine/operation.ts'
 import type { RetryPolicy } from '../../machine/state.ts'
@@ -44,8 +45,8 @@ export interface ConfirmOptions {
 export interface TccCommandOptions<Input, Results extends object, ToIn, Reply extends StandardSchemaV1>
   extends CallOptions,
     ConfirmOptions {
-  /** The participant's command channel, or its URL: `httpTarget(channel, { url })`. */
-  readonly to: Channel<ToIn, unknown> | HttpTarget<ToIn>
+  /** The participant's command channel; or `httpTarget(channel, { url })`, `localTarget(channel, participant, { sql })`. */
+  readonly to: Channel<ToIn, unknown> | DirectTarget<ToIn>
   /** The command's payload. Pure: called again for each resend, for the confirmation and for the cancellation. */
   readonly request: (context: RequestContext<Input, Results>) => ToIn
   /** Schema of what `try` returned. @default any JSON, typed `unknown` */
@@ -91,8 +92,8 @@ interface TccDefinition extends StepDefinition {
 
 interface Sent {
   readonly to: Channel
-  /** Set when it is asked by HTTP. */
-  readonly at: HttpTarget | undefined
+  /** Set when it is asked directly. */
+  readonly at: DirectTarget | undefined
   readonly request: (context: RequestContext) => unknown
   readonly reply: StandardSchemaV1 | undefined
 }

@@ -92,7 +92,7 @@ export const httpAnswer = target({
     const fetch = async (): Promise<Response> => new Response(body, { status, headers: fit })
     const to = httpTarget(bank, { url: 'http://bank/saga?key=hush', fetch, maxResponseBytes: 20_000 })
     const asked = { target: to as never, message: MESSAGES[0] as (typeof MESSAGES)[0], command: COMMAND }
-    const answer = await post(asked, systemClock, new AbortController().signal)
+    const answer = await post(asked, to.http, systemClock, new AbortController().signal)
     if ('reply' in answer) {
       check(answer.reply.sagaId === COMMAND.sagaId && answer.reply.step === COMMAND.step, 'it is for another step')
       return

@@ -4,6 +4,7 @@ import { type ContextLogger, type SqlTransaction, silentLogger } from 'concordat
 import { createOutbox } from 'concordat/outbox'
 import { migrateParticipant, Refusal } from 'concordat/saga'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { SharedTransactions } from '../../../core/sharing/shared-transactions.ts'
 import { Barrier } from '../../../saga/participant/barrier.ts'
 import { CommandHandler, type ParticipantContext } from '../../../saga/participant/command-handler.ts'
 import { stepDuties } from '../../../saga/participant/duties.ts'
@@ -37,8 +38,7 @@ async function setup(invoke: (sagaId: string, tx: SqlTransaction) => Promise<voi
     madeBy: 'participant',
     maxAttempts: 1,
     telemetry: undefined,
-    sharesTransactions: true,
-    clock: new StillClock(),
+    shared: new SharedTransactions(sql, new StillClock()),
   })
   const command = (sagaId: string): Promise<void> => handler.handle({}, contextOf(sagaId))
   await command('first')

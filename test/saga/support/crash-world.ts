@@ -29,6 +29,8 @@ export interface CrashWorldOptions {
   readonly leaseMs?: number
   /** Set when the participant is asked by HTTP: it is told where. */
   readonly place?: { url: string } | undefined
+  /** Told before a process runs, when the participant is asked within it: through whose connections. */
+  readonly within?: ((client: SqlClient) => void) | undefined
   /** A database that the caller closes. @default the embedded one of the file */
   readonly sql?: SqlClient | undefined
 }
@@ -68,7 +70,7 @@ export function crashWorld(options: CrashWorldOptions): CrashWorld {
     service: 'stock',
     transport: transport(),
     sends: [sagaReplies('orders')],
-    bindings: options.place === undefined ? [binding] : [],
+    bindings: options.place === undefined && options.within === undefined ? [binding] : [],
   })
   const sender = createBinder({ service: 'relay', transport: transport(), bindings: [] })
   const relays = [
@@ -98,6 +100,7 @@ export function crashWorld(options: CrashWorldOptions): CrashWorld {
   })
 
   async function boot(client: SqlClient): Promise<Process> {
+    options.within?.(client)
     const coordinator = coordinate(client)
     const { bindings, channels } = coordinator
     const own = { transport: transport(), drainTimeoutMs: 0 }

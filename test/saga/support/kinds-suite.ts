@@ -66,15 +66,24 @@ export function formOf(name: keyof typeof FORMS, database: KindsDatabase): void 
   const row = FORMS[name]
   const kind: ParticipantKind = PARTICIPANTS[row.kind]
   const broken = { confirm: false, cancel: false }
-  const saga = row.define(broken)
+  const place = `kind_${name.toLowerCase()}`
+  let client = sql
+  /** That of the process that runs. */
+  const own: SqlClient = {
+    ...sql,
+    query: (text, parameters) => client.query(text, parameters),
+    transaction: (work) => client.transaction(work),
+  }
+  const saga = row.define(broken, { sql: own, schema: `${place}_stock` })
   const world = crashWorld({
-    name: `kind_${name.toLowerCase()}`,
+    name: place,
     sagas: [saga],
     tables: LEDGER,
     participant: (side) => kind.bind({ ...side, resource }, broken),
     sql,
     ...('leaseMs' in row && { leaseMs: row.leaseMs }),
     ...('place' in row && { place: row.place }),
+    ...('isLocal' in row && { within: (of: SqlClient) => void (client = of) }),
   })
   const home = { sql: world.sql, schema: world.stockSchema }
   beforeAll(() => kind.ready?.(home))

@@ -4,7 +4,7 @@
  */
 import type { Headers, SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
-import type { Outbox } from 'concordat/outbox'
+import { createOutbox, type Outbox } from 'concordat/outbox'
 import {
   defineBranch,
   defineGlobalTransaction,
@@ -12,6 +12,7 @@ import {
   GlobalTransactionCancelled,
   GlobalTransactionStuck,
   httpTarget,
+  localTarget,
   participant,
   Refusal,
   type Saga,
@@ -210,13 +211,15 @@ export const PARTICIPANTS = {
 } satisfies Record<string, ParticipantKind>
 
 export interface FormKind extends Pick<Form, 'name' | 'mayGiveUp' | 'without'> {
-  readonly define: (broken: Broken) => Saga<unknown, unknown, object>
+  readonly define: (broken: Broken, home: Home) => Saga<unknown, unknown, object>
   readonly runs: (saga: Saga<unknown, unknown, object>) => Form['run']
   /** Whose participant is in the other service. */
   readonly kind: keyof typeof PARTICIPANTS
   readonly leaseMs?: number
   /** Set when the participant is asked by HTTP. */
   readonly place?: { url: string }
+  /** True: the participant is asked within the process that coordinates. */
+  readonly isLocal?: boolean
 }
 
 interface Input {
@@ -258,6 +261,27 @@ const reservingByHttp = () =>
 const reserving = () =>
   defineSaga('reserving', { version: 1, input })
     .tcc('work', { ...calls, confirmRetry: FAST, to: stockCommands, request })
+    .step('decide', decide) as Saga<unknown, unknown, object>
+
+/** No network is in between. */
+const atOnce = { timeoutMs: 100 } as const
+
+/** The participant is in this process, and dies with it. */
+const targetIn = (kind: ParticipantKind, broken: Broken, { sql, schema }: Home) => {
+  const outbox = createOutbox({ sql, service: 'nobody', schema })
+  return localTarget(stockCommands, kind.bind({ sql, outbox, schema }, broken), { retry: FAST })
+}
+
+const reservingWithin =
+  (kind: () => ParticipantKind): FormKind['define'] =>
+  (broken, home) =>
+    defineSaga('reserving', { version: 1, input })
+      .tcc('work', { ...calls, ...atOnce, confirmRetry: FAST, to: targetIn(kind(), broken, home), request })
+      .step('decide', decide) as Saga<unknown, unknown, object>
+
+const commandingWithin: FormKind['define'] = (broken, home) =>
+  defineSaga('commanding', { version: 1, input })
+    .command('work', { ...calls, ...atOnce, to: targetIn(PARTICIPANTS.saga, broken, home), request, compensate: true })
     .step('decide', decide) as Saga<unknown, unknown, object>
 
 const here = (broken: Broken) =>
@@ -374,6 +398,35 @@ export const FORMS = {
     define: reservingByHttp,
     kind: 'xa',
     place,
+  },
+  commandingLocal: {
+    ...bySaga,
+    name: 'a saga that commands a participant of its own process',
+    define: commandingWithin,
+    kind: 'saga',
+    without: { 'stuck in confirm': 'its effect stands once it is made, and is not confirmed' },
+    isLocal: true,
+  },
+  tccLocal: {
+    ...bySaga,
+    name: 'a saga that reserves with a participant of its own process',
+    define: reservingWithin(() => PARTICIPANTS.tcc),
+    kind: 'tcc',
+    isLocal: true,
+  },
+  undoLocal: {
+    ...bySaga,
+    name: 'a saga whose work is undone by a participant of its own process',
+    define: reservingWithin(() => PARTICIPANTS.undo),
+    kind: 'undo',
+    isLocal: true,
+  },
+  xaLocal: {
+    ...bySaga,
+    name: 'a saga that prepares with a participant of its own process',
+    define: reservingWithin(() => PARTICIPANTS.xa),
+    kind: 'xa',
+    isLocal: true,
   },
   xaMariadb: { ...bySaga, name: 'a saga that prepares on MariaDB', define: reserving, kind: 'xaMariadb' },
   codeXaMariadb: { ...byCode, name: 'code that prepares on MariaDB', kind: 'xaMariadb', leaseMs: 400 },

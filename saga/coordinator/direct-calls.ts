@@ -1,5 +1,5 @@
 /**
- * Commands to participants that are asked by HTTP. Their intent is committed before any of this begins; what is lost with this
+ * Commands to participants that this process asks itself, by HTTP or within itself. Their intent is committed before any of this begins; what is lost with this
  * process is asked again when its time is up, by whichever instance looks, so nothing here has to be durable.
  *
  * A participant that is away is asked again and again for as long as its step waits. Two calls for one step are never under way
@@ -8,22 +8,21 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
+import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { finishesWithin } from '../../core/time-limit.ts'
+import type { DirectAnswer, DirectRequest, DirectTarget } from '../direct/target.ts'
 import { CoordinatorClosed } from '../errors.ts'
-import { type HttpAnswer, type HttpRequest, post } from '../http/post.ts'
-import type { HttpTarget } from '../http/target.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 
 /** A command that has to be asked for once its intent is durable. */
-export interface HttpCommand extends HttpRequest {
+export interface DirectCommand extends DirectRequest {
   /** For how long it is asked for: then somebody looks. */
   readonly waitMs: number
 }
 
-export interface HttpCallsHost {
+export interface DirectCallsHost {
   readonly clock: Clock
   readonly logger: Logger
   /** As the answer came by message. @throws when it could not be written */
@@ -39,23 +38,23 @@ const GIVE_BACK_MS = 1 * SECOND
 const MAX_CALLS = 10_000
 const MAX_BYTES = 64 * 1_024 * 1_024
 
-export class HttpCalls {
-  readonly #host: HttpCallsHost
+export class DirectCalls {
+  readonly #host: DirectCallsHost
   /** By step. */
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
-  readonly #lines = new WeakMap<HttpTarget, Line>()
+  readonly #lines = new WeakMap<DirectTarget, Line>()
   #bytes = 0
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   /** Aborts when nothing more is begun. */
   readonly #closing = new AbortController()
 
-  constructor(host: HttpCallsHost) {
+  constructor(host: DirectCallsHost) {
     this.#host = host
   }
 
   /** Begins them, and waits for none. */
-  make(commands: readonly HttpCommand[]): void {
+  make(commands: readonly DirectCommand[]): void {
     for (const command of commands) this.#begin(command)
   }
 
@@ -69,7 +68,7 @@ export class HttpCalls {
     await finishesWithin(clock, GIVE_BACK_MS, all)
   }
 
-  #begin(command: HttpCommand): void {
+  #begin(command: DirectCommand): void {
     const { key, birth } = command.command
     const step = `${key} ${birth}`
     this.#calls.get(step)?.abort(new Error('it is asked for something else by now'))
@@ -88,7 +87,7 @@ export class HttpCalls {
   }
 
   /** Never rejects. */
-  async #call(command: HttpCommand, call: AbortController): Promise<void> {
+  async #call(command: DirectCommand, call: AbortController): Promise<void> {
     const { clock, logger } = this.#host
     const until = clock.monotonic() + command.waitMs
     const cancel = clock.setTimer(command.waitMs, () => call.abort(new Error('its time is up')))
@@ -105,24 +104,24 @@ export class HttpCalls {
   }
 
   /** @returns what the participant answered, or what is to be said in its place. @throws the signal's reason */
-  async #ask(command: HttpCommand, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
+  async #ask(command: DirectCommand, signal: AbortSignal, waiting: AbortSignal): Promise<SagaReply> {
     const { clock, logger } = this.#host
     for (let tries = 1; ; tries++) {
-      const answer = await post(command, clock, signal)
+      const answer = await command.target.asking.ask(command, clock, signal)
       signal.throwIfAborted()
       const reply = replyOf(command, answer)
       if (reply !== undefined) return reply
-      const { again, afterMs = 0 } = answer as Extract<HttpAnswer, { again: unknown }>
+      const { again, afterMs = 0 } = answer as Extract<DirectAnswer, { again: unknown }>
       logger.warn(
         { ...fieldsOf(command), code: again.code, reason: again.message, tries },
         'participant did not answer',
       )
-      await clock.sleep(Math.max(afterMs, backoffDelayMs(command.target.http.retry, tries, Math.random())), waiting)
+      await clock.sleep(Math.max(afterMs, backoffDelayMs(command.target.asking.retry, tries, Math.random())), waiting)
     }
   }
 
   /** Without that it is asked for when its time is up. */
-  async #giveBack(command: HttpCommand): Promise<void> {
+  async #giveBack(command: DirectCommand): Promise<void> {
     try {
       await this.#host.giveBack(command.command)
     } catch (error) {
@@ -144,17 +143,32 @@ export class HttpCalls {
     }
   }
 
-  #lineOf(target: HttpTarget): Line {
+  #lineOf(target: DirectTarget): Line {
     const known = this.#lines.get(target)
     if (known !== undefined) return known
-    const line = new Line(target.http.concurrency)
+    const line = new Line(target.asking.concurrency)
     this.#lines.set(target, line)
     return line
   }
 }
 
+/**
+ * Looks at the participants before the first command: one whose tables are missing would be asked in vain. One whose database
+ * is away now is asked later, as it would be if it went away then. @throws what cannot pass by itself
+ */
+export async function requireFit(targets: readonly DirectTarget[], logger: Logger): Promise<void> {
+  for (const { asking, channel } of targets) {
+    try {
+      await asking.ready?.()
+    } catch (error) {
+      if (!isRetryable(error)) throw error
+      logger.warn({ to: channel.name, err: toError(error) }, 'the database of a participant does not answer')
+    }
+  }
+}
+
 /** `undefined`: nobody answered. */
-function replyOf({ command }: HttpCommand, answer: HttpAnswer): SagaReply | undefined {
+function replyOf({ command }: DirectCommand, answer: DirectAnswer): SagaReply | undefined {
   if ('reply' in answer) return answer.reply
   if ('again' in answer) return undefined
   const { attempt } = command
@@ -162,7 +176,7 @@ function replyOf({ command }: HttpCommand, answer: HttpAnswer): SagaReply | unde
   return { ...said, status: 'failed', ...(answer.final && { final: true }) }
 }
 
-function fieldsOf({ command, target }: HttpCommand): Readonly<Record<string, unknown>> {
+function fieldsOf({ command, target }: DirectCommand): Readonly<Record<string, unknown>> {
   const { saga, sagaId, step, operation } = command
   return { saga, id: sagaId, step, operation, to: target.channel.name }
 }

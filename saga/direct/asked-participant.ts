@@ -1,0 +1,126 @@
+/** A participant that is asked without a binder: the same declaration, the same fence, and the answer comes back to who asked. */
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import type { Channel } from '../../binder/channel/channel.ts'
+import { decodePayload } from '../../binder/channel/encode.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { Clock } from '../../core/clock.ts'
+import { toError } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { type Logger, withFields } from '../../core/logger.ts'
+import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
+import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
+import { Barrier } from '../participant/barrier.ts'
+import type { DeclaredParticipant } from '../participant/binding.ts'
+import { CommandHandler, type ReplyOutbox } from '../participant/command-handler.ts'
+import type { SagaReply } from '../wire/reply.ts'
+
+/** What it was declared with is taken where nothing is given. */
+export interface AskedOptions {
+  readonly sql?: SqlClient | undefined
+  readonly schema?: string | undefined
+  readonly telemetry?: Telemetry | undefined
+}
+
+/** By what way it is asked. */
+export interface AskedBy {
+  /** For error messages: the function and the channel. */
+  readonly path: string
+  /** What handlers are told of where the message was: `http`. */
+  readonly position: string
+  readonly concurrency: number
+  /** Commands that are ready together may share a transaction, if the participant was declared so. */
+  readonly mayShare: boolean
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export class AskedParticipant {
+  readonly #declared: DeclaredParticipant
+  readonly #by: AskedBy
+  readonly #handler: (outbox: ReplyOutbox) => CommandHandler<unknown>
+  readonly #check: () => Promise<void>
+  #ready: Promise<void> | undefined
+
+  constructor(declared: DeclaredParticipant, given: AskedOptions, by: AskedBy) {
+    const { path } = by
+    const { options, side } = declared
+    const sql = requireSqlClient(`${path}.sql`, given.sql ?? options.sql)
+    const schema = given.schema ?? options.schema ?? DEFAULT_SCHEMA
+    const barrier = new Barrier(schema)
+    // Each call that waits for a row may have a connection.
+    const concurrency = Math.min(by.concurrency, sql.connections ?? Number.POSITIVE_INFINITY)
+    const duties = side.duties(barrier, { sql, schema, concurrency })
+    this.#check = async () => {
+      await barrier.ready(sql)
+      await side.ready?.(sql)
+    }
+    this.#declared = declared
+    this.#by = by
+    const isSharing = by.mayShare && options.sharesTransactions === true && by.concurrency > 1
+    const parts = {
+      sql,
+      duties,
+      kind: side.kind,
+      madeBy: side.path.slice(0, side.path.indexOf('(')),
+      // The coordinator asks again, with its own pauses.
+      maxAttempts: 1,
+      telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
+      shared: isSharing ? new SharedTransactions<undefined>(sql, by.clock) : undefined,
+    }
+    this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
+  }
+
+  /** Resolves after the commit of the answer. @throws when there is none: asked again it may have one */
+  async answer(message: EncodedMessage, signal: AbortSignal): Promise<SagaReply> {
+    await this.ready()
+    let reply: SagaReply | undefined
+    // The last one is that of the transaction that was committed.
+    const handler = this.#handler({ add: async (_, __, payload) => void (reply = payload as unknown as SagaReply) })
+    const context = this.#contextOf(message, signal)
+    const read = await this.#read(message)
+    if ('payload' in read) await handler.handle(read.payload, context)
+    else await handler.unreadable(read.unreadable, context)
+    if (reply === undefined) throw new Error('the command has no answer')
+    return reply
+  }
+
+  /** Before the first command, as a binding is before its first message. @throws when the database is not fit for it: asked again it may be */
+  async ready(): Promise<void> {
+    this.#ready ??= this.#check()
+    await this.#ready.catch((error: unknown) => {
+      this.#ready = undefined
+      throw error
+    })
+  }
+
+  async #read(message: EncodedMessage): Promise<{ readonly payload: unknown } | { readonly unreadable: Error }> {
+    const channel: Channel = this.#declared.channel
+    const isTombstone = channel.tombstones === true && message.body?.byteLength === 0
+    try {
+      return { payload: await decodePayload(channel, isTombstone ? { ...message, body: null } : message) }
+    } catch (error) {
+      return { unreadable: toError(error) }
+    }
+  }
+
+  #contextOf({ id, key, headers, time, source }: EncodedMessage, signal: AbortSignal): HandlerContext {
+    const { channel, options } = this.#declared
+    const { clock, logger, position } = this.#by
+    const own = id === '' ? newId() : id
+    return {
+      id: own,
+      channel: channel.name,
+      key,
+      headers,
+      time: time === 0 ? clock.now() : time,
+      source,
+      attempt: 1,
+      group: options.group,
+      position,
+      redelivered: undefined,
+      signal,
+      log: withFields(logger, { messageId: own, channel: channel.name }),
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * A participant in the coordinator's own process that has a database of its own: asked by a call and not by message. Nothing is
+ * lost with the process: the intent was committed first, the fence is in the participant's database, and whichever instance
+ * finds the step unanswered asks again.
+ */
+import type { SinkBinding } from '../../binder/bindings/declarations.ts'
+import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
+import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { Telemetry } from '../../core/telemetry.ts'
+import { unlessAborted } from '../../core/time-limit.ts'
+import { describeError } from '../coordinator/outcome.ts'
+import { declaredParticipant } from '../participant/binding.ts'
+import { AskedParticipant } from './asked-participant.ts'
+import type { DirectAnswer, DirectAsking, DirectRequest, DirectTarget } from './target.ts'
+
+/** Options of `localTarget`. */
+export interface LocalTargetOptions {
+  /** The participant's database, with the tables of `migrateParticipant`. @default what it was declared with */
+  readonly sql?: SqlClient | undefined
+  /** Where `migrateParticipant` put the barrier. @default what it was declared with, else 'concordat' */
+  readonly schema?: string | undefined
+  /** Calls at once from this process. Others wait in line. @default 64 */
+  readonly concurrency?: number | undefined
+  /** Pauses between calls while the participant's database does not answer. @default 200 ms, doubled, at most 10 s, half of it random */
+  readonly retry?: BackoffOptions | undefined
+  /** A span for each call. @default what it was declared with */
+  readonly telemetry?: Telemetry | undefined
+  /** What the participant's functions log with. @default silentLogger */
+  readonly logger?: Logger | undefined
+  /** @default systemClock */
+  readonly clock?: Clock | undefined
+}
+
+const NAMES = optionNames<LocalTargetOptions>({
+  sql: true,
+  schema: true,
+  concurrency: true,
+  retry: true,
+  telemetry: true,
+  logger: true,
+  clock: true,
+})
+const RETRY: Backoff = { initialMs: 200, factor: 2, maxMs: 10 * SECOND, jitter: 0.5 }
+const CONCURRENCY = 64
+
+/**
+ * Asks a participant within this process: `to: localTarget(bankCommands, bank, { sql: bankSql })`, where `bank` is what
+ * `participant`, `tccParticipant`, `xaParticipant` or `undoParticipant` returned. It needs no binder, no outbox and no relay of
+ * the participant's, and costs a fraction of a command by message. Every instance that loads the definition can be asked to
+ * settle what another one began, so each has to reach the participant's database.
+ * @throws TypeError / RangeError naming the option
+ */
+export function localTarget<In, Out>(
+  channel: Channel<In, Out>,
+  participant: SinkBinding,
+  options: LocalTargetOptions = {},
+): DirectTarget<In> {
+  const { name } = requireChannel('localTarget', channel)
+  const path = `localTarget("${name}")`
+  refuseUnknown(path, options, NAMES)
+  const declared = declaredParticipant(participant)
+  if (declared === undefined) {
+    throw invalidOption(`${path}.participant`, participant, 'what tccParticipant or another of its kind returned')
+  }
+  if (declared.channel.name !== name) {
+    throw new TypeError(
+      `${path}.participant: it was declared on the channel "${declared.channel.name}", give that channel`,
+    )
+  }
+  const concurrency = requireInteger(`${path}.concurrency`, options.concurrency ?? CONCURRENCY, 1, 10_000)
+  const asked = new AskedParticipant(declared, options, {
+    path,
+    position: 'local',
+    concurrency,
+    mayShare: true,
+    clock: options.clock ?? systemClock,
+    logger: checkLogger(`${path}.logger`, options.logger),
+  })
+  const asking: DirectAsking = {
+    concurrency,
+    retry: resolveBackoff(`${path}.retry`, options.retry, RETRY),
+    ask: (request, _, signal) => ask(asked, request, signal),
+    ready: () => asked.ready(),
+  }
+  return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking) })
+}
+
+async function ask(
+  participant: AskedParticipant,
+  { message }: DirectRequest,
+  signal: AbortSignal,
+): Promise<DirectAnswer> {
+  try {
+    // A function of the user's may not heed the signal.
+    return { reply: await unlessAborted(signal, participant.answer(message, signal)) }
+  } catch (error) {
+    return { again: describeError(error) }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * A participant that the coordinator's process asks itself: the intent is committed, then the question is put and the answer
+ * comes back, without a broker in between. The channel says what it is asked, as it does for one that is asked by message: both
+ * take the same commands, and their fence is the same. `httpTarget` and `localTarget` make such.
+ */
+import type { Channel } from '../../binder/channel/channel.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { Backoff } from '../../core/backoff.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import type { CommandHeaders } from '../wire/wire.ts'
+
+/** What `to` of `.tcc`, `.command`, `.each` and `defineBranch` takes beside a channel: what `httpTarget` and `localTarget` return. */
+export interface DirectTarget<In = unknown> {
+  /** What it is asked. Its name is what an open transaction knows of it. */
+  readonly channel: Channel<In, unknown>
+  /** How it is asked; for the coordinator. */
+  readonly asking: DirectAsking
+}
+
+/** How a participant is asked: what the coordinator needs to know of a `DirectTarget`. */
+export interface DirectAsking {
+  /** Questions at once from this process. Others wait in line. */
+  readonly concurrency: number
+  /** Pauses between questions that have no answer. */
+  readonly retry: Backoff
+  /** Looks at the request before its intent is written: what is not sent is refused, and has not to be cancelled. @throws when it must not be sent */
+  requireSendable?(body: Uint8Array | null): void
+  /** Asks once. Never rejects. @param signal ends it: then it is asked again by whoever may */
+  ask(request: DirectRequest, clock: Clock, signal: AbortSignal): Promise<DirectAnswer>
+  /** Asked when the coordinator starts: is it fit for commands? Absent: that shows when it is asked. @throws what is missing */
+  ready?(): Promise<void>
+}
+
+/** A command that is on its way. */
+export interface DirectRequest {
+  readonly target: DirectTarget
+  readonly message: EncodedMessage
+  readonly command: CommandHeaders
+}
+
+/** What went wrong, without anything that a stranger wrote. */
+export interface DirectProblem {
+  readonly code: string
+  readonly message: string
+}
+
+/** What a question came to: an answer, a no that is not the participant's, or nothing. */
+export type DirectAnswer =
+  | { readonly reply: SagaReply }
+  | { readonly failed: DirectProblem; readonly final: boolean }
+  /** `afterMs`: when the other side wants to be asked again. */
+  | { readonly again: DirectProblem; readonly afterMs?: number | undefined }

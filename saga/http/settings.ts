@@ -1,0 +1,47 @@
+/** What a request to a participant needs to know: where to, with what, and how large it may be. */
+import type { Backoff } from '../../core/backoff.ts'
+import type { Operation } from '../machine/operation.ts'
+
+/** One request to a participant, as the option `headers` of `httpTarget` gets it. */
+export interface HttpCall {
+  /** The channel's name. */
+  readonly channel: string
+  readonly saga: string
+  readonly sagaId: string
+  readonly step: string
+  readonly operation: Operation
+  /** As it is sent: for a signature. */
+  readonly body: Uint8Array
+}
+
+/** Where to: from code or configuration. */
+export type HttpUrl = string | URL | (() => string | URL | Promise<string | URL>)
+
+/** Headers of each request, such as `authorization`. */
+export type HttpHeaders = (
+  call: HttpCall,
+) => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
+
+/** The options of `httpTarget`, complete. */
+export interface HttpSettings {
+  readonly url: HttpUrl
+  readonly headers: HttpHeaders | undefined
+  readonly fetch: typeof fetch | undefined
+  readonly requestTimeoutMs: number
+  readonly retry: Backoff
+  readonly concurrency: number
+  readonly maxRequestBytes: number
+  readonly maxResponseBytes: number
+}
+
+/** @throws TypeError; the value is not shown: a user name and a password may be in it */
+export function requireHttpUrl(path: string, value: unknown): URL {
+  const url = typeof value === 'string' || value instanceof URL ? URL.parse(String(value)) : null
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new TypeError(`${path}: expected an absolute URL with http: or https:`)
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new TypeError(`${path}: it holds a user name or a password, give them by \`headers\` instead`)
+  }
+  return url
+}
