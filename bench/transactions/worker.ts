@@ -30,7 +30,7 @@ const [kind, way, north, south, connections, accounts] = process.argv.slice(2) a
   string,
 ]
 const sqlOf = (connectionString: string): SqlClient =>
-  pgClient(new pg.Pool({ connectionString, max: Number(connections) }))
+  pgClient(new pg.Pool({ connectionString, max: Number(connections) }), { preparedStatements: true })
 const sql = { north: sqlOf(north), south: sqlOf(south) }
 
 const Move = z.object({ account: z.string(), cents: z.number().int() })

@@ -81,17 +81,21 @@ export class Barrier {
     await this.#query(sql, `SELECT gid FROM ${this.#table} LIMIT 0`)
   }
 
-  /** Enters the operation, or finds that it is entered. */
+  /**
+   * Enters the operation, or finds that it is entered.
+   * @param reply what it will be answered if nothing else is kept; with it a row that is new needs no `keep`
+   */
   async enter(
     tx: SqlTransaction,
     command: Command,
     operation: Operation,
     status: BarrierStatus,
+    reply: SagaReply | null = null,
   ): Promise<BarrierEntry> {
     const { key, replyTo, birth } = command
     const ofService = [key, replyTo].join(SEPARATOR)
     const ofBirth = [key, replyTo, birth].join(SEPARATOR)
-    const fresh = { operation, isNew: true, status, reply: null, round: command.round, gid: null }
+    const fresh = { operation, isNew: true, status, reply, round: command.round, gid: null }
     const insert = (place: string, beside: readonly string[]): Promise<boolean> =>
       this.#insert(tx, command, { ...fresh, key: place }, beside)
     for (;;) {
@@ -103,6 +107,11 @@ export class Barrier {
       // None at all: what was in the way is deleted by now. Begin again.
       if (rows.length > 0 && (await insert(place, []))) return { ...fresh, key: place }
     }
+  }
+
+  /** The same of an operation that was most likely entered before: it is looked for first. */
+  async hold(tx: SqlTransaction, command: Command, operation: Operation, status: BarrierStatus): Promise<BarrierEntry> {
+    return (await this.find(tx, command, operation)) ?? this.enter(tx, command, operation, status)
   }
 
   /** What is entered, locked; `undefined`: nothing is. */
@@ -147,16 +156,16 @@ export class Barrier {
   async #insert(
     tx: SqlTransaction,
     { replyTo, birth, round }: Command,
-    { key, operation, status }: BarrierEntry,
+    { key, operation, status, reply }: BarrierEntry,
     beside: readonly string[],
   ): Promise<boolean> {
     const { rows } = await this.#query(
       tx,
-      `INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth, round)
-       SELECT $1, $2, $3, $4, $5, $6
+      `INSERT INTO ${this.#table} (saga_key, operation, status, reply_to, birth, round, reply)
+       SELECT $1, $2, $3, $4, $5, $6, $8::jsonb
        WHERE NOT EXISTS (SELECT FROM ${this.#table} WHERE saga_key = ANY($7::text[]) AND operation = $2)
        ON CONFLICT (saga_key, operation) DO NOTHING RETURNING saga_key`,
-      [key, operation, status, replyTo, birth ?? null, round, [...beside]],
+      [key, operation, status, replyTo, birth ?? null, round, [...beside], reply && JSON.stringify(reply)],
     )
     return rows.length === 1
   }

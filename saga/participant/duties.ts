@@ -100,11 +100,13 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    const entry = await this.#barrier.enter(tx, command, 'invoke', 'ok')
+    const ok: SagaReply = { ...answerTo(command), status: 'ok' }
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
     if (known !== undefined) return known
     const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)
-    const reply: SagaReply = { ...answerTo(command), status: 'ok', ...(result !== undefined && { result }) }
+    if (result === undefined && entry.isNew) return ok
+    const reply: SagaReply = result === undefined ? ok : { ...ok, result }
     await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }
@@ -144,7 +146,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
     if (!entry.isNew && entry.status === 'ok') return { ...answerTo(command), status: 'ok' }
     if (hasEffect(invoked)) await this.#handler(request, context)
@@ -153,7 +155,7 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
 
   /** What was never done is undone without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    const invoked = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (hasEffect(invoked)) return failed
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
   }

@@ -83,18 +83,16 @@ class Confirming<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (!isReserved(tried)) {
       // What was confirmed stays so when the row of its try is gone: an operator accepted it, and a purge came by.
       const isDone = (await this.#barrier.find(tx, command, 'confirm')) !== undefined
       return isDone ? done(command) : notReserved(command)
     }
-    const entry = await this.#barrier.enter(tx, command, 'confirm', 'ok')
-    if (entry.isNew) {
-      await this.#handler(request, { ...context, ...knownOf(tried) })
-      await this.#barrier.keep(tx, entry, 'ok', done(command), command.round)
-    }
-    return done(command)
+    const reply = done(command)
+    const entry = await this.#barrier.enter(tx, command, 'confirm', 'ok', reply)
+    if (entry.isNew) await this.#handler(request, { ...context, ...knownOf(tried) })
+    return reply
   }
 
   /** What was confirmed already is confirmed without its payload. */
@@ -123,9 +121,9 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if ((await this.#barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
-    const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
+    const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok', done(command))
     if (!entry.isNew) return done(command)
     if (this.#isWanted(tried)) await this.#handler(request, { ...context, ...knownOf(tried) })
     return this.#cancelled(tx, command, tried, entry)
@@ -133,9 +131,14 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
 
   /** What needs no cancellation is cancelled without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
-    const tried = await this.#barrier.enter(tx, command, 'invoke', 'cancelled')
+    const tried = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     if (this.#isWanted(tried)) return failed
-    return this.#cancelled(tx, command, tried, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
+    return this.#cancelled(
+      tx,
+      command,
+      tried,
+      await this.#barrier.enter(tx, command, 'compensate', 'ok', done(command)),
+    )
   }
 
   /** Nothing is kept: asked again, it is tried again. */
@@ -155,7 +158,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   ): Promise<SagaReply> {
     const reply = done(command)
     if (!tried.isNew) await this.#barrier.mark(tx, tried, 'cancelled')
-    await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
+    if (!entry.isNew) await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
   }
 }

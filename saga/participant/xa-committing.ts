@@ -53,13 +53,12 @@ export class Committing<Request, Context> implements DutyAhead<Request, Context>
 
   async #decide(tx: SqlTransaction, command: CommandHeaders, known: Known | undefined): Promise<SagaReply> {
     const { barrier } = this.#parts
-    const { gid, status } = await barrier.enter(tx, command, 'invoke', 'cancelled')
+    const { gid, status } = await barrier.hold(tx, command, 'invoke', 'cancelled')
     if (gid === null) return notReserved(command)
     if (gid !== known?.gid || (status === 'ok' && known.status !== 'ok'))
       throw new NotYet(`${command.key} has begun in this moment`)
     if (!known.isCommitted) return status === 'ok' ? notPrepared(command, gid) : notReserved(command)
-    const entry = await barrier.enter(tx, command, 'confirm', 'ok')
-    if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
+    await barrier.enter(tx, command, 'confirm', 'ok', done(command))
     return done(command)
   }
 

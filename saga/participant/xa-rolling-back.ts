@@ -44,7 +44,7 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
   async #refuseLate(command: CommandHeaders): Promise<void> {
     const { sql, barrier } = this.#parts
     await sql.transaction(async (tx) => {
-      const entry = await barrier.enter(tx, command, 'invoke', 'cancelled')
+      const entry = await barrier.hold(tx, command, 'invoke', 'cancelled')
       const isOver = (await barrier.find(tx, command, 'confirm')) !== undefined
       const isOpen = !entry.isNew && !isOver && entry.status !== 'cancelled'
       if (isOpen && !isForeign(entry)) await barrier.mark(tx, entry, 'cancelled')
@@ -73,14 +73,13 @@ export class RollingBack<Request, Context> implements DutyAhead<Request, Context
     known: { readonly isRolledBack: boolean; readonly isCommitted: boolean },
   ): Promise<SagaReply> {
     const { barrier } = this.#parts
-    const invoked = await barrier.enter(tx, command, 'invoke', 'cancelled')
+    const invoked = await barrier.hold(tx, command, 'invoke', 'cancelled')
     if ((await barrier.find(tx, command, 'confirm')) !== undefined) return isConfirmed(command)
     if (isForeign(invoked)) return notOurs(command)
     const isSettled = known.isRolledBack && invoked.status === 'cancelled'
     if (!invoked.isNew && !isSettled) throw new NotYet(`${command.key} has begun in this moment`)
     if (known.isCommitted) return isConfirmed(command)
-    const entry = await barrier.enter(tx, command, 'compensate', 'ok')
-    if (entry.isNew) await barrier.keep(tx, entry, 'ok', done(command), command.round)
+    await barrier.enter(tx, command, 'compensate', 'ok', done(command))
     return done(command)
   }
 
