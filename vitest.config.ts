@@ -5,7 +5,7 @@ import { filesOf, type SuiteProject } from './test/support/suite/projects.ts'
 
 // No 'import' among them: vitest hands these to Node, where it would make a CommonJS driver `require` ES modules.
 const conditions = ['concordat-source', 'node']
-const source = { ssr: { resolve: { conditions } }, resolve: { conditions } }
+export const source = { ssr: { resolve: { conditions } }, resolve: { conditions } }
 
 // kafkajs arms a negative timer for each connection, which Node 24 prints a warning about.
 const execArgv = ['--disable-warning=TimeoutNegativeWarning']
@@ -51,6 +51,18 @@ const inProcess = (name: SuiteProject, options: object) => ({
   },
 })
 
+/** Files that need servers. */
+export const onServers = {
+  ...begun,
+  testTimeout: 180_000,
+  hookTimeout: 180_000,
+  // Servers, processes and clocks of a shared machine stall at times. The second try is named in the report.
+  retry: 1,
+  // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.
+  maxWorkers: intWorkers,
+  globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
+}
+
 /** What a project holds is in test/support/suite/projects.ts. types: type tests only. */
 export default defineConfig({
   ...source,
@@ -62,22 +74,7 @@ export default defineConfig({
       inProcess('pglite', { ...kept, ...opened, retry: secondTry, sequence: { groupOrder: 1 } }),
       inProcess('browser', { ...opened, retry: secondTry, maxWorkers: 1, sequence: { groupOrder: 3 } }),
       inProcess('local', { ...begun, retry: secondTry, sequence: { groupOrder: 1 } }),
-      {
-        ...source,
-        test: {
-          ...begun,
-          name: 'int',
-          include: filesOf('int'),
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
-          // Servers, processes and clocks of a shared machine stall at times. The second try is named in the report.
-          retry: 1,
-          // They wait more than they work. Each worker has servers of its own: test/support/servers/global-setup.ts.
-          maxWorkers: intWorkers,
-          sequence: { groupOrder: 2 },
-          globalSetup: [...begun.globalSetup, 'test/support/servers/global-setup.ts'],
-        },
-      },
+      { ...source, test: { ...onServers, name: 'int', include: filesOf('int'), sequence: { groupOrder: 2 } } },
       {
         ...source,
         test: {

@@ -74,16 +74,9 @@ describeWith(['redis', 'postgres'], 'npm run faults', { private: true }, () => {
 
   describe('fails, with the invariant, the evidence and the history', () => {
     it.for([
-      ['locks', 'release-without-check', 'one believes'],
       ['locks', 'late-deadline', 'one believes'],
-      ['locks', 'no-fence', 'accepted in order'],
       ['election', 'late-revoke', 'one leads'],
-      ['election', 'no-fence', 'accepted in order'],
-      ['locks --store postgres', 'release-without-check', 'linearizable'],
-      ['locks --store postgres', 'late-deadline', 'one believes'],
-      ['locks --store postgres', 'no-fence', 'accepted in order'],
       ['locks --store postgres', 'guard-before', 'accepted in order'],
-      ['election --store postgres', 'late-revoke', 'one leads'],
       ['election --store postgres', 'no-fence', 'accepted in order'],
     ] as const)('%s with the mistake %s: violated is "%s"', UNTIL_SHOWN, async ([suite, mistake, invariant]) => {
       const { output, end } = run(...suite.split(' '), '--seed', '2', '--broken', mistake)

@@ -1,38 +1,11 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
-
-const main = fileURLToPath(new URL('./main.ts', import.meta.url))
-/** A run with a mistake plays its faults again until it shows, for up to 150 s. */
-const UNTIL_SHOWN = { timeout: 400_000 }
+import { faultsCommand, type Played, UNTIL_SHOWN } from './played.ts'
 
 describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { private: true }, () => {
-  let folder: string
-  beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-    chmodSync(folder, 0o755)
-  })
-  afterEach(() => rmSync(folder, { recursive: true, force: true, maxRetries: 3 }))
-
-  async function run(...args: readonly string[]): Promise<{ readonly code: number | null; readonly output: string }> {
-    const child = spawn(process.execPath, ['--conditions=concordat-source', main, 'saga', ...args], {
-      env: { ...process.env, TMPDIR: folder },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text
-      })
-    }
-    await once(child, 'close')
-    return { code: child.exitCode, output }
-  }
+  const faults = faultsCommand()
+  const run = (...args: readonly string[]): Promise<Played> => faults.play('saga', ...args)
 
   it.for([
     ['rabbitmq', ['kill-any', 'stop-coordinator', 'repeats']],
@@ -40,7 +13,7 @@ describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { priv
     ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']],
   ] as const)(
     'passes on %s while processes die and stop and messages are repeated, and leaves nothing behind',
-    async ([broker, faults]) => {
+    async ([broker, played]) => {
       const { code, output } = await run(
         '--seed',
         '1',
@@ -49,20 +22,17 @@ describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { priv
         '--transport',
         broker,
         '--only',
-        faults.join(','),
+        played.join(','),
       )
       expect(code, output).toBe(0)
       expect(output).toContain(`saga on ${broker}, seed 1`)
-      for (const fault of faults) expect(output).toMatch(new RegExp(`^${fault} +1 .* all hold`, 'm'))
+      for (const fault of played) expect(output).toMatch(new RegExp(`^${fault} +1 .* all hold`, 'm'))
       expect(output).toContain('seed 1: every invariant held, every fault happened')
-      expect(readdirSync(folder)).toEqual([])
+      expect(readdirSync(faults.folder)).toEqual([])
     },
   )
 
-  it.for([
-    ['no-epoch', 'stop-coordinator'],
-    ['no-dedupe', 'repeats'],
-  ] as const)(
+  it.for([['no-dedupe', 'repeats']] as const)(
     'fails with the mistake %s: violated is "each effect once", under %s',
     UNTIL_SHOWN,
     async ([mistake, fault]) => {

@@ -1,7 +1,7 @@
 /**
- * Global setup of the vitest project `int`: starts servers of each kind that the selected files need, all at once, and tells
- * the tests where they are. Each worker has servers of its own, so that files side by side do not meet on one. A kind with
- * an address in the environment is not started.
+ * Global setup of the vitest projects `int` and `release`: starts servers of each kind that the selected files need, all at
+ * once, and tells the tests where they are. Each worker has servers of its own, so that files side by side do not meet on
+ * one. A kind with an address in the environment is not started.
  */
 import { readFileSync } from 'node:fs'
 import type { TestProject } from 'vitest/node'
@@ -63,7 +63,7 @@ function findNeeds(project: TestProject): ServerNeeds {
 }
 
 function selectedFiles(project: TestProject): readonly string[] {
-  return project.vitest.state.getPaths().filter((path) => path.endsWith('.int.test.ts'))
+  return project.vitest.state.getPaths().filter((path) => /\.(int|release)\.test\.ts$/.test(path))
 }
 
 /** No more than there are files to run beside each other. */

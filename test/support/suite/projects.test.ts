@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { filesOf, type SuiteProject } from './projects.ts'
 
-const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int', 'browser']
+const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int', 'release', 'browser']
 
 test('each test file belongs to one project', () => {
   const files = all.flatMap((project) => filesOf(project))
@@ -15,6 +15,7 @@ test.each([
   ['test/outbox/message-mapping.prop.test.ts', 'prop'],
   ['test/core/pg.int.test.ts', 'int'],
   ['test/operate/console/page.browser.test.ts', 'browser'],
+  ['test/faults/mistakes.release.test.ts', 'release'],
   // PGlite and a process, each by the file itself; then PGlite by a helper of a helper, and both.
   ['test/core/pglite.test.ts', 'pglite'],
   ['test/ci/summary.test.ts', 'local'],
