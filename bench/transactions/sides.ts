@@ -6,8 +6,8 @@ import { Worker } from '../processes.ts'
 import type { Burst, Ran, SideReport } from '../serve.ts'
 
 export type Kind = 'bare' | 'saga' | 'tcc' | 'xa' | 'undo' | 'code'
-/** How a participant is asked: by the coordinator's process itself, or through a broker. */
-export type Way = 'direct' | 'message'
+/** How a participant is asked: by the coordinator's process itself, or through a broker. `none`: nothing coordinates, remembers or takes back. */
+export type Way = 'none' | 'direct' | 'message'
 
 /** Connections of a side to each of its two databases. */
 export const CONNECTIONS = 20
@@ -40,13 +40,18 @@ export async function banksOf(postgres: PostgresBed, name: string): Promise<Bank
   return { north, south }
 }
 
+function nameOf(kind: Kind, way: Way): string {
+  if (kind === 'bare') return 'two local transactions'
+  return way === 'none' ? `${kind}, both phases by hand` : `${kind}, ${way}`
+}
+
 export async function ourSide(kind: Kind, way: Way, postgres: PostgresBed, stack: AsyncDisposableStack): Promise<Side> {
   const { north, south } = await banksOf(postgres, `${kind}_${way}`)
   const args = [kind, way, north, south, String(CONNECTIONS), String(ACCOUNTS)]
   const worker = stack.use(new Worker<SideReport>(new URL('./worker.ts', import.meta.url), args))
   await worker.report('ready')
   return {
-    name: kind === 'bare' ? 'two local transactions' : `${kind}, ${way}`,
+    name: nameOf(kind, way),
     run: async (burst) => {
       worker.tell(burst)
       const { ran } = await worker.report('ran')

@@ -11,6 +11,8 @@ import { type Kind, ourSide, type Side, type Way } from './sides.ts'
 
 const KINDS: readonly Kind[] = ['bare', 'saga', 'tcc', 'xa', 'undo', 'code']
 const WAYS: readonly Way[] = ['direct', 'message']
+/** What these do to the databases is measured also without anybody who coordinates it: no coordinator can be faster. */
+const BY_HAND: readonly Kind[] = ['tcc', 'xa']
 /** Of the rate of the two local transactions. */
 const TARGETS: Readonly<Partial<Record<string, Target>>> = {
   'tcc, direct': { atLeast: 0.35 },
@@ -35,7 +37,10 @@ export async function transactionsSuite(options: SuiteOptions): Promise<void> {
     await using postgres = await PostgresBed.open({ max_prepared_transactions: PREPARED, max_connections: '400' })
     await using stack = new AsyncDisposableStack()
     const sides: Side[] = []
-    sides.push(await ourSide('bare', 'direct', postgres, stack))
+    sides.push(await ourSide('bare', 'none', postgres, stack))
+    for (const kind of kinds) {
+      if (BY_HAND.includes(kind)) sides.push(await ourSide(kind, 'none', postgres, stack))
+    }
     for (const way of ways) for (const kind of kinds) sides.push(await ourSide(kind, way, postgres, stack))
     for (const burst of BURSTS) {
       options.progress(`two branches, ${burst.atOnce} at a time: ${sides.map(({ name }) => name).join(', ')}`)

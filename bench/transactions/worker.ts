@@ -29,9 +29,16 @@ const [kind, way, north, south, connections, accounts] = process.argv.slice(2) a
   string,
   string,
 ]
-const sqlOf = (connectionString: string): SqlClient =>
-  pgClient(new pg.Pool({ connectionString, max: Number(connections) }), { preparedStatements: true })
-const sql = { north: sqlOf(north), south: sqlOf(south) }
+const pools = { north: poolOf(north), south: poolOf(south) }
+const sql = { north: clientOf(pools.north), south: clientOf(pools.south) }
+
+function poolOf(connectionString: string): pg.Pool {
+  return new pg.Pool({ connectionString, max: Number(connections) })
+}
+
+function clientOf(pool: pg.Pool): SqlClient {
+  return pgClient(pool, { preparedStatements: true })
+}
 
 const Move = z.object({ account: z.string(), cents: z.number().int() })
 type Move = z.output<typeof Move>
@@ -141,6 +148,41 @@ async function bare(): Promise<void> {
   await sql.south.transaction((tx) => move(deposit(input), { tx }))
 }
 
+/** What a TCC transaction does to both databases, and nothing that would know of it after a crash. */
+async function tccByHand(): Promise<void> {
+  const input = random()
+  await sql.north.transaction((tx) => hold(withdrawal(input), { tx }))
+  await sql.south.transaction((tx) => hold(deposit(input), { tx }))
+  await sql.north.transaction((tx) => moveHeld(withdrawal(input), { tx }))
+  await sql.south.transaction((tx) => moveHeld(deposit(input), { tx }))
+}
+
+/** The same of XA. */
+async function xaByHand(id: string): Promise<void> {
+  const input = random()
+  await prepared(pools.north, `${id}-north`, withdrawal(input))
+  await prepared(pools.south, `${id}-south`, deposit(input))
+  await pools.north.query(`COMMIT PREPARED '${id}-north'`)
+  await pools.south.query(`COMMIT PREPARED '${id}-south'`)
+}
+
+async function prepared(pool: pg.Pool, id: string, request: Move): Promise<void> {
+  const client = await pool.connect()
+  try {
+    await client.query('BEGIN')
+    await move(request, { tx: client as unknown as SqlTransaction })
+    await client.query(`PREPARE TRANSACTION '${id}'`)
+  } finally {
+    client.release()
+  }
+}
+
+const BY_HAND: Readonly<Partial<Record<Kind, (id: string) => Promise<void>>>> = {
+  bare,
+  tcc: tccByHand,
+  xa: xaByHand,
+}
+
 function transact(service: Service): (id: string) => Promise<void> {
   if (kind === 'code') {
     return async (id) => {
@@ -159,4 +201,5 @@ function transact(service: Service): (id: string) => Promise<void> {
   }
 }
 
-serve(kind === 'bare' ? bare : transact(await startServices()))
+const byHand = way === 'none' ? BY_HAND[kind] : undefined
+serve(byHand ?? transact(await startServices()))
