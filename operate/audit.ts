@@ -8,14 +8,14 @@ import { tablesIn } from './tables.ts'
 export interface AuditLine {
   /** Epoch ms, server time. */
   readonly at: number
-  readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'console'
+  readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
   /** `retry`, `skip`, `drop`, ...; `refused` for one that did not fit any more; `payloads` for a look at one. */
   readonly action: string
-  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, or `<saga>/<id>/<step>`. */
+  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, or whom an event was for. */
   readonly target: string
   readonly by: string
   readonly reason: string
-  /** Of letters, locks, leaders and undo; `null` when nobody knows what became of it. */
+  /** Of letters, locks, leaders, undo and the bus; `null` when nobody knows what became of it. */
   readonly outcome: string | null
 }
 

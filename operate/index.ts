@@ -4,6 +4,7 @@
  * @module
  */
 export type { AuditLine, AuditOptions } from './audit.ts'
+export type { BusDesk, BusListening, BusOrder, BusReport, OperatedBus } from './bus.ts'
 export type { ClusterDesk, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'

@@ -9,6 +9,7 @@ import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient, type SqlClient } fro
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import type { PreparedTransaction } from '../saga/participant/xa-resource.ts'
 import { type AuditLine, type AuditOptions, readAudit } from './audit.ts'
+import { type BusDesk, type OperatedBus, requireBus, TransportBusDesk } from './bus.ts'
 import { type ClusterDesk, type OperatedCluster, StoreClusterDesk } from './cluster.ts'
 import { type DoctorReport, examine } from './doctor/doctor.ts'
 import { type GroupLine, groupsIn } from './groups.ts'
@@ -49,6 +50,8 @@ export interface OperatorOptions {
    * @default none
    */
   readonly resources?: readonly OperatedResource[] | undefined
+  /** How the services set up their bus, when that is not as it comes. @default not signed, on the channel 'concordat.bus' */
+  readonly bus?: OperatedBus | undefined
   /** Told of migrations, and by the transport. @default silentLogger */
   readonly logger?: Logger | undefined
 }
@@ -61,6 +64,7 @@ export interface Operator {
   readonly locks: LockDesk
   readonly leaders: LeaderDesk
   readonly cluster: ClusterDesk
+  readonly bus: BusDesk
   readonly undo: UndoDesk
   /**
    * Transactions that are prepared in the database, also those of others, and ours in each of `resources`: the oldest first, at
@@ -96,6 +100,7 @@ const NAMES = optionNames<OperatorOptions>({
   locks: true,
   cluster: true,
   resources: true,
+  bus: true,
   logger: true,
 })
 
@@ -116,6 +121,8 @@ export function createOperator(options: OperatorOptions): Operator {
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
   const logger = checkLogger(`${path}.logger`, options.logger)
   const trail = new Trail(sql, schema)
+  const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
+  const cluster = new StoreClusterDesk(() => stores.cluster())
   const locks = new StoreLockDesk(() => stores.locks(), trail)
   return Object.freeze({
     sagas: new SqlSagaDesk(sql, schema, systemClock),
@@ -123,7 +130,8 @@ export function createOperator(options: OperatorOptions): Operator {
     letters: new TransportLetterDesk(() => stores.transport(), trail, logger),
     locks,
     leaders: new StoreLeaderDesk(locks),
-    cluster: new StoreClusterDesk(() => stores.cluster()),
+    cluster,
+    bus: new TransportBusDesk({ open: () => stores.transport(), bus, cluster, trail, logger }),
     undo: new SqlUndoDesk(sql, schema, trail),
     prepared: () => preparedIn(sql, resources),
     groups: () => groupsIn(sql, schema),

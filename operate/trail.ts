@@ -31,7 +31,7 @@ export const OPERATOR_PART: SqlPart = {
 
 /** What is about to be done. */
 export interface Deed {
-  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'console'
+  readonly part: 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
   readonly action: string
   readonly target: string
   readonly note: OperatorNote

@@ -1,5 +1,5 @@
 /** What a command is: data for the help and the parser, and a function over the operator API. */
-import type { Operator } from '../operator.ts'
+import type { Operator, OperatorOptions } from '../operator.ts'
 
 /** A mistake on the command line: one line, exit code 2. */
 export class UsageError extends Error {}
@@ -25,7 +25,7 @@ export interface Invocation {
   readonly user: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** Connects with the first call. @throws UsageError without an address */
-  readonly operator: () => Promise<Operator>
+  readonly operator: (more?: Pick<OperatorOptions, 'bus'>) => Promise<Operator>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
   /** Aborts when the process is asked to end. */

@@ -3,6 +3,7 @@ import type { Transport } from '../../binder/transport/transport.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { pgClient } from '../../core/pg/client.ts'
 import { within } from '../../core/time-limit.ts'
+import type { OperatedBus } from '../bus.ts'
 import { createOperator, type Operator } from '../operator.ts'
 import { UsageError } from './command.ts'
 
@@ -24,6 +25,8 @@ export interface Addresses {
   readonly prefix: string | undefined
   /** Where XA participants prepare beside PostgreSQL. */
   readonly mysql: string | undefined
+  /** How the bus is set up; its secret comes from the environment. */
+  readonly bus?: OperatedBus | undefined
   /** Waits for a statement as long as it takes. */
   readonly isPatient: boolean
 }
@@ -56,6 +59,8 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
       transport,
       ...redis?.stores,
       resources: mysql?.resources,
+      // Not an option: other processes can read a command line.
+      bus: { ...addresses.bus, secret: env['CONCORDAT_BUS_SECRET'] || undefined },
     }),
     close: async () => {
       await redis?.close()

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
+import { BUS_COMMANDS } from './bus.ts'
 import { CLUSTER_COMMANDS } from './cluster.ts'
 import {
   COMMON_OPTIONS,
@@ -44,6 +45,7 @@ export const COMMANDS: readonly Command[] = [
   ...LOCK_COMMANDS,
   ...LEADER_COMMANDS,
   ...CLUSTER_COMMANDS,
+  ...BUS_COMMANDS,
   ...UNDO_COMMANDS,
   ...AUDIT_COMMANDS,
   ...TOPOLOGY_COMMANDS,
@@ -146,10 +148,10 @@ async function execute(
     user: userName(),
     print: world.print ?? (() => Promise.resolve()),
     stop: world.stop ?? new AbortController().signal,
-    operator: async () => {
+    operator: async (more = {}) => {
       const [postgres, kafka, rabbitmq, redis, prefix, mysql] = ADDRESSES.map((name) => text(values, name))
       const isPatient = command.name === 'migrate apply'
-      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, mysql, schema, isPatient }, env)
+      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, mysql, schema, isPatient, ...more }, env)
       return connection.operator
     },
     confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
@@ -202,9 +204,13 @@ const AWAY = new Set([
   'timeout',
 ])
 
+/** What was said on the command line is wrong, and an error with a code says so. */
+const MISTAKES: ReadonlySet<unknown> = new Set(['bus.address', 'core.schema'])
+
 function codeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) return 2
   const { code, kind, message } = toError(error) as Error & { code?: unknown; kind?: unknown }
+  if (MISTAKES.has(code)) return 2
   const isAway =
     AWAY.has(String(code === 'binder.transport' ? kind : code)) ||
     (typeof code === 'string' && UNREACHABLE.test(code)) ||

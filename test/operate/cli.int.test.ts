@@ -1,33 +1,25 @@
 /** The command line as a process, against a server with known content. Every example of the help is run. */
 import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { createBinder } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { postgresTransport } from 'concordat/binder/postgres'
-import { createMembership, createSharedState } from 'concordat/cluster'
-import { postgresStateStore } from 'concordat/cluster/postgres'
-import { ConcordatError, type SqlClient } from 'concordat/core'
-import { createElection, type Term } from 'concordat/election'
-import { postgresLocks } from 'concordat/locks/postgres'
 import { createOperator } from 'concordat/operate'
-import { createOutbox, type Outbox } from 'concordat/outbox'
-import { type Coordinator, createCoordinator, defineSaga, Refusal, undo, undoParticipant } from 'concordat/saga'
+import { createOutbox } from 'concordat/outbox'
+import { type Coordinator, createCoordinator, defineSaga, Refusal } from 'concordat/saga'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 // oxlint-disable-next-line no-restricted-imports -- inside of the command line: its examples, to run each of them
 import { COMMANDS } from '../../operate/cli/run.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
-import { commandHeaders, deliver } from '../saga/support/delivery.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
+import { type Closing, placed, withBranches, withBus, withLetters, withLocks } from './support/cli-content.ts'
 
 const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
 const PASSWORD = 'hunter2/secret'
-const placed = defineChannel('orders.placed', { payload: z.object({ n: z.number() }) })
 const Empty = z.object({})
 
 /** Stuck after its pivot. */
@@ -54,72 +46,6 @@ const wait = defineSaga('wait', { version: 1, input: Empty })
   .step('sign', { invoke: () => undefined, compensate: () => undefined })
   .signal('call', { payload: Empty })
 
-class WarehouseAway extends ConcordatError {
-  readonly code = 'warehouse.away' as const
-  readonly retryable = false as const
-}
-
-/** Three dead letters on the log in the database, o-1 to o-3; nobody reads the channel any more. */
-async function withLetters(sql: SqlClient): Promise<void> {
-  const stock = sink(placed, { group: 'stock', maxAttempts: 1 }, () => {
-    throw new WarehouseAway('no answer from\u001b[31m the warehouse')
-  })
-  const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql }), bindings: [stock] })
-  await binder.start()
-  for (const id of ['o-1', 'o-2', 'o-3']) await binder.send(placed, { n: 1 }, { id, headers: { region: 'eu' } })
-  const { letters } = createOperator({ sql })
-  await until(
-    'they are dead letters',
-    async () => (await letters.count({ channel: 'orders.placed', group: 'stock' })) === 3,
-  )
-  await binder.close()
-}
-
-/** Leads until the term ends. */
-async function untilOver({ signal }: Term): Promise<void> {
-  await once(signal, 'abort')
-}
-
-interface Closing {
-  close(): Promise<void>
-}
-
-/** sku:apple is held, settlement led, and the cluster shop has a member and a state. */
-async function withLocks(sql: SqlClient): Promise<Closing> {
-  const locks = postgresLocks({ sql, owner: 'shop-1' })
-  await locks.acquire('sku:apple', { ttlMs: 600_000 })
-  const election = createElection({
-    locks,
-    role: 'settlement',
-    instance: 'shop-1',
-    onGranted: untilOver,
-  })
-  election.start()
-  await until('it leads', () => election.status().state === 'leading')
-  const store = postgresStateStore({ sql })
-  const member = createMembership({ store, cluster: 'shop', instance: 'shop-1', service: 'orders', meta: { port: 80 } })
-  await member.join()
-  const prices = createSharedState<number>({ store, cluster: 'shop', name: 'prices' })
-  await prices.put('pear', 3)
-  return {
-    close: async () => {
-      for (const part of [prices, member, store, election, locks]) await part.close()
-    },
-  }
-}
-
-/** Two branches that hold a row each: order/o-1 and order/o-2. */
-async function withBranches(sql: SqlClient, outbox: Outbox): Promise<void> {
-  await sql.query('CREATE TABLE account (id text PRIMARY KEY)')
-  await undo.protect(sql, ['account'])
-  const bank = undoParticipant(placed, { group: 'bank', sql, outbox }, async (_, { tx, sagaId }) => {
-    await tx.query('INSERT INTO account VALUES ($1)', [sagaId])
-  })
-  for (const id of ['o-1', 'o-2'])
-    await deliver(bank, { n: 1 }, { ...commandHeaders(id, 'invoke'), 'saga-kind': 'tcc' })
-  await sql.query('DELETE FROM concordat.outbox')
-}
-
 /** For the commands that read what services declare. */
 const DECLARATIONS = `export const orders = { name: 'orders', sends: [{ name: 'orders.placed', partitions: 4, groups: [] }] }`
 
@@ -134,6 +60,8 @@ describeWith(['postgres'], 'npx concordat', () => {
   let coordinator: Coordinator
   let folder: string
   let held: Closing
+  let onBus: Closing
+  const levels: string[] = []
 
   /** The address has a password in it, which a server that trusts its clients does not ask for. */
   const address = (): string => {
@@ -177,8 +105,10 @@ describeWith(['postgres'], 'npx concordat', () => {
     await binder.close()
     await withLetters(sql)
     held = await withLocks(sql)
+    onBus = await withBus(sql, levels)
   }, 120_000)
   afterAll(async () => {
+    await onBus.close()
     await held.close()
     await coordinator.close()
     await database.drop()
@@ -269,6 +199,25 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await json('members', 'shop')).toMatchObject({ cluster: 'shop', members: [member] })
       expect(await json('state', 'shop', 'prices')).toMatchObject({ entries: [{ key: 'pear', value: 3 }] })
     })
+
+    test('who is on the bus, and who did what was sent', async () => {
+      expect(await json('bus', 'members', '--listen', '3s')).toEqual({
+        members: [{ service: 'shop', group: 'default', instance: 'shop-1' }],
+      })
+      const order = ['--payload', '{"level":"warn"}', '--listen', '3s', '--reason', 'too many lines', '--yes']
+      expect(await json('bus', 'send', 'set-log-level', '--to', 'shop:**', ...order)).toMatchObject({
+        event: 'concordat.set-log-level',
+        acked: ['shop:default:shop-1'],
+        done: true,
+      })
+      expect(levels).toContain('warn')
+      const nobody = await cli('bus', 'send', 'refresh', '--to', 'stock:**', '--reason', 'x', '--yes')
+      expect(nobody).toMatchObject({ code: 1, stdout: 'Nobody on the bus fits stock:**: nothing was sent.\n' })
+      const { actions } = (await json('audit')) as { readonly actions: readonly object[] }
+      expect(actions).toContainEqual(
+        expect.objectContaining({ part: 'bus', target: 'shop:**', by: 'ann', reason: 'too many lines' }),
+      )
+    })
   })
 
   test('--watch looks again and again, a line each with --json', async () => {
@@ -300,6 +249,13 @@ describeWith(['postgres'], 'npx concordat', () => {
       ],
       [['locks', 'list', '--redis', `http://u:${PASSWORD}@h`], '--redis: expected an address such as'],
       [['locks', 'release', 'sku:apple', '--reason', 'x'], 'nobody can be asked here: give --yes'],
+      [['bus', 'send', 'refresh', '--reason', 'x'], 'this needs --to PATTERN'],
+      [['bus', 'send', 'refresh', '--to', 'shop', '--reason', 'x'], 'is no bus address'],
+      [
+        ['bus', 'send', 'refresh', '--to', '**', '--payload', `{"${PASSWORD}`, '--reason', 'x'],
+        '--payload: expected JSON',
+      ],
+      [['bus', 'send', 'refresh', '--to', 'shop:**', '--reason', 'x'], 'nobody can be asked here: give --yes'],
       [['completion', 'tcsh'], 'SHELL: expected one of bash, zsh, fish'],
       [['saga', 'retry', 'buy/o-6'], 'this needs --reason TEXT'],
       [['saga', 'retry', '--reason', 'x'], 'this needs SAGA/ID, or options that pick sagas'],
@@ -324,6 +280,7 @@ describeWith(['postgres'], 'npx concordat', () => {
 
     test.each([
       [['dlq', 'list', 'a', 'b'], 'Here: --kafka HOST:PORT, or --rabbitmq URL'],
+      [['bus', 'members'], 'Here: --kafka HOST:PORT, or --rabbitmq URL'],
       [['locks', 'list'], 'Here: --redis URL'],
       [['saga', 'list'], '--schema NAME'],
     ])('%j where there is nothing of it, with what can be said here', async (args, remedy) => {

@@ -1,0 +1,239 @@
+/** Instances on a bus, seen and told by an operator that knows nothing of their code. */
+import { createBinder } from 'concordat/binder'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { postgresTransport } from 'concordat/binder/postgres'
+import type { Transport } from 'concordat/binder/transport'
+import { type BusOptions, createBus, defineEvent, onEvent, SetLogLevel } from 'concordat/bus'
+import { createMembership } from 'concordat/cluster'
+import { memoryStateServer, memoryStateStore } from 'concordat/cluster/memory'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, type OperatedBus } from 'concordat/operate'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const note = { by: 'ann', reason: 'looking for o-17' }
+const Cleared = defineEvent('cache-cleared', { payload: z.object({ region: z.string() }) })
+let count = 0
+
+async function setup(where: 'memory' | 'log', operated?: OperatedBus) {
+  const schema = `bus_${++count}`
+  const broker = memoryBroker()
+  const own = (): Transport => (where === 'memory' ? memoryTransport({ broker }) : postgresTransport({ sql, schema }))
+  const operator = createOperator({
+    sql,
+    schema,
+    ...(where === 'memory' && { transport: () => memoryTransport({ broker }) }),
+    ...(operated && { bus: operated }),
+  })
+  await operator.migrate({ ...note, parts: ['operator'] })
+  const join = async (options: BusOptions): Promise<void> => {
+    const bus = createBus(options)
+    const binder = createBinder({
+      service: options.service,
+      transport: own(),
+      bindings: bus.bindings,
+      sends: bus.channels,
+    })
+    onTestFinished(async () => {
+      await bus.close()
+      await binder.close()
+    })
+    await binder.start()
+    await bus.start(binder)
+    await bus.ready()
+  }
+  return { operator, join }
+}
+
+describe.each(['memory', 'log'] as const)('the bus, on the transport %s', (where) => {
+  test('its instances are listed, without the operator', async () => {
+    const { operator, join } = await setup(where)
+    await join({ service: 'orders', group: 'eu', instance: 'orders-1' })
+    await join({ service: 'payments', instance: 'payments-1' })
+    expect(await operator.bus.members({ listenMs: 2_000 })).toEqual([
+      { service: 'orders', group: 'eu', instance: 'orders-1' },
+      { service: 'payments', group: 'default', instance: 'payments-1' },
+    ])
+  })
+
+  test('who does it, who fails and who has no handler is told, and the audit has who and why', async () => {
+    const { operator, join } = await setup(where)
+    const regions: string[] = []
+    await join({
+      service: 'orders',
+      instance: 'o-1',
+      on: [onEvent(Cleared, ({ region }) => void regions.push(region))],
+    })
+    await join({
+      service: 'orders',
+      instance: 'o-2',
+      on: [
+        onEvent(Cleared, () => {
+          throw new Error('no cache here')
+        }),
+      ],
+    })
+    await join({ service: 'orders', instance: 'o-3' })
+    const order = { event: 'cache-cleared', payload: { region: 'north' }, to: 'orders:**', listenMs: 2_000, ...note }
+    const all = ['orders:default:o-1', 'orders:default:o-2', 'orders:default:o-3']
+    expect(await operator.bus.send(order)).toMatchObject({ dryRun: true, addressed: all, acked: [] })
+    expect(regions).toEqual([])
+    expect(await operator.audit()).not.toContainEqual(expect.objectContaining({ part: 'bus' }))
+    expect(await operator.bus.send({ ...order, dryRun: false })).toMatchObject({
+      event: 'cache-cleared',
+      dryRun: false,
+      addressed: all,
+      acked: ['orders:default:o-1'],
+      failed: [{ address: 'orders:default:o-2', error: { message: 'no cache here' } }],
+      ignored: ['orders:default:o-3'],
+      missing: [],
+    })
+    expect(regions).toEqual(['north'])
+    expect(await operator.audit()).toContainEqual(
+      expect.objectContaining({
+        part: 'bus',
+        action: 'cache-cleared',
+        target: 'orders:**',
+        ...note,
+        outcome: '1 did it, 1 failed, 1 ignored it, 0 did not answer',
+      }),
+    )
+  })
+
+  test('a built-in event goes by its short name, and ** does not mean the operator', async () => {
+    const { operator, join } = await setup(where)
+    const levels: string[] = []
+    await join({ service: 'orders', instance: 'o-1', setLevel: (level) => void levels.push(level) })
+    const order = { payload: { level: 'debug' }, to: '**', dryRun: false, ...note }
+    for (const event of ['set-log-level', SetLogLevel.name]) {
+      const report = await operator.bus.send({ ...order, event })
+      expect(report).toMatchObject({ event: SetLogLevel.name, acked: ['orders:default:o-1'], failed: [], ignored: [] })
+    }
+    expect(levels).toEqual(['debug', 'debug'])
+  })
+})
+
+describe('the bus of an operator', () => {
+  const secret = 'a'.repeat(32)
+
+  test('is signed with the secret of the services; without it nobody is seen and nothing is done', async () => {
+    const { operator, join } = await setup('memory', { secret, channel: 'shop.bus' })
+    const levels: string[] = []
+    await join({
+      service: 'orders',
+      instance: 'o-1',
+      secret,
+      channel: 'shop.bus',
+      setLevel: (level) => void levels.push(level),
+    })
+    const order = { event: 'set-log-level', payload: { level: 'warn' }, to: '**', dryRun: false, ...note }
+    expect(await operator.bus.send(order)).toMatchObject({ acked: ['orders:default:o-1'] })
+    expect(levels).toEqual(['warn'])
+  })
+
+  test('what the services do not allow is a failure that says so', async () => {
+    const { operator, join } = await setup('memory')
+    await join({ service: 'orders', instance: 'o-1', authorize: ({ from }) => from.service !== 'operator' })
+    const report = await operator.bus.send({ event: 'refresh', to: '**', dryRun: false, ...note })
+    expect(report).toMatchObject({
+      acked: [],
+      failed: [{ address: 'orders:default:o-1', error: { code: 'bus.forbidden' } }],
+    })
+  })
+
+  test.for<[string, object, object]>([
+    ['a pattern that is none', { event: 'refresh', to: 'orders' }, { code: 'bus.address' }],
+    [
+      'a payload that does not fit',
+      { event: 'set-log-level', payload: { level: 'loud' }, to: '**' },
+      { code: 'core.schema' },
+    ],
+    ['a name that is none', { event: 'a b', to: '**' }, TypeError],
+    ['no reason', { event: 'refresh', to: '**', reason: '' }, TypeError],
+    ['an unknown option', { event: 'refresh', to: '**', ack: true }, TypeError],
+  ])('%s is refused before anything is opened', async ([, order, error]) => {
+    const operator = createOperator({
+      sql,
+      transport: () => {
+        throw new Error('opened')
+      },
+    })
+    const sending = operator.bus.send({ ...note, ...order } as never)
+    await (typeof error === 'function'
+      ? expect(sending).rejects.toThrow(error as typeof TypeError)
+      : expect(sending).rejects.toMatchObject(error))
+    await expect(sending).rejects.not.toThrow('opened')
+  })
+
+  test('a secret that is too short is refused by name and not shown', () => {
+    expect(() => createOperator({ sql, bus: { secret: 'hunter2' } })).toThrow(
+      /createOperator\.bus\.secret: expected at least 32/,
+    )
+    expect(() => createOperator({ sql, bus: { secret: 'hunter2' } })).not.toThrow(/hunter2/)
+  })
+
+  test('instances that a membership knows are asked, where the bus takes its members from one', async () => {
+    const broker = memoryBroker()
+    const server = memoryStateServer()
+    const schema = `bus_${++count}`
+    const operator = createOperator({
+      sql,
+      schema,
+      transport: () => memoryTransport({ broker }),
+      cluster: memoryStateStore({ server }),
+      bus: { cluster: 'shop' },
+    })
+    await operator.migrate({ ...note, parts: ['operator'] })
+    const membership = createMembership({
+      store: memoryStateStore({ server }),
+      cluster: 'shop',
+      service: 'orders',
+      instance: 'o-1',
+    })
+    await membership.join()
+    const bus = createBus({ service: 'orders', instance: 'o-1', members: () => membership.members() })
+    const binder = createBinder({
+      service: 'orders',
+      transport: memoryTransport({ broker }),
+      bindings: bus.bindings,
+      sends: bus.channels,
+    })
+    onTestFinished(async () => {
+      await bus.close()
+      await binder.close()
+      await membership.close()
+    })
+    await binder.start()
+    await bus.start(binder)
+    await bus.ready()
+    expect(await operator.bus.members()).toEqual([{ service: 'orders', group: 'default', instance: 'o-1' }])
+    const report = await operator.bus.send({ event: 'refresh', to: '**', dryRun: false, ...note })
+    expect(report).toMatchObject({ acked: ['orders:default:o-1'], missing: [] })
+  })
+
+  test('waits no longer than it is told for who does not answer', async () => {
+    const { operator, join } = await setup('memory')
+    let isAsked = false
+    await join({
+      service: 'orders',
+      instance: 'o-1',
+      on: [
+        onEvent(Cleared, async (_, { signal }) => {
+          isAsked = true
+          await until('the bus gives it up', () => signal.aborted)
+        }),
+      ],
+      handlerTimeoutMs: 2_000,
+    })
+    const order = { event: 'cache-cleared', payload: { region: 'x' }, to: '**', dryRun: false, timeoutMs: 300, ...note }
+    expect(await operator.bus.send(order)).toMatchObject({ acked: [], missing: ['orders:default:o-1'] })
+    expect(isAsked).toBe(true)
+  })
+})
