@@ -13,6 +13,7 @@ import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
 import { CommandHandler, type ReplyOutbox } from '../participant/command-handler.ts'
+import { Unanswered } from '../participant/unanswered.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
 /** What it was declared with is taken where nothing is given. */
@@ -66,6 +67,7 @@ export class AskedParticipant {
       // The coordinator asks again, with its own pauses.
       maxAttempts: 1,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
+      unanswered: new Unanswered(),
       shared: isSharing ? new SharedTransactions<undefined>(sql, by.clock) : undefined,
     }
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })

@@ -13,6 +13,7 @@ import { Barrier } from './barrier.ts'
 import { CommandHandler, type ParticipantContext } from './command-handler.ts'
 import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
+import { Unanswered } from './unanswered.ts'
 
 /** What a kind of participant does. */
 export interface Side<Request> {
@@ -91,6 +92,7 @@ export function participantBinding<In, Out>(
     madeBy: path.slice(0, path.indexOf('(')),
     maxAttempts,
     telemetry,
+    unanswered: new Unanswered(),
     shared: sharesTransactions ? new SharedTransactions(sql, systemClock) : undefined,
   })
   const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>

@@ -16,6 +16,7 @@ import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
+import type { Unanswered } from './unanswered.ts'
 
 /** What a participant needs of the outbox. */
 export interface ReplyOutbox {
@@ -55,6 +56,8 @@ export interface CommandHandlerParts<Request> {
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
   readonly telemetry: Telemetry | undefined
+  /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
+  readonly unanswered: Unanswered
   /** Where calls that are ready together share a transaction; absent: each has its own. */
   readonly shared: SharedTransactions<undefined> | undefined
 }
@@ -108,9 +111,11 @@ export class CommandHandler<Request> {
 
   /** @returns what went wrong, when it was answered all the same */
   async #answer(request: Request, command: CommandHeaders, message: HandlerContext): Promise<unknown> {
+    const { unanswered } = this.#parts
     const duty = this.#dutyOf(command)
     if (duty === undefined) return this.#answerStranger(command, message)
     let isFirst = true
+    let isCalled = false
     try {
       if (duty.ahead !== undefined) {
         await this.#answerAfter(duty, request, command, message)
@@ -119,21 +124,26 @@ export class CommandHandler<Request> {
       if (duty.begin !== undefined) {
         await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
       }
-      await this.#decide(duty, request, command, message, () => (isFirst = false))
+      await this.#decide(duty, request, command, message, (calls) => {
+        isCalled = true
+        if (calls > 1) isFirst = false
+      })
       return undefined
     } catch (error) {
-      await this.#answerError({ command, duty }, message, isFirst && message.attempt === 1, error)
+      const isOnly = isFirst && message.attempt === 1 && !unanswered.has(message.id)
+      if (isCalled) unanswered.add(message.id)
+      await this.#answerError({ command, duty }, message, isOnly, error)
       return error
     }
   }
 
-  /** @param again told before each call but the first that may have left something outside of its transaction */
+  /** @param calling told before each call, which may leave something outside of its transaction: the how manieth it is */
   async #decide(
     duty: Duty<Request, ParticipantContext>,
     request: Request,
     command: CommandHeaders,
     message: HandlerContext,
-    again: () => void,
+    calling: (nth: number) => void,
   ): Promise<void> {
     using patience = duty.patience?.(message.signal)
     for (;;) {
@@ -141,7 +151,7 @@ export class CommandHandler<Request> {
       try {
         await this.#transaction(async (tx) => {
           // A shared transaction that was rolled back has called it before: what that did outside of it stands.
-          if (++calls > 1) again()
+          calling(++calls)
           const context = contextOf(tx, command, message)
           await this.#send(tx, command, await duty.decide(tx, request, command, context))
         })

@@ -144,6 +144,22 @@ describe('a participant', () => {
     expect(await effects()).toEqual(['undone'])
   })
 
+  test('does so too after a call that counts as no attempt, as of a database that was away', async () => {
+    let calls = 0
+    const binding = bind({
+      invoke: () => {
+        if (++calls === 1) throw Object.assign(new Error('terminating connection'), { code: '57P01' })
+        throw new Refusal('stock.empty', 'no apples')
+      },
+    })
+    const asAttempt1 = (): Promise<void> => deliver(binding, request, commandHeaders(id, 'invoke'), 1)
+    await expect(asAttempt1()).rejects.toMatchObject({ code: '57P01' })
+    await asAttempt1()
+    expect(await takeReplies(sql, schema)).toMatchObject([{ status: 'failed', final: true, code: 'stock.empty' }])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+  })
+
   test('does so too when both attempts were calls for one delivery', async () => {
     let calls = 0
     const binding = bind({

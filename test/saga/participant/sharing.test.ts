@@ -8,6 +8,7 @@ import { SharedTransactions } from '../../../core/sharing/shared-transactions.ts
 import { Barrier } from '../../../saga/participant/barrier.ts'
 import { CommandHandler, type ParticipantContext } from '../../../saga/participant/command-handler.ts'
 import { stepDuties } from '../../../saga/participant/duties.ts'
+import { Unanswered } from '../../../saga/participant/unanswered.ts'
 import { StillClock, xidOf } from '../../support/sharing.ts'
 import { commandHeaders, takeReplies } from '../support/delivery.ts'
 import { closeEmbedded, embedded } from '../support/world.ts'
@@ -38,6 +39,7 @@ async function setup(invoke: (sagaId: string, tx: SqlTransaction) => Promise<voi
     madeBy: 'participant',
     maxAttempts: 1,
     telemetry: undefined,
+    unanswered: new Unanswered(),
     shared: new SharedTransactions(sql, new StillClock()),
   })
   const command = (sagaId: string): Promise<void> => handler.handle({}, contextOf(sagaId))
