@@ -18,8 +18,8 @@ export interface SeataBed {
 /** Mode of Seata -> our side that does the same. */
 const RIVALS: Readonly<Record<Mode, string>> = { at: 'undo, direct', tcc: 'tcc, direct' }
 const MODES: readonly Mode[] = ['at', 'tcc']
-/** Until Java's compilers have seen the code that is measured. Ours are warm after the first round. */
-const WARM_UP: Burst = { atOnce: 64, rampMs: 8_000, countedMs: 100, atLeast: 64 }
+/** Transfers until Java's compilers have seen the code that is measured, however slow the machine is. Ours are warm after the first round. */
+const WARM_UP: Burst = { atOnce: 64, rampMs: 1_000, countedMs: 1_000, atLeast: 4_000 }
 
 /** @throws PeerUnavailable */
 export async function seataSides(bed: SeataBed): Promise<readonly Side[]> {
