@@ -3,28 +3,34 @@ import { median, takeTurns } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
+import { PeerUnavailable } from '../peers.ts'
 import { PostgresBed } from '../postgres-bed.ts'
 import type { Burst, Ran } from '../serve.ts'
 import { number, type Table } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
+import { seataSides } from './seata/sides.ts'
 import { type Kind, ourSide, type Side, type Way } from './sides.ts'
 
 const KINDS: readonly Kind[] = ['bare', 'saga', 'tcc', 'xa', 'undo', 'code']
 const WAYS: readonly Way[] = ['direct', 'message']
 /** What these do to the databases is measured also without anybody who coordinates it: no coordinator can be faster. */
 const BY_HAND: readonly Kind[] = ['tcc', 'xa']
+const SEATA = 'seata'
 /** Of the rate of the two local transactions. */
 const TARGETS: Readonly<Partial<Record<string, Target>>> = {
   'tcc, direct': { atLeast: 0.35 },
   'xa, direct': { atLeast: 0.5 },
   'undo, direct': { atLeast: 0.4 },
 }
+/** Our rate divided by that of Seata in the mode that does the same. */
+const SEATA_TARGET: Target = { atLeast: 5 }
 const BURSTS: readonly Burst[] = [
   { atOnce: 64, rampMs: 1_500, countedMs: 3_000, atLeast: 64 },
   { atOnce: 1, rampMs: 500, countedMs: 2_000, atLeast: 5 },
 ]
 /** A transaction of XA is prepared in both databases. */
 const PREPARED = '400'
+const CONNECTIONS = '800'
 
 interface Turn extends Ran {
   readonly serverCpuUs: number
@@ -32,16 +38,11 @@ interface Turn extends Ran {
 
 /** Two branches on two databases of one server: each kind beside the local transactions alone. */
 export async function transactionsSuite(options: SuiteOptions): Promise<void> {
-  const { kinds, ways } = wantedSides(options.only)
+  const wanted = wantedSides(options.only)
   try {
-    await using postgres = await PostgresBed.open({ max_prepared_transactions: PREPARED, max_connections: '400' })
+    await using postgres = await PostgresBed.open({ max_prepared_transactions: PREPARED, max_connections: CONNECTIONS })
     await using stack = new AsyncDisposableStack()
-    const sides: Side[] = []
-    sides.push(await ourSide('bare', 'none', postgres, stack))
-    for (const kind of kinds) {
-      if (BY_HAND.includes(kind)) sides.push(await ourSide(kind, 'none', postgres, stack))
-    }
-    for (const way of ways) for (const kind of kinds) sides.push(await ourSide(kind, way, postgres, stack))
+    const sides = await enter(wanted, { postgres, stack }, options)
     for (const burst of BURSTS) {
       options.progress(`two branches, ${burst.atOnce} at a time: ${sides.map(({ name }) => name).join(', ')}`)
       const run = (side: Side) => () => oneTurn(side, postgres, burst)
@@ -54,14 +55,46 @@ export async function transactionsSuite(options: SuiteOptions): Promise<void> {
   }
 }
 
+interface Wanted {
+  readonly kinds: readonly Kind[]
+  readonly ways: readonly Way[]
+  readonly seata: boolean
+}
+
 /** `--only tcc,direct`: of this kind, and asked so; of what is not named all. The bare side is always there. @throws UnknownPart */
-function wantedSides(only: readonly string[]): { readonly kinds: readonly Kind[]; readonly ways: readonly Way[] } {
-  const wanted = wantedParts(only, [...KINDS, ...WAYS])
+function wantedSides(only: readonly string[]): Wanted {
+  const wanted = wantedParts(only, [...KINDS, SEATA, ...WAYS])
   const of = <T extends string>(all: readonly T[]): readonly T[] => {
     const named = only.length === 0 ? [] : all.filter(wanted)
     return named.length === 0 ? all : named
   }
-  return { kinds: of(KINDS).filter((kind) => kind !== 'bare'), ways: of(WAYS) }
+  const who = of([...KINDS, SEATA])
+  return {
+    kinds: KINDS.filter((kind) => kind !== 'bare' && who.includes(kind)),
+    ways: of(WAYS),
+    seata: who.includes(SEATA),
+  }
+}
+
+interface Bed {
+  readonly postgres: PostgresBed
+  readonly stack: AsyncDisposableStack
+}
+
+/** All that are wanted; Seata is left out, with the reason, where it cannot be had. */
+async function enter({ kinds, ways, seata }: Wanted, bed: Bed, options: SuiteOptions): Promise<readonly Side[]> {
+  const { postgres, stack } = bed
+  const sides = [await ourSide('bare', 'none', postgres, stack)]
+  for (const kind of kinds) if (BY_HAND.includes(kind)) sides.push(await ourSide(kind, 'none', postgres, stack))
+  for (const way of ways) for (const kind of kinds) sides.push(await ourSide(kind, way, postgres, stack))
+  if (!seata) return sides
+  try {
+    return [...sides, ...(await seataSides({ ...bed, progress: options.progress }))]
+  } catch (error) {
+    if (!(error instanceof PeerUnavailable)) throw error
+    options.skip(`Seata: ${error.message}`)
+    return sides
+  }
 }
 
 async function oneTurn(side: Side, postgres: PostgresBed, burst: Burst): Promise<Turn> {
@@ -76,7 +109,7 @@ const HEAD = [
   'of bare',
   'p50 ms',
   'p95 ms',
-  'CPU us of its process',
+  'CPU us of its processes',
   'of servers',
   'target',
 ] as const
@@ -85,7 +118,13 @@ function tableOf({ atOnce }: Burst, sides: readonly Side[], turns: readonly Turn
   const rates = turns.map((side) => side.map(({ eachMs, countedMs }) => (eachMs.length / countedMs) * 1_000))
   const ratio = (n: number, of: number): number =>
     median((rates[n] ?? []).map((rate, round) => rate / (rates[of]?.[round] ?? Number.NaN)))
-  const rows = sides.map(({ name }, n) => {
+  const against = (n: number, rival: string): string => {
+    const ours = sides.findIndex(({ name }) => name === rival)
+    if (ours < 0) return '-'
+    const times = ratio(ours, n)
+    return `${rival} / it: ${times.toFixed(2)}${atOnce === 1 ? '' : `, ${verdict(times, SEATA_TARGET)}`}`
+  }
+  const rows = sides.map(({ name, rival }, n) => {
     const mine = turns[n] ?? []
     const sorted = ascending(mine.flatMap(({ eachMs }) => eachMs))
     const each = (of: (turn: Turn) => number): string => number(median(mine.map((turn) => of(turn) / turn.total)))
@@ -97,7 +136,7 @@ function tableOf({ atOnce }: Burst, sides: readonly Side[], turns: readonly Turn
       number(quantile(sorted, 0.95)),
       each(({ cpuUs }) => cpuUs),
       each(({ serverCpuUs }) => serverCpuUs),
-      atOnce === 1 ? '-' : verdict(ratio(n, 0), TARGETS[name]),
+      rival !== undefined ? against(n, rival) : atOnce === 1 ? '-' : verdict(ratio(n, 0), TARGETS[name]),
     ]
   })
   return {

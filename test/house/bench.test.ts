@@ -35,6 +35,10 @@ describe('npm run bench', () => {
       ['election', '--only', 'failovers'],
       'bench: --only: there is no part "failovers", only failover, watch, members.',
     ],
+    [
+      ['transactions', '--only', 'fast'],
+      'bench: --only: there is no part "fast", only bare, saga, tcc, xa, undo, code, seata, direct, message. ',
+    ],
     [['soak', '--minutes', 'long'], 'bench: --minutes: expected a number > 0 and <= 10000, got "long". Usage: '],
     [['binder', '--fast'], "bench: Unknown option '--fast'"],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
