@@ -14,8 +14,8 @@ export interface KafkaCluster extends ServerGroup {
 
 export interface KafkaClusterOptions {
   readonly signal?: AbortSignal | undefined
-  /** The port under which the other brokers reach one that listens there for them (a proxy). @default that port */
-  readonly via?: ((port: number) => Promise<number>) | undefined
+  /** The port under which the others reach the nth broker, which listens for them at this one (a proxy). @default that port */
+  readonly via?: ((port: number, n: number) => Promise<number>) | undefined
 }
 
 const NODES = [1, 2, 3] as const
@@ -25,7 +25,7 @@ export async function startKafkaCluster({ signal, via }: KafkaClusterOptions = {
   const sites = await Promise.all(
     NODES.map(async (id) => {
       const between = await freePort()
-      return { id, ports: await freePorts(), between, reachedAt: (await via?.(between)) ?? between }
+      return { id, ports: await freePorts(), between, reachedAt: (await via?.(between, id - 1)) ?? between }
     }),
   )
   const voters = sites.map(({ id, ports }) => `${id}@127.0.0.1:${ports.innerPort}`).join(',')

@@ -4,7 +4,7 @@ import { freePorts, type PrivateServer } from '../private-server.ts'
 import { nodeName, rabbitmq, toolPath } from '../rabbitmq.ts'
 import { orStop, type ServerGroup, startTogether, stopAll } from './group.ts'
 
-/** Three nodes: a quorum queue has a copy on each, and a message is confirmed when two have it. A node without another pauses. */
+/** Three nodes: a quorum queue has a copy on each, and a message is confirmed when two have it. A node that was without the others is restarted. */
 export interface RabbitCluster extends ServerGroup {
   /** One of each node. */
   readonly urls: readonly string[]
@@ -54,7 +54,8 @@ const settings = (names: readonly string[]): Readonly<Record<string, string>> =>
   'cluster_formation.peer_discovery_backend': 'classic_config',
   ...Object.fromEntries(names.map((name, n) => [`cluster_formation.classic_config.nodes.${n + 1}`, name])),
   'cluster_formation.node_type': 'disc',
-  cluster_partition_handling: 'pause_minority',
+  // A node that stood still is out of step with the others and stays so (pause_minority); this restarts it.
+  cluster_partition_handling: 'autoheal',
 })
 
 const environment = (cookie: string): Readonly<Record<string, string>> => ({
