@@ -42,14 +42,13 @@ export class RabbitEnsemble implements Ensemble {
   }
 
   async whole(): Promise<void> {
-    for (const { server } of this.nodes) {
-      const isWhole = (): Promise<boolean> =>
-        this.#cluster.evaluate(server, IS_WHOLE).then(
-          (answer) => answer.trim() === 'true',
-          () => false,
-        )
-      await until('all nodes run and have copies of all queues', isWhole, WHOLE_WITHIN_MS)
-    }
+    const [any] = this.nodes as readonly [Node, ...Node[]]
+    const isWhole = (): Promise<boolean> =>
+      this.#cluster.evaluate(any.server, IS_WHOLE).then(
+        (answer) => answer.trim() === 'true',
+        () => false,
+      )
+    await until('all nodes run and have copies of all queues', isWhole, WHOLE_WITHIN_MS)
   }
 
   async replace({ server }: Node): Promise<void> {
