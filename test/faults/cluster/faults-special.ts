@@ -4,6 +4,7 @@ import { KafkaEnsemble } from './ensemble-kafka.ts'
 import { RedisEnsemble } from './ensemble-redis.ts'
 import type { ClusterFault, Stage } from './fault.ts'
 import type { Scene } from './scene.ts'
+import { MORE_PARTITIONS } from './settings.ts'
 
 /** Of PostgreSQL, whose lines are all lines; and those that only one broker has. */
 export const SPECIAL_FAULTS: readonly ClusterFault[] = [
@@ -82,7 +83,7 @@ async function standbyCut({ between }: Scene, stage: Stage): Promise<string | un
 async function addPartitions({ ensemble }: Scene, stage: Stage): Promise<string | undefined> {
   if (!(ensemble instanceof KafkaEnsemble)) return undefined
   stage.note('fault', 'partitions are added to the topic')
-  const partitions = await ensemble.addPartitions(3)
+  const partitions = await ensemble.addPartitions(MORE_PARTITIONS)
   await sleep(5_000)
   await ensemble.whole()
   stage.note('healed', 'they have all copies')

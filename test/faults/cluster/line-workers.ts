@@ -11,7 +11,7 @@ import { Verdicts } from '../harness/verdicts.ts'
 import { judgeFence, judgeMessages, judgeProcesses } from './judge.ts'
 import type { Line } from './line.ts'
 import type { Order, Place, Role } from './place.ts'
-import { CONSUMERS, CONTENDERS, QUIET_WITHIN_MS, SENDERS } from './settings.ts'
+import { CONSUMERS, CONTENDERS, MORE_PARTITIONS, PARTITIONS, QUIET_WITHIN_MS, SENDERS } from './settings.ts'
 import { createTables, type Parcel, poolAt, readTables, SCHEMA, SERVICE } from './tables.ts'
 
 const WORKER = new URL('./worker.ts', import.meta.url)
@@ -30,12 +30,13 @@ export class WorkersLine implements Line {
   readonly #pool: pg.Pool
   readonly #absent: string[] = []
   readonly #moved: string[] = []
+  #partitions = PARTITIONS
 
   private constructor(name: 'messages' | 'locks', place: Place, setting: Setting) {
     this.name = name
     this.#pool = poolAt(place.postgresUrl, 3)
     this.#staff = new Staff<Role, Order>({ ...setting, folder: join(setting.folder, name) }, WORKER, {
-      begin: (post) => ({ do: 'begin', ...post, place }),
+      begin: (post) => ({ do: 'begin', ...post, place, partitions: this.#partitions }),
       // Nobody is asked to.
       linger: () => ({ do: 'rest' }),
     })
@@ -87,6 +88,7 @@ export class WorkersLine implements Line {
   /** A producer learns of partitions when it connects, or within five minutes. */
   async keysMoved(prefix: string): Promise<void> {
     this.#moved.push(`${prefix}-`)
+    this.#partitions += MORE_PARTITIONS
     for (const sender of this.#staff.of('sender')) {
       await this.#staff.kill(sender)
       await this.#staff.hire('sender')

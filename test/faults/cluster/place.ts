@@ -29,6 +29,8 @@ export interface Post {
   readonly role: Role
   readonly name: string
   readonly place: Place
+  /** Of the topic of messages. */
+  readonly partitions: number
   readonly history: string
   readonly seed: string
   readonly broken: string | undefined

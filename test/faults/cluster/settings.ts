@@ -2,6 +2,8 @@
 export const SESSION_MS = 5_000
 export const HEARTBEAT_S = 2
 export const PARTITIONS = 6
+/** Added at a time. */
+export const MORE_PARTITIONS = 3
 /** Processes of the line of messages that send, and that handle. */
 export const SENDERS = 2
 export const CONSUMERS = 2

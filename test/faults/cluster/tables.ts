@@ -8,12 +8,11 @@ import { PARTITIONS, SQL_MS } from './settings.ts'
 const Parcel = z.object({ key: z.string(), n: z.number().int() })
 export type Parcel = z.infer<typeof Parcel>
 
-export const parcels = defineChannel('cluster.parcels', {
-  payload: Parcel,
-  key: ({ key }) => key,
-  partitions: PARTITIONS,
-  groups: ['work'],
-})
+/** @param partitions what the topic has by now: who begins with another count is refused */
+export const parcelsIn = (partitions: number) =>
+  defineChannel('cluster.parcels', { payload: Parcel, key: ({ key }) => key, partitions, groups: ['work'] })
+
+export const parcels = parcelsIn(PARTITIONS)
 
 /** Of the processes that send and handle. */
 export const SERVICE = 'post'

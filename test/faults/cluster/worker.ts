@@ -12,7 +12,7 @@ import { Random } from '../harness/random.ts'
 import { Contender } from './contender.ts'
 import type { Order, Post } from './place.ts'
 import { KEYS, PAUSE_MS } from './settings.ts'
-import { type Parcel, parcels, poolAt, SCHEMA, SERVICE } from './tables.ts'
+import { type Parcel, parcelsIn, poolAt, SCHEMA, SERVICE } from './tables.ts'
 import { openTransport } from './transports.ts'
 
 class Worker {
@@ -21,6 +21,7 @@ class Worker {
   readonly #random: Random
   readonly #sql: SqlClient
   readonly #outbox: ReturnType<typeof createOutbox>
+  readonly #parcels: ReturnType<typeof parcelsIn>
   #contender: Contender | undefined
   #going = false
   #loops: Promise<unknown> = Promise.resolve()
@@ -35,6 +36,7 @@ class Worker {
     const { postgresUrl, postgresUrls } = post.place
     const urls = /[02468]$/.test(post.name) ? postgresUrls : [postgresUrl]
     this.#sql = pgClient(pgPrimary(urls.map((url) => poolAt(url, 8))))
+    this.#parcels = parcelsIn(post.partitions)
     this.#outbox = createOutbox({ sql: this.#sql, service: SERVICE, schema: SCHEMA })
   }
 
@@ -71,14 +73,14 @@ class Worker {
     const { role, place, name } = this.#post
     if (place.broker === undefined) throw new Error('no broker')
     const inbox = createInbox({ sql: this.#sql, schema: SCHEMA })
-    const work = sink(parcels, { group: 'work', inbox, concurrency: 4 }, async ({ key, n }, { tx }) => {
+    const work = sink(this.#parcels, { group: 'work', inbox, concurrency: 4 }, async ({ key, n }, { tx }) => {
       await tx.query('INSERT INTO handled (key, n, worker) VALUES ($1, $2, $3)', [key, n, name])
     })
     const binder = createBinder({
       service: SERVICE,
       transport: openTransport(place.broker, name),
       logger: this.#logger(),
-      ...(role === 'sender' ? { sends: [parcels] } : { bindings: [work] }),
+      ...(role === 'sender' ? { sends: [this.#parcels] } : { bindings: [work] }),
     })
     await binder.start()
     await binder.ready({ timeoutMs: 60_000 })
@@ -113,7 +115,7 @@ class Worker {
             parcel.key,
             parcel.n,
           ])
-          if (rowCount === 1) await this.#outbox.add(tx, parcels, parcel)
+          if (rowCount === 1) await this.#outbox.add(tx, this.#parcels, parcel)
         })
         end('ok')
         return
