@@ -85,13 +85,13 @@ export class WorkersLine implements Line {
     return left === 0 ? undefined : `${left} messages were not handled within ${QUIET_WITHIN_MS} ms`
   }
 
-  /** A producer learns of partitions when it connects, or within five minutes. */
+  /** Who sends, and who reads, learns of partitions when it begins, or within five minutes. */
   async keysMoved(prefix: string): Promise<void> {
     this.#moved.push(`${prefix}-`)
     this.#partitions += MORE_PARTITIONS
-    for (const sender of this.#staff.of('sender')) {
-      await this.#staff.kill(sender)
-      await this.#staff.hire('sender')
+    for (const member of [...this.#staff.of('consumer'), ...this.#staff.of('sender')]) {
+      await this.#staff.kill(member)
+      await this.#staff.hire(member.role)
     }
   }
 
