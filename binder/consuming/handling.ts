@@ -93,7 +93,8 @@ export class Handling {
         return await this.#failures.fail(delivery, error, before)
       } catch (thrown) {
         const end = await this.#failures.failed(delivery, thrown, attempt, false)
-        if (end !== undefined) return end
+        if (end === 'again') attempt--
+        else if (end !== undefined) return end
       }
     }
   }
@@ -133,7 +134,8 @@ export class Handling {
         const isGone = this.#failures.gone(delivery)
         isFree = permit !== undefined && pace?.threw(permit, thrown, isGone, delivery.message) === true
         const end = await this.#failures.failed(delivery, thrown, attempt, isFree)
-        if (end !== undefined) return end
+        if (end === 'again') attempt--
+        else if (end !== undefined) return end
       }
     }
   }

@@ -2,18 +2,20 @@ import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
+import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/client.ts'
 import { type Places, type RabbitPlace, resolvePlaces } from './topology/places.ts'
 
 /** Options of `rabbitTransport`. */
 export interface RabbitTransportOptions {
   /**
-   * `amqp://` or `amqps://` address. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address
+   * `amqp://` or `amqps://` address, or one for each node of a cluster: a connection is made to any of them, and to another one
+   * when that is lost or does not answer. amqplib is loaded at the first connect, with a heartbeat of 10 s unless the address
    * names one. Give either this or `connect`.
    */
-  readonly url?: string | undefined
+  readonly url?: string | readonly string[] | undefined
   /**
-   * Opens a connection, for full control over TLS, credentials and several hosts:
+   * Opens a connection, for full control over TLS and credentials:
    * `(name) => amqplib.connect('amqps://...?heartbeat=10', { timeout: 5_000, clientProperties: { connection_name: name } })`.
    * With `{ cert, key, credentials: amqplib.credentials.external() }` the certificate says who logs in (SASL EXTERNAL).
    * Called for two connections (a memory alarm blocks those that publish, and acks must not wait behind it) and again
@@ -108,8 +110,6 @@ const RABBIT_DEFAULTS = Object.freeze({
   rebalanceTimeoutMs: 30 * SECOND,
 })
 
-const HEARTBEAT_SECONDS = 10
-
 const NAMES = optionNames<RabbitTransportOptions>({
   url: true,
   connect: true,
@@ -166,11 +166,12 @@ function resolveConnect(options: RabbitTransportOptions, timeoutMs: number): Res
       throw invalidOption('rabbitTransport.connect', connect, 'a function such as () => amqplib.connect(url)')
     return connect
   }
-  const address = withHeartbeat(url)
-  return async (name) => {
-    const { connect: open } = await import('amqplib')
-    return open(address, { ...tls, timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true })
+  const open = async (address: string, name: string): Promise<AmqpConnection> => {
+    const amqplib = await import('amqplib')
+    const properties = { timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true }
+    return amqplib.connect(address, { ...tls, ...properties })
   }
+  return inTurn(resolveAddresses(url), open, { timeoutMs })
 }
 
 const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, passphrase: true, servername: true })
@@ -179,21 +180,12 @@ const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, pass
 function checkTls({ tls, url }: RabbitTransportOptions): RabbitTls | undefined {
   if (tls === undefined) return undefined
   refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
-  if (typeof url === 'string' && url.startsWith('amqps:')) return Object.freeze({ ...tls })
+  const addresses: readonly unknown[] = Array.isArray(url) ? url : [url]
+  if (addresses.every((address) => typeof address === 'string' && address.startsWith('amqps:')))
+    return Object.freeze({ ...tls })
   throw new TypeError(
-    'rabbitTransport.tls: expected an amqps:// address in url beside it; with `connect` pass it there',
+    'rabbitTransport.tls: expected amqps:// in each address of url beside it; with `connect` pass it there',
   )
-}
-
-/** The address with a heartbeat. Its password is never shown. @throws TypeError */
-export function withHeartbeat(url: unknown): string {
-  if (typeof url !== 'string' || !/^amqps?:\/\//.test(url) || !URL.canParse(url)) {
-    const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
-    const got = protocol === undefined ? 'something else' : `something that begins with ${protocol}`
-    throw new TypeError(`rabbitTransport.url: expected amqp://user:password@host:port/vhost or amqps://..., got ${got}`)
-  }
-  if (new URL(url).searchParams.has('heartbeat')) return url
-  return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`
 }
 
 function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {

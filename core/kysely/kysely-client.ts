@@ -1,6 +1,7 @@
 import { hasCode } from '../errors.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { type SqlClient, SqlCommitError, type SqlExecutor, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { fromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 
@@ -74,7 +75,7 @@ async function transaction<T>(database: KyselyDatabase, work: (tx: SqlTransactio
     return result
   } catch (error) {
     // Kysely hands on a rollback that failed instead of what made it roll back.
-    throw failure === undefined ? error : failure.error
+    throw failure === undefined ? fromDriver(error) : failure.error
   }
 }
 
@@ -103,7 +104,7 @@ class Statements implements SqlExecutor {
       return { rows: rows as Row[], rowCount: Math.max(Number(numAffectedRows ?? 0), rows.length) }
     } catch (error) {
       this.oneFailed = true
-      throw error
+      throw fromDriver(error)
     }
   }
 }

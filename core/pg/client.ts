@@ -20,6 +20,7 @@ import {
   type SqlTransaction,
   SqlTransactionMissing,
 } from '../sql.ts'
+import { fromDriver, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { StatementNames } from './statement-names.ts'
@@ -185,7 +186,7 @@ async function transaction<T>(
   { text, isCommit, explain }: Ending,
   names: StatementNames | undefined,
 ): Promise<T> {
-  const connection = await pool.connect()
+  const connection = await pool.connect().catch(throwFromDriver)
   connection.on('error', ignoreError)
   let broken = false
   const notStale = (error: unknown): never => {
@@ -200,15 +201,16 @@ async function transaction<T>(
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
-    await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+    await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED').catch(throwFromDriver)
     result = await work(isCommit ? scope.tx : preparedTx)
     scope.close()
     const ended = await connection.query(text).catch((error: unknown) => {
-      throw explain(error)
+      throw explain(fromDriver(error))
     })
     if (ended.command === 'ROLLBACK') throw new SqlCommitError()
   } catch (error) {
     scope.close()
+    broken ||= isStale(error)
     await connection.query('ROLLBACK').catch(() => {
       broken = true
     })
@@ -228,10 +230,11 @@ async function run<Row extends object>(
   names?: StatementNames,
 ): Promise<SqlResult<Row>> {
   const name = parameters === undefined ? undefined : names?.of(text)
-  const result =
+  const asked =
     name === undefined
-      ? await connection.query(text, parameters && [...parameters])
-      : await runNamed(connection, { name, text, values: [...(parameters ?? [])] })
+      ? connection.query(text, parameters && [...parameters])
+      : runNamed(connection, { name, text, values: [...(parameters ?? [])] })
+  const result = await asked.catch(throwFromDriver)
   return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
 }
 
@@ -249,7 +252,10 @@ async function runNamed(connection: PgConnection, named: Parameters<NamingConnec
   }
 }
 
-/** What its connection keeps does not fit any more: a column got another type, or it is another connection. */
+/**
+ * What its connection keeps does not fit any more: a column got another type, or it is another connection; or it leads to a server
+ * that only reads, a standby or a primary that has become one, while another one writes.
+ */
 function isStale(error: unknown): boolean {
-  return error instanceof SqlStatementLost || hasCode(error, '0A000')
+  return error instanceof SqlStatementLost || hasCode(error, '0A000') || hasCode(error, '25006')
 }

@@ -13,3 +13,4 @@ export {
 } from './client.ts'
 export { pgConnection, type TransactionConnection } from './connection.ts'
 export { type PgListenConnection, type PgListenerOptions, pgListener } from './listener.ts'
+export { pgPrimary } from './primary.ts'

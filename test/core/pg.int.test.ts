@@ -16,6 +16,20 @@ describeWith(['postgres'], 'pg', () => {
 
   sqlConformance(() => database.sql)
 
+  test('does not keep a connection to a server that only reads: the next transaction may find one that writes', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 })
+    onTestFinished(() => pool.end())
+    const sql = pgClient(pool)
+    const write = () =>
+      sql.transaction(async (tx) => void (await tx.query('CREATE TABLE IF NOT EXISTS written (n int)')))
+    // What a standby answers before it is promoted; the session stands for the server.
+    await sql.query('SET default_transaction_read_only = on')
+    await expect(write()).rejects.toMatchObject({ code: '25006' })
+    await write()
+    const { rows } = await sql.query("SELECT to_regclass('written') IS NOT NULL AS there")
+    expect(rows).toEqual([{ there: true }])
+  })
+
   describe('with prepared statements', () => {
     const pooled = (max = 1) => {
       const pool = new pg.Pool({ connectionString: database.url, max })

@@ -11,9 +11,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand, usage } from './command-line.ts'
-import { printTables, shortcomings } from './harness/report.ts'
+import { printStandstills, printTables, shortcomings } from './harness/report.ts'
 import { type RunResult, runSuite } from './harness/run.ts'
-import type { Suite } from './harness/suite.ts'
+import { type EpisodeReport, isPlayedOn, type Suite } from './harness/suite.ts'
 
 const LANES = 2
 
@@ -24,6 +24,7 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
   transactions: async () => (await import('./transactions/suite.ts')).transactionsSuite,
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
+  cluster: async () => (await import('./cluster/suite.ts')).clusterSuite,
   embedded: async () => (await import('./embedded/suite.ts')).embeddedSuite,
 }
 
@@ -46,9 +47,10 @@ async function main(): Promise<number> {
   }
   const { signal, exitCode } = interruption()
   const failed: number[] = []
+  const reports: EpisodeReport[] = []
   try {
     for (const seed of given.seeds) {
-      if (await playSeed(given, seed, signal)) failed.push(seed)
+      if (await playSeed(given, seed, signal, reports)) failed.push(seed)
       if (signal.aborted) return exitCode()
     }
   } catch (error) {
@@ -60,6 +62,7 @@ async function main(): Promise<number> {
   }
   if (given.seeds.length > 1) {
     const [first, last] = [given.seeds[0], given.seeds.at(-1)]
+    printStandstills(reports)
     console.log(`\nseeds ${first} to ${last}: ${failed.length === 0 ? 'all passed' : `${failed.join(', ')} failed`}`)
   }
   return failed.length === 0 ? 0 : 1
@@ -73,8 +76,8 @@ function unreachable(error: unknown): string | undefined {
   return isConnection ? `a server cannot be reached (${(error as Error).message}): see POSTGRES_URL` : undefined
 }
 
-/** @returns whether it failed */
-async function playSeed(given: Given, seed: number, signal: AbortSignal): Promise<boolean> {
+/** @param reports gets those of this seed @returns whether it failed */
+async function playSeed(given: Given, seed: number, signal: AbortSignal, reports: EpisodeReport[]): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), `concordat-faults-${given.suite.name}-`))
   let keep = given.keep
   try {
@@ -83,6 +86,7 @@ async function playSeed(given: Given, seed: number, signal: AbortSignal): Promis
     const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
     const result = await runSuite(given.suite, { ...given, seed, transport, faults, lanes, folder, signal, say })
     if (signal.aborted) return false
+    reports.push(...result.reports)
     const failed = conclude(given, seed, result, folder)
     keep ||= failed
     return failed
@@ -124,7 +128,7 @@ function conclude(given: Given, seed: number, result: RunResult, folder: string)
 function expectedFaults({ suite, only, broken }: Given, transport?: string): readonly string[] {
   if (only.length > 0) return only
   const mistake = broken === undefined ? undefined : suite.mistakes[broken]
-  const played = suite.faults.filter(({ on }) => on === undefined || transport === undefined || on === transport)
+  const played = suite.faults.filter((fault) => isPlayedOn(fault, transport))
   return mistake?.faults ?? played.map(({ name }) => name)
 }
 

@@ -50,7 +50,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'postgresTransaction',
     'typeormTransaction',
   ],
-  'concordat/core/pg': ['pgClient', 'pgConnection', 'pgListener', 'pgTransaction'],
+  'concordat/core/pg': ['pgClient', 'pgConnection', 'pgListener', 'pgPrimary', 'pgTransaction'],
   'concordat/core/pglite': ['pgliteClient'],
   'concordat/binder': [
     'BatchOutcomesInvalid',

@@ -196,9 +196,10 @@ export class BatchHandling {
         continue
       }
       const end = await this.#failures.failed(item.delivery, result.error, item.attempt, isFree)
-      if (end === undefined) {
+      if (end === undefined || end === 'again') {
         const again = items.slice(i)
-        for (const each of again) if (typeof results.get(each) === 'object') each[isFree ? 'trials' : 'attempt']++
+        const counts = isFree || end === 'again' ? 'trials' : 'attempt'
+        for (const each of again) if (typeof results.get(each) === 'object') each[counts]++
         return again
       }
       settle(item.delivery, end)

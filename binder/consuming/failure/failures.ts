@@ -3,9 +3,10 @@ import { synchronous } from '../../../core/callbacks.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
+import { sqlAway } from '../../../core/sql-away.ts'
 import { traceFields } from '../../../core/telemetry.ts'
 import { readTraceContext, type TraceContext } from '../../../core/trace-context.ts'
-import type { ResolvedConsumer } from '../../bindings/options.ts'
+import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
@@ -40,6 +41,13 @@ export interface FailuresHost {
  */
 export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' | 'retried' | 'returned' | 'halted'
 
+const DATABASE_AWAY = 'the database was away in the handler, which is no attempt'
+/**
+ * A message whose handler breaks the connection each time must not be tried for ever: after so many times, in 8 minutes, a
+ * connection that was lost counts. One that was not made never does.
+ */
+const MOST_LOST = 100
+
 /**
  * What becomes of a message whose handler call failed, one by one or in a batch: another attempt after its pause, here or
  * by a copy that comes back, or its end. Never rejects.
@@ -47,6 +55,8 @@ export type HandlingEnd = 'handled' | 'discarded' | 'dead-lettered' | 'dropped' 
 export class Failures {
   readonly #options: ResolvedConsumer
   readonly #host: FailuresHost
+  /** How often the database was away in a call for this delivery. */
+  readonly #away = new WeakMap<TransportDelivery, number>()
 
   constructor(options: ResolvedConsumer, host: FailuresHost) {
     this.#options = options
@@ -54,7 +64,8 @@ export class Failures {
   }
 
   /**
-   * What follows a failed attempt. `undefined`: its pause is over, call the handler again.
+   * What follows a failed attempt. Its pause is over, call the handler again: `undefined`, for the next attempt; `'again'`, for the
+   * same one, since the database was away, which says nothing of the message.
    * @param isFree a trial of the circuit breaker, which is no attempt: the circuit's pause is the pause
    */
   async failed(
@@ -62,23 +73,26 @@ export class Failures {
     thrown: unknown,
     attempt: number,
     isFree: boolean,
-  ): Promise<HandlingEnd | undefined> {
+  ): Promise<HandlingEnd | 'again' | undefined> {
     if (this.gone(delivery)) return 'returned'
     const error = toError(thrown)
-    const isLast = attempt >= this.#options.maxAttempts && !isFree
+    const isAway = !isFree && this.#isAway(delivery, error)
+    const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
     if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
+    const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? DATABASE_AWAY : undefined
     this.#host.logger.warn(
       { err: error, binding: this.#options.name, messageId: delivery.message.id, attempt, ...traceOf(delivery) },
-      isFree ? 'handler failed on trial, which is no attempt' : 'handler failed, will be tried again',
+      noAttempt ?? 'handler failed, will be tried again',
     )
     if (isFree) return undefined
+    if (isAway) return this.#untilBack(delivery)
     return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
   }
 
   /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
   holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
     const { maxAttempts, retry, onFailure } = this.#options
-    if (this.gone(delivery)) return true
+    if (this.gone(delivery) || this.#isAway(delivery, thrown)) return true
     if (attempt < maxAttempts && this.#worthRetrying(toError(thrown))) return retry === 'blocking'
     return onFailure === 'halt'
   }
@@ -180,6 +194,18 @@ export class Failures {
     } finally {
       loans.dispose()
     }
+  }
+
+  #isAway(delivery: TransportDelivery, error: unknown): boolean {
+    const away = sqlAway(error)
+    return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
+  }
+
+  async #untilBack(delivery: TransportDelivery): Promise<'again' | 'returned'> {
+    const times = (this.#away.get(delivery) ?? 0) + 1
+    this.#away.set(delivery, times)
+    const delayMs = backoffDelayMs(RECONNECT_BACKOFF, times, Math.random())
+    return (await this.#pause(delivery, delayMs)) ? 'again' : 'returned'
   }
 
   #worthRetrying(error: Error): boolean {

@@ -1,7 +1,9 @@
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { describe, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { resolveRabbitOptions, withHeartbeat } from '../../../binder/rabbitmq/options.ts'
+import { withHeartbeat } from '../../../binder/rabbitmq/link/addresses.ts'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { resolveRabbitOptions } from '../../../binder/rabbitmq/options.ts'
 
 const connect = (): Promise<never> => Promise.reject(new Error('not in this test'))
 
@@ -47,6 +49,8 @@ describe('rabbitTransport options', () => {
   it.for([
     [{}, /url: expected amqp/],
     [{ url: 'http://localhost' }, /url: expected amqp/],
+    [{ url: [] }, /url: expected one address for each node of the cluster, got an empty list/],
+    [{ url: ['amqp://a', 'redis://b'] }, /url\[1\]: expected amqp:.*got something that begins with redis:/],
     [{ url: 'amqp://localhost', connect }, /either url or connect, got both/],
     [{ connect: 'amqp://localhost' }, /connect: expected a function/],
     [{ connect, queueType: 'stream' }, /queueType: expected 'classic' or 'quorum', got "stream"/],
@@ -67,7 +71,11 @@ describe('rabbitTransport options', () => {
     const js = (value: unknown): never => value as never
     const ca = '-----BEGIN CERTIFICATE-----'
     expect(() => resolveRabbitOptions({ url: 'amqps://h', tls: { ca } })).not.toThrow()
-    expect(() => resolveRabbitOptions({ url: 'amqp://h', tls: { ca } })).toThrow('expected an amqps:// address in url')
+    expect(() => resolveRabbitOptions({ url: 'amqp://h', tls: { ca } })).toThrow(
+      'expected amqps:// in each address of url',
+    )
+    expect(() => resolveRabbitOptions({ url: ['amqps://a', 'amqps://b'], tls: { ca } })).not.toThrow()
+    expect(() => resolveRabbitOptions({ url: ['amqps://a', 'amqp://b'], tls: { ca } })).toThrow('in each address')
     expect(() => resolveRabbitOptions({ connect, tls: { ca } })).toThrow('with `connect` pass it there')
     const unchecked = js({ rejectUnauthorized: false })
     expect(() => resolveRabbitOptions({ url: 'amqps://h', tls: unchecked })).toThrow(

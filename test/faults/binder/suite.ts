@@ -1,7 +1,15 @@
 import { join } from 'node:path'
 import { operationsOf, writeEvents } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
-import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
+import {
+  type Arena,
+  type Episode,
+  type EpisodeReport,
+  isPlayedOn,
+  type Played,
+  type Setting,
+  type Suite,
+} from '../harness/suite.ts'
 import { timelineOf, Verdicts } from '../harness/verdicts.ts'
 import type { BinderFault } from './fault.ts'
 import { BINDER_FAULTS } from './faults.ts'
@@ -98,8 +106,8 @@ class Post implements Arena {
     const spec = BINDER_FAULTS.find(({ name }) => name === fault)
     if (spec === undefined) throw new Error(`no fault "${fault}"`)
     const { seed } = this.#setting
-    const sites = this.#sites.filter((site) => spec.on === undefined || spec.on === site.transport)
-    if (sites.length === 0) throw new Error(`"${fault}" is played on ${spec.on} only`)
+    const sites = this.#sites.filter((site) => isPlayedOn(spec, site.transport))
+    if (sites.length === 0) throw new Error(`"${fault}" is played on ${[spec.on].flat().join(', ')} only`)
     const happened = await Promise.all(
       sites.map((site) => playAt(site, number, spec, new Random(`${seed} ${round} ${fault} ${site.transport}`))),
     )

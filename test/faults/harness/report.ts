@@ -1,3 +1,4 @@
+import { STANDSTILL_HEADS, standstillRows } from './standstills.ts'
 import type { Counted, EpisodeReport, Suite } from './suite.ts'
 
 export const COUNTED: Counted = {
@@ -39,10 +40,19 @@ export function printTables(suite: Suite, reports: readonly EpisodeReport[]): vo
   print(heads, [...rows, all])
   console.log()
   print(['invariant', 'judged', 'holds', 'what it says'], invariantRows(suite, reports))
+  printStandstills(faults.flatMap(({ name }) => ofFault(reports, name)))
   const caught = faults.flatMap(({ name }) => caughtRow(name, ofFault(reports, name)))
   if (caught.length === 0) return
   console.log('\nWhat no lease survives without a fence, and what the fence did about it:')
   print(['fault', 'times', 'overlaps of belief', 'longest ms', 'late writes refused', 'accepted out of order'], caught)
+}
+
+/** Of one run, or of several. */
+export function printStandstills(reports: readonly EpisodeReport[]): void {
+  const rows = standstillRows(reports)
+  if (rows.length === 0) return
+  console.log('\nHow long each part stood still:')
+  print(STANDSTILL_HEADS, rows)
 }
 
 function faultRow(name: string, reports: readonly EpisodeReport[]): string[] {

@@ -34,8 +34,13 @@ export type Counted = Readonly<Record<keyof Counts | 'handOverMs', string>>
 export interface FaultSpec {
   readonly name: string
   readonly what: string
-  /** The only broker that it is played at. @default all */
-  readonly on?: string | undefined
+  /** The only brokers that it is played at. @default all */
+  readonly on?: string | readonly string[] | undefined
+}
+
+/** @param transport `undefined`: any */
+export function isPlayedOn({ on }: FaultSpec, transport: string | undefined): boolean {
+  return on === undefined || transport === undefined || [on].flat().includes(transport)
 }
 
 export interface Mistake {
@@ -105,6 +110,8 @@ export interface EpisodeReport {
   readonly verdicts: readonly InvariantVerdict[]
   /** Kinds of operations, and whether one of each succeeded. */
   readonly succeeded: Readonly<Record<string, number>>
+  /** How long each part stood still at most while the fault lasted, in ms. */
+  readonly standstillsMs?: Readonly<Record<string, number>> | undefined
   /** Only for faults that no lease survives: what the fence had to catch. */
   readonly caught?: Caught | undefined
 }

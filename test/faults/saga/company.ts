@@ -20,10 +20,16 @@ const WORKER = new URL('./worker.ts', import.meta.url)
 /** Time for what they say to arrive. */
 const EXPLAIN_MS = 500
 
+/** Servers that somebody else starts, breaks and stops. */
+export interface Elsewhere {
+  readonly place: Place
+  readonly coordinators: number
+  /** Of each of the two services. */
+  readonly participants: number
+}
+
 /** The servers and the nine processes of a run, and the hand that starts transfers and reads the tables. */
 export class Company {
-  readonly postgres: PrivateServer
-  readonly broker: PrivateServer
   readonly here: SqlClient
   readonly there: SqlClient
   /** Starts and cancels, and never drives: that is for the workers. */
@@ -33,14 +39,12 @@ export class Company {
   readonly #place: Place
   readonly #staff: Staff<Role, Order>
   readonly #pools: readonly pg.Pool[]
+  readonly #servers: readonly PrivateServer[]
 
-  private constructor(setting: Setting, servers: readonly PrivateServer[]) {
-    const [postgres, broker = postgres] = servers
-    if (postgres === undefined || broker === undefined) throw new Error('no server')
-    this.postgres = postgres
-    this.broker = broker
+  private constructor(setting: Setting, place: Place, servers: readonly PrivateServer[]) {
     this.#setting = setting
-    this.#place = placeOf(postgres, broker)
+    this.#place = place
+    this.#servers = servers
     const pools = [this.#place.here, this.#place.there].map(openPool) as [pg.Pool, pg.Pool]
     this.#pools = pools
     this.here = pgClient(pools[0])
@@ -67,13 +71,34 @@ export class Company {
     try {
       const failed = started.find((start) => start.status === 'rejected')
       if (failed !== undefined) throw failed.reason
-      company = new Company(setting, servers)
-      await company.#found()
+      const [postgres, broker = postgres] = servers as [PrivateServer, PrivateServer?]
+      company = new Company(setting, placeOf(postgres, broker), servers)
+      await company.#found(COORDINATORS, PARTICIPANTS)
       return company
     } catch (error) {
       await (company?.close() ?? Promise.all(servers.map((server) => server.stop())))
       throw error
     }
+  }
+
+  /** On servers that are there, of which the databases are to be made. */
+  static async at({ place, coordinators, participants }: Elsewhere, setting: Setting): Promise<Company> {
+    const company = new Company(setting, place, [])
+    try {
+      await company.#found(coordinators, participants)
+      return company
+    } catch (error) {
+      await company.close()
+      throw error
+    }
+  }
+
+  get postgres(): PrivateServer {
+    return this.#server(0)
+  }
+
+  get broker(): PrivateServer {
+    return this.#server(this.#servers.length - 1)
   }
 
   get histories(): readonly string[] {
@@ -134,12 +159,18 @@ export class Company {
     await this.#staff.close()
     await this.desk.close().catch(() => {})
     await Promise.all(this.#pools.map((pool) => pool.end().catch(() => {})))
-    await Promise.all([...new Set([this.postgres, this.broker])].map((server) => server.stop()))
+    await Promise.all(this.#servers.map((server) => server.stop()))
     await this.#staff.dismiss()
   }
 
-  async #found(): Promise<void> {
-    await this.here.query('CREATE DATABASE there')
+  #server(n: number): PrivateServer {
+    const server = this.#servers[n]
+    if (server === undefined) throw new Error('the servers are elsewhere')
+    return server
+  }
+
+  async #found(coordinators: number, participants: number): Promise<void> {
+    await this.here.query(`CREATE DATABASE ${new URL(this.#place.there).pathname.slice(1)}`)
     await createOutbox({ sql: this.here, service: 'bank' }).migrate()
     await this.desk.migrate()
     if (this.#setting.broken === 'no-epoch') await createUnchecked(this.here)
@@ -152,8 +183,8 @@ export class Company {
       await migrateParticipant(sql, schema)
     }
     const roles: Role[] = []
-    for (let n = 0; n < COORDINATORS; n++) roles.push('coordinator')
-    for (let n = 0; n < PARTICIPANTS; n++) roles.push('debit', 'credit')
+    for (let n = 0; n < coordinators; n++) roles.push('coordinator')
+    for (let n = 0; n < participants; n++) roles.push('debit', 'credit')
     await this.#staff.hireAll(roles)
   }
 }

@@ -1,3 +1,5 @@
+import type { BrokerAddress } from '../cluster/place.ts'
+
 export const BROKERS = ['rabbitmq', 'kafka', 'postgres'] as const
 export type BrokerKind = (typeof BROKERS)[number]
 
@@ -9,7 +11,13 @@ export interface Place {
   readonly here: string
   readonly there: string
   /** `postgres` is the one of the databases, in `here`. */
-  readonly broker: { readonly kind: BrokerKind; readonly url: string }
+  readonly broker: { readonly kind: BrokerKind; readonly url: string } | ClusterBroker
+}
+
+/** The nodes of a cluster, each behind a link. */
+export interface ClusterBroker {
+  readonly kind: 'cluster'
+  readonly address: BrokerAddress
 }
 
 export interface Post {

@@ -3,6 +3,7 @@ import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
+import { openTransport } from '../cluster/transports.ts'
 import { postgresLog } from '../harness/postgres-log.ts'
 import type { Place } from './place.ts'
 import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
@@ -11,7 +12,9 @@ import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
  * As a service would connect, but quick to notice that a member of a group is gone.
  * @param transactionsOf the service's own database: where it is the broker's, messages are written with the service's data
  */
-export function transportTo({ kind, url }: Place['broker'], transactionsOf: SqlClient | undefined): Transport {
+export function transportTo(broker: Place['broker'], transactionsOf: SqlClient | undefined): Transport {
+  if (broker.kind === 'cluster') return openTransport(broker.address, 'bank')
+  const { kind, url } = broker
   switch (kind) {
     case 'rabbitmq':
       return rabbitTransport({ url, rebalanceMs: 500 })

@@ -3,11 +3,16 @@ import { closeSync, openSync } from 'node:fs'
 import type { Command } from './recipe.ts'
 
 /** Runs a command to its end in `cwd`. Rejects with the end of its output when it fails. */
-export function runCommand(command: Command, cwd: string, signal?: AbortSignal): Promise<void> {
+export async function runCommand(command: Command, cwd: string, signal?: AbortSignal): Promise<void> {
+  await runCommandOutput(command, cwd, signal)
+}
+
+/** The same. @returns its standard output */
+export function runCommandOutput(command: Command, cwd: string, signal?: AbortSignal): Promise<string> {
   const options = { cwd, env: { ...process.env, ...command.env }, ...command.account, ...(signal && { signal }) }
   return new Promise((resolve, reject) => {
     execFile(command.file, command.args, options, (error, stdout, stderr) => {
-      if (error === null) resolve()
+      if (error === null) resolve(stdout)
       else
         reject(
           new Error(`${command.file} failed: ${lastLines(`${stdout}${stderr}`) || error.message}`, { cause: error }),

@@ -8,24 +8,32 @@ import { ServerUnavailable } from './kinds.ts'
 import type { Command, Recipe, Site } from './recipe.ts'
 
 /** Kafka in KRaft mode: broker and controller in one process, run from its jars by the Java that is installed. */
-export const kafka: Recipe = {
-  kind: 'kafka',
-  stopSignal: 'SIGKILL',
-  require: async () => {
-    javaBinary()
-    if (!haveKafkaJars()) await fetchKafkaJars()
-  },
-  prepare: async (site) => {
-    const lines = Object.entries(settings(site)).map(([name, value]) => `${name}=${value}`)
-    await writeFile(propertiesFile(site), `${lines.join('\n')}\n`)
-    // A letter first: an id that began with "-" would be taken for an option, once in 64 starts.
-    const clusterId = `c${randomBytes(16).toString('base64url').slice(1)}`
-    const format = ['format', '-t', clusterId, '-c', propertiesFile(site), ...addUsers(site)]
-    await runCommand(java('kafka.tools.StorageTool', format), site.folder)
-  },
-  command: (site) => java('kafka.Kafka', [propertiesFile(site)]),
-  url: (site) => `127.0.0.1:${site.port}`,
-  ping,
+export const kafka: Recipe = kafkaRecipe(() => newClusterId(), 384)
+
+/** A letter first: an id that began with "-" would be taken for an option, once in 64 starts. */
+export function newClusterId(): string {
+  return `c${randomBytes(16).toString('base64url').slice(1)}`
+}
+
+/** @param heapMiB how much a broker may have at most */
+export function kafkaRecipe(clusterId: () => string, heapMiB: number): Recipe {
+  return {
+    kind: 'kafka',
+    stopSignal: 'SIGKILL',
+    require: async () => {
+      javaBinary()
+      if (!haveKafkaJars()) await fetchKafkaJars()
+    },
+    prepare: async (site) => {
+      const lines = Object.entries(settings(site)).map(([name, value]) => `${name}=${value}`)
+      await writeFile(propertiesFile(site), `${lines.join('\n')}\n`)
+      const format = ['format', '-t', clusterId(), '-c', propertiesFile(site), ...addUsers(site)]
+      await runCommand(java('kafka.tools.StorageTool', format, heapMiB), site.folder)
+    },
+    command: (site) => java('kafka.Kafka', [propertiesFile(site)], heapMiB),
+    url: (site) => `127.0.0.1:${site.port}`,
+    ping,
+  }
 }
 
 /** One node that starts and answers fast: every internal topic has one partition and one replica. */
@@ -67,8 +75,8 @@ function addUsers({ users }: Site): string[] {
 
 const propertiesFile = (site: Site): string => join(site.folder, 'server.properties')
 
-function java(mainClass: string, args: readonly string[]): Command {
-  const memory = ['-Xms128m', '-Xmx384m', '-XX:+UseSerialGC']
+function java(mainClass: string, args: readonly string[], heapMiB: number): Command {
+  const memory = ['-Xms128m', `-Xmx${heapMiB}m`, '-XX:+UseSerialGC']
   // It lives too briefly for the code that the second compiler makes.
   const quick = ['-XX:TieredStopAtLevel=1', '-XX:-UsePerfData']
   const logging = ['-Dorg.slf4j.simpleLogger.defaultLogLevel=warn', '-Dorg.slf4j.simpleLogger.showDateTime=true']

@@ -6,7 +6,7 @@ describe('npm run servers', () => {
     const run = runServers(['kafka', 'mysql'])
     expect(await run.exit).toEqual({ code: 2, stdout: '' })
     expect(run.stderr()).toBe(
-      'unknown server "mysql": choose from postgres, redis, rabbitmq, kafka, mariadb, or none for all of them\n',
+      'unknown server "mysql": choose from postgres, redis, rabbitmq, kafka, mariadb, or none for all of them, or cluster\n',
     )
   })
 

@@ -1,23 +1,31 @@
 /**
  * `npm run servers [-- kafka redis]`: private servers for a session at the keyboard. Progress goes to stderr; once all of
  * them answer, their addresses go to stdout as `export` lines. Ctrl-C or SIGTERM stops them all.
+ *
+ * `npm run servers -- cluster [--only kafka,redis]`: three Kafka brokers, three RabbitMQ nodes, Redis under three sentinels and
+ * PostgreSQL with a synchronous standby.
  */
-import { addressVariable, isServerKind, type ServerKind, ServerUnavailable, serverKinds } from './kinds.ts'
-import { type ObtainedServer, obtainServer } from './obtain.ts'
+import { type ClusterPart, type StartedPart, startPart } from './cluster/parts.ts'
+import { addressVariable, type ServerKind, ServerUnavailable } from './kinds.ts'
+import { obtainServer } from './obtain.ts'
+import { wantedServers } from './wanted.ts'
 
 const EXIT_UNUSABLE = 2
 
 process.exitCode = await main(process.argv.slice(2))
 
-async function main(names: readonly string[]): Promise<number> {
-  const unknown = names.find((name) => !isServerKind(name))
-  if (unknown !== undefined) {
-    say(`unknown server "${unknown}": choose from ${serverKinds.join(', ')}, or none for all of them`)
+async function main(args: readonly string[]): Promise<number> {
+  const wanted = wantedServers(args)
+  if (typeof wanted === 'string') {
+    say(wanted)
     return EXIT_UNUSABLE
   }
-  const wanted = names.length === 0 ? serverKinds : [...new Set(names.filter(isServerKind))]
   const interrupted = interruption()
-  const starts = await Promise.allSettled(wanted.map((kind) => start(kind, interrupted)))
+  const starts = await Promise.allSettled(
+    'parts' in wanted
+      ? wanted.parts.map((part) => startClusterPart(part, interrupted))
+      : wanted.kinds.map((kind) => start(kind, interrupted)),
+  )
   const servers = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []))
   const failures = starts.flatMap((start) => (start.status === 'rejected' ? [start.reason as unknown] : []))
   try {
@@ -26,7 +34,7 @@ async function main(names: readonly string[]): Promise<number> {
       for (const failure of failures) say(describe(failure))
       return EXIT_UNUSABLE
     }
-    for (const { kind, url } of servers) console.log(`export ${addressVariable[kind]}=${url}`)
+    for (const { lines } of servers) for (const line of lines) console.log(line)
     say('all of them answer; Ctrl-C stops them')
     await untilAborted(interrupted)
     return 0
@@ -36,12 +44,29 @@ async function main(names: readonly string[]): Promise<number> {
   }
 }
 
-async function start(kind: ServerKind, signal: AbortSignal): Promise<ObtainedServer> {
+interface Started {
+  readonly lines: readonly string[]
+  stop(): Promise<void>
+}
+
+async function start(kind: ServerKind, signal: AbortSignal): Promise<Started> {
   const begin = performance.now()
   say(`starting ${kind}`)
   const server = await obtainServer(kind, { signal })
-  say(`${kind} answers at ${server.url} (${((performance.now() - begin) / 1_000).toFixed(1)} s)`)
-  return server
+  say(`${kind} answers at ${server.url} (${secondsSince(begin)} s)`)
+  return { lines: [`export ${addressVariable[kind]}=${server.url}`], stop: () => server.stop() }
+}
+
+async function startClusterPart(part: ClusterPart, signal: AbortSignal): Promise<Started> {
+  const begin = performance.now()
+  say(`starting ${part}, a cluster`)
+  const { group, lines }: StartedPart = await startPart(part, signal)
+  say(`${part} answers (${secondsSince(begin)} s)`)
+  return { lines, stop: () => group.stop() }
+}
+
+function secondsSince(begin: number): string {
+  return ((performance.now() - begin) / 1_000).toFixed(1)
 }
 
 /** Aborted by the first SIGINT, SIGTERM or SIGHUP; later ones do not cut the stopping short. */

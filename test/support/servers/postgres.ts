@@ -43,11 +43,11 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   ...site.settings,
 })
 
-const dataFolder = (site: Site): string => join(site.folder, 'data')
+export const dataFolder = (site: Site): string => join(site.folder, 'data')
 
-const account = (): ReturnType<typeof unprivilegedAccount> => unprivilegedAccount('postgres', 'nobody')
+export const account = (): ReturnType<typeof unprivilegedAccount> => unprivilegedAccount('postgres', 'nobody')
 
-function binary(name: string): string {
+export function binary(name: string): string {
   const own = process.env['PG_BIN']
   const installed = versionedFolders('/usr/lib/postgresql', 'bin')
   const found = findBinary(name, own === undefined ? installed : [own, ...installed])

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, readFileSync } from 'node:fs'
+import { chownSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -27,6 +27,8 @@ export interface PrivateServer extends AsyncDisposable {
   pause(): void
   /** SIGCONT after `pause`. */
   resume(): void
+  /** While it does not run: its folder is emptied and filled as that of a new server, which has the same ports. */
+  renew(): Promise<void>
   /** Ends it and removes its folder. May be called again. */
   stop(): Promise<void>
 }
@@ -43,6 +45,14 @@ export interface StartOptions {
   readonly users?: Readonly<Record<string, string>> | undefined
   /** Added to the environment of the server, e.g. that of a `serverClock`. */
   readonly env?: Readonly<Record<string, string>> | undefined
+  /** Where others have to know them before it starts. @default free ones */
+  readonly ports?: Ports | undefined
+}
+
+/** Of one server: for clients, and for its own use. */
+export interface Ports {
+  readonly port: number
+  readonly innerPort: number
 }
 
 /** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
@@ -53,7 +63,7 @@ const STOP_GRACE_MS = 5_000
 export async function startPrivateServer(recipe: Recipe, options: StartOptions = {}): Promise<PrivateServer> {
   await recipe.require()
   options.signal?.throwIfAborted()
-  const [port, innerPort] = [await freePort(), await freePort()]
+  const { port, innerPort } = options.ports ?? (await freePorts())
   const folder = mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
   const server = new LocalServer(recipe, {
     folder,
@@ -71,6 +81,10 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
     await server.stop()
     throw error
   }
+}
+
+export async function freePorts(): Promise<Ports> {
+  return { port: await freePort(), innerPort: await freePort() }
 }
 
 function withPorts(
@@ -137,6 +151,13 @@ class LocalServer implements PrivateServer {
 
   resume(): void {
     resumeTree(this.pid)
+  }
+
+  async renew(): Promise<void> {
+    if (this.#process !== undefined) throw new Error(`${this.kind}: it runs, kill it before its folder is emptied`)
+    const { folder } = this.#site
+    for (const name of readdirSync(folder)) await rm(join(folder, name), { recursive: true, force: true })
+    await this.prepare()
   }
 
   stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { findBinary, versionedFolders } from './binaries.ts'
 import { ServerUnavailable } from './kinds.ts'
 import type { Recipe, Site } from './recipe.ts'
@@ -39,7 +39,7 @@ function environment(site: Site): Record<string, string> {
   return {
     // The Erlang cookie is written to the home folder: a fresh one spares the user's own.
     HOME: site.folder,
-    RABBITMQ_NODENAME: `concordat-${site.port}@localhost`,
+    RABBITMQ_NODENAME: nodeName(site.port),
     RABBITMQ_DIST_PORT: String(site.innerPort),
     RABBITMQ_BASE: site.folder,
     RABBITMQ_MNESIA_BASE: join(site.folder, 'data'),
@@ -54,9 +54,19 @@ function environment(site: Site): Record<string, string> {
   }
 }
 
+/** What a node is called among its peers. */
+export const nodeName = (port: number): string => `concordat-${port}@localhost`
+
 function serverScript(): string {
   const found = findBinary('rabbitmq-server', versionedFolders('/usr/lib/rabbitmq/lib', 'sbin'))
   if (found === undefined) throw new ServerUnavailable('rabbitmq', 'no rabbitmq-server in /usr/lib/rabbitmq or PATH')
+  return found
+}
+
+/** A tool of the same version, such as `rabbitmqctl`. */
+export function toolPath(name: string): string {
+  const found = findBinary(name, [dirname(serverScript())])
+  if (found === undefined) throw new ServerUnavailable('rabbitmq', `no ${name} beside rabbitmq-server`)
   return found
 }
 

@@ -207,7 +207,7 @@ const sentinelRecipe = (name: string, masterPort: number): Recipe => ({
 
 const valueOf = (fields: readonly string[], name: string): string | undefined => fields[fields.indexOf(name) + 1]
 
-async function startAll(count: number, start: () => Promise<PrivateServer>): Promise<readonly PrivateServer[]> {
+export async function startAll(count: number, start: () => Promise<PrivateServer>): Promise<readonly PrivateServer[]> {
   const starts = await Promise.allSettled(Array.from({ length: count }, start))
   const servers = starts.flatMap((begun) => (begun.status === 'fulfilled' ? [begun.value] : []))
   const failed = starts.find((begun) => begun.status === 'rejected')
@@ -221,7 +221,7 @@ function groupOf(servers: readonly PrivateServer[]): RedisGroup {
   return { servers, stop, [Symbol.asyncDispose]: stop }
 }
 
-async function stopAll(servers: readonly PrivateServer[]): Promise<void> {
+export async function stopAll(servers: readonly PrivateServer[]): Promise<void> {
   await Promise.all(servers.map((server) => server.stop()))
 }
 

@@ -1,0 +1,57 @@
+/** The address of a broker, or those of the nodes of a cluster. */
+import type { AmqpConnection } from './client.ts'
+
+const HEARTBEAT_SECONDS = 10
+
+/** Each with a heartbeat. Passwords are never shown. @throws TypeError */
+export function resolveAddresses(url: unknown): readonly string[] {
+  if (!Array.isArray(url)) return [withHeartbeat(url)]
+  if (url.length === 0)
+    throw new TypeError('rabbitTransport.url: expected one address for each node of the cluster, got an empty list')
+  return url.map((address: unknown, n) => withHeartbeat(address, `rabbitTransport.url[${n}]`))
+}
+
+/** The address with a heartbeat. Its password is never shown. @throws TypeError */
+export function withHeartbeat(url: unknown, path = 'rabbitTransport.url'): string {
+  if (typeof url !== 'string' || !/^amqps?:\/\//.test(url) || !URL.canParse(url)) {
+    const protocol = typeof url === 'string' ? /^[a-z][a-z0-9+.-]*:\/\//i.exec(url)?.[0] : undefined
+    const got = protocol === undefined ? 'something else' : `something that begins with ${protocol}`
+    throw new TypeError(`${path}: expected amqp://user:password@host:port/vhost or amqps://..., got ${got}`)
+  }
+  if (new URL(url).searchParams.has('heartbeat')) return url
+  return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`
+}
+
+/** What one attempt to connect may take, and the clock that says so. */
+export interface Attempt {
+  readonly timeoutMs: number
+  /** Monotonic. @default performance.now */
+  readonly now?: (() => number) | undefined
+  /** 0 <= x < 1. @default Math.random */
+  readonly random?: (() => number) | undefined
+}
+
+/**
+ * Connects to one node after the other, beginning with any one, so that processes spread over them. A node that refuses is
+ * passed over at once; one that is silent takes the time of the attempt, and the next attempt begins with the next node. A
+ * connection that was lost is therefore made again at another node.
+ * @returns rejects with the error of the last node that was tried
+ */
+export function inTurn(
+  addresses: readonly string[],
+  open: (address: string, name: string) => Promise<AmqpConnection>,
+  { timeoutMs, now = () => performance.now(), random = Math.random }: Attempt,
+): (name: string) => Promise<AmqpConnection> {
+  let next = Math.floor(random() * addresses.length)
+  return async (name) => {
+    const begun = now()
+    for (let tried = 1; ; tried++) {
+      const address = addresses[next++ % addresses.length] as string
+      try {
+        return await open(address, name)
+      } catch (error) {
+        if (tried === addresses.length || now() - begun >= timeoutMs) throw error
+      }
+    }
+  }
+}

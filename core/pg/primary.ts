@@ -1,0 +1,111 @@
+/**
+ * Several PostgreSQL servers of which one writes: what `target_session_attrs=read-write` is in libpq, which `pg` does not have.
+ * Without it an address that follows the primary does the same (a proxy, a virtual address, DNS with a short time to live).
+ */
+import { toError } from '../errors.ts'
+import { hasMethods, wrongKind } from '../options.ts'
+import { fromDriver, throwFromDriver } from '../sql-away.ts'
+import type { PgPool, PgPoolConnection } from './client.ts'
+
+/** Every server of these only reads now: none was promoted yet. It carries the code that a read-only server answers with. */
+class ReadOnlyServer extends Error {
+  /** `read_only_sql_transaction`, in PostgreSQL's words. */
+  readonly code = '25006'
+
+  constructor() {
+    super('the server only reads (a standby): connections are made to the one that is promoted')
+  }
+}
+
+/**
+ * The one of these pools whose server writes, as a pool for `pgClient`:
+ *
+ *     const pools = ['db-1', 'db-2'].map((host) => new pg.Pool({ host, connectionTimeoutMillis: 2_000, query_timeout: 10_000 }))
+ *     const sql = pgClient(pgPrimary(pools))
+ *
+ * A new connection is asked once whether its server is in recovery; then the next pool is tried, and from there on first. All pools are tried
+ * before `connect` rejects, so give each `connectionTimeoutMillis`. A connection whose server turns read-only is closed by `pgClient`. That an old primary which
+ * comes back is not writable any more, is up to whoever promotes. Ending the pools stays with the caller.
+ * @throws TypeError when it is no list of pools
+ */
+export function pgPrimary(pools: readonly PgPool[]): PgPool {
+  if (!isListOfPools(pools)) {
+    const expected = 'a list of pools: pgPrimary([new pg.Pool({ host: "db-1" }), new pg.Pool({ host: "db-2" })])'
+    throw wrongKind('pgPrimary', pools, expected)
+  }
+  return new PrimaryPool([...pools])
+}
+
+function isListOfPools(pools: unknown): boolean {
+  return Array.isArray(pools) && pools.length > 0 && pools.every((pool) => hasMethods(pool, ['query', 'connect', 'on']))
+}
+
+class PrimaryPool implements PgPool {
+  readonly options: { readonly max?: number | undefined }
+  readonly #pools: readonly PgPool[]
+  /** Connections that were asked, and said that their server writes. */
+  readonly #writing = new WeakSet<PgPoolConnection>()
+  #current = 0
+
+  constructor(pools: readonly PgPool[]) {
+    this.#pools = pools
+    const sizes = pools.flatMap(({ options }) => options?.max ?? [])
+    this.options = sizes.length === 0 ? {} : { max: Math.min(...sizes) }
+  }
+
+  async connect(): Promise<PgPoolConnection> {
+    const first = this.#current
+    let failure: unknown
+    for (let n = 0; n < this.#pools.length; n++) {
+      const index = (first + n) % this.#pools.length
+      try {
+        const connection = await this.#connectTo(this.#pools[index] as PgPool)
+        this.#current = index
+        return connection
+      } catch (error) {
+        // A server that is away says more than a standby that is none yet.
+        if (failure === undefined || failure instanceof ReadOnlyServer) failure = error
+      }
+    }
+    throw toError(failure)
+  }
+
+  async query(text: string, values?: unknown[]): ReturnType<PgPool['query']> {
+    const connection = await this.connect()
+    const heard = (): void => {}
+    connection.on('error', heard)
+    let failure: unknown
+    try {
+      return await connection.query(text, values)
+    } catch (error) {
+      failure = error
+      throw error
+    } finally {
+      connection.off('error', heard)
+      connection.release(failure !== undefined)
+    }
+  }
+
+  on(event: 'error', listener: (error: Error) => void): this {
+    for (const pool of this.#pools) pool.on(event, listener)
+    return this
+  }
+
+  async #connectTo(pool: PgPool): Promise<PgPoolConnection> {
+    const connection = await pool.connect().catch(throwFromDriver)
+    if (this.#writing.has(connection)) return connection
+    const heard = (): void => {}
+    connection.on('error', heard)
+    try {
+      const { rows } = await connection.query('SELECT pg_is_in_recovery() AS reads')
+      if ((rows[0] as { readonly reads?: boolean } | undefined)?.reads === true) throw new ReadOnlyServer()
+    } catch (error) {
+      connection.release(true)
+      throw fromDriver(error)
+    } finally {
+      connection.off('error', heard)
+    }
+    this.#writing.add(connection)
+    return connection
+  }
+}

@@ -1,0 +1,21 @@
+/** What goes on while servers fail: something that is begun again and again, counted, and comes to its end. */
+import type { Event } from '../harness/events.ts'
+import type { Random } from '../harness/random.ts'
+import type { InvariantVerdict } from '../harness/suite.ts'
+import type { Progress } from './pulse.ts'
+
+export interface Line {
+  readonly name: string
+  /** Counts what it has done in the whole run. */
+  readonly progress: Progress
+  readonly histories: readonly string[]
+  /** Work of this episode begins. */
+  begin(prefix: string, random: Random): Promise<void>
+  /** Nothing new is begun; resolves when all that was begun is done. @returns what is not, after a long time */
+  end(): Promise<string | undefined>
+  /** The keys of this episode have moved, and others are to stay where they are from now on. */
+  keysMoved?(prefix: string): Promise<void>
+  /** What was found in the whole run so far. */
+  judge(events: readonly Event[]): Promise<readonly InvariantVerdict[]>
+  close(): Promise<void>
+}

@@ -1,0 +1,44 @@
+export const TRANSPORTS = ['kafka', 'rabbitmq', 'redis'] as const
+export type TransportName = (typeof TRANSPORTS)[number]
+
+/** A node, and the link under which clients reach it. */
+export interface Reached {
+  readonly port: number
+  readonly via: number
+}
+
+/** The brokers of a run as its processes connect; plain data. */
+export type BrokerAddress =
+  | { readonly kind: 'kafka'; readonly nodes: readonly Reached[] }
+  | { readonly kind: 'rabbitmq'; readonly nodes: readonly Reached[] }
+
+/** `contender`: for a lock, and a candidate for a role. */
+export type Role = 'sender' | 'consumer' | 'contender'
+
+/** Where everything is; plain data, to be sent to workers. */
+export interface Place {
+  /** The link to the primary, whichever that is: what a proxy or a virtual address is elsewhere. */
+  readonly postgresUrl: string
+  /** The two servers, whichever is the primary. */
+  readonly postgresUrls: readonly string[]
+  readonly broker?: BrokerAddress | undefined
+  readonly redis?: { readonly name: string; readonly sentinels: readonly number[]; readonly nodes: readonly Reached[] }
+}
+
+export interface Post {
+  readonly role: Role
+  readonly name: string
+  readonly place: Place
+  /** Of the topic of messages. */
+  readonly partitions: number
+  readonly history: string
+  readonly seed: string
+  readonly broken: string | undefined
+}
+
+export type Order =
+  | ({ readonly do: 'begin' } & Post)
+  /** Works on keys of this prefix from now on. */
+  | { readonly do: 'go'; readonly prefix: string }
+  /** Begins nothing new, and tells when everything begun was accepted. */
+  | { readonly do: 'rest' }
