@@ -8,7 +8,7 @@ export type { DeadLetter } from '../binder/redrive/letter.ts'
 export type { PublishFault } from './faulty-transport.ts'
 export { createTestKit } from './kit.ts'
 export type { CoveredPoint } from './simulation/coverage.ts'
-export type { Fault, FaultKind } from './simulation/faults.ts'
+export type { FaultKind, SimulatedFault } from './simulation/faults.ts'
 export { simulate } from './simulation/simulate.ts'
 export {
   type PlayedHistory,

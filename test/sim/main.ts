@@ -2,15 +2,17 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { PGlite } from '@electric-sql/pglite'
 import { type PlayedHistory, SimulationFailed, type SimulationReport, simulate } from 'concordat/testing'
-import { begunFromCopy } from '../support/pglite-copy.ts'
+import { Databases } from './databases.ts'
+import { playMistakes } from './mistakes.ts'
 import { Pairs } from './pairs.ts'
 import { resolveSim, type SimOptions, UsageError } from './sim-options.ts'
 import type { Workload } from './workload.ts'
 import { WORKLOADS } from './workloads.ts'
 
 const DIGEST_LENGTH = 12
+/** With a time limit the workloads take turns, so that each has its share. */
+const SEEDS_A_TURN = 5
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
 
@@ -23,20 +25,21 @@ interface Sum {
 
 class Sim {
   readonly #options: SimOptions
-  readonly #databases = new Map<string, PGlite>()
+  readonly #databases: Databases
   readonly #pairs = new Pairs()
   readonly #digest = createHash('sha256')
   readonly sum: Sum = { histories: 0, simulatedMs: 0, faults: 0 }
 
-  constructor(options: SimOptions) {
+  constructor(options: SimOptions, databases: Databases) {
     this.#options = options
+    this.#databases = databases
   }
 
   /** Each workload in turn for some seeds, until there are no more or the time is over. @throws SimulationFailed */
   async play(): Promise<void> {
     const { from, count, minutes, workloads } = this.#options
     const deadline = performance.now() + (minutes ?? Number.POSITIVE_INFINITY) * MINUTE
-    const perTurn = minutes === undefined ? count : Math.min(count, 20)
+    const perTurn = minutes === undefined ? count : Math.min(count, SEEDS_A_TURN)
     for (let done = 0; done < count && performance.now() < deadline; done += perTurn) {
       for (const name of workloads) await this.#playSome(name, from + done, Math.min(perTurn, count - done))
     }
@@ -54,15 +57,10 @@ class Sim {
     if (this.#options.pairs) for (const line of this.#pairs.missing) console.log(line)
   }
 
-  async close(): Promise<void> {
-    for (const database of this.#databases.values()) await database.close()
-  }
-
   async #playSome(name: string, from: number, count: number): Promise<void> {
     const workload = WORKLOADS[name] as Workload
     const { broken, size = workload.size, replay } = this.#options
-    const databases = new Map<string, PGlite>()
-    for (const each of workload.databases) databases.set(each, await this.#database(`${name}/${each}`))
+    const databases = await this.#databases.of(name, workload)
     const report = await simulate({
       ...workload.options({ databases, broken }),
       seeds: { from, count },
@@ -83,15 +81,6 @@ class Sim {
     this.sum.simulatedMs += simulatedMs
     this.sum.faults += faults
     this.#pairs.add(name, points)
-  }
-
-  async #database(name: string): Promise<PGlite> {
-    let database = this.#databases.get(name)
-    if (database === undefined) {
-      database = await PGlite.create(begunFromCopy({}))
-      this.#databases.set(name, database)
-    }
-    return database
   }
 }
 
@@ -123,6 +112,7 @@ async function main(): Promise<number> {
           replay: { type: 'string' },
           calm: { type: 'boolean' },
           pairs: { type: 'boolean' },
+          mistakes: { type: 'boolean' },
           history: { type: 'string' },
           help: { type: 'boolean' },
         },
@@ -132,8 +122,14 @@ async function main(): Promise<number> {
     console.error(error instanceof Error ? error.message : String(error))
     return error instanceof UsageError && error.isHelp ? 0 : 2
   }
+  const databases = new Databases()
+  if (options.mistakes) {
+    const code = await playMistakes(options, databases)
+    await databases.close()
+    return code
+  }
   console.log(`seeds ${options.from} to ${options.from + options.count - 1} of ${options.workloads.join(', ')}`)
-  const sim = new Sim(options)
+  const sim = new Sim(options, databases)
   const begunMs = performance.now()
   try {
     await sim.play()
@@ -144,7 +140,7 @@ async function main(): Promise<number> {
     printFailure(error, options)
     return 1
   } finally {
-    await sim.close()
+    await databases.close()
   }
 }
 

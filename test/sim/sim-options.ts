@@ -19,6 +19,7 @@ export interface SimOptions {
   readonly broken: string | undefined
   readonly replay: string | undefined
   readonly pairs: boolean
+  readonly mistakes: boolean
   readonly history: string | undefined
 }
 
@@ -51,6 +52,7 @@ export function resolveSim(given: Given): SimOptions {
     broken,
     replay: given['calm'] === true ? '' : text('replay'),
     pairs: given['pairs'] === true,
+    mistakes: given['mistakes'] === true,
     history: text('history'),
   }
 }
@@ -83,6 +85,7 @@ function help(): string {
   --size N        how much each history does
   --broken NAME   with a mistake built in: the run has to fail
   --replay LIST   these faults alone, as a failure prints them; --calm: none
+  --mistakes      each mistake that can be built in, until it is found; fails unless it is within --seeds
   --pairs         lists what could happen and never did
   --history FILE  writes the last history, or the one that failed, to a file
 

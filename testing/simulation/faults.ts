@@ -28,7 +28,7 @@ export const FAULT_KINDS = [
 export type FaultKind = (typeof FAULT_KINDS)[number]
 
 /** A fault as it happened: `id` names its place in any history of the same services. */
-export interface Fault {
+export interface SimulatedFault {
   readonly id: string
   readonly kind: FaultKind
   /** Who, where, for the how manieth time. */
@@ -55,7 +55,7 @@ export function nameOfPlace({ instance, point, count }: Omit<Place, 'atMs'>): st
 
 /** Of one history; more would be one long outage. */
 const MOST_FAULTS = 12
-const RATES = [0.002, 0.005, 0.01, 0.02] as const
+const RATES = [0.003, 0.01, 0.02, 0.05] as const
 /** Each history prefers some kinds and leaves out others: a mixture of all hides what one alone would show. */
 const WEIGHTS = [0, 0, 1, 1, 3] as const
 /** What seldom happens is hit more often: most places are polls, and most decisions are made once. */
@@ -101,7 +101,7 @@ export class DrawnFaults implements FaultPlan {
 export class GivenFaults implements FaultPlan {
   readonly #kinds: ReadonlyMap<string, FaultKind>
 
-  constructor(faults: readonly Pick<Fault, 'id' | 'kind'>[]) {
+  constructor(faults: readonly Pick<SimulatedFault, 'id' | 'kind'>[]) {
     this.#kinds = new Map(faults.map(({ id, kind }) => [id, kind]))
   }
 

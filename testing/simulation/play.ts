@@ -5,7 +5,7 @@ import type { SqlClient } from '../../core/sql.ts'
 import type { Coverage } from './coverage.ts'
 import { draw } from './draws.ts'
 import { facadeOf, Servers } from './facade.ts'
-import type { Fault, FaultPlan } from './faults.ts'
+import type { FaultPlan, SimulatedFault } from './faults.ts'
 import type { Instance } from './instance.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulation.ts'
 import { forgetDrawn, runIn, turn } from './surroundings.ts'
@@ -33,7 +33,7 @@ export interface Beginning {
 
 export interface Played {
   readonly lines: readonly string[]
-  readonly fired: readonly Fault[]
+  readonly fired: readonly SimulatedFault[]
   readonly simulatedMs: number
   readonly failure: { readonly invariant: string; readonly error: Error } | undefined
 }
@@ -112,7 +112,8 @@ class Company {
     for (let events = 0; !this.#isOver; events++) {
       const deadlineMs = this.#deadlineMs
       if (events > MOST_EVENTS) this.#fail('a history ends', `it has more than ${MOST_EVENTS} events`)
-      else if (timeline.nowMs > deadlineMs) this.#fail(this.#doing, `not within ${deadlineMs / SECOND} s of its time`)
+      else if (timeline.nowMs > deadlineMs)
+        this.#fail(this.#doing, `not by second ${Math.round(deadlineMs / SECOND)} of its time`)
       else if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more')
     }
   }

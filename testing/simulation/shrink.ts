@@ -1,5 +1,5 @@
 /** The least of what makes a history fail. */
-import type { Fault } from './faults.ts'
+import type { SimulatedFault } from './faults.ts'
 
 /**
  * Leaves out parts while what is left still fails: halves first, then single ones, until none can be left out. What comes
@@ -8,10 +8,10 @@ import type { Fault } from './faults.ts'
  * @see Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input" (ddmin), IEEE TSE 2002
  */
 export async function fewestFaults<T>(
-  faults: readonly Fault[],
-  fails: (faults: readonly Fault[]) => Promise<T | undefined>,
+  faults: readonly SimulatedFault[],
+  fails: (faults: readonly SimulatedFault[]) => Promise<T | undefined>,
   mostPlays: number,
-): Promise<{ readonly faults: readonly Fault[]; readonly outcome: T } | undefined> {
+): Promise<{ readonly faults: readonly SimulatedFault[]; readonly outcome: T } | undefined> {
   let least = faults
   let outcome: T | undefined
   let plays = 0

@@ -2,7 +2,7 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import { pgliteClient } from '../../core/pglite/pglite-client.ts'
 import { Coverage } from './coverage.ts'
-import { DrawnFaults, FAULT_KINDS, type Fault, type FaultKind, GivenFaults } from './faults.ts'
+import { DrawnFaults, FAULT_KINDS, type FaultKind, GivenFaults, type SimulatedFault } from './faults.ts'
 import { type Play, type Played, type PlayedDatabase, play } from './play.ts'
 import { keepForRestoring } from './restoring.ts'
 import { fewestFaults } from './shrink.ts'
@@ -20,6 +20,7 @@ const NAMES = optionNames<SimulationOptions>({
   faults: true,
   replay: true,
   settlesWithinMs: true,
+  shorten: true,
   onHistory: true,
 })
 const DEFAULT_SIZE = 4
@@ -68,13 +69,14 @@ async function simulateAlone(options: SimulationOptions): Promise<SimulationRepo
 async function playSeed(
   what: Play,
   seed: number,
-  given: readonly Pick<Fault, 'id' | 'kind'>[] | undefined,
+  given: readonly Pick<SimulatedFault, 'id' | 'kind'>[] | undefined,
 ): Promise<Played> {
   const size = what.options.size ?? DEFAULT_SIZE
   const plan = given === undefined ? new DrawnFaults(seed, what.options.faults) : new GivenFaults(given)
   const played = await play(what, { seed, size, plan })
   if (played.failure === undefined) return played
-  const shortest = await shortened(what, seed, { played, size })
+  const drawn = { played, size }
+  const shortest = what.options.shorten === false ? drawn : await shortened(what, seed, drawn)
   const { failure, fired, lines } = shortest.played
   const { invariant, error } = failure ?? played.failure
   throw new SimulationFailed(
@@ -92,7 +94,7 @@ interface Sized {
 async function shortened(what: Play, seed: number, drawn: Sized): Promise<Sized> {
   const invariant = drawn.played.failure?.invariant
   const quiet = { ...what, coverage: new Coverage() }
-  const fails = async (faults: readonly Fault[], size: number): Promise<Played | undefined> => {
+  const fails = async (faults: readonly SimulatedFault[], size: number): Promise<Played | undefined> => {
     const played = await play(quiet, { seed, size, plan: new GivenFaults(faults) })
     return played.failure?.invariant === invariant ? played : undefined
   }
@@ -121,7 +123,7 @@ async function opened({ databases = {} }: SimulationOptions): Promise<ReadonlyMa
 interface Checked {
   readonly from: number
   readonly count: number
-  readonly given: readonly Pick<Fault, 'id' | 'kind'>[] | undefined
+  readonly given: readonly Pick<SimulatedFault, 'id' | 'kind'>[] | undefined
 }
 
 /** @throws TypeError / RangeError naming the option */
@@ -151,7 +153,7 @@ function checked(options: SimulationOptions): Checked {
   }
 }
 
-function faultsIn(replay: string): readonly Pick<Fault, 'id' | 'kind'>[] {
+function faultsIn(replay: string): readonly Pick<SimulatedFault, 'id' | 'kind'>[] {
   return replay
     .split(',')
     .filter((part) => part !== '')

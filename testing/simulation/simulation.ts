@@ -8,7 +8,7 @@ import type { ClusterStore } from '../../election/cluster/store/cluster-store.ts
 import type { Locks } from '../../locks/lock.ts'
 import type { LocksOptions } from '../../locks/options.ts'
 import type { CoveredPoint } from './coverage.ts'
-import type { Fault, FaultKind } from './faults.ts'
+import type { FaultKind, SimulatedFault } from './faults.ts'
 
 /** Options of `simulate`: a system, what it does, and what must hold. */
 export interface SimulationOptions {
@@ -32,6 +32,8 @@ export interface SimulationOptions {
   readonly replay?: string | undefined
   /** After the workload all must be settled within this much of the world's time. @default 5 minutes */
   readonly settlesWithinMs?: number | undefined
+  /** Whether a history that fails is played again with less, up to 60 times, to find the least that fails. @default true */
+  readonly shorten?: boolean | undefined
   /** Told of each history that held. */
   readonly onHistory?: ((history: PlayedHistory) => void) | undefined
 }
@@ -63,13 +65,13 @@ export interface SimulatedInstance {
   /** Writes warnings and errors into the history. */
   readonly logger: Logger
   /** A pool of a database. @throws RangeError when there is none of the name */
-  sql(database: string): SqlClient
+  readonly sql: (database: string) => SqlClient
   /** On the one server of locks. */
-  locks(options?: LocksOptions): Locks
+  readonly locks: (options?: LocksOptions) => Locks
   /** On the one server of cluster state. */
-  clusterStore(): ClusterStore
+  readonly clusterStore: () => ClusterStore
   /** Writes a line into the history. */
-  note(text: string): void
+  readonly note: (text: string) => void
 }
 
 /** The world, as the workload and the invariants see it. */
@@ -81,18 +83,18 @@ export interface SimulatedWorld {
   readonly client: SimulatedInstance
   /** Milliseconds of the world's time since it began. */
   readonly elapsedMs: number
-  sleep(durationMs: number): Promise<void>
+  readonly sleep: (durationMs: number) => Promise<void>
   /** 0 <= x < 1, from the seed. */
-  random(): number
+  readonly random: () => number
   /** From `least` to `most`, both included. */
-  between(least: number, most: number): number
-  note(text: string): void
+  readonly between: (least: number, most: number) => number
+  readonly note: (text: string) => void
 }
 
 /** A history that held. */
 export interface PlayedHistory {
   readonly seed: number
-  readonly faults: readonly Fault[]
+  readonly faults: readonly SimulatedFault[]
   /** What happened, a line each; the same for the same seed. */
   readonly lines: readonly string[]
   /** How much of the world's time it took. */
@@ -118,7 +120,7 @@ export class SimulationFailed extends ConcordatError {
   /** As it was drawn, without being made shorter. */
   readonly drawnFaults: number
   /** The least that was found to be enough. */
-  readonly faults: readonly Fault[]
+  readonly faults: readonly SimulatedFault[]
   readonly size: number
   readonly replay: string
   readonly lines: readonly string[]
@@ -146,7 +148,7 @@ export class SimulationFailed extends ConcordatError {
 interface FailedHistory {
   readonly seed: number
   readonly invariant: string
-  readonly faults: readonly Fault[]
+  readonly faults: readonly SimulatedFault[]
   readonly drawnFaults: number
   readonly size: number
   readonly lines: readonly string[]

@@ -98,9 +98,11 @@ export class SimulatedSubscription implements Subscription {
   #deliver(delivery: TransportDelivery): void {
     const point = `delivery of ${this.#role.place}`
     const fault = this.#world.faultAt(this.#instance, point, DELIVERY_FAULTS)
-    if (fault?.kind === 'kill') return this.#world.kill(this.#instance)
+    // Not within the broker's own call, which goes on with what it has at hand.
+    const next = (then: () => void): void => void this.#world.timeline.after(0, then)
+    if (fault?.kind === 'kill') return next(() => this.#world.kill(this.#instance))
+    if (fault?.kind === 'drop') return next(() => this.lose('the connection to the broker is lost'))
     if (fault?.kind === 'freeze') this.#world.freeze(this.#instance, fault)
-    if (fault?.kind === 'drop') return this.lose('the connection to the broker is lost')
     const lent = this.#lent(delivery)
     this.#tell(() => {
       if (this.#isPaused) this.#held.push(() => this.#role.receiver.deliver(lent))

@@ -17,7 +17,7 @@ import type {
   TransportHost,
 } from '../../binder/transport/transport.ts'
 import { systemClock } from '../../core/clock.ts'
-import type { Fault, FaultKind } from './faults.ts'
+import type { FaultKind, SimulatedFault } from './faults.ts'
 import type { Instance } from './instance.ts'
 import { Lane, type Server } from './server.ts'
 import { SimulatedSubscription } from './subscription.ts'
@@ -117,13 +117,17 @@ export class SimulatedTransport implements Transport {
   }
 
   /** What a producer that got no answer may do: the same messages once more, behind what came after them. */
-  #publishAgain(messages: readonly EncodedMessage[], fault: Fault): void {
+  #publishAgain(messages: readonly EncodedMessage[], fault: SimulatedFault): void {
     this.#world.timeline.after(LATEST_COPY_MS * this.#world.drawn(fault, 'copy'), () =>
       runIn(this.#world.atServer, () => this.#inner.publish(messages)),
     )
   }
 
-  #call<T>(point: string, faults: readonly FaultKind[], run: (fault: Fault | undefined) => Promise<T>): Promise<T> {
+  #call<T>(
+    point: string,
+    faults: readonly FaultKind[],
+    run: (fault: SimulatedFault | undefined) => Promise<T>,
+  ): Promise<T> {
     return this.#world.call(this.#instance, {
       point,
       server: this.#server,

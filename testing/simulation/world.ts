@@ -6,7 +6,7 @@
  */
 import type { Coverage } from './coverage.ts'
 import { draw, Stream, shortName } from './draws.ts'
-import { type Fault, type FaultKind, type FaultPlan, nameOfPlace, type Place } from './faults.ts'
+import { type FaultKind, type FaultPlan, nameOfPlace, type Place, type SimulatedFault } from './faults.ts'
 import { Instance } from './instance.ts'
 import { type Lane, Server } from './server.ts'
 import { runIn, type Surroundings, turn } from './surroundings.ts'
@@ -21,7 +21,7 @@ export interface Call<T> {
   /** Arrives after what went in before. */
   readonly lane?: Lane | undefined
   /** At the server. */
-  run(fault: Fault | undefined): T | Promise<T>
+  run(fault: SimulatedFault | undefined): T | Promise<T>
   /** Runs `go` now or later: the server may have no time for it. @default now */
   admit?(go: () => Promise<void>): Promise<void> | undefined
   /** What the caller is told when it gets no answer. `isDone`: it may have been carried out. */
@@ -46,7 +46,7 @@ export class World {
   readonly stream: Stream
   readonly coverage: Coverage
   readonly lines: string[] = []
-  readonly fired: Fault[] = []
+  readonly fired: SimulatedFault[] = []
   readonly servers = new Map<string, Server>()
   readonly instances = new Map<string, Instance>()
   /** For what runs at servers. */
@@ -119,7 +119,7 @@ export class World {
     instance: Instance,
     point: string,
     kinds: readonly FaultKind[],
-  ): (Fault & { readonly place: string }) | undefined {
+  ): (SimulatedFault & { readonly place: string }) | undefined {
     const counted = `${instance.name} ${point}`
     const count = (this.#counts.get(counted) ?? 0) + 1
     this.#counts.set(counted, count)
@@ -142,7 +142,7 @@ export class World {
     return x < 0.95 ? 0.5 + 3 * x : 5 + 1_000 * (x - 0.95)
   }
 
-  drawn(fault: Fault, what: string): number {
+  drawn(fault: SimulatedFault, what: string): number {
     return draw(this.seed, fault.id, what)
   }
 
@@ -153,18 +153,18 @@ export class World {
     this.#onDeath(instance, 200 + LATEST_START_MS * draw(this.seed, instance.name, instance.generation, 'start'))
   }
 
-  freeze(instance: Instance, fault: Fault): void {
+  freeze(instance: Instance, fault: SimulatedFault): void {
     const forMs = 100 + LONGEST_FREEZE_MS * this.drawn(fault, 'freeze') ** 2
     instance.freeze(forMs)
     this.note(instance.name, `is frozen for ${Math.round(forMs)} ms`)
   }
 
-  restart(server: Server, fault: Fault): void {
+  restart(server: Server, fault: SimulatedFault): void {
     server.restart(LONGEST_ABSENCE_MS * this.drawn(fault, 'away'), fault.kind === 'forget')
     this.note(server.name, fault.kind === 'forget' ? 'restarts and has forgotten everything' : 'restarts')
   }
 
-  delayMs(fault: Fault | undefined): number {
+  delayMs(fault: SimulatedFault | undefined): number {
     return fault?.kind === 'delay' ? 50 + LONGEST_DELAY_MS * this.drawn(fault, 'delay') ** 2 : 0
   }
 
@@ -227,7 +227,7 @@ export class World {
 }
 
 interface Sent<T> {
-  readonly fault: Fault | undefined
+  readonly fault: SimulatedFault | undefined
   readonly epoch: number
   readonly answer: (settle: () => void) => void
   readonly resolve: (value: T) => void

@@ -7,6 +7,7 @@ import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const TTL_MS = 2_000
 const PAUSE_MS = 150
+const WORK_MS = 400
 const WAIT_MS = 60_000
 
 async function startClerk(instance: SimulatedInstance, broken: string | undefined): Promise<void> {
@@ -49,7 +50,7 @@ async function contend(
       await locks.using('desk', { ttlMs: TTL_MS, waitMs: WAIT_MS }, async (lease) => {
         const n = await read(sql, lease.token, broken)
         lease.assertValid()
-        await sleep(PAUSE_MS / 3)
+        await sleep(WORK_MS)
         await count(sql, n + 1, lease.token, broken)
       })
     } catch (error) {

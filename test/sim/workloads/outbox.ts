@@ -20,6 +20,8 @@ const lines = defineChannel('lines', {
 
 const LEASE_MS = 2_000
 const POLL_MS = 500
+const OWN_LINES = 6
+const OWN_PAUSE_MS = 200
 const KEYS = ['hot', 'hot', 'hot', 'warm', 'cold'] as const
 const RETRY = { maxAttempts: 1_000, backoff: { initialMs: 50, maxMs: 1_000 } }
 
@@ -51,6 +53,7 @@ async function startShop(
   })
   await binder.start()
   await createRelay({ outbox, publisher: binder, leaseMs: LEASE_MS, idlePollMs: POLL_MS, logger }).start()
+  void sellOwn(sql, outbox, instance.name, broken)
 }
 
 async function startLedger(
@@ -75,18 +78,42 @@ function ledgerOn(sql: SqlClient, broken: string | undefined): SinkBinding {
     await tx.query('UPDATE balance SET cents = cents + $2 WHERE account = $1', [account, cents])
   }
   if (broken === 'no-inbox') return sink(lines, options, (line) => sql.transaction((tx) => apply(tx, line)))
-  const inbox = createInbox({ sql })
-  if (broken === 'effect-outside') {
-    return sink(lines, { ...options, inbox }, (line) => sql.transaction((tx) => apply(tx, line)))
+  if (broken === 'remembers-first') {
+    return sink(lines, options, async (line, { id }) => {
+      if (await isNew(sql, id)) await sql.transaction((tx) => apply(tx, line))
+    })
   }
+  const inbox = createInbox({ sql })
   return sink(lines, { ...options, inbox }, (line, { tx }) => apply(tx, line))
+}
+
+async function isNew(sql: SqlClient, id: string): Promise<boolean> {
+  const { rowCount } = await sql.query('INSERT INTO seen (id) VALUES ($1) ON CONFLICT DO NOTHING', [id])
+  return rowCount === 1
+}
+
+/** What a shop sells by itself: each of its lines once, whenever it dies. */
+async function sellOwn(sql: SqlClient, outbox: Outbox, account: string, broken: string | undefined): Promise<void> {
+  for (;;) {
+    await new Promise((resolve) => void setTimeout(resolve, OWN_PAUSE_MS))
+    try {
+      const { rows } = await sql.query<{ n: number }>('SELECT count(*)::int AS n FROM line WHERE account = $1', [
+        account,
+      ])
+      const n = (rows[0]?.n ?? 0) + 1
+      if (n > OWN_LINES) return
+      await place(sql, outbox, { account, n, cents: n }, broken)
+    } catch {
+      // Its database is away, or was when it answered: what is there says how far it got.
+    }
+  }
 }
 
 async function sell(world: SimulatedWorld, broken: string | undefined): Promise<void> {
   const sql = world.client.sql('shop')
   const outbox = createOutbox({ sql, service: 'shop', partitions: 2 })
   const counts = new Map<string, number>()
-  for (let order = 0; order < world.size * 4; order++) {
+  for (let order = 0; order < world.size * 3; order++) {
     const account = KEYS[world.between(0, KEYS.length - 1)] ?? 'hot'
     const n = (counts.get(account) ?? 0) + 1
     counts.set(account, n)
@@ -99,13 +126,13 @@ async function sell(world: SimulatedWorld, broken: string | undefined): Promise<
 
 /** Once, however often a client asks: the order's row is the memory of it. */
 async function place(sql: SqlClient, outbox: Outbox, line: Line, broken: string | undefined): Promise<void> {
-  await sql.transaction(async (tx) => {
+  const isNewLine = await sql.transaction(async (tx) => {
     const text = 'INSERT INTO line (account, n, cents) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING'
     const { rowCount } = await tx.query(text, [line.account, line.n, line.cents])
-    if (rowCount === 0) return
-    if (broken === 'own-transaction') await sql.transaction((other) => outbox.add(other, lines, line))
-    else await outbox.add(tx, lines, line)
+    if (rowCount === 1 && broken !== 'own-transaction') await outbox.add(tx, lines, line)
+    return rowCount === 1
   })
+  if (isNewLine && broken === 'own-transaction') await sql.transaction((tx) => outbox.add(tx, lines, line))
 }
 
 async function isSettled({ client }: SimulatedWorld): Promise<boolean> {
@@ -114,7 +141,8 @@ async function isSettled({ client }: SimulatedWorld): Promise<boolean> {
     .query<{ left: number }>('SELECT count(*)::int AS left FROM concordat.outbox')
   const sold = await client.sql('shop').query<{ n: number }>('SELECT count(*)::int AS n FROM line')
   const applied = await client.sql('ledger').query<{ n: number }>('SELECT count(*)::int AS n FROM applied')
-  return rows[0]?.left === 0 && (applied.rows[0]?.n ?? 0) >= (sold.rows[0]?.n ?? 0)
+  const isSold = (sold.rows[0]?.n ?? 0) >= 2 * OWN_LINES + 1
+  return isSold && rows[0]?.left === 0 && (applied.rows[0]?.n ?? 0) >= (sold.rows[0]?.n ?? 0)
 }
 
 async function requireBalances({ client }: SimulatedWorld): Promise<void> {
@@ -154,17 +182,18 @@ async function prepareLedger(sql: SqlClient): Promise<void> {
   await sql.query(
     'CREATE TABLE IF NOT EXISTS applied (seq bigserial PRIMARY KEY, account text NOT NULL, n int NOT NULL)',
   )
+  await sql.query('CREATE TABLE IF NOT EXISTS seen (id text PRIMARY KEY)')
   await sql.query('CREATE TABLE IF NOT EXISTS balance (account text PRIMARY KEY, cents int NOT NULL)')
   const text =
     'INSERT INTO balance SELECT DISTINCT account, 0 FROM unnest($1::text[]) AS account ON CONFLICT DO NOTHING'
-  await sql.query(text, [KEYS])
+  await sql.query(text, [[...KEYS, 'shop-1', 'shop-2']])
 }
 
 export const outbox: Workload = {
   about: 'an outbox with hot keys, an inbox behind it: each line once, in the order of its account',
   mistakes: {
     'no-inbox': 'the handler keeps no memory of what it has handled',
-    'effect-outside': 'the effect is in a transaction beside that of the inbox',
+    'remembers-first': 'that a line was seen is written in a transaction before that of its effect',
     'settles-first': 'a delivery is acknowledged before it is handled',
     'forgets-keys': 'lines of one account are handled beside each other',
     'confirms-first': 'a message counts as published before the broker has it',

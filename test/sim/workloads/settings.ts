@@ -72,7 +72,7 @@ async function addOne(state: State, broken: string | undefined): Promise<void> {
   else await state.update('count', next, { maxAttempts: 20 })
 }
 
-async function change(world: SimulatedWorld, broken: string | undefined): Promise<void> {
+async function change(world: SimulatedWorld): Promise<void> {
   known = new Known()
   const { client } = world
   const state: State = createSharedState({ store: client.clusterStore(), name: 'settings' })
@@ -83,7 +83,7 @@ async function change(world: SimulatedWorld, broken: string | undefined): Promis
   await bus.start(binder)
   for (let n = 1; n <= world.size; n++) {
     const { version } = await persist(world, () => state.put('limit', { n }))
-    const told = broken === 'no-version' ? { name: 'limit', value: { n } } : { name: 'limit', value: { n }, version }
+    const told = { name: 'limit', value: { n }, version }
     const telling = persist(world, () => bus.publish(ConfigChanged, told, { to: 'node:**' }))
     if (world.random() < 0.5) await telling
     await world.sleep(world.between(0, 1_500))
@@ -119,14 +119,13 @@ export const settings: Workload = {
   about: 'a shared state and the bus: everybody ends with the newest setting, nothing goes back, no count is lost',
   mistakes: {
     'no-load': 'a setting is only heard of, never read',
-    'no-version': 'a change is told without its version',
     'put-blindly': 'a value that was read is written back without its version',
   },
   databases: [],
   size: 5,
   options: ({ broken }: Setting) => ({
     services: { node: { instances: 3, start: (instance) => startNode(instance, broken) } },
-    workload: (world) => change(world, broken),
+    workload: change,
     invariants: {
       'all have the newest': requireNewest,
       'nothing goes back': requireForward,

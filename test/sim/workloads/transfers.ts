@@ -1,5 +1,5 @@
 /** Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two instances each. */
-import { createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import {
@@ -15,7 +15,7 @@ import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { forgetful } from '../../faults/harness/forgetful.ts'
 import { persist } from '../persist.ts'
-import { createWithout, rewritten } from '../planted.ts'
+import { createWithout, override, rewritten } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const Move = z.object({ account: z.string(), cents: z.number().int() })
@@ -76,9 +76,15 @@ async function change(tx: SqlExecutor, account: string, balance: number, free: n
   await tx.query(text, [account, balance, free])
 }
 
+const moveBack = leaves('compensate', ({ account, cents }, tx) => change(tx, account, -cents, -cents))
 const MOVING = {
   invoke: leaves('invoke', (move, tx) => add(tx, move)),
-  compensate: leaves('compensate', ({ account, cents }, tx) => change(tx, account, -cents, -cents)),
+  /** Only what was moved: the saga also asks when an attempt failed and the next one was refused. */
+  compensate: async (move: Move, context: InBank): Promise<void> => {
+    const text = `SELECT FROM effect WHERE key = $1 AND operation = 'invoke'`
+    const { rowCount } = await context.tx.query(text, [context.key])
+    if (rowCount > 0) await moveBack(move, context)
+  },
 }
 
 const HOLDING = {
@@ -98,20 +104,30 @@ function participants(bank: Bank, sql: SqlClient, outbox: Outbox, broken: string
   const options = { group: bank, concurrency: 4, sql, outbox, schema: bank }
   const cancel = (move: Move, context: InBank & { readonly tried: boolean }): Promise<void> =>
     context.tried || broken === 'cancels-untried' ? letGo(move, context) : Promise.resolve()
-  const holds = tccParticipant(HOLDS[bank], options, { ...HOLDING, cancel })
+  const effects = broken === 'effects-elsewhere' ? 'anywhere' : 'tx'
+  const holds = tccParticipant(HOLDS[bank], { ...options, effects }, { ...HOLDING, cancel })
+  const moving = broken === 'moves-back-blindly' ? { ...MOVING, compensate: moveBack } : MOVING
   const moves =
     broken === 'no-dedupe'
-      ? forgetful(MOVES[bank], { ...options, service: 'desk' }, MOVING)
-      : participant(MOVES[bank], options, MOVING)
+      ? forgetful(MOVES[bank], { ...options, service: 'desk' }, { ...MOVING, compensate: moveBack })
+      : participant(MOVES[bank], options, moving)
   return [moves, holds]
+}
+
+type Messages = Parameters<Outbox['addEncoded']>[1]
+
+/** An outbox that is none: what is added leaves while the transaction is still open. */
+function early(outbox: Outbox, publish: (messages: Messages) => Promise<unknown>): Outbox {
+  return override(outbox, { addEncoded: async (_, messages) => void (await publish(messages)) })
 }
 
 async function startBank(bank: Bank, instance: SimulatedInstance, broken: string | undefined): Promise<void> {
   const sql = instance.sql(BANKS[bank])
   const { transport, logger } = instance
   const outbox = createOutbox({ sql, service: bank, schema: bank, partitions: 1 })
-  const bindings = participants(bank, sql, outbox, broken)
-  const binder = createBinder({ service: bank, transport, logger, bindings, sends: [sagaReplies('desk')] })
+  const replies = broken === 'replies-early' ? early(outbox, (messages) => binder.publish(messages)) : outbox
+  const bindings = participants(bank, sql, replies, broken)
+  const binder: Binder = createBinder({ service: bank, transport, logger, bindings, sends: [sagaReplies('desk')] })
   await binder.start()
   await createRelay({ outbox, publisher: binder, leaseMs: LEASE_MS, idlePollMs: POLL_MS, logger }).start()
 }
@@ -229,7 +245,9 @@ async function requireWholeEnds(world: SimulatedWorld): Promise<void> {
         ? count('invoke') === 2 && count('compensate') === 0
         : status === 'compensated' && count('invoke') === count('compensate') && count('confirm') === 0
     if (!isWhole)
-      throw new Error(`${id} is ${status}, with ${own.map(({ operation }) => operation).join(', ') || 'nothing'}`)
+      throw new Error(
+        `${id} is ${status}, with ${own.map(({ key, operation }) => `${operation} of ${key}`).join(', ') || 'nothing'}`,
+      )
   }
 }
 
@@ -238,6 +256,10 @@ export const transfers: Workload = {
   mistakes: {
     'no-epoch': 'a saga is written whoever has it by now',
     'no-dedupe': 'a participant does what each message says',
+    'replies-early': 'a reply leaves before its effect is committed',
+    'effects-elsewhere':
+      'nobody says that what a try does is in its transaction, so a cancel does not know of a rollback',
+    'moves-back-blindly': 'a compensation does not look whether there is anything to take back',
     'cancels-untried': 'a cancel gives back what was never held',
   },
   databases: Object.values(BANKS),
