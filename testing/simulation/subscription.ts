@@ -26,6 +26,8 @@ export class SimulatedSubscription implements Subscription {
   readonly #out = new Lane()
   /** Came while it was paused. */
   readonly #held: Array<() => void> = []
+  /** Under way, or held: the instance does not know of them yet. */
+  readonly #under = new Set<TransportDelivery>()
   readonly #ends: Array<() => void> = []
   #inner: Subscription | undefined
   #isOver = false
@@ -104,9 +106,13 @@ export class SimulatedSubscription implements Subscription {
     if (fault?.kind === 'drop') return next(() => this.lose('the connection to the broker is lost'))
     if (fault?.kind === 'freeze') this.#world.freeze(this.#instance, fault)
     const lent = this.#lent(delivery)
+    const handOver = (): void => {
+      if (this.#under.delete(delivery)) this.#role.receiver.deliver(lent)
+    }
+    this.#under.add(delivery)
     this.#tell(() => {
-      if (this.#isPaused) this.#held.push(() => this.#role.receiver.deliver(lent))
-      else this.#role.receiver.deliver(lent)
+      if (this.#isPaused) this.#held.push(handOver)
+      else handOver()
     }, this.#world.latencyMs(this.#instance, point) + this.#world.delayMs(fault))
   }
 
@@ -123,10 +129,10 @@ export class SimulatedSubscription implements Subscription {
     const controller = new AbortController()
     const { message, position, redelivered } = delivery
     let isSettled = false
-    const settle = (how: 'ack' | 'release'): void => {
-      if (isSettled) return
+    const once = (settle: () => void) => (): void => {
+      if (isSettled || !this.#instance.isAlive) return
       isSettled = true
-      this.#settle(delivery, how)
+      settle()
     }
     const withdrawn = (): void => void this.#instance.receive(1, () => controller.abort(delivery.signal.reason))
     if (delivery.signal.aborted) withdrawn()
@@ -136,14 +142,13 @@ export class SimulatedSubscription implements Subscription {
       position,
       redelivered,
       signal: controller.signal,
-      ack: () => settle('ack'),
-      release: () => settle('release'),
+      ack: once(() => this.#ack(delivery)),
+      release: once(() => this.#release(delivery)),
     }
   }
 
-  #settle(delivery: TransportDelivery, how: 'ack' | 'release'): void {
-    if (!this.#instance.isAlive) return
-    const point = `${how} of ${this.#role.place}`
+  #ack(delivery: TransportDelivery): void {
+    const point = `ack of ${this.#role.place}`
     const fault = this.#world.faultAt(this.#instance, point, ACK_FAULTS)
     if (fault?.kind === 'kill') return this.#world.kill(this.#instance)
     if (fault?.kind === 'freeze') this.#world.freeze(this.#instance, fault)
@@ -152,8 +157,18 @@ export class SimulatedSubscription implements Subscription {
     const sentMs = timeline.nowMs + this.#world.latencyMs(this.#instance, point) + this.#world.delayMs(fault)
     timeline.at(this.#out.after(sentMs), () => {
       this.#world.note(this.#instance.name, `${point}: ${delivery.position}`)
-      runIn(this.#world.atServer, () => delivery[how]())
+      runIn(this.#world.atServer, () => delivery.ack())
       if (fault?.kind === 'kill-after') this.#world.kill(this.#instance)
+    })
+  }
+
+  /** What is under way behind it goes back with it: else it would be handled before this one comes again. */
+  #release(delivery: TransportDelivery): void {
+    this.#world.note(this.#instance.name, `release of ${this.#role.place}: ${delivery.position}`)
+    const back = [delivery, ...this.#under]
+    this.#under.clear()
+    runIn(this.#world.atServer, () => {
+      for (const each of back) each.release()
     })
   }
 }

@@ -1,5 +1,5 @@
 /** Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two instances each. */
-import { type Binder, createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import {
@@ -15,7 +15,7 @@ import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { forgetful } from '../../faults/harness/forgetful.ts'
 import { persist } from '../persist.ts'
-import { createWithout, override, rewritten } from '../planted.ts'
+import { createWithout, rewritten } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const Move = z.object({ account: z.string(), cents: z.number().int() })
@@ -103,9 +103,8 @@ const letGo = leaves('compensate', ({ account, cents }, tx) => change(tx, accoun
 function participants(bank: Bank, sql: SqlClient, outbox: Outbox, broken: string | undefined): readonly SinkBinding[] {
   const options = { group: bank, concurrency: 4, sql, outbox, schema: bank }
   const cancel = (move: Move, context: InBank & { readonly tried: boolean }): Promise<void> =>
-    context.tried || broken === 'cancels-untried' ? letGo(move, context) : Promise.resolve()
-  const effects = broken === 'effects-elsewhere' ? 'anywhere' : 'tx'
-  const holds = tccParticipant(HOLDS[bank], { ...options, effects }, { ...HOLDING, cancel })
+    context.tried ? letGo(move, context) : Promise.resolve()
+  const holds = tccParticipant(HOLDS[bank], { ...options, effects: 'tx' }, { ...HOLDING, cancel })
   const moving = broken === 'moves-back-blindly' ? { ...MOVING, compensate: moveBack } : MOVING
   const moves =
     broken === 'no-dedupe'
@@ -114,20 +113,12 @@ function participants(bank: Bank, sql: SqlClient, outbox: Outbox, broken: string
   return [moves, holds]
 }
 
-type Messages = Parameters<Outbox['addEncoded']>[1]
-
-/** An outbox that is none: what is added leaves while the transaction is still open. */
-function early(outbox: Outbox, publish: (messages: Messages) => Promise<unknown>): Outbox {
-  return override(outbox, { addEncoded: async (_, messages) => void (await publish(messages)) })
-}
-
 async function startBank(bank: Bank, instance: SimulatedInstance, broken: string | undefined): Promise<void> {
   const sql = instance.sql(BANKS[bank])
   const { transport, logger } = instance
   const outbox = createOutbox({ sql, service: bank, schema: bank, partitions: 1 })
-  const replies = broken === 'replies-early' ? early(outbox, (messages) => binder.publish(messages)) : outbox
-  const bindings = participants(bank, sql, replies, broken)
-  const binder: Binder = createBinder({ service: bank, transport, logger, bindings, sends: [sagaReplies('desk')] })
+  const bindings = participants(bank, sql, outbox, broken)
+  const binder = createBinder({ service: bank, transport, logger, bindings, sends: [sagaReplies('desk')] })
   await binder.start()
   await createRelay({ outbox, publisher: binder, leaseMs: LEASE_MS, idlePollMs: POLL_MS, logger }).start()
 }
@@ -256,11 +247,7 @@ export const transfers: Workload = {
   mistakes: {
     'no-epoch': 'a saga is written whoever has it by now',
     'no-dedupe': 'a participant does what each message says',
-    'replies-early': 'a reply leaves before its effect is committed',
-    'effects-elsewhere':
-      'nobody says that what a try does is in its transaction, so a cancel does not know of a rollback',
     'moves-back-blindly': 'a compensation does not look whether there is anything to take back',
-    'cancels-untried': 'a cancel gives back what was never held',
   },
   databases: Object.values(BANKS),
   size: 4,
