@@ -37,6 +37,7 @@ const problems = [
 // A step may fail without a failed test: a type error, a promise that nobody awaited.
 const failedSteps = steps.filter((step) => step.endsWith('=failed')).map((step) => step.replace('=failed', ''))
 if (failedSteps.includes('check')) problems.push('failed: npm run check')
+if (failedSteps.includes('sim')) problems.push('failed: npm run sim, see its output above')
 if (failedSteps.includes('tests') && problems.length === 0) problems.push('failed: npm test, see its output above')
 
 const again = results

@@ -19,6 +19,11 @@ export function newId(): string {
   return v7({ random, msecs: state.ms, seq: state.sequence })
 }
 
+/** What was drawn beforehand is forgotten, so that the next ids follow from the randomness and the time of now alone. */
+export function restartIds(): void {
+  Object.assign(state, { random: new Uint8Array(0), next: 0, ms: 0, sequence: 0 })
+}
+
 /** A new millisecond starts at a random 31-bit sequence; within one, or when the clock goes back, it counts up. */
 function advance(now: number, random: Uint8Array): void {
   if (now > state.ms) {

@@ -13,3 +13,8 @@ export function randomId(): string {
   used += BYTES
   return pool.toString('hex', used - BYTES, used)
 }
+
+/** What was drawn beforehand is forgotten. */
+export function restartRandomIds(): void {
+  used = pool.length
+}

@@ -34,7 +34,19 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     may: [...EVERY_PART, 'service', 'binder/postgres', 'locks/postgres', 'election/cluster/postgres'],
     adapters: [],
   },
-  testing: { may: ['core', 'binder/memory', 'locks/memory', 'election/memory'], adapters: [] },
+  testing: {
+    may: [
+      'core',
+      'core/pglite',
+      'binder',
+      'binder/memory',
+      'locks',
+      'locks/memory',
+      'election',
+      'election/cluster/memory',
+    ],
+    adapters: [],
+  },
 }
 
 /** Folders inside an adapter that hold a client library: the rest of the adapter knows none, and they know no other. */

@@ -278,7 +278,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/operate/asyncapi': ['asyncapi', 'asyncapiDiff'],
   'concordat/console': ['CONSOLE_ACTIONS', 'createConsole', 'oneTimeSession'],
-  'concordat/testing': ['createTestKit'],
+  'concordat/testing': ['SimulationFailed', 'createTestKit', 'simulate'],
 }
 
 describe('the public surface', () => {

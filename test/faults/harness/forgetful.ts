@@ -6,7 +6,7 @@ import { type Operation, Refusal, SAGA_HEADERS, type SagaReply, sagaReplies } fr
 /** A participant that has forgotten everything: it does what each message says. */
 export function forgetful<In, Out>(
   channel: Channel<In, Out>,
-  { group, concurrency, sql, outbox }: ForgetfulOptions,
+  { group, concurrency, sql, outbox, service = 'bank' }: ForgetfulOptions,
   handlers: Handlers<Out>,
 ): SinkBinding {
   return sink(channel, { group, concurrency }, (request, message) =>
@@ -25,7 +25,7 @@ export function forgetful<In, Out>(
         if (!(error instanceof Refusal)) throw error
         reply = { ...head, status: 'refused', code: error.code, message: error.message }
       }
-      await outbox.add(tx, sagaReplies('bank'), reply, { key: sagaId })
+      await outbox.add(tx, sagaReplies(service), reply, { key: sagaId })
     }),
   )
 }
@@ -35,6 +35,8 @@ interface ForgetfulOptions {
   readonly concurrency: number
   readonly sql: SqlClient
   readonly outbox: Outbox
+  /** Whose sagas ask. @default 'bank' */
+  readonly service?: string
 }
 
 type Handlers<Request> = Readonly<

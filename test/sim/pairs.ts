@@ -1,0 +1,24 @@
+import type { CoveredPoint } from 'concordat/testing'
+
+/** Which pairs of a point in the code and a fault were hit, over all workloads. */
+export class Pairs {
+  readonly #hits = new Map<string, number>()
+
+  add(workload: string, points: readonly CoveredPoint[]): void {
+    for (const { point, faults } of points) {
+      for (const [kind, times] of Object.entries(faults)) {
+        const pair = `${workload}: ${kind} at ${point}`
+        this.#hits.set(pair, (this.#hits.get(pair) ?? 0) + times)
+      }
+    }
+  }
+
+  get summary(): string {
+    return `${this.#hits.size - this.missing.length} of ${this.#hits.size} pairs of a point and a fault were hit`
+  }
+
+  /** Those that could have been and never were. */
+  get missing(): readonly string[] {
+    return [...this.#hits].filter(([, times]) => times === 0).map(([pair]) => `never: ${pair}`)
+  }
+}

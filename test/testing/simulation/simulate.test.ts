@@ -1,0 +1,180 @@
+import { createBinder, defineChannel, sink } from 'concordat/binder'
+import {
+  type PlayedHistory,
+  type SimulatedService,
+  SimulationFailed,
+  type SimulationOptions,
+  simulate,
+} from 'concordat/testing'
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { settlesFirst } from '../../sim/planted.ts'
+
+const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
+
+/** Two senders that number their messages and two receivers that count what they got. */
+function hearts(): { readonly options: Omit<SimulationOptions, 'seeds'>; readonly got: number[] } {
+  const got: number[] = []
+  const options: Omit<SimulationOptions, 'seeds'> = {
+    services: {
+      heart: {
+        start: async ({ transport, logger, note, name }) => {
+          const handler = sink(beats, { group: 'heart' }, async ({ n }) => {
+            await new Promise((resolve) => void setTimeout(resolve, 100))
+            note(`got ${n}`)
+            got.push(n)
+          })
+          const binder = createBinder({ service: 'heart', instance: name, transport, logger, bindings: [handler] })
+          await binder.start()
+        },
+      },
+    },
+    workload: async ({ client, size, sleep, between }) => {
+      got.length = 0
+      const binder = createBinder({ service: 'client', transport: client.transport, sends: [beats] })
+      await binder.start()
+      for (let n = 0; n < size * 5; n++) {
+        while (!(await binder.send(beats, { n }).then(Boolean, () => false))) await sleep(100)
+        await sleep(between(0, 200))
+      }
+    },
+    settled: ({ size }) => new Set(got).size === size * 5,
+    invariants: { 'all arrive': () => {} },
+  }
+  return { options, got }
+}
+
+async function historiesOf(options: SimulationOptions): Promise<PlayedHistory[]> {
+  const histories: PlayedHistory[] = []
+  await simulate({ ...options, onHistory: (history) => histories.push(history) })
+  return histories
+}
+
+async function failureOf(options: SimulationOptions): Promise<SimulationFailed> {
+  const failure = await simulate(options).catch((error: unknown) => error)
+  if (failure instanceof SimulationFailed) return failure
+  throw new Error('it did not fail', { cause: failure })
+}
+
+const SEEDS = 40
+
+describe('a history', () => {
+  it('is the same for the same seed, line by line, and another one for another seed', async () => {
+    const { options } = hearts()
+    const first = await historiesOf({ ...options, seeds: SEEDS })
+    const second = await historiesOf({ ...options, seeds: { from: 11, count: SEEDS - 10 } })
+    expect(second).toEqual(first.slice(10))
+    expect(new Set(first.map(({ lines }) => lines.join('\n'))).size).toBe(SEEDS)
+  })
+
+  it('has every kind of fault that can come there, over some seeds', async () => {
+    const histories = await historiesOf({ ...hearts().options, seeds: 4 * SEEDS })
+    const kinds = new Set(histories.flatMap(({ faults }) => faults.map(({ kind }) => kind)))
+    expect([...kinds].toSorted()).toEqual(['delay', 'drop', 'drop-after', 'freeze', 'kill', 'kill-after', 'restart'])
+  })
+
+  it('has nothing of an instance from when it is killed until it starts again', async () => {
+    const histories = await historiesOf({ ...hearts().options, seeds: 4 * SEEDS, faults: ['kill', 'kill-after'] })
+    let kills = 0
+    for (const { lines } of histories) {
+      const dead = new Set<string>()
+      for (const line of lines) {
+        const [, who = '', text = ''] = /^\s*[\d.]+\s+(\S+)\s+(.*)$/.exec(line) ?? []
+        if (text === 'is dead') kills += dead.add(who).size
+        else if (text.startsWith('starts')) dead.delete(who)
+        else if (text.startsWith('got')) expect(dead).not.toContain(who)
+      }
+    }
+    expect(kills).toBeGreaterThan(10)
+  })
+
+  it('takes hours of its own time in little of ours, and has dates and timers of its own', async () => {
+    const seen: string[] = []
+    const beganAt = Date.now()
+    await simulate({
+      seeds: 1,
+      services: {
+        clock: {
+          instances: 1,
+          start: ({ note }) => void setInterval(() => note(`it is ${new Date().toISOString()}`), 3_600_000),
+        },
+      },
+      workload: async ({ sleep }) => {
+        await sleep(100)
+        seen.push(new Date().toISOString(), crypto.randomUUID(), String(Math.random()))
+        await sleep(50 * 60_000)
+        seen.push(String(performance.now()))
+      },
+      faults: [],
+      invariants: { 'time goes on': ({ elapsedMs }) => void seen.push(String(elapsedMs)) },
+    })
+    expect(seen[0]).toBe('2026-01-01T00:00:00.100Z')
+    expect(seen.slice(3)).toEqual(['3000100', '3000100'])
+    expect(Date.now() - beganAt).toBeLessThan(50 * 60_000)
+    expect(Date.prototype.constructor).toBe(Date)
+  })
+})
+
+describe('a failure', () => {
+  const counting = (acks: 'first' | 'last'): Omit<SimulationOptions, 'seeds'> => {
+    const { options, got } = hearts()
+    const heart = options.services['heart']
+    const start: SimulatedService['start'] = (instance) =>
+      heart?.start(acks === 'last' ? instance : { ...instance, transport: settlesFirst(instance.transport) })
+    return {
+      ...options,
+      services: { heart: { start } },
+      settled: async ({ sleep }) => {
+        await sleep(20_000)
+        return true
+      },
+      invariants: {
+        'all arrive': ({ size }) => {
+          const missing = Array.from({ length: size * 5 }, (_, n) => n).filter((n) => !got.includes(n))
+          if (missing.length > 0) throw new Error(`${missing.join(', ')} did not arrive`)
+        },
+      },
+    }
+  }
+
+  it('names the invariant, the least faults that are enough and how to play it again', async () => {
+    const options = counting('first')
+    const failure = await failureOf({ ...options, seeds: 200 })
+    expect(failure).toMatchObject({ code: 'testing.simulation_failed', invariant: 'all arrive', retryable: false })
+    expect(failure.faults.length).toBeLessThanOrEqual(2)
+    expect(failure.faults.length).toBeGreaterThan(0)
+    const { seed, size, replay } = failure
+    const again = await failureOf({ ...options, seeds: { from: seed, count: 1 }, size, replay })
+    expect(again.message).toBe(failure.message.replace(/of \d+ faults/, `of ${again.drawnFaults} faults`))
+    expect(again.lines).toEqual(failure.lines)
+  })
+
+  it('is not made when the mistake is not', async () => {
+    const { histories, points } = await simulate({ ...counting('last'), seeds: 60 })
+    expect(histories).toBe(60)
+    expect(points.map(({ point }) => point)).toContain('heart: delivery of beats/heart')
+  })
+
+  it('is a workload that waits for what never comes', async () => {
+    const failure = await failureOf({
+      seeds: 1,
+      services: { idle: { start: () => {} } },
+      workload: () => new Promise(() => {}),
+      invariants: { none: () => {} },
+    })
+    expect(failure.invariant).toBe('the workload ends')
+    expect(failure.message).toContain('nothing will ever happen any more')
+  })
+})
+
+it('refuses options that make no sense, by their names', async () => {
+  const { options } = hearts()
+  const refused = (changed: object): Promise<unknown> =>
+    simulate({ ...options, seeds: 1, ...changed }).catch((error: unknown) => (error as Error).message)
+  expect(await refused({ seeds: 0 })).toContain('simulate.seeds.count')
+  expect(await refused({ size: 0 })).toContain('simulate.size')
+  expect(await refused({ services: {} })).toContain('simulate.services')
+  expect(await refused({ faults: ['fire'] })).toContain('simulate.faults')
+  expect(await refused({ replay: 'abc:fire' })).toContain('simulate.replay')
+  expect(await refused({ invariant: {} })).toContain('Did you mean "invariants"')
+})

@@ -1,0 +1,220 @@
+/**
+ * A PostgreSQL server of the world, on a PGlite: real PostgreSQL, whose clock and randomness are the world's because PGlite asks the
+ * process for them. It has one connection, so transactions of different instances come one after the other here: each may be
+ * cut at any statement, and none is interleaved with another.
+ */
+import { hasCode } from '../../core/errors.ts'
+import { type SqlClient, SqlCommitError, type SqlResult } from '../../core/sql.ts'
+import { TransactionScope } from '../../core/transaction-scope.ts'
+import type { FaultKind } from './faults.ts'
+import type { Instance } from './instance.ts'
+import type { Server } from './server.ts'
+import { runIn } from './surroundings.ts'
+import type { World } from './world.ts'
+
+const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']
+/** A transaction that does nothing while others wait for it is ended by the server after this long. */
+const IDLE_MS = 5_000
+/** Of a statement's text that is enough to tell where it comes from. */
+const POINT_LENGTH = 64
+const IN_FAILED_TRANSACTION = '25P02'
+
+export class Database {
+  readonly server: Server
+  readonly world: World
+  readonly sql: SqlClient
+  readonly #name: string
+  readonly #sessions = new Set<Session>()
+  readonly #waiting: Waiting[] = []
+  #owner: Session | undefined
+
+  constructor(world: World, name: string, sql: SqlClient) {
+    this.world = world
+    this.#name = name
+    this.sql = sql
+    this.server = world.server(name)
+    this.server.onRestart(() => {
+      for (const session of this.#sessions) session.drop()
+    })
+  }
+
+  /** As an instance sees it. */
+  clientOf(instance: Instance): SqlClient {
+    return {
+      query: (text, parameters) => this.#once(instance, text, parameters),
+      transaction: async (work) => {
+        const session = new Session(this, instance)
+        this.#sessions.add(session)
+        try {
+          return await session.transaction(work)
+        } finally {
+          this.#sessions.delete(session)
+        }
+      },
+    }
+  }
+
+  pointOf(text: string): string {
+    return `${this.#name} ${text.replace(/\s+/g, ' ').trim().slice(0, POINT_LENGTH)}`
+  }
+
+  /** One transaction at a time. */
+  admit(session: Session | undefined, go: () => Promise<void>): Promise<void> | undefined {
+    const owner = this.#owner
+    if (owner === undefined || owner === session) return this.#run(go)
+    this.#waiting.push({ session, go })
+    this.#endIdle(owner)
+    return undefined
+  }
+
+  own(session: Session): void {
+    this.#owner = session
+  }
+
+  release(session: Session): void {
+    if (this.#owner === session) this.#owner = undefined
+    this.#admitNext()
+  }
+
+  /** Undoes what the session did, once the world comes to it. */
+  undo(session: Session): void {
+    if (this.#owner !== session) return
+    this.world.timeline.after(0, async () => {
+      await runIn(this.world.atServer, () => this.sql.query('ROLLBACK'))
+      this.release(session)
+    })
+  }
+
+  #once<Row extends object>(instance: Instance, text: string, parameters: readonly unknown[] | undefined) {
+    return this.world.call<SqlResult<Row>>(instance, {
+      point: this.pointOf(text),
+      server: this.server,
+      faults: FAULTS,
+      run: () => this.sql.query<Row>(text, parameters),
+      admit: (go) => this.admit(undefined, go),
+      lost: connectionLost,
+    })
+  }
+
+  async #run(go: () => Promise<void>): Promise<void> {
+    await go()
+    if (this.#owner === undefined) this.#admitNext()
+  }
+
+  #admitNext(): void {
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.world.timeline.after(0, () => this.admit(next.session, next.go))
+  }
+
+  #endIdle(owner: Session): void {
+    const { timeline } = this.world
+    timeline.after(IDLE_MS, () => {
+      if (this.#owner !== owner || this.#waiting.length === 0) return
+      if (owner.usedAtMs + IDLE_MS > timeline.nowMs) return this.#endIdle(owner)
+      this.world.note(this.#name, `ends the idle transaction of ${owner.instance.name}`)
+      owner.drop()
+    })
+  }
+}
+
+interface Waiting {
+  readonly session: Session | undefined
+  readonly go: () => Promise<void>
+}
+
+/** A connection while a transaction is open on it. */
+class Session {
+  readonly instance: Instance
+  usedAtMs: number
+  readonly #database: Database
+  #hasBegun = false
+  #hasFailed = false
+  #isGone = false
+
+  constructor(database: Database, instance: Instance) {
+    this.#database = database
+    this.instance = instance
+    this.usedAtMs = database.world.timeline.nowMs
+  }
+
+  async transaction<T>(work: Parameters<SqlClient['transaction']>[0]): Promise<T> {
+    const forget = this.instance.onEnd(() => this.drop())
+    const scope = new TransactionScope({ query: (text, parameters) => this.#query(text, parameters) })
+    try {
+      const result = (await work(scope.tx)) as T
+      scope.close()
+      await this.#commit()
+      scope.committed()
+      return result
+    } catch (error) {
+      scope.close()
+      this.drop()
+      throw error
+    } finally {
+      forget()
+    }
+  }
+
+  /** The connection is gone, and what it did is undone. */
+  drop(): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    this.#database.undo(this)
+  }
+
+  #query<Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> {
+    return this.#ask(this.#database.pointOf(text), async () => {
+      try {
+        return await this.#database.sql.query<Row>(text, parameters)
+      } catch (error) {
+        this.#hasFailed = true
+        throw error
+      }
+    })
+  }
+
+  async #commit(): Promise<void> {
+    if (!this.#hasBegun) return
+    await this.#ask(this.#database.pointOf('COMMIT'), async () => {
+      if (this.#hasFailed) await this.#refuseAborted()
+      await this.#database.sql.query('COMMIT')
+      this.#isGone = true
+      this.#database.release(this)
+    })
+  }
+
+  async #refuseAborted(): Promise<void> {
+    try {
+      await this.#database.sql.query('SELECT 1')
+    } catch (error) {
+      throw hasCode(error, IN_FAILED_TRANSACTION) ? new SqlCommitError() : error
+    }
+  }
+
+  #ask<T>(point: string, run: () => Promise<T>): Promise<T> {
+    const database = this.#database
+    return database.world.call<T>(this.instance, {
+      point,
+      server: database.server,
+      faults: FAULTS,
+      admit: (go) => database.admit(this, go),
+      lost: connectionLost,
+      onDrop: () => this.drop(),
+      run: async () => {
+        if (this.#isGone) throw connectionLost(true)
+        this.usedAtMs = database.world.timeline.nowMs
+        if (!this.#hasBegun) {
+          this.#hasBegun = true
+          database.own(this)
+          await database.sql.query('BEGIN')
+        }
+        return run()
+      },
+    })
+  }
+}
+
+function connectionLost(isDone: boolean): Error {
+  const code = isDone ? '08006' : 'ECONNREFUSED'
+  return Object.assign(new Error(isDone ? 'the connection is lost' : 'no connection'), { code })
+}

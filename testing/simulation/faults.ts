@@ -1,0 +1,112 @@
+/** Which faults there are, and when one comes. */
+import { draw, shortName } from './draws.ts'
+
+/** What the world may do where code asks it for something. `docs/simulation.md` tells what each of them means. */
+export const FAULT_KINDS = [
+  'kill',
+  'kill-after',
+  'freeze',
+  'drop',
+  'drop-after',
+  'delay',
+  'double',
+  'deafen',
+  'restart',
+  'forget',
+] as const
+
+/**
+ * - `kill`, `kill-after`: the instance ends before its request left, or when it was carried out; it starts again later
+ * - `freeze`: nothing of it runs for a while, up to 30 s
+ * - `drop`, `drop-after`: the connection breaks before the request arrives, or before the answer does
+ * - `delay`: the request is under way for up to 10 s
+ * - `double`: a message is published once more, up to 2 s later
+ * - `deafen`: a hint (a wake-up of a lock) is lost
+ * - `restart`: the server is away for up to 3 s; what was under way to it is lost, or its answer is
+ * - `forget`: as `restart`, and the server of locks has forgotten everything
+ */
+export type FaultKind = (typeof FAULT_KINDS)[number]
+
+/** A fault as it happened: `id` names its place in any history of the same services. */
+export interface SimulatedFault {
+  readonly id: string
+  readonly kind: FaultKind
+  /** Who, where, for the how manieth time. */
+  readonly place: string
+}
+
+/** Decides what happens at each place. */
+export interface FaultPlan {
+  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined
+}
+
+export interface Place {
+  readonly instance: string
+  readonly point: string
+  /** 1 for the first time that this instance is there. */
+  readonly count: number
+  /** Since the history began. */
+  readonly atMs: number
+}
+
+export function nameOfPlace({ instance, point, count }: Omit<Place, 'atMs'>): string {
+  return `${instance} ${point} #${count}`
+}
+
+/** Of one history; more would be one long outage. */
+const MOST_FAULTS = 12
+const RATES = [0.003, 0.01, 0.02, 0.05] as const
+/** Each history prefers some kinds and leaves out others: a mixture of all hides what one alone would show. */
+const WEIGHTS = [0, 0, 1, 1, 3] as const
+/** What seldom happens is hit more often: most places are polls, and most decisions are made once. */
+const RARE = 2
+/** Some histories begin in peace: else all faults of many would hit their starts. */
+const LONGEST_PEACE_MS = 4_000
+
+/** Draws the faults from the seed. @see Groce et al., "Swarm Testing", ISSTA 2012 */
+export class DrawnFaults implements FaultPlan {
+  readonly #seed: number
+  readonly #rate: number
+  readonly #weights: ReadonlyMap<FaultKind, number>
+  readonly #peaceMs: number
+  #left = MOST_FAULTS
+
+  constructor(seed: number, only: readonly FaultKind[] = FAULT_KINDS) {
+    this.#seed = seed
+    this.#peaceMs = LONGEST_PEACE_MS * Math.max(0, draw(seed, 'peace') * 1.5 - 0.5) ** 2
+    this.#rate = RATES[Math.floor(draw(seed, 'rate') * RATES.length)] ?? RATES[0]
+    this.#weights = new Map(
+      only.map((kind) => [kind, WEIGHTS[Math.floor(draw(seed, 'weight', kind) * WEIGHTS.length)] ?? 0]),
+    )
+  }
+
+  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined {
+    if (this.#left === 0 || place.atMs < this.#peaceMs) return undefined
+    const name = nameOfPlace(place)
+    const chance = this.#rate * Math.max(0.25, RARE / Math.sqrt(place.count))
+    if (draw(this.#seed, 'fault', name) >= chance) return undefined
+    const kind = this.#kindFor(name, kinds)
+    if (kind !== undefined) this.#left--
+    return kind
+  }
+
+  #kindFor(name: string, kinds: readonly FaultKind[]): FaultKind | undefined {
+    const weights = kinds.map((kind) => this.#weights.get(kind) ?? 0)
+    let left = draw(this.#seed, 'kind', name) * weights.reduce((sum, weight) => sum + weight, 0)
+    return kinds.find((_, index) => (left -= weights[index] ?? 0) < 0)
+  }
+}
+
+/** These faults and no others. */
+export class GivenFaults implements FaultPlan {
+  readonly #kinds: ReadonlyMap<string, FaultKind>
+
+  constructor(faults: readonly Pick<SimulatedFault, 'id' | 'kind'>[]) {
+    this.#kinds = new Map(faults.map(({ id, kind }) => [id, kind]))
+  }
+
+  at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined {
+    const kind = this.#kinds.size === 0 ? undefined : this.#kinds.get(shortName(nameOfPlace(place)))
+    return kind !== undefined && kinds.includes(kind) ? kind : undefined
+  }
+}

@@ -1,0 +1,155 @@
+/** What users of `simulate` give and get. */
+import type { Transport } from '../../binder/transport/transport.ts'
+import { ConcordatError } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { PgliteDatabase } from '../../core/pglite/pglite-client.ts'
+import type { SqlClient } from '../../core/sql.ts'
+import type { ClusterStore } from '../../election/cluster/store/cluster-store.ts'
+import type { Locks } from '../../locks/lock.ts'
+import type { LocksOptions } from '../../locks/options.ts'
+import type { CoveredPoint } from './coverage.ts'
+import type { FaultKind, SimulatedFault } from './faults.ts'
+
+/** Options of `simulate`: a system, what it does, and what must hold. */
+export interface SimulationOptions {
+  /** By name. Each has several instances, which start, are killed, and start again. */
+  readonly services: Readonly<Record<string, SimulatedService>>
+  /** By the name that `sql(name)` asks for. @default none */
+  readonly databases?: Readonly<Record<string, SimulatedDatabase>> | undefined
+  /** What the world's clients do. Faults come while it runs; once it has resolved everything is mended. */
+  readonly workload: (world: SimulatedWorld) => Promise<void>
+  /** Whether all is over that the workload began. Asked each half second of the world's time. @default at once */
+  readonly settled?: ((world: SimulatedWorld) => boolean | Promise<boolean>) | undefined
+  /** By name, each throws when it does not hold. Called when all is settled. */
+  readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => void | Promise<void>>>
+  /** One history for each seed: a number of them from 1 on, or from another one. */
+  readonly seeds: number | { readonly from: number; readonly count: number }
+  /** How much the workload does: it reads this from the world. A failing history is played again with less. @default 4 */
+  readonly size?: number | undefined
+  /** Which faults may come. @default all */
+  readonly faults?: readonly FaultKind[] | undefined
+  /** These faults alone, as a failure names them: `'1x0abcd:kill,09zzzzz:drop'`. @default drawn from the seed */
+  readonly replay?: string | undefined
+  /** After the workload all must be settled within this much of the world's time. @default 5 minutes */
+  readonly settlesWithinMs?: number | undefined
+  /** Whether a history that fails is played again with less, up to 60 times, to find the least that fails. @default true */
+  readonly shorten?: boolean | undefined
+  /** Told of each history that held. */
+  readonly onHistory?: ((history: PlayedHistory) => void) | undefined
+}
+
+/** A service, as the world starts it. */
+export interface SimulatedService {
+  /** @default 2 */
+  readonly instances?: number | undefined
+  /** Starts one instance, as its process would. What it rejects with ends the process. Nothing is ever closed: instances are killed. */
+  readonly start: (instance: SimulatedInstance) => void | Promise<void>
+}
+
+/** A database of the world, on a PGlite that nobody else uses meanwhile. */
+export interface SimulatedDatabase {
+  readonly pglite: PgliteDatabase
+  /** Makes tables and first rows, once. Each history begins with what is there then. */
+  readonly prepare?: ((sql: SqlClient) => Promise<void>) | undefined
+}
+
+/** A process of the world, and its connections. `Date`, timers and random numbers are the world's, too. */
+export interface SimulatedInstance {
+  /** `bank-1`: the same after a restart. */
+  readonly name: string
+  readonly service: string
+  /** 1, and one more with each start. */
+  readonly generation: number
+  /** A connection to the one broker. For one binder. */
+  readonly transport: Transport
+  /** Writes warnings and errors into the history. */
+  readonly logger: Logger
+  /** A pool of a database. @throws RangeError when there is none of the name */
+  readonly sql: (database: string) => SqlClient
+  /** On the one server of locks. */
+  readonly locks: (options?: LocksOptions) => Locks
+  /** On the one server of cluster state. */
+  readonly clusterStore: () => ClusterStore
+  /** Writes a line into the history. */
+  readonly note: (text: string) => void
+}
+
+/** The world, as the workload and the invariants see it. */
+export interface SimulatedWorld {
+  readonly seed: number
+  /** The `size` of the options, or less. */
+  readonly size: number
+  /** A client of the servers that is never hurt itself; a server may be away. */
+  readonly client: SimulatedInstance
+  /** Milliseconds of the world's time since it began. */
+  readonly elapsedMs: number
+  readonly sleep: (durationMs: number) => Promise<void>
+  /** 0 <= x < 1, from the seed. */
+  readonly random: () => number
+  /** From `least` to `most`, both included. */
+  readonly between: (least: number, most: number) => number
+  readonly note: (text: string) => void
+}
+
+/** A history that held. */
+export interface PlayedHistory {
+  readonly seed: number
+  readonly faults: readonly SimulatedFault[]
+  /** What happened, a line each; the same for the same seed. */
+  readonly lines: readonly string[]
+  /** How much of the world's time it took. */
+  readonly simulatedMs: number
+}
+
+/** What all histories together were. */
+export interface SimulationReport {
+  readonly histories: number
+  readonly faults: number
+  readonly simulatedMs: number
+  /** Where faults could come and how often each did; never is 0. */
+  readonly points: readonly CoveredPoint[]
+}
+
+/** A history in which an invariant did not hold. */
+export class SimulationFailed extends ConcordatError {
+  readonly code = 'testing.simulation_failed' as const
+  readonly retryable = false as const
+  readonly seed: number
+  /** Whose name `invariants` has, or what else did not come to be. */
+  readonly invariant: string
+  /** As it was drawn, without being made shorter. */
+  readonly drawnFaults: number
+  /** The least that was found to be enough. */
+  readonly faults: readonly SimulatedFault[]
+  readonly size: number
+  readonly replay: string
+  readonly lines: readonly string[]
+
+  constructor(failure: FailedHistory, cause: Error) {
+    const { seed, invariant, faults, size, lines, drawnFaults } = failure
+    const replay = faults.map(({ id, kind }) => `${id}:${kind}`).join(',')
+    const told = faults.map(({ kind, place }) => `  ${kind} at ${place}`)
+    super(
+      `seed ${seed}: "${invariant}" does not hold: ${cause.message}\n` +
+        `${faults.length} of ${drawnFaults} faults are enough, with size ${size}:\n${told.join('\n')}\n` +
+        `play it again: seeds: { from: ${seed}, count: 1 }, size: ${size}, replay: '${replay}'`,
+      { cause },
+    )
+    this.seed = seed
+    this.invariant = invariant
+    this.drawnFaults = drawnFaults
+    this.faults = faults
+    this.size = size
+    this.replay = replay
+    this.lines = lines
+  }
+}
+
+interface FailedHistory {
+  readonly seed: number
+  readonly invariant: string
+  readonly faults: readonly SimulatedFault[]
+  readonly drawnFaults: number
+  readonly size: number
+  readonly lines: readonly string[]
+}
