@@ -2,8 +2,9 @@ import { invalidOption } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import type { ProvisionMode } from '../../transport/provision-mode.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
+import { COMPRESSION_TYPES, type Compression } from '../wire/codecs.ts'
 import type { KafkaClient } from './client.ts'
-import { COMPRESSION_TYPES, type Compression, requireCodec } from './codecs.ts'
+import { requireCodec } from './codecs.ts'
 
 /** Options of `kafkaTransport`. */
 export interface KafkaTransportOptions {
