@@ -16,4 +16,5 @@ export type {
 } from './kafkajs/client.ts'
 export type { KafkaTransportOptions } from './kafkajs/options.ts'
 export { kafkaTransport } from './kafkajs/transport.ts'
+export type { KafkaCommonOptions } from './options.ts'
 export type { Compression } from './wire/codecs.ts'
