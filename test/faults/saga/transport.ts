@@ -1,8 +1,7 @@
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
-import { Kafka, logLevel } from 'kafkajs'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { postgresLog } from '../harness/postgres-log.ts'
 import type { Place } from './place.ts'
 import { CALL_MS, LEASE_MS, SESSION_MS } from './settings.ts'
@@ -16,8 +15,7 @@ export function transportTo({ kind, url }: Place['broker'], transactionsOf: SqlC
     case 'rabbitmq':
       return rabbitTransport({ url, rebalanceMs: 500 })
     case 'kafka':
-      return kafkaTransport({
-        kafka: new Kafka({ clientId: 'bank', brokers: [url], logLevel: logLevel.NOTHING }),
+      return kafkaOn(url, {
         replicationFactor: 1,
         sessionTimeoutMs: SESSION_MS,
         heartbeatIntervalMs: SESSION_MS / 10,

@@ -10,6 +10,7 @@ import { COMPRESSION_TYPES, type Codec, GZIP, LZ4, SNAPPY, ZSTD } from '../../wi
 import { readInt64 } from '../protocol/bytes.ts'
 import type { AbortedTransaction } from '../protocol/fetch.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END } from './batch-format.ts'
+import { crc32c } from './crc32c.ts'
 import { RecordReader } from './record-reader.ts'
 
 /** What was fetched of a partition. */
@@ -43,7 +44,7 @@ export async function readBatches(
   const transactions = new Transactions(aborted)
   let next = from
   for (let at = 0; at + AT.records <= bytes.length; ) {
-    const end = at + LENGTH_END + bytes.readInt32BE(at + AT.length)
+    const end = at + Math.max(AT.records, LENGTH_END + bytes.readInt32BE(at + AT.length))
     // The last batch of an answer may be cut off.
     if (end > bytes.length) break
     const batch = bytes.subarray(at, end)
@@ -69,6 +70,7 @@ async function readBatch(
 ): Promise<IncomingRecord[]> {
   const format = batch.readInt8(AT.magic)
   if (format !== FORMAT) throw new RangeError(`records have format ${format}, of before Kafka 0.11, which is not read`)
+  if (crc32c(batch, AT.attributes) !== batch.readUInt32BE(AT.crc)) throw new RangeError('its checksum does not fit')
   const attributes = batch.readInt16BE(AT.attributes)
   const producerId = readInt64(batch, AT.producerId)
   const isControl = (attributes & ATTRIBUTES.control) !== 0
