@@ -37,6 +37,8 @@ export type KafkaConnectionClass = new (clientId?: string, options?: KafkaConnec
 
 /** What a `Connection` is given. */
 export interface KafkaConnectionOptions {
+  /** Of a connection, in ms. */
   connectTimeout?: number
+  /** Of any request, in ms. */
   requestTimeout?: number
 }

@@ -192,14 +192,18 @@ export class Fetcher implements FetchBlock {
     let isStale = false
     for (const answer of answers) {
       const place = this.#places.get(answer.partition)
-      if (place !== undefined && (await this.#take(place, answer))) isStale = true
+      if (place !== undefined && (await this.#take(place, answer, from.get(answer.partition)))) isStale = true
     }
     return isStale
   }
 
-  /** Resolves true when another one leads it. */
-  async #take(place: Place, answer: FetchedPartition): Promise<boolean> {
+  /**
+   * Resolves true when another one leads it. When a leader moves, two of them can be asked about a partition: what does not
+   * begin where reading stands by now would come twice, or skip something.
+   */
+  async #take(place: Place, answer: FetchedPartition, offset: number | undefined): Promise<boolean> {
     const { error, partition } = answer
+    if (place.next !== offset) return false
     if (error === 'OFFSET_OUT_OF_RANGE') {
       await this.#reset(place)
       return false
@@ -209,9 +213,8 @@ export class Fetcher implements FetchBlock {
       if (!isPassing(error) && error !== UNKNOWN_TOPIC && error !== 'UNKNOWN_SERVER_ERROR') throw refusal
       return true
     }
-    const offset = place.next
     const read = await readBatches(answer.records, offset, answer.aborted)
-    if (!this.#stopped) this.#hand(place, answer, read)
+    if (!this.#stopped && place.next === offset) this.#hand(place, answer, read)
     return false
   }
 

@@ -66,10 +66,17 @@ export class GroupSession {
   }
 
   async heartbeat(): Promise<void> {
-    if (this.#generation >= 0) await this.#call(heartbeat(this.#place()))
+    if (this.isPlaced) await this.#call(heartbeat(this.#place()))
   }
 
+  /** False before and during a join. */
+  get isPlaced(): boolean {
+    return this.#generation >= 0
+  }
+
+  /** @throws KafkaRefusal, also without a place: without a generation a group that is empty would take any commit */
   async commit(positions: ReadonlyMap<number, number>): Promise<void> {
+    if (!this.isPlaced) throw new KafkaRefusal('ILLEGAL_GENERATION', `group "${this.#spec.groupId}" is being joined`)
     await this.#call(commitOffsets(this.#place(), this.#spec.topic, positions))
   }
 

@@ -16,7 +16,7 @@ import type { Logger } from '../../../../core/logger.ts'
 import { ended } from '../../../transport/kit/deadline.ts'
 import type { Receiver } from '../../../transport/transport.ts'
 import type { Member, MemberEvents, MemberSpec } from '../../driver.ts'
-import { hasType, transportError } from '../../errors.ts'
+import { hasType, isExpelled, transportError } from '../../errors.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import type { Assignment } from '../../group/assignment.ts'
 import { CarryOver } from '../../group/carry-over.ts'
@@ -24,7 +24,7 @@ import { Commits } from '../../group/commits.ts'
 import { Fetches } from '../../group/fetches.ts'
 import { Heart } from '../../group/heart.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
-import { type Cluster, isPassing } from '../network/cluster.ts'
+import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import type { FetcherOptions } from './fetcher.ts'
@@ -168,16 +168,8 @@ export class GroupMember implements Member {
   async #begin(joined: Term): Promise<RunningTerm | undefined> {
     const { clock, cluster, logger } = this.#host
     const { topic, groupId } = this.#spec
-    let positions: ReadonlyMap<number, number>
-    try {
-      positions = await this.#positions(joined.partitions)
-    } catch (error) {
-      if (!hasType(error, 'REBALANCE_IN_PROGRESS', 'ILLEGAL_GENERATION', 'UNKNOWN_MEMBER_ID'))
-        this.#host.onAnswer(error)
-      await clock.sleep(RELEASE_PAUSE_MS)
-      return undefined
-    }
-    if (this.#ended !== undefined) return undefined
+    const positions = await this.#whenKnown(joined.partitions)
+    if (positions === undefined || this.#ended !== undefined) return undefined
     const term = new RunningTerm(joined, {
       ...this.#spec,
       cluster,
@@ -204,6 +196,26 @@ export class GroupMember implements Member {
     logger.debug({ topic, group: groupId, partitions: joined.partitions }, 'joined a Kafka group')
     this.#joined.resolve()
     return term
+  }
+
+  /** Waits for leaders and coordinators, for as long as the place is kept. @throws what will not pass */
+  async #whenKnown(partitions: readonly number[]): Promise<ReadonlyMap<number, number> | undefined> {
+    const { clock } = this.#host
+    for (
+      let pauseMs: number = RETRY.firstMs;
+      this.#ended === undefined;
+      pauseMs = Math.min(2 * pauseMs, RETRY.longestMs)
+    ) {
+      try {
+        return await this.#positions(partitions)
+      } catch (error) {
+        if (isExpelled(error) || hasType(error, 'REBALANCE_IN_PROGRESS')) return undefined
+        if (error instanceof KafkaRefusal && !isPassing(error.type)) throw error
+        this.#host.onAnswer(error)
+        await clock.sleep(pauseMs)
+      }
+    }
+    return undefined
   }
 
   /** Where to begin: what the group has committed, else the first that there is. */
@@ -265,7 +277,7 @@ export class GroupMember implements Member {
 
   async #beat(): Promise<void> {
     const { clock, times } = this.#host
-    if (this.#term === undefined || clock.monotonic() - this.#beatAt < times.heartbeatIntervalMs) return
+    if (!this.#session.isPlaced || clock.monotonic() - this.#beatAt < times.heartbeatIntervalMs) return
     this.#beatAt = clock.monotonic()
     try {
       await this.#session.heartbeat()
