@@ -2,7 +2,7 @@ import { invalidOption } from '../../core/errors.ts'
 import type { ProvisionMode } from '../transport/provision-mode.ts'
 import { COMPRESSION_TYPES, type Compression } from './wire/codecs.ts'
 
-/** Options of `kafkaTransport` that are the same with every client library. */
+/** Options of `kafkaTransport` and of `platformaticTransport`: the same with every client library. */
 export interface KafkaCommonOptions {
   /**
    * Whether the topics of the declared channels are made (`create`), only compared (`check`: one error names all that is
@@ -92,7 +92,7 @@ export const COMMON_NAMES = {
 } as const satisfies Readonly<Record<keyof KafkaCommonOptions, true>>
 
 /** @throws TypeError */
-export function checkCompression(value: Compression): Compression {
+export function checkCompression(path: string, value: Compression): Compression {
   if (typeof value === 'string' && Object.hasOwn(COMPRESSION_TYPES, value)) return value
-  throw invalidOption('kafkaTransport.compression', value, `one of ${Object.keys(COMPRESSION_TYPES).join(', ')}`)
+  throw invalidOption(`${path}.compression`, value, `one of ${Object.keys(COMPRESSION_TYPES).join(', ')}`)
 }

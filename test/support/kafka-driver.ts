@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net'
 import { Connection } from '@platformatic/kafka'
 import { type KafkaCommonOptions, kafkaTransport as onKafkajs } from 'concordat/binder/kafka'
-import { kafkaTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
+import { platformaticTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
 import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
 

@@ -24,7 +24,7 @@ export function resolveKafkaOptions(options: KafkaTransportOptions): KafkaOption
   refuseUnknown(path, options, NAMES)
   const resolved = Object.freeze({
     kafka: checkClient(options.kafka),
-    compression: checkCompression(options.compression ?? 'none'),
+    compression: checkCompression(path, options.compression ?? 'none'),
     ...resolveKafkaSettings(path, options),
   })
   requireCodec(resolved.compression)

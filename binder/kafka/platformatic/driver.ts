@@ -5,7 +5,7 @@ import { AdminConnection } from './admin.ts'
 import type { KafkaConnection } from './client.ts'
 import { GroupMember } from './group/member.ts'
 import { Cluster } from './network/cluster.ts'
-import type { PlatformaticOptions } from './options.ts'
+import type { ResolvedOptions } from './options.ts'
 import { IdempotentProducer } from './producer.ts'
 
 const CLIENT_ID = 'concordat'
@@ -14,9 +14,9 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
 
 /** Kafka on the connections of `@platformatic/kafka` 2. */
 export class PlatformaticDriver implements KafkaDriver {
-  readonly #options: PlatformaticOptions
+  readonly #options: ResolvedOptions
 
-  constructor(options: PlatformaticOptions) {
+  constructor(options: ResolvedOptions) {
     this.#options = options
   }
 
@@ -27,10 +27,10 @@ export class PlatformaticDriver implements KafkaDriver {
 
 class PlatformaticLink implements DriverLink {
   readonly admin: AdminConnection
-  readonly #options: PlatformaticOptions
+  readonly #options: ResolvedOptions
   readonly #host: TransportHost
 
-  constructor(options: PlatformaticOptions, host: TransportHost) {
+  constructor(options: ResolvedOptions, host: TransportHost) {
     this.#options = options
     this.#host = host
     const { clock } = host
@@ -58,7 +58,7 @@ class PlatformaticLink implements DriverLink {
 }
 
 /** The connections of one user of them. */
-function clusterOf(options: PlatformaticOptions, clock: Clock): Cluster {
+function clusterOf(options: ResolvedOptions, clock: Clock): Cluster {
   const { Connection, clientId = CLIENT_ID, tls, tlsServerName, sasl } = options.kafka
   const given = Object.entries({ tls, tlsServerName, sasl }).filter(([, value]) => value !== undefined)
   const settings = {

@@ -7,5 +7,5 @@
 export type { KafkaCommonOptions } from '../options.ts'
 export type { Compression } from '../wire/codecs.ts'
 export type { KafkaConnectionClass, KafkaConnectionOptions } from './client.ts'
-export type { KafkaConnectOptions, KafkaTransportOptions } from './options.ts'
-export { kafkaTransport } from './transport.ts'
+export type { KafkaConnectOptions, PlatformaticTransportOptions } from './options.ts'
+export { platformaticTransport } from './transport.ts'

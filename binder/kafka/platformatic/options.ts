@@ -5,8 +5,8 @@ import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
 import { type Compression, requirePackage } from '../wire/codecs.ts'
 import type { KafkaConnectionClass } from './client.ts'
 
-/** Options of `kafkaTransport`. */
-export interface KafkaTransportOptions extends KafkaCommonOptions {
+/** Options of `platformaticTransport`. */
+export interface PlatformaticTransportOptions extends KafkaCommonOptions {
   /** How to connect: the `Connection` of `@platformatic/kafka` and what it is to be given. */
   readonly kafka: KafkaConnectOptions
 }
@@ -27,13 +27,13 @@ export interface KafkaConnectOptions {
   readonly sasl?: object | undefined
 }
 
-export interface PlatformaticOptions extends KafkaSettings {
+export interface ResolvedOptions extends KafkaSettings {
   readonly kafka: KafkaConnectOptions
   readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
   readonly compression: Compression
 }
 
-const NAMES = optionNames<KafkaTransportOptions>({ kafka: true, ...COMMON_NAMES })
+const NAMES = optionNames<PlatformaticTransportOptions>({ kafka: true, ...COMMON_NAMES })
 const KAFKA_NAMES = optionNames<KafkaConnectOptions>({
   Connection: true,
   bootstrapBrokers: true,
@@ -44,11 +44,11 @@ const KAFKA_NAMES = optionNames<KafkaConnectOptions>({
 })
 
 /** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
-export function resolvePlatformaticOptions(options: KafkaTransportOptions): PlatformaticOptions {
-  const path = 'kafkaTransport'
+export function resolvePlatformaticOptions(options: PlatformaticTransportOptions): ResolvedOptions {
+  const path = 'platformaticTransport'
   refuseUnknown(path, options, NAMES)
   const { kafka } = options
-  const compression = checkCompression(options.compression ?? 'none')
+  const compression = checkCompression(path, options.compression ?? 'none')
   requirePackage(compression)
   return Object.freeze({
     kafka: checkKafka(kafka),
@@ -59,7 +59,7 @@ export function resolvePlatformaticOptions(options: KafkaTransportOptions): Plat
 }
 
 function checkKafka(kafka: KafkaConnectOptions): KafkaConnectOptions {
-  const path = 'kafkaTransport.kafka'
+  const path = 'platformaticTransport.kafka'
   refuseUnknown(path, kafka, KAFKA_NAMES)
   const { Connection, bootstrapBrokers, clientId, tls, sasl } = kafka
   if (typeof Connection !== 'function')
@@ -81,5 +81,5 @@ function placeOf(broker: unknown): { readonly host: string; readonly port: numbe
   const [, six, four, port] = (typeof broker === 'string' ? PLACE.exec(broker) : null) ?? []
   const host = six ?? four
   if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
-  throw invalidOption('kafkaTransport.kafka.bootstrapBrokers', broker, "addresses as 'host:port'")
+  throw invalidOption('platformaticTransport.kafka.bootstrapBrokers', broker, "addresses as 'host:port'")
 }

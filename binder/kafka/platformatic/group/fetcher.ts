@@ -13,7 +13,7 @@ import { type FetchedPartition, fetch } from '../protocol/fetch.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import { type ReadRecords, readBatches } from '../records/batch-reader.ts'
 
-export interface FetcherOptions {
+export interface FetcherSettings {
   readonly topic: string
   /** How many of a partition may wait to be lent. */
   readonly window: number
@@ -51,7 +51,7 @@ const MISSING_TRIES = 20
 export class Fetcher implements FetchBlock {
   readonly #cluster: Cluster
   readonly #clock: Clock
-  readonly #options: FetcherOptions
+  readonly #options: FetcherSettings
   readonly #events: FetcherEvents
   readonly #places = new Map<number, Place>()
   readonly #blocked = new Set<number>()
@@ -65,7 +65,7 @@ export class Fetcher implements FetchBlock {
   #isLooking = false
   #asleep: Array<() => void> = []
 
-  constructor(cluster: Cluster, clock: Clock, options: FetcherOptions, events: FetcherEvents) {
+  constructor(cluster: Cluster, clock: Clock, options: FetcherSettings, events: FetcherEvents) {
     this.#cluster = cluster
     this.#clock = clock
     this.#options = options

@@ -27,7 +27,7 @@ import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
-import type { FetcherOptions } from './fetcher.ts'
+import type { FetcherSettings } from './fetcher.ts'
 import { GroupSession, type Term } from './group-session.ts'
 import { RunningTerm } from './running-term.ts'
 
@@ -365,7 +365,7 @@ async function finishStarted(assignment: Assignment): Promise<void> {
 function fetcherOptions(
   { topic, partitions, prefetch, prefetchBytes, evenShares }: MemberSpec,
   { maxWaitMs, requestTimeoutMs }: MemberTimes,
-): FetcherOptions {
+): FetcherSettings {
   const perPartition = Math.floor(prefetchBytes / Math.max(1, partitions))
   return {
     topic,

@@ -4,13 +4,13 @@ import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import { Assignment, type AssignmentLimits } from '../../group/assignment.ts'
 import { Hindrances } from '../../group/hindrances.ts'
 import type { Cluster } from '../network/cluster.ts'
-import { Fetcher, type FetcherOptions } from './fetcher.ts'
+import { Fetcher, type FetcherSettings } from './fetcher.ts'
 import type { Term } from './group-session.ts'
 
 export interface TermParts extends AssignmentLimits {
   readonly cluster: Cluster
   readonly clock: Clock
-  readonly fetching: FetcherOptions
+  readonly fetching: FetcherSettings
   deliver(delivery: TransportDelivery): void
   onProgress(assigned: AssignedPartition): void
   onReleased(assigned: AssignedPartition): void

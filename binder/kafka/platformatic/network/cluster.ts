@@ -25,7 +25,7 @@ export function isPassing(type: string | undefined): boolean {
   return type !== undefined && PASSING.has(type)
 }
 
-export interface ClusterOptions {
+export interface ClusterSettings {
   readonly makeConnection: MakeConnection
   readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
   readonly connectTimeoutMs: number
@@ -39,7 +39,7 @@ const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
 
 /** The brokers as one user of them sees them: connections, made when they are needed, and who leads what. */
 export class Cluster {
-  readonly #options: ClusterOptions
+  readonly #options: ClusterSettings
   readonly #clock: Clock
   readonly #links = new Map<string, Promise<BrokerLink>>()
   readonly #brokers = new Map<number, Broker>()
@@ -47,7 +47,7 @@ export class Cluster {
   readonly #coordinators = new Map<string, Broker>()
   #closed = false
 
-  constructor(options: ClusterOptions, clock: Clock) {
+  constructor(options: ClusterSettings, clock: Clock) {
     this.#options = options
     this.#clock = clock
   }

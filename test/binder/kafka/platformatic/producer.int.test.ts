@@ -1,5 +1,5 @@
 import { Connection } from '@platformatic/kafka'
-import { kafkaTransport } from 'concordat/binder/kafka/platformatic'
+import { platformaticTransport } from 'concordat/binder/kafka/platformatic'
 import type { Transport } from 'concordat/binder/transport'
 import { silentLogger, systemClock } from 'concordat/core'
 import { it, onTestFinished } from 'vitest'
@@ -35,7 +35,7 @@ function losing(
     }
   }
   const brokers = (serverUrl('kafka') as string).split(',')
-  const transport = kafkaTransport({ kafka: { Connection: Losing, bootstrapBrokers: brokers } })
+  const transport = platformaticTransport({ kafka: { Connection: Losing, bootstrapBrokers: brokers } })
   transport.attach({ service: 'losing', instance: 'losing-1', logger: silentLogger, clock: systemClock })
   onTestFinished(() => transport.close())
   return {
