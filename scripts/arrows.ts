@@ -52,7 +52,7 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
 /** Folders inside an adapter that hold a client library: the rest of the adapter knows none, and they know no other. */
 export const DRIVERS: Readonly<Record<string, { readonly names: readonly string[]; readonly but: readonly string[] }>> =
   {
-    'binder/kafka': { names: ['kafkajs'], but: ['index.ts'] },
+    'binder/kafka': { names: ['kafkajs', 'platformatic'], but: ['index.ts'] },
   }
 
 /** A folder inside one of these that may do more. */

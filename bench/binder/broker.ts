@@ -14,7 +14,10 @@ export interface BrokerSides {
   readonly broker: string
   readonly ours: URL
   readonly bare: URL
-  readonly peers: Readonly<Record<Work, string>>
+  /** Without a name for `publishPlain` that is left out. */
+  readonly peers: Readonly<Record<'publish' | 'consume', string>> & { readonly publishPlain?: string }
+  /** Of the rate of the peer. @default 0.9 */
+  readonly atLeast?: Readonly<Record<'publish' | 'consume', number>>
   /** Messages of a turn, by the bytes of each. */
   readonly countOf: (bytes: number) => number
 }
@@ -33,16 +36,17 @@ async function measureScene(sides: BrokerSides, scene: Scene, label: string, opt
   // Ours first: it makes the topics and fills the one that both read.
   await using ours = await started(sides.ours, scene)
   await using bare = await started(sides.bare, scene)
-  const row = (work: Work, peerWork: Work, atLeast?: number): Promise<void> =>
+  const row = (work: Work, peerWork: Work, name: string, atLeast?: number): Promise<void> =>
     options.measure({
       what: `${sides.broker}, ${work}, ${label}, messages/s`,
       ours: runOf(ours, work),
-      peer: { name: sides.peers[peerWork], run: runOf(bare, peerWork) },
+      peer: { name, run: runOf(bare, peerWork) },
       ratio: atLeast === undefined ? undefined : { atLeast },
     })
-  await row('publish', 'publish', TARGET)
-  if (scene.keyed) await row('publish', 'publishPlain')
-  await row('consume', 'consume', TARGET)
+  const { peers, atLeast } = sides
+  await row('publish', 'publish', peers.publish, atLeast?.publish ?? TARGET)
+  if (scene.keyed && peers.publishPlain !== undefined) await row('publish', 'publishPlain', peers.publishPlain)
+  await row('consume', 'consume', peers.consume, atLeast?.consume ?? TARGET)
   for (const side of [bare, ours]) await report(side, 'leave')
 }
 

@@ -1,8 +1,9 @@
 import { newId } from 'concordat/core'
-import { Kafka, logLevel, type Message } from 'kafkajs'
+import { Kafka, logLevel } from 'kafkajs'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
-import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka.ts'
+import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka-works.ts'
+import { plainRecord, type RecordToSend, recordByHand } from './record-by-hand.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
 import { batches, PARTITIONS, Payload, payloads } from './workload.ts'
 
@@ -12,7 +13,7 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   const producer = kafka.producer({ idempotent: true, allowAutoTopicCreation: false })
   await producer.connect()
 
-  const publish = (toRecord: (payload: Payload, scene: Scene) => Message): Promise<Measured> =>
+  const publish = (toRecord: (payload: Payload, scene: Scene) => RecordToSend): Promise<Measured> =>
     timed(all.length, async () => {
       for (const batch of batches(all)) {
         const messages = batch.map((payload) => toRecord(payload, scene))
@@ -39,24 +40,5 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   }
 
   const leave = (): Promise<void> => producer.disconnect()
-  return { publish: () => publish(record), publishPlain: () => publish(plainRecord), consume, leave }
+  return { publish: () => publish(recordByHand), publishPlain: () => publish(plainRecord), consume, leave }
 })
-
-/** The record a careful user would write by hand: checked, with an id and the CloudEvents headers. */
-function record(payload: Payload, { publishing, keyed }: Scene): Message {
-  const value = JSON.stringify(Payload.parse(payload))
-  const headers = {
-    ce_specversion: '1.0',
-    ce_id: newId(),
-    ce_source: 'bench',
-    ce_type: publishing,
-    ce_time: new Date().toISOString(),
-    'content-type': 'application/json',
-    ...(keyed ? { ce_partitionkey: payload.account } : {}),
-  }
-  return { key: keyed ? payload.account : null, value, headers }
-}
-
-function plainRecord(payload: Payload, { keyed }: Scene): Message {
-  return { key: keyed ? payload.account : null, value: JSON.stringify(payload) }
-}

@@ -2,13 +2,15 @@ import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
 import { provideServer } from '../servers.ts'
 import { measureDrivers } from './drivers.ts'
-import { measureKafka } from './kafka.ts'
+import { measureBoth, measureKafka, measurePlatformatic } from './kafka.ts'
 import { measureMemory } from './memory.ts'
 import { measureRabbit } from './rabbitmq.ts'
 
 const PARTS = [
   { part: 'kafka', kind: 'kafka', measure: measureKafka },
   { part: 'rabbitmq', kind: 'rabbitmq', measure: measureRabbit },
+  { part: 'platformatic', kind: 'kafka', measure: measurePlatformatic },
+  { part: 'both', kind: 'kafka', measure: measureBoth },
   { part: 'drivers', kind: 'kafka', measure: measureDrivers },
 ] as const
 

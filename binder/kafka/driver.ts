@@ -4,7 +4,7 @@
  *
  * What a driver rejects with is a `TransportError`. Inside `AdminLink.use` it is an error that has the protocol's name of
  * what went wrong (`TOPIC_ALREADY_EXISTS`) as its `type`, or has one that does in `cause` or `errors`: see `errors.ts`.
- * Offsets of single records may be text or bigint, as the library has them; all others are numbers, exact up to 2^53.
+ * Offsets of single records may be text or bigint too, as the library has them; all others are numbers, exact up to 2^53.
  */
 import type { Receiver, Subscription, TransportHost } from '../transport/transport.ts'
 
@@ -61,8 +61,8 @@ export interface IncomingRecord {
   readonly key: Buffer | null
   readonly value: Buffer | null
   /** Epoch ms. */
-  readonly timestamp: string | bigint
-  readonly offset: string | bigint
+  readonly timestamp: string | bigint | number
+  readonly offset: string | bigint | number
   readonly headers?: Readonly<Record<string, IncomingHeader>>
 }
 
@@ -75,7 +75,7 @@ export interface FetchedBatch {
   /** Where the fetch began. */
   readonly fetchedOffset?: unknown
   /** Of the last record, also of one that nobody is handed. */
-  lastOffset(): string | bigint
+  lastOffset(): string | bigint | number
 }
 
 export interface MemberSpec {

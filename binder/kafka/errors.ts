@@ -39,7 +39,7 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
   unavailable: 'Check that the brokers are up and reachable.',
   timeout: 'Whether it was done is unknown; try again.',
   refused: 'The broker said no for now; try again later.',
-  too_large: 'Send less, or raise max.message.bytes of the topic and maxMessageBytes of kafkaTransport.',
+  too_large: 'Send less, or raise max.message.bytes of the topic and maxMessageBytes of the transport.',
   unroutable: 'Create the topic first: give its channel to the binder.',
   mismatch: 'Trying again will not help: check names, settings and rights.',
   closed: 'The transport was closed.',

@@ -14,6 +14,7 @@ export type {
   KafkaConsumer,
   KafkaProducer,
 } from './kafkajs/client.ts'
-export type { Compression } from './kafkajs/codecs.ts'
 export type { KafkaTransportOptions } from './kafkajs/options.ts'
 export { kafkaTransport } from './kafkajs/transport.ts'
+export type { KafkaCommonOptions } from './options.ts'
+export type { Compression } from './wire/codecs.ts'

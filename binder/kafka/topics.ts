@@ -151,7 +151,7 @@ export class Topics {
       for (const spec of wanted) this.#compare(spec)
       return
     }
-    const remedy = "Make them as binder.describe() says, or use kafkaTransport({ provision: 'create' })"
+    const remedy = "Make them as binder.describe() says, or have the transport make them with provision: 'create'"
     throw transportError('mismatch', `${faults.join('; ')}. ${remedy}`, missing[0]?.name)
   }
 

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
-import { Kafka, logLevel } from 'kafkajs'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { Ping, started } from '../conformance/bus-kit.ts'
+import { kafkaOn } from '../support/kafka-driver.ts'
 import { describeWith, type PrivateServer, startServer } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
 
@@ -53,8 +52,7 @@ describeWith(['kafka'], 'a bus on a Kafka that is killed', { private: true }, ()
   it('goes on when it is back, too', async () => {
     const server = await startServer('kafka')
     try {
-      const kafka = new Kafka({ clientId: 'bus', brokers: [server.url], logLevel: logLevel.NOTHING })
-      await survives(server, () => kafkaTransport({ kafka }))
+      await survives(server, () => kafkaOn(server.url))
     } finally {
       await server.stop()
     }

@@ -1,12 +1,10 @@
-import { kafkaTransport } from 'concordat/binder/kafka'
-import { Kafka, logLevel } from 'kafkajs'
 import { busConformance } from '../conformance/bus.ts'
+import { kafkaOn } from '../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
 
 describeWith(['kafka'], 'Kafka', () => {
   busConformance('kafka', async () => {
-    const brokers = (serverUrl('kafka') as string).split(',')
-    const kafka = new Kafka({ clientId: 'bus', brokers, logLevel: logLevel.NOTHING })
-    return { transport: () => kafkaTransport({ kafka }), close: async () => {} }
+    const brokers = serverUrl('kafka') as string
+    return { transport: () => kafkaOn(brokers), close: async () => {} }
   })
 })

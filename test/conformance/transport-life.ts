@@ -119,65 +119,73 @@ export function lifeCases(context: CaseContext): void {
   })
 
   describe('reconnect', () => {
-    it('comes back by itself after the broker was killed and restarted, and nothing accepted is lost', {
-      timeout: 180_000,
-    }, async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
-      const { got, binding } = collector(channel, 'g')
-      const consumer = await started(context.transport(), { bindings: [binding] })
-      const sender = await started(context.transport(), { sends: [channel], sendTimeoutMs: 90_000 })
-      const accepted = new Set<number>()
-      const send = async (n: number): Promise<void> => {
-        await sender.send(channel, { key: `k${n % 5}`, n })
-        accepted.add(n)
-      }
-      for (let n = 0; n < 50; n++) await send(n)
-      const across = Promise.allSettled(Array.from({ length: 50 }, (_, i) => send(100 + i)))
-      const hasty = await started(context.transport(), { sends: [channel], sendTimeoutMs: HASTY_MS })
-      await hasty.send(channel, { key: 'k0', n: 999 }).then(() => accepted.add(999))
-      await context.broker.kill()
-      const waits = [0, HASTY_MS / 2].map(async (afterMs) => {
-        await new Promise((resolve) => setTimeout(resolve, afterMs))
-        const since = performance.now()
-        const error = await hasty.send(channel, { key: 'k0', n: -1 }).catch((reason: unknown) => reason)
-        return { error, tookMs: performance.now() - since }
-      })
-      for (const { error, tookMs } of await Promise.all(waits)) {
-        expect(error, 'what stands behind one without an answer has its own time, once').toBeInstanceOf(SendError)
-        expect(tookMs).toBeLessThan(HASTY_MS * 1.4)
-      }
-      await until('the consumer noticed', () => consumer.health().status === 'down', 60_000)
-      const meanwhile = Promise.allSettled(Array.from({ length: 5 }, (_, i) => send(200 + i)))
-      await context.broker.restart()
-      await Promise.all([across, meanwhile])
-      await consumer.ready({ timeoutMs: 90_000 })
-      for (let n = 300; n < 350; n++) await sender.send(channel, { key: `k${n % 5}`, n }).then(() => accepted.add(n))
-      const seen = (): Set<number> => new Set(got.map(({ payload }) => payload.n))
-      await until('every accepted message was handled', () => [...accepted].every((n) => seen().has(n)), 60_000)
-      expect(accepted.size).toBeGreaterThanOrEqual(100)
-      expect(consumer.health().status).toBe('up')
-    })
+    it.runIf(context.killsBroker)(
+      'comes back by itself after the broker was killed and restarted, and nothing accepted is lost',
+      {
+        timeout: 180_000,
+      },
+      async ({ expect }) => {
+        const channel = createTestChannel(context.freshName())
+        const { got, binding } = collector(channel, 'g')
+        const consumer = await started(context.transport(), { bindings: [binding] })
+        const sender = await started(context.transport(), { sends: [channel], sendTimeoutMs: 90_000 })
+        const accepted = new Set<number>()
+        const send = async (n: number): Promise<void> => {
+          await sender.send(channel, { key: `k${n % 5}`, n })
+          accepted.add(n)
+        }
+        for (let n = 0; n < 50; n++) await send(n)
+        const across = Promise.allSettled(Array.from({ length: 50 }, (_, i) => send(100 + i)))
+        const hasty = await started(context.transport(), { sends: [channel], sendTimeoutMs: HASTY_MS })
+        await hasty.send(channel, { key: 'k0', n: 999 }).then(() => accepted.add(999))
+        await context.broker.kill()
+        const waits = [0, HASTY_MS / 2].map(async (afterMs) => {
+          await new Promise((resolve) => setTimeout(resolve, afterMs))
+          const since = performance.now()
+          const error = await hasty.send(channel, { key: 'k0', n: -1 }).catch((reason: unknown) => reason)
+          return { error, tookMs: performance.now() - since }
+        })
+        for (const { error, tookMs } of await Promise.all(waits)) {
+          expect(error, 'what stands behind one without an answer has its own time, once').toBeInstanceOf(SendError)
+          expect(tookMs).toBeLessThan(HASTY_MS * 1.4)
+        }
+        await until('the consumer noticed', () => consumer.health().status === 'down', 60_000)
+        const meanwhile = Promise.allSettled(Array.from({ length: 5 }, (_, i) => send(200 + i)))
+        await context.broker.restart()
+        await Promise.all([across, meanwhile])
+        await consumer.ready({ timeoutMs: 90_000 })
+        for (let n = 300; n < 350; n++) await sender.send(channel, { key: `k${n % 5}`, n }).then(() => accepted.add(n))
+        const seen = (): Set<number> => new Set(got.map(({ payload }) => payload.n))
+        await until('every accepted message was handled', () => [...accepted].every((n) => seen().has(n)), 60_000)
+        expect(accepted.size).toBeGreaterThanOrEqual(100)
+        expect(consumer.health().status).toBe('up')
+      },
+    )
 
-    it('starts by itself when the broker was down at start', { timeout: 180_000 }, async ({ expect }) => {
-      const channel = createTestChannel(context.freshName())
-      const { got, binding } = collector(channel, 'g')
-      await context.broker.kill()
-      const binder = createBinder({
-        service: 'conformance',
-        transport: context.transport(),
-        bindings: [binding],
-        sendTimeoutMs: 90_000,
-      })
-      onTestFinished(() => binder.close())
-      await binder.start()
-      expect(binder.bindings().map(({ state }) => state)).toEqual(['connecting'])
-      expect(binder.health().status).toBe('down')
-      await expect(binder.ready({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'binder.not_ready' })
-      await context.broker.restart()
-      await binder.ready({ timeoutMs: 90_000 })
-      await binder.send(channel, { key: 'k', n: 1 })
-      await until('it came', () => got.length > 0)
-      expect(got.map(({ payload }) => payload.n)).toEqual([1])
-    })
+    it.runIf(context.killsBroker)(
+      'starts by itself when the broker was down at start',
+      { timeout: 180_000 },
+      async ({ expect }) => {
+        const channel = createTestChannel(context.freshName())
+        const { got, binding } = collector(channel, 'g')
+        await context.broker.kill()
+        const binder = createBinder({
+          service: 'conformance',
+          transport: context.transport(),
+          bindings: [binding],
+          sendTimeoutMs: 90_000,
+        })
+        onTestFinished(() => binder.close())
+        await binder.start()
+        expect(binder.bindings().map(({ state }) => state)).toEqual(['connecting'])
+        expect(binder.health().status).toBe('down')
+        await expect(binder.ready({ timeoutMs: 50 })).rejects.toMatchObject({ code: 'binder.not_ready' })
+        await context.broker.restart()
+        await binder.ready({ timeoutMs: 90_000 })
+        await binder.send(channel, { key: 'k', n: 1 })
+        await until('it came', () => got.length > 0)
+        expect(got.map(({ payload }) => payload.n)).toEqual([1])
+      },
+    )
   })
 }

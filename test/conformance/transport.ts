@@ -35,6 +35,8 @@ export interface CaseContext {
   transport(): Transport
   readonly broker: TransportHarness['broker']
   readonly features: Transport['features']
+  /** False: the broker is somebody else's, and what kills it is left out. */
+  readonly killsBroker: boolean
   /** A channel name nobody used before. */
   freshName(): string
   /** The same, for a case that delays messages, or attempts of group `g`, and leaves the broker alone. */
@@ -43,11 +45,21 @@ export interface CaseContext {
 
 export type Delayed = 'messages' | 'attempts'
 
-export function transportConformance(name: string, setup: () => Promise<TransportHarness>): void {
+export interface ConformanceOptions {
+  /** Whether the broker is killed, for which it must be the suite's own. @default true */
+  readonly killsBroker?: boolean
+}
+
+export function transportConformance(
+  name: string,
+  setup: () => Promise<TransportHarness>,
+  { killsBroker = true }: ConformanceOptions = {},
+): void {
   describe(`${name} transport conformance`, () => {
     let harness: TransportHarness | undefined
     const delayedNames = { messages: [] as string[], attempts: [] as string[] }
     const context: CaseContext = {
+      killsBroker,
       transport: () => (harness as TransportHarness).transport(),
       broker: {
         kill: () => (harness as TransportHarness).broker.kill(),

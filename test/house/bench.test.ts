@@ -18,7 +18,7 @@ describe('npm run bench', () => {
     [['binder', '--rounds', '0'], 'bench: --rounds: expected a whole number >= 1, got "0". Usage: '],
     [
       ['binder', '--only', 'memroy'],
-      'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, drivers. ',
+      'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, platformatic, both, drivers. ',
     ],
     [
       ['example', '--only', 'kafka,x'],

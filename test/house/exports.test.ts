@@ -102,6 +102,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/binder/transport': [],
   'concordat/binder/memory': ['memoryBroker', 'memoryTransport'],
   'concordat/binder/kafka': ['groupIdOf', 'kafkaTransport'],
+  'concordat/binder/kafka/platformatic': ['platformaticTransport'],
   'concordat/binder/rabbitmq': ['rabbitTransport'],
   'concordat/binder/postgres': ['postgresTransport'],
   'concordat/outbox': [

@@ -8,11 +8,11 @@ import {
   sink,
   TerminalError,
 } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import { jsonCodec, textCodec } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { z } from 'zod'
+import { kafkaOn } from '../support/kafka-driver.ts'
 
 export const kafkaClient = (url: string): Kafka => new Kafka({ brokers: [url], logLevel: logLevel.NOTHING })
 
@@ -49,7 +49,7 @@ export async function collectOnKafka(url: string): Promise<Collector> {
   })
   const binder = createBinder({
     service: 'interop',
-    transport: kafkaTransport({ kafka: kafkaClient(url), springHeaderTypes: true }),
+    transport: kafkaOn(url, { springHeaderTypes: true }),
     bindings: [keep(fromSpring), keep(payments), keep(springsLetters), refuse],
     sends: [toSpring, orders, fails],
   })

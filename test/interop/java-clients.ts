@@ -5,10 +5,10 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { CloudEvent, Kafka as Events } from 'cloudevents'
 import { createBinder, defineChannel, partitionOf, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { bytesCodec } from 'concordat/core'
 import { z } from 'zod'
 import { runJava } from '../support/java.ts'
+import { kafkaOn } from '../support/kafka-driver.ts'
 import { kafkaJarFolder } from '../support/servers/kafka-jars.ts'
 import { until } from '../support/until.ts'
 import type { Classes } from './classes.ts'
@@ -34,7 +34,7 @@ async function sinkOn(url: string, name: string, partitions: number) {
   const binding = sink(channel, { group: 'g' }, (body, { id, source, headers }) => {
     handled.push({ text: Buffer.from(body).toString().trim(), id, source, headers })
   })
-  const transport = kafkaTransport({ kafka: kafkaClient(url) })
+  const transport = kafkaOn(url)
   const binder = createBinder({ service: 'interop', transport, bindings: [{ ...binding }] })
   return { handled, channel, binder, lag: () => binder.lag(`${name}.g`) }
 }
@@ -123,7 +123,7 @@ export async function consoleCases(report: Report, classes: Classes, url: string
   const { handled, channel, binder, lag } = await sinkOn(url, topic, 1)
   const producer = createBinder({
     service: 'sender',
-    transport: kafkaTransport({ kafka: kafkaClient(url) }),
+    transport: kafkaOn(url),
     sends: [channel],
   })
   await producer.start()

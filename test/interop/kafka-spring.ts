@@ -1,8 +1,8 @@
 /** Spring Cloud Stream on Kafka, both ways. */
 import { createBinder, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
+import { kafkaOn } from '../support/kafka-driver.ts'
 import { until } from '../support/until.ts'
-import { broken, type Collector, fails, kafkaClient, orders, toSpring } from './collect.ts'
+import { broken, type Collector, fails, orders, toSpring } from './collect.ts'
 import type { Report } from './report.ts'
 import type { Got, Spring } from './spring.ts'
 
@@ -94,7 +94,7 @@ export async function takeOverCases(report: Report, spring: Spring, url: string,
   const join = () =>
     createBinder({
       service: 'successor',
-      transport: kafkaTransport({ kafka: kafkaClient(url), groupIds: { 'i.to-spring': { sink: 'sink' } } }),
+      transport: kafkaOn(url, { groupIds: { 'i.to-spring': { sink: 'sink' } } }),
       bindings: [sink(toSpring, { group: 'sink' }, (payload) => void handled.push(payload))],
     })
   await report.check(

@@ -24,19 +24,20 @@ const MAX_LENGTH = 249
 
 /** @throws TypeError naming the channel and the group, also of a Kafka group that is given twice */
 export function resolveGroupIds(
+  path: string,
   given: Readonly<Record<string, Readonly<Record<string, string>>>>,
 ): ReadonlyMap<string, string> {
   const resolved = new Map<string, string>()
   const users = new Map<string, string>()
-  for (const [channel, groups] of entriesOf('kafkaTransport.groupIds', given)) {
-    for (const [group, groupId] of entriesOf(`kafkaTransport.groupIds.${channel}`, groups)) {
-      const path = `kafkaTransport.groupIds.${channel}.${group}`
+  for (const [channel, groups] of entriesOf(`${path}.groupIds`, given)) {
+    for (const [group, groupId] of entriesOf(`${path}.groupIds.${channel}`, groups)) {
+      const place = `${path}.groupIds.${channel}.${group}`
       if (typeof groupId !== 'string' || groupId === '' || groupId.length > MAX_LENGTH)
-        throw invalidOption(path, groupId, `a Kafka group of 1 to ${MAX_LENGTH} characters`)
+        throw invalidOption(place, groupId, `a Kafka group of 1 to ${MAX_LENGTH} characters`)
       const user = users.get(groupId)
       if (user !== undefined)
         throw invalidOption(
-          path,
+          place,
           groupId,
           `another Kafka group than ${user} has: its members would share out both topics`,
         )
@@ -55,14 +56,17 @@ export function startOf(startAt: StartsAt, group: string, topic: string): 'lates
 }
 
 /** @throws TypeError naming the channel and the group */
-export function resolveStartAt(given: Readonly<Record<string, Readonly<Record<string, unknown>>>>): StartsAt {
+export function resolveStartAt(
+  path: string,
+  given: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+): StartsAt {
   const resolved = new Map<string, 'latest' | number>()
-  for (const [channel, groups] of entriesOf('kafkaTransport.startAt', given)) {
-    for (const [group, at] of entriesOf(`kafkaTransport.startAt.${channel}`, groups)) {
+  for (const [channel, groups] of entriesOf(`${path}.startAt`, given)) {
+    for (const [group, at] of entriesOf(`${path}.startAt.${channel}`, groups)) {
       if (at === 'earliest') continue
       const instant = at instanceof Date ? at.getTime() : undefined
       if (at !== 'latest' && !Number.isFinite(instant))
-        throw invalidOption(`kafkaTransport.startAt.${channel}.${group}`, at, "'earliest', 'latest' or a valid Date")
+        throw invalidOption(`${path}.startAt.${channel}.${group}`, at, "'earliest', 'latest' or a valid Date")
       resolved.set(placeOf(group, channel), instant ?? 'latest')
     }
   }

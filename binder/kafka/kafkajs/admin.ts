@@ -1,10 +1,11 @@
 import type { Clock } from '../../../core/clock.ts'
 import { ended } from '../../transport/kit/deadline.ts'
+import { within } from '../deadline.ts'
 import type { Admin, AdminLink } from '../driver.ts'
 import { transportError } from '../errors.ts'
 import { AdminCalls } from './admin-calls.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
-import { connectWithin, within } from './deadline.ts'
+import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
 import type { KafkaOptions } from './options.ts'
 

@@ -74,7 +74,7 @@ export interface KafkaAssigner {
   assign(group: {
     readonly members: ReadonlyArray<{ readonly memberId: string }>
     readonly topics: readonly string[]
-  }): Promise<Array<{ memberId: string; memberAssignment: Buffer }>>
+  }): Promise<Array<{ readonly memberId: string; readonly memberAssignment: Buffer }>>
   protocol(subscription: { readonly topics: readonly string[] }): { name: string; metadata: Buffer }
 }
 

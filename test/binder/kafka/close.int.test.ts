@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { connect, type Socket } from 'node:net'
-import { Kafka, logLevel } from 'kafkajs'
+import type { Socket } from 'node:net'
 import { it } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -11,19 +10,11 @@ const url = (): string => serverUrl('kafka') as string
 describeWith(['kafka'], 'closing a transport on Kafka', () => {
   it('leaves no connection behind, although administrative requests are under way', async ({ expect }) => {
     const sockets: Socket[] = []
-    const kafka = new Kafka({
-      brokers: [url()],
-      logLevel: logLevel.NOTHING,
-      socketFactory: ({ host, port, onConnect }) => {
-        const socket = connect({ host, port }, onConnect)
-        sockets.push(socket)
-        return socket
-      },
-    })
+    const onSocket = (socket: Socket): void => void sockets.push(socket)
     const destination = `kc-${randomUUID().slice(0, 8)}`
     const place = { destination, partitions: 1, group: 'g' }
     for (let i = 0; i < 10; i++) {
-      const transport = attached(url(), { kafka })
+      const transport = attached(url(), {}, undefined, { onSocket })
       await transport.provision([{ name: destination, partitions: 1, groups: ['g'] }])
       const asked = Promise.allSettled([transport.lag?.(place), transport.lag?.(place)])
       await transport.close()

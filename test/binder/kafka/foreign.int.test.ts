@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import kafkajs from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { client } from './kit.ts'
@@ -47,7 +47,7 @@ describeWith(['kafka'], 'Kafka and keys that are bytes', () => {
       }
       const binder = createBinder({
         service: 'keys',
-        transport: kafkaTransport({ kafka: client(url()) }),
+        transport: kafkaOn(url()),
         bindings: [sink(channel, { group: 'g', retry, maxAttempts: 2, backoff: { initialMs: 10 } }, handler)],
       })
       onTestFinished(() => binder.close())
@@ -69,7 +69,7 @@ describeWith(['kafka'], 'Kafka and keys that are bytes', () => {
         expect(retries[0]).toMatchObject({ key: 'fffe00', partition: sent?.partition })
       }
       isMended = true
-      const operator = { service: 'operator', transport: kafkaTransport({ kafka: client(url()) }) }
+      const operator = { service: 'operator', transport: kafkaOn(url()) }
       expect(await redrive(operator, channel, 'g')).toMatchObject({ sent: 1, complete: true })
       await until('it is handled', () => calls === 3)
       await until('it came back', () => records.length === 2)

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { SECOND } from 'concordat/core'
 import { it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'
-import { client, range } from './kit.ts'
+import { range } from './kit.ts'
 
 const SESSION_MS = 3 * SECOND
 const BACKLOG = 16
@@ -30,8 +30,7 @@ describeWith(['kafka'], 'Kafka, for longer than sessions and polls may last', ()
     const binder = createBinder({
       service: 'held',
       logger,
-      transport: kafkaTransport({
-        kafka: client(serverUrl('kafka') as string),
+      transport: kafkaOn(serverUrl('kafka') as string, {
         sessionTimeoutMs: SESSION_MS,
         rebalanceTimeoutMs: SESSION_MS,
         heartbeatIntervalMs: SESSION_MS / 10,

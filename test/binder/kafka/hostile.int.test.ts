@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { Kafka, logLevel } from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { type HostileHarness, hostileCases, type RawMessage } from '../../conformance/hostile.ts'
 import { deadLettersOf, TestPayload } from '../../conformance/transport-kit.ts'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { client } from './kit.ts'
@@ -30,7 +30,7 @@ describeWith(['kafka'], 'Kafka and messages of bare kafkajs', () => {
   hostileCases('Kafka', async () => {
     const send = await rawSender()
     return {
-      transport: () => kafkaTransport({ kafka: client(url()), topicConfig }),
+      transport: () => kafkaOn(url(), { topicConfig }),
       send,
       limits: { headers: 10_000, headerBytes: 1_000_000, bodyBytes: 10_000_000 },
       close: () => send.close(),
@@ -49,7 +49,7 @@ describeWith(['kafka'], 'Kafka and messages of bare kafkajs', () => {
     const channel = defineChannel(name, { payload: TestPayload, partitions: 1, groups: ['g'] })
     const binder = createBinder({
       service: 'hostile',
-      transport: kafkaTransport({ kafka: client(url()) }),
+      transport: kafkaOn(url()),
       bindings: [sink(channel, { group: 'g' }, () => {})],
       sends: [deadLettersOf(channel, 'g')],
     })

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { EncodedMessage } from 'concordat/binder'
-import { type KafkaTransportOptions, kafkaTransport } from 'concordat/binder/kafka'
+import type { KafkaCommonOptions } from 'concordat/binder/kafka'
 import type { Receiver, Subscription, Transport, TransportDelivery } from 'concordat/binder/transport'
 import { isRetryable, silentLogger, systemClock } from 'concordat/core'
 import { Kafka, logLevel } from 'kafkajs'
 import { onTestFinished } from 'vitest'
 import { withDeadline } from '../../support/deadline.ts'
+import { kafkaOn, type Way } from '../../support/kafka-driver.ts'
 import { until } from '../../support/until.ts'
 
 export function client(brokers: string): Kafka {
@@ -15,10 +16,11 @@ export function client(brokers: string): Kafka {
 /** A transport as a binder would use it; closed after the test. */
 export function attached(
   brokers: string,
-  options: Partial<KafkaTransportOptions> = {},
+  options: KafkaCommonOptions = {},
   publishTimeoutMs = 10_000,
+  way?: Way,
 ): Transport {
-  const transport = kafkaTransport({ kafka: client(brokers), ...options })
+  const transport = kafkaOn(brokers, options, way)
   const instance = `tests-${randomUUID().slice(0, 8)}`
   transport.attach({ service: 'tests', instance, logger: silentLogger, clock: systemClock })
   onTestFinished(() => transport.close())

@@ -1,9 +1,13 @@
 import { inspect } from 'node:util'
+import { Connection } from '@platformatic/kafka'
 import { type Binder, createBinder, defineChannel, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
-import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs'
+import { type KafkaCommonOptions, kafkaTransport as onKafkajs } from 'concordat/binder/kafka'
+import { platformaticTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
+import type { Transport } from 'concordat/binder/transport'
+import { Kafka, logLevel, type SASLOptions } from 'kafkajs'
 import { afterAll, beforeAll, it, onTestFinished } from 'vitest'
 import { TestPayload } from '../../conformance/transport-kit.ts'
+import { KAFKA_DRIVER } from '../../support/kafka-driver.ts'
 import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { freePort } from '../../support/servers/ports.ts'
@@ -16,10 +20,43 @@ const SCRAM_MODULE = 'org.apache.kafka.common.security.scram.ScramLoginModule re
 const MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const
 type Mechanism = (typeof MECHANISMS)[number]
 const DENIED = /Check the user, the password and the mechanism/
-const UNTRUSTED = /certificate.*Check `ssl` of new Kafka \(the authority to trust/
+const UNTRUSTED = /certificate.*Check `(ssl` of new Kafka|tls` of `kafka`) \(the authority to trust/
 
-function sasl(mechanism: Mechanism, password: string): SASLOptions {
-  return { mechanism, username: 'app', password } as SASLOptions
+interface Secrets {
+  readonly ssl?: { readonly ca: string[] }
+  readonly sasl?: { readonly mechanism: Mechanism; readonly username: string; readonly password: string }
+}
+
+function sasl(mechanism: Mechanism, password: string): NonNullable<Secrets['sasl']> {
+  return { mechanism, username: 'app', password }
+}
+
+/** @param lines takes what the driver logs */
+function secureTransport(
+  broker: string,
+  { ssl, sasl }: Secrets,
+  options: KafkaCommonOptions,
+  lines: string[],
+): Transport {
+  if (KAFKA_DRIVER === 'platformatic') {
+    const secrets = {
+      ...(ssl === undefined ? {} : { tls: ssl }),
+      ...(sasl === undefined ? {} : { sasl: { ...sasl, mechanism: sasl.mechanism.toUpperCase() } }),
+    }
+    return onPlatformatic({
+      kafka: { Connection, bootstrapBrokers: [broker], clientId: 'secure', ...secrets },
+      ...options,
+    })
+  }
+  const kafka = new Kafka({
+    brokers: [broker],
+    clientId: 'secure',
+    logLevel: logLevel.DEBUG,
+    logCreator: () => (entry) => void lines.push(inspect(entry, { depth: 20 })),
+    ...(ssl === undefined ? {} : { ssl }),
+    ...(sasl === undefined ? {} : { sasl: sasl as SASLOptions }),
+  })
+  return onKafkajs({ kafka, ...options })
 }
 
 describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () => {
@@ -52,22 +89,15 @@ describeWith(['kafka'], 'Kafka over TLS with a password', { private: true }, () 
 
   const channel = defineChannel('secure', { payload: TestPayload, partitions: 1, groups: ['g'] })
 
-  function setup(config: Partial<KafkaConfig>): {
+  function setup(secrets: Secrets): {
     readonly binder: Binder
     readonly got: number[]
     readonly shown: () => string
   } {
     const driverLines: string[] = []
-    const kafka = new Kafka({
-      brokers: [`127.0.0.1:${port}`],
-      clientId: 'secure',
-      logLevel: logLevel.DEBUG,
-      logCreator: () => (entry) => void driverLines.push(inspect(entry, { depth: 20 })),
-      ...config,
-    })
     const got: number[] = []
     const { logger, lines } = memoryLogger()
-    const transport = kafkaTransport({ kafka, connectTimeoutMs: 15_000 })
+    const transport = secureTransport(`127.0.0.1:${port}`, secrets, { connectTimeoutMs: 15_000 }, driverLines)
     const work = sink(channel, { group: 'g' }, ({ n }) => void got.push(n))
     const binder = createBinder({ service: 'secure', transport, bindings: [work], logger, sendTimeoutMs: 15_000 })
     onTestFinished(() => binder.close())

@@ -1,8 +1,5 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
-import { kafkaTransport } from 'concordat/binder/kafka'
-import { silentLogger, systemClock } from 'concordat/core'
-import { Kafka, logLevel } from 'kafkajs'
 import { it, onTestFinished } from 'vitest'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
@@ -52,19 +49,7 @@ describeWith(['kafka'], 'Kafka and a connection that breaks in the middle of an 
   it('reads on where it was', async ({ expect }) => {
     const url = serverUrl('kafka') as string
     const way = await openTearing(Number(url.split(':').at(-1)))
-    const kafka = new Kafka({
-      brokers: [`127.0.0.1:${way.port}`],
-      logLevel: logLevel.NOTHING,
-      socketFactory: ({ onConnect }) => connect({ host: '127.0.0.1', port: way.port }, onConnect),
-    })
-    const transport = kafkaTransport({ kafka })
-    transport.attach({
-      service: 'torn',
-      instance: 'torn-1',
-      logger: silentLogger,
-      clock: systemClock,
-    })
-    onTestFinished(() => transport.close())
+    const transport = attached(`127.0.0.1:${way.port}`, {}, undefined, { port: way.port })
     const direct = attached(url)
     const topic = await freshTopic(direct, 1)
     const body = (n: number): Uint8Array => Buffer.from(String(n).padEnd(BODY_BYTES))

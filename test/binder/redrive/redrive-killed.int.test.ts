@@ -2,12 +2,11 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createBinder, defineChannel, redrive, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
-import { Kafka, logLevel } from 'kafkajs'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 
@@ -34,10 +33,9 @@ const openers: Record<'rabbitmq' | 'kafka', { open: (url: string) => Transport; 
 const transport = rabbitTransport({ url: '${url}' })`,
   },
   kafka: {
-    open: (url) => kafkaTransport({ kafka: new Kafka({ brokers: [url], logLevel: logLevel.NOTHING }) }),
-    source: (url) => `import { kafkaTransport } from 'concordat/binder/kafka'
-import { Kafka } from 'kafkajs'
-const transport = kafkaTransport({ kafka: new Kafka({ brokers: ['${url}'] }) })`,
+    open: (url) => kafkaOn(url),
+    source: (url) => `import { kafkaOn } from '${new URL('../../support/kafka-driver.ts', import.meta.url).href}'
+const transport = kafkaOn('${url}')`,
   },
 }
 

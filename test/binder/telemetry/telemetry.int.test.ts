@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, type Headers, processor, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { isChildOf, record, traceIdOf } from '../../support/tracing.ts'
 import { until } from '../../support/until.ts'
-import { client } from '../kafka/kit.ts'
 
 async function travels(system: string, transport: Transport): Promise<void> {
   const recording = record()
@@ -47,7 +46,7 @@ async function travels(system: string, transport: Transport): Promise<void> {
 }
 
 describeWith(['kafka', 'rabbitmq'], 'a trace', () => {
-  it('travels through Kafka', () => travels('kafka', kafkaTransport({ kafka: client(serverUrl('kafka') as string) })))
+  it('travels through Kafka', () => travels('kafka', kafkaOn(serverUrl('kafka') as string)))
 
   it('travels through RabbitMQ', () => travels('rabbitmq', rabbitTransport({ url: serverUrl('rabbitmq') as string })))
 })

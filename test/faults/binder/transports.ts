@@ -1,12 +1,10 @@
-import { connect } from 'node:net'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import { HOUR, type SqlClient } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
-import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { withMistake } from './broken.ts'
 import type { Post } from './place.ts'
 import { HEARTBEAT_S, REBALANCE_MS, SEGMENT_BYTES, SEGMENT_MS, SEND_TIMEOUT_MS, SESSION_MS } from './settings.ts'
@@ -49,17 +47,6 @@ function openRabbit(port: number): Transport {
 
 /** A broker names its own address, which would lead around the link. */
 function openKafka(port: number, clientId: string): Transport {
-  const kafka = new Kafka({
-    clientId,
-    brokers: [`127.0.0.1:${port}`],
-    logLevel: logLevel.NOTHING,
-    socketFactory: ({ onConnect }) => connect({ host: '127.0.0.1', port }, onConnect),
-  })
-  return kafkaTransport({
-    kafka,
-    sessionTimeoutMs: SESSION_MS,
-    heartbeatIntervalMs: 500,
-    rebalanceTimeoutMs: REBALANCE_MS,
-    delayDiscoveryMs: 1_000,
-  })
+  const times = { sessionTimeoutMs: SESSION_MS, heartbeatIntervalMs: 500, rebalanceTimeoutMs: REBALANCE_MS }
+  return kafkaOn(`127.0.0.1:${port}`, { ...times, delayDiscoveryMs: 1_000 }, { clientId, port })
 }

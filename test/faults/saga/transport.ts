@@ -1,8 +1,7 @@
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
-import { Kafka, logLevel } from 'kafkajs'
+import { kafkaOn } from '../../support/kafka-driver.ts'
 import { openTransport } from '../cluster/transports.ts'
 import { postgresLog } from '../harness/postgres-log.ts'
 import type { Place } from './place.ts'
@@ -19,8 +18,7 @@ export function transportTo(broker: Place['broker'], transactionsOf: SqlClient |
     case 'rabbitmq':
       return rabbitTransport({ url, rebalanceMs: 500 })
     case 'kafka':
-      return kafkaTransport({
-        kafka: new Kafka({ clientId: 'bank', brokers: [url], logLevel: logLevel.NOTHING }),
+      return kafkaOn(url, {
         replicationFactor: 1,
         sessionTimeoutMs: SESSION_MS,
         heartbeatIntervalMs: SESSION_MS / 10,

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, redrive, sink, TerminalError } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import type { Transport } from 'concordat/binder/transport'
 import { it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { kafkaOn } from '../../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'
 import { attached, client, freshTopic, numbered } from '../kit.ts'
@@ -29,7 +29,7 @@ describeWith(['kafka'], 'a Kafka group with a name of its own', () => {
     const channel = defineChannel(name, { payload: z.number(), partitions: 1 })
     const handled: number[] = []
     let isMended = false
-    const open = (): Transport => kafkaTransport({ kafka: client(url()), groupIds: { [name]: { payments: groupId } } })
+    const open = (): Transport => kafkaOn(url(), { groupIds: { [name]: { payments: groupId } } })
     const binder = createBinder({
       service: 'ledger',
       transport: open(),

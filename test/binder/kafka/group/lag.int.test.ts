@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { startJava } from '../../../support/java.ts'
+import { kafkaOn } from '../../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'
-import { attached, client, freshTopic, numbered } from '../kit.ts'
+import { attached, freshTopic, numbered } from '../kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
 
@@ -20,7 +20,7 @@ describeWith(['kafka'], 'lag on Kafka', () => {
     const handled: unknown[] = []
     const binder = createBinder({
       service: 'lag',
-      transport: kafkaTransport({ kafka: client(url()) }),
+      transport: kafkaOn(url()),
       bindings: [
         sink(defineChannel(name, { payload: z.unknown(), partitions: 1 }), { group: 'g' }, (n) => void handled.push(n)),
       ],

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { createBinder, defineChannel, sink } from 'concordat/binder'
-import { kafkaTransport } from 'concordat/binder/kafka'
 import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { kafkaOn } from '../../../support/kafka-driver.ts'
 import { describeWith, serverUrl } from '../../../support/servers/index.ts'
 import { until } from '../../../support/until.ts'
-import { attached, client, freshTopic, numbered } from '../kit.ts'
+import { attached, freshTopic, numbered } from '../kit.ts'
 
 const url = (): string => serverUrl('kafka') as string
 
@@ -13,7 +13,7 @@ async function reader(name: string, group: string, startAt: 'latest' | 'earliest
   const channel = defineChannel(name, { payload: z.number(), partitions: 2 })
   const got: number[] = []
   const binders = Array.from({ length: count }, () => {
-    const transport = kafkaTransport({ kafka: client(url()), startAt: { [name]: { [group]: startAt } } })
+    const transport = kafkaOn(url(), { startAt: { [name]: { [group]: startAt } } })
     return createBinder({ service: 's', transport, bindings: [sink(channel, { group }, (n) => void got.push(n))] })
   })
   const close = (): Promise<unknown> => Promise.all(binders.map((binder) => binder.close()))
@@ -63,6 +63,6 @@ describeWith(['kafka'], 'a new Kafka group', () => {
     [{ orders: { audit: new Date(Number.NaN) } }, 'a valid Date'],
     [{ orders: 'latest' }, 'kafkaTransport.startAt.orders: expected an object of names'],
   ] as const)('refuses %j', ([startAt, message]) => {
-    expect(() => kafkaTransport({ kafka: client(url()), startAt: startAt as never })).toThrow(message)
+    expect(() => kafkaOn(url(), { startAt: startAt as never })).toThrow(message)
   })
 })

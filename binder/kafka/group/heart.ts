@@ -1,6 +1,6 @@
 import type { Clock } from '../../../core/clock.ts'
 import { hasType, isExpelled, isRebalance } from '../errors.ts'
-import { Membership, type MembershipTimes } from '../group/membership.ts'
+import { Membership, type MembershipTimes } from './membership.ts'
 
 const TICK_MS = 500
 
@@ -9,15 +9,15 @@ export interface HeartEvents {
   onLost(error: Error): void
   /** The broker does not know this member any more. */
   onExpelled(error: unknown): void
-  /** The group wants to rebalance: kafkajs will join again. */
+  /** The group wants to rebalance: the member has to join again. */
   onRebalance(): void
   /** A heartbeat failed for another reason: the coordinator may be away. */
   onSilence(error: unknown): void
 }
 
 /**
- * Keeps the place in the group and watches over it. kafkajs beats between fetches only; this goes on while a batch waits
- * for room and while partitions are given up, and is the one who notices that kafkajs has fallen silent.
+ * Keeps the place in the group and watches over it. It beats while a batch waits for room and while partitions are given
+ * up too, and is the one who notices that nothing answers any more.
  */
 export class Heart {
   readonly membership: Membership
@@ -35,7 +35,7 @@ export class Heart {
     this.#events = events
   }
 
-  /** How to beat, as of the newest batch; kafkajs itself sees to it that it is not too often. */
+  /** How to beat, as of now. Called more often than the interval says: the call sees to it that it is not too often. */
   use(call: () => Promise<void>): void {
     this.#call = call
   }
@@ -61,8 +61,8 @@ export class Heart {
 
   /**
    * A beat that leaves during a join can be answered for the generation before it, with "unknown", when the join is
-   * over. Taken for an answer about the new place it would withdraw that for good: kafkajs, whose own beats are in order,
-   * would never join again.
+   * over. Taken for an answer about the new place it would withdraw that for good: a library whose own beats are in
+   * order would never join again.
    */
   async #beat(): Promise<void> {
     if (this.#beating || this.#call === undefined) return

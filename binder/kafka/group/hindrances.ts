@@ -1,13 +1,32 @@
 import type { Clock } from '../../../core/clock.ts'
 import type { Hindrance } from '../../transport/transport.ts'
 import { transportError } from '../errors.ts'
-import type { FetchGate } from './fetch-gate.ts'
-import type { Fetched } from './mends/fetch-reader.ts'
 
 /** A producer's transaction is aborted by the broker after a minute, by default: short ones are nobody's trouble. */
 const OPEN_TRANSACTION_MS = 10_000
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 30_000
+
+/** What a fetch that began at `offset` said about a partition. */
+export interface FetchNews {
+  readonly offset: number
+  readonly answer: {
+    readonly partition: number
+    readonly highWatermark: string | number
+    readonly lastStableOffset: string | number
+    readonly messages: ReadonlyArray<{ readonly offset: string | number | bigint }>
+    /** A batch that cannot be read, and everything behind it in its partition with it. */
+    readonly unreadable?: { readonly offset: number; readonly error: Error } | undefined
+  }
+}
+
+/** Who fetches. */
+export interface FetchBlock {
+  /** Fetches nothing more of a partition until `unblock`. */
+  block(partition: number): void
+  unblock(partition: number): void
+  isBlocked(partition: number): boolean
+}
 
 interface Place {
   readonly hindrance: Hindrance
@@ -22,21 +41,21 @@ interface Place {
 export class Hindrances {
   readonly #topic: string
   readonly #clock: Clock
-  readonly #gate: FetchGate
+  readonly #gate: FetchBlock
   readonly #onChange: (hindrance: Hindrance | undefined) => void
   readonly #places = new Map<number, Place>()
   /** Since when the partition waits at its last stable offset. */
   readonly #waiting = new Map<number, { readonly offset: number; readonly since: number }>()
   readonly #timers = new Set<() => void>()
 
-  constructor(topic: string, clock: Clock, gate: FetchGate, onChange: (hindrance: Hindrance | undefined) => void) {
+  constructor(topic: string, clock: Clock, gate: FetchBlock, onChange: (hindrance: Hindrance | undefined) => void) {
     this.#topic = topic
     this.#clock = clock
     this.#gate = gate
     this.#onChange = onChange
   }
 
-  heard({ offset, answer }: Fetched): void {
+  heard({ offset, answer }: FetchNews): void {
     const { partition, messages, unreadable } = answer
     const hasMore = messages.some((record) => Number(record.offset) >= offset)
     if (unreadable !== undefined && !hasMore) this.#unreadable(partition, unreadable.offset, unreadable.error)

@@ -1,0 +1,60 @@
+import { Consumer, Producer, stringDeserializers, stringSerializers } from '@platformatic/kafka'
+import { newId } from 'concordat/core'
+import { Arrivals } from '../arrivals.ts'
+import { type Measured, timed } from '../compare.ts'
+import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka-works.ts'
+import { plainRecord, type RecordToSend, recordByHand } from './record-by-hand.ts'
+import { type Scene, serveSide, type Works } from './side.ts'
+import { batches, Payload, payloads } from './workload.ts'
+
+/**
+ * As much at a time as our side asks for. By default the library takes all that there is, up to 50 MB, and makes objects of it
+ * before it hands out the first: from the first to the last would leave that out.
+ */
+const MAX_PARTITION_BYTES = 512 * 1024
+
+await serveSide(async (scene: Scene): Promise<Works> => {
+  const options = { clientId: 'bench', bootstrapBrokers: scene.address.split(',') }
+  const all = payloads(scene.count, scene.bytes)
+  const producer = new Producer({ ...options, serializers: stringSerializers, idempotent: true })
+
+  const publish = (toRecord: (payload: Payload, scene: Scene) => RecordToSend): Promise<Measured> =>
+    timed(all.length, async () => {
+      for (const batch of batches(all)) {
+        const messages = batch.map((payload) => {
+          const { key, ...record } = toRecord(payload, scene)
+          return { topic: scene.publishing, ...(key === null ? {} : { key }), ...record }
+        })
+        await producer.send({ acks: -1, messages })
+      }
+    })
+
+  const consume = async (): Promise<Measured> => {
+    const arrivals = new Arrivals(all.length)
+    const consumer = new Consumer({ ...options, groupId: `bare-${newId()}`, deserializers: stringDeserializers })
+    const stream = await consumer.consume({
+      topics: [scene.reading],
+      mode: 'earliest',
+      autocommit: COMMIT_INTERVAL_MS,
+      maxWaitTime: MAX_WAIT_MS,
+      maxBytesPerPartition: MAX_PARTITION_BYTES,
+    })
+    const failed = Promise.withResolvers<never>()
+    stream.on('error', failed.reject)
+    stream.on('data', ({ value }) => {
+      Payload.parse(JSON.parse(value))
+      arrivals.note()
+    })
+    try {
+      return await Promise.race([arrivals.measured(), failed.promise])
+    } finally {
+      await stream.close()
+      await consumer.close(true)
+    }
+  }
+
+  const leave = async (): Promise<void> => {
+    await producer.close()
+  }
+  return { publish: () => publish(recordByHand), publishPlain: () => publish(plainRecord), consume, leave }
+})

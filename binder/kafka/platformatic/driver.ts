@@ -1,0 +1,71 @@
+import type { Clock } from '../../../core/clock.ts'
+import type { Receiver, TransportHost } from '../../transport/transport.ts'
+import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
+import { AdminConnection } from './admin.ts'
+import type { KafkaConnection } from './client.ts'
+import { GroupMember } from './group/member.ts'
+import { Cluster } from './network/cluster.ts'
+import type { ResolvedOptions } from './options.ts'
+import { IdempotentProducer } from './producer.ts'
+
+const CLIENT_ID = 'concordat'
+/** Each request has a deadline of ours, which ends its connection. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1
+
+/** Kafka on the connections of `@platformatic/kafka` 2. */
+export class PlatformaticDriver implements KafkaDriver {
+  readonly #options: ResolvedOptions
+
+  constructor(options: ResolvedOptions) {
+    this.#options = options
+  }
+
+  attach(host: TransportHost): DriverLink {
+    return new PlatformaticLink(this.#options, host)
+  }
+}
+
+class PlatformaticLink implements DriverLink {
+  readonly admin: AdminConnection
+  readonly #options: ResolvedOptions
+  readonly #host: TransportHost
+
+  constructor(options: ResolvedOptions, host: TransportHost) {
+    this.#options = options
+    this.#host = host
+    const { clock } = host
+    const openCluster = (): Cluster => clusterOf(options, clock)
+    this.admin = new AdminConnection({ openCluster, clock, requestTimeoutMs: options.requestTimeoutMs })
+  }
+
+  openProducer(): Producer {
+    const { clock } = this.#host
+    return new IdempotentProducer({ ...this.#options, cluster: clusterOf(this.#options, clock), clock })
+  }
+
+  createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member {
+    const { clock, logger } = this.#host
+    const host = {
+      times: this.#options,
+      clock,
+      logger,
+      cluster: clusterOf(this.#options, clock),
+      onAnswer: (error?: unknown) => events.onAnswer(error),
+      onEnd: () => events.onEnd(),
+    }
+    return new GroupMember(spec, host, receiver)
+  }
+}
+
+/** The connections of one user of them. */
+function clusterOf(options: ResolvedOptions, clock: Clock): Cluster {
+  const { Connection, clientId = CLIENT_ID, tls, tlsServerName, sasl } = options.kafka
+  const given = Object.entries({ tls, tlsServerName, sasl }).filter(([, value]) => value !== undefined)
+  const settings = {
+    ...Object.fromEntries(given),
+    connectTimeout: options.connectTimeoutMs,
+    requestTimeout: LONGEST_TIMEOUT_MS,
+  }
+  const makeConnection = (): KafkaConnection => new Connection(clientId, settings) as KafkaConnection
+  return new Cluster({ ...options, makeConnection }, clock)
+}

@@ -1,0 +1,65 @@
+/** What `@platformatic/kafka` says of connections, and where its users look. */
+import { toError } from '../../../core/errors.ts'
+import type { TransportError, TransportErrorKind } from '../../errors.ts'
+import { isTlsFailure } from '../../transport/tls-failure.ts'
+import { chain, type DriverErrors, hasType, toTransportError as translate } from '../errors.ts'
+
+/** No connection to a broker: nothing was asked yet, so nothing is unknown. */
+export class ConnectFailed extends Error {
+  override readonly name = 'KafkaConnectFailed'
+  /** The protocol's name of why, where the broker said so. */
+  readonly type: string | undefined
+
+  constructor(address: string, cause: unknown) {
+    super(`no connection to ${address}: ${rootOf(cause).message}`, { cause })
+    this.type = refusalIn(cause)
+  }
+}
+
+/** A request that was on its way when its connection ended: whether it was done is unknown. */
+export class ConnectionLost extends Error {
+  override readonly name = 'KafkaConnectionLost'
+
+  constructor(what: string, address: string, cause: unknown) {
+    super(`${what}: the connection to ${address} ended (${toError(cause).message})`, { cause })
+  }
+}
+
+const NAMES: Readonly<Record<string, TransportErrorKind>> = {}
+const OF_PLATFORMATIC: DriverErrors = { names: NAMES, remedyFor }
+
+/** @param attempted for the message: `publish to "orders"` */
+export function toTransportError(error: unknown, attempted: string, destination?: string): TransportError {
+  return translate(error, attempted, destination, OF_PLATFORMATIC)
+}
+
+/** Where the kind alone would send the reader the wrong way. */
+function remedyFor(error: unknown): string | undefined {
+  if (isTlsFailure(chain(error)))
+    return 'Check `tls` of `kafka` (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
+  if (hasType(error, 'ILLEGAL_SASL_STATE'))
+    return 'The broker asks for no password at this port: check `bootstrapBrokers` and `sasl` of `kafka`.'
+  if (hasType(error, 'INCONSISTENT_GROUP_PROTOCOL'))
+    return (
+      'A live member of the group shares partitions out by other rules (ours are the RoundRobinAssigner): start again when the ' +
+      'last such member has left, or give this service another group.'
+    )
+  if (hasType(error, 'SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_SASL_MECHANISM'))
+    return 'Check the user, the password and the mechanism (`sasl` of `kafka`).'
+  return undefined
+}
+
+/** The library has the protocol's name of an error as `apiId`. */
+function refusalIn(error: unknown): string | undefined {
+  for (const each of chain(error)) {
+    const { apiId } = each as { readonly apiId?: unknown }
+    if (typeof apiId === 'string') return apiId
+  }
+  return undefined
+}
+
+/** "Connection failed." says less than what it was caused by. */
+function rootOf(error: unknown): Error {
+  const causes = chain(error).filter((each) => each instanceof Error)
+  return causes.at(-1) ?? toError(error)
+}

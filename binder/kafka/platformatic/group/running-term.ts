@@ -1,0 +1,86 @@
+import type { Clock } from '../../../../core/clock.ts'
+import type { Hindrance, TransportDelivery } from '../../../transport/transport.ts'
+import type { AssignedPartition } from '../../group/assigned-partition.ts'
+import { Assignment, type AssignmentLimits } from '../../group/assignment.ts'
+import { Hindrances } from '../../group/hindrances.ts'
+import type { Cluster } from '../network/cluster.ts'
+import { Fetcher, type FetcherSettings } from './fetcher.ts'
+import type { Term } from './group-session.ts'
+
+export interface TermParts extends AssignmentLimits {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly fetching: FetcherSettings
+  deliver(delivery: TransportDelivery): void
+  onProgress(assigned: AssignedPartition): void
+  onReleased(assigned: AssignedPartition): void
+  onHindered(hindrance: Hindrance | undefined): void
+  /** A fetch of the partition from that offset was answered. */
+  onHeard(partition: number, offset: number): void
+  onOutOfRange(partition: number, offset: number, first: number): void
+  onAnswer(error?: unknown): void
+  onLost(error: unknown): void
+}
+
+/** One term of the group: the partitions of this member, fetched and lent. */
+export class RunningTerm {
+  readonly joined: Term
+  readonly assignment: Assignment
+  /** Resolves when it is time to join again. */
+  readonly rejoin = Promise.withResolvers<void>()
+  readonly #fetcher: Fetcher
+  readonly #hindrances: Hindrances
+  #isHeld = false
+
+  constructor(joined: Term, parts: TermParts) {
+    const { cluster, clock, fetching, topic } = parts
+    this.joined = joined
+    this.assignment = new Assignment(joined.partitions, parts, {
+      deliver: (delivery) => parts.deliver(delivery),
+      onProgress: (assigned) => parts.onProgress(assigned),
+      onReleased: (assigned) => parts.onReleased(assigned),
+      onRoom: () => this.#fetcher.refresh(),
+    })
+    this.#fetcher = new Fetcher(cluster, clock, fetching, {
+      onNews: (news) => {
+        this.#hindrances.heard(news)
+        parts.onHeard(news.answer.partition, news.offset)
+      },
+      onBatch: (assigned, batch) => {
+        assigned.append(batch)
+        this.assignment.lend(assigned)
+      },
+      onSkipped: (assigned, next) => {
+        assigned.skip(next)
+        parts.onProgress(assigned)
+      },
+      onOutOfRange: (partition, offset, first) => parts.onOutOfRange(partition, offset, first),
+      onAnswer: (error) => parts.onAnswer(error),
+      onLost: (error) => parts.onLost(error),
+    })
+    this.#hindrances = new Hindrances(topic, clock, this.#fetcher, (hindrance) => parts.onHindered(hindrance))
+  }
+
+  /** @param positions where to begin, of each partition */
+  start(positions: ReadonlyMap<number, number>): void {
+    this.#fetcher.start(this.assignment.partitions.values(), positions)
+  }
+
+  setPaused(paused: boolean): void {
+    this.#fetcher.setPaused(paused)
+    this.assignment.hold(paused || this.#isHeld)
+  }
+
+  /** Nothing more is lent or fetched, for good. What is lent stays lent. */
+  hold(): void {
+    this.#isHeld = true
+    this.assignment.hold(true)
+    this.#fetcher.stop()
+    this.#hindrances.reset()
+  }
+
+  end(reason: Error): void {
+    this.hold()
+    this.assignment.withdraw(reason)
+  }
+}

@@ -1,0 +1,107 @@
+import type { Clock } from '../../../../core/clock.ts'
+import { DeadlineExceeded, within } from '../../deadline.ts'
+import type { KafkaConnection, KafkaReader } from '../client.ts'
+import { ConnectFailed, ConnectionLost } from '../errors.ts'
+import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
+import type { Request } from '../protocol/request.ts'
+
+/** Makes a connection that is not connected yet. */
+export type MakeConnection = () => KafkaConnection
+
+/** One connection to one broker. Gone for good once it fails, or a request is late on it. */
+export class BrokerLink {
+  readonly address: string
+  readonly #clock: Clock
+  readonly #connection: KafkaConnection
+  #isOpen = true
+
+  private constructor(clock: Clock, address: string, connection: KafkaConnection) {
+    this.#clock = clock
+    this.address = address
+    this.#connection = connection
+    connection.on('close', () => {
+      this.#isOpen = false
+    })
+  }
+
+  /** @throws ConnectFailed */
+  static async open(
+    clock: Clock,
+    make: MakeConnection,
+    { host, port }: { readonly host: string; readonly port: number },
+    timeoutMs: number,
+  ): Promise<BrokerLink> {
+    const connection = make()
+    // It says the same to whoever waits for it; one without a listener would end the process.
+    connection.on('error', () => {})
+    const address = `${host}:${port}`
+    const link = new BrokerLink(clock, address, connection)
+    try {
+      await within(clock, timeoutMs, 'connecting', Promise.resolve(connection.connect(host, port)))
+      return link
+    } catch (error) {
+      link.close()
+      throw new ConnectFailed(
+        address,
+        error instanceof DeadlineExceeded ? new Error(`none within ${timeoutMs} ms`) : error,
+      )
+    }
+  }
+
+  get isOpen(): boolean {
+    return this.#isOpen && this.#connection.isConnected()
+  }
+
+  /**
+   * @throws ConnectionLost
+   * @throws DeadlineExceeded
+   * @throws KafkaRefusal as the request says
+   */
+  async call<T>(request: Request<T>, timeoutMs: number): Promise<T> {
+    const answering = this.#send(request)
+    let answer: Buffer
+    try {
+      answer = await within(this.#clock, timeoutMs, `${request.name} at ${this.address}`, answering)
+    } catch (error) {
+      // What comes late would hold up all behind it.
+      this.close()
+      throw error instanceof DeadlineExceeded ? error : new ConnectionLost(request.name, this.address, error)
+    }
+    return request.read(new ByteReader(answer))
+  }
+
+  /** Answers that are still to come are for nobody. */
+  close(): void {
+    this.#isOpen = false
+    try {
+      void Promise.resolve(this.#connection.close()).catch(() => {})
+    } finally {
+      this.#connection.socket?.destroy()
+    }
+  }
+
+  #send<T>(request: Request<T>): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      this.#connection.send(
+        request.apiKey,
+        request.apiVersion,
+        () => payloadOf(request),
+        bytesOf,
+        false,
+        false,
+        (error, answer) => (error === null || error === undefined ? resolve(answer) : reject(error)),
+      )
+    })
+  }
+}
+
+function payloadOf(request: Request<unknown>) {
+  const writer = new ByteWriter(request.size)
+  request.write(writer)
+  const { bytes } = writer
+  return { context: {}, dynamicBuffer: { buffers: [bytes], length: bytes.length } }
+}
+
+function bytesOf(_correlationId: number, _apiKey: number, _apiVersion: number, reader: KafkaReader): Buffer {
+  return reader.buffer.slice(reader.position)
+}

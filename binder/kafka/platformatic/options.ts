@@ -1,0 +1,85 @@
+import { invalidOption } from '../../../core/errors.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
+import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
+import { type Compression, requirePackage } from '../wire/codecs.ts'
+import type { KafkaConnectionClass } from './client.ts'
+
+/** Options of `platformaticTransport`. */
+export interface PlatformaticTransportOptions extends KafkaCommonOptions {
+  /** How to connect: the `Connection` of `@platformatic/kafka` and what it is to be given. */
+  readonly kafka: KafkaConnectOptions
+}
+
+/** How to connect to the brokers. */
+export interface KafkaConnectOptions {
+  /** `import { Connection } from '@platformatic/kafka'`. Each transport makes its own connections with it, and closes them. */
+  readonly Connection: KafkaConnectionClass
+  /** Where to begin, as `host:port`; the other brokers are found there. */
+  readonly bootstrapBrokers: readonly string[]
+  /** For the logs and quotas of the broker. @default 'concordat' */
+  readonly clientId?: string | undefined
+  /** Encrypts: options of Node's `tls.connect`, such as `{ ca }`. @default no encryption */
+  readonly tls?: object | undefined
+  /** The name to ask a certificate for: `true` for the broker's host. @default none */
+  readonly tlsServerName?: string | boolean | undefined
+  /** `{ mechanism: 'SCRAM-SHA-512', username, password }`, or as `@platformatic/kafka` has it. @default no password */
+  readonly sasl?: object | undefined
+}
+
+export interface ResolvedOptions extends KafkaSettings {
+  readonly kafka: KafkaConnectOptions
+  readonly bootstrap: ReadonlyArray<{ readonly host: string; readonly port: number }>
+  readonly compression: Compression
+}
+
+const NAMES = optionNames<PlatformaticTransportOptions>({ kafka: true, ...COMMON_NAMES })
+const KAFKA_NAMES = optionNames<KafkaConnectOptions>({
+  Connection: true,
+  bootstrapBrokers: true,
+  clientId: true,
+  tls: true,
+  tlsServerName: true,
+  sasl: true,
+})
+
+/** Defaults merged in, everything checked. Pure. @throws TypeError / RangeError naming the option */
+export function resolvePlatformaticOptions(options: PlatformaticTransportOptions): ResolvedOptions {
+  const path = 'platformaticTransport'
+  refuseUnknown(path, options, NAMES)
+  const { kafka } = options
+  const compression = checkCompression(path, options.compression ?? 'none')
+  requirePackage(compression)
+  return Object.freeze({
+    kafka: checkKafka(kafka),
+    bootstrap: kafka.bootstrapBrokers.map(placeOf),
+    compression,
+    ...resolveKafkaSettings(path, options),
+  })
+}
+
+function checkKafka(kafka: KafkaConnectOptions): KafkaConnectOptions {
+  const path = 'platformaticTransport.kafka'
+  refuseUnknown(path, kafka, KAFKA_NAMES)
+  const { Connection, bootstrapBrokers, clientId, tls, sasl } = kafka
+  if (typeof Connection !== 'function')
+    throw wrongKind(`${path}.Connection`, Connection, "the class Connection of '@platformatic/kafka'")
+  if (!Array.isArray(bootstrapBrokers) || bootstrapBrokers.length === 0)
+    throw wrongKind(`${path}.bootstrapBrokers`, bootstrapBrokers, "a list of at least one broker: ['127.0.0.1:9092']")
+  if (clientId !== undefined && (typeof clientId !== 'string' || clientId === ''))
+    throw invalidOption(`${path}.clientId`, clientId, 'a name')
+  for (const [name, value] of Object.entries({ tls, sasl }))
+    if (value !== undefined && (typeof value !== 'object' || value === null))
+      throw wrongKind(`${path}.${name}`, value, 'an object of options')
+  return Object.freeze({ ...kafka })
+}
+
+const PLACE = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/
+
+/** @throws TypeError */
+function placeOf(broker: unknown): { readonly host: string; readonly port: number } {
+  const [, six, four, port] = (typeof broker === 'string' ? PLACE.exec(broker) : null) ?? []
+  const host = six ?? four
+  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
+  throw invalidOption('platformaticTransport.kafka.bootstrapBrokers', broker, "addresses as 'host:port'")
+}

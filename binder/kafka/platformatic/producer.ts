@@ -1,0 +1,103 @@
+import type { Clock } from '../../../core/clock.ts'
+import { DeadlineExceeded } from '../deadline.ts'
+import type { Envelope, Producer } from '../driver.ts'
+import type { Compression } from '../wire/codecs.ts'
+import { Placing } from '../wire/placing.ts'
+import { toTransportError } from './errors.ts'
+import type { Cluster } from './network/cluster.ts'
+import { initProducerId, type ProducerIdentity } from './protocol/produce.ts'
+import { writeBatch } from './records/batch-writer.ts'
+import { type Parcel, Sending, type Session } from './sending.ts'
+
+const SEQUENCES = 2 ** 31
+
+export interface ProducerParts {
+  readonly cluster: Cluster
+  readonly clock: Clock
+  readonly compression: Compression
+  readonly requestTimeoutMs: number
+}
+
+/** Sequence numbers per partition under one identity. A batch that may or may not have arrived ends it. */
+class Identified implements Session {
+  readonly identity: ProducerIdentity
+  readonly #next = new Map<string, number>()
+
+  constructor(identity: ProducerIdentity) {
+    this.identity = identity
+  }
+
+  sequenceOf(topic: string, partition: number): number {
+    return this.#next.get(`${partition} ${topic}`) ?? 0
+  }
+
+  confirmed({ topic, partition, sequence, envelopes }: Parcel): void {
+    this.#next.set(`${partition} ${topic}`, (sequence + envelopes.length) % SEQUENCES)
+  }
+}
+
+/**
+ * An idempotent producer, one batch a partition at a time. An attempt that is not answered is repeated with the same bytes: the
+ * broker drops what it has. At the end of the time what is unknown costs the identity, so that its numbers are not used for
+ * other records.
+ */
+export class IdempotentProducer implements Producer {
+  readonly #parts: ProducerParts
+  readonly #placing = new Placing()
+  #session: Identified | undefined
+  #closed = false
+
+  constructor(parts: ProducerParts) {
+    this.#parts = parts
+  }
+
+  async send(envelopes: readonly Envelope[], durationMs: number): Promise<readonly Envelope[]> {
+    const sending = new Sending(this.#parts, durationMs, () => this.#closed)
+    try {
+      await this.#place(envelopes, sending)
+      this.#session ??= new Identified(await sending.prepare(() => this.#parts.cluster.any(initProducerId())))
+      const parcels = await this.#pack(envelopes, this.#session)
+      return await sending.run(parcels, this.#session)
+    } catch (error) {
+      throw toTransportError(error, error instanceof DeadlineExceeded ? 'waiting for a confirm' : 'publishing')
+    } finally {
+      if (sending.endsSession) this.#session = undefined
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed = true
+    this.#parts.cluster.close()
+    return Promise.resolve()
+  }
+
+  async #place(envelopes: readonly Envelope[], sending: Sending): Promise<void> {
+    for (const envelope of envelopes) {
+      if (envelope.place !== undefined) continue
+      const { topic } = envelope
+      const { partitions } = await sending.topic(topic)
+      envelope.place = this.#placing.place(topic, envelope.key, partitions.length)
+    }
+  }
+
+  async #pack(envelopes: readonly Envelope[], session: Identified): Promise<readonly Parcel[]> {
+    const groups = new Map<string, Envelope[]>()
+    for (const envelope of envelopes) {
+      const name = `${envelope.place} ${envelope.topic}`
+      const known = groups.get(name)
+      if (known === undefined) groups.set(name, [envelope])
+      else known.push(envelope)
+    }
+    const { clock, compression } = this.#parts
+    const time = clock.now()
+    return Promise.all(
+      Array.from(groups.values(), async (group): Promise<Parcel> => {
+        const { topic, place } = group[0] as Envelope
+        const partition = place as number
+        const sequence = session.sequenceOf(topic, partition)
+        const bytes = await writeBatch(group, { time, identity: session.identity, sequence, compression })
+        return { topic, partition, sequence, bytes, envelopes: group }
+      }),
+    )
+  }
+}

@@ -1,0 +1,157 @@
+/** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
+
+const FIRST_BYTES = 256
+const TWO_32 = 2 ** 32
+
+/** Writes a request into a buffer that grows. */
+export class ByteWriter {
+  #bytes: Buffer
+  #at = 0
+
+  constructor(size = FIRST_BYTES) {
+    this.#bytes = Buffer.allocUnsafe(size)
+  }
+
+  /** What was written so far. */
+  get bytes(): Buffer {
+    return this.#bytes.subarray(0, this.#at)
+  }
+
+  int8(value: number): this {
+    this.#at = this.#room(1).writeInt8(value, this.#at)
+    return this
+  }
+
+  int16(value: number): this {
+    this.#at = this.#room(2).writeInt16BE(value, this.#at)
+    return this
+  }
+
+  int32(value: number): this {
+    this.#at = this.#room(4).writeInt32BE(value, this.#at)
+    return this
+  }
+
+  int64(value: number): this {
+    this.#room(8)
+    writeInt64(this.#bytes, value, this.#at)
+    this.#at += 8
+    return this
+  }
+
+  boolean(value: boolean): this {
+    return this.int8(value ? 1 : 0)
+  }
+
+  string(value: string | null): this {
+    if (value === null) return this.int16(-1)
+    const length = Buffer.byteLength(value)
+    this.int16(length)
+    this.#room(length).write(value, this.#at)
+    this.#at += length
+    return this
+  }
+
+  bytesField(value: Buffer): this {
+    this.int32(value.length)
+    this.#room(value.length).set(value, this.#at)
+    this.#at += value.length
+    return this
+  }
+
+  array<T>(items: readonly T[] | null, write: (item: T) => void): this {
+    if (items === null) return this.int32(-1)
+    this.int32(items.length)
+    for (const item of items) write(item)
+    return this
+  }
+
+  #room(length: number): Buffer {
+    if (this.#at + length > this.#bytes.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#at + length))
+      this.#bytes.copy(larger, 0, 0, this.#at)
+      this.#bytes = larger
+    }
+    return this.#bytes
+  }
+}
+
+/** Reads an answer. @throws RangeError at what ends too early */
+export class ByteReader {
+  readonly bytes: Buffer
+  at = 0
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes
+  }
+
+  int8(): number {
+    const value = this.bytes.readInt8(this.at)
+    this.at += 1
+    return value
+  }
+
+  int16(): number {
+    const value = this.bytes.readInt16BE(this.at)
+    this.at += 2
+    return value
+  }
+
+  int32(): number {
+    const value = this.bytes.readInt32BE(this.at)
+    this.at += 4
+    return value
+  }
+
+  int64(): number {
+    const value = readInt64(this.bytes, this.at)
+    this.at += 8
+    return value
+  }
+
+  boolean(): boolean {
+    return this.int8() !== 0
+  }
+
+  /** Null is an empty one. */
+  string(): string {
+    return this.nullableString() ?? ''
+  }
+
+  nullableString(): string | null {
+    const length = this.int16()
+    return length < 0 ? null : this.take(length).toString()
+  }
+
+  /** A view; null is empty. */
+  bytesField(): Buffer {
+    return this.take(Math.max(0, this.int32()))
+  }
+
+  /** Null is empty. */
+  array<T>(read: () => T): T[] {
+    const count = this.int32()
+    const items: T[] = []
+    for (let i = 0; i < count; i++) items.push(read())
+    return items
+  }
+
+  take(length: number): Buffer {
+    const end = this.at + length
+    if (length < 0 || end > this.bytes.length)
+      throw new RangeError(`${length} bytes at ${this.at} do not fit into ${this.bytes.length}`)
+    const part = this.bytes.subarray(this.at, end)
+    this.at = end
+    return part
+  }
+}
+
+export function readInt64(bytes: Buffer, at: number): number {
+  return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4)
+}
+
+export function writeInt64(bytes: Buffer, value: number, at: number): void {
+  const high = Math.floor(value / TWO_32)
+  bytes.writeInt32BE(high, at)
+  bytes.writeUInt32BE(value - high * TWO_32, at + 4)
+}

@@ -1,0 +1,13 @@
+import type { ByteReader, ByteWriter } from './bytes.ts'
+
+/** One request of Kafka's protocol in one version, and how its answer is read. */
+export interface Request<T> {
+  readonly apiKey: number
+  readonly apiVersion: number
+  /** For errors: `Fetch`. */
+  readonly name: string
+  /** Expected bytes of the request, so that it is written without copies. */
+  readonly size?: number | undefined
+  write(to: ByteWriter): void
+  read(from: ByteReader): T
+}

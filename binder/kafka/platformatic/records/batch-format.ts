@@ -1,0 +1,26 @@
+/**
+ * A batch of records (format 2, since Kafka 0.11): 61 bytes of head, then the records, compressed as one.
+ *
+ * @see https://kafka.apache.org/documentation/#recordbatch
+ */
+export const AT = {
+  firstOffset: 0,
+  length: 8,
+  magic: 16,
+  crc: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  firstTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  producerEpoch: 51,
+  firstSequence: 53,
+  count: 57,
+  records: 61,
+} as const
+
+/** Before what `length` counts. */
+export const LENGTH_END = 12
+export const FORMAT = 2
+
+export const ATTRIBUTES = { compression: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5 } as const

@@ -1,0 +1,65 @@
+/**
+ * Compression of batches with what Node has and two small packages without native code, which are loaded when a batch
+ * needs them.
+ */
+import { createRequire } from 'node:module'
+import { promisify } from 'node:util'
+import { gunzip, gzip, zstdCompress, zstdDecompress } from 'node:zlib'
+import { ConcordatError } from '../../../core/errors.ts'
+import { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from './lz4-frame.ts'
+import { decodeXerial, encodeXerial, type Snappy } from './xerial.ts'
+
+/** How batches are compressed on the wire. `snappy` needs the package `snappyjs`, `lz4` needs `lz4js`. */
+export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
+
+/** The numbers of Kafka's protocol. */
+export const COMPRESSION_TYPES: Readonly<Record<Compression, number>> = Object.freeze({
+  none: 0,
+  gzip: 1,
+  snappy: 2,
+  lz4: 3,
+  zstd: 4,
+})
+
+export interface Codec {
+  compress(bytes: Buffer): Promise<Buffer>
+  decompress(bytes: Buffer): Promise<Buffer>
+}
+
+/** A batch needs a package that is not installed. */
+export class CodecMissing extends ConcordatError {
+  readonly code = 'binder.kafka.codec_missing' as const
+  readonly retryable = true as const
+}
+
+export const GZIP: Codec = { compress: promisify(gzip), decompress: promisify(gunzip) }
+
+export const SNAPPY: Codec = {
+  compress: async (bytes) => encodeXerial(snappy(), bytes),
+  decompress: async (bytes) => decodeXerial(snappy(), bytes),
+}
+
+export const LZ4: Codec = {
+  compress: async (bytes) => encodeLz4Frame(lz4(), bytes),
+  decompress: async (bytes) => decodeLz4Frame(lz4(), bytes),
+}
+
+export const ZSTD: Codec = { compress: promisify(zstdCompress), decompress: promisify(zstdDecompress) }
+
+/** @throws CodecMissing when its package is not there */
+export function requirePackage(compression: Compression): void {
+  if (compression === 'snappy') snappy()
+  if (compression === 'lz4') lz4()
+}
+
+const require = createRequire(import.meta.url)
+const snappy = (): Snappy => load<Snappy>('snappy', 'snappyjs')
+const lz4 = (): Lz4Blocks => load<Lz4Blocks>('lz4', 'lz4js')
+
+function load<T>(compression: Compression, name: string): T {
+  try {
+    return require(name) as T
+  } catch (cause) {
+    throw new CodecMissing(`${compression} needs the package ${name}: npm install ${name}`, { cause })
+  }
+}

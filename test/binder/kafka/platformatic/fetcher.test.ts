@@ -1,0 +1,185 @@
+import { systemClock } from 'concordat/core'
+import { describe, it, onTestFinished } from 'vitest'
+import { until } from '../../../support/until.ts'
+import {
+  AssignedPartition,
+  ByteReader,
+  ByteWriter,
+  type Cluster,
+  Fetcher,
+  type IncomingRecord,
+  writeBatch,
+} from '../inside.ts'
+import { range } from '../kit.ts'
+
+const LIST_OFFSETS = 2
+
+interface Asked {
+  readonly leader: number
+  /** By partition. */
+  readonly from: ReadonlyMap<number, number>
+  answer(answers: readonly object[]): void
+  fail(error: Error): void
+}
+
+interface Request {
+  readonly apiKey: number
+  write(to: ByteWriter): void
+}
+
+/** Where each partition is to be read from, as it stands on the wire. */
+function offsetsIn(request: Request): ReadonlyMap<number, number> {
+  const writer = new ByteWriter()
+  request.write(writer)
+  const from = new ByteReader(writer.bytes)
+  from.at = 25
+  const [partitions = []] = from.array(() => {
+    from.string()
+    return from.array(() => {
+      const partition = from.int32()
+      from.int32()
+      const offset = from.int64()
+      from.int64()
+      from.int32()
+      return [partition, offset] as const
+    })
+  })
+  return new Map(partitions)
+}
+
+/** Brokers of one topic that answer on command. */
+function cluster(leaders: Map<number, number>) {
+  const asked: Asked[] = []
+  const brokers = {
+    freshTopic: () =>
+      Promise.resolve({
+        name: 't',
+        errorCode: 0,
+        isInternal: false,
+        partitions: Array.from(leaders, ([partition, leader]) => ({ partition, leader })),
+      }),
+    call: (leader: number, request: Request) =>
+      request.apiKey === LIST_OFFSETS
+        ? Promise.resolve(new Map([...leaders.keys()].map((partition) => [partition, 0])))
+        : new Promise((answer, fail) => asked.push({ leader, from: offsetsIn(request), answer, fail })),
+  }
+  return { asked, brokers: brokers as unknown as Cluster }
+}
+
+async function answerOf(partition: number, first: number, count: number) {
+  const envelopes = range(count, first).map((n) => ({
+    topic: 't',
+    key: null,
+    value: Buffer.from(String(n)),
+    headers: {},
+    bytes: 100,
+    index: 0,
+    place: 0,
+  }))
+  const records = await writeBatch(envelopes, {
+    time: 1,
+    identity: { id: -1, epoch: -1 },
+    sequence: -1,
+    compression: 'none',
+  })
+  records.writeInt32BE(first, 4)
+  return {
+    partition,
+    error: undefined,
+    highWatermark: first + count,
+    lastStableOffset: first + count,
+    aborted: [],
+    records,
+  }
+}
+
+function setup(leaders: ReadonlyArray<readonly [number, number]>) {
+  const led = new Map(leaders)
+  const { asked, brokers } = cluster(led)
+  const got: IncomingRecord[] = []
+  const lost: unknown[] = []
+  const settings = {
+    topic: 't',
+    window: 100,
+    maxWaitMs: 10,
+    maxBytes: 1_000,
+    maxPartitionBytes: 1_000,
+    requestTimeoutMs: 1_000,
+  }
+  const fetcher = new Fetcher(brokers, systemClock, settings, {
+    onNews: () => {},
+    onBatch: (_, batch) => void got.push(...batch.messages),
+    onSkipped: () => {},
+    onOutOfRange: () => {},
+    onAnswer: () => {},
+    onLost: (error) => void lost.push(error),
+  })
+  onTestFinished(() => fetcher.stop())
+  const begin = (position: number): void =>
+    fetcher.start(
+      [...led.keys()].map((partition) => new AssignedPartition(partition)),
+      new Map([...led.keys()].map((partition) => [partition, position])),
+    )
+  const offsets = (): number[] => got.map(({ offset }) => Number(offset))
+  return { led, asked, fetcher, lost, begin, offsets }
+}
+
+describe('fetching', () => {
+  it('hands out nothing twice and leaves nothing out when two leaders answer for a partition', async ({ expect }) => {
+    const { led, asked, begin, offsets } = setup([
+      [0, 1],
+      [1, 2],
+    ])
+    begin(0)
+    await until('both leaders are asked', () => asked.length === 2)
+    const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
+    // The second has lost its partition, and the look at who leads it finds that the first has lost one, too.
+    led.set(0, 3).set(1, 3)
+    other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
+    await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))
+    const now = asked.find(({ leader }) => leader === 3)
+    expect(now?.from).toEqual(
+      new Map([
+        [0, 0],
+        [1, 0],
+      ]),
+    )
+    now?.answer([await answerOf(0, 0, 5)])
+    await until('it came', () => offsets().length === 5)
+    old?.answer([await answerOf(0, 0, 3)])
+    await until('it is asked further', () => asked.some(({ leader, from }) => leader === 3 && from.get(0) === 5))
+    asked.findLast(({ leader }) => leader === 3)?.answer([await answerOf(0, 5, 2)])
+    await until('the rest came', () => offsets().length >= 7)
+    expect(offsets()).toEqual(range(7))
+  })
+
+  it('reads from the first that is there when its offset is not, also while another leader still answers', async ({
+    expect,
+  }) => {
+    const { led, asked, begin, offsets } = setup([
+      [0, 1],
+      [1, 2],
+    ])
+    begin(10)
+    await until('both leaders are asked', () => asked.length === 2)
+    const [old, other] = [asked.find(({ leader }) => leader === 1), asked.find(({ leader }) => leader === 2)]
+    led.set(0, 3).set(1, 3)
+    other?.answer([{ ...(await answerOf(1, 0, 0)), error: 'NOT_LEADER_FOR_PARTITION' }])
+    await until('the new one is asked', () => asked.some(({ leader }) => leader === 3))
+    asked.find(({ leader }) => leader === 3)?.answer([{ ...(await answerOf(0, 0, 0)), error: 'OFFSET_OUT_OF_RANGE' }])
+    await until('it is asked from the first', () => asked.some(({ leader, from }) => leader === 3 && from.get(0) === 0))
+    old?.answer([await answerOf(0, 10, 3)])
+    asked.findLast(({ leader }) => leader === 3)?.answer([await answerOf(0, 0, 5)])
+    await until('it came', () => offsets().length >= 5)
+    expect(offsets()).toEqual(range(5))
+  })
+
+  it('is lost for good where it has no right', async ({ expect }) => {
+    const { asked, begin, lost } = setup([[0, 1]])
+    begin(0)
+    await until('it is asked', () => asked.length === 1)
+    asked[0]?.answer([{ ...(await answerOf(0, 0, 0)), error: 'TOPIC_AUTHORIZATION_FAILED' }])
+    await until('it says so', () => lost.length === 1)
+    expect(lost).toMatchObject([{ type: 'TOPIC_AUTHORIZATION_FAILED' }])
+  })
+})
