@@ -96,8 +96,8 @@ export class Assignment implements Lender<Parcel> {
       }
       this.#ready.splice(i, 1)
       const parcel = each.next()
-      if (each.waiting > 0) this.#ready.push(each)
-      if (parcel !== undefined) this.#lendOne(parcel)
+      if (parcel !== undefined && this.#isGivenBack(parcel)) continue
+      if (each.waiting > 0 && !this.#ready.includes(each)) this.#ready.push(each)
     }
     this.#lending = false
   }
@@ -132,6 +132,14 @@ export class Assignment implements Lender<Parcel> {
     if (evenShares === true)
       return assigned.unsettled >= prefetch / partitions || assigned.unsettledBytes >= prefetchBytes / partitions
     return assigned.unsettled >= (this.partitions.size === 1 ? prefetch : 3 * (prefetch - this.#window.count))
+  }
+
+  /** Lends it. True when it came back at once: whoever has no use for it now would get it again and again. */
+  #isGivenBack(parcel: Parcel): boolean {
+    const { assigned } = parcel
+    const before = assigned.unsettled
+    this.#lendOne(parcel)
+    return assigned.unsettled === before && !parcel.done
   }
 
   #lendOne(parcel: Parcel): void {

@@ -51,6 +51,34 @@ describe('assignment', () => {
     expect(offsets(0)).toEqual([10, 11, 12, 13])
   })
 
+  it('lends what is given back at once no more until it is told so: who closes would get it for ever', ({ expect }) => {
+    const given: string[] = []
+    const released: number[] = []
+    const assignment = new Assignment(
+      [0, 1],
+      { topic: 't', prefetch: 10, prefetchBytes: 1_000_000, partitions: 2 },
+      {
+        deliver: (delivery) => {
+          given.push(delivery.position)
+          if (given.length > 100) throw new Error('it is lent again and again')
+          delivery.release()
+        },
+        onProgress: () => {},
+        onReleased: (assigned) => released.push(assigned.partition),
+        onRoom: () => {},
+      },
+    )
+    for (const partition of [0, 1]) {
+      const assigned = assignment.partitions.get(partition)
+      assigned?.append(batch(partition, 0, 3))
+      assignment.lend(assigned)
+    }
+    expect(given).toEqual(['partition 0 offset 0', 'partition 1 offset 0'])
+    expect(released).toEqual([0, 1])
+    assignment.lend(assignment.partitions.get(1))
+    expect(given).toEqual(['partition 0 offset 0', 'partition 1 offset 0', 'partition 1 offset 0'])
+  })
+
   it('stops lending while the bodies on loan exceed prefetchBytes', ({ expect }) => {
     const { lent, feed } = setup([0], 100, 1_000)
     feed(0, 0, 10, 400)
