@@ -23,9 +23,11 @@ const REFUSED: ReadonlySet<unknown> = new Set([
   'ETIMEDOUT',
 ])
 const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE'])
-/** `pg` has no codes for these. */
-const IN_WORDS =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|Client was closed and is not queryable)/
+/** `pg` has no codes for these: no connection was made in time, or none was free. */
+const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exceeded when trying to connect)/
+/** And for one that ended. */
+const ENDED =
+  /^(Connection terminated|Client has encountered a connection error|Client was closed and is not queryable)/
 
 /** What a network said to a client of a database. The same words of another client, in a handler, mean something else. */
 const ofDatabases = new WeakSet<object>()
@@ -58,7 +60,8 @@ function awayOf(cause: object): SqlAway | undefined {
   const code = 'code' in cause ? cause.code : undefined
   if (NOT_YET.has(code)) return 'unreachable'
   if (typeof code === 'string' && LOST.test(code)) return 'lost'
-  if (cause instanceof Error && IN_WORDS.test(cause.message)) return 'lost'
+  if (cause instanceof Error && NOT_MADE.test(cause.message)) return 'unreachable'
+  if (cause instanceof Error && ENDED.test(cause.message)) return 'lost'
   if (!ofDatabases.has(cause)) return undefined
   if (REFUSED.has(code)) return 'unreachable'
   return BROKEN.has(code) ? 'lost' : undefined

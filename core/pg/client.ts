@@ -195,8 +195,9 @@ async function transaction<T>(
   }
   const scope = new TransactionScope({
     query: (statement, parameters) => run<never>(connection, statement, parameters, names).catch(notStale),
-    script: async (statements) => void (await connection.query(statements)),
-    native: (_, statement) => (connection as unknown as NativeConnection).query(statement).catch(notStale),
+    script: async (statements) => void (await connection.query(statements).catch(throwFromDriver)),
+    native: (_, statement) =>
+      (connection as unknown as NativeConnection).query(statement).catch(throwFromDriver).catch(notStale),
   })
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T

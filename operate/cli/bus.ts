@@ -82,7 +82,12 @@ const send: Command = {
       }
     }
     const asked = plan.addressed.map((address) => `  ${printable(address)}`).join('\n')
-    if (!(await invocation.confirm(`${printable(plan.event)} goes to\n${asked}`, 'Send it?'))) {
+    if (
+      !(await invocation.confirm(
+        `${printable(plan.event)} goes to\n${asked}\nand whoever else fits ${printable(to)} when it is sent.`,
+        'Send it?',
+      ))
+    ) {
       return { text: 'Nothing was sent.\n', json: { ...plan, done: false }, code: 1 }
     }
     const report = await bus.send({ ...order, dryRun: false })

@@ -32,6 +32,8 @@ export interface DirectCallsHost {
 }
 
 const TAKE = { initialMs: 100, factor: 2, maxMs: 5_000, jitter: 0.2 } as const
+/** A coordinator does not wait longer for a participant's database before it starts. */
+const FIT_MS = 10 * SECOND
 /** What giving back may take at the end. */
 const GIVE_BACK_MS = 1 * SECOND
 /** More than these, or than so many bytes, are not kept in line: each is asked for again when its time is up. */
@@ -43,7 +45,7 @@ export class DirectCalls {
   /** By step. */
   readonly #calls = new Map<string, AbortController>()
   readonly #running = new Set<Promise<void>>()
-  readonly #lines = new WeakMap<DirectTarget, Line>()
+  readonly #lines = new Map<DirectTarget, Line>()
   #bytes = 0
   readonly #outside: <T>(work: () => T) => T = lastingContext()
   /** Aborts when nothing more is begun. */
@@ -65,7 +67,8 @@ export class DirectCalls {
     const all = Promise.all(this.#running)
     if (await finishesWithin(clock, drainMs, all)) return
     for (const call of this.#calls.values()) call.abort(new CoordinatorClosed())
-    await finishesWithin(clock, GIVE_BACK_MS, all)
+    const settled = Array.from(this.#lines.keys(), (target) => target.asking.settled?.())
+    await finishesWithin(clock, GIVE_BACK_MS, Promise.all([all, ...settled]))
   }
 
   #begin(command: DirectCommand): void {
@@ -156,15 +159,19 @@ export class DirectCalls {
  * Looks at the participants before the first command: one whose tables are missing would be asked in vain. One whose database
  * is away now is asked later, as it would be if it went away then. @throws what cannot pass by itself
  */
-export async function requireFit(targets: readonly DirectTarget[], logger: Logger): Promise<void> {
-  for (const { asking, channel } of targets) {
-    try {
-      await asking.ready?.()
-    } catch (error) {
-      if (!isRetryable(error)) throw error
-      logger.warn({ to: channel.name, err: toError(error) }, 'the database of a participant does not answer')
-    }
-  }
+export async function requireFit(targets: readonly DirectTarget[], clock: Clock, logger: Logger): Promise<void> {
+  await Promise.all(
+    targets.map(async ({ asking, channel }) => {
+      const says = 'the database of a participant does not answer'
+      try {
+        const looking = asking.ready?.() ?? Promise.resolve()
+        if (!(await finishesWithin(clock, FIT_MS, looking))) logger.warn({ to: channel.name }, says)
+      } catch (error) {
+        if (!isRetryable(error)) throw error
+        logger.warn({ to: channel.name, err: toError(error) }, says)
+      }
+    }),
+  )
 }
 
 /** `undefined`: nobody answered. */

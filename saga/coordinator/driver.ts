@@ -116,7 +116,7 @@ export class Driver implements RunHost {
   async run(resend: boolean): Promise<void> {
     const { sql, store } = this
     await requireReadableInputs(sql, { store, sagas: this.#options.sagas })
-    await requireFit(directTargets(this.#options.sagas), this.#options.logger)
+    await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))
     this.#unobserve ??= this.#telemetry?.observe(

@@ -5,9 +5,10 @@
  */
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
-import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { SqlClient } from '../../core/sql.ts'
@@ -15,6 +16,8 @@ import type { Telemetry } from '../../core/telemetry.ts'
 import { unlessAborted } from '../../core/time-limit.ts'
 import { describeError } from '../coordinator/outcome.ts'
 import { declaredParticipant } from '../participant/binding.ts'
+import { stepOf } from '../participant/unanswered.ts'
+import type { SagaReply } from '../wire/reply.ts'
 import { AskedParticipant } from './asked-participant.ts'
 import type { DirectAnswer, DirectAsking, DirectRequest, DirectTarget } from './target.ts'
 
@@ -81,24 +84,65 @@ export function localTarget<In, Out>(
     clock: options.clock ?? systemClock,
     logger: checkLogger(`${path}.logger`, options.logger),
   })
+  const calls = new Calls(asked, concurrency)
   const asking: DirectAsking = {
     concurrency,
     retry: resolveBackoff(`${path}.retry`, options.retry, RETRY),
-    ask: (request, _, signal) => ask(asked, request, signal),
+    ask: (request, _, signal) => calls.ask(request, signal),
     ready: () => asked.ready(),
+    settled: () => calls.settled(),
   }
   return Object.freeze({ channel: channel as unknown as Channel<In, unknown>, asking: Object.freeze(asking) })
 }
 
-async function ask(
-  participant: AskedParticipant,
-  { message }: DirectRequest,
-  signal: AbortSignal,
-): Promise<DirectAnswer> {
-  try {
-    // A function of the user's may not heed the signal.
-    return { reply: await unlessAborted(signal, participant.answer(message, signal)) }
-  } catch (error) {
-    return { again: describeError(error) }
+/** Calls that are at work, also those that nobody waits for any more: a function of the user's may not heed its signal. */
+class Calls {
+  readonly #participant: AskedParticipant
+  readonly #most: number
+  /** By step. */
+  readonly #atWork = new Map<string, Promise<unknown>>()
+
+  constructor(participant: AskedParticipant, most: number) {
+    this.#participant = participant
+    this.#most = most
+  }
+
+  async ask({ message, command }: DirectRequest, signal: AbortSignal): Promise<DirectAnswer> {
+    const step = stepOf(command)
+    try {
+      // A second call would wait for the row of the first one, with a connection more.
+      for (let call = this.#atWork.get(step); call !== undefined; call = this.#atWork.get(step)) {
+        await unlessAborted(signal, call)
+      }
+      if (this.#atWork.size >= this.#most) throw new ParticipantBusy(message.destination, this.#most)
+      return { reply: await unlessAborted(signal, this.#call(step, message, signal)) }
+    } catch (error) {
+      return { again: describeError(error) }
+    }
+  }
+
+  #call(step: string, message: EncodedMessage, signal: AbortSignal): Promise<SagaReply> {
+    const call = this.#participant.answer(message, signal)
+    const ended = call.then(noop, noop).finally(() => this.#atWork.delete(step))
+    this.#atWork.set(step, ended)
+    return call
+  }
+
+  /** Resolves when none is at work. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#atWork.values())
   }
 }
+
+class ParticipantBusy extends ConcordatError {
+  readonly code = 'saga.local_busy' as const
+  readonly retryable = true as const
+
+  constructor(channel: string, calls: number) {
+    super(
+      `"${channel}": ${calls} calls are still at work, some of which nobody waits for any more. Heed message.signal in its functions, and set query_timeout`,
+    )
+  }
+}
+
+function noop(): void {}

@@ -30,6 +30,8 @@ export interface DirectAsking {
   ask(request: DirectRequest, clock: Clock, signal: AbortSignal): Promise<DirectAnswer>
   /** Asked when the coordinator starts: is it fit for commands? Absent: that shows when it is asked. @throws what is missing */
   ready?(): Promise<void>
+  /** Resolves when nothing that was asked is at work any more. Absent: nothing is in this process. */
+  settled?(): Promise<void>
 }
 
 /** A command that is on its way. */

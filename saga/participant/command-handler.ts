@@ -16,7 +16,7 @@ import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
-import type { Unanswered } from './unanswered.ts'
+import { stepOf, type Unanswered } from './unanswered.ts'
 
 /** What a participant needs of the outbox. */
 export interface ReplyOutbox {
@@ -114,8 +114,8 @@ export class CommandHandler<Request> {
     const { unanswered } = this.#parts
     const duty = this.#dutyOf(command)
     if (duty === undefined) return this.#answerStranger(command, message)
-    let isFirst = true
-    let isCalled = false
+    const step = stepOf(command)
+    let isFirst = !unanswered.has(step)
     try {
       if (duty.ahead !== undefined) {
         await this.#answerAfter(duty, request, command, message)
@@ -125,14 +125,14 @@ export class CommandHandler<Request> {
         await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
       }
       await this.#decide(duty, request, command, message, (calls) => {
-        isCalled = true
+        unanswered.add(step)
         if (calls > 1) isFirst = false
       })
+      unanswered.delete(step)
       return undefined
     } catch (error) {
-      const isOnly = isFirst && message.attempt === 1 && !unanswered.has(message.id)
-      if (isCalled) unanswered.add(message.id)
-      await this.#answerError({ command, duty }, message, isOnly, error)
+      await this.#answerError({ command, duty }, message, isFirst && message.attempt === 1, error)
+      unanswered.delete(step)
       return error
     }
   }

@@ -1,19 +1,31 @@
-/** Messages that a handler was called for without an answer: not every such call is counted as an attempt. */
+/** Steps whose handler was called here without an answer: not every such call is counted as an attempt. */
+import type { CommandHeaders } from '../wire/wire.ts'
 
 /** As many as can be in hand, and more. */
 const MOST = 10_000
+/** Holds in no key: control characters are refused in ids and names. */
+const SEPARATOR = '\u001f'
 
-/** By the ids of messages; the oldest is forgotten first. One that is answered is never asked about again: the barrier has its answer. */
+/** One call of one step of one saga, whichever message it comes with. */
+export function stepOf({ key, replyTo, birth, operation }: CommandHeaders): string {
+  return [key, replyTo, birth, operation].join(SEPARATOR)
+}
+
+/** The oldest is forgotten first. */
 export class Unanswered {
-  readonly #ids = new Set<string>()
+  readonly #steps = new Set<string>()
 
-  has(id: string): boolean {
-    return this.#ids.has(id)
+  has(step: string): boolean {
+    return this.#steps.has(step)
   }
 
-  add(id: string): void {
-    this.#ids.delete(id)
-    this.#ids.add(id)
-    if (this.#ids.size > MOST) this.#ids.delete(this.#ids.values().next().value as string)
+  add(step: string): void {
+    this.#steps.delete(step)
+    this.#steps.add(step)
+    if (this.#steps.size > MOST) this.#steps.delete(this.#steps.values().next().value as string)
+  }
+
+  delete(step: string): void {
+    this.#steps.delete(step)
   }
 }

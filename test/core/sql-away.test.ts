@@ -13,10 +13,14 @@ describe('a database that is away', () => {
     expect(sqlAway(coded(code))).toBe('unreachable')
   })
 
-  it.each(['Connection terminated unexpectedly', 'timeout exceeded when trying to connect'])(
-    'is said by the driver: %s',
+  it('is said by the driver in words', () => {
+    expect(sqlAway(new Error('Connection terminated unexpectedly'))).toBe('lost')
+  })
+
+  it.each(['timeout exceeded when trying to connect', 'Connection terminated due to connection timeout'])(
+    'cannot be reached in time, says the driver: %s',
     (message) => {
-      expect(sqlAway(new Error(message))).toBe('lost')
+      expect(sqlAway(new Error(message))).toBe('unreachable')
     },
   )
 

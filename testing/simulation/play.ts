@@ -114,7 +114,16 @@ class Company {
       if (events > MOST_EVENTS) this.#fail('a history ends', `it has more than ${MOST_EVENTS} events`)
       else if (timeline.nowMs > deadlineMs)
         this.#fail(this.#doing, `not by second ${Math.round(deadlineMs / SECOND)} of its time`)
-      else if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more')
+      else await this.#next()
+    }
+  }
+
+  /** What a timer or a delivery throws at once is a failure of this history. */
+  async #next(): Promise<void> {
+    try {
+      if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more')
+    } catch (error) {
+      this.#fail('no error is uncaught', error)
     }
   }
 
@@ -128,6 +137,7 @@ class Company {
       await this.#settle(facade)
       for (const [name, holds] of Object.entries(this.#options.invariants)) {
         this.#doing = name
+        this.#deadlineMs = this.#world.timeline.nowMs + LONGEST_WORKLOAD_MS
         await holds(facade)
       }
       this.#isOver = true

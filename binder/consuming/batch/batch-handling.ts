@@ -198,8 +198,11 @@ export class BatchHandling {
       const end = await this.#failures.failed(item.delivery, result.error, item.attempt, isFree)
       if (end === undefined || end === 'again') {
         const again = items.slice(i)
-        const counts = isFree || end === 'again' ? 'trials' : 'attempt'
-        for (const each of again) if (typeof results.get(each) === 'object') each[counts]++
+        for (const each of again) {
+          const own = results.get(each)
+          if (typeof own !== 'object') continue
+          each[isFree || this.#failures.isAway(each.delivery, own.error) ? 'trials' : 'attempt']++
+        }
         return again
       }
       settle(item.delivery, end)

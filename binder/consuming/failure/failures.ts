@@ -76,7 +76,7 @@ export class Failures {
   ): Promise<HandlingEnd | 'again' | undefined> {
     if (this.gone(delivery)) return 'returned'
     const error = toError(thrown)
-    const isAway = !isFree && this.#isAway(delivery, error)
+    const isAway = !isFree && this.isAway(delivery, error)
     const isLast = attempt >= this.#options.maxAttempts && !isFree && !isAway
     if (isLast || !this.#worthRetrying(error)) return this.fail(delivery, error, attempt)
     const noAttempt = isFree ? 'handler failed on trial, which is no attempt' : isAway ? DATABASE_AWAY : undefined
@@ -92,7 +92,7 @@ export class Failures {
   /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
   holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
     const { maxAttempts, retry, onFailure } = this.#options
-    if (this.gone(delivery) || this.#isAway(delivery, thrown)) return true
+    if (this.gone(delivery) || this.isAway(delivery, thrown)) return true
     if (attempt < maxAttempts && this.#worthRetrying(toError(thrown))) return retry === 'blocking'
     return onFailure === 'halt'
   }
@@ -196,7 +196,8 @@ export class Failures {
     }
   }
 
-  #isAway(delivery: TransportDelivery, error: unknown): boolean {
+  /** True: the database was away, which is no attempt. Asks, and does nothing. */
+  isAway(delivery: TransportDelivery, error: unknown): boolean {
     const away = sqlAway(error)
     return away === 'unreachable' || (away === 'lost' && (this.#away.get(delivery) ?? 0) < MOST_LOST)
   }

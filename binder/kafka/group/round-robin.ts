@@ -44,6 +44,7 @@ export function partitionsIn(share: Buffer, topic: string): number[] {
   const found: number[] = []
   for (let topics = next32(); topics > 0; topics--) {
     const length = share.readInt16BE(at)
+    if (length < 0) throw new RangeError(`a topic's name of ${length} bytes`)
     const name = share.toString('utf8', at + 2, at + 2 + length)
     at += 2 + length
     for (let partitions = next32(); partitions > 0; partitions--) {

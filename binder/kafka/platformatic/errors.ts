@@ -2,6 +2,7 @@
 import { toError } from '../../../core/errors.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
 import { isTlsFailure } from '../../transport/tls-failure.ts'
+import { DeadlineExceeded } from '../deadline.ts'
 import { chain, type DriverErrors, hasType, toTransportError as translate } from '../errors.ts'
 
 /** No connection to a broker: nothing was asked yet, so nothing is unknown. */
@@ -23,6 +24,16 @@ export class ConnectionLost extends Error {
   constructor(what: string, address: string, cause: unknown) {
     super(`${what}: the connection to ${address} ended (${toError(cause).message})`, { cause })
   }
+}
+
+/** No broker could be asked, or none answered: says nothing of what was asked before. */
+export function isUnreachable(error: unknown): boolean {
+  return (
+    error instanceof ConnectFailed ||
+    error instanceof ConnectionLost ||
+    error instanceof DeadlineExceeded ||
+    error instanceof AggregateError
+  )
 }
 
 const NAMES: Readonly<Record<string, TransportErrorKind>> = {}

@@ -2,7 +2,7 @@ import { type Clock, SECOND } from '../../../core/clock.ts'
 import { DeadlineExceeded } from '../deadline.ts'
 import type { Envelope } from '../driver.ts'
 import { hasType } from '../errors.ts'
-import { ConnectFailed } from './errors.ts'
+import { ConnectFailed, isUnreachable } from './errors.ts'
 import { type Cluster, isPassing, RETRY } from './network/cluster.ts'
 import type { TopicMetadata } from './protocol/cluster.ts'
 import { KafkaRefusal } from './protocol/errors.ts'
@@ -21,9 +21,14 @@ const OUT_OF_STEP = new Set([
   'INVALID_PRODUCER_ID_MAPPING',
 ])
 /** Refused for now, before anything was written. */
-const AGAIN = new Set(['NOT_ENOUGH_REPLICAS', 'CORRUPT_MESSAGE', 'UNKNOWN_SERVER_ERROR', 'THROTTLING_QUOTA_EXCEEDED'])
+const AGAIN = new Set(['NOT_ENOUGH_REPLICAS', 'CORRUPT_MESSAGE', 'THROTTLING_QUOTA_EXCEEDED'])
 /** Written, but not to all that it should be written to, or nobody knows. */
-const UNKNOWN = new Set(['REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'NETWORK_EXCEPTION'])
+const UNKNOWN = new Set([
+  'REQUEST_TIMED_OUT',
+  'NOT_ENOUGH_REPLICAS_AFTER_APPEND',
+  'NETWORK_EXCEPTION',
+  'UNKNOWN_SERVER_ERROR',
+])
 
 /** The records of one partition on their way; the same bytes under the same sequence numbers in each attempt. */
 export interface Parcel extends ProducedBatch {
@@ -48,13 +53,13 @@ export class Sending {
   readonly #requestTimeoutMs: number
   readonly #durationMs: number
   readonly #until: number
-  readonly #began: number
   readonly #isClosed: () => boolean
   readonly #confirmed = new Set<Parcel>()
   readonly #refused = new Map<Parcel, Error>()
   /** May have arrived. */
   readonly #unknown = new Set<Parcel>()
   readonly #outOfStep = new Set<Parcel>()
+  #missingSince: number | undefined
   #last: unknown
 
   constructor({ cluster, clock, requestTimeoutMs }: SendingParts, durationMs: number, isClosed: () => boolean) {
@@ -62,8 +67,7 @@ export class Sending {
     this.#clock = clock
     this.#requestTimeoutMs = requestTimeoutMs
     this.#durationMs = durationMs
-    this.#began = clock.monotonic()
-    this.#until = this.#began + durationMs
+    this.#until = clock.monotonic() + durationMs
     this.#isClosed = isClosed
   }
 
@@ -99,8 +103,7 @@ export class Sending {
         await this.#attempt(left, session)
         left = left.filter((each) => !this.#isDecided(each))
         if (left.length === 0) break
-        if (this.#confirmed.size === 0 && this.#unknown.size === 0 && this.#last instanceof ConnectFailed)
-          throw this.#last
+        if (this.#confirmed.size === 0 && this.#unknown.size === 0 && isUnreachable(this.#last)) throw this.#last
         await this.#clock.sleep(Math.min(pauseMs, Math.max(0, this.#until - this.#clock.monotonic())))
         this.#requireTime()
         for (const { topic } of left) this.#cluster.forgetTopic(topic)
@@ -137,7 +140,7 @@ export class Sending {
       if (leader >= 0) return leader
       this.#last = new KafkaRefusal('LEADER_NOT_AVAILABLE', `partition ${partition} of "${topic}" has no leader`)
     } catch (error) {
-      if (!this.#mayPass(error) && !(error instanceof ConnectFailed)) throw error
+      if (!this.#mayPass(error) && !isUnreachable(error)) throw error
       this.#last = error
     }
     return undefined
@@ -170,12 +173,16 @@ export class Sending {
     })
     this.#last = refusal
     if (OUT_OF_STEP.has(type)) this.#outOfStep.add(parcel)
-    else if (UNKNOWN.has(type)) this.#unknown.add(parcel)
-    else if (!AGAIN.has(type) && !this.#mayPass(refusal)) this.#refused.set(parcel, refusal)
+    // A leader that is none any more may say so of what it has written, and what others have: its numbers must not be used again.
+    else if (UNKNOWN.has(type) || this.#mayPass(refusal)) this.#unknown.add(parcel)
+    else if (!AGAIN.has(type)) this.#refused.set(parcel, refusal)
   }
 
   #mayPass(error: unknown): boolean {
-    if (hasType(error, UNKNOWN_TOPIC)) return this.#clock.monotonic() - this.#began < UNKNOWN_TOPIC_MS
+    if (hasType(error, UNKNOWN_TOPIC)) {
+      this.#missingSince ??= this.#clock.monotonic()
+      return this.#clock.monotonic() - this.#missingSince < UNKNOWN_TOPIC_MS
+    }
     return error instanceof KafkaRefusal && isPassing(error.type)
   }
 

@@ -1,6 +1,6 @@
 /** Participants in the process that coordinates: what is refused, what comes back, and what becomes of a call that has no answer. */
 import { defineChannel, sink } from 'concordat/binder'
-import type { SqlClient } from 'concordat/core'
+import { type SqlClient, systemClock } from 'concordat/core'
 import { createOutbox } from 'concordat/outbox'
 import {
   type Coordinator,
@@ -65,6 +65,55 @@ describe('localTarget', () => {
           .each('more', { to, over: () => [1], request, compensate: 'none' }).graphHash,
     )
     expect(new Set(graphs).size).toBe(1)
+  })
+})
+
+describe('a call that nobody waits for any more', () => {
+  test('is not made again beside itself, and keeps its place among the calls', async () => {
+    const { promise: late, reject: end } = Promise.withResolvers<never>()
+    late.catch(() => {})
+    let asked = 0
+    const hanging: SqlClient = { ...embedded(), query: () => (asked++, late) }
+    const bank = tccParticipant(commands, { group: 'bank' }, handlers)
+    const target = localTarget(commands, bank, { sql: hanging, concurrency: 1 })
+    const ask = (sagaId: string, withinMs: number) => {
+      const key = `pay/${sagaId}/move`
+      const command = {
+        saga: 'pay',
+        sagaId,
+        step: 'move',
+        operation: 'invoke',
+        key,
+        replyTo: 'front.saga-replies',
+      } as const
+      const known = { ...command, attempt: 1, birth: undefined, round: 0 }
+      const message = {
+        id: sagaId,
+        destination: commands.name,
+        key,
+        type: commands.name,
+        source: 'front',
+        contentType: 'application/json',
+        time: 0,
+        headers: {},
+        body: Buffer.from('{"account":"a"}'),
+      }
+      return target.asking.ask(
+        { target: target as never, message, command: known },
+        systemClock,
+        AbortSignal.timeout(withinMs),
+      )
+    }
+    expect(await ask('a', 50)).toMatchObject({ again: { code: 'TimeoutError' } })
+    expect(await ask('a', 50)).toMatchObject({ again: { code: 'TimeoutError' } })
+    expect(asked).toBe(1)
+    expect(await ask('b', 5_000)).toMatchObject({ again: { code: 'saga.local_busy' } })
+    let isSettled = false
+    const settled = target.asking.settled?.().then(() => (isSettled = true))
+    expect(isSettled).toBe(false)
+    end(new Error('the connection ended'))
+    await settled
+    expect(await ask('b', 5_000)).toMatchObject({ again: { message: 'the connection ended' } })
   })
 })
 
@@ -194,6 +243,43 @@ describe('a participant in the process that coordinates', () => {
     goOn()
     expect((await outcome).status).toBe('completed')
     expect(calls.filter((call) => call === 'confirm a')).toHaveLength(1)
+  })
+
+  test('that failed when nobody waited any more, and refuses then, is cancelled all the same', async () => {
+    const sql = embedded()
+    const schema = `lt_${++count}`
+    const undone: string[] = []
+    let tries = 0
+    await migrateParticipant(sql, schema)
+    const side = participant(
+      commands,
+      { group: 'bank' },
+      {
+        invoke: async (_, { message }) => {
+          if (++tries > 1) throw new Refusal('bank.no_funds', 'nothing there')
+          await until('its time is up', () => message.signal.aborted)
+          throw new Error('it was sent, and no answer came')
+        },
+        compensate: ({ account }) => void undone.push(account),
+      },
+    )
+    const saga = defineSaga('pay', { version: 1, input }).command('move', {
+      to: localTarget(commands, side, { sql, schema, retry: FAST }),
+      request,
+      compensate: true,
+      timeoutMs: 200,
+      retry: FAST,
+      compensationRetry: FAST,
+    })
+    const outbox = createOutbox({ sql, service: 'front', schema, partitions: 1 })
+    const coordinator = createCoordinator({ service: 'front', sql, outbox, schema, sagas: [saga], pollMs: 20 })
+    closing.push(coordinator)
+    await outbox.migrate()
+    await coordinator.migrate()
+    await coordinator.run()
+    const run = await coordinator.start(saga, { id: 'a', input: { account: 'a' } })
+    expect(await run.outcome({ timeoutMs: 30_000 })).toMatchObject({ status: 'compensated' })
+    expect(undone).toEqual(['a'])
   })
 
   test('of another kind than the step wants says so, and the saga turns back', async () => {

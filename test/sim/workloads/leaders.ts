@@ -103,10 +103,10 @@ async function lastOf(sql: SqlClient, table: 'entry' | 'counted'): Promise<numbe
 async function requireProgress(world: SimulatedWorld): Promise<void> {
   const sql = world.client.sql('office')
   const before = [await lastOf(sql, 'entry'), await lastOf(sql, 'counted')]
-  await world.sleep(10 * TTL_MS)
+  await world.sleep(30 * TTL_MS)
   const after = [await lastOf(sql, 'entry'), await lastOf(sql, 'counted')]
   for (const [index, what] of ['leads', 'counts'].entries()) {
-    if ((after[index] ?? 0) <= (before[index] ?? 0)) throw new Error(`nobody ${what} within ${10 * TTL_MS} ms`)
+    if ((after[index] ?? 0) <= (before[index] ?? 0)) throw new Error(`nobody ${what} within ${30 * TTL_MS} ms`)
   }
 }
 

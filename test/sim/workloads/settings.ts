@@ -93,7 +93,7 @@ async function change(world: SimulatedWorld): Promise<void> {
 
 /** A look for gaps, its pauses after failures, and the time to load. */
 async function requireNewest(world: SimulatedWorld): Promise<void> {
-  await world.sleep(20 * HEARTBEAT_MS)
+  await world.sleep(60 * HEARTBEAT_MS)
   for (const [name, config] of known.configs) {
     if (config.value.n !== known.newest)
       throw new Error(`${name} has ${config.value.n}, and the newest is ${known.newest}`)

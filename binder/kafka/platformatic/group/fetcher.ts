@@ -63,6 +63,7 @@ export class Fetcher implements FetchBlock {
   /** In a row. */
   #failures = 0
   #isLooking = false
+  #turn = 0
   #asleep: Array<() => void> = []
 
   constructor(cluster: Cluster, clock: Clock, options: FetcherSettings, events: FetcherEvents) {
@@ -183,7 +184,10 @@ export class Fetcher implements FetchBlock {
     // The first one tells how things stand.
     const longest = isShort ? Math.min(SHORT_WAIT_MS, this.#options.maxWaitMs) : this.#options.maxWaitMs
     const maxWaitMs = this.#isFirst ? 0 : longest
-    const from = new Map(ready.map(({ assigned, next }) => [assigned.partition, next]))
+    // A broker returns a batch that is larger than the limit of the first partition alone: each has its turn.
+    const turn = this.#turn++ % ready.length
+    const inTurn = [...ready.slice(turn), ...ready.slice(0, turn)]
+    const from = new Map(inTurn.map(({ assigned, next }) => [assigned.partition, next]))
     const request = fetch({ topic, maxWaitMs, maxBytes, maxPartitionBytes, from })
     const answers = await this.#cluster.call(leader, request, 'fetch', maxWaitMs + requestTimeoutMs)
     this.#isFirst = false

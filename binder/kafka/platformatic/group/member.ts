@@ -76,6 +76,8 @@ export class GroupMember implements Member {
   readonly #released = new Set<AssignedPartition>()
   #term: RunningTerm | undefined
   #isPaused = false
+  /** The group shares out anew, or this place in it is gone. */
+  #isShareOver = false
   /** The last heartbeat that left. */
   #beatAt = Number.NEGATIVE_INFINITY
   #life: 'opening' | 'open' | 'lost' = 'opening'
@@ -96,7 +98,7 @@ export class GroupMember implements Member {
       {
         onLost: (error) => this.#lost(error),
         onExpelled: (error) => this.#expelled(error),
-        onRebalance: () => this.#term?.rejoin.resolve(),
+        onRebalance: () => this.#shareIsOver(),
         onSilence: (error) => host.onAnswer(error),
       },
     )
@@ -149,6 +151,7 @@ export class GroupMember implements Member {
       this.#heart.membership.joining()
       const joined = await this.#session.join((after) => this.#requireLife(after))
       this.#heart.membership.joined()
+      this.#isShareOver = false
       this.#beatAt = this.#host.clock.monotonic()
       this.#host.onAnswer()
       const term = await this.#begin(joined)
@@ -169,7 +172,7 @@ export class GroupMember implements Member {
     const { clock, cluster, logger } = this.#host
     const { topic, groupId } = this.#spec
     const positions = await this.#whenKnown(joined.partitions)
-    if (positions === undefined || this.#ended !== undefined) return undefined
+    if (positions === undefined || this.#ended !== undefined || this.#isShareOver) return undefined
     const term = new RunningTerm(joined, {
       ...this.#spec,
       cluster,
@@ -203,7 +206,7 @@ export class GroupMember implements Member {
     const { clock } = this.#host
     for (
       let pauseMs: number = RETRY.firstMs;
-      this.#ended === undefined;
+      this.#ended === undefined && !this.#isShareOver;
       pauseMs = Math.min(2 * pauseMs, RETRY.longestMs)
     ) {
       try {
@@ -294,6 +297,11 @@ export class GroupMember implements Member {
   /** What is unsettled comes back through the broker: there is nothing to wait for. */
   #expelled(error: unknown): void {
     this.#term?.assignment.withdraw(toError(error))
+    this.#shareIsOver()
+  }
+
+  #shareIsOver(): void {
+    this.#isShareOver = true
     this.#term?.rejoin.resolve()
   }
 

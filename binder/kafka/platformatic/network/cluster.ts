@@ -36,6 +36,17 @@ export interface ClusterSettings {
 export type Lane = 'main' | 'group' | 'fetch'
 
 const UNKNOWN_TOPIC = 'UNKNOWN_TOPIC_OR_PARTITION'
+/** A producer follows partitions that were added within this. */
+const TOPIC_AGE_MS = 30 * SECOND
+
+interface Place {
+  readonly host: string
+  readonly port: number
+}
+
+function nameOf({ host, port }: Place): string {
+  return `${host}:${port}`
+}
 
 /** The brokers as one user of them sees them: connections, made when they are needed, and who leads what. */
 export class Cluster {
@@ -43,7 +54,9 @@ export class Cluster {
   readonly #clock: Clock
   readonly #links = new Map<string, Promise<BrokerLink>>()
   readonly #brokers = new Map<number, Broker>()
-  readonly #topics = new Map<string, TopicMetadata>()
+  readonly #topics = new Map<string, { readonly found: TopicMetadata; readonly at: number }>()
+  /** Brokers that did not answer, by when: they are asked last. */
+  readonly #silent = new Map<string, number>()
   readonly #coordinators = new Map<string, Broker>()
   #closed = false
 
@@ -58,15 +71,23 @@ export class Cluster {
     this.#brokers.clear()
     for (const broker of found.brokers) this.#brokers.set(broker.id, broker)
     for (const topic of found.topics) {
-      if (topic.errorCode === 0) this.#topics.set(topic.name, topic)
+      if (topic.errorCode === 0) this.#topics.set(topic.name, { found: topic, at: this.#clock.monotonic() })
       else this.#topics.delete(topic.name)
     }
     return found
   }
 
-  /** The partitions of a topic, as they were when last looked at. @throws KafkaRefusal when it is not known */
+  /** The partitions of a topic, as they were not long ago: some may have been added. @throws KafkaRefusal when it is not known */
   async topic(name: string): Promise<TopicMetadata> {
-    return this.#topics.get(name) ?? (await this.freshTopic(name))
+    const known = this.#topics.get(name)
+    if (known === undefined) return this.freshTopic(name)
+    if (this.#clock.monotonic() - known.at < TOPIC_AGE_MS) return known.found
+    try {
+      return await this.freshTopic(name)
+    } catch (error) {
+      if (error instanceof KafkaRefusal) throw error
+      return known.found
+    }
   }
 
   /** The partitions of a topic as they are now. @throws KafkaRefusal when it is not known */
@@ -110,7 +131,16 @@ export class Cluster {
 
   /** A call to any broker: one that is connected, or the first that can be. */
   async any<T>(request: Request<T>): Promise<T> {
-    return (await this.#anyLink()).call(request, this.#options.requestTimeoutMs)
+    const { link, name } = await this.#anyLink()
+    try {
+      const answer = await link.call(request, this.#options.requestTimeoutMs)
+      this.#silent.delete(name)
+      return answer
+    } catch (error) {
+      // One that is frozen takes connections, and would be asked first for ever.
+      if (!(error instanceof KafkaRefusal)) this.#silent.set(name, this.#clock.monotonic())
+      throw error
+    }
   }
 
   /** The connections are gone at once. */
@@ -120,12 +150,13 @@ export class Cluster {
     this.#links.clear()
   }
 
-  async #anyLink(): Promise<BrokerLink> {
+  async #anyLink(): Promise<{ readonly link: BrokerLink; readonly name: string }> {
     const failures: unknown[] = []
-    const places = [...this.#brokers.values(), ...this.#options.bootstrap]
-    for (const place of places) {
+    const silentSince = (place: Place): number => this.#silent.get(nameOf(place)) ?? Number.NEGATIVE_INFINITY
+    const places: readonly Place[] = [...this.#brokers.values(), ...this.#options.bootstrap]
+    for (const place of places.toSorted((a, b) => Math.sign(silentSince(a) - silentSince(b)) || 0)) {
       try {
-        return await this.#link(place, 'main')
+        return { link: await this.#link(place, 'main'), name: nameOf(place) }
       } catch (error) {
         failures.push(error)
       }
@@ -134,7 +165,7 @@ export class Cluster {
     throw new AggregateError(failures, 'no broker can be reached')
   }
 
-  async #link(place: { readonly host: string; readonly port: number }, lane: Lane): Promise<BrokerLink> {
+  async #link(place: Place, lane: Lane): Promise<BrokerLink> {
     const name = `${lane} ${place.host}:${place.port}`
     for (;;) {
       if (this.#closed) throw new ConnectFailed(`${place.host}:${place.port}`, new Error('the connections were closed'))
@@ -146,7 +177,7 @@ export class Cluster {
     }
   }
 
-  #open(name: string, place: { readonly host: string; readonly port: number }): Promise<BrokerLink> {
+  #open(name: string, place: Place): Promise<BrokerLink> {
     const { makeConnection, connectTimeoutMs } = this.#options
     const opening = BrokerLink.open(this.#clock, makeConnection, place, connectTimeoutMs)
     this.#links.set(name, opening)

@@ -1,0 +1,58 @@
+/** What sequence numbers say when a broker's answer does not tell whether records were written. */
+import { systemClock } from 'concordat/core'
+import { describe, it } from 'vitest'
+import { type Cluster, type Envelope, IdempotentProducer, recordBytes } from '../inside.ts'
+
+/** One broker that leads the one partition, and answers each attempt with the next of these. */
+function producing(answers: readonly (string | undefined)[]) {
+  let identities = 0
+  let attempts = 0
+  const cluster = {
+    any: async () => ({ id: ++identities, epoch: 0 }),
+    topic: async () => ({ name: 't', errorCode: 0, isInternal: false, partitions: [{ partition: 0, leader: 1 }] }),
+    forgetTopic: () => {},
+    call: async () => [
+      { topic: 't', partition: 0, error: answers[Math.min(attempts++, answers.length - 1)], detail: null },
+    ],
+    close: () => {},
+  }
+  const producer = new IdempotentProducer({
+    cluster: cluster as unknown as Cluster,
+    clock: systemClock,
+    compression: 'none',
+    requestTimeoutMs: 1_000,
+  })
+  return { producer, identities: () => identities }
+}
+
+function envelope(): Envelope {
+  const record = { key: 'k', value: Buffer.from('x'), headers: {} }
+  return { ...record, topic: 't', bytes: recordBytes(record), index: 0, place: 0 }
+}
+
+describe('an answer that does not say that nothing was written', () => {
+  it.for(['NOT_LEADER_FOR_PARTITION', 'KAFKA_STORAGE_ERROR', 'UNKNOWN_SERVER_ERROR', 'REQUEST_TIMED_OUT'])(
+    'costs the identity when time is up, so that its numbers are not used for other records: %s',
+    async (error, { expect }) => {
+      const { producer, identities } = producing([error])
+      await expect(producer.send([envelope()], 250)).rejects.toThrow()
+      expect(identities()).toBe(1)
+      await expect(producer.send([envelope()], 250)).rejects.toThrow()
+      expect(identities()).toBe(2)
+    },
+  )
+
+  it('costs nothing when the same records are confirmed then', async ({ expect }) => {
+    const { producer, identities } = producing(['NOT_LEADER_FOR_PARTITION', undefined])
+    expect(await producer.send([envelope()], 5_000)).toEqual([])
+    expect(await producer.send([envelope()], 5_000)).toEqual([])
+    expect(identities()).toBe(1)
+  })
+
+  it('costs nothing when records were certainly refused', async ({ expect }) => {
+    const { producer, identities } = producing(['NOT_ENOUGH_REPLICAS'])
+    await expect(producer.send([envelope()], 250)).rejects.toThrow()
+    await expect(producer.send([envelope()], 250)).rejects.toThrow()
+    expect(identities()).toBe(1)
+  })
+})
