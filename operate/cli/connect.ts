@@ -1,5 +1,6 @@
 /** From addresses to an operator. */
 import type { Transport } from '../../binder/transport/transport.ts'
+import { resolveSecrets } from '../../bus/signature.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
 import { pgClient } from '../../core/pg/client.ts'
 import { within } from '../../core/time-limit.ts'
@@ -59,8 +60,7 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
       transport,
       ...redis?.stores,
       resources: mysql?.resources,
-      // Not an option: other processes can read a command line.
-      bus: { ...addresses.bus, secret: env['CONCORDAT_BUS_SECRET'] || undefined },
+      bus: { ...addresses.bus, secret: secretIn(env) },
     }),
     close: async () => {
       await redis?.close()
@@ -76,6 +76,13 @@ function postgresAddress(url: string | undefined, env: Environment): string | un
   if (given !== undefined) return given
   if (['PGHOST', 'PGDATABASE', 'PGUSER', 'PGPORT'].some((name) => env[name] !== undefined)) return undefined
   throw new UsageError(NEEDS)
+}
+
+/** Not an option: other processes can read a command line. @throws RangeError naming the variable, not showing it */
+function secretIn(env: Environment): string | undefined {
+  const secret = env['CONCORDAT_BUS_SECRET'] || undefined
+  resolveSecrets('CONCORDAT_BUS_SECRET', secret)
+  return secret
 }
 
 /** @returns undefined: the log in the database */

@@ -119,7 +119,8 @@ async function main(): Promise<number> {
       }).values,
     )
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error))
+    const help = error instanceof UsageError ? '' : '. See npm run sim -- --help'
+    console.error(`${error instanceof Error ? error.message : String(error)}${help}`)
     return error instanceof UsageError && error.isHelp ? 0 : 2
   }
   const databases = new Databases()
