@@ -21,5 +21,13 @@ test('a report replaces the time of its files, keeps the others, and drops what 
   })
   const before = { 'test/a.test.ts': 10, 'test/b.test.ts': 10, 'test/c.test.ts': 10 }
   const reports = [{ testResults: [file('test/c.test.ts', 70.4), file('test/b.test.ts', 0.2)] }]
-  expect(withTimes(before, reports, '/repository')).toEqual({ 'test/a.test.ts': 10, 'test/c.test.ts': 70 })
+  expect(withTimes(before, reports)).toEqual({ 'test/a.test.ts': 10, 'test/c.test.ts': 70 })
+})
+
+test('a report from another checkout, even one below a folder called test, names the same files', () => {
+  const report = (root: string) => ({
+    testResults: [{ name: `${root}/test/support/suite/seconds.test.ts`, startTime: 0, endTime: 9_000 }],
+  })
+  for (const root of ['/tmp/ci/checkout', '/home/test/checkout'])
+    expect(withTimes({}, [report(root)])).toEqual({ 'test/support/suite/seconds.test.ts': 9 })
 })

@@ -3,7 +3,6 @@
  * `order.ts` reads. Files of which the reports say nothing keep their time; files that are gone lose it.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readSeconds, type Seconds, TABLE } from './seconds.ts'
 
@@ -14,11 +13,11 @@ interface Report {
 /** A shorter file fits in anywhere. */
 const LEAST_SECONDS = 3
 
-/** The table with what the reports say. */
-export function withTimes(before: Seconds, reports: readonly Report[], root: string): Seconds {
+/** The table with what the reports say. They may come from another checkout: only the part of a path that is in every one counts. */
+export function withTimes(before: Seconds, reports: readonly Report[]): Seconds {
   const seconds: Record<string, number> = { ...before }
   for (const { name, startTime, endTime } of reports.flatMap(({ testResults }) => testResults))
-    seconds[relative(root, name)] = Math.round((endTime - startTime) / 1_000)
+    seconds[inRepository(name)] = Math.round((endTime - startTime) / 1_000)
   return Object.fromEntries(
     Object.entries(seconds)
       .filter(([, each]) => each >= LEAST_SECONDS)
@@ -26,10 +25,15 @@ export function withTimes(before: Seconds, reports: readonly Report[], root: str
   )
 }
 
+/** `/anywhere/test/a.test.ts` as `test/a.test.ts`. A checkout may itself lie below a folder called `test`: the longest path that is a file counts. */
+function inRepository(path: string): string {
+  const suffixes = [...path.matchAll(/(?<=^|\/)test\//g)].map(({ index }) => path.slice(index))
+  return suffixes.find((each) => existsSync(each)) ?? suffixes.at(-1) ?? path
+}
+
 if (import.meta.main) {
-  const root = process.cwd()
   const reports = process.argv.slice(2).map((file) => JSON.parse(readFileSync(file, 'utf8')) as Report)
-  const times = withTimes(readSeconds(), reports, root)
+  const times = withTimes(readSeconds(), reports)
   const kept = Object.fromEntries(Object.entries(times).filter(([file]) => existsSync(file)))
   writeFileSync(fileURLToPath(TABLE), `${JSON.stringify(kept, undefined, 2)}\n`)
 }
