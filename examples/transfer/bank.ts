@@ -5,30 +5,27 @@ import { participant, Refusal, tccParticipant, undo, undoParticipant, xaParticip
 import { type BankName, MOVES, type Move } from './contracts.ts'
 import type { Kind } from './options.ts'
 
-/** `free` is what may be spent: less than `balance` while money is held. `moved`: what a saga may have to move back. */
+/** `free` is what may be spent: less than `balance` while money is held. */
 export const TABLES = `
   CREATE TABLE account (
-    id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL, closed boolean NOT NULL DEFAULT false);
-  CREATE TABLE moved (key text PRIMARY KEY)`
+    id text PRIMARY KEY, balance int NOT NULL, free int NOT NULL, closed boolean NOT NULL DEFAULT false)`
 
 export function bankBinding(bank: BankName, kind: Kind): Binding {
   const options = { group: bank, concurrency: 16 }
-  if (kind === 'saga') return participant(MOVES[bank], options, { invoke: moveNow, compensate: moveBack })
+  const inTx = { ...options, effects: 'tx' } as const
+  if (kind === 'saga') return participant(MOVES[bank], inTx, { invoke: moveNow, compensate: moveBack })
   if (kind === 'xa') return xaParticipant(MOVES[bank], options, moveUnseen)
   if (kind === 'undo') return undoParticipant(MOVES[bank], options, moveForNow)
-  const tccOptions = { ...options, effects: 'tx' } as const
-  return tccParticipant(MOVES[bank], tccOptions, { try: hold, confirm: moveHeld, cancel: letGo })
+  return tccParticipant(MOVES[bank], inTx, { try: hold, confirm: moveHeld, cancel: letGo })
 }
 
 interface InBank {
   readonly tx: SqlTransaction
-  readonly key: string
 }
 
-async function moveNow({ account, cents }: Move, { tx, key }: InBank): Promise<void> {
+async function moveNow({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await requireOpen(tx, account)
   await add(tx, account, cents)
-  await tx.query('INSERT INTO moved VALUES ($1)', [key])
 }
 
 /** As if nothing had to be undone: PostgreSQL keeps it to itself until it is decided. */
@@ -45,10 +42,8 @@ async function moveForNow({ account, cents }: Move, { tx }: InBank): Promise<voi
   await tx.query('UPDATE account SET balance = balance + $2, free = free + $2 WHERE id = $1', [account, cents])
 }
 
-/** Only what was moved: the saga also asks when it does not know. */
-async function moveBack({ account, cents }: Move, { tx, key }: InBank): Promise<void> {
-  const { rowCount } = await tx.query('DELETE FROM moved WHERE key = $1', [key])
-  if (rowCount === 0) return
+/** Called for what was moved, and for nothing else. */
+async function moveBack({ account, cents }: Move, { tx }: InBank): Promise<void> {
   await tx.query('UPDATE account SET balance = balance - $2, free = free - $2 WHERE id = $1', [account, cents])
 }
 

@@ -63,6 +63,7 @@ export function participantBinding<In, Out>(
     schema = DEFAULT_SCHEMA,
     telemetry: given,
     sharesTransactions: shares = false,
+    effects: _,
     ...consumer
   } = options
   const telemetry = checkTelemetry(`${path}.telemetry`, given)

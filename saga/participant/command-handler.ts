@@ -232,7 +232,7 @@ export class CommandHandler<Request> {
   ): Promise<void> {
     const saysNo = isRefusal(error) && duty.mayRefuse
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
-    const refused = saysNo && isFirst
+    const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || !isRetryable(error)
     const isLast = final || duty.isHeld?.(error) === true || message.attempt >= this.#parts.maxAttempts
     if (message.signal.aborted || !isLast) throw error

@@ -19,6 +19,8 @@ interface Giving {
   isHeld?(error: unknown): boolean
   /** True: the handler may say no. Else its refusal is a failure like any other. */
   readonly mayRefuse: boolean
+  /** True: all that the handler does is in its transaction, so a call that was rolled back did nothing. */
+  readonly isInside?: boolean
   /**
    * The handler cannot be called: the payload cannot be read, or the command is for another kind of participant.
    * @param no what is to be said if nothing better is known
@@ -74,29 +76,35 @@ export type Duties<Request, Context> = Readonly<
   Partial<Record<Operation, Duty<Request, Context> | DutyAhead<Request, Context>>>
 >
 
-/** Those of a saga step: `invoke` may refuse, `compensate` undoes it and may not. */
+/**
+ * Those of a saga step: `invoke` may refuse, `compensate` undoes it and may not.
+ * @param isInside all that `invoke` does is in its transaction: what was not committed needs no compensation
+ */
 export function stepDuties<Request, Context>(
   barrier: Barrier,
   handlers: {
     readonly invoke: (request: Request, context: Context) => unknown
     readonly compensate: (request: Request, context: Context) => void | Promise<void>
   },
+  isInside = false,
 ): Duties<Request, Context> {
   return {
-    invoke: new Doing(barrier, (request, context) => handlers.invoke(request, context)),
-    compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context)),
+    invoke: new Doing(barrier, (request, context) => handlers.invoke(request, context), isInside),
+    compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context), isInside),
   }
 }
 
 /** Makes an effect that can be undone. */
 export class Doing<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
+  readonly isInside: boolean
   readonly #barrier: Barrier
   readonly #handler: (request: Request, context: Context) => unknown
 
-  constructor(barrier: Barrier, handler: (request: Request, context: Context) => unknown) {
+  constructor(barrier: Barrier, handler: (request: Request, context: Context) => unknown, isInside: boolean) {
     this.#barrier = barrier
     this.#handler = handler
+    this.isInside = isInside
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
@@ -116,7 +124,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const known = answered(command, entry)
     if (known !== undefined) return known
     // After an attempt that failed, maybe with an effect, it stays one that has to be undone.
-    const isDoubtful = hasEffect(entry)
+    const isDoubtful = mayHaveEffect(entry, this.isInside)
     const said = isDoubtful ? inDoubt(no) : no
     await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : 'refused', said, command.round)
     return said
@@ -127,7 +135,7 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const known = answered(command, entry)
     if (known !== undefined) return known
     // A refusal says that nothing was done. An attempt that failed before it may have done something.
-    const isDoubtful = status === 'refused' && entry.status !== 'begun' && hasEffect(entry)
+    const isDoubtful = status === 'refused' && entry.status !== 'begun' && mayHaveEffect(entry, this.isInside)
     const said = isDoubtful ? inDoubt(reply) : reply
     await this.#barrier.keep(tx, entry, isDoubtful ? 'final' : status, said, command.round)
     return said
@@ -139,24 +147,26 @@ class Undoing<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = false
   readonly #barrier: Barrier
   readonly #handler: (request: Request, context: Context) => Promise<void>
+  readonly #isInside: boolean
 
-  constructor(barrier: Barrier, handler: (request: Request, context: Context) => Promise<void>) {
+  constructor(barrier: Barrier, handler: (request: Request, context: Context) => Promise<void>, isInside: boolean) {
     this.#barrier = barrier
     this.#handler = handler
+    this.#isInside = isInside
   }
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
     const entry = await this.#barrier.enter(tx, command, 'compensate', 'ok')
     if (!entry.isNew && entry.status === 'ok') return { ...answerTo(command), status: 'ok' }
-    if (hasEffect(invoked)) await this.#handler(request, context)
+    if (mayHaveEffect(invoked, this.#isInside)) await this.#handler(request, context)
     return this.#undone(tx, command, invoked, entry)
   }
 
   /** What was never done is undone without its payload. */
   async uncalled(tx: SqlTransaction, command: CommandHeaders, failed: SagaReply): Promise<SagaReply> {
     const invoked = await this.#barrier.hold(tx, command, 'invoke', 'cancelled')
-    if (hasEffect(invoked)) return failed
+    if (mayHaveEffect(invoked, this.#isInside)) return failed
     return this.#undone(tx, command, invoked, await this.#barrier.enter(tx, command, 'compensate', 'ok'))
   }
 
@@ -190,9 +200,10 @@ export function answered(
   return reply === null ? undefined : { ...reply, ...(command.birth !== undefined && { birth: command.birth }) }
 }
 
-/** It may have one. */
-export function hasEffect({ isNew, status }: BarrierEntry): boolean {
-  return !isNew && status !== 'refused' && status !== 'cancelled'
+/** @param isInside what was not committed has none */
+export function mayHaveEffect({ isNew, status }: BarrierEntry, isInside: boolean): boolean {
+  if (isNew) return false
+  return isInside ? status === 'ok' : status !== 'refused' && status !== 'cancelled'
 }
 
 /** A no of a step that may have had an effect all the same: it is not asked for again, and is undone. */

@@ -1,5 +1,7 @@
 /** What every kind of participant is told: where its commands come from, and where its barrier and its replies are. */
+
 import type { ConsumerOptions } from '../../binder/bindings/declarations.ts'
+import { invalidOption } from '../../core/errors.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import type { ReplyOutbox } from './command-handler.ts'
@@ -19,6 +21,13 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
   /** A span with the saga's name, id and step for each call, in the saga's trace; the reply goes on with it. @default none */
   readonly telemetry?: Telemetry | undefined
   /**
+   * `'anywhere'`: `invoke` (of a TCC participant `try`) may have effects outside of `tx`, so an attempt that failed may have
+   * done something, and is compensated (cancelled). `'tx'`: all that it does is written through `tx`. Then what was not committed
+   * is not compensated, and a refusal after an attempt that failed is as good as at the first; a TCC participant saves the
+   * commit that says that `try` begins. Change it to `'tx'` when no saga is open that an attempt failed in. @default 'anywhere'
+   */
+  readonly effects?: 'anywhere' | 'tx' | undefined
+  /**
    * As of a sink with an inbox: commands that are ready together may share a transaction. Good where they do not want the
    * same rows. @default false
    */
@@ -33,6 +42,7 @@ export const PARTICIPANT_OPTIONS = {
   schema: true,
   telemetry: true,
   sharesTransactions: true,
+  effects: true,
   name: true,
   concurrency: true,
   maxAttempts: true,
@@ -45,3 +55,9 @@ export const PARTICIPANT_OPTIONS = {
   rateLimit: true,
   circuitBreaker: true,
 } as const satisfies Readonly<Record<keyof ParticipantOptions, true>>
+
+/** @throws TypeError naming the option */
+export function isAllInTx(path: string, effects: unknown = 'anywhere'): boolean {
+  if (effects !== 'anywhere' && effects !== 'tx') throw invalidOption(`${path}.effects`, effects, "'anywhere' or 'tx'")
+  return effects === 'tx'
+}

@@ -4,7 +4,7 @@
  * - `Refusal` from `invoke` is a definite no: what the handler wrote is rolled back, the refusal is kept and answered in
  *   a second transaction. A crash between the two leaves nothing: the command comes again and is decided again. After an
  *   attempt that failed, maybe with an effect outside of the transaction, it is no definite no: the answer is `failed`,
- *   `final`, and the step is undone.
+ *   `final`, and the step is undone. With `effects: 'tx'` nothing is outside, and it is one.
  * - Any other error rolls back and is retried here first (the binding's `maxAttempts`, blocking). After the last attempt,
  *   or at once with `retryable === false`, the answer is `failed`: the coordinator asks again, or compensates. A command
  *   is therefore not dead-lettered because its handler failed; only when the database does not take the answer either,
@@ -18,13 +18,13 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { participantBinding, requireHandlers } from './binding.ts'
 import type { ParticipantContext } from './command-handler.ts'
 import { stepDuties } from './duties.ts'
-import { PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
+import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 
 /** What a participant does for a command, and how it takes it back. */
 export interface ParticipantHandlers<Request> {
   /** Does it. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
   readonly invoke: (request: Request, context: ParticipantContext) => unknown
-  /** Undoes it: called once, and only when `invoke` was committed or failed. Must not refuse. */
+  /** Undoes it: called once, and only when `invoke` was committed or, with effects `'anywhere'`, failed. Must not refuse. */
   readonly compensate: (request: Request, context: ParticipantContext) => void | Promise<void>
 }
 
@@ -48,9 +48,10 @@ export function participant<
   const path = `participant("${requireChannel('participant', channel).name}")`
   refuseUnknown(path, options, NAMES)
   requireHandlers(path, handlers, ['invoke', 'compensate'])
+  const isInside = isAllInTx(path, options.effects)
   return participantBinding(channel, options, {
     path,
     kind: undefined,
-    duties: (barrier) => stepDuties<Out, ParticipantContext>(barrier, handlers),
+    duties: (barrier) => stepDuties<Out, ParticipantContext>(barrier, handlers, isInside),
   }) as SinkBinding<NoInfer<Name>>
 }

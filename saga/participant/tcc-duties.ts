@@ -6,7 +6,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { Barrier, BarrierEntry } from './barrier.ts'
-import { Doing, type Duties, type Duty, type GivenUp, hasEffect } from './duties.ts'
+import { Doing, type Duties, type Duty, type GivenUp, mayHaveEffect } from './duties.ts'
 
 /** What is known of `try` when it is confirmed or cancelled. */
 export interface Tried {
@@ -28,7 +28,7 @@ export function tccDuties<Request, Context>(
   functions: TccFunctions<Request, Context>,
   isInside: boolean,
 ): Duties<Request, Context> {
-  const trying = new Doing<Request, Context>(barrier, (request, context) => functions.try(request, context))
+  const trying = new Doing<Request, Context>(barrier, (request, context) => functions.try(request, context), isInside)
   return {
     invoke: isInside ? trying : new Beginning(barrier, trying),
     confirm: new Confirming(barrier, async (request, context) => functions.confirm(request, context)),
@@ -147,7 +147,7 @@ class Cancelling<Request, Context> implements Duty<Request, Context> {
   }
 
   #isWanted(tried: BarrierEntry): boolean {
-    return this.#isInside ? isReserved(tried) : hasEffect(tried)
+    return mayHaveEffect(tried, this.#isInside)
   }
 
   async #cancelled(

@@ -9,24 +9,16 @@
 import type { NameOptions } from '../../binder/bindings/binding-name.ts'
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
-import { invalidOption } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { Stored } from '../json.ts'
 import { TCC } from '../wire/wire.ts'
 import { participantBinding, requireHandlers } from './binding.ts'
 import type { ParticipantContext } from './command-handler.ts'
-import { PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
+import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './options.ts'
 import { type TccFunctions, tccDuties } from './tcc-duties.ts'
 
-/** Options of `tccParticipant`: those of `participant`, and what `try` may do. */
-export interface TccParticipantOptions extends ParticipantOptions {
-  /**
-   * `'anywhere'`: `try` may have effects outside of `tx`. That it begins is a commit of its own, and it is cancelled
-   * whatever became of it. `'tx'`: all that it does is written through `tx`. One commit less, and `cancel` is called only
-   * when `try` was committed. @default 'anywhere'
-   */
-  readonly effects?: 'anywhere' | 'tx' | undefined
-}
+/** Options of `tccParticipant`. */
+export type TccParticipantOptions = ParticipantOptions
 
 /** What `confirm` and `cancel` get beside the request. */
 export interface TccParticipantContext<Result = unknown> extends ParticipantContext {
@@ -52,7 +44,7 @@ export interface TccHandlers<Request, Result = unknown> {
   ) => void | Promise<void>
 }
 
-const NAMES = optionNames<TccParticipantOptions>({ ...PARTICIPANT_OPTIONS, effects: true })
+const NAMES = optionNames<TccParticipantOptions>(PARTICIPANT_OPTIONS)
 
 /**
  * A sink for the command channel of a `.tcc` step. The binder's `sends` needs the reply channel: `sagaReplies('orders')`. The
@@ -73,13 +65,11 @@ export function tccParticipant<
 ): SinkBinding<NoInfer<Name>> {
   const path = `tccParticipant("${requireChannel('tccParticipant', channel).name}")`
   refuseUnknown(path, options, NAMES)
-  const { effects = 'anywhere', ...rest } = options
-  if (effects !== 'anywhere' && effects !== 'tx') throw invalidOption(`${path}.effects`, effects, "'anywhere' or 'tx'")
+  const isInside = isAllInTx(path, options.effects)
   requireHandlers(path, handlers, ['try', 'confirm', 'cancel'])
-  return participantBinding(channel, rest, {
+  return participantBinding(channel, options, {
     path,
     kind: TCC,
-    duties: (barrier) =>
-      tccDuties(barrier, handlers as unknown as TccFunctions<Out, ParticipantContext>, effects === 'tx'),
+    duties: (barrier) => tccDuties(barrier, handlers as unknown as TccFunctions<Out, ParticipantContext>, isInside),
   }) as SinkBinding<NoInfer<Name>>
 }

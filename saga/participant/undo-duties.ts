@@ -49,6 +49,7 @@ export function undoDuties<Request, Context extends InTransaction>(
 /** A duty of a TCC participant that knows which command it is for. */
 class ForCommand<Request, Context extends InTransaction> implements Duty<Request, Context> {
   readonly mayRefuse: boolean
+  readonly isInside = true
   readonly #operation: 'invoke' | 'confirm' | 'compensate'
   readonly #parts: UndoParts
   readonly #handler: Handler<Request, Context>

@@ -28,7 +28,7 @@ import { undoDuties } from './undo-duties.ts'
 import { WaitingRoom } from './waiting-room.ts'
 
 /** Options of `undoParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
-export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'sharesTransactions'> {
+export interface UndoParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {
   /**
    * How long a call waits for rows that another saga or transaction holds, in ms. While a saga holds one the call is rolled back and
    * made again, so nothing is held meanwhile. Then it failed, and the saga's `retry` follows. At most half of `concurrency` wait,
@@ -52,7 +52,7 @@ export type UndoHandler<Request, Result = unknown> = (
   context: ParticipantContext,
 ) => Result | Promise<Result>
 
-const { sharesTransactions: _, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
+const { effects: _, sharesTransactions: __, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
 const NAMES = optionNames<UndoParticipantOptions>({ ...OWN_OPTIONS, lockTimeoutMs: true, alsoWrites: true })
 
 /**

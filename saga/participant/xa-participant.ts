@@ -29,7 +29,7 @@ import type { XaResource } from './xa-resource.ts'
 import { XaRows } from './xa-rows.ts'
 
 /** Options of `xaParticipant`: those of `participant`. Each command has a transaction of its own, none is shared. */
-export interface XaParticipantOptions extends Omit<ParticipantOptions, 'sharesTransactions'> {
+export interface XaParticipantOptions extends Omit<ParticipantOptions, 'effects' | 'sharesTransactions'> {
   /**
    * How long a statement of the handler waits for a row, in ms: another saga may hold it until it is decided. Then the call
    * failed, and the saga's `retry` follows. At most half of `concurrency` wait so long, rounded down, and any other call 50 ms: what
@@ -61,7 +61,7 @@ export type XaHandler<Request, Result = unknown, Tx = SqlTransaction> = (
   context: XaContext<Tx>,
 ) => Result | Promise<Result>
 
-const { sharesTransactions: _, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
+const { effects: _, sharesTransactions: __, ...OWN_OPTIONS } = PARTICIPANT_OPTIONS
 const NAMES = optionNames<XaResourceOptions<never>>({ ...OWN_OPTIONS, lockTimeoutMs: true, resource: true })
 const LOCK_TIMEOUT_MS = 5 * SECOND
 const MAX_LOCK_TIMEOUT_MS = 2 ** 31 - 1

@@ -48,7 +48,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
   constructor(parts: XaParts, handler: Handler<Request, Context>) {
     this.#parts = parts
     this.#handler = handler
-    this.#otherwise = new Doing(parts.barrier, handler)
+    this.#otherwise = new Doing(parts.barrier, handler, false)
   }
 
   /** The row that it wants stays as it is until another saga is decided. */

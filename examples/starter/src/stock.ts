@@ -6,10 +6,10 @@ import { createService, type Service } from 'concordat/service'
 import { orderConfirmed, SOLD_OUT, stockCommands } from './channels.ts'
 import type { Environment } from './environment.ts'
 
-/** What a handler writes in `tx` happens once, however often its message is delivered. */
+/** What a handler writes in `tx` happens once, however often its message is delivered. `effects: 'tx'`: only what was committed is compensated. */
 const reservations = participant(
   stockCommands,
-  { group: 'stock' },
+  { group: 'stock', effects: 'tx' },
   {
     invoke: async ({ sku, quantity }, { tx }) => {
       const taken = await tx.query('UPDATE shelf SET left_over = left_over - $2 WHERE sku = $1 AND left_over >= $2', [

@@ -32,12 +32,16 @@ beforeEach(() => {
 })
 afterAll(closeEmbedded)
 
-function bind(handlers: Partial<ParticipantHandlers<StockCommand>> = {}, client: SqlClient = sql): SinkBinding {
+function bind(
+  handlers: Partial<ParticipantHandlers<StockCommand>> = {},
+  client: SqlClient = sql,
+  effects?: 'tx' | 'anywhere',
+): SinkBinding {
   const write = (what: string): ParticipantHandlers<StockCommand>['compensate'] => {
     return async (_, { tx, sagaId }) => void (await tx.query('INSERT INTO effects VALUES ($1, $2)', [sagaId, what]))
   }
   const both = { invoke: write('done'), compensate: write('undone'), ...handlers }
-  return participant(stockCommands, { group: 'stock', sql: client, outbox, schema, backoff: FAST }, both)
+  return participant(stockCommands, { group: 'stock', sql: client, outbox, schema, backoff: FAST, effects }, both)
 }
 
 async function send(binding: SinkBinding, operation: Operation, attempt = 1): Promise<string[]> {
@@ -231,7 +235,61 @@ describe('a participant', () => {
   })
 })
 
-describe('whatever is delivered in whatever order', () => {
+describe('a participant that writes through tx alone', () => {
+  const bindInside = (handlers: Partial<ParticipantHandlers<StockCommand>> = {}): SinkBinding =>
+    bind(handlers, sql, 'tx')
+
+  test('has nothing to undo for an invoke that failed, also for good, and refuses it when it comes late', async () => {
+    for (const retryable of [true, false]) {
+      id = `s${++ids}`
+      const binding = bindInside({
+        invoke: async (_, { tx }) => {
+          await tx.query('INSERT INTO effects VALUES ($1, $2)', [id, 'half'])
+          throw Object.assign(new Error('half way'), { retryable })
+        },
+      })
+      expect(await send(binding, 'invoke')).toEqual(['invoke failed Error'])
+      expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+      expect(await effects()).toEqual([])
+      expect(await send(binding, 'invoke', 2)).toEqual(['invoke refused saga.cancelled'])
+    }
+  })
+
+  test('says a definite no after an attempt that failed, whichever attempt it was', async () => {
+    for (const failures of [1, 3]) {
+      id = `s${++ids}`
+      let calls = 0
+      const binding = bindInside({
+        invoke: () => {
+          if (++calls <= failures) throw new Error('half way')
+          throw new Refusal('stock.empty', 'no apples')
+        },
+      })
+      const first = failures === 1 ? 'invoke refused stock.empty' : 'invoke failed Error'
+      expect(await send(binding, 'invoke')).toEqual([first])
+      expect(await send(binding, 'invoke', 2)).toEqual(['invoke refused stock.empty'])
+      expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+      expect(await effects()).toEqual([])
+    }
+  })
+
+  test('undoes what was committed though its commit was not heard of, and what a later attempt did', async () => {
+    const deaf = bind({}, new MortalClient(sql, 5, 'after'), 'tx')
+    await deliver(deaf, request, commandHeaders(id, 'invoke'), 1).catch(() => {})
+    const binding = bindInside()
+    await send(binding, 'invoke', 2)
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['done', 'undone'])
+  })
+
+  test('asks for nothing else', () => {
+    expect(() => bind({}, sql, 'inside' as 'tx')).toThrow(
+      'participant("stock.commands").effects: expected \'anywhere\' or \'tx\', got "inside"',
+    )
+  })
+})
+
+describe.each(['anywhere', 'tx'] as const)('with effects %s, whatever is delivered in whatever order', (where) => {
   type Outcome = 'ok' | 'refuse' | 'fail' | 'final'
   const delivery = fc.record({
     operation: fc.constantFrom<Operation>('invoke', 'compensate'),
@@ -250,10 +308,12 @@ describe('whatever is delivered in whatever order', () => {
             if (outcome === 'refuse') throw new Refusal('no', 'no')
             if (outcome !== 'ok') throw Object.assign(new Error(outcome), { retryable: outcome !== 'final' })
           }
-          const binding = bind({ invoke: handler, compensate: handler }, new MortalClient(sql, dieAt, when))
+          const binding = bind({ invoke: handler, compensate: handler }, new MortalClient(sql, dieAt, when), where)
           await deliver(binding, request, commandHeaders(key, operation), 1).catch(() => {})
         }
-        expect(['', 'invoke', 'compensate', 'invoke,compensate']).toContain((await effects(key)).join())
+        const ends =
+          where === 'tx' ? ['', 'invoke', 'invoke,compensate'] : ['', 'invoke', 'compensate', 'invoke,compensate']
+        expect(ends).toContain((await effects(key)).join())
         await takeReplies(sql, schema)
       }),
       { numRuns: 150 },

@@ -76,15 +76,9 @@ async function change(tx: SqlExecutor, account: string, balance: number, free: n
   await tx.query(text, [account, balance, free])
 }
 
-const moveBack = leaves('compensate', ({ account, cents }, tx) => change(tx, account, -cents, -cents))
 const MOVING = {
   invoke: leaves('invoke', (move, tx) => add(tx, move)),
-  /** Only what was moved: the saga also asks when an attempt failed and the next one was refused. */
-  compensate: async (move: Move, context: InBank): Promise<void> => {
-    const text = `SELECT FROM effect WHERE key = $1 AND operation = 'invoke'`
-    const { rowCount } = await context.tx.query(text, [context.key])
-    if (rowCount > 0) await moveBack(move, context)
-  },
+  compensate: leaves('compensate', ({ account, cents }, tx) => change(tx, account, -cents, -cents)),
 }
 
 const HOLDING = {
@@ -105,11 +99,11 @@ function participants(bank: Bank, sql: SqlClient, outbox: Outbox, broken: string
   const cancel = (move: Move, context: InBank & { readonly tried: boolean }): Promise<void> =>
     context.tried ? letGo(move, context) : Promise.resolve()
   const holds = tccParticipant(HOLDS[bank], { ...options, effects: 'tx' }, { ...HOLDING, cancel })
-  const moving = broken === 'moves-back-blindly' ? { ...MOVING, compensate: moveBack } : MOVING
+  const effects = broken === 'moves-back-blindly' ? 'anywhere' : 'tx'
   const moves =
     broken === 'no-dedupe'
-      ? forgetful(MOVES[bank], { ...options, service: 'desk' }, { ...MOVING, compensate: moveBack })
-      : participant(MOVES[bank], options, moving)
+      ? forgetful(MOVES[bank], { ...options, service: 'desk' }, MOVING)
+      : participant(MOVES[bank], { ...options, effects }, MOVING)
   return [moves, holds]
 }
 
@@ -247,7 +241,8 @@ export const transfers: Workload = {
   mistakes: {
     'no-epoch': 'a saga is written whoever has it by now',
     'no-dedupe': 'a participant does what each message says',
-    'moves-back-blindly': 'a compensation does not look whether there is anything to take back',
+    'moves-back-blindly':
+      'a compensation is called for what failed, and does not look whether there is anything to take back',
   },
   databases: Object.values(BANKS),
   size: 4,
