@@ -25,6 +25,7 @@ import { Commits } from '../group/commits.ts'
 import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
 import { Hindrances } from '../group/hindrances.ts'
+import { LentAgain } from '../group/lent-again.ts'
 import { JoinRefused } from './assigner.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
 import { connectWithin } from './deadline.ts'
@@ -33,7 +34,6 @@ import { FetchGate } from './fetch-gate.ts'
 import type { Fetched, FetchListener } from './mends/fetch-reader.ts'
 import type { KafkaOptions } from './options.ts'
 
-const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3_000
 const CLOSE_MS = 5_000
 const CRASH_MS = 500
@@ -61,8 +61,7 @@ export class KafkaSubscription implements Member {
   readonly #fetches = new Fetches()
   readonly #joined = Promise.withResolvers<void>()
   readonly #carried: CarryOver
-  /** Partitions with something that was given back, to be lent again after a pause. */
-  readonly #released = new Set<AssignedPartition>()
+  readonly #lentAgain: LentAgain
   #assignment: Assignment | undefined
   #running: Promise<void> = Promise.resolve()
   /** What of the place in the group is happening: only while it is `kept` is anything lent or fetched. */
@@ -76,6 +75,7 @@ export class KafkaSubscription implements Member {
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
+    this.#lentAgain = new LentAgain(clock, () => this.#assignment)
     this.#consumer = host.createConsumer(
       spec,
       () => this.#beforeJoin(),
@@ -190,7 +190,7 @@ export class KafkaSubscription implements Member {
     this.#assignment = new Assignment(partitions, this.#spec, {
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
-      onReleased: (assigned) => this.#lendLater(assigned),
+      onReleased: (assigned) => this.#lentAgain.add(assigned),
       onRoom: () => this.#fetching.refresh(),
     })
     this.#hindrances.reset()
@@ -254,19 +254,6 @@ export class KafkaSubscription implements Member {
   #onProgress(assigned: AssignedPartition): void {
     const position = assigned.tracker.position
     if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(assigned.partition, position)
-  }
-
-  #lendLater(assigned: AssignedPartition): void {
-    const isFirst = this.#released.size === 0
-    this.#released.add(assigned)
-    if (isFirst) this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => this.#lendReleased())
-  }
-
-  #lendReleased(): void {
-    const partitions = [...this.#released]
-    this.#released.clear()
-    for (const assigned of partitions)
-      if (this.#assignment?.partitions.get(assigned.partition) === assigned) this.#assignment.lend(assigned)
   }
 
   // ---- giving partitions up

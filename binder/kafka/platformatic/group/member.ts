@@ -23,6 +23,7 @@ import { CarryOver } from '../../group/carry-over.ts'
 import { Commits } from '../../group/commits.ts'
 import { Fetches } from '../../group/fetches.ts'
 import { Heart } from '../../group/heart.ts'
+import { LentAgain } from '../../group/lent-again.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
@@ -31,7 +32,6 @@ import type { FetcherSettings } from './fetcher.ts'
 import { GroupSession, type Term } from './group-session.ts'
 import { RunningTerm } from './running-term.ts'
 
-const RELEASE_PAUSE_MS = 100
 const FLUSH_MS = 3 * SECOND
 const CLOSE_MS = 5 * SECOND
 /** The first fetch is answered at once, with what there is. */
@@ -72,8 +72,7 @@ export class GroupMember implements Member {
   readonly #carried: CarryOver
   readonly #fetches = new Fetches()
   readonly #joined = Promise.withResolvers<void>()
-  /** Partitions with something that was given back, to be lent again after a pause. */
-  readonly #released = new Set<AssignedPartition>()
+  readonly #lentAgain: LentAgain
   #term: RunningTerm | undefined
   #isPaused = false
   /** The group shares out anew, or this place in it is gone. */
@@ -89,6 +88,7 @@ export class GroupMember implements Member {
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
+    this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
     this.#session = new GroupSession({ ...spec, ...times }, cluster, clock)
     this.#commits = new Commits(spec.topic, clock, times.commitIntervalMs, logger)
     this.#commits.use((positions) => this.#session.commit(positions))
@@ -180,7 +180,7 @@ export class GroupMember implements Member {
       fetching: fetcherOptions(this.#spec, this.#host.times),
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
-      onReleased: (assigned) => this.#lendLater(assigned),
+      onReleased: (assigned) => this.#lentAgain.add(assigned),
       onHindered: (hindrance) => this.#receiver.hindered?.(hindrance),
       onHeard: (partition, offset) => this.#fetches.answered(partition, offset),
       onAnswer: (error) => this.#host.onAnswer(error),
@@ -308,20 +308,6 @@ export class GroupMember implements Member {
   #onProgress(assigned: AssignedPartition): void {
     const position = assigned.tracker.position
     if (this.#spec.startAt === undefined && position !== undefined) this.#commits.mark(assigned.partition, position)
-  }
-
-  #lendLater(assigned: AssignedPartition): void {
-    const isFirst = this.#released.size === 0
-    this.#released.add(assigned)
-    if (isFirst) this.#host.clock.setTimer(RELEASE_PAUSE_MS, () => this.#lendReleased())
-  }
-
-  #lendReleased(): void {
-    const partitions = [...this.#released]
-    this.#released.clear()
-    const assignment = this.#term?.assignment
-    for (const assigned of partitions)
-      if (assignment?.partitions.get(assigned.partition) === assigned) assignment.lend(assigned)
   }
 
   async #flush(): Promise<void> {

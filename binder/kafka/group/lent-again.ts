@@ -1,0 +1,32 @@
+/** What was given back is lent again after a pause: whoever gave it back has no use for it at once. */
+import type { Clock } from '../../../core/clock.ts'
+import type { AssignedPartition } from './assigned-partition.ts'
+import type { Assignment } from './assignment.ts'
+
+const PAUSE_MS = 100
+
+export class LentAgain {
+  readonly #clock: Clock
+  readonly #current: () => Assignment | undefined
+  readonly #waiting = new Set<AssignedPartition>()
+
+  /** @param current what is assigned when the pause is over: partitions that went to somebody else are left alone */
+  constructor(clock: Clock, current: () => Assignment | undefined) {
+    this.#clock = clock
+    this.#current = current
+  }
+
+  add(assigned: AssignedPartition): void {
+    const isFirst = this.#waiting.size === 0
+    this.#waiting.add(assigned)
+    if (isFirst) this.#clock.setTimer(PAUSE_MS, () => this.#lend())
+  }
+
+  #lend(): void {
+    const partitions = [...this.#waiting]
+    this.#waiting.clear()
+    const current = this.#current()
+    for (const assigned of partitions)
+      if (current?.partitions.get(assigned.partition) === assigned) current.lend(assigned)
+  }
+}
