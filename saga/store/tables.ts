@@ -11,6 +11,7 @@ import {
   requireSqlClient,
   type SqlClient,
 } from '../../core/sql.ts'
+import { UNDO_FUNCTIONS } from '../undo/functions.ts'
 import { UNDO_TABLES } from '../undo/tables.ts'
 import { WRITE_FUNCTION } from './write-function.ts'
 
@@ -115,6 +116,7 @@ const PARTICIPANT_TABLES: readonly SqlMigration[] = [
     statements: [`ALTER TABLE {schema}.saga_barrier ADD COLUMN gid text`],
   },
   { version: 5, worksWith: 2, statements: UNDO_TABLES },
+  { version: 6, worksWith: 2, statements: UNDO_FUNCTIONS },
 ]
 
 export const SAGA_PART: SqlPart = { name: 'saga', migrations: SAGA_TABLES, call: 'coordinator.migrate()' }

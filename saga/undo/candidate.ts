@@ -12,7 +12,9 @@ export interface Candidate {
   readonly isInherited: boolean
   /** The schema of a participant that protects it already. */
   readonly protectedIn: string | null
-  readonly columns: ReadonlyArray<{ readonly name: string; readonly base: string }> | null
+  readonly columns: ReadonlyArray<{ readonly name: string; readonly base: string; readonly isVirtual: boolean }> | null
+  /** Its columns and their types, as `SHAPE` says. */
+  readonly shape: string | null
   /** Of the primary key, then of other unique indexes of plain columns. */
   readonly keys: readonly Key[] | null
   /** Tables that the database changes with this one. */
@@ -95,6 +97,12 @@ export function keysQuery(found: Candidate, keys: Keys): string {
   return `SELECT ARRAY[${keyTexts('($1)', found, keys).join(', ')}]`
 }
 
+/** What texts are made of, and of which types: by it is told whether a table was altered. @param oid an expression */
+export function shapeOf(oid: string): string {
+  return `(SELECT pg_catalog.string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attname) FROM pg_catalog.pg_attribute a
+     WHERE a.attrelid = ${oid} AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v')`
+}
+
 /** All that is asked of a table, in one row. */
 export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THEN $1 ELSE format('%I.%I', n.nspname, c.relname) END AS name,
   c.relkind::text AS kind, c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
@@ -102,10 +110,12 @@ export const CANDIDATE = `SELECT c.oid::text AS oid, CASE WHEN c.oid IS NULL THE
   (SELECT p.nspname::text FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid
      JOIN pg_catalog.pg_namespace p ON p.oid = f.pronamespace
    WHERE g.tgrelid = c.oid AND f.proname LIKE 'saga\\_undo\\_row\\_%' LIMIT 1) AS "protectedIn",
-  (SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'base', CASE WHEN b.typtype = 'e' THEN 'enum' ELSE b.oid::regtype::text END))
+  (SELECT jsonb_agg(jsonb_build_object('name', a.attname, 'base', CASE WHEN b.typtype = 'e' THEN 'enum' ELSE b.oid::regtype::text END,
+     'isVirtual', a.attgenerated = 'v'))
    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
      JOIN pg_catalog.pg_type b ON b.oid = coalesce(nullif(y.typbasetype, 0), y.oid)
    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+  ${shapeOf('c.oid')} AS shape,
   (SELECT jsonb_agg(jsonb_build_object('isPrimary', x.indisprimary, 'isImmediate', x.indimmediate,
      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.n) FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS k(at, n)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.at WHERE k.n <= x.indnkeyatts),

@@ -3,6 +3,7 @@ import { hasCode } from '../../core/errors.ts'
 import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor } from '../../core/sql.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
 import { UndoNotYet } from './errors.ts'
+import { lockOf, SUMS } from './functions.ts'
 import type { Image } from './plan.ts'
 import { UNDO_CALL } from './relation.ts'
 import { SETTING } from './tables.ts'
@@ -19,11 +20,6 @@ export interface BranchRow {
 }
 
 const LOCK_NOT_AVAILABLE = '55P03'
-
-/** The advisory lock of a saga: shared by its branches that are being done. @param owner an expression */
-function lockOf(owner: string): string {
-  return `hashtextextended('concordat:undo:' || ${owner}::text, 0)`
-}
 
 /** Holds in no key: control characters are refused in ids and names. */
 const SEPARATOR = '\u001f'
@@ -63,12 +59,7 @@ export class Images {
     const me = { schema: this.#quoted, by: 'saga', branch: branchOf(command), owner: ownerOf(command) }
     const { rows } = await this.#query<{ written: Written; isFree: boolean }>(
       tx,
-      `WITH branch AS (
-         INSERT INTO ${this.#quoted}.saga_undo (branch, owner, saga_key, reply_to, birth, saga, saga_id, step, also_writes)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $11) ON CONFLICT (branch) DO NOTHING)
-       SELECT set_config('${SETTING}', $9, true), set_config('lock_timeout', $10, true),
-         pg_try_advisory_xact_lock_shared(${lockOf('$2')}) AS "isFree",
-         (${SUMS}) AS written`,
+      `SELECT is_free AS "isFree", written FROM ${this.#quoted}.saga_undo_begin($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
       [
         me.branch,
         me.owner,
@@ -78,9 +69,9 @@ export class Images {
         saga,
         sagaId,
         step,
+        [...alsoWrites],
         JSON.stringify(me),
         `${lockTimeoutMs}ms`,
-        [...alsoWrites],
       ],
     )
     if (rows[0]?.isFree !== true)
@@ -93,17 +84,9 @@ export class Images {
    * @returns the tables that were written to and are not protected
    */
   async end(tx: SqlExecutor, before: Written, alsoWrites: readonly string[]): Promise<readonly string[]> {
-    await tx.query('SET CONSTRAINTS ALL IMMEDIATE')
     const { rows } = await this.#query<{ tables: readonly string[] | null }>(
       tx,
-      `SELECT set_config('${SETTING}', '', true), (
-         SELECT array_agg(format('%I.%I', s.nspname, c.relname) ORDER BY 1)
-         FROM (${WRITTEN}) w JOIN pg_catalog.pg_class c ON c.oid = w.oid JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
-         WHERE w.n > coalesce(($1::jsonb->>w.oid::text)::bigint, 0) AND NOT (${IS_OURS})
-           AND coalesce(pg_partition_root(c.oid), c.oid) <> ALL (SELECT to_regclass(u) FROM unnest($2::text[]) u WHERE to_regclass(u) IS NOT NULL)
-           AND NOT EXISTS (SELECT FROM ${this.#quoted}.saga_undo_table t JOIN pg_catalog.pg_trigger g ON g.tgrelid = c.oid
-             JOIN pg_catalog.pg_proc f ON f.oid = g.tgfoid AND f.proname LIKE 'saga\\_undo\\_row\\_%'
-             WHERE t.relation = coalesce(pg_partition_root(c.oid), c.oid) AND g.tgenabled IN ('O', 'A'))) AS tables`,
+      `SELECT ${this.#quoted}.saga_undo_end($1::jsonb, $2::text[]) AS tables`,
       [JSON.stringify(before), [...alsoWrites]],
     )
     return rows[0]?.tables ?? []
@@ -174,23 +157,12 @@ export class Images {
 
   /** Forgets the branch. With the last one of its saga in this database its rows are free. @see alone @returns false: there is none */
   async release(tx: SqlExecutor, branch: string): Promise<boolean> {
-    const { rows } = await this.#query<{ owner: string; branch: string }>(
+    const { rows } = await this.#query<{ found: boolean }>(
       tx,
-      `SELECT o.owner, o.branch FROM ${this.#quoted}.saga_undo u JOIN ${this.#quoted}.saga_undo o ON o.owner = u.owner
-       WHERE u.branch = $1 ORDER BY o.branch FOR UPDATE OF o`,
+      `SELECT ${this.#quoted}.saga_undo_release($1) AS found`,
       [branch],
     )
-    const owner = rows[0]?.owner
-    if (owner === undefined) return false
-    await this.#query(
-      tx,
-      `WITH images AS (DELETE FROM ${this.#quoted}.saga_undo_image WHERE branch = $1),
-         locks AS (DELETE FROM ${this.#quoted}.saga_undo_lock WHERE owner = $2 AND NOT EXISTS (
-           SELECT FROM ${this.#quoted}.saga_undo WHERE owner = $2 AND branch <> $1))
-       DELETE FROM ${this.#quoted}.saga_undo WHERE branch = $1`,
-      [branch, owner],
-    )
-    return true
+    return rows[0]?.found === true
   }
 }
 
@@ -202,13 +174,3 @@ export interface Undoing {
   /** What the branches of the saga could write though it is not protected. */
   readonly alsoWrites: readonly string[]
 }
-
-const WRITTEN = `SELECT c.oid, n.n FROM pg_catalog.pg_class c CROSS JOIN LATERAL (SELECT pg_stat_get_xact_tuples_inserted(c.oid)
-    + pg_stat_get_xact_tuples_updated(c.oid) + pg_stat_get_xact_tuples_deleted(c.oid) AS n) n
-  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND c.oid >= 16384 AND n.n > 0`
-
-const SUMS = `SELECT coalesce(jsonb_object_agg(w.oid, w.n), '{}') FROM (${WRITTEN}) w`
-
-/** Our own tables, in any schema that has them: a message that leaves is not undone, as it is not with TCC. */
-const IS_OURS = `c.relname ~ '^(outbox|inbox|saga|transport|lock|cluster|operator|concordat_migration)(_|$)' AND EXISTS (
-  SELECT FROM pg_catalog.pg_class m WHERE m.relnamespace = c.relnamespace AND m.relname = 'concordat_migration')`

@@ -13,7 +13,7 @@ import type { ProtectedTable, ProtectTable } from './contract.ts'
 import { UndoTableRefused } from './errors.ts'
 import { UNDO_CALL } from './relation.ts'
 import { TRIGGER, TRUNCATE_TRIGGER } from './tables.ts'
-import { triggerFunction, triggerFunctionName } from './trigger.ts'
+import { textsFunction, textsFunctionName, triggerFunction, triggerFunctionName } from './trigger.ts'
 
 interface Wanted extends Candidate {
   readonly oid: string
@@ -83,6 +83,7 @@ export class Protection {
           )
         await dropTriggers(tx, name)
         await tx.query(`DROP FUNCTION IF EXISTS ${triggerFunctionName(this.#home, oid)}()`)
+        await tx.query(`DROP FUNCTION IF EXISTS ${textsFunctionName(this.#home, oid)}(oid, record, record)`)
         await this.#query(tx, `DELETE FROM ${this.#home}.saga_undo_table WHERE relation = $1::oid`, [oid])
       }
     })
@@ -160,6 +161,7 @@ export class Protection {
        RETURNING ${TRIGGERS} AS triggers`,
       [oid, JSON.stringify(keys), keysQuery(wanted, keys), [...ignored], [...hidden]],
     )
+    await tx.query(textsFunction(this.#home, oid, wanted))
     await tx.query(triggerFunction(this.#home, oid, wanted, keys))
     if (rows[0]?.triggers === 2) return
     await dropTriggers(tx, name)

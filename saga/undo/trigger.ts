@@ -1,15 +1,17 @@
 /**
- * The trigger function of one protected table. It has the table's keys written into it, so that PostgreSQL keeps their plan:
+ * The functions of one protected table. The trigger's has the table's keys written into it, so that PostgreSQL keeps their plan:
  * writers that belong to no saga pay for little more than a look whether anything of the table is held. What is done then
  * is in the functions of the migration.
  */
-import { quoteIdentifier } from '../../core/sql.ts'
-import { type Candidate, type Keys, keyTexts } from './candidate.ts'
+import { quoteIdentifier, quoteLiteral } from '../../core/sql.ts'
+import { type Candidate, type Keys, keyTexts, shapeOf } from './candidate.ts'
 import { FIXED, SETTING } from './tables.ts'
+import { textOf } from './text.ts'
 
 /** @param home the quoted schema of the participant */
 export function triggerFunction(home: string, oid: string, found: Candidate, keys: Keys): string {
   const name = triggerFunctionName(home, oid)
+  const texts = textsFunctionName(home, oid)
   return `CREATE OR REPLACE FUNCTION ${name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp ${dependsOnSettings(found, keys) ? FIXED : ''} AS $undo$
 DECLARE
@@ -38,11 +40,11 @@ BEGIN
     RETURN NULL;
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    SELECT t.old_row, t.new_row INTO old_row, new_row FROM ${home}.saga_undo_texts(TG_RELID, OLD, NEW) t;
+    SELECT t.old_row, t.new_row INTO old_row, new_row FROM ${texts}(TG_RELID, OLD, NEW) t;
   ELSIF TG_OP = 'INSERT' THEN
-    SELECT t.new_row INTO new_row FROM ${home}.saga_undo_texts(TG_RELID, NEW, NEW) t;
+    SELECT t.new_row INTO new_row FROM ${texts}(TG_RELID, NEW, NEW) t;
   ELSE
-    SELECT t.old_row INTO old_row FROM ${home}.saga_undo_texts(TG_RELID, OLD, OLD) t;
+    SELECT t.old_row INTO old_row FROM ${texts}(TG_RELID, OLD, OLD) t;
   END IF;
   INSERT INTO ${home}.saga_undo_image VALUES (branch, DEFAULT, rel, old_keys[1], new_keys[1], old_row, new_row);
   RETURN NULL;
@@ -52,6 +54,48 @@ END $undo$`
 export function triggerFunctionName(home: string, oid: string): string {
   return `${home}.${quoteIdentifier(`saga_undo_row_${oid}`)}`
 }
+
+/**
+ * The texts of a row of this table before a change and after it. Its columns are written into it, which spares a plan for each
+ * row; after an `ALTER TABLE` the catalog is asked for them, until the table is protected again.
+ */
+export function textsFunction(home: string, oid: string, { columns, shape }: Candidate): string {
+  const plain = (columns ?? []).filter(({ isVirtual }) => !isVirtual)
+  const names = plain.map(({ name }) => quoteLiteral(name)).join(', ')
+  const texts = (row: string): string => plain.map(({ name }) => textOf(`${row}.${quoteIdentifier(name)}`)).join(', ')
+  const textsAs = (row: string): string => `jsonb_object(ARRAY[${names}]::text[], ARRAY[${texts(row)}]::text[])`
+  const isFixed = plain.some(({ base }) => !SETTLED.has(base))
+  return `CREATE OR REPLACE FUNCTION ${textsFunctionName(home, oid)}(rel oid, r_old record, r_new record, OUT old_row jsonb, OUT new_row jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp ${isFixed ? FIXED : ''} AS $undo$
+BEGIN
+  IF ${shapeOf('rel')} IS DISTINCT FROM ${quoteLiteral(shape ?? '')} THEN
+    SELECT t.old_row, t.new_row INTO old_row, new_row FROM ${home}.saga_undo_texts(rel, r_old, r_new) t;
+    RETURN;
+  END IF;
+  old_row := ${textsAs('r_old')};
+  new_row := ${textsAs('r_new')};
+END $undo$`
+}
+
+export function textsFunctionName(home: string, oid: string): string {
+  return `${home}.${quoteIdentifier(`saga_undo_texts_${oid}`)}`
+}
+
+/** Types whose texts are the same whatever the settings are. */
+const SETTLED: ReadonlySet<string> = new Set([
+  'smallint',
+  'integer',
+  'bigint',
+  'numeric',
+  'boolean',
+  'uuid',
+  'text',
+  'character varying',
+  'character',
+  'json',
+  'jsonb',
+  'enum',
+])
 
 /** Types whose texts the settings of a session change. */
 const SETTABLE: ReadonlySet<string> = new Set([

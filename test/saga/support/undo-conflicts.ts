@@ -179,6 +179,43 @@ export function undoConflictsSuite(world: () => UndoWorld): void {
     })
   })
 
+  describe('a table that was altered since it was protected', () => {
+    const added = "ALTER TABLE account ADD COLUMN at timestamptz DEFAULT '2026-01-02 03:04:05.678901+00'"
+    const alterations = [
+      ['has a column more', [added], "UPDATE account SET at = '2001-01-01', cents = 9"],
+      [
+        'has columns of other types',
+        [
+          'ALTER TABLE account ALTER cents TYPE double precision USING cents / 3.0',
+          'ALTER TABLE account ALTER email TYPE bytea USING email::bytea',
+        ],
+        "UPDATE account SET cents = cents * 1.1, email = email || '\\x00'",
+      ],
+      ['has a column less', ['ALTER TABLE account DROP COLUMN cents'], "UPDATE account SET email = email || 'z'"],
+      [
+        'has a column with another name',
+        ['ALTER TABLE account RENAME COLUMN cents TO pennies'],
+        'UPDATE account SET pennies = 9',
+      ],
+    ] as const
+
+    test.each(alterations.flatMap((each) => [[...each, 'was not'] as const, [...each, 'was'] as const]))(
+      '%s: what is written then is put back to the letter (%#)',
+      async (_, alter, change, again) => {
+        const { act, ask, rows, sql, schema } = world()
+        for (const text of alter) await write(text)
+        if (again === 'was') await undo.protect(sql, ['account'], { schema })
+        const before = await rows('account')
+        const settings =
+          "SET LOCAL TimeZone = 'Asia/Tokyo'; SET LOCAL DateStyle = 'SQL, DMY'; SET LOCAL extra_float_digits = 0"
+        await act([...settings.split('; '), change, "DELETE FROM account WHERE id = 'c'"])
+        expect(await rows('account')).not.toEqual(before)
+        expect(await ask('compensate')).toMatchObject({ status: 'ok' })
+        expect(await rows('account')).toEqual(before)
+      },
+    )
+  })
+
   describe('what triggers of the table change when it is put back', () => {
     const touch = [
       'ALTER TABLE account ADD COLUMN touched int DEFAULT 0',
