@@ -1,5 +1,6 @@
 /** The tables of every part as SQL text, for those who apply it themselves, and the rights that a service then needs. */
 
+import { PIPELINE_PART } from '../binder/pipeline/window-table.ts'
 import { TRANSPORT_PART } from '../binder/postgres/tables.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { latestOf, migrationText, type SqlPart } from '../core/migrate.ts'
@@ -16,6 +17,7 @@ import { OPERATOR_PART } from './trail.ts'
 export const PARTS: readonly SqlPart[] = [
   OUTBOX_PART,
   INBOX_PART,
+  PIPELINE_PART,
   SAGA_PART,
   PARTICIPANT_PART,
   FENCE_PART,
