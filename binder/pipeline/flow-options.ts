@@ -5,6 +5,7 @@ import type { ConsumerOptions, InboxConsumerOptions } from '../bindings/declarat
 export interface FlowOptions extends ConsumerOptions {
   /** Whose members share the work. @default the name of the pipeline */
   readonly group?: string | undefined
+  /** None: what is sent again after a crash has the same ids. */
   readonly inbox?: undefined
 }
 

@@ -8,6 +8,7 @@ import * as embedded from 'concordat/embedded'
 import * as locks from 'concordat/locks'
 import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
+import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
 import * as sagaMysql from 'concordat/saga/mysql2'
 import * as service from 'concordat/service'
@@ -116,6 +117,12 @@ const ERRORS: readonly Row[] = [
     'binder.batch_outcomes',
     false,
     'Promise.allSettled(items.map(handle))',
+  ),
+  row(
+    new pipelines.WindowInvalid('orders', 'box', { path: 'key', value: 7 }, 'a text'),
+    'pipeline.window_invalid',
+    false,
+    'expected a text',
   ),
   row(new binder.NoRoute('orders', 'odd', ['new']), 'binder.no_route', false, 'add it, or a `default` handler'),
   row(new binder.HandlerTimeout('orders.stock', 100), 'binder.handler_timeout', true, 'hand context.signal to'),

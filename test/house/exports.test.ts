@@ -100,6 +100,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'withContext',
   ],
   'concordat/binder/transport': [],
+  'concordat/pipeline': ['WindowInvalid', 'from', 'migratePipelines', 'pipeline'],
   'concordat/binder/memory': ['memoryBroker', 'memoryTransport'],
   'concordat/binder/kafka': ['groupIdOf', 'kafkaTransport'],
   'concordat/binder/kafka/platformatic': ['platformaticTransport'],
