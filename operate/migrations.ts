@@ -9,6 +9,7 @@ import { DEFAULT_SCHEMA, quoteIdentifier } from '../core/sql.ts'
 import { CLUSTER_PART } from '../election/cluster/postgres/tables.ts'
 import { FENCE_PART } from '../locks/fence.ts'
 import { LOCK_STORE_PART } from '../locks/postgres/tables.ts'
+import { TOKEN_PART } from '../locks/tokens/postgres/tables.ts'
 import { INBOX_PART } from '../outbox/inbox-table.ts'
 import { OUTBOX_PART, prepareText } from '../outbox/tables.ts'
 import { PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
@@ -22,6 +23,7 @@ export const PARTS: readonly SqlPart[] = [
   PARTICIPANT_PART,
   FENCE_PART,
   LOCK_STORE_PART,
+  TOKEN_PART,
   CLUSTER_PART,
   TRANSPORT_PART,
   OPERATOR_PART,

@@ -12,6 +12,7 @@ import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
 import * as sagaMysql from 'concordat/saga/mysql2'
 import * as service from 'concordat/service'
+import * as tokens from 'concordat/tokens'
 import { describe, expect, it } from 'vitest'
 
 interface Row {
@@ -124,6 +125,9 @@ const ERRORS: readonly Row[] = [
     false,
     'expected a text',
   ),
+  row(new tokens.TokenRefused('login'), 'tokens.refused', false, 'issue a new one'),
+  row(new tokens.TokenStoreUnavailable('redis', 'unknown', 'gone'), 'tokens.store_unavailable', true, 'Check that'),
+  row(new tokens.TokenStoreRefused('redis', new Error('no')), 'tokens.store_refused', false, 'Check the prefix'),
   row(new binder.NoRoute('orders', 'odd', ['new']), 'binder.no_route', false, 'add it, or a `default` handler'),
   row(new binder.HandlerTimeout('orders.stock', 100), 'binder.handler_timeout', true, 'hand context.signal to'),
   row(
@@ -341,6 +345,8 @@ const FOLDERS: Readonly<Record<string, object>> = {
   service,
   cluster,
   embedded,
+  pipeline: pipelines,
+  tokens,
 }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {

@@ -208,6 +208,10 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/locks/redis': ['redisFence', 'redisLocks'],
   'concordat/locks/redlock': ['redlockLocks'],
   'concordat/locks/postgres': ['postgresLocks'],
+  'concordat/tokens': ['TokenRefused', 'TokenStoreRefused', 'TokenStoreUnavailable', 'createTokens'],
+  'concordat/tokens/memory': ['memoryTokens'],
+  'concordat/tokens/redis': ['redisTokens'],
+  'concordat/tokens/postgres': ['postgresTokens'],
   'concordat/election': ['JobTimeout', 'TermOver', 'createElection', 'createObserver', 'createSchedule'],
   'concordat/cluster': [
     'ClusterClosed',
