@@ -18,9 +18,9 @@ import { OPERATOR_PART } from './trail.ts'
 export const PARTS: readonly SqlPart[] = [
   OUTBOX_PART,
   INBOX_PART,
-  PIPELINE_PART,
   SAGA_PART,
   PARTICIPANT_PART,
+  PIPELINE_PART,
   FENCE_PART,
   LOCK_STORE_PART,
   TOKEN_PART,
