@@ -80,7 +80,13 @@ class Compiler {
   #split(stages: readonly Stage[], at: number, scope: Scope): Next {
     const stage = stages[at] as Extract<Stage, { kind: 'through' }>
     const { name: _, ...inherited } = scope.options
-    scope.later.push(() => this.part(stage.channel, stage.options ?? inherited, stages.slice(at + 1)))
+    scope.later.push(() =>
+      this.part(
+        stage.channel,
+        { ...inherited, ...given(stage.options) } as FlowOptions | InboxFlowOptions,
+        stages.slice(at + 1),
+      ),
+    )
     return this.#send(stage.channel, scope)
   }
 
@@ -125,6 +131,11 @@ class Compiler {
   }
 }
 
+/** What is said, so that what is not does not take away what is inherited. */
+function given(options: object = {}): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
 interface Scope {
   readonly path: string
   readonly options: FlowOptions | InboxFlowOptions
@@ -142,7 +153,7 @@ function calling(
   switch (kind) {
     case 'filter':
       return async (item, run) => {
-        if ((await call(item.payload, run.context)) === true) await next(item, run)
+        if (await call(item.payload, run.context)) await next(item, run)
       }
     case 'map':
       return async (item, run) => next({ ...item, payload: await call(item.payload, run.context) }, run)
@@ -167,6 +178,6 @@ function calling(
 function branchOf(ways: ReadonlyArray<readonly [Way, Next]>): Next {
   return async (item: Item, run: Call) => {
     for (const [{ when }, next] of ways)
-      if (when === undefined || (await when(item.payload, run.context)) === true) return next(item, run)
+      if (when === undefined || (await when(item.payload, run.context))) return next(item, run)
   }
 }

@@ -122,9 +122,11 @@ export class Flow<out Payload, in out Context> {
   /**
    * Splits the pipeline: what comes here is sent to `channel`, and the stages behind it are another binding that consumes it, with
    * attempts, concurrency and dead letters of its own.
-   * @param options of that part. @default those of this one but for `name`
+   * @param options of that part. What is not said is as in this one, but for `name`
    */
-  through<In, Out>(channel: Accepting<Payload, In, Out>, options?: FlowOptions | InboxFlowOptions): Flow<Out, Context> {
+  through<In, Out>(channel: Accepting<Payload, In, Out>, options: InboxFlowOptions): Flow<Out, TransactionContext>
+  through<In, Out>(channel: Accepting<Payload, In, Out>, options?: FlowOptions): Flow<Out, Context>
+  through(channel: unknown, options?: FlowOptions | InboxFlowOptions): unknown {
     const path = this.#path('through')
     if (options !== undefined && (typeof options !== 'object' || options === null))
       throw wrongKind(`${path}.options`, options, 'an object of options')

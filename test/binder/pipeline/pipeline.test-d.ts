@@ -82,3 +82,12 @@ test('with an inbox each stage has the transaction, and a window its value', () 
   // @ts-expect-error without an inbox there is nowhere to keep it
   from(placed).window({ count: 10 })
 })
+
+test('a part behind a split has the transaction of the one before, or its own', () => {
+  from(names, { inbox: true })
+    .through(dated, { maxAttempts: 1 })
+    .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())
+  from(names)
+    .through(dated, { inbox: true })
+    .tap((_, context) => expectTypeOf(context).toEqualTypeOf<TransactionContext>())
+})

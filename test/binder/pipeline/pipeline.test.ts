@@ -146,6 +146,30 @@ test('a way of a branch may split too', async () => {
   expect((await kit.outputs(texts)).map(({ payload }) => payload)).toEqual(['b'])
 })
 
+test('behind a split what is not said is as before, but for the name', () => {
+  const given = { inbox: true, group: 'g', name: 'first', maxAttempts: 7 } as const
+  const flow = from(placed, given)
+    .map(({ id }) => id)
+    .through(reviews, { maxAttempts: 2, group: undefined })
+  const [first, second] = pipeline(
+    'p',
+    flow.forEach(() => undefined),
+  ).bindings
+  expect(first?.options).toMatchObject({ group: 'g', name: 'first', maxAttempts: 7 })
+  expect(second?.options).toMatchObject({ group: 'g', maxAttempts: 2 })
+  expect(second?.options).not.toHaveProperty('name')
+  expect(second?.options).toHaveProperty('inbox')
+})
+
+test('what is true by its nature lets through, as in a list', async () => {
+  const flow = from(placed).filter(({ skus }) => skus.length as unknown as boolean)
+  await using kit = await kitOf(pipeline('p', flow.map(({ id }) => id).to(reviews)))
+  await kit.send(placed, order('a', 1, 'x'))
+  await kit.send(placed, order('b', 1))
+  await kit.settled()
+  expect((await kit.outputs(reviews)).map(({ payload }) => payload)).toEqual(['a'])
+})
+
 test.each<[string, () => unknown, string]>([
   ['a name that is none', () => pipeline('a b', from(placed).to(placed)), 'pipeline: expected'],
   ['a flow that is open', () => pipeline('p', from(placed) as never), 'pipeline("p"): expected a flow that ends'],
