@@ -1,5 +1,6 @@
 /** The tables of every part as SQL text, for those who apply it themselves, and the rights that a service then needs. */
 
+import { PIPELINE_PART } from '../binder/pipeline/window-table.ts'
 import { TRANSPORT_PART } from '../binder/postgres/tables.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { latestOf, migrationText, type SqlPart } from '../core/migrate.ts'
@@ -8,6 +9,7 @@ import { DEFAULT_SCHEMA, quoteIdentifier } from '../core/sql.ts'
 import { CLUSTER_PART } from '../election/cluster/postgres/tables.ts'
 import { FENCE_PART } from '../locks/fence.ts'
 import { LOCK_STORE_PART } from '../locks/postgres/tables.ts'
+import { TOKEN_PART } from '../locks/tokens/postgres/tables.ts'
 import { INBOX_PART } from '../outbox/inbox-table.ts'
 import { OUTBOX_PART, prepareText } from '../outbox/tables.ts'
 import { PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
@@ -18,8 +20,10 @@ export const PARTS: readonly SqlPart[] = [
   INBOX_PART,
   SAGA_PART,
   PARTICIPANT_PART,
+  PIPELINE_PART,
   FENCE_PART,
   LOCK_STORE_PART,
+  TOKEN_PART,
   CLUSTER_PART,
   TRANSPORT_PART,
   OPERATOR_PART,

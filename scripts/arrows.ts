@@ -22,7 +22,10 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
   binder: { may: ['core'], adapters: ['memory', 'kafka', 'rabbitmq', 'postgres'] },
   outbox: { may: ['core', 'binder'], adapters: [] },
   saga: { may: ['core', 'binder', 'outbox'], adapters: ['mysql2'] },
-  locks: { may: ['core'], adapters: ['memory', 'redis', 'redlock', 'postgres'] },
+  locks: {
+    may: ['core'],
+    adapters: ['memory', 'redis', 'redlock', 'postgres', 'tokens/memory', 'tokens/redis', 'tokens/postgres'],
+  },
   election: { may: ['core', 'locks'], adapters: ['cluster/memory', 'cluster/redis', 'cluster/postgres'] },
   bus: { may: ['core', 'binder'], adapters: [] },
   service: { may: EVERY_PART, adapters: ['nest'] },
@@ -31,7 +34,14 @@ export const FOLDERS: Readonly<Record<string, Folder>> = {
     adapters: [],
   },
   operate: {
-    may: [...EVERY_PART, 'service', 'binder/postgres', 'locks/postgres', 'election/cluster/postgres'],
+    may: [
+      ...EVERY_PART,
+      'service',
+      'binder/postgres',
+      'locks/postgres',
+      'locks/tokens/postgres',
+      'election/cluster/postgres',
+    ],
     adapters: [],
   },
   testing: {

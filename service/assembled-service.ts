@@ -5,7 +5,7 @@ import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
-import { requireMigrated } from '../core/migrate.ts'
+import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { requireMayStart } from '../core/reading.ts'
 import type { SqlTransaction } from '../core/sql.ts'
@@ -148,6 +148,7 @@ export class AssembledService implements Service {
     await inbox.migrate()
     await coordinator?.migrate()
     if (this.#hasParticipants()) await migrateParticipant(sql, this.#options.schema)
+    for (const { name, migrations } of this.#tables()) await migrate(sql, this.#options.schema, name, migrations)
   }
 
   async #checkTables({ sql, outbox, inbox, coordinator }: StoredParts): Promise<void> {
@@ -156,10 +157,18 @@ export class AssembledService implements Service {
     await inbox.ready?.()
     if (coordinator !== undefined) await requireMigrated(sql, schema, SAGA_PART)
     if (this.#hasParticipants()) await requireMigrated(sql, schema, PARTICIPANT_PART)
+    for (const part of this.#tables()) await requireMigrated(sql, schema, part)
+  }
+
+  /** Of bindings that say which tables they need. */
+  #tables(): ReadonlySet<SqlPart> {
+    return new Set((this.#options.bindings ?? []).flatMap((binding) => ('tables' in binding && binding.tables) || []))
   }
 
   #hasParticipants(): boolean {
-    return (this.#options.bindings ?? []).some((binding) => needsService(binding) && 'complete' in binding)
+    return (this.#options.bindings ?? []).some(
+      (binding) => binding.kind === 'sink' && needsService(binding) && 'complete' in binding,
+    )
   }
 
   async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {

@@ -16,6 +16,7 @@ const STATUS: Readonly<Record<string, number>> = {
   'core.schema': 400,
   'outbox.text': 400,
   'saga.transaction_header': 400,
+  'tokens.refused': 403,
   'saga.not_found': 404,
   'cluster.state_conflict': 409,
   'locks.busy': 409,
@@ -42,12 +43,12 @@ const STATUS: Readonly<Record<string, number>> = {
   'binder.request_timeout': 504,
 }
 
-const OURS = /^(?:core|binder|outbox|saga|locks|election|cluster|bus|service)\./
+const OURS = /^(?:core|binder|outbox|saga|locks|election|cluster|bus|service|pipeline|tokens)\./
 /** That of a service that closes, too: another instance takes the next request. */
 const RETRY_AFTER = { 'retry-after': '1' } as const
 
 /**
- * The status of an error of this package: 400 for a payload that its schema refuses, 409 for a conflict, 413, 503 for what is
+ * The status of an error of this package: 400 for a payload that its schema refuses, 403 for a token that is refused, 409 for a conflict, 413, 503 for what is
  * away, closed or may be tried again, 500 for what has to be mended. By its `code`, so of any copy of the package.
  * @returns `undefined` for an error of somebody else, such as a `Refusal` with a code of yours
  */

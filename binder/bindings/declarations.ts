@@ -1,6 +1,7 @@
 /** Declarations as data: what sink(), processor(), source() and the others return. */
 
 import type { BackoffOptions } from '../../core/backoff.ts'
+import type { SqlPart } from '../../core/migrate.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import type { Channel } from '../channel/channel.ts'
@@ -20,6 +21,7 @@ import type {
   TransactionContext,
 } from './handler-contexts.ts'
 import type { Inbox } from './inbox.ts'
+import type { PipelinePart } from './pipeline-part.ts'
 
 /** What a service gives to the declarations that leave it out. */
 export interface ServiceParts {
@@ -34,7 +36,19 @@ export interface ServiceParts {
 }
 
 /** Completes a declaration. */
-export type Completion = (parts: ServiceParts) => SinkBinding
+export type Completion = (parts: ServiceParts) => ConsumerBinding
+
+/** Of a declaration that is part of something larger. */
+interface Belonging {
+  /** Set when it works in a service only: what a service calls to have the binding that runs. */
+  readonly complete?: Completion | undefined
+  /** As `Inbox.ready`, for what the handler needs beside an inbox. */
+  readonly ready?: (() => Promise<void>) | undefined
+  /** Tables that it needs in the service's schema, which the service makes. */
+  readonly tables?: SqlPart | undefined
+  /** Of a pipeline: what it is drawn as. */
+  readonly pipeline?: PipelinePart | undefined
+}
 
 /** How a binding takes messages and what it does about failures. Of `sink`, `processor` and `route`. */
 export interface ConsumerOptions {
@@ -100,7 +114,7 @@ export type DeclaredConsumer = ConsumerOptions & {
 }
 
 /** What `sink` declares: data for `createBinder`, which does nothing by itself. */
-export interface SinkBinding<Name extends string = string> extends Named<Name> {
+export interface SinkBinding<Name extends string = string> extends Named<Name>, Belonging {
   readonly kind: 'sink'
   /** True: the handler gets the message as it travels (`EncodedMessage`), whatever its payload. */
   readonly raw?: boolean | undefined
@@ -108,21 +122,17 @@ export interface SinkBinding<Name extends string = string> extends Named<Name> {
   readonly output: undefined
   readonly options: DeclaredConsumer
   readonly handler: Handler<unknown, TransactionContext, unknown>
-  /** As `Inbox.ready`, for what the handler needs beside an inbox. */
-  readonly ready?: (() => Promise<void>) | undefined
   /**
    * Called for a message whose payload is not what the channel says, before it goes to the dead letters; tried again as a
    * handler is when it rejects.
    */
   readonly unreadable?: ((error: Error, context: HandlerContext) => Promise<void>) | undefined
-  /** Set when it works in a service only: what a service calls to have the binding that runs. */
-  readonly complete?: Completion | undefined
   /** True: it leaves transactions prepared in its database, which its service watches. An object: in that one instead. */
   readonly prepares?: boolean | object | undefined
 }
 
 /** What `processor` declares: data for `createBinder`, which does nothing by itself. */
-export interface ProcessorBinding<Name extends string = string> extends Named<Name> {
+export interface ProcessorBinding<Name extends string = string> extends Named<Name>, Belonging {
   readonly kind: 'processor'
   readonly input: Channel
   /** Where a result without an address goes. */

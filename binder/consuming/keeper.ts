@@ -167,7 +167,7 @@ export class Keeper {
   /** Before the first message comes, which would fail for want of tables, and all after it. */
   async #requireReady(): Promise<void> {
     const binding = this.#binding
-    const answers = [binding.options.inbox?.ready?.(), binding.kind === 'sink' ? binding.ready?.() : undefined]
+    const answers = [binding.options.inbox?.ready?.(), 'ready' in binding ? binding.ready?.() : undefined]
     const asked = answers.filter((answer) => answer !== undefined)
     if (asked.length === 0 || (await finishesWithin(this.#host.clock, READY_MS, Promise.all(asked)))) return
     throw new Error(`the database did not say within ${READY_MS} ms that its tables are there`)

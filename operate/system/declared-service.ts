@@ -16,6 +16,7 @@ import type { Saga } from '../../saga/definition/saga.ts'
 import { commandChannels, messageSteps, withSubSagas } from '../../saga/definition/ties.ts'
 import { REPLIES, REPLY_GROUP, sagaReplies } from '../../saga/wire/wire.ts'
 import type { ServiceDeclaration } from '../../service/service.ts'
+import { pipelinesOf } from './pipelines.ts'
 import { systemSaga } from './sagas.ts'
 import type { SystemBinding, SystemChannel, SystemSchedule, SystemService } from './system.ts'
 
@@ -50,6 +51,7 @@ export function declaredService(path: string, declaration: ServiceDeclaration): 
     bindings: read,
     sends: [...new Set(sends.map((channel) => channel.name))],
     sagas: sagas.map(systemSaga),
+    pipelines: pipelinesOf(bindings, read),
     leads: Object.keys(leads),
     schedules: Object.entries(schedules).map(scheduleOf),
     cluster: cluster === undefined ? null : (cluster.name ?? name),

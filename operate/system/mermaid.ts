@@ -1,4 +1,5 @@
 /** The picture of all services as a Mermaid flowchart. @see https://mermaid.js.org/syntax/flowchart.html */
+import { pipelineMermaid } from './pipelines.ts'
 import type { SystemSaga, SystemService, SystemStep, SystemTopology } from './system.ts'
 
 /**
@@ -17,6 +18,12 @@ export function systemMermaid({ services, channels }: SystemTopology): string {
       ...senders.map((sender) => `${idOf(sender)} --> c${n}`),
       ...readers.map(({ service, group }) => `c${n} -->|"${escaped(group ?? 'each instance')}"| ${idOf(service)}`),
     ]),
+    ...services.flatMap(({ pipelines }, n) =>
+      pipelines.flatMap((pipeline, k) => [
+        ...pipelineMermaid(pipeline, `s${n}p${k}`, channelIds, escaped),
+        `s${n} -.- s${n}p${k}`,
+      ]),
+    ),
     ...services.flatMap(({ sagas }, n) =>
       sagas.flatMap((saga, k) => sagaLines(saga, `s${n}`, `s${n}g${k}`, channelIds)),
     ),

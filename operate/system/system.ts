@@ -1,5 +1,7 @@
 /** What services declare, put together: one picture of channels, who sends to them and who reads them, sagas and roles. JSON. */
 
+import type { PipelineStage } from '../../binder/bindings/pipeline-part.ts'
+
 /** All services together. JSON. */
 export interface SystemTopology {
   readonly services: readonly SystemService[]
@@ -30,6 +32,8 @@ export interface SystemService {
   /** Channels it sends to beside its bindings. */
   readonly sends: readonly string[]
   readonly sagas: readonly SystemSaga[]
+  /** Pipelines, each with the bindings that run it. */
+  readonly pipelines: readonly SystemPipeline[]
   /** Roles that one instance leads at a time. */
   readonly leads: readonly string[]
   readonly schedules: readonly SystemSchedule[]
@@ -47,6 +51,21 @@ export interface SystemBinding {
   readonly retries: string | null
   /** Of a responder: the reply channel. */
   readonly answers: string | null
+}
+
+/** A pipeline that a service runs. */
+export interface SystemPipeline {
+  readonly name: string
+  /** What each of its bindings runs, in the order of the messages, without the timers of its windows. */
+  readonly parts: readonly SystemPipelinePart[]
+}
+
+/** The stages between two channels: one handler. */
+export interface SystemPipelinePart {
+  /** The binding that runs it. */
+  readonly binding: string
+  readonly input: string
+  readonly stages: readonly PipelineStage[]
 }
 
 /** Jobs of a role. */

@@ -1,6 +1,7 @@
 /** The picture of all services as text, for a terminal. */
 import { SECOND } from '../../core/clock.ts'
 import { table } from '../print.ts'
+import { pipelineLines } from './pipelines.ts'
 import type { SystemChannel, SystemSaga, SystemService, SystemStep, SystemTopology } from './system.ts'
 
 /** Services with their bindings, sagas and roles, then all channels with who uses them. */
@@ -26,7 +27,7 @@ function noteOf({ role, readers, senders, otherGroups }: SystemChannel): string 
   return readers.length === 0 ? 'nobody reads it' : senders.length === 0 ? 'nobody sends to it' : ''
 }
 
-function serviceText({ name, bindings, sends, sagas, leads, schedules, cluster }: SystemService): string {
+function serviceText({ name, bindings, sends, sagas, pipelines, leads, schedules, cluster }: SystemService): string {
   const rows = bindings.map((binding) => [
     binding.name,
     binding.kind,
@@ -37,6 +38,7 @@ function serviceText({ name, bindings, sends, sagas, leads, schedules, cluster }
   const lines = [
     ...(rows.length === 0 ? [] : table(['BINDING', 'KIND', 'READS', 'GROUP', 'SENDS'], rows).split('\n')),
     ...(sends.length === 0 ? [] : [`sends ${sends.join(', ')}`]),
+    ...pipelines.flatMap(pipelineLines),
     ...sagas.flatMap(sagaLines),
     ...leads.map((role) => `leads ${role}`),
     ...schedules.map(

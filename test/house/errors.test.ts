@@ -8,9 +8,11 @@ import * as embedded from 'concordat/embedded'
 import * as locks from 'concordat/locks'
 import * as operate from 'concordat/operate'
 import * as outbox from 'concordat/outbox'
+import * as pipelines from 'concordat/pipeline'
 import * as saga from 'concordat/saga'
 import * as sagaMysql from 'concordat/saga/mysql2'
 import * as service from 'concordat/service'
+import * as tokens from 'concordat/tokens'
 import { describe, expect, it } from 'vitest'
 
 interface Row {
@@ -117,6 +119,15 @@ const ERRORS: readonly Row[] = [
     false,
     'Promise.allSettled(items.map(handle))',
   ),
+  row(
+    new pipelines.WindowInvalid('orders', 'box', { path: 'key', value: 7 }, 'a text'),
+    'pipeline.window_invalid',
+    false,
+    'expected a text',
+  ),
+  row(new tokens.TokenRefused('login'), 'tokens.refused', false, 'issue a new one'),
+  row(new tokens.TokenStoreUnavailable('redis', 'unknown', 'gone'), 'tokens.store_unavailable', true, 'Check that'),
+  row(new tokens.TokenStoreRefused('redis', new Error('no')), 'tokens.store_refused', false, 'Check the prefix'),
   row(new binder.NoRoute('orders', 'odd', ['new']), 'binder.no_route', false, 'add it, or a `default` handler'),
   row(new binder.HandlerTimeout('orders.stock', 100), 'binder.handler_timeout', true, 'hand context.signal to'),
   row(
@@ -334,6 +345,8 @@ const FOLDERS: Readonly<Record<string, object>> = {
   service,
   cluster,
   embedded,
+  pipeline: pipelines,
+  tokens,
 }
 
 describe.for(ERRORS)('$error.name ($code)', ({ error, code, retryable, remedy }) => {

@@ -100,6 +100,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'withContext',
   ],
   'concordat/binder/transport': [],
+  'concordat/pipeline': ['WindowInvalid', 'from', 'migratePipelines', 'pipeline'],
   'concordat/binder/memory': ['memoryBroker', 'memoryTransport'],
   'concordat/binder/kafka': ['groupIdOf', 'kafkaTransport'],
   'concordat/binder/kafka/platformatic': ['platformaticTransport'],
@@ -207,6 +208,10 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   'concordat/locks/redis': ['redisFence', 'redisLocks'],
   'concordat/locks/redlock': ['redlockLocks'],
   'concordat/locks/postgres': ['postgresLocks'],
+  'concordat/tokens': ['TokenRefused', 'TokenStoreRefused', 'TokenStoreUnavailable', 'createTokens'],
+  'concordat/tokens/memory': ['memoryTokens'],
+  'concordat/tokens/redis': ['redisTokens'],
+  'concordat/tokens/postgres': ['postgresTokens'],
   'concordat/election': ['JobTimeout', 'TermOver', 'createElection', 'createObserver', 'createSchedule'],
   'concordat/cluster': [
     'ClusterClosed',

@@ -17,6 +17,8 @@ class Odd extends ConcordatError {
 test.each([
   [new Odd('core.schema', false), 400, false],
   [new Odd('saga.not_found', false), 404, false],
+  [new Odd('tokens.refused', false), 403, false],
+  [new Odd('pipeline.window_invalid', false), 500, false],
   [new LockBusy('sku:1', undefined, 100), 409, true],
   [new Odd('outbox.too_large', false), 413, false],
   [new ServiceNotReady('shop', 'starting', []), 503, true],

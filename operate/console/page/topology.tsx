@@ -1,4 +1,5 @@
 /** Services and channels as a picture, and how much waits at each arrow. */
+import type { PipelineStage } from '../../../binder/bindings/pipeline-part.ts'
 import type { SystemTopology } from '../../system/system.ts'
 import { get } from './api.ts'
 import { layOut, type Node, type Picture } from './layout.ts'
@@ -23,6 +24,7 @@ export function Topology() {
         <Drawing picture={layOut(data)} />
       </Panel>
       <Channels channels={data.channels} />
+      <Pipelines services={data.services} />
       <Sagas services={data.services} />
     </>
   )
@@ -49,6 +51,46 @@ function Channels({ channels }: Pick<SystemTopology, 'channels'>) {
         ]}
       />
     </Panel>
+  )
+}
+
+function Pipelines({ services }: Pick<SystemTopology, 'services'>) {
+  const rows = services.flatMap(({ name: service, pipelines }) =>
+    pipelines.flatMap(({ name, parts }) => parts.map((part) => ({ ...part, name, service }))),
+  )
+  if (rows.length === 0) return null
+  return (
+    <Panel title="Pipelines">
+      <Table
+        label="Pipelines"
+        rows={rows}
+        keyOf={({ service, binding }) => `${service} ${binding}`}
+        empty="No pipelines are declared."
+        columns={[
+          { head: 'Pipeline', cell: ({ name }) => name },
+          { head: 'Service', cell: ({ service }) => service },
+          { head: 'From', cell: ({ input }) => <code>{input}</code> },
+          { head: 'Stages', cell: ({ stages }) => <Stages stages={stages} /> },
+        ]}
+      />
+    </Panel>
+  )
+}
+
+function Stages({ stages }: { stages: readonly PipelineStage[] }) {
+  return (
+    <ol class="steps">
+      {stages.map(({ kind, label, ways }, n) => (
+        <li key={`${n} ${kind}`}>
+          {kind} {label}
+          {ways.map((way) => (
+            <div key={way.name}>
+              {way.name}: <Stages stages={way.stages} />
+            </div>
+          ))}
+        </li>
+      ))}
+    </ol>
   )
 }
 

@@ -1,0 +1,183 @@
+/** From stages to one function for each part: a stage calls what is behind it, so nothing is queued in between. */
+import { invalidOption } from '../../core/errors.ts'
+import { type Handler, type TransactionContext } from '../bindings/handler-contexts.ts'
+import { Addressed, Outputs } from '../bindings/outputs.ts'
+import type { Channel } from '../channel/channel.ts'
+import type { FlowSource } from './flow.ts'
+import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
+import type { Call, Item, Next } from './item.ts'
+import type { Stage, StageFunction, Way } from './stage.ts'
+import { WindowStage } from './window-stage.ts'
+
+/** What one binding runs. */
+export interface Part {
+  readonly input: Channel
+  readonly options: FlowOptions | InboxFlowOptions
+  readonly stages: readonly Stage[]
+  readonly run: Next
+  /** Channels that its stages send to, timers among them. */
+  readonly outputs: readonly Channel[]
+  readonly windows: readonly WindowStage[]
+}
+
+/** @throws TypeError naming the pipeline and the stage */
+export function compile(
+  pipeline: string,
+  source: FlowSource,
+  stages: readonly Stage[],
+  schema: string,
+): readonly Part[] {
+  const compiler = new Compiler(pipeline, schema)
+  compiler.part(source.channel, source.options, stages)
+  return compiler.parts
+}
+
+/** The handler of a `processor`. */
+export function handlerOf(
+  begin: (payload: unknown, call: Call) => void | Promise<void>,
+): Handler<unknown, TransactionContext, unknown> {
+  return async (payload, context) => {
+    const call: Call = { context, outputs: [] }
+    await begin(payload, call)
+    return call.outputs.length === 0 ? undefined : new Outputs(call.outputs)
+  }
+}
+
+class Compiler {
+  readonly parts: Part[] = []
+  readonly #pipeline: string
+  readonly #schema: string
+  readonly #windows = new Set<string>()
+
+  constructor(pipeline: string, schema: string) {
+    this.#pipeline = pipeline
+    this.#schema = schema
+  }
+
+  part(input: Channel, options: FlowOptions | InboxFlowOptions, stages: readonly Stage[]): void {
+    const path = `pipeline("${this.#pipeline}")`
+    if (this.parts.some((part) => part.input.name === input.name))
+      throw invalidOption(`${path}.through`, input.name, 'a channel that no other part of the pipeline reads')
+    const end = stages.findIndex(({ kind }) => kind === 'through')
+    const own = end === -1 ? stages : stages.slice(0, end + 1)
+    const outputs = new Map<string, Channel>()
+    const windows: WindowStage[] = []
+    const scope: Scope = { path, options, outputs, windows, later: [] }
+    // Its place in the order is before the parts that it sends to.
+    const at = this.parts.push({ input, options, stages: own, run: () => undefined, outputs: [], windows }) - 1
+    const run = this.#chain(stages, () => undefined, scope)
+    this.parts[at] = { input, options, stages: own, run, outputs: [...outputs.values()], windows }
+    for (const later of scope.later) later()
+  }
+
+  #chain(stages: readonly Stage[], behind: Next, scope: Scope): Next {
+    const split = stages.findIndex(({ kind }) => kind === 'through')
+    const fused = split === -1 ? stages : stages.slice(0, split)
+    const end = split === -1 ? behind : this.#split(stages, split, scope)
+    return fused.reduceRight<Next>((next, stage) => this.#stage(stage, next, scope), end)
+  }
+
+  #split(stages: readonly Stage[], at: number, scope: Scope): Next {
+    const stage = stages[at] as Extract<Stage, { kind: 'through' }>
+    const { name: _, ...inherited } = scope.options
+    scope.later.push(() =>
+      this.part(
+        stage.channel,
+        { ...inherited, ...given(stage.options) } as FlowOptions | InboxFlowOptions,
+        stages.slice(at + 1),
+      ),
+    )
+    return this.#send(stage.channel, scope)
+  }
+
+  #send(channel: Channel, { outputs }: Scope): Next {
+    outputs.set(channel.name, channel)
+    return ({ payload, key, isKeyed }, call) => {
+      const takesOwn = channel.key !== undefined && !isKeyed
+      call.outputs.push(new Addressed(channel, payload, takesOwn ? {} : { key }))
+    }
+  }
+
+  #stage(stage: Stage, next: Next, scope: Scope): Next {
+    switch (stage.kind) {
+      case 'to':
+      case 'through':
+        return this.#send(stage.channel, scope)
+      case 'branch':
+        return branchOf(
+          stage.ways.map((way) => [way, this.#chain(way.stages, way.ends ? () => undefined : next, scope)] as const),
+        )
+      case 'window':
+        return this.#window(stage, next, scope)
+      default:
+        return calling(stage.kind, stage.call, next)
+    }
+  }
+
+  #window(spec: Extract<Stage, { kind: 'window' }>, next: Next, { path, options, outputs, windows }: Scope): Next {
+    if (this.#windows.has(spec.name))
+      throw invalidOption(`${path}.window.name`, spec.name, 'a name of its own for each window of a pipeline')
+    this.#windows.add(spec.name)
+    if (options.inbox === undefined)
+      throw invalidOption(
+        `${path}.window("${spec.name}")`,
+        'a part without inbox',
+        'from(channel, { inbox: true }) in a service with sql: open windows are kept in its database',
+      )
+    const window = new WindowStage(this.#pipeline, spec, this.#schema, next)
+    windows.push(window)
+    if (window.timers !== undefined) outputs.set(window.timers.name, window.timers as Channel)
+    return window.add
+  }
+}
+
+/** What is said, so that what is not does not take away what is inherited. */
+function given(options: object = {}): object {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+}
+
+interface Scope {
+  readonly path: string
+  readonly options: FlowOptions | InboxFlowOptions
+  readonly outputs: Map<string, Channel>
+  readonly windows: WindowStage[]
+  /** The parts that begin where this one splits. */
+  readonly later: (() => void)[]
+}
+
+function calling(
+  kind: Exclude<Stage['kind'], 'to' | 'through' | 'branch' | 'window'>,
+  call: StageFunction,
+  next: Next,
+): Next {
+  switch (kind) {
+    case 'filter':
+      return async (item, run) => {
+        if (await call(item.payload, run.context)) await next(item, run)
+      }
+    case 'map':
+      return async (item, run) => next({ ...item, payload: await call(item.payload, run.context) }, run)
+    case 'flatMap':
+      return async (item, run) => {
+        for (const payload of (await call(item.payload, run.context)) as Iterable<unknown>)
+          await next({ ...item, payload }, run)
+      }
+    case 'keyBy':
+      return async (item, run) =>
+        next({ ...item, key: call(item.payload, run.context) as string | null, isKeyed: true }, run)
+    case 'tap':
+      return async (item, run) => {
+        await call(item.payload, run.context)
+        await next(item, run)
+      }
+    case 'forEach':
+      return async (item, run) => void (await call(item.payload, run.context))
+  }
+}
+
+function branchOf(ways: ReadonlyArray<readonly [Way, Next]>): Next {
+  return async (item: Item, run: Call) => {
+    for (const [{ when }, next] of ways)
+      if (when === undefined || (await when(item.payload, run.context))) return next(item, run)
+  }
+}

@@ -1,0 +1,38 @@
+/** The stages of a pipeline as they are drawn. */
+import type { PipelineStage } from '../bindings/pipeline-part.ts'
+import type { Stage, WindowSpec } from './stage.ts'
+import { timersName } from './window-stage.ts'
+
+export function drawn(pipeline: string, stages: readonly Stage[]): readonly PipelineStage[] {
+  return stages.map((stage) => Object.freeze({ kind: stage.kind, ...factsOf(pipeline, stage) }))
+}
+
+function factsOf(pipeline: string, stage: Stage): Omit<PipelineStage, 'kind'> {
+  switch (stage.kind) {
+    case 'to':
+    case 'through':
+      return { label: stage.channel.name, channel: stage.channel.name, ways: [] }
+    case 'branch':
+      return {
+        label: '',
+        channel: null,
+        ways: stage.ways.map(({ name, stages }) => ({ name, stages: drawn(pipeline, stages) })),
+      }
+    case 'window':
+      return {
+        label: labelOf(stage),
+        channel: stage.everyMs === undefined ? null : timersName(pipeline, stage.name),
+        ways: [],
+      }
+    default:
+      return { label: stage.call.name, channel: null, ways: [] }
+  }
+}
+
+function labelOf({ name, count, everyMs }: WindowSpec): string {
+  const limits = [
+    ...(count === undefined ? [] : [`${count} messages`]),
+    ...(everyMs === undefined ? [] : [`${everyMs} ms`]),
+  ]
+  return `${name}: ${limits.join(' or ')}`
+}

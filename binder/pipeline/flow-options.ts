@@ -1,0 +1,55 @@
+/** Options of the parts of a pipeline. */
+import type { ConsumerOptions, InboxConsumerOptions } from '../bindings/declarations.ts'
+
+/** How a part of a pipeline takes its messages: as a `processor`. */
+export interface FlowOptions extends ConsumerOptions {
+  /** Whose members share the work. @default the name of the pipeline */
+  readonly group?: string | undefined
+  /** None: what is sent again after a crash has the same ids. */
+  readonly inbox?: undefined
+}
+
+/** As `FlowOptions`, with an inbox: what the stages do to the database, the deduplication and the outputs are one transaction. */
+export interface InboxFlowOptions extends Omit<InboxConsumerOptions, 'group'> {
+  /** Whose members share the work. @default the name of the pipeline */
+  readonly group?: string | undefined
+}
+
+/** One window that closed. */
+export interface Window<State> {
+  /** What its messages have in common; `null` when they have no key. */
+  readonly key: string | null
+  /** How many messages it gathered, each once. */
+  readonly count: number
+  /** What `add` made of them; `undefined` without `add`. */
+  readonly value: State
+  /** Epoch ms of the database: with `everyMs` the interval, else from the first message to the last. */
+  readonly startsAt: number
+  readonly endsAt: number
+}
+
+/** When a window closes, and what it gathers by. */
+export interface WindowLimits<Payload, Context> {
+  /** Its name in the database, unique in the pipeline: open windows are found by it after a deployment. @default 'window' */
+  readonly name?: string | undefined
+  /** Messages of one key have windows of their own. @default the key of the message */
+  readonly key?: ((payload: Payload, context: Context) => string | null) | undefined
+  /** Closes with this many messages. `count`, `everyMs` or both. */
+  readonly count?: number | undefined
+  /** Closes at the end of each interval of so many ms, counted from 1970 by the database's clock. At most 30 days. */
+  readonly everyMs?: number | undefined
+}
+
+/** Options of `window` that keep a value: JSON, in the row of the window. */
+export interface WindowFold<Payload, Context, State> extends WindowLimits<Payload, Context> {
+  /** The value before the first message. */
+  readonly initial: () => State
+  /** The value with one more message. Of the value before and the message alone: a crash has it called again. */
+  readonly add: (state: State, payload: Payload, context: Context) => State
+}
+
+/** Options of `window` that only count. */
+export interface WindowCount<Payload, Context> extends WindowLimits<Payload, Context> {
+  readonly initial?: undefined
+  readonly add?: undefined
+}

@@ -1,0 +1,163 @@
+/**
+ * Pipelines: what happens to the messages of a channel, stage by stage, with types through every stage.
+ *
+ * Model: stages up to a `through` are fused to one handler of one `processor`, so a pipeline has a processor for each part and one
+ * for the timers of each window that closes by time. Everything a processor promises holds: settled last, attempts, order by
+ * key, dead letters; with an inbox the stages' effects, windows and outputs are one transaction.
+ *
+ * Does not guarantee: that a stage is called once. It is called again after a crash and with each attempt; only what it did in
+ * `tx` and what it sent happens once.
+ */
+import { invalidOption } from '../../core/errors.ts'
+import { migrate } from '../../core/migrate.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import { DEFAULT_SCHEMA, type SqlClient } from '../../core/sql.ts'
+import type { Binding, Completion, ProcessorBinding } from '../bindings/declarations.ts'
+import { consumerOptions } from '../bindings/of-service.ts'
+import type { PipelinePart } from '../bindings/pipeline-part.ts'
+import type { Channel } from '../channel/channel.ts'
+import { checkName } from '../channel/channel.ts'
+import { compile, handlerOf, type Part } from './compile.ts'
+import { drawn } from './describe.ts'
+import { FlowEnd, type FlowSource } from './flow.ts'
+import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
+import type { WindowStage, WindowTimer } from './window-stage.ts'
+import { PIPELINE_PART } from './window-table.ts'
+
+/** Options of `pipeline`. */
+export interface PipelineOptions {
+  /** Schema of the windows' table where `inbox` is an inbox of yours. @default 'concordat', in a service the service's */
+  readonly schema?: string | undefined
+}
+
+/** What `pipeline` declares: bindings for `createService` and `createBinder`, which do nothing by themselves. */
+export interface Pipeline {
+  readonly name: string
+  /** One for each part, then one for each window that closes by time. */
+  readonly bindings: readonly Binding[]
+  /** What its parts do, as it is drawn. */
+  readonly parts: readonly PipelinePart[]
+}
+
+const NAMES = optionNames<PipelineOptions>({ schema: true })
+
+/**
+ * Declares a pipeline: `createService({ bindings: [...orders.bindings] })`.
+ * @param name the default group, and the name of its open windows in the database: keep it over deployments. At most 100 characters
+ * @throws TypeError / RangeError naming the pipeline, the stage and the remedy
+ */
+export function pipeline(name: string, flow: FlowEnd, options: PipelineOptions = {}): Pipeline {
+  checkName('pipeline', name, 100)
+  const path = `pipeline("${name}")`
+  refuseUnknown(path, options, NAMES)
+  if (!(flow instanceof FlowEnd))
+    throw wrongKind(path, flow, 'a flow that ends: from(channel) ... .to(channel), or .forEach(effect)')
+  if (flow.source === undefined)
+    throw invalidOption(path, 'a way of a branch', 'the flow that begins with from(channel)')
+  const bindings = new Assembly(name, flow.source, flow.stages).bindings(options.schema ?? DEFAULT_SCHEMA)
+  const parts = bindings.flatMap(({ pipeline: part }) => (part === undefined ? [] : [part]))
+  return Object.freeze({ name, bindings: Object.freeze(bindings), parts: Object.freeze(parts) })
+}
+
+/**
+ * Makes the table of windows, for pipelines with an inbox of yours; a service does it by itself. Idempotent.
+ * @throws as `migrate`
+ */
+export function migratePipelines(sql: SqlClient, schema: string = DEFAULT_SCHEMA): Promise<void> {
+  return migrate(sql, schema, PIPELINE_PART.name, PIPELINE_PART.migrations)
+}
+
+/** A binding, and what it needs of a service. */
+interface Assembled {
+  readonly binding: ProcessorBinding
+  /** Of the timers of a window. */
+  readonly window?: WindowStage | undefined
+  /** It has windows, and leaves inbox and schema to the service. */
+  readonly isCompleted: boolean
+}
+
+/** From a declaration to its bindings. */
+class Assembly {
+  readonly #name: string
+  readonly #source: FlowSource
+  readonly #stages: FlowEnd['stages']
+
+  constructor(name: string, source: FlowSource, stages: FlowEnd['stages']) {
+    this.#name = name
+    this.#source = source
+    this.#stages = stages
+  }
+
+  bindings(schema: string): readonly ProcessorBinding[] {
+    return this.#assemble(schema).map(({ binding, isCompleted }, n) =>
+      isCompleted ? Object.freeze({ ...binding, tables: PIPELINE_PART, complete: this.#completion(n) }) : binding,
+    )
+  }
+
+  #assemble(schema: string): readonly Assembled[] {
+    const parts = compile(this.#name, this.#source, this.#stages, schema)
+    const timers = parts.flatMap((part) =>
+      part.windows.flatMap((window) =>
+        window.timers === undefined ? [] : [this.#timers(part, window, window.timers)],
+      ),
+    )
+    return [...parts.map((part) => this.#part(part)), ...timers]
+  }
+
+  /** In a service its windows lie in the service's schema, and timers that were lost are sent again. */
+  #completion(n: number): Completion {
+    return ({ sql, schema, inbox, outbox }) => {
+      const { binding, window } = this.#assemble(schema)[n] as Assembled
+      return Object.freeze({
+        ...binding,
+        options: Object.freeze({ ...binding.options, inbox }),
+        ready: window && (() => window.sendLost(sql, outbox)),
+      })
+    }
+  }
+
+  #part({ input, options, stages, run, outputs, windows }: Part): Assembled {
+    const hasWindows = windows.length > 0
+    // Windows of two keys are locked in the order of the messages: in one transaction two instances could wait for each other.
+    const given = hasWindows ? { sharesTransactions: false, ...(options as InboxFlowOptions) } : options
+    return {
+      binding: this.#binding(given, {
+        input,
+        outputs,
+        handler: handlerOf((payload, call) => run({ payload, key: call.context.key, isKeyed: false }, call)),
+        pipeline: { pipeline: this.#name, role: 'stages', stages: drawn(this.#name, stages) },
+      }),
+      isCompleted: hasWindows && options.inbox === true,
+    }
+  }
+
+  #timers({ options, outputs }: Part, window: WindowStage, timers: Channel<WindowTimer>): Assembled {
+    const { name: _, ...others } = options
+    return {
+      binding: this.#binding(
+        { ...(others as InboxFlowOptions), sharesTransactions: false },
+        {
+          input: timers as Channel,
+          outputs,
+          handler: handlerOf((timer, call) => window.due(timer as WindowTimer, call)),
+          pipeline: { pipeline: this.#name, role: 'timers', stages: [] },
+        },
+      ),
+      window,
+      isCompleted: options.inbox === true,
+    }
+  }
+
+  #binding(
+    options: FlowOptions | InboxFlowOptions,
+    { pipeline: part, ...rest }: Pick<ProcessorBinding, 'input' | 'outputs' | 'handler'> & { pipeline: PipelinePart },
+  ): ProcessorBinding {
+    return Object.freeze({
+      kind: 'processor',
+      output: undefined,
+      ...rest,
+      options: consumerOptions({ group: this.#name, ...options }),
+      pipeline: Object.freeze(part),
+    })
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * Tokens in PostgreSQL, whose redeeming commits together with what it is for.
+ *
+ * @module
+ */
+export { type PostgresTokens, type PostgresTokensOptions, postgresTokens } from './postgres-tokens.ts'

@@ -1,0 +1,103 @@
+import { migrate } from '../../../core/migrate.ts'
+import { optionNames, refuseUnknown } from '../../../core/options.ts'
+import {
+  DEFAULT_SCHEMA,
+  type OwnQuery,
+  ownQuery,
+  quoteIdentifier,
+  requireSqlClient,
+  type SqlClient,
+  type SqlTransaction,
+} from '../../../core/sql.ts'
+import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
+import { TOKEN_PART } from './tables.ts'
+
+/** Options of `postgresTokens`. */
+export interface PostgresTokensOptions {
+  /** `pgClient(pool)` or `pgliteClient(db)`. */
+  readonly sql: SqlClient
+  /** @default 'concordat' */
+  readonly schema?: string | undefined
+}
+
+/** Tokens in a PostgreSQL. */
+export interface PostgresTokens extends TokenStore {
+  /** Makes or upgrades the table. Idempotent, safe in several processes at once. */
+  migrate(): Promise<void>
+}
+
+const NAMES = optionNames<PostgresTokensOptions>({ sql: true, schema: true })
+
+/** How many that are over each new token takes away: more than one, so that they do not pile up; few, so that it is quick. */
+const SWEPT = 10
+
+interface Found {
+  readonly payload: string | null
+  readonly isUsed: boolean
+  readonly isExpired: boolean
+}
+
+/** @throws TypeError naming the option */
+export function postgresTokens(options: PostgresTokensOptions): PostgresTokens {
+  refuseUnknown('postgresTokens', options, NAMES)
+  return new TableTokenStore(requireSqlClient('postgresTokens.sql', options.sql), options.schema ?? DEFAULT_SCHEMA)
+}
+
+class TableTokenStore implements PostgresTokens {
+  readonly name = 'postgres'
+  readonly joinsTransactions = true
+  readonly #sql: SqlClient
+  readonly #schema: string
+  readonly #table: string
+  readonly #query: OwnQuery
+
+  constructor(sql: SqlClient, schema: string) {
+    this.#sql = sql
+    this.#schema = schema
+    this.#table = `${quoteIdentifier(schema)}.token`
+    this.#query = ownQuery(schema, TOKEN_PART.call)
+  }
+
+  migrate(): Promise<void> {
+    return migrate(this.#sql, this.#schema, TOKEN_PART.name, TOKEN_PART.migrations)
+  }
+
+  async put({ hash, purpose, payload, ttlMs }: TokenRecord, tx?: SqlTransaction): Promise<number> {
+    const { rows } = await this.#query<{ expiresAt: number }>(
+      tx ?? this.#sql,
+      `WITH over AS (
+         DELETE FROM ${this.#table} WHERE ctid = ANY(ARRAY(
+           SELECT ctid FROM ${this.#table} WHERE expires_at < clock_timestamp() - ${REMEMBERED_MS} * interval '1 ms'
+           ORDER BY expires_at LIMIT ${SWEPT} FOR UPDATE SKIP LOCKED))
+       ), clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+       INSERT INTO ${this.#table} (hash, purpose, payload, issued_at, expires_at)
+       SELECT $1, $2, $3, now, now + $4::float8 * interval '1 ms' FROM clock
+       RETURNING floor(extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAt"`,
+      [hash, purpose, payload, ttlMs],
+    )
+    return (rows[0] as { expiresAt: number }).expiresAt
+  }
+
+  /** The row is locked before it is looked at: whoever comes second waits, and finds it used, or as it was if the first rolled back. */
+  async take(hash: string, tx?: SqlTransaction): Promise<TokenTaken> {
+    const { rows } = await this.#query<Found>(
+      tx ?? this.#sql,
+      `WITH found AS MATERIALIZED (
+         SELECT hash, payload, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired
+         FROM ${this.#table} WHERE hash = $1 FOR UPDATE
+       ), taken AS (
+         UPDATE ${this.#table} t SET used_at = clock_timestamp(), payload = NULL
+         FROM found WHERE t.hash = found.hash AND NOT found.used AND NOT found.expired RETURNING 1
+       )
+       SELECT payload, used AS "isUsed", expired OR NOT EXISTS (SELECT 1 FROM taken) AS "isExpired" FROM found`,
+      [hash],
+    )
+    const found = rows[0]
+    if (found === undefined) return { outcome: 'unknown' }
+    if (found.isUsed || found.payload === null) return { outcome: 'used' }
+    return found.isExpired ? { outcome: 'expired' } : { outcome: 'taken', payload: found.payload }
+  }
+
+  /** The pool stays the caller's. */
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,259 @@
+import { defineChannel, TerminalError } from 'concordat/binder'
+import { from, type Pipeline, pipeline } from 'concordat/pipeline'
+import { createTestKit } from 'concordat/testing'
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+
+const Order = z.object({ id: z.string(), cents: z.number(), skus: z.array(z.string()) })
+const placed = defineChannel('orders.placed', { payload: Order, key: ({ id }) => id })
+const lines = defineChannel('orders.lines', { payload: z.object({ id: z.string(), sku: z.string() }) })
+const reviews = defineChannel('reviews', { payload: z.string() })
+const texts = defineChannel('texts', { payload: z.string(), key: (text) => `text ${text}` })
+
+const order = (id: string, cents: number, ...skus: string[]) => ({ id, cents, skus })
+
+function kitOf({ bindings }: Pipeline) {
+  return createTestKit({ bindings, sends: [placed, lines, reviews, texts] })
+}
+
+test('stages run one after the other in one handler', async () => {
+  const looked: string[] = []
+  const orders = pipeline(
+    'orders',
+    from(placed)
+      .filter(async ({ cents }) => cents > 0)
+      .tap(({ id }, { attempt }) => looked.push(`${id} ${attempt}`))
+      .flatMap(({ id, skus }) => skus.map((sku) => ({ id, sku })))
+      .map(async (line) => ({ ...line, sku: line.sku.toUpperCase() }))
+      .to(lines),
+  )
+  expect(orders.bindings).toHaveLength(1)
+  await using kit = await kitOf(orders)
+  await kit.send(placed, order('a', 100, 'apple', 'pear'))
+  await kit.send(placed, order('b', 0, 'fig'))
+  await kit.send(placed, order('c', 5))
+  await kit.settled()
+  expect((await kit.outputs(lines)).map(({ payload, key }) => [payload.sku, key])).toEqual([
+    ['APPLE', 'a'],
+    ['PEAR', 'a'],
+  ])
+  expect(looked).toEqual(['a 1', 'c 1'])
+  expect(kit.deadLetters(placed, 'orders')).toEqual([])
+})
+
+test('a message that comes again gives the same messages', async () => {
+  await using kit = await kitOf(
+    pipeline(
+      'orders',
+      from(placed)
+        .flatMap(({ skus }) => skus)
+        .to(reviews),
+    ),
+  )
+  await kit.send(placed, order('a', 1, 'x', 'y'), { id: 'm-1' })
+  await kit.duplicate('m-1')
+  await kit.settled()
+  const ids = (await kit.outputs(reviews)).map(({ id }) => id)
+  expect(ids).toHaveLength(4)
+  expect(new Set(ids).size).toBe(2)
+})
+
+test('the key is that of the input, else of the channel, and keyBy wins over both', async () => {
+  const flow = from(placed).branch({
+    plain: { when: ({ id }) => id === 'a', to: (orders) => orders.map(({ id }) => id).to(reviews) },
+    own: { when: ({ id }) => id === 'b', to: (orders) => orders.map(({ id }) => id).to(texts) },
+    chosen: {
+      to: (orders) =>
+        orders
+          .keyBy(({ cents }) => `c${cents}`)
+          .map(({ id }) => id)
+          .to(texts),
+    },
+  })
+  await using kit = await kitOf(pipeline('keys', flow.to(reviews)))
+  for (const id of ['a', 'b', 'c']) await kit.send(placed, order(id, 7))
+  await kit.settled()
+  expect((await kit.outputs(reviews)).map(({ key }) => key)).toEqual(['a'])
+  expect((await kit.outputs(texts)).map(({ key }) => key)).toEqual(['text b', 'c7'])
+})
+
+test('the first way that lets a message in gets it, and what is left open goes on', async () => {
+  const flow = from(placed)
+    .branch({
+      large: { when: ({ cents }) => cents > 100, to: (orders) => orders.map(({ id }) => `review ${id}`).to(reviews) },
+      medium: { when: async ({ cents }) => cents > 10, to: (orders) => orders.map(({ id }) => `medium ${id}`) },
+      small: { when: ({ cents }) => cents > 1, to: (orders) => orders.map(({ id }) => `small ${id}`) },
+    })
+    .map((text) => `${text}!`)
+    .to(texts)
+  await using kit = await kitOf(pipeline('branches', flow))
+  for (const [id, cents] of [
+    ['a', 500],
+    ['b', 50],
+    ['c', 5],
+    ['d', 0],
+  ] as const)
+    await kit.send(placed, order(id, cents))
+  await kit.settled()
+  expect((await kit.outputs(reviews)).map(({ payload }) => payload)).toEqual(['review a'])
+  expect((await kit.outputs(texts)).map(({ payload }) => payload)).toEqual(['medium b!', 'small c!'])
+})
+
+test('through splits it: each part has attempts and dead letters of its own', async () => {
+  let shipped = 0
+  const orders = pipeline(
+    'orders',
+    from(placed)
+      .flatMap(({ id, skus }) => skus.map((sku) => ({ id, sku })))
+      .through(lines, { group: 'packers', maxAttempts: 1 })
+      .forEach(({ sku }) => {
+        if (sku === 'unicorn') throw new TerminalError('no such product')
+        shipped++
+      }),
+  )
+  expect(orders.bindings.map((binding) => binding.kind)).toEqual(['processor', 'processor'])
+  await using kit = await kitOf(orders)
+  await kit.send(placed, order('a', 100, 'apple', 'unicorn'))
+  await kit.settled()
+  expect(shipped).toBe(1)
+  expect(kit.deadLetters(lines, 'packers').map(({ error }) => error.message)).toEqual(['no such product'])
+  expect(kit.deadLetters(placed, 'orders')).toEqual([])
+})
+
+test('a way of a branch may split too', async () => {
+  const got: string[] = []
+  const flow = from(placed).branch({
+    large: {
+      when: ({ cents }) => cents > 100,
+      to: (f) =>
+        f
+          .map(({ id }) => id)
+          .through(reviews)
+          .forEach((id) => got.push(id)),
+    },
+    rest: { to: (f) => f.map(({ id }) => id).to(texts) },
+  })
+  await using kit = await kitOf(
+    pipeline(
+      'branches',
+      flow.forEach(() => undefined),
+    ),
+  )
+  await kit.send(placed, order('a', 500))
+  await kit.send(placed, order('b', 5))
+  await kit.settled()
+  expect(got).toEqual(['a'])
+  expect((await kit.outputs(texts)).map(({ payload }) => payload)).toEqual(['b'])
+})
+
+test('behind a split what is not said is as before, but for the name', () => {
+  const given = { inbox: true, group: 'g', name: 'first', maxAttempts: 7 } as const
+  const flow = from(placed, given)
+    .map(({ id }) => id)
+    .through(reviews, { maxAttempts: 2, group: undefined })
+  const [first, second] = pipeline(
+    'p',
+    flow.forEach(() => undefined),
+  ).bindings
+  expect(first?.options).toMatchObject({ group: 'g', name: 'first', maxAttempts: 7 })
+  expect(second?.options).toMatchObject({ group: 'g', maxAttempts: 2 })
+  expect(second?.options).not.toHaveProperty('name')
+  expect(second?.options).toHaveProperty('inbox')
+})
+
+test('what is true by its nature lets through, as in a list', async () => {
+  const flow = from(placed).filter(({ skus }) => skus.length as unknown as boolean)
+  await using kit = await kitOf(pipeline('p', flow.map(({ id }) => id).to(reviews)))
+  await kit.send(placed, order('a', 1, 'x'))
+  await kit.send(placed, order('b', 1))
+  await kit.settled()
+  expect((await kit.outputs(reviews)).map(({ payload }) => payload)).toEqual(['a'])
+})
+
+test.each<[string, () => unknown, string]>([
+  ['a name that is none', () => pipeline('a b', from(placed).to(placed)), 'pipeline: expected'],
+  ['a flow that is open', () => pipeline('p', from(placed) as never), 'pipeline("p"): expected a flow that ends'],
+  [
+    'an option that is unknown',
+    () => pipeline('p', from(placed).to(placed), { sql: 1 } as never),
+    'pipeline("p").sql: expected one of schema',
+  ],
+  ['no channel', () => from('orders' as never), 'from: expected what defineChannel returned, got "orders"'],
+  [
+    'no function',
+    () => from(placed).map(1 as never),
+    'from("orders.placed") stage 1: map: expected a function, got a number',
+  ],
+  [
+    'a branch without ways',
+    () => from(placed).branch({}),
+    'from("orders.placed") stage 1: branch: expected at least one way',
+  ],
+  [
+    'a way that is misspelt',
+    () => from(placed).branch({ a: { wen: 1, to: 1 } as never }),
+    'branch.a.wen: expected one of when, to, got "wen". Did you mean "when"?',
+  ],
+  [
+    'a way behind one that takes all',
+    () => from(placed).branch({ a: { to: (f) => f }, b: { to: (f) => f } }),
+    'branch.a.when: expected a function',
+  ],
+  [
+    'a way that returns nothing',
+    () => from(placed).branch({ a: { to: () => undefined as never } }),
+    'branch.a.to: expected a function that returns the flow',
+  ],
+  [
+    'a split in an open way',
+    () => from(placed).branch({ a: { to: (f) => f.through(placed) } }),
+    'branch.a.to: expected a way with through to end',
+  ],
+  [
+    'a channel that is read twice',
+    () => pipeline('p', from(placed).through(placed).to(placed)),
+    'pipeline("p").through: expected a channel that no other part of the pipeline reads, got "orders.placed"',
+  ],
+  [
+    'a window without an end',
+    () => from(placed, { inbox: true }).window({}),
+    'window.count: expected count, everyMs or both',
+  ],
+  [
+    'a window with half a fold',
+    () => from(placed, { inbox: true }).window({ count: 1, initial: () => 1 } as never),
+    'window.add: expected a function',
+  ],
+  [
+    'a window of no message',
+    () => from(placed, { inbox: true }).window({ count: 0 }),
+    'window.count: expected a whole number >= 1 and <= 1000000000, got 0',
+  ],
+  [
+    'a window without sql',
+    () =>
+      pipeline(
+        'p',
+        (from(placed) as never as ReturnType<typeof withInbox>).window({ count: 1 }).forEach(() => 1),
+      ),
+    'pipeline("p").window("window"): expected from(channel, { inbox: true }) in a service with sql',
+  ],
+  [
+    'two windows of one name',
+    () =>
+      pipeline(
+        'p',
+        withInbox()
+          .window({ count: 1 })
+          .window({ count: 1 })
+          .forEach(() => 1),
+      ),
+    'pipeline("p").window.name: expected a name of its own for each window of a pipeline, got "window"',
+  ],
+])('refuses %s', (_, declare, message) => {
+  expect(declare).toThrow(message)
+})
+
+function withInbox() {
+  return from(placed, { inbox: true })
+}

@@ -1,0 +1,98 @@
+import { PGlite } from '@electric-sql/pglite'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { pgliteClient } from 'concordat/core/pglite'
+import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
+import { createService } from 'concordat/service'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
+import { sold, totalling, totals } from './support/world.ts'
+
+let database: PGlite
+beforeAll(async () => {
+  database = freshPglite()
+  await database.waitReady
+}, 180_000)
+afterAll(() => database.close(), 60_000)
+
+function serviceOf(options: { readonly limits: Parameters<typeof totalling>[1]; readonly schema: string }) {
+  const broker = memoryBroker()
+  const sql = pgliteClient(database)
+  const { bindings } = totalling(true, options.limits)
+  const common = { name: 'shop', sql, schema: options.schema, bindings, sends: [sold, totals] }
+  return { sql, start: () => createService({ ...common, transport: memoryTransport({ broker }) }), common }
+}
+
+test('a service makes the table in its schema, and completes the bindings', async () => {
+  const { sql, start } = serviceOf({ limits: { count: 2 }, schema: 'svc' })
+  await using shop = start()
+  await shop.start()
+  await shop.ready()
+  for (const cents of [1, 2, 3]) await shop.transaction((tx) => tx.send(sold, { sku: 'apple', cents }))
+  await until('all are handled', () => shop.binder.binding('sold.totals').status().handled === 3)
+  const { rows } = await sql.query('SELECT pipeline, name, key, count::int, state FROM svc.pipeline_window')
+  expect(rows).toEqual([{ pipeline: 'totals', name: 'window', key: 'apple', count: 1, state: '3' }])
+})
+
+test('without the table it does not start when it only checks', async () => {
+  const { common } = serviceOf({ limits: { count: 2 }, schema: 'checked' })
+  const whole = createService({ ...common, bindings: [], transport: memoryTransport() })
+  await whole.start()
+  await whole.close()
+  await using shop = createService({ ...common, transport: memoryTransport(), migrate: 'check' })
+  await expect(shop.start()).rejects.toMatchObject({
+    code: 'core.tables_missing',
+    message: expect.stringContaining('migratePipelines'),
+  })
+})
+
+test('timers that a broker lost are sent again at the next start', async () => {
+  const { sql, start } = serviceOf({ limits: { everyMs: 60_000 }, schema: 'lost' })
+  {
+    await using shop = start()
+    await shop.start()
+    await shop.transaction((tx) => tx.send(sold, { sku: 'fig', cents: 7 }))
+    await until('it is handled', () => shop.binder.binding('sold.totals').status().handled === 1)
+  }
+  // As if the interval had ended while the service was down, and the broker had been made anew.
+  await sql.query(
+    `UPDATE lost.pipeline_window SET starts_at = now() - interval '2 min', ends_at = now() - interval '1 min'`,
+  )
+  const { start: startAnew } = serviceOf({ limits: { everyMs: 60_000 }, schema: 'lost' })
+  await using shop = startAnew()
+  await shop.start()
+  await until('the window is closed', async () => {
+    const { rows } = await sql.query<{ n: number }>('SELECT count(*)::int AS n FROM lost.pipeline_window')
+    return rows[0]?.n === 0
+  })
+})
+
+test('is drawn with its name and its stages', () => {
+  const { common } = serviceOf({ limits: { count: 2, everyMs: 1_000 }, schema: 'drawn' })
+  const system = describeSystem([common])
+  expect(system.services[0]?.pipelines).toEqual([
+    {
+      name: 'totals',
+      parts: [
+        {
+          binding: 'sold.totals',
+          input: 'sold',
+          stages: [
+            { kind: 'window', label: 'window: 2 messages or 1000 ms', channel: 'totals.window.timers', ways: [] },
+            { kind: 'map', label: 'toTotal', channel: null, ways: [] },
+            { kind: 'to', label: 'totals', channel: 'totals', ways: [] },
+          ],
+        },
+      ],
+    },
+  ])
+  expect(systemText(system)).toContain(
+    '  pipeline totals\n    from sold > window window: 2 messages or 1000 ms > map toTotal > to totals',
+  )
+  const picture = systemMermaid(system)
+  expect(picture).toContain('subgraph s0p0["pipeline totals"]')
+  expect(picture).toMatch(/c\d+ --> s0p0t0\n/)
+  expect(picture).toMatch(/s0p0t0 --> s0p0t1\n/)
+  expect(picture).toMatch(/s0p0t1 --> c\d+\n/)
+  expect(system.channels.find(({ name }) => name === 'totals.window.timers')).toMatchObject({ senders: ['shop'] })
+})
