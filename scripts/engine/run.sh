@@ -45,6 +45,8 @@ work=$(cd "$work" && pwd)
 export DEBIAN_FRONTEND=noninteractive DOCKER_BUILDKIT=0 DOCKER_CONFIG=$work/config
 unset DOCKER_HOST
 engine=''
+# Its own, so that nothing of another engine on this machine is touched.
+cgroup=concordat-engine-$$
 
 cleanup() {
   local code=$?
@@ -56,8 +58,7 @@ cleanup() {
     for _ in $(seq 80); do kill -0 "$engine" 2>/dev/null || break; sleep 0.25; done
     kill -KILL "$engine" 2>/dev/null
   fi
-  # What the engine made for its containers; empty by now. Another engine of this machine keeps what it uses.
-  find /sys/fs/cgroup -mindepth 2 -path '*/docker*' -depth -type d -exec rmdir {} + 2>/dev/null
+  find /sys/fs/cgroup -path "*/$cgroup*" -depth -type d -exec rmdir {} + 2>/dev/null
   rm -rf --one-file-system "$work/exec" "$work/context"
   # Never through a mount that is still there.
   [ -n "$kept" ] || rm -rf --one-file-system "$work"
@@ -144,12 +145,14 @@ fi
 
 # --------------------------------------------------------------------------------------------------------------------- engine
 step start
-setsid unshare --net --mount --propagation private bash -c '
+# Whatever becomes of this script, the engine ends with it.
+setsid setpriv --pdeathsig TERM unshare --net --mount --propagation private bash -c '
   ip link set lo up
   mount -t tmpfs none /run
   mkdir -p /etc/docker && mount -t tmpfs none /etc/docker
-  exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/dockerd.pid" -H unix:///var/run/docker.sock
-' engine "$work" >"$work/dockerd.log" 2>&1 </dev/null &
+  exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/dockerd.pid" -H unix:///var/run/docker.sock \
+    --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2"
+' engine "$work" "$cgroup" >"$work/dockerd.log" 2>&1 </dev/null &
 engine=$!
 inside() { nsenter --target "$engine" --net --mount -- env -C "$PWD" "$@"; }
 answers=''
