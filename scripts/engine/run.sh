@@ -186,7 +186,7 @@ if [ -n "${ENGINE_NODE:-}" ]; then
   printf 'FROM local/debian\nCOPY node /usr/local/bin/node\nRUN useradd --create-home --uid 1000 node\nCMD ["node"]\n' >"$work/context/node/Dockerfile"
   build node:24-bookworm-slim "$work/context/node"
 fi
-step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep -v ^local/ | sort | paste -sd' ')"
+step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep -v -e ^local/ -e none | sort | paste -sd' ')"
 
 # -------------------------------------------------------------------------------------------------------------------- command
 # There is no registry, so no image of the reaper; /.dockerenv makes testcontainers ask the bridge for the engine's host.

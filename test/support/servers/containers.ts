@@ -56,28 +56,36 @@ interface Place {
 async function startOn(place: Place, kind: ServerKind): Promise<ContainerServer> {
   const image = images[kind]
   for (let attempt = 1; ; attempt += 1) {
-    const port = image.knowsItsAddress === true ? await freePort() : undefined
-    const log: string[] = []
-    const started = new AbortController()
+    // Not one of the engine's own choosing: those are in the range of outgoing connections, see ports.ts.
+    const port = await freePort()
+    const attempted: Attempt = { port, log: [], started: new AbortController() }
     try {
-      const container = await define(place, image, port, log, started.signal).start()
-      started.abort()
-      const url = image.url(place.host.name, container.getMappedPort(port ?? image.port))
-      return { url, stop: async () => void (await container.stop()) }
+      const container = await define(place, image, attempted).start()
+      attempted.started.abort()
+      return { url: image.url(place.host.name, port), stop: async () => void (await container.stop()) }
     } catch (error) {
+      // One that did not get to run is left by testcontainers.
+      await attempted.remove?.()
       place.signal?.throwIfAborted()
-      if (port !== undefined && attempt < PORT_TRIES && PORT_TAKEN.test(String(error))) continue
-      throw failure(kind, image, error, log.join(''))
+      if (attempt < PORT_TRIES && PORT_TAKEN.test(String(error))) continue
+      throw failure(kind, image, error, attempted.log.join(''))
     }
   }
+}
+
+interface Attempt {
+  readonly port: number
+  readonly log: string[]
+  /** Aborted when it runs and answers: from then on whoever got it stops it. */
+  readonly started: AbortController
+  /** Since there is a container. Never rejects. */
+  remove?: () => Promise<unknown>
 }
 
 function define(
   { library, engine, host, signal, removals }: Place,
   image: Image,
-  port: number | undefined,
-  log: string[],
-  started: AbortSignal,
+  attempt: Attempt,
 ): testcontainers.GenericContainer {
   /** testcontainers publishes on every interface, and has no option for it. */
   class Container extends library.GenericContainer {
@@ -90,29 +98,28 @@ function define(
 
     /** Gone at once when it is not wanted any more, whatever state it is in. */
     protected override async containerCreated(id: string): Promise<void> {
-      const remove = (): void =>
-        // One that is being removed already is no failure.
-        void removals.push(
-          engine.container
-            .getById(id)
-            .remove({ force: true, v: true })
-            .catch(() => {}),
-        )
+      attempt.remove = () =>
+        engine.container
+          .getById(id)
+          .remove({ force: true, v: true })
+          .catch(() => {})
+      const remove = (): void => void removals.push(attempt.remove?.() ?? Promise.resolve())
       if (signal?.aborted === true) remove()
-      else signal?.addEventListener('abort', remove, { once: true, signal: started })
+      else signal?.addEventListener('abort', remove, { once: true, signal: attempt.started.signal })
       await Promise.all(removals)
       signal?.throwIfAborted()
     }
   }
+  const inside = image.knowsItsAddress === true ? attempt.port : image.port
   const container = new Container(image.name)
-    .withExposedPorts(port === undefined ? image.port : { container: port, host: port })
+    .withExposedPorts({ container: inside, host: attempt.port })
     .withWaitStrategy(library.Wait.forLogMessage(image.ready.line, image.ready.times))
     .withStartupTimeout(ANSWER_WITHIN_MS)
     .withLogConsumer(
-      (stream: Readable) => void stream.on('data', (chunk) => log.push(String(chunk))).on('error', () => {}),
+      (stream: Readable) => void stream.on('data', (chunk) => attempt.log.push(String(chunk))).on('error', () => {}),
     )
   if (image.command !== undefined) container.withCommand([...image.command])
-  if (image.environment !== undefined) container.withEnvironment({ ...image.environment(host, port ?? image.port) })
+  if (image.environment !== undefined) container.withEnvironment({ ...image.environment(host, inside) })
   return container
 }
 

@@ -1,6 +1,6 @@
 /** The services of the example in containers of a real engine, stopped and killed while they work. */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -8,26 +8,6 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { docker, dockerLines } from '../../../support/engine.ts'
 
 const IMAGE = 'concordat/order-payment'
-const SOURCES = [
-  'binder',
-  'bus',
-  'core',
-  'election',
-  'embedded',
-  'locks',
-  'operate',
-  'outbox',
-  'saga',
-  'service',
-  'testing',
-]
-const OTHERS = [
-  'package.json',
-  'package-lock.json',
-  'scripts/runtime-modules.ts',
-  'examples/order-payment',
-  'examples/support',
-]
 const run = promisify(execFile)
 
 const compose = (...args: readonly string[]): Promise<string> =>
@@ -37,7 +17,11 @@ const compose = (...args: readonly string[]): Promise<string> =>
 async function buildImage(): Promise<void> {
   const context = mkdtempSync(join(tmpdir(), 'concordat-test-'))
   try {
-    for (const path of [...SOURCES, ...OTHERS]) cpSync(path, join(context, path), { recursive: true })
+    // What .dockerignore lets through.
+    const paths = readFileSync('.dockerignore', 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('!'))
+    for (const path of paths) cpSync(path.slice(1), join(context, path.slice(1)), { recursive: true })
     const modules = join(context, 'node_modules')
     const drivers = ['amqplib', 'cli-progress', 'ioredis', 'kafkajs', 'pg', 'pino', 'zod']
     await run(process.execPath, ['scripts/runtime-modules.ts', modules, ...drivers])
@@ -116,7 +100,7 @@ test('nothing is lost when one of two payments is stopped and the stock is kille
   expect(await docker('exec', stopped, 'sh', '-c', 'id -u; tr "\\0" " " </proc/1/cmdline')).toMatch(
     /^1000\nnode .*examples\/order-payment\/container\/main\.ts/,
   )
-  const intake = compose('run', '--rm', '-T', 'intake')
+  const intake = compose('run', '--rm', '-T', '--no-deps', 'intake')
   await expect.poll(charges, { timeout: 60_000 }).toBeGreaterThan(20)
   await docker('kill', killed)
   await docker('stop', stopped)
