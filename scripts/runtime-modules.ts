@@ -31,8 +31,13 @@ process.stdout.write(`${folders.length} modules\n`)
 /** As Node looks for it: beside the package that needs it, then further out. */
 function want(from: string, name: string): void {
   const path = placesOf(from, name).find((place) => place in packages)
-  if (path === undefined)
-    throw new Error(`${name}, which ${from || 'the command line'} needs, is not in package-lock.json`)
+  if (path === undefined) {
+    const whose = from === '' ? 'asked for' : `needed by ${from}`
+    process.stderr.write(
+      `${name}, ${whose}, is not in package-lock.json: run npm install, or ask for another package\n`,
+    )
+    process.exit(2)
+  }
   if (wanted.has(path)) return
   wanted.add(path)
   const { dependencies = {}, optionalDependencies = {} } = packages[path] ?? {}

@@ -11,7 +11,7 @@
 # it installed stay.
 #
 #   ENGINE_CACHE=FOLDER   keeps what was made for the next run (1 to 2 GB)
-#   ENGINE_NODE=FILE      adds the image node:24-bookworm-slim, with this program in it
+#   ENGINE_NODE=FILE      the program in the image node:24-bookworm-slim; default: that of node_modules
 #
 # Exit code: that of COMMAND; 75 when this machine cannot have an engine or its packages, after a line that begins "no engine:".
 set -euo pipefail
@@ -180,9 +180,10 @@ for kind in "${kinds[@]}"; do
   name=$(sed -n "s/^ *image: \(\(apache\/\)\?$kind:.*\)/\1/p" "$here/../../compose.yaml")
   build "$name" "$context"
 done
-if [ -n "${ENGINE_NODE:-}" ]; then
+node=${ENGINE_NODE:-$here/../../node_modules/node/bin/node}
+if [ -x "$node" ]; then
   mkdir -p "$work/context/node"
-  cp "$ENGINE_NODE" "$work/context/node/node"
+  cp -L "$node" "$work/context/node/node"
   printf 'FROM local/debian\nCOPY node /usr/local/bin/node\nRUN useradd --create-home --uid 1000 node\nCMD ["node"]\n' >"$work/context/node/Dockerfile"
   build node:24-bookworm-slim "$work/context/node"
 fi

@@ -1,13 +1,27 @@
 #!/usr/bin/env bash
-# The tests that .ci/run runs on scripts/engine/run.sh: each server once, and what differs most between the majors of each.
+# The tests that .ci/run runs on scripts/engine/run.sh: each server in a container once, then what differs most between its majors.
 #
-#   scripts/engine/run.sh --servers postgres,redis,rabbitmq scripts/engine/short-check.sh REPORT.json
+#   scripts/engine/run.sh --servers postgres,redis,rabbitmq scripts/engine/short-check.sh FOLDER
+#
+# The reports are FOLDER/engine.json and FOLDER/servers.json.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-report=${1:?the file for the report}
+reports=${1:?the folder for the reports}
+mkdir -p "$reports"
 # From here on it counts.
-[ -z "${ENGINE_BEGAN:-}" ] || touch "$ENGINE_BEGAN"
+touch "$reports/began"
 export CONCORDAT_SERVERS=docker CONCORDAT_REQUIRE_SERVERS=1
 unset POSTGRES_URL REDIS_URL RABBITMQ_URL KAFKA_BROKERS MARIADB_URL
-exec timeout --kill-after=30 "${SHORT_CHECK_SECONDS:-170}" node_modules/.bin/vitest run --config test/support/suite/short-check.config.ts \
-  --reporter=default --reporter=json --outputFile.json="$report"
+
+vitest() {
+  local report=$1
+  shift
+  timeout --kill-after=30 90 node_modules/.bin/node node_modules/vitest/vitest.mjs run "$@" \
+    --reporter=default --reporter=json --outputFile.json="$reports/$report.json"
+}
+
+code=0
+vitest engine --config test/support/suite/engine.config.ts test/support/servers/containers.engine.test.ts || code=1
+vitest servers --project int --maxWorkers=1 test/core/pg.int.test.ts test/locks/redis/redis.int.test.ts \
+  test/binder/rabbitmq/subscribe.int.test.ts || code=1
+exit "$code"

@@ -61,18 +61,18 @@ describe('.ci/run', () => {
       const reports = mkdtempSync(join(tmpdir(), 'concordat-test-'))
       onTestFinished(() => rmSync(reports, { recursive: true }))
       const stubbed = `set -euo pipefail; reports=${reports}
-        timeout() { ${hasBegun ? 'touch "$ENGINE_BEGAN"; ' : ''}return ${code}; }
+        timeout() { ${hasBegun ? 'mkdir "$reports/containers"; touch "$reports/containers/began"; ' : ''}return ${code}; }
         ${step}
-        echo "containers=$containers reports=\${#container_report[@]}"`
+        echo "containers=$containers reports=\${#container_reports[@]}"`
       const { stdout, stderr } = spawnSync('/bin/bash', ['-c', stubbed], { encoding: 'utf8' })
       return stdout
         .trimEnd()
         .split('\n')
         .concat(stderr === '' ? [] : stderr)
     }
-    expect(outcome(0, true)).toEqual(['containers=passed reports=1'])
-    expect(outcome(1, true)).toEqual(['containers=failed reports=1'])
-    expect(outcome(124, true)).toEqual(['containers=failed reports=1'])
+    expect(outcome(0, true)).toEqual(['containers=passed reports=2'])
+    expect(outcome(1, true)).toEqual(['containers=failed reports=2'])
+    expect(outcome(124, true)).toEqual(['containers=failed reports=2'])
     expect(outcome(75, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
     expect(outcome(124, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
     expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'containers=passed reports=0'])
