@@ -24,8 +24,8 @@ export interface CloseOnSignalsOptions {
   /** For all of it, in ms; what has not closed by then is left. @default 30 seconds */
   readonly timeoutMs?: number | undefined
   /**
-   * Ends the process in the end, by the signal that came, unless somebody else listens to it. False: it ends when nothing
-   * keeps it alive. @default true
+   * Ends the process in the end, by the signal that came (process 1 of a container: with the exit code that stands for it, 143
+   * after SIGTERM), unless somebody else listens to it. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
   /** @default silentLogger */
@@ -113,7 +113,7 @@ class Shutdown implements SignalHandling {
     if (inTime) this.#logger.info({ signal }, 'closed')
     else this.#logger.error({ signal, timeoutMs: this.#timeoutMs }, 'not closed in time')
     this.#done.resolve()
-    if (this.#exit && process.listenerCount(signal) === 0) process.kill(process.pid, signal)
+    if (this.#exit && process.listenerCount(signal) === 0) endBy(signal)
   }
 
   async #closeAll(): Promise<void> {
@@ -128,6 +128,12 @@ class Shutdown implements SignalHandling {
       this.#logger.error({ err: error }, 'a part failed to close')
     }
   }
+}
+
+/** Linux drops a signal that the first process of a container sends to itself: that one exits with the code of the signal. */
+function endBy(signal: NodeJS.Signals): void {
+  if (process.pid === 1) process.exit(128 + constants.signals[signal])
+  process.kill(process.pid, signal)
 }
 
 function listen(signal: NodeJS.Signals, listener: (signal: NodeJS.Signals) => void): void {

@@ -35,6 +35,8 @@ export interface DistributedOptions {
   readonly runId: string
   /** Leaves tables, topics and queues behind, to look at. */
   readonly keep: boolean
+  /** The services run elsewhere, in containers, and are neither started nor ended. */
+  readonly attach: boolean
 }
 
 export interface CommonOptions {
@@ -65,6 +67,7 @@ export const USAGE = `npm start -- [options]
   --seed N           chooses the victims and the moments  (default: 1)
   --run-id NAME      names the schemas, topics and queues of this run  (default: random)
   --keep             leaves them behind, to look at
+  --attach           starts no service: those of --run-id run elsewhere, in containers; leaves all of theirs
 
   --log-level LEVEL  silent, error (default), warn, info or debug; to standard error
   --help
@@ -88,6 +91,7 @@ const FLAGS = {
   seed: TEXT,
   'run-id': TEXT,
   keep: { type: 'boolean' },
+  attach: { type: 'boolean' },
   'log-level': TEXT,
   help: { type: 'boolean' },
 } as const
@@ -131,6 +135,7 @@ function embedded(values: Values): EmbeddedOptions {
     'seed',
     'run-id',
     'keep',
+    'attach',
   ] as const) {
     if (values[flag] !== undefined)
       throw new UsageError(
@@ -146,6 +151,8 @@ function distributed(transport: DistributedOptions['transport'], values: Values)
       throw new UsageError(`--${other} does not go with --transport ${transport}: drop one`)
   if (values.data !== undefined)
     throw new UsageError('--data is for the embedded run: with a broker the data is in --postgres, drop --data')
+  const attach = values.attach ?? false
+  if (attach) requireAttachable(values)
   return {
     mode: 'distributed',
     transport,
@@ -158,7 +165,17 @@ function distributed(transport: DistributedOptions['transport'], values: Values)
     seed: whole('seed', values.seed ?? '1', 0, 2 ** 32 - 1),
     runId: runId(values['run-id'] ?? randomBytes(4).toString('hex')),
     keep: values.keep ?? false,
+    attach,
   }
+}
+
+/** What needs to know or to kill the processes of services does not go with those that run elsewhere. */
+function requireAttachable(values: Values): void {
+  if (values['run-id'] === undefined)
+    throw new UsageError('--attach needs --run-id: pass the RUN_ID that the services were started with')
+  for (const flag of ['processes', 'kill', 'pause-payments-at'] as const)
+    if (values[flag] !== undefined)
+      throw new UsageError(`--${flag} does not go with --attach: the services run elsewhere, drop one`)
 }
 
 const NEEDS: Readonly<Record<DistributedOptions['transport'], readonly string[]>> = {

@@ -64,6 +64,7 @@ async function openStage(
     const { embeddedStage } = await import('./run/embedded.ts')
     return embeddedStage(options.data, files, logger)
   }
+  if (options.attach) return (await import('./run/attached.ts')).attachedStage(options, logger)
   const { distributedStage } = await import('./run/distributed.ts')
   return distributedStage(options, files, total ?? 0, logger)
 }

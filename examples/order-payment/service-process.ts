@@ -6,11 +6,8 @@ import { pino } from 'pino'
 import type { FromService, StopMessage } from '../support/supervisor.ts'
 import { type Addresses, connect } from './run/connect.ts'
 import type { ServiceName } from './service-names.ts'
+import { LEASE_MS, RELAYS } from './service-process-options.ts'
 import { SERVICES } from './services.ts'
-
-/** Fixed when a run's tables are made, so the same however many processes there are. */
-const RELAYS = 4
-const LEASE_MS = 3_000
 
 /** From the parent. */
 export type ToService =

@@ -1,10 +1,12 @@
 /** What a service gets to run with, and what it gives back. The same for one process and for many. */
 import type { Outbox } from 'concordat/outbox'
-import { createService, type Service, type ServiceOptions } from 'concordat/service'
+import { createService, type Service, type ServiceHealth, type ServiceOptions } from 'concordat/service'
 import { keepBoardLine } from './board.ts'
 import type { ServiceEnvironment } from './environment.ts'
 
 export interface RunningService {
+  /** For probes; asks nobody. */
+  health(): ServiceHealth
   /** Finishes what it has in hand and leaves. Idempotent. */
   close(): Promise<void>
 }
@@ -64,7 +66,7 @@ export async function start(
 ): Promise<RunningService> {
   await service.start()
   const line = keepBoardLine(environment, service.binder)
-  return { close: () => closeAll([service, ...others, line]) }
+  return { health: () => service.health(), close: () => closeAll([service, ...others, line]) }
 }
 
 /** Closes parts in the reverse order of their start; one that fails does not keep the others open. */

@@ -56,6 +56,11 @@ describe('the summary of .ci/run', () => {
   test('counts a failed check, and a failed run without a failed test', () => {
     const check = summarize([file('passed', passed)], 'check=failed', 'tests=passed')
     expect(check).toEqual({ code: 1, lines: ['failed: npm run check', '1 passed, 1 failed'] })
+    const containers = summarize([file('passed', passed)], 'check=passed', 'tests=passed', 'containers=failed')
+    expect(containers).toEqual({
+      code: 1,
+      lines: ['failed: the tests in containers, see their output above', '1 passed, 1 failed'],
+    })
     const run = summarize([file('passed', passed)], 'check=passed', 'tests=failed')
     expect(run).toEqual({ code: 1, lines: ['failed: npm test, see its output above', '1 passed, 1 failed'] })
   })

@@ -12,7 +12,7 @@ import { poolSize } from './servers.ts'
 import type { Stage } from './stage.ts'
 import { namesOf, type RunNames, sweep } from './sweep.ts'
 
-const SERVERS = {
+export const SERVERS = {
   kafka: 'Kafka, PostgreSQL, Redis',
   rabbitmq: 'RabbitMQ, PostgreSQL, Redis',
   postgres: 'PostgreSQL alone',

@@ -1,16 +1,15 @@
 /**
  * Servers in Docker, for machines without local binaries. testcontainers is loaded only here and only when Docker may
- * answer; its reaper removes the containers if this process dies.
- *
- * Not run yet: the machines on which this was written had no Docker engine. What has been run is the way around it: no
- * socket, or a socket where nobody answers.
+ * answer; its reaper removes the containers if this process dies, unless `TESTCONTAINERS_RYUK_DISABLED` is set.
  */
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import type * as testcontainers from 'testcontainers'
-import { KAFKA_VERSION } from './kafka-jars.ts'
-import type { ServerKind } from './kinds.ts'
+import { lastLines } from './command.ts'
+import { type EngineHost, engineHost, type Image, images } from './container-images.ts'
+import { type ServerKind, ServerUnavailable } from './kinds.ts'
 import { freePort } from './ports.ts'
 
 export interface ContainerServer {
@@ -19,87 +18,137 @@ export interface ContainerServer {
 }
 
 type Testcontainers = typeof testcontainers
+type Engine = testcontainers.ContainerRuntimeClient
 
-interface Image {
-  /** @param port a free port of this machine, for a server that must know its own address */
-  define(library: Testcontainers, port: number): testcontainers.GenericContainer
-  url(container: testcontainers.StartedTestContainer, port: number): string
+/** As long as a local server gets; the pull of its image comes before. */
+const ANSWER_WITHIN_MS = 90_000
+/** A port that is free on this machine may be taken on the engine's. */
+const PORT_TRIES = 5
+const PORT_TAKEN = /port is already allocated|address already in use/
+
+/**
+ * Starts this server in Docker; undefined when no Docker engine answers.
+ * @throws ServerUnavailable with the image and the end of its log when the container fails; the reason of `signal` when that aborts
+ */
+export async function startContainer(
+  kind: ServerKind,
+  { signal }: { signal?: AbortSignal | undefined } = {},
+): Promise<ContainerServer | undefined> {
+  if (!mayHaveDocker()) return undefined
+  const library = await import('testcontainers')
+  const engine = await library.getContainerRuntimeClient().catch(() => undefined)
+  if (engine === undefined) return undefined
+  const place = { library, engine, host: engineHost(engine.info.containerRuntime.host), signal, removals: [] }
+  const starting = startOn(place, kind)
+  // A pull cannot be called off. What it brings is not waited for, and never started.
+  return signal === undefined ? starting : Promise.race([starting, givenUp(signal, starting, place)])
 }
 
-const images: Readonly<Record<ServerKind, Image>> = {
-  postgres: {
-    define: ({ GenericContainer, Wait }) =>
-      new GenericContainer('postgres:17-alpine')
-        .withEnvironment({ POSTGRES_HOST_AUTH_METHOD: 'trust' })
-        .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'max_prepared_transactions=100'])
-        .withExposedPorts(5432)
-        .withWaitStrategy(Wait.forLogMessage('database system is ready to accept connections', 2)),
-    url: (container) => `postgres://postgres@${container.getHost()}:${container.getMappedPort(5432)}/postgres`,
-  },
-  redis: {
-    define: ({ GenericContainer, Wait }) =>
-      new GenericContainer('redis:8-alpine')
-        .withExposedPorts(6379)
-        .withWaitStrategy(Wait.forLogMessage('Ready to accept connections')),
-    url: (container) => `redis://${container.getHost()}:${container.getMappedPort(6379)}`,
-  },
-  rabbitmq: {
-    define: ({ GenericContainer, Wait }) =>
-      new GenericContainer('rabbitmq:4-alpine')
-        .withExposedPorts(5672)
-        .withWaitStrategy(Wait.forLogMessage('Server startup complete')),
-    url: (container) => `amqp://guest:guest@${container.getHost()}:${container.getMappedPort(5672)}`,
-  },
-  kafka: {
-    define: ({ GenericContainer, Wait }, port) =>
-      new GenericContainer(`apache/kafka:${KAFKA_VERSION}`)
-        .withEnvironment(kafkaEnvironment(port))
-        .withExposedPorts({ container: port, host: port })
-        .withWaitStrategy(Wait.forLogMessage('Kafka Server started')),
-    url: (container, port) => `${container.getHost()}:${port}`,
-  },
-  mariadb: {
-    define: ({ GenericContainer, Wait }) =>
-      new GenericContainer('mariadb:11.8')
-        .withEnvironment({ MARIADB_ALLOW_EMPTY_ROOT_PASSWORD: '1', MARIADB_ROOT_HOST: '%', MARIADB_DATABASE: 'test' })
-        .withExposedPorts(3306)
-        .withWaitStrategy(Wait.forLogMessage('ready for connections', 2)),
-    url: (container) => `mysql://root@${container.getHost()}:${container.getMappedPort(3306)}/test`,
-  },
+interface Place {
+  readonly library: Testcontainers
+  readonly engine: Engine
+  readonly host: EngineHost
+  readonly signal: AbortSignal | undefined
+  /** Of the containers that were not wanted any more. */
+  readonly removals: Array<Promise<unknown>>
 }
 
-/** The broker tells its clients to come to `localhost:<port>`, so container and machine use the same port. */
-function kafkaEnvironment(port: number): Record<string, string> {
-  return {
-    KAFKA_NODE_ID: '1',
-    KAFKA_PROCESS_ROLES: 'broker,controller',
-    KAFKA_LISTENERS: `PLAINTEXT://:${port},CONTROLLER://:9093`,
-    KAFKA_ADVERTISED_LISTENERS: `PLAINTEXT://localhost:${port}`,
-    KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    KAFKA_CONTROLLER_LISTENER_NAMES: 'CONTROLLER',
-    KAFKA_CONTROLLER_QUORUM_VOTERS: '1@localhost:9093',
-    KAFKA_AUTO_CREATE_TOPICS_ENABLE: 'false',
-    KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR: '1',
-    KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR: '1',
-    KAFKA_TRANSACTION_STATE_LOG_MIN_ISR: '1',
-    KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS: '0',
-    KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS: '500',
+async function startOn(place: Place, kind: ServerKind): Promise<ContainerServer> {
+  const image = images[kind]
+  for (let attempt = 1; ; attempt += 1) {
+    // Not one of the engine's own choosing: those are in the range of outgoing connections, see ports.ts.
+    const port = await freePort()
+    const attempted: Attempt = { port, log: [], started: new AbortController() }
+    try {
+      const container = await define(place, image, attempted).start()
+      attempted.started.abort()
+      return { url: image.url(place.host.name, port), stop: async () => void (await container.stop()) }
+    } catch (error) {
+      // One that did not get to run is left by testcontainers.
+      await attempted.remove?.()
+      place.signal?.throwIfAborted()
+      if (attempt < PORT_TRIES && PORT_TAKEN.test(String(error))) continue
+      throw failure(kind, image, error, attempted.log.join(''))
+    }
   }
 }
 
-/** Starts this server in Docker; undefined when no Docker engine answers. @throws Error when the container fails */
-export async function startContainer(kind: ServerKind): Promise<ContainerServer | undefined> {
-  if (!mayHaveDocker()) return undefined
-  const library = await import('testcontainers')
-  const answers = await library.getContainerRuntimeClient().then(
-    () => true,
-    () => false,
-  )
-  if (!answers) return undefined
-  const port = await freePort()
-  const image = images[kind]
-  const container = await image.define(library, port).start()
-  return { url: image.url(container, port), stop: async () => void (await container.stop()) }
+interface Attempt {
+  readonly port: number
+  readonly log: string[]
+  /** Aborted when it runs and answers: from then on whoever got it stops it. */
+  readonly started: AbortController
+  /** Since there is a container. Never rejects. */
+  remove?: () => Promise<unknown>
+}
+
+function define(
+  { library, engine, host, signal, removals }: Place,
+  image: Image,
+  attempt: Attempt,
+): testcontainers.GenericContainer {
+  /** testcontainers publishes on every interface, and has no option for it. */
+  class Container extends library.GenericContainer {
+    protected override async beforeContainerCreated(): Promise<void> {
+      signal?.throwIfAborted()
+      for (const bindings of Object.values(this.hostConfig.PortBindings as PortBindings)) {
+        for (const binding of bindings) binding.HostIp = host.publishedOn
+      }
+    }
+
+    /** Gone at once when it is not wanted any more, whatever state it is in. */
+    protected override async containerCreated(id: string): Promise<void> {
+      attempt.remove = () =>
+        engine.container
+          .getById(id)
+          .remove({ force: true, v: true })
+          .catch(() => {})
+      const remove = (): void => void removals.push(attempt.remove?.() ?? Promise.resolve())
+      if (signal?.aborted === true) remove()
+      else signal?.addEventListener('abort', remove, { once: true, signal: attempt.started.signal })
+      await Promise.all(removals)
+      signal?.throwIfAborted()
+    }
+  }
+  const inside = image.knowsItsAddress === true ? attempt.port : image.port
+  const container = new Container(image.name)
+    .withExposedPorts({ container: inside, host: attempt.port })
+    .withWaitStrategy(library.Wait.forLogMessage(image.ready.line, image.ready.times))
+    .withStartupTimeout(ANSWER_WITHIN_MS)
+    .withLogConsumer(
+      (stream: Readable) => void stream.on('data', (chunk) => attempt.log.push(String(chunk))).on('error', () => {}),
+    )
+  if (image.command !== undefined) container.withCommand([...image.command])
+  if (image.environment !== undefined) container.withEnvironment({ ...image.environment(host, inside) })
+  return container
+}
+
+type PortBindings = Readonly<Record<string, Array<{ HostIp?: string; HostPort: string }>>>
+
+/** One line that names the server, the image and the remedy; below it the end of the container's log. */
+function failure(kind: ServerKind, image: Image, cause: unknown, log: string): ServerUnavailable {
+  const said = (cause instanceof Error ? cause.message : String(cause)).replaceAll(/\s+/g, ' ').trim()
+  const tail = lastLines(log)
+  return new ServerUnavailable(kind, `Docker cannot run ${image.name}: ${said}`, {
+    cause,
+    remedy: `look at "docker pull ${image.name}"`,
+    ...(tail === '' ? {} : { log: `The end of its log:\n${tail}` }),
+  })
+}
+
+/** Rejects when the signal has aborted and the container, if there was one, is gone. */
+function givenUp(signal: AbortSignal, starting: Promise<unknown>, { removals }: Place): Promise<never> {
+  return new Promise((_, reject) => {
+    const abort = async (): Promise<void> => {
+      // Nobody waits for it any more: its failure must not end the process.
+      starting.catch(() => {})
+      await Promise.resolve()
+      await Promise.allSettled(removals)
+      reject(signal.reason as Error)
+    }
+    if (signal.aborted) void abort()
+    else signal.addEventListener('abort', () => void abort(), { once: true })
+  })
 }
 
 /** Loading testcontainers takes about a second; without a socket of any engine it is not worth trying. */

@@ -30,13 +30,23 @@ const packages: Readonly<Record<ServerKind, string>> = {
   mariadb: 'mariadb-server',
 }
 
-/** A server that this machine cannot give. The message names what is missing and how to get it, on one line. */
+/** What `ServerUnavailable` says beside its reason. */
+export interface UnavailableOptions extends ErrorOptions {
+  /** Comes before the other ways to get such a server. @default install it, or start Docker */
+  readonly remedy?: string | undefined
+  /** Lines below the message. */
+  readonly log?: string | undefined
+}
+
+/** A server that this machine cannot give. The first line of the message names what is missing and how to get it. */
 export class ServerUnavailable extends Error {
   readonly kind: ServerKind
 
-  constructor(kind: ServerKind, reason: string, options?: ErrorOptions) {
-    const remedy = `install it (Debian: apt-get install ${packages[kind]}), start Docker, or set ${addressVariable[kind]}`
-    super(`${kind}: ${reason}; ${remedy}`, options)
+  constructor(kind: ServerKind, reason: string, { remedy, log, ...options }: UnavailableOptions = {}) {
+    const install = `install it (Debian: apt-get install ${packages[kind]})`
+    const ways = remedy === undefined ? `${install}, start Docker` : `${remedy}, ${install}`
+    const line = `${kind}: ${reason}; ${ways}, or set ${addressVariable[kind]}`
+    super(log === undefined ? line : `${line}\n${log}`, options)
     this.name = 'ServerUnavailable'
     this.kind = kind
   }

@@ -11,20 +11,25 @@ export interface ObtainedServer {
 
 /**
  * A server from what this machine has: local binaries, else Docker. (An address in the environment comes before both;
- * the callers look there.)
- * @throws ServerUnavailable naming what is missing, when there is neither
+ * the callers look there.) `CONCORDAT_SERVERS` leaves one or both out.
+ * @throws ServerUnavailable naming what is missing, when there is neither, or why the container failed
  */
-export async function obtainServer(kind: ServerKind, options: { signal?: AbortSignal } = {}): Promise<ObtainedServer> {
+export async function obtainServer(
+  kind: ServerKind,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<ObtainedServer> {
   const lack = await localLack(kind)
   if (lack === undefined) return startServer(kind, options)
-  const container = discoveryIsOff() ? undefined : await startContainer(kind)
-  if (container === undefined) throw lack
-  return { kind, ...container }
+  if (lookedFor() === 'none') throw lack
+  const container = await startContainer(kind, options)
+  if (container !== undefined) return { kind, ...container }
+  throw lookedFor() === 'docker' ? noEngine(kind) : lack
 }
 
 /** Why this machine cannot run a private server of this kind; undefined when it can. Fetches what can be fetched. */
 export async function localLack(kind: ServerKind): Promise<ServerUnavailable | undefined> {
-  if (discoveryIsOff()) return new ServerUnavailable(kind, 'not looked for (CONCORDAT_SERVERS=none)')
+  const limit = lookedFor()
+  if (limit !== 'all') return new ServerUnavailable(kind, `not looked for (CONCORDAT_SERVERS=${limit})`)
   try {
     await recipes[kind].require()
     return undefined
@@ -34,7 +39,16 @@ export async function localLack(kind: ServerKind): Promise<ServerUnavailable | u
   }
 }
 
-/** `CONCORDAT_SERVERS=none` makes this machine look as if nothing were installed. */
-function discoveryIsOff(): boolean {
-  return process.env['CONCORDAT_SERVERS'] === 'none'
+function noEngine(kind: ServerKind): ServerUnavailable {
+  return new ServerUnavailable(
+    kind,
+    'no Docker engine answers, and nothing else is looked for (CONCORDAT_SERVERS=docker)',
+  )
+}
+
+/** `none` makes this machine look as if nothing were installed, `docker` as if nothing but Docker were. */
+function lookedFor(): 'all' | 'docker' | 'none' {
+  const value = process.env['CONCORDAT_SERVERS'] || 'all'
+  if (value === 'all' || value === 'docker' || value === 'none') return value
+  throw new Error(`CONCORDAT_SERVERS: expected docker, none or all, got "${value}"`)
 }

@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { filesOf, type SuiteProject } from './projects.ts'
 
-const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int', 'release', 'browser']
+const all: readonly SuiteProject[] = ['unit', 'prop', 'pglite', 'local', 'int', 'release', 'engine', 'browser']
 
 test('each test file belongs to one project', () => {
   const files = all.flatMap((project) => filesOf(project))
@@ -16,6 +16,7 @@ test.each([
   ['test/core/pg.int.test.ts', 'int'],
   ['test/operate/console/page.browser.test.ts', 'browser'],
   ['test/faults/mistakes.release.test.ts', 'release'],
+  ['test/support/servers/containers.engine.test.ts', 'engine'],
   // PGlite and a process, each by the file itself; then PGlite by a helper of a helper, and both.
   ['test/core/pglite.test.ts', 'pglite'],
   ['test/ci/summary.test.ts', 'local'],

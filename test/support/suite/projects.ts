@@ -9,12 +9,13 @@ import { dirname, join } from 'node:path'
  * - `browser`: `*.browser.test.ts`, opens pages in Chromium.
  * - `int`: `*.int.test.ts`, needs a real server.
  * - `release`: `*.release.test.ts`, needs real servers and takes long: `npm run test:release`, before a release.
+ * - `engine`: `*.engine.test.ts`, needs a Docker engine with the images of compose.yaml: `scripts/engine/run.sh`.
  * - `prop`: `*.prop.test.ts`, takes random inputs.
  * - `pglite`: opens databases in its process.
  * - `local`: starts processes, measures the memory of its own, compiles the whole package, or opens databases on disk.
  * - `unit`: the rest, which needs nothing but its process.
  */
-export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int' | 'release' | 'browser'
+export type SuiteProject = 'unit' | 'prop' | 'pglite' | 'local' | 'int' | 'release' | 'engine' | 'browser'
 
 /** One of these, in the file or in a helper that it imports, makes a file `local`. */
 const APART =
@@ -34,6 +35,7 @@ type Finder = (file: string) => boolean
 function projectOf(file: string, uses: { readonly apart: Finder; readonly database: Finder }): SuiteProject {
   if (file.endsWith('.int.test.ts')) return 'int'
   if (file.endsWith('.release.test.ts')) return 'release'
+  if (file.endsWith('.engine.test.ts')) return 'engine'
   if (file.endsWith('.browser.test.ts')) return 'browser'
   if (file.endsWith('.prop.test.ts')) return 'prop'
   if (uses.apart(file)) return 'local'

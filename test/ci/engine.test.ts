@@ -1,0 +1,80 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { images } from '../support/servers/container-images.ts'
+
+const RUN = 'scripts/engine/run.sh'
+const UNAVAILABLE = 75
+
+function run(args: readonly string[], path = process.env['PATH']) {
+  const { status, stdout, stderr } = spawnSync('/bin/bash', [RUN, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, PATH: path },
+  })
+  return { code: status, stdout, stderr }
+}
+
+/** A folder with these programs of this machine and no others. */
+function pathWith(...programs: readonly string[]): string {
+  const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  for (const program of programs) symlinkSync(`/usr/bin/${program}`, join(folder, program))
+  return folder
+}
+
+describe('scripts/engine/run.sh', () => {
+  test('refuses an unknown server with the choices, before it does anything', () => {
+    expect(run(['--servers', 'redis,oracle', 'true'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: '--servers: there is no image of "oracle", choose from kafka,mariadb,postgres,rabbitmq,redis\n',
+    })
+  })
+
+  test('says how it is called when there is no command', () => {
+    expect(run([])).toEqual({ code: 2, stdout: '', stderr: `usage: ${RUN} [--servers postgres,redis] COMMAND...\n` })
+  })
+
+  test('names why there is no engine, with an exit code of its own, where packages cannot be had', () => {
+    expect(run(['true'], pathWith('dirname', 'ls', 'paste'))).toEqual({
+      code: UNAVAILABLE,
+      stdout: '',
+      stderr: 'no engine: this is no Debian: there is no apt-get\n',
+    })
+  })
+
+  test('makes an image of every server that the tests have one of', () => {
+    for (const [kind, { name }] of Object.entries(images)) {
+      expect(readFileSync(`scripts/engine/images/${kind}/Dockerfile`, 'utf8')).toContain('FROM local/debian')
+      expect(readFileSync('compose.yaml', 'utf8')).toContain(`    image: ${name}\n`)
+    }
+  })
+})
+
+describe('.ci/run', () => {
+  test('leaves the tests in containers out by name where there is no engine, and counts them where there is one', () => {
+    const text = readFileSync('.ci/run', 'utf8')
+    const [, step = ''] = text.match(/\nstep containers\n([^]*?\nfi)\n/) ?? []
+    const outcome = (code: number, hasBegun: boolean) => {
+      const reports = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+      onTestFinished(() => rmSync(reports, { recursive: true }))
+      const stubbed = `set -euo pipefail; reports=${reports}
+        timeout() { ${hasBegun ? 'mkdir "$reports/containers"; touch "$reports/containers/began"; ' : ''}return ${code}; }
+        ${step}
+        echo "containers=$containers reports=\${#container_reports[@]}"`
+      const { stdout, stderr } = spawnSync('/bin/bash', ['-c', stubbed], { encoding: 'utf8' })
+      return stdout
+        .trimEnd()
+        .split('\n')
+        .concat(stderr === '' ? [] : stderr)
+    }
+    expect(outcome(0, true)).toEqual(['containers=passed reports=2'])
+    expect(outcome(1, true)).toEqual(['containers=failed reports=2'])
+    expect(outcome(124, true)).toEqual(['containers=failed reports=2'])
+    expect(outcome(75, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
+    expect(outcome(124, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
+    expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'containers=passed reports=0'])
+  })
+})
