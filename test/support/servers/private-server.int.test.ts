@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Check, checks } from './checks.ts'
 import { describeWith, type PrivateServer, startServer } from './index.ts'
+import { freePorts } from './private-server.ts'
 
 /** All private servers of this file put their folders here, so that what they leave behind can be seen. */
 let temporary: string
@@ -25,6 +26,20 @@ describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPri
 describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesAsPrivateServer(checks.mariadb))
 
 function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
+  test('in a folder that is kept goes on where it was ended', async () => {
+    const keepIn = join(temporary, `kept-${kind}`)
+    const ports = await freePorts()
+    const options = { settings, keepIn, ports }
+    await using first = await startServer(kind, options)
+    await write(first.url, 'before the end')
+    await first.stop()
+    await using second = await startServer(kind, options)
+    expect(second.url).toBe(first.url)
+    expect(await read(second.url)).toBe('before the end')
+    await second.stop()
+    rmSync(keepIn, { recursive: true })
+  })
+
   let server: PrivateServer
   beforeAll(async () => {
     server = await startServer(kind, { settings })

@@ -44,7 +44,7 @@ async function untilGone(pids: readonly number[], withinMs = GONE_WITHIN_MS): Pr
   }
 }
 
-function descendants(root: number): readonly number[] {
+export function descendants(root: number): readonly number[] {
   const children = new Map<number, number[]>()
   for (const { pid, parent } of processes()) children.set(parent, [...(children.get(parent) ?? []), pid])
   const found: number[] = []
@@ -79,7 +79,7 @@ function processes(): readonly ProcessEntry[] {
 }
 
 /** A zombie does not run any more, and in a container without an init it stays forever. */
-function isRunning(pid: number): boolean {
+export function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) return (readStat(pid)?.state ?? 'Z') !== 'Z'
   try {
     process.kill(pid, 0)
