@@ -4,6 +4,7 @@
  * `docs/proof.md` tells what the report says.
  */
 import { writeFileSync } from 'node:fs'
+import { told } from '../faults/harness/errors.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand } from './command-line.ts'
 import { UsageError } from './errors.ts'
@@ -33,17 +34,26 @@ async function main(): Promise<number> {
     return report.exact ? 0 : 1
   } catch (error) {
     line.end()
-    if (!signal.aborted) return refused(error)
-    say(`ended; go on with: npm run proof -- --dir ${given.folder} --resume`)
-    return exitCode()
+    const onward = `go on with: npm run proof -- --dir ${given.folder} --resume`
+    if (signal.aborted) {
+      say(`ended; ${onward}`)
+      return exitCode()
+    }
+    if (isRefusal(error)) return refused(error)
+    console.error(`proof: the run itself went wrong: ${told(error)}; ${onward}`)
+    return 1
   }
 }
 
 /** On one line when it is a mistake of the caller or of the machine. @throws any other error */
 function refused(error: unknown): number {
-  if (!(error instanceof UsageError) && !(error instanceof ServerUnavailable)) throw error
+  if (!isRefusal(error)) throw error
   console.error(`proof: ${error.message}`)
   return 2
+}
+
+function isRefusal(error: unknown): error is Error {
+  return error instanceof UsageError || error instanceof ServerUnavailable
 }
 
 function conclude({ report: file, curve, folder }: Given, report: Report): void {

@@ -30,6 +30,8 @@ export const GIVE_UP_MS = 180_000
 export const GIVE_UP_BROKEN_MS = 45_000
 /** When all is done: until the outboxes are empty and no saga is left. */
 export const SETTLES_WITHIN_MS = 120_000
+/** The same when the run was given up: nothing moves any more. */
+export const GIVEN_UP_SETTLES_MS = 10_000
 /** After that: what is still on its way a second time comes now. */
 export const QUIET_MS = 5_000
 /** From this share of the messages on, the first process of each role is not killed any more: its memory can be watched for long. */

@@ -27,6 +27,8 @@ export const WARM_UP_MS = 60_000
 const MINUTE = 60_000
 /** Of fewer points a slope is mostly chance. */
 const LEAST_POINTS = 6
+/** Over less than this, all stretches together, it is the end of the warm-up. */
+const LEAST_MS = 5 * MINUTE
 
 /** Least squares, sample by sample: nothing is kept but sums. */
 export class SlopeOf {
@@ -58,7 +60,7 @@ export class SlopeOf {
 
   result(): Slope {
     this.#fold()
-    const perMinute = this.#xx === 0 ? undefined : this.#xy / this.#xx
+    const perMinute = this.#ms < LEAST_MS ? undefined : this.#xy / this.#xx
     return { perMinute, stretches: this.#stretches, minutes: this.#ms / MINUTE, least: this.#least, most: this.#most }
   }
 

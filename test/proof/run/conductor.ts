@@ -59,13 +59,15 @@ export class Conductor {
   #done = 0
   #played = 0
   #current: PlannedFault | undefined
-  #givesUp = new AbortController()
+  readonly #givesUp = new AbortController()
+  readonly #stopping: AbortSignal
 
   constructor(parts: Parts, plan: readonly PlannedFault[], signal: AbortSignal, tell: (told: Told) => void) {
     const kept = parts.folder.kept<Kept>(KEPT)
     this.#parts = parts
     this.#plan = plan
     this.#signal = signal
+    this.#stopping = AbortSignal.any([signal, this.#givesUp.signal])
     this.#tell = tell
     this.#stalls = new Stalls(kept?.stalls)
     this.#elapsedMs = kept?.elapsedMs ?? 0
@@ -74,7 +76,7 @@ export class Conductor {
     this.troubles.push(...(kept?.troubles ?? []))
   }
 
-  /** @param played faults that are over already. Resolves when all is done, or when it goes on no more (`troubles` says why). */
+  /** @param played faults that are over already. Resolves when all is done, or when nothing goes on any more (`troubles` says so). @throws when the run itself went wrong */
   async conduct(played: number): Promise<void> {
     this.#played = played
     const ended = new AbortController()
@@ -83,13 +85,17 @@ export class Conductor {
       for (const fault of this.#plan.slice(played)) await this.#play(fault)
       await this.#until(this.#messages)
     } catch (error) {
-      if (this.#signal.aborted) throw error
-      if (!this.#givesUp.signal.aborted) this.#trouble(`the run itself went wrong: ${String(error)}`)
+      if (this.#signal.aborted || !this.#givesUp.signal.aborted) throw error
     } finally {
       ended.abort()
       await ticking
       this.keep()
     }
+  }
+
+  /** Nothing was done for too long. */
+  get gaveUp(): boolean {
+    return this.#givesUp.signal.aborted
   }
 
   keep(): void {
@@ -137,10 +143,6 @@ export class Conductor {
   /** Until so many are done. @throws when nothing goes on any more */
   async #until(done: number): Promise<void> {
     while (this.#done < done) await sleep(TICK_MS, undefined, { signal: this.#stopping })
-  }
-
-  get #stopping(): AbortSignal {
-    return AbortSignal.any([this.#signal, this.#givesUp.signal])
   }
 
   async #tick(ended: AbortSignal): Promise<void> {

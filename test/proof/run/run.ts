@@ -5,7 +5,7 @@ import type { Event } from '../../faults/harness/events.ts'
 import type { Given } from '../command-line.ts'
 import { UsageError } from '../errors.ts'
 import { makeReport, type Report } from '../report/report.ts'
-import { QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
+import { GIVEN_UP_SETTLES_MS, QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
 import { poolAt } from '../tables.ts'
 import { Conductor, KEPT, type Kept, type Told } from './conductor.ts'
 import { type PlayedFault, RunFolder } from './folder.ts'
@@ -74,7 +74,7 @@ async function playIn(
   const conductor = new Conductor({ folder, house, staff, progress, sampler }, planFaults(options), signal, told)
   await conductor.conduct(played)
   say('all is done: waiting for what is left, and counting')
-  await settle(databases, signal)
+  await settle(databases, conductor.gaveUp ? GIVEN_UP_SETTLES_MS : SETTLES_WITHIN_MS, signal)
   conductor.keep()
   await staff.close()
   return await makeReport(folder, await judge(databases, options.messages))
@@ -87,8 +87,8 @@ async function playedIn(folder: RunFolder): Promise<number> {
 }
 
 /** Until nothing is on its way any more; what is left then is found by the judge. */
-async function settle(databases: Databases, signal: AbortSignal): Promise<void> {
-  const deadline = performance.now() + SETTLES_WITHIN_MS
+async function settle(databases: Databases, withinMs: number, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + withinMs
   while (performance.now() < deadline) {
     const open = await openEnds(databases).catch(() => Number.NaN)
     await sleep(open === 0 ? QUIET_MS : 500, undefined, { signal })

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,6 +39,28 @@ function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
     expect(second.url).toBe(first.url)
     expect(await read(second.url)).toBe('before the end')
     await second.stop()
+    rmSync(keepIn, { recursive: true })
+  })
+
+  test('in a folder that is kept goes on although its owner was killed while it stood still', async () => {
+    const keepIn = join(temporary, `left-${kind}`)
+    const options = { settings, keepIn, ports: await freePorts() }
+    const module = new URL('./start.ts', import.meta.url).href
+    const program = `const { startServer } = await import(${JSON.stringify(module)})
+      const server = await startServer(${JSON.stringify(kind)}, ${JSON.stringify(options)})
+      process.once('message', () => { server.pause(); process.send('paused') })
+      process.send(server.url)`
+    const args = ['--conditions=concordat-source', '--input-type=module', '--eval', program]
+    const owner = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const [url] = (await once(owner, 'message')) as [string]
+    await write(url, 'before the owner is killed')
+    owner.send('pause')
+    await once(owner, 'message')
+    owner.kill('SIGKILL')
+    await once(owner, 'exit')
+    await using server = await startServer(kind, options)
+    expect(await read(server.url)).toBe('before the owner is killed')
+    await server.stop()
     rmSync(keepIn, { recursive: true })
   })
 

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { lastLines, spawnCommand } from './command.ts'
 import type { ServerKind } from './kinds.ts'
 import { freePort } from './ports.ts'
-import { endTree, isRunning, killTree, pauseTree, resumeTree } from './process-tree.ts'
+import { endTree, killTree, pauseTree, resumeTree } from './process-tree.ts'
 import type { Recipe, Site } from './recipe.ts'
 import { PID_FILE, Watchdog } from './watchdog.ts'
 
@@ -104,17 +104,8 @@ export async function freePorts(): Promise<Ports> {
 async function untilLeft(folder: string): Promise<void> {
   const deadline = performance.now() + LEFT_WITHIN_MS
   while (performance.now() < deadline) {
-    const pid = readPid(folder)
-    if (pid === undefined || !isRunning(pid)) return
+    if (!existsSync(join(folder, PID_FILE))) return
     await sleep(50)
-  }
-}
-
-function readPid(folder: string): number | undefined {
-  try {
-    return Number(readFileSync(join(folder, PID_FILE), 'utf8')) || undefined
-  } catch {
-    return undefined
   }
 }
 

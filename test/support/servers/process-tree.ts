@@ -79,7 +79,7 @@ function processes(): readonly ProcessEntry[] {
 }
 
 /** A zombie does not run any more, and in a container without an init it stays forever. */
-export function isRunning(pid: number): boolean {
+function isRunning(pid: number): boolean {
   if (existsSync('/proc/self/stat')) return (readStat(pid)?.state ?? 'Z') !== 'Z'
   try {
     process.kill(pid, 0)

@@ -10,7 +10,9 @@ export const PID_FILE = 'pid'
 
 /**
  * Waits for one line on its input. The line means "all done". The end of the input means that the process that started the
- * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder unless it is kept.
+ * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder unless it is kept (then the
+ * file with the pid goes last). PostgreSQL has processes outside of its group, which would wait for ever when they stand still: whatever works
+ * in its data is ended too.
  */
 const SCRIPT = `
 read -r _ && exit 0
@@ -19,8 +21,14 @@ if read -r pid < "$1/${PID_FILE}"; then
   i=0
   while kill -s 0 -- "-$pid" && [ $i -lt 30 ]; do i=$((i + 1)); sleep 0.1; done
   kill -s KILL -- "-$pid"
+  for each in /proc/[0-9]*; do
+    [ "$(readlink "$each/cwd")" = "$1/data" ] && kill -s KILL "\${each#/proc/}"
+  done
 fi
-[ "$3" = keep ] && exit 0
+if [ "$3" = keep ]; then
+  rm -f -- "$1/${PID_FILE}"
+  exit 0
+fi
 rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }
 `
 
