@@ -19,15 +19,15 @@ export class Progress {
   }
 
   async done(): Promise<number> {
-    for (;;) {
-      const { rows } = await this.#sql.query<{ step: number; rest: number }>(
-        `SELECT count(DISTINCT n) FILTER (WHERE n <= $1::bigint + $2::bigint)::int AS step, count(DISTINCT n) FILTER (WHERE n > $1::bigint + $2::bigint)::int AS rest
-         FROM receipt WHERE n > $1::bigint`,
-        [this.#all, STEP],
-      )
-      const { step = 0, rest = 0 } = rows[0] ?? {}
-      if (step < STEP) return this.#all + step + rest
-      this.#all += STEP
-    }
+    while ((await this.#count('n > $1 AND n <= $2', this.#all + STEP)) === STEP) this.#all += STEP
+    return this.#all + (await this.#count('n > $1 AND n > $2', this.#all))
+  }
+
+  async #count(where: string, to: number): Promise<number> {
+    const { rows } = await this.#sql.query<{ n: number }>(
+      `SELECT count(DISTINCT n)::int AS n FROM receipt WHERE ${where}`,
+      [this.#all, to],
+    )
+    return rows[0]?.n ?? 0
   }
 }

@@ -11,19 +11,24 @@ export const PID_FILE = 'pid'
 /**
  * Waits for one line on its input. The line means "all done". The end of the input means that the process that started the
  * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder unless it is kept (then the
- * file with the pid goes last). PostgreSQL has processes outside of its group, which would wait for ever when they stand still: whatever works
- * in its data is ended too.
+ * file with the pid goes last). PostgreSQL has processes outside of its group: whatever works in
+ * its data is ended too. What stands still goes on first, so that it can end in good order: a server does not start beside a lock file of one
+ * that was killed and that nobody has waited for.
  */
 const SCRIPT = `
+all() {
+  kill -s "$1" -- "-$pid"
+  for each in /proc/[0-9]*; do
+    [ "$(readlink "$each/cwd")" = "$2/data" ] && kill -s "$1" "\${each#/proc/}"
+  done
+}
 read -r _ && exit 0
 if read -r pid < "$1/${PID_FILE}"; then
+  all CONT "$1"
   kill -s "$2" -- "-$pid"
   i=0
   while kill -s 0 -- "-$pid" && [ $i -lt 30 ]; do i=$((i + 1)); sleep 0.1; done
-  kill -s KILL -- "-$pid"
-  for each in /proc/[0-9]*; do
-    [ "$(readlink "$each/cwd")" = "$1/data" ] && kill -s KILL "\${each#/proc/}"
-  done
+  all KILL "$1"
 fi
 if [ "$3" = keep ]; then
   rm -f -- "$1/${PID_FILE}"
