@@ -61,7 +61,10 @@ export class DueSagas {
   async #settles({ name, id }: SagaKey, work: Promise<void>): Promise<void> {
     const { clock, leaseMs, logger } = this.#host
     if (await finishesWithin(clock, leaseMs, work)) return
-    logger.error({ saga: name, id, leaseMs }, 'saga does not settle: a schema or a function of its definition hangs')
+    logger.error(
+      { saga: name, id, leaseMs },
+      'saga does not settle: the database does not answer, or a schema or a function of its definition hangs',
+    )
   }
 
   async #handle(row: ClaimedRow, takenAt: number): Promise<void> {

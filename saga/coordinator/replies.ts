@@ -115,7 +115,7 @@ export class Replies {
     const applied = await within(clock, leaseMs, work, 'hangs' as const)
     if (applied !== 'hangs') return applied
     throw new Error(
-      `the reply for ${key.name}/${key.id} does not settle: a schema or a function of its definition hangs`,
+      `the reply for ${key.name}/${key.id} was not applied within ${leaseMs} ms: the database does not answer, or a schema or a function of the definition hangs`,
     )
   }
 }

@@ -96,7 +96,7 @@ describe('the packed package', { timeout: 120_000 }, () => {
       expect(files).toContain(join('package', relative('.', parentPath), name))
     const others = files.filter(
       (file) =>
-        !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|dist\/operate\/console\/page\/(index\.html|console\.css|LICENSES)|docs\/images\/console-\w+\.png|docs\/.*\.md|docs\/monitoring\/(alerts\.yml|dashboard\.json)|examples\/starter\/.*)$/.test(
+        !/^package\/(dist\/.*\.(js|js\.map|d\.ts)|dist\/operate\/console\/page\/(index\.html|console\.css|LICENSES)|docs\/images\/(console-\w+\.png|proof-\w+\.svg)|docs\/.*\.md|docs\/monitoring\/(alerts\.yml|dashboard\.json)|examples\/starter\/.*)$/.test(
           file,
         ),
     )

@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { type Check, checks } from './checks.ts'
 import { describeWith, type PrivateServer, startServer } from './index.ts'
+import { freePorts } from './private-server.ts'
 
 /** All private servers of this file put their folders here, so that what they leave behind can be seen. */
 let temporary: string
@@ -25,6 +28,42 @@ describeWith(['kafka'], 'a private Kafka', { private: true }, () => behavesAsPri
 describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesAsPrivateServer(checks.mariadb))
 
 function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
+  test('in a folder that is kept goes on where it was ended', async () => {
+    const keepIn = join(temporary, `kept-${kind}`)
+    const ports = await freePorts()
+    const options = { settings, keepIn, ports }
+    await using first = await startServer(kind, options)
+    await write(first.url, 'before the end')
+    await first.stop()
+    await using second = await startServer(kind, options)
+    expect(second.url).toBe(first.url)
+    expect(await read(second.url)).toBe('before the end')
+    await second.stop()
+    rmSync(keepIn, { recursive: true })
+  })
+
+  test('in a folder that is kept goes on although its owner was killed while it stood still', async () => {
+    const keepIn = join(temporary, `left-${kind}`)
+    const options = { settings, keepIn, ports: await freePorts() }
+    const module = new URL('./start.ts', import.meta.url).href
+    const program = `const { startServer } = await import(${JSON.stringify(module)})
+      const server = await startServer(${JSON.stringify(kind)}, ${JSON.stringify(options)})
+      process.once('message', () => { server.pause(); process.send('paused') })
+      process.send(server.url)`
+    const args = ['--conditions=concordat-source', '--input-type=module', '--eval', program]
+    const owner = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+    const [url] = (await once(owner, 'message')) as [string]
+    await write(url, 'before the owner is killed')
+    owner.send('pause')
+    await once(owner, 'message')
+    owner.kill('SIGKILL')
+    await once(owner, 'exit')
+    await using server = await startServer(kind, options)
+    expect(await read(server.url)).toBe('before the owner is killed')
+    await server.stop()
+    rmSync(keepIn, { recursive: true })
+  })
+
   let server: PrivateServer
   beforeAll(async () => {
     server = await startServer(kind, { settings })

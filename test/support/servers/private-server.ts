@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chownSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ import type { ServerKind } from './kinds.ts'
 import { freePort } from './ports.ts'
 import { endTree, killTree, pauseTree, resumeTree } from './process-tree.ts'
 import type { Recipe, Site } from './recipe.ts'
-import { Watchdog } from './watchdog.ts'
+import { PID_FILE, Watchdog } from './watchdog.ts'
 
 /** A server of one's own, to be killed and paused at will: own processes, port and folder. */
 export interface PrivateServer extends AsyncDisposable {
@@ -29,7 +29,7 @@ export interface PrivateServer extends AsyncDisposable {
   resume(): void
   /** While it does not run: its folder is emptied and filled as that of a new server, which has the same ports. */
   renew(): Promise<void>
-  /** Ends it and removes its folder. May be called again. */
+  /** Ends it and removes its folder, unless that was given (`keepIn`). May be called again. */
   stop(): Promise<void>
 }
 
@@ -47,6 +47,11 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>> | undefined
   /** Where others have to know them before it starts. @default free ones */
   readonly ports?: Ports | undefined
+  /**
+   * The folder of its data, which outlives it: another start with the same folder, ports and settings goes on with the data.
+   * Nobody removes it. @default one of its own, removed with the server
+   */
+  readonly keepIn?: string | undefined
 }
 
 /** Of one server: for clients, and for its own use. */
@@ -58,13 +63,19 @@ export interface Ports {
 /** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
 const ANSWER_WITHIN_MS = 90_000
 const STOP_GRACE_MS = 5_000
+/** How long the watchdog of a process that is gone may take to end its server. */
+const LEFT_WITHIN_MS = 10_000
+/** Is in a folder that holds all a server needs to begin. */
+const PREPARED = 'prepared'
 
 /** A new private server by this recipe; resolves when it answers. @throws ServerUnavailable, or Error with its log */
 export async function startPrivateServer(recipe: Recipe, options: StartOptions = {}): Promise<PrivateServer> {
   await recipe.require()
   options.signal?.throwIfAborted()
   const { port, innerPort } = options.ports ?? (await freePorts())
-  const folder = mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
+  const { keepIn } = options
+  const folder = keepIn ?? mkdtempSync(join(tmpdir(), `concordat-${recipe.kind}-`))
+  if (keepIn !== undefined) mkdirSync(keepIn, { recursive: true })
   const server = new LocalServer(recipe, {
     folder,
     port,
@@ -72,9 +83,11 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
     settings: withPorts(options.settings ?? {}, port, innerPort),
     users: options.users ?? {},
     env: options.env ?? {},
+    isKept: keepIn !== undefined,
   })
   try {
-    await server.prepare()
+    if (keepIn !== undefined) await untilLeft(keepIn)
+    if (!existsSync(join(folder, PREPARED))) await server.prepare()
     await server.start(options.signal)
     return server
   } catch (error) {
@@ -85,6 +98,15 @@ export async function startPrivateServer(recipe: Recipe, options: StartOptions =
 
 export async function freePorts(): Promise<Ports> {
   return { port: await freePort(), innerPort: await freePort() }
+}
+
+/** Waits until a server that another process had in this folder has ended. What is still there then makes the start fail. */
+async function untilLeft(folder: string): Promise<void> {
+  const deadline = performance.now() + LEFT_WITHIN_MS
+  while (performance.now() < deadline) {
+    if (!existsSync(join(folder, PID_FILE))) return
+    await sleep(50)
+  }
 }
 
 function withPorts(
@@ -113,7 +135,7 @@ class LocalServer implements PrivateServer {
     this.#recipe = recipe
     this.#site = site
     this.#logFile = join(site.folder, 'server.log')
-    this.#watchdog = new Watchdog(site.folder, recipe.stopSignal)
+    this.#watchdog = new Watchdog(site.folder, recipe.stopSignal, site.isKept)
   }
 
   get pid(): number {
@@ -123,9 +145,13 @@ class LocalServer implements PrivateServer {
   }
 
   async prepare(): Promise<void> {
+    const { folder } = this.#site
+    // What a start that was cut short left behind.
+    for (const name of readdirSync(folder)) await rm(join(folder, name), { recursive: true, force: true })
     const { account } = this.#recipe.command(this.#site)
-    if (account !== undefined) chownSync(this.#site.folder, account.uid, account.gid)
+    if (account !== undefined) chownSync(folder, account.uid, account.gid)
     await this.#recipe.prepare(this.#site)
+    writeFileSync(join(folder, PREPARED), '')
   }
 
   async start(signal?: AbortSignal): Promise<void> {
@@ -155,8 +181,6 @@ class LocalServer implements PrivateServer {
 
   async renew(): Promise<void> {
     if (this.#process !== undefined) throw new Error(`${this.kind}: it runs, kill it before its folder is emptied`)
-    const { folder } = this.#site
-    for (const name of readdirSync(folder)) await rm(join(folder, name), { recursive: true, force: true })
     await this.prepare()
   }
 
@@ -171,7 +195,8 @@ class LocalServer implements PrivateServer {
 
   async #stop(): Promise<void> {
     await this.#end((pid) => endTree(pid, this.#recipe.stopSignal, STOP_GRACE_MS))
-    await rm(this.#site.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    const { folder, isKept } = this.#site
+    if (!isKept) await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
     await this.#watchdog.dismiss()
   }
 

@@ -44,7 +44,7 @@ async function untilGone(pids: readonly number[], withinMs = GONE_WITHIN_MS): Pr
   }
 }
 
-function descendants(root: number): readonly number[] {
+export function descendants(root: number): readonly number[] {
   const children = new Map<number, number[]>()
   for (const { pid, parent } of processes()) children.set(parent, [...(children.get(parent) ?? []), pid])
   const found: number[] = []

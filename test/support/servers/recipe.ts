@@ -2,8 +2,9 @@ import type { ServerKind } from './kinds.ts'
 
 /** Where one private server lives. */
 export interface Site {
-  /** Its own folder: data, configuration, log. Removed with the server. */
+  /** Its own folder: data, configuration, log. Removed with the server, unless it is kept. */
   readonly folder: string
+  readonly isKept: boolean
   /** The port that clients use. */
   readonly port: number
   /** A second port for the server's own use (Kafka's controller, Erlang's distribution). */

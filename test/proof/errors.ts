@@ -1,0 +1,16 @@
+/** What is wrong with how a run was asked for: nothing was begun. Exit code 2. */
+export class UsageError extends Error {
+  readonly code = 'proof.usage' as const
+  /** Which option, or which file. */
+  readonly path: string
+  readonly value: unknown
+  readonly remedy: string
+
+  constructor(path: string, value: unknown, remedy: string) {
+    super(`${path}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}. ${remedy}`)
+    this.name = 'UsageError'
+    this.path = path
+    this.value = value
+    this.remedy = remedy
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * `npm run proof -- --transport rabbitmq|kafka|postgres --messages N --faults N --seed N --report FILE` (`--help` tells more): the promise, counted. Orders
+ * go through sagas on real servers while every kind of process and server is killed and frozen; then everything is counted.
+ * `docs/proof.md` tells what the report says.
+ */
+import { writeFileSync } from 'node:fs'
+import { told } from '../faults/harness/errors.ts'
+import { ServerUnavailable } from '../support/servers/index.ts'
+import { type Given, help, parseCommand } from './command-line.ts'
+import { UsageError } from './errors.ts'
+import { curveSvg } from './report/curve.ts'
+import { markdownOf } from './report/markdown.ts'
+import { ProgressLine } from './report/progress-line.ts'
+import type { Report } from './report/report.ts'
+import { run } from './run/run.ts'
+
+async function main(): Promise<number> {
+  let given: Given | undefined
+  try {
+    given = parseCommand(process.argv.slice(2))
+  } catch (error) {
+    return refused(error)
+  }
+  if (given === undefined) {
+    console.log(help())
+    return 0
+  }
+  const { signal, exitCode } = interruption()
+  const line = new ProgressLine(process.stderr)
+  try {
+    const report = await run(given, { signal, told: (told) => line.show(told), say })
+    line.end()
+    conclude(given, report)
+    return report.exact ? 0 : 1
+  } catch (error) {
+    line.end()
+    const onward = `go on with: npm run proof -- --dir ${given.folder} --resume`
+    if (signal.aborted) {
+      say(`ended; ${onward}`)
+      return exitCode()
+    }
+    if (isRefusal(error)) return refused(error)
+    console.error(`proof: the run itself went wrong: ${told(error)}; ${onward}`)
+    return 1
+  }
+}
+
+/** On one line when it is a mistake of the caller or of the machine. @throws any other error */
+function refused(error: unknown): number {
+  if (!isRefusal(error)) throw error
+  console.error(`proof: ${error.message}`)
+  return 2
+}
+
+function isRefusal(error: unknown): error is Error {
+  return error instanceof UsageError || error instanceof ServerUnavailable
+}
+
+function conclude({ report: file, curve, folder }: Given, report: Report): void {
+  const text = `${markdownOf(report)}\n`
+  console.log(`\n${text}`)
+  if (file !== undefined)
+    writeFileSync(file, file.endsWith('.json') ? `${JSON.stringify(report, undefined, 2)}\n` : text)
+  if (curve !== undefined)
+    writeFileSync(curve, curveSvg(report.curve, `${report.options.transport}, seed ${report.options.seed}`))
+  say(report.exact ? 'everything is exact' : `NOT exact; what there is to look at is in ${folder}`)
+}
+
+/** Aborted by the first signal; later ones do not cut the ending of servers and processes short. */
+function interruption(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
+  const controller = new AbortController()
+  let code = 0
+  const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (code === 0) say(`\n${signal}: ending servers and processes`)
+      code ||= codes[signal]
+      controller.abort()
+    })
+  }
+  return { signal: controller.signal, exitCode: () => code }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+// What is given up in the middle may reject when nobody waits for it any more.
+process.on('unhandledRejection', (error) => say(`proof: left behind: ${String(error)}`))
+process.exitCode = await main()
+// Whatever a process or a server left open here must not keep this one.
+process.exit()

@@ -1,0 +1,182 @@
+/**
+ * The folder of a run: `run.json` says which run it is and where its servers are, `faults.jsonl` which faults were played,
+ * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers. Lines are
+ * appended, the rest is written by a rename: whenever the run is killed, it can go on.
+ */
+import {
+  appendFileSync,
+  closeSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Ports } from '../../support/servers/private-server.ts'
+import type { Given, RunOptions } from '../command-line.ts'
+import { UsageError } from '../errors.ts'
+import type { ServerName } from './plan.ts'
+
+export interface RunFile {
+  readonly options: RunOptions
+  readonly ports: Readonly<Partial<Record<ServerName, Ports>>>
+}
+
+/** One fault that is over. */
+export interface PlayedFault {
+  readonly number: number
+  readonly kind: string
+  readonly victim: string
+  /** Orders done when it began. */
+  readonly done: number
+  readonly atMs: number
+  /** From its begin until everything ran again. */
+  readonly tookMs: number
+  /** From then until the next order was done. */
+  readonly movedMs: number
+  /** Another process, or one that stood still. */
+  readonly happened: boolean
+}
+
+const RUN = 'run.json'
+const FORMAT = 1
+
+export class RunFolder {
+  readonly path: string
+  readonly file: RunFile
+
+  private constructor(path: string, file: RunFile) {
+    this.path = path
+    this.file = file
+  }
+
+  /** @param portsOf for the servers of a new run @throws UsageError */
+  static async open(
+    { folder, options, said, resumes }: Given,
+    portsOf: (options: RunOptions) => Promise<RunFile['ports']>,
+  ): Promise<RunFolder> {
+    const there = readRun(folder)
+    if (there === undefined) {
+      if (options === undefined)
+        throw new UsageError('--dir', folder, 'It holds no run: leave --resume out to begin one.')
+      if (existsSync(folder) && readdirSync(folder).length > 0) {
+        throw new UsageError(
+          '--dir',
+          folder,
+          'It holds something else: name an empty folder, or one that is not there.',
+        )
+      }
+      mkdirSync(folder, { recursive: true })
+      const file = { options, ports: await portsOf(options) }
+      write(join(folder, RUN), JSON.stringify({ format: FORMAT, ...file }, undefined, 2))
+      return new RunFolder(folder, file)
+    }
+    const differs = differenceOf(said, there.options)
+    if (differs !== undefined) {
+      throw new UsageError(
+        '--dir',
+        folder,
+        `It holds a run of ${differs}: name another folder, or leave these options out and add --resume.`,
+      )
+    }
+    if (!resumes) {
+      throw new UsageError(
+        '--dir',
+        folder,
+        'It holds a run already: go on with it by --resume, name another folder, or remove it.',
+      )
+    }
+    const run = new RunFolder(folder, there)
+    for (const name of ['faults', 'samples', 'log']) mend(run.#lines(name))
+    return run
+  }
+
+  serverFolder(server: ServerName): string {
+    return join(this.path, 'servers', server)
+  }
+
+  append(name: 'faults' | 'samples' | 'log', line: object): void {
+    appendFileSync(this.#lines(name), `${JSON.stringify(line)}\n`)
+  }
+
+  /** One after the other: of a long run there are many. */
+  async *read<Line>(name: 'faults' | 'samples' | 'log'): AsyncGenerator<Line> {
+    const path = this.#lines(name)
+    if (!existsSync(path)) return
+    for await (const line of createInterface({ input: createReadStream(path) })) yield JSON.parse(line) as Line
+  }
+
+  /** Replaces a small file. */
+  keep(name: string, value: object): void {
+    write(join(this.path, name), JSON.stringify(value, undefined, 2))
+  }
+
+  kept<Value>(name: string): Value | undefined {
+    const path = join(this.path, name)
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Value) : undefined
+  }
+
+  /** What a run that is over needs no more. */
+  dropServers(): void {
+    rmSync(join(this.path, 'servers'), { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
+  }
+
+  get hasServers(): boolean {
+    return existsSync(join(this.path, 'servers'))
+  }
+
+  #lines(name: string): string {
+    return join(this.path, `${name}.jsonl`)
+  }
+}
+
+function readRun(folder: string): RunFile | undefined {
+  const path = join(folder, RUN)
+  if (!existsSync(path)) return undefined
+  let file: unknown
+  try {
+    file = JSON.parse(readFileSync(path, 'utf8'))
+  } catch {
+    throw new UsageError('--dir', path, 'It cannot be read: name another folder, or remove it.')
+  }
+  const { format } = file as { readonly format?: unknown }
+  if (format !== FORMAT) {
+    throw new UsageError(
+      path,
+      format,
+      `It was written by another version (this one reads ${FORMAT}): name another folder.`,
+    )
+  }
+  return file as RunFile
+}
+
+function differenceOf(said: Partial<RunOptions>, there: RunOptions): string | undefined {
+  const names = Object.keys(said) as (keyof RunOptions)[]
+  const other = names.filter((name) => said[name] !== there[name])
+  return other.length === 0 ? undefined : other.map((name) => `--${name} ${there[name]}`).join(' ')
+}
+
+function write(path: string, text: string): void {
+  writeFileSync(`${path}.part`, `${text}\n`)
+  renameSync(`${path}.part`, path)
+}
+
+/** Cuts off a last line that a kill left unfinished. */
+function mend(path: string): void {
+  if (!existsSync(path)) return
+  const { size } = statSync(path)
+  const bytes = Buffer.alloc(Math.min(size, 1024 * 1024))
+  const file = openSync(path, 'r')
+  readSync(file, bytes, 0, bytes.length, size - bytes.length)
+  closeSync(file)
+  truncateSync(path, size - bytes.length + bytes.lastIndexOf('\n') + 1)
+}

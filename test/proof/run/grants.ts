@@ -1,0 +1,42 @@
+/** Up to which order the publishers may send: by what is done, by the time and by the faults that are still to come. */
+import { STRETCH_MS, WINDOW } from '../settings.ts'
+
+export interface Grant {
+  readonly upTo: number
+}
+
+/** How far a run is. */
+export interface Standing {
+  readonly messages: number
+  readonly faults: number
+  /** Faults that are over. */
+  readonly played: number
+  /** Orders that are done. */
+  readonly done: number
+  /** Up to here was granted before, and so long ago. */
+  readonly granted: number
+  readonly elapsedMs: number
+}
+
+/** Half a stretch more than the fault that is played has to itself: work goes on while it is at work. */
+const AHEAD = 1.5
+/** However long a fault lasts, there is always a little to do: of a stretch. */
+const TRICKLE = 0.1
+
+/** Never less than before. */
+export function grantUpTo({ messages, faults, played, done, granted, elapsedMs }: Standing): number {
+  const stretch = messages / Math.max(faults, 1)
+  const byPlan = Math.max((played + AHEAD) * stretch, done + Math.max(1, TRICKLE * stretch))
+  const byFaults = played >= faults ? messages : Math.ceil(byPlan)
+  const byTime = granted + Math.ceil((stretch * elapsedMs) / STRETCH_MS)
+  return Math.max(granted, Math.min(messages, done + WINDOW, byFaults, byTime))
+}
+
+/** Of the orders done, the number at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
+export function beginsAt(
+  { messages, faults }: Pick<Standing, 'messages' | 'faults'>,
+  fault: number,
+  share: number,
+): number {
+  return Math.floor(((fault + share) * messages) / faults)
+}

@@ -1,0 +1,199 @@
+/** What a run came to, counted by the databases: the harness keeps no list of messages. */
+import type { SqlClient } from 'concordat/core'
+import { CUSTOMERS } from '../settings.ts'
+import { CENTS, REFUSED_BY } from '../shop.ts'
+import { FUNDS, PUBLISHER_SCHEMA } from '../tables.ts'
+
+export interface Databases {
+  readonly shop: SqlClient
+  readonly payments: SqlClient
+  readonly stock: SqlClient
+}
+
+/** What there is to tell. */
+export interface Counts {
+  readonly sent: number
+  readonly accepted: number
+  readonly byOutbox: number
+  /** Orders that were given to the broker more than once, since the first time had no confirmation. */
+  readonly sentAgain: number
+  readonly handled: number
+  readonly receipts: number
+  readonly effects: number
+  readonly completed: number
+  readonly compensated: number
+  /** Messages that an inbox had seen before. */
+  readonly duplicates: number
+  /** Commands that were asked again for want of an answer. */
+  readonly askedAgain: number
+  readonly fencedWrites: number
+}
+
+/** What must be 0. */
+export type Faultless =
+  | 'not accepted'
+  | 'lost'
+  | 'double effects'
+  | 'missing effects'
+  | 'effects that must not be'
+  | 'unfinished sagas'
+  | 'out of order'
+  | 'unbalanced accounts'
+  | 'left in an outbox'
+  | 'writes of a stale lock holder'
+
+export interface Judgement {
+  readonly counts: Counts
+  readonly wrong: Readonly<Record<Faultless, number>>
+}
+
+/** Orders that end well, in SQL. */
+const ENDS_WELL = `${REFUSED_BY} = 'nobody'`
+
+/** Which effects each order must leave. */
+const SHOP_EFFECTS = [
+  { step: 'open', operation: 'invoke', of: 'true' },
+  { step: 'open', operation: 'compensate', of: `NOT (${ENDS_WELL})` },
+  { step: 'close', operation: 'invoke', of: ENDS_WELL },
+]
+const PAYMENT_EFFECTS = [
+  { step: 'pay', operation: 'invoke', of: `${REFUSED_BY} <> 'payments'` },
+  { step: 'pay', operation: 'compensate', of: `${REFUSED_BY} = 'stock'` },
+]
+const STOCK_EFFECTS = [{ step: 'reserve', operation: 'invoke', of: ENDS_WELL }]
+
+export async function judge({ shop, payments, stock }: Databases, messages: number): Promise<Judgement> {
+  const effects = await Promise.all([
+    countEffects(shop, SHOP_EFFECTS, messages),
+    countEffects(payments, PAYMENT_EFFECTS, messages),
+    countEffects(stock, STOCK_EFFECTS, messages),
+  ])
+  const total = (of: 'all' | 'double' | 'missing' | 'odd'): number => effects.reduce((sum, each) => sum + each[of], 0)
+  const left = await Promise.all([
+    outboxLeft(shop, PUBLISHER_SCHEMA),
+    outboxLeft(shop),
+    outboxLeft(payments),
+    outboxLeft(stock),
+  ])
+  const doubled = (await one(shop, doubledIn('handled'))) + (await one(shop, doubledIn('receipt')))
+  return {
+    counts: { ...(await countShop(shop)), effects: total('all') },
+    wrong: {
+      'not accepted': messages - (await one(shop, 'SELECT count(*) FROM sent WHERE accepted_at IS NOT NULL')),
+      lost: await one(shop, LOST),
+      'double effects': total('double') + doubled,
+      'missing effects': total('missing'),
+      'effects that must not be': total('odd') + (await one(shop, wrongReceipts(ENDS_WELL))),
+      'unfinished sagas': await one(shop, UNFINISHED),
+      'out of order': await one(shop, OUT_OF_ORDER),
+      'unbalanced accounts':
+        (await unbalanced(payments, 'account', 'balance', CENTS, messages)) +
+        (await unbalanced(stock, 'shelf', 'units', '1', messages)),
+      'left in an outbox': left.reduce((sum, each) => sum + each, 0),
+      'writes of a stale lock holder': await one(shop, STALE_WRITES),
+    },
+  }
+}
+
+/** Accepted, and not handled; or handled, and without the receipt of its end. */
+const LOST = `SELECT count(*) FROM sent LEFT JOIN (SELECT DISTINCT n FROM handled) AS h USING (n)
+  LEFT JOIN (SELECT DISTINCT n FROM receipt) AS r USING (n) WHERE accepted_at IS NOT NULL AND (h.n IS NULL OR r.n IS NULL)`
+const UNFINISHED = `SELECT count(*) FROM concordat.saga WHERE status NOT IN ('completed', 'compensated')`
+/** Of one customer, in the order in which they were handled. */
+const OUT_OF_ORDER = `SELECT count(*) FROM (
+  SELECT n, lag(n) OVER (PARTITION BY customer ORDER BY number) AS before FROM handled) AS h WHERE n < before`
+/** The number is given behind the fence, one writer at a time. */
+const STALE_WRITES = `SELECT count(*) FROM (
+  SELECT token, lag(token) OVER (ORDER BY number) AS before FROM fenced) AS f WHERE token < before`
+
+const doubledIn = (table: 'handled' | 'receipt'): string =>
+  `SELECT coalesce(sum(times - 1), 0) FROM (SELECT count(*) AS times FROM ${table} GROUP BY n HAVING count(*) > 1) AS d`
+
+const wrongReceipts = (endsWell: string): string =>
+  `SELECT count(*) FROM receipt WHERE end_as <> CASE WHEN ${endsWell} THEN 'done' ELSE 'refused' END`
+
+async function countShop(shop: SqlClient): Promise<Omit<Counts, 'effects'>> {
+  const count = (what: string): Promise<number> => one(shop, `SELECT count(*) FROM ${what}`)
+  return {
+    sent: await count('sent'),
+    accepted: await count('sent WHERE accepted_at IS NOT NULL'),
+    byOutbox: await count(`sent WHERE path = 'outbox'`),
+    sentAgain: await count('sent WHERE tries > 1'),
+    handled: await one(shop, 'SELECT count(DISTINCT n) FROM handled'),
+    receipts: await one(shop, 'SELECT count(DISTINCT n) FROM receipt'),
+    completed: await count(`concordat.saga WHERE status = 'completed'`),
+    compensated: await count(`concordat.saga WHERE status = 'compensated'`),
+    duplicates: await count('duplicate'),
+    askedAgain: await count(`concordat.saga_event WHERE kind = 'timed-out'`),
+    fencedWrites: await count('fenced'),
+  }
+}
+
+interface Expected {
+  readonly step: string
+  readonly operation: string
+  /** For which orders, of the column `n`. */
+  readonly of: string
+}
+
+interface EffectCounts {
+  readonly all: number
+  readonly double: number
+  readonly missing: number
+  /** Effects of orders that must not have them. */
+  readonly odd: number
+}
+
+async function countEffects(sql: SqlClient, expected: readonly Expected[], messages: number): Promise<EffectCounts> {
+  const expects = expected
+    .map(
+      ({ step, operation, of }) =>
+        `SELECT n, '${step}' AS step, '${operation}' AS operation FROM generate_series(1, ${messages}) AS n WHERE ${of}`,
+    )
+    .join(' UNION ALL ')
+  const { rows } = await sql.query<Record<keyof EffectCounts, string>>(
+    `WITH there AS (SELECT n, step, operation, count(*) AS times FROM effect GROUP BY 1, 2, 3), expected AS (${expects})
+     SELECT coalesce(sum(t.times), 0) AS all, coalesce(sum(t.times - 1), 0) AS double,
+       count(*) FILTER (WHERE t.n IS NULL) AS missing, count(*) FILTER (WHERE e.n IS NULL) AS odd
+     FROM there t FULL JOIN expected e ON e.n = t.n AND e.step = t.step AND e.operation = t.operation`,
+  )
+  const row = rows[0]
+  if (row === undefined) throw new Error('the effects cannot be counted')
+  return { all: Number(row.all), double: Number(row.double), missing: Number(row.missing), odd: Number(row.odd) }
+}
+
+/** Each order that ends well takes its price, or one unit, and no other order takes anything. */
+async function unbalanced(
+  sql: SqlClient,
+  table: string,
+  column: string,
+  takes: string,
+  messages: number,
+): Promise<number> {
+  const expected = await one(
+    sql,
+    `SELECT coalesce(sum(${takes}), 0) FROM generate_series(1, ${messages}) AS n WHERE ${ENDS_WELL}`,
+  )
+  const taken = await one(sql, `SELECT ${FUNDS}::bigint * ${CUSTOMERS} - sum(${column}) FROM ${table}`)
+  return Math.abs(expected - taken)
+}
+
+/** How many sagas are open and how many messages wait in the outboxes. */
+export async function openEnds({ shop, payments, stock }: Databases): Promise<number> {
+  const left = await Promise.all([
+    outboxLeft(shop, PUBLISHER_SCHEMA),
+    outboxLeft(shop),
+    outboxLeft(payments),
+    outboxLeft(stock),
+  ])
+  return left.reduce((sum, each) => sum + each, 0) + (await one(shop, UNFINISHED))
+}
+
+function outboxLeft(sql: SqlClient, schema = 'concordat'): Promise<number> {
+  return one(sql, `SELECT count(*) FROM ${schema}.outbox`)
+}
+
+async function one(sql: SqlClient, text: string): Promise<number> {
+  const { rows } = await sql.query<Record<string, string>>(text)
+  return Number(Object.values(rows[0] ?? {})[0] ?? Number.NaN)
+}

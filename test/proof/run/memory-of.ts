@@ -1,0 +1,63 @@
+/** What a process has in memory, and a folder on disk: from `/proc` where there is one, else from `ps` and `du`. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { descendants } from '../../support/servers/process-tree.ts'
+
+const hasProc = existsSync('/proc/self/status')
+
+/** RSS in bytes; `undefined` when it is gone. */
+export function rssOf(pid: number): number | undefined {
+  return hasProc ? partsOf(pid)?.rss : fromPs(pid)
+}
+
+/** Of a process and all below it. What they share (PostgreSQL's buffers) counts once, where the system tells. */
+export function treeRssOf(pid: number): number | undefined {
+  const pids = [pid, ...descendants(pid)]
+  if (!hasProc) return sum(pids.map((each) => fromPs(each) ?? 0))
+  const shares = pids.map(shareOf).filter((share) => share !== undefined)
+  if (shares.length > 0) return sum(shares)
+  const parts = pids.map(partsOf).filter((part) => part !== undefined)
+  if (parts.length === 0) return undefined
+  return sum(parts.map(({ rss, shared }) => rss - shared)) + Math.max(...parts.map(({ shared }) => shared))
+}
+
+/** Bytes on disk; `undefined` when that cannot be told now. */
+export function diskOf(folder: string): number | undefined {
+  // Files come and go while it counts: it fails then, and tells what it saw.
+  const { stdout } = spawnSync('du', ['-sk', folder], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  const kilobytes = Number(stdout?.split('\t')[0])
+  return kilobytes > 0 ? kilobytes * 1024 : undefined
+}
+
+/** Of the pages that several processes have each counts for its share. */
+function shareOf(pid: number): number | undefined {
+  try {
+    const kilobytes = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1]
+    return kilobytes === undefined ? undefined : Number(kilobytes) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+function partsOf(pid: number): { readonly rss: number; readonly shared: number } | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/status`, 'latin1')
+    const bytes = (name: string): number =>
+      Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? 0) * 1024
+    return { rss: bytes('VmRSS'), shared: bytes('RssShmem') }
+  } catch {
+    return undefined
+  }
+}
+
+function fromPs(pid: number): number | undefined {
+  try {
+    return Number(execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })) * 1024
+  } catch {
+    return undefined
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

@@ -1,0 +1,118 @@
+/** One run from its begin, or from where it was ended, to its report. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pgClient } from 'concordat/core/pg'
+import type { Event } from '../../faults/harness/events.ts'
+import type { Given } from '../command-line.ts'
+import { UsageError } from '../errors.ts'
+import { makeReport, type Report } from '../report/report.ts'
+import { GIVEN_UP_SETTLES_MS, QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
+import { poolAt } from '../tables.ts'
+import { Conductor, KEPT, type Kept, type Told } from './conductor.ts'
+import { type PlayedFault, RunFolder } from './folder.ts'
+import { House, portsFor } from './house.ts'
+import { type Databases, judge, openEnds } from './judge.ts'
+import { planFaults } from './plan.ts'
+import { Progress } from './progress.ts'
+import { Sampler } from './samples.ts'
+import { Staff } from './staff.ts'
+import { WarningLog } from './warning-log.ts'
+
+/** Counting a million orders takes its time. */
+const JUDGE_QUERY_MS = 30 * 60_000
+const REPORT = 'report.json'
+
+export interface Watching {
+  readonly signal: AbortSignal
+  readonly told: (told: Told) => void
+  readonly say: (line: string) => void
+}
+
+/** @throws UsageError; ServerUnavailable; the reason of the signal */
+export async function run(given: Given, watching: Watching): Promise<Report> {
+  const folder = await RunFolder.open(given, portsFor)
+  const over = folder.kept<Report>(REPORT)
+  if (over !== undefined) {
+    watching.say(`the run in ${folder.path} is over: this is its report`)
+    return over
+  }
+  const played = await playedIn(folder)
+  if (given.resumes && !folder.hasServers && played > 0) {
+    throw new UsageError('--dir', folder.path, 'The data of its servers is gone: begin another run.')
+  }
+  await using stack = new AsyncDisposableStack()
+  watching.say(`starting servers in ${folder.path}`)
+  const house = await House.open(folder, watching.signal)
+  stack.defer(() => house.close())
+  const report = await playIn(folder, house, played, watching)
+  folder.keep(REPORT, report)
+  await stack.disposeAsync()
+  if (report.exact) folder.dropServers()
+  return report
+}
+
+async function playIn(
+  folder: RunFolder,
+  house: House,
+  played: number,
+  { signal, told, say }: Watching,
+): Promise<Report> {
+  const databases = openDatabases(house)
+  await using stack = new AsyncDisposableStack()
+  stack.defer(databases.close)
+  const { options } = folder.file
+  const log = new WarningLog(folder)
+  const heard = (event: Event): void => {
+    if (event.op === 'memory') sampler.heard(event)
+    else if (event.op === 'log') log.write(event)
+  }
+  const staff = new Staff({ place: house.place, broken: options.broken, told: heard })
+  stack.defer(() => staff.close())
+  const sampler = new Sampler(folder, house, staff)
+  const progress = new Progress(databases.shop, folder.kept<Kept>(KEPT)?.allUpTo)
+  say('starting processes')
+  await Promise.race([staff.hireAll(), given(signal)])
+  const conductor = new Conductor({ folder, house, staff, progress, sampler }, planFaults(options), signal, told)
+  await conductor.conduct(played)
+  say('all is done: waiting for what is left, and counting')
+  await settle(databases, conductor.gaveUp ? GIVEN_UP_SETTLES_MS : SETTLES_WITHIN_MS, signal)
+  conductor.keep()
+  await staff.close()
+  return await makeReport(folder, await judge(databases, options.messages))
+}
+
+async function playedIn(folder: RunFolder): Promise<number> {
+  let played = 0
+  for await (const { number } of folder.read<PlayedFault>('faults')) played = number + 1
+  return played
+}
+
+/** Until nothing is on its way any more; what is left then is found by the judge. */
+async function settle(databases: Databases, withinMs: number, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + withinMs
+  while (performance.now() < deadline) {
+    const open = await openEnds(databases).catch(() => Number.NaN)
+    await sleep(open === 0 ? QUIET_MS : 500, undefined, { signal })
+    if (open === 0) return
+  }
+}
+
+function openDatabases({ place }: House): Databases & { readonly close: () => Promise<void> } {
+  const pools = [place.shop, place.payments, place.stock].map((url) => poolAt(url, 2, JUDGE_QUERY_MS))
+  const [shop, payments, stock] = pools.map((pool) => pgClient(pool)) as [
+    Databases['shop'],
+    Databases['shop'],
+    Databases['shop'],
+  ]
+  const close = async (): Promise<void> => {
+    await Promise.all(pools.map((pool) => pool.end().catch(() => {})))
+  }
+  return { shop, payments, stock, close }
+}
+
+/** Rejects when the run is given up. */
+function given(up: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (up.aborted) reject(up.reason)
+    else up.addEventListener('abort', () => reject(up.reason), { once: true })
+  })
+}

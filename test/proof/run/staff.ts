@@ -1,0 +1,111 @@
+/** The processes of a run: two of each role, hired again when they die. */
+import { Actor } from '../../faults/harness/actor.ts'
+import type { Event } from '../../faults/harness/events.ts'
+import { Reaper } from '../../faults/harness/reaper.ts'
+import { type Order, type Place, ROLES, type Role } from '../place.ts'
+import { INSTANCES } from '../settings.ts'
+
+const WORKER = new URL('../worker/main.ts', import.meta.url)
+const BEGINS_WITHIN_MS = 120_000
+
+export interface Member {
+  readonly role: Role
+  /** Of its role, from 0. */
+  readonly number: number
+  readonly name: string
+  readonly actor: Actor<Order>
+}
+
+export interface StaffOptions {
+  readonly place: Place
+  readonly broken: string | undefined
+  /** Hears what they say. */
+  readonly told: (event: Event) => void
+}
+
+export class Staff {
+  /** What must not happen: processes that ended by themselves, rejections that nobody handled. */
+  readonly troubles: string[] = []
+  readonly #options: StaffOptions
+  readonly #reaper = new Reaper()
+  readonly #members = new Map<string, Member>()
+  #isClosed = false
+
+  constructor(options: StaffOptions) {
+    this.#options = options
+  }
+
+  get members(): readonly Member[] {
+    return [...this.#members.values()]
+  }
+
+  of(role: Role, number: number): Member {
+    const member = this.#members.get(nameOf(role, number))
+    if (member === undefined) throw new Error(`there is no ${nameOf(role, number)}`)
+    return member
+  }
+
+  /** Who consumes begins first: what the others send has somewhere to go. */
+  async hireAll(): Promise<void> {
+    for (const role of ROLES.toReversed()) {
+      await Promise.all(Array.from({ length: INSTANCES }, (_, number) => this.hire(role, number)))
+    }
+  }
+
+  async hire(role: Role, number: number): Promise<Member> {
+    const name = nameOf(role, number)
+    const actor = new Actor<Order>(name, WORKER)
+    const { pid } = actor
+    const member = { role, number, name, actor }
+    this.#members.set(name, member)
+    this.#reaper.add(pid)
+    actor.watch((event) => this.#hear(name, event))
+    actor.onExit(() => {
+      this.#reaper.gone(pid)
+      if (!actor.wasKilled) this.#deserted(member)
+    })
+    const began = actor.next(`${name} begins`, ({ op }) => op === 'began', BEGINS_WITHIN_MS)
+    const { place, broken } = this.#options
+    actor.order({ do: 'begin', role, name, number, place, broken })
+    await began
+    return member
+  }
+
+  order(order: Order): void {
+    for (const { actor } of this.#members.values()) {
+      // Nobody reads them again: a run of hours must not keep them.
+      actor.events.length = 0
+      if (actor.isAlive && !actor.isStopped) actor.order(order)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await Promise.all(this.members.map(({ actor }) => actor.kill()))
+    await this.#reaper.dismiss()
+  }
+
+  #hear(name: string, event: Event): void {
+    if (event.op === 'unhandled' || event.op === 'uncaught' || event.op === 'failed') {
+      this.#trouble(`${name}: ${event.op}: ${event.error}`)
+    }
+    this.#options.told(event)
+  }
+
+  /** It is a finding, and the run goes on. */
+  #deserted({ role, number, name }: Member): void {
+    if (this.#isClosed) return
+    this.#trouble(`${name} ended by itself`)
+    this.hire(role, number).catch((error: unknown) => this.#trouble(`${name} did not begin again: ${String(error)}`))
+  }
+
+  #trouble(line: string): void {
+    if (this.troubles.length < MOST_TROUBLES && !this.#isClosed) this.troubles.push(line)
+  }
+}
+
+const MOST_TROUBLES = 100
+
+export function nameOf(role: Role, number: number): string {
+  return `${role}-${number + 1}`
+}

@@ -1,0 +1,38 @@
+/** Long enough for a busy machine; short enough that a process that is frozen for some seconds has lost what it held. */
+export const LEASE_MS = 2_000
+export const RELAY_LEASE_MS = 1_500
+export const POLL_MS = 250
+/** A call of the log in PostgreSQL that takes longer is given up. */
+export const CALL_MS = 5_000
+/** Kafka gives the partitions of a process that is silent for so long to others. */
+export const SESSION_MS = 6_000
+/** A command without a reply is sent again after this. */
+export const ASK_AGAIN_MS = 3_000
+export const LOCK_TTL_MS = 1_500
+/** A statement, or the wait for a connection, that takes longer is given up. */
+export const SQL_MS = 10_000
+export const NOTIFY_EVERY_MS = 5
+
+/** Processes of each role. */
+export const INSTANCES = 2
+/** Keys: what one of them orders is handled in its order. */
+export const CUSTOMERS = 1_000
+/** Orders that a publisher has in hand at a time. */
+export const BATCH = 50
+/** Orders that are sent and not done yet, at most. */
+export const WINDOW = 1_500
+
+/** How long a stretch of the messages takes at least, one for each fault: so the faults of a short run meet work too. */
+export const STRETCH_MS = 4_500
+/** Nothing gets done for so long although there is something to do: the run is given up. */
+export const GIVE_UP_MS = 180_000
+/** The same in a run with a mistake built in, which may well have lost what it waits for. */
+export const GIVE_UP_BROKEN_MS = 45_000
+/** When all is done: until the outboxes are empty and no saga is left. */
+export const SETTLES_WITHIN_MS = 120_000
+/** The same when the run was given up: nothing moves any more. */
+export const GIVEN_UP_SETTLES_MS = 10_000
+/** After that: what is still on its way a second time comes now. */
+export const QUIET_MS = 5_000
+/** From this share of the messages on, the first process of each role is not killed any more: its memory can be watched for long. */
+export const SPARED_FROM = 0.6

@@ -1,0 +1,37 @@
+/** Contends for a lock, and writes behind its fence whatever it believes of its lease. */
+import { systemClock } from 'concordat/core'
+import { createFence, FenceRejected, type Lease } from 'concordat/locks'
+import { redisLocks } from 'concordat/locks/redis'
+import { LOCK_TTL_MS } from '../settings.ts'
+import type { Site } from './site.ts'
+
+const KEY = 'proof-ledger'
+const WAIT_MS = 3_000
+const WRITES = 3
+const PAUSE_MS = 150
+
+/** For ever. */
+export async function contend({ sql, post, logger }: Site): Promise<never> {
+  const locks = redisLocks({ url: post.place.redis, owner: post.name })
+  const fence = createFence({ sql })
+  const write = async ({ token }: Lease): Promise<void> => {
+    await sql.transaction(async (tx) => {
+      await fence.check(tx, KEY, token)
+      await tx.query('INSERT INTO fenced (token, worker) VALUES ($1, $2)', [String(token), post.name])
+    })
+  }
+  const turn = async (): Promise<void> => {
+    const lease = await locks.acquire(KEY, { ttlMs: LOCK_TTL_MS, waitMs: WAIT_MS })
+    for (let n = 0; n < WRITES; n++) {
+      await write(lease)
+      await systemClock.sleep(PAUSE_MS)
+    }
+    await lease.release()
+  }
+  for (;;) {
+    await turn().catch((error: unknown) => {
+      if (!(error instanceof FenceRejected)) logger.warn({ err: error }, 'a turn of the lock was cut short')
+    })
+    await systemClock.sleep(PAUSE_MS)
+  }
+}
