@@ -19,8 +19,22 @@ const WRITTEN = `SELECT c.oid, n.n FROM pg_catalog.pg_class c CROSS JOIN LATERAL
 /** The same by the oids of the tables, as JSON. */
 export const SUMS = `SELECT coalesce(pg_catalog.jsonb_object_agg(w.oid, w.n), '{}') FROM (${WRITTEN}) w`
 
-/** Our own tables, in any schema that has them: a message that leaves is not undone, as it is not with TCC. */
-const IS_OURS = `c.relname ~ '^(outbox|inbox|saga|transport|lock|cluster|operator|concordat_migration)(_|$)' AND EXISTS (
+/** The tables of this package. A message that leaves is not undone, as it is not with TCC, and neither is what else they keep. */
+export const OWN_TABLES: readonly string[] = [
+  'concordat_migration',
+  ...['cluster_bound', 'cluster_entry', 'cluster_gone', 'cluster_head', 'cluster_log', 'cluster_member'],
+  ...['cluster_request', 'cluster_tomb'],
+  ...['inbox', 'outbox', 'outbox_audit', 'outbox_lease', 'outbox_meta', 'outbox_relay'],
+  ...['lock_audit', 'lock_client', 'lock_dead', 'lock_fence', 'lock_holder', 'lock_key', 'lock_upkeep', 'lock_waiter'],
+  ...['one_time_token', 'operator_audit', 'pipeline_window'],
+  ...['saga', 'saga_barrier', 'saga_definition', 'saga_event'],
+  ...['saga_undo', 'saga_undo_image', 'saga_undo_lock', 'saga_undo_table'],
+  ...['transport_delayed', 'transport_group', 'transport_log', 'transport_partition', 'transport_progress'],
+  ...['transport_ring', 'transport_segment', 'transport_session', 'transport_tick'],
+]
+
+/** By their exact names, in any schema that has some of them: a table of the user may begin with the same word. */
+const IS_OURS = `(c.relname = ANY ('{${OWN_TABLES.join(',')}}'::name[]) OR c.relname ~ '^transport_log_[0-9]$') AND EXISTS (
   SELECT FROM pg_catalog.pg_class m WHERE m.relnamespace = c.relnamespace AND m.relname = 'concordat_migration')`
 
 /**
@@ -30,6 +44,10 @@ const IS_OURS = `c.relname ~ '^(outbox|inbox|saga|transport|lock|cluster|operato
 const BEGIN = `CREATE OR REPLACE FUNCTION {schema}.saga_undo_begin(text, text, text, text, text, text, text, text, text[], text, text,
   OUT is_free boolean, OUT written jsonb) LANGUAGE plpgsql AS $undo$
 BEGIN
+  IF pg_catalog.current_setting('track_counts') <> 'on' THEN
+    RAISE EXCEPTION 'track_counts is off, so nobody can tell which tables a branch writes to: set it on for this database'
+      USING ERRCODE = '55000';
+  END IF;
   PERFORM pg_catalog.set_config('${SETTING}', $10, true), pg_catalog.set_config('lock_timeout', $11, true);
   INSERT INTO {schema}.saga_undo (branch, owner, saga_key, reply_to, birth, saga, saga_id, step, also_writes)
   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (branch) DO NOTHING;

@@ -1,3 +1,4 @@
+import { said, toError } from '../../../core/errors.ts'
 import { migrate } from '../../../core/migrate.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import {
@@ -9,6 +10,8 @@ import {
   type SqlClient,
   type SqlTransaction,
 } from '../../../core/sql.ts'
+import { sqlAway } from '../../../core/sql-away.ts'
+import { TokenStoreUnavailable } from '../errors.ts'
 import { REMEMBERED_MS, type TokenRecord, type TokenStore, type TokenTaken } from '../store.ts'
 import { TOKEN_PART } from './tables.ts'
 
@@ -54,7 +57,7 @@ class TableTokenStore implements PostgresTokens {
   constructor(sql: SqlClient, schema: string) {
     this.#sql = sql
     this.#schema = schema
-    this.#table = `${quoteIdentifier(schema)}.token`
+    this.#table = `${quoteIdentifier(schema)}.one_time_token`
     this.#query = ownQuery(schema, TOKEN_PART.call)
   }
 
@@ -63,11 +66,12 @@ class TableTokenStore implements PostgresTokens {
   }
 
   async put({ hash, purpose, payload, ttlMs }: TokenRecord, tx?: SqlTransaction): Promise<number> {
-    const { rows } = await this.#query<{ expiresAt: number }>(
-      tx ?? this.#sql,
+    const rows = await this.#ask<{ expiresAt: number }>(
+      tx,
       `WITH over AS (
          DELETE FROM ${this.#table} WHERE ctid = ANY(ARRAY(
-           SELECT ctid FROM ${this.#table} WHERE expires_at < clock_timestamp() - ${REMEMBERED_MS} * interval '1 ms'
+           SELECT ctid FROM ${this.#table}
+           WHERE expires_at < (SELECT clock_timestamp() - ${REMEMBERED_MS} * interval '1 ms')
            ORDER BY expires_at LIMIT ${SWEPT} FOR UPDATE SKIP LOCKED))
        ), clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
        INSERT INTO ${this.#table} (hash, purpose, payload, issued_at, expires_at)
@@ -80,8 +84,8 @@ class TableTokenStore implements PostgresTokens {
 
   /** The row is locked before it is looked at: whoever comes second waits, and finds it used, or as it was if the first rolled back. */
   async take(hash: string, tx?: SqlTransaction): Promise<TokenTaken> {
-    const { rows } = await this.#query<Found>(
-      tx ?? this.#sql,
+    const rows = await this.#ask<Found>(
+      tx,
       `WITH found AS MATERIALIZED (
          SELECT hash, payload, used_at IS NOT NULL AS used, expires_at <= clock_timestamp() AS expired
          FROM ${this.#table} WHERE hash = $1 FOR UPDATE
@@ -96,6 +100,23 @@ class TableTokenStore implements PostgresTokens {
     if (found === undefined) return { outcome: 'unknown' }
     if (found.isUsed || found.payload === null) return { outcome: 'used' }
     return found.isExpired ? { outcome: 'expired' } : { outcome: 'taken', payload: found.payload }
+  }
+
+  /** In a transaction of the caller its errors are the caller's: it decides what becomes of the rest. */
+  async #ask<Row extends object>(
+    tx: SqlTransaction | undefined,
+    text: string,
+    values: readonly unknown[],
+  ): Promise<readonly Row[]> {
+    if (tx !== undefined) return (await this.#query<Row>(tx, text, [...values])).rows
+    try {
+      return (await this.#query<Row>(this.#sql, text, [...values])).rows
+    } catch (error) {
+      const away = sqlAway(error)
+      if (away === undefined) throw error
+      const outcome = away === 'unreachable' ? 'not_done' : 'unknown'
+      throw new TokenStoreUnavailable('postgres', outcome, said(toError(error), 'message'), error)
+    }
   }
 
   /** The pool stays the caller's. */

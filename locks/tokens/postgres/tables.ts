@@ -7,11 +7,11 @@ export const TOKEN_PART: SqlPart = {
     {
       version: 1,
       statements: [
-        `CREATE TABLE {schema}.token (
+        `CREATE TABLE {schema}.one_time_token (
            hash text PRIMARY KEY, purpose text NOT NULL, payload text,
            issued_at timestamptz NOT NULL, expires_at timestamptz NOT NULL, used_at timestamptz
          )`,
-        `CREATE INDEX token_expires_at ON {schema}.token (expires_at)`,
+        `CREATE INDEX one_time_token_expires_at ON {schema}.one_time_token (expires_at)`,
       ],
     },
   ],

@@ -1,5 +1,7 @@
+import { pgClient } from 'concordat/core/pg'
 import { createTokens } from 'concordat/tokens'
 import { postgresTokens } from 'concordat/tokens/postgres'
+import pg from 'pg'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { tokensConformance } from '../../conformance/tokens.ts'
 import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
@@ -12,7 +14,7 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     for (const store of stores) await store.migrate()
     return {
       stores,
-      contents: async () => JSON.stringify((await databases.sql.query('SELECT * FROM concordat.token')).rows),
+      contents: async () => JSON.stringify((await databases.sql.query('SELECT * FROM concordat.one_time_token')).rows),
       close: () => databases.drop(),
     }
   })
@@ -57,6 +59,36 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     expect(await second).toBe('mine')
   })
 
+  test('a database that is away is told as the store that cannot be reached', async () => {
+    const pool = new pg.Pool({ host: '127.0.0.1', port: 1, connectionTimeoutMillis: 2_000 })
+    await using tokens = createTokens({ store: postgresTokens({ sql: pgClient(pool) }) })
+    const unavailable = { code: 'tokens.store_unavailable', store: 'postgres', outcome: 'not_done' }
+    await expect(tokens.issue('a', 1, 60_000)).rejects.toMatchObject(unavailable)
+    await expect(tokens.redeem('a', 'x'.repeat(43))).rejects.toMatchObject(unavailable)
+    await pool.end()
+  })
+
+  test('finds what is over by the index, however many are not', async () => {
+    const { sql } = database
+    await sql.query(`INSERT INTO concordat.one_time_token SELECT 'live' || n, 'a', '1', now(), now() + interval '1 day'
+                     FROM generate_series(1, 20000) n`)
+    await sql.query('ANALYZE concordat.one_time_token')
+    await sql.transaction(async (tx) => {
+      await using tokens = createTokens({ store: postgresTokens({ sql }) })
+      const read = async (): Promise<number> => {
+        const { rows } = await tx.query<{ n: number }>(
+          `SELECT (pg_stat_get_xact_tuples_returned(c.oid) + coalesce(sum(pg_stat_get_xact_tuples_returned(i.indexrelid)), 0))::int AS n
+           FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid WHERE c.oid = 'concordat.one_time_token'::regclass GROUP BY c.oid`,
+        )
+        return rows[0]?.n ?? Number.NaN
+      }
+      const before = await read()
+      await tokens.issue('a', 1, 60_000, { tx })
+      expect((await read()) - before).toBeLessThan(100)
+    })
+    await sql.query(`DELETE FROM concordat.one_time_token WHERE hash LIKE 'live%'`)
+  })
+
   test('a token issued in a transaction that is rolled back never was', async () => {
     const { sql } = database
     await using tokens = createTokens({ store: postgresTokens({ sql }) })
@@ -73,11 +105,11 @@ describeWith(['postgres'], 'tokens in PostgreSQL', () => {
     const { sql } = database
     await using tokens = createTokens({ store: postgresTokens({ sql }) })
     const count = async () =>
-      (await sql.query<{ n: number }>('SELECT count(*)::int AS n FROM concordat.token')).rows[0]?.n
-    await sql.query('DELETE FROM concordat.token')
-    await sql.query(`INSERT INTO concordat.token SELECT 'old' || n, 'a', '1', now(), now() - interval '2 hours'
+      (await sql.query<{ n: number }>('SELECT count(*)::int AS n FROM concordat.one_time_token')).rows[0]?.n
+    await sql.query('DELETE FROM concordat.one_time_token')
+    await sql.query(`INSERT INTO concordat.one_time_token SELECT 'old' || n, 'a', '1', now(), now() - interval '2 hours'
       FROM generate_series(1, 25) n`)
-    await sql.query(`INSERT INTO concordat.token VALUES ('fresh', 'a', '1', now(), now() - interval '5 min')`)
+    await sql.query(`INSERT INTO concordat.one_time_token VALUES ('fresh', 'a', '1', now(), now() - interval '5 min')`)
     const left: unknown[] = []
     for (let n = 0; n < 4; n++) {
       await tokens.issue('a', 1, 60_000)

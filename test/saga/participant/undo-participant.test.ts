@@ -140,6 +140,32 @@ describe('an undo participant', () => {
     expect((await sql.query('SELECT FROM log')).rowCount).toBe(1)
   })
 
+  test('takes a table of the user for one, whatever it is called and beside whatever it lies', async () => {
+    for (const name of ['transport_booking', 'lock', 'saga_notes', 'transport_log_2026', 'token']) {
+      id = `s${++ids}`
+      await sql.query('INSERT INTO stock VALUES ($1, 10)', [id])
+      await sql.query(`CREATE TABLE ${schema}.${name} (line text)`)
+      const binding = bind({
+        handler: async (command, context) => {
+          await take(command, context)
+          await context.tx.query(`INSERT INTO ${schema}.${name} VALUES ('taken')`)
+        },
+      })
+      expect(await send(binding, 'invoke')).toEqual(['invoke failed final saga.undo_not_protected'])
+      await sql.query(`DROP TABLE ${schema}.${name}`)
+    }
+  })
+
+  test('refuses a database that does not count what is written: unprotected tables would be missed', async () => {
+    await sql.query('SET track_counts = off')
+    try {
+      expect(await send(bind(), 'invoke')).toEqual(['invoke failed 55000'])
+      expect([await left(), await kept()]).toEqual([10, [0, 0, 0]])
+    } finally {
+      await sql.query('RESET track_counts')
+    }
+  })
+
   test('that is not decided keeps its row of the barrier, also from the purge of a release without undo', async () => {
     const binding = bind()
     const purge = () => sql.query(`DELETE FROM ${schema}.saga_barrier WHERE saga_key LIKE '%' || $1 || '%'`, [id])

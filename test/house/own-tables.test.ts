@@ -1,0 +1,16 @@
+import { globSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { OWN_TABLES } from '../../saga/undo/functions.ts'
+
+test('undo knows every table of this package by its name, so that no other one is taken for ours', () => {
+  const sources = globSync('{binder,bus,core,election,locks,operate,outbox,saga,service}/**/*.ts')
+  const made = sources.flatMap((file) =>
+    Array.from(
+      readFileSync(file, 'utf8').matchAll(
+        /CREATE TABLE (?:IF NOT EXISTS )?(?:\{schema\}|\$\{quoted\})\.(\w+)(?!\w*\$)/g,
+      ),
+    ),
+  )
+  const names = made.map(([, name = '']) => name).filter((name) => name !== 'transport_log_')
+  expect([...new Set(names)].toSorted()).toEqual(OWN_TABLES.toSorted())
+})
