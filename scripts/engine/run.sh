@@ -11,6 +11,7 @@
 # it installed stay.
 #
 #   ENGINE_CACHE=FOLDER   keeps what was made for the next run (1 to 2 GB)
+#   ENGINE_READY_SECONDS=N  the command is not begun later than that; default: 3600
 #   ENGINE_NODE=FILE      the program in the image node:24-bookworm-slim; default: that of node_modules
 #
 # Exit code: that of COMMAND; 75 when this machine cannot have an engine or its packages, after a line that begins "no engine:".
@@ -45,6 +46,8 @@ work=$(cd "$work" && pwd)
 export DEBIAN_FRONTEND=noninteractive DOCKER_BUILDKIT=0 DOCKER_CONFIG=$work/config
 unset DOCKER_HOST
 engine=''
+policy=/usr/sbin/policy-rc.d
+made_policy=''
 # Its own, so that nothing of another engine on this machine is touched.
 cgroup=concordat-engine-$$
 
@@ -52,6 +55,7 @@ cleanup() {
   local code=$?
   trap - EXIT INT TERM
   set +e
+  [ -z "$made_policy" ] || rm -f "$policy"
   if [ -n "$engine" ] && kill -0 "$engine" 2>/dev/null; then
     inside sh -c 'ids=$(docker ps -aq); [ -z "$ids" ] || docker rm -fv $ids' >/dev/null 2>&1
     kill -TERM "$engine"
@@ -71,14 +75,15 @@ trap 'exit 143' TERM
 # ------------------------------------------------------------------------------------------------------------------- packages
 # The package of the engine would start one on this machine, so that is kept from happening.
 install_packages() {
-  local policy=/usr/sbin/policy-rc.d made='' code=0
+  local code=0
   if [ ! -e "$policy" ]; then
+    made_policy=1
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
-    made=1
   fi
   { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"; } >"$work/apt.log" 2>&1 || code=$?
-  [ -z "$made" ] || rm -f "$policy"
+  [ -z "$made_policy" ] || rm -f "$policy"
+  made_policy=''
   [ "$code" = 0 ] || no_engine "apt-get cannot install $*: $(tail -n 1 "$work/apt.log")"
 }
 
@@ -146,15 +151,20 @@ fi
 # --------------------------------------------------------------------------------------------------------------------- engine
 step start
 # Whatever becomes of this script, the engine ends with it.
-setsid setpriv --pdeathsig TERM unshare --net --mount --propagation private bash -c '
+setsid setpriv --pdeathsig TERM unshare --net --mount --propagation private bash -ec '
   ip link set lo up
   mount -t tmpfs none /run
+  touch /run/concordat-engine
   mkdir -p /etc/docker && mount -t tmpfs none /etc/docker
   exec dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/dockerd.pid" -H unix:///var/run/docker.sock \
     --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$2"
 ' engine "$work" "$cgroup" >"$work/dockerd.log" 2>&1 </dev/null &
 engine=$!
-inside() { nsenter --target "$engine" --net --mount -- env -C "$PWD" "$@"; }
+# Before the namespaces are made, and if they never are, this would be the machine itself with an engine of its own: refused.
+inside() {
+  nsenter --target "$engine" --net --mount -- \
+    sh -c 'test -e /run/concordat-engine || exit 74; cd "$0" && exec "$@"' "$PWD" "$@"
+}
 answers=''
 for _ in $(seq 120); do
   if inside docker info >/dev/null 2>&1; then answers=1; break; fi
@@ -192,6 +202,8 @@ step "images: $(inside docker images --format '{{.Repository}}:{{.Tag}}' | grep 
 # -------------------------------------------------------------------------------------------------------------------- command
 # There is no registry, so no image of the reaper; /.dockerenv makes testcontainers ask the bridge for the engine's host.
 export TESTCONTAINERS_RYUK_DISABLED=true TESTCONTAINERS_HOST_OVERRIDE=localhost ENGINE_SERVERS=$servers
+[ "$SECONDS" -le "${ENGINE_READY_SECONDS:-3600}" ] ||
+  no_engine "its images took $SECONDS s, of ${ENGINE_READY_SECONDS} that there are"
 code=0
 inside "$@" || code=$?
 left=$(inside docker ps -aq | wc -l)

@@ -16,7 +16,7 @@ unset POSTGRES_URL REDIS_URL RABBITMQ_URL KAFKA_BROKERS MARIADB_URL
 vitest() {
   local report=$1
   shift
-  timeout --kill-after=30 90 node_modules/.bin/node node_modules/vitest/vitest.mjs run "$@" \
+  timeout --foreground --kill-after=30 90 node_modules/.bin/node node_modules/vitest/vitest.mjs run "$@" \
     --reporter=default --reporter=json --outputFile.json="$reports/$report.json"
 }
 

@@ -45,6 +45,13 @@ describe('scripts/engine/run.sh', () => {
     })
   })
 
+  test('takes back at once that packages may start servers, also when it is ended meanwhile', () => {
+    const text = readFileSync(RUN, 'utf8')
+    expect(text.match(/policy-rc\.d/g)).toHaveLength(1)
+    expect(text.slice(text.indexOf('cleanup() {'), text.indexOf('trap cleanup EXIT'))).toContain('rm -f "$policy"')
+    expect(text.indexOf('made_policy=1')).toBeLessThan(text.indexOf('>"$policy"'))
+  })
+
   test('makes an image of every server that the tests have one of', () => {
     for (const [kind, { name }] of Object.entries(images)) {
       expect(readFileSync(`scripts/engine/images/${kind}/Dockerfile`, 'utf8')).toContain('FROM local/debian')
@@ -75,6 +82,6 @@ describe('.ci/run', () => {
     expect(outcome(124, true)).toEqual(['containers=failed reports=2'])
     expect(outcome(75, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
     expect(outcome(124, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
-    expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'containers=passed reports=0'])
+    expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'containers=failed reports=0'])
   })
 })
