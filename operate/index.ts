@@ -10,6 +10,7 @@ export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
 export { OperatorOutcomeNotKept, OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
 export type { GroupLine } from './groups.ts'
+export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
   LetterDesk,
   LetterDrop,

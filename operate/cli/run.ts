@@ -22,6 +22,7 @@ import { CONSOLE_COMMANDS } from './console.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
 import { helpOf, overview } from './help.ts'
 import { INIT_COMMANDS } from './init.ts'
+import { INSTANCE_COMMANDS } from './instances.ts'
 import { LEADER_COMMANDS } from './leader.ts'
 import { LETTER_COMMANDS } from './letters.ts'
 import { LOCK_COMMANDS } from './locks.ts'
@@ -45,6 +46,7 @@ export const COMMANDS: readonly Command[] = [
   ...LOCK_COMMANDS,
   ...LEADER_COMMANDS,
   ...CLUSTER_COMMANDS,
+  ...INSTANCE_COMMANDS,
   ...BUS_COMMANDS,
   ...UNDO_COMMANDS,
   ...AUDIT_COMMANDS,

@@ -10,6 +10,7 @@ import type { Operator } from '../operator.ts'
 import { type Describable, describeSystem } from '../system/read-system.ts'
 import type { SystemTopology } from '../system/system.ts'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
+import { ConsoleInstances } from './instances.ts'
 import type { Desk } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
@@ -132,6 +133,7 @@ function deskOf(options: ConsoleOptions): Desk {
     turns: new Turns(),
     clusters: [...new Set([...(options.clusters ?? []), ...declaredClusters(topology)])],
     bindings,
+    instances: new ConsoleInstances(operator, systemClock, checkLogger(`${PATH}.logger`, options.logger)),
   }
 }
 

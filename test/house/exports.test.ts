@@ -243,6 +243,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'PauseBinding',
     'Refresh',
     'ResumeBinding',
+    'SendReports',
     'SetLogLevel',
     'Shutdown',
     'createBus',
