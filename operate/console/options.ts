@@ -15,6 +15,7 @@ import type { Desk } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
 import { Turns } from './turns.ts'
+import { UnderWay } from './under-way.ts'
 
 /** An action that was done, or that failed. */
 export interface ConsoleEvent {
@@ -131,6 +132,7 @@ function deskOf(options: ConsoleOptions): Desk {
     topology,
     places: [...requireList(`${PATH}.places`, options.places, 'the channels'), ...declaredPlaces(topology)],
     turns: new Turns(),
+    underWay: new UnderWay(systemClock),
     clusters: [...new Set([...(options.clusters ?? []), ...declaredClusters(topology)])],
     bindings,
     instances: new ConsoleInstances(operator, systemClock, checkLogger(`${PATH}.logger`, options.logger)),

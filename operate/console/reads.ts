@@ -14,6 +14,7 @@ import { Problem } from './problem.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
 import { LOOKS, type Turns } from './turns.ts'
+import type { UnderWay } from './under-way.ts'
 import { lineView, sagaView } from './views.ts'
 
 /** What the routes work on. */
@@ -28,6 +29,8 @@ export interface Desk {
   readonly clusters: readonly string[]
   /** Of letters: for each group one look or redrive at a time. */
   readonly turns: Turns
+  /** Of this console. */
+  readonly underWay: UnderWay
   /** Of all processes on the bus. */
   readonly instances: ConsoleInstances
   /** Of this process. */

@@ -14,6 +14,7 @@ import type { LeaderLine } from '../locks.ts'
 import type { SagaCounts } from '../sagas/lines.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { clusterMembers, type Desk, placesOf } from './reads.ts'
+import type { UnderWayLine } from './under-way.ts'
 
 /** A part of the picture. */
 export interface Part<T> {
@@ -39,6 +40,8 @@ export interface Snapshot {
   readonly members?:
     | Part<ReadonlyArray<{ readonly cluster: string; readonly members: readonly MemberLine[] }>>
     | undefined
+  /** Redrives and drops of this console. */
+  readonly underWay?: Part<readonly UnderWayLine[]> | undefined
   /** Dead letters of each group, of transports beside the database. */
   readonly letters?:
     | Part<ReadonlyArray<{ readonly channel: string; readonly group: string; readonly count: number }>>
@@ -160,6 +163,7 @@ function sourcesOf(desk: Desk): readonly Source[] {
     { name: 'instances', everyMs: 2 * SECOND, read: () => instances.view() },
     { name: 'leaders', everyMs: 5 * SECOND, read: () => operator.leaders.list() },
     { name: 'members', everyMs: 5 * SECOND, read: () => clusterMembers(desk, clusters) },
+    { name: 'underWay', everyMs: 0.5 * SECOND, read: async () => desk.underWay.lines },
     { name: 'letters', everyMs: 30 * SECOND, read: () => countLetters(desk) },
     ...(bindings === undefined
       ? []

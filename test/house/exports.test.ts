@@ -272,6 +272,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
   'concordat/operate': [
+    'OperatorLettersOutOfReach',
     'OperatorOutcomeNotKept',
     'OperatorStoreMissing',
     'OperatorTransportMissing',
