@@ -255,10 +255,12 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   ],
   'concordat/service': ['ServiceClosed', 'ServiceNotReady', 'closeOnSignals', 'createService', 'httpProblem'],
   'concordat/nest': [
+    'Cancel',
     'Compensate',
     'ConcordatHealth',
     'ConcordatModule',
     'ConcordatService',
+    'Confirm',
     'InjectBus',
     'InjectCoordinator',
     'InjectLocks',
@@ -269,6 +271,9 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'Processor',
     'Sink',
     'Source',
+    'Try',
+    'UndoParticipant',
+    'XaParticipant',
   ],
   'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
   'concordat/operate': [
