@@ -27,6 +27,7 @@ type Suite = (options: SuiteOptions) => Promise<void>
 
 const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   binder: async () => (await import('./binder/suite.ts')).binderSuite,
+  bus: async () => (await import('./bus/suite.ts')).busSuite,
   election: async () => (await import('./election/suite.ts')).electionSuite,
   example: async () => (await import('./example/suite.ts')).exampleSuite,
   locks: async () => (await import('./locks/suite.ts')).locksSuite,

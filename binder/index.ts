@@ -91,7 +91,7 @@ export {
 } from './middleware/middleware.ts'
 export { HandlerTimeout, timeout } from './middleware/timeout.ts'
 export type { DeadLetter, LetterError } from './redrive/letter.ts'
-export type { RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
+export type { RedriveAfter, RedriveCounts, RedriveHost, RedriveOptions, RedriveReport } from './redrive/redrive.ts'
 export { redrive } from './redrive/redrive-run.ts'
 export { RequestFailed, RequestRefused, RequestTimeout } from './requests/replies.ts'
 export type { RequestOptions } from './requests/requests.ts'

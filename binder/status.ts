@@ -23,6 +23,8 @@ export interface BindingStatus {
   readonly kind: 'source' | 'sink' | 'processor' | 'batch' | 'poll'
   readonly channel: string
   readonly group: string | null
+  /** Of the channel, as it is declared here. */
+  readonly partitions: number
   readonly state: BindingState
   /**
    * Why it is not running; of one that is, what stands still and goes on by itself (a Kafka partition behind an open

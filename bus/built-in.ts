@@ -26,6 +26,25 @@ export const Shutdown: BusEvent<{ readonly reason?: string | undefined }> = buil
   reason === undefined || isText(reason, 1_000) ? undefined : ['reason', 'expected text of at most 1000 characters'],
 )
 
+/** How often, and for how long, both in ms. */
+export interface ReportOrder {
+  readonly everyMs: number
+  readonly forMs: number
+}
+
+const MAX_REPORTING_MS = 5 * 60_000
+
+/**
+ * Asks for reports of names and counters: `Bus.watch` sends it again and again, so that nobody reports when nobody looks.
+ * Handled by the bus itself.
+ */
+export const SendReports: BusEvent<ReportOrder> = builtIn('send-reports', ({ everyMs, forMs }) => {
+  if (!isWithin(everyMs, 1, 60_000)) return ['everyMs', 'expected a whole number from 1 to 60000']
+  return isWithin(forMs, 1, MAX_REPORTING_MS)
+    ? undefined
+    : ['forMs', `expected a whole number from 1 to ${MAX_REPORTING_MS}`]
+})
+
 /**
  * A watched config has another value. With `version` (from the store that holds it) older ones never win; without, the
  * time of the event counts. Without `value` it is a hint: load it.
@@ -49,6 +68,10 @@ type FieldIssue = readonly [path: string, message: string] | undefined
 
 function bindingIssue({ binding }: Fields): FieldIssue {
   return isText(binding, 300) ? undefined : ['binding', 'expected the name of a binding']
+}
+
+function isWithin(value: unknown, min: number, max: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
 }
 
 function isText(value: unknown, maxLength: number): boolean {

@@ -16,6 +16,7 @@ import type { BusChannel } from './channels.ts'
 import type { ConfigOptions, WatchedConfig } from './config.ts'
 import type { BusEvent, EventHandler } from './event.ts'
 import type { AckError } from './outcome.ts'
+import type { WatchedInstance } from './reports/watch.ts'
 
 /** One instance on the bus: sends events to instances by address, and handles those that are for it. */
 export interface Bus extends AsyncDisposable {
@@ -65,6 +66,13 @@ export interface Bus extends AsyncDisposable {
   /** Who is live, by the option `members` or by what they say of themselves; this instance included. */
   members(): Promise<readonly Address[]>
 
+  /**
+   * Asks instances what they do, again and again until it is closed: names, states and counters of their bindings. They report
+   * only while somebody watches.
+   * @throws TypeError / RangeError, AddressInvalid, BusForbidden, BusNotReady, BusClosed, SendError
+   */
+  watch(options?: ReportWatchOptions): Promise<ReportWatch>
+
   /** Cheap, no I/O. */
   health(): BusHealth
 
@@ -72,6 +80,27 @@ export interface Bus extends AsyncDisposable {
    * Takes nothing more, lets running handlers finish for `drainTimeoutMs`, says goodbye, rejects those who wait for
    * answers with BusClosed. Before the binder's `close`. Idempotent, never rejects.
    */
+  close(): Promise<void>
+}
+
+/** Whom to watch. */
+export interface ReportWatchOptions {
+  /** As the `to` of an event. @default '**' */
+  readonly to?: string | undefined
+  /** How often each instance reports. From 1 second to 1 minute. @default 2 seconds */
+  readonly everyMs?: number | undefined
+}
+
+/** What instances report. */
+export interface ReportWatch extends AsyncDisposable {
+  /**
+   * Those that have reported within three times `everyMs`, at most 1 000. True as far as the signature of the bus is; without
+   * one, whoever can write to the broker can invent instances.
+   */
+  instances(): readonly WatchedInstance[]
+  /** Why no reports arrive at the moment. `undefined` when they do. */
+  trouble(): string | undefined
+  /** Nobody is asked any more; the instances stop by themselves. Never rejects. */
   close(): Promise<void>
 }
 

@@ -53,6 +53,12 @@ export class Connection {
     return first
   }
 
+  /** The same, and why answers do not arrive. */
+  get troubleWithAnswers(): string | undefined {
+    const [first] = this.#waiting(this.#all)
+    return first
+  }
+
   /** Rises when the place in the events channel was taken anew. */
   get subscribed(): number {
     return this.#status(this.#names.events)?.subscribed ?? 0
@@ -72,6 +78,12 @@ export class Connection {
 
   get #all(): readonly string[] {
     return [this.#names.events, this.#names.acks, this.#names.presence].filter((name) => name !== undefined)
+  }
+
+  /** The bindings of the binder beside the bus's own. */
+  others(): readonly BindingStatus[] {
+    const own = new Set(this.#all)
+    return (this.#binder?.bindings() ?? []).filter(({ name }) => !own.has(name))
   }
 
   #status(name: string): BindingStatus | undefined {

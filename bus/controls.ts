@@ -8,7 +8,9 @@ import {
   type LogLevel,
   PauseBinding,
   Refresh,
+  type ReportOrder,
   ResumeBinding,
+  SendReports,
   SetLogLevel,
   Shutdown,
 } from './built-in.ts'
@@ -26,6 +28,8 @@ export interface ControlHost {
   /** The bus's own: without them nobody could resume anything. */
   readonly ownBindings: ReadonlySet<string>
   binder(): Binder
+  /** Somebody wants to know what this instance does. */
+  wanted(order: ReportOrder): void
 }
 
 type Control = readonly [BusEvent, AnyHandler]
@@ -37,6 +41,7 @@ export function controls(host: ControlHost): readonly Control[] {
     control(PauseBinding, ({ binding }) => pause(bindingOf(host, binding))),
     control(ResumeBinding, ({ binding }) => resume(bindingOf(host, binding))),
     control(ConfigChanged, (change, { time }) => changeConfig(host, change, time)),
+    control(SendReports, (order) => host.wanted(order)),
     control(Shutdown, shutdownOnce(host)),
   ]
 }

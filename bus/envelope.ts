@@ -48,7 +48,14 @@ export interface PresenceEnvelope extends Signed {
   readonly intervalMs: number
 }
 
-export type Envelope = EventEnvelope | AckEnvelope | PresenceEnvelope
+/** What an instance does, for whoever asked. It travels where the answers do. */
+export interface ReportEnvelope extends Signed {
+  readonly kind: 'report'
+  /** Of the process: its counters begin anew with it. */
+  readonly session: string
+}
+
+export type Envelope = EventEnvelope | AckEnvelope | PresenceEnvelope | ReportEnvelope
 
 /** Why a message was not understood. */
 export type ParseFailure = 'malformed' | 'unsupported'
@@ -74,6 +81,16 @@ export function presenceHeaders(presence: Omit<PresenceEnvelope, 'time' | 'id' |
   return headers({ from: sender, presence: state, session, interval: intervalMs, signature })
 }
 
+export function reportHeaders(report: Omit<ReportEnvelope, 'time' | 'id' | 'from' | 'kind'>): Headers {
+  const { sender, session, signature } = report
+  return headers({ from: sender, report: true, session, signature })
+}
+
+/** Tells it from an answer before anything is parsed. */
+export function isReport({ headers }: Pick<Arrived, 'headers'>): boolean {
+  return Object.hasOwn(headers, 'bus-report')
+}
+
 function headers(values: Readonly<Record<string, HeaderValue | undefined>>): Headers {
   const present = Object.entries({ version: BUS_VERSION, ...values }).filter(([, value]) => value !== undefined)
   return Object.fromEntries(present.map(([name, value]) => [`bus-${name}`, value as HeaderValue]))
@@ -89,6 +106,8 @@ export function signedFields(envelope: Envelope): readonly string[] {
       return [...common, envelope.of, envelope.to, envelope.status]
     case 'presence':
       return [...common, envelope.state, envelope.session, String(envelope.intervalMs)]
+    case 'report':
+      return [...common, envelope.session]
   }
 }
 
@@ -120,6 +139,10 @@ export function parsePresence(message: Arrived): PresenceEnvelope | ParseFailure
     session: read.text('session', 100),
     intervalMs: read.whole('interval', MAX_INTERVAL_MS),
   }))
+}
+
+export function parseReport(message: Arrived): ReportEnvelope | ParseFailure {
+  return parse(message, (read, signed) => ({ ...signed, kind: 'report', session: read.text('session', 100) }))
 }
 
 function parse<T>(message: Arrived, build: (read: Reader, signed: Signed) => T): T | ParseFailure {

@@ -15,7 +15,9 @@ export {
   type LogLevel,
   PauseBinding,
   Refresh,
+  type ReportOrder,
   ResumeBinding,
+  SendReports,
   SetLogLevel,
   Shutdown,
 } from './built-in.ts'
@@ -30,6 +32,8 @@ export type {
   FailedAck,
   PublishOptions,
   ReadyOptions,
+  ReportWatch,
+  ReportWatchOptions,
 } from './bus.ts'
 export type { BusChannel } from './channels.ts'
 export type { ConfigOptions, VersionedValue, WatchedConfig } from './config.ts'
@@ -54,4 +58,6 @@ export {
 } from './event.ts'
 export type { AuthorizeRequest, BusOptions, ShutdownRequest } from './options.ts'
 export type { AckError } from './outcome.ts'
+export type { BindingReport, ReportBody } from './reports/report.ts'
+export type { WatchedBinding, WatchedInstance } from './reports/watch.ts'
 export { createBus } from './service-bus.ts'

@@ -6,13 +6,24 @@ import type { StandardSchemaV1 } from '../core/schema.ts'
 import { type Address, formatAddress } from './address.ts'
 import { Answers } from './answers.ts'
 import { Authorization } from './authorize.ts'
-import type { AckedPublishOptions, Acknowledgement, Bus, BusHealth, PublishOptions, ReadyOptions } from './bus.ts'
+import { type ReportOrder, SendReports } from './built-in.ts'
+import type {
+  AckedPublishOptions,
+  Acknowledgement,
+  Bus,
+  BusHealth,
+  PublishOptions,
+  ReadyOptions,
+  ReportWatch,
+  ReportWatchOptions,
+} from './bus.ts'
 import { type BusChannel, type BusChannels, busChannels } from './channels.ts'
 import type { ConfigOptions, WatchedConfig } from './config.ts'
 import { Configs } from './configs.ts'
 import { type BusBindings, Connection } from './connection.ts'
 import { controls } from './controls.ts'
 import { Counters } from './counters.ts'
+import { isReport } from './envelope.ts'
 import { BusClosed } from './errors.ts'
 import { type BusEvent, type EventHandler, onEvent } from './event.ts'
 import { Guard } from './guard.ts'
@@ -23,6 +34,7 @@ import { type BusOptions, type ResolvedBus, resolveBus } from './options.ts'
 import { Presence } from './presence.ts'
 import { type AnyPublishOptions, Publisher } from './publisher.ts'
 import { Receiver } from './receiver.ts'
+import { Reports } from './reports/reports.ts'
 import { SeenEvents } from './seen.ts'
 import { Signer } from './signature.ts'
 import { BusTelemetry } from './telemetry.ts'
@@ -45,6 +57,7 @@ class ServiceBus implements Bus {
   readonly #presence: Presence | undefined
   readonly #members: Members
   readonly #answers: Answers
+  readonly #reports: Reports
   readonly #receiver: Receiver
   readonly #publisher: Publisher
   readonly #lifeline: Lifeline
@@ -83,6 +96,11 @@ class ServiceBus implements Bus {
     this.#measures = measures
     this.#stopTelemetry = measures?.observe(() => this.#members.live())
     this.#answers = new Answers({ ...shared, channel: channels.acks })
+    this.#reports = new Reports({
+      ...shared,
+      channel: channels.acks,
+      ask: (order, to) => this.publish(SendReports, order, { to }),
+    })
     this.#lifeline = new Lifeline({ ...shared, presence: this.#presence, configs: this.#configs })
     this.#receiver = new Receiver({
       ...shared,
@@ -151,6 +169,11 @@ class ServiceBus implements Bus {
     return this.#members.live()
   }
 
+  async watch(options?: ReportWatchOptions): Promise<ReportWatch> {
+    this.#requireOpen()
+    return this.#reports.watching.watch(options)
+  }
+
   health(): BusHealth {
     const counters = this.#counters.snapshot()
     if (this.#state !== 'started') return { status: this.#state, counters }
@@ -171,6 +194,7 @@ class ServiceBus implements Bus {
     this.#stopTelemetry?.()
     const wasStarted = this.#state === 'started'
     this.#state = 'closed'
+    this.#reports.close()
     this.#publisher.close(new BusClosed('closed'))
     this.#answers.pending.closeAll(new BusClosed('closed while waiting'))
     await this.#receiver.close(this.#options.drainTimeoutMs)
@@ -197,7 +221,8 @@ class ServiceBus implements Bus {
     const bindings = [
       sink(events, { ...once, name: names.events }, (body, context) => this.#receiver.arrived(body, context)),
       sink(acks, { ...once, name: names.acks, autoStart: false }, (body, context) => {
-        this.#answers.arrived(body, context)
+        if (isReport(context)) this.#reports.watching.arrived(body, context)
+        else this.#answers.arrived(body, context)
       }),
     ]
     if (names.presence !== undefined) {
@@ -212,7 +237,8 @@ class ServiceBus implements Bus {
     const ownBindings = new Set(Object.values(names).filter((name) => name !== undefined))
     const binder = (): Binder => this.#connection.binder
     const configs = this.#configs.all
-    for (const [event, handler] of controls({ logger, setLevel, onShutdown, configs, ownBindings, binder }))
+    const wanted = (order: ReportOrder): void => this.#reports.reporter.wanted(order)
+    for (const [event, handler] of controls({ logger, setLevel, onShutdown, configs, ownBindings, binder, wanted }))
       this.#handlers.add(event, handler)
     for (const { event, handler } of on) this.#handlers.add(event, handler)
   }

@@ -4,7 +4,7 @@ import { checkName } from '../binder/channel/channel.ts'
 import type { Transport } from '../binder/transport/transport.ts'
 import { type Address, formatAddress, matchesAddress } from '../bus/address.ts'
 import { ConfigChanged, PauseBinding, Refresh, ResumeBinding, SetLogLevel, Shutdown } from '../bus/built-in.ts'
-import type { Acknowledgement, Bus } from '../bus/bus.ts'
+import type { Acknowledgement, Bus, ReportWatchOptions } from '../bus/bus.ts'
 import { type BusEvent, defineEvent } from '../bus/event.ts'
 import { createBus } from '../bus/service-bus.ts'
 import { resolveSecrets } from '../bus/signature.ts'
@@ -16,6 +16,7 @@ import { optionNames, refuseUnknown } from '../core/options.ts'
 import { validate } from '../core/schema.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import type { ClusterDesk } from './cluster.ts'
+import { type InstanceWatch, Lags, OPERATOR, servicesOf, viewOf } from './instances.ts'
 import type { Trail } from './trail.ts'
 
 /** How the services of a bus were set up. */
@@ -73,6 +74,12 @@ export interface BusDesk {
    * @throws as `members`; AddressInvalid, SchemaError, SqlTablesMissing before anything was sent; SendError, OperatorOutcomeNotKept
    */
   send(order: BusOrder): Promise<BusReport>
+  /**
+   * All instances of all services on the bus, each for itself and summed: they report until the watch is closed, which has a
+   * connection of its own. `to` means some only.
+   * @throws as `members`; AddressInvalid
+   */
+  watch(options?: ReportWatchOptions): Promise<InstanceWatch>
 }
 
 const BUILT_IN: Readonly<Record<string, BusEvent>> = Object.freeze({
@@ -101,7 +108,6 @@ const LISTEN_MS = 2 * SECOND
 const MAX_LISTEN_MS = 60 * SECOND
 const READY_MS = 20 * SECOND
 const MAX_TIMEOUT_MS = 10 * 60 * SECOND
-const SERVICE = 'operator'
 
 /** @throws TypeError naming the option, never showing the secret */
 export function requireBus(path: string, bus: OperatedBus): OperatedBus {
@@ -158,28 +164,66 @@ export class TransportBusDesk implements BusDesk {
     })
   }
 
+  async watch(options: ReportWatchOptions = {}): Promise<InstanceWatch> {
+    const { bus, transport, leave } = await this.#join()
+    try {
+      const reports = await bus.watch(options)
+      const lags = new Lags(transport, systemClock)
+      lags.follow(reports)
+      const close = async (): Promise<void> => {
+        lags.close()
+        await reports.close()
+        await leave()
+      }
+      return Object.freeze({
+        view: () => viewOf(reports.instances(), lags.known),
+        bindingsOf: (address: string) =>
+          servicesOf(reports.instances()).find((each) => formatAddress(each.address) === address)?.bindings,
+        trouble: () => reports.trouble(),
+        close,
+        [Symbol.asyncDispose]: close,
+      })
+    } catch (error) {
+      await leave()
+      throw error
+    }
+  }
+
   async #joined<T>(forMs: number, work: (bus: Bus) => Promise<T>): Promise<T> {
+    const { bus, leave } = await this.#join()
+    try {
+      if (this.#host.bus.cluster === undefined) await systemClock.sleep(forMs)
+      return await work(bus)
+    } finally {
+      await leave()
+    }
+  }
+
+  async #join() {
     const { open, logger, cluster, bus: given } = this.#host
     const { channel, secret, cluster: name } = given
     const transport = await open()
     const bus = createBus({
-      service: SERVICE,
-      instance: `${SERVICE}-${newId().slice(-12)}`,
+      service: OPERATOR,
+      instance: `${OPERATOR}-${newId().slice(-12)}`,
       channel,
       secret,
       logger,
       ...(name !== undefined && { members: async () => memberAddresses(await cluster.members(name)) }),
     })
-    const binder = createBinder({ service: SERVICE, transport, bindings: bus.bindings, sends: bus.channels, logger })
+    const binder = createBinder({ service: OPERATOR, transport, bindings: bus.bindings, sends: bus.channels, logger })
+    const leave = async (): Promise<void> => {
+      await bus.close()
+      await binder.close()
+    }
     try {
       await binder.start()
       await bus.start(binder)
       await bus.ready({ timeoutMs: READY_MS, acks: true })
-      if (name === undefined) await systemClock.sleep(forMs)
-      return await work(bus)
-    } finally {
-      await bus.close()
-      await binder.close()
+      return { bus, transport, leave }
+    } catch (error) {
+      await leave()
+      throw error
     }
   }
 }

@@ -40,6 +40,26 @@ export class OperatorOutcomeNotKept extends ConcordatError {
   }
 }
 
+/** The letters before this page are so many, or so large, that a look cannot hold them. Nothing was changed. */
+export class OperatorLettersOutOfReach extends ConcordatError {
+  readonly code = 'operate.letters_out_of_reach' as const
+  readonly retryable = false as const
+  readonly channel: string
+  readonly group: string
+  /** How many were looked at. */
+  readonly lookedAt: number
+
+  constructor({ channel, group }: { readonly channel: string; readonly group: string }, lookedAt: number) {
+    super(
+      `dead letters of ${channel}.${group}: those behind the first ${lookedAt} are out of reach of a look: redrive or drop some first, ` +
+        'or look at more bytes (`lookAtBytes`)',
+    )
+    this.channel = channel
+    this.group = group
+    this.lookedAt = lookedAt
+  }
+}
+
 interface Outcome {
   readonly outcome: string
   readonly result: unknown

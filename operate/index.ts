@@ -8,14 +8,23 @@ export type { BusDesk, BusListening, BusOrder, BusReport, OperatedBus } from './
 export type { ClusterDesk, MemberLine, OperatedCluster, StateLine } from './cluster.ts'
 export type { DoctorReport } from './doctor/doctor.ts'
 export type { DoctorLine } from './doctor/line.ts'
-export { OperatorOutcomeNotKept, OperatorStoreMissing, OperatorTransportMissing } from './errors.ts'
+export {
+  OperatorLettersOutOfReach,
+  OperatorOutcomeNotKept,
+  OperatorStoreMissing,
+  OperatorTransportMissing,
+} from './errors.ts'
 export type { GroupLine } from './groups.ts'
+export type { BindingLine, InstanceLine, InstancesView, InstanceWatch } from './instances.ts'
 export type {
   LetterDesk,
   LetterDrop,
   LetterFilter,
   LetterListOptions,
+  LetterPage,
+  LetterPageOptions,
   LetterPlace,
+  LetterProgress,
   LetterRedrive,
   OpenTransport,
 } from './letters.ts'

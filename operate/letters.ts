@@ -2,15 +2,16 @@
 import { type Channel, defineChannel } from '../binder/channel/channel.ts'
 import { deadLetterSpec } from '../binder/consuming/failure/dead-letter.ts'
 import type { DeadLetter } from '../binder/redrive/letter.ts'
-import type { RedriveReport } from '../binder/redrive/redrive.ts'
+import type { RedriveAfter, RedriveCounts, RedriveReport } from '../binder/redrive/redrive.ts'
 import { redrive } from '../binder/redrive/redrive-run.ts'
 import type { GroupPlace, Transport } from '../binder/transport/transport.ts'
 import { systemClock } from '../core/clock.ts'
-import { requireInteger } from '../core/errors.ts'
+import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
-import { OperatorTransportMissing } from './errors.ts'
+import { readCursor, writeCursor } from './cursor.ts'
+import { OperatorLettersOutOfReach, OperatorTransportMissing } from './errors.ts'
 import type { Trail } from './trail.ts'
 
 /** A group of a channel. */
@@ -41,10 +42,33 @@ export interface LetterListOptions extends LetterFilter {
   readonly payloads?: boolean | undefined
 }
 
+/** A page of dead letters. */
+export interface LetterPageOptions extends Omit<LetterListOptions, 'lookAt'> {
+  /** `next` of the page before. @default from the first */
+  readonly after?: string | undefined
+  /** Looks at so many letters for a page, whether they fit or not. At most 10 000. @default 10 000 */
+  readonly lookAt?: number | undefined
+}
+
+/** A page of dead letters; a page may be empty and not the last. */
+export interface LetterPage {
+  readonly letters: readonly DeadLetter[]
+  /** For `after`: null at the end. */
+  readonly next: string | null
+}
+
+/** How far a redrive has come. */
+export interface LetterProgress extends RedriveCounts {
+  /** How many lay there when it began, as the broker counts them; the run ends before with its `limit`. */
+  readonly of: number
+}
+
 /** Which are given up. */
 export interface LetterDrop extends OperatorNote, LetterFilter {
   /** Lists what would be given up, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
+  /** After each letter that was sent back, given up or kept. */
+  readonly onProgress?: ((progress: LetterProgress) => void) | undefined
 }
 
 /** How they go back. */
@@ -55,6 +79,8 @@ export interface LetterRedrive extends OperatorNote, LetterFilter {
   readonly perSecond?: number | undefined
   /** Lists what would go back, and changes nothing. @default true */
   readonly dryRun?: boolean | undefined
+  /** After each letter that was sent back or kept. */
+  readonly onProgress?: ((progress: LetterProgress) => void) | undefined
 }
 
 /** Sees dead letters, sends them back or gives them up. What it does is in `audit`. */
@@ -64,6 +90,12 @@ export interface LetterDesk {
    * time waits. @throws OperatorTransportMissing, TransportError, RedriveStalled
    */
   list(place: LetterPlace, options?: LetterListOptions): Promise<readonly DeadLetter[]>
+  /**
+   * As `list`, one page after the other. A page reads over those before it, which it holds, so that ten thousand are within
+   * reach; letters that come, or that somebody settles meanwhile, are neither shown twice nor left out.
+   * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
+   */
+  page(place: LetterPlace, options?: LetterPageOptions): Promise<LetterPage>
   /** How many lie there. @throws as `lag` */
   count(place: LetterPlace): Promise<number>
   /** @throws as `list`, SqlTablesMissing before anything was done, SendError, OperatorOutcomeNotKept */
@@ -81,8 +113,18 @@ const anything = {
   '~standard': { version: 1 as const, vendor: 'concordat', validate: (value: unknown) => ({ value }) },
 }
 
+/** For one page. */
+const MAX_WINDOW = 10_000
+/** As many as a look can hold. */
+const MAX_LOOK = 65_535
+
 type Run = Omit<LetterRedrive, keyof OperatorNote | 'to'> &
-  Pick<LetterListOptions, 'payloads'> & { readonly to?: LetterRedrive['to'] | 'nowhere' }
+  Pick<LetterListOptions, 'payloads'> & {
+    readonly to?: LetterRedrive['to'] | 'nowhere'
+    readonly after?: RedriveAfter | undefined
+    /** Told of each letter that is looked at. */
+    readonly seen?: ((letter: DeadLetter) => void) | undefined
+  }
 
 export class TransportLetterDesk implements LetterDesk {
   readonly #open: OpenTransport
@@ -101,15 +143,36 @@ export class TransportLetterDesk implements LetterDesk {
     return letters
   }
 
+  async page(place: LetterPlace, options: LetterPageOptions = {}): Promise<LetterPage> {
+    const { limit, code, id, payloads, lookAtBytes } = options
+    const window = requireInteger('letters.page.lookAt', options.lookAt ?? MAX_WINDOW, 1, MAX_WINDOW)
+    const after = options.after === undefined ? undefined : afterOf(options.after)
+    const lookAt = (after?.skip ?? 0) + window
+    const which = { limit, code, id, payloads, lookAt: Math.min(lookAt, MAX_LOOK), lookAtBytes }
+    let last: string | undefined
+    const seen = (letter: DeadLetter): void => void (last = letter.id)
+    const {
+      letters,
+      complete,
+      sent,
+      kept,
+      skipped = 0,
+    } = await this.#run(place, { ...which, after, seen, dryRun: true })
+    if (complete) return { letters, next: null }
+    const looked = skipped + sent + kept
+    if (sent + kept === 0 || last === undefined) throw new OperatorLettersOutOfReach(place, looked)
+    return { letters, next: writeCursor([String(looked), last]) }
+  }
+
   async redrive(place: LetterPlace, options: LetterRedrive): Promise<RedriveReport> {
-    const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes } = options
-    const which = { limit, code, id, lookAt, lookAtBytes }
+    const { limit, code, id, to, perSecond, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
     return this.#act('redrive', place, options, { ...which, to, perSecond, dryRun: dryRun !== false })
   }
 
   async drop(place: LetterPlace, options: LetterDrop): Promise<RedriveReport> {
-    const { limit, code, id, dryRun, lookAt, lookAtBytes } = options
-    const which = { limit, code, id, lookAt, lookAtBytes }
+    const { limit, code, id, dryRun, lookAt, lookAtBytes, onProgress } = options
+    const which = { limit, code, id, lookAt, lookAtBytes, onProgress }
     return this.#act('drop', place, options, { ...which, to: 'nowhere', dryRun: dryRun !== false })
   }
 
@@ -148,15 +211,27 @@ export class TransportLetterDesk implements LetterDesk {
     )
   }
 
-  async #run(place: LetterPlace, { code, id, ...options }: Run): Promise<RedriveReport> {
+  async #run(place: LetterPlace, { code, id, onProgress, seen, ...options }: Run): Promise<RedriveReport> {
     const limit = requireInteger('letters.limit', options.limit ?? 100, 1, 10_000)
     const channel = channelOf(place)
+    const of = onProgress === undefined ? 0 : await this.count(place)
     const transport = await this.#open()
-    const filter = (letter: DeadLetter): boolean =>
-      (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
+    const filter = (letter: DeadLetter): boolean => {
+      seen?.(letter)
+      return (code === undefined || letter.error.code === code) && (id === undefined || letter.id === id)
+    }
     const host = { service: 'operator', transport, logger: this.#logger }
-    return redrive(host, channel, place.group, { ...options, filter, limit })
+    const telling = onProgress && { onProgress: (counts: RedriveCounts) => onProgress({ ...counts, of }) }
+    return redrive(host, channel, place.group, { ...options, ...telling, filter, limit })
   }
+}
+
+/** @throws TypeError */
+function afterOf(cursor: string): RedriveAfter {
+  const [skip = '', id = ''] = readCursor('letters.page.after', cursor, 2)
+  const path = 'letters.page.after'
+  if (id === '') throw invalidOption(path, cursor, 'what `next` of the page before was')
+  return { skip: requireInteger(path, Number(skip), 1, MAX_LOOK), id }
 }
 
 /** Bytes are handed on as they are: no payload is read. */

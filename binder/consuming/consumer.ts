@@ -96,6 +96,7 @@ export class Consumer {
       kind: this.#binding.kind,
       channel: this.#binding.input.name,
       group: this.options.group,
+      partitions: this.#binding.input.partitions,
       ...this.#condition(),
       subscribed: this.#subscribed,
       running: this.#lanes.running,

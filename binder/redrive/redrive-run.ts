@@ -49,6 +49,9 @@ export class RedriveRun {
   /** Bytes of payloads that a dry run has looked at. */
   #lookedAtBytes = 0
   #isBeyondLimit = false
+  /** Of `after`: passed over by a dry run. */
+  #skipped = 0
+  #isBehind: boolean
   #lost: Error | undefined
   #wake: () => void = () => {}
   #nextAt = 0
@@ -62,6 +65,7 @@ export class RedriveRun {
     const { name, partitions, groups, retentionMs } = channel
     const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
+    this.#isBehind = options.after === undefined
     this.#letters = { ...deadLetterSpec(name, group), goesWith: name }
     this.#target = to === 'group' ? { ...retrySpec(input, group), goesWith: name } : input
   }
@@ -73,7 +77,8 @@ export class RedriveRun {
     await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
-    return { ...this.#counts, complete: end === 'complete' && !this.#isBeyondLimit, letters: this.#listed }
+    const skipped = this.#options.after && { skipped: this.#skipped }
+    return { ...this.#counts, complete: end === 'complete' && !this.#isBeyondLimit, letters: this.#listed, ...skipped }
   }
 
   /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
@@ -114,7 +119,7 @@ export class RedriveRun {
   #isEnough(): boolean {
     const { dryRun, lookAt, lookAtBytes } = this.#options
     const { sent, kept } = this.#counts
-    if (dryRun && (sent + kept >= lookAt || this.#lookedAtBytes >= lookAtBytes)) return true
+    if (dryRun && (this.#skipped + sent + kept >= lookAt || this.#lookedAtBytes >= lookAtBytes)) return true
     return sent >= this.#options.limit && (dryRun || kept === 0)
   }
 
@@ -217,12 +222,22 @@ export class RedriveRun {
   async #list(message: EncodedMessage): Promise<void> {
     const letter = readDeadLetter(message)
     this.#lookedAtBytes += letter.bytes
+    if (this.#passesOver(letter)) return
     if (!(await this.#options.filter(letter))) {
       this.#counts.kept++
       return
     }
     this.#listed.push(this.#options.payloads ? letter : { ...letter, body: null })
     this.#counts.sent++
+  }
+
+  /** What was looked at before, up to the last of it. */
+  #passesOver({ id }: DeadLetter): boolean {
+    const { after } = this.#options
+    if (this.#isBehind || after === undefined) return false
+    this.#skipped++
+    this.#isBehind = id === after.id || this.#skipped >= after.skip
+    return true
   }
 
   /** Confirmed at its new place when this resolves. */
@@ -300,6 +315,8 @@ export class RedriveRun {
   #forget(): void {
     this.#listed.length = 0
     this.#lookedAtBytes = 0
+    this.#skipped = 0
+    this.#isBehind = this.#options.after === undefined
     Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
   }
 

@@ -11,7 +11,7 @@
  * what is sent back comes behind what was sent meanwhile.
  */
 import { type Clock, systemClock } from '../../core/clock.ts'
-import { invalidOption, requireInteger } from '../../core/errors.ts'
+import { invalidOption, requireInteger, requireText } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
@@ -56,6 +56,12 @@ export interface RedriveOptions {
   readonly lookAt?: number | undefined
   /** With `dryRun`: the same in bytes of payloads; what it holds may be twice that. @default 128 MiB */
   readonly lookAtBytes?: number | undefined
+  /**
+   * With `dryRun`: begins behind the letter with this id, which was the last of `skip` that were looked at before. When it is not
+   * among them any more, it begins behind so many. What is passed over is held and counts for `lookAt` and `lookAtBytes`.
+   * @default at the first
+   */
+  readonly after?: RedriveAfter | undefined
   /** With `dryRun`: lists payloads too. @default false: `body` is null */
   readonly payloads?: boolean | undefined
   /** After each letter. */
@@ -67,6 +73,12 @@ export interface RedriveOptions {
    * group `redrive` is the usual cause, or a broker that is away. In ms. @default 60 seconds
    */
   readonly stallTimeoutMs?: number | undefined
+}
+
+/** Where a look before has ended. */
+export interface RedriveAfter {
+  readonly skip: number
+  readonly id: string
 }
 
 /** How far a redrive has come. */
@@ -85,6 +97,8 @@ export interface RedriveReport extends RedriveCounts {
   readonly complete: boolean
   /** What a dry run lists, in order; empty otherwise. */
   readonly letters: readonly DeadLetter[]
+  /** With `after`: how many were passed over. */
+  readonly skipped?: number | undefined
 }
 
 /** What a run works with: every default filled in. */
@@ -102,6 +116,7 @@ export interface ResolvedRedrive {
   readonly dryRun: boolean
   readonly lookAt: number
   readonly lookAtBytes: number
+  readonly after: RedriveAfter | undefined
   readonly payloads: boolean
   readonly onProgress: (progress: RedriveCounts) => void
   readonly signal: AbortSignal | undefined
@@ -117,6 +132,7 @@ const NAMES = optionNames<RedriveOptions>({
   dryRun: true,
   lookAt: true,
   lookAtBytes: true,
+  after: true,
   payloads: true,
   onProgress: true,
   signal: true,
@@ -159,10 +175,21 @@ export function resolveRedrive(
     dryRun: requireBoolean('dryRun', dryRun),
     lookAt: requireInteger('redrive.lookAt', options.lookAt ?? MOST_LOOKED_AT, 1, MOST_LOOKED_AT),
     lookAtBytes: requireInteger('redrive.lookAtBytes', options.lookAtBytes ?? LOOKED_AT_BYTES, 1),
+    after: requireAfter(options.after, dryRun),
     payloads: requireBoolean('payloads', payloads),
     onProgress: requireFunction('onProgress', options.onProgress ?? (() => {})),
     signal: options.signal,
     stallTimeoutMs: requireInteger('redrive.stallTimeoutMs', options.stallTimeoutMs ?? STALL_MS, 1),
+  }
+}
+
+function requireAfter(after: RedriveAfter | undefined, dryRun: unknown): RedriveAfter | undefined {
+  if (after === undefined) return undefined
+  if (dryRun !== true)
+    throw invalidOption('redrive.after', after, 'none without dryRun: a run begins at the first letter')
+  return {
+    skip: requireInteger('redrive.after.skip', after.skip, 1, MOST_LOOKED_AT),
+    id: requireText('redrive.after.id', after.id),
   }
 }
 

@@ -62,6 +62,7 @@ export class Poller {
       kind: 'source',
       channel: this.#binding.output.name,
       group: null,
+      partitions: this.#binding.output.partitions,
       state: this.#state,
       error: this.#error?.message,
       subscribed: this.#started,

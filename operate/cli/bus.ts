@@ -13,7 +13,7 @@ import {
 import { printable, table } from './output.ts'
 import { durationMs, none, note, only, text } from './values.ts'
 
-const PLACE: OptionSpecs = {
+export const BUS_PLACE: OptionSpecs = {
   channel: { type: 'string', hint: 'NAME', about: 'of the bus (default: concordat.bus)' },
   cluster: {
     type: 'string',
@@ -28,7 +28,7 @@ const PLACE: OptionSpecs = {
 const members: Command = {
   name: 'bus members',
   summary: 'lists the instances on the bus; a signed bus needs its secret in $CONCORDAT_BUS_SECRET',
-  options: PLACE,
+  options: BUS_PLACE,
   examples: ['npx concordat bus members', 'npx concordat bus members --json'],
   async run({ values, positionals, operator }) {
     none(positionals)
@@ -52,7 +52,7 @@ const send: Command = {
     to: { type: 'string', hint: 'PATTERN', about: "which: 'orders:**', 'orders:eu:*', '**' (required)" },
     payload: { type: 'string', hint: 'JSON', about: 'what it says (default: {})' },
     timeout: { type: 'string', hint: 'TIME', about: 'how long answers are waited for (default: 5s)' },
-    ...PLACE,
+    ...BUS_PLACE,
     ...ACTION_OPTIONS,
   },
   examples: [
@@ -110,7 +110,10 @@ function said({ acked, failed, ignored, missing }: BusReport): string {
   )
 }
 
-function placeOf(values: Values): { readonly channel: string | undefined; readonly cluster: string | undefined } {
+export function placeOf(values: Values): {
+  readonly channel: string | undefined
+  readonly cluster: string | undefined
+} {
   return { channel: text(values, 'channel'), cluster: text(values, 'cluster') }
 }
 

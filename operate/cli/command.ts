@@ -28,6 +28,8 @@ export interface Invocation {
   readonly operator: (more?: Pick<OperatorOptions, 'bus'>) => Promise<Operator>
   /** Prints at once: for a command that goes on until it is stopped. */
   readonly print: (text: string) => Promise<void>
+  /** A line for whoever waits, beside what is printed. */
+  readonly progress: (line: string) => void
   /** Aborts when the process is asked to end. */
   readonly stop: AbortSignal
   /** Shows what will be done and asks; true with `--yes`. @throws UsageError without a terminal and without `--yes` */

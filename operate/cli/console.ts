@@ -44,6 +44,11 @@ const console: Command = {
     'read-only': { type: 'boolean', about: 'does nothing; shows everything but dead letters, which are counted' },
     payloads: { type: 'boolean', about: 'may show payloads; each look is kept in the audit' },
     cluster: { type: 'string', multiple: true, hint: 'NAME', about: 'shows its members; repeat it' },
+    'bus-channel': {
+      type: 'string',
+      hint: 'NAME',
+      about: 'of the bus over which instances say what they do (default: concordat.bus)',
+    },
     title: { type: 'string', hint: 'TEXT', about: 'shown above, such as the environment' },
     by: ACTION_OPTIONS['by'] as NonNullable<(typeof ACTION_OPTIONS)[string]>,
     ...DATABASE_OPTIONS,
@@ -62,7 +67,7 @@ async function serve(invocation: Invocation) {
   const [module, ...rest] = positionals
   none(rest)
   const place = await placeOf(values)
-  const operator = await invocation.operator()
+  const operator = await invocation.operator({ bus: { channel: text(values, 'bus-channel') } })
   const services = module === undefined ? [] : (await readDeclarations(module)).services
   const isReadOnly = flag(values, 'read-only')
   const server = createServer()

@@ -1,6 +1,6 @@
 /** `dlq` and `lag`: what waits at a group, and what it gave up on. */
 import type { DeadLetter } from '../../binder/redrive/letter.ts'
-import type { LetterPlace } from '../letters.ts'
+import type { LetterPlace, LetterProgress } from '../letters.ts'
 import {
   ACTION_OPTIONS,
   BROKER_OPTIONS,
@@ -15,6 +15,7 @@ import {
 import { ago, iso, printable, table } from './output.ts'
 import { flag, note, several, text, whole } from './values.ts'
 
+const PROGRESS_MS = 2_000
 const PLACE = ['CHANNEL', 'GROUP'] as const
 const PLACE_OPTIONS: OptionSpecs = {
   partitions: { type: 'string', hint: 'N', about: 'as the channel declares them (default: 4)' },
@@ -31,7 +32,11 @@ const list: Command = {
   name: 'dlq list',
   summary: 'lists the dead letters of a group, oldest first',
   takes: PLACE.join(' '),
-  options: { ...WHICH, ...PLACE_OPTIONS },
+  options: {
+    ...WHICH,
+    after: { type: 'string', hint: 'NEXT', about: 'the page behind: `next` of the page before' },
+    ...PLACE_OPTIONS,
+  },
   examples: [
     'npx concordat dlq list orders.placed stock',
     'npx concordat dlq list orders.placed stock --code warehouse.away --json',
@@ -39,8 +44,12 @@ const list: Command = {
   async run(invocation) {
     const place = placeOf(invocation)
     const { letters } = await invocation.operator()
-    const found = await letters.list(place, whichOf(invocation))
-    return { text: `${lines(found)}\n`, json: { letters: found.map((letter) => asJson(letter)) } }
+    const page = await letters.page(place, { ...whichOf(invocation), after: text(invocation.values, 'after') })
+    const more = page.next === null ? '' : `more: --after ${page.next}\n`
+    return {
+      text: `${lines(page.letters)}\n${more}`,
+      json: { letters: page.letters.map((letter) => asJson(letter)), next: page.next },
+    }
   },
 }
 
@@ -154,10 +163,17 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   const to = destinationOf(text(values, 'to'))
   const { letters } = await invocation.operator()
   const run = { ...whichOf(invocation), ...who }
+  const onProgress = progressOf(invocation, action)
   const order = (dryRun: boolean) =>
     action === 'drop'
-      ? letters.drop(place, { ...run, dryRun })
-      : letters.redrive(place, { ...run, to, perSecond: whole(values, 'per-second'), dryRun })
+      ? letters.drop(place, { ...run, dryRun, onProgress: dryRun ? undefined : onProgress })
+      : letters.redrive(place, {
+          ...run,
+          to,
+          perSecond: whole(values, 'per-second'),
+          dryRun,
+          onProgress: dryRun ? undefined : onProgress,
+        })
   const plan = await order(true)
   const outcome = (done: boolean, sent: number, kept: number, complete: boolean) => ({
     action,
@@ -177,6 +193,16 @@ async function act(invocation: Invocation, action: 'redrive' | 'drop'): Promise<
   }
   const { sent, kept, complete } = await order(false)
   return { text: `${sent} ${verb}, ${kept} kept.\n`, json: outcome(true, sent, kept, complete) }
+}
+
+/** A line now and then, for whoever waits: thousands at a hundred a second take their time. */
+function progressOf({ progress }: Invocation, action: string): (at: LetterProgress) => void {
+  let saidAt = performance.now()
+  return ({ sent, kept, copies, of }) => {
+    if (performance.now() - saidAt < PROGRESS_MS) return
+    saidAt = performance.now()
+    progress(`${action}: ${sent + kept + copies} of ${of}, ${kept} kept`)
+  }
 }
 
 function destinationOf(to: string | undefined): 'channel' | 'group' | undefined {

@@ -11,21 +11,22 @@ const written = (stream: NodeJS.WritableStream, text: string): Promise<void> =>
 const { stdin: input, stdout, stderr: output, env } = process
 const args = process.argv.slice(2)
 const watches = args.includes('--watch') && !args.includes('--help')
-const print = (text: string): Promise<void> => written(stdout, text)
-// The console ends its streams and its connections; other commands just end.
+const CLEAR = '\u001b[H\u001b[2J'
+const fresh = (): string => (watches && stdout.isTTY ? CLEAR : '')
+const print = (text: string): Promise<void> => written(stdout, `${fresh()}${text}`)
+// These end their streams and their connections; other commands just end.
 const stopping = new AbortController()
-if (args[0] === 'console')
+if (args[0] === 'console' || args[0] === 'instances')
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 // Whoever reads it may have seen enough: `| head`.
 stdout.on('error', () => process.exit(0))
 do {
   const printed = await run(args, { input, output, env, print, stop: stopping.signal })
-  if (watches && stdout.isTTY) stdout.write('\u001b[H\u001b[2J')
-  await written(stdout, printed.stdout)
+  await print(printed.stdout)
   await written(output, printed.stderr)
   process.exitCode = printed.code
   // A mistake on the command line stays one; a server that is away may come back.
-  if (printed.code === 2 || !watches) break
+  if (printed.code === 2 || !watches || stopping.signal.aborted) break
   await sleep(WATCH_MS)
 } while (watches)
 // A user's module that was read may hold the process.

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
+import { namingTheServer, ServerAway } from './away.ts'
 import { BUS_COMMANDS } from './bus.ts'
 import { CLUSTER_COMMANDS } from './cluster.ts'
 import {
@@ -22,6 +23,7 @@ import { CONSOLE_COMMANDS } from './console.ts'
 import { DOCTOR_COMMANDS } from './doctor.ts'
 import { helpOf, overview } from './help.ts'
 import { INIT_COMMANDS } from './init.ts'
+import { INSTANCE_COMMANDS } from './instances.ts'
 import { LEADER_COMMANDS } from './leader.ts'
 import { LETTER_COMMANDS } from './letters.ts'
 import { LOCK_COMMANDS } from './locks.ts'
@@ -45,6 +47,7 @@ export const COMMANDS: readonly Command[] = [
   ...LOCK_COMMANDS,
   ...LEADER_COMMANDS,
   ...CLUSTER_COMMANDS,
+  ...INSTANCE_COMMANDS,
   ...BUS_COMMANDS,
   ...UNDO_COMMANDS,
   ...AUDIT_COMMANDS,
@@ -147,6 +150,7 @@ async function execute(
     env,
     user: userName(),
     print: world.print ?? (() => Promise.resolve()),
+    progress: (line) => void world.output.write(`${line}\n`),
     stop: world.stop ?? new AbortController().signal,
     operator: async (more = {}) => {
       const [postgres, kafka, rabbitmq, redis, prefix, mysql] = ADDRESSES.map((name) => text(values, name))
@@ -158,6 +162,8 @@ async function execute(
   }
   try {
     return await command.run(invocation)
+  } catch (error) {
+    throw namingTheServer(error, values, env)
   } finally {
     await connection?.close()
   }
@@ -180,10 +186,6 @@ function oneLine(error: unknown): string {
   return said.split('\n')[0]?.replace(/\.$/, '') ?? ''
 }
 
-/** Connection errors of the socket, and of PostgreSQL: classes 08, 28, 3D, 57P. */
-const UNREACHABLE =
-  /^(?:E(?:CONNREFUSED|CONNRESET|NOTFOUND|TIMEDOUT|HOSTUNREACH|AI_AGAIN)|EPIPE|08.{3}|28.{3}|3D000|57P0.|53300)$/
-
 /** Whoever operates cannot change the code that an error speaks of: what can be said here instead. */
 const HERE: Readonly<Record<string, string>> = {
   'core.tables_missing': '. Or they are elsewhere: --schema NAME; npx concordat doctor lists schemas',
@@ -195,25 +197,11 @@ function here(error: unknown): string {
   return HERE[String((error as { readonly code?: unknown } | null)?.code)] ?? ''
 }
 
-/** Of stores, and kinds of the error of a transport. */
-const AWAY = new Set([
-  'locks.store_unavailable',
-  'cluster.store_unavailable',
-  'saga.mysql_unanswered',
-  'unavailable',
-  'timeout',
-])
-
 /** What was said on the command line is wrong, and an error with a code says so. */
 const MISTAKES: ReadonlySet<unknown> = new Set(['bus.address', 'core.schema'])
 
 function codeOf(error: unknown): number {
+  if (error instanceof ServerAway) return 3
   if (error instanceof UsageError || error instanceof TypeError || error instanceof RangeError) return 2
-  const { code, kind, message } = toError(error) as Error & { code?: unknown; kind?: unknown }
-  if (MISTAKES.has(code)) return 2
-  const isAway =
-    AWAY.has(String(code === 'binder.transport' ? kind : code)) ||
-    (typeof code === 'string' && UNREACHABLE.test(code)) ||
-    /timeout exceeded|Query read timeout|Connection terminated/.test(message)
-  return isAway ? 3 : 1
+  return MISTAKES.has((error as { readonly code?: unknown } | null)?.code) ? 2 : 1
 }

@@ -25,7 +25,7 @@ export interface Console {
 /** @throws TypeError / RangeError naming the option */
 export function createConsole(options: ConsoleOptions): Console {
   const server = new ConsoleServer(resolveConsole(options))
-  const close = async (): Promise<void> => server.close()
+  const close = (): Promise<void> => server.close()
   return Object.assign((request: Request) => server.handle(request), { close, [Symbol.asyncDispose]: close })
 }
 
@@ -43,8 +43,9 @@ class ConsoleServer {
     this.#streams = new Streams(new LiveSnapshot(resolved.desk, resolved.logger))
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#streams.close()
+    await this.#console.desk.instances.close()
   }
 
   async handle(request: Request): Promise<Response> {

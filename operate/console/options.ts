@@ -10,10 +10,12 @@ import type { Operator } from '../operator.ts'
 import { type Describable, describeSystem } from '../system/read-system.ts'
 import type { SystemTopology } from '../system/system.ts'
 import { Access, type ConsoleAction, type ConsoleAuthorize } from './access.ts'
+import { ConsoleInstances } from './instances.ts'
 import type { Desk } from './reads.ts'
 import type { Redact } from './redaction.ts'
 import type { OneTimeSession } from './session.ts'
 import { Turns } from './turns.ts'
+import { UnderWay } from './under-way.ts'
 
 /** An action that was done, or that failed. */
 export interface ConsoleEvent {
@@ -130,8 +132,10 @@ function deskOf(options: ConsoleOptions): Desk {
     topology,
     places: [...requireList(`${PATH}.places`, options.places, 'the channels'), ...declaredPlaces(topology)],
     turns: new Turns(),
+    underWay: new UnderWay(systemClock),
     clusters: [...new Set([...(options.clusters ?? []), ...declaredClusters(topology)])],
     bindings,
+    instances: new ConsoleInstances(operator, systemClock, checkLogger(`${PATH}.logger`, options.logger)),
   }
 }
 

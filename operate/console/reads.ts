@@ -9,10 +9,12 @@ import type { Operator } from '../operator.ts'
 import type { SystemTopology } from '../system/system.ts'
 import type { Access, ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
+import type { ConsoleInstances } from './instances.ts'
 import { Problem } from './problem.ts'
 import type { Redact } from './redaction.ts'
 import { HIDDEN } from './redaction.ts'
 import { LOOKS, type Turns } from './turns.ts'
+import type { UnderWay } from './under-way.ts'
 import { lineView, sagaView } from './views.ts'
 
 /** What the routes work on. */
@@ -27,6 +29,10 @@ export interface Desk {
   readonly clusters: readonly string[]
   /** Of letters: for each group one look or redrive at a time. */
   readonly turns: Turns
+  /** Of this console. */
+  readonly underWay: UnderWay
+  /** Of all processes on the bus. */
+  readonly instances: ConsoleInstances
   /** Of this process. */
   readonly bindings: (() => readonly BindingStatus[]) | undefined
 }
@@ -73,6 +79,8 @@ export const READS: Readonly<Record<string, Read>> = {
     return clusterMembers(desk, asked === undefined ? desk.clusters : [asked])
   },
   bindings: readBindings,
+  instances: async ({ desk }) => desk.instances.view(),
+  instance: async ({ desk, query }) => desk.instances.bindingsOf(query.text('address')),
   undo: async ({ desk }) => desk.operator.undo.open(),
   differences: readDifferences,
   prepared: async ({ desk }) => desk.operator.prepared(),

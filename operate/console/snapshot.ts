@@ -9,10 +9,12 @@ import { within } from '../../core/time-limit.ts'
 import type { OutboxStats } from '../../outbox/stats.ts'
 import type { MemberLine } from '../cluster.ts'
 import type { GroupLine } from '../groups.ts'
+import type { InstancesView } from '../instances.ts'
 import type { LeaderLine } from '../locks.ts'
 import type { SagaCounts } from '../sagas/lines.ts'
 import { bodyOf, Problem, type ProblemBody, problemOf } from './problem.ts'
 import { clusterMembers, type Desk, placesOf } from './reads.ts'
+import type { UnderWayLine } from './under-way.ts'
 
 /** A part of the picture. */
 export interface Part<T> {
@@ -30,12 +32,16 @@ export type LiveBinding = Omit<BindingStatus, 'error'>
 export interface Snapshot {
   readonly groups?: Part<readonly GroupLine[]> | undefined
   readonly bindings?: Part<readonly LiveBinding[]> | undefined
+  /** Of all services, as they say over the bus. */
+  readonly instances?: Part<InstancesView> | undefined
   readonly sagas?: Part<SagaCounts> | undefined
   readonly outbox?: Part<OutboxStats> | undefined
   readonly leaders?: Part<readonly LeaderLine[]> | undefined
   readonly members?:
     | Part<ReadonlyArray<{ readonly cluster: string; readonly members: readonly MemberLine[] }>>
     | undefined
+  /** Redrives and drops of this console. */
+  readonly underWay?: Part<readonly UnderWayLine[]> | undefined
   /** Dead letters of each group, of transports beside the database. */
   readonly letters?:
     | Part<ReadonlyArray<{ readonly channel: string; readonly group: string; readonly count: number }>>
@@ -52,7 +58,12 @@ const TICK_MS = 1 * SECOND
 const READ_MS = 10 * SECOND
 const MAX_COUNTED_PLACES = 50
 /** They are not set up here, which is no fault: the page leaves them out. */
-const NOT_HERE = new Set(['core.tables_missing', 'operate.store_missing', 'operate.transport_missing'])
+const NOT_HERE = new Set([
+  'core.tables_missing',
+  'operate.store_missing',
+  'operate.transport_missing',
+  'console.bus_missing',
+])
 
 export class LiveSnapshot {
   readonly #desk: Desk
@@ -144,13 +155,15 @@ export class LiveSnapshot {
 }
 
 function sourcesOf(desk: Desk): readonly Source[] {
-  const { operator, bindings, clusters } = desk
+  const { operator, bindings, clusters, instances } = desk
   return [
     { name: 'groups', everyMs: 2 * SECOND, read: () => operator.groups() },
     { name: 'sagas', everyMs: 5 * SECOND, read: () => operator.sagas.count() },
     { name: 'outbox', everyMs: 2 * SECOND, read: () => operator.outbox.stats() },
+    { name: 'instances', everyMs: 2 * SECOND, read: () => instances.view() },
     { name: 'leaders', everyMs: 5 * SECOND, read: () => operator.leaders.list() },
     { name: 'members', everyMs: 5 * SECOND, read: () => clusterMembers(desk, clusters) },
+    { name: 'underWay', everyMs: 0.5 * SECOND, read: async () => desk.underWay.lines },
     { name: 'letters', everyMs: 30 * SECOND, read: () => countLetters(desk) },
     ...(bindings === undefined
       ? []

@@ -1,5 +1,6 @@
 /** What can be done: one route each. Whoever does it is asked for the very target, says why, and stands in the audit. */
 import type { OperatorNote } from '../../saga/coordinator/operators.ts'
+import type { LetterProgress } from '../letters.ts'
 import type { ConsoleAction } from './access.ts'
 import type { Fields } from './input.ts'
 import { Problem } from './problem.ts'
@@ -26,8 +27,10 @@ const OUTCOMES = ['completed', 'compensated'] as const
 const MAX_BULK = 1_000
 const MAX_LETTERS = 10_000
 const MAX_LISTED = 1_000
-/** What a look holds. */
-const LOOK = { lookAt: 1_000, lookAtBytes: 16 * 1_024 * 1_024 }
+/** What a look holds, those that it passes over included. */
+const LOOK = { lookAtBytes: 32 * 1_024 * 1_024 }
+/** Letters that are gone through for a page. */
+const PAGE = { ...LOOK, lookAt: 1_000 }
 
 const WRITES: Readonly<Record<string, Write>> = {
   saga: settleSaga,
@@ -95,21 +98,21 @@ function lookAtLetters(desk: Desk, fields: Fields, request: Request): Deed {
   const place = placeIn(fields)
   const limit = fields.count('limit', MAX_LISTED, 100)
   const filter = { code: fields.optionalText('code'), id: fields.optionalText('id') }
+  const after = fields.optionalText('after')
   const run = async (): Promise<unknown> => {
     const counted = await operator.letters.count(place)
-    const letters =
+    const { letters, next } =
       counted === 0
-        ? []
-        : await lookInTurn(desk, place, () => operator.letters.list(place, { ...filter, ...LOOK, limit }))
+        ? { letters: [], next: null }
+        : await lookInTurn(desk, place, () => operator.letters.page(place, { ...filter, ...PAGE, after, limit }))
     const views = letters.map(async (letter) => {
       const words = await access.may(request, 'payloads', letterTarget(place, letter.id))
       return letterView(letter, place.channel, words, redact)
     })
     // What was gone through is counted better: the mark of a look counts as a message until it is read over.
-    const bytes = letters.reduce((sum, letter) => sum + letter.bytes, 0)
     const isFiltered = filter.code !== undefined || filter.id !== undefined
-    const isAll = !isFiltered && letters.length < limit && bytes < LOOK.lookAtBytes
-    return { count: isAll ? letters.length : counted, letters: await Promise.all(views) }
+    const isAll = !isFiltered && after === undefined && next === null
+    return { count: isAll ? letters.length : counted, letters: await Promise.all(views), next }
   }
   return { ...deed('letters.look', lettersTarget(place), run, true), reason: 'a look' }
 }
@@ -129,11 +132,13 @@ function settleLetters(desk: Desk, fields: Fields): Deed {
   const to = fields.oneOf('to', ['channel', 'group'], 'channel')
   const perSecond = fields.optionalCount('perSecond', 10_000)
   const run = async (note: OperatorNote): Promise<unknown> => {
-    const report = await (dryRun ? lookInTurn : inTurn)(desk, place, () =>
+    const settle = (onProgress?: (progress: LetterProgress) => void) =>
       verb === 'drop'
-        ? operator.letters.drop(place, { ...note, ...filter })
-        : operator.letters.redrive(place, { ...note, ...filter, to, perSecond }),
-    )
+        ? operator.letters.drop(place, { ...note, ...filter, onProgress })
+        : operator.letters.redrive(place, { ...note, ...filter, to, perSecond, onProgress })
+    const report = dryRun
+      ? await lookInTurn(desk, place, settle)
+      : await inTurn(desk, place, () => desk.underWay.during(place, verb, note.by, settle))
     return { ...report, letters: report.letters.map((each) => letterView(each, place.channel, false, redact)) }
   }
   return deed(`letters.${verb}`, lettersTarget(place), run, dryRun)

@@ -6,7 +6,7 @@ import type { Channel } from '../../binder/channel/channel.ts'
 export type AnyMethod = (...values: never[]) => unknown
 
 /** A method that handles something, and what is to be declared for it. */
-export type MethodDeclaration = Whole | Invoking | Compensating
+export type MethodDeclaration = Whole | Part
 
 interface Declared {
   readonly method: string | symbol
@@ -20,17 +20,28 @@ interface Whole extends Declared {
   readonly bind: (handle: AnyMethod) => Binding
 }
 
-/** One half of a participant, with its options. */
-interface Invoking extends Declared {
-  readonly kind: 'invoke'
+/** What a method of a participant is for; the name of its decorator. */
+export type Role = 'Invoke' | 'Compensate' | 'Try' | 'Confirm' | 'Cancel'
+
+/** One method of a participant. */
+export interface Part extends Declared {
+  readonly kind: 'part'
+  readonly role: Role
   readonly channel: Channel
-  readonly bind: (invoke: AnyMethod, compensate: AnyMethod) => Binding
+  /** Of the first role, which has the options. */
+  readonly bind?: ((methods: Readonly<Record<Role, AnyMethod>>) => Binding) | undefined
 }
 
-/** The other half. */
-interface Compensating extends Declared {
-  readonly kind: 'compensate'
-  readonly channel: Channel
+/** The methods that belong together; the first one has the options. */
+const TOGETHER: readonly (readonly Role[])[] = [
+  ['Invoke', 'Compensate'],
+  ['Try', 'Confirm', 'Cancel'],
+]
+
+/** Which other methods this one needs: those behind the first know only the first. */
+export function neededBy(role: Role): readonly Role[] {
+  const all = TOGETHER.find((roles) => roles.includes(role)) ?? []
+  return all[0] === role ? all.slice(1) : all.slice(0, 1)
 }
 
 /** A part of the service that may not be there. */

@@ -18,10 +18,24 @@ import type {
 import type { Result } from '../../binder/bindings/outputs.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import { wrongKind } from '../../core/options.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
 import type { ParticipantContext } from '../../saga/participant/command-handler.ts'
 import type { ParticipantOptions } from '../../saga/participant/options.ts'
 import { type ParticipantHandlers, participant } from '../../saga/participant/participant.ts'
-import { type AnyMethod, declareMethod, type MethodDeclaration } from './declarations.ts'
+import {
+  type TccHandlers,
+  type TccParticipantContext,
+  type TccParticipantOptions,
+  tccParticipant,
+} from '../../saga/participant/tcc-participant.ts'
+import { type UndoParticipantOptions, undoParticipant } from '../../saga/participant/undo-participant.ts'
+import {
+  type XaContext,
+  type XaParticipantOptions,
+  type XaResourceOptions,
+  xaParticipant,
+} from '../../saga/participant/xa-participant.ts'
+import { type AnyMethod, declareMethod, type MethodDeclaration, type Part, type Role } from './declarations.ts'
 
 /** A legacy decorator for a method that fits `Method`: one with another payload does not compile. */
 export type HandlerDecorator<Method> = <Given extends Method>(
@@ -89,11 +103,9 @@ export function Invoke<In, Out>(
   channel: Channel<In, Out>,
   options: ParticipantOptions,
 ): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
-  const what = named('Invoke', channel)
-  const bind = (invoke: AnyMethod, compensate: AnyMethod): Binding =>
-    participant(channel, options, { invoke, compensate } as unknown as ParticipantHandlers<Out>)
-  bind(nothing, nothing)
-  return declaring(what, (method) => ({ kind: 'invoke', what, method, channel: channel as unknown as Channel, bind }))
+  return part('Invoke', channel, ({ Invoke: invoke, Compensate: compensate }) =>
+    participant(channel, options, { invoke, compensate } as unknown as ParticipantHandlers<Out>),
+  )
 }
 
 /**
@@ -103,8 +115,72 @@ export function Invoke<In, Out>(
 export function Compensate<In, Out>(
   channel: Channel<In, Out>,
 ): HandlerDecorator<(request: Out, context: ParticipantContext) => void | Promise<void>> {
-  const what = named('Compensate', channel)
-  return declaring(what, (method) => ({ kind: 'compensate', what, method, channel: channel as unknown as Channel }))
+  return part('Compensate', channel)
+}
+
+/**
+ * The method reserves what the commands on `channel` ask for: the `try` of a `tccParticipant`. The same class has methods with
+ * `@Confirm(channel)` and `@Cancel(channel)`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Try<In, Out>(
+  channel: Channel<In, Out>,
+  options: TccParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  return part('Try', channel, ({ Try: attempt, Confirm: confirm, Cancel: cancel }) =>
+    tccParticipant(channel, options, { try: attempt, confirm, cancel } as unknown as TccHandlers<Out>),
+  )
+}
+
+/**
+ * The method makes final what the `@Try(channel)` of its class reserved: the `confirm` of a `tccParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Confirm<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: TccParticipantContext<never>) => void | Promise<void>> {
+  return part('Confirm', channel)
+}
+
+/**
+ * The method gives up what the `@Try(channel)` of its class reserved: the `cancel` of a `tccParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function Cancel<In, Out>(
+  channel: Channel<In, Out>,
+): HandlerDecorator<(request: Out, context: TccParticipantContext<never>) => void | Promise<void>> {
+  return part('Cancel', channel)
+}
+
+/**
+ * The method does what the commands on `channel` ask for, all of it through `tx`, and the database keeps it until the saga is
+ * decided: the handler of an `xaParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function XaParticipant<In, Out>(
+  channel: Channel<In, Out>,
+  options: XaParticipantOptions & { readonly resource?: undefined },
+): HandlerDecorator<(request: Out, context: XaContext<SqlTransaction>) => unknown>
+export function XaParticipant<In, Out, Tx>(
+  channel: Channel<In, Out>,
+  options: XaResourceOptions<Tx>,
+): HandlerDecorator<(request: Out, context: XaContext<Tx>) => unknown>
+export function XaParticipant(channel: unknown, options: unknown): HandlerDecorator<never> {
+  return binding('XaParticipant', channel, (handle) =>
+    xaParticipant(channel as never, options as never, handle as never),
+  )
+}
+
+/**
+ * The method does what the commands on `channel` ask for, all of it through `tx`, and what it wrote is undone when the saga turns
+ * back: the handler of an `undoParticipant`.
+ * @throws TypeError when it is no channel, or this is no method
+ */
+export function UndoParticipant<In, Out>(
+  channel: Channel<In, Out>,
+  options: UndoParticipantOptions,
+): HandlerDecorator<(request: Out, context: ParticipantContext) => unknown> {
+  return binding('UndoParticipant', channel, (handle) => undoParticipant(channel, options, handle as never))
 }
 
 const nothing = (): void => {}
@@ -112,6 +188,13 @@ const nothing = (): void => {}
 /** The text of the decorator. @throws TypeError when it is no channel: most often an import that goes in a circle */
 function named(decorator: string, channel: unknown): string {
   return `@${decorator}("${requireChannel(`@${decorator}`, channel as Channel).name}")`
+}
+
+function part(role: Role, given: unknown, bind?: Part['bind']): HandlerDecorator<never> {
+  const what = named(role, given)
+  const channel = given as Channel
+  bind?.({ Invoke: nothing, Compensate: nothing, Try: nothing, Confirm: nothing, Cancel: nothing })
+  return declaring(what, (method) => ({ kind: 'part', role, what, method, channel, bind }))
 }
 
 function binding(decorator: string, channel: unknown, bind: (handle: AnyMethod) => Binding): HandlerDecorator<never> {

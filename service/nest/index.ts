@@ -19,7 +19,19 @@ export {
   type ConcordatModuleAsyncOptions,
   type ConcordatModuleOptions,
 } from './concordat-module.ts'
-export { Compensate, type HandlerDecorator, Invoke, Processor, Sink, Source } from './decorators.ts'
+export {
+  Cancel,
+  Compensate,
+  Confirm,
+  type HandlerDecorator,
+  Invoke,
+  Processor,
+  Sink,
+  Source,
+  Try,
+  UndoParticipant,
+  XaParticipant,
+} from './decorators.ts'
 export { ConcordatHealth, type ConcordatHealthResult } from './health.ts'
 export {
   ConcordatService,

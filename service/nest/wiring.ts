@@ -6,7 +6,15 @@ import type { DiscoveryService } from '@nestjs/core'
 import type { Binding } from '../../binder/bindings/declarations.ts'
 import { invalidOption } from '../../core/errors.ts'
 import { wrongKind } from '../../core/options.ts'
-import { type AnyMethod, type MethodDeclaration, methodsOf, type OptionalPart, wantedBy } from './declarations.ts'
+import {
+  type AnyMethod,
+  type MethodDeclaration,
+  methodsOf,
+  neededBy,
+  type OptionalPart,
+  type Role,
+  wantedBy,
+} from './declarations.ts'
 
 /** What Nest knows of a provider or a controller. */
 export type Provided = ReturnType<DiscoveryService['getProviders']>[number]
@@ -24,7 +32,7 @@ export function allProvided(discovery: DiscoveryService): readonly Provided[] {
 
 /**
  * The bindings of all methods.
- * @throws TypeError naming class and method, for two that handle the same, and for half a participant
+ * @throws TypeError naming class and method, for two that handle the same, and for part of a participant
  */
 export function bindingsOf(all: readonly Provided[]): readonly Binding[] {
   const found = all.flatMap((provided) => {
@@ -36,8 +44,9 @@ export function bindingsOf(all: readonly Provided[]): readonly Binding[] {
     const { declaration } = one
     const path = pathOf(one)
     if (declaration.kind === 'binding') return [{ path, binding: declaration.bind(calling(one)) }]
-    const other = otherHalf(one, found)
-    return declaration.kind === 'invoke' ? [{ path, binding: declaration.bind(calling(one), calling(other)) }] : []
+    const others = neededBy(declaration.role).map((role) => [role, calling(otherPart(one, role, found))] as const)
+    const methods = Object.fromEntries([[declaration.role, calling(one)], ...others]) as Record<Role, AnyMethod>
+    return declaration.bind === undefined ? [] : [{ path, binding: declaration.bind(methods) }]
   })
   refuseSameGroup(made)
   return made.map(({ binding }) => binding)
@@ -138,20 +147,19 @@ function refuseTwice(found: readonly Found[]): void {
   }
 }
 
-/** The method of the same provider that is the other half of a participant. */
-function otherHalf(one: Found, found: readonly Found[]): Found {
+/** The method of the same provider that a method of a participant needs. */
+function otherPart(one: Found, role: Role, found: readonly Found[]): Found {
   const { declaration, provided } = one
-  if (declaration.kind === 'binding') return one
-  const { channel, kind } = declaration
-  const kin = found.filter(
-    (other) =>
-      other.provided === provided && other.declaration.kind !== 'binding' && other.declaration.channel === channel,
+  const others = found.filter(
+    ({ provided: by, declaration: other }) =>
+      by === provided &&
+      other.kind === 'part' &&
+      other.role === role &&
+      other.channel === (declaration.kind === 'part' ? declaration.channel : undefined),
   )
-  const others = kin.filter((other) => other.declaration.kind !== kind)
   const [other] = others
   if (other !== undefined && others.length === 1) return other
-  const missing = kind === 'invoke' ? 'Compensate' : 'Invoke'
-  const expected = `one method of the same class with @${missing} of this channel`
+  const expected = `one method of the same class with @${role} of this channel`
   throw wrongKind(
     pathOf(one),
     undefined,

@@ -1,8 +1,12 @@
 /** The pure parts inside of the bus that are tested on their own. Not public: hence not by package name. */
 // oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
-export type { EventEnvelope, PresenceEnvelope } from '../../bus/envelope.ts'
+export type { EventEnvelope, PresenceEnvelope, ReportEnvelope } from '../../bus/envelope.ts'
 export { parseEvent } from '../../bus/envelope.ts'
 export { decodeOutcome, encodeOutcome, failedWith } from '../../bus/outcome.ts'
+export { decodeReport, encodeReport, MAX_REPORT_BYTES } from '../../bus/reports/report.ts'
+export { Reporter } from '../../bus/reports/reporter.ts'
+export { MAX_INSTANCES, WatchedInstances } from '../../bus/reports/watch.ts'
 export { Roster } from '../../bus/roster.ts'
 export { SeenEvents } from '../../bus/seen.ts'
 export { canonicalForm, Signer } from '../../bus/signature.ts'
+export { KitClock } from '../../testing/clock.ts'

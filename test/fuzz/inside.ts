@@ -20,10 +20,13 @@ export {
   parseAck,
   parseEvent,
   parsePresence,
+  parseReport,
   presenceHeaders,
+  reportHeaders,
   signedFields,
 } from '../../bus/envelope.ts'
 export { decodeOutcome, encodeOutcome, failedWith } from '../../bus/outcome.ts'
+export { decodeReport, encodeReport } from '../../bus/reports/report.ts'
 export { Signer } from '../../bus/signature.ts'
 export { readTraceContext, traceHeaders } from '../../core/trace-context.ts'
 export { logEntry as rowEntry, memberRecord, stateRecord } from '../../election/cluster/postgres/records.ts'

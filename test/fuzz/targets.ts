@@ -1,6 +1,6 @@
 /** All targets, by name in the order in which `all` plays them. */
 import type { Target } from './target.ts'
-import { busEnvelope, busOutcome } from './targets/bus.ts'
+import { busEnvelope, busOutcome, busReport } from './targets/bus.ts'
 import { headers, payload, replies } from './targets/headers.ts'
 import { httpAnswer, httpRequest } from './targets/http.ts'
 import { kafkaRecord, lz4Frame, snappyFrame } from './targets/kafka.ts'
@@ -23,6 +23,7 @@ export const TARGETS: readonly Target[] = [
   deadLetter,
   busEnvelope,
   busOutcome,
+  busReport,
   sagaCommand,
   sagaReply,
   transactionHeader,

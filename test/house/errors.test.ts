@@ -75,6 +75,12 @@ const ERRORS: readonly Row[] = [
   row(new core.SqlRowCountWrong(1, 0), 'core.sql_row_count', false, 'an adapter returns how many rows'),
   row(new core.SqlTransactionEnded(), 'core.sql_transaction_ended', false, 'await every query inside its callback'),
   row(
+    new operate.OperatorLettersOutOfReach({ channel: 'orders', group: 'stock' }, 1_000),
+    'operate.letters_out_of_reach',
+    false,
+    'redrive or drop some first',
+  ),
+  row(
     new operate.OperatorOutcomeNotKept(
       { action: 'release', target: 'sku:1' },
       { outcome: 'ended shop-1', result: undefined, cause: new Error('cut') },

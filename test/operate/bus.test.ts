@@ -1,5 +1,5 @@
 /** Instances on a bus, seen and told by an operator that knows nothing of their code. */
-import { createBinder } from 'concordat/binder'
+import { type Binder, type BinderOptions, type Binding, createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { Transport } from 'concordat/binder/transport'
@@ -20,6 +20,7 @@ afterAll(() => database.close())
 
 const note = { by: 'ann', reason: 'looking for o-17' }
 const Cleared = defineEvent('cache-cleared', { payload: z.object({ region: z.string() }) })
+const orders = defineChannel('orders', { payload: z.object({ n: z.number() }), groups: ['stock'] })
 let count = 0
 
 async function setup(where: 'memory' | 'log', operated?: OperatedBus) {
@@ -33,13 +34,17 @@ async function setup(where: 'memory' | 'log', operated?: OperatedBus) {
     ...(operated && { bus: operated }),
   })
   await operator.migrate({ ...note, parts: ['operator'] })
-  const join = async (options: BusOptions): Promise<void> => {
+  const join = async (
+    options: BusOptions,
+    bindings: readonly Binding[] = [],
+    sends: NonNullable<BinderOptions['sends']> = [],
+  ): Promise<Binder> => {
     const bus = createBus(options)
     const binder = createBinder({
       service: options.service,
       transport: own(),
-      bindings: bus.bindings,
-      sends: bus.channels,
+      bindings: [...bindings, ...bus.bindings],
+      sends: [...sends, ...bus.channels],
     })
     onTestFinished(async () => {
       await bus.close()
@@ -48,6 +53,7 @@ async function setup(where: 'memory' | 'log', operated?: OperatedBus) {
     await binder.start()
     await bus.start(binder)
     await bus.ready()
+    return binder
   }
   return { operator, join }
 }
@@ -105,6 +111,35 @@ describe.each(['memory', 'log'] as const)('the bus, on the transport %s', (where
         outcome: '1 did it, 1 failed, 1 ignored it, 0 did not answer',
       }),
     )
+  })
+
+  test('what all instances do is seen, summed, with the lag of their group', async () => {
+    const { operator, join } = await setup(where)
+    const stock = sink(orders, { group: 'stock' }, () => {})
+    const binders = await Promise.all(
+      ['o-1', 'o-2'].map((instance) => join({ service: 'orders', instance }, [stock], [orders])),
+    )
+    await join({ service: 'payments', instance: 'p-1' })
+    await using watch = await operator.bus.watch({ everyMs: 1_000 })
+    await until('all have reported', () => watch.view().instances.length === 3)
+    expect(watch.view().instances.map(({ address }) => address)).toEqual([
+      'orders:default:o-1',
+      'orders:default:o-2',
+      'payments:default:p-1',
+    ])
+    for (let n = 0; n < 20; n++) await binders[0]?.send(orders, { n })
+    await until('they have handled all', () => watch.view().bindings[0]?.handled === 20)
+    await until('the lag is known', () => watch.view().bindings[0]?.lag !== undefined)
+    expect(watch.view()).toMatchObject({
+      leftOut: 0,
+      bindings: [{ service: 'orders', name: 'orders.stock', instances: 2, states: { running: 2 }, lag: 0 }],
+    })
+    expect(watch.bindingsOf('orders:default:o-1')).toMatchObject([{ name: 'orders.stock', group: 'stock' }])
+    expect(watch.bindingsOf('nobody')).toBeUndefined()
+    binders[1]?.binding('orders.stock').pause()
+    await until('one is paused', () => watch.view().bindings[0]?.states['paused'] === 1)
+    expect(watch.trouble()).toBeUndefined()
+    await watch.close()
   })
 
   test('a built-in event goes by its short name, and ** does not mean the operator', async () => {

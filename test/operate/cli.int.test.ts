@@ -200,6 +200,23 @@ describeWith(['postgres'], 'npx concordat', () => {
       expect(await json('state', 'shop', 'prices')).toMatchObject({ entries: [{ key: 'pear', value: 3 }] })
     })
 
+    test('what every instance does, once and again', async () => {
+      expect(await json('instances', '--listen', '3s')).toMatchObject({
+        instances: [{ address: 'shop:default:shop-1', service: 'shop', notRunning: [] }],
+        bindings: [],
+        leftOut: 0,
+      })
+      const nobody = await cli('instances', 'stock:**', '--listen', '1s')
+      expect(nobody).toMatchObject({ code: 1, stdout: expect.stringContaining('No instance has reported') })
+      const watching = spawn(process.execPath, [...MAIN, 'instances', '--watch', '--listen', '3s'], { env: env() })
+      let seen = ''
+      watching.stdout.on('data', (part: Buffer) => (seen += part.toString()))
+      const ended = new Promise((resolve) => watching.once('exit', resolve))
+      await until('it was printed twice', () => seen.split('shop:default:shop-1').length > 2)
+      watching.kill('SIGINT')
+      expect(await ended).toBe(0)
+    })
+
     test('who is on the bus, and who did what was sent', async () => {
       expect(await json('bus', 'members', '--listen', '3s')).toEqual({
         members: [{ service: 'shop', group: 'default', instance: 'shop-1' }],
@@ -299,7 +316,13 @@ describeWith(['postgres'], 'npx concordat', () => {
     test('a server that does not answer: exit code 3, and 2 of the doctor, without the password', async () => {
       const nobody = `postgres://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1/d`
       const list = await cli('outbox', 'list', '--postgres', nobody)
-      expect(list).toMatchObject({ code: 3, stdout: '' })
+      expect(list).toMatchObject({
+        code: 3,
+        stdout: '',
+        stderr: expect.stringMatching(
+          /^concordat: PostgreSQL at 127\.0\.0\.1:1\/d does not answer: .+Check that it is up and reachable\. The address is from --postgres\n$/,
+        ),
+      })
       const doctor = await cli('doctor', '--postgres', nobody)
       expect(doctor).toMatchObject({ code: 2, stdout: expect.stringContaining('fail  connection') })
       expect(JSON.stringify([list, doctor])).not.toMatch(/hunter2/)
@@ -310,10 +333,30 @@ describeWith(['postgres'], 'npx concordat', () => {
       const rabbit = await cli(...places, '--rabbitmq', `amqp://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
       const kafka = await cli(...places, '--kafka', '127.0.0.1:1')
       const redis = await cli('locks', 'list', '--redis', `redis://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
-      for (const { code, stderr } of [rabbit, kafka, redis]) {
-        expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(/^concordat: .+\n$/) })
+      const bus = await cli('bus', 'members', '--listen', '1s', '--kafka', '127.0.0.1:1')
+      const mysql = await cli('prepared', '--mysql', `mysql://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1/d`)
+      for (const [{ code, stderr }, name, option] of [
+        [rabbit, 'RabbitMQ', '--rabbitmq'],
+        [kafka, 'Kafka', '--kafka'],
+        [bus, 'Kafka', '--kafka'],
+        [redis, 'Redis', '--redis'],
+        [mysql, 'MariaDB or MySQL', '--mysql'],
+      ] as const) {
+        const said = `^concordat: ${name} at 127\\.0\\.0\\.1:1(?:/d)? does not answer: .+ The address is from ${option}\n$`
+        expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringMatching(new RegExp(said)) })
         expect(stderr).not.toContain('hunter2')
       }
+    })
+
+    test('a server that lets nobody in under this name: exit code 3, what to check, no secret', async () => {
+      const url = new URL(database.url)
+      url.username = 'nobody_here'
+      url.password = encodeURIComponent(PASSWORD)
+      const { code, stderr } = await cli('outbox', 'list', '--postgres', url.href)
+      const refused = `PostgreSQL at ${url.host}${url.pathname} does not let this command in: `
+      expect({ code, stderr }).toEqual({ code: 3, stderr: expect.stringContaining(refused) })
+      expect(stderr).toContain('Check the user, its password and the database in --postgres')
+      expect(stderr).not.toContain('hunter2')
     })
 
     test('to guess a database', async () => {

@@ -3,7 +3,7 @@ import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { createOperator } from 'concordat/operate'
+import { createOperator, type LetterPageOptions, type LetterProgress, type Operator } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
@@ -172,5 +172,69 @@ describe('letters', () => {
     const operator = createOperator({ sql, schema: 'with_log' })
     await expect(operator.letters.list({ channel: 'ordres.placed', group: 'stock' })).rejects.toThrow('ordres.placed')
     expect((await operator.groups()).filter(({ channel }) => channel.startsWith('ordres'))).toEqual([])
+  })
+})
+
+describe('ten thousand letters', () => {
+  async function pagesOf(operator: Operator, options: LetterPageOptions): Promise<string[][]> {
+    const pages: string[][] = []
+    for (let after: string | undefined; ; ) {
+      const { letters, next } = await operator.letters.page(place, { ...options, after })
+      pages.push(letters.map(({ id }) => id))
+      if (next === null) return pages
+      after = next
+    }
+  }
+
+  test('are gone through page by page, each once and in their order', { timeout: 120_000 }, async () => {
+    const { operator, ids } = await withLetters(10_000)
+    const pages = await pagesOf(operator, { limit: 2_500 })
+    expect(pages.map(({ length }) => length)).toEqual([2_500, 2_500, 2_500, 2_500, 0])
+    expect(pages.flat()).toEqual(ids)
+    const [first] = await pagesOf(operator, { code: 'another', lookAt: 6_000 })
+    expect(first).toEqual([])
+  })
+
+  test('go back with a word of how far it is', { timeout: 60_000 }, async () => {
+    const { operator, state } = await withLetters(300)
+    state.broken = false
+    const told: LetterProgress[] = []
+    const onProgress = (progress: LetterProgress): void => void told.push(progress)
+    await operator.letters.redrive(place, { ...note, dryRun: false, limit: 200, perSecond: 100_000, onProgress })
+    expect(told[99]).toEqual({ sent: 100, kept: 0, copies: 0, of: 300 })
+    expect(told.at(-1)).toEqual({ sent: 200, kept: 0, copies: 0, of: 300 })
+  })
+})
+
+describe('a page', () => {
+  test('of letters that somebody settled meanwhile goes on behind the last that was seen', async () => {
+    const { operator, ids } = await withLetters(10)
+    const { next } = await operator.letters.page(place, { limit: 4 })
+    await operator.letters.drop(place, { ...note, id: ids[1] ?? '', dryRun: false })
+    const behind = await operator.letters.page(place, { after: next ?? '' })
+    expect(behind.letters.map(({ id }) => id)).toEqual(ids.slice(4))
+    expect(behind.next).toBeNull()
+  })
+
+  test('whose last letter is gone begins behind as many as were seen', async () => {
+    const { operator, ids } = await withLetters(6)
+    const { next } = await operator.letters.page(place, { limit: 2 })
+    await operator.letters.drop(place, { ...note, id: ids[1] ?? '', dryRun: false })
+    const { letters } = await operator.letters.page(place, { after: next ?? '' })
+    expect(letters.map(({ id }) => id)).toEqual(ids.slice(3))
+  })
+
+  test('that a look cannot hold is refused with what helps, and so is a cursor that is none', async () => {
+    const { operator } = await withLetters(4)
+    const { next } = await operator.letters.page(place, { limit: 3 })
+    const beyond = operator.letters.page(place, { after: next ?? '', lookAtBytes: 8 })
+    await expect(beyond).rejects.toMatchObject({ code: 'operate.letters_out_of_reach', group: 'stock' })
+    for (const after of [
+      '',
+      'x',
+      Buffer.from('["0","x"]').toString('base64url'),
+      Buffer.from('["1",""]').toString('base64url'),
+    ])
+      await expect(operator.letters.page(place, { after })).rejects.toThrow('letters.page.after: expected')
   })
 })

@@ -9,10 +9,12 @@ import { queryInHash } from './hash.ts'
 import { useLive } from './live.ts'
 import { type Loaded, useLoaded } from './loaded.ts'
 import { Ago, Badge, Button, Copy, count, Field, Json, Panel, Table, type Tone, Trouble } from './parts.tsx'
+import { UnderWay } from './under-way.tsx'
 
 interface Page {
   readonly count: number
   readonly letters: readonly LetterView[]
+  readonly next: string | null
 }
 
 const PAGE = 50
@@ -35,6 +37,7 @@ export function Letters() {
   }, [places.data])
   return (
     <>
+      <UnderWay />
       <Groups places={places} choose={setChosen} />
       {!may && (
         <p class="note">
@@ -108,8 +111,10 @@ function Place({ place }: { place: LetterPlace }) {
   const [limit, setLimit] = useState(100)
   const [code, setCode] = useState('')
   const [from, setFrom] = useState(0)
+  /** `next` of the looks before this one. */
+  const [before, setBefore] = useState<readonly string[]>([])
   const { channel, group, partitions } = place
-  const query = { channel, group, partitions, limit, code }
+  const query = { channel, group, partitions, limit, code, after: before.at(-1) }
   const { data, problem, busy, again } = useLoaded(JSON.stringify(query), () => post<Page>('look', query))
   const letters = data?.letters ?? []
   return (
@@ -119,19 +124,19 @@ function Place({ place }: { place: LetterPlace }) {
       aside={<small>{busy ? 'reading through them...' : `${letters.length} of ${count(data?.count)}`}</small>}
     >
       <p class="note">
-        A look reads the first 1 000 letters, or 16 MiB, in the place of their group. It is done when you ask for it,
-        not live.
+        A look reads through the letters, up to 1 000 a page, in the place of their group. It is done when you ask for
+        it, not live.
       </p>
       <form class="filters" onSubmit={(e) => e.preventDefault()}>
         <Field label="Error code">
           <input
             value={code}
-            onChange={(e) => (setCode(e.currentTarget.value.trim()), setFrom(0))}
+            onChange={(e) => (setCode(e.currentTarget.value.trim()), setFrom(0), setBefore([]))}
             autoComplete="off"
           />
         </Field>
         <Field label="At most">
-          <select value={limit} onChange={(e) => setLimit(Number(e.currentTarget.value))}>
+          <select value={limit} onChange={(e) => (setLimit(Number(e.currentTarget.value)), setFrom(0), setBefore([]))}>
             {[100, 500, 1_000].map((n) => (
               <option value={n} key={n}>
                 {n}
@@ -146,22 +151,52 @@ function Place({ place }: { place: LetterPlace }) {
         <>
           <Kinds letters={letters} place={place} after={again} />
           <List letters={letters.slice(from, from + PAGE)} place={place} after={again} />
-          {letters.length > PAGE && (
-            <div class="pager">
-              <Button disabled={from === 0} onClick={() => setFrom(from - PAGE)}>
-                Previous
-              </Button>
-              <span>
-                {from + 1} to {Math.min(from + PAGE, letters.length)} of {letters.length}
-              </span>
-              <Button disabled={from + PAGE >= letters.length} onClick={() => setFrom(from + PAGE)}>
-                Next
-              </Button>
-            </div>
-          )}
+          <Pager from={from} of={letters.length} turn={setFrom} />
+          <LookPager before={before} next={data.next} turn={(to) => (setBefore(to), setFrom(0))} />
         </>
       )}
     </Panel>
+  )
+}
+
+function Pager({ from, of, turn }: { from: number; of: number; turn: (from: number) => void }) {
+  if (of <= PAGE) return null
+  return (
+    <div class="pager">
+      <Button disabled={from === 0} onClick={() => turn(from - PAGE)}>
+        Previous
+      </Button>
+      <span>
+        {from + 1} to {Math.min(from + PAGE, of)} of {of}
+      </span>
+      <Button disabled={from + PAGE >= of} onClick={() => turn(from + PAGE)}>
+        Next
+      </Button>
+    </div>
+  )
+}
+
+/** One look after the other: those behind a look of so many letters. */
+function LookPager({
+  before,
+  next,
+  turn,
+}: {
+  before: readonly string[]
+  next: string | null
+  turn: (before: readonly string[]) => void
+}) {
+  if (before.length === 0 && next === null) return null
+  return (
+    <div class="pager">
+      <Button disabled={before.length === 0} onClick={() => turn(before.slice(0, -1))}>
+        Earlier letters
+      </Button>
+      <span>look {before.length + 1}</span>
+      <Button disabled={next === null} onClick={() => next !== null && turn([...before, next])}>
+        Later letters
+      </Button>
+    </div>
   )
 }
 

@@ -1,5 +1,6 @@
 /** The live picture: one stream while the page is seen, and the last minutes of what moves. */
 import { useEffect, useReducer } from 'preact/hooks'
+import type { BindingLine } from '../../instances.ts'
 import type { Snapshot } from '../snapshot.ts'
 
 /** A value over time. */
@@ -91,11 +92,17 @@ export class Live {
 
   #keep(): void {
     if (document.hidden || this.state !== 'live') return
-    const { groups, bindings, outbox, sagas } = this.snapshot
+    const { groups, bindings, instances, outbox, sagas } = this.snapshot
     for (const { channel, group, lag } of groups?.data ?? []) this.#push(`lag ${channel}.${group}`, lag)
     for (const { name, handled, deadLettered, retried } of bindings?.data ?? []) {
       this.#push(`handled ${name}`, handled)
       this.#push(`failed ${name}`, deadLettered + retried)
+    }
+    const inLog = new Set((groups?.data ?? []).map(({ channel, group }) => `${channel}.${group}`))
+    for (const line of instances?.data?.bindings ?? []) {
+      const key = keyOfLine(line)
+      this.#push(`rate ${key}`, line.handledPerSecond)
+      if (line.lag !== undefined && !inLog.has(key)) this.#push(`lag ${key}`, line.lag)
     }
     if (outbox?.data !== undefined) this.#push('outbox', outbox.data.pending)
     if (sagas?.data !== undefined) this.#push('sagas', sagas.data.running + sagas.data.compensating)
@@ -127,4 +134,9 @@ export function useLive(): Live {
 export function lettersIn({ groups, letters }: Snapshot): number {
   const inLog = (groups?.data ?? []).filter(({ group }) => group === 'redrive').reduce((sum, { lag }) => sum + lag, 0)
   return inLog + (letters?.data ?? []).reduce((sum, { count }) => sum + count, 0)
+}
+
+/** The name under which what moves of a binding of all instances is kept: that of its group in the log, if it has one. */
+export function keyOfLine({ service, name, channel, group }: BindingLine): string {
+  return group === null ? `${service} ${name}` : `${channel}.${group}`
 }

@@ -9,6 +9,7 @@ import { Branches } from './branches.tsx'
 import { Cluster } from './cluster.tsx'
 import './console.css'
 import { Doctor } from './doctor.tsx'
+import { Instance, Instances } from './instances.tsx'
 import { Letters } from './letters.tsx'
 import { lettersIn, live, useLive } from './live.ts'
 import { Locks } from './locks.tsx'
@@ -21,6 +22,7 @@ import { Topology } from './topology.tsx'
 
 const VIEWS = {
   overview: ['Overview', Overview],
+  instances: ['Instances', Instances],
   sagas: ['Sagas', Sagas],
   letters: ['Dead letters', Letters],
   outbox: ['Outbox', Outbox],
@@ -144,6 +146,8 @@ function App({ me }: { me: Me }) {
           <h1>{label}</h1>
           {view === 'sagas' && rest.length === 2 ? (
             <Saga saga={rest[0] ?? ''} id={rest[1] ?? ''} key={rest.join('/')} />
+          ) : view === 'instances' && rest.length === 1 ? (
+            <Instance address={rest[0] ?? ''} key={rest[0]} />
           ) : (
             <Content />
           )}

@@ -3,14 +3,18 @@ import { hostileBytes, hostileJson, hostileJsonText, hostileMap, hostileText } f
 import {
   ackHeaders,
   decodeOutcome,
+  decodeReport,
   encodeOutcome,
+  encodeReport,
   eventHeaders,
   failedWith,
   parseAck,
   parseEvent,
   parsePattern,
   parsePresence,
+  parseReport,
   presenceHeaders,
+  reportHeaders,
   Signer,
   signedFields,
 } from '../inside.ts'
@@ -22,6 +26,7 @@ const signature = signer.sign(['x'], Buffer.alloc(0))
 const SAMPLES = {
   ...eventHeaders({ sender, name: 'rates', to: parsePattern('orders:**'), wantsAck: true, signature }),
   ...ackHeaders({ sender, of: 'e-1', to: sender, status: 'failed', signature }),
+  ...reportHeaders({ sender, session: 's-1', signature }),
   ...presenceHeaders({ sender, state: 'hello', session: 's-1', intervalMs: 5_000, signature }),
 }
 
@@ -32,13 +37,13 @@ export const busEnvelope = target({
     headers: hostileMap<unknown>(tape, SAMPLES, (from, sample) => hostileJson(from, sample ?? 'x')),
     body: hostileBytes(tape, '{}'),
     id: hostileText(tape, 'e-1'),
-    kind: tape.below(3),
+    kind: tape.below(4),
   }),
   run({ headers, body, id, kind }) {
     const plain = Object.fromEntries(
       Object.entries(headers).filter(([, value]) => typeof value !== 'object' || value === null),
     )
-    const parse = [parseEvent, parseAck, parsePresence][kind] as typeof parseEvent
+    const parse = [parseEvent, parseAck, parsePresence, parseReport][kind] as typeof parseEvent
     const read = parse({ id, time: 1_000, headers: plain as never })
     if (typeof read === 'string') return
     const fields = signedFields(read)
@@ -60,5 +65,42 @@ export const busOutcome = target({
     const { error } = decodeOutcome('failed', body)
     check(typeof error?.name === 'string' && typeof error.message === 'string', 'the error has no words')
     check(Buffer.byteLength(error?.message ?? '') <= 1_024, 'the message is too long')
+  },
+})
+
+const counters = { running: 1, queued: 0, handled: 7, deadLettered: 1, dropped: 0, retried: 2 }
+const BINDING = {
+  name: 'orders.stock',
+  kind: 'sink',
+  channel: 'orders',
+  group: 'stock',
+  partitions: 4,
+  state: 'running',
+} as const
+const REPORT = JSON.parse(
+  Buffer.from(
+    encodeReport({ uptimeMs: 1_000, memoryBytes: 1_000, cpu: 0.01, bindings: [{ ...BINDING, ...counters }] }),
+  ).toString(),
+) as unknown
+
+export const busReport = target({
+  name: 'bus-report',
+  about: 'what an instance says that it does',
+  input: (tape) =>
+    tape.once(4) ? hostileBytes(tape, JSON.stringify(REPORT)) : Buffer.from(hostileJsonText(tape, REPORT)),
+  run(body) {
+    const read = decodeReport(body)
+    if (typeof read === 'string') return
+    check(read.bindings.length <= 300, 'there are too many bindings')
+    for (const { name, channel, handled, state } of read.bindings) {
+      check(name.length <= 300 && channel.length <= 300, 'a name is too long')
+      check(Number.isSafeInteger(handled) && handled >= 0, 'a counter is none')
+      check(/^[a-z-]{1,30}$/.test(state), 'a state is none')
+    }
+    const again = decodeReport(encodeReport(read))
+    check(
+      JSON.stringify(again) === JSON.stringify({ ...read, leftOut: 0 }),
+      'it reads otherwise when it is written again',
+    )
   },
 })

@@ -175,9 +175,9 @@ describe('actions', () => {
     const letters = {
       ...world.operator.letters,
       count: (place: typeof stock) => world.operator.letters.count(place),
-      list: (...given: Parameters<typeof world.operator.letters.list>) => {
+      page: (...given: Parameters<typeof world.operator.letters.page>) => {
         lists.push(given)
-        return world.operator.letters.list(...given)
+        return world.operator.letters.page(...given)
       },
     }
     const operator = { ...world.operator, letters }
@@ -197,7 +197,37 @@ describe('actions', () => {
     })
     expect(await (await allowed('look', stock)).json()).toMatchObject({ letters: [{ id: 'd-2' }, { id: 'd-3' }] })
     expect(asked).toContain('letters.look orders.placed.stock.dlq')
-    expect(lists).toMatchObject([[stock, { lookAt: 1_000, lookAtBytes: 16 * 1_024 * 1_024 }]])
+    expect(lists).toMatchObject([[stock, { lookAt: 1_000, lookAtBytes: 32 * 1_024 * 1_024 }]])
+  })
+
+  test('letters are gone through page by page, and a redrive says how far it is', async () => {
+    const { send, get } = open({ authorize: everything })
+    const pages: string[][] = []
+    let after: string | null | undefined
+    do {
+      const page = (await (await send('look', { ...stock, limit: 1, after: after ?? undefined })).json()) as {
+        letters: { id: string }[]
+        next: string | null
+      }
+      pages.push(page.letters.map(({ id }) => id))
+      after = page.next
+    } while (after !== null)
+    expect(pages.flat()).toEqual(['d-2', 'd-3'])
+    expect(await status(send('look', { ...stock, after: 'bm8' }))).toEqual([422, 'console.input'])
+    const stream = (await get('api/events')).body?.getReader()
+    const heard = (async () => {
+      for (let text = ''; ; ) {
+        const { value, done } = (await stream?.read()) ?? { value: undefined, done: true }
+        text += new TextDecoder().decode(value)
+        const [, lines] = /"underWay":\{"at":\d+,"data":(\[\{[^\]]*\])/.exec(text) ?? []
+        if (lines !== undefined || done) return JSON.parse(lines ?? '[]') as unknown
+      }
+    })()
+    const reason = 'again'
+    const redrive = send('letters', { ...stock, do: 'redrive', dryRun: false, perSecond: 1, reason })
+    expect(await heard).toMatchObject([{ ...stock, action: 'redrive', by: 'ann', kept: 0, done: expect.any(Number) }])
+    expect(await (await redrive).json()).toMatchObject({ sent: 2 })
+    await stream?.cancel()
   })
 
   test('one look at a time in the process, whatever its group and its console', async () => {
@@ -205,11 +235,11 @@ describe('actions', () => {
     const letters = {
       ...world.operator.letters,
       count: async () => 1,
-      list: async () => {
+      page: async () => {
         most = Math.max(most, ++now)
         await new Promise((resolve) => setTimeout(resolve, 20))
         now--
-        return []
+        return { letters: [], next: null }
       },
     }
     const operator = { ...world.operator, letters }

@@ -2,8 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CONSOLE_ACTIONS, type ConsoleOptions } from 'concordat/console'
-import { createOperator } from 'concordat/operate'
+import { pgliteClient } from 'concordat/core/pglite'
+import { createOperator, type InstancesView } from 'concordat/operate'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
 import { everything, ORIGIN, opened, retry, status } from './support/opened.ts'
 import { CARD, type ShopWorld, shopWorld } from './support/shop-world.ts'
 
@@ -341,4 +344,35 @@ test('each action has a button or a route, and none is without `authorize`', asy
   const { json } = open({ authorize: ({ action }) => (asked.add(action), { user: 'ann', allow: true }) })
   expect(((await json('me')) as { allow: string[] }).allow).toEqual([...CONSOLE_ACTIONS])
   expect(asked).toEqual(new Set(CONSOLE_ACTIONS))
+})
+
+describe('instances', () => {
+  test('are shown each for itself and summed, without a word of an error', async () => {
+    const { json, get, console } = open()
+    const view = async () => (await json('instances')) as InstancesView
+    await until('the shop has reported', async () => (await view()).instances.length === 1)
+    const { instances, bindings } = await view()
+    expect(instances).toMatchObject([{ address: 'shop:default:shop-1', bindings: 2, notRunning: [] }])
+    expect(bindings).toMatchObject([
+      { service: 'shop', name: 'orders.paid.audit', states: { running: 1 }, instances: 1 },
+      { service: 'shop', name: 'orders.placed.stock', states: { running: 1 }, deadLettered: 3 },
+    ])
+    const address = encodeURIComponent('shop:default:shop-1')
+    expect(await json(`instance?address=${address}`)).toMatchObject([{ name: 'orders.placed.stock' }, {}])
+    expect(await status(get('api/instance?address=x'))).toEqual([404, 'console.not_found'])
+    expect(JSON.stringify(await view())).not.toContain('no answer')
+    await console.close()
+  })
+
+  test('where there is no bus are said to be missing, which is no fault', async () => {
+    const database = freshPglite()
+    await database.waitReady
+    const sql = pgliteClient(database)
+    const { get } = open({ operator: createOperator({ sql }), services: [] })
+    expect(await status(get('api/instances'))).toEqual([409, 'operate.transport_missing'])
+    await createOperator({ sql }).migrate({ by: 'test', reason: 'a log without a bus' })
+    const later = open({ operator: createOperator({ sql }), services: [] })
+    expect(await status(later.get('api/instances'))).toEqual([409, 'console.bus_missing'])
+    await database.close()
+  })
 })

@@ -13,6 +13,8 @@ import { CARD, type ShopWorld, shopWorld } from './support/shop-world.ts'
 
 const VIEWS = {
   overview: 'orders.placed',
+  instances: 'shop:default:shop-1',
+  'instances/shop%3Adefault%3Ashop-1': 'orders.placed.stock',
   sagas: 'buy/o-1',
   'sagas/buy/o%2F2': 'carrier.closed',
   'letters?channel=orders.placed&group=stock': 'warehouse.away',

@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type INestApplication, Injectable, type ModuleMetadata, Scope } from '@nestjs/common'
+import { ExpressAdapter } from '@nestjs/platform-express'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { Test } from '@nestjs/testing'
 import { defineChannel } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -31,9 +33,12 @@ const database = freshPglite()
 const sql = pgliteClient(database)
 afterAll(() => database.close())
 
-async function open(schema: string, logger?: Logger) {
+const PLATFORMS = { express: () => new ExpressAdapter(), fastify: () => new FastifyAdapter() }
+type Platform = keyof typeof PLATFORMS
+
+async function open(schema: string, logger?: Logger, platform: Platform = 'express') {
   const module = await Test.createTestingModule({ imports: shop(sql, schema, logger) }).compile()
-  const app: INestApplication = module.createNestApplication()
+  const app: INestApplication = module.createNestApplication(PLATFORMS[platform]())
   await app.listen(0, '127.0.0.1')
   const { port } = app.getHttpServer().address() as AddressInfo
   const ask = async (method: string, path: string, body?: unknown) => {
@@ -54,11 +59,11 @@ async function open(schema: string, logger?: Logger) {
   }
 }
 
-describe('a shop on Nest', () => {
+describe.each(['express', 'fastify'] as const)('a shop on Nest, over %s', (platform) => {
   let shopApp: Awaited<ReturnType<typeof open>>
   beforeAll(async () => {
     await database.waitReady
-    shopApp = await open(uniqueName('nest'))
+    shopApp = await open(uniqueName('nest'), undefined, platform)
   }, 60_000)
   afterAll(() => shopApp.app.close())
   const heard = (line: string) => until(line, () => shopApp.lines.includes(line))
@@ -105,23 +110,29 @@ describe('a shop on Nest', () => {
   })
 })
 
-test('a shutdown finishes the message in hand before pools close, and says that it is not ready', async () => {
-  const warned: string[] = []
-  const logger: Logger = { ...silentLogger, warn: (_, text) => void warned.push(String(text)) }
-  const { app, post, get, lines, slow } = await open(uniqueName('nest'), logger)
-  expect(warned).toEqual([expect.stringContaining('call app.enableShutdownHooks()')])
-  await post('/orders', { orderId: 'slow-1', cents: 1 })
-  await until('it is in hand', () => lines.includes('began slow-1'))
-  const closed = app.close()
-  await until('it closes', () => lines.includes('shutting down'))
-  expect(await get('/health/ready')).toMatchObject({ status: 503, body: { error: { concordat: { status: 'down' } } } })
-  expect(lines).not.toContain('pools close')
-  slow.open()
-  await closed
-  expect(lines.at(-1)).toBe('pools close')
-  // What it returned had been sent: the next instance would have it.
-  expect(app.get(ConcordatService).health()).toMatchObject({ live: false })
-})
+test.each(['express', 'fastify'] as const)(
+  'a shutdown over %s finishes the message in hand before pools close, and says that it is not ready',
+  async (platform) => {
+    const warned: string[] = []
+    const logger: Logger = { ...silentLogger, warn: (_, text) => void warned.push(String(text)) }
+    const { app, post, get, lines, slow } = await open(uniqueName('nest'), logger, platform)
+    expect(warned).toEqual([expect.stringContaining('call app.enableShutdownHooks()')])
+    await post('/orders', { orderId: 'slow-1', cents: 1 })
+    await until('it is in hand', () => lines.includes('began slow-1'))
+    const closed = app.close()
+    await until('it closes', () => lines.includes('shutting down'))
+    expect(await get('/health/ready')).toMatchObject({
+      status: 503,
+      body: { error: { concordat: { status: 'down' } } },
+    })
+    expect(lines).not.toContain('pools close')
+    slow.open()
+    await closed
+    expect(lines.at(-1)).toBe('pools close')
+    // What it returned had been sent: the next instance would have it.
+    expect(app.get(ConcordatService).health()).toMatchObject({ live: false })
+  },
+)
 
 describe('a wrong wiring does not start', () => {
   const root = (more: Partial<ConcordatModuleOptions> = {}) =>

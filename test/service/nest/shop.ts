@@ -15,7 +15,7 @@ import {
   Param,
   Post,
 } from '@nestjs/common'
-import { APP_FILTER } from '@nestjs/core'
+import { APP_FILTER, HttpAdapterHost } from '@nestjs/core'
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus'
 import { defineChannel, type HandlerContext, type TransactionContext } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
@@ -38,7 +38,6 @@ import {
 } from 'concordat/nest'
 import { type Coordinator, defineSaga, type ParticipantContext, Refusal } from 'concordat/saga'
 import { httpProblem } from 'concordat/service'
-import type { Response } from 'express'
 import { z } from 'zod'
 import { gate } from '../../support/until.ts'
 
@@ -176,16 +175,24 @@ export class Orders {
   }
 }
 
-/** Errors of the package as statuses. */
+/** Errors of the package as statuses, on any platform of Nest. */
 @Catch(ConcordatError)
 export class Problems implements ExceptionFilter<ConcordatError> {
+  private readonly host: HttpAdapterHost
+  constructor(@Inject(HttpAdapterHost) host: HttpAdapterHost) {
+    this.host = host
+  }
+
   catch(error: ConcordatError, host: ArgumentsHost): void {
     const { status, headers, body } = httpProblem(error) ?? {
       status: 422,
       headers: {},
       body: { error: { code: error.code } },
     }
-    host.switchToHttp().getResponse<Response>().status(status).set(headers).json(body)
+    const { httpAdapter } = this.host
+    const response = host.switchToHttp().getResponse<object>()
+    for (const [name, value] of Object.entries(headers)) httpAdapter.setHeader(response, name, value)
+    httpAdapter.reply(response, body, status)
   }
 }
 

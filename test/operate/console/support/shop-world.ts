@@ -1,6 +1,7 @@
 /** A shop on PGlite with everything that waits for a person: stuck sagas, dead letters, a parked message, locks, a leader. */
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
+import { createBus } from 'concordat/bus'
 import { createMembership } from 'concordat/cluster'
 import { postgresStateStore } from 'concordat/cluster/postgres'
 import { ConcordatError, type SqlClient } from 'concordat/core'
@@ -93,8 +94,16 @@ export async function shopWorld({ letters = 3, words = SCRIPT } = {}): Promise<S
     handled.push(orderId)
   })
   const audit = sink(paid, { group: 'audit' }, () => {})
-  const binder = createBinder({ service: 'shop', transport: postgresTransport({ sql }), bindings: [stock, audit] })
+  const bus = createBus({ service: 'shop', instance: 'shop-1' })
+  const bindings = [stock, audit, ...bus.bindings]
+  const binder = createBinder({
+    service: 'shop',
+    transport: postgresTransport({ sql }),
+    bindings,
+    sends: bus.channels,
+  })
   await binder.start()
+  await bus.start(binder)
   const headers = { region: 'eu', authorization: 'Bearer hunter2' }
   for (let n = 1; n <= letters; n++) await binder.send(placed, input(`d-${n}`), { id: `d-${n}`, headers })
   const place = { channel: 'orders.placed', group: 'stock' }
@@ -121,6 +130,7 @@ export async function shopWorld({ letters = 3, words = SCRIPT } = {}): Promise<S
     pay: (orderId) => binder.send(paid, { orderId }),
     close: async () => {
       await held.close()
+      await bus.close()
       await binder.close()
       await coordinator.close()
       await database.close()

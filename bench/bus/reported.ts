@@ -1,0 +1,16 @@
+import { kafkaTransport } from 'concordat/binder/kafka'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
+import { Kafka, logLevel } from 'kafkajs'
+
+export type InstanceReport = { readonly did: 'ready' } | { readonly did: 'measured'; readonly cpu: number }
+
+/** Look at your CPU time for so long. */
+export interface Measure {
+  readonly seconds: number
+}
+
+export function transportOf(broker: string, address: string): Transport {
+  if (broker === 'rabbitmq') return rabbitTransport({ url: address })
+  return kafkaTransport({ kafka: new Kafka({ brokers: address.split(','), logLevel: logLevel.NOTHING }) })
+}

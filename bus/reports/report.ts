@@ -1,0 +1,141 @@
+/**
+ * What an instance reports of itself: names and counters of its bindings, and what the process uses. Never a payload, and
+ * never the words of an error: whoever reads the bus's channels may read it.
+ */
+import type { BindingStatus } from '../../binder/status.ts'
+
+/** One binding of an instance. Counters count since its binder was made. */
+export type BindingReport = Pick<
+  BindingStatus,
+  | 'name'
+  | 'kind'
+  | 'channel'
+  | 'group'
+  | 'partitions'
+  | 'running'
+  | 'queued'
+  | 'handled'
+  | 'deadLettered'
+  | 'dropped'
+  | 'retried'
+> & {
+  /** As `BindingStatus.state`; an instance of another version may have states of its own. */
+  readonly state: string
+  /** As `BindingStatus.circuit`: `closed`, `open` or `half-open`. */
+  readonly circuit?: string | undefined
+}
+
+/** What one instance said of itself. */
+export interface ReportBody {
+  /** Since the process began, ms. */
+  readonly uptimeMs: number
+  /** Resident memory of the process. */
+  readonly memoryBytes: number
+  /** Of one core since the report before: 0.5 is half of it. */
+  readonly cpu: number
+  readonly bindings: readonly BindingReport[]
+  /** Bindings that were left out, so that the report is small. */
+  readonly leftOut: number
+}
+
+/** Raised when an older reader could misunderstand a report; those drop what they do not know. */
+const REPORT_VERSION = 1
+/** Of a report, on both sides. */
+export const MAX_REPORT_BYTES = 64 * 1024
+const MAX_BINDINGS = 300
+const MAX_NAME = 300
+const MAX_WORD = 30
+const MAX_PARTITIONS = 10_000
+
+/** As many bindings as fit. */
+export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
+  const rows: string[] = []
+  let bytes = 512
+  for (const binding of report.bindings) {
+    const row = JSON.stringify(binding)
+    bytes += Buffer.byteLength(row) + 1
+    if (rows.length >= MAX_BINDINGS || bytes > MAX_REPORT_BYTES) break
+    rows.push(row)
+  }
+  const { uptimeMs, memoryBytes, cpu, bindings } = report
+  const head = { v: REPORT_VERSION, uptimeMs, memoryBytes, cpu, leftOut: bindings.length - rows.length }
+  return Buffer.from(`${JSON.stringify(head).slice(0, -1)},"bindings":[${rows.join(',')}]}`)
+}
+
+/** Never throws, whatever somebody has sent: `unsupported` is what a newer version wrote. */
+export function decodeReport(body: Uint8Array): ReportBody | 'malformed' | 'unsupported' {
+  if (body.byteLength > MAX_REPORT_BYTES) return 'malformed'
+  try {
+    const fields = record(JSON.parse(Buffer.from(body).toString('utf8')))
+    if (fields['v'] !== REPORT_VERSION) return Number(fields['v']) > REPORT_VERSION ? 'unsupported' : 'malformed'
+    const bindings = fields['bindings']
+    if (!Array.isArray(bindings) || bindings.length > MAX_BINDINGS) return 'malformed'
+    return {
+      uptimeMs: whole(fields['uptimeMs']),
+      memoryBytes: whole(fields['memoryBytes']),
+      cpu: share(fields['cpu']),
+      bindings: bindings.map((each) => bindingIn(record(each))),
+      leftOut: whole(fields['leftOut']),
+    }
+  } catch {
+    return 'malformed'
+  }
+}
+
+type Fields = Readonly<Record<string, unknown>>
+
+const KINDS: readonly unknown[] = ['source', 'sink', 'processor', 'batch', 'poll'] satisfies BindingStatus['kind'][]
+
+function bindingIn(fields: Fields): BindingReport {
+  const { kind, group, circuit } = fields
+  if (!KINDS.includes(kind)) throw new TypeError('kind')
+  return {
+    name: text(fields['name'], MAX_NAME),
+    kind: kind as BindingReport['kind'],
+    channel: text(fields['channel'], MAX_NAME),
+    group: group === null ? null : text(group, MAX_NAME),
+    partitions: partitionsIn(fields['partitions']),
+    state: word(fields['state']),
+    ...(circuit !== undefined && { circuit: word(circuit) }),
+    running: whole(fields['running']),
+    queued: whole(fields['queued']),
+    handled: whole(fields['handled']),
+    deadLettered: whole(fields['deadLettered']),
+    dropped: whole(fields['dropped']),
+    retried: whole(fields['retried']),
+  }
+}
+
+/** Only what is asked for is read, by its own name: nothing that was sent is copied as a whole. */
+function record(value: unknown): Fields {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Fields
+  throw new TypeError('object')
+}
+
+function text(value: unknown, maxLength: number): string {
+  if (typeof value === 'string' && value.length > 0 && value.length <= maxLength) return value
+  throw new TypeError('text')
+}
+
+function word(value: unknown): string {
+  const found = text(value, MAX_WORD)
+  if (/^[a-z-]+$/.test(found)) return found
+  throw new TypeError('word')
+}
+
+function whole(value: unknown): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return value as number
+  throw new TypeError('whole')
+}
+
+/** Whoever asks a broker for the lag goes through them. */
+function partitionsIn(value: unknown): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= MAX_PARTITIONS)
+    return value as number
+  throw new TypeError('partitions')
+}
+
+function share(value: unknown): number {
+  if (typeof value === 'number' && value >= 0 && value <= 10_000) return value
+  throw new TypeError('share')
+}

@@ -1,0 +1,125 @@
+import type { BindingStatus } from '../../binder/status.ts'
+import { lastingContext } from '../../core/ambient.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { newId } from '../../core/ids.ts'
+import type { Logger } from '../../core/logger.ts'
+import { randomId } from '../../core/random-id.ts'
+import { Trouble } from '../../core/trouble.ts'
+import { type Address, formatAddress } from '../address.ts'
+import type { ReportOrder } from '../built-in.ts'
+import type { BusChannel } from '../channels.ts'
+import type { Connection } from '../connection.ts'
+import { reportHeaders, signedFields } from '../envelope.ts'
+import type { Signer } from '../signature.ts'
+import { type BindingReport, encodeReport } from './report.ts'
+
+export interface ReporterHost {
+  readonly address: Address
+  /** The channel of the answers: a report is an answer that comes again. */
+  readonly channel: BusChannel
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly connection: Connection
+  readonly signer: Signer
+  /** Strictly rising, epoch ms. */
+  nextTime(): number
+}
+
+/** Faster than this nobody is served, whoever asks. */
+export const MIN_EVERY_MS = 1 * SECOND
+
+/** Says what this instance does, while somebody wants to know and no longer. */
+export class Reporter {
+  readonly #host: ReporterHost
+  readonly #session = randomId()
+  readonly #trouble: Trouble
+  #everyMs = Number.POSITIVE_INFINITY
+  #until = Number.NEGATIVE_INFINITY
+  #cancel: (() => void) | undefined
+  /** Of the timer that counts: a report that is under way does not start a second one. */
+  #turn = 0
+  #cpu = { at: 0, usedMs: 0 }
+  #isClosed = false
+
+  constructor(host: ReporterHost) {
+    this.#host = host
+    this.#trouble = new Trouble(host.logger, 'bus: could not report what this instance does')
+  }
+
+  /** Each order stands for its time; of several that stand the fastest counts. */
+  wanted({ everyMs, forMs }: ReportOrder): void {
+    const now = this.#host.clock.monotonic()
+    const isIdle = this.#until <= now
+    if (isIdle) this.#everyMs = Number.POSITIVE_INFINITY
+    const isFaster = everyMs < this.#everyMs
+    this.#everyMs = Math.max(MIN_EVERY_MS, Math.min(this.#everyMs, everyMs))
+    this.#until = Math.max(this.#until, now + forMs)
+    if (this.#isClosed || !isFaster) return
+    if (isIdle) this.#cpu = { at: now, usedMs: usedMs() }
+    // Not all instances at once.
+    lastingContext()(() => this.#after(Math.random() * this.#everyMs))
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#stop()
+  }
+
+  #stop(): void {
+    this.#turn++
+    this.#cancel?.()
+    this.#cancel = undefined
+  }
+
+  #after(waitMs: number): void {
+    this.#stop()
+    const turn = this.#turn
+    this.#cancel = this.#host.clock.setTimer(waitMs, () => void this.#report(turn))
+  }
+
+  async #report(turn: number): Promise<void> {
+    if (this.#host.clock.monotonic() >= this.#until) return this.#stop()
+    try {
+      await this.#say()
+      this.#trouble.over()
+    } catch (error) {
+      this.#trouble.failed(error)
+    }
+    if (turn === this.#turn) this.#after(this.#everyMs)
+  }
+
+  async #say(): Promise<void> {
+    const { address, channel, connection, signer } = this.#host
+    const sender = formatAddress(address)
+    const body = encodeReport({
+      uptimeMs: Math.round(process.uptime() * SECOND),
+      memoryBytes: process.memoryUsage.rss(),
+      cpu: this.#cpuSince(),
+      bindings: connection.others().map(reportOf),
+    })
+    const said = { sender, session: this.#session, signature: undefined }
+    const [id, time] = [newId(), this.#host.nextTime()]
+    const signature = signer.sign(signedFields({ ...said, kind: 'report', id, time, from: address }), body)
+    await connection.binder.send(channel, body, { id, time, headers: reportHeaders({ ...said, signature }) })
+  }
+
+  #cpuSince(): number {
+    const now = { at: this.#host.clock.monotonic(), usedMs: usedMs() }
+    const { at, usedMs: before } = this.#cpu
+    this.#cpu = now
+    const share = now.at > at ? (now.usedMs - before) / (now.at - at) : 0
+    return Math.min(10_000, Math.max(0, Math.round(share * 1_000) / 1_000))
+  }
+}
+
+function usedMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1_000
+}
+
+function reportOf(status: BindingStatus): BindingReport {
+  const { name, kind, channel, group, partitions, state, circuit } = status
+  const { running, queued, handled, deadLettered, dropped, retried } = status
+  const counters = { running, queued, handled, deadLettered, dropped, retried }
+  return { name, kind, channel, group, partitions, state, circuit, ...counters }
+}

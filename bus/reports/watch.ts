@@ -1,0 +1,115 @@
+/**
+ * The reports of all instances, kept for as long as somebody wants them. Pure but for the clock's reading: the time comes in
+ * with each call.
+ *
+ * Whoever can write to an unsigned bus can invent instances. So everything is bounded: how many are kept, how many bindings
+ * they have together, and how often one is listened to.
+ */
+import type { Address } from '../address.ts'
+import type { ReportEnvelope } from '../envelope.ts'
+import type { BindingReport, ReportBody } from './report.ts'
+
+/** A binding of an instance, with what moved between its last two reports. */
+export interface WatchedBinding extends BindingReport {
+  /** Handled a second; `undefined` until there are two reports. */
+  readonly handledPerSecond: number | undefined
+  /** Dead letters and what was sent away to be tried again, a second. */
+  readonly failedPerSecond: number | undefined
+}
+
+/** An instance as it was when it reported last. */
+export interface WatchedInstance extends Omit<ReportBody, 'bindings'> {
+  readonly address: Address
+  /** Of the process: two with one address, or one that was started again, differ in it. */
+  readonly session: string
+  /** Since it was heard, ms. */
+  readonly ageMs: number
+  readonly bindings: readonly WatchedBinding[]
+}
+
+interface Known {
+  readonly address: Address
+  readonly session: string
+  /** By its clock. */
+  time: number
+  heardAt: number
+  body: Omit<ReportBody, 'bindings'> & { readonly bindings: readonly WatchedBinding[] }
+}
+
+/** Of instances, and of their bindings together. */
+export const MAX_INSTANCES = 1_000
+const MAX_BINDINGS = 20_000
+/** One that reports more often is heard each so many ms. */
+const MIN_APART_MS = 400
+
+export type ReportVerdict = 'taken' | 'too soon' | 'too many'
+
+export class WatchedInstances {
+  readonly #leaseMs: number
+  readonly #known = new Map<string, Known>()
+  #bindings = 0
+
+  /** @param leaseMs who has not reported for so long is gone */
+  constructor(leaseMs: number) {
+    this.#leaseMs = leaseMs
+  }
+
+  /** Before a body is read: an older report, one too many and one too soon are not worth it. */
+  judge({ sender, session, time }: ReportEnvelope, now: number): ReportVerdict {
+    this.#expire(now)
+    const known = this.#known.get(`${sender} ${session}`)
+    if (known === undefined) return this.#known.size < MAX_INSTANCES ? 'taken' : 'too many'
+    return time <= known.time || now - known.heardAt < MIN_APART_MS ? 'too soon' : 'taken'
+  }
+
+  take({ sender, session, from, time }: ReportEnvelope, body: ReportBody, now: number): ReportVerdict {
+    const name = `${sender} ${session}`
+    const before = this.#known.get(name)
+    const more = body.bindings.length - (before?.body.bindings.length ?? 0)
+    if (this.#bindings + more > MAX_BINDINGS) return 'too many'
+    this.#bindings += more
+    const bindings = withRates(body.bindings, before, time)
+    this.#known.delete(name)
+    this.#known.set(name, { address: from, session, time, heardAt: now, body: { ...body, bindings } })
+    return 'taken'
+  }
+
+  all(now: number): readonly WatchedInstance[] {
+    this.#expire(now)
+    return Array.from(this.#known.values(), ({ address, session, heardAt, body }) => ({
+      ...body,
+      address,
+      session,
+      ageMs: Math.round(now - heardAt),
+    }))
+  }
+
+  /** They are in the order in which they were heard. */
+  #expire(now: number): void {
+    for (const [name, { heardAt, body }] of this.#known) {
+      if (now - heardAt < this.#leaseMs) return
+      this.#known.delete(name)
+      this.#bindings -= body.bindings.length
+    }
+  }
+}
+
+function withRates(
+  bindings: readonly BindingReport[],
+  before: Known | undefined,
+  time: number,
+): readonly WatchedBinding[] {
+  const last = new Map(before?.body.bindings.map((binding) => [binding.name, binding]))
+  const seconds = (time - (before?.time ?? time)) / 1_000
+  return bindings.map((binding) => {
+    const earlier = last.get(binding.name)
+    if (earlier === undefined || seconds <= 0)
+      return { ...binding, handledPerSecond: undefined, failedPerSecond: undefined }
+    const rate = (from: number, to: number): number => Math.max(0, Math.round((10 * (to - from)) / seconds) / 10)
+    return {
+      ...binding,
+      handledPerSecond: rate(earlier.handled, binding.handled),
+      failedPerSecond: rate(earlier.deadLettered + earlier.retried, binding.deadLettered + binding.retried),
+    }
+  })
+}

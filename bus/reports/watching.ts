@@ -1,0 +1,130 @@
+import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
+import { lastingContext } from '../../core/ambient.ts'
+import { type Clock, SECOND } from '../../core/clock.ts'
+import { requireInteger } from '../../core/errors.ts'
+import type { Logger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { Trouble } from '../../core/trouble.ts'
+import { type Address, type AddressPattern, formatAddress, matches, parsePattern } from '../address.ts'
+import type { ReportOrder } from '../built-in.ts'
+import type { ReportWatch, ReportWatchOptions } from '../bus.ts'
+import type { Connection } from '../connection.ts'
+import type { Counters } from '../counters.ts'
+import { parseReport } from '../envelope.ts'
+import type { Guard } from '../guard.ts'
+import { decodeReport } from './report.ts'
+import { MIN_EVERY_MS } from './reporter.ts'
+import { WatchedInstances } from './watch.ts'
+
+export interface WatchingHost {
+  readonly address: Address
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly connection: Connection
+  readonly counters: Counters
+  readonly guard: Guard
+  /** Sends `SendReports`. */
+  ask(order: ReportOrder, to: string): Promise<unknown>
+}
+
+const NAMES = optionNames<ReportWatchOptions>({ to: true, everyMs: true })
+const EVERY_MS = 2 * SECOND
+const MAX_EVERY_MS = 60 * SECOND
+/** Reports in a row that an instance which is gone has missed. */
+const MISSED = 3
+/** An instance that has just come is asked within this. */
+const ASK_MS = 5 * SECOND
+
+interface Watch {
+  readonly instances: WatchedInstances
+  readonly to: AddressPattern
+  close(): void
+}
+
+/** Hears the reports, for each watch that is open. */
+export class Watching {
+  readonly #host: WatchingHost
+  readonly #open = new Set<Watch>()
+  readonly #self: string
+
+  constructor(host: WatchingHost) {
+    this.#host = host
+    this.#self = formatAddress(host.address)
+  }
+
+  /** @throws TypeError / RangeError, AddressInvalid, BusForbidden, BusNotReady */
+  async watch(options: ReportWatchOptions = {}): Promise<ReportWatch> {
+    refuseUnknown('bus.watch', options, NAMES)
+    const to = parsePattern(options.to ?? '**')
+    const everyMs = requireInteger('bus.watch.everyMs', options.everyMs ?? EVERY_MS, MIN_EVERY_MS, MAX_EVERY_MS)
+    const { clock, connection } = this.#host
+    await connection.listeningForAnswers({})
+    const leaseMs = MISSED * everyMs
+    const order = { everyMs, forMs: leaseMs + 2 * ASK_MS }
+    await this.#host.ask(order, to.text)
+    const stop = lastingContext()(() => this.#keepAsking(order, to.text))
+    const watch: Watch = {
+      instances: new WatchedInstances(leaseMs),
+      to,
+      close: () => {
+        this.#open.delete(watch)
+        stop()
+      },
+    }
+    this.#open.add(watch)
+    const close = async (): Promise<void> => watch.close()
+    return Object.freeze({
+      instances: () => watch.instances.all(clock.monotonic()),
+      trouble: () => connection.troubleWithAnswers,
+      close,
+      [Symbol.asyncDispose]: close,
+    })
+  }
+
+  /** From the channel of the answers. */
+  arrived(body: Uint8Array, context: HandlerContext): void {
+    const { clock, guard, counters } = this.#host
+    const open = [...this.#open]
+    if (open.length === 0) return
+    const report = parseReport(context)
+    const now = clock.monotonic()
+    // What is one too many, or comes too soon, is not worth the look at its signature.
+    const meant =
+      typeof report === 'string'
+        ? open
+        : open.filter(({ instances, to }) => matches(to, report.from) && instances.judge(report, now) === 'taken')
+    if (meant.length === 0 || (typeof report !== 'string' && report.sender === this.#self)) return
+    const admitted = guard.admit(report, body, context.id)
+    if (admitted === undefined) return
+    const said = decodeReport(body)
+    if (typeof said === 'string') return counters.dropped(said, { messageId: context.id, claimsToBe: admitted.sender })
+    for (const { instances } of meant) instances.take(admitted, said, now)
+  }
+
+  close(): void {
+    for (const watch of this.#open) watch.close()
+  }
+
+  /** @returns ends it */
+  #keepAsking(order: ReportOrder, to: string): () => void {
+    const { clock, logger } = this.#host
+    const trouble = new Trouble(logger, 'bus: could not ask for reports')
+    let cancel = (): void => {}
+    let isOver = false
+    const again = (): void => {
+      cancel = clock.setTimer(ASK_MS, () => {
+        const asked = this.#host.ask(order, to)
+        void asked.then(
+          () => trouble.over(),
+          (error: unknown) => trouble.failed(error),
+        )
+        if (!isOver) again()
+      })
+    }
+    again()
+    return () => {
+      isOver = true
+      cancel()
+    }
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The alert rules as Prometheus itself reads them: `promtool` checks them, and runs them over numbers. Its place is in PROMTOOL, or it is
+ * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped, and `monitoring.test.ts` parses the queries.
+ */
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, join, resolve } from 'node:path'
+import { promisify } from 'node:util'
+import { describe, expect, test } from 'vitest'
+
+const RULES = resolve('docs/monitoring/alerts.yml')
+const places = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'promtool'))
+const promtool = [process.env['PROMTOOL'], ...places].find(
+  (path) => path !== undefined && path !== '' && existsSync(path),
+)
+const title = 'promtool and the alert rules'
+const describeIt =
+  promtool === undefined
+    ? (tests: () => void) =>
+        describe.skip(`${title} (no promtool: apt-get install prometheus, or its path in PROMTOOL)`, tests)
+    : (tests: () => void) => describe(title, tests)
+
+interface Case {
+  readonly alert: string
+  /** Series with their values, one a minute. */
+  readonly series: Readonly<Record<string, string>>
+  readonly at: string
+  /** The labels that it fires with; none: it is silent. */
+  readonly fires?: Readonly<Record<string, string>>
+}
+
+const group = '{messaging_destination_name="orders",messaging_consumer_group_name="stock"'
+const GROUP = { messaging_destination_name: 'orders', messaging_consumer_group_name: 'stock' }
+const lag = `concordat_binding_lag${group},instance="a"}`
+const consumed = `messaging_client_consumed_messages_total${group},instance="a"}`
+const leads = (instance: string): string =>
+  `concordat_election_leader{concordat_election_role="nightly",instance="${instance}"}`
+const lost = 'concordat_lock_lost_total{concordat_lock_mode="exclusive",concordat_reason="expired"}'
+
+const CASES: readonly Case[] = [
+  {
+    alert: 'ConcordatGroupStandsStill',
+    series: { [lag]: '5x20', [consumed]: '7x20' },
+    at: '15m',
+    fires: { ...GROUP, severity: 'critical' },
+  },
+  { alert: 'ConcordatGroupStandsStill', series: { [lag]: '5x20', [consumed]: '0+10x20' }, at: '15m' },
+  { alert: 'ConcordatGroupStandsStill', series: { [lag]: '0x20', [consumed]: '7x20' }, at: '15m' },
+  {
+    alert: 'ConcordatNoLeader',
+    series: { [leads('a')]: '0x10', [leads('b')]: '0x10' },
+    at: '5m',
+    fires: { concordat_election_role: 'nightly', severity: 'critical' },
+  },
+  { alert: 'ConcordatNoLeader', series: { [leads('a')]: '0x10', [leads('b')]: '1x10' }, at: '5m' },
+  {
+    alert: 'ConcordatBindingDown',
+    series: { [`concordat_binding_up${group}}`]: '1x2 0x10' },
+    at: '10m',
+    fires: { ...GROUP, severity: 'critical' },
+  },
+  { alert: 'ConcordatBindingDown', series: { [`concordat_binding_up${group}}`]: '1 0 1x10' }, at: '10m' },
+  {
+    alert: 'ConcordatLockExpired',
+    series: { [lost]: '0x5 1x5' },
+    at: '8m',
+    fires: { concordat_lock_mode: 'exclusive', severity: 'warning' },
+  },
+  { alert: 'ConcordatLockExpired', series: { [lost]: '3x30' }, at: '25m' },
+]
+
+describeIt(() => {
+  const run = async (...args: string[]): Promise<string> => {
+    const { stdout, stderr } = await promisify(execFile)(promtool ?? '', args)
+    return stdout + stderr
+  }
+
+  test('finds no fault in them', async () => {
+    expect(await run('check', 'rules', RULES)).toMatch(/SUCCESS: \d+ rules found/)
+  })
+
+  test.each(CASES)('$alert at $at: $fires', async ({ alert, series, at, fires }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'concordat-rules-'))
+    const input = Object.entries(series).map(([name, values]) => ({
+      series: name,
+      values: values.replaceAll(/(?<!\+)\b(\d+)x/g, '$1+0x'),
+    }))
+    // Which alerts fire, without their texts: the metric that Prometheus itself keeps of them.
+    const expr = `ALERTS{alertname="${alert}",alertstate="firing"}`
+    const labels = Object.entries({ alertname: alert, alertstate: 'firing', ...fires }).map(
+      ([name, value]) => `${name}="${value}"`,
+    )
+    const samples = fires === undefined ? [] : [{ labels: `ALERTS{${labels.join(',')}}`, value: 1 }]
+    const test = {
+      interval: '1m',
+      input_series: input,
+      promql_expr_test: [{ expr, eval_time: at, exp_samples: samples }],
+    }
+    const file = join(folder, 'test.json')
+    // JSON is YAML.
+    await writeFile(file, JSON.stringify({ rule_files: [RULES], evaluation_interval: '1m', tests: [test] }))
+    expect(await run('test', 'rules', file)).toContain('SUCCESS')
+    await rm(folder, { recursive: true })
+  })
+})
