@@ -20,18 +20,14 @@ const WRITTEN = `SELECT c.oid, n.n FROM pg_catalog.pg_class c CROSS JOIN LATERAL
 export const SUMS = `SELECT coalesce(pg_catalog.jsonb_object_agg(w.oid, w.n), '{}') FROM (${WRITTEN}) w`
 
 /** The tables of this package. A message that leaves is not undone, as it is not with TCC, and neither is what else they keep. */
-export const OWN_TABLES: readonly string[] = [
-  'concordat_migration',
-  ...['cluster_bound', 'cluster_entry', 'cluster_gone', 'cluster_head', 'cluster_log', 'cluster_member'],
-  ...['cluster_request', 'cluster_tomb'],
-  ...['inbox', 'outbox', 'outbox_audit', 'outbox_lease', 'outbox_meta', 'outbox_relay'],
-  ...['lock_audit', 'lock_client', 'lock_dead', 'lock_fence', 'lock_holder', 'lock_key', 'lock_upkeep', 'lock_waiter'],
-  ...['one_time_token', 'operator_audit', 'pipeline_window'],
-  ...['saga', 'saga_barrier', 'saga_definition', 'saga_event'],
-  ...['saga_undo', 'saga_undo_image', 'saga_undo_lock', 'saga_undo_table'],
-  ...['transport_delayed', 'transport_group', 'transport_log', 'transport_partition', 'transport_progress'],
-  ...['transport_ring', 'transport_segment', 'transport_session', 'transport_tick'],
-]
+export const OWN_TABLES: readonly string[] = (
+  'concordat_migration cluster_bound cluster_entry cluster_gone cluster_head cluster_log cluster_member ' +
+  'cluster_request cluster_tomb inbox outbox outbox_audit outbox_lease outbox_meta outbox_relay lock_audit ' +
+  'lock_client lock_dead lock_fence lock_holder lock_key lock_upkeep lock_waiter one_time_token operator_audit ' +
+  'pipeline_window saga saga_barrier saga_definition saga_event saga_undo saga_undo_image saga_undo_lock ' +
+  'saga_undo_table transport_delayed transport_group transport_log transport_partition transport_progress ' +
+  'transport_ring transport_segment transport_session transport_tick'
+).split(' ')
 
 /** By their exact names, in any schema that has some of them: a table of the user may begin with the same word. */
 const IS_OURS = `(c.relname = ANY ('{${OWN_TABLES.join(',')}}'::name[]) OR c.relname ~ '^transport_log_[0-9]$') AND EXISTS (

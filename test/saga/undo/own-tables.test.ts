@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of undo: what it takes for ours
 import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { OWN_TABLES } from '../../../saga/undo/functions.ts'
