@@ -31,10 +31,11 @@ async function main(): Promise<number> {
     const report = await run(given, { signal, told: (told) => line.show(told), say })
     line.end()
     conclude(given, report)
+    if (report.gaveUp) say(`given up, not over; ${onwardOf(given)}`)
     return report.exact ? 0 : 1
   } catch (error) {
     line.end()
-    const onward = `go on with: npm run proof -- --dir ${given.folder} --resume`
+    const onward = onwardOf(given)
     if (signal.aborted) {
       say(`ended; ${onward}`)
       return exitCode()
@@ -43,6 +44,10 @@ async function main(): Promise<number> {
     console.error(`proof: the run itself went wrong: ${told(error)}; ${onward}`)
     return 1
   }
+}
+
+function onwardOf({ folder }: Given): string {
+  return `go on with: npm run proof -- --dir ${folder} --resume`
 }
 
 /** On one line when it is a mistake of the caller or of the machine. @throws any other error */
