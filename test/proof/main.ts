@@ -8,6 +8,7 @@ import { told } from '../faults/harness/errors.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand } from './command-line.ts'
 import { UsageError } from './errors.ts'
+import { checkOutputs } from './outputs.ts'
 import { curveSvg } from './report/curve.ts'
 import { markdownOf } from './report/markdown.ts'
 import { ProgressLine } from './report/progress-line.ts'
@@ -18,6 +19,7 @@ async function main(): Promise<number> {
   let given: Given | undefined
   try {
     given = parseCommand(process.argv.slice(2))
+    if (given !== undefined) checkOutputs(given)
   } catch (error) {
     return refused(error)
   }
