@@ -30,7 +30,9 @@ export interface Watching {
 
 /** @throws UsageError; ServerUnavailable; the reason of the signal */
 export async function run(given: Given, watching: Watching): Promise<Report> {
+  await using stack = new AsyncDisposableStack()
   const folder = await RunFolder.open(given, portsFor)
+  stack.defer(() => folder.close())
   const over = folder.kept<Report>(REPORT)
   if (over !== undefined) {
     watching.say(`the run in ${folder.path} is over: this is its report`)
@@ -40,14 +42,13 @@ export async function run(given: Given, watching: Watching): Promise<Report> {
   if (given.resumes && !folder.hasServers && played > 0) {
     throw new UsageError('--dir', folder.path, 'The data of its servers is gone: begin another run.')
   }
-  await using stack = new AsyncDisposableStack()
   watching.say(`starting servers in ${folder.path}`)
   const house = await House.open(folder, watching.signal)
   stack.defer(() => house.close())
   const report = await playIn(folder, house, played, watching)
   // What was given up can go on: only an end that is one is kept.
   if (!report.gaveUp) folder.keep(REPORT, report)
-  await stack.disposeAsync()
+  await house.close()
   if (report.exact) folder.dropServers()
   return report
 }
