@@ -57,16 +57,22 @@ async function playIn(
   folder: RunFolder,
   house: House,
   played: number,
-  { signal, told, say }: Watching,
+  { signal: ending, told, say }: Watching,
 ): Promise<Report> {
+  const failure = new AbortController()
+  const signal = AbortSignal.any([ending, failure.signal])
   const databases = openDatabases(house)
   await using stack = new AsyncDisposableStack()
   stack.defer(databases.close)
   const { options } = folder.file
   const log = new WarningLog(folder)
   const heard = (event: Event): void => {
-    if (event.op === 'memory') sampler.heard(event)
-    else if (event.op === 'log') log.write(event)
+    try {
+      if (event.op === 'memory') sampler.heard(event)
+      else if (event.op === 'log') log.write(event)
+    } catch (error) {
+      failure.abort(error)
+    }
   }
   const staff = new Staff({ place: house.place, broken: options.broken, told: heard })
   stack.defer(() => staff.close())
@@ -74,7 +80,8 @@ async function playIn(
   const progress = new Progress(databases.shop, folder.kept<Kept>(KEPT)?.allUpTo)
   say('starting processes')
   await Promise.race([staff.hireAll(), given(signal)])
-  const conductor = new Conductor({ folder, house, staff, progress, sampler }, planFaults(options), signal, told)
+  const parts = { folder, house, staff, progress, sampler, failure }
+  const conductor = new Conductor(parts, planFaults(options), signal, told)
   await conductor.conduct(played)
   const { gaveUp } = conductor
   say(`${gaveUp ? 'nothing goes on any more' : 'all is done'}: waiting for what is left, and counting`)
@@ -82,8 +89,12 @@ async function playIn(
   const missingTurns = await missingTurn(databases.shop, gaveUp ? GIVEN_UP_SETTLES_MS : LOCK_WITHIN_MS, signal)
   conductor.keep()
   await staff.close()
-  const ending = { messages: options.messages, isUnderWay: gaveUp && !settled, missingTurns }
-  return await makeReport(folder, await judge(databases, ending), gaveUp)
+  const judgement = await judge(databases, {
+    messages: options.messages,
+    isUnderWay: gaveUp && !settled,
+    missingTurns,
+  })
+  return await makeReport(folder, judgement, gaveUp)
 }
 
 async function playedIn(folder: RunFolder): Promise<number> {
