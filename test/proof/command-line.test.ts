@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -51,12 +60,24 @@ describe('the folder of a run', () => {
   })
   afterEach(() => rmSync(folder, { recursive: true }))
   const dir = (): string => join(folder, 'run')
-  const open = (...args: string[]): Promise<RunFolder> => {
+  const hold = (...args: string[]): Promise<RunFolder> => {
     const given = parseCommand(['--dir', dir(), ...args])
     return RunFolder.open(given as NonNullable<typeof given>, () =>
       Promise.resolve({ postgres: { port: 1, innerPort: 2 } }),
     )
   }
+  const open = async (...args: string[]): Promise<RunFolder> => {
+    const run = await hold(...args)
+    run.close()
+    return run
+  }
+
+  it('is refused while another process is at work in it', async () => {
+    const run = await hold()
+    await expect(hold('--resume')).rejects.toThrow(/--dir: got ".*run". The process \d+ is at work in it/)
+    run.close()
+    await expect(open('--resume')).resolves.toBeDefined()
+  })
 
   it('goes on with its own options and ports', async () => {
     await open('--transport', 'kafka', '--seed', '9')
@@ -80,6 +101,7 @@ describe('the folder of a run', () => {
     writeFileSync(join(dir(), 'letter.txt'), 'mine')
     await expect(open()).rejects.toThrow('It holds something else')
     expect(readFileSync(join(dir(), 'letter.txt'), 'utf8')).toBe('mine')
+    expect(readdirSync(dir())).toEqual(['letter.txt'])
     writeFileSync(join(dir(), 'run.json'), '{"format": 99}')
     await expect(open('--resume')).rejects.toThrow('run.json: got 99. It was written by another version')
     writeFileSync(join(dir(), 'run.json'), '{')

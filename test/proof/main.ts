@@ -8,6 +8,7 @@ import { told } from '../faults/harness/errors.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand } from './command-line.ts'
 import { UsageError } from './errors.ts'
+import { checkOutputs } from './outputs.ts'
 import { curveSvg } from './report/curve.ts'
 import { markdownOf } from './report/markdown.ts'
 import { ProgressLine } from './report/progress-line.ts'
@@ -18,6 +19,7 @@ async function main(): Promise<number> {
   let given: Given | undefined
   try {
     given = parseCommand(process.argv.slice(2))
+    if (given !== undefined) checkOutputs(given)
   } catch (error) {
     return refused(error)
   }
@@ -31,10 +33,11 @@ async function main(): Promise<number> {
     const report = await run(given, { signal, told: (told) => line.show(told), say })
     line.end()
     conclude(given, report)
+    if (report.gaveUp) say(`given up, not over; ${onwardOf(given)}`)
     return report.exact ? 0 : 1
   } catch (error) {
     line.end()
-    const onward = `go on with: npm run proof -- --dir ${given.folder} --resume`
+    const onward = onwardOf(given)
     if (signal.aborted) {
       say(`ended; ${onward}`)
       return exitCode()
@@ -43,6 +46,10 @@ async function main(): Promise<number> {
     console.error(`proof: the run itself went wrong: ${told(error)}; ${onward}`)
     return 1
   }
+}
+
+function onwardOf({ folder }: Given): string {
+  return `go on with: npm run proof -- --dir ${folder} --resume`
 }
 
 /** On one line when it is a mistake of the caller or of the machine. @throws any other error */

@@ -34,5 +34,7 @@ export const SETTLES_WITHIN_MS = 120_000
 export const GIVEN_UP_SETTLES_MS = 10_000
 /** After that: what is still on its way a second time comes now. */
 export const QUIET_MS = 5_000
+/** Then: until a clerk has got the lock again. Many times the lease, for a busy machine. */
+export const LOCK_WITHIN_MS = 60_000
 /** From this share of the messages on, the first process of each role is not killed any more: its memory can be watched for long. */
 export const SPARED_FROM = 0.6

@@ -63,13 +63,19 @@ export function centsOf(n: number): number {
 /** Of the column `n`. */
 export const CENTS = `(100 + n % 900)`
 
+/** Scatters numbers over the customers. */
+const MIX = 0x9e37_79b1
+
 /** Orders are numbered from 1. Each publisher has its own numbers and its own customers, so that one process sends for a key. */
 export function placed(n: number): Placed {
   const publisher = n % INSTANCES
-  const mixed = Math.imul(n, 0x9e37_79b1) >>> 0
+  const mixed = Math.imul(n, MIX) >>> 0
   const customer = (mixed % (CUSTOMERS / INSTANCES)) * INSTANCES + publisher
   return { n, customer: `c${customer}`, cents: centsOf(n) }
 }
+
+/** Of the column `n`: its customer. @see placed which says the same */
+export const CUSTOMER = `('c' || ((n::bigint * ${MIX}) & 4294967295) % ${CUSTOMERS / INSTANCES} * ${INSTANCES} + n % ${INSTANCES})`
 
 /** Half of the customers order through an outbox, the others at the broker. */
 export function goesByOutbox({ customer }: Placed): boolean {

@@ -11,10 +11,10 @@ export function commandOf({ transport, messages, faults, seed, broken }: RunOpti
 }
 
 export function markdownOf(report: Report): string {
-  const { options, exact, elapsedMs, lives, troubles } = report
+  const { options, exact, gaveUp, elapsedMs, lives, troubles } = report
   const resumed = lives === 1 ? '' : `, begun ${lives} times`
   return [
-    `## ${options.transport}: ${exact ? 'exact' : 'NOT EXACT'}`,
+    `## ${options.transport}: ${exact ? 'exact' : 'NOT EXACT'}${gaveUp ? ', given up' : ''}`,
     `\`${commandOf(options)}\`, ${duration(elapsedMs)}${resumed}.`,
     ...(troubles.length === 0 ? [] : [troubles.map((line) => `- ${line}`).join('\n')]),
     countsTable(report),

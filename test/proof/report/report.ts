@@ -34,6 +34,8 @@ export interface CurvePoint {
 
 export interface Report {
   readonly exact: boolean
+  /** Nothing went on any more: this report is not the end, the run can go on. */
+  readonly gaveUp: boolean
   readonly options: RunOptions
   readonly elapsedMs: number
   /** How often the run was begun: 1 unless it was ended and went on. */
@@ -51,14 +53,15 @@ export interface Report {
 
 const CURVE_POINTS = 240
 
-export async function makeReport(folder: RunFolder, { counts, wrong }: Judgement): Promise<Report> {
+export async function makeReport(folder: RunFolder, { counts, wrong }: Judgement, gaveUp: boolean): Promise<Report> {
   const { options } = folder.file
   const kept = folder.kept<Kept>(KEPT)
   const { faults, troubles } = await readFaults(folder)
   const all = [...(kept?.troubles ?? []), ...troubles]
   const read = await readSamples(folder)
   return {
-    exact: all.length === 0 && Object.values(wrong).every((count) => count === 0),
+    exact: !gaveUp && all.length === 0 && Object.values(wrong).every((count) => count === 0),
+    gaveUp,
     options,
     elapsedMs: kept?.elapsedMs ?? 0,
     lives: kept?.lives ?? 1,

@@ -29,6 +29,8 @@ export interface Parts {
   readonly staff: Staff
   readonly progress: Progress
   readonly sampler: Sampler
+  /** Aborted with the error that ends the run: nothing can be written down any more, say. */
+  readonly failure: AbortController
 }
 
 export interface Told {
@@ -67,7 +69,7 @@ export class Conductor {
     this.#parts = parts
     this.#plan = plan
     this.#signal = signal
-    this.#stopping = AbortSignal.any([signal, this.#givesUp.signal])
+    this.#stopping = AbortSignal.any([signal, this.#givesUp.signal, parts.failure.signal])
     this.#tell = tell
     this.#stalls = new Stalls(kept?.stalls)
     this.#elapsedMs = kept?.elapsedMs ?? 0
@@ -79,17 +81,20 @@ export class Conductor {
   /** @param played faults that are over already. Resolves when all is done, or when nothing goes on any more (`troubles` says so). @throws when the run itself went wrong */
   async conduct(played: number): Promise<void> {
     this.#played = played
+    const { failure } = this.#parts
     const ended = new AbortController()
-    const ticking = this.#tick(ended.signal)
+    const ticking = this.#tick(ended.signal).catch((error: unknown) => failure.abort(error))
     try {
       for (const fault of this.#plan.slice(played)) await this.#play(fault)
       await this.#until(this.#messages)
     } catch (error) {
+      failure.signal.throwIfAborted()
       if (this.#signal.aborted || !this.#givesUp.signal.aborted) throw error
     } finally {
       ended.abort()
       await ticking
-      this.keep()
+      // What cannot be written must not hide why the run ends.
+      if (!failure.signal.aborted) this.keep()
     }
   }
 
@@ -147,7 +152,7 @@ export class Conductor {
 
   async #tick(ended: AbortSignal): Promise<void> {
     let [last, kept, sampled] = [nowMs(), 0, 0]
-    while (!ended.aborted && !this.#signal.aborted) {
+    while (!ended.aborted && !this.#signal.aborted && !this.#parts.failure.signal.aborted) {
       const seen = await this.#parts.progress.done().catch(() => undefined)
       const now = nowMs()
       this.#pace(now, now - last, seen)

@@ -1,5 +1,5 @@
 /**
- * The folder of a run: `run.json` says which run it is and where its servers are, `faults.jsonl` which faults were played,
+ * The folder of a run: `run.json` says which run it is and where its servers are, `run.lock` which process is at work, `faults.jsonl` which faults were played,
  * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers. Lines are
  * appended, the rest is written by a rename: whenever the run is killed, it can go on.
  */
@@ -21,10 +21,12 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { told } from '../../faults/harness/errors.ts'
 import type { Ports } from '../../support/servers/private-server.ts'
 import type { Given, RunOptions } from '../command-line.ts'
 import { UsageError } from '../errors.ts'
 import type { ServerName } from './plan.ts'
+import { LOCK, lockRun } from './run-lock.ts'
 
 export interface RunFile {
   readonly options: RunOptions
@@ -54,31 +56,51 @@ export class RunFolder {
   readonly path: string
   readonly file: RunFile
 
-  private constructor(path: string, file: RunFile) {
+  readonly #release: () => void
+
+  private constructor(path: string, file: RunFile, release: () => void) {
     this.path = path
     this.file = file
+    this.#release = release
   }
 
-  /** @param portsOf for the servers of a new run @throws UsageError */
-  static async open(
+  /** Nobody else can open it until it is closed. @param portsOf for the servers of a new run @throws UsageError */
+  static async open(given: Given, portsOf: (options: RunOptions) => Promise<RunFile['ports']>): Promise<RunFolder> {
+    const { folder, options } = given
+    if (options === undefined && !existsSync(folder)) throw noRun(folder)
+    makeFolder(folder)
+    const release = lockRun(folder)
+    try {
+      const run = new RunFolder(folder, await RunFolder.#fileOf(given, portsOf), release)
+      for (const name of ['faults', 'samples', 'log']) mend(run.#lines(name))
+      return run
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  close(): void {
+    this.#release()
+  }
+
+  static async #fileOf(
     { folder, options, said, resumes }: Given,
     portsOf: (options: RunOptions) => Promise<RunFile['ports']>,
-  ): Promise<RunFolder> {
+  ): Promise<RunFile> {
     const there = readRun(folder)
     if (there === undefined) {
-      if (options === undefined)
-        throw new UsageError('--dir', folder, 'It holds no run: leave --resume out to begin one.')
-      if (existsSync(folder) && readdirSync(folder).length > 0) {
+      if (options === undefined) throw noRun(folder)
+      if (readdirSync(folder).some((name) => name !== LOCK)) {
         throw new UsageError(
           '--dir',
           folder,
           'It holds something else: name an empty folder, or one that is not there.',
         )
       }
-      mkdirSync(folder, { recursive: true })
       const file = { options, ports: await portsOf(options) }
       write(join(folder, RUN), JSON.stringify({ format: FORMAT, ...file }, undefined, 2))
-      return new RunFolder(folder, file)
+      return file
     }
     const differs = differenceOf(said, there.options)
     if (differs !== undefined) {
@@ -95,9 +117,7 @@ export class RunFolder {
         'It holds a run already: go on with it by --resume, name another folder, or remove it.',
       )
     }
-    const run = new RunFolder(folder, there)
-    for (const name of ['faults', 'samples', 'log']) mend(run.#lines(name))
-    return run
+    return there
   }
 
   serverFolder(server: ServerName): string {
@@ -136,6 +156,18 @@ export class RunFolder {
 
   #lines(name: string): string {
     return join(this.path, `${name}.jsonl`)
+  }
+}
+
+function noRun(folder: string): UsageError {
+  return new UsageError('--dir', folder, 'It holds no run: leave --resume out to begin one.')
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw new UsageError('--dir', folder, `It cannot be made: name another folder. ${told(error)}`)
   }
 }
 

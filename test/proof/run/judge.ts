@@ -1,7 +1,6 @@
 /** What a run came to, counted by the databases: the harness keeps no list of messages. */
 import type { SqlClient } from 'concordat/core'
-import { CUSTOMERS } from '../settings.ts'
-import { CENTS, REFUSED_BY } from '../shop.ts'
+import { CENTS, CUSTOMER, REFUSED_BY } from '../shop.ts'
 import { FUNDS, PUBLISHER_SCHEMA } from '../tables.ts'
 
 export interface Databases {
@@ -33,6 +32,7 @@ export interface Counts {
 export type Faultless =
   | 'not accepted'
   | 'lost'
+  | 'unfinished orders'
   | 'double effects'
   | 'missing effects'
   | 'effects that must not be'
@@ -41,6 +41,7 @@ export type Faultless =
   | 'unbalanced accounts'
   | 'left in an outbox'
   | 'writes of a stale lock holder'
+  | 'lock that is not granted again'
 
 export interface Judgement {
   readonly counts: Counts
@@ -49,6 +50,15 @@ export interface Judgement {
 
 /** Orders that end well, in SQL. */
 const ENDS_WELL = `${REFUSED_BY} = 'nobody'`
+
+/** What the tables cannot tell. */
+export interface Ending {
+  readonly messages: number
+  /** The run was given up with messages or sagas on their way: what has no receipt yet may still come. */
+  readonly isUnderWay: boolean
+  /** @see missingTurn */
+  readonly missingTurns: number
+}
 
 /** Which effects each order must leave. */
 const SHOP_EFFECTS = [
@@ -62,7 +72,8 @@ const PAYMENT_EFFECTS = [
 ]
 const STOCK_EFFECTS = [{ step: 'reserve', operation: 'invoke', of: ENDS_WELL }]
 
-export async function judge({ shop, payments, stock }: Databases, messages: number): Promise<Judgement> {
+export async function judge({ shop, payments, stock }: Databases, ending: Ending): Promise<Judgement> {
+  const { messages, isUnderWay, missingTurns } = ending
   const effects = await Promise.all([
     countEffects(shop, SHOP_EFFECTS, messages),
     countEffects(payments, PAYMENT_EFFECTS, messages),
@@ -75,12 +86,14 @@ export async function judge({ shop, payments, stock }: Databases, messages: numb
     outboxLeft(payments),
     outboxLeft(stock),
   ])
+  const withoutEnd = await one(shop, WITHOUT_END)
   const doubled = (await one(shop, doubledIn('handled'))) + (await one(shop, doubledIn('receipt')))
   return {
     counts: { ...(await countShop(shop)), effects: total('all') },
     wrong: {
       'not accepted': messages - (await one(shop, 'SELECT count(*) FROM sent WHERE accepted_at IS NOT NULL')),
-      lost: await one(shop, LOST),
+      lost: isUnderWay ? 0 : withoutEnd,
+      'unfinished orders': isUnderWay ? withoutEnd : 0,
       'double effects': total('double') + doubled,
       'missing effects': total('missing'),
       'effects that must not be': total('odd') + (await one(shop, wrongReceipts(ENDS_WELL))),
@@ -91,12 +104,13 @@ export async function judge({ shop, payments, stock }: Databases, messages: numb
         (await unbalanced(stock, 'shelf', 'units', '1', messages)),
       'left in an outbox': left.reduce((sum, each) => sum + each, 0),
       'writes of a stale lock holder': await one(shop, STALE_WRITES),
+      'lock that is not granted again': missingTurns,
     },
   }
 }
 
 /** Accepted, and not handled; or handled, and without the receipt of its end. */
-const LOST = `SELECT count(*) FROM sent LEFT JOIN (SELECT DISTINCT n FROM handled) AS h USING (n)
+const WITHOUT_END = `SELECT count(*) FROM sent LEFT JOIN (SELECT DISTINCT n FROM handled) AS h USING (n)
   LEFT JOIN (SELECT DISTINCT n FROM receipt) AS r USING (n) WHERE accepted_at IS NOT NULL AND (h.n IS NULL OR r.n IS NULL)`
 const UNFINISHED = `SELECT count(*) FROM concordat.saga WHERE status NOT IN ('completed', 'compensated')`
 /** Of one customer, in the order in which they were handled. */
@@ -162,20 +176,18 @@ async function countEffects(sql: SqlClient, expected: readonly Expected[], messa
   return { all: Number(row.all), double: Number(row.double), missing: Number(row.missing), odd: Number(row.odd) }
 }
 
-/** Each order that ends well takes its price, or one unit, and no other order takes anything. */
-async function unbalanced(
-  sql: SqlClient,
-  table: string,
-  column: string,
-  takes: string,
-  messages: number,
-): Promise<number> {
-  const expected = await one(
+/**
+ * Each order that ends well takes its price, or one unit, from its own customer's row, and no other order takes anything. Row by row: what one customer
+ * paid too much does not make up for what another one paid too little. @returns by how much the rows differ, all together
+ */
+function unbalanced(sql: SqlClient, table: string, column: string, takes: string, messages: number): Promise<number> {
+  return one(
     sql,
-    `SELECT coalesce(sum(${takes}), 0) FROM generate_series(1, ${messages}) AS n WHERE ${ENDS_WELL}`,
+    `WITH expected AS (SELECT ${CUSTOMER} AS id, sum(${takes}) AS takes
+       FROM generate_series(1, ${messages}) AS n WHERE ${ENDS_WELL} GROUP BY 1)
+     SELECT coalesce(sum(abs(coalesce(${FUNDS} - t.${column}, 0) - coalesce(e.takes, 0))), 0)
+     FROM ${table} t FULL JOIN expected e USING (id)`,
   )
-  const taken = await one(sql, `SELECT ${FUNDS}::bigint * ${CUSTOMERS} - sum(${column}) FROM ${table}`)
-  return Math.abs(expected - taken)
 }
 
 /** How many sagas are open and how many messages wait in the outboxes. */

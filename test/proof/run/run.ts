@@ -5,12 +5,13 @@ import type { Event } from '../../faults/harness/events.ts'
 import type { Given } from '../command-line.ts'
 import { UsageError } from '../errors.ts'
 import { makeReport, type Report } from '../report/report.ts'
-import { GIVEN_UP_SETTLES_MS, QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
+import { GIVEN_UP_SETTLES_MS, LOCK_WITHIN_MS, QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
 import { poolAt } from '../tables.ts'
 import { Conductor, KEPT, type Kept, type Told } from './conductor.ts'
 import { type PlayedFault, RunFolder } from './folder.ts'
 import { House, portsFor } from './house.ts'
 import { type Databases, judge, openEnds } from './judge.ts'
+import { missingTurn } from './lock-watch.ts'
 import { planFaults } from './plan.ts'
 import { Progress } from './progress.ts'
 import { Sampler } from './samples.ts'
@@ -29,7 +30,9 @@ export interface Watching {
 
 /** @throws UsageError; ServerUnavailable; the reason of the signal */
 export async function run(given: Given, watching: Watching): Promise<Report> {
+  await using stack = new AsyncDisposableStack()
   const folder = await RunFolder.open(given, portsFor)
+  stack.defer(() => folder.close())
   const over = folder.kept<Report>(REPORT)
   if (over !== undefined) {
     watching.say(`the run in ${folder.path} is over: this is its report`)
@@ -39,13 +42,13 @@ export async function run(given: Given, watching: Watching): Promise<Report> {
   if (given.resumes && !folder.hasServers && played > 0) {
     throw new UsageError('--dir', folder.path, 'The data of its servers is gone: begin another run.')
   }
-  await using stack = new AsyncDisposableStack()
   watching.say(`starting servers in ${folder.path}`)
   const house = await House.open(folder, watching.signal)
   stack.defer(() => house.close())
   const report = await playIn(folder, house, played, watching)
-  folder.keep(REPORT, report)
-  await stack.disposeAsync()
+  // What was given up can go on: only an end that is one is kept.
+  if (!report.gaveUp) folder.keep(REPORT, report)
+  await house.close()
   if (report.exact) folder.dropServers()
   return report
 }
@@ -54,16 +57,22 @@ async function playIn(
   folder: RunFolder,
   house: House,
   played: number,
-  { signal, told, say }: Watching,
+  { signal: ending, told, say }: Watching,
 ): Promise<Report> {
+  const failure = new AbortController()
+  const signal = AbortSignal.any([ending, failure.signal])
   const databases = openDatabases(house)
   await using stack = new AsyncDisposableStack()
   stack.defer(databases.close)
   const { options } = folder.file
   const log = new WarningLog(folder)
   const heard = (event: Event): void => {
-    if (event.op === 'memory') sampler.heard(event)
-    else if (event.op === 'log') log.write(event)
+    try {
+      if (event.op === 'memory') sampler.heard(event)
+      else if (event.op === 'log') log.write(event)
+    } catch (error) {
+      failure.abort(error)
+    }
   }
   const staff = new Staff({ place: house.place, broken: options.broken, told: heard })
   stack.defer(() => staff.close())
@@ -71,13 +80,21 @@ async function playIn(
   const progress = new Progress(databases.shop, folder.kept<Kept>(KEPT)?.allUpTo)
   say('starting processes')
   await Promise.race([staff.hireAll(), given(signal)])
-  const conductor = new Conductor({ folder, house, staff, progress, sampler }, planFaults(options), signal, told)
+  const parts = { folder, house, staff, progress, sampler, failure }
+  const conductor = new Conductor(parts, planFaults(options), signal, told)
   await conductor.conduct(played)
-  say('all is done: waiting for what is left, and counting')
-  await settle(databases, conductor.gaveUp ? GIVEN_UP_SETTLES_MS : SETTLES_WITHIN_MS, signal)
+  const { gaveUp } = conductor
+  say(`${gaveUp ? 'nothing goes on any more' : 'all is done'}: waiting for what is left, and counting`)
+  const settled = await settle(databases, gaveUp ? GIVEN_UP_SETTLES_MS : SETTLES_WITHIN_MS, signal)
+  const missingTurns = await missingTurn(databases.shop, gaveUp ? GIVEN_UP_SETTLES_MS : LOCK_WITHIN_MS, signal)
   conductor.keep()
   await staff.close()
-  return await makeReport(folder, await judge(databases, options.messages))
+  const judgement = await judge(databases, {
+    messages: options.messages,
+    isUnderWay: gaveUp && !settled,
+    missingTurns,
+  })
+  return await makeReport(folder, judgement, gaveUp)
 }
 
 async function playedIn(folder: RunFolder): Promise<number> {
@@ -86,14 +103,15 @@ async function playedIn(folder: RunFolder): Promise<number> {
   return played
 }
 
-/** Until nothing is on its way any more; what is left then is found by the judge. */
-async function settle(databases: Databases, withinMs: number, signal: AbortSignal): Promise<void> {
+/** Until nothing is on its way any more; what is left then is found by the judge. @returns whether it came to that */
+async function settle(databases: Databases, withinMs: number, signal: AbortSignal): Promise<boolean> {
   const deadline = performance.now() + withinMs
   while (performance.now() < deadline) {
     const open = await openEnds(databases).catch(() => Number.NaN)
     await sleep(open === 0 ? QUIET_MS : 500, undefined, { signal })
-    if (open === 0) return
+    if (open === 0) return true
   }
+  return false
 }
 
 function openDatabases({ place }: House): Databases & { readonly close: () => Promise<void> } {

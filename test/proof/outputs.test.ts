@@ -1,0 +1,39 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { checkOutputs } from './outputs.ts'
+
+let folder = ''
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+  mkdirSync(join(folder, 'taken'))
+  mkdirSync(join(folder, 'closed'))
+  writeFileSync(join(folder, 'file'), '')
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+const check = (report: string | undefined, curve?: string): void =>
+  checkOutputs({ report, curve, folder: join(folder, 'run') })
+
+it('takes a file that is there, and one that is not', () => {
+  expect(() => check(join(folder, 'file'), join(folder, 'new.svg'))).not.toThrow()
+  expect(() => check(undefined)).not.toThrow()
+})
+
+it.for([
+  ['nowhere/report.md', 'There is no folder'],
+  ['file/report.md', 'There is no folder'],
+  ['taken', 'It is a folder'],
+  ['run/report.json', 'It is in the folder of the run'],
+] as const)('refuses %s before anything begins', ([name, why]) => {
+  const path = join(folder, name)
+  expect(() => check(path)).toThrow(`--report: got ${JSON.stringify(path)}. ${why}`)
+  expect(() => check(undefined, path)).toThrow(`--curve: got ${JSON.stringify(path)}. ${why}`)
+})
+
+// The superuser may write everywhere.
+it.skipIf(process.getuid?.() === 0)('refuses a folder that cannot be written', () => {
+  chmodSync(join(folder, 'closed'), 0o555)
+  expect(() => check(join(folder, 'closed', 'report.md'))).toThrow('It cannot be written')
+})
