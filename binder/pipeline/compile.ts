@@ -37,7 +37,7 @@ export function handlerOf(
   begin: (payload: unknown, call: Call) => void | Promise<void>,
 ): Handler<unknown, TransactionContext, unknown> {
   return async (payload, context) => {
-    const call: Call = { context, outputs: [] }
+    const call: Call = { context, outputs: [], keys: new Set() }
     await begin(payload, call)
     return call.outputs.length === 0 ? undefined : new Outputs(call.outputs)
   }
@@ -124,7 +124,8 @@ class Compiler {
         'a part without inbox',
         'from(channel, { inbox: true }) in a service with sql: open windows are kept in its database',
       )
-    const window = new WindowStage(this.#pipeline, spec, this.#schema, next)
+    const home = { pipeline: this.#pipeline, group: options.group ?? this.#pipeline, schema: this.#schema }
+    const window = new WindowStage(home, spec, next)
     windows.push(window)
     if (window.timers !== undefined) outputs.set(window.timers.name, window.timers as Channel)
     return window.add

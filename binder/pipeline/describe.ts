@@ -1,7 +1,7 @@
 /** The stages of a pipeline as they are drawn. */
 import type { PipelineStage } from '../bindings/pipeline-part.ts'
 import type { Stage, WindowSpec } from './stage.ts'
-import { timersName } from './window-stage.ts'
+import { timersName } from './window-timers.ts'
 
 export function drawn(pipeline: string, stages: readonly Stage[]): readonly PipelineStage[] {
   return stages.map((stage) => Object.freeze({ kind: stage.kind, ...factsOf(pipeline, stage) }))

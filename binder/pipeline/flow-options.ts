@@ -30,9 +30,9 @@ export interface Window<State> {
 
 /** When a window closes, and what it gathers by. */
 export interface WindowLimits<Payload, Context> {
-  /** Its name in the database, unique in the pipeline: open windows are found by it after a deployment. @default 'window' */
+  /** Its name in the database, unique in the pipeline, without dots: open windows are found by it after a deployment. @default 'window' */
   readonly name?: string | undefined
-  /** Messages of one key have windows of their own. @default the key of the message */
+  /** Messages of one key have windows of their own. At most 1,024 characters and 2,048 bytes. @default the key of the message */
   readonly key?: ((payload: Payload, context: Context) => string | null) | undefined
   /** Closes with this many messages. `count`, `everyMs` or both. */
   readonly count?: number | undefined

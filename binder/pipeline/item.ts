@@ -15,6 +15,8 @@ export interface Call {
   readonly context: TransactionContext
   /** In the order in which they were made: their ids follow from their places. */
   readonly outputs: Addressed<unknown>[]
+  /** Of windows: each is a lock in the database until the transaction is over. */
+  readonly keys: Set<string>
 }
 
 /** What is behind a stage. */

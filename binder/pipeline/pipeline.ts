@@ -21,8 +21,9 @@ import { compile, handlerOf, type Part } from './compile.ts'
 import { drawn } from './describe.ts'
 import { FlowEnd, type FlowSource } from './flow.ts'
 import type { FlowOptions, InboxFlowOptions } from './flow-options.ts'
-import type { WindowStage, WindowTimer } from './window-stage.ts'
+import type { WindowStage } from './window-stage.ts'
 import { PIPELINE_PART } from './window-table.ts'
+import type { WindowTimer } from './window-timers.ts'
 
 /** Options of `pipeline`. */
 export interface PipelineOptions {
@@ -119,7 +120,8 @@ class Assembly {
   #part({ input, options, stages, run, outputs, windows }: Part): Assembled {
     const hasWindows = windows.length > 0
     // Windows of two keys are locked in the order of the messages: in one transaction two instances could wait for each other.
-    const given = hasWindows ? { sharesTransactions: false, ...(options as InboxFlowOptions) } : options
+    const { sharesTransactions = false, ...others } = options as InboxFlowOptions
+    const given = hasWindows ? { ...others, sharesTransactions } : options
     return {
       binding: this.#binding(given, {
         input,
@@ -156,7 +158,7 @@ class Assembly {
       kind: 'processor',
       output: undefined,
       ...rest,
-      options: consumerOptions({ group: this.#name, ...options }),
+      options: consumerOptions({ ...options, group: options.group ?? this.#name }),
       pipeline: Object.freeze(part),
     })
   }

@@ -30,11 +30,18 @@ export function windowSpec(path: string, options: object): WindowSpec {
   for (const [option, value] of Object.entries({ key, initial, add }))
     if (value !== undefined) requireFunction(`${path}.${option}`, value)
   return {
-    name: checkName(`${path}.name`, name, 80),
+    name: checkWindowName(`${path}.name`, name),
     key: key as WindowSpec['key'],
     count: count === undefined ? undefined : requireInteger(`${path}.count`, count, 1, 1_000_000_000),
     everyMs: everyMs === undefined ? undefined : requireInteger(`${path}.everyMs`, everyMs, 1, MAX_DELAY_MS),
     initial: initial as WindowSpec['initial'],
     add: add as WindowSpec['add'],
   }
+}
+
+/** Its timers have a channel of their own, `<pipeline>.<window>.timers`, where the pipeline's name may have dots. */
+function checkWindowName(path: string, name: unknown): string {
+  const checked = checkName(path, name, 80)
+  if (checked.includes('.')) throw invalidOption(path, name, 'a name of 1 to 80 characters out of A-Z a-z 0-9 _ -')
+  return checked
 }

@@ -1,39 +1,36 @@
 /** A window at work: adding a message, closing by number, and closing by time when its timer comes. */
 
-import type { StandardSchemaV1 } from '../../core/schema.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { ServiceParts } from '../bindings/declarations.ts'
 import { Addressed } from '../bindings/outputs.ts'
-import { type Channel, defineChannel } from '../channel/channel.ts'
+import type { Channel } from '../channel/channel.ts'
 import { WindowInvalid } from './errors.ts'
 import type { Window } from './flow-options.ts'
 import type { Call, Item, Next } from './item.ts'
 import type { WindowSpec } from './stage.ts'
-import { type OpenWindow, WindowTable } from './window-table.ts'
+import { type OpenWindow, type WindowPlace, WindowTable } from './window-table.ts'
+import { type DueTimer, timersOf, type WindowTimer } from './window-timers.ts'
 
-/** Says that a window is due. */
-export interface WindowTimer {
-  readonly id: string
-  readonly key: string
+/** What a window has of its pipeline. */
+export interface WindowHome {
+  readonly pipeline: string
+  /** What reads its timers. */
+  readonly group: string
+  readonly schema: string
 }
 
 /** A larger value is refused: it is read and written with each message. */
 const MAX_STATE_BYTES = 1024 * 1024
 const MAX_KEY = 1_024
+/** With both names it has to fit an entry of the index, of at most 2,704 bytes. */
+const MAX_KEY_BYTES = 2_048
+/** PostgreSQL has room for 6,400 locks of all transactions together, unless it is told otherwise. */
+const MAX_KEYS_OF_MESSAGE = 1_000
 /** A timer that is so late is taken for lost. */
 const LOST_AFTER_MS = 10_000
 
-const TIMER_SCHEMA: StandardSchemaV1<WindowTimer> = {
-  '~standard': {
-    version: 1,
-    vendor: 'concordat',
-    validate: (value) => {
-      const { id, key } = (value ?? {}) as Partial<WindowTimer>
-      const fits = typeof id === 'string' && /^\d{1,19}$/.test(id) && typeof key === 'string'
-      return fits ? { value: { id, key } } : { issues: [{ message: 'expected { id, key } of a window' }] }
-    },
-  },
-}
+/** Timers that one sweep sends, in one transaction. */
+const SWEEP = 100
 
 export class WindowStage {
   readonly spec: WindowSpec
@@ -43,12 +40,12 @@ export class WindowStage {
   readonly #table: WindowTable
   readonly #next: Next
 
-  constructor(pipeline: string, spec: WindowSpec, schema: string, next: Next) {
+  constructor({ pipeline, group, schema }: WindowHome, spec: WindowSpec, next: Next) {
     this.#pipeline = pipeline
     this.spec = spec
     this.#table = new WindowTable(schema)
     this.#next = next
-    this.timers = spec.everyMs === undefined ? undefined : timersOf(pipeline, spec.name)
+    this.timers = spec.everyMs === undefined ? undefined : timersOf({ pipeline, window: spec.name }, group)
   }
 
   readonly add: Next = async (item, call) => {
@@ -58,42 +55,68 @@ export class WindowStage {
     const value = this.#added(open, item, call)
     if (open.count >= (this.spec.count ?? Infinity)) {
       await this.#table.remove(context.tx, open.id)
-      await this.#handOn(open, place.key, value.value, Math.min(open.now, open.endsAt ?? open.now), call)
+      await this.#handOn(open, place.key, value.value, this.#endOf(open), call)
       return
     }
     if (value.json !== undefined) await this.#table.keep(context.tx, open.id, value.json)
-    if (open.count === 1) this.#setTimer({ id: open.id, key: place.key }, open.leftMs, call)
+    if (open.count === 1) this.#setTimer(open.id, place.key, open.leftMs, call)
+    if (open.endless !== null) this.#setTimer(open.endless, place.key, 0, call)
   }
 
   /** Its timer came. */
   async due(timer: WindowTimer, call: Call): Promise<void> {
-    const window = await this.#table.close(call.context.tx, this.#place(timer.key), timer.id)
-    if (window === undefined) return
-    if ((window.leftMs ?? 0) > 0) return this.#setTimer(timer, window.leftMs, call)
-    const value: unknown = window.state === null ? undefined : JSON.parse(window.state)
-    await this.#handOn(window, timer.key, value, window.endsAt as number, call)
+    if (timer.pipeline !== this.#pipeline || timer.window !== this.spec.name) return
+    return 'after' in timer ? this.#sweep(timer.after, call) : this.#close(timer, call)
   }
 
-  /** Sends the timers again that should have come: of a broker that lost them, of a database that was restored. */
+  async #close({ id, key }: DueTimer, call: Call): Promise<void> {
+    const window = await this.#table.close(call.context.tx, this.#place(key), id)
+    if (window === undefined) return
+    if ((window.leftMs ?? 0) > 0) return this.#setTimer(id, key, window.leftMs, call)
+    const value: unknown = window.state === null ? undefined : JSON.parse(window.state)
+    await this.#handOn(window, key, value, window.endsAt ?? window.now, call)
+  }
+
+  /**
+   * Has the timers sent that should have come: of a broker that lost them, of a database that was restored, of a release
+   * without `everyMs`. One message, however many they are: an instance that starts waits for it.
+   */
   async sendLost(sql: SqlClient, outbox: ServiceParts['outbox']): Promise<void> {
     const { timers } = this
     if (timers === undefined) return
-    const lost = await this.#table.overdue(sql, this.#pipeline, this.spec.name, LOST_AFTER_MS)
-    if (lost.length === 0) return
-    await sql.transaction(async (tx) => {
-      for (const timer of lost) await outbox.add(tx, timers, timer)
-    })
+    const turn = await this.#table.turnOfLost(sql, this.#place(''), LOST_AFTER_MS)
+    if (turn === undefined) return
+    const names = { pipeline: this.#pipeline, window: this.spec.name }
+    // Instances that start together ask for it once: the inbox knows the id.
+    const id = `${timers.name}.${turn}`
+    await sql.transaction((tx) => outbox.add(tx, timers, { ...names, after: '0' }, { id }))
   }
 
-  #place(key: string) {
+  async #sweep(after: string, call: Call): Promise<void> {
+    const lost = await this.#table.lost(call.context.tx, this.#place(''), { byMs: LOST_AFTER_MS, after, limit: SWEEP })
+    for (const { id, key } of lost) this.#setTimer(id, key, 0, call)
+    const last = lost[SWEEP - 1]
+    if (last !== undefined) this.#send({ after: last.id }, {}, call)
+  }
+
+  #place(key: string): WindowPlace {
     return { pipeline: this.#pipeline, name: this.spec.name, key }
   }
 
-  #keyOf(item: Item, { context }: Call): string {
-    const key = this.spec.key === undefined ? item.key : this.spec.key(item.payload, context)
-    if (key === null) return ''
-    if (typeof key === 'string' && key.length <= MAX_KEY && key.isWellFormed() && !key.includes('\0')) return key
-    throw this.#invalid('key', key, `a text of at most ${MAX_KEY} characters in UTF-8 without NUL, or null`)
+  #keyOf(item: Item, { context, keys }: Call): string {
+    const key = (this.spec.key === undefined ? item.key : this.spec.key(item.payload, context)) ?? ''
+    if (typeof key !== 'string' || key.length > MAX_KEY || !key.isWellFormed() || key.includes('\0'))
+      throw this.#invalid('key', key, `a text of at most ${MAX_KEY} characters in UTF-8 without NUL, or null`)
+    const bytes = Buffer.byteLength(key)
+    if (bytes > MAX_KEY_BYTES)
+      throw this.#invalid('key', `${bytes} bytes`, `at most ${MAX_KEY_BYTES} bytes in UTF-8: a hash of it, for example`)
+    if (keys.add(JSON.stringify([this.spec.name, key])).size > MAX_KEYS_OF_MESSAGE)
+      throw this.#invalid(
+        'key',
+        `${keys.size} keys of one message`,
+        `at most ${MAX_KEYS_OF_MESSAGE}, each of which is locked: put through(channel) between flatMap and the window`,
+      )
+    return key
   }
 
   /** The value with this message, and its JSON. */
@@ -114,31 +137,29 @@ export class WindowStage {
     return { value: JSON.parse(json), json }
   }
 
+  /** Of a full one: now. Without `everyMs` also when the release before had set another end. */
+  #endOf({ now, endsAt }: OpenWindow): number {
+    return this.spec.everyMs === undefined || endsAt === null ? now : Math.min(now, endsAt)
+  }
+
   #handOn(open: OpenWindow, key: string, value: unknown, endsAt: number, call: Call): void | Promise<void> {
     const named = key === '' ? null : key
     const payload: Window<unknown> = { key: named, count: open.count, value, startsAt: open.startsAt, endsAt }
     return this.#next({ payload, key: named, isKeyed: false }, call)
   }
 
-  #setTimer(timer: WindowTimer, leftMs: number | null, { outputs }: Call): void {
-    if (this.timers === undefined || leftMs === null) return
-    outputs.push(new Addressed(this.timers as Channel, timer, { delayMs: Math.max(1, leftMs) }))
+  /** @param leftMs `null`: it does not close by time */
+  #setTimer(id: string, key: string, leftMs: number | null, call: Call): void {
+    if (leftMs !== null) this.#send({ id, key }, leftMs > 0 ? { delayMs: leftMs } : {}, call)
+  }
+
+  #send(what: { id: string; key: string } | { after: string }, options: { delayMs?: number }, { outputs }: Call): void {
+    if (this.timers === undefined) return
+    const timer: WindowTimer = { pipeline: this.#pipeline, window: this.spec.name, ...what }
+    outputs.push(new Addressed(this.timers as Channel, timer, options))
   }
 
   #invalid(path: string, value: unknown, expected: string): WindowInvalid {
     return new WindowInvalid(this.#pipeline, this.spec.name, { path, value }, expected)
   }
-}
-
-/** The channel of a window's timers. */
-export function timersName(pipeline: string, window: string): string {
-  return `${pipeline}.${window}.timers`
-}
-
-function timersOf(pipeline: string, window: string): Channel<WindowTimer> {
-  return defineChannel(timersName(pipeline, window), {
-    payload: TIMER_SCHEMA,
-    key: ({ key }) => key,
-    groups: [pipeline],
-  })
 }

@@ -35,7 +35,7 @@ export interface WindowPlace {
   readonly key: string
 }
 
-/** An open window as it is after a message was added. */
+/** An open window. */
 export interface OpenWindow {
   readonly id: string
   readonly count: number
@@ -51,13 +51,24 @@ export interface OpenWindow {
   readonly now: number
 }
 
+/** As it is after a message was added. */
+export interface AddedWindow extends OpenWindow {
+  /** Of a message that opened a window with an end: one of the same key that has none, of the release before. */
+  readonly endless: string | null
+}
+
 const MS = (at: string): string => `floor(extract(epoch FROM ${at}) * 1000)::float8`
 const FINITE_END = `CASE WHEN isfinite(w.ends_at) THEN w.ends_at END`
-const COLUMNS = `w.id::text AS id, w.count::float8 AS count, w.state,
-  ${MS('CASE WHEN isfinite(w.starts_at) THEN w.starts_at ELSE w.opened_at END')} AS "startsAt",
+const columns = (startsAt: string): string => `w.id::text AS id, w.count::float8 AS count, w.state,
+  ${MS(startsAt)} AS "startsAt",
   ${MS(FINITE_END)} AS "endsAt",
   ceil(extract(epoch FROM ${FINITE_END} - clock_timestamp()) * 1000)::float8 AS "leftMs",
   ${MS('clock_timestamp()')} AS now`
+const COLUMNS: string = columns('CASE WHEN isfinite(w.starts_at) THEN w.starts_at ELSE w.opened_at END')
+const OF_PLACE = 'pipeline = $1 AND name = $2 AND key = $3'
+/** Infinity is above every time: those without an end are asked for apart. */
+const LOST = `pipeline = $1 AND name = $2
+  AND (ends_at < clock_timestamp() - $3::float8 * interval '1 ms' OR ends_at = 'infinity')`
 
 export class WindowTable {
   readonly #table: string
@@ -69,23 +80,39 @@ export class WindowTable {
   }
 
   /** Counts one more message in the window of now, which it opens if there is none. */
-  async add(tx: SqlTransaction, place: WindowPlace, everyMs: number | undefined): Promise<OpenWindow> {
+  async add(tx: SqlTransaction, place: WindowPlace, everyMs: number | undefined): Promise<AddedWindow> {
     await this.#lock(tx, place)
-    const interval =
-      everyMs === undefined
-        ? `'-infinity'::timestamptz AS starts_at, 'infinity'::timestamptz AS ends_at`
-        : `to_timestamp(floor(extract(epoch FROM t) * 1000 / $4::float8) * $4 / 1000.0) AS starts_at,
-           to_timestamp((floor(extract(epoch FROM t) * 1000 / $4::float8) + 1) * $4 / 1000.0) AS ends_at`
-    const { rows } = await this.#query<OpenWindow>(
+    const { rows } = await (everyMs === undefined ? this.#addByCount(tx, place) : this.#addByTime(tx, place, everyMs))
+    return rows[0] as AddedWindow
+  }
+
+  /** What a release that closed by time has left open is filled up first: nobody waits for its end any more. */
+  #addByCount(tx: SqlTransaction, { pipeline, name, key }: WindowPlace) {
+    return this.#query<AddedWindow>(
       tx,
-      `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS t), interval_of_now AS (SELECT t, ${interval} FROM clock)
+      `WITH first AS (SELECT starts_at, ends_at FROM ${this.#table} WHERE ${OF_PLACE} ORDER BY starts_at, ends_at LIMIT 1)
        INSERT INTO ${this.#table} AS w (pipeline, name, key, starts_at, ends_at, opened_at, count)
-       SELECT $1, $2, $3, starts_at, ends_at, t, 1 FROM interval_of_now
+       SELECT $1, $2, $3, coalesce((SELECT starts_at FROM first), '-infinity'),
+         coalesce((SELECT ends_at FROM first), 'infinity'), clock_timestamp(), 1
        ON CONFLICT (pipeline, name, key, starts_at, ends_at) DO UPDATE SET count = w.count + 1
-       RETURNING ${COLUMNS}`,
-      [place.pipeline, place.name, place.key, ...(everyMs === undefined ? [] : [everyMs])],
+       RETURNING ${columns('w.opened_at')}, NULL AS endless`,
+      [pipeline, name, key],
     )
-    return rows[0] as OpenWindow
+  }
+
+  #addByTime(tx: SqlTransaction, { pipeline, name, key }: WindowPlace, everyMs: number) {
+    return this.#query<AddedWindow>(
+      tx,
+      `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS t),
+         number AS (SELECT t, floor(extract(epoch FROM t) * 1000 / $4::float8) AS n FROM clock)
+       INSERT INTO ${this.#table} AS w (pipeline, name, key, starts_at, ends_at, opened_at, count)
+       SELECT $1, $2, $3, to_timestamp(n * $4 / 1000.0), to_timestamp((n + 1) * $4 / 1000.0), t, 1 FROM number
+       ON CONFLICT (pipeline, name, key, starts_at, ends_at) DO UPDATE SET count = w.count + 1
+       RETURNING ${COLUMNS}, CASE WHEN w.count = 1 THEN (
+         SELECT id::text FROM ${this.#table} WHERE ${OF_PLACE} AND starts_at = '-infinity' AND ends_at = 'infinity'
+       ) END AS endless`,
+      [pipeline, name, key, everyMs],
+    )
   }
 
   async keep(tx: SqlTransaction, id: string, state: string): Promise<void> {
@@ -96,34 +123,49 @@ export class WindowTable {
     await this.#query(tx, `DELETE FROM ${this.#table} WHERE id = $1::bigint`, [id])
   }
 
-  /** Removes a window whose time is over. @returns it; one with `leftMs` above 0 is still open; `undefined`: closed before */
+  /**
+   * Removes a window whose time is over, or that has no end: of a release that closed by number alone.
+   * @returns it; one with `leftMs` above 0 is still open; `undefined`: closed before
+   */
   async close(tx: SqlTransaction, place: WindowPlace, id: string): Promise<OpenWindow | undefined> {
     await this.#lock(tx, place)
+    const its = [place.pipeline, place.name, place.key, id]
+    const where = `${OF_PLACE} AND id = $4::bigint`
     const closed = await this.#query<OpenWindow>(
       tx,
-      `DELETE FROM ${this.#table} AS w WHERE id = $1::bigint AND ends_at <= clock_timestamp() RETURNING ${COLUMNS}`,
-      [id],
+      `DELETE FROM ${this.#table} AS w WHERE ${where} AND (ends_at <= clock_timestamp() OR ends_at = 'infinity')
+       RETURNING ${COLUMNS}`,
+      its,
     )
     if (closed.rows[0] !== undefined) return { ...closed.rows[0], leftMs: 0 }
-    const open = await this.#query<OpenWindow>(tx, `SELECT ${COLUMNS} FROM ${this.#table} AS w WHERE id = $1::bigint`, [
-      id,
-    ])
+    const open = await this.#query<OpenWindow>(tx, `SELECT ${COLUMNS} FROM ${this.#table} AS w WHERE ${where}`, its)
     return open.rows[0] && { ...open.rows[0], leftMs: Math.max(1, open.rows[0].leftMs ?? 1) }
   }
 
-  /** Windows whose timers should have come: at most a thousand, the oldest first. */
-  async overdue(
+  /**
+   * Whether there are windows whose timers should have come, or that have none.
+   * @returns `undefined`: none; else the number of the present 10 s by the database
+   */
+  async turnOfLost(sql: SqlExecutor, { pipeline, name }: WindowPlace, byMs: number): Promise<string | undefined> {
+    const { rows } = await this.#query<{ turn: string }>(
+      sql,
+      `SELECT floor(extract(epoch FROM clock_timestamp()) / 10)::bigint::text AS turn
+       WHERE EXISTS (SELECT FROM ${this.#table} WHERE ${LOST})`,
+      [pipeline, name, byMs],
+    )
+    return rows[0]?.turn
+  }
+
+  /** These windows, in the order of their ids. */
+  async lost(
     sql: SqlExecutor,
-    pipeline: string,
-    name: string,
-    byMs: number,
+    { pipeline, name }: WindowPlace,
+    { byMs, after, limit }: { readonly byMs: number; readonly after: string; readonly limit: number },
   ): Promise<ReadonlyArray<{ readonly id: string; readonly key: string }>> {
     const { rows } = await this.#query<{ id: string; key: string }>(
       sql,
-      `SELECT id::text AS id, key FROM ${this.#table}
-       WHERE pipeline = $1 AND name = $2 AND ends_at < clock_timestamp() - $3::float8 * interval '1 ms'
-       ORDER BY ends_at LIMIT 1000`,
-      [pipeline, name, byMs],
+      `SELECT w.id::text AS id, key FROM ${this.#table} AS w WHERE ${LOST} AND w.id > $4::bigint ORDER BY w.id LIMIT $5`,
+      [pipeline, name, byMs, after, limit],
     )
     return rows
   }

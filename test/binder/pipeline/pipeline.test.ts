@@ -239,6 +239,11 @@ test.each<[string, () => unknown, string]>([
     'pipeline("p").window("window"): expected from(channel, { inbox: true }) in a service with sql',
   ],
   [
+    'a window whose timers could be those of another pipeline',
+    () => withInbox().window({ name: 'b.c', count: 1 }),
+    'window.name: expected a name of 1 to 80 characters out of A-Z a-z 0-9 _ -, got "b.c"',
+  ],
+  [
     'two windows of one name',
     () =>
       pipeline(
@@ -257,3 +262,36 @@ test.each<[string, () => unknown, string]>([
 function withInbox() {
   return from(placed, { inbox: true })
 }
+
+test('an option that is undefined is as one that is not there', () => {
+  const withInbox = { inbox: true, group: undefined, sharesTransactions: undefined } as const
+  const bindings = [
+    ...pipeline(
+      'plain',
+      from(placed, { group: undefined }).forEach(() => 1),
+    ).bindings,
+    ...pipeline(
+      'windows',
+      from(placed, withInbox)
+        .window({ count: 1, everyMs: 1_000 })
+        .forEach(() => 1),
+    ).bindings,
+  ].map(({ options }) => options as { group?: string; sharesTransactions?: boolean })
+  expect(bindings.map(({ group }) => group)).toEqual(['plain', 'windows', 'windows'])
+  expect(bindings.map(({ sharesTransactions }) => sharesTransactions)).toEqual([undefined, false, false])
+})
+
+test('the channel of timers has the group that reads it, and no other', () => {
+  const { bindings } = pipeline(
+    'windows',
+    from(placed, { inbox: true, group: 'mine' })
+      .window({ everyMs: 1_000 })
+      .forEach(() => 1),
+  )
+  const [stages, timers] = bindings as unknown as ReadonlyArray<{
+    input: { groups: readonly string[] }
+    outputs: unknown[]
+  }>
+  expect(timers?.input.groups).toEqual(['mine'])
+  expect(stages?.outputs).toMatchObject([{ name: 'windows.window.timers', groups: ['mine'] }])
+})

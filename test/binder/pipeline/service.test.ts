@@ -1,9 +1,12 @@
 import { PGlite } from '@electric-sql/pglite'
+import { defineChannel, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { pgliteClient } from 'concordat/core/pglite'
 import { describeSystem, systemMermaid, systemText } from 'concordat/operate'
+import { from, pipeline } from 'concordat/pipeline'
 import { createService } from 'concordat/service'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
 import { sold, totalling, totals } from './support/world.ts'
@@ -65,6 +68,50 @@ test('timers that a broker lost are sent again at the next start', async () => {
     const { rows } = await sql.query<{ n: number }>('SELECT count(*)::int AS n FROM lost.pipeline_window')
     return rows[0]?.n === 0
   })
+})
+
+/** So random that the index cannot store it in fewer bytes. */
+const keyOf = (length: number, from: number): string =>
+  Array.from({ length }, (_, n) => String.fromCharCode(from + ((n * 7_919 + ((n * n) >> 3) * 31) % 600))).join('')
+
+test('a message with keys that do not fit, or with too many, is dead-lettered at once and says what to do', async () => {
+  const many = defineChannel('many', { payload: z.array(z.string()), partitions: 1 })
+  const dead = defineChannel('many.many.dlq', { payload: z.array(z.string()), partitions: 1 })
+  const { bindings } = pipeline(
+    'many',
+    from(many, { inbox: true })
+      .flatMap((keys) => keys)
+      .window({ count: 2, key: (key) => key })
+      .forEach(() => {}),
+  )
+  const said: unknown[] = []
+  const look = sink(dead, { group: 'look' }, (_, { headers }) => void said.push(headers['dead-letter-error-message']))
+  const sql = pgliteClient(database)
+  const all = [...bindings, look]
+  await using shop = createService({
+    name: 'shop',
+    sql,
+    schema: 'keys',
+    bindings: all,
+    sends: [many],
+    transport: memoryTransport(),
+  })
+  await shop.start()
+  await shop.ready()
+  await shop.send(many, [keyOf(1_024, 0x4e00)])
+  await shop.send(many, [keyOf(1_024, 0x100)]) // as long as one may be
+  await shop.send(
+    many,
+    Array.from({ length: 1_001 }, (_, n) => `k${n}`),
+  )
+  await until('two are dead letters', () => said.length === 2)
+  expect(said).toEqual([
+    expect.stringContaining('window "window" of pipeline "many": key: expected at most 2048 bytes in UTF-8'),
+    expect.stringContaining('put through(channel) between flatMap and the window'),
+  ])
+  expect(shop.binder.binding('many.many').status()).toMatchObject({ handled: 1, deadLettered: 2 })
+  const { rows } = await sql.query('SELECT octet_length(key) AS bytes FROM keys.pipeline_window')
+  expect(rows).toEqual([{ bytes: 2_048 }])
 })
 
 test('is drawn with its name and its stages', () => {

@@ -1,0 +1,60 @@
+/** The messages that close windows by time. */
+import type { StandardSchemaV1 } from '../../core/schema.ts'
+import { type Channel, defineChannel } from '../channel/channel.ts'
+
+/** Whose window it is. Anybody may send to the channel: what names another is ignored. */
+interface Named {
+  readonly pipeline: string
+  readonly window: string
+}
+
+/** Says that a window is due. */
+export interface DueTimer extends Named {
+  readonly id: string
+  readonly key: string
+}
+
+/** Asks for the timers of windows that have none: those with an id above `after`, so many at a time. */
+export interface SweepTimer extends Named {
+  readonly after: string
+}
+
+export type WindowTimer = DueTimer | SweepTimer
+
+const TIMER_SCHEMA: StandardSchemaV1<WindowTimer> = {
+  '~standard': {
+    version: 1,
+    vendor: 'concordat',
+    validate: (value) => {
+      const timer = timerOf((value ?? {}) as Record<string, unknown>)
+      return timer === undefined
+        ? { issues: [{ message: 'expected { pipeline, window, id, key } or { pipeline, window, after }' }] }
+        : { value: timer }
+    },
+  },
+}
+
+function timerOf({ pipeline, window, id, key, after }: Readonly<Record<string, unknown>>): WindowTimer | undefined {
+  if (typeof pipeline !== 'string' || typeof window !== 'string') return undefined
+  if (isId(after)) return { pipeline, window, after }
+  return isId(id) && typeof key === 'string' ? { pipeline, window, id, key } : undefined
+}
+
+/** A `bigint` of PostgreSQL above 0, or 0. */
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && /^\d{1,18}$/.test(value)
+}
+
+/** The name of the channel of a window's timers: distinct for each window, since its name has no dots. */
+export function timersName(pipeline: string, window: string): string {
+  return `${pipeline}.${window}.timers`
+}
+
+/** @param group what reads them: made to exist by whoever sends */
+export function timersOf({ pipeline, window }: Named, group: string): Channel<WindowTimer> {
+  return defineChannel(timersName(pipeline, window), {
+    payload: TIMER_SCHEMA,
+    key: (timer) => ('key' in timer ? timer.key : null),
+    groups: [group],
+  })
+}
