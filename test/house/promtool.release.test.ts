@@ -1,6 +1,6 @@
 /**
  * The alert rules as Prometheus itself reads them: `promtool` checks them, and runs them over numbers. Its place is in PROMTOOL, or it is
- * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped, and `monitoring.test.ts` parses the queries.
+ * in the PATH (Debian: the package `prometheus`); elsewhere these tests are skipped: they are run before a release, and `monitoring.test.ts` parses the queries.
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
