@@ -92,7 +92,8 @@ export interface LetterDesk {
   list(place: LetterPlace, options?: LetterListOptions): Promise<readonly DeadLetter[]>
   /**
    * As `list`, one page after the other. A page reads over those before it, which it holds, so that ten thousand are within
-   * reach; letters that come, or that somebody settles meanwhile, are neither shown twice nor left out.
+   * reach. None is left out, whatever comes or is settled meanwhile; when the last letter of the page before is settled, it begins at the
+   * first that is left, so those that stayed are shown again.
    * @throws as `list`; TypeError for a cursor that no page has returned; OperatorLettersOutOfReach
    */
   page(place: LetterPlace, options?: LetterPageOptions): Promise<LetterPage>

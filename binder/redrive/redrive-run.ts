@@ -51,6 +51,8 @@ export class RedriveRun {
   #isBeyondLimit = false
   /** Of `after`: passed over by a dry run. */
   #skipped = 0
+  /** What may be of those, as long as that is not known. */
+  readonly #before: DeadLetter[] = []
   #isBehind: boolean
   #lost: Error | undefined
   #wake: () => void = () => {}
@@ -198,6 +200,7 @@ export class RedriveRun {
     const { dryRun, onProgress, id } = this.#options
     if (message.type === REDRIVE_END) {
       delivery.ack()
+      if (message.id === id && !this.#isBehind) await this.#goBehind()
       return message.id === id
     }
     // Another run took the mark away, which lay before this one. It is no copy of what it came from.
@@ -222,22 +225,37 @@ export class RedriveRun {
   async #list(message: EncodedMessage): Promise<void> {
     const letter = readDeadLetter(message)
     this.#lookedAtBytes += letter.bytes
-    if (this.#passesOver(letter)) return
+    const listed = this.#options.payloads ? letter : { ...letter, body: null }
+    if (this.#isBehind) return this.#listOne(letter, listed)
+    this.#before.push(listed)
+    this.#skipped = this.#before.length
+    if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
+  }
+
+  async #listOne(letter: DeadLetter, listed = letter): Promise<void> {
     if (!(await this.#options.filter(letter))) {
       this.#counts.kept++
       return
     }
-    this.#listed.push(this.#options.payloads ? letter : { ...letter, body: null })
+    this.#listed.push(listed)
     this.#counts.sent++
   }
 
-  /** What was looked at before, up to the last of it. */
-  #passesOver({ id }: DeadLetter): boolean {
-    const { after } = this.#options
-    if (this.#isBehind || after === undefined) return false
-    this.#skipped++
-    this.#isBehind = id === after.id || this.#skipped >= after.skip
-    return true
+  /**
+   * What was looked at before ends with the last letter of that id among as many: an id may come twice, and what lay before it may be
+   * gone. When it is gone itself nobody knows where that was: then all are listed.
+   */
+  async #goBehind(): Promise<void> {
+    const before = this.#before.splice(0)
+    this.#skipped = before.findLastIndex(({ id }) => id === this.#options.after?.id) + 1
+    this.#isBehind = true
+    for (const letter of before.slice(this.#skipped)) {
+      if (this.#isEnough()) {
+        this.#isBeyondLimit = true
+        return
+      }
+      await this.#listOne(letter)
+    }
   }
 
   /** Confirmed at its new place when this resolves. */
@@ -316,6 +334,7 @@ export class RedriveRun {
     this.#listed.length = 0
     this.#lookedAtBytes = 0
     this.#skipped = 0
+    this.#before.length = 0
     this.#isBehind = this.#options.after === undefined
     Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
   }

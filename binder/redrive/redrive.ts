@@ -57,8 +57,8 @@ export interface RedriveOptions {
   /** With `dryRun`: the same in bytes of payloads; what it holds may be twice that. @default 128 MiB */
   readonly lookAtBytes?: number | undefined
   /**
-   * With `dryRun`: begins behind the letter with this id, which was the last of `skip` that were looked at before. When it is not
-   * among them any more, it begins behind so many. What is passed over is held and counts for `lookAt` and `lookAtBytes`.
+   * With `dryRun`: begins behind the last letter with this id among the first `skip`, as many as were looked at before. When it is not
+   * among them any more, it begins at the first. What is passed over is held and counts for `lookAt` and `lookAtBytes`.
    * @default at the first
    */
   readonly after?: RedriveAfter | undefined

@@ -43,7 +43,8 @@ const REPORT_VERSION = 1
 /** Of a report, on both sides. */
 export const MAX_REPORT_BYTES = 64 * 1024
 const MAX_BINDINGS = 300
-const MAX_NAME = 300
+/** A name that is made of a channel's and a group's has 301 characters at most; a longer one is left out. */
+const MAX_NAME = 301
 const MAX_WORD = 30
 const MAX_PARTITIONS = 10_000
 
@@ -52,6 +53,7 @@ export function encodeReport(report: Omit<ReportBody, 'leftOut'>): Uint8Array {
   const rows: string[] = []
   let bytes = 512
   for (const binding of report.bindings) {
+    if (Math.max(binding.name.length, binding.channel.length, binding.group?.length ?? 0) > MAX_NAME) continue
     const row = JSON.stringify(binding)
     bytes += Buffer.byteLength(row) + 1
     if (rows.length >= MAX_BINDINGS || bytes > MAX_REPORT_BYTES) break

@@ -57,18 +57,26 @@ export class ConsoleInstances {
     this.#failed = undefined
     this.#cancel?.()
     this.#cancel = this.#clock.setTimer(IDLE_MS, () => void this.close())
-    this.#watch ??= this.#open()
-    const watch = await this.#watch
+    const watch = await (this.#watch ?? this.#begin())
     const trouble = watch.trouble()
     if (trouble !== undefined) throw new Problem(503, 'console.away', 'the bus is not reached now')
     return watch
+  }
+
+  /** Forgotten when it fails, unless another one took its place meanwhile. */
+  #begin(): Promise<InstanceWatch> {
+    const opening = this.#open()
+    this.#watch = opening
+    opening.catch(() => {
+      if (this.#watch === opening) this.#watch = undefined
+    })
+    return opening
   }
 
   async #open(): Promise<InstanceWatch> {
     try {
       return await this.#operator.bus.watch()
     } catch (error) {
-      this.#watch = undefined
       const told = isNoBus(error) ? new Problem(409, 'console.bus_missing', 'no instance has joined a bus here') : error
       this.#logger.debug({ err: error }, 'the console cannot watch the instances')
       this.#failed = { error: told, at: this.#clock.monotonic() }

@@ -22,7 +22,8 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
   readonly telemetry?: Telemetry | undefined
   /**
    * `'anywhere'`: `invoke` (of a TCC participant `try`) may have effects outside of `tx`, so an attempt that failed may have
-   * done something, and is compensated (cancelled). `'tx'`: all that it does is written through `tx`. Then what was not committed
+   * done something, and is compensated (cancelled); a TCC participant is cancelled also when its process died in an attempt, which a
+   * plain one does not know of. `'tx'`: all that it does is written through `tx`. Then what was not committed
    * is not compensated, and a refusal after an attempt that failed is as good as at the first; a TCC participant saves the
    * commit that says that `try` begins. Change it to `'tx'` when no saga is open that an attempt failed in. @default 'anywhere'
    */

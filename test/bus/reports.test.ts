@@ -228,6 +228,14 @@ describe('what is kept', () => {
     expect(watched.all(5_000).map(({ bindings }) => bindings[0]?.handledPerSecond)).toEqual([0, undefined])
   })
 
+  it('leaves out a binding whose name is too long, and not the instance', () => {
+    const [report] = body(1).bindings
+    const named = (name: string) => ({ ...(report as NonNullable<typeof report>), name })
+    const longest = `${'c'.repeat(200)}.${'g'.repeat(100)}`
+    const read = decodeReport(encodeReport({ ...body(0), bindings: [named('n'.repeat(302)), named(longest)] }))
+    expect(read).toMatchObject({ bindings: [{ name: longest }], leftOut: 1 })
+  })
+
   it('is cut to what fits, and says how much was left out', () => {
     const [report] = body(1).bindings
     const many = Array.from({ length: 1_000 }, (_, n) => ({

@@ -216,12 +216,22 @@ describe('a page', () => {
     expect(behind.next).toBeNull()
   })
 
-  test('whose last letter is gone begins behind as many as were seen', async () => {
+  test('whose letters are all settled before the next is asked for leaves none out', async () => {
+    const { operator, ids } = await withLetters(7)
+    const { next } = await operator.letters.page(place, { limit: 3 })
+    for (const id of ids.slice(0, 3)) await operator.letters.drop(place, { ...note, id, dryRun: false })
+    const second = await operator.letters.page(place, { limit: 3, after: next ?? '' })
+    expect(second.letters.map(({ id }) => id)).toEqual(ids.slice(3, 6))
+    const third = await operator.letters.page(place, { limit: 3, after: second.next ?? '' })
+    expect([third.letters.map(({ id }) => id), third.next]).toEqual([ids.slice(6), null])
+  })
+
+  test('whose last letter is gone shows those again that stayed', async () => {
     const { operator, ids } = await withLetters(6)
     const { next } = await operator.letters.page(place, { limit: 2 })
     await operator.letters.drop(place, { ...note, id: ids[1] ?? '', dryRun: false })
     const { letters } = await operator.letters.page(place, { after: next ?? '' })
-    expect(letters.map(({ id }) => id)).toEqual(ids.slice(3))
+    expect(letters.map(({ id }) => id)).toEqual(ids.filter((_, n) => n !== 1))
   })
 
   test('that a look cannot hold is refused with what helps, and so is a cursor that is none', async () => {

@@ -123,6 +123,24 @@ describe('a redrive', () => {
     expect(left.letters).toHaveLength(4)
   })
 
+  it('looked at page by page shows each letter once, also when several have one id', async () => {
+    const { broker, binder, status } = await withLetters(0)
+    const ids = ['a', 'b', 'c', 'b', 'd', 'b', 'b', 'e']
+    for (const [n, id] of ids.entries()) await binder.send(channel, n, { id })
+    await until('all are dead letters', () => status().deadLettered === ids.length)
+    for (const limit of [1, 2, 3, 5]) {
+      const shown: string[] = []
+      for (let complete = false; !complete; ) {
+        expect(shown.length).toBeLessThanOrEqual(ids.length)
+        const after = shown.length === 0 ? undefined : { skip: shown.length, id: shown.at(-1) as string }
+        const page = await run(broker, { dryRun: true, limit, after })
+        shown.push(...page.letters.map(({ id }) => id))
+        complete = page.complete
+      }
+      expect(shown.toSorted()).toEqual(ids.toSorted())
+    }
+  })
+
   it('looks at so many letters, or bytes of them, and holds no more', async () => {
     const { broker } = await withLetters(6)
     const first = await run(broker, { dryRun: true, lookAt: 2 })
