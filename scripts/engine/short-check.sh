@@ -21,7 +21,7 @@ vitest() {
 }
 
 code=0
-vitest engine --config test/support/suite/engine.config.ts test/support/servers/containers.engine.test.ts || code=1
+vitest engine --config test/support/suite/engine.config.ts test/support/servers/containers.engine.test.ts --retry=1 || code=1
 vitest servers --project int --maxWorkers=1 test/core/pg.int.test.ts test/locks/redis/redis.int.test.ts \
   test/binder/rabbitmq/subscribe.int.test.ts || code=1
 exit "$code"

@@ -32,26 +32,6 @@ test('every server answers, listens on this machine alone, and is gone at SIGTER
   expect(await containers()).toEqual([])
 })
 
-test('a job in a container beside the engine reaches a server at the gateway of the bridge', async () => {
-  const gateway = await docker('network', 'inspect', 'bridge', '--format', '{{(index .IPAM.Config 0).Gateway}}')
-  const kind = engineServers.includes('kafka') ? 'kafka' : 'redis'
-  const run = runServers([kind], { ...IN_DOCKER, TESTCONTAINERS_HOST_OVERRIDE: gateway })
-  const [address = ''] = addressesIn(await run.lines(1))
-  expect(address).toContain(`${gateway}:`)
-  await checks[kind].write(address, 'beside the engine')
-  expect(await checks[kind].read(address)).toBe('beside the engine')
-  expect(await containers()).toEqual([expect.stringContaining(`${gateway}:`)])
-})
-
-test('Ctrl-C while a container starts leaves none', async () => {
-  const kind = engineServers.includes('rabbitmq') ? 'rabbitmq' : 'redis'
-  const run = runServers([kind], IN_DOCKER)
-  await expect.poll(containers, { timeout: 30_000, interval: 20 }).not.toEqual([])
-  run.kill('SIGINT')
-  expect(await run.exit).toEqual({ code: 0, stdout: '' })
-  await expect.poll(containers, { timeout: 10_000 }).toEqual([])
-})
-
 test('a container that ends names the server, its image and the end of its log', async () => {
   const name = images.postgres.name
   await docker('tag', name, 'concordat-test/kept')
