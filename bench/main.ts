@@ -1,7 +1,14 @@
-/** `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N]`: speed beside the peer, measured in the same run. */
+/**
+ * `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE]`: speed beside the peer, measured in the same run.
+ * `all` is every suite but the soak. `compare FILE [BEFORE]` shows ratios that fell, `tables [FILE] [PAGE]` writes a report's tables into the page.
+ */
+import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
 import { UnknownPart } from './parts.ts'
+import { COMMANDS } from './report/commands.ts'
+import { loadNow, thisMachine, versionsHere } from './report/machine.ts'
+import { FORMAT, type Report, type SuiteReport } from './report/report.ts'
 import { printTable, type Table } from './table.ts'
 
 /** What a suite gets from the command line. */
@@ -39,27 +46,52 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
 }
 
 async function main(): Promise<number> {
+  const [first = '', ...more] = process.argv.slice(2)
+  const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
+  if (command !== undefined) return conclude(() => command(more))
   const given = parseArguments()
   if (typeof given === 'string') return misused(given)
+  const at = new Date().toISOString()
+  const suites: SuiteReport[] = []
   for (const suite of given.suites) {
     try {
-      await runSuite(suite, given)
+      suites.push(await runSuite(suite, given))
     } catch (error) {
       if (error instanceof UnknownPart) return misused(error.message)
       throw error
     }
+    // After each: hours are not lost to the last one.
+    if (given.report !== undefined) writeReport(given.report, { at, rounds: given.rounds, suites })
   }
-  return 0
+  return suites.some(({ failed }) => failed !== undefined) ? 1 : 0
 }
 
-/** Its tables are printed when it has ended. */
-async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes, orders }: Given): Promise<void> {
+function conclude(command: () => number | string): number {
+  try {
+    const outcome = command()
+    return typeof outcome === 'string' ? misused(outcome) : outcome
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.message : String(error)}`)
+    return 2
+  }
+}
+
+function writeReport(file: string, of: Pick<Report, 'at' | 'rounds' | 'suites'>): void {
+  const report: Report = { format: FORMAT, ...of, versions: versionsHere(), machine: thisMachine() }
+  writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`)
+}
+
+/** Its tables are printed when it has ended. With a report a suite that fails does not end those behind it. */
+async function runSuite({ name, load }: NamedSuite, given: Given): Promise<SuiteReport> {
+  const { rounds, only, minutes, orders } = given
+  const [before, beganAt] = [loadNow(), performance.now()]
+  let failed: string | undefined
   const results: Result[] = []
   const tables: Table[] = []
   const skipped: string[] = []
   const progress = (what: string): void => void process.stderr.write(`${what} ...\n`)
   const suite = await load()
-  await suite({
+  const running = suite({
     rounds,
     only,
     minutes,
@@ -72,16 +104,23 @@ async function runSuite({ name, load }: NamedSuite, { rounds, only, minutes, ord
     report: (table) => void tables.push(table),
     skip: (reason) => void skipped.push(reason),
   })
+  await running.catch((error: unknown) => {
+    if (given.report === undefined || error instanceof UnknownPart) throw error
+    failed = error instanceof Error ? error.message : String(error)
+    console.error(`bench: ${name} failed: ${failed}`)
+  })
   const medians = `medians of ${rounds} round${rounds === 1 ? '' : 's'}, the sides taking turns`
   if (results.length > 0) printTable(comparisonTable(`${name}: ${medians}`, results))
   for (const table of tables) printTable(table)
   for (const reason of skipped) console.log(`left out: ${reason}`)
+  const tookS = Math.round((performance.now() - beganAt) / 1_000)
+  return { name, tookS, load: { before, after: loadNow() }, results, tables, leftOut: skipped, failed }
 }
 
 function misused(how: string): number {
   const suites = Object.keys(SUITES).join('|')
   console.error(
-    `bench: ${how}. Usage: npm run bench -- ${suites}... [--rounds N] [--only NAME,...] [--minutes N] [--orders N]`,
+    `bench: ${how}. Usage: npm run bench -- all|${suites}... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE], or compare FILE [BEFORE], or tables [FILE]`,
   )
   return 2
 }
@@ -102,17 +141,23 @@ interface Given {
   readonly only: readonly string[]
   readonly minutes: number
   readonly orders: number
+  /** Where to write what came of it. */
+  readonly report: string | undefined
 }
+
+/** All but what takes as long as one says. */
+const ALL = Object.keys(SUITES).filter((name) => name !== 'soak')
 
 /** The command line, or what is wrong with it. */
 function parseArguments(): Given | string {
   try {
     const text = (value: string) => ({ type: 'string', default: value }) as const
-    const options = { rounds: text('5'), only: text(''), minutes: text('10'), orders: text('5000') }
+    const report = { type: 'string' } as const
+    const options = { rounds: text('5'), only: text(''), minutes: text('10'), orders: text('5000'), report }
     const { positionals, values } = parseArgs({ options, allowPositionals: true })
     if (positionals.length === 0) return 'name a suite'
     const suites: NamedSuite[] = []
-    for (const name of new Set(positionals)) {
+    for (const name of new Set(positionals.flatMap((each) => (each === 'all' ? ALL : [each])))) {
       const load = Object.hasOwn(SUITES, name) ? SUITES[name] : undefined
       if (load === undefined) return `there is no suite "${name}"`
       suites.push({ name, load })
@@ -128,7 +173,7 @@ function parseArguments(): Given | string {
     const orders = Number(values.orders)
     if (!Number.isSafeInteger(orders) || orders < MIN_ORDERS)
       return `--orders: expected a whole number >= ${MIN_ORDERS}, got "${values.orders}"`
-    return { suites, rounds, only, minutes, orders }
+    return { suites, rounds, only, minutes, orders, report: values.report }
   } catch (error) {
     return error instanceof Error ? error.message.replace(/\.$/, '') : String(error)
   }

@@ -6,12 +6,16 @@ export interface Table {
 }
 
 /** Prints an aligned table that is also Markdown. */
-export function printTable({ title, head, rows }: Table): void {
+export function printTable(table: Table): void {
+  console.log(`\n${table.title}\n\n${tableText(table)}\n`)
+}
+
+export function tableText({ head, rows }: Table): string {
   const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]?.length ?? 0)))
   const line = (row: readonly string[]): string =>
     `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`
   const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`
-  console.log(`\n${title}\n\n${[line(head), rule, ...rows.map(line)].join('\n')}\n`)
+  return [line(head), rule, ...rows.map(line)].join('\n')
 }
 
 /** A number as tables show it: as many digits as mean something. */

@@ -151,3 +151,31 @@ export class BatchOutcomesInvalid extends ConcordatError {
     this.binding = binding
   }
 }
+
+/**
+ * A binding with `settlesIn` whose messages could have two effects, or none.
+ * - `transport`: it cannot settle in transactions
+ * - `database`: its messages do not lie in the database of the handler's transactions
+ * - `channel`: not every sender is known to send in transactions (`transactional: true`)
+ */
+export class CannotSettleIn extends ConcordatError {
+  readonly code = 'binder.cannot_settle_in' as const
+  readonly retryable = false as const
+  readonly channel: string
+  readonly why: 'transport' | 'database' | 'channel'
+
+  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string) {
+    const reason = {
+      transport: `the transport ${transport} settles in no transaction: use postgresTransport, or an inbox`,
+      database:
+        `the messages of ${transport} do not lie in this database: give this client to postgresTransport as ` +
+        '`sql` or `transactionsOf`, or use an inbox',
+      channel:
+        'a sender that sends again after an answer that was lost would have its effect twice: say `transactional: true` in ' +
+        'defineChannel, which refuses such senders, or use an inbox',
+    }
+    super(`${path}: ${reason[why]}`)
+    this.channel = channel
+    this.why = why
+  }
+}

@@ -35,6 +35,7 @@ export {
   type SqlTransaction,
   SqlTransactionEnded,
   SqlTransactionMissing,
+  type TransactionLimits,
 } from './sql.ts'
 export type {
   Instrument,

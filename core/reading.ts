@@ -24,6 +24,21 @@ export function readDeclarationsOnly(): void {
   Object.defineProperty(globalThis, MARK, { value: true, configurable: true })
 }
 
+/**
+ * For what the command line itself runs beside what a module declares, such as its place on the bus.
+ * @param start allowed until it returns or awaits for the first time
+ */
+export function startedByUs<T>(start: () => T): T {
+  const global = globalThis as { [MARK]?: unknown }
+  const mark = Object.getOwnPropertyDescriptor(global, MARK)
+  delete global[MARK]
+  try {
+    return start()
+  } finally {
+    if (mark !== undefined) Object.defineProperty(global, MARK, mark)
+  }
+}
+
 /** @throws ReadsDeclarationsOnly */
 export function requireMayStart(what: string): void {
   if ((globalThis as { readonly [MARK]?: unknown })[MARK] === true) throw new ReadsDeclarationsOnly(what)

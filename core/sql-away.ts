@@ -6,7 +6,8 @@ import { causesOf } from './errors.ts'
 
 /**
  * - `unreachable`: no connection was made, nothing was sent.
- * - `lost`: the connection ended, or leads to a server that only reads: a standby that was not promoted yet.
+ * - `lost`: the connection ended, or leads to a server that only reads (a standby that was not promoted yet), or lets the role not
+ *   do it for now.
  */
 export type SqlAway = 'unreachable' | 'lost'
 
@@ -29,8 +30,15 @@ const NOT_MADE = /^(Connection terminated due to connection timeout|timeout exce
 const ENDED =
   /^(Connection terminated|Client has encountered a connection error|Client was closed and is not queryable)/
 
+/** A login that is refused, a database that is not there: only said to who connects. */
+const NO_LOGIN = /^(28...|3D000)$/
+/** A certificate that is not accepted, by either side. */
+const NO_TLS = /^(ERR_TLS_|ERR_SSL_|CERT_|SELF_SIGNED_|DEPTH_ZERO_|UNABLE_TO_(VERIFY|GET_ISSUER)|HOSTNAME_MISMATCH)/
+
 /** What a network said to a client of a database. The same words of another client, in a handler, mean something else. */
 const ofDatabases = new WeakSet<object>()
+/** No connection was made, for whatever reason. */
+const ofConnecting = new WeakSet<object>()
 
 /** For adapters: this error came from the database's driver. @returns the error */
 export function fromDriver(error: unknown): unknown {
@@ -40,6 +48,12 @@ export function fromDriver(error: unknown): unknown {
 
 /** As `fromDriver`, for the `catch` of a promise. */
 export function throwFromDriver(error: unknown): never {
+  throw fromDriver(error)
+}
+
+/** The same for what `connect` rejects with: no statement was sent, so nothing of it was wrong. */
+export function throwFromConnecting(error: unknown): never {
+  if (typeof error === 'object' && error !== null) ofConnecting.add(error)
   throw fromDriver(error)
 }
 
@@ -62,7 +76,18 @@ function awayOf(cause: object): SqlAway | undefined {
   if (typeof code === 'string' && LOST.test(code)) return 'lost'
   if (cause instanceof Error && NOT_MADE.test(cause.message)) return 'unreachable'
   if (cause instanceof Error && ENDED.test(cause.message)) return 'lost'
+  if (ofConnecting.has(cause)) return 'unreachable'
   if (!ofDatabases.has(cause)) return undefined
+  if (isDenied(code, cause)) return 'lost'
   if (REFUSED.has(code)) return 'unreachable'
+  if (typeof code === 'string' && (NO_LOGIN.test(code) || NO_TLS.test(code))) return 'unreachable'
   return BROKEN.has(code) ? 'lost' : undefined
+}
+
+/**
+ * The role lacks a right. Row-level security has the same code and depends on the row: PostgreSQL names the function of its source
+ * that said it, in no language.
+ */
+function isDenied(code: unknown, cause: object): boolean {
+  return code === '42501' && 'routine' in cause && String(cause.routine).startsWith('aclcheck_error')
 }

@@ -38,6 +38,8 @@ export interface SqlTransaction extends SqlExecutor {
    * only good for hints; what it throws becomes a process warning. Absent when the transaction's end is not ours to see (`pgTransaction`).
    */
   readonly afterCommit?: ((listener: () => void) => void) | undefined
+  /** What was set when it began. */
+  readonly limits?: TransactionLimits | undefined
   /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
   readonly script?: ((text: string) => Promise<void>) | undefined
   /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
@@ -72,9 +74,10 @@ export interface SqlClient extends SqlExecutor {
    * Runs `work` in one READ COMMITTED transaction: commits when it resolves, rolls back when it rejects. The rejection
    * is handed on unchanged; a failing rollback never hides it. An outcome the server did not confirm (connection lost
    * around COMMIT, or a COMMIT answered with ROLLBACK) rejects: it may or may not have been applied.
+   * @param limits set with the first round trip, if the client can: `tx.limits` says so
    * @throws SqlCommitError when COMMIT was answered with ROLLBACK
    */
-  transaction<T>(work: (tx: SqlTransaction) => Promise<T>): Promise<T>
+  transaction<T>(work: (tx: SqlTransaction) => Promise<T>, limits?: TransactionLimits): Promise<T>
   /**
    * As `transaction`, but ended with `PREPARE TRANSACTION`: once it resolves the work is on the disk, seen by nobody, and
    * holds its locks until `COMMIT PREPARED` or `ROLLBACK PREPARED` with the same `gid`, from any connection to this
@@ -84,6 +87,12 @@ export interface SqlClient extends SqlExecutor {
    * @throws SqlCannotPrepare when the server does not prepare this transaction, and would not the next time
    */
   readonly prepare?: (<T>(gid: string, work: (tx: SqlTransaction) => Promise<T>) => Promise<T>) | undefined
+}
+
+/** Of one transaction, set with its first statement. */
+export interface TransactionLimits {
+  /** The server ends it when it has got no statement for so long: `idle_in_transaction_session_timeout`, in ms. */
+  readonly idleMs?: number | undefined
 }
 
 /** The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. */
@@ -218,7 +227,7 @@ export class SqlRowCountWrong extends ConcordatError {
 
   constructor(written: number, rowCount: unknown) {
     super(
-      `query() gave rowCount ${String(rowCount)} for an INSERT that wrote ${written}: an adapter returns how many rows an INSERT, UPDATE or DELETE touched (with Prisma: what $executeRawUnsafe resolves with)`,
+      `query() gave rowCount ${String(rowCount)} for an INSERT that wrote ${written}: an adapter returns how many rows an INSERT, UPDATE or DELETE touched`,
     )
     this.written = written
     this.rowCount = rowCount

@@ -11,7 +11,7 @@ export interface AuditLine {
   readonly part: 'saga' | 'outbox' | 'letters' | 'locks' | 'leader' | 'undo' | 'bus' | 'console'
   /** `retry`, `skip`, `drop`, ...; `refused` for one that did not fit any more; `payloads` for a look at one. */
   readonly action: string
-  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, or whom an event was for. */
+  /** `<saga>/<id>`, the id of the message, the channel of the letters, the key, the role, `<saga>/<id>/<step>`, or whom an event was for, with the binding that it pauses or resumes. */
   readonly target: string
   readonly by: string
   readonly reason: string

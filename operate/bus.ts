@@ -13,6 +13,7 @@ import { invalidOption, requireInteger } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import type { Logger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
+import { startedByUs } from '../core/reading.ts'
 import { validate } from '../core/schema.ts'
 import { type OperatorNote, requireNote } from '../saga/coordinator/operators.ts'
 import type { ClusterDesk } from './cluster.ts'
@@ -153,7 +154,7 @@ export class TransportBusDesk implements BusDesk {
       const addressed = (await othersOf(bus)).map(formatAddress).filter((address) => matchesAddress(to, address))
       const asked = { event: event.name, to, addressed: addressed.toSorted() }
       if (dryRun) return { ...asked, dryRun, id: '', acked: [], failed: [], ignored: [], missing: [] }
-      const deed = { part: 'bus' as const, action: event.name, target: to, note }
+      const deed = { part: 'bus' as const, action: event.name, target: targetOf(event, to, payload), note }
       const answers = await this.#host.trail.around(
         deed,
         async () => withoutSelf(bus, await bus.publish(event, payload, { to, ackTimeoutMs: timeoutMs })),
@@ -217,7 +218,7 @@ export class TransportBusDesk implements BusDesk {
       await binder.close()
     }
     try {
-      await binder.start()
+      await startedByUs(() => binder.start())
       await bus.start(binder)
       await bus.ready({ timeoutMs: READY_MS, acks: true })
       return { bus, transport, leave }
@@ -254,6 +255,12 @@ function withoutSelf({ address: own }: Bus, { id, acked, failed, ignored, missin
 
 function listenMs(path: string, { listenMs: given = LISTEN_MS }: BusListening): number {
   return requireInteger(`${path}.listenMs`, given, 0, MAX_LISTEN_MS)
+}
+
+/** Of a binding its name, too. Of other events nothing: what they say may be secret. */
+function targetOf(event: BusEvent, to: string, payload: unknown): string {
+  if (event !== BUILT_IN['pause-binding'] && event !== BUILT_IN['resume-binding']) return to
+  return `${to} ${(payload as { readonly binding: string }).binding}`
 }
 
 function eventOf(path: string, name: string): BusEvent {

@@ -187,7 +187,13 @@ class SqlOutbox implements Outbox {
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     requireTransaction(tx)
-    const { name } = requireChannel('outbox.add', channel)
+    const { name, transactional } = requireChannel('outbox.add', channel)
+    if (transactional === true && this.#log === undefined)
+      throw wrongKind(
+        `outbox.add("${name}")`,
+        this.sql,
+        'the database of a transactional channel: createOutbox({ sql, transport }) with a postgresTransport on this sql',
+      )
     const message = await encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
     if (this.#telemetry === undefined) await this.#write(tx, [message], channel)
     else await this.#addTraced(this.#telemetry, tx, message, channel)

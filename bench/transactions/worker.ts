@@ -80,7 +80,11 @@ const OPTIONS = { group: 'bank', concurrency: 64 } as const
 function bank(house: 'north' | 'south'): SinkBinding {
   const channel = moves[house]
   if (kind === 'saga') {
-    return participant(channel, { ...OPTIONS, sharesTransactions: true }, { invoke: move, compensate: back })
+    return participant(
+      channel,
+      { ...OPTIONS, sharesTransactions: true, effects: 'tx' },
+      { invoke: move, compensate: back },
+    )
   }
   if (kind === 'xa') return xaParticipant(channel, OPTIONS, move)
   if (kind === 'undo') return undoParticipant(channel, OPTIONS, move)

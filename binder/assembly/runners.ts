@@ -3,7 +3,8 @@ import { invalidOption, isRetryable } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { wrongKind } from '../../core/options.ts'
 import type { BatchBinding, Binding, ConsumerBinding, PollBinding, SourceBinding } from '../bindings/declarations.ts'
-import { type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
+import { requireComplete } from '../bindings/of-service.ts'
+import { pathOf, type ResolvedConsumer, resolveConsumer, resolveSource } from '../bindings/options.ts'
 import { Consumer } from '../consuming/consumer.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { Puller } from '../consuming/puller.ts'
@@ -12,6 +13,7 @@ import { checkMiddleware, type Middleware } from '../middleware/middleware.ts'
 import { wrapBatchHandler, wrapHandler } from '../middleware/wrap-handlers.ts'
 import { Poller } from '../sources/poller.ts'
 import type { BindingStatus } from '../status.ts'
+import { withPlaceInbox } from './settles-in.ts'
 
 /** One binding at work. */
 export interface Runner {
@@ -76,10 +78,12 @@ function makeRunner(binding: Binding, host: RunnersHost, places: Map<string, str
 }
 
 function makeConsumer(
-  binding: ConsumerBinding | BatchBinding | PollBinding,
+  declared: ConsumerBinding | BatchBinding | PollBinding,
   host: RunnersHost,
   places: Map<string, string>,
 ): Consumer | Puller {
+  requireComplete(pathOf(declared), declared)
+  const binding = declared.kind === 'batch' || declared.kind === 'poll' ? declared : withPlaceInbox(declared, host)
   const options = resolveConsumer(binding)
   if (options.group !== null) claimPlace(places, binding.input.name, options.group)
   if (binding.kind === 'batch') return new Consumer(withBatchMiddleware(binding, options, host), options, host)

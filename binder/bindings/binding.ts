@@ -10,6 +10,7 @@ import type {
   DeclaredConsumer,
   InboxConsumerOptions,
   ProcessorBinding,
+  SettlingConsumerOptions,
   SinkBinding,
   SourceBinding,
   SourceOptions,
@@ -19,7 +20,7 @@ import type { Inbox } from './inbox.ts'
 import { consumerOptions } from './of-service.ts'
 import type { Result } from './outputs.ts'
 
-type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined }
+type WithoutInbox = ConsumerOptions & { readonly inbox?: undefined; readonly settlesIn?: undefined }
 
 /** As users give them. */
 type DeclaredOptions = Omit<DeclaredConsumer, 'inbox'> & { readonly inbox?: Inbox | true | undefined }
@@ -33,7 +34,7 @@ export function sink<
   Name extends string = `${At}.${Group}`,
 >(
   channel: Channel<In, Out, At>,
-  options: InboxConsumerOptions & NameOptions<Group, Name>,
+  options: (InboxConsumerOptions | SettlingConsumerOptions) & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, void>,
 ): SinkBinding<NoInfer<Name>>
 export function sink<
@@ -61,7 +62,7 @@ export function sink(channel: unknown, options: DeclaredOptions, handler: unknow
 
 /**
  * Consumes `input` and sends what the handler returns to `output`. The input is settled after every output was
- * confirmed; with an `inbox`, outputs go through its outbox in the handler's transaction.
+ * confirmed; with an `inbox`, outputs go through its outbox in the handler's transaction, with `settlesIn` into the log.
  */
 export function processor<
   In,
@@ -74,7 +75,7 @@ export function processor<
 >(
   input: Channel<In, Out, At>,
   output: Channel<OutIn, OutOut>,
-  options: InboxConsumerOptions & NameOptions<Group, Name>,
+  options: (InboxConsumerOptions | SettlingConsumerOptions) & NameOptions<Group, Name>,
   handler: Handler<Out, TransactionContext, Result<OutIn>>,
 ): ProcessorBinding<NoInfer<Name>>
 export function processor<

@@ -107,9 +107,22 @@ export interface InboxConsumerOptions extends ConsumerOptions {
   readonly sharesTransactions?: boolean | undefined
 }
 
+/**
+ * As `ConsumerOptions`, where the message lies in the database of the handler's transaction and is settled in it: no row of
+ * an inbox, and the effect once all the same. For channels that are `transactional`, on `postgresTransport`. Needs a group.
+ */
+export interface SettlingConsumerOptions extends ConsumerOptions {
+  readonly group: string
+  /** The client of the transactions, which is the transport's `sql` or `transactionsOf`; `true` for that of the service. */
+  readonly settlesIn: SqlClient | true
+  /** As of a binding with an inbox. @default true */
+  readonly sharesTransactions?: boolean | undefined
+}
+
 /** Options of a consumer with or without an inbox. */
 export type DeclaredConsumer = ConsumerOptions & {
   readonly inbox?: Inbox | undefined
+  readonly settlesIn?: SqlClient | true | undefined
   readonly sharesTransactions?: boolean | undefined
 }
 

@@ -1,5 +1,6 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportDelivery } from '../transport/transport.ts'
 
 /** What tells one message from all others. */
 export interface InboxMessage {
@@ -7,6 +8,8 @@ export interface InboxMessage {
   readonly destination: string
   readonly source: string
   readonly id: string
+  /** What was handed over, where a binding asks. */
+  readonly delivery?: TransportDelivery | undefined
 }
 
 /** Writes outputs to the outbox of the same transaction. */

@@ -20,9 +20,14 @@ export function consumerOptions<Options extends WithInbox>(options: Options): Re
   return Object.freeze({ ...options, ...(inbox === true && { inbox: SERVICE_INBOX }) }) as Resolved<Options>
 }
 
+function settlesInService({ options }: Exclude<Binding, { kind: 'source' }>): boolean {
+  return 'settlesIn' in options && options.settlesIn === true
+}
+
 /** True when the declaration works in a service only. */
 export function needsService(binding: Binding): boolean {
   if (binding.kind === 'source') return false
+  if (settlesInService(binding)) return true
   return binding.options.inbox === SERVICE_INBOX || ('complete' in binding && binding.complete !== undefined)
 }
 
@@ -30,20 +35,29 @@ export function needsService(binding: Binding): boolean {
 export function completeBinding(binding: Binding, parts: ServiceParts): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
   if ('complete' in binding && binding.complete !== undefined) return binding.complete(parts)
-  return Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, inbox: parts.inbox }) }) as Binding
+  const own = settlesInService(binding) ? { settlesIn: parts.sql } : { inbox: parts.inbox }
+  return Object.freeze({ ...binding, options: Object.freeze({ ...binding.options, ...own }) }) as Binding
 }
 
 /** The declaration without what a service puts in: to be looked at, not to be run. */
 export function asDeclared(binding: Binding): Binding {
   if (!needsService(binding) || binding.kind === 'source') return binding
-  const { inbox: _, ...options } = binding.options as Binding['options'] & WithInbox & { sharesTransactions?: boolean }
+  const { inbox: _, ...options } = binding.options as Binding['options'] &
+    WithInbox & { sharesTransactions?: boolean; settlesIn?: unknown }
   delete options.sharesTransactions
+  delete options.settlesIn
   return Object.freeze({ ...binding, options: Object.freeze(options), complete: undefined }) as Binding
 }
 
 /** @throws TypeError when only a service can run it */
 export function requireComplete(path: string, binding: Binding): void {
   if (binding.kind === 'source' || !needsService(binding)) return
+  if (settlesInService(binding))
+    throw wrongKind(
+      `${path}.settlesIn`,
+      true,
+      'the SqlClient of the transport, or createService({ sql, bindings }) around it',
+    )
   if (binding.options.inbox === SERVICE_INBOX) {
     throw wrongKind(
       `${path}.inbox`,

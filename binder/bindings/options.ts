@@ -74,6 +74,7 @@ const CONSUMER_NAMES = optionNames<SinkBinding['options']>({
   circuitBreaker: true,
   middleware: true,
   inbox: true,
+  settlesIn: true,
   sharesTransactions: true,
 })
 
@@ -91,7 +92,7 @@ const POLL_NAMES = optionNames<PollBinding['options']>({
 })
 
 const BATCH_NAMES: ReadonlySet<string> = new Set(
-  [...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'sharesTransactions'),
+  [...CONSUMER_NAMES, 'batch'].filter((name) => name !== 'sharesTransactions' && name !== 'settlesIn'),
 )
 
 const NAMES_OF = { sink: CONSUMER_NAMES, processor: CONSUMER_NAMES, batch: BATCH_NAMES, poll: POLL_NAMES } as const
@@ -168,12 +169,13 @@ function resolveRetry(path: string, retry: unknown, group: string | null, backof
 }
 
 function resolveSharing(path: string, options: object, concurrency: number): boolean {
-  const { inbox, sharesTransactions: shares } = options as DeclaredConsumer
+  const { inbox, settlesIn, sharesTransactions: shares } = options as DeclaredConsumer
+  const isInTransaction = inbox !== undefined || settlesIn !== undefined
   if (shares !== undefined && typeof shares !== 'boolean')
     throw invalidOption(`${path}.sharesTransactions`, shares, 'true or false')
-  if (shares !== undefined && inbox === undefined)
+  if (shares !== undefined && !isInTransaction)
     throw invalidOption(`${path}.sharesTransactions`, shares, 'an inbox, whose transactions are shared')
-  return inbox !== undefined && concurrency > 1 && (shares ?? true)
+  return isInTransaction && concurrency > 1 && (shares ?? true)
 }
 
 function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean {
@@ -184,7 +186,7 @@ function resolveAutoStart(path: string, autoStart: boolean | undefined): boolean
 const CALLED = { sink: 'sink', processor: 'processor', poll: 'pollable' } as const
 
 /** As it is called in a program. */
-function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
+export function pathOf({ kind, input, output }: ConsumerBinding | BatchBinding | PollBinding): string {
   const called = kind !== 'batch' ? CALLED[kind] : output === undefined ? 'sinkBatch' : 'processorBatch'
   return `${called}("${input.name}")`
 }
@@ -197,6 +199,8 @@ export function resolveKeepMs(binding: PollBinding): number {
 function checkInbox(path: string, binding: ConsumerBinding | BatchBinding | PollBinding, group: string | null): void {
   requireComplete(path, binding)
   const { inbox } = binding.options
+  if (group === null && 'settlesIn' in binding.options && binding.options.settlesIn !== undefined)
+    throw invalidOption(`${path}.group`, undefined, 'a group, whose place is settled')
   if (inbox === undefined) return
   if (typeof inbox.process !== 'function') throw invalidOption(`${path}.inbox`, inbox, 'an inbox made by createInbox')
   if (group === null)

@@ -20,6 +20,7 @@ export interface Channel<Input = unknown, Output = Input, Name extends string = 
   readonly groups: readonly string[]
   readonly retentionMs?: number | undefined
   readonly tombstones?: boolean | undefined
+  readonly transactional?: boolean | undefined
   readonly reads?: readonly Codec<unknown>[] | undefined
   readonly version?: number | undefined
   readonly upcasts?: Upcasts | undefined
@@ -54,6 +55,12 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
    */
   readonly tombstones?: boolean | undefined
   /**
+   * True: messages are sent in transactions of the database in which the transport lies (`tx.send`, `outbox.add`), and by
+   * nobody in any other way, so that none lies there twice. Any other send is refused. What a binding with `settlesIn`
+   * needs. @default false
+   */
+  readonly transactional?: boolean | undefined
+  /**
    * Codecs that this channel is read with beside `codec`, chosen by a message's content type. What none of them reads is
    * dead-lettered; what has no content type is read with `codec`. @default only `codec`, whatever the content type
    */
@@ -75,6 +82,7 @@ const NAMES = optionNames<ChannelOptions<StandardSchemaV1>>({
   groups: true,
   retentionMs: true,
   tombstones: true,
+  transactional: true,
   reads: true,
   version: true,
   upcasts: true,
@@ -116,16 +124,16 @@ export function defineChannel<S extends StandardSchemaV1>(
     ...(options.retentionMs === undefined
       ? {}
       : { retentionMs: requireInteger(`${path}.retentionMs`, options.retentionMs, 60_000) }),
-    ...resolveTombstones(path, options.tombstones),
+    ...resolveFlag(path, 'tombstones', options.tombstones),
+    ...resolveFlag(path, 'transactional', options.transactional),
     ...resolveReads(path, options.reads),
     ...resolveVersions(path, options),
   })
 }
 
-function resolveTombstones(path: string, tombstones: boolean | undefined): Pick<Channel, 'tombstones'> {
-  if (tombstones !== undefined && typeof tombstones !== 'boolean')
-    throw invalidOption(`${path}.tombstones`, tombstones, 'true or false')
-  return tombstones === true ? { tombstones } : {}
+function resolveFlag(path: string, name: 'tombstones' | 'transactional', value: unknown): Partial<Channel> {
+  if (value !== undefined && typeof value !== 'boolean') throw invalidOption(`${path}.${name}`, value, 'true or false')
+  return value === true ? { [name]: value } : {}
 }
 
 function resolveReads(path: string, reads: readonly Codec<unknown>[] | undefined): Pick<Channel, 'reads'> {

@@ -175,7 +175,7 @@ export class Handling {
     const { inbox } = binding.options
     const { message } = delivery
     const group = this.#options.group ?? ''
-    const name = { group, destination: message.destination, source: message.source, id: message.id }
+    const name = { group, destination: message.destination, source: message.source, id: message.id, delivery }
     let discarded: Discarded | undefined
     const work: InboxWork = async (tx, emit) => {
       discarded = undefined

@@ -10,6 +10,7 @@ import { Handling } from './handling.ts'
 import type { KeeperHost } from './keeper.ts'
 import type { OutageLog } from './outage-log.ts'
 import type { Pace } from './pace/pace.ts'
+import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
 /** What a consumer needs of the binder around it. */
@@ -54,8 +55,10 @@ export function newHandlings(
     publish: (messages, parent) => publisher.publishResult(messages, parent),
   }
   if (binding.kind === 'batch') return { one: undefined, batch: new BatchHandling(binding, options, common) }
+  const place = placeInboxOf(binding.options.inbox)
   const one = new Handling(binding, options, {
     ...common,
+    move: place && ((delivery, messages) => place.move(delivery, messages)),
     answer: answering(binding, options.group, { service, clock, destinations }),
   })
   return { one, batch: undefined }

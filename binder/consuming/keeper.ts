@@ -16,6 +16,7 @@ import type {
 } from '../transport/transport.ts'
 import { DEAD_LETTER_GROUP, deadLetterSpec } from './failure/dead-letter.ts'
 import { retrySpec, subscribeWithRetries } from './failure/retry.ts'
+import { placeInboxOf } from './place-inbox.ts'
 import type { Run } from './run.ts'
 
 /** A database that is frozen is one that is down. */
@@ -132,7 +133,8 @@ export class Keeper {
     const { group, retry, prefetch, prefetchBytes } = this.#options
     let isLost: Error | undefined
     let isOpen = false
-    const spec = { destination: name, partitions, group, prefetch, prefetchBytes }
+    const settlesIn = placeInboxOf(this.#binding.options.inbox)?.settling
+    const spec = { destination: name, partitions, group, prefetch, prefetchBytes, settlesIn }
     const receiver: Receiver = {
       // Released while the place is being taken it would come again at once, without end: the close that follows gives it back.
       deliver: (delivery) => {

@@ -64,6 +64,8 @@ export interface IncomingRecord {
   readonly timestamp: string | bigint | number
   readonly offset: string | bigint | number
   readonly headers?: Readonly<Record<string, IncomingHeader>>
+  /** What it takes, with key and headers. @default the bytes of its value */
+  readonly bytes?: number
 }
 
 export type IncomingHeader = Buffer | string | ReadonlyArray<Buffer | string> | undefined

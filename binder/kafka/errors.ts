@@ -16,10 +16,13 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   NOT_ENOUGH_REPLICAS_AFTER_APPEND: 'refused',
   GROUP_MAX_SIZE_REACHED: 'refused',
   KAFKA_STORAGE_ERROR: 'refused',
-  // A password may be changed on either side first: it mends itself, and says so until then.
+  // A password may be changed on either side first, and rights are given and taken while services run: it mends itself, and says so
+  // until then.
   SASL_AUTHENTICATION_FAILED: 'refused',
-  CLUSTER_AUTHORIZATION_FAILED: 'mismatch',
-  GROUP_AUTHORIZATION_FAILED: 'mismatch',
+  CLUSTER_AUTHORIZATION_FAILED: 'refused',
+  GROUP_AUTHORIZATION_FAILED: 'refused',
+  TOPIC_AUTHORIZATION_FAILED: 'refused',
+  TRANSACTIONAL_ID_AUTHORIZATION_FAILED: 'refused',
   INCONSISTENT_GROUP_PROTOCOL: 'mismatch',
   INVALID_CONFIG: 'mismatch',
   INVALID_GROUP_ID: 'mismatch',
@@ -30,7 +33,6 @@ const KINDS: Readonly<Record<string, TransportErrorKind>> = {
   INVALID_TIMESTAMP: 'mismatch',
   INVALID_TOPIC_EXCEPTION: 'mismatch',
   POLICY_VIOLATION: 'mismatch',
-  TOPIC_AUTHORIZATION_FAILED: 'mismatch',
   UNSUPPORTED_SASL_MECHANISM: 'mismatch',
   UNSUPPORTED_VERSION: 'mismatch',
 }
@@ -66,8 +68,15 @@ export function toTransportError(
     `${attempted} failed: ${textOf(error)}`,
     destination,
     error,
-    remedyFor(error),
+    remedyFor(error) ?? (isDenied(error) ? RIGHTS : undefined),
   )
+}
+
+const RIGHTS = 'Give the user the rights on it (`kafka-acls`): it is tried again.'
+
+/** The user lacks rights on the topic, on the group or on the cluster: they may be given while we try. */
+export function isDenied(error: unknown): boolean {
+  return chain(error).some(({ type }) => type?.endsWith('_AUTHORIZATION_FAILED') === true)
 }
 
 const PLAIN: DriverErrors = { names: {}, remedyFor: () => undefined }

@@ -19,6 +19,11 @@ export interface KafkaCommonOptions {
    */
   readonly maxMessageBytes?: number | undefined
   /**
+   * The most bytes that a compressed batch of any producer may become when it is read, and that one record may take. A batch
+   * beyond it is not read: its partition stands still, and the binding says so. @default 67_108_864 (64 MiB)
+   */
+  readonly maxBatchBytes?: number | undefined
+  /**
    * How batches are written. gzip and zstd need nothing, snappy the package `snappyjs`, lz4 `lz4js`. All of them are read,
    * whatever is said here. @default 'none'
    */
@@ -77,6 +82,7 @@ export const COMMON_NAMES = {
   replicationFactor: true,
   topicConfig: true,
   maxMessageBytes: true,
+  maxBatchBytes: true,
   compression: true,
   groupIds: true,
   startAt: true,

@@ -5,7 +5,7 @@ import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
 import type { PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import type { Envelope, Producer } from './driver.ts'
-import { toTransportError, transportError } from './errors.ts'
+import { isDenied, toTransportError, transportError } from './errors.ts'
 import type { KafkaSettings } from './settings.ts'
 import type { Topics } from './topics.ts'
 import { toDelayed } from './wire/delay.ts'
@@ -138,11 +138,29 @@ export class Publisher {
         left = await this.#producer.send(left, remaining)
       } catch (error) {
         last = error as TransportError
+        if (isDenied(last)) return this.#apart(left, last, until)
         if (!last.retryable) return this.#isolate(left, last, until)
         await this.#clock.sleep(Math.min(RETRY_PAUSE_MS, Math.max(0, until - this.#clock.monotonic())))
       }
     }
     return failed([], undefined)
+  }
+
+  /** Rights are a topic's: the records of the one that is denied fail together, and those of the others go on their own. */
+  async #apart(
+    request: readonly Envelope[],
+    error: TransportError,
+    until: number,
+  ): Promise<ReadonlyMap<Envelope, TransportError>> {
+    const topics = [...new Set(request.map(({ topic }) => topic))]
+    const [topic] = topics
+    if (topics.length === 1) return failed(request, toTransportError(error.cause, `publishing to "${topic}"`, topic))
+    const ofEach: Array<readonly [Envelope, TransportError]> = []
+    for (const each of topics) {
+      const own = request.filter((envelope) => envelope.topic === each)
+      ofEach.push(...(await this.#send(own, until)))
+    }
+    return new Map(ofEach)
   }
 
   /** The broker refuses something of this request for good: halves go on their own until the culprit is alone. */

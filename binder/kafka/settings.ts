@@ -9,6 +9,7 @@ export interface KafkaSettings {
   readonly replicationFactor: number
   readonly topicConfig: Readonly<Record<string, string>>
   readonly maxMessageBytes: number
+  readonly maxBatchBytes: number
   readonly groupIds: ReadonlyMap<string, string>
   readonly startAt: StartsAt
   readonly springHeaderTypes: boolean
@@ -33,6 +34,7 @@ export type GivenSettings = {
 const DEFAULTS = {
   replicationFactor: -1,
   maxMessageBytes: 1_000_000,
+  maxBatchBytes: 64 * 1024 * 1024,
   connectTimeoutMs: 5 * SECOND,
   requestTimeoutMs: 15 * SECOND,
   sessionTimeoutMs: 10 * SECOND,
@@ -54,6 +56,7 @@ export function resolveKafkaSettings(path: string, given: GivenSettings): KafkaS
     replicationFactor: checkReplication(path, number('replicationFactor', -1, 1_000)),
     topicConfig: checkTopicConfig(path, given.topicConfig ?? {}),
     maxMessageBytes: number('maxMessageBytes', 1_024, MAX_BYTES),
+    maxBatchBytes: number('maxBatchBytes', 1_024, MAX_BYTES),
     groupIds: resolveGroupIds(path, given.groupIds ?? {}),
     startAt: resolveStartAt(path, given.startAt ?? {}),
     springHeaderTypes: checkBoolean(`${path}.springHeaderTypes`, given.springHeaderTypes ?? false),

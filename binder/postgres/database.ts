@@ -1,8 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
-import type { SqlClient, SqlResult } from '../../core/sql.ts'
+import type { SqlClient, SqlResult, SqlTransaction } from '../../core/sql.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
 import { failure, isFenced, toTransportError } from './failure.ts'
+import { limitedTransaction } from './idle-limit.ts'
 
 /**
  * The way to the server: every statement has a time of its own, says in its error what it was for, and decides what
@@ -34,18 +35,23 @@ export class Database {
    * @param what completes "could not"
    * @throws TransportError; the server's own error where `isFenced`
    */
-  async query<Row extends object = Record<string, unknown>>(
+  query<Row extends object = Record<string, unknown>>(
     what: string,
     text: string,
     parameters: readonly unknown[] = [],
     timeoutMs: number = this.#timeoutMs,
   ): Promise<SqlResult<Row>> {
+    return this.#do(what, () => this.#run<Row>(text, parameters), timeoutMs)
+  }
+
+  /** As `query`, in a transaction that the server ends when nobody goes on with it. @throws as `query` */
+  transaction<T>(what: string, leaseMs: number, work: (tx: SqlTransaction) => Promise<T>): Promise<T> {
+    return this.#do(what, () => limitedTransaction(this.#sql, leaseMs, work), this.#timeoutMs)
+  }
+
+  async #do<T>(what: string, work: () => Promise<T>, timeoutMs: number): Promise<T> {
     try {
-      const result = await this.#timed(
-        what,
-        timeoutMs,
-        this.#inTurn(() => this.#run<Row>(text, parameters)),
-      )
+      const result = await this.#timed(what, timeoutMs, this.#inTurn(work))
       this.#health = { status: 'up' }
       return result
     } catch (cause) {

@@ -26,8 +26,12 @@ export function toTransportError(what: string, cause: unknown, schema: string, d
 function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
   if (cause instanceof SqlTablesMissing) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
+  // Rights are taken and given while services run: tried again, as with a password.
   if (state === '42501')
-    return { kind: 'mismatch', remedy: '. Grant the role what `npx concordat migrate grants` prints.' }
+    return {
+      kind: 'refused',
+      remedy: '. Grant the role what `npx concordat migrate grants` prints; it is tried again.',
+    }
   if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
   if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
   if (state === '25006') return { kind: 'refused', remedy: '. This is a read-only replica: connect to the primary.' }

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
 import type { Fetched, Place } from './place.ts'
-import type { Source } from './source.ts'
+import { GroupSource, type Source } from './source.ts'
 
 /** So many settled are written at once, without waiting for `commitIntervalMs`. */
 const FLUSH_AT = 100
@@ -15,13 +15,19 @@ export interface HeldPlaceParts {
   readonly commitIntervalMs: number | undefined
   /** What is settled has waited long enough. */
   readonly onFlushDue: (held: HeldPlace) => void
+  /** A transaction of a handler found it taken, or ended without an answer. */
+  readonly onLost: (held: HeldPlace, reason: Error, isUnknown: boolean) => void
 }
+
+let count = 0
 
 /** A place that a subscription holds, with what it does there. */
 export class HeldPlace implements Line<Fetched> {
   readonly source: Source
   readonly place: Place
   readonly loan: Loan<Fetched>
+  /** Of all places of this process. */
+  readonly order: number = count++
   /** The statement under way. */
   reading: Promise<void> | undefined
   isBusy = false
@@ -50,7 +56,28 @@ export class HeldPlace implements Line<Fetched> {
 
   settle({ position }: Fetched): void {
     this.place.settle(position)
-    this.#flushLater()
+    if (this.place.unwritten > 0) this.#flushLater()
+  }
+
+  /** Set when transactions of handlers write the place, too. */
+  get shared(): GroupSource | undefined {
+    return this.source instanceof GroupSource && this.source.isShared ? this.source : undefined
+  }
+
+  /** A transaction that settles these has committed. */
+  settledIn(positions: readonly number[], changes: number): void {
+    this.shared?.appended()
+    this.place.settledIn(positions, changes)
+  }
+
+  /** A transaction that settles something here may have committed. */
+  isUnknown(reason: Error): void {
+    this.#parts.onLost(this, reason, true)
+  }
+
+  /** A transaction found that somebody else has it. */
+  isFenced(reason: Error): void {
+    this.#parts.onLost(this, reason, false)
   }
 
   putBack(fetched: Fetched): void {

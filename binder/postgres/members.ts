@@ -3,7 +3,8 @@ import type { Database } from './database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { Place } from './place.ts'
 import { type Others, type Session, shareOf } from './session.ts'
-import { GroupSource } from './source.ts'
+import { Settling } from './settling.ts'
+import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
 import type { TransportTables } from './tables.ts'
 
@@ -195,8 +196,18 @@ export class Members {
         handed: Number(row.handed),
         done: row.done.map(Number),
       })
-      member.hold(new GroupSource({ database, tables, group, owner: session.owner }, row), place)
+      member.hold(new GroupSource({ ...this.#common(member), group, owner: session.owner }, row), place)
     }
+  }
+
+  #common({ spec }: LogSubscription): Omit<GroupSourceFields, 'group' | 'owner'> {
+    const { database, tables, host, options } = this.#parts
+    const { settlesIn } = spec
+    const { clock } = host
+    const { leaseMs, sql } = options
+    const isInside = settlesIn instanceof Settling && settlesIn.of === sql
+    const writers = settlesIn === undefined ? 'one' : isInside ? 'inside' : 'beside'
+    return { database, tables, clock, leaseMs, writers }
   }
 
   #failed(error: unknown): void {

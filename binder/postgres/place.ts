@@ -85,13 +85,29 @@ export class Place {
     return fetched
   }
 
+  /** Nothing changes where a transaction has settled it already. */
   settle(position: number): void {
+    if (this.#progress.has(position)) return
     this.#changes++
     this.#progress.settle(position)
   }
 
+  /** What is to be written by a transaction that settles these as well: `settledIn` once it has committed. */
+  settledWith(positions: Iterable<number>): Settled & { readonly changes: number } {
+    const progress = new Progress(this.#progress.settled, this.#progress.done)
+    for (const position of positions) if (!progress.has(position)) progress.settle(position)
+    return { settled: progress.settled, done: ascending(progress.done), changes: this.#changes }
+  }
+
+  /** A transaction has written these, and so many of the changes. */
+  settledIn(positions: Iterable<number>, changes: number): void {
+    for (const position of positions) if (!this.#progress.has(position)) this.#progress.settle(position)
+    this.#written = Math.max(this.#written, changes)
+  }
+
   /** It was lent and is not settled. */
   putBack(fetched: Fetched): void {
+    if (this.#progress.has(fetched.position)) return
     this.#waitingBytes += fetched.bytes
     const rest = this.#waiting.slice(this.#head)
     const at = rest.findIndex((each) => each.position > fetched.position)
@@ -103,10 +119,14 @@ export class Place {
   /** What is to be written now, and how much of the changes it holds: `wrote` it once it has been. */
   settled(): Settled & { readonly changes: number } {
     const { settled, done } = this.#progress
-    return { settled, done: [...done].sort((a, b) => a - b), changes: this.#changes }
+    return { settled, done: ascending(done), changes: this.#changes }
   }
 
   wrote(changes: number): void {
     this.#written = changes
   }
+}
+
+function ascending(positions: Iterable<number>): number[] {
+  return [...positions].sort((a, b) => a - b)
 }

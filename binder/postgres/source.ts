@@ -1,6 +1,10 @@
+import type { Clock } from '../../core/clock.ts'
+import type { SqlExecutor } from '../../core/sql.ts'
 import type { Database } from './database.ts'
-import type { Settled } from './place.ts'
+import { failure } from './failure.ts'
+import type { Place } from './place.ts'
 import type { TransportTables } from './tables.ts'
+import { Turn } from './turn.ts'
 import type { LogRow } from './wire.ts'
 
 export interface ReadRow extends LogRow {
@@ -8,14 +12,18 @@ export interface ReadRow extends LogRow {
 }
 
 export interface ReadRequest {
-  readonly settled: Settled
-  /** `settled` has changed since it was written. */
-  readonly writes: boolean
-  readonly from: number
+  /** Where it stands; told what was written of it. */
+  readonly place: Place
   /** 0: only writes. */
   readonly limit: number
   /** The first message comes whatever its size. */
   readonly bytes: number
+}
+
+export interface ReadResult {
+  readonly rows: readonly ReadRow[]
+  /** What was settled is on its way to the disk. */
+  readonly wrote: boolean
 }
 
 /** One partition as one reader reads it. */
@@ -24,9 +32,9 @@ export interface Source {
   readonly part: number
   readonly index: number
   /** Writes what is settled and reads what is next. @throws TransportError; `isFenced` when the place is another's */
-  read(request: ReadRequest): Promise<readonly ReadRow[]>
+  read(request: ReadRequest): Promise<ReadResult>
   /** Gives the place up, settled on the disk. @throws TransportError */
-  give(settled: Settled): Promise<void>
+  give(place: Place): Promise<void>
 }
 
 interface FetchedRow {
@@ -40,75 +48,159 @@ interface FetchedRow {
 const TIDY_EVERY = 1_000
 const KEEP_VERSIONS = 100
 
-/** A group's place: every write names the version it follows, so of two owners one is refused. */
+export interface GroupSourceFields {
+  readonly database: Database
+  readonly tables: TransportTables
+  readonly clock: Clock
+  readonly leaseMs: number
+  readonly group: number
+  readonly owner: string
+  readonly writers: Writers
+}
+
+/**
+ * Who writes a place. `one`: its subscription alone. Transactions of handlers do it too, on connections of their own
+ * (`beside`) or on those that the subscription's statements take (`inside`).
+ */
+export type Writers = 'one' | 'beside' | 'inside'
+
+/** The version that a write of a place follows. */
+export interface PlaceVersion {
+  readonly group: number
+  readonly part: number
+  readonly version: string
+  readonly epoch: string
+  readonly owner: string
+}
+
+/**
+ * A group's place: every write names the version it follows, so of two owners one is refused.
+ *
+ * Where transactions of handlers write it, too, each write has its turn from its statement to the end of its transaction. Who
+ * has a turn never waits for a connection that somebody holds who waits for a turn: where the connections are the same ones,
+ * a turn is asked for by who has one already.
+ */
 export class GroupSource implements Source {
   readonly part: number
   readonly index: number
-  readonly #database: Database
-  readonly #tables: TransportTables
-  readonly #group: number
-  readonly #owner: string
+  readonly #fields: GroupSourceFields
   readonly #epoch: string
+  readonly #turn = new Turn()
   #version: bigint
   #appended = 0
 
   constructor(
-    fields: { database: Database; tables: TransportTables; group: number; owner: string },
+    fields: GroupSourceFields,
     claim: { readonly part: number; readonly n: number; readonly ver: string; readonly epoch: string },
   ) {
-    this.#database = fields.database
-    this.#tables = fields.tables
-    this.#group = fields.group
-    this.#owner = fields.owner
+    this.#fields = fields
     this.part = claim.part
     this.index = claim.n
     this.#version = BigInt(claim.ver)
     this.#epoch = claim.epoch
   }
 
-  async read({ settled, writes, from, limit, bytes }: ReadRequest): Promise<readonly ReadRow[]> {
-    const { rows } = await this.#database.query<FetchedRow>(
-      'fetch messages',
-      `SELECT pos::text AS pos, key, meta::text AS meta, body FROM ${this.#tables.cycle}($1, $2, $3::bigint, $4::bigint, $5,
-         $6::bigint, $7::bigint[], $8, $9::bigint, $10, $11::bigint)`,
-      [
-        this.#group,
-        this.part,
-        String(this.#version),
-        this.#epoch,
-        this.#owner,
-        settled.settled,
-        [...settled.done],
-        writes,
-        from,
-        limit,
-        bytes,
-      ],
-    )
-    if (rows.length > 0 || writes) {
-      this.#version++
-      this.#appended++
-      if (this.#appended % TIDY_EVERY === 0) this.#tidy()
-    }
-    return inLine(this.index, from, rows)
+  get isShared(): boolean {
+    return this.#fields.writers !== 'one'
   }
 
-  async give({ settled, done }: Settled): Promise<void> {
-    await this.#database.query(
-      'give a partition back',
-      `SELECT ${this.#tables.give}($1, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint[])`,
-      [this.#group, this.part, String(this.#version), this.#epoch, settled, [...done]],
+  /** As it is in the caller's turn. */
+  get version(): PlaceVersion {
+    const { group, owner } = this.#fields
+    return { group, part: this.part, version: String(this.#version), epoch: this.#epoch, owner }
+  }
+
+  /** @returns what ends it @throws TransportError `timeout` */
+  turn(): Promise<() => void> {
+    const { clock, leaseMs } = this.#fields
+    return this.#turn.take(clock, leaseMs, () =>
+      failure('timeout', `partition ${this.index} was not free for a write of its place within ${leaseMs} ms`),
     )
+  }
+
+  /** A version was appended. */
+  appended(): void {
+    this.#version++
+    this.#appended++
+    if (this.#appended % TIDY_EVERY === 0) this.#tidy()
+  }
+
+  async read({ place, limit, bytes }: ReadRequest): Promise<ReadResult> {
+    const { tables } = this.#fields
+    return this.#write('fetch messages', async (sql) => {
+      const { settled, done, changes } = place.settled()
+      const writes = place.unwritten > 0
+      const { group, part, version, epoch, owner } = this.version
+      const { rows } = await sql<FetchedRow>(
+        `SELECT pos::text AS pos, key, meta::text AS meta, body FROM ${tables.cycle}($1, $2, $3::bigint, $4::bigint, $5,
+           $6::bigint, $7::bigint[], $8, $9::bigint, $10, $11::bigint)`,
+        [group, part, version, epoch, owner, settled, done, writes, place.next, limit, bytes],
+      )
+      if (rows.length > 0 || writes) this.appended()
+      place.wrote(changes)
+      return { rows: inLine(this.index, place.next, rows), wrote: writes }
+    })
+  }
+
+  async give(place: Place): Promise<void> {
+    const { tables } = this.#fields
+    await this.#write('give a partition back', async (sql) => {
+      const { settled, done } = place.settled()
+      const { group, part, version, epoch } = this.version
+      await sql(`SELECT ${tables.give}($1, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint[])`, [
+        group,
+        part,
+        version,
+        epoch,
+        settled,
+        done,
+      ])
+    })
+  }
+
+  /** One statement, in its turn where others write the place, too. */
+  #write<T>(what: string, statement: (query: SqlExecutor['query']) => Promise<T>): Promise<T> {
+    const { database, writers } = this.#fields
+    const alone = (): Promise<T> => statement((text, parameters) => database.query(what, text, parameters))
+    if (writers === 'one') return alone()
+    return writers === 'beside' ? this.#beside(alone) : this.#inside(what, statement)
+  }
+
+  async #beside<T>(statement: () => Promise<T>): Promise<T> {
+    const end = await this.turn()
+    try {
+      return await statement()
+    } finally {
+      end()
+    }
+  }
+
+  async #inside<T>(what: string, statement: (query: SqlExecutor['query']) => Promise<T>): Promise<T> {
+    let isOver = false
+    let end: (() => void) | undefined
+    try {
+      const { database, leaseMs } = this.#fields
+      return await database.transaction(what, leaseMs, async (tx) => {
+        end = await this.turn()
+        if (!isOver) return statement((text, parameters) => tx.query(text, parameters))
+        end()
+        throw new Error('nobody waits for it any more')
+      })
+    } finally {
+      isOver = true
+      end?.()
+    }
   }
 
   /** Nobody reads old versions: what stays costs space only, so a failure changes nothing. */
   #tidy(): void {
-    this.#database
-      .query(
-        'delete old places',
-        `DELETE FROM ${this.#tables.progress} WHERE grp = $1 AND part = $2 AND ver < $3::bigint`,
-        [this.#group, this.part, String(this.#version - BigInt(KEEP_VERSIONS))],
-      )
+    const { database, tables, group } = this.#fields
+    database
+      .query('delete old places', `DELETE FROM ${tables.progress} WHERE grp = $1 AND part = $2 AND ver < $3::bigint`, [
+        group,
+        this.part,
+        String(this.#version - BigInt(KEEP_VERSIONS)),
+      ])
       .catch(() => undefined)
   }
 }
@@ -128,8 +220,9 @@ export class AnonymousSource implements Source {
     this.index = index
   }
 
-  async read({ from, limit, bytes }: ReadRequest): Promise<readonly ReadRow[]> {
-    if (limit === 0) return []
+  async read({ place, limit, bytes }: ReadRequest): Promise<ReadResult> {
+    const from = place.next
+    if (limit === 0) return { rows: [], wrote: false }
     const { rows } = await this.#database.query<FetchedRow & { readonly xid: string; readonly seq: string }>(
       'fetch messages',
       `SELECT pos::text AS pos, xid::text AS xid, seq::text AS seq, key, meta::text AS meta, body
@@ -139,7 +232,7 @@ export class AnonymousSource implements Source {
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
-    return read
+    return { rows: read, wrote: false }
   }
 
   give(): Promise<void> {

@@ -6,7 +6,7 @@ import type { Receiver, Subscription, SubscriptionSpec } from '../transport/tran
 import { isFenced } from './failure.ts'
 import { HeldPlace } from './held-place.ts'
 import type { Fetched, Place } from './place.ts'
-import type { Source } from './source.ts'
+import type { ReadRow, Source } from './source.ts'
 import { messageOf } from './wire.ts'
 
 /** Messages of a fetch at most: the best price for each. */
@@ -81,7 +81,7 @@ export class LogSubscription implements Subscription {
   hold(source: Source, place: Place): void {
     if (this.#isOver) {
       // Taken while it ended. Its process lives on, so nobody else could take it.
-      void source.give(place.settled()).catch(() => undefined)
+      void source.give(place).catch(() => undefined)
       return
     }
     const { clock, commitIntervalMs } = this.#host
@@ -92,6 +92,7 @@ export class LogSubscription implements Subscription {
       clock,
       commitIntervalMs: this.group === undefined ? undefined : commitIntervalMs,
       onFlushDue: (due) => this.#pump(due),
+      onLost: (lost, reason, isUnknown) => this.#lostPlace(lost, reason, isUnknown),
     })
     this.#places.set(source.part, held)
     this.#pump(held)
@@ -178,7 +179,7 @@ export class LogSubscription implements Subscription {
     this.#withdraw(held, reason)
     while (held.reading !== undefined) await held.reading
     held.isBusy = true
-    await held.source.give(held.place.settled()).catch(() => this.#host.unsure(this))
+    await held.source.give(held.place).catch(() => this.#host.unsure(this))
     this.#drop(held, reason)
   }
 
@@ -207,28 +208,28 @@ export class LogSubscription implements Subscription {
     const writes = held.place.unwritten > 0
     if (limit === 0 && !(writes && held.flushDue)) return
     held.isBusy = true
-    held.reading = this.#read(held, limit, writes).finally(() => {
+    held.reading = this.#read(held, limit).finally(() => {
       held.isBusy = false
       held.reading = undefined
       if (this.#isHeld(held)) this.#pump(held)
     })
   }
 
-  async #read(held: HeldPlace, limit: number, writes: boolean): Promise<void> {
+  async #read(held: HeldPlace, limit: number): Promise<void> {
     const { place, source, wakes } = held
-    const settled = place.settled()
     const bytes = this.#fetchBytes()
     let fetched: readonly Fetched[]
+    let wrote: boolean
     try {
-      const rows = await source.read({ settled, writes, from: place.next, limit, bytes })
-      fetched = rows.map((row) => this.#fetched(held, row))
+      const read = await source.read({ place, limit, bytes })
+      fetched = read.rows.map((row) => this.#fetched(held, row))
+      wrote = read.wrote
     } catch (error) {
       this.#failed(held, toError(error))
       return
     }
     if (!this.#isHeld(held)) return
-    place.wrote(settled.changes)
-    if (writes) held.flushed()
+    if (wrote) held.flushed()
     if (limit === 0) return
     place.append(fetched)
     const total = fetched.reduce((sum, each) => sum + each.bytes, 0)
@@ -236,11 +237,18 @@ export class LogSubscription implements Subscription {
     this.#handOut()
   }
 
-  #fetched({ source, place }: HeldPlace, row: Awaited<ReturnType<Source['read']>>[number]): Fetched {
+  #fetched({ source, place }: HeldPlace, row: ReadRow): Fetched {
     const { destination } = this.spec
     const message = messageOf(destination, row, `${source.part}-${row.position}`)
     const bytes = row.body?.byteLength ?? 0
     return { position: row.position, message, bytes, redelivered: place.wasHanded(row.position) }
+  }
+
+  /** It is taken anew, as it is then: nothing that still waits to be committed can be, once that is done. */
+  #lostPlace(held: HeldPlace, reason: Error, isUnknown: boolean): void {
+    this.#drop(held, reason)
+    if (isUnknown) this.#host.unsure(this)
+    this.#host.fenced(held.source.part)
   }
 
   #failed(held: HeldPlace, error: Error): void {

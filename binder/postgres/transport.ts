@@ -11,6 +11,7 @@ import type {
   PublishOutcome,
   PublishUntil,
   Receiver,
+  SettlingTransactions,
   Subscription,
   SubscriptionSpec,
   TopologyPart,
@@ -29,6 +30,7 @@ import { Place } from './place.ts'
 import { Publisher } from './publisher.ts'
 import { Rotation } from './rotation.ts'
 import { Session } from './session.ts'
+import { Settling } from './settling.ts'
 import { AnonymousSource } from './source.ts'
 import { LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
@@ -187,6 +189,11 @@ class LogTransport implements PostgresTransport {
 
   isOn(sql: SqlClient): boolean {
     return sql === this.#options.sql || sql === this.#options.transactionsOf
+  }
+
+  settlingIn(sql: SqlClient = this.#options.sql): SettlingTransactions | undefined {
+    const { schema, leaseMs } = this.#options
+    return this.isOn(sql) ? new Settling(sql, transportTables(schema), leaseMs) : undefined
   }
 
   async publishIn(

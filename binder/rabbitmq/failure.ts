@@ -9,6 +9,10 @@ export const TRANSPORT = 'rabbitmq'
 
 export const failure: Failure = failureOf(TRANSPORT)
 
+/** Rights are taken and given while services run: what lacks them is tried again, as with a password. */
+export const RIGHTS =
+  'Grant the user configure, write and read on it (`rabbitmqctl set_permissions`), or use another name; it is tried again.'
+
 /** The AMQP reply code of an amqplib error, also of a refused handshake, which only says it in its text. */
 export function replyCodeOf(cause: unknown): number | undefined {
   if (!(cause instanceof Error)) return undefined
@@ -35,7 +39,7 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
             kind: 'refused',
             remedy: 'Check the user and password, or with EXTERNAL that the certificate names a user.',
           }
-        : { kind: 'mismatch', remedy: 'Grant the user configure, write and read on it, or use another name.' }
+        : { kind: 'refused', remedy: RIGHTS }
     case 404:
       // Worth another try: what was deleted is made again at the next, unless the provision mode forbids it.
       return { kind: 'unavailable', remedy: "Make it as binder.describe() says, or use provision: 'create'." }

@@ -24,9 +24,11 @@ export interface RabbitTransportOptions {
   readonly connect?: ((name: string) => Promise<AmqpConnection>) | undefined
   /**
    * TLS of an `amqps://` address: the authority to trust, a certificate of one's own, the name to expect. The broker's
-   * certificate is always checked. Not with `connect`. @default the authorities of Node
+   * certificate is always checked. A function is called for each connection, so that a certificate that was renewed meanwhile is
+   * read: `tls: async () => ({ ca, cert: await readFile(certFile), key: await readFile(keyFile) })`. What it throws is a failed
+   * connect, which is tried again. Not with `connect`. @default the authorities of Node
    */
-  readonly tls?: RabbitTls | undefined
+  readonly tls?: RabbitTls | (() => RabbitTls | Promise<RabbitTls>) | undefined
   /**
    * Whether exchanges and queues of the declared channels are made (`create`), only compared (`check`: one error names all
    * that is missing or differs) or not looked at (`none`). What a running member needs for itself (the queues `:members`
@@ -169,7 +171,8 @@ function resolveConnect(options: RabbitTransportOptions, timeoutMs: number): Res
   const open = async (address: string, name: string): Promise<AmqpConnection> => {
     const amqplib = await import('amqplib')
     const properties = { timeout: timeoutMs, clientProperties: { connection_name: name }, noDelay: true }
-    return amqplib.connect(address, { ...tls, ...properties })
+    const own = typeof tls === 'function' ? checkTlsFields(await tls()) : tls
+    return amqplib.connect(address, { ...own, ...properties })
   }
   return inTurn(resolveAddresses(url), open, { timeoutMs })
 }
@@ -177,15 +180,19 @@ function resolveConnect(options: RabbitTransportOptions, timeoutMs: number): Res
 const TLS_NAMES = optionNames<RabbitTls>({ ca: true, cert: true, key: true, passphrase: true, servername: true })
 
 /** Keys are never shown. @throws TypeError */
-function checkTls({ tls, url }: RabbitTransportOptions): RabbitTls | undefined {
+function checkTls({ tls, url }: RabbitTransportOptions): RabbitTransportOptions['tls'] {
   if (tls === undefined) return undefined
-  refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
+  const checked = typeof tls === 'function' ? tls : checkTlsFields(tls)
   const addresses: readonly unknown[] = Array.isArray(url) ? url : [url]
-  if (addresses.every((address) => typeof address === 'string' && address.startsWith('amqps:')))
-    return Object.freeze({ ...tls })
+  if (addresses.every((address) => typeof address === 'string' && address.startsWith('amqps:'))) return checked
   throw new TypeError(
     'rabbitTransport.tls: expected amqps:// in each address of url beside it; with `connect` pass it there',
   )
+}
+
+function checkTlsFields(tls: RabbitTls): RabbitTls {
+  refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
+  return Object.freeze({ ...tls })
 }
 
 function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {

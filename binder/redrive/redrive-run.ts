@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { tell } from '../../core/callbacks.ts'
 import { isRetryable } from '../../core/errors.ts'
@@ -7,7 +6,7 @@ import { claim } from '../assembly/transport-owner.ts'
 import { RECONNECT_BACKOFF } from '../bindings/options.ts'
 import type { Channel } from '../channel/channel.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import { type ConfirmHost, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
+import { type ConfirmHost, outcomeOf, publishUntilConfirmed } from '../consuming/failure/confirm.ts'
 import {
   DEAD_LETTER_GROUP,
   deadLetterSpec,
@@ -19,8 +18,15 @@ import {
 } from '../consuming/failure/dead-letter.ts'
 import { retrySpec, toGroup } from '../consuming/failure/retry.ts'
 import { RedriveStalled } from '../errors.ts'
-import type { DestinationSpec, Receiver, Subscription, TransportDelivery } from '../transport/transport.ts'
+import type {
+  DestinationSpec,
+  Receiver,
+  SettlingTransactions,
+  Subscription,
+  TransportDelivery,
+} from '../transport/transport.ts'
 import { type DeadLetter, readDeadLetter } from './letter.ts'
+import { nameOf, replaceBy } from './moving.ts'
 import {
   type RedriveHost,
   type RedriveOptions,
@@ -41,6 +47,8 @@ export class RedriveRun {
   readonly #options: ResolvedRedrive
   readonly #letters: DestinationSpec
   readonly #target: DestinationSpec
+  /** Set when a letter leaves and comes back in one transaction. */
+  readonly #settling: SettlingTransactions | undefined
   readonly #waiting: Queue<TransportDelivery> = new Queue()
   /** Letters that this run has sent back or kept, in the order of time. */
   readonly #passed: Set<string> = new Set()
@@ -63,7 +71,8 @@ export class RedriveRun {
   #hasBegun = false
 
   constructor(options: ResolvedRedrive) {
-    const { channel, group, to } = options
+    const { channel, group, to, transport, dryRun } = options
+    this.#settling = dryRun || transport.publishIn === undefined ? undefined : transport.settlingIn?.()
     const { name, partitions, groups, retentionMs } = channel
     const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
@@ -139,6 +148,7 @@ export class RedriveRun {
       },
     }
     const spec = {
+      ...(this.#settling !== undefined && { settlesIn: this.#settling }),
       destination: this.#letters.name,
       partitions: this.#letters.partitions,
       group: DEAD_LETTER_GROUP,
@@ -208,9 +218,12 @@ export class RedriveRun {
       delivery.release()
       return true
     }
+    // Of a place that was taken anew, what it held is on its way again.
+    if (this.#settling !== undefined && delivery.signal.aborted) return false
     try {
-      await (dryRun ? this.#list(message) : this.#move(message))
+      await (dryRun ? this.#list(message) : this.#move(message, delivery))
     } catch (error) {
+      if (this.#settling !== undefined && delivery.signal.aborted) return false
       delivery.release()
       throw error
     }
@@ -259,7 +272,7 @@ export class RedriveRun {
   }
 
   /** Confirmed at its new place when this resolves. */
-  async #move(message: EncodedMessage): Promise<void> {
+  async #move(message: EncodedMessage, delivery: TransportDelivery): Promise<void> {
     const name = nameOf(message)
     if (this.#passed.has(name)) {
       this.#counts.copies++
@@ -267,8 +280,8 @@ export class RedriveRun {
     }
     const isChosen = await this.#choose(message)
     if (isChosen) await this.#pace()
-    if (!isChosen) await this.#publish(this.#kept(message))
-    else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message))
+    if (!isChosen) await this.#publish(this.#kept(message), delivery)
+    else if (this.#options.to !== 'nowhere') await this.#publish(this.#sentBack(message), delivery)
     this.#counts[isChosen ? 'sent' : 'kept']++
     this.#passed.add(name)
     if (this.#passed.size > MOST_IDS) for (const oldest of this.#passed) return void this.#passed.delete(oldest)
@@ -312,17 +325,23 @@ export class RedriveRun {
     }
   }
 
-  /** @throws RedriveStalled while the broker is away for too long, SendError when it will never take it */
-  async #publish(message: EncodedMessage): Promise<void> {
+  /**
+   * @param instead a delivery that is settled with it, where the broker does both in one transaction
+   * @throws RedriveStalled while the broker is away for too long, SendError when it will never take it
+   */
+  async #publish(message: EncodedMessage, instead?: TransportDelivery): Promise<void> {
     const { clock, logger, transport, signal, stallTimeoutMs } = this.#options
-    const publish: ConfirmHost['publish'] = (messages) =>
-      transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
+    const settling = instead && this.#settling
+    const publish: ConfirmHost['publish'] = async (messages) =>
+      settling === undefined || instead === undefined
+        ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
+        : [await outcomeOf(replaceBy(transport, settling, instead, messages))]
     const host = { clock, logger, publish }
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))
     try {
       await publishUntilConfirmed(host, [message], () =>
-        signal === undefined ? stall.signal : AbortSignal.any([signal, stall.signal]),
+        AbortSignal.any([signal, stall.signal, settling && instead?.signal].filter((each) => each !== undefined)),
       )
     } finally {
       cancel()
@@ -342,12 +361,6 @@ export class RedriveRun {
   #giveBack(): void {
     for (const delivery of this.#waiting.drain()) delivery.release()
   }
-}
-
-/** The same for copies only: a sender may use an id for several messages, and none of those is a copy of another. */
-function nameOf({ source, id, key, body }: EncodedMessage): string {
-  const said = createHash('sha256').update(body ?? '')
-  return JSON.stringify([source, id, key, body === null, said.digest('base64')])
 }
 
 class LostSubscription extends Error {

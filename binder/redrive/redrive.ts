@@ -4,7 +4,8 @@
  * What lies in the dead letter channel at the start is gone through once, in order, up to a mark that is put behind it.
  * A letter that is chosen is sent back and then settled; one that is not chosen goes to the end of the dead letter
  * channel, behind the mark, and is then settled. Nothing is settled before the broker has confirmed where it is now: a
- * kill at any moment loses nothing. It may leave a second copy of one letter, with the same id: the next run drops it.
+ * kill at any moment loses nothing. It may leave a second copy of one letter, with the same id: the next run drops it. On
+ * PostgreSQL both are one transaction, and there is no copy.
  *
  * Letters go back in the order in which they failed, and what stays keeps its order. Two things end that for letters that
  * stay: they come behind those of a run's time, and behind those that a run which was interrupted had not looked at. And

@@ -8,7 +8,7 @@ import type { DestinationSpec, Transport } from '../transport/transport.ts'
 /** What of a channel is made to exist. */
 export type Place<Name extends string = string> = Pick<
   Channel<unknown, unknown, Name>,
-  'name' | 'partitions' | 'groups' | 'retentionMs'
+  'name' | 'partitions' | 'groups' | 'retentionMs' | 'transactional'
 >
 
 /**
@@ -31,7 +31,8 @@ export function destinationSpecs(
     }
     const groups = [...new Set([...(known?.groups ?? []), ...channel.groups])]
     const retentionMs = known?.retentionMs ?? channel.retentionMs
-    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs })
+    const transactional = known?.transactional ?? channel.transactional
+    specs.set(channel.name, { name: channel.name, partitions: channel.partitions, groups, retentionMs, transactional })
   }
   for (const [i, binding] of bindings.entries()) {
     if (!['sink', 'processor', 'batch', 'poll', 'source'].includes(binding?.kind)) {
@@ -56,8 +57,9 @@ function requireDestination(path: string, value: Place): void {
 
 /** A message sent before the consumer has subscribed must find its group, also where a new group starts at the latest. */
 function withGroup({ input, options }: Exclude<Binding, { kind: 'source' }>): DestinationSpec {
-  const { name, partitions, groups, retentionMs } = input
-  return { name, partitions, groups: options.group === undefined ? groups : [...groups, options.group], retentionMs }
+  const { name, partitions, groups, retentionMs, transactional } = input
+  const all = options.group === undefined ? groups : [...groups, options.group]
+  return { name, partitions, groups: all, retentionMs, transactional }
 }
 
 /** Which destinations were made to exist on the broker. Each is provisioned once; what is deleted later the transport mends. */
@@ -80,8 +82,8 @@ export class Destinations {
   }
 
   /** A channel that is sent to without having been declared, or under another name: it is made as it says itself. */
-  learn({ name: channel, partitions, groups, retentionMs }: Place, name: string = channel): void {
-    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs })
+  learn({ name: channel, partitions, groups, retentionMs, transactional }: Place, name: string = channel): void {
+    if (!this.#specs.has(name)) this.#specs.set(name, { name, partitions, groups, retentionMs, transactional })
   }
 
   spec(name: string): DestinationSpec {

@@ -27,6 +27,7 @@ export interface PublisherParts {
  */
 export class Publisher {
   readonly #transport: Transport
+  readonly #destinations: Destinations
   readonly #clock: Clock
   readonly #maxInFlight: number
   readonly #timeoutMs: number
@@ -42,6 +43,7 @@ export class Publisher {
 
   constructor({ transport, destinations, clock, maxInFlight, timeoutMs, telemetry }: PublisherParts) {
     this.#transport = transport
+    this.#destinations = destinations
     this.#clock = clock
     this.#maxInFlight = maxInFlight
     this.#timeoutMs = timeoutMs
@@ -109,6 +111,8 @@ export class Publisher {
   }
 
   #enqueue(message: EncodedMessage, isResult = false): Promise<PublishOutcome> {
+    if (this.#destinations.spec(message.destination).transactional === true)
+      return Promise.resolve(transactionalOnly(this.#transport.name, message))
     return new Promise((resolve) => {
       if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
       else this.#blocked.push({ message, resolve })
@@ -222,6 +226,18 @@ function takeBatch(waiting: Queue<Entry>, isOfOne: boolean, spreadMs: number): E
     waiting.shift()
   }
   return batch
+}
+
+/** Sent again after an answer that was lost, it would be there twice. */
+function transactionalOnly(transport: string, { id, destination }: EncodedMessage): TransportError {
+  return new TransportError({
+    transport,
+    kind: 'mismatch',
+    destination,
+    message:
+      `message ${id} to "${destination}", a channel with transactional: true, was not sent in a transaction: use tx.send of ` +
+      'service.transaction, outbox.add(tx, ...), or a processor with an inbox or settlesIn',
+  })
 }
 
 function timedOut(transport: string, message: EncodedMessage): TransportError {

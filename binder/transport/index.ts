@@ -12,6 +12,7 @@ export type {
   PublishOutcome,
   PublishUntil,
   Receiver,
+  SettlingTransactions,
   Subscription,
   SubscriptionSpec,
   TopologyPart,

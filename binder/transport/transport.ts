@@ -72,6 +72,13 @@ export interface Transport {
   ): Promise<void>
 
   /**
+   * Transactions in which deliveries of this transport are settled together with what else is done there.
+   * @param sql whose transactions; @default the transport's own client
+   * @returns `undefined` where its messages do not lie in that database. A transport without it settles by `ack` alone
+   */
+  settlingIn?(sql?: SqlClient): SettlingTransactions | undefined
+
+  /**
    * Starts handing deliveries to `receiver`. Resolves once the place in the group is taken, so that an anonymous
    * subscription gets everything published after. A subscription that breaks calls `receiver.lost` once and is then
    * closed; the binder subscribes again.
@@ -91,6 +98,22 @@ export interface Transport {
 
   /** Closes all connections. Idempotent. The binder has closed every subscription before. Never rejects. */
   close(): Promise<void>
+}
+
+/** Transactions that settle deliveries: a place is written if and only if its transaction commits. */
+export interface SettlingTransactions {
+  /**
+   * `transaction` as of the client that was given. A process that stands still in one holds others up no longer than its
+   * lease: then the server ends it. While a commit has no answer nobody knows what is settled; the deliveries are withdrawn
+   * before the error is thrown, and what was not settled comes again.
+   */
+  readonly sql: SqlClient
+  /**
+   * Settles these deliveries if `tx` commits. Called once in a transaction of `sql`, as its last statement: from here to the
+   * commit nothing else is written in their partitions. `ack` them when it has committed, which frees their room.
+   * @throws TransportError when one of them is not lent to this process any more: `tx` has to roll back
+   */
+  settle(tx: SqlTransaction, deliveries: readonly TransportDelivery[]): Promise<void>
 }
 
 /** What the binder gives a transport: who it works for, with its logger and clock. */
@@ -126,6 +149,8 @@ export interface DestinationSpec {
   readonly goesWith?: string | undefined
   /** Of two messages with one key both count: a broker must not keep the last alone (compaction). */
   readonly keepsEach?: boolean | undefined
+  /** Messages come to it by `publishIn` alone, so that none is there twice: the binder publishes none in any other way. */
+  readonly transactional?: boolean | undefined
 }
 
 /**
@@ -156,6 +181,8 @@ export interface SubscriptionSpec {
   readonly prefetch: number
   /** ... and stops fetching while the unsettled bodies exceed this. */
   readonly prefetchBytes: number
+  /** What `Transport.settlingIn` gave, where its transactions settle deliveries of this subscription. @default none */
+  readonly settlesIn?: SettlingTransactions | undefined
 }
 
 /** What the adapter calls. All are synchronous and never throw. */

@@ -8,4 +8,5 @@ export { type DrizzleSql, type DrizzleTransaction, drizzleTransaction } from './
 export { type KnexTransaction, knexTransaction } from './knex.ts'
 export { type MikroOrmTransaction, mikroOrmTransaction } from './mikro-orm.ts'
 export { type PostgresJsTransaction, postgresTransaction } from './postgres-js.ts'
+export { type PrismaTransaction, prismaTransaction } from './prisma.ts'
 export { type TypeormTransaction, typeormTransaction } from './typeorm.ts'

@@ -19,8 +19,9 @@ import {
   SqlStatementLost,
   type SqlTransaction,
   SqlTransactionMissing,
+  type TransactionLimits,
 } from '../sql.ts'
-import { fromDriver, throwFromDriver } from '../sql-away.ts'
+import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { StatementNames } from './statement-names.ts'
@@ -84,8 +85,8 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   return {
     connections: pool.options?.max,
     query: (text, parameters) => repeatable(() => run(pool, text, parameters, names)),
-    transaction: (work) => transaction(pool, work, COMMIT, names),
-    prepare: (gid, work) => transaction(pool, work, preparing(gid), names),
+    transaction: (work, limits) => transaction(pool, work, { ...COMMIT, begin: beginning(limits), limits }, names),
+    prepare: (gid, work) => transaction(pool, work, { ...preparing(gid), begin: BEGIN }, names),
   }
 }
 
@@ -164,6 +165,18 @@ interface Ending {
   readonly explain: (error: unknown) => unknown
 }
 
+interface Beginning {
+  readonly begin: string
+  readonly limits?: TransactionLimits | undefined
+}
+
+const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
+
+/** In the round trip of the `BEGIN`. */
+function beginning({ idleMs }: TransactionLimits = {}): string {
+  return idleMs === undefined ? BEGIN : `${BEGIN}; SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`
+}
+
 const COMMIT: Ending = { text: 'COMMIT', isCommit: true, explain: (error) => error }
 
 function preparing(gid: string): Ending {
@@ -183,10 +196,10 @@ function explainPrepare(error: unknown): unknown {
 async function transaction<T>(
   pool: PgPool,
   work: (tx: SqlTransaction) => Promise<T>,
-  { text, isCommit, explain }: Ending,
+  { begin, limits, text, isCommit, explain }: Ending & Beginning,
   names: StatementNames | undefined,
 ): Promise<T> {
-  const connection = await pool.connect().catch(throwFromDriver)
+  const connection = await pool.connect().catch(throwFromConnecting)
   connection.on('error', ignoreError)
   let broken = false
   const notStale = (error: unknown): never => {
@@ -202,8 +215,9 @@ async function transaction<T>(
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
-    await connection.query('BEGIN ISOLATION LEVEL READ COMMITTED').catch(throwFromDriver)
-    result = await work(isCommit ? scope.tx : preparedTx)
+    await connection.query(begin).catch(throwFromDriver)
+    const tx = isCommit ? scope.tx : preparedTx
+    result = await work(limits === undefined ? tx : { ...tx, limits })
     scope.close()
     const ended = await connection.query(text).catch((error: unknown) => {
       throw explain(fromDriver(error))

@@ -4,7 +4,7 @@
  */
 import { toError } from '../errors.ts'
 import { hasMethods, wrongKind } from '../options.ts'
-import { fromDriver, throwFromDriver } from '../sql-away.ts'
+import { fromDriver, throwFromConnecting } from '../sql-away.ts'
 import type { PgPool, PgPoolConnection } from './client.ts'
 
 /** Every server of these only reads now: none was promoted yet. It carries the code that a read-only server answers with. */
@@ -92,7 +92,7 @@ class PrimaryPool implements PgPool {
   }
 
   async #connectTo(pool: PgPool): Promise<PgPoolConnection> {
-    const connection = await pool.connect().catch(throwFromDriver)
+    const connection = await pool.connect().catch(throwFromConnecting)
     if (this.#writing.has(connection)) return connection
     const heard = (): void => {}
     connection.on('error', heard)

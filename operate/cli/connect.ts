@@ -37,7 +37,8 @@ const CONNECT_MS = 10 * SECOND
 const GOODBYE_MS = 1 * SECOND
 /** A look that takes longer meets a lock, or a server that froze. A migration takes the time that it takes. */
 const QUERY_MS = 30 * SECOND
-const NEEDS = 'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it'
+const NEEDS =
+  'no database: give --postgres URL, or set CONCORDAT_POSTGRES, or PGHOST and what belongs to it, or export addresses from concordat.config.ts here'
 
 /** @throws UsageError without an address, or without a driver */
 export async function connect(addresses: Addresses, env: Environment): Promise<Connection> {

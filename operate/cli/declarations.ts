@@ -27,9 +27,8 @@ const IMPORT_MS = 60 * SECOND
  * @throws UsageError when it cannot be read, starts something, or exports no service
  */
 export async function readDeclarations(given: string | undefined): Promise<Declarations> {
-  const path = resolve(given ?? (await configHere()))
+  const path = resolve(given ?? (await configHere()) ?? missing())
   if (!(await exists(path))) throw new UsageError(`${given}: there is no such file`)
-  readDeclarationsOnly()
   const module = await imported(path)
   const services = [...new Set(Object.values(module).flatMap((value) => (Array.isArray(value) ? value : [value])))]
   const found = services.filter(isDescribable)
@@ -52,9 +51,19 @@ export async function packageOf(path: string): Promise<{ readonly name: string; 
   }
 }
 
-async function configHere(): Promise<string> {
-  for (const name of DEFAULTS) if (await exists(resolve(name))) return name
+function missing(): never {
   throw new UsageError(`this needs ${MODULE}: a file that exports services, such as ${DEFAULTS[0]}`)
+}
+
+async function configHere(): Promise<string | undefined> {
+  for (const name of DEFAULTS) if (await exists(resolve(name))) return name
+  return undefined
+}
+
+/** The export `addresses` of `concordat.config.ts` here, with its file. @throws UsageError when it cannot be read */
+export async function readAddresses(): Promise<{ readonly file: string; readonly addresses: unknown } | undefined> {
+  const file = await configHere()
+  return file === undefined ? undefined : { file, addresses: (await imported(resolve(file)))['addresses'] }
 }
 
 const exists = (path: string): Promise<boolean> =>
@@ -64,6 +73,7 @@ const exists = (path: string): Promise<boolean> =>
   )
 
 async function imported(path: string): Promise<Readonly<Record<string, unknown>>> {
+  readDeclarationsOnly()
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(new Error('it is not read to its end: what does it wait for?')), IMPORT_MS)
   try {

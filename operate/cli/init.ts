@@ -1,4 +1,6 @@
 /** `init`: a project to begin with. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { basename, join, resolve } from 'node:path'
 import { requireEmpty, starterFiles, writeStarter } from '../init/starter.ts'
 import { type Command, UsageError } from './command.ts'
@@ -8,8 +10,11 @@ const init: Command = {
   name: 'init',
   summary: 'writes a project of two services with tests, which runs without a server',
   takes: 'FOLDER',
-  options: { 'dry-run': { type: 'boolean', about: 'shows what it would write, and writes nothing' } },
-  examples: ['npx concordat init shop --dry-run', 'npx concordat init shop'],
+  options: {
+    'dry-run': { type: 'boolean', about: 'shows what it would write, and writes nothing' },
+    'no-install': { type: 'boolean', about: 'leaves `npm install` to you' },
+  },
+  examples: ['npx concordat init shop --dry-run', 'npx concordat init shop', 'npx concordat init shop --no-install'],
   async run(invocation) {
     const folder = only(invocation, 'FOLDER: a new or empty one')
     const name = basename(resolve(folder))
@@ -23,12 +28,30 @@ const init: Command = {
     const files = await starterFiles(folder, name)
     if (!dryRun) await writeStarter(folder, files)
     const listed = files.map(({ path }) => `  ${join(folder, path)}\n`).join('')
-    const next = dryRun ? '' : `Next: cd ${folder} && npm install && npm start && npm test\n`
+    const installed = !dryRun && !flag(invocation.values, 'no-install')
+    if (installed) await install(folder)
+    const next = dryRun ? '' : `Next: cd ${folder} && ${installed ? '' : 'npm install && '}npm start && npm test\n`
     return {
       text: `${dryRun ? 'would write' : 'wrote'}\n${listed}${next}`,
-      json: { folder, dryRun, files: files.map(({ path }) => path) },
+      json: { folder, dryRun, installed, files: files.map(({ path }) => path) },
     }
   },
+}
+
+/** What npm says goes to stderr. @throws Error with what to do: the project is written all the same */
+async function install(folder: string): Promise<void> {
+  const options = {
+    cwd: folder,
+    stdio: ['ignore', 2, 2] as Array<'ignore' | number>,
+    shell: process.platform === 'win32',
+  }
+  const npm = spawn('npm', ['install', '--no-audit', '--no-fund'], options)
+  const [code] = (await once(npm, 'close').catch((error: unknown) => [String(error)])) as [number | string | null]
+  if (code !== 0) {
+    throw new Error(
+      `${folder} is written, but npm install failed (${code}): run it there again, or init with --no-install`,
+    )
+  }
 }
 
 export const INIT_COMMANDS: readonly Command[] = [init]

@@ -2,6 +2,7 @@
 import { hostname, userInfo } from 'node:os'
 import { parseArgs } from 'node:util'
 import { toError } from '../../core/errors.ts'
+import { type KnownAddresses, knownAddresses } from './addresses.ts'
 import { ASYNCAPI_COMMANDS } from './asyncapi.ts'
 import { AUDIT_COMMANDS } from './audit.ts'
 import { namingTheServer, ServerAway } from './away.ts'
@@ -28,6 +29,7 @@ import { LEADER_COMMANDS } from './leader.ts'
 import { LETTER_COMMANDS } from './letters.ts'
 import { LOCK_COMMANDS } from './locks.ts'
 import { MIGRATE_COMMANDS } from './migrate.ts'
+import { meant } from './nearest.ts'
 import { OUTBOX_COMMANDS } from './outbox.ts'
 import { withoutSecrets } from './output.ts'
 import { SAGA_COMMANDS } from './saga.ts'
@@ -35,6 +37,7 @@ import { SAGA_ACTION_COMMANDS } from './saga-actions.ts'
 import { TOPOLOGY_COMMANDS } from './topology.ts'
 import { UNDO_COMMANDS } from './undo.ts'
 import { flag, text } from './values.ts'
+import { VERSION_COMMANDS } from './version.ts'
 
 const COMPLETION_COMMANDS = [completionCommand(() => COMMANDS)]
 
@@ -57,9 +60,11 @@ export const COMMANDS: readonly Command[] = [
   ...INIT_COMMANDS,
   ...COMPLETION_COMMANDS,
   ...MIGRATE_COMMANDS,
+  ...VERSION_COMMANDS,
 ]
 
-const ADDRESSES = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix', 'mysql'] as const
+const OPTIONS_OF_SERVERS = ['postgres', 'kafka', 'rabbitmq', 'redis', 'prefix', 'mysql'] as const
+const VERSION = ['--version', '-V', '-v']
 
 /** What the process gives. */
 export interface World extends Terminal {
@@ -82,17 +87,28 @@ export async function run(args: readonly string[], world: World): Promise<Printe
     return { stdout, stderr: '', code }
   } catch (error) {
     const code = codeOf(error)
-    const remedy = code === 2 ? '. Try concordat --help' : ''
+    const remedy = code === 2 ? `${oneLine(error).endsWith('?') ? '' : '.'} Try ${helpFor(args)}` : ''
     return { stdout: '', stderr: withoutSecrets(`concordat: ${oneLine(error)}${here(error)}${remedy}\n`), code }
   }
 }
 
+/** The help that says most of what was tried. */
+function helpFor(args: readonly string[]): string {
+  const [first = '', second = ''] = args
+  const names = [`${first} ${second}`, first]
+  const known = names.find((name) => COMMANDS.some((command) => command.name === name))
+  const group = COMMANDS.some(({ name }) => name.split(' ')[0] === first) ? first : ''
+  return ['concordat', known ?? group, '--help'].filter((word) => word !== '').join(' ')
+}
+
 async function dispatch(args: readonly string[], world: World): Promise<{ stdout: string; code: number }> {
+  if (args[0] === 'help') return dispatch([...args.slice(1), '--help'], world)
   const words = args.filter(
     (arg, n) => n < 2 && !arg.startsWith('-') && args.slice(0, n).every((a) => !a.startsWith('-')),
   )
   const command =
     COMMANDS.find(({ name }) => name === words.join(' ')) ?? COMMANDS.find(({ name }) => name === words[0])
+  if (command === undefined && VERSION.includes(args[0] ?? '')) return dispatch(['version', ...args.slice(1)], world)
   const asksHelp = args.length === 0 || args.includes('--help') || args.includes('-h')
   if (command === undefined) {
     const [first] = words
@@ -109,10 +125,15 @@ async function dispatch(args: readonly string[], world: World): Promise<{ stdout
   return { stdout: flag(values, 'json') ? `${JSON.stringify(json, null, indent)}\n` : said, code }
 }
 
+/** Of a group its commands; else the first words, for all of them are a screen full. */
 function unknownCommand(words: readonly string[]): string {
-  const names = COMMANDS.filter(({ name }) => words.length === 0 || name.split(' ')[0] === words[0])
-  const expected = (names.length === 0 ? COMMANDS : names).map(({ name }) => `"${name}"`)
-  return `unknown command "${words.join(' ')}": expected ${new Intl.ListFormat('en', { type: 'disjunction' }).format(expected)}`
+  const [first = ''] = words
+  const group = COMMANDS.filter(({ name }) => name.split(' ')[0] === first).map(({ name }) => name)
+  const said = group.length > 0 ? words.join(' ') : first
+  const names = group.length > 0 ? group : [...new Set(COMMANDS.map(({ name }) => name.split(' ')[0] ?? ''))]
+  if (said === '') return 'a command comes before its options'
+  if (said === first && group.length > 0) return `"${said}" needs one more word: ${meant(' ', names)}`
+  return `unknown command "${words.join(' ')}": ${meant(said, names)}`
 }
 
 function parse(
@@ -128,8 +149,14 @@ function parse(
   } catch (error) {
     const [unknown] = /'--?[^'\s]*'/.exec(toError(error).message) ?? []
     const isUnknown = (error as { code?: unknown }).code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION'
-    const expected = Object.keys(all).map((name) => `--${name}`)
-    if (isUnknown) throw new UsageError(`Unknown option ${unknown}: expected one of ${expected.join(', ')}`)
+    if (isUnknown && unknown !== undefined)
+      throw new UsageError(
+        `unknown option ${unknown}: ${meant(
+          unknown.slice(1, -1),
+          Object.keys(all).map((name) => `--${name}`),
+          (name) => name,
+        )}`,
+      )
     throw new UsageError(oneLine(error))
   }
 }
@@ -143,6 +170,7 @@ async function execute(
   const { env } = world
   const schema = text(values, 'schema')
   let connection: Connection | undefined
+  let known: KnownAddresses | undefined
   const invocation: Invocation = {
     values,
     positionals,
@@ -153,9 +181,11 @@ async function execute(
     progress: (line) => void world.output.write(`${line}\n`),
     stop: world.stop ?? new AbortController().signal,
     operator: async (more = {}) => {
-      const [postgres, kafka, rabbitmq, redis, prefix, mysql] = ADDRESSES.map((name) => text(values, name))
+      const [postgres, kafka, rabbitmq, redis, prefix, mysql] = OPTIONS_OF_SERVERS.map((name) => text(values, name))
       const isPatient = command.name === 'migrate apply'
-      connection ??= await connect({ postgres, kafka, rabbitmq, redis, prefix, mysql, schema, isPatient, ...more }, env)
+      known ??= await knownAddresses(values, env)
+      const addresses = { postgres, kafka, rabbitmq, redis, prefix, mysql, schema, isPatient, ...more }
+      connection ??= await connect(addresses, known.env)
       return connection.operator
     },
     confirm: async (plan, question) => flag(values, 'yes') || ask(world, plan, question),
@@ -163,7 +193,7 @@ async function execute(
   try {
     return await command.run(invocation)
   } catch (error) {
-    throw namingTheServer(error, values, env)
+    throw known === undefined ? error : known.told(namingTheServer(error, values, known.env))
   } finally {
     await connection?.close()
   }

@@ -20,6 +20,8 @@ export const CONSOLE_ACTIONS = Object.freeze([
   'lock.release',
   'leader.step-down',
   'undo.settle',
+  'binding.pause',
+  'binding.resume',
 ] as const)
 
 /** One of them. */

@@ -35,6 +35,8 @@ const STATUS: Readonly<Record<string, number>> = {
   'locks.store_unavailable': 503,
   'cluster.store_unavailable': 503,
   'binder.transport': 503,
+  'bus.address': 422,
+  'bus.not_ready': 503,
   'binder.redrive_stalled': 503,
 }
 

@@ -47,6 +47,7 @@ const WRITES: Readonly<Record<string, Write>> = {
     return deed('leader.step-down', role, (note) => operator.leaders.stepDown(role, note))
   },
   undo: settleUndo,
+  binding: pauseOrResume,
   payload: showPayload,
 }
 
@@ -162,6 +163,19 @@ function settleUndo({ operator }: Desk, fields: Fields): Deed {
   return deed('undo.settle', `${target.saga}/${target.id}/${target.step}`, async (note) => {
     await operator.undo.settle(target, choice, note)
     return { done: true }
+  })
+}
+
+/** An event on the bus: each instance that is meant does it, or says why not. What an instance says in words stays here. */
+function pauseOrResume({ operator }: Desk, fields: Fields): Deed {
+  const verb = fields.oneOf('do', ['pause', 'resume'])
+  const [to, binding] = [fields.text('to'), fields.text('binding')]
+  return deed(`binding.${verb}`, `${to} ${binding}`, async (note) => {
+    const order = { event: `${verb}-binding`, payload: { binding }, to, dryRun: false, ...note }
+    const { acked, failed, ignored, missing } = await operator.bus.send(order)
+    if (acked.length + failed.length + ignored.length + missing.length === 0)
+      throw new Problem(409, 'console.gone', 'nobody on the bus is meant: the instances have gone')
+    return { acked, failed: failed.map(({ address, error }) => ({ address, code: error.code })), ignored, missing }
   })
 }
 

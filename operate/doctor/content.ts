@@ -75,8 +75,24 @@ async function examineOutbox({ sql, schema }: Examined): Promise<readonly Doctor
 
 async function examineGroups({ sql, schema }: Examined): Promise<readonly DoctorLine[]> {
   const rows = await groupsIn(sql, schema)
-  const behind = rows.filter(isBehind)
-  if (behind.length === 0) return [ok('groups', `${rows.length} groups, none is behind`)]
+  return [...lettersOf(rows), ...readersOf(rows)]
+}
+
+/** They wait for a person by design, and nothing else here would say so. Those on other brokers are not seen from the database. */
+function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  return rows.filter(isOfLetters).flatMap(({ channel: letters, lag }) => {
+    if (lag === 0) return []
+    const name = letters.slice(0, -'.dlq'.length)
+    const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
+    const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
+    return [warn('letters', `${lag} dead letters of ${name}`, `npx concordat dlq list ${place}`)]
+  })
+}
+
+function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
+  const read = rows.filter((row) => !isOfLetters(row))
+  const behind = read.filter(isBehind)
+  if (behind.length === 0) return [ok('groups', `${read.length} groups, none is behind`)]
   return behind.map(({ channel, group, lag, readers }) =>
     readers === 0
       ? warn(
@@ -92,8 +108,10 @@ async function examineGroups({ sql, schema }: Examined): Promise<readonly Doctor
   )
 }
 
-/** Dead letters wait for a person by design; nobody reads them. */
-function isBehind({ lag, readers, channel, group }: GroupLine): boolean {
-  if (group === 'redrive' && channel.endsWith('.dlq')) return false
+function isOfLetters({ channel, group }: GroupLine): boolean {
+  return group === 'redrive' && channel.endsWith('.dlq')
+}
+
+function isBehind({ lag, readers }: GroupLine): boolean {
   return readers === 0 ? lag > 0 : lag > COUNT_LIMIT
 }

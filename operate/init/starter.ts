@@ -17,7 +17,8 @@ interface Manifest {
 }
 
 const DEPENDENCIES = ['@electric-sql/pglite', 'pg', 'zod'] as const
-const TOOLS = ['@types/node', '@types/pg', 'typescript', 'vitest'] as const
+/** Node among them: the scripts run on it, whichever the machine has. */
+const TOOLS = ['@types/node', '@types/pg', 'node', 'typescript', 'vitest'] as const
 
 /** All files, the same each time. @param folder where they are going to be */
 export async function starterFiles(folder: string, name: string): Promise<readonly StarterFile[]> {
@@ -71,6 +72,8 @@ function manifestText(name: string, { engines, devDependencies }: Manifest, sour
     scripts: { start: 'node src/main.ts', test: 'vitest run', check: 'tsc' },
     dependencies: { concordat: source, ...versions(DEPENDENCIES) },
     devDependencies: versions(TOOLS),
+    // npm asks for a word before a package may set itself up.
+    allowScripts: { node: true },
   }
   return `${JSON.stringify(manifest, undefined, 2)}\n`
 }

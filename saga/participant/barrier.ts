@@ -13,15 +13,21 @@
  * | compensate | refused              | nothing to undo                                                     |
  * | compensate | ok, failed, final    | call the handler, mark `cancelled`                                  |
  *
- * What a TCC participant adds (`invoke` is its `try`, `compensate` its `cancel`):
+ * What effects outside of the transaction add:
  *
  * | operation  | row of `invoke`      | what happens                                                        |
  * |------------|----------------------|---------------------------------------------------------------------|
  * | invoke     | none                 | insert `begun` in a commit of its own, then as above                |
  * | invoke     | begun                | mark `failed` in a commit of its own, then as above                 |
+ * | invoke     | refused              | in a later round: mark `begun` in a commit of its own, then as above |
+ * | compensate | begun                | call the handler, mark `cancelled`                                  |
+ *
+ * What a TCC participant adds (`invoke` is its `try`, `compensate` its `cancel`):
+ *
+ * | operation  | row of `invoke`      | what happens                                                        |
+ * |------------|----------------------|---------------------------------------------------------------------|
  * | confirm    | ok                   | call the handler, insert its row; with its row there: answer again  |
  * | confirm    | any other, or none   | fail for good, and refuse an invoke that comes late                 |
- * | compensate | begun                | call the handler, mark `cancelled`                                  |
  * | compensate | ok, and confirmed    | fail for good                                                       |
  *
  * A concurrent duplicate blocks on the insert until the first transaction ends.
@@ -141,10 +147,14 @@ export class Barrier {
   }
 
   /**
-   * Changes what is known of it, and keeps what was answered. `cancelled`: it is refused when it comes late. `failed`: it was
-   * called more than once, so the refusal of one call is not that of all.
+   * Changes what is known of it, and keeps what was answered. `begun`: it is called once more. `cancelled`: it is refused when it
+   * comes late. `failed`: it was called more than once, so the refusal of one call is not that of all.
    */
-  async mark(tx: SqlTransaction, { key, operation }: BarrierEntry, status: 'cancelled' | 'failed'): Promise<void> {
+  async mark(
+    tx: SqlTransaction,
+    { key, operation }: BarrierEntry,
+    status: 'begun' | 'cancelled' | 'failed',
+  ): Promise<void> {
     await this.#query(tx, `UPDATE ${this.#table} SET status = $3 WHERE saga_key = $1 AND operation = $2`, [
       key,
       operation,

@@ -88,9 +88,50 @@ export function stepDuties<Request, Context>(
   },
   isInside = false,
 ): Duties<Request, Context> {
+  const invoking = new Doing<Request, Context>(
+    barrier,
+    (request, context) => handlers.invoke(request, context),
+    isInside,
+  )
   return {
-    invoke: new Doing(barrier, (request, context) => handlers.invoke(request, context), isInside),
+    invoke: isInside ? invoking : new Beginning(barrier, invoking),
     compensate: new Undoing(barrier, async (request, context) => handlers.compensate(request, context), isInside),
+  }
+}
+
+/**
+ * Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. Whoever
+ * finds that is a second one, and writes that down, too: the first may still be alive, and its refusal speaks for itself only.
+ */
+export class Beginning<Request, Context> implements Duty<Request, Context> {
+  readonly mayRefuse = true
+  readonly #barrier: Barrier
+  readonly #doing: Duty<Request, Context>
+
+  constructor(barrier: Barrier, doing: Duty<Request, Context>) {
+    this.#barrier = barrier
+    this.#doing = doing
+  }
+
+  async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
+    const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
+    if (entry.isNew) return true
+    // Nothing was done in the earlier round, and a person asks again.
+    const isAgain = entry.status === 'refused' && command.round > entry.round
+    if (isAgain || entry.status === 'begun') await this.#barrier.mark(tx, entry, isAgain ? 'begun' : 'failed')
+    return isAgain
+  }
+
+  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    return this.#doing.decide(tx, request, command, context)
+  }
+
+  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
+    return this.#doing.uncalled(tx, command, no)
+  }
+
+  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
+    return this.#doing.givenUp(tx, command, status, reply)
   }
 }
 

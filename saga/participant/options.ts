@@ -21,11 +21,11 @@ export interface ParticipantOptions extends Omit<ConsumerOptions, 'retryable' | 
   /** A span with the saga's name, id and step for each call, in the saga's trace; the reply goes on with it. @default none */
   readonly telemetry?: Telemetry | undefined
   /**
-   * `'anywhere'`: `invoke` (of a TCC participant `try`) may have effects outside of `tx`, so an attempt that failed may have
-   * done something, and is compensated (cancelled); a TCC participant is cancelled also when its process died in an attempt, which a
-   * plain one does not know of. `'tx'`: all that it does is written through `tx`. Then what was not committed
-   * is not compensated, and a refusal after an attempt that failed is as good as at the first; a TCC participant saves the
-   * commit that says that `try` begins. Change it to `'tx'` when no saga is open that an attempt failed in. @default 'anywhere'
+   * `'anywhere'`: `invoke` (of a TCC participant `try`) may have effects outside of `tx`. So it is written down that it begins, in a
+   * commit of its own, and an attempt that failed, or whose process died, may have done something and is compensated (cancelled).
+   * `'tx'`: all that it does is written through `tx`. Then what was not committed is not compensated, a refusal after an attempt
+   * that failed is as good as at the first, and the commit is saved. Change it to `'tx'` when no saga is open that an attempt
+   * failed in. @default 'anywhere'
    */
   readonly effects?: 'anywhere' | 'tx' | undefined
   /**

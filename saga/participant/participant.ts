@@ -24,7 +24,7 @@ import { isAllInTx, PARTICIPANT_OPTIONS, type ParticipantOptions } from './optio
 export interface ParticipantHandlers<Request> {
   /** Does it. Returns the reply's result (JSON). Throw a `Refusal` to say no: nothing was done. */
   readonly invoke: (request: Request, context: ParticipantContext) => unknown
-  /** Undoes it: called once, and only when `invoke` was committed or, with effects `'anywhere'`, failed. Must not refuse. */
+  /** Undoes it: called once, and only when `invoke` was committed or, with effects `'anywhere'`, began and did not refuse. Must not refuse. */
   readonly compensate: (request: Request, context: ParticipantContext) => void | Promise<void>
 }
 

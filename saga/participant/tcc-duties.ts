@@ -6,7 +6,7 @@ import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
 import type { Barrier, BarrierEntry } from './barrier.ts'
-import { Doing, type Duties, type Duty, type GivenUp, mayHaveEffect } from './duties.ts'
+import { Beginning, Doing, type Duties, type Duty, type GivenUp, mayHaveEffect } from './duties.ts'
 
 /** What is known of `try` when it is confirmed or cancelled. */
 export interface Tried {
@@ -33,39 +33,6 @@ export function tccDuties<Request, Context>(
     invoke: isInside ? trying : new Beginning(barrier, trying),
     confirm: new Confirming(barrier, async (request, context) => functions.confirm(request, context)),
     compensate: new Cancelling(barrier, async (request, context) => functions.cancel(request, context), isInside),
-  }
-}
-
-/**
- * Before anything is done it is written down that it may be: a process that dies in the middle leaves that behind. Whoever
- * finds that is a second one, and writes that down, too: the first may still be alive, and its refusal speaks for itself only.
- */
-class Beginning<Request, Context> implements Duty<Request, Context> {
-  readonly mayRefuse = true
-  readonly #barrier: Barrier
-  readonly #doing: Duty<Request, Context>
-
-  constructor(barrier: Barrier, doing: Duty<Request, Context>) {
-    this.#barrier = barrier
-    this.#doing = doing
-  }
-
-  async begin(tx: SqlTransaction, command: CommandHeaders): Promise<boolean> {
-    const entry = await this.#barrier.enter(tx, command, 'invoke', 'begun')
-    if (!entry.isNew && entry.status === 'begun') await this.#barrier.mark(tx, entry, 'failed')
-    return entry.isNew
-  }
-
-  decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
-    return this.#doing.decide(tx, request, command, context)
-  }
-
-  uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {
-    return this.#doing.uncalled(tx, command, no)
-  }
-
-  givenUp(tx: SqlTransaction, command: CommandHeaders, status: GivenUp, reply: SagaReply): Promise<SagaReply> {
-    return this.#doing.givenUp(tx, command, status, reply)
   }
 }
 

@@ -72,6 +72,13 @@ export function failingPublish(transport: Transport, fails: (message: EncodedMes
         return (messages: readonly EncodedMessage[], until?: PublishUntil) =>
           publishSome(target, messages, until, fails)
       }
+      if (property === 'publishIn' && target.publishIn !== undefined) {
+        const publishIn: NonNullable<Transport['publishIn']> = async (tx, messages, specOf) => {
+          if (messages.some(fails)) throw noAnswer(target)
+          await target.publishIn?.(tx, messages, specOf)
+        }
+        return publishIn
+      }
       const value: unknown = Reflect.get(target, property, target)
       return typeof value === 'function' ? (value as () => unknown).bind(target) : value
     },
@@ -86,9 +93,9 @@ async function publishSome(
 ): Promise<PublishOutcome[]> {
   const good = messages.filter((message) => !fails(message))
   const outcomes = [...(await target.publish(good, until))]
-  return messages.map((message) =>
-    fails(message)
-      ? new TransportError({ transport: target.name, kind: 'unavailable', message: 'no answer (made by the test)' })
-      : outcomes.shift(),
-  )
+  return messages.map((message) => (fails(message) ? noAnswer(target) : outcomes.shift()))
+}
+
+function noAnswer({ name }: Transport): TransportError {
+  return new TransportError({ transport: name, kind: 'unavailable', message: 'no answer (made by the test)' })
 }

@@ -1,7 +1,8 @@
 import { createBinder } from 'concordat/binder'
-import { memoryTransport } from 'concordat/binder/memory'
+import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
 import { createElection } from 'concordat/election'
 import { memoryLocks } from 'concordat/locks/memory'
+import { createOperator } from 'concordat/operate'
 import { createOutbox } from 'concordat/outbox'
 import { createCoordinator, defineSaga } from 'concordat/saga'
 import { createService } from 'concordat/service'
@@ -27,6 +28,16 @@ describe('in a process that reads declarations', () => {
   })
 
   test('no binder starts', async () => {
+    const binder = createBinder({ service: 'shop', transport: memoryTransport() })
+    await expect(binder.start()).rejects.toMatchObject(refused)
+    await binder.close()
+  })
+
+  test('an operator is on the bus all the same: the console shows instances beside what a module declares', async () => {
+    const broker = memoryBroker()
+    const bus = { channel: 'ops' }
+    const operator = createOperator({ sql, transport: () => memoryTransport({ broker }), bus })
+    expect(await operator.bus.members({ listenMs: 1 })).toEqual([])
     const binder = createBinder({ service: 'shop', transport: memoryTransport() })
     await expect(binder.start()).rejects.toMatchObject(refused)
     await binder.close()

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- internal
-import { fromDriver, sqlAway } from '../../core/sql-away.ts'
+import { fromDriver, sqlAway, throwFromConnecting } from '../../core/sql-away.ts'
 
 const coded = (code: string, message = 'no'): Error => Object.assign(new Error(message), { code })
 
@@ -34,8 +34,30 @@ describe('a database that is away', () => {
     expect(sqlAway(fromDriver(coded('ECONNRESET')))).toBe('lost')
   })
 
-  it.each(['23505', '40001', '42P01', '53200', '57014', '55P03', '28P01'])('is not said by %s', (code) => {
+  it.each(['23505', '40001', '42P01', '53200', '57014', '55P03', '42501'])('is not said by %s', (code) => {
     expect(sqlAway(fromDriver(coded(code)))).toBeUndefined()
+  })
+
+  it.each(['28P01', '28000', '3D000', 'CERT_HAS_EXPIRED', 'ERR_TLS_CERT_ALTNAME_INVALID'])(
+    'cannot be reached, says %s of a client of a database',
+    (code) => {
+      expect(sqlAway(fromDriver(coded(code)))).toBe('unreachable')
+      expect(sqlAway(coded(code))).toBeUndefined()
+    },
+  )
+
+  it('cannot be reached when no connection is made, whatever says so', () => {
+    for (const error of [coded('42501'), new Error('self-signed certificate'), coded('28P01')]) {
+      expect(() => throwFromConnecting(error)).toThrow(error)
+      expect(sqlAway(error)).toBe('unreachable')
+    }
+  })
+
+  it('is said when the role lacks a right, and not by row-level security, which depends on the row', () => {
+    const denied = (routine: string) => fromDriver(Object.assign(coded('42501'), { routine }))
+    expect(sqlAway(denied('aclcheck_error'))).toBe('lost')
+    expect(sqlAway(denied('aclcheck_error_col'))).toBe('lost')
+    expect(sqlAway(denied('ExecWithCheckOptions'))).toBeUndefined()
   })
 
   it('is not said by a statement that took too long', () => {

@@ -69,16 +69,48 @@ describe('npm run faults', () => {
     )
     for (const option of ['seed', 'seconds', 'only', 'broken', 'transport', 'keep'])
       expect(stdout).toContain(`--${option} `)
+    expect(stdout).toContain(
+      'KAFKA_DRIVER=NAME in the environment: the client library on Kafka, kafkajs, platformatic (kafkajs)',
+    )
     expect(status).toBe(0)
+  })
+
+  it('refuses a client library for Kafka that is not there', () => {
+    const command = ['--conditions=concordat-source', 'test/faults/main.ts', 'saga', '--seed', '1']
+    const env = { ...process.env, KAFKA_DRIVER: 'librdkafka' }
+    const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8', env })
+    expect(stderr.trim()).toContain(
+      'faults: KAFKA_DRIVER: there is no "librdkafka", choose from kafkajs, platformatic. Usage: ',
+    )
+    expect(status).toBe(2)
   })
 
   it('lets the seeds of a suite with several brokers take turns, unless one is named', async () => {
     const suites = { saga: async () => (await import('./saga/suite.ts')).sagaSuite }
     const brokers = async (...more: string[]): Promise<unknown> => {
       const given = await parseCommand(['saga', '--seed', '1..4', ...more], suites)
-      return typeof given === 'string' ? given : given.seeds.map((seed) => given.transport(seed))
+      return typeof given === 'string' ? given : given.seeds.flatMap((seed) => given.transports(seed))
     }
     expect(await brokers()).toEqual(['rabbitmq', 'kafka', 'postgres', 'rabbitmq'])
     expect(await brokers('--transport', 'kafka')).toEqual(['kafka', 'kafka', 'kafka', 'kafka'])
+  })
+
+  it('plays each seed of clusters on one broker after the other, where the faults can be played', async () => {
+    const suites = { cluster: async () => (await import('./cluster/suite.ts')).clusterSuite }
+    const runs = async (...more: string[]): Promise<unknown> => {
+      const given = await parseCommand(['cluster', '--seed', '1..2', ...more], suites)
+      if (typeof given === 'string') return given
+      return given.seeds.map((seed) => given.transports(seed).map((each) => given.command(seed, each)))
+    }
+    const command = (seed: number, more: string): string => `npm run faults -- cluster --seed ${seed} ${more}`
+    const all = ['redis', 'rabbitmq', 'kafka'].map((each) => `--transport ${each}`)
+    expect(await runs()).toEqual([1, 2].map((seed) => all.map((each) => command(seed, each))))
+    expect(await runs('--only', 'failover')).toEqual(
+      [1, 2].map((seed) => [command(seed, '--only failover --transport redis')]),
+    )
+    expect(await runs('--transport', 'kafka')).toEqual([1, 2].map((seed) => [command(seed, '--transport kafka')]))
+    expect(await runs('--transport', 'kafka', '--broken', 'no-fence')).toBe(
+      '--broken: "no-fence" cannot be built in on kafka, only on redis',
+    )
   })
 })

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
-import type { Suite } from './harness/suite.ts'
+import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'
+import { isPlayedOn, type Mistake, type Suite } from './harness/suite.ts'
 
 export interface Given {
   readonly suite: Suite
@@ -8,11 +9,11 @@ export interface Given {
   readonly seconds: number
   readonly only: readonly string[]
   readonly broken: string | undefined
-  /** The broker of a seed; `undefined`: the suite has none to choose. */
-  transport(seed: number): string | undefined
+  /** The brokers of a seed, one run after the other; `undefined`: the suite has none to choose, or plays all at once. */
+  transports(seed: number): ReadonlyArray<string | undefined>
   readonly keep: boolean
-  /** What to type for one of the seeds alone. */
-  command(seed: number): string
+  /** What to type for one of the runs alone. */
+  command(seed: number, transport?: string): string
 }
 
 const DEFAULT_SECONDS = '30'
@@ -43,10 +44,12 @@ export function help(suites: readonly Suite[]): string {
     `  --seconds S       begin no second round of the faults after this; the first is always finished (${DEFAULT_SECONDS}; with --broken ${BROKEN_SECONDS}: it ends when the mistake shows)`,
     '  --only FAULT,...  play these faults alone',
     '  --broken NAME     build this mistake in: the run has to fail',
-    '  --transport NAME  the broker, where there is a choice; else the seeds take turns (binder: all at once)',
+    '  --transport NAME  the broker, where there is a choice; else the seeds take turns (binder: all at once; cluster: one after the other)',
     '  --store NAME      the store, where there is a choice (locks, election: redis)',
     '  --kind NAME       the kind of transaction, where there is a choice (transactions: mixed)',
     '  --keep            keep the histories of a run that passed, too',
+    '',
+    `  KAFKA_DRIVER=NAME in the environment: the client library on Kafka, ${list(KAFKA_DRIVERS)} (${KAFKA_DRIVERS[0]})`,
     '',
     ...about,
   ].join('\n')
@@ -87,12 +90,37 @@ export async function parseCommand(
   if (named !== undefined && !transports?.includes(named)) {
     return `--transport: there is no "${named}", choose from ${transports?.join(', ')}`
   }
-  const turns = suite.transportsTogether === true ? undefined : transports
-  const transport = (seed: number): string | undefined => named ?? turns?.at((seed - 1) % turns.length)
+  const mistake = broken === undefined ? undefined : suite.mistakes[broken]
+  if (named !== undefined && mistake !== undefined && !isPlayedOn(mistake, named))
+    return `--broken: "${broken}" cannot be built in on ${named}, only on ${[mistake.on].flat().join(', ')}`
   const { seed: given } = values
-  const command = (seed: number): string =>
-    ['npm run faults --', ...args.map((arg, n) => withSeed(arg, args[n - 1], given, seed))].join(' ')
-  return { suite, seeds, seconds: Number(seconds), only, broken, transport, keep: values.keep, command }
+  if (!isDriver(KAFKA_DRIVER))
+    return `KAFKA_DRIVER: there is no "${KAFKA_DRIVER}", choose from ${KAFKA_DRIVERS.join(', ')}`
+  const command = (seed: number, transport?: string): string => {
+    const own = args.map((arg, n) => withSeed(arg, args[n - 1], given, seed))
+    const more = suite.transportsInTurn === true && named === undefined ? ['--transport', transport ?? ''] : []
+    return [...driverOf(transport), 'npm run faults --', ...own, ...more].join(' ')
+  }
+  const ofSeed = (seed: number) => transportsOf({ suite, named, mistake, only }, seed)
+  return { suite, seeds, seconds: Number(seconds), only, broken, transports: ofSeed, keep: values.keep, command }
+}
+
+interface Choice {
+  readonly suite: Suite
+  readonly named: string | undefined
+  readonly mistake: Mistake | undefined
+  readonly only: readonly string[]
+}
+
+/** One after the other, where something that was asked for can be played. */
+function transportsOf({ suite, named, mistake, only }: Choice, seed: number): ReadonlyArray<string | undefined> {
+  const { transports, faults } = suite
+  if (named !== undefined || transports === undefined || suite.transportsTogether === true) return [named]
+  if (suite.transportsInTurn !== true) return [transports.at((seed - 1) % transports.length)]
+  const wanted = faults.filter(({ name }) => only.length === 0 || only.includes(name))
+  return transports.filter(
+    (each) => (mistake === undefined || isPlayedOn(mistake, each)) && wanted.some((fault) => isPlayedOn(fault, each)),
+  )
 }
 
 /** The suite on that store, or for that kind; or what is wrong with it. */
@@ -121,6 +149,16 @@ function parse(args: readonly string[]) {
   } catch (error) {
     return error instanceof Error ? error.message.split('\n', 1).join().replace(/\.$/, '') : String(error)
   }
+}
+
+function isDriver(name: string): boolean {
+  return KAFKA_DRIVERS.some((each) => each === name)
+}
+
+/** What a command line begins with to play on the same library again. */
+function driverOf(transport: string | undefined): readonly string[] {
+  const isOnKafka = transport === undefined || transport === 'kafka'
+  return isOnKafka && KAFKA_DRIVER !== KAFKA_DRIVERS[0] ? [`KAFKA_DRIVER=${KAFKA_DRIVER}`] : []
 }
 
 function withSeed(arg: string, before: string | undefined, given: string, seed: number): string {

@@ -9,6 +9,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { interruption } from '../support/interruption.ts'
+import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand, usage } from './command-line.ts'
 import { printStandstills, printTables, shortcomings } from './harness/report.ts'
@@ -40,18 +42,22 @@ async function main(): Promise<number> {
     return 2
   }
   const [seed = 1] = given.seeds
-  const lack = given.suite.lack(expectedFaults(given), given.transport(seed))
+  const [first] = given.transports(seed)
+  const lack = given.suite.lack(expectedFaults(given), first)
   if (lack !== undefined) {
     console.error(`faults: ${lack}`)
     return 2
   }
-  const { signal, exitCode } = interruption()
+  const { signal, exitCode } = interruption(say)
   const failed: number[] = []
   const reports: EpisodeReport[] = []
   try {
     for (const seed of given.seeds) {
-      if (await playSeed(given, seed, signal, reports)) failed.push(seed)
-      if (signal.aborted) return exitCode()
+      for (const transport of given.transports(seed)) {
+        const hasFailed = await playSeed(given, { seed, transport }, signal, reports)
+        if (hasFailed && failed.at(-1) !== seed) failed.push(seed)
+        if (signal.aborted) return exitCode()
+      }
     }
   } catch (error) {
     if (signal.aborted) return exitCode()
@@ -60,10 +66,11 @@ async function main(): Promise<number> {
     console.error(`faults: ${reason}`)
     return 2
   }
-  if (given.seeds.length > 1) {
+  if (given.seeds.length > 1 || given.transports(seed).length > 1) {
     const [first, last] = [given.seeds[0], given.seeds.at(-1)]
+    const which = first === last ? `seed ${first} on ${given.transports(seed).join(', ')}` : `seeds ${first} to ${last}`
     printStandstills(reports)
-    console.log(`\nseeds ${first} to ${last}: ${failed.length === 0 ? 'all passed' : `${failed.join(', ')} failed`}`)
+    console.log(`\n${which}: ${failed.length === 0 ? 'all passed' : `${failed.join(', ')} failed`}`)
   }
   return failed.length === 0 ? 0 : 1
 }
@@ -76,18 +83,23 @@ function unreachable(error: unknown): string | undefined {
   return isConnection ? `a server cannot be reached (${(error as Error).message}): see POSTGRES_URL` : undefined
 }
 
-/** @param reports gets those of this seed @returns whether it failed */
-async function playSeed(given: Given, seed: number, signal: AbortSignal, reports: EpisodeReport[]): Promise<boolean> {
+interface Run {
+  readonly seed: number
+  readonly transport: string | undefined
+}
+
+/** @param reports gets those of this run @returns whether it failed */
+async function playSeed(given: Given, run: Run, signal: AbortSignal, reports: EpisodeReport[]): Promise<boolean> {
   const folder = mkdtempSync(join(tmpdir(), `concordat-faults-${given.suite.name}-`))
   let keep = given.keep
   try {
-    const transport = given.transport(seed)
-    const faults = expectedFaults(given, transport)
+    const faults = expectedFaults(given, run.transport)
+    foretell(given, run, faults)
     const lanes = Math.min(given.suite.lanes ?? LANES, faults.length)
-    const result = await runSuite(given.suite, { ...given, seed, transport, faults, lanes, folder, signal, say })
+    const result = await runSuite(given.suite, { ...given, ...run, faults, lanes, folder, signal, say })
     if (signal.aborted) return false
     reports.push(...result.reports)
-    const failed = conclude(given, seed, result, folder)
+    const failed = conclude(given, run, result, folder)
     keep ||= failed
     return failed
   } finally {
@@ -95,18 +107,25 @@ async function playSeed(given: Given, seed: number, signal: AbortSignal, reports
   }
 }
 
+function foretell({ suite, broken }: Given, { seed, transport }: Run, faults: readonly string[]): void {
+  const minutes = broken === undefined ? suite.minutes?.(faults, transport) : undefined
+  if (minutes === undefined) return
+  say(
+    `${suite.name} on ${transport}, seed ${seed}: ${faults.length} faults, some ${Math.ceil(minutes)} minutes when nothing else runs`,
+  )
+}
+
 /** Prints what there is to say. @returns whether the run failed */
-function conclude(given: Given, seed: number, result: RunResult, folder: string): boolean {
+function conclude(given: Given, { seed, transport }: Run, result: RunResult, folder: string): boolean {
   const { suite } = given
-  const transport = given.transport(seed)
-  const on = transport === undefined ? '' : ` on ${transport}`
+  const on = transport === undefined ? '' : ` on ${transport}${transport === 'kafka' ? libraryOf() : ''}`
   console.log(`\n${suite.name}${on}, seed ${seed}, ${(result.tookMs / 1_000).toFixed(0)} s\n`)
   printTables(suite, result.reports)
   const violated = result.reports.flatMap((report) =>
     report.verdicts.filter(({ holds }) => !holds).map((verdict) => ({ ...verdict, report })),
   )
   const wasCutShort = violated.length > 0 || result.troubles.length > 0
-  const lacking = wasCutShort ? [] : shortcomings(suite, expectedFaults(given, given.transport(seed)), result.reports)
+  const lacking = wasCutShort ? [] : shortcomings(suite, expectedFaults(given, transport), result.reports)
   if (!wasCutShort && lacking.length === 0) {
     if (given.broken !== undefined) console.log(`\nthe mistake "${given.broken}" was built in, and did not show`)
     console.log(`\nseed ${seed}: every invariant held, every fault happened`)
@@ -120,31 +139,25 @@ function conclude(given: Given, seed: number, result: RunResult, folder: string)
     console.log(`history: ${report.history}`)
   }
   for (const line of [...result.troubles, ...lacking]) console.log(`\nfailed: ${line}`)
-  console.log(`\nseed ${seed} failed; histories are kept in ${folder}\nreplay: ${given.command(seed)}`)
+  console.log(`\nseed ${seed} failed; histories are kept in ${folder}\nreplay: ${given.command(seed, transport)}`)
   return true
+}
+
+/** Named where it is not the first one. */
+function libraryOf(): string {
+  return KAFKA_DRIVER === KAFKA_DRIVERS[0] ? '' : ` (${KAFKA_DRIVER})`
 }
 
 /** What the run has to show. @param transport `undefined`: any, or all of them */
 function expectedFaults({ suite, only, broken }: Given, transport?: string): readonly string[] {
-  if (only.length > 0) return only
+  if (only.length > 0)
+    return suite.faults
+      .filter((fault) => only.includes(fault.name) && isPlayedOn(fault, transport))
+      .map(({ name }) => name)
   const mistake = broken === undefined ? undefined : suite.mistakes[broken]
   const played = suite.faults.filter((fault) => isPlayedOn(fault, transport))
-  return mistake?.faults ?? played.map(({ name }) => name)
-}
-
-/** Aborted by the first SIGINT, SIGTERM or SIGHUP; later ones do not cut the ending of servers and workers short. */
-function interruption(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
-  const controller = new AbortController()
-  let code = 0
-  const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (code === 0) say(`${signal}: ending servers and workers`)
-      code ||= codes[signal]
-      controller.abort()
-    })
-  }
-  return { signal: controller.signal, exitCode: () => code }
+  const names = played.map(({ name }) => name)
+  return mistake === undefined ? names : mistake.faults.filter((fault) => names.includes(fault))
 }
 
 function say(line: string): void {

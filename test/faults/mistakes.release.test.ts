@@ -23,6 +23,7 @@ const MISTAKES: readonly Mistake[] = [
   { run: 'binder --seed 1 --transport postgres', mistake: 'takes-held', invariant: 'one at a time' },
   { run: 'binder --seed 1 --transport postgres', mistake: 'splits-assign', invariant: 'nothing is lost' },
   { run: 'binder --seed 1 --transport postgres', mistake: 'acks-unfenced', invariant: 'places go forward' },
+  { run: 'binder --seed 1 --transport postgres', mistake: 'settles-apart', invariant: 'once with its place' },
   {
     run: 'saga --seed 2 --transport rabbitmq',
     mistake: 'no-epoch',
@@ -35,6 +36,9 @@ const MISTAKES: readonly Mistake[] = [
     invariant: 'each transfer ends once',
     fault: 'kill-at-decision',
   },
+  { run: 'cluster --seed 1 --transport redis', mistake: 'no-fence', invariant: 'no stale write' },
+  { run: 'cluster --seed 1 --transport rabbitmq', mistake: 'confirms-first', invariant: 'nothing is lost' },
+  { run: 'cluster --seed 1 --transport rabbitmq', mistake: 'settles-first', invariant: 'nothing is lost' },
 ]
 
 describeWith(['redis', 'postgres', 'rabbitmq', 'kafka', 'mariadb'], 'npm run faults', { private: true }, () => {
@@ -42,7 +46,7 @@ describeWith(['redis', 'postgres', 'rabbitmq', 'kafka', 'mariadb'], 'npm run fau
 
   it.for(MISTAKES)(
     '-- $run --broken $mistake: violated is "$invariant"',
-    UNTIL_SHOWN,
+    { timeout: 2.5 * UNTIL_SHOWN.timeout },
     async ({ run, mistake, invariant, fault = '.*' }) => {
       const { code, output } = await faults.play(...run.split(' '), '--broken', mistake)
       expect(code, output).toBe(1)

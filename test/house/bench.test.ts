@@ -41,6 +41,10 @@ describe('npm run bench', () => {
     ],
     [['soak', '--minutes', 'long'], 'bench: --minutes: expected a number > 0 and <= 10000, got "long". Usage: '],
     [['binder', '--fast'], "bench: Unknown option '--fast'"],
+    [['all', '--only', 'kafka'], 'bench: --only: parts belong to one suite, so name one. Usage: '],
+    [['compare'], 'bench: compare: expected the file of a report, and another one'],
+    [['compare', 'nowhere.json'], 'cannot be read: make it with npm run bench -- all --report FILE'],
+    [['tables', 'package.json'], 'bench: package.json is no report of a bench: it has no suites'],
   ] as const)('with %j says what is wrong on one line and ends with 2', ([args, message]) => {
     const { status, lines } = bench(...args)
     expect(lines).toHaveLength(1)

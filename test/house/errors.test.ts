@@ -120,6 +120,12 @@ const ERRORS: readonly Row[] = [
     'run it again',
   ),
   row(
+    new binder.CannotSettleIn('sink("orders").settlesIn', 'orders', 'channel', 'postgres'),
+    'binder.cannot_settle_in',
+    false,
+    'transactional: true',
+  ),
+  row(
     new binder.BatchOutcomesInvalid('a.g', '2 outcomes', 3),
     'binder.batch_outcomes',
     false,

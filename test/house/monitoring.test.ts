@@ -30,14 +30,22 @@ interface Rule {
 }
 
 interface Dashboard {
+  readonly uid: string
+  readonly schemaVersion: number
+  readonly templating: { readonly list: readonly { readonly type: string }[] }
   readonly panels: readonly {
+    readonly id: number
+    readonly type: string
     readonly title: string
+    readonly datasource?: object
+    readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number }
     readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[]
   }[]
 }
 
 const RULES = (parse(readFileSync('docs/monitoring/alerts.yml', 'utf8')) as Rules).groups.flatMap(({ rules }) => rules)
-const PANELS = (JSON.parse(readFileSync('docs/monitoring/dashboard.json', 'utf8')) as Dashboard).panels
+const BOARD = JSON.parse(readFileSync('docs/monitoring/dashboard.json', 'utf8')) as Dashboard
+const PANELS = BOARD.panels
 const TARGETS = PANELS.flatMap(({ title, targets = [] }) => targets.map((target) => ({ title, ...target })))
 
 /** A metric that a query asks for, with the labels that it uses of it. */
@@ -175,6 +183,31 @@ test('every query asks for metrics and labels that a service emits', { timeout: 
       .map((label) => `${where}: ${metric} has no ${label}`)
   })
   expect(wrong).toEqual([])
+})
+
+test('the dashboard is one that Grafana takes: a source to choose, panels with an id and a place of their own', () => {
+  const { uid, schemaVersion, templating, panels } = BOARD
+  expect(uid).toMatch(/^[\w-]{1,40}$/)
+  expect(schemaVersion).toBeGreaterThanOrEqual(36)
+  expect(templating.list.find(({ type }) => type === 'datasource')).toMatchObject({
+    name: 'datasource',
+    query: 'prometheus',
+  })
+  expect(new Set(panels.map(({ id }) => id)).size).toBe(panels.length)
+  for (const { type, title, datasource, targets } of panels) {
+    expect(['row', 'stat', 'timeseries', 'table', 'text'], title).toContain(type)
+    if (type === 'row') continue
+    expect(datasource, title).toEqual({ type: 'prometheus', uid: '${datasource}' })
+    expect(targets?.length, title).toBeGreaterThan(0)
+  }
+  const taken = new Map<string, string>()
+  for (const { title, gridPos } of panels)
+    for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++)
+      for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+        expect(x, title).toBeLessThan(24)
+        expect(taken.get(`${x} ${y}`), `${title} lies over`).toBeUndefined()
+        taken.set(`${x} ${y}`, title)
+      }
 })
 
 test('what is said of an alert, and beside a line, is in its query', () => {

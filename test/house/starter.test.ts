@@ -42,7 +42,7 @@ async function installIn(folder: string, project: string): Promise<Manifest> {
 beforeAll(async () => {
   packed = await pack()
   const project = await install(packed, 'empty', ['@electric-sql/pglite', 'pg'])
-  await run('npx', ['--no-install', 'concordat', 'init', 'shop'], project)
+  await run('npx', ['--no-install', 'concordat', 'init', 'shop', '--no-install'], project)
   shop = join(project, 'shop')
   const { dependencies } = await installIn(shop, project)
   expect(dependencies['concordat']).toBe(`file:${relative(shop, packed.tarball)}`)

@@ -1,8 +1,9 @@
 /**
- * `npm run interop [-- java | spring]`: this package beside software that is not ours. Prints one line per case, with what was expected and
- * what was seen; the exit code is 1 when any differs. It needs a JDK, Maven (once) and what the servers of the tests need.
+ * `npm run interop [-- java | spring]` (`--help` tells more): this package beside software that is not ours. Prints one line per case, with what was
+ * expected and what was seen; the exit code is 1 when any differs, 2 after a mistake in the command line. It needs a JDK, Maven (once) and what the servers of the tests need.
  */
 import { rm } from 'node:fs/promises'
+import { KAFKA_DRIVER, KAFKA_DRIVERS } from '../support/kafka-driver-name.ts'
 import { obtainServer } from '../support/servers/obtain.ts'
 import { type Classes, prepareClasses } from './classes.ts'
 import { collectOnKafka, collectOnRabbit } from './collect.ts'
@@ -19,7 +20,30 @@ try {
   for (const close of closers.reverse()) await close()
 }
 
+const USAGE = [
+  'Usage: npm run interop [-- java | spring]',
+  '',
+  "  java    Kafka's Java client and tools, and the CloudEvents SDKs",
+  '  spring  Spring Cloud Stream on Kafka and RabbitMQ',
+  '',
+  `  KAFKA_DRIVER=NAME in the environment: our client library on Kafka, ${KAFKA_DRIVERS.join(', ')} (${KAFKA_DRIVERS[0]})`,
+].join('\n')
+
 async function main(): Promise<number> {
+  const [only] = process.argv.slice(2)
+  if (only === '--help') {
+    console.log(USAGE)
+    return 0
+  }
+  if (only !== undefined && only !== 'java' && only !== 'spring') {
+    console.error(`interop: there is no "${only}"\n${USAGE}`)
+    return 2
+  }
+  return play(only)
+}
+
+async function play(only: 'java' | 'spring' | undefined): Promise<number> {
+  console.log(`on Kafka with ${KAFKA_DRIVER}`)
   const report = new Report()
   const classes = await prepareClasses()
   closers.push(() => rm(classes.compiled, { recursive: true, force: true }))
@@ -28,7 +52,6 @@ async function main(): Promise<number> {
     () => kafka.stop(),
     () => rabbit.stop(),
   )
-  const only = process.argv[2]
   if (only !== 'spring') {
     await partitionCases(report, classes)
     await consoleCases(report, classes, kafka.url)

@@ -280,7 +280,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       [['saga', 'resolve', 'buy/o-6', '--reason', 'x'], 'this needs --outcome'],
       [['saga', 'list', '--status', 'odd'], 'sagas.list.status: expected one of running'],
       [['saga', 'list', '--older-than', 'long'], '--older-than: expected a duration such as 90s'],
-      [['saga', 'list', '--statsu', 'stuck'], "Unknown option '--statsu': expected one of --status"],
+      [['saga', 'list', '--statsu', 'stuck'], "unknown option '--statsu': did you mean --status?"],
       [['saga', 'frob'], 'unknown command "saga frob": expected "saga list"'],
       [['saga', 'skip', 'buy/o-6', '--reason', 'x'], 'nobody can be asked here: give --yes'],
       [['saga', 'cancel', '--saga', 'wait', '--reason', 'x'], 'nobody can be asked here: give --yes'],

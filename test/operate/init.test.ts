@@ -37,7 +37,7 @@ describe('concordat init', { timeout: 180_000 }, () => {
 
   test('writes a project with the name of the folder and versions that were tested', async () => {
     await mkdir(join(folder, 'shop'))
-    const { stdout, stderr, code } = await init('shop')
+    const { stdout, stderr, code } = await init('shop', '--no-install')
     expect({ stderr, code }).toEqual({ stderr: '', code: 0 })
     expect(stdout).toMatch(/Next: cd shop && npm install && npm start && npm test\n$/)
     const manifest = JSON.parse(await readFile(join(folder, 'shop/package.json'), 'utf8')) as Record<string, unknown>
@@ -45,11 +45,12 @@ describe('concordat init', { timeout: 180_000 }, () => {
       version: string
       devDependencies: Record<string, string>
     }
-    const { vitest, zod } = ours.devDependencies
+    const { node, vitest, zod } = ours.devDependencies
     expect(manifest).toMatchObject({
       name: 'shop',
       dependencies: { concordat: ours.version, zod },
-      devDependencies: { vitest },
+      devDependencies: { node, vitest },
+      allowScripts: { node: true },
     })
     expect(await readFile(join(folder, 'shop/README.md'), 'utf8')).toMatch(/^# shop\n/)
     expect(await readdir(join(folder, 'shop'))).toContain('.gitignore')

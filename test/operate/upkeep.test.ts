@@ -1,12 +1,14 @@
-import { defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
-import { quoteIdentifier } from 'concordat/core'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { quoteIdentifier, silentLogger } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOperator, type DoctorLine, printMigrations } from 'concordat/operate'
 import { createInbox, createOutbox } from 'concordat/outbox'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { freshPglite } from '../support/pglite.ts'
+import { until } from '../support/until.ts'
 
 const database = freshPglite()
 const sql = pgliteClient(database)
@@ -174,6 +176,22 @@ describe('doctor', () => {
     await sql.query(`INSERT INTO ${s}.transport_progress VALUES (1, 1, 1, 1, NULL, 5, 5, '{6}')`)
     const behind = of((await operator.doctor()).lines, 'groups')
     expect(behind).toMatchObject([{ status: 'warn', text: 'orders.stock is 6 behind, and nobody reads it' }])
+  })
+
+  test('warns of dead letters in the log of the database, with the command that lists them', async () => {
+    const { operator, schema } = await setup()
+    const stock = sink(placed, { group: 'stock', maxAttempts: 1 }, () => {
+      throw new Error('closed')
+    })
+    const transport = postgresTransport({ sql, schema })
+    const binder = createBinder({ service: 'shop', transport, bindings: [stock], logger: silentLogger })
+    await binder.start()
+    await binder.send(placed, { n: 1 })
+    const letters = async () => of((await operator.doctor()).lines, 'letters')
+    await until('it is a dead letter', async () => (await letters()).length > 0)
+    expect(await letters()).toMatchObject([{ status: 'warn', text: '1 dead letters of orders.placed.stock' }])
+    expect((await letters())[0]?.remedy).toBe(`npx concordat dlq list orders.placed stock --schema ${schema}`)
+    await binder.close()
   })
 
   test('fails for tables that are missing or behind', async () => {

@@ -18,7 +18,7 @@ import { RunFolder } from './run/folder.ts'
 describe('the command line', () => {
   it('has a small run on RabbitMQ for a default', () => {
     expect(parseCommand([])).toMatchObject({
-      options: { transport: 'rabbitmq', messages: 2_000, faults: 20, seed: 1, broken: undefined },
+      options: { transport: 'rabbitmq', messages: 12_000, faults: 20, seed: 1, broken: undefined },
       resumes: false,
       report: undefined,
     })
@@ -31,7 +31,7 @@ describe('the command line', () => {
     [['--messages', '99999999999'], '--messages', '99999999999'],
     [['--faults', '-1'], 'command line', '--faults -1'],
     [['--faults', 'many'], '--faults', 'many'],
-    [['--messages', '10', '--faults', '11'], '--faults', 11],
+    [['--messages', '58', '--faults', '11'], '--faults', 11],
     [['--seed', ''], '--seed', ''],
     [['--broken', 'toString'], '--broken', 'toString'],
     [['--report', ''], '--report', ''],
@@ -82,7 +82,7 @@ describe('the folder of a run', () => {
   it('goes on with its own options and ports', async () => {
     await open('--transport', 'kafka', '--seed', '9')
     const { file } = await open('--resume')
-    expect(file.options).toMatchObject({ transport: 'kafka', messages: 2_000, seed: 9 })
+    expect(file.options).toMatchObject({ transport: 'kafka', messages: 12_000, seed: 9 })
     expect(file.ports).toEqual({ postgres: { port: 1, innerPort: 2 } })
     await expect(open('--resume', '--seed', '9')).resolves.toBeDefined()
   })

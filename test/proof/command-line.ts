@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { UsageError } from './errors.ts'
 import { TRANSPORTS, type TransportName } from './place.ts'
+import { ordersFor } from './shop.ts'
 
 /** What makes two runs the same run. */
 export interface RunOptions {
@@ -31,7 +32,7 @@ export const MISTAKES: Readonly<Record<string, string>> = {
 }
 
 const MOST = 1_000_000_000
-const DEFAULTS = { transport: 'rabbitmq', messages: '2000', faults: '20', seed: '1' } as const
+const DEFAULTS = { transport: 'rabbitmq', messages: '12000', faults: '20', seed: '1' } as const
 
 export function help(): string {
   return `npm run proof -- [--transport NAME] [--messages N] [--faults N] [--seed N] [--report FILE] [--curve FILE] [--dir DIR [--resume]] [--broken NAME]
@@ -39,7 +40,7 @@ export function help(): string {
 Sends orders through sagas on real servers, kills and freezes every process and server meanwhile, and counts exactly what came of it.
 
   --transport NAME  ${TRANSPORTS.join(', ')} (${DEFAULTS.transport})
-  --messages N      orders that are sent (${DEFAULTS.messages}); each is 4 to 8 messages
+  --messages N      messages that are sent (${DEFAULTS.messages}): an order is 6 of them, with its commands, answers and its end
   --faults N        spread over them, each kind as often as the others (${DEFAULTS.faults})
   --seed N          which faults, on whom, when and for how long (${DEFAULTS.seed})
   --report FILE     where the report goes: JSON if it ends in .json, else Markdown
@@ -110,8 +111,9 @@ function saidOf({ transport, messages, faults, seed, broken }: Values): Partial<
   }
   const count = wholeOf('--messages', messages, 1)
   const faulty = wholeOf('--faults', faults, 0)
-  if (count !== undefined && faulty !== undefined && faulty > count) {
-    throw new UsageError('--faults', faulty, `At most one for each message: ${count} or fewer, or more --messages.`)
+  const orders = count === undefined ? undefined : ordersFor(count)
+  if (orders !== undefined && faulty !== undefined && faulty > orders) {
+    throw new UsageError('--faults', faulty, `At most one for each order: ${orders} or fewer, or more --messages.`)
   }
   const number = wholeOf('--seed', seed, 0)
   return {

@@ -7,8 +7,8 @@ import { missingTurn } from './run/lock-watch.ts'
 import { CENTS, CUSTOMER, placed, REFUSED_BY } from './shop.ts'
 import { createParticipant, createShop } from './tables.ts'
 
-const MESSAGES = 64
-const ORDERS = `generate_series(1, ${MESSAGES}) AS n`
+const MANY = 64
+const ORDERS = `generate_series(1, ${MANY}) AS n`
 const WELL = `${REFUSED_BY} = 'nobody'`
 
 const stores: PGlite[] = []
@@ -62,7 +62,7 @@ async function take(sql: SqlClient, table: string, column: string, takes: string
 }
 
 const judged = (ending: Partial<Ending> = {}): Promise<Judgement> =>
-  judge(databases, { messages: MESSAGES, isUnderWay: false, missingTurns: 0, ...ending })
+  judge(databases, { orders: MANY, isUnderWay: false, missingTurns: 0, ...ending })
 
 async function wrongs(ending?: Partial<Ending>): Promise<Readonly<Record<string, number>>> {
   const { wrong } = await judged(ending)
@@ -71,6 +71,21 @@ async function wrongs(ending?: Partial<Ending>): Promise<Readonly<Record<string,
 
 it('finds nothing wrong where each order left what it must', async () => {
   expect(await wrongs()).toEqual({})
+})
+
+it('counts what each hop sent and handled', async () => {
+  const { shop, payments } = databases
+  const rows = `VALUES ('a', 'invoke', 'ok', '{}'::jsonb), ('a', 'compensate', 'ok', '{}'), ('b', 'invoke', 'cancelled', NULL)`
+  await payments.query(`INSERT INTO concordat.saga_barrier (saga_key, operation, status, reply) ${rows}`)
+  await shop.query(
+    `INSERT INTO concordat.saga_event (saga, id, kind, step) VALUES ('order', 'a', 'invoked', 'pay'), ('order', 'a', 'timed-out', 'pay'),
+       ('order', 'a', 'failed', 'pay'), ('order', 'a', 'failed', 'pay'), ('order', 'a', 'invoked', 'open')`,
+  )
+  const { counts } = await judged()
+  expect(counts).toMatchObject({ ordersHandled: MANY, commands: 2, answers: 2, receipts: MANY })
+  expect([counts.sent, counts.handled]).toEqual([MANY + 4, 2 * MANY + 4])
+  await payments.query('TRUNCATE concordat.saga_barrier')
+  await shop.query('TRUNCATE concordat.saga_event')
 })
 
 it('names the customer of an order in SQL as the publishers do', async () => {

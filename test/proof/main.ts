@@ -5,6 +5,7 @@
  */
 import { writeFileSync } from 'node:fs'
 import { told } from '../faults/harness/errors.ts'
+import { interruption } from '../support/interruption.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand } from './command-line.ts'
 import { UsageError } from './errors.ts'
@@ -27,7 +28,7 @@ async function main(): Promise<number> {
     console.log(help())
     return 0
   }
-  const { signal, exitCode } = interruption()
+  const { signal, exitCode } = interruption((text) => say(`\n${text}`))
   const line = new ProgressLine(process.stderr)
   try {
     const report = await run(given, { signal, told: (told) => line.show(told), say })
@@ -71,21 +72,6 @@ function conclude({ report: file, curve, folder }: Given, report: Report): void 
   if (curve !== undefined)
     writeFileSync(curve, curveSvg(report.curve, `${report.options.transport}, seed ${report.options.seed}`))
   say(report.exact ? 'everything is exact' : `NOT exact; what there is to look at is in ${folder}`)
-}
-
-/** Aborted by the first signal; later ones do not cut the ending of servers and processes short. */
-function interruption(): { readonly signal: AbortSignal; readonly exitCode: () => number } {
-  const controller = new AbortController()
-  let code = 0
-  const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(signal, () => {
-      if (code === 0) say(`\n${signal}: ending servers and processes`)
-      code ||= codes[signal]
-      controller.abort()
-    })
-  }
-  return { signal: controller.signal, exitCode: () => code }
 }
 
 function say(line: string): void {

@@ -3,8 +3,9 @@ import { ROLES, TRANSPORTS } from './place.ts'
 import { beginsAt, grantUpTo } from './run/grants.ts'
 import { kindsOf, planFaults } from './run/plan.ts'
 import { INSTANCES, LEASE_MS, SESSION_MS, SPARED_FROM, WINDOW } from './settings.ts'
+import { messagesOf, ordersFor, refusedBy } from './shop.ts'
 
-const OPTIONS = { seed: 7, transport: 'kafka', messages: 1_000_000, faults: 1_000 } as const
+const OPTIONS = { seed: 7, transport: 'kafka', orders: 1_000_000, faults: 1_000 } as const
 
 it.for(TRANSPORTS)('plays every kind at least fifty times among a thousand on %s', (transport) => {
   const planned = planFaults({ ...OPTIONS, transport })
@@ -24,8 +25,8 @@ it('plans the same faults for the same seed, and others for another', () => {
   expect(planFaults({ ...OPTIONS, seed: 8 })).not.toEqual(planFaults(OPTIONS))
 })
 
-it('spreads the faults over the messages, in order, one in each stretch', () => {
-  const stretch = OPTIONS.messages / OPTIONS.faults
+it('spreads the faults over the orders, in order, one in each stretch', () => {
+  const stretch = OPTIONS.orders / OPTIONS.faults
   for (const { number, beginsAt: begins } of planFaults(OPTIONS)) expect(Math.floor(begins / stretch)).toBe(number)
 })
 
@@ -44,14 +45,27 @@ it('kills each process of a role, and spares the first one late in the run', () 
   const victims = (late: boolean): Set<number> =>
     new Set(
       kills
-        .filter(({ beginsAt: begins }) => begins >= SPARED_FROM * OPTIONS.messages === late)
+        .filter(({ beginsAt: begins }) => begins >= SPARED_FROM * OPTIONS.orders === late)
         .map(({ victim }) => victim),
     )
   expect(victims(false).size).toBe(INSTANCES)
   expect(victims(true)).toEqual(new Set([1]))
 })
 
-const STANDING = { messages: 2_000, faults: 20, played: 0, done: 0, granted: 0, elapsedMs: 0 }
+it('counts the messages of each order', () => {
+  const each: Record<string, number> = { nobody: 6, payments: 4, stock: 8 }
+  let sum = 0
+  for (let orders = 1; orders <= 200; orders++) {
+    sum += each[refusedBy(orders)] ?? Number.NaN
+    expect(messagesOf(orders)).toBe(sum)
+    expect(ordersFor(sum)).toBe(orders)
+    expect(ordersFor(sum + 1)).toBe(orders + 1)
+  }
+  expect(ordersFor(1)).toBe(1)
+  expect(messagesOf(ordersFor(1_000_000))).toBeLessThan(1_000_008)
+})
+
+const STANDING = { orders: 2_000, faults: 20, played: 0, done: 0, granted: 0, elapsedMs: 0 }
 
 it('grants a stretch in the time that a fault takes, and never less than before', () => {
   expect(grantUpTo({ ...STANDING, granted: 40, elapsedMs: 450 })).toBe(50)
@@ -66,7 +80,7 @@ it('holds up what lies behind the faults to come, but for a little', () => {
 
 it('grants all that is left after the last fault, and no more than may be open', () => {
   expect(grantUpTo({ ...STANDING, played: 20, done: 1_900, elapsedMs: 1_000_000 })).toBe(2_000)
-  const many = { ...STANDING, messages: 1_000_000, played: 20, elapsedMs: 1_000_000 }
+  const many = { ...STANDING, orders: 1_000_000, played: 20, elapsedMs: 1_000_000 }
   expect(grantUpTo({ ...many, done: 500 })).toBe(500 + WINDOW)
 })
 

@@ -101,7 +101,7 @@ it('draws a line for each process and one for what is done, also where a process
 })
 
 it('tells how far a run is, how fast it goes and when it ends', () => {
-  const told = { messages: 2_000, faults: 20, elapsedMs: 60_000, done: 500, played: 5, stalledMs: 0, fault: undefined }
+  const told = { orders: 2_000, faults: 20, elapsedMs: 60_000, done: 500, played: 5, stalledMs: 0, fault: undefined }
   expect(progressText(told, { ...told, elapsedMs: 50_000, done: 400 })).toBe(
     '1 min 0 s: 500 of 2000 orders, 10/s, 5 of 20 faults, about 3 min 0 s left',
   )

@@ -22,7 +22,7 @@ export const BATCH = 50
 /** Orders that are sent and not done yet, at most. */
 export const WINDOW = 1_500
 
-/** How long a stretch of the messages takes at least, one for each fault: so the faults of a short run meet work too. */
+/** How long a stretch of the orders takes at least, one for each fault: so the faults of a short run meet work too. */
 export const STRETCH_MS = 4_500
 /** Nothing gets done for so long although there is something to do: the run is given up. */
 export const GIVE_UP_MS = 180_000
@@ -36,5 +36,5 @@ export const GIVEN_UP_SETTLES_MS = 10_000
 export const QUIET_MS = 5_000
 /** Then: until a clerk has got the lock again. Many times the lease, for a busy machine. */
 export const LOCK_WITHIN_MS = 60_000
-/** From this share of the messages on, the first process of each role is not killed any more: its memory can be watched for long. */
+/** From this share of the orders on, the first process of each role is not killed any more: its memory can be watched for long. */
 export const SPARED_FROM = 0.6

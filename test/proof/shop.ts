@@ -56,6 +56,22 @@ export function refusedBy(n: number): 'payments' | 'stock' | 'nobody' {
 /** Of the column `n`. */
 export const REFUSED_BY = `CASE n % 16 WHEN 5 THEN 'payments' WHEN 11 THEN 'stock' ELSE 'nobody' END`
 
+/** Of an order that ends well: the order, two commands, two answers, and its end. One that is declined has 4, one that is out of stock 8. */
+const MESSAGES = 6
+
+/** Messages that the first so many orders come to. */
+export function messagesOf(orders: number): number {
+  const of = (rest: number): number => Math.floor((orders + 16 - rest) / 16)
+  return MESSAGES * orders - 2 * of(5) + 2 * of(11)
+}
+
+/** The fewest orders that come to so many messages. */
+export function ordersFor(messages: number): number {
+  let orders = Math.max(1, Math.floor(messages / MESSAGES) - 1)
+  while (messagesOf(orders) < messages) orders++
+  return orders
+}
+
 export function centsOf(n: number): number {
   return 100 + (n % 900)
 }

@@ -5,13 +5,14 @@ import { type KafkaCommonOptions, kafkaTransport as onKafkajs } from 'concordat/
 import { platformaticTransport as onPlatformatic } from 'concordat/binder/kafka/platformatic'
 import type { Transport } from 'concordat/binder/transport'
 import { Kafka, logLevel } from 'kafkajs'
-
-export const KAFKA_DRIVER = process.env['KAFKA_DRIVER'] ?? 'kafkajs'
+import { KAFKA_DRIVER, KAFKA_DRIVERS } from './kafka-driver-name.ts'
 
 export interface Way {
   readonly clientId?: string
   /** A local port that all connections go to, whatever address a broker says that it has. */
   readonly port?: number
+  /** The same for several brokers: the local port by the broker's own. */
+  readonly ports?: ReadonlyMap<number, number>
   /** Hears of each socket. */
   readonly onSocket?: (socket: Socket) => void
 }
@@ -23,25 +24,24 @@ export function kafkaOn(brokers: string, options: KafkaCommonOptions = {}, way: 
     case 'platformatic':
       return platformaticOn(brokers, options, way)
     default:
-      throw new Error(`KAFKA_DRIVER is "${KAFKA_DRIVER}": kafkajs and platformatic are there`)
+      throw new Error(`KAFKA_DRIVER is "${KAFKA_DRIVER}": there are ${KAFKA_DRIVERS.join(' and ')}`)
   }
 }
 
 export function kafkajsOn(brokers: string, options: KafkaCommonOptions = {}, way: Way = {}): Transport {
-  const { clientId = 'tests', port, onSocket = () => {} } = way
-  const isPlain = port === undefined && way.onSocket === undefined
+  const { clientId = 'tests', onSocket = () => {} } = way
+  const isPlain = way.port === undefined && way.ports === undefined && way.onSocket === undefined
   const kafka = new Kafka({
     clientId,
     brokers: brokers.split(','),
     logLevel: logLevel.NOTHING,
+    ...(options.connectTimeoutMs === undefined ? {} : { connectionTimeout: options.connectTimeoutMs }),
+    ...(options.requestTimeoutMs === undefined ? {} : { requestTimeout: options.requestTimeoutMs }),
     ...(isPlain
       ? {}
       : {
           socketFactory: ({ host, port: own, onConnect }) => {
-            const socket =
-              port === undefined
-                ? connect({ host, port: own }, onConnect)
-                : connect({ host: '127.0.0.1', port }, onConnect)
+            const socket = connect(detour(way, host, own), onConnect)
             onSocket(socket)
             return socket
           },
@@ -51,14 +51,19 @@ export function kafkajsOn(brokers: string, options: KafkaCommonOptions = {}, way
 }
 
 export function platformaticOn(brokers: string, options: KafkaCommonOptions = {}, way: Way = {}): Transport {
-  const { clientId = 'tests', port, onSocket = () => {} } = way
+  const { clientId = 'tests', onSocket = () => {} } = way
   class OnTheWay extends Connection {
     override connect(...[host, own, callback]: Parameters<Connection['connect']>): void | Promise<void> {
-      const connecting =
-        port === undefined ? super.connect(host, own, callback) : super.connect('127.0.0.1', port, callback)
+      const place = detour(way, host, own)
+      const connecting = super.connect(place.host, place.port, callback)
       onSocket(this.socket)
       return connecting
     }
   }
   return onPlatformatic({ kafka: { Connection: OnTheWay, clientId, bootstrapBrokers: brokers.split(',') }, ...options })
+}
+
+function detour({ port, ports }: Way, host: string, own: number): { readonly host: string; readonly port: number } {
+  const instead = port ?? ports?.get(own)
+  return instead === undefined ? { host, port: own } : { host: '127.0.0.1', port: instead }
 }

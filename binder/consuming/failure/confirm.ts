@@ -1,9 +1,10 @@
 import { backoffDelayMs } from '../../../core/backoff.ts'
 import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
 import { RECONNECT_BACKOFF } from '../../bindings/options.ts'
 import type { EncodedMessage } from '../../channel/message.ts'
-import { SendError } from '../../errors.ts'
+import { SendError, TransportError } from '../../errors.ts'
 import type { PublishOutcome } from '../../transport/transport.ts'
 
 export interface ConfirmHost {
@@ -91,4 +92,16 @@ export async function publishEach(
     }
   }
   return ends
+}
+
+/** Of a transaction in which messages are sent: what `publish` says of each. Never rejects. */
+export async function outcomeOf(sending: Promise<void>): Promise<PublishOutcome> {
+  try {
+    await sending
+    return undefined
+  } catch (error) {
+    if (error instanceof TransportError) return error
+    const { message } = toError(error)
+    return new TransportError({ transport: 'postgres', kind: 'unavailable', message, cause: error })
+  }
 }

@@ -10,7 +10,7 @@ import { RECONNECT_BACKOFF, type ResolvedConsumer } from '../../bindings/options
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { Answer } from '../../requests/answer.ts'
 import type { PublishOutcome, TransportDelivery } from '../../transport/transport.ts'
-import { publishEach, publishUntilConfirmed } from './confirm.ts'
+import { outcomeOf, publishEach, publishUntilConfirmed } from './confirm.ts'
 import { type Failure, REDRIVE_END, TRIMMED_HEADER_BYTES, toDeadLetter, toTrimmedDeadLetter } from './dead-letter.ts'
 import { Loans } from './loans.ts'
 import { toRetry } from './retry.ts'
@@ -28,6 +28,8 @@ export interface FailuresHost {
   readonly drain: AbortSignal
   /** As `Transport.confirmsSingly`. */
   readonly confirmsSingly?: boolean | undefined
+  /** Sends and settles in one transaction, where the binding settles in transactions. @throws TransportError, what the driver says */
+  readonly move?: ((delivery: TransportDelivery, messages: readonly EncodedMessage[]) => Promise<void>) | undefined
   /** @param parent of the span around it, if there is telemetry. @default the active span */
   publish(messages: readonly EncodedMessage[], parent?: TraceContext | 'none'): Promise<readonly PublishOutcome[]>
 }
@@ -154,7 +156,7 @@ export class Failures {
     let letter = toDeadLetter(message, failure)
     for (const headerBytes of TRIMMED_HEADER_BYTES) {
       try {
-        await this.publishConfirmed([letter], delivery, parent)
+        await this.#moved(letter, delivery, parent)
         return
       } catch (refused) {
         if (this.gone(delivery)) throw refused
@@ -163,7 +165,16 @@ export class Failures {
         letter = toTrimmedDeadLetter(message, failure, headerBytes)
       }
     }
-    await this.publishConfirmed([letter], delivery, parent)
+    await this.#moved(letter, delivery, parent)
+  }
+
+  /** What takes the delivery's place is confirmed; where the broker can, both in one transaction. @throws as `publishConfirmed` */
+  async #moved(message: EncodedMessage, delivery: TransportDelivery, parent: TraceContext | 'none'): Promise<void> {
+    const { move } = this.#host
+    if (move === undefined) return this.publishConfirmed([message], delivery, parent)
+    const { clock, logger, drain } = this.#host
+    const publish = async (messages: readonly EncodedMessage[]) => [await outcomeOf(move(delivery, messages))]
+    await publishUntilConfirmed({ clock, logger, publish }, [message], () => AbortSignal.any([delivery.signal, drain]))
   }
 
   /** For as long as the delivery is ours. */
@@ -243,7 +254,7 @@ export class Failures {
   async #retryLater(delivery: TransportDelivery, attempts: number, delayMs: number): Promise<HandlingEnd | undefined> {
     const copy = toRetry(delivery, this.#options.group ?? '', attempts, this.#host.clock.now() + delayMs)
     try {
-      await this.publishConfirmed([copy], delivery, parentOf(delivery))
+      await this.#moved(copy, delivery, parentOf(delivery))
       return 'retried'
     } catch (cause) {
       if (this.gone(delivery)) return 'returned'

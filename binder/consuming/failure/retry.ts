@@ -60,32 +60,37 @@ export function attemptsBefore(delivery: TransportDelivery): number {
   return delivery instanceof RetryDelivery ? delivery.attempts : 0
 }
 
+/** The delivery as the transport lent it. */
+export function originalOf(delivery: TransportDelivery): TransportDelivery {
+  return delivery instanceof RetryDelivery ? delivery.copy : delivery
+}
+
 /** A copy that came back, as what it is a copy of. */
 class RetryDelivery implements TransportDelivery {
   readonly message: EncodedMessage
   readonly position: string
   readonly redelivered = true
   readonly attempts: number
-  readonly #copy: TransportDelivery
+  readonly copy: TransportDelivery
 
   constructor(copy: TransportDelivery, destination: string) {
     const { headers } = copy.message
-    this.#copy = copy
+    this.copy = copy
     this.message = { ...copy.message, destination, headers: withoutOwn(headers) }
     this.position = positionIn(headers) ?? copy.position
     this.attempts = attemptsIn(headers)
   }
 
   get signal(): AbortSignal {
-    return this.#copy.signal
+    return this.copy.signal
   }
 
   ack(): void {
-    this.#copy.ack()
+    this.copy.ack()
   }
 
   release(): void {
-    this.#copy.release()
+    this.copy.release()
   }
 }
 

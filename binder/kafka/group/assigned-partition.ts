@@ -1,5 +1,7 @@
 import type { FetchedBatch, IncomingRecord } from '../driver.ts'
+import { heldBytes } from '../records/record-size.ts'
 import { OffsetTracker, type Slot } from './offset-tracker.ts'
+import { WaitingBytes } from './waiting-bytes.ts'
 
 /** A message of a partition that is lent, or was lent before in this process and given back. */
 export interface Parcel extends Slot {
@@ -15,6 +17,8 @@ interface Chunk {
   readonly end: number
   taken: number
 }
+
+const UNLIMITED = { prefetchBytes: Number.POSITIVE_INFINITY, partitions: 1 } as const
 
 /**
  * One assigned partition: what was fetched and not yet lent, what is lent, and how far it is finished. What waits is
@@ -32,11 +36,15 @@ export class AssignedPartition {
   readonly #chunks: Chunk[] = []
   /** Given back, by offset; all of it lies below what was never lent. */
   readonly #returned: Parcel[] = []
+  readonly #waitingBytes: WaitingBytes
   #fresh = 0
   #lastBatch = 0
+  #held = 0
 
-  constructor(partition: number) {
+  /** @param waitingBytes of all partitions of the member */
+  constructor(partition: number, waitingBytes = new WaitingBytes(UNLIMITED)) {
     this.partition = partition
+    this.#waitingBytes = waitingBytes
   }
 
   /** Fetched and waiting to be lent. */
@@ -46,7 +54,7 @@ export class AssignedPartition {
 
   /** Half a batch may wait while the next is fetched, so that the binder does not run dry in between. */
   hasRoom(prefetch: number): boolean {
-    return this.waiting <= Math.max(prefetch, this.#lastBatch >> 1)
+    return this.waiting <= Math.max(prefetch, this.#lastBatch >> 1) && this.#waitingBytes.hasRoom(this.#held)
   }
 
   append(batch: FetchedBatch): void {
@@ -54,6 +62,7 @@ export class AssignedPartition {
     const end = Number(batch.lastOffset()) + 1
     this.tracker.startAt(records.length === 0 ? end : Number(records[0]?.offset))
     this.#chunks.push({ records, end, taken: 0 })
+    this.#hold(records.reduce((sum, record) => sum + heldBytes(record), 0))
     this.#fresh += records.length
     this.#lastBatch = records.length
     this.fetchPosition = end
@@ -69,20 +78,32 @@ export class AssignedPartition {
   }
 
   next(): Parcel | undefined {
-    return this.#returned.shift() ?? this.#takeFresh()
+    return this.#takeReturned() ?? this.#takeFresh()
   }
 
   /** The next one if it is a gap below something finished. */
   nextGap(): Parcel | undefined {
     const parcel = this.#returned[0]
-    return parcel !== undefined && this.tracker.isGap(parcel) ? this.#returned.shift() : undefined
+    return parcel !== undefined && this.tracker.isGap(parcel) ? this.#takeReturned() : undefined
   }
 
   /** Puts a released message back to its place in the order. */
   putBack(parcel: Parcel): void {
     parcel.returned = true
+    this.#hold(heldBytes(parcel.record))
     const at = this.#returned.findIndex((each) => each.offset > parcel.offset)
     this.#returned.splice(at < 0 ? this.#returned.length : at, 0, parcel)
+  }
+
+  #hold(bytes: number): void {
+    this.#held += bytes
+    this.#waitingBytes.add(bytes)
+  }
+
+  #takeReturned(): Parcel | undefined {
+    const parcel = this.#returned.shift()
+    if (parcel !== undefined) this.#hold(-heldBytes(parcel.record))
+    return parcel
   }
 
   #takeFresh(): Parcel | undefined {
@@ -91,7 +112,8 @@ export class AssignedPartition {
     if (chunk === undefined || record === undefined) return undefined
     chunk.taken++
     this.#fresh--
-    const bytes = record.value?.byteLength ?? 0
+    this.#hold(-heldBytes(record))
+    const bytes = record.bytes ?? record.value?.byteLength ?? 0
     const parcel = { assigned: this, record, bytes, offset: Number(record.offset), done: false, returned: false }
     this.tracker.add(parcel)
     if (chunk.taken === chunk.records.length) this.#dropTaken()

@@ -4,6 +4,7 @@ import { Window } from '../../transport/kit/window.ts'
 import type { TransportDelivery } from '../../transport/transport.ts'
 import { decodeRecord } from '../wire/record.ts'
 import { AssignedPartition, type Parcel } from './assigned-partition.ts'
+import { WaitingBytes } from './waiting-bytes.ts'
 
 export interface AssignmentLimits {
   readonly topic: string
@@ -44,7 +45,10 @@ export class Assignment implements Lender<Parcel> {
   #idle: (() => void) | undefined
 
   constructor(partitions: readonly number[], limits: AssignmentLimits, events: AssignmentEvents) {
-    this.partitions = new Map(partitions.map((partition) => [partition, new AssignedPartition(partition)]))
+    // Even shares are of the topic's partitions, whoever has them.
+    const sharing = limits.evenShares === true ? limits.partitions : partitions.length
+    const waiting = new WaitingBytes({ ...limits, partitions: sharing })
+    this.partitions = new Map(partitions.map((partition) => [partition, new AssignedPartition(partition, waiting)]))
     this.#limits = limits
     this.#window = new Window(limits)
     this.#events = events

@@ -7,6 +7,8 @@ import { AdminCalls } from './admin-calls.ts'
 import type { KafkaAdmin, KafkaClient, KafkaRetry } from './client.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
+import { atNextSeed } from './mends/next-seed.ts'
+import { replaced } from './mends/replaced.ts'
 import type { KafkaOptions } from './options.ts'
 
 const CLOSE_MS = 2_000
@@ -63,7 +65,7 @@ export class AdminConnection implements AdminLink {
 
   async #connect(): Promise<KafkaAdmin> {
     const admin = makeAdmin(this.#options.kafka, { retries: 3, initialRetryTime: 100, maxRetryTime: 1_000 })
-    await connectWithin(this.#clock, this.#options.connectTimeoutMs, admin)
+    await connectWithin(this.#clock, this.#options, admin)
     return admin
   }
 
@@ -101,21 +103,9 @@ function makeAdmin(client: KafkaClient, retry: KafkaRetry): KafkaAdmin {
     (create) => (options) => create?.({ ...options, isolationLevel: READ_UNCOMMITTED }),
   )
   try {
-    return client.admin({ retry })
+    return atNextSeed(client, () => client.admin({ retry }))
   } finally {
     withFewTries()
     uncommitted()
-  }
-}
-
-/** Replaces what lies under a private name of kafkajs. @returns puts the old value back */
-function replaced<T>(client: object, description: string, change: (usual: T | undefined) => T): () => void {
-  const name = Object.getOwnPropertySymbols(client).find((each) => each.description === description)
-  if (name === undefined) return () => {}
-  const fields = client as Record<symbol, T | undefined>
-  const usual = fields[name]
-  fields[name] = change(usual)
-  return () => {
-    fields[name] = usual
   }
 }

@@ -11,8 +11,11 @@ import { ConcordatError, toError } from '../../../core/errors.ts'
 import { assignRoundRobin, encodeSubscription, ROUND_ROBIN } from '../group/round-robin.ts'
 import type { KafkaAssigner, KafkaCluster } from './client.ts'
 
-/** Resolves when this member may join. A rejection stops the consumer for good. */
-export type JoinGate = () => Promise<void>
+/**
+ * Resolves when this member may join. A rejection stops the consumer for good.
+ * @param attempt how often the coordinator was looked for in this join, from 1: what follows the first is the same join
+ */
+export type JoinGate = (attempt: number) => Promise<void>
 
 /** A broker that has just started, or a coordinator that moves, has no answer for a while: kafkajs would give up. */
 const COORDINATOR_ATTEMPTS = 20
@@ -55,7 +58,7 @@ function installGate(cluster: object, clock: Clock, gate: JoinGate): void {
   const find = finder.findGroupCoordinator.bind(cluster)
   finder.findGroupCoordinator = async (group) => {
     for (let attempt = 1; ; attempt++) {
-      await gate()
+      await gate(attempt)
       try {
         return await find(group)
       } catch (error) {

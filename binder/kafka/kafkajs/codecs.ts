@@ -2,9 +2,19 @@
  * kafkajs told of the codecs that it has not: gzip is its own. What the program has set itself in kafkajs'
  * `CompressionCodecs` stays.
  */
+import { constants } from 'node:buffer'
 import { createRequire } from 'node:module'
 import { toError } from '../../../core/errors.ts'
-import { COMPRESSION_TYPES, type Codec, type Compression, LZ4, requirePackage, SNAPPY, ZSTD } from '../wire/codecs.ts'
+import {
+  CODECS,
+  COMPRESSION_TYPES,
+  type Codec,
+  type Compression,
+  LZ4,
+  requirePackage,
+  SNAPPY,
+  ZSTD,
+} from '../wire/codecs.ts'
 
 interface KafkajsCodec {
   compress(encoder: { readonly buffer: Buffer }): Promise<Buffer>
@@ -22,7 +32,8 @@ const OURS: Readonly<Record<number, KafkajsCodec>> = {
 function kafkajsCodec(codec: Codec): KafkajsCodec {
   return {
     compress: ({ buffer }) => codec.compress(buffer),
-    decompress: (buffer) => codec.decompress(buffer),
+    // Asked by other consumers of the program, which have no limit: this package's bring their own.
+    decompress: (buffer) => codec.decompress(buffer, constants.MAX_LENGTH),
   }
 }
 
@@ -41,6 +52,27 @@ export function requireCodec(compression: Compression): void {
   provideCodecs()
   const isOurs = kafkajsCodecs()?.[COMPRESSION_TYPES[compression]]?.() === OURS[COMPRESSION_TYPES[compression]]
   if (isOurs) requirePackage(compression)
+}
+
+/** How batches of that number are read: with what the program has set, whatever that makes of them, else with a limit. */
+export function codecOf(type: number): Codec | undefined {
+  const ours = CODECS[type]
+  const set = kafkajsCodecs()?.[type]
+  if (set === undefined || isMissing(set)) return ours
+  const theirs = set() as KafkajsCodec
+  if (theirs === OURS[type] || theirs === kafkajsGzip()) return ours
+  return {
+    compress: (buffer) => theirs.compress({ buffer }),
+    decompress: (buffer) => theirs.decompress(buffer),
+  }
+}
+
+function kafkajsGzip(): unknown {
+  try {
+    return require('kafkajs/src/protocol/message/compression/gzip.js')
+  } catch {
+    return undefined
+  }
 }
 
 type Codecs = Record<number, (() => unknown) | undefined>

@@ -1,19 +1,22 @@
 import type { Clock } from '../../../core/clock.ts'
 import { DeadlineExceeded, within } from '../deadline.ts'
+import { seedFailed } from './mends/next-seed.ts'
+import type { KafkaOptions } from './options.ts'
 
 /**
- * Connects, or gives up after `durationMs`. kafkajs goes on trying all the same; a connection that it makes late is
+ * Connects, or gives up after `connectTimeoutMs`; what is made next begins with another address then. kafkajs goes on trying all the same; a connection that it makes late is
  * closed at once, so that nothing keeps the process alive.
  */
 export async function connectWithin(
   clock: Clock,
-  durationMs: number,
+  { kafka, connectTimeoutMs: durationMs }: Pick<KafkaOptions, 'kafka' | 'connectTimeoutMs'>,
   client: { connect(): Promise<void>; disconnect(): Promise<void> },
 ): Promise<void> {
   const connecting = client.connect()
   try {
     await within(clock, durationMs, 'connecting', connecting)
   } catch (error) {
+    seedFailed(kafka)
     connecting
       .catch(() => {})
       .then(() => client.disconnect())

@@ -1,7 +1,7 @@
 import type { Receiver, TransportHost } from '../../transport/transport.ts'
 import type { DriverLink, KafkaDriver, Member, MemberEvents, MemberSpec, Producer } from '../driver.ts'
 import { AdminConnection } from './admin.ts'
-import { gatedAssigner } from './assigner.ts'
+import { gatedAssigner, type JoinGate } from './assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './consumer.ts'
 import { mendTornAnswers } from './mends/torn-answers.ts'
@@ -48,11 +48,8 @@ class KafkajsLink implements DriverLink {
       options: this.#options,
       clock,
       logger,
-      createConsumer: (
-        each: MemberSpec,
-        beforeJoin: () => Promise<void>,
-        onFetched: Parameters<typeof createConsumer>[3],
-      ) => createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin), onFetched),
+      createConsumer: (each: MemberSpec, beforeJoin: JoinGate, onFetched: Parameters<typeof createConsumer>[3]) =>
+        createConsumer(this.#options, each, gatedAssigner(clock, beforeJoin), onFetched),
       firstFetchMs: FIRST_FETCH_MS,
       onAnswer: (error?: unknown) => events.onAnswer(error),
       onEnd: () => events.onEnd(),

@@ -7,6 +7,7 @@ import { byTopic } from '../wire/requests.ts'
 import type { KafkaProducer } from './client.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
+import { atNextSeed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
 import { createPartitioner } from './partitioner.ts'
 
@@ -72,13 +73,16 @@ export class ProducerSlot implements Producer {
   }
 
   async #connect(isOpen: () => boolean): Promise<KafkaProducer> {
-    const producer = this.#options.kafka.producer({
-      idempotent: true,
-      allowAutoTopicCreation: false,
-      createPartitioner: createPartitioner(isOpen),
-      retry: { retries: Number.MAX_SAFE_INTEGER, initialRetryTime: 100, maxRetryTime: 1_000 },
-    })
-    await connectWithin(this.#clock, this.#options.connectTimeoutMs, producer)
+    const { kafka } = this.#options
+    const producer = atNextSeed(kafka, () =>
+      kafka.producer({
+        idempotent: true,
+        allowAutoTopicCreation: false,
+        createPartitioner: createPartitioner(isOpen),
+        retry: { retries: Number.MAX_SAFE_INTEGER, initialRetryTime: 100, maxRetryTime: 1_000 },
+      }),
+    )
+    await connectWithin(this.#clock, this.#options, producer)
     return producer
   }
 

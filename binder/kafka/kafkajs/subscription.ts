@@ -26,7 +26,7 @@ import { Fetches } from '../group/fetches.ts'
 import { Heart } from '../group/heart.ts'
 import { Hindrances } from '../group/hindrances.ts'
 import { LentAgain } from '../group/lent-again.ts'
-import { JoinRefused } from './assigner.ts'
+import { type JoinGate, JoinRefused } from './assigner.ts'
 import type { Crash, EndedBatch, GroupJoin, KafkaBatchPayload, KafkaConsumer, TopicOffsets } from './client.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
@@ -44,7 +44,7 @@ export interface ConsumerHost extends MemberEvents {
   readonly options: KafkaOptions
   readonly clock: Clock
   readonly logger: Logger
-  createConsumer(spec: MemberSpec, beforeJoin: () => Promise<void>, onFetched: FetchListener): KafkaConsumer
+  createConsumer(spec: MemberSpec, beforeJoin: JoinGate, onFetched: FetchListener): KafkaConsumer
   /** How long opening waits for the first answer of each partition, to know what stands still. @default it does not wait */
   readonly firstFetchMs?: number | undefined
 }
@@ -78,7 +78,7 @@ export class KafkaSubscription implements Member {
     this.#lentAgain = new LentAgain(clock, () => this.#assignment)
     this.#consumer = host.createConsumer(
       spec,
-      () => this.#beforeJoin(),
+      (attempt) => this.#beforeJoin(attempt),
       (fetched) => this.#onFetched(fetched),
     )
     this.#fetching = new FetchGate(this.#consumer, spec.topic, clock, partitionWindow(spec))
@@ -104,7 +104,7 @@ export class KafkaSubscription implements Member {
     const { topic } = this.#spec
     this.#listen()
     try {
-      await connectWithin(clock, options.connectTimeoutMs, this.#consumer)
+      await connectWithin(clock, options, this.#consumer)
       const subscribing = this.#consumer.subscribe({ topics: [topic], fromBeginning: true })
       await within(clock, options.requestTimeoutMs, `looking up topic "${topic}"`, subscribing)
       this.#heart.membership.joining()
@@ -258,9 +258,10 @@ export class KafkaSubscription implements Member {
 
   // ---- giving partitions up
 
-  /** kafkajs waits for this before each join. */
-  async #beforeJoin(): Promise<void> {
+  /** kafkajs waits for this before each join, and each time it looks for the coordinator again: that counts as one join. */
+  async #beforeJoin(attempt: number): Promise<void> {
     this.#refuseIfEnded()
+    if (attempt > 1) return
     const assignment = this.#assignment
     if (assignment !== undefined) {
       this.#place = 'handing-over'

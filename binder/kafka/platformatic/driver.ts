@@ -46,7 +46,7 @@ class PlatformaticLink implements DriverLink {
   createMember(spec: MemberSpec, receiver: Receiver, events: MemberEvents): Member {
     const { clock, logger } = this.#host
     const host = {
-      times: this.#options,
+      settings: this.#options,
       clock,
       logger,
       cluster: clusterOf(this.#options, clock),

@@ -5,8 +5,8 @@ import type { Compression } from '../wire/codecs.ts'
 import { Placing } from '../wire/placing.ts'
 import { toTransportError } from './errors.ts'
 import type { Cluster } from './network/cluster.ts'
+import { writeBatch } from './protocol/batch-writer.ts'
 import { initProducerId, type ProducerIdentity } from './protocol/produce.ts'
-import { writeBatch } from './records/batch-writer.ts'
 import { type Parcel, Sending, type Session } from './sending.ts'
 
 const SEQUENCES = 2 ** 31

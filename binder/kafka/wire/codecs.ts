@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { gunzip, gzip, zstdCompress, zstdDecompress } from 'node:zlib'
 import { ConcordatError } from '../../../core/errors.ts'
+import { BatchTooLarge } from './batch-too-large.ts'
 import { decodeLz4Frame, encodeLz4Frame, type Lz4Blocks } from './lz4-frame.ts'
 import { decodeXerial, encodeXerial, type Snappy } from './xerial.ts'
 
@@ -23,7 +24,8 @@ export const COMPRESSION_TYPES: Readonly<Record<Compression, number>> = Object.f
 
 export interface Codec {
   compress(bytes: Buffer): Promise<Buffer>
-  decompress(bytes: Buffer): Promise<Buffer>
+  /** @throws BatchTooLarge when it becomes more than `maxBytes`, before it does */
+  decompress(bytes: Buffer, maxBytes: number): Promise<Buffer>
 }
 
 /** A batch needs a package that is not installed. */
@@ -32,19 +34,41 @@ export class CodecMissing extends ConcordatError {
   readonly retryable = true as const
 }
 
-export const GZIP: Codec = { compress: promisify(gzip), decompress: promisify(gunzip) }
+export const GZIP: Codec = { compress: promisify(gzip), decompress: bounded(promisify(gunzip)) }
 
 export const SNAPPY: Codec = {
   compress: async (bytes) => encodeXerial(snappy(), bytes),
-  decompress: async (bytes) => decodeXerial(snappy(), bytes),
+  decompress: async (bytes, maxBytes) => decodeXerial(snappy(), bytes, maxBytes),
 }
 
 export const LZ4: Codec = {
   compress: async (bytes) => encodeLz4Frame(lz4(), bytes),
-  decompress: async (bytes) => decodeLz4Frame(lz4(), bytes),
+  decompress: async (bytes, maxBytes) => decodeLz4Frame(lz4(), bytes, maxBytes),
 }
 
-export const ZSTD: Codec = { compress: promisify(zstdCompress), decompress: promisify(zstdDecompress) }
+export const ZSTD: Codec = { compress: promisify(zstdCompress), decompress: bounded(promisify(zstdDecompress)) }
+
+/** By the numbers of Kafka's protocol. */
+export const CODECS: Readonly<Record<number, Codec>> = {
+  [COMPRESSION_TYPES.gzip]: GZIP,
+  [COMPRESSION_TYPES.snappy]: SNAPPY,
+  [COMPRESSION_TYPES.lz4]: LZ4,
+  [COMPRESSION_TYPES.zstd]: ZSTD,
+}
+
+type Unzip = (bytes: Buffer, options: { readonly maxOutputLength: number }) => Promise<Buffer>
+
+function bounded(unzip: Unzip): Codec['decompress'] {
+  return async (bytes, maxBytes) => {
+    try {
+      return await unzip(bytes, { maxOutputLength: maxBytes })
+    } catch (error) {
+      if (error instanceof RangeError && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
+        throw new BatchTooLarge(maxBytes, error)
+      throw error
+    }
+  }
+}
 
 /** @throws CodecMissing when its package is not there */
 export function requirePackage(compression: Compression): void {

@@ -5,6 +5,8 @@
  *
  * @see https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
  */
+import { BatchTooLarge } from './batch-too-large.ts'
+
 export interface Lz4Blocks {
   /** Writes to `to` from its start. @returns the bytes written, 0 when it does not get smaller */
   compressBlock(from: Uint8Array, to: Uint8Array, start: number, length: number, hashes: Uint32Array): number
@@ -36,13 +38,16 @@ export function encodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
   return Buffer.concat([...parts, END])
 }
 
-/** @throws RangeError when it is no frame, ends in the middle of one, or has a block that becomes larger than it says */
-export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
+/**
+ * @throws RangeError when it is no frame, ends in the middle of one, or has a block that becomes larger than it says
+ * @throws BatchTooLarge when all of it becomes more than `maxBytes`
+ */
+export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer, maxBytes: number): Buffer {
   if (bytes.length < HEADER.length || bytes.readUInt32LE(0) !== MAGIC) throw new RangeError('no LZ4 frame begins here')
   const flags = bytes.readUInt8(4)
   const largest = LARGEST_BLOCK[(bytes.readUInt8(5) >> 4) & 7] as number
   let at = 6 + (flags & FLAGS.contentSize ? 8 : 0) + (flags & FLAGS.dictionary ? 4 : 0) + 1
-  let out = Buffer.alloc(Math.max(largest, bytes.length * 4))
+  let out = Buffer.alloc(Math.min(maxBytes, Math.max(largest, bytes.length * 4)))
   let end = 0
   for (;;) {
     if (at + 4 > bytes.length) throw new RangeError(`an LZ4 frame of ${bytes.length} bytes has no end`)
@@ -52,8 +57,10 @@ export function decodeLz4Frame(lz4: Lz4Blocks, bytes: Buffer): Buffer {
     const size = said % UNCOMPRESSED
     if (at + size > bytes.length || size > largest)
       throw new RangeError(`an LZ4 block of ${size} bytes at ${at} does not fit into ${bytes.length} bytes`)
-    if (end + largest > out.length) out = Buffer.concat([out], Math.max(out.length * 2, end + largest))
-    if (said < UNCOMPRESSED) requireFits(bytes, at, size, largest)
+    const becomes = said < UNCOMPRESSED ? unpackedSize(bytes, at, size, largest) : size
+    if (end + becomes > maxBytes) throw new BatchTooLarge(maxBytes)
+    if (end + becomes > out.length)
+      out = Buffer.concat([out.subarray(0, end)], Math.min(maxBytes, Math.max(out.length * 2, end + becomes)))
     // Blocks of other writers may refer to the one before: all are in one buffer.
     end =
       said >= UNCOMPRESSED ? end + bytes.copy(out, end, at, at + size) : lz4.decompressBlock(bytes, out, at, size, end)
@@ -68,7 +75,7 @@ const LONGER = 15
  * The package writes as much as a block says, past the end of the buffer, and some bytes can say hundreds of megabytes: so the
  * lengths are added up before anything is written.
  */
-function requireFits(bytes: Buffer, start: number, size: number, largest: number): void {
+function unpackedSize(bytes: Buffer, start: number, size: number, largest: number): number {
   const end = start + size
   let at = start
   let out = 0
@@ -88,4 +95,5 @@ function requireFits(bytes: Buffer, start: number, size: number, largest: number
   }
   if (out > largest || at > end)
     throw new RangeError(`an LZ4 block of ${size} bytes at ${start} is no block, or becomes more than ${largest} bytes`)
+  return out
 }

@@ -4,6 +4,8 @@
  *
  * @see https://github.com/xerial/snappy-java (SnappyOutputStream)
  */
+import { BatchTooLarge } from './batch-too-large.ts'
+
 export interface Snappy {
   compress(bytes: Buffer): Buffer
   /** @throws Error when it is no snappy */
@@ -26,25 +28,34 @@ export function encodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
   return Buffer.concat(parts)
 }
 
-/** @throws RangeError when it is no snappy, or ends in the middle of a block */
-export function decodeXerial(snappy: Snappy, bytes: Buffer): Buffer {
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes)
+/**
+ * @throws RangeError when it is no snappy, or ends in the middle of a block
+ * @throws BatchTooLarge when all of it becomes more than `maxBytes`
+ */
+export function decodeXerial(snappy: Snappy, bytes: Buffer, maxBytes: number): Buffer {
+  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return block(snappy, bytes, maxBytes, maxBytes)
   if (bytes.length < HEADER.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in its header`)
   const parts: Buffer[] = []
+  let left = maxBytes
   for (let at = HEADER.length; at < bytes.length; ) {
     if (at + 4 > bytes.length) throw new RangeError(`snappy data of ${bytes.length} bytes ends in a length`)
     const length = bytes.readInt32BE(at)
     at += 4
     if (length < 0 || at + length > bytes.length)
       throw new RangeError(`a snappy block of ${length} bytes at ${at} does not fit into ${bytes.length} bytes`)
-    parts.push(block(snappy, bytes.subarray(at, at + length)))
+    const part = block(snappy, bytes.subarray(at, at + length), left, maxBytes)
+    left -= part.length
+    parts.push(part)
     at += length
   }
   return Buffer.concat(parts)
 }
 
-function block(snappy: Snappy, bytes: Buffer): Buffer {
-  if (!isSound(bytes)) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
+/** @param left of `maxBytes`, which the blocks before it did not take */
+function block(snappy: Snappy, bytes: Buffer, left: number, maxBytes: number): Buffer {
+  const becomes = unpackedSize(bytes)
+  if (becomes === undefined) throw new RangeError(`a block of ${bytes.length} bytes is no snappy`)
+  if (becomes > left) throw new BatchTooLarge(maxBytes)
   try {
     return snappy.uncompress(bytes)
   } catch (cause) {
@@ -53,15 +64,15 @@ function block(snappy: Snappy, bytes: Buffer): Buffer {
 }
 
 /**
- * Its parts add up to the length that it says. The package believes that length, takes a length of four bytes for a negative
+ * What it becomes; `undefined` when its parts do not add up to the length that it says. The package believes that length, takes a length of four bytes for a negative
  * one, with which it goes back in its input for ever, and does not look where its output ends.
  */
-function isSound(bytes: Buffer): boolean {
+function unpackedSize(bytes: Buffer): number | undefined {
   let at = 0
   let said = 0
   for (let shift = 1; ; shift *= 128) {
     const byte = bytes[at++]
-    if (byte === undefined || at > 5) return false
+    if (byte === undefined || at > 5) return undefined
     said += (byte & 127) * shift
     if (byte < 128) break
   }
@@ -76,10 +87,10 @@ function isSound(bytes: Buffer): boolean {
       continue
     }
     const extra = Math.max(0, more - 59)
-    if (at + extra > bytes.length) return false
+    if (at + extra > bytes.length) return undefined
     const size = (extra === 0 ? more : bytes.readUIntLE(at, extra)) + 1
     at += extra + size
     out += size
   }
-  return at === bytes.length && out === said
+  return at === bytes.length && out === said ? said : undefined
 }

@@ -1,6 +1,6 @@
 import type { EncodedMessage } from '../../channel/message.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
-import { failure, replyCodeOf } from '../failure.ts'
+import { failure, RIGHTS, replyCodeOf } from '../failure.ts'
 
 /** What the publisher says of a message that was not confirmed. Pure; one function per ending. */
 
@@ -66,17 +66,28 @@ export const unreached = (message: EncodedMessage, timeoutMs: number, cause: Err
   })
 
 /** The broker closed the channel over exactly this message. */
-export const rejected = (message: EncodedMessage, cause: Error): TransportError =>
-  failure(rejectionOf(cause), `RabbitMQ closed the channel over ${name(message)}: ${cause.message}`, {
+export const rejected = (message: EncodedMessage, cause: Error): TransportError => {
+  const kind = rejectionOf(cause)
+  const remedy = kind === 'refused' ? `. ${RIGHTS}` : ''
+  return failure(kind, `RabbitMQ closed the channel over ${name(message)}: ${cause.message}${remedy}`, {
     destination: message.destination,
     cause,
   })
+}
 
 function rejectionOf(cause: Error): TransportErrorKind {
   if (/message size/.test(cause.message)) return 'too_large'
-  return replyCodeOf(cause) === NOT_FOUND ? 'unroutable' : 'mismatch'
+  switch (replyCodeOf(cause)) {
+    case ACCESS_REFUSED:
+      return 'refused'
+    case NOT_FOUND:
+      return 'unroutable'
+    default:
+      return 'mismatch'
+  }
 }
 
+const ACCESS_REFUSED = 403
 const NOT_FOUND = 404
 
 /** amqplib or our own limits would not even write it. */

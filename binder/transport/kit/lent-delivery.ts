@@ -14,23 +14,29 @@ export interface Lender<Item> {
 export class LentDelivery<Item> implements TransportDelivery {
   readonly message: EncodedMessage
   readonly redelivered: boolean | undefined
-  readonly #item: Item
-  readonly #lender: Lender<Item>
+  /** The lender's record of it, for who knows the lender. */
+  readonly item: Item
+  readonly lender: Lender<Item>
   #hasEnded = false
 
   constructor(lender: Lender<Item>, item: Item, message: EncodedMessage, redelivered: boolean | undefined) {
     this.message = message
     this.redelivered = redelivered
-    this.#item = item
-    this.#lender = lender
+    this.item = item
+    this.lender = lender
   }
 
   get position(): string {
-    return this.#lender.positionOf(this.#item)
+    return this.lender.positionOf(this.item)
   }
 
   get signal(): AbortSignal {
-    return this.#lender.signal
+    return this.lender.signal
+  }
+
+  /** Settled or released. */
+  get hasEnded(): boolean {
+    return this.#hasEnded
   }
 
   ack(): void {
@@ -44,6 +50,6 @@ export class LentDelivery<Item> implements TransportDelivery {
   #end(isSettled: boolean): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    this.#lender.ended(this.#item, isSettled)
+    this.lender.ended(this.item, isSettled)
   }
 }

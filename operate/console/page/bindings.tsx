@@ -3,7 +3,9 @@ import type { BindingStatus } from '../../../binder/status.ts'
 import type { GroupLine } from '../../groups.ts'
 import type { BindingLine } from '../../instances.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
+import { useMay } from './act.tsx'
 import { get } from './api.ts'
+import { PauseOrResume } from './bus.tsx'
 import { type Live, useLive } from './live.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, type Column, count, Panel, perSecond, Spark, Table, Trouble } from './parts.tsx'
@@ -28,6 +30,7 @@ export function Bindings() {
   const live = useLive()
   const { snapshot } = live
   const rows = rowsOf(snapshot)
+  const may = [useMay('binding.pause'), useMay('binding.resume')].includes(true)
   const hasOwn = snapshot.bindings?.data !== undefined
   const told = useLoaded(hasOwn ? 'bindings' : null, () => get<readonly BindingStatus[]>('bindings'), 5_000)
   const errors = new Map(
@@ -44,7 +47,11 @@ export function Bindings() {
         rows={rows}
         keyOf={({ key }) => key}
         empty="No groups in the database's log, no instance on a bus, and no binder of this process. Give the services a bus, or createConsole `bindings` or `places`."
-        columns={columnsOf(live, errors)}
+        columns={
+          may && rows.some(({ all }) => all !== undefined)
+            ? [...columnsOf(live, errors), SETTLE]
+            : columnsOf(live, errors)
+        }
       />
     </Panel>
   )
@@ -54,7 +61,8 @@ function asideOf(rows: number, { instances }: Snapshot): string {
   const all = instances?.data
   if (all === undefined) return `${rows} seen from here`
   const more = all.leftOut === 0 ? '' : `, ${all.leftOut} more are not shown`
-  return `${rows}, of ${all.instances.length} instances${more}`
+  const n = all.instances.length
+  return `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
 }
 
 function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Column<Row>[] {
@@ -95,6 +103,13 @@ function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Co
         ),
     },
   ]
+}
+
+/** Over the bus, so only for what reports there. */
+const SETTLE: Column<Row> = {
+  head: 'Settle',
+  cell: ({ all }) =>
+    all !== undefined && <PauseOrResume binding={all.name} to={`${all.service}:**`} states={Object.keys(all.states)} />,
 }
 
 function Name({ row, error }: { row: Row; error: string | undefined }) {

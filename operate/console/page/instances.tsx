@@ -1,12 +1,23 @@
 /** Every instance of every service, as it says over the bus; and the bindings of one. */
 import type { WatchedBinding } from '../../../bus/reports/watch.ts'
 import type { InstanceLine } from '../../instances.ts'
+import { useMay } from './act.tsx'
 import { get } from './api.ts'
+import { PauseOrResume, Sent } from './bus.tsx'
 import { useLive } from './live.ts'
 import { useLoaded } from './loaded.ts'
 import { Badge, type Column, count, lasting, Panel, perSecond, Table, Trouble } from './parts.tsx'
 
 export function Instances() {
+  return (
+    <>
+      <Listed />
+      <Sent />
+    </>
+  )
+}
+
+function Listed() {
   const { instances } = useLive().snapshot
   const all = instances?.data
   const isMissing = /missing/.test(instances?.problem?.code ?? '')
@@ -78,6 +89,7 @@ function State({ line: { notRunning, openCircuits, ageMs } }: { line: InstanceLi
 }
 
 export function Instance({ address }: { address: string }) {
+  const may = [useMay('binding.pause'), useMay('binding.resume')].includes(true)
   const { data, problem, again } = useLoaded(
     `instance ${address}`,
     () => get<readonly WatchedBinding[]>('instance', { address }),
@@ -92,7 +104,7 @@ export function Instance({ address }: { address: string }) {
           rows={data}
           keyOf={({ name }) => name}
           empty="It has no bindings: it only sends."
-          columns={BINDING_COLUMNS}
+          columns={may ? [...BINDING_COLUMNS, settle(address, again)] : BINDING_COLUMNS}
         />
       )}
     </Panel>
@@ -125,3 +137,10 @@ const BINDING_COLUMNS: readonly Column<WatchedBinding>[] = [
   { head: 'Retries', number: true, cell: ({ retried }) => count(retried) },
   { head: 'Dropped', number: true, cell: ({ dropped }) => count(dropped) },
 ]
+
+function settle(address: string, after: () => void): Column<WatchedBinding> {
+  return {
+    head: 'Settle',
+    cell: ({ name, state }) => <PauseOrResume binding={name} to={address} states={[state]} after={after} />,
+  }
+}

@@ -79,7 +79,7 @@ function InstancesCard({ part }: { part: Snapshot['instances'] }) {
   return (
     <Card
       href="#/instances"
-      label="instances on the bus"
+      label={all.length === 1 ? 'instance on the bus' : 'instances on the bus'}
       value={all.length}
       tone={all.some(({ notRunning }) => notRunning.length > 0) ? 'warn' : 'good'}
       problem={part?.problem}

@@ -95,12 +95,22 @@ export function Timeline({ view }: { view: SagaView }) {
         ))}
       </svg>
       <p class="legend">
-        <span class="forth" /> forward <span class="undoing" /> undoing <span class="pause" /> waiting{' '}
-        <span class="now" /> open now
+        {LEGEND.map(([look, word]) => (
+          <span class="entry" key={look}>
+            <span class={look} /> {word}
+          </span>
+        ))}
       </p>
     </div>
   )
 }
+
+const LEGEND = [
+  ['forth', 'forward'],
+  ['undoing', 'undoing'],
+  ['pause', 'waiting'],
+  ['now', 'open now'],
+] as const
 
 function lanesOf({ steps, timeline }: SagaView, end: number): readonly Lane[] {
   return steps.map(({ step, wait }) => {

@@ -125,3 +125,6 @@ function unlessRetryable(error: Error): undefined {
 }
 
 export const range = (count: number, from = 0): number[] => Array.from({ length: count }, (_, i) => from + i)
+
+/** For what reads batches: room for whatever is in them. */
+export const ROOMY = { roomBytes: 1e9, maxBatchBytes: 1e9 } as const

@@ -35,3 +35,33 @@ it('sends no later part of a list after one that got no answer: a key would be t
   expect(sent).toEqual(['1'])
   await publisher.close()
 })
+
+it('tells the messages of a topic without rights at once, sends those of the others, and says what to grant', async () => {
+  const sent: string[][] = []
+  const producer = {
+    connect: async () => {},
+    disconnect: async () => {},
+    sendBatch: async ({ topicMessages }: Batch) => {
+      sent.push(topicMessages.map(({ topic }) => topic))
+      if (topicMessages.some(({ topic }) => topic === 'denied'))
+        throw Object.assign(new Error('Not authorized to access topics'), { type: 'TOPIC_AUTHORIZATION_FAILED' })
+      // No partition was decided: this producer asks no partitioner.
+      return topicMessages.map(({ topic }) => ({ topicName: topic, partition: undefined, errorCode: 0 }))
+    },
+  }
+  const options = { kafka: { producer: () => producer }, maxMessageBytes: 2_000, connectTimeoutMs: 1_000 } as never
+  const topics = { partitions: () => 1, takesAnySize: () => false, forget: () => {} } as never
+  const publisher = new Publisher({
+    settings: options,
+    topics,
+    producer: new ProducerSlot(options, systemClock),
+    clock: systemClock,
+  })
+  const messages = ['denied', 'open', 'denied'].map((destination) => plainMessage({ destination, key: 'k' }))
+  const outcomes = await publisher.publish(messages, { deadline: systemClock.monotonic() + 5_000 })
+  expect(outcomes.map((outcome) => outcome?.kind)).toEqual(['refused', undefined, 'refused'])
+  expect(outcomes[0]?.retryable).toBe(true)
+  expect(outcomes[0]?.message).toMatch(/publishing to "denied" failed: Not authorized.*Give the user the rights on it/)
+  expect(sent).toEqual([['denied', 'open'], ['denied'], ['open']])
+  await publisher.close()
+})

@@ -9,7 +9,7 @@ describe('errors of RabbitMQ', () => {
     [new Error('connect ECONNREFUSED'), 'unavailable', true],
     [amqp(320, 'CONNECTION_FORCED'), 'unavailable', true],
     [amqp(404, 'NOT_FOUND'), 'unavailable', true],
-    [amqp(403, 'ACCESS_REFUSED'), 'mismatch', false],
+    [amqp(403, 'ACCESS_REFUSED'), 'refused', true],
     [amqp(405, 'RESOURCE_LOCKED'), 'mismatch', false],
     [amqp(406, 'PRECONDITION_FAILED'), 'mismatch', false],
     [new Error('Handshake terminated by server: 403 (ACCESS-REFUSED)'), 'refused', true],
@@ -32,6 +32,7 @@ describe('errors of RabbitMQ', () => {
     [new Error('connect ECONNREFUSED'), 'Check that RabbitMQ is up'],
     [amqp(404, 'NOT_FOUND - no queue'), "Make it as binder.describe() says, or use provision: 'create'"],
     [new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), 'Check the virtual host'],
+    [amqp(403, 'ACCESS_REFUSED'), 'Grant the user configure, write and read on it'],
   ] as const)('say where to look: %s', ([cause, remedy], { expect }) => {
     expect(toTransportError('connect', cause).message).toContain(remedy)
   })

@@ -1,6 +1,7 @@
 /** The libraries whose transactions are joined, each on the same database. */
 
 import { MikroORM, EntitySchema as MikroSchema } from '@mikro-orm/postgresql'
+import { PrismaPg } from '@prisma/adapter-pg'
 import type { SqlTransaction } from 'concordat/core'
 import { kyselyTransaction } from 'concordat/core/kysely'
 import {
@@ -8,6 +9,7 @@ import {
   knexTransaction,
   mikroOrmTransaction,
   postgresTransaction,
+  prismaTransaction,
   typeormTransaction,
 } from 'concordat/core/orms'
 import { pgTransaction } from 'concordat/core/pg'
@@ -20,6 +22,7 @@ import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import postgres from 'postgres'
 import { DataSource, EntitySchema } from 'typeorm'
+import { PrismaClient } from './prisma/generated/client.ts'
 
 export const orders = pgTable('orders', { orderId: text('order_id').primaryKey(), by: text('by') })
 
@@ -152,6 +155,23 @@ export const LIBRARIES: Readonly<Record<string, (url: string) => Library>> = {
         }),
       wrong: () => postgresTransaction(db as never),
       close: () => db.end(),
+    }
+  },
+  Prisma: (url) => {
+    const pool = new pg.Pool({ connectionString: url, max: 2 })
+    const prisma = new PrismaClient({ adapter: new PrismaPg(pool) })
+    return {
+      ended: 'core.sql_transaction_ended',
+      place: (orderId, work) =>
+        prisma.$transaction(async (tx) => {
+          await tx.order.create({ data: { orderId, by: 'prisma' } })
+          await work(prismaTransaction(tx))
+        }),
+      wrong: () => prismaTransaction(prisma as never),
+      close: async () => {
+        await prisma.$disconnect()
+        await pool.end()
+      },
     }
   },
   TypeORM: (url) => {

@@ -100,6 +100,25 @@ describeWith(['postgres'], 'transactions of other libraries', () => {
         expect(await stored(`${name}-2`)).toEqual({ orders: 0, messages: 0, sagas: 0 })
       })
 
+      test('rows, counts and big numbers are what `pg` makes of them', async () => {
+        const counted: ReadonlyArray<readonly [text: string, rowCount: number, rows: number]> = [
+          [`UPDATE orders SET by = 'RETURNING' WHERE order_id = $1`, 1, 0],
+          [`WITH one AS (SELECT $1::text AS id) UPDATE orders SET by = 'x' FROM one WHERE order_id = one.id`, 1, 0],
+          [`WITH gone AS (DELETE FROM orders WHERE order_id = $1 RETURNING *) SELECT * FROM gone`, 1, 1],
+          [`INSERT INTO orders VALUES ($1, 'UPDATE') RETURNING by`, 1, 1],
+          [`INSERT INTO orders VALUES ($1, 'y') ON CONFLICT DO NOTHING`, 0, 0],
+          [`SELECT by AS "DELETE" FROM orders WHERE order_id = $1 FOR NO KEY UPDATE`, 1, 1],
+        ]
+        await library.place(`${name}-5`, async (tx) => {
+          for (const [text, rowCount, length] of counted) {
+            const found = await tx.query(text, [`${name}-5`])
+            expect({ rowCount: found.rowCount, rows: found.rows.length }, text).toEqual({ rowCount, rows: length })
+          }
+          const big = await tx.query('SELECT 9007199254740993::bigint AS big, count(*) FROM orders WHERE false')
+          expect(big.rows).toEqual([{ big: '9007199254740993', count: '0' }])
+        })
+      })
+
       test('an error of the server has its SQLSTATE', async () => {
         let found: unknown
         const failing = library.place(`${name}-3`, async (tx) => {

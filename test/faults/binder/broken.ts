@@ -1,5 +1,6 @@
 /** The mistakes that can be built in (`--broken`), wrapped around a transport: the library has no switch for them. */
-import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
+import type { Receiver, SettlingTransactions, Transport, TransportDelivery } from 'concordat/binder/transport'
+import type { SqlClient } from 'concordat/core'
 
 export function withMistake(transport: Transport, mistake: string | undefined): Transport {
   switch (mistake) {
@@ -21,6 +22,16 @@ export function withMistake(transport: Transport, mistake: string | undefined): 
       return changed(transport, 'publish', (...[messages, until]: Parameters<Transport['publish']>) => {
         void transport.publish(messages, until)
         return Promise.resolve(messages.map(() => undefined))
+      })
+    case 'settles-apart':
+      return changed(transport, 'settlingIn', (sql?: SqlClient): SettlingTransactions | undefined => {
+        const settling = transport.settlingIn?.(sql)
+        const apart = transport.settlingIn?.()
+        if (settling === undefined || apart === undefined) return undefined
+        return {
+          sql: settling.sql,
+          settle: (_, deliveries) => apart.sql.transaction((own) => apart.settle(own, deliveries)),
+        }
       })
     default:
       return transport

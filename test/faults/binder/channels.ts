@@ -13,3 +13,5 @@ export const parcels = defineChannel('faults.parcels', { ...options, groups: ['w
 export const reminders = defineChannel('faults.reminders', { ...options, groups: ['remind'] })
 /** The outputs; read by the group `audit`. */
 export const receipts = defineChannel('faults.receipts', { ...options, groups: ['audit'] })
+/** PostgreSQL: sent in transactions alone; the group `book` writes its place in the transactions of its handlers. */
+export const entries = defineChannel('faults.entries', { ...options, groups: ['book'], transactional: true })

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../harness/random.ts'
 import { type BinderFault, doneByAnother } from './fault.ts'
 import type { Unsettled } from './log-database.ts'
+import type { Lingers } from './place.ts'
 import { SESSION_MS } from './settings.ts'
 import type { Site } from './site.ts'
 
@@ -19,6 +20,12 @@ export const LOG_FAULTS: readonly BinderFault[] = [
     on: 'postgres',
     play: freezeInTransaction,
   },
+  ...(['before its place', 'after its place'] as const).map((where) => ({
+    name: `freeze-${where.replaceAll(' ', '-')}`,
+    what: `a consumer stands still in the transaction of a handler, ${where} was written, until another has done its work`,
+    on: 'postgres' as const,
+    play: (site: Site, random: Random) => freezeAtPlace(site, random, where),
+  })),
 ]
 
 const KILLS = 3
@@ -56,7 +63,7 @@ async function movedOn(site: Site, held: readonly Unsettled[]): Promise<boolean>
 
 async function freezeInTransaction(site: Site, random: Random): Promise<string | undefined> {
   await sleep(random.between(200, 500))
-  const victim = await site.lingerer(300, true)
+  const victim = await site.lingerer(300, 'transaction')
   const { member, key, n } = victim
   site.fault(`${member.name} stands still with ${key}/${n} in a transaction`, [member])
   member.actor.stop()
@@ -74,4 +81,33 @@ async function freezeInTransaction(site: Site, random: Random): Promise<string |
   await sleep(2_000)
   if (other === undefined || !hasMoved || open === 0) return undefined
   return `${other} had ${key}/${n} before ${member.name} went on with it, ${open} transactions were open`
+}
+
+/** Nobody waits for it longer than its lease, and what it wrote is gone when it goes on. */
+async function freezeAtPlace(site: Site, random: Random, where: Lingers): Promise<string | undefined> {
+  await sleep(random.between(200, 500))
+  const { member, key, n, text } = await site.lingerer(300, where)
+  site.fault(`${member.name} stands still with the entry ${key}/${n}, ${where} was written`, [member])
+  member.actor.stop()
+  const beganAt = performance.now()
+  const other = await writtenByAnother(site, member.name, text)
+  const tookMs = Math.round(performance.now() - beganAt)
+  const wentOn = member.actor.next('goes on', ({ op }) => op === 'goes on', 30_000)
+  member.actor.resume()
+  site.note('healed', `${member.name} goes on`)
+  await wentOn
+  await sleep(2 * SESSION_MS)
+  site.back(member)
+  if (other === undefined) return undefined
+  return `${other} wrote ${key}/${n} ${tookMs} ms after ${member.name} had stopped ${where} was written`
+}
+
+async function writtenByAnother(site: Site, name: string, id: string): Promise<string | undefined> {
+  const deadline = performance.now() + (site.isBroken ? 3 * SESSION_MS : MOVED_WITHIN_MS)
+  while (performance.now() < deadline) {
+    const other = (await site.log.writersOf(id)).find((each) => each !== name)
+    if (other !== undefined) return other
+    await sleep(50)
+  }
+  return undefined
 }

@@ -8,6 +8,8 @@ export const BINDER_INVARIANTS = {
     'what was handled comes again only when something was broken since it first began, or its sender sent it again',
   'places go forward':
     'PostgreSQL: what a group has settled in a partition is never written back to less, by one that has lost its place',
+  'once with its place':
+    'PostgreSQL: what a handler wrote in the transaction that wrote its place is there once for each message that was sent',
   'same id': 'what comes again, and what it leads to, has the id it had',
   'all come back': 'after the fault every binding runs and every sender gets its messages accepted',
   'no process fails': 'no unhandled rejection, no process that ended by itself',

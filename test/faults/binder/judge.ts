@@ -24,6 +24,8 @@ export interface Known {
   readonly failures: readonly string[]
   /** Places that were written back. `undefined`: the broker keeps them to itself. */
   readonly setBack?: readonly string[] | undefined
+  /** Entries that are not in the book once. `undefined`: there is no book. */
+  readonly book?: readonly string[] | undefined
 }
 
 const STAGES = ['work', 'audit'] as const
@@ -60,6 +62,8 @@ export function judge(known: Known, verdicts: Verdicts): void {
   judgeIds(delayed, reminded, against('same id'))
   for (const line of known.setBack ?? []) against('places go forward')(line)
   if (known.setBack !== undefined) against('places go forward')
+  for (const line of known.book ?? []) against('once with its place')(line)
+  if (known.book !== undefined) against('once with its place')
   for (const line of known.absent) against('all come back')(line)
   against('all come back')
   for (const line of known.failures) against('no process fails')(line)

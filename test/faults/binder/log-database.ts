@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { PrivateServer } from '../../support/servers/index.ts'
 import { SESSION_MS } from './settings.ts'
@@ -12,6 +13,9 @@ export interface Unsettled {
 
 /** Writes down who writes less than what was settled before. */
 const WATCH = `
+  CREATE TABLE faults_sent (id text PRIMARY KEY);
+  CREATE TABLE faults_book (id text NOT NULL, process text NOT NULL);
+  CREATE INDEX ON faults_book (id);
   CREATE TABLE faults_set_back (grp int, part int, ver bigint, owner text, settled bigint, before bigint);
   CREATE FUNCTION faults_set_back() RETURNS trigger LANGUAGE plpgsql AS $$
   DECLARE most bigint;
@@ -39,6 +43,7 @@ export class LogDatabase {
   readonly #server: PrivateServer
   #foreign: pg.Client | undefined
   #setBack: readonly string[] = []
+  #book: readonly string[] = []
   #turned: string | undefined
 
   constructor(server: PrivateServer) {
@@ -100,6 +105,34 @@ export class LogDatabase {
   /** As of the last `shown()`. */
   get setBack(): readonly string[] {
     return this.#setBack
+  }
+
+  /** Entries that were sent are in the book, or so long is over. Reads then what is wrong in it. */
+  async booked(withinMs: number): Promise<void> {
+    const missing =
+      'SELECT count(*)::int AS found FROM faults_sent s WHERE NOT EXISTS (SELECT FROM faults_book b WHERE b.id = s.id)'
+    const deadline = performance.now() + withinMs
+    while ((await this.#count(missing)) > 0 && performance.now() < deadline) await sleep(100)
+    const rows = await this.#rows<{ text: string }>(
+      `SELECT format('entry %s is in the book %s times (%s)', coalesce(s.id, b.id), coalesce(b.n, 0), b.by) AS text
+       FROM faults_sent s FULL JOIN (
+         SELECT id, count(*) AS n, string_agg(process, ', ') AS by FROM faults_book GROUP BY id) b USING (id)
+       WHERE s.id IS NULL OR b.n IS DISTINCT FROM 1 LIMIT 50`,
+    )
+    this.#book = rows.map(({ text }) => text)
+  }
+
+  /** As of the last `booked()`: entries that are not there once. */
+  get book(): readonly string[] {
+    return this.#book
+  }
+
+  /** Who wrote an entry. */
+  async writersOf(id: string): Promise<readonly string[]> {
+    const rows = await this.#rows<{ process: string }>(
+      `SELECT process FROM faults_book WHERE id = '${id.replaceAll("'", "''")}'`,
+    )
+    return rows.map(({ process }) => process)
   }
 
   /** Of others than the one that is open throughout. */

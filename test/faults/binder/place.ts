@@ -20,14 +20,20 @@ export interface Post {
   readonly broken: string | undefined
 }
 
+/**
+ * Where a handler stands still: in the middle of its work, there in a transaction that has read the log, or in the
+ * transaction of an entry, before or after its place was written.
+ */
+export type Lingers = 'work' | 'transaction' | 'before its place' | 'after its place'
+
 export type Order =
   | ({ readonly do: 'begin' } & Post)
   /** Sends messages 0, 1, 2, ... of each key, each until it is accepted, under one id; those of `delayed` for later. */
   | { readonly do: 'send'; readonly keys: readonly string[]; readonly delayed: readonly string[] }
   /** Sends nothing new, and tells when everything begun was accepted. */
   | { readonly do: 'rest' }
-  /** In the middle of the next handler: tell, and wait; in a transaction of the broker's database, where it has one. */
-  | { readonly do: 'linger'; readonly ms: number; readonly inTransaction: boolean }
+  /** In the next handler: tell, and wait. 0 ms: who waits goes on. */
+  | { readonly do: 'linger'; readonly ms: number; readonly where: Lingers }
   /** Joins and leaves so many times. */
   | { readonly do: 'drift'; readonly times: number; readonly everyMs: number }
   /** Tells when every binding runs and the broker answers. */

@@ -10,7 +10,7 @@ import type { Setting } from '../harness/suite.ts'
 import type { Known, Span } from './judge.ts'
 import { Ledger, type Op } from './ledger.ts'
 import { LogDatabase } from './log-database.ts'
-import type { Order, Role, TransportName } from './place.ts'
+import type { Lingers, Order, Role, TransportName } from './place.ts'
 import { Pooler } from './pooler.ts'
 import { CONSUMERS, DELAYED_KEYS, HOPELESS_MS, KEYS, QUIET_WITHIN_MS } from './settings.ts'
 
@@ -27,6 +27,8 @@ export interface Lingerer {
   readonly member: Member
   readonly key: string
   readonly n: number
+  /** The id of an entry. */
+  readonly text: string
 }
 
 const WORKER = new URL('./worker.ts', import.meta.url)
@@ -157,6 +159,7 @@ export class Site {
     const { sender } = this
     const rested = this.#comes(sender, 'rested', { do: 'rest' })
     if (await rested) await this.#until('everything is handled', () => this.ledger.missing.length === 0, 'missing')
+    await this.#database?.booked(this.isBroken ? HOPELESS_MS : QUIET_WITHIN_MS)
     const up = this.#members.filter(({ role }) => role !== 'drifter')
     await Promise.all(up.map((member) => this.#comes(member, 'up', { do: 'report' })))
     // Time for what comes again though nobody asked for it.
@@ -187,6 +190,7 @@ export class Site {
       absent: this.#absent,
       failures,
       setBack: this.#database?.setBack,
+      book: this.#database?.book,
     }
   }
 
@@ -224,18 +228,18 @@ export class Site {
   }
 
   /** The first consumer that gets into the middle of a handler, and stays there for so long. */
-  async lingerer(ms: number, inTransaction = false): Promise<Lingerer> {
+  async lingerer(ms: number, where: Lingers = 'work'): Promise<Lingerer> {
     const found = Promise.withResolvers<{ member: Member; event: Event }>()
     const among = this.of('consumer')
     const unwatch = among.map((member) =>
       member.actor.watch((event) => void (event.op === 'lingers' && found.resolve({ member, event }))),
     )
     const timer = setTimeout(() => found.reject(new Error('nobody has anything to do')), BEGINS_WITHIN_MS / 3)
-    for (const { actor } of among) actor.order({ do: 'linger', ms, inTransaction })
+    for (const { actor } of among) actor.order({ do: 'linger', ms, where })
     try {
       const { member, event } = await found.promise
-      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0, inTransaction })
-      return { member, key: event.key ?? '', n: event['n'] as number }
+      for (const each of among) if (each !== member) each.actor.order({ do: 'linger', ms: 0, where })
+      return { member, key: event.key ?? '', n: event['n'] as number, text: event.text ?? '' }
     } finally {
       clearTimeout(timer)
       for (const stop of unwatch) stop()

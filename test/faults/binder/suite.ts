@@ -59,6 +59,11 @@ export const binderSuite: Suite = {
       faults: ['none'],
       breaks: 'nothing is lost',
     },
+    'settles-apart': {
+      what: 'PostgreSQL: a place is written in a transaction of its own, before that of the handler commits',
+      faults: ['freeze-after-its-place'],
+      breaks: 'once with its place',
+    },
     'acks-unfenced': {
       what: 'PostgreSQL: processes believe in their places for ever, and what is settled is written without a look at the epoch',
       faults: ['freeze-in-transaction'],

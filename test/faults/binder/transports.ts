@@ -1,7 +1,7 @@
 import { type PostgresTransport, postgresTransport } from 'concordat/binder/postgres'
 import { rabbitTransport } from 'concordat/binder/rabbitmq'
 import type { Transport } from 'concordat/binder/transport'
-import { HOUR, type SqlClient } from 'concordat/core'
+import { HOUR, type SqlClient, type SqlTransaction } from 'concordat/core'
 import { pgClient, pgListener } from 'concordat/core/pg'
 import pg from 'pg'
 import { kafkaOn } from '../../support/kafka-driver.ts'
@@ -13,31 +13,55 @@ import { HEARTBEAT_S, REBALANCE_MS, SEGMENT_BYTES, SEGMENT_MS, SEND_TIMEOUT_MS, 
 export interface Opened {
   readonly transport: Transport
   /** Where a send can be part of a transaction. */
-  readonly log?: { readonly sql: SqlClient; readonly transport: PostgresTransport }
+  readonly log?: {
+    readonly sql: SqlClient
+    /** Of handlers that settle in their transactions. */
+    readonly transactionsOf: SqlClient
+    readonly transport: PostgresTransport
+  }
 }
 
 /** A transport that reaches its broker through the link of this process alone. */
-export function openTransport({ transport, port, name, broken }: Post): Opened {
+/** @param beforeCommit called in each transaction of a handler, as the last thing in it */
+export function openTransport(
+  { transport, port, name, broken }: Post,
+  beforeCommit: (tx: SqlTransaction) => Promise<void>,
+): Opened {
   if (transport === 'kafka') return { transport: withMistake(openKafka(port, name), broken) }
   if (transport === 'rabbitmq') return { transport: withMistake(openRabbit(port), broken) }
-  const log = openPostgres(port, transport === 'postgres', broken)
+  const log = openPostgres(port, transport === 'postgres', broken, beforeCommit)
   return { transport: withMistake(log.transport, broken), log }
 }
 
 /** Segments are small and kept for no time at all, so that the ring turns all the while. */
-function openPostgres(port: number, listens: boolean, broken: string | undefined): Required<Opened>['log'] {
+function openPostgres(
+  port: number,
+  listens: boolean,
+  broken: string | undefined,
+  beforeCommit: (tx: SqlTransaction) => Promise<void>,
+): Required<Opened>['log'] {
   const connectionString = `postgres://postgres@127.0.0.1:${port}/postgres`
   // The one that believes for ever waits for ever, too: what it asked before it stood still is answered when it goes on.
   const isPatient = broken === 'acks-unfenced'
   const requestTimeoutMs = isPatient ? HOUR : SEND_TIMEOUT_MS
   const limits = { connectionTimeoutMillis: requestTimeoutMs, query_timeout: requestTimeoutMs }
   const sql = pgClient(new pg.Pool({ connectionString, max: 10, ...limits }))
+  const own = pgClient(new pg.Pool({ connectionString, max: 6, ...limits }))
+  const transactionsOf: SqlClient = {
+    ...own,
+    transaction: (work, limits) =>
+      own.transaction(async (tx) => {
+        const made = await work(tx)
+        await beforeCommit(tx)
+        return made
+      }, limits),
+  }
   // A pool in transaction mode has no connection that hears.
   const listener = listens ? pgListener({ connect: () => new pg.Client({ connectionString, ...limits }) }) : undefined
   const ring = { segmentBytes: SEGMENT_BYTES, segmentMs: SEGMENT_MS, retentionMs: 0 }
   const leaseMs = isPatient ? HOUR : SESSION_MS
   const times = { leaseMs, rebalanceTimeoutMs: REBALANCE_MS, requestTimeoutMs }
-  return { sql, transport: postgresTransport({ sql, listener, ...times, ...ring }) }
+  return { sql, transactionsOf, transport: postgresTransport({ sql, transactionsOf, listener, ...times, ...ring }) }
 }
 
 function openRabbit(port: number): Transport {

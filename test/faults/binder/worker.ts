@@ -11,12 +11,12 @@ import {
   processor,
   sink,
 } from 'concordat/binder'
-import { type Logger, newId, type SqlClient, systemClock } from 'concordat/core'
+import { type Logger, newId, type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
 import { describe } from '../harness/errors.ts'
 import { type Event, EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
-import { type Numbered, parcels, receipts, reminders } from './channels.ts'
-import type { Order, Post } from './place.ts'
+import { entries, type Numbered, parcels, receipts, reminders } from './channels.ts'
+import type { Lingers, Order, Post } from './place.ts'
 import { DELAYS_MS, FAILS, LATE_COMMIT_MS, RETRIED, RETRY_MS, SEND_TIMEOUT_MS, SHARED_WITHIN_MS } from './settings.ts'
 import { type Opened, openTransport } from './transports.ts'
 
@@ -32,7 +32,7 @@ class Worker {
   #sending = false
   #loops: Promise<unknown> = Promise.resolve()
   #lingerMs = 0
-  #lingersInTransaction = false
+  #lingers: Lingers = 'work'
   #handled = 0
   #goOn: AbortController = new AbortController()
 
@@ -49,9 +49,9 @@ class Worker {
   }
 
   /** @param ms 0: nobody lingers, and who does goes on */
-  linger(ms: number, inTransaction: boolean): void {
+  linger(ms: number, where: Lingers): void {
     this.#lingerMs = ms
-    this.#lingersInTransaction = inTransaction
+    this.#lingers = where
     if (ms > 0) this.#goOn = new AbortController()
     else this.#goOn.abort(new Error('enough'))
   }
@@ -59,8 +59,8 @@ class Worker {
   async begin(): Promise<void> {
     const { role } = this.#post
     const sends = [parcels, reminders]
-    if (role === 'sender') this.#binder = await this.#open({ sends, sendTimeoutMs: SEND_TIMEOUT_MS })
-    if (role === 'consumer') this.#binder = await this.#open({ bindings: this.#bindings() })
+    if (role === 'sender') this.#binder = await this.#open(() => ({ sends, sendTimeoutMs: SEND_TIMEOUT_MS }))
+    if (role === 'consumer') this.#binder = await this.#open(() => ({ bindings: this.#bindings() }))
     await this.#binder?.ready({ timeoutMs: 60_000 })
     this.#log.note('began', { text: role })
   }
@@ -81,7 +81,7 @@ class Worker {
 
   async drift(times: number, everyMs: number): Promise<void> {
     for (let n = 0; n < times; n++) {
-      const binder = await this.#open({ bindings: this.#bindings() })
+      const binder = await this.#open(() => ({ bindings: this.#bindings() }))
       this.#log.note('came')
       await systemClock.sleep(everyMs)
       await this.#untilHandled()
@@ -101,14 +101,15 @@ class Worker {
     this.#log.note('up')
   }
 
-  async #open(more: Pick<BinderOptions, 'bindings' | 'sends' | 'sendTimeoutMs'>): Promise<Binder> {
-    const { transport, log } = openTransport(this.#post)
+  /** @param more asked for when the way to the broker is known */
+  async #open(more: () => Pick<BinderOptions, 'bindings' | 'sends' | 'sendTimeoutMs'>): Promise<Binder> {
+    const { transport, log } = openTransport(this.#post, (tx) => this.#standStillAfter(tx))
     this.#database = log
     const binder = createBinder({
       service: 'faults',
       transport,
       logger: this.#logger(),
-      ...more,
+      ...more(),
     })
     await binder.start()
     return binder
@@ -155,8 +156,11 @@ class Worker {
       return
     }
     const message = await encodeMessage(channel, payload, 'faults', { id, delayMs })
+    // Another try is another transaction, whose entry counts for itself.
+    const entry = await encodeMessage(entries, payload, 'faults')
     await sql.transaction(async (tx) => {
-      await transport.publishIn?.(tx, [message])
+      await transport.publishIn?.(tx, [message, entry])
+      await tx.query('INSERT INTO public.faults_sent VALUES ($1)', [entry.id])
       await systemClock.sleep(this.#random.between(0, LATE_COMMIT_MS))
     })
   }
@@ -171,14 +175,49 @@ class Worker {
       }),
       sink(receipts, { ...options, group: 'audit' }, (payload, context) => this.#handle('audit', payload, context)),
       sink(reminders, { ...later, group: 'remind' }, (payload, context) => this.#handle('remind', payload, context)),
+      ...this.#bookkeeping(),
     ]
+  }
+
+  /** Its places are written in the transactions of its handlers, and there is no inbox. */
+  #bookkeeping(): Extract<BinderOptions['bindings'], object> {
+    const { transactionsOf } = this.#database ?? {}
+    if (transactionsOf === undefined) return []
+    const options = { group: 'book', settlesIn: transactionsOf, concurrency: 4, backoff: { initialMs: 30, maxMs: 100 } }
+    return [
+      sink(entries, { ...options, sharesTransactions: false }, async (payload, { id, tx, attempt }) => {
+        await tx.query('INSERT INTO public.faults_book VALUES ($1, $2)', [id, this.#post.name])
+        await this.#standStill('before its place', { ...payload, text: id })
+        if (attempt === 1 && this.#random.chance(FAILS)) throw new Error('failed on purpose')
+      }),
+    ]
+  }
+
+  /** With the entry that this transaction has written. */
+  async #standStillAfter(tx: SqlTransaction): Promise<void> {
+    if (this.#lingerMs === 0 || this.#lingers !== 'after its place') return
+    const { rows } = await tx.query<{ id: string }>(
+      `SELECT id FROM public.faults_book WHERE xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296`,
+    )
+    const id = rows[0]?.id
+    if (id !== undefined) await this.#standStill('after its place', { key: id, n: 0, text: id })
+  }
+
+  /** Where that was asked for. */
+  async #standStill(where: Lingers, { key, n, text }: Numbered & { readonly text: string }): Promise<void> {
+    const ms = this.#lingerMs
+    if (ms === 0 || this.#lingers !== where) return
+    this.#lingerMs = 0
+    this.#log.note('lingers', { key, n, text })
+    await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
+    this.#log.note('goes on', { key, n, text })
   }
 
   async #handle(op: 'work' | 'audit' | 'remind', payload: Numbered, context: HandlerContext): Promise<void> {
     const { id, attempt } = context
     const end = this.#log.invoke(op, { ...payload, message: id, attempt })
     if (op === 'work') this.#handled++
-    if (op === 'work') await this.#linger(payload)
+    if (op === 'work' && !this.#lingers.endsWith('its place')) await this.#linger(payload)
     await systemClock.sleep(this.#random.between(0, 6))
     if (attempt === 1 && this.#random.chance(op === 'remind' ? RETRIED : FAILS)) {
       end('fail')
@@ -195,7 +234,7 @@ class Worker {
       this.#log.note('lingers', { key, n })
       await systemClock.sleep(ms, this.#goOn.signal).catch(() => {})
     }
-    const sql = this.#lingersInTransaction ? this.#database?.sql : undefined
+    const sql = this.#lingers === 'transaction' ? this.#database?.sql : undefined
     if (sql === undefined) await wait()
     else await this.#inTransaction(sql, wait)
     this.#log.note('goes on', { key, n })
@@ -235,7 +274,7 @@ async function obey(order: Order): Promise<void> {
     case 'rest':
       return worker?.rest()
     case 'linger':
-      return worker?.linger(order.ms, order.inTransaction)
+      return worker?.linger(order.ms, order.where)
     case 'drift':
       return worker?.drift(order.times, order.everyMs)
     case 'report':

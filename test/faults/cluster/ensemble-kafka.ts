@@ -1,8 +1,11 @@
-import { type Admin, Kafka, logLevel } from 'kafkajs'
+import kafkajs, { type Admin, Kafka, logLevel } from 'kafkajs'
+import { findBinary } from '../../support/servers/binaries.ts'
 import { type KafkaCluster, startKafkaCluster } from '../../support/servers/cluster/index.ts'
+import { runCommand } from '../../support/servers/command.ts'
 import { until } from '../../support/until.ts'
 import { Link } from '../harness/link.ts'
-import type { Ensemble, Node } from './ensemble.ts'
+import type { Random } from '../harness/random.ts'
+import type { Ended, Ensemble, Node } from './ensemble.ts'
 import { PARTITIONS } from './settings.ts'
 import { parcels } from './tables.ts'
 
@@ -71,6 +74,36 @@ export class KafkaEnsemble implements Ensemble {
     }
   }
 
+  /** Once there is a rule for a resource, what no rule allows is denied. */
+  async takeRights(random: Random): Promise<Ended> {
+    const { what, type } = random.pick(RIGHTS)
+    const all = { resourceType: type, resourceName: '*', resourcePatternType: ResourcePatternTypes.LITERAL }
+    const rule = {
+      principal: 'User:ANONYMOUS',
+      host: '*',
+      operation: AclOperationTypes.DESCRIBE,
+      permissionType: AclPermissionTypes.ALLOW,
+    }
+    await this.#ask((admin) => admin.createAcls({ acl: [{ ...all, ...rule }] }))
+    const end = async (): Promise<void> => {
+      await this.#ask((admin) => admin.deleteAcls({ filters: [{ ...all, ...rule }] }))
+    }
+    return { what, seen: async () => 'a rule was there that names nobody but who may look', end }
+  }
+
+  /** No file of it may grow any more: a broker whose one folder cannot be written ends. Started again it has room. */
+  async fill({ server }: Node): Promise<Ended> {
+    const prlimit = findBinary('prlimit')
+    if (prlimit === undefined) throw new Error('no prlimit in PATH (Debian: apt-get install util-linux)')
+    const { pid } = server
+    await runCommand({ file: prlimit, args: ['--pid', String(pid), '--fsize=1'] }, '/')
+    const end = async (): Promise<void> => {
+      await server.kill()
+      await server.start()
+    }
+    return { what: 'no file may grow', seen: async () => (lives(pid) ? undefined : 'the broker ended by itself'), end }
+  }
+
   /** @returns how many the topic has now */
   async addPartitions(more: number): Promise<number> {
     this.#partitions += more
@@ -95,6 +128,22 @@ export class KafkaEnsemble implements Ensemble {
     }
   }
 }
+
+function lives(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+/** Node does not see that these are exported by name. */
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs
+
+const RIGHTS = [
+  { what: 'the rights to write and read topics', type: AclResourceTypes.TOPIC },
+  { what: 'the rights to be in groups', type: AclResourceTypes.GROUP },
+] as const
 
 /** Of the channel and of the groups' places. */
 async function partitionsOf(admin: Admin) {

@@ -2,15 +2,44 @@ import { portOf, type RabbitCluster, startRabbitCluster } from '../../support/se
 import { nodeName } from '../../support/servers/rabbitmq.ts'
 import { until } from '../../support/until.ts'
 import { Link } from '../harness/link.ts'
-import type { Ensemble, Node } from './ensemble.ts'
+import type { Random } from '../harness/random.ts'
+import type { Ended, Ensemble, Node } from './ensemble.ts'
 
 const WHOLE_WITHIN_MS = 90_000
 
 /** On whose nodes the quorum queues have their leaders. */
 const LEADERS = `[N || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue, {_, N} <- [amqqueue:get_pid(Q)]].`
-/** All nodes run, and no queue would lose its majority with one more. */
-const IS_WHOLE =
-  'length(rabbit_nodes:all_running()) =:= 3 andalso rabbit_quorum_queue:list_with_minimum_quorum() =:= [].'
+/**
+ * All nodes run, and no queue would lose its majority with one more. The node looks again by itself: each call from here starts a
+ * virtual machine, which takes a second of a core.
+ */
+const IS_WHOLE = `
+  Is = fun() -> length(rabbit_nodes:all_running()) =:= 3 andalso rabbit_quorum_queue:list_with_minimum_quorum() =:= [] end,
+  Look = fun Again(Left) -> Is() orelse (Left > 0 andalso begin timer:sleep(250), Again(Left - 1) end) end,
+  Look(40).`
+
+const BY = '<<"faults">>'
+const ALL = '<<".*">>'
+const GRANT = `rabbit_auth_backend_internal:set_permissions(<<"guest">>, <<"/">>, ${ALL}, ${ALL}, ${ALL}, ${BY})`
+/** What can be taken from a user, with what gives it back. Connections that are open keep what they have. */
+const RIGHTS = [
+  {
+    what: 'the rights of the user',
+    take: `rabbit_auth_backend_internal:clear_permissions(<<"guest">>, <<"/">>, ${BY})`,
+    give: GRANT,
+  },
+  {
+    what: 'the password of the user',
+    take: `rabbit_auth_backend_internal:change_password(<<"guest">>, <<"another">>, ${BY})`,
+    give: `rabbit_auth_backend_internal:change_password(<<"guest">>, <<"guest">>, ${BY})`,
+  },
+  {
+    what: 'the user',
+    take: `rabbit_auth_backend_internal:delete_user(<<"guest">>, ${BY})`,
+    give: `rabbit_auth_backend_internal:add_user(<<"guest">>, <<"guest">>, ${BY}), ${GRANT}`,
+  },
+] as const
+const CLOSE = 'rabbit_networking:close_all_user_connections(<<"guest">>, "rights")'
 
 export class RabbitEnsemble implements Ensemble {
   readonly nodes: readonly Node[]
@@ -68,6 +97,29 @@ export class RabbitEnsemble implements Ensemble {
       const heal = `[begin erlang:set_cookie(N, persistent_term:get(own_cookie)), net_kernel:connect_node(N) end || N <- ${list}].`
       await this.#cluster.evaluate(server, heal)
     }
+  }
+
+  async takeRights(random: Random): Promise<Ended> {
+    const { what, take, give } = random.pick(RIGHTS)
+    const [{ server }] = this.nodes as readonly [Node, ...Node[]]
+    const lost = (): number => this.nodes.reduce((sum, { link }) => sum + link.lost, 0)
+    const before = lost()
+    await this.#cluster.evaluate(server, `${take}, ${CLOSE}.`)
+    return {
+      what,
+      seen: async () => (lost() > before ? `${lost() - before} connections were ended or refused` : undefined),
+      end: async () => void (await this.#cluster.evaluate(server, `${give}.`)),
+    }
+  }
+
+  /** It says so when there is less room than it was told to keep: the whole cluster takes no messages then. */
+  async fill({ server }: Node): Promise<Ended> {
+    const limit = (text: string) =>
+      this.#cluster.evaluate(server, `rabbit_disk_monitor:set_disk_free_limit("${text}").`)
+    await limit('100000GB')
+    const alarms = (): Promise<string> => this.#cluster.evaluate(server, 'rabbit_alarm:get_alarms().')
+    const seen = async () => ((await alarms()).includes('disk') ? 'the alarm of its disk was on' : undefined)
+    return { what: 'an alarm of its disk', seen, end: async () => void (await limit('50MB')) }
   }
 
   async close(): Promise<void> {

@@ -1,7 +1,8 @@
 import { portOf, type SentinelRedis, startSentinels, withRedis } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { Link } from '../harness/link.ts'
-import type { Ensemble, Node } from './ensemble.ts'
+import type { Random } from '../harness/random.ts'
+import type { Ended, Ensemble, Node } from './ensemble.ts'
 
 const WHOLE_WITHIN_MS = 60_000
 
@@ -44,6 +45,53 @@ export class RedisEnsemble implements Ensemble {
   /** Nothing is on disk: who comes back is empty. */
   async replace({ server }: Node): Promise<void> {
     await server.start()
+  }
+
+  /** Replicas log in as somebody who is not there, so that they hear nothing more of the master. Sentinels reach all of them. */
+  async cutOff(node: Node): Promise<() => Promise<void>> {
+    const others = this.nodes.filter((each) => each !== node)
+    const loginAs = (user: string): Promise<unknown> =>
+      Promise.all(others.map(({ server }) => withRedis(server, (client) => client.config('SET', 'masteruser', user))))
+    const password = (text: string): Promise<unknown> =>
+      Promise.all(others.map(({ server }) => withRedis(server, (client) => client.config('SET', 'masterauth', text))))
+    await loginAs('nobody')
+    await password('nothing')
+    await withRedis(node.server, (client) => client.call('CLIENT', 'KILL', 'TYPE', 'replica'))
+    return async () => {
+      await loginAs('')
+      await password('')
+    }
+  }
+
+  async takeRights(random: Random): Promise<Ended> {
+    const what = random.pick(['-@scripting', '-@write'])
+    const setAll = async (rule: string): Promise<void> => {
+      for (const { server } of this.nodes)
+        await withRedis(server, (client) => client.call('ACL', 'SETUSER', 'default', rule))
+    }
+    await setAll(what)
+    for (const { server } of this.nodes)
+      await withRedis(server, (client) => client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+    const taken = `${what} for the user of the clients`
+    return { what: taken, seen: () => this.#refused('NOPERM', 'ERR'), end: () => setAll('+@all') }
+  }
+
+  /** It keeps everything in memory. */
+  async fill({ server }: Node): Promise<Ended> {
+    const limit = (bytes: string) => withRedis(server, (client) => client.config('SET', 'maxmemory', bytes))
+    await limit('1')
+    return { what: 'a limit of its memory', seen: () => this.#refused('OOM'), end: async () => void (await limit('0')) }
+  }
+
+  /** Since the last time it was asked. What a script may not do is an `ERR` for Redis. */
+  async #refused(...codes: readonly string[]): Promise<string | undefined> {
+    let count = 0
+    for (const { server } of this.nodes) {
+      const info = await withRedis(server, (client) => client.info('errorstats'))
+      for (const code of codes) count += Number(info.split(`errorstat_${code}:count=`)[1]?.match(/^\d+/)?.[0] ?? 0)
+      await withRedis(server, (client) => client.config('RESETSTAT'))
+    }
+    return count > 0 ? `${count} commands got ${codes.join(' or ')}` : undefined
   }
 
   /** Another master, by order and without a fault. */

@@ -1,5 +1,6 @@
 import type { PrivateServer } from '../../support/servers/index.ts'
 import type { Link } from '../harness/link.ts'
+import type { Random } from '../harness/random.ts'
 import type { BrokerAddress, Place } from './place.ts'
 
 export interface Node {
@@ -20,8 +21,20 @@ export interface Ensemble {
   /** An empty node in the place of one that was killed. */
   replace(node: Node): Promise<void>
   /** Between this node and the others; clients reach all of them. @returns ends it */
-  cutOff?(node: Node): Promise<() => Promise<void>>
+  cutOff(node: Node): Promise<() => Promise<void>>
+  /** Takes from the user of the clients what it needs to go on, in one of several ways. */
+  takeRights(random: Random): Promise<Ended>
+  /** Leaves this node no room for what is written. */
+  fill(node: Node): Promise<Ended>
   close(): Promise<void>
+}
+
+/** Something that was done, and can be undone. */
+export interface Ended {
+  readonly what: string
+  /** How one sees, before its end, that it bit. */
+  seen(): Promise<string | undefined>
+  end(): Promise<void>
 }
 
 export const nameOfNode = (ensemble: Ensemble, node: Node): string => `node ${ensemble.nodes.indexOf(node) + 1}`

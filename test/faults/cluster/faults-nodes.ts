@@ -4,8 +4,6 @@ import type { ClusterFault, Stage } from './fault.ts'
 import type { Scene } from './scene.ts'
 import { CUT_MS, FREEZE_MS } from './settings.ts'
 
-const BROKERS = ['kafka', 'rabbitmq'] as const
-
 /** Of the nodes of a broker, or of a store of locks. */
 export const NODE_FAULTS: readonly ClusterFault[] = [
   { name: 'none', what: 'to compare with', play: () => sleep(3_000).then(() => 'nothing was broken') },
@@ -33,7 +31,6 @@ export const NODE_FAULTS: readonly ClusterFault[] = [
   {
     name: 'cut-nodes',
     what: 'the node that leads most is without the others, which clients of it do not see',
-    on: BROKERS,
     play: cutNodes,
   },
   { name: 'two-down', what: 'kill -9 of two nodes at once: no majority; their restart', play: twoDown },
@@ -97,7 +94,6 @@ async function cutClients({ ensemble }: Scene, stage: Stage): Promise<string | u
 }
 
 async function cutNodes({ ensemble }: Scene, stage: Stage): Promise<string | undefined> {
-  if (ensemble.cutOff === undefined) return undefined
   const node = await ensemble.leader()
   stage.note('fault', `${nameOfNode(ensemble, node)} is without the others`)
   const heal = await ensemble.cutOff(node)

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Event } from '../harness/events.ts'
 import type { Random } from '../harness/random.ts'
 import type { InvariantVerdict, Setting } from '../harness/suite.ts'
@@ -13,7 +12,8 @@ import { judge } from '../saga/judge.ts'
 import { readTables } from '../saga/tables.ts'
 import type { Line } from './line.ts'
 import type { BrokerAddress } from './place.ts'
-import { QUIET_WITHIN_MS } from './settings.ts'
+import { untilQuiet } from './quiet.ts'
+import { QUIET } from './settings.ts'
 
 const COORDINATORS = 2
 const PARTICIPANTS = 1
@@ -66,15 +66,10 @@ export class TransfersLine implements Line {
     clearInterval(this.#looking)
     await this.#customers?.leave()
     this.#asked.push(...(this.#customers?.asked ?? []))
-    const deadline = performance.now() + QUIET_WITHIN_MS
-    let left = await this.#left()
-    while (left !== 0 && performance.now() < deadline && !this.#setting.signal.aborted) {
-      await sleep(100)
-      left = await this.#left()
-    }
+    const left = await untilQuiet(() => this.#left(), { ...QUIET, signal: this.#setting.signal })
     if (left === 0) return undefined
     await this.#company.explain()
-    return `${left} sagas or messages of theirs had no end within ${QUIET_WITHIN_MS} ms`
+    return `${left} sagas or messages of theirs had no end, and none came to one for ${QUIET.stillMs} ms`
   }
 
   async judge(events: readonly Event[]): Promise<readonly InvariantVerdict[]> {

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pgClient } from 'concordat/core/pg'
 import { createFence } from 'concordat/locks'
 import { createInbox, createOutbox } from 'concordat/outbox'
@@ -11,7 +10,8 @@ import { Verdicts } from '../harness/verdicts.ts'
 import { judgeFence, judgeMessages, judgeProcesses } from './judge.ts'
 import type { Line } from './line.ts'
 import type { Order, Place, Role } from './place.ts'
-import { CONSUMERS, CONTENDERS, MORE_PARTITIONS, PARTITIONS, QUIET_WITHIN_MS, SENDERS } from './settings.ts'
+import { untilQuiet } from './quiet.ts'
+import { CONSUMERS, CONTENDERS, MORE_PARTITIONS, PARTITIONS, QUIET, QUIET_WITHIN_MS, SENDERS } from './settings.ts'
 import { createTables, type Parcel, poolAt, readTables, SCHEMA, SERVICE } from './tables.ts'
 
 const WORKER = new URL('./worker.ts', import.meta.url)
@@ -76,13 +76,8 @@ export class WorkersLine implements Line {
         await said.catch(() => this.#absent.push(`${name} does not come to rest`))
       })
     await Promise.all(rested)
-    const deadline = performance.now() + QUIET_WITHIN_MS
-    let left = await this.#unhandled()
-    while (left !== 0 && performance.now() < deadline) {
-      await sleep(100)
-      left = await this.#unhandled()
-    }
-    return left === 0 ? undefined : `${left} messages were not handled within ${QUIET_WITHIN_MS} ms`
+    const left = await untilQuiet(() => this.#unhandled(), QUIET)
+    return left === 0 ? undefined : `${left} messages were not handled, and none for ${QUIET.stillMs} ms`
   }
 
   /** Who sends, and who reads, learns of partitions when it begins, or within five minutes. */

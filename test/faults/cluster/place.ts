@@ -1,4 +1,4 @@
-export const TRANSPORTS = ['kafka', 'rabbitmq', 'redis'] as const
+export const TRANSPORTS = ['redis', 'rabbitmq', 'kafka'] as const
 export type TransportName = (typeof TRANSPORTS)[number]
 
 /** A node, and the link under which clients reach it. */

@@ -1,5 +1,5 @@
 /** The servers of a run, with the network between them and their clients. */
-import { type PostgresPair, portOf, startPostgresPair } from '../../support/servers/cluster/index.ts'
+import { CLIENTS, type PostgresPair, portOf, startPostgresPair } from '../../support/servers/cluster/index.ts'
 import { Link } from '../harness/link.ts'
 import type { Setting } from '../harness/suite.ts'
 import type { Ensemble } from './ensemble.ts'
@@ -52,7 +52,7 @@ export class Scene {
   }
 
   get place(): Place {
-    const url = (port: number): string => `postgres://postgres@127.0.0.1:${port}/postgres`
+    const url = (port: number): string => `postgres://${CLIENTS}@127.0.0.1:${port}/postgres`
     const postgresUrls = this.pair.servers.map((server) => url(portOf(server)))
     return { postgresUrl: url(this.front.port), postgresUrls, ...this.ensemble.address }
   }

@@ -1,21 +1,24 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { MINUTE } from 'concordat/core'
 import { EventLog, nowMs, readEvents, writeEvents } from '../harness/events.ts'
 import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
 import { timelineOf } from '../harness/verdicts.ts'
 import { NODE_FAULTS } from './faults-nodes.ts'
 import { SPECIAL_FAULTS } from './faults-special.ts'
+import { TAKEN_FAULTS } from './faults-taken.ts'
 import { CLUSTER_INVARIANTS } from './invariants.ts'
 import type { Line } from './line.ts'
 import { TransfersLine } from './line-transfers.ts'
 import { WorkersLine } from './line-workers.ts'
-import { TRANSPORTS } from './place.ts'
+import { CLUSTER_MISTAKES } from './mistakes.ts'
+import { TRANSPORTS, type TransportName } from './place.ts'
 import { Pulse } from './pulse.ts'
 import { Scene } from './scene.ts'
-import { MOVES_WITHIN_MS } from './settings.ts'
+import { EPISODE_MS, MOVES_WITHIN_MS, START_MS } from './settings.ts'
 
-const FAULTS = [...NODE_FAULTS, ...SPECIAL_FAULTS]
+const FAULTS = [...NODE_FAULTS, ...SPECIAL_FAULTS, ...TAKEN_FAULTS]
 /** So often a line is seen to move before something is broken. */
 const MOVES = 5
 
@@ -23,10 +26,13 @@ export const clusterSuite: Suite = {
   name: 'cluster',
   faults: FAULTS,
   invariants: CLUSTER_INVARIANTS,
-  mistakes: {},
+  mistakes: CLUSTER_MISTAKES,
   // One scene for the whole run: its faults are played one by one.
   lanes: 1,
   transports: TRANSPORTS,
+  transportsInTurn: true,
+  minutes: (faults, transport = 'rabbitmq') =>
+    (START_MS + faults.length * EPISODE_MS[transport as TransportName]) / MINUTE,
   counted: {
     operations: 'done',
     grants: 'messages',

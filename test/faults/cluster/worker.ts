@@ -3,9 +3,11 @@
  * role. To be killed and stopped at will.
  */
 import { createBinder, sink } from 'concordat/binder'
-import { type Logger, type SqlClient, systemClock } from 'concordat/core'
+import { type Logger, type SqlClient, type SqlExecutor, systemClock } from 'concordat/core'
 import { pgClient, pgPrimary } from 'concordat/core/pg'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
+// oxlint-disable-next-line no-restricted-imports -- the mistakes of the other suite, not the package's folder
+import { withMistake } from '../binder/broken.ts'
 import { describe } from '../harness/errors.ts'
 import { EventLog } from '../harness/events.ts'
 import { Random } from '../harness/random.ts'
@@ -45,8 +47,8 @@ class Worker {
   }
 
   async begin(): Promise<void> {
-    const { role, place, name } = this.#post
-    if (role === 'contender') this.#contender = new Contender(place, name, this.#log, this.#sql, this.#random)
+    const { role } = this.#post
+    if (role === 'contender') this.#contender = new Contender(this.#post, this.#log, this.#sql, this.#random)
     else await this.#connect()
     this.#log.note('began', { text: role })
   }
@@ -72,13 +74,18 @@ class Worker {
   async #connect(): Promise<void> {
     const { role, place, name } = this.#post
     if (place.broker === undefined) throw new Error('no broker')
+    const handled = async (sql: SqlExecutor, { key, n }: Parcel): Promise<void> => {
+      await sql.query('INSERT INTO handled (key, n, worker) VALUES ($1, $2, $3)', [key, n, name])
+    }
     const inbox = createInbox({ sql: this.#sql, schema: SCHEMA })
-    const work = sink(this.#parcels, { group: 'work', inbox, concurrency: 4 }, async ({ key, n }, { tx }) => {
-      await tx.query('INSERT INTO handled (key, n, worker) VALUES ($1, $2, $3)', [key, n, name])
-    })
+    const options = { group: 'work', concurrency: 4 } as const
+    const work =
+      this.#post.broken === 'no-inbox'
+        ? sink(this.#parcels, options, (parcel) => handled(this.#sql, parcel))
+        : sink(this.#parcels, { ...options, inbox }, (parcel, { tx }) => handled(tx, parcel))
     const binder = createBinder({
       service: SERVICE,
-      transport: openTransport(place.broker, name),
+      transport: withMistake(openTransport(place.broker, name), this.#post.broken),
       logger: this.#logger(),
       ...(role === 'sender' ? { sends: [this.#parcels] } : { bindings: [work] }),
     })
@@ -131,7 +138,7 @@ class Worker {
       const { err, binding } = fields as { err?: unknown; binding?: string }
       this.#log.note('log', { text, level, binding, ...(err !== undefined && { error: describe(err) }) })
     }
-    return { debug: () => {}, info: write('info'), warn: write('warn'), error: write('error') }
+    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
   }
 }
 

@@ -18,6 +18,10 @@ export interface Suite {
   readonly transports?: readonly string[] | undefined
   /** Without `--transport` a run is a run on all of them. @default false, the seeds take turns */
   readonly transportsTogether?: boolean | undefined
+  /** Without `--transport` each seed is a run on one of them after the other. @default false, the seeds take turns */
+  readonly transportsInTurn?: boolean | undefined
+  /** How long these faults take, most often, on a machine that has nothing else to do. @default not said */
+  readonly minutes?: ((faults: readonly string[], transport: string | undefined) => number) | undefined
   /** The same on other stores (`--store`), itself among them. @default none to choose */
   readonly stores?: Readonly<Record<string, () => Suite>> | undefined
   /** The same for one kind of what is tested (`--kind`), itself among them. @default none to choose */
@@ -39,7 +43,7 @@ export interface FaultSpec {
 }
 
 /** @param transport `undefined`: any */
-export function isPlayedOn({ on }: FaultSpec, transport: string | undefined): boolean {
+export function isPlayedOn({ on }: Pick<FaultSpec | Mistake, 'on'>, transport: string | undefined): boolean {
   return on === undefined || transport === undefined || [on].flat().includes(transport)
 }
 
@@ -49,6 +53,8 @@ export interface Mistake {
   readonly faults: readonly string[]
   /** The invariant that it breaks. */
   readonly breaks: string
+  /** The only brokers that it can be built in at. @default all */
+  readonly on?: string | readonly string[] | undefined
 }
 
 /** What a run gives to its suite. */

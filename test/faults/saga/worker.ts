@@ -134,7 +134,8 @@ class Worker {
       }
     const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
     if (broken === 'no-dedupe') return forgetful(channel, options, handlers)
-    return participant(channel, { ...options, schema: schemaOf(role) }, handlers)
+    // All that they do is in their transaction: one that the database lost is undone by nobody.
+    return participant(channel, { ...options, schema: schemaOf(role), effects: 'tx' }, handlers)
   }
 
   /** Its effect is written, its transaction open. */

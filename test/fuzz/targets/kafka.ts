@@ -86,6 +86,8 @@ const PLAIN = [Buffer.from('{"id":"o-1"}'.repeat(40)), Buffer.from('x'), Buffer.
 const LZ4 = PLAIN.map((bytes) => encodeLz4Frame(lz4, bytes))
 const SNAPPY = [...PLAIN.map((bytes) => encodeXerial(snappy, bytes)), ...PLAIN.map((bytes) => snappy.compress(bytes))]
 
+const MAX_BYTES = 64 * 1024 * 1024
+
 function isBadFrame(error: Error): boolean {
   return error instanceof RangeError && /LZ4|snappy/.test(error.message)
 }
@@ -95,7 +97,7 @@ export const lz4Frame = target({
   about: 'a compressed batch of Kafka, LZ4',
   input: (tape) => hostileBytes(tape, ...LZ4),
   run(bytes) {
-    const out = decodeLz4Frame(lz4, bytes)
+    const out = decodeLz4Frame(lz4, bytes, MAX_BYTES)
     check(out.byteLength <= 260 * (bytes.byteLength + 64), 'the result is larger than the bytes can hold')
   },
   refuses: isBadFrame,
@@ -106,7 +108,7 @@ export const snappyFrame = target({
   about: 'a compressed batch of Kafka, snappy with and without blocks',
   input: (tape) => hostileBytes(tape, ...SNAPPY),
   run(bytes) {
-    const out = decodeXerial(snappy, bytes)
+    const out = decodeXerial(snappy, bytes, MAX_BYTES)
     check(out.byteLength <= 64 * (bytes.byteLength + 64), 'the result is larger than the bytes can hold')
   },
   refuses: isBadFrame,

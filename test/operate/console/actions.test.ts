@@ -69,6 +69,45 @@ describe('actions', () => {
       .toBe('completed')
   })
 
+  test('a binding is paused and resumed over the bus where it is meant to be, by whom and why', async () => {
+    const asked: string[] = []
+    const { send } = open({
+      authorize: ({ action, target }) => {
+        if (target !== undefined) asked.push(`${action} ${target}`)
+        return { user: 'ann', allow: target === undefined || !target.startsWith('**') }
+      },
+    })
+    const binding = 'orders.paid.audit'
+    const order = { do: 'pause', binding, to: 'shop:**', reason: 'the disk is full' }
+    const state = () => world.bindings().find(({ name }) => name === binding)?.state
+    const answers = { acked: ['shop:default:shop-1'], failed: [], ignored: [], missing: [] }
+    expect(await (await send('binding', order)).json()).toEqual(answers)
+    expect(state()).toBe('paused')
+    expect(await (await send('binding', { ...order, do: 'resume', to: 'shop:default:shop-1' })).json()).toEqual(answers)
+    expect(state()).toBe('running')
+    expect(asked).toEqual([
+      'binding.pause shop:** orders.paid.audit',
+      'binding.resume shop:default:shop-1 orders.paid.audit',
+    ])
+    expect((await world.operator.audit()).slice(0, 2)).toMatchObject([
+      { part: 'bus', action: 'concordat.resume-binding', target: `shop:default:shop-1 ${binding}`, by: 'ann' },
+      {
+        part: 'bus',
+        action: 'concordat.pause-binding',
+        target: `shop:** ${binding}`,
+        reason: 'the disk is full',
+        outcome: '1 did it, 0 failed, 0 ignored it, 0 did not answer',
+      },
+    ])
+    const refused = await send('binding', { ...order, binding: 'concordat.bus' })
+    expect(await refused.json()).toMatchObject({ acked: [], failed: [{ address: 'shop:default:shop-1' }] })
+    expect(await status(send('binding', { ...order, to: 'nobody:**' }))).toEqual([409, 'console.gone'])
+    expect(await status(send('binding', { ...order, to: '**' }))).toEqual([403, 'console.not_allowed'])
+    expect(await status(send('binding', { ...order, to: 'shop' }))).toEqual([422, 'bus.address'])
+    expect(await status(send('binding', { ...order, do: 'stop' }))).toEqual([422, 'console.input'])
+    expect(await status(send('binding', { ...order, reason: undefined }))).toEqual([422, 'console.input'])
+  })
+
   test('a payload is shown with its secrets hidden, after its look is in the audit', async () => {
     const { send } = open({
       authorize: everything,

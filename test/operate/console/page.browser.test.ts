@@ -202,6 +202,22 @@ describeInChromium('the page in Chromium', () => {
     await page.getByRole('row', { name: /locks: release sku:apple its holder hangs/ }).waitFor()
   })
 
+  test('a binding is paused on every instance and resumed on one, and both stand below the instances', async () => {
+    const page = await open('#/overview')
+    const row = page.getByRole('row').filter({ hasText: 'orders.paid' })
+    await row.getByRole('button', { name: 'Pause' }).click()
+    await inDialog(page, 'the disk is full')
+    await page.getByText('Pause the binding: 1 did it').waitFor()
+    await row.getByText('paused').waitFor()
+    await page.goto(`${shown.origin}/#/instances/shop%3Adefault%3Ashop-1`)
+    await page.getByRole('button', { name: 'Resume' }).click()
+    await inDialog(page, 'there is room again')
+    await page.getByText('Resume the binding: 1 did it').waitFor()
+    await page.getByRole('link', { name: 'All instances' }).click()
+    await page.getByRole('row', { name: /ann resume-binding shop:default:shop-1 orders\.paid\.audit/ }).waitFor()
+    await page.getByRole('row', { name: /ann pause-binding shop:\*\* orders\.paid\.audit the disk is full/ }).waitFor()
+  })
+
   test('a payload is shown when asked for, as text, its secrets hidden', async () => {
     const page = await open('#/sagas/buy/o%2F2')
     await page.getByRole('button', { name: /^Show, and keep/ }).click()

@@ -26,13 +26,16 @@ export function markdownOf(report: Report): string {
 
 function countsTable({ counts, wrong }: Report): string {
   const rows: readonly (readonly [string, number])[] = [
-    ['orders sent', counts.sent],
+    ['messages sent', counts.sent],
     ['accepted', counts.accepted],
-    ['of these through an outbox', counts.byOutbox],
-    ['sent again, without a confirmation the first time', counts.sentAgain],
     ['handled', counts.handled],
-    ['effects', counts.effects],
+    ['of these orders', counts.ordersHandled],
+    ['commands', counts.commands],
+    ['answers', counts.answers],
     ['receipts', counts.receipts],
+    ['effects', counts.effects],
+    ['orders through an outbox', counts.ordersByOutbox],
+    ['orders sent again, without a confirmation the first time', counts.ordersSentAgain],
     ['sagas completed', counts.completed],
     ['sagas compensated', counts.compensated],
     ['duplicates seen by an inbox', counts.duplicates],

@@ -32,11 +32,11 @@ export class ProgressLine {
 
 /** @param before what was shown last: the rate is that since then; the end is told from the whole run */
 export function progressText(told: Told, before: Told | undefined): string {
-  const { messages, faults, elapsedMs, done, played, stalledMs, fault } = told
+  const { orders, faults, elapsedMs, done, played, stalledMs, fault } = told
   const since = before ?? { elapsedMs: 0, done: 0 }
   const rate = ((done - since.done) / Math.max(1, elapsedMs - since.elapsedMs)) * 1_000
   const at = fault === undefined ? '' : ` (${fault})`
   const stalled = stalledMs < 3_000 ? '' : `, nothing for ${(stalledMs / 1_000).toFixed(0)} s`
-  const left = done === 0 ? '' : `, about ${duration((elapsedMs / done) * (messages - done))} left`
-  return `${duration(elapsedMs)}: ${done} of ${messages} orders, ${rate.toFixed(0)}/s, ${played} of ${faults} faults${at}${stalled}${left}`
+  const left = done === 0 ? '' : `, about ${duration((elapsedMs / done) * (orders - done))} left`
+  return `${duration(elapsedMs)}: ${done} of ${orders} orders, ${rate.toFixed(0)}/s, ${played} of ${faults} faults${at}${stalled}${left}`
 }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nowMs } from '../../faults/harness/events.ts'
 import { GIVE_UP_BROKEN_MS, GIVE_UP_MS } from '../settings.ts'
+import { ordersFor } from '../shop.ts'
 import type { PlayedFault, RunFolder } from './folder.ts'
 import { grantUpTo } from './grants.ts'
 import type { House } from './house.ts'
@@ -34,7 +35,7 @@ export interface Parts {
 }
 
 export interface Told {
-  readonly messages: number
+  readonly orders: number
   readonly faults: number
   readonly elapsedMs: number
   readonly done: number
@@ -86,7 +87,7 @@ export class Conductor {
     const ticking = this.#tick(ended.signal).catch((error: unknown) => failure.abort(error))
     try {
       for (const fault of this.#plan.slice(played)) await this.#play(fault)
-      await this.#until(this.#messages)
+      await this.#until(this.#orders)
     } catch (error) {
       failure.signal.throwIfAborted()
       if (this.#signal.aborted || !this.#givesUp.signal.aborted) throw error
@@ -116,8 +117,8 @@ export class Conductor {
     folder.keep(KEPT, kept)
   }
 
-  get #messages(): number {
-    return this.#parts.folder.file.options.messages
+  get #orders(): number {
+    return ordersFor(this.#parts.folder.file.options.messages)
   }
 
   async #play(fault: PlannedFault): Promise<void> {
@@ -128,7 +129,7 @@ export class Conductor {
     this.#current = fault
     const { victim, tookMs, happened } = await playFault(fault, house, staff, this.#stopping)
     const healedAt = nowMs()
-    await this.#until(Math.min(this.#done + 1, this.#messages))
+    await this.#until(Math.min(this.#done + 1, this.#orders))
     const movedMs = Math.round(nowMs() - healedAt)
     const line: PlayedFault = {
       number: fault.number,
@@ -175,7 +176,7 @@ export class Conductor {
     const stalledMs = this.#stalls.see(now, seen, this.#granted - this.#done)
     const { faults, broken } = this.#parts.folder.file.options
     this.#granted = grantUpTo({
-      messages: this.#messages,
+      orders: this.#orders,
       faults,
       played: this.#played,
       done: this.#done,
@@ -186,13 +187,13 @@ export class Conductor {
     if (stalledMs > (broken === undefined ? GIVE_UP_MS : GIVE_UP_BROKEN_MS)) {
       if (!this.#givesUp.signal.aborted)
         this.#trouble(
-          `nothing was done for ${Math.round(stalledMs / 1_000)} s: ${this.#done} of ${this.#messages} orders are done`,
+          `nothing was done for ${Math.round(stalledMs / 1_000)} s: ${this.#done} of ${this.#orders} orders are done`,
         )
       this.#givesUp.abort()
     }
     const fault = this.#current?.kind.name
     this.#tell({
-      messages: this.#messages,
+      orders: this.#orders,
       faults,
       elapsedMs: this.#elapsedMs,
       done: this.#done,

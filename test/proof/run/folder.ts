@@ -50,7 +50,7 @@ export interface PlayedFault {
 }
 
 const RUN = 'run.json'
-const FORMAT = 1
+const FORMAT = 2
 
 export class RunFolder {
   readonly path: string

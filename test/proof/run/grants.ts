@@ -7,7 +7,8 @@ export interface Grant {
 
 /** How far a run is. */
 export interface Standing {
-  readonly messages: number
+  /** All that there are. */
+  readonly orders: number
   readonly faults: number
   /** Faults that are over. */
   readonly played: number
@@ -24,19 +25,19 @@ const AHEAD = 1.5
 const TRICKLE = 0.1
 
 /** Never less than before. */
-export function grantUpTo({ messages, faults, played, done, granted, elapsedMs }: Standing): number {
-  const stretch = messages / Math.max(faults, 1)
+export function grantUpTo({ orders, faults, played, done, granted, elapsedMs }: Standing): number {
+  const stretch = orders / Math.max(faults, 1)
   const byPlan = Math.max((played + AHEAD) * stretch, done + Math.max(1, TRICKLE * stretch))
-  const byFaults = played >= faults ? messages : Math.ceil(byPlan)
+  const byFaults = played >= faults ? orders : Math.ceil(byPlan)
   const byTime = granted + Math.ceil((stretch * elapsedMs) / STRETCH_MS)
-  return Math.max(granted, Math.min(messages, done + WINDOW, byFaults, byTime))
+  return Math.max(granted, Math.min(orders, done + WINDOW, byFaults, byTime))
 }
 
 /** Of the orders done, the number at which a fault begins: somewhere in its stretch. @param share 0 to 1 */
 export function beginsAt(
-  { messages, faults }: Pick<Standing, 'messages' | 'faults'>,
+  { orders, faults }: Pick<Standing, 'orders' | 'faults'>,
   fault: number,
   share: number,
 ): number {
-  return Math.floor(((fault + share) * messages) / faults)
+  return Math.floor(((fault + share) * orders) / faults)
 }

@@ -11,12 +11,18 @@ export interface Databases {
 
 /** What there is to tell. */
 export interface Counts {
+  /** Messages of all kinds: orders, commands, answers and ends. A command that is asked again is one. */
   readonly sent: number
   readonly accepted: number
-  readonly byOutbox: number
-  /** Orders that were given to the broker more than once, since the first time had no confirmation. */
-  readonly sentAgain: number
   readonly handled: number
+  readonly ordersSent: number
+  readonly ordersAccepted: number
+  readonly ordersByOutbox: number
+  /** Orders that were given to the broker more than once, since the first time had no confirmation. */
+  readonly ordersSentAgain: number
+  readonly ordersHandled: number
+  readonly commands: number
+  readonly answers: number
   readonly receipts: number
   readonly effects: number
   readonly completed: number
@@ -53,7 +59,7 @@ const ENDS_WELL = `${REFUSED_BY} = 'nobody'`
 
 /** What the tables cannot tell. */
 export interface Ending {
-  readonly messages: number
+  readonly orders: number
   /** The run was given up with messages or sagas on their way: what has no receipt yet may still come. */
   readonly isUnderWay: boolean
   /** @see missingTurn */
@@ -73,11 +79,11 @@ const PAYMENT_EFFECTS = [
 const STOCK_EFFECTS = [{ step: 'reserve', operation: 'invoke', of: ENDS_WELL }]
 
 export async function judge({ shop, payments, stock }: Databases, ending: Ending): Promise<Judgement> {
-  const { messages, isUnderWay, missingTurns } = ending
+  const { orders, isUnderWay, missingTurns } = ending
   const effects = await Promise.all([
-    countEffects(shop, SHOP_EFFECTS, messages),
-    countEffects(payments, PAYMENT_EFFECTS, messages),
-    countEffects(stock, STOCK_EFFECTS, messages),
+    countEffects(shop, SHOP_EFFECTS, orders),
+    countEffects(payments, PAYMENT_EFFECTS, orders),
+    countEffects(stock, STOCK_EFFECTS, orders),
   ])
   const total = (of: 'all' | 'double' | 'missing' | 'odd'): number => effects.reduce((sum, each) => sum + each[of], 0)
   const left = await Promise.all([
@@ -89,9 +95,9 @@ export async function judge({ shop, payments, stock }: Databases, ending: Ending
   const withoutEnd = await one(shop, WITHOUT_END)
   const doubled = (await one(shop, doubledIn('handled'))) + (await one(shop, doubledIn('receipt')))
   return {
-    counts: { ...(await countShop(shop)), effects: total('all') },
+    counts: { ...(await countMessages({ shop, payments, stock })), effects: total('all') },
     wrong: {
-      'not accepted': messages - (await one(shop, 'SELECT count(*) FROM sent WHERE accepted_at IS NOT NULL')),
+      'not accepted': orders - (await one(shop, 'SELECT count(*) FROM sent WHERE accepted_at IS NOT NULL')),
       lost: isUnderWay ? 0 : withoutEnd,
       'unfinished orders': isUnderWay ? withoutEnd : 0,
       'double effects': total('double') + doubled,
@@ -100,8 +106,8 @@ export async function judge({ shop, payments, stock }: Databases, ending: Ending
       'unfinished sagas': await one(shop, UNFINISHED),
       'out of order': await one(shop, OUT_OF_ORDER),
       'unbalanced accounts':
-        (await unbalanced(payments, 'account', 'balance', CENTS, messages)) +
-        (await unbalanced(stock, 'shelf', 'units', '1', messages)),
+        (await unbalanced(payments, 'account', 'balance', CENTS, orders)) +
+        (await unbalanced(stock, 'shelf', 'units', '1', orders)),
       'left in an outbox': left.reduce((sum, each) => sum + each, 0),
       'writes of a stale lock holder': await one(shop, STALE_WRITES),
       'lock that is not granted again': missingTurns,
@@ -126,15 +132,33 @@ const doubledIn = (table: 'handled' | 'receipt'): string =>
 const wrongReceipts = (endsWell: string): string =>
   `SELECT count(*) FROM receipt WHERE end_as <> CASE WHEN ${endsWell} THEN 'done' ELSE 'refused' END`
 
-async function countShop(shop: SqlClient): Promise<Omit<Counts, 'effects'>> {
+/** What a participant answered, once for each command however often it was asked. */
+const ANSWERED = 'SELECT count(*) FROM concordat.saga_barrier WHERE reply IS NOT NULL'
+/** What sagas were told by them. */
+const TOLD = `SELECT count(*) FROM (SELECT DISTINCT id, step, kind FROM concordat.saga_event
+  WHERE step IN ('pay', 'reserve') AND kind IN ('invoked', 'compensated', 'refused', 'failed')) AS told`
+
+async function countMessages({ shop, payments, stock }: Databases): Promise<Omit<Counts, 'effects'>> {
   const count = (what: string): Promise<number> => one(shop, `SELECT count(*) FROM ${what}`)
+  const [ordersSent, ordersAccepted] = [await count('sent'), await count('sent WHERE accepted_at IS NOT NULL')]
+  const ordersHandled = await one(shop, 'SELECT count(DISTINCT n) FROM handled')
+  const commands = (await one(payments, ANSWERED)) + (await one(stock, ANSWERED))
+  const answers = await one(shop, TOLD)
+  const receipts = await one(shop, 'SELECT count(DISTINCT n) FROM receipt')
+  // Whoever answers a command, and whoever ends a saga, leaves a message in the same commit.
+  const left = 2 * commands + (await count('concordat.saga WHERE ended_at IS NOT NULL'))
   return {
-    sent: await count('sent'),
-    accepted: await count('sent WHERE accepted_at IS NOT NULL'),
-    byOutbox: await count(`sent WHERE path = 'outbox'`),
-    sentAgain: await count('sent WHERE tries > 1'),
-    handled: await one(shop, 'SELECT count(DISTINCT n) FROM handled'),
-    receipts: await one(shop, 'SELECT count(DISTINCT n) FROM receipt'),
+    sent: ordersSent + left,
+    accepted: ordersAccepted + left,
+    handled: ordersHandled + commands + answers + receipts,
+    ordersSent,
+    ordersAccepted,
+    ordersByOutbox: await count(`sent WHERE path = 'outbox'`),
+    ordersSentAgain: await count('sent WHERE tries > 1'),
+    ordersHandled,
+    commands,
+    answers,
+    receipts,
     completed: await count(`concordat.saga WHERE status = 'completed'`),
     compensated: await count(`concordat.saga WHERE status = 'compensated'`),
     duplicates: await count('duplicate'),
@@ -158,11 +182,11 @@ interface EffectCounts {
   readonly odd: number
 }
 
-async function countEffects(sql: SqlClient, expected: readonly Expected[], messages: number): Promise<EffectCounts> {
+async function countEffects(sql: SqlClient, expected: readonly Expected[], orders: number): Promise<EffectCounts> {
   const expects = expected
     .map(
       ({ step, operation, of }) =>
-        `SELECT n, '${step}' AS step, '${operation}' AS operation FROM generate_series(1, ${messages}) AS n WHERE ${of}`,
+        `SELECT n, '${step}' AS step, '${operation}' AS operation FROM generate_series(1, ${orders}) AS n WHERE ${of}`,
     )
     .join(' UNION ALL ')
   const { rows } = await sql.query<Record<keyof EffectCounts, string>>(
@@ -180,11 +204,11 @@ async function countEffects(sql: SqlClient, expected: readonly Expected[], messa
  * Each order that ends well takes its price, or one unit, from its own customer's row, and no other order takes anything. Row by row: what one customer
  * paid too much does not make up for what another one paid too little. @returns by how much the rows differ, all together
  */
-function unbalanced(sql: SqlClient, table: string, column: string, takes: string, messages: number): Promise<number> {
+function unbalanced(sql: SqlClient, table: string, column: string, takes: string, orders: number): Promise<number> {
   return one(
     sql,
     `WITH expected AS (SELECT ${CUSTOMER} AS id, sum(${takes}) AS takes
-       FROM generate_series(1, ${messages}) AS n WHERE ${ENDS_WELL} GROUP BY 1)
+       FROM generate_series(1, ${orders}) AS n WHERE ${ENDS_WELL} GROUP BY 1)
      SELECT coalesce(sum(abs(coalesce(${FUNDS} - t.${column}, 0) - coalesce(e.takes, 0))), 0)
      FROM ${table} t FULL JOIN expected e USING (id)`,
   )

@@ -49,12 +49,12 @@ export function kindsOf(transport: TransportName): readonly FaultKind[] {
 export interface PlanOptions {
   readonly seed: number
   readonly transport: TransportName
-  readonly messages: number
+  readonly orders: number
   readonly faults: number
 }
 
 /** Each kind once before any comes twice. */
-export function planFaults({ seed, transport, messages, faults }: PlanOptions): PlannedFault[] {
+export function planFaults({ seed, transport, orders, faults }: PlanOptions): PlannedFault[] {
   const kinds = kindsOf(transport)
   const order = plan(
     seed,
@@ -64,8 +64,8 @@ export function planFaults({ seed, transport, messages, faults }: PlanOptions): 
     const name = order.next().value?.fault
     const kind = kinds.find((each) => each.name === name) as FaultKind
     const random = new Random(`${seed} fault ${number}`)
-    const begins = beginsAt({ messages, faults }, number, random.between(10, 60) / 100)
-    const spared = begins >= SPARED_FROM * messages && kind.action === 'kill' ? 1 : 0
+    const begins = beginsAt({ orders, faults }, number, random.between(10, 60) / 100)
+    const spared = begins >= SPARED_FROM * orders && kind.action === 'kill' ? 1 : 0
     const victim = random.between(spared, INSTANCES - 1)
     return { number, kind, beginsAt: begins, victim, ms: lasts(kind, transport, random) }
   })

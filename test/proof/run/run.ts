@@ -6,6 +6,7 @@ import type { Given } from '../command-line.ts'
 import { UsageError } from '../errors.ts'
 import { makeReport, type Report } from '../report/report.ts'
 import { GIVEN_UP_SETTLES_MS, LOCK_WITHIN_MS, QUIET_MS, SETTLES_WITHIN_MS } from '../settings.ts'
+import { ordersFor } from '../shop.ts'
 import { poolAt } from '../tables.ts'
 import { Conductor, KEPT, type Kept, type Told } from './conductor.ts'
 import { type PlayedFault, RunFolder } from './folder.ts'
@@ -65,6 +66,7 @@ async function playIn(
   await using stack = new AsyncDisposableStack()
   stack.defer(databases.close)
   const { options } = folder.file
+  const orders = ordersFor(options.messages)
   const log = new WarningLog(folder)
   const heard = (event: Event): void => {
     try {
@@ -81,7 +83,7 @@ async function playIn(
   say('starting processes')
   await Promise.race([staff.hireAll(), given(signal)])
   const parts = { folder, house, staff, progress, sampler, failure }
-  const conductor = new Conductor(parts, planFaults(options), signal, told)
+  const conductor = new Conductor(parts, planFaults({ ...options, orders }), signal, told)
   await conductor.conduct(played)
   const { gaveUp } = conductor
   say(`${gaveUp ? 'nothing goes on any more' : 'all is done'}: waiting for what is left, and counting`)
@@ -90,7 +92,7 @@ async function playIn(
   conductor.keep()
   await staff.close()
   const judgement = await judge(databases, {
-    messages: options.messages,
+    orders,
     isUnderWay: gaveUp && !settled,
     missingTurns,
   })

@@ -61,9 +61,11 @@ function serve({ post, sql, outbox }: Site, channel: Channel<Placed, Placed>, du
     (order: Placed, { tx }: { readonly tx: SqlExecutor }) =>
       perform(tx, duty, order, { operation, worker: post.name })
   const handlers = { invoke: handle('invoke'), compensate: handle('compensate') }
+  // The other one does as if it had effects elsewhere: what a process that died may have done is taken back.
+  const effects = post.role === 'stock' ? ('tx' as const) : undefined
   const options = { group: post.role, concurrency: CONCURRENCY, sql, outbox }
   if (post.broken === 'no-dedupe') return forgetful(channel, { ...options, service: 'orders' }, handlers)
-  return participant(channel, { ...PATIENT, ...options }, handlers)
+  return participant(channel, { ...PATIENT, ...options, effects }, handlers)
 }
 
 export async function receive(site: Site): Promise<void> {

@@ -177,6 +177,65 @@ describe('a participant', () => {
     expect(await effects()).toEqual(['undone'])
   })
 
+  test('undoes what a process did outside of its transaction before it died, and no other trace is left', async () => {
+    const charges: string[] = []
+    const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
+    const dying = bind({ invoke: () => void (charges.push('charged'), (client.dead = true)) }, client)
+    await expect(deliver(dying, request, commandHeaders(id, 'invoke'), 1)).rejects.toThrow()
+    expect(await replies()).toEqual([])
+    const next = bind({ compensate: () => void charges.push('paid back') })
+    expect(await send(next, 'compensate')).toEqual(['compensate ok'])
+    expect(await send(next, 'invoke', 2)).toEqual(['invoke refused saga.cancelled'])
+    expect(charges).toEqual(['charged', 'paid back'])
+  })
+
+  test('takes a refusal after an attempt whose process died for no definite no, too', async () => {
+    const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
+    const dying = bind({ invoke: () => void (client.dead = true) }, client)
+    await expect(deliver(dying, request, commandHeaders(id, 'invoke'), 1)).rejects.toThrow()
+    const no = () => {
+      throw new Refusal('stock.empty', 'no apples')
+    }
+    const next = bind({ invoke: no })
+    await deliver(next, request, commandHeaders(id, 'invoke'))
+    expect(await takeReplies(sql, schema)).toMatchObject([{ status: 'failed', final: true, code: 'stock.empty' }])
+    expect(await send(next, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual(['undone'])
+  })
+
+  test.each(['at once', 'after another refusal'])(
+    'undoes it, too, when a person had asked again after a refusal: %s',
+    async (when) => {
+      const no = () => {
+        throw new Refusal('stock.empty', 'no apples')
+      }
+      expect(await send(bind({ invoke: no }), 'invoke')).toEqual(['invoke refused stock.empty'])
+      const again = { ...commandHeaders(id, 'invoke'), 'saga-round': 1 }
+      const client = new MortalClient(sql, Number.POSITIVE_INFINITY, 'before')
+      const dying = bind({ invoke: () => void (client.dead = true) }, client)
+      await expect(deliver(dying, request, again, 1)).rejects.toThrow()
+      if (when !== 'at once') {
+        await deliver(bind({ invoke: no }), request, again)
+        expect(await takeReplies(sql, schema)).toMatchObject([{ status: 'failed', final: true, code: 'stock.empty' }])
+      }
+      expect(await send(bind(), 'compensate')).toEqual(['compensate ok'])
+      expect(await effects()).toEqual(['undone'])
+    },
+  )
+
+  test('says no again when a person asks again and nothing went wrong', async () => {
+    const binding = bind({
+      invoke: () => {
+        throw new Refusal('stock.empty', 'no apples')
+      },
+    })
+    expect(await send(binding, 'invoke')).toEqual(['invoke refused stock.empty'])
+    await deliver(binding, request, { ...commandHeaders(id, 'invoke'), 'saga-round': 1 })
+    expect(await replies()).toEqual(['invoke refused stock.empty'])
+    expect(await send(binding, 'compensate')).toEqual(['compensate ok'])
+    expect(await effects()).toEqual([])
+  })
+
   test('an error with retryable false is final at once', async () => {
     let calls = 0
     const binding = bind({

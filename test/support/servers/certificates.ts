@@ -16,7 +16,25 @@ export interface Certificates extends AsyncDisposable {
   readonly client: { readonly cert: string; readonly key: string }
   /** Paths for a server at 127.0.0.1 and localhost; `keyAndCert` is one file with both. */
   readonly files: { readonly ca: string; readonly cert: string; readonly key: string; readonly keyAndCert: string }
+  /** Puts another certificate into the file of the server's, for the same key: one that expired an hour ago, or a good one. */
+  renewServer(kind: 'expired' | 'good'): Promise<void>
+  /** The same for clients. @returns its PEM */
+  renewClient(kind: 'expired' | 'good'): Promise<string>
 }
+
+/** What `openssl ca` wants, which alone signs for times of one's choice. */
+const AUTHORITY = `[ca]
+default_ca = own
+[own]
+database = index.txt
+new_certs_dir = .
+rand_serial = yes
+default_md = sha256
+policy = any
+unique_subject = no
+[any]
+commonName = supplied
+`
 
 /** @throws Error when there is no openssl */
 export async function makeCertificates(): Promise<Certificates> {
@@ -38,6 +56,14 @@ export async function makeCertificates(): Promise<Certificates> {
     const signer = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-extfile', `${name}.ext`]
     await run('x509', '-req', '-in', `${name}.csr`, '-days', '2', '-out', `${name}.crt`, ...signer)
   }
+  const renew = async (name: string, kind: 'expired' | 'good'): Promise<void> => {
+    const [from, to] = kind === 'good' ? [-1, 24] : [-3, -1]
+    const dates = ['-startdate', hoursFromNow(from), '-enddate', hoursFromNow(to)]
+    const signer = ['-config', 'ca.cnf', '-cert', 'ca.crt', '-keyfile', 'ca.key', '-extfile', `${name}.ext`]
+    await run('ca', '-batch', '-notext', ...signer, ...dates, '-in', `${name}.csr`, '-out', `${name}.crt`)
+  }
+  writeFileSync(path('ca.cnf'), AUTHORITY)
+  writeFileSync(path('index.txt'), '')
   await Promise.all([authority('ca'), authority('other')])
   await signed('server', 'subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n')
   await signed('client', 'extendedKeyUsage=clientAuth\n', 'guest')
@@ -52,6 +78,20 @@ export async function makeCertificates(): Promise<Certificates> {
       key: path('server.key'),
       keyAndCert: path('server.pem'),
     },
+    renewServer: async (kind) => {
+      await renew('server', kind)
+      writeFileSync(path('server.pem'), read('server.key') + read('server.crt'))
+    },
+    renewClient: async (kind) => {
+      await renew('client', kind)
+      return read('client.crt')
+    },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   }
+}
+
+/** As certificates have it: 20261122194500Z. */
+function hoursFromNow(hours: number): string {
+  const text = new Date(Date.now() + hours * 3_600_000).toISOString()
+  return `${text.slice(0, 19).replaceAll(/[-:T]/g, '')}Z`
 }

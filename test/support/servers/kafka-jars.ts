@@ -24,8 +24,15 @@ export function haveKafkaJars(): boolean {
   return existsSync(kafkaJarFolder())
 }
 
-/** Fetches the jars (45 MB) with Maven. Two processes may do this at the same time: one of them wins. */
-export async function fetchKafkaJars(): Promise<void> {
+let fetching: Promise<void> | undefined
+
+/** Fetches the jars (45 MB) with Maven, once for all brokers of this process. Two processes may do this at the same time: one of them wins. */
+export function fetchKafkaJars(): Promise<void> {
+  fetching ??= fetchOnce().finally(() => (fetching = undefined))
+  return fetching
+}
+
+async function fetchOnce(): Promise<void> {
   const maven = findBinary('mvn')
   if (maven === undefined) {
     throw new ServerUnavailable('kafka', `no mvn in PATH to fetch Kafka ${KAFKA_VERSION} (once)`)

@@ -64,6 +64,23 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
   ...site.settings,
 })
 
+/** Brokers are somebody among themselves: what is denied to clients, who have no name, is not denied to them. */
+const LOGIN =
+  'org.apache.kafka.common.security.plain.PlainLoginModule required username="broker" password="broker" user_broker="broker";'
+
+/** Rights are looked at: everybody has all of what no rule is for. Of listeners `BETWEEN`, if there is one, and `CONTROLLER`. */
+export const AUTHORIZED = {
+  'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT',
+  'sasl.enabled.mechanisms': 'PLAIN',
+  'sasl.mechanism.inter.broker.protocol': 'PLAIN',
+  'sasl.mechanism.controller.protocol': 'PLAIN',
+  'listener.name.between.plain.sasl.jaas.config': LOGIN,
+  'listener.name.controller.plain.sasl.jaas.config': LOGIN,
+  'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+  'super.users': 'User:broker',
+  'allow.everyone.if.no.acl.found': 'true',
+} as const
+
 function addUsers({ users }: Site): string[] {
   return Object.entries(users).flatMap(([name, password]) =>
     ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [

@@ -3,13 +3,19 @@
  *
  * - hands out records of aborted transactions: it takes any key of four zero bytes for an abort marker (Java's Integer 0),
  *   takes the list of aborted transactions to be sorted by first offset, and lets one of them begin per record at most;
- * - gives up the whole answer when one batch of one partition cannot be read (a codec that is not there, say).
+ * - gives up the whole answer when one batch of one partition cannot be read (a codec that is not there, say);
+ * - lets a batch become whatever its compression says, and all of an answer at once;
+ * - copies all headers that it has read so far for each further one.
  *
- * Records, batches and codecs are still read by the kafkajs that this package resolves; header decoding too.
+ * Batches are read as on every driver (`records/`); sets of messages, from before Kafka 0.11, by kafkajs.
  */
 import { createRequire } from 'node:module'
 import { toError } from '../../../../core/errors.ts'
-import { type AbortedTransaction, type DecodedRecord, markAborted } from './aborted.ts'
+import type { IncomingRecord } from '../../driver.ts'
+import type { AbortedTransaction } from '../../records/aborted.ts'
+import { FORMAT, MAGIC_AT, readInt64 } from '../../records/batch-format.ts'
+import { type FindCodec, type ReadRecords, readBatches } from '../../records/batch-reader.ts'
+import { requireBounded } from './message-sets.ts'
 
 /** kafkajs' reader of bytes, as far as it is used. */
 interface Decoder {
@@ -24,8 +30,15 @@ interface Decoder {
 
 interface Kafkajs {
   readonly Decoder: new (buffer: Buffer) => Decoder
-  readonly readBatch: (decoder: Decoder) => Promise<{ readonly records: readonly DecodedRecord[] }>
   readonly readMessageSet: (decoder: Decoder, size: number) => Promise<DecodedRecord[]>
+}
+
+/** A record as kafkajs has it, as far as it is used. */
+export interface DecodedRecord extends Omit<IncomingRecord, 'offset' | 'timestamp'> {
+  readonly offset: string
+  readonly timestamp: string
+  /** kafkajs hands these to nobody and counts their offsets as read. */
+  readonly isControlRecord?: boolean | undefined
 }
 
 /** A batch that cannot be read, and everything behind it in its partition with it. */
@@ -35,16 +48,18 @@ export interface Unreadable {
   readonly error: Error
 }
 
-/** What kafkajs expects of a partition, and `unreadable`. */
+/** What kafkajs expects of a partition, and the rest. */
 export interface PartitionAnswer {
   readonly partition: number
   readonly errorCode: number
   readonly highWatermark: string
   readonly lastStableOffset: string
-  readonly abortedTransactions: readonly AbortedTransaction[]
+  readonly abortedTransactions: readonly never[]
   readonly messages: readonly DecodedRecord[]
   readonly preferredReadReplica?: number | undefined
   readonly unreadable?: Unreadable | undefined
+  /** The partitions before it took all the room: its records were not looked at, and will be fetched again. */
+  readonly isLeft?: boolean | undefined
 }
 
 export interface FetchAnswer {
@@ -55,14 +70,21 @@ export interface FetchAnswer {
   readonly responses: ReadonlyArray<{ readonly topicName: string; readonly partitions: readonly PartitionAnswer[] }>
 }
 
+export interface Reading {
+  /** What may be held of the answer, one partition's part at a time. */
+  readonly answerBytes: number
+  /** What may be held of one partition. */
+  readonly roomBytes: number
+  readonly maxBatchBytes: number
+  readonly findCodec: FindCodec
+  /** Which partition is read first: each has its turn where there is not room for all. */
+  readonly turn: number
+  /** Where the fetch began. */
+  readonly startOf: (topic: string, partition: number) => number
+}
+
 /** The versions that it reads: kafkajs asks in none beyond, and brokers since 0.11 (2017) answer in one of them. */
 export const FETCH_VERSIONS = { min: 4, max: 11 } as const
-
-/** The magic byte lies there in every format. */
-const MAGIC_AT = 16
-const MAGIC_OF_BATCHES = 2
-/** What is left of a batch beyond it may be cut off at the end of an answer. */
-const BATCH_OVERHEAD_BYTES = 49
 
 let loaded: Kafkajs | undefined
 
@@ -70,32 +92,54 @@ function kafkajs(): Kafkajs {
   const require = createRequire(import.meta.url)
   loaded ??= {
     Decoder: require('kafkajs/src/protocol/decoder.js') as Kafkajs['Decoder'],
-    readBatch: require('kafkajs/src/protocol/recordBatch/v0/decoder.js') as Kafkajs['readBatch'],
     readMessageSet: require('kafkajs/src/protocol/messageSet/decoder.js') as Kafkajs['readMessageSet'],
   }
   return loaded
 }
 
 /** @param version of the request, one of `FETCH_VERSIONS` */
-export async function decodeFetch(version: number, payload: Buffer): Promise<FetchAnswer> {
+export async function decodeFetch(version: number, payload: Buffer, reading: Reading): Promise<FetchAnswer> {
   const decoder = new (kafkajs().Decoder)(payload)
   const throttleTime = decoder.readInt32()
   const session = version >= 7 ? { errorCode: decoder.readInt16(), sessionId: decoder.readInt32() } : {}
-  const topics = decoder.readInt32()
-  const responses: Array<{ topicName: string; partitions: PartitionAnswer[] }> = []
-  for (let t = 0; t < topics; t++) {
-    const topicName = decoder.readString()
-    const count = decoder.readInt32()
-    const partitions: PartitionAnswer[] = []
-    for (let p = 0; p < count; p++) partitions.push(await readPartition(version, decoder))
-    responses.push({ topicName, partitions })
+  const topics = decoder.readArray((from) => ({
+    topicName: from.readString(),
+    parts: from.readArray((each) => readPart(version, each)),
+  }))
+  const all = topics.flatMap(({ topicName, parts }) => parts.map((part) => ({ topicName, part })))
+  const turn = all.length === 0 ? 0 : reading.turn % all.length
+  const answers = new Map<Part, PartitionAnswer>()
+  let held = 0
+  for (const { topicName, part } of [...all.slice(turn), ...all.slice(0, turn)]) {
+    const isLeft = held >= reading.answerBytes && part.records.length > 0
+    const read = isLeft ? NOTHING : await readRecords(part, reading.startOf(topicName, part.known.partition), reading)
+    held += read.heldBytes
+    const { messages, unreadable } = read
+    answers.set(part, {
+      ...part.known,
+      abortedTransactions: [],
+      messages,
+      ...(unreadable === undefined ? {} : { unreadable }),
+      ...(isLeft ? { isLeft } : {}),
+    })
   }
+  const responses = topics.map(({ topicName, parts }) => ({
+    topicName,
+    partitions: parts.map((part) => answers.get(part) as PartitionAnswer),
+  }))
   // From version 8 on the client is to wait, not the broker; kafkajs reports it so.
   const throttle = version >= 8 ? { throttleTime: 0, clientSideThrottleTime: throttleTime } : { throttleTime }
   return { ...throttle, ...session, responses }
 }
 
-async function readPartition(version: number, decoder: Decoder): Promise<PartitionAnswer> {
+/** Of one partition, its records still as they came. */
+interface Part {
+  readonly known: Omit<PartitionAnswer, 'abortedTransactions' | 'messages' | 'unreadable'>
+  readonly aborted: readonly AbortedTransaction[]
+  readonly records: Buffer
+}
+
+function readPart(version: number, decoder: Decoder): Part {
   const partition = decoder.readInt32()
   const errorCode = decoder.readInt16()
   const highWatermark = decoder.readInt64().toString()
@@ -103,50 +147,51 @@ async function readPartition(version: number, decoder: Decoder): Promise<Partiti
   if (version >= 5) decoder.readInt64()
   const aborted = decoder.readArray(readAborted)
   const replica = version >= 11 ? { preferredReadReplica: decoder.readInt32() } : {}
-  const { messages, unreadable } = await readRecords(decoder)
-  markAborted(messages, aborted)
-  const known = { partition, errorCode, highWatermark, lastStableOffset, ...replica, messages }
-  return { ...known, abortedTransactions: [], ...(unreadable === undefined ? {} : { unreadable }) }
+  const size = decoder.readInt32()
+  const records = size <= 0 || !decoder.canReadBytes(size) ? EMPTY : decoder.readBytes(size)
+  return { known: { partition, errorCode, highWatermark, lastStableOffset, ...replica }, aborted, records }
 }
 
 function readAborted(decoder: Decoder): AbortedTransaction {
-  return { producerId: decoder.readInt64().toString(), firstOffset: decoder.readInt64().toString() }
+  return { producerId: Number(decoder.readInt64().toString()), firstOffset: Number(decoder.readInt64().toString()) }
 }
 
 interface Records {
   readonly messages: readonly DecodedRecord[]
+  readonly heldBytes: number
   readonly unreadable?: Unreadable | undefined
 }
 
-async function readRecords(decoder: Decoder): Promise<Records> {
-  const size = decoder.readInt32()
-  if (size <= 0 || !decoder.canReadBytes(size)) return { messages: [] }
-  const bytes = decoder.readBytes(size)
-  const { Decoder, readMessageSet } = kafkajs()
-  const reader = new Decoder(bytes)
-  if (bytes.length > MAGIC_AT && bytes.readInt8(MAGIC_AT) === MAGIC_OF_BATCHES) return readBatches(reader, bytes)
+const EMPTY = Buffer.alloc(0)
+const NOTHING: Records = { messages: [], heldBytes: 0 }
+
+async function readRecords({ records, aborted }: Part, from: number, reading: Reading): Promise<Records> {
+  if (records.length === 0) return NOTHING
+  if (records.length <= MAGIC_AT || records.readInt8(MAGIC_AT) !== FORMAT) return readMessageSet(records, reading)
+  return asKafkajs(await readBatches(records, from, aborted, reading, reading.findCodec), from)
+}
+
+/** What is passed over at the end is a control record for kafkajs: it goes on behind it. */
+function asKafkajs({ messages: read, next, heldBytes, unreadable }: ReadRecords, from: number): Records {
+  const messages: DecodedRecord[] = read.map((record) => ({
+    ...record,
+    offset: String(record.offset),
+    timestamp: String(record.timestamp),
+    isControlRecord: false,
+  }))
+  const last = String(next - 1)
+  if (next > from && messages.at(-1)?.offset !== last)
+    messages.push({ offset: last, timestamp: '0', key: null, value: null, headers: {}, isControlRecord: true })
+  return { messages, heldBytes, unreadable }
+}
+
+async function readMessageSet(bytes: Buffer, { maxBatchBytes, findCodec }: Reading): Promise<Records> {
+  const { Decoder, readMessageSet: read } = kafkajs()
   try {
-    return { messages: await readMessageSet(reader, size) }
+    await requireBounded(bytes, maxBatchBytes, findCodec)
+    return { messages: await read(new Decoder(bytes), bytes.length), heldBytes: bytes.length }
   } catch (error) {
-    return { messages: [], unreadable: { offset: firstOffsetAt(bytes, 0), error: toError(error) } }
+    const offset = bytes.length >= 8 ? readInt64(bytes, 0) : 0
+    return { messages: [], heldBytes: 0, unreadable: { offset, error: toError(error) } }
   }
-}
-
-async function readBatches(reader: Decoder, bytes: Buffer): Promise<Records> {
-  const messages: DecodedRecord[] = []
-  while (reader.canReadBytes(BATCH_OVERHEAD_BYTES)) {
-    const begin = (reader as unknown as { readonly offset: number }).offset
-    try {
-      for (const record of (await kafkajs().readBatch(reader)).records) messages.push(record)
-    } catch (error) {
-      // The last batch of an answer may be cut off.
-      if (toError(error).name === 'KafkaJSPartialMessageError') break
-      return { messages, unreadable: { offset: firstOffsetAt(bytes, begin), error: toError(error) } }
-    }
-  }
-  return { messages }
-}
-
-function firstOffsetAt(bytes: Buffer, begin: number): number {
-  return bytes.length >= begin + 8 ? Number(bytes.readBigInt64BE(begin)) : 0
 }

@@ -3,7 +3,10 @@
  * connections of that consumer, which kafkajs hands to its assigner: other consumers of the program stay as they are.
  */
 import type { KafkaCluster } from '../client.ts'
-import { decodeFetch, FETCH_VERSIONS, type FetchAnswer, type PartitionAnswer } from './fetch-answer.ts'
+import { codecOf } from '../codecs.ts'
+import { decodeFetch, FETCH_VERSIONS, type FetchAnswer, type PartitionAnswer, type Reading } from './fetch-answer.ts'
+
+export type FetchLimits = Pick<Reading, 'answerBytes' | 'roomBytes' | 'maxBatchBytes'>
 
 /** What a fetch said about a partition. */
 export interface Fetched {
@@ -42,7 +45,7 @@ interface BrokerFinder {
 }
 
 /** @throws TypeError when the cluster is not that of kafkajs 2.2: aborted records would reach handlers */
-export function readFetchesOf(cluster: KafkaCluster, listener: FetchListener): void {
+export function readFetchesOf(cluster: KafkaCluster, limits: FetchLimits, listener: FetchListener): void {
   const finder = cluster as unknown as BrokerFinder
   if (typeof finder.findBroker !== 'function')
     throw new TypeError('kafkaTransport needs kafkajs 2.2: the cluster of this one has no findBroker')
@@ -52,7 +55,7 @@ export function readFetchesOf(cluster: KafkaCluster, listener: FetchListener): v
     const broker = await find(node)
     if (!known.has(broker)) {
       known.add(broker)
-      intercept(broker, listener)
+      intercept(broker, limits, listener)
     }
     return broker
   }
@@ -62,11 +65,11 @@ export function readFetchesOf(cluster: KafkaCluster, listener: FetchListener): v
  * kafkajs assigns `lookupRequest` anew with each connection. The first fetch does not wait for records: it tells how things
  * stand.
  */
-function intercept(broker: Broker, listener: FetchListener): void {
+function intercept(broker: Broker, limits: FetchLimits, listener: FetchListener): void {
   if (typeof broker.lookupRequest !== 'function')
     throw new TypeError('kafkaTransport needs kafkajs 2.2: a broker of this one has no lookupRequest')
   let lookup = broker.lookupRequest
-  let isFirst = true
+  let turn = 0
   Object.defineProperty(broker, 'lookupRequest', {
     configurable: true,
     enumerable: true,
@@ -74,9 +77,10 @@ function intercept(broker: Broker, listener: FetchListener): void {
       const make = lookup(apiKey, definition)
       if (apiKey !== FETCH_KEY) return make
       return (args) => {
-        const maxWaitTime = isFirst ? 0 : args.maxWaitTime
-        isFirst = false
-        return withOwnReader(make({ ...args, maxWaitTime }), args, listener)
+        const maxWaitTime = turn === 0 ? 0 : args.maxWaitTime
+        const startOf = (topic: string, partition: number): number => startIn(args, topic, partition)
+        const reading = { ...limits, findCodec: codecOf, turn: turn++, startOf }
+        return withOwnReader(make({ ...args, maxWaitTime }), reading, listener)
       }
     },
     set: (next: LookupRequest) => {
@@ -85,23 +89,26 @@ function intercept(broker: Broker, listener: FetchListener): void {
   })
 }
 
-function withOwnReader(protocol: Protocol, args: FetchArgs, listener: FetchListener): Protocol {
+function withOwnReader(protocol: Protocol, reading: Reading, listener: FetchListener): Protocol {
   const { apiVersion } = protocol.request
   if (apiVersion < FETCH_VERSIONS.min || apiVersion > FETCH_VERSIONS.max) return protocol
   const decode = async (payload: Buffer): Promise<FetchAnswer> => {
-    const answer = await decodeFetch(apiVersion, payload)
-    tell(answer, args, listener)
+    const answer = await decodeFetch(apiVersion, payload, reading)
+    tell(answer, reading, listener)
     return answer
   }
   return { ...protocol, response: { ...protocol.response, decode } }
 }
 
-function tell({ responses }: FetchAnswer, { topics }: FetchArgs, listener: FetchListener): void {
+function startIn({ topics }: FetchArgs, topic: string, partition: number): number {
+  const asked = topics.filter((each) => each.topic === topic).flatMap((each) => each.partitions)
+  return Number(asked.find((each) => each.partition === partition)?.fetchOffset ?? -1)
+}
+
+function tell({ responses }: FetchAnswer, { startOf }: Reading, listener: FetchListener): void {
   for (const { topicName: topic, partitions } of responses) {
-    const asked = topics.filter((each) => each.topic === topic).flatMap((each) => each.partitions)
     for (const answer of partitions) {
-      const offset = Number(asked.find(({ partition }) => partition === answer.partition)?.fetchOffset ?? -1)
-      listener({ topic, offset, answer })
+      if (answer.isLeft !== true) listener({ topic, offset: startOf(topic, answer.partition), answer })
     }
   }
 }

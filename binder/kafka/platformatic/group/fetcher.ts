@@ -7,20 +7,20 @@ import { toError } from '../../../../core/errors.ts'
 import type { FetchedBatch } from '../../driver.ts'
 import type { AssignedPartition } from '../../group/assigned-partition.ts'
 import type { FetchBlock, FetchNews } from '../../group/hindrances.ts'
+import type { FetchSizes } from '../../group/waiting-bytes.ts'
+import { type ReadRecords, readBatches } from '../../records/batch-reader.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
 import { type FetchedPartition, fetch } from '../protocol/fetch.ts'
 import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
-import { type ReadRecords, readBatches } from '../records/batch-reader.ts'
 
-export interface FetcherSettings {
+export interface FetcherSettings extends FetchSizes {
   readonly topic: string
   /** How many of a partition may wait to be lent. */
   readonly window: number
   readonly maxWaitMs: number
-  readonly maxBytes: number
-  readonly maxPartitionBytes: number
   readonly requestTimeoutMs: number
+  readonly maxBatchBytes: number
 }
 
 export interface FetcherEvents {
@@ -217,7 +217,9 @@ export class Fetcher implements FetchBlock {
       if (!isPassing(error) && error !== UNKNOWN_TOPIC && error !== 'UNKNOWN_SERVER_ERROR') throw refusal
       return true
     }
-    const read = await readBatches(answer.records, offset, answer.aborted)
+    // The partitions before it may have taken the room that all share: it will be fetched again.
+    if (!this.#mayFetch(place)) return false
+    const read = await readBatches(answer.records, offset, answer.aborted, this.#options)
     if (!this.#stopped && place.next === offset) this.#hand(place, answer, read)
     return false
   }

@@ -24,6 +24,7 @@ import { Commits } from '../../group/commits.ts'
 import { Fetches } from '../../group/fetches.ts'
 import { Heart } from '../../group/heart.ts'
 import { LentAgain } from '../../group/lent-again.ts'
+import { fetchSizes } from '../../group/waiting-bytes.ts'
 import { ConnectFailed, toTransportError } from '../errors.ts'
 import { type Cluster, isPassing, RETRY } from '../network/cluster.ts'
 import { KafkaRefusal } from '../protocol/errors.ts'
@@ -40,12 +41,8 @@ const FIRST_FETCH_MS = 1 * SECOND
 const GAP_ROUNDS = 3
 /** How often the leader of a group looks whether the topic got more partitions. */
 const PARTITIONS_MS = 30 * SECOND
-const MIN_FETCH_BYTES = 64 * 1024
-/** What a fetch brings is alive until it is handled. */
-const MAX_PARTITION_BYTES = 512 * 1024
-const MAX_FETCH_BYTES = 10 * 1024 * 1024
 
-export interface MemberTimes {
+export interface MemberSettings {
   readonly sessionTimeoutMs: number
   readonly heartbeatIntervalMs: number
   readonly rebalanceTimeoutMs: number
@@ -53,10 +50,11 @@ export interface MemberTimes {
   readonly requestTimeoutMs: number
   readonly commitIntervalMs: number
   readonly maxWaitMs: number
+  readonly maxBatchBytes: number
 }
 
 export interface MemberHost extends MemberEvents {
-  readonly times: MemberTimes
+  readonly settings: MemberSettings
   readonly clock: Clock
   readonly logger: Logger
   readonly cluster: Cluster
@@ -83,18 +81,18 @@ export class GroupMember implements Member {
   #ended: Promise<void> | undefined
 
   constructor(spec: MemberSpec, host: MemberHost, receiver: Receiver) {
-    const { clock, times, logger, cluster } = host
+    const { clock, settings, logger, cluster } = host
     this.#spec = spec
     this.#host = host
     this.#receiver = receiver
     this.#carried = new CarryOver(spec.startAt)
     this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
-    this.#session = new GroupSession({ ...spec, ...times }, cluster, clock)
-    this.#commits = new Commits(spec.topic, clock, times.commitIntervalMs, logger)
+    this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
+    this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger)
     this.#commits.use((positions) => this.#session.commit(positions))
     this.#heart = new Heart(
       clock,
-      { ...times, joinTimeoutMs: times.rebalanceTimeoutMs + times.connectTimeoutMs },
+      { ...settings, joinTimeoutMs: settings.rebalanceTimeoutMs + settings.connectTimeoutMs },
       {
         onLost: (error) => this.#lost(error),
         onExpelled: (error) => this.#expelled(error),
@@ -177,7 +175,7 @@ export class GroupMember implements Member {
       ...this.#spec,
       cluster,
       clock,
-      fetching: fetcherOptions(this.#spec, this.#host.times),
+      fetching: fetcherOptions(this.#spec, this.#host.settings),
       deliver: (delivery) => this.#receiver.deliver(delivery),
       onProgress: (assigned) => this.#onProgress(assigned),
       onReleased: (assigned) => this.#lentAgain.add(assigned),
@@ -263,13 +261,13 @@ export class GroupMember implements Member {
 
   /** Waits until what handlers work on is settled and committed, about two thirds of the rebalance timeout at most. */
   async #handOver(term: RunningTerm): Promise<void> {
-    const { clock, times } = this.#host
+    const { clock, settings } = this.#host
     const { assignment } = term
     this.#heart.membership.leaving()
     term.hold()
     this.#receiver.recall()
-    await ended(clock, Math.floor(times.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
-    if (!assignment.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, times.rebalanceTimeoutMs / 6), this.#flush())
+    await ended(clock, Math.floor(settings.rebalanceTimeoutMs * 0.6), finishStarted(assignment))
+    if (!assignment.isWithdrawn) await ended(clock, Math.min(FLUSH_MS, settings.rebalanceTimeoutMs / 6), this.#flush())
     this.#carried.remember(assignment)
     this.#commits.reset()
     term.end(new Error('the group is rebalancing: the partition may have gone to another member'))
@@ -279,8 +277,8 @@ export class GroupMember implements Member {
   // ---- the place in the group
 
   async #beat(): Promise<void> {
-    const { clock, times } = this.#host
-    if (!this.#session.isPlaced || clock.monotonic() - this.#beatAt < times.heartbeatIntervalMs) return
+    const { clock, settings } = this.#host
+    if (!this.#session.isPlaced || clock.monotonic() - this.#beatAt < settings.heartbeatIntervalMs) return
     this.#beatAt = clock.monotonic()
     try {
       await this.#session.heartbeat()
@@ -357,16 +355,16 @@ async function finishStarted(assignment: Assignment): Promise<void> {
 }
 
 function fetcherOptions(
-  { topic, partitions, prefetch, prefetchBytes, evenShares }: MemberSpec,
-  { maxWaitMs, requestTimeoutMs }: MemberTimes,
+  spec: MemberSpec,
+  { maxWaitMs, requestTimeoutMs, maxBatchBytes }: MemberSettings,
 ): FetcherSettings {
-  const perPartition = Math.floor(prefetchBytes / Math.max(1, partitions))
+  const { topic, partitions, prefetch, evenShares } = spec
   return {
     topic,
     window: evenShares === true ? Math.ceil(prefetch / partitions) : prefetch,
     maxWaitMs,
     requestTimeoutMs,
-    maxBytes: Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, prefetchBytes)),
-    maxPartitionBytes: Math.min(MAX_PARTITION_BYTES, Math.max(MIN_FETCH_BYTES, perPartition)),
+    maxBatchBytes,
+    ...fetchSizes(spec),
   }
 }

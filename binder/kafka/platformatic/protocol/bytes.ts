@@ -1,4 +1,5 @@
 /** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
+import { readInt64 } from '../../records/batch-format.ts'
 
 const FIRST_BYTES = 256
 const TWO_32 = 2 ** 32
@@ -144,10 +145,6 @@ export class ByteReader {
     this.at = end
     return part
   }
-}
-
-export function readInt64(bytes: Buffer, at: number): number {
-  return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4)
 }
 
 export function writeInt64(bytes: Buffer, value: number, at: number): void {

@@ -1,3 +1,4 @@
+import type { AbortedTransaction } from '../../records/aborted.ts'
 import { errorName, requireSuccess } from './errors.ts'
 import { READ_COMMITTED } from './offsets.ts'
 import type { Request } from './request.ts'
@@ -9,11 +10,6 @@ export interface FetchSpec {
   readonly maxPartitionBytes: number
   /** Where to begin, by partition. */
   readonly from: ReadonlyMap<number, number>
-}
-
-export interface AbortedTransaction {
-  readonly producerId: number
-  readonly firstOffset: number
 }
 
 /** What the broker said about a partition, its records still as they came. */

@@ -56,12 +56,9 @@ describeWith(['kafka'], 'a new Kafka group', () => {
   })
 
   it.for([
-    [
-      { orders: { audit: 'end' } },
-      "kafkaTransport.startAt.orders.audit: expected 'earliest', 'latest' or a valid Date",
-    ],
+    [{ orders: { audit: 'end' } }, "Transport.startAt.orders.audit: expected 'earliest', 'latest' or a valid Date"],
     [{ orders: { audit: new Date(Number.NaN) } }, 'a valid Date'],
-    [{ orders: 'latest' }, 'kafkaTransport.startAt.orders: expected an object of names'],
+    [{ orders: 'latest' }, 'Transport.startAt.orders: expected an object of names'],
   ] as const)('refuses %j', ([startAt, message]) => {
     expect(() => kafkaOn(url(), { startAt: startAt as never })).toThrow(message)
   })

@@ -11,7 +11,7 @@ describe('errors of kafkajs', () => {
     [{ type: 'NOT_ENOUGH_REPLICAS' }, 'refused', true],
     [{ type: 'REQUEST_TIMED_OUT' }, 'timeout', true],
     [{ name: 'KafkaJSRequestTimeoutError' }, 'timeout', true],
-    [{ type: 'TOPIC_AUTHORIZATION_FAILED' }, 'mismatch', false],
+    [{ type: 'TOPIC_AUTHORIZATION_FAILED' }, 'refused', true],
     [{ name: 'KafkaJSSASLAuthenticationError' }, 'refused', true],
     [{ name: 'KafkaJSConnectionError' }, 'unavailable', true],
     [{ type: 'OUT_OF_ORDER_SEQUENCE_NUMBER' }, 'unavailable', true],

@@ -17,6 +17,7 @@ describe('kafkaTransport options', () => {
       replicationFactor: -1,
       topicConfig: {},
       maxMessageBytes: 1_000_000,
+      maxBatchBytes: 67_108_864,
       compression: 'none',
       groupIds: new Map(),
       startAt: new Map(),

@@ -79,7 +79,7 @@ function setup(startAt?: ReadonlyMap<number, number>, prefetch = 100) {
   const consumer = new FakeConsumer()
   const kafka = { producer: never, admin: never, consumer: () => consumer }
   const recorder = Recorder.keeping()
-  let gate: () => Promise<void> = () => Promise.resolve()
+  let gate: (attempt: number) => Promise<void> = () => Promise.resolve()
   const answers: Array<Error | undefined> = []
   const subscription = new KafkaSubscription(
     { topic: 't', groupId: 'g.t', partitions: 4, prefetch, prefetchBytes: 1_000_000, startAt },
@@ -102,7 +102,7 @@ function setup(startAt?: ReadonlyMap<number, number>, prefetch = 100) {
     consumer.join(...partitions)
     await opening
   }
-  return { clock, consumer, recorder, subscription, answers, opened, rejoin: () => gate() }
+  return { clock, consumer, recorder, subscription, answers, opened, rejoin: () => gate(1) }
 }
 
 const never = (): never => {

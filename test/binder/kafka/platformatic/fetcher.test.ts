@@ -104,6 +104,8 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
     maxWaitMs: 10,
     maxBytes: 1_000,
     maxPartitionBytes: 1_000,
+    roomBytes: 100_000,
+    maxBatchBytes: 1_000_000,
     requestTimeoutMs: 1_000,
   }
   const fetcher = new Fetcher(brokers, systemClock, settings, {

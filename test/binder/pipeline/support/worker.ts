@@ -1,23 +1,25 @@
-/** A process with a service that totals what is sold, on PostgreSQL alone. It is killed by the test that starts it. */
+/** A process with a service that totals what is sold. It is killed by the test that starts it. */
 import { sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
 import { createService } from 'concordat/service'
 import pg from 'pg'
-import { totalling, totals } from './world.ts'
+import { transportOn } from './on.ts'
+import { channelsOf, totalling } from './world.ts'
 
-const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'], max: 6 })
+const { DATABASE_URL, ON = 'postgres', BROKER_URL = '', PREFIX = '' } = process.env
+const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 6 })
 pool.on('error', () => undefined)
 const sql = pgClient(pool)
-const kept = sink(totals, { group: 'test', inbox: true }, async ({ sku, count, cents }, { tx }) => {
+const channels = channelsOf(PREFIX)
+const kept = sink(channels.totals, { group: 'test', inbox: true }, async ({ sku, count, cents }, { tx }) => {
   await tx.query('INSERT INTO kept VALUES ($1, $2, $3)', [sku, count, cents])
 })
 const service = createService({
-  name: 'shop',
+  name: `${PREFIX}shop`,
   sql,
-  transport: postgresTransport({ sql }),
-  bindings: [...totalling(true, { count: 7, everyMs: 300 }, undefined, 4).bindings, kept],
-  sends: [totals],
+  transport: transportOn(ON, BROKER_URL, sql),
+  bindings: [...totalling(true, { count: 7, everyMs: 300 }, undefined, 4, channels).bindings, kept],
+  sends: [channels.totals],
 })
 await service.start()
 console.log('started')

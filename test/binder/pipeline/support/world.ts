@@ -7,20 +7,26 @@ import { from, migratePipelines, type Pipeline, pipeline, type Window } from 'co
 import { z } from 'zod'
 import { until } from '../../../support/until.ts'
 
-export const sold = defineChannel('sold', {
-  payload: z.object({ sku: z.string(), cents: z.number() }),
-  key: ({ sku }) => sku,
-})
-export const totals = defineChannel('totals', {
-  payload: z.object({
-    sku: z.string().nullable(),
-    count: z.number(),
-    cents: z.number(),
-    startsAt: z.number(),
-    endsAt: z.number(),
+/** @param prefix for a broker that others use as well */
+export const channelsOf = (prefix = '') => ({
+  prefix,
+  sold: defineChannel(`${prefix}sold`, {
+    payload: z.object({ sku: z.string(), cents: z.number() }),
+    key: ({ sku }) => sku,
   }),
-  groups: ['test'],
+  totals: defineChannel(`${prefix}totals`, {
+    payload: z.object({
+      sku: z.string().nullable(),
+      count: z.number(),
+      cents: z.number(),
+      startsAt: z.number(),
+      endsAt: z.number(),
+    }),
+    groups: ['test'],
+  }),
 })
+const usual = channelsOf()
+export const { sold, totals } = usual
 export interface Total {
   readonly sku: string | null
   readonly count: number
@@ -46,14 +52,15 @@ export function totalling(
   limits: WorldOptions['limits'],
   schema?: string,
   concurrency = 1,
+  { prefix, sold: input, totals: output } = usual,
 ): Pipeline {
   const toTotal = ({ key, value, ...window }: Window<number>): Total => ({ ...window, sku: key, cents: value })
   return pipeline(
-    'totals',
-    from(sold, { inbox, concurrency, maxAttempts: 5, backoff: { initialMs: 1, maxMs: 1 } })
+    `${prefix}totals`,
+    from(input, { inbox, concurrency, maxAttempts: 5, backoff: { initialMs: 1, maxMs: 1 } })
       .window({ ...limits, initial: () => 0, add: (sum, { cents }) => sum + cents })
       .map(toTotal)
-      .to(totals),
+      .to(output),
     { schema },
   )
 }

@@ -1,5 +1,5 @@
 import { until } from '../../until.ts'
-import { kafkaRecipe, newClusterId } from '../kafka.ts'
+import { AUTHORIZED, kafkaRecipe, newClusterId } from '../kafka.ts'
 import { freePort } from '../ports.ts'
 import { freePorts, type PrivateServer } from '../private-server.ts'
 import { orStop, type ServerGroup, startTogether, stopAll } from './group.ts'
@@ -65,7 +65,8 @@ export async function startKafkaCluster({ signal, via }: KafkaClusterOptions = {
 }
 
 const REPLICATED = {
-  'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,BETWEEN:PLAINTEXT,CONTROLLER:PLAINTEXT',
+  ...AUTHORIZED,
+  'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,BETWEEN:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT',
   'inter.broker.listener.name': 'BETWEEN',
   'default.replication.factor': '3',
   'min.insync.replicas': '2',

@@ -12,9 +12,15 @@ export interface PostgresPair extends ServerGroup {
   readonly standby: PrivateServer
   /** Makes the standby the primary, which commits alone until it has a standby. The old one has to be gone. */
   promote(): Promise<void>
+  /** The role of clients may not log in, and its connections end. @returns how many did */
+  denyLogin(): Promise<number>
+  allowLogin(): Promise<void>
   /** Makes the old primary, which was killed, a standby of the new one: a copy from the beginning. */
   rejoin(): Promise<void>
 }
+
+/** A role that may do everything, beside the one that the servers are administered with. */
+export const CLIENTS = 'clients'
 
 export interface PostgresPairOptions extends Pick<StartOptions, 'signal' | 'settings'> {
   /** The port under which a standby reaches this primary (a proxy). @default its own */
@@ -25,6 +31,10 @@ export async function startPostgresPair({ signal, settings, via }: PostgresPairO
   const pair = new Pair(via ?? ((port) => Promise.resolve(port)))
   await pair.add({ signal, settings })
   return orStop(pair.servers, async () => {
+    await withPostgres(
+      pair.primary,
+      async (client) => void (await client.query(`CREATE ROLE ${CLIENTS} LOGIN SUPERUSER`)),
+    )
     await pair.add({ signal, settings })
     return pair
   })
@@ -59,6 +69,22 @@ class Pair implements PostgresPair {
       await client.query('SELECT pg_reload_conf()')
     })
     this.#primary = 1 - this.#primary
+  }
+
+  async denyLogin(): Promise<number> {
+    let ended = 0
+    await withPostgres(this.primary, async (client) => {
+      await client.query(`ALTER ROLE ${CLIENTS} NOLOGIN`)
+      const found = await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1', [
+        CLIENTS,
+      ])
+      ended = found.rows.length
+    })
+    return ended
+  }
+
+  async allowLogin(): Promise<void> {
+    await withPostgres(this.primary, async (client) => void (await client.query(`ALTER ROLE ${CLIENTS} LOGIN`)))
   }
 
   async rejoin(): Promise<void> {

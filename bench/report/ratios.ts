@@ -1,0 +1,65 @@
+import type { Table } from '../table.ts'
+import type { Report } from './report.ts'
+
+/** One ratio of a report: higher is better in all of them. */
+export interface Ratio {
+  /** Suite, row and peer. */
+  readonly name: string
+  readonly value: number
+}
+
+export interface Change {
+  readonly name: string
+  readonly before: number
+  readonly after: number
+}
+
+export interface Comparison {
+  /** Those that fell by more than the tolerance, the worst first. */
+  readonly fallen: readonly Change[]
+  /** Of both reports. */
+  readonly compared: number
+  /** Measured before, and not now. */
+  readonly missing: readonly string[]
+}
+
+/** Columns that say how we stand to somebody else, in tables of the suites' own. */
+const RATIO_COLUMNS = ['ratio', 'ours / theirs', 'of bare', 'each further / first', 'of the rate of kafkajs']
+/** Columns that say what a row is about. */
+const LABEL_COLUMNS = ['what', 'who', 'where', 'side', 'at once', 'groups', 'on']
+const TOLERANCE = 0.1
+
+export function ratiosOf({ suites }: Report): readonly Ratio[] {
+  return suites.flatMap(({ name, results, tables }) => [
+    ...results.flatMap(({ what, ours, peer, peerName }) =>
+      peer === undefined ? [] : [{ name: `${name}: ${what}, beside ${peerName ?? '-'}`, value: ours / peer }],
+    ),
+    ...tables.flatMap((table) => ratiosIn(name, table)),
+  ])
+}
+
+function ratiosIn(suite: string, { title, head, rows }: Table): readonly Ratio[] {
+  const at = head.findIndex((column) => RATIO_COLUMNS.includes(column))
+  if (at < 0) return []
+  return rows.flatMap((row) => {
+    const value = Number.parseFloat((row[at] ?? '').replaceAll(',', ''))
+    if (!Number.isFinite(value)) return []
+    const labels = row.filter((_, i) => LABEL_COLUMNS.includes(head[i] ?? ''))
+    return [{ name: `${suite}: ${title}: ${labels.join(', ')}`, value }]
+  })
+}
+
+/** What of `before` is worse in `after`, of the suites that both have. */
+export function compareReports(before: Report, after: Report): Comparison {
+  const now = new Map(ratiosOf(after).map(({ name, value }) => [name, value]))
+  const suites = new Set(after.suites.map(({ name }) => name))
+  const then = ratiosOf({ ...before, suites: before.suites.filter(({ name }) => suites.has(name)) })
+  const changes = then.flatMap(({ name, value }): Change[] => {
+    const found = now.get(name)
+    return found === undefined ? [] : [{ name, before: value, after: found }]
+  })
+  const fallen = changes
+    .filter((change) => change.after < change.before * (1 - TOLERANCE))
+    .sort((a, b) => a.after / a.before - b.after / b.before)
+  return { fallen, compared: changes.length, missing: then.map(({ name }) => name).filter((name) => !now.has(name)) }
+}

@@ -1,0 +1,57 @@
+/** What a run of benches came to, as `--report FILE` writes it. */
+import type { Result } from '../compare.ts'
+import type { Table } from '../table.ts'
+
+export interface Report {
+  readonly format: typeof FORMAT
+  /** When it began, ISO 8601. */
+  readonly at: string
+  readonly rounds: number
+  /** By name: Node, this package, and the packages that it is measured with. */
+  readonly versions: Readonly<Record<string, string>>
+  readonly machine: Machine
+  readonly suites: readonly SuiteReport[]
+}
+
+export interface Machine {
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryGb: number
+}
+
+/** Load averages of one minute: with more than there are cores, rates mean little. */
+export interface Load {
+  readonly before: number
+  readonly after: number
+}
+
+export interface SuiteReport {
+  readonly name: string
+  readonly tookS: number
+  readonly load: Load
+  /** Our rate beside that of a peer. */
+  readonly results: readonly Result[]
+  readonly tables: readonly Table[]
+  /** What was left out, and why. */
+  readonly leftOut: readonly string[]
+  /** It ended with this; what it has is what was measured until then. */
+  readonly failed?: string | undefined
+}
+
+export const FORMAT = 1
+
+/** @throws Error that says what is wrong with it */
+export function parseReport(text: string, path: string): Report {
+  let given: unknown
+  try {
+    given = JSON.parse(text)
+  } catch (cause) {
+    throw new Error(`${path} is no JSON`, { cause })
+  }
+  const report = given as Partial<Report> | null
+  if (typeof report !== 'object' || report === null || !Array.isArray(report.suites))
+    throw new Error(`${path} is no report of a bench: it has no suites`)
+  if (report.format !== FORMAT)
+    throw new Error(`${path} has format ${String(report.format)}, this bench reads ${FORMAT}: make it again`)
+  return report as Report
+}

@@ -1,0 +1,59 @@
+/**
+ * What the partitions of one member hold while it waits to be lent. A partition that holds its share is not fetched, nor is any
+ * once all of them hold the limit together: then what is lent has to go first.
+ */
+export class WaitingBytes {
+  readonly #limits: WaitingLimits
+  readonly #share: number
+  #total = 0
+
+  constructor(limits: WaitingLimits) {
+    this.#limits = limits
+    this.#share = limits.prefetchBytes / Math.max(1, limits.partitions)
+  }
+
+  add(bytes: number): void {
+    this.#total += bytes
+  }
+
+  /** @param own what the partition that asks holds */
+  hasRoom(own: number): boolean {
+    return own < this.#share && (this.#limits.evenShares === true || this.#total < this.#limits.prefetchBytes)
+  }
+}
+
+export interface WaitingLimits {
+  readonly prefetchBytes: number
+  /** That share it. */
+  readonly partitions: number
+  /** Each has its share, however long the others hold theirs. */
+  readonly evenShares?: boolean | undefined
+}
+
+/** How much is fetched at a time. */
+export interface FetchSizes {
+  /** The most that is kept of one partition in one answer: the rest is fetched again. */
+  readonly roomBytes: number
+  /** Of one answer, on the wire. */
+  readonly maxBytes: number
+  /** Of one partition in it. */
+  readonly maxPartitionBytes: number
+}
+
+const MIN_FETCH_BYTES = 64 * 1024
+/** What a fetch brings is alive until it is handled: twice of it, measured, costs a third more CPU, in collecting garbage. */
+const MAX_PARTITION_BYTES = 512 * 1024
+const MAX_FETCH_BYTES = 10 * 1024 * 1024
+/** What short records hold, to their bytes on the wire. */
+const HELD_TO_WIRE = 3
+
+/** @param partitions of the topic */
+export function fetchSizes({ prefetchBytes, partitions }: Omit<WaitingLimits, 'evenShares'>): FetchSizes {
+  const share = Math.floor(prefetchBytes / Math.max(1, partitions))
+  const maxPartitionBytes = Math.min(MAX_PARTITION_BYTES, Math.max(MIN_FETCH_BYTES, share))
+  return {
+    roomBytes: Math.max(share, HELD_TO_WIRE * maxPartitionBytes),
+    maxBytes: Math.min(MAX_FETCH_BYTES, Math.max(MIN_FETCH_BYTES, Math.floor(prefetchBytes / HELD_TO_WIRE))),
+    maxPartitionBytes,
+  }
+}

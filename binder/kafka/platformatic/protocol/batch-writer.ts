@@ -1,0 +1,135 @@
+/** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
+import type { Envelope } from '../../driver.ts'
+import { AT, FORMAT, LENGTH_END } from '../../records/batch-format.ts'
+import { crc32c } from '../../records/crc32c.ts'
+import { COMPRESSION_TYPES, type Codec, type Compression, GZIP, LZ4, SNAPPY, ZSTD } from '../../wire/codecs.ts'
+import { writeInt64 } from './bytes.ts'
+import type { ProducerIdentity } from './produce.ts'
+
+/** What its head says beside the records. */
+export interface BatchHead {
+  /** Epoch ms, of each record. */
+  readonly time: number
+  readonly identity: ProducerIdentity
+  /** Of the first record. */
+  readonly sequence: number
+  readonly compression: Compression
+}
+
+const CODECS: Readonly<Record<Exclude<Compression, 'none'>, Codec>> = {
+  gzip: GZIP,
+  snappy: SNAPPY,
+  lz4: LZ4,
+  zstd: ZSTD,
+}
+const SHORT = 64
+/** A record's length takes one to five bytes: most take two. */
+const USUAL_LENGTH_BYTES = 2
+
+/** Records of one partition, at least one. */
+export async function writeBatch(records: readonly Envelope[], head: BatchHead): Promise<Buffer> {
+  const room = records.reduce((sum, { bytes }) => sum + bytes, Number(AT.records))
+  const bytes = Buffer.allocUnsafe(room)
+  let at: number = AT.records
+  for (let i = 0; i < records.length; i++) at = writeRecord(bytes, at, records[i] as Envelope, i)
+  const written = bytes.subarray(0, at)
+  return head.compression === 'none'
+    ? sealed(written, records.length, head)
+    : sealed(await compressed(written, head.compression), records.length, head)
+}
+
+async function compressed(batch: Buffer, compression: Exclude<Compression, 'none'>): Promise<Buffer> {
+  const records = await CODECS[compression].compress(batch.subarray(AT.records))
+  return Buffer.concat([batch.subarray(0, AT.records), records])
+}
+
+/** Writes the head over what is there. */
+function sealed(batch: Buffer, count: number, { time, identity, sequence, compression }: BatchHead): Buffer {
+  writeInt64(batch, 0, AT.firstOffset)
+  batch.writeInt32BE(batch.length - LENGTH_END, AT.length)
+  batch.writeInt32BE(-1, LENGTH_END)
+  batch.writeInt8(FORMAT, AT.magic)
+  batch.writeInt16BE(COMPRESSION_TYPES[compression], AT.attributes)
+  batch.writeInt32BE(count - 1, AT.lastOffsetDelta)
+  writeInt64(batch, time, AT.firstTimestamp)
+  writeInt64(batch, time, AT.maxTimestamp)
+  writeInt64(batch, identity.id, AT.producerId)
+  batch.writeInt16BE(identity.epoch, AT.producerEpoch)
+  batch.writeInt32BE(sequence, AT.firstSequence)
+  batch.writeInt32BE(count, AT.count)
+  batch.writeUInt32BE(crc32c(batch, AT.attributes), AT.crc)
+  return batch
+}
+
+/** Its length comes first and is known last. @returns where the next begins */
+function writeRecord(to: Buffer, begin: number, { key, value, headers }: Envelope, delta: number): number {
+  const body = begin + USUAL_LENGTH_BYTES
+  let at = body
+  to[at++] = 0
+  // As late as the batch.
+  to[at++] = 0
+  at = writeVarint(to, at, delta)
+  at = writeField(to, at, key)
+  at = writeField(to, at, value)
+  const countAt = at++
+  let count = 0
+  for (const name in headers) {
+    at = writeField(to, at, name)
+    at = writeField(to, at, headers[name] as Buffer | string)
+    count++
+  }
+  at = moved(to, countAt + 1, at, countAt, count)
+  return moved(to, body, at, begin, at - body)
+}
+
+/** Writes `value` at `head`, and what lies from `from` to `end` right behind it. @returns the new end */
+function moved(to: Buffer, from: number, end: number, head: number, value: number): number {
+  const next = head + varintBytes(value)
+  if (next !== from) to.copyWithin(next, from, end)
+  writeVarint(to, head, value)
+  return end + next - from
+}
+
+/** A length and the bytes. */
+function writeField(to: Buffer, at: number, value: Buffer | string | null): number {
+  if (value === null) return writeVarint(to, at, -1)
+  if (typeof value !== 'string') {
+    const begin = writeVarint(to, at, value.length)
+    to.set(value, begin)
+    return begin + value.length
+  }
+  return value.length < SHORT ? writeShort(to, at, value) : writeString(to, at, value)
+}
+
+/** One byte of length is enough: as long as it is ASCII. */
+function writeShort(to: Buffer, at: number, value: string): number {
+  const begin = at + 1
+  for (let i = 0; i < value.length; i++) {
+    const code = value.charCodeAt(i)
+    if (code > 0x7f) return writeString(to, at, value)
+    to[begin + i] = code
+  }
+  to[at] = value.length << 1
+  return begin + value.length
+}
+
+function writeString(to: Buffer, at: number, value: string): number {
+  const begin = writeVarint(to, at, Buffer.byteLength(value))
+  return begin + to.write(value, begin)
+}
+
+/** Zigzag, seven bits a byte. */
+function writeVarint(to: Buffer, begin: number, value: number): number {
+  let at = begin
+  let rest = ((value << 1) ^ (value >> 31)) >>> 0
+  for (; rest > 0x7f; rest >>>= 7) to[at++] = (rest & 0x7f) | 0x80
+  to[at++] = rest
+  return at
+}
+
+function varintBytes(value: number): number {
+  let rest = ((value << 1) ^ (value >> 31)) >>> 0
+  let bytes = 1
+  for (; rest > 0x7f; rest >>>= 7) bytes++
+  return bytes
+}

@@ -1,0 +1,34 @@
+/** As the broker lists it: in an answer, each aborted transaction that touches it. */
+export interface AbortedTransaction {
+  readonly producerId: number
+  readonly firstOffset: number
+}
+
+/**
+ * Whose transactions are aborted at a place in the log: from the first offset of one to the next abort marker of its
+ * producer. The list may be in any order: the broker's is in that of the ends.
+ */
+export class AbortedTransactions {
+  /** The last one is the next. */
+  readonly #ahead: AbortedTransaction[]
+  readonly #aborting = new Set<number>()
+
+  constructor(aborted: readonly AbortedTransaction[]) {
+    this.#ahead = [...aborted].sort((a, b) => b.firstOffset - a.firstOffset)
+  }
+
+  reach(offset: number): void {
+    for (let next = this.#ahead.at(-1); next !== undefined && next.firstOffset <= offset; next = this.#ahead.at(-1)) {
+      this.#aborting.add(next.producerId)
+      this.#ahead.pop()
+    }
+  }
+
+  isAborted(producerId: number): boolean {
+    return this.#aborting.has(producerId)
+  }
+
+  ended(producerId: number): void {
+    this.#aborting.delete(producerId)
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * A batch of records (format 2, since Kafka 0.11): 61 bytes of head, then the records, compressed as one.
+ *
+ * @see https://kafka.apache.org/documentation/#recordbatch
+ */
+export const AT = {
+  firstOffset: 0,
+  length: 8,
+  magic: 16,
+  crc: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  firstTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  producerEpoch: 51,
+  firstSequence: 53,
+  count: 57,
+  records: 61,
+} as const
+
+/** Before what `length` counts. */
+export const LENGTH_END = 12
+export const FORMAT = 2
+/** It lies there in the formats before, too. */
+export const MAGIC_AT = AT.magic
+
+/** Exact up to 2^53. */
+export function readInt64(bytes: Buffer, at: number): number {
+  return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4)
+}
+
+const TWO_32 = 2 ** 32
+
+export const ATTRIBUTES = { compression: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5 } as const

@@ -1,0 +1,162 @@
+/**
+ * The batches of a fetch, without control records and those of aborted transactions. The broker sends these along, with a
+ * list of the aborted transactions that touch the answer, and leaves it to the reader to drop them.
+ *
+ * What a compressed batch becomes has a limit, and of a batch no more is kept than there is room for: the next fetch begins at
+ * the first record that was left.
+ *
+ * @see https://github.com/apache/kafka/blob/4.2/clients/src/main/java/org/apache/kafka/clients/consumer/internals/CompletedFetch.java
+ */
+import { toError } from '../../../core/errors.ts'
+import type { IncomingRecord } from '../driver.ts'
+import { BatchTooLarge } from '../wire/batch-too-large.ts'
+import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
+import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
+import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
+import { crc32c } from './crc32c.ts'
+import { RecordReader, type RecordsHead } from './record-reader.ts'
+import { heldBytes } from './record-size.ts'
+
+/** What was fetched of a partition. */
+export interface ReadRecords {
+  readonly messages: readonly IncomingRecord[]
+  /** Where the next fetch begins: after the last whole batch that could be read, or the last record there was room for. */
+  readonly next: number
+  /** What the messages hold. */
+  readonly heldBytes: number
+  /** A batch that cannot be read, and everything behind it with it. */
+  readonly unreadable?: { readonly offset: number; readonly error: Error } | undefined
+}
+
+export interface ReadLimits {
+  /** What may be held of this answer; one record is, whatever it takes. */
+  readonly roomBytes: number
+  /** The most that a batch may become, and that one record may take. */
+  readonly maxBatchBytes: number
+}
+
+/** The codec of a number in the protocol; `undefined` where there is none. */
+export type FindCodec = (type: number) => Codec | undefined
+
+/** Of a control record's key: two bytes of version, then the type. */
+const TYPE_AT = 2
+const ABORT = 0
+/** A small part of a large buffer keeps all of it alive. */
+const SMALL_PART = 4
+
+/** @param from where the fetch began: what a batch has before it is nobody's */
+export async function readBatches(
+  answer: Buffer,
+  from: number,
+  aborted: readonly AbortedTransaction[],
+  limits: ReadLimits,
+  findCodec: FindCodec = (type) => CODECS[type],
+): Promise<ReadRecords> {
+  const bytes = answer.length * SMALL_PART < answer.buffer.byteLength ? Buffer.from(answer) : answer
+  const transactions = new AbortedTransactions(aborted)
+  let messages: IncomingRecord[] = []
+  let held = 0
+  let next = from
+  for (let at = 0; at + AT.records <= bytes.length && (held < limits.roomBytes || messages.length === 0); ) {
+    const end = at + Math.max(AT.records, LENGTH_END + bytes.readInt32BE(at + AT.length))
+    // The last batch of an answer may be cut off.
+    if (end > bytes.length) break
+    const batch = bytes.subarray(at, end)
+    const firstOffset = readInt64(batch, AT.firstOffset)
+    try {
+      const roomBytes = messages.length === 0 ? Math.max(1, limits.roomBytes) : limits.roomBytes - held
+      const isFirst = messages.length === 0
+      const read = await readBatch(batch, from, transactions, { ...limits, roomBytes, isFirst, findCodec })
+      held += read.heldBytes
+      if (isFirst) messages = read.records
+      else for (const record of read.records) messages.push(record)
+      if (read.next !== undefined) return { messages, next: Math.max(next, read.next), heldBytes: held }
+    } catch (error) {
+      return { messages, next, heldBytes: held, unreadable: { offset: firstOffset, error: toError(error) } }
+    }
+    next = Math.max(next, firstOffset + batch.readInt32BE(AT.lastOffsetDelta) + 1)
+    at = end
+  }
+  return { messages, next, heldBytes: held }
+}
+
+interface BatchLimits extends ReadLimits {
+  /** One record is taken, whatever the room. */
+  readonly isFirst: boolean
+  readonly findCodec: FindCodec
+}
+
+interface BatchRead {
+  readonly records: IncomingRecord[]
+  readonly heldBytes: number
+  /** The first that was left, where there was no room for all. */
+  readonly next?: number | undefined
+}
+
+const NOTHING: BatchRead = { records: [], heldBytes: 0 }
+
+async function readBatch(
+  batch: Buffer,
+  from: number,
+  transactions: AbortedTransactions,
+  limits: BatchLimits,
+): Promise<BatchRead> {
+  const format = batch.readInt8(AT.magic)
+  if (format !== FORMAT) throw new RangeError(`records have format ${format}, of before Kafka 0.11, which is not read`)
+  if (crc32c(batch, AT.attributes) !== batch.readUInt32BE(AT.crc)) throw new RangeError('its checksum does not fit')
+  const attributes = batch.readInt16BE(AT.attributes)
+  const producerId = readInt64(batch, AT.producerId)
+  const firstOffset = readInt64(batch, AT.firstOffset)
+  const isControl = (attributes & ATTRIBUTES.control) !== 0
+  transactions.reach(firstOffset + batch.readInt32BE(AT.lastOffsetDelta))
+  if (!isControl && (attributes & ATTRIBUTES.transactional) !== 0 && transactions.isAborted(producerId)) return NOTHING
+  const compression = attributes & ATTRIBUTES.compression
+  const packed = batch.subarray(AT.records)
+  const bytes = compression === COMPRESSION_TYPES.none ? packed : await unpacked(packed, compression, limits)
+  const head = {
+    firstOffset,
+    firstTimestamp: readInt64(batch, AT.firstTimestamp),
+    appendedAt: (attributes & ATTRIBUTES.logAppendTime) === 0 ? undefined : readInt64(batch, AT.maxTimestamp),
+    count: batch.readInt32BE(AT.count),
+  }
+  if (!isControl) return readRecords(bytes, head, from, limits)
+  const { records } = new RecordReader(bytes).read(head, 0, UNLIMITED)
+  if (records.some(isAbortMarker)) transactions.ended(producerId)
+  return NOTHING
+}
+
+const UNLIMITED = {
+  roomBytes: Number.POSITIVE_INFINITY,
+  maxBatchBytes: Number.POSITIVE_INFINITY,
+  isFirst: true,
+} as const
+
+async function unpacked(
+  packed: Buffer,
+  compression: number,
+  { maxBatchBytes, findCodec }: BatchLimits,
+): Promise<Buffer> {
+  const codec = findCodec(compression)
+  if (codec === undefined) throw new RangeError(`records are compressed in a way that is not known: ${compression}`)
+  const bytes = await codec.decompress(packed, maxBatchBytes)
+  if (bytes.length > maxBatchBytes) throw new BatchTooLarge(maxBatchBytes)
+  return bytes
+}
+
+function readRecords(bytes: Buffer, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
+  const read = new RecordReader(bytes).read(head, from, limits)
+  const { begin, end, next } = read
+  // A part of a batch would keep all that the batch became alive.
+  const isPart = (end - begin) * SMALL_PART < bytes.length && read.records.length > 0
+  const { records } = isPart
+    ? new RecordReader(Buffer.from(bytes.subarray(begin, end))).read({ ...head, count: read.records.length }, from, {
+        ...UNLIMITED,
+        maxBatchBytes: limits.maxBatchBytes,
+      })
+    : read
+  return { records, heldBytes: records.reduce((sum, record) => sum + heldBytes(record), 0), next }
+}
+
+function isAbortMarker({ key }: IncomingRecord): boolean {
+  return key !== null && key.length >= TYPE_AT + 2 && key.readInt16BE(TYPE_AT) === ABORT
+}

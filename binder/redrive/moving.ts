@@ -1,0 +1,22 @@
+import { createHash } from 'node:crypto'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { SettlingTransactions, Transport, TransportDelivery } from '../transport/transport.ts'
+
+/** Both or neither: killed at any moment the letter is at one of the two places. @throws what the transport or the driver says */
+export function replaceBy(
+  transport: Pick<Transport, 'publishIn'>,
+  settling: SettlingTransactions,
+  from: TransportDelivery,
+  by: readonly EncodedMessage[],
+): Promise<void> {
+  return settling.sql.transaction(async (tx) => {
+    await transport.publishIn?.(tx, by)
+    await settling.settle(tx, [from])
+  })
+}
+
+/** The same for copies only: a sender may use an id for several messages, and none of those is a copy of another. */
+export function nameOf({ source, id, key, body }: EncodedMessage): string {
+  const said = createHash('sha256').update(body ?? '')
+  return JSON.stringify([source, id, key, body === null, said.digest('base64')])
+}

@@ -1,0 +1,68 @@
+import { hasCode } from '../errors.ts'
+import { hasMethods, wrongKind } from '../options.ts'
+import { type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { joined } from './joined.ts'
+
+/** The part of `Prisma.TransactionClient` that is used. The client itself has a `$connect` too, which tells it from this. */
+export interface PrismaTransaction {
+  $queryRawUnsafe(text: string, ...values: unknown[]): PromiseLike<unknown>
+  $executeRawUnsafe(text: string, ...values: unknown[]): PromiseLike<number>
+  readonly $connect?: never
+}
+
+/**
+ * An interactive transaction of Prisma 7 on PostgreSQL, through `@prisma/adapter-pg`, as a `SqlTransaction`. Begins and ends nothing.
+ *
+ *     await prisma.$transaction(async (tx) => { await outbox.add(prismaTransaction(tx), orderPlaced, order) })
+ *
+ * After the transaction its statements reject with `SqlTransactionEnded`; so do they after Prisma's `timeout`, which is 5 s unless
+ * `$transaction` is told otherwise. Numbers of PostgreSQL's type `bigint` come as text, as they do from `pg`.
+ * @throws TypeError when it is no transaction, or a batch of Prisma's: `$transaction([...])` hands out none
+ */
+export function prismaTransaction(tx: PrismaTransaction): SqlTransaction {
+  if (!hasMethods(tx, ['$queryRawUnsafe', '$executeRawUnsafe']) || hasMethods(tx, ['$connect']))
+    throw wrongKind('prismaTransaction', tx, 'the transaction that prisma.$transaction(async (tx) => ...) hands out')
+  return joined(
+    async (text, parameters) => {
+      try {
+        // Prisma counts the rows of the one and returns those of the other.
+        if (!returnsRows(text)) return { rowCount: await tx.$executeRawUnsafe(text, ...parameters) }
+        const rows = await tx.$queryRawUnsafe(text, ...parameters)
+        return (rows as object[]).map(withTextForBigints)
+      } catch (error) {
+        throw hasCode(error, 'P2028') ? new SqlTransactionEnded() : ofServer(error)
+      }
+    },
+    () => {},
+  )
+}
+
+/** Looks at the statement itself, not at what is in parentheses, between quotes or in a comment. */
+function returnsRows(text: string): boolean {
+  let own = text.replaceAll(/'[^']*'|"[^"]*"|--[^\n]*|\/\*.*?\*\//gs, ' ')
+  for (let before = ''; before !== own; own = own.replaceAll(/\([^()]*\)/g, ' ')) before = own
+  return /\bRETURNING\b/i.test(own) || !/\b(?:INSERT|UPDATE|DELETE|MERGE)\b/i.test(own.replace(LOCKING, ' '))
+}
+
+/** `SELECT ... FOR UPDATE` returns rows. */
+const LOCKING = /\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b/gi
+
+function withTextForBigints(row: object): object {
+  const entries = Object.entries(row).map(([name, value]) => [name, typeof value === 'bigint' ? String(value) : value])
+  return Object.fromEntries(entries)
+}
+
+interface FromServer {
+  readonly meta?: {
+    readonly driverAdapterError?: {
+      readonly cause?: { readonly originalCode?: string; readonly originalMessage?: string }
+    }
+  }
+}
+
+/** What the server said, with its SQLSTATE as `code`. Prisma has it three levels down, below a code of its own. */
+function ofServer(error: unknown): unknown {
+  const cause = (error as FromServer).meta?.driverAdapterError?.cause
+  if (cause?.originalCode === undefined) return error
+  return Object.assign(new Error(cause.originalMessage), { code: cause.originalCode })
+}

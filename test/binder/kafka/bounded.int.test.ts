@@ -1,0 +1,113 @@
+/** Batches that become a thousand times what they are on the wire, on both client libraries. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { KafkaCommonOptions } from 'concordat/binder/kafka'
+import type { Hindrance, Transport } from 'concordat/binder/transport'
+import { silentLogger, systemClock } from 'concordat/core'
+import { it, onTestFinished } from 'vitest'
+import { kafkajsOn, platformaticOn } from '../../support/kafka-driver.ts'
+import { describeWith, serverUrl } from '../../support/servers/index.ts'
+import { until } from '../../support/until.ts'
+import { client, freshTopic, Recorder, range, subscribe } from './kit.ts'
+
+const url = (): string => serverUrl('kafka') as string
+/** By their numbers in the protocol. */
+const CODECS = { gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
+const DRIVERS = { kafkajs: kafkajsOn, platformatic: platformaticOn } as const
+const MB = 1_000_000
+
+type Driver = keyof typeof DRIVERS
+
+function attachedOn(driver: Driver, options: KafkaCommonOptions = {}): Transport {
+  const transport = DRIVERS[driver](url(), options)
+  transport.attach({ service: 'tests', instance: 'tests-1', logger: silentLogger, clock: systemClock })
+  onTestFinished(() => transport.close())
+  return transport
+}
+
+/** A bare producer, which asks nobody how large a message may be. */
+async function sender(): Promise<(topic: string, partition: number, values: Buffer[], codec: number) => Promise<void>> {
+  const producer = client(url()).producer()
+  await producer.connect()
+  onTestFinished(() => producer.disconnect())
+  return async (topic, partition, values, codec) => {
+    const messages = values.map((value) => ({ partition, value }))
+    await producer.send({ topic, acks: -1, compression: codec, messages })
+  }
+}
+
+class Watched extends Recorder {
+  hindrance: Hindrance | undefined
+
+  hindered(hindrance: Hindrance | undefined): void {
+    this.hindrance = hindrance
+  }
+}
+
+const drivers = Object.keys(DRIVERS) as Driver[]
+const cases = drivers.flatMap((driver) => Object.entries(CODECS).map(([name, codec]) => [driver, name, codec] as const))
+
+describeWith(['kafka'], 'Kafka and batches that grow', () => {
+  it.for(cases)(
+    'on %s, %s: its partition stands still and says what to raise, the others go on',
+    async ([driver, , codec], { expect }) => {
+      const careful = attachedOn(driver, { maxBatchBytes: MB })
+      // kafkajs has the codecs once a transport on it was there.
+      attachedOn('kafkajs')
+      const topic = await freshTopic(careful, 2)
+      const send = await sender()
+      await send(topic, 0, [Buffer.alloc(4 * MB)], codec)
+      await send(topic, 1, [Buffer.from('0')], 0)
+      const first = new Watched()
+      const subscription = await subscribe(careful, topic, first, { partitions: 2 })
+      await until('it is said', () => first.hindrance !== undefined)
+      expect(first.hindrance?.reason.message).toMatch(
+        /partition 0 of .* at offset 0 cannot be read: it becomes more than 1000000 bytes: raise maxBatchBytes/,
+      )
+      expect(first.hindrance?.reason.cause).toMatchObject({ code: 'binder.kafka.batch_too_large' })
+      await send(topic, 1, [Buffer.from('1')], codec)
+      await until('the other partition goes on', () => first.got.length === 2)
+      expect(first.numbers).toEqual([0, 1])
+      await subscription.close()
+      const second = new Watched()
+      await subscribe(attachedOn(driver), topic, second, { partitions: 2 })
+      await until('it is read where more is allowed', () => second.got.length === 1)
+      expect(second.got[0]?.message.body?.byteLength).toBe(4 * MB)
+    },
+  )
+
+  it.for(drivers)(
+    'on %s: twenty times prefetchBytes, which on the wire are next to nothing, are held in parts and come whole and in order',
+    async (driver, { expect }) => {
+      setFlagsFromString('--expose-gc')
+      const collect = runInNewContext('gc') as () => void
+      const transport = attachedOn(driver)
+      const topic = await freshTopic(transport, 8)
+      const send = await sender()
+      for (const partition of range(8))
+        await send(
+          topic,
+          partition,
+          range(12).map((n) => Buffer.alloc(MB / 10, String.fromCharCode(65 + n))),
+          CODECS.gzip,
+        )
+      collect()
+      const before = process.memoryUsage().arrayBuffers
+      const recorder = Recorder.keeping()
+      await subscribe(transport, topic, recorder, { partitions: 8, prefetch: 100, prefetchBytes: MB / 2 })
+      await until('the first are there', () => recorder.got.length >= 5)
+      // What it holds now it holds until something is settled.
+      await systemClock.sleep(1_000)
+      collect()
+      expect((process.memoryUsage().arrayBuffers - before) / MB).toBeLessThan(4)
+      expect(recorder.got.length).toBeLessThanOrEqual(6)
+      recorder.onDelivery = (delivery) => delivery.ack()
+      for (const delivery of recorder.got) delivery.ack()
+      await until('all came', () => recorder.got.length === 96, 60_000)
+      for (const partition of range(8)) {
+        const mine = recorder.got.filter(({ position }) => position.startsWith(`partition ${partition} `))
+        expect(mine.map(({ message }) => String.fromCharCode(message.body?.[0] ?? 0)).join('')).toBe('ABCDEFGHIJKL')
+      }
+    },
+  )
+})

@@ -1,0 +1,133 @@
+import { createRequire } from 'node:module'
+import { AssignerProtocol } from 'kafkajs'
+import type { KafkaClient } from '../inside.ts'
+import { type Refusal, ScriptedGroup } from '../scripted-group.ts'
+
+const load = createRequire(import.meta.url)
+const createConsumer = load('kafkajs/src/consumer') as (options: object) => ReturnType<KafkaClient['consumer']>
+const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
+  readonly createErrorFromCode: (code: number) => Error
+}
+
+const CODES: Readonly<Record<Refusal, number>> = {
+  ILLEGAL_GENERATION: 22,
+  UNKNOWN_MEMBER_ID: 25,
+  REBALANCE_IN_PROGRESS: 27,
+}
+const TOPIC = 't'
+
+interface Member {
+  readonly memberId: string
+  readonly groupGenerationId: number
+}
+interface Topics<Partition> {
+  readonly topics: ReadonlyArray<{ readonly partitions: readonly Partition[] }>
+}
+
+/** A scripted group below kafkajs' own consumer: runner, fetchers, offsets and heartbeats are the real ones. */
+export class ScriptedClient {
+  readonly group: ScriptedGroup
+
+  constructor(ends: readonly number[]) {
+    this.group = new ScriptedGroup(ends, (why) => createErrorFromCode(CODES[why]))
+  }
+
+  /** For `new KafkaSubscription`: the kafkajs client of this broker. */
+  get kafka(): KafkaClient {
+    const never = (): never => {
+      throw new Error('not used')
+    }
+    const cluster = this.#cluster()
+    return {
+      producer: never,
+      admin: never,
+      consumer: (config) => createConsumer({ ...config, cluster, logger: silent, metadataMaxAge: 300_000 }),
+    }
+  }
+
+  #cluster(): object {
+    const done = (): Promise<void> => Promise.resolve()
+    const node = this.#node()
+    // One object for the life of a consumer, as in kafkajs.
+    const known = {}
+    return {
+      connect: done,
+      disconnect: done,
+      refreshMetadata: done,
+      refreshMetadataIfNecessary: done,
+      addMultipleTargetTopics: done,
+      removeBroker: () => {},
+      getNodeIds: () => [1],
+      findGroupCoordinator: () => Promise.resolve(node),
+      findBroker: () => Promise.resolve(node),
+      findTopicPartitionMetadata: () => this.group.ends.map((_, partitionId) => ({ partitionId, leader: 1 })),
+      committedOffsets: () => known,
+    }
+  }
+
+  #node(): object {
+    const { group } = this
+    return {
+      isConnected: () => true,
+      // Its answers are not bytes, so no request is made of them.
+      lookupRequest: () => ({}),
+      joinGroup: ({ memberId }: Member) => group.ask(() => this.#join(memberId)),
+      syncGroup: ({ memberId, generationId }: Member & { generationId: number }) =>
+        group.ask(() => this.#sync({ memberId, groupGenerationId: generationId })),
+      heartbeat: (member: Member) => group.ask(() => group.heartbeat(placeOf(member))),
+      leaveGroup: () => group.ask(() => group.expel()),
+      offsetFetch: ({ topics }: Topics<{ partition: number }>) => group.ask(() => this.#positions(topics)),
+      offsetCommit: (commit: Member & Topics<{ partition: number; offset: string }>) =>
+        group.ask(() => this.#commit(commit)),
+      fetch: ({ topics }: Topics<{ partition: number; fetchOffset: string }>) =>
+        group.ask(() => this.#records(topics), 'leader'),
+    }
+  }
+
+  #join(id: string): object {
+    const { memberId, generation: generationId } = this.group.join(id)
+    return { generationId, leaderId: 'another', memberId, members: [], groupProtocol: 'RoundRobinAssigner' }
+  }
+
+  #sync(member: Member): object {
+    const share = this.group.sync(placeOf(member))
+    const assignment = share.length === 0 ? {} : { [TOPIC]: [...share] }
+    return {
+      memberAssignment: AssignerProtocol.MemberAssignment.encode({ version: 0, assignment, userData: Buffer.alloc(0) }),
+    }
+  }
+
+  #positions(topics: Topics<{ partition: number }>['topics']): object {
+    const partitions = topics.flatMap((topic) => topic.partitions)
+    const offsets = partitions.map(({ partition }) => ({ partition, offset: String(this.group.committed[partition]) }))
+    return { responses: [{ topic: TOPIC, partitions: offsets }] }
+  }
+
+  #commit(commit: Member & Topics<{ partition: number; offset: string }>): void {
+    const all = commit.topics.flatMap(({ partitions }) => partitions)
+    this.group.commit(placeOf(commit), new Map(all.map(({ partition, offset }) => [partition, Number(offset)])))
+  }
+
+  #records(topics: Topics<{ partition: number; fetchOffset: string }>['topics']): object {
+    const partitions = topics
+      .flatMap((topic) => topic.partitions)
+      .map(({ partition, fetchOffset }) => {
+        const messages = this.group.offsetsFrom(partition, Number(fetchOffset)).map((offset) => ({
+          key: null,
+          value: Buffer.from('x'),
+          timestamp: '0',
+          offset: String(offset),
+          headers: {},
+        }))
+        const highWatermark = String(this.group.ends[partition] ?? 0)
+        return { partition, highWatermark, abortedTransactions: [], messages }
+      })
+    return { responses: [{ topicName: TOPIC, partitions }] }
+  }
+}
+
+function placeOf({ memberId, groupGenerationId: generation }: Member) {
+  return { memberId, generation }
+}
+
+const silent = { namespace: () => silent, debug() {}, info() {}, warn() {}, error() {} }

@@ -1,0 +1,177 @@
+/** Any order of what is asked, answered, read, settled and shared out anew. */
+import type { TransportDelivery } from 'concordat/binder/transport'
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import type { Member } from './inside.ts'
+import { Recorder, range } from './kit.ts'
+import type { ScriptedGroup } from './scripted-group.ts'
+
+export const PARTITIONS = 3
+export const LENGTH = 12
+const PATIENCE = 400
+
+type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'pause' | 'resume'
+export type Step =
+  | { readonly do: Plain }
+  /** Some of what is lent, from the oldest or the newest. */
+  | { readonly do: 'settle'; readonly count: number; readonly newest: boolean; readonly ok: boolean }
+  | { readonly do: 'rebalance'; readonly next: readonly number[]; readonly others: number }
+
+const ROUND: Step = { do: 'round' }
+const WAIT: Step = { do: 'wait' }
+const SETTLE_ALL = { do: 'settle', count: 1_000, newest: false, ok: true } as const
+
+const plain = (...names: Plain[]) => fc.constantFrom(...names).map((name): Step => ({ do: name }))
+const settle = fc.record({
+  do: fc.constant('settle' as const),
+  count: fc.constantFrom(1, 2, 100),
+  newest: fc.boolean(),
+  ok: fc.boolean(),
+})
+const rebalance = fc.record({
+  do: fc.constant('rebalance' as const),
+  next: fc.subarray(range(PARTITIONS)),
+  others: fc.nat(2),
+})
+
+const anything: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 8, arbitrary: plain('round', 'wait') },
+  { weight: 4, arbitrary: plain('serve', 'read', 'fetch') },
+  { weight: 3, arbitrary: settle },
+  { weight: 2, arbitrary: rebalance },
+  { weight: 2, arbitrary: plain('expel', 'pause', 'resume') },
+)
+
+/** A rebalance that comes as far as the join, and then each order of what is asked, answered and read. */
+const join: fc.Arbitrary<Step[]> = fc
+  .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait'), { minLength: 4, maxLength: 12 }))
+  .map(([first, rounds, rest]) => [
+    first,
+    ...Array.from({ length: rounds }, () => [ROUND, WAIT, SETTLE_ALL]).flat(),
+    ...rest,
+  ])
+
+export const steps: fc.Arbitrary<Step[]> = fc
+  .array(
+    fc.oneof(
+      join,
+      anything.map((each) => [each]),
+    ),
+    { maxLength: 30 },
+  )
+  .map((parts) => parts.flat())
+
+const rounds = (count: number): Step[] => Array.from({ length: count }, () => [ROUND, WAIT]).flat()
+const SERVE: Step = { do: 'serve' }
+const READ: Step = { do: 'read' }
+
+/** What once stopped partitions for good. */
+export const EXAMPLES: Array<[Step[], number]> = [
+  // A beat leaves behind the join; its answer, about the generation before, is read with the answer to the sync.
+  [
+    [
+      rounds(2),
+      [SETTLE_ALL, { do: 'rebalance', next: [2], others: 0 }, SETTLE_ALL, ROUND, ROUND],
+      [WAIT, SERVE, READ, SERVE, SERVE, READ],
+    ].flat() as Step[],
+    100,
+  ],
+  // Expelled while the batch of each partition waits for room.
+  [[rounds(6), [{ do: 'expel' }, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat() as Step[], 1],
+]
+
+/** A member of a scripted group, and what it has begun. */
+export class Play {
+  readonly group: ScriptedGroup
+  readonly recorder = new Recorder((delivery) => this.#begin(delivery))
+  readonly #open: TransportDelivery[] = []
+  readonly skipped: string[] = []
+  readonly subscription: Member
+
+  /** @param create over the broker of the play */
+  constructor(group: ScriptedGroup, create: (recorder: Recorder) => Member) {
+    this.group = group
+    this.subscription = create(this.recorder)
+  }
+
+  #begin(delivery: TransportDelivery): void {
+    this.#open.push(delivery)
+    const [partition = 0, offset = 0] = delivery.position.match(/\d+/g)?.map(Number) ?? []
+    const begun = this.group.begun[partition] ?? 0
+    if (offset > begun) this.skipped.push(`${delivery.position} after ${begun - 1}`)
+    this.group.begun[partition] = Math.max(begun, offset + 1)
+  }
+
+  async take(each: Step): Promise<void> {
+    const { group, subscription } = this
+    if (each.do === 'serve' || each.do === 'round') group.serve()
+    if (each.do === 'fetch' || each.do === 'round') group.serveFetch()
+    if (each.do === 'read' || each.do === 'round') group.read()
+    if (each.do === 'expel') group.expel()
+    if (each.do === 'pause') subscription.pause()
+    if (each.do === 'resume') subscription.resume()
+    if (each.do === 'rebalance') group.rebalance(each.next, each.others)
+    if (each.do === 'settle') this.#settle(each)
+    await vi.advanceTimersByTimeAsync(each.do === 'wait' ? 60 : 0)
+  }
+
+  #settle({ count, newest, ok }: Extract<Step, { readonly do: 'settle' }>): void {
+    const some = newest ? this.#open.splice(-count) : this.#open.splice(0, count)
+    for (const delivery of some) {
+      if (ok) delivery.ack()
+      else delivery.release()
+    }
+  }
+
+  /** Everything is answered and settled from now on. */
+  async calm(isOver: () => boolean): Promise<void> {
+    for (let round = 0; round < PATIENCE && !isOver(); round++) {
+      for (const each of [ROUND, WAIT, SETTLE_ALL]) await this.take(each)
+    }
+  }
+
+  get isDone(): boolean {
+    const { group } = this
+    return group.settledOn?.every((partition) => group.committed[partition] === group.ends[partition]) === true
+  }
+}
+
+/** Declares the test, with its clock. @param begin a play with that prefetch */
+export function playsRebalances(title: string, begin: (prefetch: number) => Play): void {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'] })
+    vi.spyOn(Math, 'random').mockReturnValue(0.5)
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+    vi.restoreAllMocks()
+  })
+  it(
+    title,
+    () =>
+      fc.assert(
+        fc.asyncProperty(steps, fc.constantFrom(1, 2, 100), async (script, prefetch) => {
+          await goThrough(begin(prefetch), script)
+        }),
+        { numRuns: 400, examples: EXAMPLES },
+      ),
+    120_000,
+  )
+}
+
+async function goThrough(play: Play, script: readonly Step[]): Promise<void> {
+  let isOpen = false
+  void play.subscription.open().then(() => (isOpen = true))
+  await play.calm(() => isOpen)
+  for (const each of script) await play.take(each)
+  play.subscription.resume()
+  await play.calm(() => play.isDone)
+  expect({ losses: play.recorder.losses, skipped: play.skipped }).toEqual({ losses: [], skipped: [] })
+  const { settledOn, committed } = play.group
+  expect(settledOn?.map((partition) => committed[partition])).toEqual(settledOn?.map(() => LENGTH))
+  expect(settledOn).toBeDefined()
+  const closing = play.subscription.close()
+  let isClosed = false
+  void closing.then(() => (isClosed = true))
+  await play.calm(() => isClosed)
+}

@@ -1,0 +1,130 @@
+import { createRequire } from 'node:module'
+import fc from 'fast-check'
+import { describe, it } from 'vitest'
+import { crc32c, type Envelope, readBatches, recordBytes, writeBatch } from '../inside.ts'
+import { ROOMY } from '../kit.ts'
+
+const require = createRequire(import.meta.url)
+
+/** kafkajs' own, for another opinion. */
+const theirs = {
+  crc32c: require('kafkajs/src/protocol/recordBatch/crc32C/index.js') as (bytes: Buffer) => number,
+  Decoder: require('kafkajs/src/protocol/decoder.js') as new (bytes: Buffer) => object,
+  readBatch: require('kafkajs/src/protocol/recordBatch/v0/decoder.js') as (decoder: object) => Promise<{
+    readonly producerId: string
+    readonly firstSequence: number
+    readonly records: ReadonlyArray<{
+      readonly offset: string
+      readonly timestamp: string
+      readonly key: Buffer | null
+      readonly value: Buffer | null
+      readonly headers: Readonly<Record<string, Buffer>>
+    }>
+  }>,
+}
+
+const bytes = fc.uint8Array({ maxLength: 300 }).map((each) => Buffer.from(each))
+const text = fc.oneof(fc.string({ maxLength: 200 }), fc.string({ unit: 'grapheme', maxLength: 80 }))
+/** Each once, as in an object; the wire has no lone surrogates. kafkajs takes a name that every object inherits for one that came twice. */
+const headers = fc.dictionary(
+  fc.string({ unit: 'grapheme', maxLength: 90 }).filter((name) => !(name in Object.prototype)),
+  fc.oneof(text, bytes),
+  { maxKeys: 12 },
+)
+const envelope = fc
+  .record({ key: fc.oneof(fc.constant(null), text, bytes), value: fc.oneof(fc.constant(null), bytes), headers })
+  .map((record): Envelope => ({ ...record, topic: 't', bytes: recordBytes(record), index: 0, place: 0 }))
+const envelopes = fc.array(envelope, { minLength: 1, maxLength: 40 })
+const head = {
+  time: 1_795_334_400_000,
+  identity: { id: 4_294_967_300, epoch: 3 },
+  sequence: 77,
+  compression: 'none',
+} as const
+
+const toBytes = (value: unknown): Buffer | null =>
+  value === null || value === undefined ? null : Buffer.from(value as string)
+const plain = (record: { readonly key: unknown; readonly value: unknown; readonly headers?: object | undefined }) => ({
+  key: toBytes(record.key),
+  value: toBytes(record.value),
+  headers: new Map(Object.entries(record.headers ?? {}).map(([name, value]) => [name, toBytes(value)])),
+})
+
+describe('batches of records', () => {
+  it('are for kafkajs what was written', async ({ expect }) => {
+    await fc.assert(
+      fc.asyncProperty(envelopes, async (written) => {
+        const batch = await writeBatch(written, head)
+        const read = await theirs.readBatch(new theirs.Decoder(batch))
+        expect(read.records.map(plain)).toEqual(written.map(plain))
+        expect(read.records.map(({ timestamp }) => timestamp)).toEqual(written.map(() => String(head.time)))
+        expect([read.producerId, read.firstSequence]).toEqual(['4294967300', 77])
+      }),
+    )
+  })
+
+  it.for(['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const)(
+    'are read as they were written: %s',
+    async (compression, { expect }) => {
+      await fc.assert(
+        fc.asyncProperty(envelopes, async (written) => {
+          const batch = await writeBatch(written, { ...head, compression })
+          const { messages, next, unreadable } = await readBatches(batch, 0, [], ROOMY)
+          expect(unreadable).toBeUndefined()
+          expect(messages.map(plain)).toEqual(written.map(plain))
+          expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i))
+          expect(next).toBe(written.length)
+        }),
+        { numRuns: 30 },
+      )
+    },
+  )
+
+  it('begin where the fetch began, and the last one may be cut off', async ({ expect }) => {
+    await fc.assert(
+      fc.asyncProperty(envelopes, fc.nat(50), fc.nat(100), async (written, from, cut) => {
+        const batch = await writeBatch(written, head)
+        const second = Buffer.from(batch)
+        second.writeInt32BE(written.length, 4)
+        const all = Buffer.concat([batch, second.subarray(0, Math.max(0, second.length - 1 - cut))])
+        const { messages, next } = await readBatches(all, from, [], ROOMY)
+        expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i).slice(from))
+        expect(next).toBe(Math.max(from, written.length))
+      }),
+    )
+  })
+
+  it('with one wrong byte are unreadable, and nothing behind them is skipped', async ({ expect }) => {
+    await fc.assert(
+      fc.asyncProperty(envelopes, fc.nat(), fc.integer({ min: 1, max: 255 }), async (written, at, bits) => {
+        const batch = await writeBatch(written, head)
+        // Behind the offset, the length and the epoch, which the broker writes.
+        const place = 16 + (at % (batch.length - 16))
+        batch[place] = (batch[place] as number) ^ bits
+        const { unreadable, messages, next } = await readBatches(batch, 0, [], ROOMY)
+        expect(unreadable?.error).toBeInstanceOf(RangeError)
+        expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
+      }),
+    )
+  })
+
+  it('of any bytes neither hang nor throw', async ({ expect }) => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 60, maxLength: 300 }), async (hostile) => {
+        const { messages } = await readBatches(Buffer.from(hostile), 0, [], ROOMY)
+        expect(messages).toEqual([])
+      }),
+    )
+  })
+})
+
+describe('crc32c', () => {
+  it('is the one of kafkajs', ({ expect }) => {
+    fc.assert(
+      fc.property(bytes, (each) => {
+        expect(crc32c(each)).toBe(theirs.crc32c(each) >>> 0)
+      }),
+    )
+    expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283)
+  })
+})

@@ -1,0 +1,13 @@
+import { postgresTransport } from 'concordat/binder/postgres'
+import { rabbitTransport } from 'concordat/binder/rabbitmq'
+import type { Transport } from 'concordat/binder/transport'
+import type { SqlClient } from 'concordat/core'
+import { kafkaOn } from '../../../support/kafka-driver.ts'
+
+/** The broker of Kafka allows no shorter one; a killed process keeps its partitions for so long. */
+const SESSION_MS = 6_000
+
+export function transportOn(kind: string, url: string, sql: SqlClient): Transport {
+  if (kind === 'kafka') return kafkaOn(url, { sessionTimeoutMs: SESSION_MS, heartbeatIntervalMs: 500 })
+  return kind === 'rabbitmq' ? rabbitTransport({ url }) : postgresTransport({ sql })
+}

@@ -1,0 +1,108 @@
+import { defineChannel, redrive } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { type SqlClient, silentLogger, systemClock } from 'concordat/core'
+import { pgliteClient } from 'concordat/core/pglite'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
+import { lossyAnswers } from '../../support/lossy-answers.ts'
+import { freshPglite } from '../../support/pglite.ts'
+import { numbered } from '../rabbitmq/kit.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+const LETTERS = 3
+/** Statements and commits of a run. */
+const MOMENTS = 60
+
+const transportOn = (client: SqlClient) => postgresTransport({ sql: client, schema: 'redriven', pollMs: 20 })
+
+/** Three dead letters of a channel. */
+async function setup(name: string) {
+  const channel = defineChannel(name, { payload: z.unknown(), partitions: 1, groups: ['g'] })
+  const transport = transportOn(sql)
+  transport.attach({ service: 'test', instance: name, logger: silentLogger, clock: systemClock })
+  const letters = `${name}.g.dlq`
+  await transport.provision([
+    { name, partitions: 1, groups: ['g'] },
+    { name: letters, partitions: 1, groups: ['redrive'], deadLetters: true },
+  ])
+  await transport.publish(numbered(letters, LETTERS, ['a']))
+  await transport.close()
+  const sent = async (): Promise<readonly string[]> => {
+    const { rows } = await sql.query<{ id: string }>(
+      `SELECT l.meta ->> 0 AS id FROM redriven.transport_log l JOIN redriven.transport_partition p ON p.id = l.part
+       WHERE p.destination = $1 ORDER BY l.seq`,
+      [name],
+    )
+    return rows.map(({ id }) => id.replace(`${letters}-`, ''))
+  }
+  const run = (client: SqlClient, stallTimeoutMs = 60_000) =>
+    redrive({ service: 'ops', transport: transportOn(client) }, channel, 'g', {
+      perSecond: 100_000,
+      stallTimeoutMs,
+    })
+  return { run, sent }
+}
+
+/** From its nth statement or commit on nothing of this client happens any more: what a kill leaves behind. */
+function dyingAt(nth: number) {
+  let left = nth
+  const live = (): void => {
+    if (--left <= 0) throw Object.assign(new Error('killed (made by the test)'), { code: 'ECONNREFUSED' })
+  }
+  const client: SqlClient = {
+    ...sql,
+    query: async (text, parameters) => {
+      live()
+      return sql.query(text, parameters)
+    },
+    transaction: (work) =>
+      sql.transaction(async (tx) => {
+        live()
+        const made = await work({
+          ...tx,
+          query: async (text, parameters) => {
+            live()
+            return tx.query(text, parameters)
+          },
+        })
+        live()
+        return made
+      }),
+  }
+  return { client, isDead: () => left <= 0 }
+}
+
+it.each(['before', 'after'] as const)(
+  'a connection that breaks %s any statement or commit leaves each letter at one place, once',
+  { timeout: 300_000 },
+  async (when) => {
+    for (let nth = 1, hasBroken = true; hasBroken; nth++) {
+      expect(nth).toBeLessThan(MOMENTS)
+      const { run, sent } = await setup(`lossy-${when}-${nth}`)
+      const lossy = lossyAnswers(sql, when)
+      lossy.breakNth(nth)
+      await run(lossy.sql).catch(() => undefined)
+      await run(sql)
+      expect({ nth, sent: await sent() }).toEqual({ nth, sent: ['0', '1', '2'] })
+      hasBroken = lossy.broke()
+    }
+  },
+)
+
+it('killed at any statement it leaves each letter at one place, once', { timeout: 300_000 }, async () => {
+  for (let nth = 1, isKilled = true; isKilled; nth++) {
+    expect(nth).toBeLessThan(MOMENTS)
+    const { run, sent } = await setup(`killed-${nth}`)
+    const { client, isDead } = dyingAt(nth)
+    // It finds nothing any more, and gives up.
+    await run(client, 200).catch(() => undefined)
+    isKilled = isDead()
+    // A process that is started anew knows that nobody else can hold anything.
+    await run({ ...sql, exclusive: 'anew' })
+    expect({ nth, sent: await sent() }).toEqual({ nth, sent: ['0', '1', '2'] })
+  }
+})

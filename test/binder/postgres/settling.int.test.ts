@@ -1,0 +1,121 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import type { SettlingTransactions, TransportDelivery } from 'concordat/binder/transport'
+import { silentLogger, systemClock } from 'concordat/core'
+import { pgClient } from 'concordat/core/pg'
+import pg from 'pg'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
+import { createDatabase, type TestDatabase } from '../../outbox/support/postgres.ts'
+import { describeWith } from '../../support/servers/index.ts'
+import { gate, until } from '../../support/until.ts'
+import { numbered, Recorder } from '../rabbitmq/kit.ts'
+
+const LEASE_MS = 2_000
+
+describeWith(['postgres'], 'a place in the transaction of a handler', () => {
+  let database: TestDatabase
+  beforeAll(async () => {
+    database = await createDatabase(4)
+    await database.sql.query('CREATE TABLE effect (run text NOT NULL, id text NOT NULL)')
+  })
+  afterAll(() => database.drop())
+
+  /** A process with a channel of one partition. */
+  async function member(run: string, more: Partial<PostgresTransportOptions> = {}, connections = 4) {
+    const pool = new pg.Pool({ connectionString: database.url, max: connections })
+    const own = new pg.Pool({ connectionString: database.url, max: 4 })
+    pool.on('error', () => {})
+    const sql = pgClient(pool)
+    const options = { sql: pgClient(own), transactionsOf: sql, leaseMs: LEASE_MS, pollMs: 50, ...more }
+    const transport = postgresTransport(options)
+    transport.attach({ service: run, instance: run, logger: silentLogger, clock: systemClock })
+    onTestFinished(async () => {
+      await transport.close()
+      await Promise.all([pool.end(), own.end()])
+    })
+    await transport.provision([{ name: run, partitions: 1, groups: ['g'] }])
+    const settling = transport.settlingIn?.(more.sql ?? sql) as SettlingTransactions
+    const recorder = Recorder.keeping()
+    const spec = { destination: run, partitions: 1, group: 'g', prefetch: 50, prefetchBytes: 1_000_000 }
+    const subscribe = () => transport.subscribe({ ...spec, settlesIn: settling }, recorder)
+    /** @param stop awaited before the place is written, and after it */
+    const handle = (delivery: TransportDelivery, before?: Promise<unknown>, after?: Promise<unknown>): Promise<void> =>
+      settling.sql.transaction(async (tx) => {
+        await tx.query('INSERT INTO effect VALUES ($1, $2)', [run, delivery.message.id])
+        await before
+        await settling.settle(tx, [delivery])
+        await after
+      })
+    return { transport, settling, recorder, subscribe, handle }
+  }
+
+  const effects = async (run: string): Promise<readonly string[]> => {
+    const { rows } = await database.sql.query<{ id: string }>('SELECT id FROM effect WHERE run = $1 ORDER BY id', [run])
+    return rows.map(({ id }) => id.slice(run.length + 1))
+  }
+
+  /** What the server thinks of a process that stands still. */
+  const forget = (run: string) =>
+    database.sql.query(`DELETE FROM concordat.transport_session WHERE owner LIKE $1`, [`${run}/%`])
+
+  test('a handler that takes long holds up no other of its partition', async () => {
+    const { transport, recorder, subscribe, handle } = await member('long')
+    await transport.publish(numbered('long', 4, ['a', 'b', 'c', 'd']))
+    await subscribe()
+    await until('all are here', () => recorder.got.length === 4)
+    const [first, ...rest] = recorder.got as [TransportDelivery, ...TransportDelivery[]]
+    const { opened, open } = gate()
+    const slow = handle(first, opened)
+    await Promise.all(rest.map((delivery) => handle(delivery)))
+    expect(await effects('long')).toEqual(['1', '2', '3'])
+    open()
+    await slow
+    expect(await transport.lag?.({ destination: 'long', partitions: 1, group: 'g' })).toBe(0)
+  })
+
+  test('handlers that hold every connection of the one pool wait for no fetch', async () => {
+    const pool = new pg.Pool({ connectionString: database.url, max: 2 })
+    onTestFinished(() => pool.end())
+    const sql = pgClient(pool)
+    const { transport, recorder, subscribe, handle } = await member('same', { sql, transactionsOf: sql })
+    await transport.publish(numbered('same', 40, ['a', 'b', 'c', 'd']))
+    await subscribe()
+    const done = new Set<TransportDelivery>()
+    await until('all are handled', async () => {
+      const next = recorder.got.filter((delivery) => !done.has(delivery)).slice(0, 8)
+      for (const delivery of next) done.add(delivery)
+      await Promise.all(next.map((delivery) => handle(delivery).then(() => delivery.ack())))
+      return done.size === 40
+    })
+    expect(await effects('same')).toHaveLength(40)
+    expect(recorder.losses).toEqual([])
+  })
+
+  test.for(['before', 'after'] as const)(
+    'who stands still %s its place was written loses it after its lease, and what it wrote',
+    async (when) => {
+      const run = `still-${when}`
+      const first = await member(run)
+      await first.transport.publish(numbered(run, 1, ['a']))
+      await first.subscribe()
+      await until('it is here', () => first.recorder.got.length === 1)
+      const { opened, open } = gate()
+      const [delivery] = first.recorder.got as [TransportDelivery]
+      const standing = first.handle(delivery, ...(when === 'before' ? [opened] : [undefined, opened]))
+      const outcome = standing.then(
+        () => 'committed',
+        () => 'rolled back',
+      )
+      await pause(100)
+      const forgetting = setInterval(() => void forget(run).catch(() => {}), 20)
+      const second = await member(run)
+      await second.subscribe()
+      await until('it is the second one’s', () => second.recorder.got.length > 0, 20 * LEASE_MS)
+      clearInterval(forgetting)
+      await second.handle(second.recorder.got.at(-1) as TransportDelivery)
+      open()
+      expect(await outcome).toBe('rolled back')
+      expect(await effects(run)).toEqual(['0'])
+    },
+  )
+})

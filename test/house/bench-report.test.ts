@@ -1,0 +1,138 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it, onTestFinished } from 'vitest'
+
+function setup() {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-report-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  const write = (name: string, content: unknown): string => {
+    const file = join(folder, name)
+    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+    return file
+  }
+  return { folder, write }
+}
+
+function bench(...args: readonly string[]) {
+  const command = ['--conditions=concordat-source', '--expose-gc', 'bench/main.ts', ...args]
+  return spawnSync(process.execPath, command, { encoding: 'utf8' })
+}
+
+const row = (what: string, ours: number, peer?: number) => ({
+  what,
+  ours,
+  ...(peer === undefined ? {} : { peer, peerName: 'kafkajs 2.2.4' }),
+  ratio: { atLeast: 0.9 },
+})
+
+function reportOf(rates: readonly number[], turns: string) {
+  const [publish = 0, consume = 0] = rates
+  return {
+    format: 1,
+    at: '2026-11-22T12:10:30.000Z',
+    rounds: 5,
+    versions: { node: '24.21.0', kafkajs: '2.2.4' },
+    machine: { cpu: 'a CPU', cores: 2, memoryGb: 23 },
+    suites: [
+      {
+        name: 'binder',
+        tookS: 61,
+        load: { before: 0.4, after: 12.25 },
+        results: [row('publish, 200 B', publish, 100_000), row('consume, 200 B', consume, 100_000), row('memory', 5)],
+        tables: [],
+        leftOut: ['rabbitmq: no server'],
+      },
+      {
+        name: 'locks',
+        tookS: 30,
+        load: { before: 0.4, after: 0.5 },
+        results: [],
+        tables: [
+          {
+            title: 'pairs',
+            head: ['at once', 'who', 'ours / theirs'],
+            rows: [
+              ['1', 'redlock 5', turns],
+              ['1', 'us', '-'],
+            ],
+          },
+        ],
+        leftOut: [],
+      },
+    ],
+  }
+}
+
+describe('npm run bench -- compare', () => {
+  it('shows ratios that fell by more than 10 %, the worst first, and ends with 1', ({ expect }) => {
+    const { write } = setup()
+    const before = write('before.json', reportOf([100_000, 200_000], '1.00'))
+    const after = write('after.json', reportOf([89_000, 181_000], '0.50'))
+    const { status, stdout } = bench('compare', after, before)
+    expect(stdout.trim().split('\n')).toEqual([
+      'fell by 50 %: locks: pairs: 1, redlock 5: 1.00 -> 0.50',
+      'fell by 11 %: binder: publish, 200 B, beside kafkajs 2.2.4: 1.00 -> 0.89',
+      '3 ratios compared, 2 fell by more than 10 %',
+    ])
+    expect(status).toBe(1)
+  })
+
+  it('says what was not measured any more, of suites that were run', ({ expect }) => {
+    const { write } = setup()
+    const [binder, locks] = reportOf([100_000, 200_000], '1.00').suites
+    const whole = reportOf([100_000, 200_000], '1.00')
+    const before = write('before.json', whole)
+    const after = write('after.json', { ...whole, suites: [{ ...binder, results: binder?.results.slice(0, 1) }] })
+    const { status, stdout } = bench('compare', after, before)
+    expect(stdout.trim().split('\n')).toEqual([
+      'not measured any more: binder: consume, 200 B, beside kafkajs 2.2.4',
+      '1 ratios compared, 0 fell by more than 10 %',
+    ])
+    expect([status, locks?.name]).toEqual([0, 'locks'])
+  })
+})
+
+describe('npm run bench -- tables', () => {
+  it('writes the tables of a report between the marks of a page, with its date, versions and load', ({ expect }) => {
+    const { write } = setup()
+    const marks = ['begin', 'end'].map((each) => `<!-- made by \`npm run bench -- tables\`: ${each} -->`)
+    const page = write('page.md', `# Before\n\n${marks.join('\nold\n')}\n\n# After\n`)
+    const report = write('report.json', reportOf([95_000, 85_000], '1.20'))
+    expect(bench('tables', report, page)).toMatchObject({ status: 0, stderr: '' })
+    const text = readFileSync(page, 'utf8')
+    expect(text).toMatch(/^# Before\n\n<!-- made by/)
+    expect(text).toMatch(/end -->\n\n# After\n$/)
+    expect(text).not.toContain('old')
+    expect(text).toContain('22 November 2026, 12:10 UTC, medians of 5 rounds, on 2 cores (a CPU) with 23 GB.')
+    expect(text).toContain('node 24.21.0, kafkajs 2.2.4.')
+    expect(text).toContain('Load 0.4 before and 12.25 after, 61 s. More than there are cores')
+    expect(text).toMatch(/\| publish, 200 B +\| 95,000 +\| 100,000 \| 0.95 +\| kafkajs 2.2.4 \| >= 0.90: met +\|/)
+    expect(text).toMatch(/\| 0.85 +\| kafkajs 2.2.4 \| >= 0.90: NOT MET \|/)
+    expect(text).toContain('Left out: rabbitmq: no server')
+    // Made again it is the same.
+    bench('tables', report, page)
+    expect(readFileSync(page, 'utf8')).toBe(text)
+  })
+
+  it('refuses a page without the marks', ({ expect }) => {
+    const { write } = setup()
+    const { status, stderr } = bench('tables', write('r.json', reportOf([1, 1], '1')), write('page.md', '# Page'))
+    expect([status, stderr]).toEqual([2, expect.stringContaining('the page has no lines')])
+  })
+})
+
+describe('npm run bench -- --report', () => {
+  it('writes versions, machine, load and rows of a run', { timeout: 120_000 }, ({ expect }) => {
+    const { folder } = setup()
+    const file = join(folder, 'report.json')
+    const { status, stderr } = bench('soak', '--only', 'memory', '--minutes', '0.02', '--rounds', '1', '--report', file)
+    expect(status, stderr).toBe(0)
+    const report = JSON.parse(readFileSync(file, 'utf8')) as ReturnType<typeof reportOf>
+    expect(report).toMatchObject({ format: 1, rounds: 1, versions: { node: process.versions.node } })
+    expect(report.suites[0]).toMatchObject({ name: 'soak', leftOut: [] })
+    expect(report.suites[0]?.tables.length).toBeGreaterThan(0)
+    expect(report.machine.cores).toBeGreaterThan(0)
+  })
+})

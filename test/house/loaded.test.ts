@@ -1,0 +1,54 @@
+/** What a subpath loads: no driver, and not the rest of the package. Time and memory follow from it, and are no facts to test. */
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { describe, it } from 'vitest'
+
+/** Files of this package at most, about a fifth more than there were in November 2026; packages exactly. */
+const BUDGETS = {
+  core: { files: 20, packages: ['uuid'] },
+  binder: { files: 110, packages: ['uuid'] },
+  'binder/memory': { files: 25, packages: [] },
+  'binder/kafka': { files: 90, packages: [] },
+  'binder/kafka/platformatic': { files: 95, packages: [] },
+  'binder/rabbitmq': { files: 55, packages: ['uuid'] },
+  'binder/postgres': { files: 55, packages: ['uuid'] },
+  pipeline: { files: 30, packages: [] },
+  outbox: { files: 75, packages: ['uuid'] },
+  saga: { files: 230, packages: ['uuid'] },
+  locks: { files: 36, packages: [] },
+  'locks/redis': { files: 56, packages: [] },
+  election: { files: 38, packages: ['croner', 'uuid'] },
+  bus: { files: 70, packages: ['uuid'] },
+  tokens: { files: 12, packages: [] },
+  service: { files: 285, packages: ['croner', 'uuid'] },
+} as const
+
+const PROGRAM = `
+import { registerHooks } from 'node:module'
+const urls = new Set()
+registerHooks({ load: (url, context, next) => (urls.add(url), next(url, context)) })
+await import(process.argv[1])
+const files = [...urls].filter((url) => url.startsWith('file:'))
+const own = files.filter((url) => !url.includes('/node_modules/'))
+const names = files.flatMap((url) => /.*\\/node_modules\\/((?:@[^/]+\\/)?[^/]+)/.exec(url)?.[1] ?? [])
+console.log(JSON.stringify({ files: own.length, packages: [...new Set(names)].sort() }))
+`
+
+async function loadedBy(subpath: string): Promise<{ readonly files: number; readonly packages: readonly string[] }> {
+  const args = ['--conditions=concordat-source', '--input-type=module', '--eval', PROGRAM, `concordat/${subpath}`]
+  const { stdout } = await promisify(execFile)(process.execPath, args)
+  return JSON.parse(stdout) as Awaited<ReturnType<typeof loadedBy>>
+}
+
+describe('importing concordat/...', () => {
+  it.for(Object.entries(BUDGETS))(
+    '%s loads what it needs',
+    { timeout: 60_000 },
+    async ([subpath, budget], { expect }) => {
+      const loaded = await loadedBy(subpath)
+      expect(loaded.packages).toEqual(budget.packages)
+      expect(loaded.files).toBeGreaterThan(0)
+      expect(loaded.files).toBeLessThanOrEqual(budget.files)
+    },
+  )
+})
