@@ -311,7 +311,8 @@ function unlistedSpec(unlisted: BinderOptions['unlisted']): (name: string) => De
   return (name) => {
     const place = notAwaited(unlisted?.(name))
     if (place === undefined) return { name, partitions: DEFAULT_PARTITIONS, groups: [], assumed: true }
-    return { name, partitions: place.partitions, groups: place.groups, retentionMs: place.retentionMs }
+    const { partitions, groups, retentionMs, transactional } = place
+    return { name, partitions, groups, retentionMs, transactional }
   }
 }
 

@@ -70,6 +70,7 @@ export class Destinations {
   readonly #known: Set<string> = new Set()
   /** Provisioned for delayed messages as well. */
   readonly #delayed: Set<string> = new Set()
+  readonly #transactional: Set<string> = new Set()
 
   constructor(
     transport: Transport,
@@ -90,6 +91,11 @@ export class Destinations {
     return this.#specs.get(name) ?? this.#defaults(name)
   }
 
+  /** As far as is known without asking `unlisted`: of what is provisioned, all is known. */
+  isTransactional(name: string): boolean {
+    return this.#transactional.has(name) || this.#specs.get(name)?.transactional === true
+  }
+
   /** Whether it was made to exist, with what this message needs of it. */
   has({ destination, notBefore }: EncodedMessage): boolean {
     return this.#known.has(destination) && (notBefore === undefined || this.#delayed.has(destination))
@@ -107,6 +113,7 @@ export class Destinations {
     for (const spec of specs) {
       this.#known.add(spec.name)
       if (spec.delays === true) this.#delayed.add(spec.name)
+      if (spec.transactional === true) this.#transactional.add(spec.name)
     }
   }
 }

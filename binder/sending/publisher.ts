@@ -111,7 +111,7 @@ export class Publisher {
   }
 
   #enqueue(message: EncodedMessage, isResult = false): Promise<PublishOutcome> {
-    if (this.#destinations.spec(message.destination).transactional === true)
+    if (this.#destinations.isTransactional(message.destination))
       return Promise.resolve(transactionalOnly(this.#transport.name, message))
     return new Promise((resolve) => {
       if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)

@@ -90,11 +90,11 @@ describe('concordat migrate', () => {
   })
 
   test.each([
-    [['migrate', 'prnt'], 'concordat: unknown command "migrate prnt": expected "migrate print", "migrate grants",'],
+    [['migrate', 'prnt'], 'concordat: unknown command "migrate prnt": did you mean "migrate print"?'],
     [['migrate', 'grants'], 'concordat: migrate grants needs --role NAME'],
     [['migrate', 'print', '--partitions', 'four'], '--partitions: expected a whole number, got "four"'],
     [['migrate', 'print', '--part', 'sagas'], 'printMigrations.parts: expected one of'],
-    [['migrate', 'print', '--shema', 'x'], "Unknown option '--shema'"],
+    [['migrate', 'print', '--shema', 'x'], "unknown option '--shema': did you mean --schema?"],
   ])('%j is one line and exit code 2', async (args, message) => {
     const { code, stderr, stdout } = await run(...args)
     expect(code).toBe(2)

@@ -21,6 +21,7 @@ describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on
   })
   afterAll(async () => {
     await maria.endByHand('ROLLBACK', whose)
+    await maria.pool.query(`DROP DATABASE IF EXISTS ${name}_empty`)
     await maria.pool.query(`DROP DATABASE ${name}`)
     await Promise.all([maria.end(), database.drop()])
   })
@@ -66,7 +67,8 @@ describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on
     expect(await cli(['prepared', '--mysql', secret])).toMatchObject({ code: 3, stdout: '' })
     expect(`${away.stdout}${(await cli(['prepared', '--mysql', secret])).stderr}`).not.toContain('hunter2')
     const empty = new URL(maria.url)
-    empty.pathname = '/test'
+    empty.pathname = `/${name}_empty`
+    await maria.pool.query(`CREATE DATABASE ${name}_empty`)
     expect((await cli(['doctor', '--mysql', empty.href])).stdout).toMatch(
       /fail {2}resource +MariaDB: .*resource\.migrate\(\)/,
     )
