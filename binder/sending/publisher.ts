@@ -49,7 +49,11 @@ export class Publisher {
     this.#timeoutMs = timeoutMs
     this.#telemetry = telemetry
     this.#preparation = new Preparation(destinations, clock, transport.waitsForRoom === true, {
-      onReady: (entry) => this.#waiting.push(entry),
+      onReady: (entry) => {
+        if (destinations.isTransactional(entry.message.destination))
+          this.#settle(entry, transactionalOnly(transport.name, entry.message))
+        else this.#waiting.push(entry)
+      },
       onFailed: (entry, error) => this.#settle(entry, asTransportError(transport.name, error)),
       onLate: (entry) => this.#settle(entry, timedOut(transport.name, entry.message)),
       onMoved: () => {

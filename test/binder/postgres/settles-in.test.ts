@@ -4,6 +4,7 @@ import {
   type ConsumerBinding,
   createBinder,
   defineChannel,
+  encodeMessage,
   processor,
   sink,
   source,
@@ -153,6 +154,15 @@ it('a channel that is transactional is sent to in transactions alone', async () 
   await until('it halts', () => other.bindings()[0]?.state === 'halted')
   const elsewhere = createOutbox({ sql, service: 'test' })
   await expect(sql.transaction((tx) => elsewhere.add(tx, channel, { n: 1 }))).rejects.toThrow('transactional')
+})
+
+it('so is one that nobody declared, of which `unlisted` says it', async () => {
+  const channel = channelOf('unlisted')
+  const { binder } = await started(channelOf('listed'), [], { unlisted: () => channel })
+  const message = await encodeMessage(channel, { n: 1 }, 'test')
+  const refused = [expect.objectContaining({ kind: 'mismatch', destination: channel.name })]
+  expect(await binder.publish([message])).toEqual(refused)
+  expect(await binder.publish([message])).toEqual(refused)
 })
 
 it.each<[CannotSettleIn['why'], () => BinderOptions]>([
