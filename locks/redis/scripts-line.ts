@@ -114,15 +114,20 @@ local function barred(exclusive, limit, keep, wish)
 end
 `
 
-/** The token granted next: above `last_token`, the time, and `floor`, which the caller has seen. Sets `token` and `stamp`. */
-export const NEXT_TOKEN = `
-local time = redis.call('TIME')
+/** The token granted next: above `last_token`, `time`, and `floor`, which the caller has seen. Sets `token` and `stamp`. */
+export const TOKEN_OF_TIME = `
 local now_us = time[1] * 1000000 + time[2]
 local token = now_us
 if last_token >= token then token = last_token + 1 end
 if floor + 0 >= token then token = floor + 1 end
 -- The token says since when, but for a clock that was set back or a floor ahead of it. Redis writes whole numbers in full.
 local stamp = token == now_us and token or string.format('%.0f %.0f', token, now_us)
+`
+
+/** The same of now. */
+export const NEXT_TOKEN = `
+local time = redis.call('TIME')
+${TOKEN_OF_TIME}
 `
 
 /** What `first_in_line` needs to hand the lock over. The fence's name follows from the lock's, as in `lockKeys`. */
