@@ -26,8 +26,13 @@ export class Queue<Item> {
     return item
   }
 
+  /** What waits, in order; nothing is taken. */
+  items(): Item[] {
+    return this.#items.slice(this.#head)
+  }
+
   drain(): Item[] {
-    const items = this.#items.slice(this.#head)
+    const items = this.items()
     this.#items = []
     this.#head = 0
     return items

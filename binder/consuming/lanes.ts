@@ -71,12 +71,15 @@ export class Lanes<Item> implements Line<Item> {
     this.#pump()
   }
 
+  /** `match` may look at a signal, and with that end other loans, whose items are removed meanwhile: nothing is moved before it was asked of all. */
   remove(match: (item: Item) => boolean): Item[] {
+    const queues = [...this.#busy.values()].filter((behind) => behind !== undefined)
+    const matching = new Set([...queues, this.#ready].flatMap((queue) => queue.items().filter(match)))
     const removed: Item[] = []
     for (const [key, behind] of this.#busy) {
       if (behind === undefined) continue
       for (const item of behind.drain()) {
-        if (match(item)) {
+        if (matching.has(item)) {
           removed.push(item)
           this.#waiting--
         } else behind.push(item)
@@ -84,7 +87,7 @@ export class Lanes<Item> implements Line<Item> {
       if (behind.length === 0) this.#busy.set(key, undefined)
     }
     for (const item of this.#ready.drain()) {
-      if (match(item)) {
+      if (matching.has(item)) {
         removed.push(item)
         const key = this.#keyOf(item)
         if (key !== null) this.#next(key)

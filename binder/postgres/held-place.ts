@@ -16,7 +16,7 @@ export interface HeldPlaceParts {
   /** What is settled has waited long enough. */
   readonly onFlushDue: (held: HeldPlace) => void
   /** A transaction of a handler found it taken, or ended without an answer. */
-  readonly onLost: (held: HeldPlace, reason: Error, isUnknown: boolean) => void
+  readonly onLost: (held: HeldPlace, reason: Error) => void
 }
 
 let count = 0
@@ -70,14 +70,9 @@ export class HeldPlace implements Line<Fetched> {
     this.place.settledIn(positions, changes)
   }
 
-  /** A transaction that settles something here may have committed. */
-  isUnknown(reason: Error): void {
-    this.#parts.onLost(this, reason, true)
-  }
-
-  /** A transaction found that somebody else has it. */
-  isFenced(reason: Error): void {
-    this.#parts.onLost(this, reason, false)
+  /** A transaction found that somebody else has it, or may have settled something here and has no answer. */
+  lost(reason: Error): void {
+    this.#parts.onLost(this, reason)
   }
 
   putBack(fetched: Fetched): void {

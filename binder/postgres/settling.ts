@@ -37,7 +37,7 @@ class Settled {
   end(outcome: Outcome, reason: Error): void {
     for (const { held, positions, changes } of this.#parts) {
       if (outcome === 'committed') held.settledIn(positions, changes)
-      else if (outcome === 'unknown') held.isUnknown(reason)
+      else if (outcome === 'unknown') held.lost(reason)
     }
     for (const end of this.#turns) end()
   }
@@ -122,7 +122,7 @@ export class Settling implements SettlingTransactions {
     )
     const done = new Set(written.rows.map(({ part }) => part))
     const lost = parts.filter(({ held }) => !done.has(held.source.part))
-    for (const { held } of lost) held.isFenced(gone(held))
+    for (const { held } of lost) held.lost(gone(held))
     if (lost[0] !== undefined) throw gone(lost[0].held)
   }
 }

@@ -33,7 +33,7 @@ export interface Source {
   readonly index: number
   /** Writes what is settled and reads what is next. @throws TransportError; `isFenced` when the place is another's */
   read(request: ReadRequest): Promise<ReadResult>
-  /** Gives the place up, settled on the disk. @throws TransportError */
+  /** Gives the place up, settled on the disk. @throws TransportError; also when it could not be, so that it may be ours still */
   give(place: Place): Promise<void>
 }
 
@@ -147,14 +147,13 @@ export class GroupSource implements Source {
     await this.#write('give a partition back', async (sql) => {
       const { settled, done } = place.settled()
       const { group, part, version, epoch } = this.version
-      await sql(`SELECT ${tables.give}($1, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint[])`, [
-        group,
-        part,
-        version,
-        epoch,
-        settled,
-        done,
-      ])
+      const { rows } = await sql<{ given: boolean }>(
+        `SELECT ${tables.give}($1, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint[]) AS given`,
+        [group, part, version, epoch, settled, done],
+      )
+      // After a crash of the server it may be ours all the same, under an older version.
+      if (rows[0]?.given !== true)
+        throw failure('unavailable', `the place of partition ${this.index} is not as it was left`)
     })
   }
 

@@ -81,7 +81,7 @@ export class LogSubscription implements Subscription {
   hold(source: Source, place: Place): void {
     if (this.#isOver) {
       // Taken while it ended. Its process lives on, so nobody else could take it.
-      void source.give(place).catch(() => undefined)
+      void source.give(place).catch(() => this.#host.unsure(this))
       return
     }
     const { clock, commitIntervalMs } = this.#host
@@ -92,7 +92,7 @@ export class LogSubscription implements Subscription {
       clock,
       commitIntervalMs: this.group === undefined ? undefined : commitIntervalMs,
       onFlushDue: (due) => this.#pump(due),
-      onLost: (lost, reason, isUnknown) => this.#lostPlace(lost, reason, isUnknown),
+      onLost: (lost, reason) => this.#lostPlace(lost, reason),
     })
     this.#places.set(source.part, held)
     this.#pump(held)
@@ -245,18 +245,17 @@ export class LogSubscription implements Subscription {
   }
 
   /** It is taken anew, as it is then: nothing that still waits to be committed can be, once that is done. */
-  #lostPlace(held: HeldPlace, reason: Error, isUnknown: boolean): void {
+  #lostPlace(held: HeldPlace, reason: Error): void {
     this.#drop(held, reason)
-    if (isUnknown) this.#host.unsure(this)
+    // A crash of the server that undid what was written last leaves it ours, and this subscription may have its share without it.
+    this.#host.unsure(this)
     this.#host.fenced(held.source.part)
   }
 
   #failed(held: HeldPlace, error: Error): void {
     if (!this.#isHeld(held)) return
-    if (isFenced(error) && this.group !== undefined) {
-      this.#drop(held, error)
-      this.#host.fenced(held.source.part)
-    } else this.lost(error)
+    if (isFenced(error) && this.group !== undefined) this.#lostPlace(held, error)
+    else this.lost(error)
   }
 
   #fetchLimit({ place, mayHaveMore, leaving }: HeldPlace): number {

@@ -87,13 +87,10 @@ export class BatchLanes<Item> implements Line<Item> {
   }
 
   remove(match: (item: Item) => boolean): Item[] {
-    const removed: Item[] = []
-    const kept: Array<Entry<Item>> = []
-    for (const entry of this.#waiting) {
-      if (match(entry.item)) removed.push(entry.item)
-      else kept.push(entry)
-    }
-    this.#waiting = kept
+    // Asked of all before anything is moved: it may look at a signal, and with that have others removed.
+    const matching = new Set(this.#waiting.filter(({ item }) => match(item)))
+    const removed = this.#waiting.filter((entry) => matching.has(entry)).map(({ item }) => item)
+    this.#waiting = this.#waiting.filter((entry) => !matching.has(entry))
     this.#free = undefined
     return removed
   }

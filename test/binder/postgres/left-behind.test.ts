@@ -61,3 +61,43 @@ it('leaves no partition behind when a process whose session lasts could neither 
   await until('all are handled', () => got.size === 60, 15_000)
   expect(got.size).toBe(60)
 }, 60_000)
+
+it('leaves no partition behind when a crash of the server has undone what was last written of it', async () => {
+  const schema = 'undone'
+  const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: PARTITIONS })
+  const got = new Set<number>()
+  let gave = 0
+  const counted: SqlClient = {
+    ...sql,
+    query: async (text, parameters) => {
+      const answer = await sql.query(text, parameters)
+      if (text.includes('transport_give')) gave++
+      return answer as never
+    },
+  }
+  const start = async (service: string, own: SqlClient) => {
+    const transport = postgresTransport({ sql: own, schema, commitIntervalMs: 10 })
+    const bindings = [sink(numbers, { group: 'g' }, ({ n }) => void got.add(n))]
+    const binder = createBinder({ service, transport, bindings, sends: [numbers] })
+    onTestFinished(() => binder.close())
+    await binder.start()
+    return binder
+  }
+  const first = await start('first', counted)
+  await first.ready()
+  for (let n = 0; n < 20; n++) await first.send(numbers, { n })
+  const written = `SELECT FROM ${schema}.transport_progress WHERE settled = handed AND settled > 0 AND owner IS NOT NULL`
+  await until('all is settled and written', async () => (await sql.query(written)).rows.length >= PARTITIONS)
+  // The newest version of each place is gone, as after a crash: it was not waited for.
+  const { rows } = await sql.query(
+    `DELETE FROM ${schema}.transport_progress p WHERE owner IS NOT NULL AND ver = (
+       SELECT max(ver) FROM ${schema}.transport_progress x WHERE x.grp = p.grp AND x.part = p.part) RETURNING part`,
+  )
+  expect(rows).toHaveLength(PARTITIONS)
+
+  await start('second', sql)
+  await until('the first has given back what is more than its share', () => gave === PARTITIONS / 2)
+  for (let n = 20; n < 60; n++) await first.send(numbers, { n })
+  await until('all are handled', () => got.size === 60, 15_000)
+  expect(got.size).toBe(60)
+}, 60_000)
