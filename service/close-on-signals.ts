@@ -28,7 +28,7 @@ export interface CloseOnSignalsOptions {
    * after SIGTERM), unless somebody else listens to it. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

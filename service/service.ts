@@ -99,7 +99,10 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly readiness?: readonly string[] | undefined
   /** What the parts take beyond this, under the names of their own options. */
   readonly parts?: PartOptions | undefined
-  /** Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. @default silentLogger */
+  /**
+   * Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. `silentLogger` says nothing.
+   * @default stderrLogger: warnings and errors, a line each on stderr, with `service`
+   */
   readonly logger?: Logger | undefined
   /** Given to every part: spans and metrics, from `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined

@@ -59,7 +59,7 @@ interface PgResult {
 
 /** Options of `pgClient`. */
 export interface PgClientOptions {
-  /** Told of idle connections that died. @default silentLogger */
+  /** Told of idle connections that died. @default stderrLogger */
   readonly logger?: Logger | undefined
   /**
    * Statements that come again are prepared on each connection, at most 300: a quarter less work for the server. Not with a pooler in

@@ -33,7 +33,7 @@ export interface LocalTargetOptions {
   readonly retry?: BackoffOptions | undefined
   /** A span for each call. @default what it was declared with */
   readonly telemetry?: Telemetry | undefined
-  /** What the participant's functions log with. @default silentLogger */
+  /** What the participant's functions log with. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

@@ -32,7 +32,7 @@ export interface RedisTokensOptions {
    * close it. @default not waited for
    */
   readonly replicas?: TokenReplicas | undefined
-  /** Hears of the connection. @default silentLogger */
+  /** Hears of the connection. @default stderrLogger */
   readonly logger?: Logger | undefined
 }
 
