@@ -41,8 +41,15 @@ export const stderrLogger: Logger = Object.freeze({
 
 /** Through `console`: `process.stderr` would end the process when the other end of its pipe is closed. */
 function toStderr(level: string, fields: Readonly<Record<string, unknown>>, message: string): void {
-  // oxlint-disable-next-line no-console -- the one place that writes without being given something to write to
-  console.error(stderrLine(new Date(systemClock.now()), level, fields, message))
+  const line = (said: typeof fields): string => stderrLine(new Date(systemClock.now()), level, said, message)
+  try {
+    // oxlint-disable-next-line no-console -- the one place that writes without being given something to write to
+    console.error(line(fields))
+  } catch {
+    // A field that cannot be read, such as an error made by hand.
+    // oxlint-disable-next-line no-console -- as above
+    console.error(line({}))
+  }
 }
 
 /**

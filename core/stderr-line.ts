@@ -49,7 +49,8 @@ const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cau
  * says what to do.
  */
 function placeOf(error: unknown): string | undefined {
-  const stack = error instanceof Error && !('code' in error) ? (error.stack ?? '') : ''
+  const stack: unknown = error instanceof Error && !('code' in error) ? error.stack : undefined
+  if (typeof stack !== 'string') return undefined
   const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
   return frames.find((line) => !/node:|node_modules|<anonymous>/.test(line))?.trim()
 }

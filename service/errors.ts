@@ -23,12 +23,15 @@ export class ServiceNotReady extends ConcordatError {
   }
 }
 
-/** The service was closed, by `close()` or because its start failed. */
+/** The service was closed: by `close()`, by a signal, or because its start failed. `cause`: what the start failed with. */
 export class ServiceClosed extends ConcordatError {
   readonly code = 'service.closed' as const
   readonly retryable = false as const
 
-  constructor(service: string) {
-    super(`service "${service}" is closed: make another with createService`)
+  constructor(service: string, cause?: unknown) {
+    super(
+      `service "${service}" is closed: make another with createService`,
+      cause === undefined ? undefined : { cause },
+    )
   }
 }

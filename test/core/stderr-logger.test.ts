@@ -95,3 +95,15 @@ it('shows causes once, of what was thrown on purpose no place, and of a driver e
   expect(lines[1]).toMatch(/\| Refused: away; caused by Error: connect to postgres:\/\/app:\*\*\*@db\/shop$/)
   expect(lines.join('\n')).not.toContain('S3CR3T')
 })
+
+it('says what it can of an error that cannot be read', () => {
+  const unreadable = Object.defineProperty(new Error('x'), 'message', {
+    get: () => {
+      throw new Error('no')
+    },
+  })
+  stderrLogger.warn({ err: unreadable, attempt: 1 }, 'failed')
+  stderrLogger.warn({ err: Object.assign(new Error('odd'), { stack: ['a', 'list'] }) }, 'failed')
+  expect(lines[0]).toMatch(/WARN concordat: failed$/)
+  expect(lines[1]).toMatch(/failed \| Error: odd$/)
+})
