@@ -17,7 +17,7 @@ export class ServiceNotReady extends ConcordatError {
     super(
       isBegun
         ? `service "${service}" is not ready: ${why || state}. Check that its servers are up, and health().parts`
-        : `service "${service}" is not ready: it is ${state}, call start() first`,
+        : `service "${service}" is not ready: it is ${state === 'idle' ? 'not started: await start() first' : `${state}: make another with createService`}`,
     )
     this.parts = parts.map(({ name }) => name)
   }
@@ -30,7 +30,7 @@ export class ServiceClosed extends ConcordatError {
 
   constructor(service: string, cause?: unknown) {
     super(
-      `service "${service}" is closed: make another with createService`,
+      `service "${service}": expected an open service, got one that is closed: make another with createService`,
       cause === undefined ? undefined : { cause },
     )
   }
