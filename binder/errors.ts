@@ -164,14 +164,16 @@ export class BatchOutcomesInvalid extends ConcordatError {
  * - `transport`: it cannot settle in transactions
  * - `database`: its messages do not lie in the database of the handler's transactions
  * - `channel`: not every sender is known to send in transactions (`transactional: true`)
+ * - `output`: what it sends lies on another transport of `combineTransports`
+ * - `batch`, `poll`: batches and `pollable` settle no places in transactions
  */
 export class CannotSettleIn extends ConcordatError {
   readonly code = 'binder.cannot_settle_in' as const
   readonly retryable = false as const
   readonly channel: string
-  readonly why: 'transport' | 'database' | 'channel'
+  readonly why: 'transport' | 'database' | 'channel' | 'output' | 'batch' | 'poll'
 
-  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string) {
+  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string = 'none') {
     const reason = {
       transport: `the transport ${transport} settles in no transaction: use postgresTransport, or an inbox`,
       database:
@@ -180,6 +182,10 @@ export class CannotSettleIn extends ConcordatError {
       channel:
         'a sender that sends again after an answer that was lost would have its effect twice: say `transactional: true` in ' +
         'defineChannel, which refuses such senders, or use an inbox',
+      output: `its output lies on another transport than its input, which is on ${transport}: use an inbox, whose outbox sends there`,
+      batch:
+        'a batch settles no places in its transaction: use an inbox, or a sink with settlesIn, whose messages share transactions',
+      poll: 'a pollable settles no place in its transaction: use an inbox, or a sink with settlesIn',
     }
     super(`${path}: ${reason[why]}`)
     this.channel = channel

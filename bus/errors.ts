@@ -13,7 +13,8 @@ export class AddressInvalid extends ConcordatError {
 const BUS_REMEDIES = {
   'not started':
     'a started bus, got one that is not started: call start(binder) before publishing, or await start() of its service',
-  'already started': 'the first start(binder), got another: call it once, and make another bus to start again',
+  'already started':
+    'the first start(binder), got another: call start(binder) once, and make another bus to start again',
   closed: 'an open bus, got one that is closed: publish nothing after close(), or make another with createBus',
   'closed while waiting':
     'an open bus, got one that was closed while the call waited for answers: the event may have been handled, ask the instances what they did',
