@@ -51,7 +51,7 @@ export interface BinderOptions<
   readonly replies?: ReadonlyArray<Place<Reply>> | undefined
   /** Unique per process. @default `<service>-<random>` */
   readonly instance?: string | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Time of retries, pauses and timeouts. @default systemClock */
   readonly clock?: Clock | undefined

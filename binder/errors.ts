@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.ts'
 import { ConcordatError } from '../core/errors.ts'
 
 /**
@@ -52,13 +53,11 @@ export function partitionMismatch(
     kind: 'mismatch',
     destination,
     message:
-      `"${destination}" has ${plural(existing, 'partition')} on ${transport}, this service declares ${declared}: a key would ` +
+      `"${destination}" has ${counted(existing, 'partition')} on ${transport}, this service declares ${declared}: a key would ` +
       `change its partition. Say partitions: ${existing} in its defineChannel, or, to change it, ${remedy}.`,
     ...(cause === undefined ? {} : { cause }),
   })
 }
-
-const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`
 
 /** A `send` that the broker did not confirm. `cause` says why; `retryable` says whether the same call can succeed later. */
 export class SendError extends ConcordatError {
@@ -75,16 +74,24 @@ export class SendError extends ConcordatError {
   }
 }
 
+const CLOSED_BINDER = 'send nothing after close(), or make another with createBinder or createService'
+
+const BINDER_REMEDIES = {
+  'not started':
+    'a started binder, got one that is not started: await start() of the binder, or of its service, before the call',
+  'already started': 'the first start(), got another: call it once, and make another binder to start again',
+  closing: `an open binder, got one that is closing: ${CLOSED_BINDER}`,
+  closed: `an open binder, got one that is closed: ${CLOSED_BINDER}`,
+} as const
+
 /** The binder is not started, or closed. */
 export class BinderClosed extends ConcordatError {
   readonly code = 'binder.closed' as const
   readonly retryable = false as const
 
-  constructor(state: string) {
-    const remedy = { 'not started': 'call start() before sending', 'already started': 'call start() once' }
-    super(
-      `the binder is ${state}: ${remedy[state as keyof typeof remedy] ?? 'send nothing after close(), or create a new one'}`,
-    )
+  /** @param path what was called, such as `binder("shop").send` */
+  constructor(state: 'not started' | 'already started' | 'closing' | 'closed', path: string = 'the binder') {
+    super(`${path}: expected ${BINDER_REMEDIES[state]}`)
   }
 }
 
@@ -145,7 +152,7 @@ export class BatchOutcomesInvalid extends ConcordatError {
 
   constructor(binding: string, returned: string, expected: number) {
     super(
-      `the batch handler of "${binding}" returned ${returned} for ${expected} messages: return nothing when all were ` +
+      `the batch handler of "${binding}" returned ${returned} for ${counted(expected, 'message')}: return nothing when all were ` +
         'handled, else one outcome per message in their order, e.g. Promise.allSettled(items.map(handle))',
     )
     this.binding = binding
@@ -157,14 +164,16 @@ export class BatchOutcomesInvalid extends ConcordatError {
  * - `transport`: it cannot settle in transactions
  * - `database`: its messages do not lie in the database of the handler's transactions
  * - `channel`: not every sender is known to send in transactions (`transactional: true`)
+ * - `output`: what it sends lies on another transport of `combineTransports`
+ * - `batch`, `poll`: batches and `pollable` settle no places in transactions
  */
 export class CannotSettleIn extends ConcordatError {
   readonly code = 'binder.cannot_settle_in' as const
   readonly retryable = false as const
   readonly channel: string
-  readonly why: 'transport' | 'database' | 'channel'
+  readonly why: 'transport' | 'database' | 'channel' | 'output' | 'batch' | 'poll'
 
-  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string) {
+  constructor(path: string, channel: string, why: CannotSettleIn['why'], transport: string = 'none') {
     const reason = {
       transport: `the transport ${transport} settles in no transaction: use postgresTransport, or an inbox`,
       database:
@@ -173,6 +182,10 @@ export class CannotSettleIn extends ConcordatError {
       channel:
         'a sender that sends again after an answer that was lost would have its effect twice: say `transactional: true` in ' +
         'defineChannel, which refuses such senders, or use an inbox',
+      output: `its output lies on another transport than its input, which is on ${transport}: use an inbox, whose outbox sends there`,
+      batch:
+        'a batch settles no places in its transaction: use an inbox, or a sink with settlesIn, whose messages share transactions',
+      poll: 'a pollable settles no place in its transaction: use an inbox, or a sink with settlesIn',
     }
     super(`${path}: ${reason[why]}`)
     this.channel = channel

@@ -10,19 +10,24 @@ export class AddressInvalid extends ConcordatError {
   }
 }
 
+const BUS_REMEDIES = {
+  'not started':
+    'a started bus, got one that is not started: call start(binder) before publishing, or await start() of its service',
+  'already started':
+    'the first start(binder), got another: call start(binder) once, and make another bus to start again',
+  closed: 'an open bus, got one that is closed: publish nothing after close(), or make another with createBus',
+  'closed while waiting':
+    'an open bus, got one that was closed while the call waited for answers: the event may have been handled, ask the instances what they did',
+} as const
+
 /** The bus is not started, or closed; or it was closed while the caller waited for acknowledgements. */
 export class BusClosed extends ConcordatError {
   readonly code = 'bus.closed' as const
   readonly retryable = false as const
 
-  constructor(state: 'not started' | 'already started' | 'closed' | 'closed while waiting') {
-    const remedy = {
-      'not started': 'call start(binder) before publishing',
-      'already started': 'call start(binder) once',
-      closed: 'publish nothing after close()',
-      'closed while waiting': 'the event may have been handled; whoever did could not be asked any more',
-    }
-    super(`the bus is ${state}: ${remedy[state]}`)
+  /** @param path what was called, such as `bus("shop:a").publish` */
+  constructor(state: keyof typeof BUS_REMEDIES, path: string = 'the bus') {
+    super(`${path}: expected ${BUS_REMEDIES[state]}`)
   }
 }
 

@@ -44,7 +44,7 @@ export interface BusOptions {
   readonly authorize?: ((request: AuthorizeRequest) => boolean | Promise<boolean>) | undefined
   /** Handlers, made by `onEvent`. */
   readonly on?: readonly EventSubscription[] | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** What `SetLogLevel` calls. @default sets `logger.level`, if the logger has one, as pino has */
   readonly setLevel?: ((level: LogLevel) => void | Promise<void>) | undefined

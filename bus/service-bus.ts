@@ -123,7 +123,8 @@ class ServiceBus implements Bus {
   }
 
   async start(binder: Binder): Promise<void> {
-    if (this.#state !== 'idle') throw new BusClosed(this.#state === 'started' ? 'already started' : 'closed')
+    if (this.#state !== 'idle')
+      throw this.#closedError(this.#state === 'started' ? 'already started' : 'closed', 'start')
     this.#connection.attach(binder)
     this.#state = 'started'
     this.#receiver.open()
@@ -195,8 +196,8 @@ class ServiceBus implements Bus {
     const wasStarted = this.#state === 'started'
     this.#state = 'closed'
     this.#reports.close()
-    this.#publisher.close(new BusClosed('closed'))
-    this.#answers.pending.closeAll(new BusClosed('closed while waiting'))
+    this.#publisher.close(this.#closedError('closed'))
+    this.#answers.pending.closeAll(this.#closedError('closed while waiting'))
     await this.#receiver.close(this.#options.drainTimeoutMs)
     await this.#lifeline.close()
     if (wasStarted) await this.#presence?.goodbye()
@@ -207,7 +208,11 @@ class ServiceBus implements Bus {
   }
 
   #requireOpen(): void {
-    if (this.#state !== 'started') throw new BusClosed(this.#state === 'idle' ? 'not started' : 'closed')
+    if (this.#state !== 'started') throw this.#closedError(this.#state === 'idle' ? 'not started' : 'closed')
+  }
+
+  #closedError(state: ConstructorParameters<typeof BusClosed>[0], call: string = 'publish'): BusClosed {
+    return new BusClosed(state, `bus("${this.address}").${call}`)
   }
 
   /** Two events of one instance never have one time: it orders them. */

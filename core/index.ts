@@ -8,7 +8,7 @@ export { type Clock, DAY, HOUR, MINUTE, SECOND, systemClock } from './clock.ts'
 export { bytesCodec, type Codec, CodecError, jsonCodec, textCodec } from './codec.ts'
 export { ConcordatError, hasCode, isRetryable, toError } from './errors.ts'
 export { newId } from './ids.ts'
-export { type ContextLogger, type Logger, silentLogger } from './logger.ts'
+export { type ContextLogger, type Logger, silentLogger, stderrLogger } from './logger.ts'
 export {
   type MigrateOptions,
   migrate,

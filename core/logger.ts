@@ -1,4 +1,6 @@
+import { systemClock } from './clock.ts'
 import { hasMethods, wrongKind } from './options.ts'
+import { stderrLine } from './stderr-line.ts'
 
 /** What a log sink must offer. A pino logger satisfies it as it is; payloads and secrets are never passed to it. */
 export interface Logger {
@@ -22,16 +24,42 @@ export interface ContextLogger extends Logger {
 
 const ignore = (): void => {}
 
-/** Says nothing. The default everywhere. */
+/** Says nothing, whatever goes wrong: `logger: silentLogger`. */
 export const silentLogger: Logger = Object.freeze({ debug: ignore, info: ignore, warn: ignore, error: ignore })
 
 /**
- * The logger that an option gives, `silentLogger` for none. What it throws, a full disk or a closed stream, is dropped: a
+ * Writes warnings and errors to stderr, one line each, and drops the rest: what every part uses that gets no `logger`. Enough
+ * for the first hour and for small programs; in production give one that keeps fields apart, such as pino.
+ * `<time> WARN concordat: <message> | field=value field=value | Error: <message> (at <place>)`
+ */
+export const stderrLogger: Logger = Object.freeze({
+  debug: ignore,
+  info: ignore,
+  warn: (fields: Readonly<Record<string, unknown>>, message: string) => toStderr('WARN', fields, message),
+  error: (fields: Readonly<Record<string, unknown>>, message: string) => toStderr('ERROR', fields, message),
+})
+
+/** Through `console`: `process.stderr` would end the process when the other end of its pipe is closed. */
+function toStderr(level: string, fields: Readonly<Record<string, unknown>>, message: string): void {
+  const line = (said: typeof fields): string => stderrLine(new Date(systemClock.now()), level, said, message)
+  try {
+    // oxlint-disable-next-line no-console -- the one place that writes without being given something to write to
+    console.error(line(fields))
+  } catch {
+    // A field that cannot be read, such as an error made by hand.
+    // oxlint-disable-next-line no-console -- as above
+    console.error(line({}))
+  }
+}
+
+/**
+ * The logger that an option gives, `stderrLogger` for none. What it throws, a full disk or a closed stream, is dropped: a
  * line that cannot be written must not take with it what the line is about.
  * @throws TypeError naming the path
  */
 export function checkLogger(path: string, logger: unknown): Logger {
-  if (logger === undefined || logger === silentLogger) return silentLogger
+  if (logger === undefined) return stderrLogger
+  if (logger === silentLogger || logger === stderrLogger) return logger as Logger
   return harmless(requireLogger(path, logger))
 }
 

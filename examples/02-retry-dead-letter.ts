@@ -1,6 +1,7 @@
 /** What fails is tried again, then set aside with its error, then sent back by an operator. Run: npm run example 02 */
 import { defineChannel, redrive, sink } from 'concordat/binder'
 import { memoryBroker, memoryTransport } from 'concordat/binder/memory'
+import { silentLogger } from 'concordat/core'
 import { createService } from 'concordat/service'
 import { z } from 'zod'
 
@@ -20,6 +21,7 @@ const mailer = createService({
     }),
   ],
   sends: [emails],
+  logger: silentLogger, // without it, each failure is a line on stderr
 })
 await mailer.start()
 await mailer.send(emails, { to: 'ann@example.com' })

@@ -197,7 +197,9 @@ export class LocksClosed extends ConcordatError {
   readonly retryable = false as const
 
   constructor() {
-    super('the locks are closed: acquire nothing after close()')
+    super(
+      'locks: expected open locks, got locks that are closed: acquire nothing after close(), or make others, e.g. redisLocks({ url })',
+    )
   }
 }
 

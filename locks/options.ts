@@ -28,7 +28,7 @@ export interface LocksOptions {
    * that a failover takes (Sentinel, Cluster) and waiters are served after it. @default 2 seconds
    */
   readonly outageMs?: number | undefined
-  /** Told of failed renewals, lost locks and unconfirmed releases; never of values. @default silentLogger */
+  /** Told of failed renewals, lost locks and unconfirmed releases; never of values. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Times what is waited for and held, counts what is lost; a span for each wish. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined

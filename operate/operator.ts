@@ -52,7 +52,7 @@ export interface OperatorOptions {
   readonly resources?: readonly OperatedResource[] | undefined
   /** How the services set up their bus, when that is not as it comes. @default not signed, on the channel 'concordat.bus' */
   readonly bus?: OperatedBus | undefined
-  /** Told of migrations, and by the transport. @default silentLogger */
+  /** Told of migrations, and by the transport. @default stderrLogger */
   readonly logger?: Logger | undefined
 }
 

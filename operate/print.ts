@@ -1,4 +1,5 @@
-/** What people read: tables on a terminal, and no secrets. */
+/** Tables on a terminal. */
+import { printable } from '../core/printable.ts'
 
 /** Columns as wide as they have to be, no cell cut off. */
 export function table(head: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
@@ -12,16 +13,4 @@ export function table(head: readonly string[], rows: ReadonlyArray<readonly stri
         .trimEnd(),
     )
     .join('\n')
-}
-
-/** Text of strangers on one line, without what would steer a terminal. */
-export function printable(value: string): string {
-  return value.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ')
-}
-
-/** Passwords in addresses, wherever they come from. */
-export function withoutSecrets(line: string): string {
-  return line
-    .replaceAll(/(:\/\/[^\s:/@]*):[^\s]*@/g, '$1:***@')
-    .replaceAll(/([?&](?:password|sslpassword)=)[^&\s"']*/gi, '$1***')
 }

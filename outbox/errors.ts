@@ -1,3 +1,4 @@
+import { counted } from '../core/counted.ts'
 import { ConcordatError } from '../core/errors.ts'
 
 /** A message over the outbox's limit. Nothing was written; the caller's transaction is still usable. */
@@ -50,8 +51,8 @@ export class OutboxPartitionsMismatch extends ConcordatError {
   constructor(schema: string, configured: number, stored: number | undefined) {
     super(
       stored === undefined
-        ? `the outbox in schema "${schema}" is not ready for ${configured} partitions: call outbox.migrate() first, with the same "partitions" in every process`
-        : `the outbox in schema "${schema}" was made with ${stored} partitions, this process says ${configured}: set createOutbox({ partitions: ${stored} }), or drain it and use another schema`,
+        ? `the outbox in schema "${schema}" is not ready for ${counted(configured, 'partition')}: call outbox.migrate() first, with the same "partitions" in every process`
+        : `the outbox in schema "${schema}" was made with ${counted(stored, 'partition')}, this process says ${configured}: set createOutbox({ partitions: ${stored} }), or drain it and use another schema`,
     )
     this.schema = schema
     this.configured = configured

@@ -40,7 +40,7 @@ export interface InboxOptions {
   readonly retentionMs?: number | undefined
   /** Pause between sweeps of forgotten ids after `start`, in ms. @default 1 hour */
   readonly sweepEveryMs?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

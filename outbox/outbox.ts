@@ -67,9 +67,10 @@ export interface OutboxOptions {
   readonly telemetry?: Telemetry | undefined
   /**
    * The service's transport. One whose messages lie in this database (`postgresTransport` on the same `sql`) gets them in
-   * the transaction itself: no row of the outbox, no relay, no second copy. Any other changes nothing. @default none
+   * the transaction itself: no row of the outbox, no relay, no second copy. So do
+   * those of `combineTransports` that lie there. Any other changes nothing. @default none
    */
-  readonly transport?: Pick<Transport, 'isOn' | 'publishIn'> | undefined
+  readonly transport?: Pick<Transport, 'isOn' | 'publishIn' | 'ownerOf'> | undefined
 }
 
 /** Messages that leave if and only if the transaction commits that added them. */
@@ -147,8 +148,8 @@ class SqlOutbox implements Outbox {
   readonly #ambient: AmbientHeaders | undefined
   readonly #telemetry: Telemetry | undefined
   readonly #tables
-  /** Takes messages in the transaction itself. */
-  readonly #log: Pick<Transport, 'publishIn'> | undefined
+  /** What of it lies in this database takes messages in the transaction itself. */
+  readonly #transport: OutboxOptions['transport']
   readonly #listeners = new Set<(partitions: ReadonlySet<number>) => void>()
 
   constructor(options: OutboxOptions) {
@@ -165,7 +166,7 @@ class SqlOutbox implements Outbox {
     this.#ambient = checkAmbient('createOutbox.headers', options.headers)
     this.#telemetry = checkTelemetry('createOutbox.telemetry', options.telemetry)
     this.#tables = outboxTables(this.schema)
-    this.#log = options.transport?.isOn?.(this.sql) === true ? options.transport : undefined
+    this.#transport = options.transport
     if (options.notifyEveryMs !== undefined) {
       requireInteger('createOutbox.notifyEveryMs', options.notifyEveryMs, 0)
       this.onAdded(notifier(this.sql, this.schema, options.notifyEveryMs))
@@ -188,7 +189,7 @@ class SqlOutbox implements Outbox {
   ): Promise<{ readonly id: string }> {
     requireTransaction(tx)
     const { name, transactional } = requireChannel('outbox.add', channel)
-    if (transactional === true && this.#log === undefined)
+    if (transactional === true && this.#logOf(name) === undefined)
       throw wrongKind(
         `outbox.add("${name}")`,
         this.sql,
@@ -219,13 +220,29 @@ class SqlOutbox implements Outbox {
   /** @param place of all of them, where it is known */
   async #write(tx: SqlTransaction, messages: readonly EncodedMessage[], place?: Place): Promise<void> {
     for (const message of messages) this.#checkSize(message)
-    if (this.#log?.publishIn !== undefined) {
-      await this.#log.publishIn(tx, messages, (name) => specOf(name, place))
-      return
-    }
-    const partitions = await this.#insert(tx, messages)
+    const left = await this.#publish(tx, messages, place)
+    if (left.length === 0) return
+    const partitions = await this.#insert(tx, left)
     if (tx.afterCommit === undefined) this.#hint(partitions)
     else tx.afterCommit(() => this.#hint(partitions))
+  }
+
+  /** Into the log that lies in this database. @returns those that lie elsewhere */
+  async #publish(
+    tx: SqlTransaction,
+    messages: readonly EncodedMessage[],
+    place: Place | undefined,
+  ): Promise<readonly EncodedMessage[]> {
+    if (this.#transport === undefined) return messages
+    const logs = Map.groupBy(messages, ({ destination }) => this.#logOf(destination))
+    for (const [log, its] of logs) await log?.publishIn?.(tx, its, (name) => specOf(name, place))
+    return logs.get(undefined) ?? []
+  }
+
+  /** The transport of this destination, if its messages lie in this database. */
+  #logOf(destination: string): Pick<Transport, 'publishIn'> | undefined {
+    const transport = this.#transport?.ownerOf?.(destination) ?? this.#transport
+    return transport?.publishIn !== undefined && transport.isOn?.(this.sql) === true ? transport : undefined
   }
 
   onAdded(listener: (partitions: ReadonlySet<number>) => void): () => void {

@@ -34,7 +34,7 @@ export interface RelayOptions {
   readonly listener?: SqlListener | undefined
   /** Metrics of this relay and of what is left in the tables. Its spans are those of the binder. @default none */
   readonly telemetry?: Telemetry | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

@@ -225,6 +225,8 @@ class LeasedRelay implements Relay {
 
   /** Never rejects. */
   async #handOver(): Promise<void> {
+    // Never started, it has nothing, and the tables may not be there yet.
+    if (this.#beat === undefined) return
     await this.#beat
     try {
       for (const lease of this.#keeper.held) {

@@ -132,7 +132,10 @@ export class CoordinatorClosed extends ConcordatError {
   readonly retryable = false as const
 
   constructor() {
-    super('the coordinator is closed: start nothing after close()')
+    super(
+      'coordinator: expected an open coordinator, got one that is closed: start nothing after close(), and ask an open one for what has ' +
+        'begun: it goes on there, or in the next process',
+    )
   }
 }
 

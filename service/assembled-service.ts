@@ -1,14 +1,13 @@
 import type { Binder } from '../binder/binder.ts'
-import { needsService } from '../binder/bindings/of-service.ts'
 import type { Channel } from '../binder/channel/channel.ts'
 import type { SendOptions } from '../binder/channel/encode.ts'
 import type { Bus } from '../bus/bus.ts'
 import { SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
-import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
-import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { requireMayStart } from '../core/reading.ts'
 import type { SqlTransaction } from '../core/sql.ts'
+import { finishesWithin, unlessAborted } from '../core/time-limit.ts'
 import type { Membership } from '../election/cluster/membership/membership.ts'
 import type { SharedState } from '../election/cluster/state/state.ts'
 import type { Election } from '../election/leader/election.ts'
@@ -25,27 +24,31 @@ import type { StartOptions } from '../saga/coordinator/starter.ts'
 import type { GlobalTransactionDefinition } from '../saga/definition/global-transaction.ts'
 import type { Saga } from '../saga/definition/saga.ts'
 import type { Stored } from '../saga/json.ts'
-import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import type { AnyHeaders } from '../saga/wire/transaction-header.ts'
-import { closeOnSignals } from './close-on-signals.ts'
+import { closeOnSignals, ENDS, type EndsBySignal } from './close-on-signals.ts'
 import { ServiceClosed, ServiceNotReady } from './errors.ts'
 import { composeHealth, type PartHealth, type ServiceHealth, type ServiceState, waitingFor } from './health.ts'
 import type { ResolvedService } from './options.ts'
 import type { CloseOptions, Service, ServiceDeclaration, ServiceTransaction, StateOptions } from './service.ts'
-import { makeParts, type Parts, type StoredParts } from './service-parts.ts'
+import { makeParts, type Parts } from './service-parts.ts'
 import { SharedStates } from './shared-states.ts'
+import { startSteps } from './starting.ts'
 
 // oxlint-disable-next-line unicorn/no-thenable -- names of options, which nobody awaits
 const CLOSE_NAMES = optionNames<CloseOptions>({ then: true, timeoutMs: true, signals: true, exit: true })
 
-export class AssembledService implements Service {
+export class AssembledService implements Service, EndsBySignal {
   readonly name: string
   readonly instance: string
   readonly #options: ResolvedService
   readonly #parts: Parts
   readonly #states: SharedStates
   #state: ServiceState = 'idle'
+  readonly #givenUp = new AbortController()
   #starting: Promise<void> | undefined
+  /** The steps of the start alone. */
+  #beginning: Promise<void> | undefined
+  #ending: { readonly signal: NodeJS.Signals; readonly closed: Promise<void> } | undefined
   #closed: Promise<void> | undefined
 
   constructor(options: ResolvedService) {
@@ -103,79 +106,48 @@ export class AssembledService implements Service {
   }
 
   async #start(): Promise<void> {
-    this.#requireOpen()
     requireMayStart(`${this.name}.start`)
-    this.#state = 'starting'
     try {
-      await this.#prepareTables()
-      await this.#startParts()
+      this.#requireOpen()
+      this.#state = 'starting'
+      this.#beginning = this.#begin()
+      await unlessAborted(this.#givenUp.signal, this.#beginning)
     } catch (error) {
+      const isTold = this.#closed !== undefined
       await this.close()
-      throw error
+      throw isTold ? await this.#toldToClose('start', error) : error
     }
-    this.#requireOpen()
     this.#state = 'running'
     this.#options.identity.logger.info({ parts: Object.keys(this.#health()) }, 'service started')
   }
 
-  /** Intake before what it feeds is never a loss: what comes early waits in tables and on the broker. */
-  async #startParts(): Promise<void> {
-    const { binder, stored, bus, elections, schedules, membership } = this.#parts
-    await binder.start()
-    await stored?.relay.start()
-    // A transport that forgets at a kill has forgotten the commands that nobody had answered.
-    await stored?.coordinator?.run({ resend: this.#options.transport.features.durable !== true })
-    stored?.inbox.start()
-    stored?.prepared?.start()
-    await bus?.start(binder)
-    // It joins as soon as its store answers, so a store that is away holds nothing up.
-    membership?.join().catch(() => undefined)
-    for (const schedule of Object.values(schedules)) schedule.start()
-    for (const election of Object.values(elections)) election.start()
+  async #begin(): Promise<void> {
+    for (const step of startSteps(this.#options, this.#parts)) {
+      await step()
+      this.#requireOpen()
+    }
   }
 
-  async #prepareTables(): Promise<void> {
-    const { stored, locks } = this.#parts
-    const { transport, cluster, migrate: mode } = this.#options
-    if (mode !== 'check') for (const part of [transport, locks, cluster?.store]) await makeTables(part)
-    if (stored === undefined) return
-    if (this.#options.migrate === 'check') await this.#checkTables(stored)
-    else await this.#applyTables(stored)
+  /** A process that ends by a signal has nobody left to tell: its caller would only end it sooner, with a stack trace. */
+  async #toldToClose(call: string, cause?: unknown): Promise<ServiceClosed> {
+    if (this.#ending !== undefined) {
+      const { signal, closed } = this.#ending
+      const fields = cause instanceof ServiceClosed ? { signal } : { signal, err: cause }
+      this.#options.identity.logger.warn(fields, `${call}() is given up: the process was told to end`)
+      await closed
+    }
+    return cause instanceof ServiceClosed ? cause : new ServiceClosed(this.name, cause)
   }
 
-  async #applyTables({ sql, outbox, inbox, coordinator }: StoredParts): Promise<void> {
-    await outbox.migrate()
-    await inbox.migrate()
-    await coordinator?.migrate()
-    if (this.#hasParticipants()) await migrateParticipant(sql, this.#options.schema)
-    for (const { name, migrations } of this.#tables()) await migrate(sql, this.#options.schema, name, migrations)
-  }
-
-  async #checkTables({ sql, outbox, inbox, coordinator }: StoredParts): Promise<void> {
-    const { schema } = this.#options
-    await outbox.ready()
-    await inbox.ready?.()
-    if (coordinator !== undefined) await requireMigrated(sql, schema, SAGA_PART)
-    if (this.#hasParticipants()) await requireMigrated(sql, schema, PARTICIPANT_PART)
-    for (const part of this.#tables()) await requireMigrated(sql, schema, part)
-  }
-
-  /** Of bindings that say which tables they need. */
-  #tables(): ReadonlySet<SqlPart> {
-    return new Set((this.#options.bindings ?? []).flatMap((binding) => ('tables' in binding && binding.tables) || []))
-  }
-
-  #hasParticipants(): boolean {
-    return (this.#options.bindings ?? []).some(
-      (binding) => binding.kind === 'sink' && needsService(binding) && 'complete' in binding,
-    )
+  [ENDS](signal: NodeJS.Signals, closed: Promise<void>): void {
+    this.#ending = { signal, closed }
   }
 
   async ready(options: { timeoutMs?: number | undefined; signal?: AbortSignal | undefined } = {}): Promise<void> {
     const timeoutMs = requireInteger('ready.timeoutMs', options.timeoutMs ?? 30 * SECOND, 0)
     const deadline = systemClock.monotonic() + timeoutMs
     for (;;) {
-      this.#requireOpen()
+      if (this.#isClosing()) throw await this.#toldToClose('ready')
       const health = this.health()
       if (health.ready) return
       if (systemClock.monotonic() >= deadline) {
@@ -257,10 +229,10 @@ export class AssembledService implements Service {
    * published by the relay, which sends through the same transport, so the relay closes while the transport is open.
    */
   async #close(): Promise<void> {
-    const wasStarting = this.#state === 'starting'
     this.#state = 'closing'
+    // A step of the start that is under way is over first: nothing is closed that is opened again, and none works in what is closed.
+    await finishesWithin(systemClock, this.#options.drainTimeoutMs, this.#beginning?.catch(noop) ?? Promise.resolve())
     const { binder, stored, locks, bus, elections, schedules, membership } = this.#parts
-    if (!wasStarting) await this.#starting?.catch(() => undefined)
     await Promise.all(Object.values(schedules).map((schedule) => this.#closePart('schedule', schedule)))
     await Promise.all(Object.values(elections).map((election) => this.#closePart('leadership', election)))
     await this.#states.close()
@@ -274,6 +246,7 @@ export class AssembledService implements Service {
     await this.#closePart('locks', locks)
     await this.#closePart('cluster', this.#options.cluster?.store)
     this.#state = 'closed'
+    this.#givenUp.abort(new ServiceClosed(this.name))
   }
 
   async #closePart(part: string, closable: { close(): unknown } | undefined): Promise<void> {
@@ -296,7 +269,11 @@ export class AssembledService implements Service {
   }
 
   #requireOpen(): void {
-    if (this.#state === 'closing' || this.#state === 'closed') throw new ServiceClosed(this.name)
+    if (this.#isClosing()) throw new ServiceClosed(this.name)
+  }
+
+  #isClosing(): boolean {
+    return this.#state === 'closing' || this.#state === 'closed'
   }
 
   #needed<Part>(call: string, option: string, part: Part | undefined): Part {
@@ -305,7 +282,4 @@ export class AssembledService implements Service {
   }
 }
 
-/** Of a transport, locks or a store that keep theirs in a database. */
-async function makeTables(part: unknown): Promise<void> {
-  if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
-}
+function noop(): void {}

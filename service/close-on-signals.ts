@@ -10,6 +10,15 @@ export interface Closable {
   close(): unknown
 }
 
+/** Under this name a part is told that a signal has come, before anything is closed. */
+export const ENDS: unique symbol = Symbol('concordat.ends')
+
+/** A part whose callers are not to be told, when the process ends by a signal, that it is closed. */
+export interface EndsBySignal {
+  /** @param closed resolves when all is closed, right before the process ends; it stays alive when somebody else says so */
+  [ENDS](signal: NodeJS.Signals, closed: Promise<void>): void
+}
+
 /** Options of `closeOnSignals`. */
 export interface CloseOnSignalsOptions {
   /** Closed first, all at the same time: their hand-over needs what comes after. @default none */
@@ -28,7 +37,7 @@ export interface CloseOnSignalsOptions {
    * after SIGTERM), unless somebody else listens to it. False: it ends when nothing keeps it alive. @default true
    */
   readonly exit?: boolean | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
@@ -64,6 +73,7 @@ export function closeOnSignals(options: CloseOnSignalsOptions): SignalHandling {
 }
 
 class Shutdown implements SignalHandling {
+  readonly #ending: readonly EndsBySignal[]
   readonly #steps: ReadonlyArray<ReadonlyArray<() => unknown>>
   readonly #signals: readonly NodeJS.Signals[]
   readonly #timeoutMs: number
@@ -77,6 +87,7 @@ class Shutdown implements SignalHandling {
     const after = requireList('closeOnSignals.after', options.after ?? [])
     const first = elections.map((part, index) => closing(`closeOnSignals.elections[${index}]`, part))
     this.#steps = [first, ...after.map((part, index) => [closing(`closeOnSignals.after[${index}]`, part)])]
+    this.#ending = after.flatMap((part) => (endsBySignal(part) ? [part] : []))
     this.#signals = requireList('closeOnSignals.signals', options.signals ?? ['SIGTERM', 'SIGINT'])
     this.#timeoutMs = requireInteger('closeOnSignals.timeoutMs', options.timeoutMs ?? 30 * SECOND, 1)
     this.#exit = options.exit ?? true
@@ -109,6 +120,7 @@ class Shutdown implements SignalHandling {
 
   async #shutDown(signal: NodeJS.Signals): Promise<void> {
     this.#logger.info({ signal }, 'closing')
+    for (const part of this.#ending) part[ENDS](signal, this.closed)
     const inTime = await finishesWithin(this.#clock, this.#timeoutMs, this.#closeAll())
     if (inTime) this.#logger.info({ signal }, 'closed')
     else this.#logger.error({ signal, timeoutMs: this.#timeoutMs }, 'not closed in time')
@@ -128,6 +140,10 @@ class Shutdown implements SignalHandling {
       this.#logger.error({ err: error }, 'a part failed to close')
     }
   }
+}
+
+function endsBySignal(part: object): part is EndsBySignal {
+  return ENDS in part
 }
 
 /** Linux drops a signal that the first process of a container sends to itself: that one exits with the code of the signal. */

@@ -17,18 +17,21 @@ export class ServiceNotReady extends ConcordatError {
     super(
       isBegun
         ? `service "${service}" is not ready: ${why || state}. Check that its servers are up, and health().parts`
-        : `service "${service}" is not ready: it is ${state}, call start() first`,
+        : `service "${service}" is not ready: it is ${state === 'idle' ? 'not started: await start() first' : `${state}: make another with createService`}`,
     )
     this.parts = parts.map(({ name }) => name)
   }
 }
 
-/** The service was closed, by `close()` or because its start failed. */
+/** The service was closed: by `close()`, by a signal, or because its start failed. `cause`: what the start failed with. */
 export class ServiceClosed extends ConcordatError {
   readonly code = 'service.closed' as const
   readonly retryable = false as const
 
-  constructor(service: string) {
-    super(`service "${service}" is closed: make another with createService`)
+  constructor(service: string, cause?: unknown) {
+    super(
+      `service "${service}": expected an open service, got one that is closed: make another with createService`,
+      cause === undefined ? undefined : { cause },
+    )
   }
 }

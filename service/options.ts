@@ -5,7 +5,7 @@ import { checkName } from '../binder/channel/channel.ts'
 import { SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger, requireText } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { checkLogger, type Logger } from '../core/logger.ts'
+import { checkLogger, type Logger, stderrLogger, withFields } from '../core/logger.ts'
 import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, quoteIdentifier, requireSqlClient } from '../core/sql.ts'
 import { checkTelemetry } from '../core/telemetry.ts'
@@ -95,8 +95,9 @@ function identityOf(name: string, options: ServiceOptions): ServiceIdentity {
   })
 }
 
-/** Each line says which process wrote it, if the logger can have children. */
+/** Each line says which process wrote it, if the logger can have children; on stderr the service is enough. */
 function withIdentity(checked: Logger, given: unknown, service: string, instance: string): Logger {
+  if (checked === stderrLogger) return withFields(checked, { service })
   if (!hasMethods(given, ['child'])) return checked
   return checkLogger(`${PATH}.logger`, (given['child'] as (fields: object) => Logger)({ service, instance }))
 }

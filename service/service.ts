@@ -99,7 +99,10 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly readiness?: readonly string[] | undefined
   /** What the parts take beyond this, under the names of their own options. */
   readonly parts?: PartOptions | undefined
-  /** Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. @default silentLogger */
+  /**
+   * Given to every part, with `service` and `instance` in each line if it has `child`, as pino has. `silentLogger` says nothing.
+   * @default stderrLogger: warnings and errors, a line each on stderr, with `service`
+   */
   readonly logger?: Logger | undefined
   /** Given to every part: spans and metrics, from `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined
@@ -152,6 +155,7 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
   /**
    * Migrates or checks the tables, then starts binder, relay, coordinator, bus and leaderships. A broker that is away is
    * waited for in the background (`ready` waits for it). Closes what it opened when one part fails, and rejects with that error.
+   * @throws ServiceClosed when it was told to close meanwhile
    */
   start(): Promise<void>
   /** Resolves when every part that decides on readiness is up. @throws ServiceNotReady after `timeoutMs` (default 30 s) */
@@ -196,7 +200,9 @@ export interface Service<Sent extends string = string> extends AsyncDisposable {
    */
   close(): Promise<void>
   /**
-   * Closes the service on SIGTERM and SIGINT, then what is given, and ends the process. Resolves when it is all closed.
+   * Closes the service on SIGTERM and SIGINT, then what is given, and ends the process. Resolves when it is all closed. Call it
+   * before `start()`: a `start()` or `ready()` under way is given up then, and rejects only after all is closed, if the process
+   * still lives.
    * @param options `then`: closed or called after the service, one by one. `timeoutMs`: for all of it (default 30 s)
    */
   closeOnSignals(options?: CloseOptions): Promise<void>

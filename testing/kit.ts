@@ -13,7 +13,7 @@ import { type RedriveOptions, type RedriveReport } from '../binder/redrive/redri
 import { redrive } from '../binder/redrive/redrive-run.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { invalidOption, requireInteger } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
 import { optionNames, refuseUnknown } from '../core/options.ts'
 import { Activity } from './activity.ts'
 import { KitClock } from './clock.ts'
@@ -67,12 +67,12 @@ class MemoryKit implements TestKit {
   readonly #patienceMs: number
   readonly #sent = new Set<string>()
   readonly #service: string
-  readonly #logger: Logger | undefined
+  readonly #logger: Logger
   #number = 0
   #isAway = false
 
   constructor(options: TestKitOptions) {
-    const { bindings, service = 'test', startAt, patienceMs, logger, ...rest } = options
+    const { bindings, service = 'test', startAt, patienceMs, logger = silentLogger, ...rest } = options
     this.#service = service
     this.#logger = logger
     this.#clock = new KitClock(requireInteger('createTestKit.startAt', startAt ?? START, 0))

@@ -4,7 +4,8 @@ import { requireSqlClient } from '../../core/sql.ts'
 import type { ConsumerBinding } from '../bindings/declarations.ts'
 import type { ConsumerHost } from '../consuming/handlings.ts'
 import { PlaceInbox } from '../consuming/place-inbox.ts'
-import { CannotSettleIn } from '../errors.ts'
+import { CannotSettleIn, TransportError } from '../errors.ts'
+import type { Transport } from '../transport/transport.ts'
 
 /** @throws CannotSettleIn, TypeError naming the binding */
 export function withPlaceInbox(
@@ -19,16 +20,38 @@ export function withPlaceInbox(
     throw wrongKind(path, settlesIn, 'none for a responder: requests are sent outside of transactions')
   const sql = requireSqlClient(path, settlesIn)
   const { name } = binding.input
-  const settling = transport.settlingIn?.(sql)
-  if (transport.settlingIn === undefined || transport.publishIn === undefined)
-    throw new CannotSettleIn(path, name, 'transport', transport.name)
-  if (settling === undefined) throw new CannotSettleIn(path, name, 'database', transport.name)
-  if (binding.input.transactional !== true) throw new CannotSettleIn(path, name, 'channel', transport.name)
+  const own = transport.ownerOf?.(name) ?? transport
+  const settling = own.settlingIn?.(sql)
+  if (own.settlingIn === undefined || own.publishIn === undefined)
+    throw new CannotSettleIn(path, name, 'transport', own.name)
+  if (settling === undefined) throw new CannotSettleIn(path, name, 'database', own.name)
+  if (binding.input.transactional !== true) throw new CannotSettleIn(path, name, 'channel', own.name)
+  requireHere(binding, own, transport, path)
   const inbox = new PlaceInbox({
     clock,
     settling,
-    publishIn: async (tx, messages) =>
-      transport.publishIn?.(tx, messages, (destination) => destinations.spec(destination)),
+    publishIn: async (tx, messages) => {
+      for (const { destination } of messages)
+        if (liesElsewhere(destination, own, transport)) throw elsewhere(path, own, destination)
+      await own.publishIn?.(tx, messages, (destination) => destinations.spec(destination))
+    },
   })
   return Object.freeze({ ...binding, options: Object.freeze({ ...options, inbox }) })
+}
+
+/** @throws CannotSettleIn for a processor whose output no transaction of its input holds */
+function requireHere(binding: ConsumerBinding, own: Transport, transport: Transport, path: string): void {
+  const others = binding.kind === 'processor' ? (binding.outputs ?? []) : []
+  const outputs = [binding.output, ...others].filter((output) => output !== undefined)
+  if (outputs.some(({ name }) => liesElsewhere(name, own, transport)))
+    throw new CannotSettleIn(path, binding.input.name, 'output', own.name)
+}
+
+const liesElsewhere = (destination: string, own: Transport, transport: Transport): boolean =>
+  (transport.ownerOf?.(destination) ?? own) !== own
+
+/** Of a destination that is named at run time only: the transaction rolls back, the message counts as failed. */
+function elsewhere(path: string, { name }: Transport, destination: string): TransportError {
+  const message = `${path}: "${destination}" lies on another transport than the input, which is on ${name}: use an inbox`
+  return new TransportError({ transport: name, kind: 'mismatch', destination, message })
 }

@@ -124,7 +124,8 @@ export class TransportBinder implements Binder {
   }
 
   async start(): Promise<void> {
-    if (this.#state !== 'idle') throw new BinderClosed(this.#state === 'started' ? 'already started' : this.#state)
+    if (this.#state !== 'idle')
+      throw this.#notStarted('start', this.#state === 'started' ? 'already started' : this.#state)
     requireMayStart(`binder("${this.service}").start`)
     this.#state = 'started'
     this.#unobserve = this.#telemetry?.observe(
@@ -158,7 +159,7 @@ export class TransportBinder implements Binder {
     const timeoutMs = requireInteger('ready.timeoutMs', options.timeoutMs ?? 30 * SECOND, 0)
     const deadline = this.#clock.monotonic() + timeoutMs
     for (;;) {
-      if (this.#state === 'closing' || this.#state === 'closed') throw new BinderClosed(this.#state)
+      if (this.#state === 'closing' || this.#state === 'closed') throw this.#notStarted('ready', this.#state)
       const waiting = this.bindings().filter(({ state }) => !isAsTold(state))
       if (waiting.length === 0) return
       if (this.#clock.monotonic() >= deadline) throw new BinderNotReady(waiting)
@@ -171,7 +172,7 @@ export class TransportBinder implements Binder {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
-    this.#requireStarted()
+    this.#requireStarted('send')
     const encoded = encodeMessage(channel, payload, this.service, this.#around(channel, options), this.#clock)
     const message = encoded instanceof Promise ? await encoded : encoded
     this.#destinations.learn(channel, options?.destination)
@@ -184,7 +185,7 @@ export class TransportBinder implements Binder {
     payloads: ReadonlyArray<NoInfer<In>>,
     options?: BatchOptions<NoInfer<In>>,
   ): Promise<ReadonlyArray<{ readonly id: string }>> {
-    this.#requireStarted()
+    this.#requireStarted('sendBatch')
     if (!Array.isArray(payloads)) throw wrongKind('sendBatch payloads', payloads, 'an array of payloads')
     if (options !== undefined) requireFunction('sendBatch options', options)
     const messages = await Promise.all(
@@ -208,7 +209,7 @@ export class TransportBinder implements Binder {
     payload: NoInfer<In>,
     options: RequestOptions<ReplyIn, Reply>,
   ): Promise<Reply> {
-    this.#requireStarted()
+    this.#requireStarted('request')
     return this.#requests.request(channel, payload, options)
   }
 
@@ -227,7 +228,7 @@ export class TransportBinder implements Binder {
     handler: Handler<NoInfer<Payload>, NoInfer<Context>, void>,
     options?: PollOptions,
   ): Promise<boolean> {
-    this.#requireStarted()
+    this.#requireStarted('poll')
     return pullerOf(this.#runners, binding).poll(handler as PollHandler, options)
   }
 
@@ -251,12 +252,12 @@ export class TransportBinder implements Binder {
   }
 
   async lag(name: string): Promise<number | undefined> {
-    this.#requireStarted()
+    this.#requireStarted('lag')
     return this.#runner(name).lag?.()
   }
 
   async deadLetters(name: string): Promise<number | undefined> {
-    this.#requireStarted()
+    this.#requireStarted('deadLetters')
     return this.#runner(name).deadLetters?.()
   }
 
@@ -300,8 +301,12 @@ export class TransportBinder implements Binder {
     return withAmbient(this.#ambient, channel?.name, options)
   }
 
-  #requireStarted(): void {
-    if (this.#state !== 'started') throw new BinderClosed(this.#state === 'idle' ? 'not started' : this.#state)
+  #requireStarted(call: string): void {
+    if (this.#state !== 'started') throw this.#notStarted(call, this.#state === 'idle' ? 'not started' : this.#state)
+  }
+
+  #notStarted(call: string, state: ConstructorParameters<typeof BinderClosed>[0]): BinderClosed {
+    return new BinderClosed(state, `binder("${this.service}").${call}`)
   }
 }
 

@@ -1,4 +1,5 @@
 import { type Clock, SECOND } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import type { Logger } from '../../core/logger.ts'
 import { partitionMismatch } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
@@ -141,11 +142,13 @@ export class Topics {
 
   /** @throws TransportError naming everything that is missing or differs */
   #compareAll(wanted: readonly DestinationSpec[], missing: readonly DestinationSpec[]): void {
-    const faults = missing.map(({ name, partitions }) => `topic "${name}" is missing (${partitions} partitions)`)
+    const faults = missing.map(
+      ({ name, partitions }) => `topic "${name}" is missing (${counted(partitions, 'partition')})`,
+    )
     for (const { name, partitions, assumed } of wanted) {
       const existing = this.#partitions.get(name)
       if (existing !== undefined && existing !== partitions && assumed !== true && !this.#accepted.has(name))
-        faults.push(`topic "${name}" has ${existing} partitions, declared are ${partitions}`)
+        faults.push(`topic "${name}" has ${counted(existing, 'partition')}, declared are ${partitions}`)
     }
     if (faults.length === 0) {
       for (const spec of wanted) this.#compare(spec)
@@ -174,7 +177,7 @@ export class Topics {
 function mismatchOf({ name, partitions, deadLetters, keepsEach }: DestinationSpec, existing: number): Error {
   if (deadLetters !== true && keepsEach !== true)
     return partitionMismatch('kafka', name, { existing, declared: partitions }, 'make a new topic and move over')
-  const has = `topic "${name}" has ${existing} partitions and needs ${partitions}`
+  const has = `topic "${name}" has ${counted(existing, 'partition')} and needs ${partitions}`
   return transportError('mismatch', has, name, undefined, 'Delete it once nothing is left in it: it is made again.')
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '../../core/counted.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { sizeOf } from './backlog.ts'
 import { Cursor } from './cursor.ts'
@@ -80,7 +81,7 @@ export class MemoryPartition {
 
   /** What is not settled by all, for people. */
   get backlog(): string {
-    return `${this.end - this.#lowest()} messages, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
+    return `${counted(this.end - this.#lowest(), 'message')}, ${this.#appendedBytes - this.#sumTo(this.#lowest())} bytes`
   }
 
   /** A new group starts at the earliest message there is. */

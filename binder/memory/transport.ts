@@ -4,6 +4,7 @@ import { optionNames, refuseUnknown } from '../../core/options.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { unfoldStructured } from '../transport/cloud-event.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -187,7 +188,7 @@ class MemoryTransport implements Transport {
   /** The partition that it has to wait for, or what became of it. */
   #place(message: EncodedMessage, touched: Set<MemoryPartition>): PublishOutcome | MemoryPartition {
     const { destination } = message
-    if (this.#closed) return this.#error('closed', 'the transport is closed', destination)
+    if (this.#closed) return this.#error('closed', CLOSED_TRANSPORT, destination)
     if (!this.#broker.reachable) return this.#error('unavailable', 'the memory broker is interrupted', destination)
     const target = this.#broker.find(destination)
     if (target === undefined)
@@ -206,7 +207,7 @@ class MemoryTransport implements Transport {
   async #wait(waits: RoomWait, outcomes: PublishOutcome[], deadline = Number.POSITIVE_INFINITY): Promise<void> {
     const give = (kind: TransportErrorKind, why: string) => () => waits.giveUp(() => this.#error(kind, why))
     const disconnect = this.#broker.connect({ cut: give('unavailable', 'the memory broker is interrupted') })
-    const onClose = give('closed', 'the transport is closed')
+    const onClose = give('closed', CLOSED_TRANSPORT)
     this.#closing.signal.addEventListener('abort', onClose)
     const cancel = this.#clock.setTimer(deadline - this.#clock.monotonic(), () => {
       waits.squeeze(({ destination }, partition) => {
@@ -222,7 +223,7 @@ class MemoryTransport implements Transport {
   }
 
   #requireReachable(): void {
-    if (this.#closed) throw this.#error('closed', 'the transport is closed')
+    if (this.#closed) throw this.#error('closed', CLOSED_TRANSPORT)
     if (!this.#broker.reachable) throw this.#error('unavailable', 'the memory broker is interrupted; call recover()')
   }
 

@@ -1,4 +1,5 @@
 /** The stages of a pipeline as they are drawn. */
+import { counted } from '../../core/counted.ts'
 import type { PipelineStage } from '../bindings/pipeline-part.ts'
 import type { Stage, WindowSpec } from './stage.ts'
 import { timersName } from './window-timers.ts'
@@ -31,7 +32,7 @@ function factsOf(pipeline: string, stage: Stage): Omit<PipelineStage, 'kind'> {
 
 function labelOf({ name, count, everyMs }: WindowSpec): string {
   const limits = [
-    ...(count === undefined ? [] : [`${count} messages`]),
+    ...(count === undefined ? [] : [counted(count, 'message')]),
     ...(everyMs === undefined ? [] : [`${everyMs} ms`]),
   ]
   return `${name}: ${limits.join(' or ')}`

@@ -1,3 +1,4 @@
+import { counted } from '../../core/counted.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
@@ -62,7 +63,7 @@ export class Directory {
       .filter((group) => !existing.has(group))
       .map((group) => `"${spec.name}" has no group "${group}"`)
     if (spec.assumed !== true && parts.length !== spec.partitions)
-      problems.push(`"${spec.name}" has ${parts.length} partitions, ${spec.partitions} are declared`)
+      problems.push(`"${spec.name}" has ${counted(parts.length, 'partition')}, ${spec.partitions} are declared`)
     if (problems.length === 0) this.#learn(spec, parts)
     return problems
   }

@@ -4,6 +4,7 @@ import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import type { Database } from './database.ts'
 import { failure, isOfData, toTransportError } from './failure.ts'
@@ -143,7 +144,7 @@ export class Publisher {
   }
 
   #refusal(message: EncodedMessage, isInside: boolean): TransportError | undefined {
-    if (this.#closed) return failure('closed', 'the transport is closed', message)
+    if (this.#closed) return failure('closed', CLOSED_TRANSPORT, message)
     if (!Number.isFinite(message.time))
       return failure('mismatch', `message ${message.id}: time ${message.time} is not an instant in epoch ms`, message)
     // The statement would wait for the end of the transaction, and the transaction for the statement.

@@ -1,10 +1,12 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { HOUR, systemClock } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import { newId } from '../../core/ids.ts'
 import { migrate, requireMigrated } from '../../core/migrate.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -150,9 +152,13 @@ class LogTransport implements PostgresTransport {
     )
     const { members = 0, gone = 0 } = rows[0] ?? {}
     if (members > 0)
-      throw failure('refused', `the group "${group}" of "${destination}" has ${members} members: stop them first`, {
-        destination,
-      })
+      throw failure(
+        'refused',
+        `the group "${group}" of "${destination}" has ${counted(members, 'member')}: stop them first`,
+        {
+          destination,
+        },
+      )
     return gone > 0
   }
 
@@ -183,7 +189,7 @@ class LogTransport implements PostgresTransport {
 
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     if (this.#parts === undefined || this.#closed !== undefined)
-      return Promise.resolve(messages.map((message) => failure('closed', 'the transport is closed', message)))
+      return Promise.resolve(messages.map((message) => failure('closed', CLOSED_TRANSPORT, message)))
     return this.#parts.publisher.publish(messages, until)
   }
 
@@ -332,7 +338,7 @@ class LogTransport implements PostgresTransport {
   }
 
   #attached(): Parts {
-    if (this.#closed !== undefined) throw failure('closed', 'the transport is closed')
+    if (this.#closed !== undefined) throw failure('closed', CLOSED_TRANSPORT)
     if (this.#parts === undefined) throw notAttached()
     return this.#parts
   }

@@ -1,6 +1,7 @@
 import { toError } from '../../core/errors.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import type { TransportError } from '../errors.ts'
+import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,
   GroupPlace,
@@ -296,7 +297,7 @@ class RabbitTransport implements Transport {
   }
 
   #attached(): Parts {
-    if (this.#closed !== undefined) throw failure('closed', 'the transport is closed')
+    if (this.#closed !== undefined) throw failure('closed', CLOSED_TRANSPORT)
     if (this.#parts === undefined) throw notAttached()
     return this.#parts
   }

@@ -23,6 +23,7 @@ import type {
   Receiver,
   SettlingTransactions,
   Subscription,
+  Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
 import { type DeadLetter, readDeadLetter } from './letter.ts'
@@ -47,6 +48,7 @@ export class RedriveRun {
   readonly #options: ResolvedRedrive
   readonly #letters: DestinationSpec
   readonly #target: DestinationSpec
+  readonly #owner: Transport
   /** Set when a letter leaves and comes back in one transaction. */
   readonly #settling: SettlingTransactions | undefined
   readonly #waiting: Queue<TransportDelivery> = new Queue()
@@ -72,7 +74,9 @@ export class RedriveRun {
 
   constructor(options: ResolvedRedrive) {
     const { channel, group, to, transport, dryRun } = options
-    this.#settling = dryRun || transport.publishIn === undefined ? undefined : transport.settlingIn?.()
+    // Letters and retries lie where their channel does.
+    this.#owner = transport.ownerOf?.(channel.name) ?? transport
+    this.#settling = dryRun || this.#owner.publishIn === undefined ? undefined : this.#owner.settlingIn?.()
     const { name, partitions, groups, retentionMs } = channel
     const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
@@ -335,7 +339,7 @@ export class RedriveRun {
     const publish: ConfirmHost['publish'] = async (messages) =>
       settling === undefined || instead === undefined
         ? transport.publish(messages, { deadline: clock.monotonic() + PUBLISH_TIMEOUT_MS })
-        : [await outcomeOf(replaceBy(transport, settling, instead, messages))]
+        : [await outcomeOf(replaceBy(this.#owner, settling, instead, messages))]
     const host = { clock, logger, publish }
     const stall = new AbortController()
     const cancel = clock.setTimer(stallTimeoutMs, () => stall.abort(this.#stalled()))

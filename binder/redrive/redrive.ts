@@ -27,7 +27,7 @@ export interface RedriveHost {
   readonly service: string
   /** Its own, not that of a binder: it is closed at the end. */
   readonly transport: Transport
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   readonly clock?: Clock | undefined
 }

@@ -106,7 +106,7 @@ export class Requests {
 
   /** Whoever still waits learns that the binder closes. */
   close(): void {
-    for (const { reject } of this.#waiting.values()) reject(new BinderClosed('closing'))
+    for (const { reject } of this.#waiting.values()) reject(new BinderClosed('closing', 'binder.request'))
   }
 
   /** The reply with this id, or why there is none. Leaves nothing behind. */

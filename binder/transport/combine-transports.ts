@@ -137,7 +137,11 @@ class CombinedTransport implements Transport {
   }
 
   nameOf(destination: string): string {
-    return this.#transports.get(this.#owners.owner(destination) ?? '')?.name ?? this.name
+    return this.ownerOf(destination)?.name ?? this.name
+  }
+
+  ownerOf(destination: string): Transport | undefined {
+    return this.#transports.get(this.#owners.owner(destination) ?? '')
   }
 
   attach(host: TransportHost): void {
@@ -213,7 +217,7 @@ class CombinedTransport implements Transport {
 
   /** @throws TransportError */
   #owner(destination: string): Transport {
-    const transport = this.#transports.get(this.#owners.owner(destination) ?? '')
+    const transport = this.ownerOf(destination)
     if (transport === undefined) throw this.#homeless(destination)
     return transport
   }

@@ -30,6 +30,12 @@ export interface Transport {
   /** The name of the transport on which a destination lies, where one is made of several. @default `name` */
   nameOf?(destination: string): string
 
+  /**
+   * The transport on which a destination lies, where one is made of several: what belongs to one of them alone, such as
+   * `settlingIn`, is asked of that one. `undefined`: on none. @default this one
+   */
+  ownerOf?(destination: string): Transport | undefined
+
   /** Called once by the binder before anything else. Opens nothing yet, never throws. */
   attach(host: TransportHost): void
 

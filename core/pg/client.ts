@@ -59,7 +59,7 @@ interface PgResult {
 
 /** Options of `pgClient`. */
 export interface PgClientOptions {
-  /** Told of idle connections that died. @default silentLogger */
+  /** Told of idle connections that died; of several clients over one pool the last that was given one. @default stderrLogger */
   readonly logger?: Logger | undefined
   /**
    * Statements that come again are prepared on each connection, at most 300: a quarter less work for the server. Not with a pooler in
@@ -80,14 +80,28 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   if (typeof preparedStatements !== 'boolean')
     throw invalidOption('pgClient.preparedStatements', preparedStatements, 'true or false')
   const names = preparedStatements ? new StatementNames() : undefined
-  const logger = checkLogger('pgClient.logger', options.logger)
-  pool.on('error', (error) => logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
+  hearErrors(pool, checkLogger('pgClient.logger', options.logger), options.logger !== undefined)
   return {
     connections: pool.options?.max,
     query: (text, parameters) => repeatable(() => run(pool, text, parameters, names)),
     transaction: (work, limits) => transaction(pool, work, { ...COMMIT, begin: beginning(limits), limits }, names),
     prepare: (gid, work) => transaction(pool, work, { ...preparing(gid), begin: BEGIN }, names),
   }
+}
+
+/** Who is told of what happens to a pool. */
+const heard = new WeakMap<PgPool, { logger: Logger }>()
+
+/** One listener for each pool, however many clients are made of it: the last one that was given a logger is told. */
+function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
+  const known = heard.get(pool)
+  if (known !== undefined) {
+    if (isGiven) known.logger = logger
+    return
+  }
+  const told = { logger }
+  heard.set(pool, told)
+  pool.on('error', (error) => told.logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
 }
 
 /**

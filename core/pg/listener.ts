@@ -28,7 +28,7 @@ export interface PgListenConnection {
 export interface PgListenerOptions {
   /** Makes an unconnected client, called again for each reconnect: `() => new pg.Client({ connectionString, keepAlive: true })`. */
   readonly connect: () => PgListenConnection
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

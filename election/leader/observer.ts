@@ -30,7 +30,7 @@ export interface ObserverOptions {
   readonly pollMs?: number | undefined
   /** Closes it. */
   readonly signal?: AbortSignal | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

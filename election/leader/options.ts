@@ -55,7 +55,7 @@ export interface ElectionOptions {
    * doubled for each one in a row, up to a minute. @default 1 second
    */
   readonly coolDownMs?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Tells who leads, in which term, and how terms end. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined

@@ -36,7 +36,7 @@ export interface ScheduleOptions {
   readonly onError?: ((error: Error, run: JobRun) => void) | undefined
   /** How long `close` waits for what runs. @default 10 seconds */
   readonly stopGraceMs?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

@@ -18,7 +18,7 @@ export interface RedisFenceOptions {
   readonly prefix?: string | undefined
   /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
   readonly answerMs?: number | undefined
-  /** Told of failed connections. @default silentLogger */
+  /** Told of failed connections. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

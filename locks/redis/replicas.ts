@@ -1,3 +1,4 @@
+import { counted } from '../../core/counted.ts'
 import { requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
 import { type ConnectionOptions, RedisConnection, type Script, type ScriptRunner } from '../../core/redis/connection.ts'
@@ -92,6 +93,6 @@ export class AcknowledgedScripts implements ScriptRunner {
 }
 
 function tooFew(acknowledged: number, count: number, timeoutMs: number): LockStoreUnavailable {
-  const detail = `${acknowledged} of ${count} replicas acknowledged it within ${timeoutMs} ms, so it does not count`
+  const detail = `${acknowledged} of ${counted(count, 'replica')} acknowledged it within ${timeoutMs} ms, so it does not count`
   return new LockStoreUnavailable('redis', 'unknown', detail)
 }

@@ -20,7 +20,7 @@ import type { TokenStore, TokenTaken } from './store.ts'
 export interface TokensOptions {
   /** `redisTokens(...)`, `postgresTokens(...)` or `memoryTokens()`. Closed with the tokens. */
   readonly store: TokenStore
-  /** Hears of each token that was refused, and why. Never of a token or a payload. @default silentLogger */
+  /** Hears of each token that was refused, and why. Never of a token or a payload. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Counts what was issued, redeemed and refused. @default none */
   readonly telemetry?: Telemetry | undefined

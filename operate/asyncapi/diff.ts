@@ -130,7 +130,7 @@ function placeChanges(before: JsonObject, after: JsonObject): readonly Change[] 
   const [a, b] = [facts(before), facts(after)]
   const changes: Change[] = []
   if (a['partitions'] !== undefined && b['partitions'] !== undefined && a['partitions'] !== b['partitions']) {
-    const text = `${show(b['partitions'])} partitions, and there were ${show(a['partitions'])}: a key moves, its order is lost`
+    const text = `partitions: ${show(b['partitions'])}, and there were ${show(a['partitions'])}: a key moves, its order is lost`
     changes.push({ kind: 'partitions', breaks: 'all readers', text })
   }
   if (a['keyed'] === true && b['keyed'] === false) {

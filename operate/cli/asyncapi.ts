@@ -1,5 +1,7 @@
 /** `asyncapi` and `asyncapi diff`: the document of what services declare, and what a change means to readers. */
+
 import { readFile, writeFile } from 'node:fs/promises'
+import { counted } from '../../core/counted.ts'
 import { toError } from '../../core/errors.ts'
 import { asyncapi as write } from '../asyncapi/asyncapi.ts'
 import { asyncapiDiff } from '../asyncapi/diff.ts'
@@ -91,6 +93,5 @@ async function readEither(path: string): Promise<unknown> {
 }
 
 function count(record: Readonly<Record<string, unknown>>, what: string): string {
-  const { length } = Object.keys(record)
-  return `${length} ${what}${length === 1 ? '' : 's'}`
+  return counted(Object.keys(record).length, what)
 }

@@ -2,6 +2,7 @@
 import type { Transport } from '../../binder/transport/transport.ts'
 import { resolveSecrets } from '../../bus/signature.ts'
 import { SECOND, systemClock } from '../../core/clock.ts'
+import { silentLogger } from '../../core/logger.ts'
 import { pgClient } from '../../core/pg/client.ts'
 import { within } from '../../core/time-limit.ts'
 import type { OperatedBus } from '../bus.ts'
@@ -56,7 +57,9 @@ export async function connect(addresses: Addresses, env: Environment): Promise<C
   })
   return {
     operator: createOperator({
-      sql: pgClient(pool),
+      // What goes wrong is what a command answers.
+      sql: pgClient(pool, { logger: silentLogger }),
+      logger: silentLogger,
       schema: addresses.schema,
       transport,
       ...redis?.stores,

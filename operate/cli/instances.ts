@@ -1,6 +1,8 @@
 /** `instances`: what every instance of every service does, as it says over the bus. */
+
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SECOND } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import { duration } from '../doctor/line.ts'
 import type { BindingLine, InstanceLine, InstancesView } from '../instances.ts'
 import { BUS_PLACE, placeOf } from './bus.ts'
@@ -53,7 +55,8 @@ function text({ instances: all, bindings, leftOut }: InstancesView): string {
   if (all.length === 0) return 'No instance has reported. Is the secret of the bus in $CONCORDAT_BUS_SECRET?\n'
   const parts = [table(HEAD, all.map(cells))]
   if (bindings.length > 0) parts.push(table(BINDING_HEAD, bindings.map(bindingCells)))
-  if (leftOut > 0) parts.push(`${leftOut} more are not shown: give a PATTERN such as 'orders:**'`)
+  if (leftOut > 0)
+    parts.push(`${counted(leftOut, 'more is', 'more are')} not shown: give a PATTERN such as 'orders:**'`)
   return `${parts.join('\n\n')}\n`
 }
 
@@ -64,7 +67,7 @@ function cells(line: InstanceLine): readonly string[] {
   const state = notRunning.length === 0 ? 'running' : `not running: ${notRunning.join(', ')}`
   return [
     address,
-    openCircuits === 0 ? state : `${state}; ${openCircuits} breaker open`,
+    openCircuits === 0 ? state : `${state}; ${counted(openCircuits, 'breaker')} open`,
     `${handledPerSecond}/s`,
     `${failedPerSecond}/s`,
     `${running}+${queued}`,
@@ -81,17 +84,17 @@ function bindingCells(line: BindingLine): readonly string[] {
   return [
     service,
     name,
-    counted(states),
+    tally(states),
     `${handledPerSecond}/s`,
     `${failedPerSecond}/s`,
     String(retried),
     lag === undefined ? '-' : String(lag),
     `${running}+${queued}`,
-    counted(circuits) || '-',
+    tally(circuits) || '-',
   ]
 }
 
-function counted(counts: Readonly<Record<string, number>>): string {
+function tally(counts: Readonly<Record<string, number>>): string {
   return Object.entries(counts)
     .map(([name, n]) => `${n} ${name}`)
     .join(', ')

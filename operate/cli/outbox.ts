@@ -1,4 +1,5 @@
 /** `outbox`: messages that the relay gave up on. */
+import { counted } from '../../core/counted.ts'
 import type { HeldMessage } from '../../outbox/parked.ts'
 import { duration } from '../doctor/line.ts'
 import {
@@ -42,7 +43,7 @@ const list: Command = {
       ago(parkedAt),
       lastError,
     ])
-    const summary = `${stats.pending} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${stats.blockedKeys} keys held back`
+    const summary = `${stats.pending} pending, the oldest ${duration(stats.oldestAgeMs)}; ${stats.parked} parked, ${counted(stats.blockedKeys, 'key')} held back`
     const lines =
       parked.length === 0 ? '' : `${table(['ID', 'DESTINATION', 'SOURCE', 'KEY', 'TRIED', 'PARKED', 'ERROR'], rows)}\n`
     return { text: `${summary}\n${lines}`, json: { stats, parked } }

@@ -1,7 +1,8 @@
 /** What is printed: tables, moments, and no secrets. */
 import { duration } from '../doctor/line.ts'
 
-export { printable, table, withoutSecrets } from '../print.ts'
+export { printable, withoutSecrets } from '../../core/printable.ts'
+export { table } from '../print.ts'
 
 export function ago(at: number, now: number = Date.now()): string {
   return `${duration(now - at)} ago`

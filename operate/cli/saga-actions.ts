@@ -1,4 +1,5 @@
 /** `saga retry`, `skip`, `compensate`, `cancel`, `resolve`: one saga by its id, or all that fit. */
+import { counted } from '../../core/counted.ts'
 import type { SagaActionResult } from '../sagas/actions.ts'
 import type { SagaBulk } from '../sagas/desk.ts'
 import {
@@ -177,5 +178,5 @@ function lines(results: readonly SagaActionResult[]): string {
 }
 
 function count(n: number, more: boolean): string {
-  return `${n} ${n === 1 ? 'saga' : 'sagas'}${more ? ', more may fit: raise --limit' : ''}`
+  return `${counted(n, 'saga')}${more ? ', more may fit: raise --limit' : ''}`
 }

@@ -57,7 +57,7 @@ export interface ConsoleOptions {
   readonly secret?: string | undefined
   /** Folder of the built page, where a bundler moved this module away from it. @default in the package */
   readonly page?: string | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
 }
 

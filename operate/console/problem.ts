@@ -1,7 +1,7 @@
 /** What is answered instead of what was asked for: a status, a code, and a sentence without secrets. */
 import { ConcordatError, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { withoutSecrets } from '../print.ts'
+import { withoutSecrets } from '../../core/printable.ts'
 
 export class Problem extends Error {
   readonly status: number

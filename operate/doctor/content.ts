@@ -1,5 +1,7 @@
 /** What waits in the tables: for a person, for a relay, for a reader. Bounded work. */
+
 import { MINUTE } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { readStats } from '../../outbox/stats.ts'
 import { outboxTables } from '../../outbox/tables.ts'
@@ -60,7 +62,11 @@ async function examineOutbox({ sql, schema }: Examined): Promise<readonly Doctor
   return [
     parked === 0
       ? ok('parked', 'no message is parked')
-      : warn('parked', `${parked} parked; ${blockedKeys} keys are held back`, 'npx concordat outbox list'),
+      : warn(
+          'parked',
+          `${parked} parked; ${counted(blockedKeys, 'key is', 'keys are')} held back`,
+          'npx concordat outbox list',
+        ),
     oldestAgeMs <= LATE_MS || pending === parked
       ? ok('outbox', `${pending} pending, the oldest ${duration(oldestAgeMs)}`)
       : warn(
@@ -85,14 +91,14 @@ function lettersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
     const name = letters.slice(0, -'.dlq'.length)
     const own = rows.find(({ channel, group }) => `${channel}.${group}` === name)
     const place = own === undefined ? name.replace(/\.([^.]*)$/, ' $1') : `${own.channel} ${own.group}`
-    return [warn('letters', `${lag} dead letters of ${name}`, `npx concordat dlq list ${place}`)]
+    return [warn('letters', `${counted(lag, 'dead letter')} of ${name}`, `npx concordat dlq list ${place}`)]
   })
 }
 
 function readersOf(rows: readonly GroupLine[]): readonly DoctorLine[] {
   const read = rows.filter((row) => !isOfLetters(row))
   const behind = read.filter(isBehind)
-  if (behind.length === 0) return [ok('groups', `${read.length} groups, none is behind`)]
+  if (behind.length === 0) return [ok('groups', `${counted(read.length, 'group')}, none is behind`)]
   return behind.map(({ channel, group, lag, readers }) =>
     readers === 0
       ? warn(

@@ -1,5 +1,7 @@
 /** What undo protects, and what it holds: a protection that is broken, rows that are held for long. */
+
 import { MINUTE } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { Protection } from '../../saga/undo/protect.ts'
 import { type DoctorLine, duration, ok, warn } from './line.ts'
@@ -47,7 +49,7 @@ async function heldLong(sql: Examined['sql'], schema: string, hasSagas: boolean)
   return [
     warn(
       'undo',
-      `${sagas} steps hold rows for over ${duration(LONG_MS)}${over}; the oldest, ${name}, for ${duration(oldestMs)}`,
+      `${counted(sagas, 'step holds', 'steps hold')} rows for over ${duration(LONG_MS)}${over}; the oldest, ${name}, for ${duration(oldestMs)}`,
       'act on the saga; undo.open() lists them, undo.settle() frees the rows of one that was ended by hand',
     ),
   ]

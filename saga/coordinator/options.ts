@@ -81,7 +81,7 @@ export interface CoordinatorOptions {
    * elsewhere and later. `saga-*` headers win over it. For replies: the `headers` of the participant's outbox. @default none
    */
   readonly headers?: AmbientHeaders | undefined
-  /** Told of what fails and what is stuck. @default silentLogger */
+  /** Told of what fails and what is stuck. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Time of pauses, polls and timeouts. @default systemClock */
   readonly clock?: Clock | undefined

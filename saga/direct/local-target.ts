@@ -3,11 +3,13 @@
  * lost with the process: the intent was committed first, the fence is in the participant's database, and whichever instance
  * finds the step unanswered asks again.
  */
+
 import type { SinkBinding } from '../../binder/bindings/declarations.ts'
 import { type Channel, requireChannel } from '../../binder/channel/channel.ts'
 import type { EncodedMessage } from '../../binder/channel/message.ts'
 import { type Backoff, type BackoffOptions, resolveBackoff } from '../../core/backoff.ts'
 import { type Clock, SECOND, systemClock } from '../../core/clock.ts'
+import { counted } from '../../core/counted.ts'
 import { ConcordatError, invalidOption, requireInteger } from '../../core/errors.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../core/options.ts'
@@ -33,7 +35,7 @@ export interface LocalTargetOptions {
   readonly retry?: BackoffOptions | undefined
   /** A span for each call. @default what it was declared with */
   readonly telemetry?: Telemetry | undefined
-  /** What the participant's functions log with. @default silentLogger */
+  /** What the participant's functions log with. @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined
@@ -140,7 +142,7 @@ class ParticipantBusy extends ConcordatError {
 
   constructor(channel: string, calls: number) {
     super(
-      `"${channel}": ${calls} calls are still at work, some of which nobody waits for any more. Heed message.signal in its functions, and set query_timeout`,
+      `"${channel}": ${counted(calls, 'call is', 'calls are')} still at work, some of which nobody waits for any more. Heed message.signal in its functions, and set query_timeout`,
     )
   }
 }

@@ -44,7 +44,7 @@ export interface HttpParticipantsOptions {
   readonly concurrency?: number | undefined
   /** A span for each command, in the trace that its `traceparent` names. @default what each was declared with */
   readonly telemetry?: Telemetry | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Time of `timeoutMs`. @default systemClock */
   readonly clock?: Clock | undefined

@@ -2,6 +2,7 @@
  * The subset of SpEL that machines may use: literals, `[x]`, `#root`, members, `==`-like comparisons, `and or not`,
  * arithmetic, `a ? b : c`, `a ?: b`, and the methods of `values.ts`. Parsed at import, never evaluated as code.
  */
+import { counted } from '../../core/counted.ts'
 import { type Token, tokensOf } from './tokens.ts'
 import { isRecord, METHODS, member, OPERATORS, truth } from './values.ts'
 
@@ -158,7 +159,7 @@ class Parser {
       given.push(this.#choice())
     }
     if (given.length !== method.takes)
-      throw new SyntaxError(`${name}() takes ${method.takes} values, got ${given.length}`)
+      throw new SyntaxError(`${name}() takes ${counted(method.takes, 'value')}, got ${given.length}`)
     return (on, root) =>
       method.run(
         on,

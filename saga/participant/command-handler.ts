@@ -239,7 +239,8 @@ export class CommandHandler<Request> {
     const { operation, key, attempt } = command
     const { code, message: text } = describeError(error)
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
-    message.log.warn({ sagaKey: key, operation, code, status }, 'saga command not done')
+    // A no is an answer of the business, however often it is given; all else is something to look at.
+    message.log[refused ? 'info' : 'warn']({ sagaKey: key, operation, code, status }, 'saga command not done')
     const no = { ...answerTo(command), code, message: text, ...(attempt !== undefined && { attempt }) }
     const failed: SagaReply = { ...no, status: 'failed' }
     const reply: SagaReply = status === 'refused' ? { ...no, status } : status === 'final' ? inDoubt(failed) : failed

@@ -145,7 +145,7 @@ export class Preparing<Request, Context> implements DutyAhead<Request, Context> 
       // It is rolled back, and so is whatever an earlier call did: a definite no.
       const { operation, key, attempt: nth } = command
       const { code, message: text } = describeError(error)
-      message.log.warn({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')
+      message.log.info({ sagaKey: key, operation, code, status: 'refused' }, 'saga command not done')
       const no: SagaReply = { ...answerTo(command), status: 'refused', code, message: text }
       return nth === undefined ? no : { ...no, attempt: nth }
     }

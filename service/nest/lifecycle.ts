@@ -1,5 +1,5 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap, OnModuleInit } from '@nestjs/common'
-import type { Logger } from '../../core/logger.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
 import type { Service } from '../service.ts'
 
 /** What it needs to know of the options. */
@@ -30,7 +30,7 @@ export class Lifecycle implements OnModuleInit, OnApplicationBootstrap, BeforeAp
     if (this.#options.start === 'manual') return
     await this.#service.start()
     if (process.listenerCount('SIGTERM') === 0)
-      this.#options.logger?.warn(
+      checkLogger('ConcordatModule.logger', this.#options.logger).warn(
         {},
         'SIGTERM ends this process at once: call app.enableShutdownHooks() to finish what is in hand',
       )

@@ -106,7 +106,7 @@ const ERRORS: readonly Row[] = [
   row(new binder.SendError('a', 'id-1', away), 'binder.send', true, 'is it up?'),
   row(new binder.SendError('a', 'id-1', tooLarge), 'binder.send', false, 'send a reference'),
   row(new binder.BinderClosed('closed'), 'binder.closed', false, 'send nothing after close()'),
-  row(new binder.BinderClosed('not started'), 'binder.closed', false, 'call start() before sending'),
+  row(new binder.BinderClosed('not started'), 'binder.closed', false, 'await start() of the binder, or of its service'),
   row(
     new binder.BinderNotReady([{ name: 'a.g', state: 'connecting' }]),
     'binder.not_ready',

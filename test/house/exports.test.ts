@@ -34,6 +34,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'readTraceContext',
     'resolveBackoff',
     'silentLogger',
+    'stderrLogger',
     'systemClock',
     'textCodec',
     'toError',

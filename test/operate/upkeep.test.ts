@@ -189,7 +189,7 @@ describe('doctor', () => {
     await binder.send(placed, { n: 1 })
     const letters = async () => of((await operator.doctor()).lines, 'letters')
     await until('it is a dead letter', async () => (await letters()).length > 0)
-    expect(await letters()).toMatchObject([{ status: 'warn', text: '1 dead letters of orders.placed.stock' }])
+    expect(await letters()).toMatchObject([{ status: 'warn', text: '1 dead letter of orders.placed.stock' }])
     expect((await letters())[0]?.remedy).toBe(`npx concordat dlq list orders.placed stock --schema ${schema}`)
     await binder.close()
   })

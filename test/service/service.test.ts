@@ -341,7 +341,7 @@ describe('health', () => {
   test('is not ready before the start', async () => {
     const shop = createService({ name: 'shop', transport: memoryTransport() })
     expect(shop.health()).toMatchObject({ status: 'down', live: true, ready: false })
-    await expect(shop.ready({ timeoutMs: 0 })).rejects.toThrow(/it is idle, call start\(\) first/)
+    await expect(shop.ready({ timeoutMs: 0 })).rejects.toThrow(/it is not started: await start\(\) first/)
     await shop.close()
   })
 })

@@ -1,3 +1,4 @@
+import { counted } from '../../../core/counted.ts'
 import { show } from '../../../core/errors.ts'
 import type { BatchOutcome } from '../../bindings/handler-contexts.ts'
 import { BatchOutcomesInvalid } from '../../errors.ts'
@@ -13,7 +14,7 @@ export function checkOutcomes(
 ): ReadonlyArray<BatchOutcome> | undefined {
   if (result === undefined) return undefined
   if (!Array.isArray(result)) throw new BatchOutcomesInvalid(binding, show(result), expected)
-  if (result.length !== expected) throw new BatchOutcomesInvalid(binding, `${result.length} outcomes`, expected)
+  if (result.length !== expected) throw new BatchOutcomesInvalid(binding, counted(result.length, 'outcome'), expected)
   for (const outcome of result as readonly unknown[])
     if (!isOutcome(outcome)) throw new BatchOutcomesInvalid(binding, show(outcome), expected)
   return result as ReadonlyArray<BatchOutcome>

@@ -1,6 +1,7 @@
 import { resolveBackoff } from '../../../core/backoff.ts'
 import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
+import { CLOSED_TRANSPORT } from '../../transport/kit/failure.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
 import { failure, toTransportError, within } from '../failure.ts'
@@ -50,7 +51,7 @@ export class Link {
 
   /** The open connection, or a new one. @throws TransportError */
   acquire(): Promise<AmqpConnection> {
-    if (this.#closing.signal.aborted) return Promise.reject(failure('closed', 'the transport is closed'))
+    if (this.#closing.signal.aborted) return Promise.reject(failure('closed', CLOSED_TRANSPORT))
     if (this.#connection !== undefined) return Promise.resolve(this.#connection)
     this.#opening ??= this.#open().finally(() => (this.#opening = undefined))
     return this.#opening
@@ -78,7 +79,7 @@ export class Link {
       this.#watch(connection)
       if (this.#closing.signal.aborted) {
         await this.#shut(connection)
-        throw failure('closed', 'the transport is closed')
+        throw failure('closed', CLOSED_TRANSPORT)
       }
       this.#connection = connection
       return connection

@@ -9,6 +9,7 @@
  * queue if all is well. A missing one shows as `unroutable`; at the delay ladder as a delay that is too short, or none that
  * ever ends.
  */
+import { counted } from '../../../core/counted.ts'
 import { toError } from '../../../core/errors.ts'
 import type { DestinationSpec } from '../../transport/transport.ts'
 import { failure, replyCodeOf } from '../failure.ts'
@@ -120,7 +121,7 @@ async function faultOf({ declaration, asFound }: Question, ask: Ask): Promise<Fa
 /** `inequivalent arg 'x-queue-type' for queue ... received 'quorum' but current is 'classic'`. */
 function differenceIn(cause: unknown): string {
   const existing = existingCount(cause)
-  if (existing !== undefined) return `says ${existing} partitions, another number is declared`
+  if (existing !== undefined) return `says ${counted(existing, 'partition')}, another number is declared`
   const { message } = toError(cause)
   return `differs: ${/PRECONDITION_FAILED - (.*?)"?$/.exec(message)?.[1] ?? message}`
 }

@@ -19,3 +19,7 @@ export function failureOf(transport: string): Failure {
       ...(cause === undefined ? {} : { cause }),
     })
 }
+
+/** The words for whoever uses a transport that is closed. */
+export const CLOSED_TRANSPORT: string =
+  'expected an open transport, got one that is closed: it closes with its binder or service, make another for the next one'

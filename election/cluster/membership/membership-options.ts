@@ -40,7 +40,7 @@ export interface MembershipOptions {
   readonly rejoin?: boolean | undefined
   /** Events that are kept for a watcher that is busy; one that leaves more gets a `resync` instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Counts the members it sees, and tells whether it is isolated. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined

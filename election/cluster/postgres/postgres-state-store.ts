@@ -31,7 +31,7 @@ export interface PostgresStateStoreOptions {
   readonly listener?: SqlListener | undefined
   /** How long the server may take to answer before it counts as unavailable. @default 2 seconds */
   readonly answerMs?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

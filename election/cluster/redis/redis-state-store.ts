@@ -19,7 +19,7 @@ export interface RedisStateStoreOptions {
   readonly prefix?: string | undefined
   /** How long Redis may take to answer or to connect before it counts as unavailable. @default 1 second */
   readonly answerMs?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** @default systemClock */
   readonly clock?: Clock | undefined

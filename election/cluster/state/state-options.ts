@@ -27,7 +27,7 @@ export interface SharedStateOptions<Out, In = Out> {
   readonly retryForMs?: number | undefined
   /** Events that are kept for a watcher that is busy; one that leaves more gets a snapshot instead. @default 1 000 */
   readonly maxPending?: number | undefined
-  /** @default silentLogger */
+  /** @default stderrLogger */
   readonly logger?: Logger | undefined
   /** Times what is written. From `openTelemetry()` of `concordat/core/opentelemetry`. @default none */
   readonly telemetry?: Telemetry | undefined

@@ -42,7 +42,7 @@ export class ClusterClosed extends ConcordatError {
   readonly retryable = false as const
 
   constructor(what: string) {
-    super(`${what} is closed: use nothing of it after close()`)
+    super(`${what}: expected it open, got it closed: use nothing of it after close(), or make another`)
   }
 }
 

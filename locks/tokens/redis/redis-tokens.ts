@@ -1,4 +1,5 @@
 import { SECOND, systemClock } from '../../../core/clock.ts'
+import { counted } from '../../../core/counted.ts'
 import { requireInteger, requireText } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
@@ -32,7 +33,7 @@ export interface RedisTokensOptions {
    * close it. @default not waited for
    */
   readonly replicas?: TokenReplicas | undefined
-  /** Hears of the connection. @default silentLogger */
+  /** Hears of the connection. @default stderrLogger */
   readonly logger?: Logger | undefined
 }
 
@@ -120,7 +121,7 @@ class RedisTokenStore implements TokenStore {
     const reply = replies[0]
     if (reply?.status !== 'fulfilled') throw reply?.reason ?? new Error('unreachable: a script without a reply')
     if (Number(last) >= count) return reply.value
-    const detail = `${Number(last)} of ${count} replicas have acknowledged within ${timeoutMs} ms`
+    const detail = `${Number(last)} of ${counted(count, 'replica has', 'replicas have')} acknowledged within ${timeoutMs} ms`
     throw new TokenStoreUnavailable('redis', 'unknown', detail)
   }
 }

@@ -1,5 +1,7 @@
 /** Every binding that anybody here knows of: by the instances themselves, by the log in the database, of this process. */
+
 import type { BindingStatus } from '../../../binder/status.ts'
+import { counted } from '../../../core/counted.ts'
 import type { GroupLine } from '../../groups.ts'
 import type { BindingLine } from '../../instances.ts'
 import type { LiveBinding, Snapshot } from '../snapshot.ts'
@@ -60,7 +62,7 @@ export function Bindings() {
 function asideOf(rows: number, { instances }: Snapshot): string {
   const all = instances?.data
   if (all === undefined) return `${rows} seen from here`
-  const more = all.leftOut === 0 ? '' : `, ${all.leftOut} more are not shown`
+  const more = all.leftOut === 0 ? '' : `, ${counted(all.leftOut, 'more is', 'more are')} not shown`
   const n = all.instances.length
   return `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
 }
@@ -181,7 +183,7 @@ function Errors({ row: { name, own, all } }: { row: Row }) {
   return (
     <span
       class={share > 5 ? 'bad-text' : ''}
-      title={`${known.deadLettered} dead letters, ${known.retried} sent back for later, since the start`}
+      title={`${counted(known.deadLettered, 'dead letter')}, ${known.retried} sent back for later, since the start`}
     >
       {count(share)} %
     </span>

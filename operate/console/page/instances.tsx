@@ -1,5 +1,7 @@
 /** Every instance of every service, as it says over the bus; and the bindings of one. */
+
 import type { WatchedBinding } from '../../../bus/reports/watch.ts'
+import { counted } from '../../../core/counted.ts'
 import type { InstanceLine } from '../../instances.ts'
 import { useMay } from './act.tsx'
 import { get } from './api.ts'
@@ -27,7 +29,8 @@ function Listed() {
       aside={
         all !== undefined && (
           <small>
-            {all.instances.length} on the bus{all.leftOut > 0 && `, ${all.leftOut} more lines are not shown`}
+            {all.instances.length} on the bus
+            {all.leftOut > 0 && `, ${counted(all.leftOut, 'more line is', 'more lines are')} not shown`}
           </small>
         )
       }

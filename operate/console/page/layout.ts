@@ -1,4 +1,5 @@
 /** Places for services and channels, in columns from senders to readers. A cycle is cut where it was begun. */
+import { counted } from '../../../core/counted.ts'
 import type { SystemTopology } from '../../system/system.ts'
 
 export interface Node {
@@ -88,7 +89,7 @@ export function layOut({ services, channels }: SystemTopology): Picture {
 }
 
 function belowOf({ bindings, sagas, leads, schedules }: SystemTopology['services'][number]): string {
-  const plural = (n: number, word: string): string[] => (n === 0 ? [] : [`${n} ${word}${n === 1 ? '' : 's'}`])
+  const plural = (n: number, word: string): string[] => (n === 0 ? [] : [counted(n, word)])
   return [
     ...plural(bindings.length, 'binding'),
     ...plural(sagas.length, 'saga'),

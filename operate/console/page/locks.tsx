@@ -1,5 +1,7 @@
 /** Who holds what, and who stands in line. */
+
 import { useState } from 'preact/hooks'
+import { counted } from '../../../core/counted.ts'
 import type { LockInfo } from '../../../locks/lock.ts'
 import { Act, type Order } from './act.tsx'
 import { get } from './api.ts'
@@ -15,7 +17,7 @@ export function Locks() {
     5_000,
   )
   return (
-    <Panel title="Held and waited for" aside={data !== undefined && <small>{data.length} keys</small>}>
+    <Panel title="Held and waited for" aside={data !== undefined && <small>{counted(data.length, 'key')}</small>}>
       <form class="filters" onSubmit={(e) => e.preventDefault()}>
         <Field label="Key begins with">
           <input value={prefix} onChange={(e) => setPrefix(e.currentTarget.value.trim())} autoComplete="off" />

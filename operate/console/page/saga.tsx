@@ -1,5 +1,7 @@
 /** One saga: what waits for what, how it came there, and the buttons that settle it. */
+
 import { useState } from 'preact/hooks'
+import { counted } from '../../../core/counted.ts'
 import type { SagaActionResult } from '../../sagas/actions.ts'
 import type { SagaStepView, SagaView } from '../../sagas/desk.ts'
 import type { ConsoleAction } from '../access.ts'
@@ -122,7 +124,7 @@ function Steps({ steps }: Pick<SagaView, 'steps'>) {
 
 function History({ timeline }: Pick<SagaView, 'timeline'>) {
   return (
-    <Panel title="History" aside={<small>{timeline.length} lines</small>}>
+    <Panel title="History" aside={<small>{counted(timeline.length, 'line')}</small>}>
       <Table
         label="History"
         rows={timeline.map((entry, n) => ({ ...entry, n }))}

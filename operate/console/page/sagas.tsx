@@ -1,5 +1,7 @@
 /** Sagas by what one knows of them, a page at a time, and many settled at once. */
+
 import { useContext, useEffect, useState } from 'preact/hooks'
+import { counted } from '../../../core/counted.ts'
 import type { SagaBulkReport } from '../../sagas/desk.ts'
 import type { SagaLine, SagaPage } from '../../sagas/lines.ts'
 import { AskContext, useMay } from './act.tsx'
@@ -168,7 +170,7 @@ function Bulk({ filter, after }: { filter: Filter; after: () => void }) {
     try {
       const { results, more } = await post<SagaBulkReport>('sagas', { ...body, reason: 'a look before' })
       ask({
-        title: `Retry ${results.length} sagas`,
+        title: `Retry ${counted(results.length, 'saga')}`,
         about: (
           <p>
             Calls the step again on which each is stuck, of the {results.length} that fit

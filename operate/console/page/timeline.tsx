@@ -1,4 +1,5 @@
 /** A saga as bars over time. A pause of an hour beside calls of a millisecond: gaps are drawn by their logarithm. */
+import { counted } from '../../../core/counted.ts'
 import type { SagaView } from '../../sagas/desk.ts'
 import { lasting } from './parts.tsx'
 
@@ -54,7 +55,7 @@ export function Timeline({ view }: { view: SagaView }) {
   const lanes = lanesOf(view, end)
   const x = scaleOf([view.startedAt, ...view.timeline.map(({ at }) => at), end])
   const height = TOP + lanes.length * ROW + 8
-  const label = `${lanes.length} steps over ${lasting(end - view.startedAt)}; the history below says the same`
+  const label = `${counted(lanes.length, 'step')} over ${lasting(end - view.startedAt)}; the history below says the same`
   return (
     <div class="scroll" role="region" aria-label="Timeline of the steps" tabIndex={0}>
       <svg class="timeline" viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={label}>

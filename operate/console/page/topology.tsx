@@ -1,5 +1,7 @@
 /** Services and channels as a picture, and how much waits at each arrow. */
+
 import type { PipelineStage } from '../../../binder/bindings/pipeline-part.ts'
+import { counted } from '../../../core/counted.ts'
 import type { SystemTopology } from '../../system/system.ts'
 import { get } from './api.ts'
 import { layOut, type Node, type Picture } from './layout.ts'
@@ -139,7 +141,7 @@ function Drawing({ picture }: { picture: Picture }) {
   const { snapshot } = useLive()
   const lags = new Map((snapshot.groups?.data ?? []).map(({ channel, group, lag }) => [`${channel}.${group}`, lag]))
   const { nodes, edges, width, height } = picture
-  const label = `${nodes.filter(({ kind }) => kind === 'service').length} services and ${nodes.filter(({ kind }) => kind === 'channel').length} channels; the tables below say the same`
+  const label = `${counted(nodes.filter(({ kind }) => kind === 'service').length, 'service')} and ${counted(nodes.filter(({ kind }) => kind === 'channel').length, 'channel')}; the tables below say the same`
   return (
     <div class="scroll" role="region" aria-label="Picture of the topology" tabIndex={0}>
       <svg

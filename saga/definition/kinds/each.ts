@@ -5,6 +5,7 @@
 
 import type { Channel } from '../../../binder/channel/channel.ts'
 import { synchronous } from '../../../core/callbacks.ts'
+import { counted } from '../../../core/counted.ts'
 import { invalidOption, requireInteger } from '../../../core/errors.ts'
 import { optionNames } from '../../../core/options.ts'
 import type { StandardSchemaV1 } from '../../../core/schema.ts'
@@ -202,7 +203,7 @@ export const EACH: StepKind<EachDefinition> = {
     if (!Array.isArray(items)) throw invalidOption(path, items, 'an array of items')
     if (items.length > step.maxItems) {
       throw new RangeError(
-        `${path}: expected at most ${step.maxItems} items (maxItems), got ${items.length}. Raise maxItems, or split the saga`,
+        `${path}: expected at most ${counted(step.maxItems, 'item')} (maxItems), got ${items.length}. Raise maxItems, or split the saga`,
       )
     }
     const planned = stored(`items of step "${step.name}"`, items, prepared.maxPayloadBytes)

@@ -2,16 +2,22 @@ import {
   type BinderOptions,
   type CannotSettleIn,
   type ConsumerBinding,
+  combineTransports,
   createBinder,
   defineChannel,
   encodeMessage,
+  pollable,
   processor,
+  redrive,
   sink,
+  sinkBatch,
   source,
   TerminalError,
+  to,
 } from 'concordat/binder'
 import { memoryTransport } from 'concordat/binder/memory'
 import { postgresTransport } from 'concordat/binder/postgres'
+import type { Transport } from 'concordat/binder/transport'
 import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox } from 'concordat/outbox'
 import { createService } from 'concordat/service'
@@ -67,6 +73,15 @@ const effect = (channel: NumberedChannel, concurrency = 1, handled?: (n: number)
     await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
     handled?.(n)
   })
+
+/** `there` and what begins with it lies in memory, all else in the log. */
+function beside(log: Transport) {
+  const memory = memoryTransport()
+  return {
+    memory,
+    transport: combineTransports({ transports: { log, memory }, of: { there: 'memory' }, default: 'log' }),
+  }
+}
 
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n)
 
@@ -179,6 +194,38 @@ it.each<[CannotSettleIn['why'], () => BinderOptions]>([
       bindings: [effect(defineChannel('c', { payload: Numbered }) as NumberedChannel)],
     }),
   ],
+  [
+    'output',
+    () => ({
+      service: 't',
+      transport: beside(postgresTransport({ sql })).transport,
+      bindings: [processor(channelOf('here'), channelOf('there'), { group: 'g', settlesIn: sql }, ({ n }) => ({ n }))],
+    }),
+  ],
+  [
+    'transport',
+    () => ({
+      service: 't',
+      transport: beside(postgresTransport({ sql })).transport,
+      bindings: [effect(channelOf('there'))],
+    }),
+  ],
+  [
+    'batch',
+    () => ({
+      service: 't',
+      transport: postgresTransport({ sql }),
+      bindings: [sinkBatch(channelOf('c'), { group: 'g', settlesIn: sql } as never, () => {})],
+    }),
+  ],
+  [
+    'poll',
+    () => ({
+      service: 't',
+      transport: postgresTransport({ sql }),
+      bindings: [pollable(channelOf('c'), { group: 'g', settlesIn: sql } as never)],
+    }),
+  ],
 ])('is refused where its %s does not allow it', (why, options) => {
   expect(() => createBinder(options())).toThrow(expect.objectContaining({ code: 'binder.cannot_settle_in', why }))
 })
@@ -194,4 +241,84 @@ it('is refused beside an inbox, without a group, and `true` without a service', 
   expect(refused({ settlesIn: sql })).toThrow('group')
   expect(refused({ group: 'g', settlesIn: true })).toThrow('createService')
   expect(refused({ group: 'g', settlesIn: 'yes' })).toThrow('SqlClient')
+})
+
+it('works on one of several transports, whose dead letters, retries and redrives stay in that transaction', async () => {
+  const channel = channelOf('combined')
+  const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
+  const outbox = createOutbox({ sql, service: 'test', schema: 'settles_in', transport })
+  let isBroken = true
+  const options = { group: 'g', settlesIn: sql, retry: 'delayed', maxAttempts: 2, backoff: { initialMs: 1 } } as const
+  const binding = sink(channel, options, async ({ n }, { tx }) => {
+    await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
+    if (n === 3 && isBroken) throw new Error('not yet')
+  })
+  const binder = createBinder({ service: 'test', transport, bindings: [binding] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  await binder.ready()
+  await sql.transaction(async (tx) => {
+    for (const n of upTo(6)) await outbox.add(tx, channel, { n })
+  })
+  await until('one is dead', async () => (await binder.deadLetters('combined.g')) === 1)
+  await until('all are settled', async () => (await binder.lag('combined.g')) === 0)
+  expect(await effectsOf(channel)).toEqual([0, 1, 2, 4, 5])
+  isBroken = false
+  const other = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
+  expect(await redrive({ service: 'ops', transport: other.transport }, channel, 'g')).toMatchObject({ sent: 1 })
+  await until('it is handled', async () => (await effectsOf(channel)).length === 6)
+  expect(await effectsOf(channel)).toEqual(upTo(6))
+})
+
+it('beside it, what goes to another broker leaves through the outbox, and only then', async () => {
+  const there = defineChannel('there.mails', { payload: Numbered, groups: ['g'] })
+  const here = channelOf('here-too')
+  const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
+  const mails: number[] = []
+  const service = createService({
+    name: 'beside',
+    sql,
+    schema: 'beside',
+    transport,
+    sends: [here, there],
+    bindings: [
+      sink(here, { group: 'g', settlesIn: true }, async ({ n }, { tx }) => {
+        await tx.query('INSERT INTO effect VALUES ($1, $2)', [here.name, n])
+      }),
+      sink(there, { group: 'g' }, ({ n }) => void mails.push(n)),
+    ],
+  })
+  onTestFinished(() => service.close())
+  await service.start()
+  await service.ready()
+  const sendBoth = (n: number, fail: boolean): Promise<void> =>
+    service.transaction(async (tx) => {
+      await tx.send(here, { n })
+      await tx.send(there, { n })
+      if (fail) throw new Error('undone')
+    })
+  await expect(sendBoth(1, true)).rejects.toThrow('undone')
+  await sendBoth(2, false)
+  await until('both came', async () => mails.length > 0 && (await effectsOf(here)).length > 0)
+  expect(mails).toEqual([2])
+  expect(await effectsOf(here)).toEqual([2])
+})
+
+it('an output that is named at run time and lies elsewhere fails its message, without its effect', async () => {
+  const channel = channelOf('routes')
+  const elsewhere = channelOf('there.routed')
+  const { transport } = beside(postgresTransport({ sql, schema: 'settles_in', pollMs: 20 }))
+  const outbox = createOutbox({ sql, service: 'test', schema: 'settles_in', transport })
+  const options = { group: 'g', settlesIn: sql, maxAttempts: 1 } as const
+  const binding = processor(channel, channelOf('routes-out'), options, async ({ n }, { tx }) => {
+    await tx.query('INSERT INTO effect VALUES ($1, $2)', [channel.name, n])
+    return to(elsewhere, { n })
+  })
+  const binder = createBinder({ service: 'test', transport, bindings: [binding], sends: [elsewhere] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  await binder.ready()
+  await sql.transaction(async (tx) => void (await outbox.add(tx, channel, { n: 1 })))
+  await until('it is dead', async () => (await binder.deadLetters('routes.g')) === 1)
+  expect(await effectsOf(channel)).toEqual([])
 })

@@ -28,7 +28,7 @@ test('finds rows that are held for long, and whether their saga has ended', asyn
   await world.act(['INSERT INTO account VALUES (1)'], { id: 'old' })
   expect(await lines()).toEqual(['ok protected tables: 1'])
   await sql.query(`UPDATE ${schema}.saga_undo SET created_at = created_at - interval '1 hour'`)
-  const held = 'warn 1 steps hold rows for over 5 min'
+  const held = 'warn 1 step holds rows for over 5 min'
   expect((await lines())[1]).toMatch(new RegExp(`^${held}; the oldest, order/old/reserve, for 60 min$`))
   await sql.query(
     `INSERT INTO ${schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, ended_at)

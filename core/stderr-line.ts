@@ -1,0 +1,70 @@
+/** The line that a warning or an error is on stderr, for people. */
+import { printable, withoutSecrets } from './printable.ts'
+
+/** Longer lines are cut: an error may carry a page of text. */
+const MAX_LINE = 2_000
+const MAX_ERROR = 1_000
+const MAX_VALUE = 300
+const MAX_CAUSES = 3
+
+/** Without passwords in addresses, without what would steer a terminal or pass for another line. */
+export function stderrLine(
+  at: Date,
+  level: string,
+  fields: Readonly<Record<string, unknown>>,
+  message: string,
+): string {
+  const { err, ...rest } = fields
+  const given = Object.entries(rest).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${textOf(value)}`],
+  )
+  const error = err === undefined ? [] : [bounded(errorText(err), MAX_ERROR)]
+  const parts = [message, ...(given.length > 0 ? [given.join(' ')] : []), ...error]
+  return bounded(printable(withoutSecrets(`${at.toISOString()} ${level} concordat: ${parts.join(' | ')}`)), MAX_LINE)
+}
+
+function textOf(value: unknown): string {
+  if (['number', 'bigint', 'boolean'].includes(typeof value) || value === null) return String(value)
+  if (value instanceof Error) return JSON.stringify(bounded(errorText(value)))
+  const text = typeof value === 'string' ? value : asJson(value)
+  return bounded(/^[\w.:/@+-]+$/.test(text) ? text : JSON.stringify(text))
+}
+
+/** Nothing of an error but what it says: other fields of a driver's error may be a command with its password. */
+function errorText(error: unknown): string {
+  const texts: string[] = []
+  for (let each: unknown = error; each !== undefined && texts.length < MAX_CAUSES; each = causeOf(each)) {
+    const text = each instanceof Error ? `${each.name}: ${each.message}` : typeof each === 'string' ? each : typeof each
+    const message = each instanceof Error ? each.message : text
+    if (!texts.some((said) => said.includes(message))) texts.push(text)
+  }
+  const where = placeOf(error)
+  return `${texts.join('; caused by ')}${where === undefined ? '' : ` (${where})`}`
+}
+
+const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cause : undefined)
+
+/**
+ * Where a mistake was made: the first frame that is neither Node's nor a package's. What has a code was thrown on purpose, and
+ * says what to do.
+ */
+function placeOf(error: unknown): string | undefined {
+  const stack: unknown = error instanceof Error && !('code' in error) ? error.stack : undefined
+  if (typeof stack !== 'string') return undefined
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line))
+  return frames.find((line) => !/node:|node_modules|<anonymous>/.test(line))?.trim()
+}
+
+function asJson(value: unknown): string {
+  try {
+    return (
+      JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner)) ?? typeof value
+    )
+  } catch {
+    return typeof value
+  }
+}
+
+function bounded(text: string, length: number = MAX_VALUE): string {
+  return text.length <= length ? text : `${text.slice(0, length)}...`
+}

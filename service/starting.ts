@@ -1,0 +1,78 @@
+/** What a service does to start, step by step: between two of them it can be told to close. */
+import { needsService } from '../binder/bindings/of-service.ts'
+import { migrate, requireMigrated, type SqlPart } from '../core/migrate.ts'
+import { hasMethods } from '../core/options.ts'
+import { migrateParticipant, PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
+import type { ResolvedService } from './options.ts'
+import type { Parts, StoredParts } from './service-parts.ts'
+
+type Step = () => unknown
+
+/** Tables, then the parts. Intake before what it feeds is never a loss: what comes early waits in tables and on the broker. */
+export function startSteps(options: ResolvedService, parts: Parts): readonly Step[] {
+  const { binder, stored, bus, elections, schedules, membership } = parts
+  return [
+    ...tableSteps(options, parts),
+    () => binder.start(),
+    () => stored?.relay.start(),
+    // A transport that forgets at a kill has forgotten the commands that nobody had answered.
+    () => stored?.coordinator?.run({ resend: options.transport.features.durable !== true }),
+    () => stored?.inbox.start(),
+    () => stored?.prepared?.start(),
+    () => bus?.start(binder),
+    () => {
+      // It joins as soon as its store answers, so a store that is away holds nothing up.
+      membership?.join().catch(() => undefined)
+      for (const schedule of Object.values(schedules)) schedule.start()
+      for (const election of Object.values(elections)) election.start()
+    },
+  ]
+}
+
+function tableSteps(options: ResolvedService, { stored, locks }: Parts): readonly Step[] {
+  const { transport, cluster, migrate: mode } = options
+  const own = mode === 'check' ? [] : [transport, locks, cluster?.store].map((part) => () => makeTables(part))
+  if (stored === undefined) return own
+  return [...own, ...(mode === 'check' ? checks(options, stored) : migrations(options, stored))]
+}
+
+/** Of a transport, locks or a store that keep theirs in a database. */
+async function makeTables(part: unknown): Promise<void> {
+  if (hasMethods(part, ['migrate'])) await (part as unknown as { migrate(): Promise<void> }).migrate()
+}
+
+function migrations(options: ResolvedService, stored: StoredParts): readonly Step[] {
+  const { sql, outbox, inbox, coordinator } = stored
+  const { schema } = options
+  return [
+    () => outbox.migrate(),
+    () => inbox.migrate(),
+    () => coordinator?.migrate(),
+    ...(hasParticipants(options) ? [() => migrateParticipant(sql, schema)] : []),
+    ...[...tablesOf(options)].map(
+      ({ name, migrations: each }) =>
+        () =>
+          migrate(sql, schema, name, each),
+    ),
+  ]
+}
+
+function checks(options: ResolvedService, stored: StoredParts): readonly Step[] {
+  const { sql, outbox, inbox, coordinator } = stored
+  const { schema } = options
+  const own = [
+    ...(coordinator === undefined ? [] : [SAGA_PART]),
+    ...(hasParticipants(options) ? [PARTICIPANT_PART] : []),
+    ...tablesOf(options),
+  ]
+  return [() => outbox.ready(), () => inbox.ready?.(), ...own.map((part) => () => requireMigrated(sql, schema, part))]
+}
+
+/** Of bindings that say which tables they need. */
+function tablesOf({ bindings = [] }: ResolvedService): ReadonlySet<SqlPart> {
+  return new Set(bindings.flatMap((binding) => ('tables' in binding && binding.tables) || []))
+}
+
+function hasParticipants({ bindings = [] }: ResolvedService): boolean {
+  return bindings.some((binding) => binding.kind === 'sink' && needsService(binding) && 'complete' in binding)
+}

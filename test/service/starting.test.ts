@@ -1,0 +1,146 @@
+import { spawn } from 'node:child_process'
+import { memoryTransport } from 'concordat/binder/memory'
+import { pgliteClient } from 'concordat/core/pglite'
+import { type Closable, closeOnSignals, createService } from 'concordat/service'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { uniqueName } from '../outbox/support/messages.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { freshPglite } from '../support/pglite.ts'
+import { gate, until } from '../support/until.ts'
+
+const database = freshPglite()
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+/** A database whose statements wait from the first on, until it is opened. */
+function held() {
+  const hold = gate()
+  const asked = gate()
+  const client = pgliteClient(database)
+  const wait = async (): Promise<void> => {
+    asked.open()
+    await hold.opened
+  }
+  const sql: typeof client = {
+    ...client,
+    query: async (...given: Parameters<typeof client.query>) => {
+      await wait()
+      return client.query(...given)
+    },
+    transaction: async (...given: Parameters<typeof client.transaction>) => {
+      await wait()
+      return client.transaction(...given)
+    },
+  } as typeof client
+  return { sql, hold, asked }
+}
+
+function starting(options: { drainTimeoutMs?: number } = {}) {
+  const { sql, hold, asked } = held()
+  const log = new LogLines()
+  const schema = uniqueName('starting')
+  const transport = memoryTransport()
+  const service = createService({ name: 'shop', sql, schema, transport, logger: log.logger, ...options })
+  const started = service.start().then(
+    () => 'started',
+    (error: unknown) => error,
+  )
+  return { service, started, hold, asked, log }
+}
+
+describe('a service that is closed while it starts', () => {
+  it('finishes the statement under way, begins none after it, and rejects with ServiceClosed', async () => {
+    const { service, started, hold, asked, log } = starting()
+    await asked.opened
+    let isClosed = false
+    const closed = service.close().then(() => (isClosed = true))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(isClosed).toBe(false)
+    hold.open()
+    await closed
+    expect(await started).toMatchObject({ code: 'service.closed' })
+    expect(service.binder.health().status).not.toBe('up')
+    expect(log.lines.map(({ message }) => message)).not.toContain('service started')
+    expect(log.lines.filter(({ message }) => /could not|failed/.test(message))).toEqual([])
+  })
+
+  it('does not wait longer than drainTimeoutMs for a statement without an answer', async () => {
+    const { service, started, hold, asked } = starting({ drainTimeoutMs: 50 })
+    onTestFinished(() => hold.open())
+    await asked.opened
+    await service.close()
+    expect(await started).toMatchObject({ code: 'service.closed' })
+  })
+})
+
+describe('a signal while a service starts', () => {
+  /** Nobody else here listens to it. */
+  const SIGNAL = 'SIGUSR2'
+  const wire = (service: Closable, then: () => unknown) => {
+    const handling = closeOnSignals({ after: [service, then], signals: [SIGNAL], exit: false })
+    onTestFinished(() => handling.stop())
+    return handling
+  }
+
+  it('rejects the start only when all is closed, and says in one line that it is given up', async () => {
+    const { service, started, hold, asked, log } = starting()
+    const order: string[] = []
+    const pool = gate()
+    const { closed } = wire(service, async () => {
+      await pool.opened
+      order.push('the pool is closed')
+    })
+    void started.then(() => order.push('the start rejects'))
+    await asked.opened
+    process.emit(SIGNAL, SIGNAL)
+    hold.open()
+    await until('it is told', () => log.lines.some(({ message }) => message.includes('given up')))
+    expect(order).toEqual([])
+    pool.open()
+    await closed
+    expect(await started).toMatchObject({ code: 'service.closed' })
+    expect(order).toEqual(['the pool is closed', 'the start rejects'])
+    expect(log.lines.filter(({ message }) => message.includes('given up'))).toMatchObject([
+      { message: 'start() is given up: the process was told to end', fields: { signal: SIGNAL } },
+    ])
+  })
+
+  it('holds a ready() back in the same way', async () => {
+    const order: string[] = []
+    const waiting = createService({ name: 'waiting', transport: memoryTransport() })
+    const { closed } = wire(waiting, () => order.push('the pool is closed'))
+    const ready = waiting.ready().catch((error: unknown) => {
+      order.push('ready rejects')
+      return error
+    })
+    process.emit(SIGNAL, SIGNAL)
+    await closed
+    expect(await ready).toMatchObject({ code: 'service.closed' })
+    expect(order).toEqual(['the pool is closed', 'ready rejects'])
+  })
+
+  it.for(['SIGTERM', 'SIGINT'] as const)('%s ends the process by itself, without a stack trace', async (signal) => {
+    const program = `
+      import { memoryTransport } from 'concordat/binder/memory'
+      import { memoryLocks } from 'concordat/locks/memory'
+      import { createService } from 'concordat/service'
+      const slow = Object.assign(memoryLocks(), { migrate: async () => {
+        process.kill(process.pid, '${signal}')
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      } })
+      const service = createService({ name: 'shop', transport: memoryTransport(), locks: slow })
+      void service.closeOnSignals({ then: [() => new Promise((resolve) => setTimeout(resolve, 50)), () => console.log('all closed')] })
+      await service.start()
+      console.log('started')`
+    const child = spawn(process.execPath, ['--conditions=concordat-source', '--input-type=module', '-e', program])
+    const said = { stdout: '', stderr: '' }
+    child.stdout.on('data', (chunk) => (said.stdout += String(chunk)))
+    child.stderr.on('data', (chunk) => (said.stderr += String(chunk)))
+    const end = await new Promise((resolve) => child.on('close', (code, by) => resolve(by ?? code)))
+    expect(said.stdout).toBe('all closed\n')
+    expect(said.stderr).toMatch(
+      /^\S+ WARN concordat: start\(\) is given up: the process was told to end \| service=shop signal=SIG\w+\n$/,
+    )
+    expect(end).toBe(signal)
+  })
+})
