@@ -1,9 +1,8 @@
 /** The coordinators of all shards at work: one whose database is away holds up none of the others. */
 import type { Clock } from '../../core/clock.ts'
 import { SECOND } from '../../core/clock.ts'
-import { toError } from '../../core/errors.ts'
+import { isRetryable, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import { sqlAway } from '../../core/sql-away.ts'
 import { Trouble } from '../../core/trouble.ts'
 import type { RunOptions, SagaCoordinator } from '../coordinator/coordinator.ts'
 import type { SagaHealth } from '../coordinator/health.ts'
@@ -64,12 +63,12 @@ export class Drives {
     await Promise.all([...this.#host.all.values()].map((coordinator) => coordinator.close()))
   }
 
-  /** @throws unless the database is away */
+  /** @throws what does not pass by itself; else it is tried again */
   async #begin(name: string, options: RunOptions): Promise<void> {
     try {
       await this.#drive(name, options)
     } catch (error) {
-      if (sqlAway(error) === undefined) throw error
+      if (!isRetryable(error)) throw error
       this.#problems.set(name, toError(error))
     }
   }

@@ -6,8 +6,7 @@
  * shorter part of it: a change is decided in one database, the first by name of those that take sagas, and carried to the others by
  * whoever finds one behind.
  */
-import { toError } from '../../core/errors.ts'
-import { sqlAway } from '../../core/sql-away.ts'
+import { isRetryable, toError } from '../../core/errors.ts'
 import { SagaShardsChanged, SagaShardsMismatch } from '../errors.ts'
 import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, layoutOf, namesIn } from './layout.ts'
 import { markOf, type ShardTable } from './shard-table.ts'
@@ -75,7 +74,7 @@ export class KnownLayouts {
         try {
           await this.look(name)
         } catch (error) {
-          if (sqlAway(error) === undefined) throw error
+          if (!isRetryable(error)) throw error
           away.set(name, toError(error))
         }
       }),

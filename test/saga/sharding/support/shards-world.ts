@@ -128,7 +128,7 @@ export async function openShards(sql: Readonly<Record<string, SqlClient>>): Prom
   })
   const process = (names: readonly string[], more: More = {}): ShardedCoordinator => {
     const shards = Object.fromEntries(names.map((name) => [name, shard(name)]))
-    const options = { service: 'orders', sagas: [order, outer, payment], pollMs: 30, shards, ...more }
+    const options = { service: 'orders', sagas: [order, outer, payment], pollMs: 30, shards: more.shards ?? shards }
     const coordinator = createShardedCoordinator(options)
     closing.push(coordinator)
     return coordinator
@@ -158,10 +158,10 @@ export async function openShards(sql: Readonly<Record<string, SqlClient>>): Prom
     },
     single: (name) => {
       const coordinator = createCoordinator({
+        ...shard(name),
         service: 'orders',
         sagas: [order, outer, payment],
         pollMs: 30,
-        ...shard(name),
       })
       closing.push(coordinator)
       return coordinator
