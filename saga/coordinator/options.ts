@@ -128,7 +128,7 @@ const COORDINATOR_DEFAULTS = Object.freeze({
   maxPayloadBytes: 1_024 * 1_024,
 })
 
-const NAMES = optionNames<CoordinatorOptions>({
+export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorOptions>({
   service: true,
   sql: true,
   outbox: true,
@@ -158,7 +158,7 @@ const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'createCoordinator'): ResolvedOptions {
-  refuseUnknown(path, options, NAMES)
+  refuseUnknown(path, options, COORDINATOR_OPTIONS)
   const { service, sql, outbox, sagas } = options
   checkName(`${path}.service`, service, 100)
   requireSqlClient(`${path}.sql`, sql)

@@ -5,7 +5,12 @@ import { invalidOption } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { checkLogger, type Logger } from '../../core/logger.ts'
 import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
-import { type CoordinatorOptions, type ResolvedOptions, resolveCoordinatorOptions } from '../coordinator/options.ts'
+import {
+  COORDINATOR_OPTIONS,
+  type CoordinatorOptions,
+  type ResolvedOptions,
+  resolveCoordinatorOptions,
+} from '../coordinator/options.ts'
 
 /** One database of a sharded coordinator. What is given here comes before what is given for all. */
 export interface ShardOptions
@@ -43,12 +48,13 @@ const SHARD = optionNames<ShardOptions>({
   transactions: true,
   replyConcurrency: true,
 })
+const KNOWN = new Set([...COORDINATOR_OPTIONS].filter((name) => name !== 'sql' && name !== 'outbox').concat('shards'))
 const PATH = 'createShardedCoordinator'
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/
 
 /** @throws TypeError / RangeError naming the option */
 export function resolveShardedOptions(options: ShardedCoordinatorOptions): ResolvedSharding {
-  if (typeof options !== 'object' || options === null) throw wrongKind(PATH, options, 'an object of options')
+  refuseUnknown(PATH, options, KNOWN)
   const { shards, ...common } = options
   if (typeof shards !== 'object' || shards === null || Object.keys(shards).length === 0) {
     throw wrongKind(`${PATH}.shards`, shards, 'at least one shard by its name: { a: { sql, outbox }, ... }')
