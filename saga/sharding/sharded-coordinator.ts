@@ -12,8 +12,6 @@ import type { Coordinator } from '../coordinator/coordinator.ts'
 import type { SagaHealth } from '../coordinator/health.ts'
 import type { SagaTarget } from '../coordinator/operators.ts'
 import type { ListFilter, SagaSummary } from '../store/rows.ts'
-import { resolveShardedOptions, type ShardedCoordinatorOptions } from './options.ts'
-import { Shards } from './shards.ts'
 
 /** A line of `list()`, and where the saga is. */
 export interface ShardedSummary extends SagaSummary {
@@ -54,12 +52,4 @@ export interface ShardedCoordinator extends Omit<Coordinator, 'health' | 'list'>
    * else at the same time
    */
   useShards(names: readonly string[]): Promise<void>
-}
-
-/**
- * A coordinator whose sagas are spread over several databases by their ids.
- * @throws TypeError / RangeError naming the option
- */
-export function createShardedCoordinator(options: ShardedCoordinatorOptions): ShardedCoordinator {
-  return new Shards(resolveShardedOptions(options))
 }
