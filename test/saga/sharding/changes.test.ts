@@ -119,6 +119,25 @@ describe('a shard is added', () => {
     }
   })
 
+  test('a database that was not told of a change is told before a saga starts that belonged there', async () => {
+    const coordinator = await onTwo()
+    const stale = world.process(['a', 'b', 'c'])
+    await stale.run()
+    const placeOf = (id: string) => coordinator.shardOf({ saga: 'order', id })
+    const candidates = Array.from({ length: 60 }, (_, n) => `from-b-${n}`)
+    const before = await Promise.all(candidates.map(placeOf))
+    await coordinator.useShards(['a', 'b', 'c'])
+    const after = await Promise.all(candidates.map(placeOf))
+    const id = candidates.find((_, n) => before[n] === 'b' && after[n] === 'c') as string
+    await databases.sql['b']?.query(`UPDATE ${world.schema}.saga_shard SET layouts = layouts - 1`)
+    const next = world.process(['a', 'b', 'c'])
+    await next.run()
+    await next.start(order, { id, input })
+    // It believes the layout before, and so did "b".
+    await stale.start(order, { id, input })
+    expect(await world.holders(id)).toEqual(['c'])
+  })
+
   test('two changes at once: one is decided, the other is told so', async () => {
     const [one, two] = [await world.running(['a', 'b', 'c']), world.process(['a', 'b', 'c'])]
     await two.run()
