@@ -165,13 +165,14 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
     await one.coordinator.migrate()
     await Promise.all([one.coordinator.run(), other.coordinator.run()])
     expect(other.coordinator.health().takes).toEqual(['a', 'b'])
-    const ids = Array.from({ length: 300 }, (_, n) => `r-${n}`)
+    const during = Array.from({ length: 240 }, (_, n) => `r-${n}`)
+    const after = Array.from({ length: 60 }, (_, n) => `s-${n}`)
+    const ids = [...during, ...after]
     let begun = 0
     let change: Promise<void> | undefined
     const startAll = async ({ coordinator, move }: typeof one, order: readonly string[]): Promise<void> => {
       for (let from = 0; from < order.length; from += 20) {
-        // The last of them surely come after the change.
-        if (from >= 240) await change
+        if (from === during.length) await change
         await Promise.all(
           order.slice(from, from + 20).map(async (id) => {
             if (++begun > 100) change ??= one.coordinator.useShards(NAMES)
@@ -180,7 +181,7 @@ describeWith(['postgres'], 'sagas over databases of one PostgreSQL', () => {
         )
       }
     }
-    await Promise.all([startAll(one, ids), startAll(other, ids.toReversed())])
+    await Promise.all([startAll(one, ids), startAll(other, [...during.toReversed(), ...after.toReversed()])])
     await change
     expect((await held()).toSorted()).toEqual(ids.toSorted())
     const onC = await rowsOf('c', 'SELECT id FROM concordat.saga')
