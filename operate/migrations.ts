@@ -12,6 +12,7 @@ import { LOCK_STORE_PART } from '../locks/postgres/tables.ts'
 import { TOKEN_PART } from '../locks/tokens/postgres/tables.ts'
 import { INBOX_PART } from '../outbox/inbox-table.ts'
 import { OUTBOX_PART, prepareText } from '../outbox/tables.ts'
+import { SHARD_PART } from '../saga/sharding/shard-table.ts'
 import { PARTICIPANT_PART, SAGA_PART } from '../saga/store/tables.ts'
 import { OPERATOR_PART } from './trail.ts'
 
@@ -19,6 +20,7 @@ export const PARTS: readonly SqlPart[] = [
   OUTBOX_PART,
   INBOX_PART,
   SAGA_PART,
+  SHARD_PART,
   PARTICIPANT_PART,
   PIPELINE_PART,
   FENCE_PART,

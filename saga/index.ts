@@ -73,8 +73,11 @@ export {
   SagaGraphChanged,
   SagaInputUnreadable,
   SagaNotFound,
+  SagaOtherShard,
   SagaPayloadTooLarge,
   SagaPending,
+  SagaShardsChanged,
+  SagaShardsMismatch,
   StepTimeout,
   TransactionNotHere,
   type UnreadableSagas,
@@ -141,6 +144,9 @@ export {
   xaParticipant,
 } from './participant/xa-participant.ts'
 export type { GateState, PreparedTransaction, XaCall, XaPassage, XaResource } from './participant/xa-resource.ts'
+export { createShardedCoordinator } from './sharding/create-sharded-coordinator.ts'
+export type { ShardedCoordinatorOptions, ShardOptions } from './sharding/options.ts'
+export type { ShardedCoordinator, ShardedHealth, ShardedSummary } from './sharding/sharded-coordinator.ts'
 export type { ListFilter, SagaSummary, TimelineRow } from './store/rows.ts'
 export { migrateParticipant, purgeParticipant } from './store/tables.ts'
 export type {

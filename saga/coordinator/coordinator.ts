@@ -11,7 +11,7 @@ import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { requireMayStart } from '../../core/reading.ts'
-import { MAX_AGE_MS, type SqlTransaction } from '../../core/sql.ts'
+import { MAX_AGE_MS, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
@@ -19,8 +19,7 @@ import { commandChannels, takesSignal } from '../definition/ties.ts'
 import { CoordinatorClosed, SagaActionRefused, SagaNotFound } from '../errors.ts'
 import { type Stored, stored } from '../json.ts'
 import type { OperatorAction } from '../machine/event.ts'
-import type { SagaSummary } from '../store/rows.ts'
-import { type ListFilter } from '../store/rows.ts'
+import type { ListFilter, SagaKey, SagaSummary } from '../store/rows.ts'
 import { migrateSagas } from '../store/tables.ts'
 import type { AnyHeaders } from '../wire/transaction-header.ts'
 import { Driver } from './driver.ts'
@@ -140,7 +139,8 @@ export function createCoordinator(options: CoordinatorOptions): Coordinator {
   return new SagaCoordinator(resolveCoordinatorOptions(options))
 }
 
-class SagaCoordinator implements Coordinator {
+/** As `Coordinator`, and what it needs to be one of several shards. */
+export class SagaCoordinator implements Coordinator {
   readonly instance: string
   readonly bindings: readonly Binding[]
   readonly channels: readonly Channel[]
@@ -173,17 +173,24 @@ class SagaCoordinator implements Coordinator {
   ): Promise<SagaRun<Results>> {
     const [tx, saga, options] =
       'inTransaction' in first ? [first, second as Saga, third] : [undefined, first, second as StartOptions<unknown>]
-    return this.#start(tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
+    return this.startAt(undefined, tx, saga as Saga<unknown, unknown, Results>, options as StartOptions<unknown>)
   }
 
-  async #start<Results extends object>(
+  /** @param home what the saga is marked with on a shard. @throws as `start`, and SagaShardsChanged */
+  async startAt<Results extends object>(
+    home: string | undefined,
     tx: SqlTransaction | undefined,
     saga: Saga<unknown, unknown, Results>,
     options: StartOptions<unknown>,
   ): Promise<SagaRun<Results>> {
     this.#requireOpen()
-    await this.#driver.start(tx, saga, options)
+    await this.#driver.start(tx, saga, options, home)
     return this.get(saga, options.id)
+  }
+
+  /** Whether there is a saga with this name and id in its database. */
+  async has(key: SagaKey, sql: SqlExecutor = this.#options.sql): Promise<boolean> {
+    return this.#driver.store.has(sql, key)
   }
 
   async globalTransaction<In, Out, Result>(
@@ -191,10 +198,21 @@ class SagaCoordinator implements Coordinator {
     options: GlobalTransactionRunOptions<In>,
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>> {
+    return this.globalTransactionAt(undefined, definition, options, code)
+  }
+
+  /** @param home as of `startAt` */
+  async globalTransactionAt<In, Out, Result>(
+    home: string | undefined,
+    definition: GlobalTransactionDefinition<In, Out>,
+    options: GlobalTransactionRunOptions<In>,
+    code: (global: GlobalTransaction) => Result | Promise<Result>,
+  ): Promise<Stored<Result>> {
     this.#requireOpen()
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
-    return (await this.#driver.transactions.transact(definition as unknown as Saga, start, code)) as Stored<Result>
+    const { transactions } = this.#driver
+    return (await transactions.transact(definition as unknown as Saga, start, code, home)) as Stored<Result>
   }
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {

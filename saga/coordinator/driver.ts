@@ -65,7 +65,7 @@ export class Driver implements RunHost {
     const store = new SagaStore(options.schema)
     const { exclusive } = options.sql
     const instance = exclusive === undefined ? options.instance : `${ownerPrefix(exclusive)}${options.instance}`
-    const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock)
+    const telemetry = options.telemetry && new SagaTelemetry(options.telemetry, options.clock, options.shard)
     const bodies = new Bodies()
     const shared = { ...options, store, instance, telemetry, bodies }
     this.#telemetry = telemetry
@@ -141,8 +141,13 @@ export class Driver implements RunHost {
     }
   }
 
-  async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
-    await this.#starter.start(tx, saga, options)
+  async start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    options: StartOptions<unknown>,
+    home: string | undefined,
+  ): Promise<void> {
+    await this.#starter.start(tx, saga, options, home)
     if (tx !== undefined) this.#sweeper.nudge(COMMIT_MS)
   }
 

@@ -68,13 +68,14 @@ export class GlobalTransactions {
     definition: Saga,
     options: StartOptions<unknown> & OutcomeOptions,
     code: (global: GlobalTransaction) => unknown,
+    home: string | undefined,
   ): Promise<unknown> {
     const { starter, runs } = this.#host
     const { name } = definition
     const { id, input, ...patience } = options
     const loaded = runs.definition(definition) ?? definition
     const body = new RunningCode({ ...this.#host, read: (key) => this.#snapshots.get(key) }, loaded, id, code)
-    await starter.startCode(definition, { id, input }, body)
+    await starter.startCode(definition, { id, input }, body, home)
     const { status, ...ended } = await createRun<{ readonly code: unknown }>(runs, name, id).outcome(patience)
     if (status === 'completed') return ended.results.code
     const failure = 'failure' in ended ? ended.failure : { code: 'saga.unknown', message: '' }

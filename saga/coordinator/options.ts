@@ -111,7 +111,12 @@ export type ResolvedOptions = {
     CoordinatorOptions[K],
     undefined
   >
-} & { readonly telemetry: Telemetry | undefined; readonly headers: AmbientHeaders | undefined }
+} & {
+  readonly telemetry: Telemetry | undefined
+  readonly headers: AmbientHeaders | undefined
+  /** The shard that its database is; absent: there are none. */
+  readonly shard?: string
+}
 
 const COORDINATOR_DEFAULTS = Object.freeze({
   leaseMs: 10 * SECOND,
@@ -123,7 +128,7 @@ const COORDINATOR_DEFAULTS = Object.freeze({
   maxPayloadBytes: 1_024 * 1_024,
 })
 
-const NAMES = optionNames<CoordinatorOptions>({
+export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorOptions>({
   service: true,
   sql: true,
   outbox: true,
@@ -152,9 +157,8 @@ const MAX_MS = 2 ** 31 - 1
 const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024
 
 /** @throws TypeError / RangeError naming the option */
-export function resolveCoordinatorOptions(options: CoordinatorOptions): ResolvedOptions {
-  const path = 'createCoordinator'
-  refuseUnknown(path, options, NAMES)
+export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'createCoordinator'): ResolvedOptions {
+  refuseUnknown(path, options, COORDINATOR_OPTIONS)
   const { service, sql, outbox, sagas } = options
   checkName(`${path}.service`, service, 100)
   requireSqlClient(`${path}.sql`, sql)

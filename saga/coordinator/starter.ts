@@ -9,6 +9,7 @@ import { requireSagaId } from '../definition/saga-id.ts'
 import { SagaConflict, SagaGraphChanged } from '../errors.ts'
 import { hashJson, stored } from '../json.ts'
 import { initialState, type SagaParent } from '../machine/state.ts'
+import { explainRefusal } from '../sharding/shard-table.ts'
 import type { SagaRow, SagaTrace, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import type { Bodies, HeldBody } from './bodies.ts'
@@ -58,16 +59,23 @@ export class Starter {
 
   /**
    * @param tx the caller's transaction, `undefined` for one of its own
-   * @throws SagaConflict, SagaGraphChanged, SchemaError
+   * @param home what the saga is marked with on a shard
+   * @throws SagaConflict, SagaGraphChanged, SagaShardsChanged, SchemaError
    */
-  async start(tx: SqlTransaction | undefined, saga: Saga, options: StartOptions<unknown>): Promise<void> {
+  async start(
+    tx: SqlTransaction | undefined,
+    saga: Saga,
+    options: StartOptions<unknown>,
+    home: string | undefined,
+  ): Promise<void> {
     const known = this.#loaded(saga, options)
     if (known.branches !== undefined) {
       throw new TypeError(`start: "${known.name}" is a global transaction: run it with globalTransaction(...)`)
     }
     const { telemetry } = this.#host
-    if (telemetry === undefined) await this.#start(tx, known, options, null)
-    else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, options, trace))
+    const marked = { ...options, home }
+    if (telemetry === undefined) await this.#start(tx, known, marked, null)
+    else await telemetry.start(known, options.id, (trace) => this.#start(tx, known, marked, trace))
   }
 
   /**
@@ -75,12 +83,17 @@ export class Starter {
    * @returns true when it is new, and the code is run
    * @throws as `start`
    */
-  async startCode(saga: Saga, options: StartOptions<unknown>, body: HeldBody): Promise<boolean> {
+  async startCode(
+    saga: Saga,
+    options: StartOptions<unknown>,
+    body: HeldBody,
+    home: string | undefined,
+  ): Promise<boolean> {
     const known = this.#loaded(saga, options)
     const { telemetry, bodies } = this.#host
     let isNew = false
     const work = async (trace: SagaTrace | null): Promise<boolean> => {
-      const fresh = await this.#prepare(known, options.id, options.input, trace)
+      const fresh = await this.#prepare(known, options.id, options.input, trace, home)
       await this.register(this.#host.sql)
       bodies.add(fresh.row, body)
       isNew = await this.#begin(undefined, fresh).catch((error: unknown) => {
@@ -99,10 +112,10 @@ export class Starter {
   async #start(
     tx: SqlTransaction | undefined,
     saga: Saga,
-    { id, input }: StartOptions<unknown>,
+    { id, input, home }: StartOptions<unknown> & { readonly home: string | undefined },
     trace: SagaTrace | null,
   ): Promise<boolean> {
-    const fresh = await this.#prepare(saga, id, input, trace)
+    const fresh = await this.#prepare(saga, id, input, trace, home)
     await this.register(tx ?? this.#host.sql)
     if (tx !== undefined && tx.afterCommit === undefined) return this.#startUnseen(tx, fresh)
     return this.#begin(tx, fresh)
@@ -111,8 +124,10 @@ export class Starter {
   async #begin(tx: SqlTransaction | undefined, fresh: Snapshot): Promise<boolean> {
     const { sql, engine } = this.#host
     const plan = await engine.planStart(fresh)
-    const inserted =
-      tx === undefined ? await engine.commit(plan) : await this.#insert(tx, plan).finally(() => engine.settled(plan))
+    const inserted = await (tx === undefined
+      ? engine.commit(plan)
+      : this.#insert(tx, plan).finally(() => engine.settled(plan))
+    ).catch(throwExplained)
     if (!inserted) await this.#requireSame(tx ?? sql, fresh.row)
     else tx?.afterCommit?.(() => engine.committed(plan))
     return inserted
@@ -121,7 +136,7 @@ export class Starter {
   /** In a transaction whose end we do not see nothing can begin: the saga is due at once, for whoever finds it. */
   async #startUnseen(tx: SqlTransaction, fresh: Snapshot): Promise<boolean> {
     const write: SagaWrite = { row: { ...fresh.row, revision: 1 }, wakeMs: 0, heedsDeadline: false, timeline: [] }
-    const written = await this.#host.store.write(tx, [write])
+    const written = await this.#host.store.write(tx, [write]).catch(throwExplained)
     if (written.size === 0) await this.#requireSame(tx, fresh.row)
     return written.size === 1
   }
@@ -152,7 +167,7 @@ export class Starter {
     return loaded
   }
 
-  async #prepare(saga: Saga, id: string, given: unknown, trace: SagaTrace | null): Promise<Snapshot> {
+  async #prepare(saga: Saga, id: string, given: unknown, trace: SagaTrace | null, home?: string): Promise<Snapshot> {
     const { name, version, graphHash, deadlineMs } = saga
     const input = stored(`input of ${name}/${id}`, given, this.#host.maxPayloadBytes) ?? null
     await validate(`input of ${name}/${id}`, saga.input, input)
@@ -173,9 +188,15 @@ export class Starter {
       sinceWriteMs: 0,
       ageMs: 0,
       trace,
+      home,
     }
     const takenAt = this.#host.clock.monotonic()
     const deadline = deadlineMs === undefined ? {} : { deadlineAt: takenAt + deadlineMs }
     return { saga, row, takenAt, writtenAt: takenAt, startedAt: takenAt, ...deadline }
   }
+}
+
+/** @throws SagaShardsChanged for what the database of a shard refuses, else the error itself */
+function throwExplained(error: unknown): never {
+  throw explainRefusal(error)
 }

@@ -44,9 +44,12 @@ export class SagaTelemetry {
   readonly #stuck: Measure
   readonly #seconds: Measure
   readonly #stepSeconds: Measure
+  /** What is counted in a database is counted by shard, for the others count too. */
+  readonly #shard: Readonly<Record<string, string>>
 
-  constructor(telemetry: Telemetry, clock: Clock) {
+  constructor(telemetry: Telemetry, clock: Clock, shard?: string) {
     this.#telemetry = telemetry
+    this.#shard = shard === undefined ? {} : { 'concordat.saga.shard': shard }
     this.#clock = clock
     this.#started = telemetry.counter(STARTED)
     this.#ended = telemetry.counter(ENDED)
@@ -162,9 +165,9 @@ export class SagaTelemetry {
       const readings: Reading[] = [...counts.values()].map(({ name, status, count }) => ({
         name: OPEN.name,
         value: count,
-        attributes: { 'concordat.saga.name': name, 'concordat.saga.status': status },
+        attributes: { 'concordat.saga.name': name, 'concordat.saga.status': status, ...this.#shard },
       }))
-      return [...readings, { name: IN_HAND.name, value: inHand() }]
+      return [...readings, { name: IN_HAND.name, value: inHand(), attributes: this.#shard }]
     })
   }
 

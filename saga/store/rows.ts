@@ -84,6 +84,8 @@ export interface SagaRow extends SagaKey {
   readonly ageMs: number
   /** `null`: it was started without telemetry. */
   readonly trace: SagaTrace | null
+  /** Only of a saga that is being started: the shard that it is for, and under which layout, `a@2`. Absent: there are no shards. */
+  readonly home?: string | undefined
 }
 
 /** A saga that was due, and is taken. */

@@ -71,6 +71,11 @@ export class SagaStore {
     return (await this.#query<SagaRow>(sql, text, [key.name, key.id])).rows[0]
   }
 
+  async has(sql: SqlExecutor, key: SagaKey): Promise<boolean> {
+    const text = `SELECT FROM ${this.#saga} WHERE name = $1 AND id = $2`
+    return (await this.#query(sql, text, [key.name, key.id])).rows.length > 0
+  }
+
   /** In the order of the keys; `undefined` for one that is not there. */
   async loadMany(sql: SqlExecutor, keys: readonly SagaKey[]): Promise<readonly (SagaRow | undefined)[]> {
     const { rows } = await this.#query<SagaRow>(
@@ -357,9 +362,9 @@ function listCondition(filter: ResolvedFilter): { readonly where: string; readon
 }
 
 function toRecord({ row, wakeMs, heedsDeadline, timeline }: SagaWrite, n: number): object {
-  const { name, id, version, birth, state, input, revision, owner, epoch, mail, trace } = row
+  const { name, id, version, birth, state, input, revision, owner, epoch, mail, trace, home } = row
   const { graphHash: graph_hash, inputHash: input_hash, deadlineInMs: deadline_ms } = row
-  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace } : undefined
+  const first = revision === 1 ? { version, graph_hash, input, input_hash, deadline_ms, trace, home } : undefined
   const when = wakeMs === 'as before' ? { keep_due: true } : { wake_ms: wakeMs, heed: heedsDeadline }
   return { n, name, id, birth, revision, status: state.status, state, owner, epoch, mail, timeline, ...when, ...first }
 }

@@ -84,6 +84,12 @@ const SAGA_TABLES: readonly SqlMigration[] = [
       WRITE_FUNCTION,
     ],
   },
+  {
+    version: 6,
+    worksWith: 4,
+    // Which shard it was started for, and under which layout of them: only looked at where there are shards.
+    statements: [`ALTER TABLE {schema}.saga ADD COLUMN home text`, WRITE_FUNCTION],
+  },
 ]
 
 const PARTICIPANT_TABLES: readonly SqlMigration[] = [

@@ -17,14 +17,14 @@ BEGIN
       CASE WHEN r.status IN ('completed', 'compensated') THEN at END AS ended
     FROM clock_timestamp() AS at, jsonb_to_recordset(writes) AS r(n int, name text, id text, version int, graph_hash text, status text,
       state jsonb, input jsonb, input_hash text, revision bigint, owner text, epoch bigint, wake_ms float8,
-      mail jsonb, keep_due boolean, heed boolean, deadline_ms float8, trace jsonb, birth text, late boolean)
+      mail jsonb, keep_due boolean, heed boolean, deadline_ms float8, trace jsonb, birth text, late boolean, home text)
     ORDER BY r.name, r.id
   LOOP
     IF w.revision = 1 THEN
       INSERT INTO {schema}.saga (name, id, version, graph_hash, status, state, input, input_hash, revision, owner, epoch,
-        due_at, deadline_at, ended_at, created_at, updated_at, trace, birth)
+        due_at, deadline_at, ended_at, created_at, updated_at, trace, birth, home)
       VALUES (w.name, w.id, w.version, w.graph_hash, w.status, w.state, w.input, w.input_hash, 1, w.owner, w.epoch,
-        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at, w.trace, w.birth)
+        CASE WHEN w.heed THEN LEAST(w.due, w.deadline) ELSE w.due END, w.deadline, w.ended, w.at, w.at, w.trace, w.birth, w.home)
       ON CONFLICT (name, id) DO NOTHING;
     ELSE
       UPDATE {schema}.saga s SET state = w.state, status = w.status, revision = w.revision, owner = w.owner,

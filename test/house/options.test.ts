@@ -12,7 +12,13 @@ import { postgresLocks } from 'concordat/locks/postgres'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { createInbox, createOutbox, createRelay } from 'concordat/outbox'
-import { createCoordinator, defineSaga, migrateParticipant, participant } from 'concordat/saga'
+import {
+  createCoordinator,
+  createShardedCoordinator,
+  defineSaga,
+  migrateParticipant,
+  participant,
+} from 'concordat/saga'
 import { closeOnSignals } from 'concordat/service'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -234,6 +240,49 @@ const SAGA: readonly Mistake[] = [
     'createCoordinator on a pool',
     () => createCoordinator(js({ service, sql: pool, outbox, sagas })),
     'createCoordinator.sql: expected a SqlClient',
+  ),
+  mistake(
+    'an unknown option of createShardedCoordinator',
+    () => createShardedCoordinator(js({ service, sagas, shards: { a: { sql, outbox } }, poll: 1 })),
+    'Did you mean "pollMs"?',
+  ),
+  mistake(
+    'createShardedCoordinator with a database beside the shards',
+    () => createShardedCoordinator(js({ service, sql, outbox, sagas, shards: {} })),
+    'createShardedCoordinator.sql: expected one of',
+  ),
+  mistake(
+    'createShardedCoordinator without shards',
+    () => createShardedCoordinator(js({ service, sagas, shards: {} })),
+    'createShardedCoordinator.shards: expected at least one shard',
+  ),
+  mistake(
+    'a shard with a name that is none',
+    () => createShardedCoordinator(js({ service, sagas, shards: { 'a b': { sql, outbox } } })),
+    'names of 1 to 40 letters',
+  ),
+  mistake(
+    'an unknown option of a shard',
+    () => createShardedCoordinator(js({ service, sagas, shards: { a: { sql, outbox, shema: 'a' } } })),
+    'createShardedCoordinator.shards.a.shema: expected one of',
+  ),
+  mistake(
+    'a shard on a pool',
+    () => createShardedCoordinator(js({ service, sagas, shards: { a: { sql: pool, outbox } } })),
+    'createShardedCoordinator.shards.a.sql: expected a SqlClient',
+  ),
+  mistake(
+    'two shards with one reply channel',
+    () =>
+      createShardedCoordinator(
+        js({ service, sagas, shards: { a: { sql, outbox, service }, b: { sql: { ...sql }, outbox, service } } }),
+      ),
+    'a `service` for each shard, none twice',
+  ),
+  mistake(
+    'two shards in one schema',
+    () => createShardedCoordinator(js({ service, sagas, shards: { a: { sql, outbox }, b: { sql, outbox } } })),
+    'a database for each shard',
   ),
   mistake(
     'an unknown option of participant',

@@ -199,11 +199,11 @@ describe('doctor', () => {
     expect(none.status).toBe('fail')
     expect(of(none.lines, 'tables')).toMatchObject([{ status: 'fail', text: 'no tables in schema "nothing_here"' }])
     const { operator, quoted } = await setup()
-    await sql.query(`DELETE FROM ${quoted}.concordat_migration WHERE part = 'saga' AND version = 5`)
+    await sql.query(`DELETE FROM ${quoted}.concordat_migration WHERE part = 'saga' AND version = 6`)
     expect(of((await operator.doctor()).lines, 'tables')).toContainEqual({
       check: 'tables',
       status: 'fail',
-      text: 'saga is at version 4, this release needs 5',
+      text: 'saga is at version 5, this release needs 6',
       remedy: expect.stringContaining('npx concordat migrate apply --part saga --reason "upgrade"'),
     })
   })

@@ -1,0 +1,172 @@
+/**
+ * What this process knows of the layouts, and how they change.
+ *
+ * The databases are asked when the coordinator begins, when one of them refuses a start, and when a saga is not found: never on
+ * the way of a start that goes where it should. Layouts only grow, and all databases tell the same story, some of them a
+ * shorter part of it: a change is decided in one database, the first by name of those that take sagas, and carried to the others by
+ * whoever finds one behind.
+ */
+import { isRetryable, toError } from '../../core/errors.ts'
+import { SagaShardsChanged, SagaShardsMismatch } from '../errors.ts'
+import { type Homes, homesOf, isFollowedBy, isSame, type Layout, type Layouts, layoutOf, namesIn } from './layout.ts'
+import { markOf, type ShardTable } from './shard-table.ts'
+
+/** Where a saga of this id is or will be, and what it is marked with when it is started now. */
+export interface Place extends Homes {
+  readonly mark: string
+}
+
+/** Of changes that come one after the other while one start looks. */
+const MAX_LOOKS = 10
+
+export class KnownLayouts {
+  readonly #tables: ReadonlyMap<string, ShardTable>
+  /** How many layouts each database was seen to know. */
+  readonly #seen = new Map<string, number>()
+  #layouts: Layouts | undefined
+
+  constructor(tables: ReadonlyMap<string, ShardTable>) {
+    this.#tables = tables
+  }
+
+  /** The shards that new sagas go to; `undefined`: no database was asked yet. */
+  get newest(): Layout | undefined {
+    return this.#layouts?.at(-1)
+  }
+
+  /** Makes the tables, tells each database what it is, and finishes a change that was begun. @throws SagaShardsMismatch */
+  async migrate(): Promise<void> {
+    const tables = [...this.#tables.values()]
+    for (const table of tables) await table.migrate()
+    for (const { name } of tables) await this.look(name)
+    if (this.#layouts === undefined) await this.#first(tables)
+    this.requireAll()
+    for (const { name } of tables) await this.catchUp(name)
+  }
+
+  /**
+   * The first layout. Of databases without sagas: all of them. One that has some is alone at first, so that these are found; the
+   * others are for `useShards`.
+   */
+  async #first(tables: readonly ShardTable[]): Promise<void> {
+    const used: string[] = []
+    for (const table of tables) if (await table.hasSagas()) used.push(table.name)
+    if (used.length > 1) {
+      throw new SagaShardsMismatch(
+        `shards ${used.map((name) => `"${name}"`).join(' and ')} have sagas that were started without shards: one may, the others must be empty`,
+      )
+    }
+    const layout = used.length === 1 ? used : layoutOf(this.#tables.keys())
+    const [name = ''] = layout
+    await this.#table(name).begin([layout], { empty: used.length === 0 })
+    await this.look(name)
+  }
+
+  /**
+   * Asks every database for the first time. Those that are away may be: what they would say is looked at before anything depends on it.
+   * @returns what was wrong with each that did not answer
+   * @throws SagaShardsMismatch, SqlTablesMissing, SqlVersionMismatch; when none answers, what the first one threw
+   */
+  async open(): Promise<ReadonlyMap<string, Error>> {
+    const away = new Map<string, Error>()
+    await Promise.all(
+      [...this.#tables.keys()].map(async (name) => {
+        try {
+          await this.look(name)
+        } catch (error) {
+          if (!isRetryable(error)) throw error
+          away.set(name, toError(error))
+        }
+      }),
+    )
+    const [first] = away.values()
+    if (away.size === this.#tables.size && first !== undefined) throw first
+    this.requireAll()
+    return away
+  }
+
+  /** @throws SagaShardsMismatch when a saga may be on a shard that this process was not given */
+  requireAll(): void {
+    if (this.#layouts === undefined)
+      throw new SagaShardsMismatch('no database was told that it is a shard: call migrate()')
+    for (const name of namesIn(this.#layouts)) this.#table(name)
+  }
+
+  /** Where a saga is or will be. What it says of older homes stays true: they take no new saga of this id any more. */
+  async place(id: string): Promise<Place> {
+    if (this.#layouts === undefined) await this.open()
+    for (let looks = 1; looks <= MAX_LOOKS; looks++) {
+      const layouts = this.#layouts ?? []
+      const { home, older } = homesOf(layouts, id)
+      this.#table(home)
+      for (const name of older) if ((this.#seen.get(name) ?? 0) < layouts.length) await this.catchUp(name)
+      if (this.#layouts === layouts) return { home, older, mark: markOf(home, layouts) }
+    }
+    throw new SagaShardsChanged('the layout of the shards changes all the time')
+  }
+
+  /** Reads what a database knows. @returns true when the layouts are others now. @throws SagaShardsMismatch */
+  async look(name: string): Promise<boolean> {
+    const row = await this.#table(name).read()
+    if (row === undefined) return false
+    if (row.name !== name) {
+      throw new SagaShardsMismatch(
+        `the database that was given for shard "${name}" is shard "${row.name}": its address is that of another one`,
+      )
+    }
+    return this.#take(name, row.layouts)
+  }
+
+  /** The same, and tells it what it does not know yet. */
+  async catchUp(name: string): Promise<void> {
+    await this.look(name)
+    const layouts = this.#layouts ?? []
+    const seen = this.#seen.get(name)
+    if (seen === undefined) {
+      await this.#table(name).begin(layouts, { empty: true })
+      await this.look(name)
+    } else if (seen < layouts.length) this.#take(name, await this.#table(name).extend(layouts))
+  }
+
+  /** From now on new sagas go to these shards. Returns when that is so in every database. */
+  async use(names: Layout): Promise<void> {
+    for (const name of names) this.#table(name)
+    for (const name of this.#tables.keys()) await this.look(name)
+    this.requireAll()
+    for (const name of this.#tables.keys()) await this.catchUp(name)
+    const before = this.#layouts ?? []
+    const newest = before.at(-1) ?? []
+    const layout = layoutOf(names)
+    if (isSame(newest, layout)) return
+    const after = [...before, layout]
+    const [decider = ''] = newest
+    const decided = await this.#table(decider).extend(after, before)
+    this.#take(decider, decided)
+    if (!isFollowedBy(after, decided)) {
+      throw new SagaShardsChanged('another layout of the shards was decided at the same time')
+    }
+    for (const name of this.#tables.keys()) await this.catchUp(name)
+  }
+
+  #take(name: string, layouts: Layouts): boolean {
+    const before = this.#layouts ?? []
+    if (!isFollowedBy(before, layouts) && !isFollowedBy(layouts, before)) {
+      throw new SagaShardsMismatch(
+        `shard "${name}" knows other layouts than the others, ${JSON.stringify(layouts)} and not ${JSON.stringify(before)}: two sets of shards have one database`,
+      )
+    }
+    this.#seen.set(name, layouts.length)
+    if (layouts.length <= before.length) return false
+    this.#layouts = layouts
+    return true
+  }
+
+  #table(name: string): ShardTable {
+    const table = this.#tables.get(name)
+    if (table !== undefined) return table
+    const given = [...this.#tables.keys()].map((each) => `"${each}"`).join(', ')
+    throw new SagaShardsMismatch(
+      `sagas may be on shard "${name}", and this process was given ${given} only: give it every shard there ever was`,
+    )
+  }
+}

@@ -1,0 +1,122 @@
+/** On which shard a saga is, and which one starts it. */
+import { hasCode } from '../../core/errors.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import type { SagaCoordinator } from '../coordinator/coordinator.ts'
+import { SagaOtherShard, SagaShardsMismatch } from '../errors.ts'
+import type { SagaKey } from '../store/rows.ts'
+import type { KnownLayouts } from './known-layouts.ts'
+import type { ShardTable } from './shard-table.ts'
+
+export interface LocatorHost {
+  readonly all: ReadonlyMap<string, SagaCoordinator>
+  readonly tables: ReadonlyMap<string, ShardTable>
+  readonly layouts: KnownLayouts
+}
+
+/** Starts a saga; without a mark it finds the saga there, and the database starts none. */
+type WorkIn<T> = (coordinator: SagaCoordinator, mark: string | undefined, tx: SqlTransaction | undefined) => Promise<T>
+
+/** A layout that changes in the middle of a start is rare, one that does so again and again is none. */
+const MAX_TRIES = 5
+
+export class Locator {
+  readonly #host: LocatorHost
+
+  constructor(host: LocatorHost) {
+    this.#host = host
+  }
+
+  /**
+   * Starts a saga on its home, or finds it where it is. Again while the layout changes in between.
+   * @throws what `work` throws; SagaShardsMismatch
+   */
+  async place<T>(
+    key: SagaKey,
+    work: (coordinator: SagaCoordinator, mark: string | undefined) => Promise<T>,
+  ): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      const { home, older, mark } = await this.#host.layouts.place(key.id)
+      const holder = await this.#firstWith(older, key)
+      try {
+        return await (holder === undefined ? work(this.#on(home), mark) : work(this.#on(holder), undefined))
+      } catch (error) {
+        if (!hasCode(error, 'saga.shards_changed') || tries === MAX_TRIES) throw error
+        await this.#host.layouts.catchUp(holder ?? home)
+      }
+    }
+  }
+
+  /**
+   * The same for a start within a transaction of the caller. Once, for what the database refuses ends that transaction.
+   * @param work gets the transaction when it is one of the coordinator's database
+   * @throws SagaOtherShard when the saga belongs on another database; what `work` throws
+   */
+  async placeIn<T>(tx: SqlTransaction, key: SagaKey, work: WorkIn<T>): Promise<T> {
+    const { layouts, tables } = this.#host
+    if (layouts.newest === undefined) throw new SagaShardsMismatch('call run() before the first start in a transaction')
+    const { home, older, mark } = await layouts.place(key.id)
+    const here = (await tables.get(home)?.readIn(tx))?.name
+    if (here !== home) {
+      const isThere = here !== undefined && older.includes(here) && (await this.#on(here).has(key, tx))
+      if (!isThere) throw new SagaOtherShard(key.name, key.id, home, here)
+      return work(this.#on(here), undefined, tx)
+    }
+    // Two schemas of one database share its only connection, which the transaction has.
+    const txOf = (name: string) => (tables.get(name)?.sql === tables.get(home)?.sql ? tx : undefined)
+    const holder = await this.#firstWith(older, key, txOf)
+    if (holder !== undefined) return work(this.#on(holder), undefined, txOf(holder))
+    try {
+      return await work(this.#on(home), mark, tx)
+    } catch (error) {
+      // For the next one. Not waited for: with one connection it comes after the transaction.
+      if (hasCode(error, 'saga.shards_changed')) void layouts.catchUp(home).catch(() => {})
+      throw error
+    }
+  }
+
+  /** Where it is, or would be started. */
+  async shardOf(key: SagaKey): Promise<string> {
+    return (await this.#find(key)) ?? (await this.#host.layouts.place(key.id)).home
+  }
+
+  /** The same, as the one who drives it. */
+  async around(key: SagaKey): Promise<SagaCoordinator> {
+    return this.#on(await this.shardOf(key))
+  }
+
+  /** Who drives it; `undefined`: there is no such saga on any shard. */
+  async find(key: SagaKey): Promise<SagaCoordinator | undefined> {
+    const name = await this.#find(key)
+    return name === undefined ? undefined : this.#on(name)
+  }
+
+  async #find(key: SagaKey): Promise<string | undefined> {
+    const { layouts, all } = this.#host
+    for (;;) {
+      const { home, older } = await layouts.place(key.id)
+      const homes = [...older, home]
+      const holder = await this.#firstWith(homes, key)
+      if (holder !== undefined) return holder
+      // Others may have changed the layout, and started it on a shard that was none of its homes before.
+      if (await layouts.look(home)) continue
+      // The step of a saga is where that is, whatever its own id.
+      const others = [...all.keys()].filter((name) => !homes.includes(name))
+      const there = await Promise.all(others.map((name) => this.#on(name).has(key)))
+      return others[there.indexOf(true)]
+    }
+  }
+
+  /** @param txOf the open transaction to look in */
+  async #firstWith(
+    names: readonly string[],
+    key: SagaKey,
+    txOf?: (name: string) => SqlTransaction | undefined,
+  ): Promise<string | undefined> {
+    for (const name of names) if (await this.#on(name).has(key, txOf?.(name))) return name
+    return undefined
+  }
+
+  #on(name: string): SagaCoordinator {
+    return this.#host.all.get(name) as SagaCoordinator
+  }
+}

@@ -1,0 +1,100 @@
+/** Options of a sharded coordinator, each shard's merged with those for all, and checked. */
+
+import { type Clock, systemClock } from '../../core/clock.ts'
+import { invalidOption } from '../../core/errors.ts'
+import { newId } from '../../core/ids.ts'
+import { checkLogger, type Logger } from '../../core/logger.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
+import {
+  COORDINATOR_OPTIONS,
+  type CoordinatorOptions,
+  type ResolvedOptions,
+  resolveCoordinatorOptions,
+} from '../coordinator/options.ts'
+
+/** One database of a sharded coordinator. What is given here comes before what is given for all. */
+export interface ShardOptions
+  extends Pick<CoordinatorOptions, 'sql' | 'outbox'>,
+    Partial<Pick<CoordinatorOptions, 'schema' | 'concurrency' | 'transactions' | 'replyConcurrency'>> {
+  /**
+   * Replies to the sagas of this shard come to `<service>.saga-replies`, so each shard has its own. Give a database that was
+   * there before the shards the name that it had. @default `<service of the coordinator>-<name of the shard>`
+   */
+  readonly service?: string | undefined
+}
+
+/** Options of `createShardedCoordinator`: those of `createCoordinator`, and the shards in the place of one database. */
+export interface ShardedCoordinatorOptions extends Omit<CoordinatorOptions, 'sql' | 'outbox'> {
+  /**
+   * The databases by name: letters, digits, `.`, `_` and `-`, at most 40. A name stays with its database for good: the place
+   * of every saga is computed from it. All shards that there ever were, also those that take no new sagas.
+   */
+  readonly shards: Readonly<Record<string, ShardOptions>>
+}
+
+export interface ResolvedSharding {
+  readonly instance: string
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly shards: ReadonlyMap<string, ResolvedOptions>
+}
+
+const SHARD = optionNames<ShardOptions>({
+  sql: true,
+  outbox: true,
+  service: true,
+  schema: true,
+  concurrency: true,
+  transactions: true,
+  replyConcurrency: true,
+})
+const KNOWN = new Set([...COORDINATOR_OPTIONS].filter((name) => name !== 'sql' && name !== 'outbox').concat('shards'))
+const PATH = 'createShardedCoordinator'
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/
+
+/** @throws TypeError / RangeError naming the option */
+export function resolveShardedOptions(options: ShardedCoordinatorOptions): ResolvedSharding {
+  refuseUnknown(PATH, options, KNOWN)
+  const { shards, ...common } = options
+  if (typeof shards !== 'object' || shards === null || Object.keys(shards).length === 0) {
+    throw wrongKind(`${PATH}.shards`, shards, 'at least one shard by its name: { a: { sql, outbox }, ... }')
+  }
+  const instance = options.instance ?? newId()
+  const resolved = new Map<string, ResolvedOptions>()
+  for (const [name, shard] of Object.entries(shards).toSorted(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!NAME.test(name)) {
+      throw invalidOption(`${PATH}.shards`, name, 'names of 1 to 40 letters, digits, ".", "_" and "-"')
+    }
+    const path = `${PATH}.shards.${name}`
+    refuseUnknown(path, shard, SHARD)
+    const service = shard.service ?? `${common.service}-${name}`
+    resolved.set(
+      name,
+      resolveCoordinatorOptions({ ...common, instance, ...defined(shard), service } as CoordinatorOptions, path),
+    )
+  }
+  requireDistinct([...resolved.values()])
+  return {
+    instance,
+    logger: checkLogger(`${PATH}.logger`, options.logger),
+    clock: options.clock ?? systemClock,
+    shards: resolved,
+  }
+}
+
+/** An option that is there without a value leaves the one for all. */
+function defined(shard: ShardOptions): Partial<ShardOptions> {
+  return Object.fromEntries(Object.entries(shard).filter(([, value]) => value !== undefined))
+}
+
+/** @throws TypeError: the reply of one would be read by the other, and a row would be in both */
+function requireDistinct(shards: readonly ResolvedOptions[]): void {
+  const services = new Set<string>()
+  for (const [index, { service, sql, schema }] of shards.entries()) {
+    if (services.has(service)) throw invalidOption(`${PATH}.shards`, service, 'a `service` for each shard, none twice')
+    services.add(service)
+    if (shards.slice(0, index).some((other) => other.sql === sql && other.schema === schema)) {
+      throw invalidOption(`${PATH}.shards`, schema, 'a database for each shard, or at least a schema')
+    }
+  }
+}
