@@ -111,15 +111,16 @@ export function createOperator(options: OperatorOptions): Operator {
   const sql = requireSqlClient(`${path}.sql`, options.sql)
   const schema = options.schema ?? DEFAULT_SCHEMA
   quoteIdentifier(schema)
+  const logger = checkLogger(`${path}.logger`, options.logger)
   const stores = new Stores({
     sql,
     schema,
     transport: optional(`${path}.transport`, options.transport, requireFunction),
     locks: optional(`${path}.locks`, options.locks, requireLocks),
     cluster: optional(`${path}.cluster`, options.cluster, requireCluster),
+    logger,
   })
   const resources = requireResources(`${path}.resources`, options.resources ?? [])
-  const logger = checkLogger(`${path}.logger`, options.logger)
   const trail = new Trail(sql, schema)
   const bus = optional(`${path}.bus`, options.bus, requireBus) ?? {}
   const cluster = new StoreClusterDesk(() => stores.cluster())

@@ -1,6 +1,7 @@
 /** What the operator was given, or else what the database itself has. */
 import { postgresTransport } from '../binder/postgres/index.ts'
 import type { Transport } from '../binder/transport/transport.ts'
+import type { Logger } from '../core/logger.ts'
 import type { SqlClient } from '../core/sql.ts'
 import { postgresStateStore } from '../election/cluster/postgres/index.ts'
 import { postgresLocks } from '../locks/postgres/index.ts'
@@ -16,6 +17,7 @@ export interface StoresOptions {
   readonly transport: OpenTransport | undefined
   readonly locks: OperatedLocks | undefined
   readonly cluster: OperatedCluster | undefined
+  readonly logger: Logger
 }
 
 /** Those in the database connect for single statements only, so there is nothing to close. */
@@ -42,20 +44,20 @@ export class Stores {
 
   /** @throws OperatorStoreMissing */
   async locks(): Promise<OperatedLocks> {
-    const { sql, schema } = this.#options
+    const { sql, schema, logger } = this.#options
     if (this.#locks === undefined) {
       await this.#require('lock_key', 'locks')
-      this.#locks = postgresLocks({ sql, schema, owner: 'operator' })
+      this.#locks = postgresLocks({ sql, schema, owner: 'operator', logger })
     }
     return this.#locks
   }
 
   /** @throws OperatorStoreMissing */
   async cluster(): Promise<OperatedCluster> {
-    const { sql, schema } = this.#options
+    const { sql, schema, logger } = this.#options
     if (this.#cluster === undefined) {
       await this.#require('cluster_member', 'cluster')
-      this.#cluster = postgresStateStore({ sql, schema })
+      this.#cluster = postgresStateStore({ sql, schema, logger })
     }
     return this.#cluster
   }

@@ -126,7 +126,7 @@ async function redisOf({ redis, prefix }: Addresses, env: Environment) {
   await driver('ioredis', import('ioredis'))
   const { redisLocks } = await import('../../locks/redis/index.ts')
   const { redisStateStore } = await import('../../election/cluster/redis/index.ts')
-  const options = { url, prefix, answerMs: CONNECT_MS }
+  const options = { url, prefix, answerMs: CONNECT_MS, logger: silentLogger }
   const stores = { locks: redisLocks({ ...options, owner: 'operator' }), cluster: redisStateStore(options) }
   return { stores, close: () => Promise.all([stores.locks.close(), stores.cluster.close()]) }
 }

@@ -1,6 +1,6 @@
 /** The command line as a process, against a server with known content. Every example of the help is run. */
 import { execFile, spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -395,7 +395,7 @@ describeWith(['postgres'], 'npx concordat', () => {
     })
   })
 
-  // The console goes on until it is stopped: test/operate/console/cli.int.test.ts.
+  // The console goes on until it is stopped: test/operate/console/cli.int.test.ts. What init makes is run in test/house/starter.test.ts.
   const examples = COMMANDS.filter(({ name }) => name !== 'console').flatMap(({ name, examples: each }) =>
     each.map((example) => ({ name, example })),
   )
@@ -405,10 +405,20 @@ describeWith(['postgres'], 'npx concordat', () => {
       'npx concordat',
       `'${process.execPath}' ${MAIN.map((part) => `'${part}'`).join(' ')}`,
     )
-    const { stderr, code } = await ran(promisify(execFile)('sh', ['-c', command], { cwd: folder, env: env() }))
+    const place = name === 'init' ? await emptyPlace() : { cwd: folder, env: env() }
+    const { stderr, code } = await ran(promisify(execFile)('sh', ['-c', command], place))
     expect(stderr).toBe('')
     expect(code).toBe(name === 'doctor' ? 1 : 0)
   })
+
+  /** A new folder, where `npm` installs nothing: the package is not in a registry yet. */
+  async function emptyPlace() {
+    const cwd = await mkdtemp(join(folder, 'init-'))
+    const bin = join(cwd, '.bin')
+    await mkdir(bin)
+    await writeFile(join(bin, 'npm'), '#!/bin/sh\n[ "$1" = install ]\n', { mode: 0o755 })
+    return { cwd, env: { ...env(), PATH: `${bin}:${PATH}` } }
+  }
 
   test('the help of a group names its commands', async () => {
     const { stdout, code } = await cli('saga', '--help')
