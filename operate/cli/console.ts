@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { silentLogger } from '../../core/logger.ts'
 import { toNode } from '../../core/node-server.ts'
 import { createConsole } from '../console/console.ts'
 import { oneTimeSession } from '../console/session.ts'
@@ -85,6 +86,8 @@ async function serve(invocation: Invocation) {
     services,
     clusters: texts(values, 'cluster') ?? [],
     title: text(values, 'title'),
+    // The page says what it cannot show.
+    logger: silentLogger,
   })
   server.on('request', toNode(page))
   // A token of one's own is in its file: it need not be in a log as well.
