@@ -64,7 +64,8 @@ function asideOf(rows: number, { instances }: Snapshot): string {
   if (all === undefined) return `${rows} seen from here`
   const more = all.leftOut === 0 ? '' : `, ${counted(all.leftOut, 'more is', 'more are')} not shown`
   const n = all.instances.length
-  return `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
+  // Before the first report what there is comes from the process of the console.
+  return n === 0 ? `${rows}${more}` : `${rows}, of ${n} ${n === 1 ? 'instance' : 'instances'}${more}`
 }
 
 function columnsOf(live: Live, errors: ReadonlyMap<string, string>): readonly Column<Row>[] {
