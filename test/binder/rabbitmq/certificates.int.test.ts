@@ -7,7 +7,7 @@ import { type Certificates, makeCertificates } from '../../support/servers/certi
 import { runCommandOutput } from '../../support/servers/command.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { freePort } from '../../support/servers/ports.ts'
-import { nodeName, toolPath } from '../../support/servers/rabbitmq.ts'
+import { nodeName, tlsSettings, toolPath } from '../../support/servers/rabbitmq.ts'
 import { until } from '../../support/until.ts'
 
 describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire', { private: true }, () => {
@@ -21,14 +21,7 @@ describeWith(['rabbitmq'], 'certificates of RabbitMQ and its clients that expire
     certificates = await makeCertificates()
     port = await freePort()
     server = await startServer('rabbitmq', {
-      settings: {
-        'listeners.ssl.1': `127.0.0.1:${port}`,
-        'ssl_options.cacertfile': certificates.files.ca,
-        'ssl_options.certfile': certificates.files.cert,
-        'ssl_options.keyfile': certificates.files.key,
-        'ssl_options.verify': 'verify_peer',
-        'ssl_options.fail_if_no_peer_cert': 'true',
-      },
+      settings: tlsSettings(port, certificates),
       env: { RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `+sbwt none +sbwtdcpu none +sbwtdio none -setcookie ${cookie}` },
     })
   }, 240_000)

@@ -8,6 +8,7 @@ import { TestPayload } from '../../conformance/transport-kit.ts'
 import { type Certificates, makeCertificates } from '../../support/servers/certificates.ts'
 import { describeWith, type PrivateServer, startServer } from '../../support/servers/index.ts'
 import { freePort } from '../../support/servers/ports.ts'
+import { tlsSettings } from '../../support/servers/rabbitmq.ts'
 import { until } from '../../support/until.ts'
 import { memoryLogger } from '../support/memory-logger.ts'
 
@@ -23,12 +24,7 @@ describeWith(['rabbitmq'], 'RabbitMQ over TLS', { private: true }, () => {
     port = await freePort()
     server = await startServer('rabbitmq', {
       settings: {
-        'listeners.ssl.1': `127.0.0.1:${port}`,
-        'ssl_options.cacertfile': certificates.files.ca,
-        'ssl_options.certfile': certificates.files.cert,
-        'ssl_options.keyfile': certificates.files.key,
-        'ssl_options.verify': 'verify_peer',
-        'ssl_options.fail_if_no_peer_cert': 'true',
+        ...tlsSettings(port, certificates),
         'auth_mechanisms.1': 'PLAIN',
         'auth_mechanisms.2': 'EXTERNAL',
         ssl_cert_login_from: 'common_name',

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { findBinary, versionedFolders } from './binaries.ts'
+import type { Certificates } from './certificates.ts'
 import { ServerUnavailable } from './kinds.ts'
 import type { Recipe, Site } from './recipe.ts'
 
@@ -75,4 +76,16 @@ async function ping(url: string): Promise<void> {
   const connection = await connect(url, { timeout: 2_000 })
   connection.on('error', () => {})
   await connection.close()
+}
+
+/** Settings of one that also takes TLS connections, from clients with a certificate alone. */
+export function tlsSettings(port: number, { files }: Pick<Certificates, 'files'>): Record<string, string> {
+  return {
+    'listeners.ssl.1': `127.0.0.1:${port}`,
+    'ssl_options.cacertfile': files.ca,
+    'ssl_options.certfile': files.cert,
+    'ssl_options.keyfile': files.key,
+    'ssl_options.verify': 'verify_peer',
+    'ssl_options.fail_if_no_peer_cert': 'true',
+  }
 }
