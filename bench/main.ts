@@ -41,6 +41,8 @@ const SUITES: Readonly<Record<string, () => Promise<Suite>>> = {
   outbox: async () => (await import('./outbox/suite.ts')).outboxSuite,
   postgres: async () => (await import('./postgres/suite.ts')).postgresSuite,
   saga: async () => (await import('./saga/suite.ts')).sagaSuite,
+  scale: async () => (await import('./scale/suite.ts')).scaleSuite,
+  service: async () => (await import('./service/suite.ts')).serviceSuite,
   soak: async () => (await import('./soak/suite.ts')).soakSuite,
   transactions: async () => (await import('./transactions/suite.ts')).transactionsSuite,
 }

@@ -14,9 +14,11 @@ export class Worker<Report extends { readonly did: string }> implements AsyncDis
   readonly #awaited = new Map<string, (report: Report) => void>()
   #gone: Error | undefined
 
-  /** @param file a module beside the caller: `new URL('./worker.ts', import.meta.url)` */
-  constructor(file: URL, args: readonly string[]) {
-    const execArgv = ['--conditions=concordat-source']
+  /**
+   * @param file a module beside the caller: `new URL('./worker.ts', import.meta.url)`
+   * @param execArgv what Node is told; without the condition it runs what is built
+   */
+  constructor(file: URL, args: readonly string[], execArgv: string[] = ['--conditions=concordat-source']) {
     this.#child = fork(fileURLToPath(file), args, { execArgv })
     this.#child.on('message', (report: Report) => {
       const waiting = this.#awaited.get(report.did)

@@ -28,10 +28,15 @@ export interface Ran {
 
 /** @param run resolves when the saga with this id has ended */
 export function serve(run: (id: string) => Promise<unknown>): void {
+  serveBursts((burst) => ranFor(run, burst))
+}
+
+/** @param ranFor does what a burst asks for */
+export function serveBursts(ranFor: (burst: Burst) => Promise<Ran>): void {
   endWithParent()
   const report = (what: SideReport): void => void process.send?.(what)
   process.on('message', (burst: Burst) => {
-    ranFor(run, burst).then(
+    ranFor(burst).then(
       (ran) => report({ did: 'ran', ran }),
       (error: unknown) => {
         console.error(error)

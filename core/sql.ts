@@ -42,6 +42,11 @@ export interface SqlTransaction extends SqlExecutor {
   readonly limits?: TransactionLimits | undefined
   /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
   readonly script?: ((text: string) => Promise<void>) | undefined
+  /**
+   * As `query`, of a statement behind which nothing comes: where the driver can, the commit goes out with it, in one round trip. What it
+   * rejects with may then be what the commit was answered with. Absent where it makes no difference.
+   */
+  readonly last?: SqlExecutor['query'] | undefined
   /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
   readonly within?: (<T>(work: () => T) => T) | undefined
   /**
@@ -93,6 +98,11 @@ export interface SqlClient extends SqlExecutor {
 export interface TransactionLimits {
   /** The server ends it when it has got no statement for so long: `idle_in_transaction_session_timeout`, in ms. */
   readonly idleMs?: number | undefined
+  /**
+   * The work is called when the server has answered `BEGIN`, so what it throws is not that the database was away before. Else a driver
+   * may send `BEGIN` with the first statement. @default false
+   */
+  readonly opened?: boolean | undefined
 }
 
 /** The server turned COMMIT into ROLLBACK because a statement had failed and the error was swallowed. */

@@ -6,6 +6,7 @@ export interface ScopedExecutor extends SqlExecutor {
   readonly script?: ((text: string) => Promise<void>) | undefined
   readonly within?: SqlTransaction['within']
   readonly native?: SqlTransaction['native']
+  readonly last?: SqlTransaction['last']
 }
 
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
@@ -15,7 +16,7 @@ export class TransactionScope {
   readonly #committed: Array<() => void> = []
 
   constructor(executor: ScopedExecutor) {
-    const { script, within, native } = executor
+    const { script, within, native, last } = executor
     this.tx = {
       inTransaction: true,
       query: (text, parameters) => {
@@ -27,6 +28,13 @@ export class TransactionScope {
         script: (text: string) => (this.#open ? script(text) : Promise.reject(new SqlTransactionEnded())),
       }),
       ...(within !== undefined && { within }),
+      ...(last !== undefined && {
+        last: (text: string, parameters?: readonly unknown[]) => {
+          if (!this.#open) return Promise.reject(new SqlTransactionEnded())
+          this.close()
+          return last(text, parameters)
+        },
+      }),
       ...(native !== undefined && {
         native: (text: string, statement: unknown) =>
           this.#open ? native(text, statement) : Promise.reject(new SqlTransactionEnded()),

@@ -66,8 +66,15 @@ export function fairShare(partitions: number, live: number): number {
   return Math.ceil(partitions / Math.max(1, live))
 }
 
-interface RenewedRow {
+/** What a renewal sees of the others. */
+export interface Census {
+  /** Relays alive, this one included. */
   readonly live: number
+  /** Leases that may be taken. */
+  readonly free: number
+}
+
+interface RenewedRow extends Census {
   readonly partition: number | null
   readonly epoch: string | null
 }
@@ -109,8 +116,8 @@ export class LeaseKeeper {
     )
   }
 
-  /** Says that this relay lives and extends its leases. @returns how many relays live, this one included */
-  async renew(): Promise<number> {
+  /** Says that this relay lives and extends its leases. */
+  async renew(): Promise<Census> {
     const sent = this.#instant()
     const { rows } = await this.#sql.query<RenewedRow>(
       `WITH alive AS (
@@ -121,12 +128,15 @@ export class LeaseKeeper {
          WHERE owner = $1 RETURNING partition, epoch
        ), others AS (
          SELECT count(*)::int AS n FROM ${this.#tables.relay} WHERE owner <> $1 AND live_until > clock_timestamp()
+       ), free AS (
+         SELECT count(*)::int AS n FROM ${this.#tables.lease}
+         WHERE owner IS NULL OR (owner <> $1 AND lease_until < clock_timestamp())
        )
-       SELECT others.n + 1 AS live, kept.partition, kept.epoch::text AS epoch FROM others LEFT JOIN kept ON true`,
+       SELECT others.n + 1 AS live, free.n AS free, kept.partition, kept.epoch::text AS epoch FROM others CROSS JOIN free LEFT JOIN kept ON true`,
       [this.owner, this.#leaseMs],
     )
     this.#keep(rows, sent)
-    return rows[0]?.live ?? 1
+    return { live: rows[0]?.live ?? 1, free: rows[0]?.free ?? 0 }
   }
 
   /** Takes at most `count` leases that are free or expired. */

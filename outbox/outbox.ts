@@ -19,6 +19,7 @@ import type { Place } from '../binder/sending/destinations.ts'
 import { createSpan, withTrace } from '../binder/telemetry/telemetry.ts'
 import type { DestinationSpec, Transport } from '../binder/transport/transport.ts'
 import { requireInteger, requireText } from '../core/errors.ts'
+import { withoutCommit } from '../core/last-statement.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
 import { DEFAULT_SCHEMA, explainMissing, requireSqlClient, type SqlClient, type SqlTransaction } from '../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../core/telemetry.ts'
@@ -235,7 +236,8 @@ class SqlOutbox implements Outbox {
   ): Promise<readonly EncodedMessage[]> {
     if (this.#transport === undefined) return messages
     const logs = Map.groupBy(messages, ({ destination }) => this.#logOf(destination))
-    for (const [log, its] of logs) await log?.publishIn?.(tx, its, (name) => specOf(name, place))
+    const through = logs.size === 1 ? tx : withoutCommit(tx)
+    for (const [log, its] of logs) await log?.publishIn?.(through, its, (name) => specOf(name, place))
     return logs.get(undefined) ?? []
   }
 

@@ -4,10 +4,10 @@ import type { PublishOutcome } from '../binder/transport/transport.ts'
 import { type Backoff, backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
-import { IdleGate } from '../core/idle-gate.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Trouble } from '../core/trouble.ts'
 import { AwayDestinations, type Trial } from './away.ts'
+import type { IdleLook, IdlePlace } from './idle-look.ts'
 import type { HeldLease } from './lease.ts'
 import type { PartitionTable, UnreadableRow } from './partition-table.ts'
 import {
@@ -31,7 +31,6 @@ export interface PartitionRelayOptions {
   readonly publisher: RelayPublisher
   readonly batchSize: number
   readonly batchBytes: number
-  readonly idlePollMs: number
   readonly maxAttempts: number
   readonly backoff: Backoff
   readonly logger: Logger
@@ -44,6 +43,8 @@ export interface PartitionRelayFields {
   readonly lease: HeldLease
   readonly table: PartitionTable
   readonly options: PartitionRelayOptions
+  /** Finds out whether there is something, while nothing is. */
+  readonly look: IdleLook
   /** Told of each window that was settled, and the age of its first row. */
   readonly onWindow: (result: WindowResult, lagMs: number) => void
 }
@@ -70,7 +71,7 @@ export class PartitionRelay {
   readonly #table: PartitionTable
   readonly #options: PartitionRelayOptions
   readonly #onWindow: (result: WindowResult, lagMs: number) => void
-  readonly #gate: IdleGate
+  readonly #gate: IdlePlace
   readonly #stopping = new AbortController()
   readonly #ended: Promise<void>
   #hasEnded = false
@@ -80,12 +81,12 @@ export class PartitionRelay {
   #outages = 0
   #error: Error | undefined
 
-  constructor({ lease, table, options, onWindow }: PartitionRelayFields) {
+  constructor({ lease, table, options, look, onWindow }: PartitionRelayFields) {
     this.lease = lease
     this.#onWindow = onWindow
     this.#table = table
     this.#options = options
-    this.#gate = new IdleGate(options.clock, options.idlePollMs)
+    this.#gate = look.place(() => (lease.isValid() ? { lease, away: this.#away.names } : undefined))
     this.#away = new AwayDestinations({
       partition: lease.partition,
       clock: options.clock,

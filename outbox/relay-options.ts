@@ -22,7 +22,10 @@ export interface RelayOptions {
   readonly batchSize?: number | undefined
   /** Payload bytes per window, about: with `partitions` it bounds the relay's memory. @default 8 MiB */
   readonly batchBytes?: number | undefined
-  /** Longest pause between looks at an idle partition, in ms. @default 200 */
+  /**
+   * Longest pause between looks at idle partitions, in ms: so late is a message at most that nobody told of. @default 200;
+   * 2 seconds while a `listener` is connected and nothing has come for a minute
+   */
   readonly idlePollMs?: number | undefined
   /** A message that the broker rejects as it is configured now is parked after this many attempts. @default 10 */
   readonly maxAttempts?: number | undefined
@@ -42,9 +45,18 @@ export interface RelayOptions {
 
 export type ResolvedRelayOptions = {
   readonly [K in keyof Omit<RelayOptions, 'listener' | 'backoff' | 'telemetry'>]-?: NonNullable<RelayOptions[K]>
-} & { readonly backoff: Backoff; readonly listener: SqlListener | undefined; readonly telemetry: Telemetry | undefined }
+} & {
+  /** The longest pause while additions are announced, in ms. */
+  readonly listenedPollMs: number
+  readonly backoff: Backoff
+  readonly listener: SqlListener | undefined
+  readonly telemetry: Telemetry | undefined
+}
 
 const BACKOFF: Backoff = resolveBackoff('createRelay.backoff', { maxMs: 1 * MINUTE })
+
+const IDLE_POLL_MS = 200
+const LISTENED_POLL_MS = 2 * SECOND
 
 const NAMES = optionNames<RelayOptions>({
   outbox: true,
@@ -76,6 +88,7 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
   if (!hasMethods(options.publisher, ['publish'])) {
     throw wrongKind(`${path}.publisher`, options.publisher, 'something with publish(messages), such as a binder')
   }
+  const idlePollMs = requireInteger(`${path}.idlePollMs`, options.idlePollMs ?? IDLE_POLL_MS, 1)
   return Object.freeze({
     outbox: options.outbox,
     publisher: options.publisher,
@@ -83,7 +96,8 @@ export function resolveRelayOptions(options: RelayOptions): ResolvedRelayOptions
     leaseMs: requireInteger(`${path}.leaseMs`, options.leaseMs ?? 10 * SECOND, 1 * SECOND, DAY),
     batchSize: requireInteger(`${path}.batchSize`, options.batchSize ?? 1_000, 1, 10_000),
     batchBytes: requireInteger(`${path}.batchBytes`, options.batchBytes ?? 8 * 1024 * 1024, 1),
-    idlePollMs: requireInteger(`${path}.idlePollMs`, options.idlePollMs ?? 200, 1),
+    idlePollMs,
+    listenedPollMs: options.idlePollMs === undefined ? LISTENED_POLL_MS : idlePollMs,
     maxAttempts: requireInteger(`${path}.maxAttempts`, options.maxAttempts ?? 10, 1),
     backoff: resolveBackoff(`${path}.backoff`, options.backoff, BACKOFF),
     drainTimeoutMs: requireInteger(`${path}.drainTimeoutMs`, options.drainTimeoutMs ?? 10 * SECOND, 0),

@@ -9,10 +9,11 @@
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
-import { explainMissing, SqlTablesMissing } from '../core/sql.ts'
+import { explainMissing, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
+import { IdleLook } from './idle-look.ts'
 import { fairShare, type HeldLease, LeaseKeeper } from './lease.ts'
 import { notifyChannel, partitionsOfPayload } from './notify.ts'
 import { PartitionRelay } from './partition-relay.ts'
@@ -70,12 +71,18 @@ function isMistake(error: unknown): error is Error {
   return error instanceof OutboxPartitionsMismatch || error instanceof OutboxOwned || error instanceof SqlTablesMissing
 }
 
+/** One that cannot say whether it is connected is taken to be. */
+function isListening(listener: SqlListener | undefined): boolean {
+  return listener !== undefined && (!('backend' in listener) || listener.backend !== undefined)
+}
+
 class LeasedRelay implements Relay {
   readonly #options: ResolvedRelayOptions
   readonly #tables: OutboxTables
   readonly #trouble: Trouble
   readonly #keeper: LeaseKeeper
   readonly #staff: RelayStaff
+  readonly #look: IdleLook
   readonly #unsubscribe: Array<() => void> = []
   readonly #telemetry: RelayTelemetry | undefined
   #nap = new AbortController()
@@ -85,6 +92,7 @@ class LeasedRelay implements Relay {
   /** First it must be known whose it is; then what dead relays left is cleared away, once. */
   #outbox: 'unknown' | 'ours' | 'tidy' = 'unknown'
   #error: Error | undefined
+  #lookError: Error | undefined
   #relays = 0
   #counts = { published: 0, failed: 0, lagMs: 0 }
 
@@ -99,6 +107,13 @@ class LeasedRelay implements Relay {
       'outbox relay reaches its database again',
     )
     this.#staff = new RelayStaff({ hire: (lease) => this.#worker(lease), onStopped: () => this.#nap.abort() })
+    this.#look = new IdleLook({
+      ...options,
+      sql: outbox.sql,
+      tables: this.#tables,
+      isListening: () => isListening(options.listener),
+      onLook: (error) => this.#looked(error),
+    })
     const instance = `${options.instance}/${newId()}`
     this.#keeper = new LeaseKeeper({ sql: outbox.sql, tables: this.#tables, instance, leaseMs, clock })
   }
@@ -125,7 +140,7 @@ class LeasedRelay implements Relay {
   }
 
   health(): RelayHealth {
-    const error = this.#error ?? this.#staff.error
+    const error = this.#error ?? this.#lookError ?? this.#staff.error
     return {
       status: this.#closing ? 'closed' : !this.#beat ? 'idle' : error ? 'down' : 'up',
       detail: error?.message,
@@ -177,33 +192,42 @@ class LeasedRelay implements Relay {
         await this.#keeper.tidy()
         this.#outbox = 'tidy'
       }
-      this.#relays = await this.#keeper.renew()
-      if (this.#closing === undefined) await this.#balance()
+      const { live, free } = await this.#keeper.renew()
+      this.#relays = live
+      if (this.#closing === undefined) await this.#balance(free)
       this.#trouble.over()
       this.#error = undefined
     } catch (reason) {
-      const error = explainMissing(reason, this.#options.outbox.schema, 'outbox.migrate()')
-      this.#trouble.failed(error)
-      this.#error = toError(error)
+      this.#error = this.#failed(reason)
     }
     this.#staff.fit(this.#keeper.held, this.#closing === undefined)
   }
 
-  async #balance(): Promise<void> {
+  #looked(reason: Error | undefined): void {
+    this.#lookError = reason && this.#failed(reason)
+  }
+
+  #failed(reason: unknown): Error {
+    const error = explainMissing(reason, this.#options.outbox.schema, 'outbox.migrate()')
+    this.#trouble.failed(error)
+    return toError(error)
+  }
+
+  async #balance(free: number): Promise<void> {
     const share = fairShare(this.#options.outbox.partitions, this.#relays)
     for (const lease of this.#keeper.held.slice(share)) {
       if (this.#staff.isFree(lease)) await this.#keeper.release(lease)
       else this.#staff.dismiss(lease)
     }
     const missing = share - this.#keeper.held.length
-    if (missing > 0) await this.#keeper.claim(missing)
+    if (missing > 0 && free > 0) await this.#keeper.claim(missing)
   }
 
   #worker(lease: HeldLease): PartitionRelay {
     const table = new PartitionTable(this.#options.outbox.sql, this.#tables, lease)
     const options = { ...this.#options, trouble: this.#trouble }
     const onWindow = (result: WindowResult, lagMs: number): void => this.#count(result, lagMs)
-    return new PartitionRelay({ lease, table, options, onWindow })
+    return new PartitionRelay({ lease, table, options, look: this.#look, onWindow })
   }
 
   #count(result: WindowResult, lagMs: number): void {
@@ -216,7 +240,8 @@ class LeasedRelay implements Relay {
   async #close(): Promise<void> {
     const { clock, drainTimeoutMs, logger } = this.#options
     for (const unsubscribe of this.#unsubscribe) unsubscribe()
-    await finishesWithin(clock, drainTimeoutMs, this.#staff.stop())
+    const settled = this.#staff.stop().then(() => this.#look.ended())
+    await finishesWithin(clock, drainTimeoutMs, settled)
     this.#drained = true
     this.#nap.abort()
     if (await finishesWithin(clock, Math.max(drainTimeoutMs, 1 * SECOND), this.#handOver())) return

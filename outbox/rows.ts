@@ -3,6 +3,8 @@
 import { toBase64 } from '../binder/channel/json-header.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
+import { hasCode, toError } from '../core/errors.ts'
+import { isLast, queryLast } from '../core/last-statement.ts'
 import { type SqlResult, SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers.ts'
@@ -52,35 +54,56 @@ function outboxPartition(message: EncodedMessage, partitions: number): number {
 export async function insertMessages(
   tx: SqlTransaction,
   tables: OutboxTables,
-  expected: Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>,
+  expected: ExpectedOutbox,
   messages: readonly EncodedMessage[],
 ): Promise<ReadonlySet<number>> {
   for (const message of messages) checkText(message)
   const targets = messages.map((message) => outboxPartition(message, expected.partitions))
   const [first] = messages
-  const { rowCount } =
-    messages.length === 1 && first !== undefined
-      ? await insertOne(tx, tables, expected, first, targets[0] as number)
-      : await insertMany(tx, tables, expected, messages, targets)
+  const { rowCount } = await (messages.length === 1 && first !== undefined
+    ? insertOne(tx, tables, expected, first, targets[0] as number)
+    : insertMany(tx, tables, expected, messages, targets)
+  ).catch((error: unknown) => {
+    throw explainNoPlace(error, expected)
+  })
   if (rowCount !== messages.length) throw await explainCount(tx, tables, expected, messages.length, rowCount)
   return new Set(targets)
+}
+
+type Expected = Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>
+
+/** What `outbox_meta` says. */
+interface Meta {
+  readonly partitions: number | null
+  readonly service: string | null
 }
 
 /** The INSERT writes all or, where the tables were made for another number, nothing. */
 async function explainCount(
   tx: SqlTransaction,
   tables: OutboxTables,
-  { schema, partitions, service }: Pick<ExpectedOutbox, 'schema' | 'partitions' | 'service'>,
+  expected: Expected,
   count: number,
   rowCount: unknown,
 ): Promise<Error> {
-  const { rows } = await tx.query<{ partitions: number; service: string | null }>(
-    `SELECT partitions, service FROM ${tables.meta}`,
-  )
-  const stored = rows[0]
-  if (stored?.partitions !== partitions) return new OutboxPartitionsMismatch(schema, partitions, stored?.partitions)
+  const { rows } = await tx.query<Meta>(`SELECT partitions, service FROM ${tables.meta}`)
+  return mismatch(expected, rows[0]) ?? new SqlRowCountWrong(count, rowCount)
+}
+
+/** Of a statement that is the last: the transaction is over, so the error itself says what `outbox_meta` says. */
+function explainNoPlace(error: unknown, expected: Expected): unknown {
+  const [meta] = hasCode(error, NO_NUMBER) ? (/\{"partitions" :.*\}/s.exec(toError(error).message) ?? []) : []
+  return (meta === undefined ? undefined : mismatch(expected, JSON.parse(meta) as Meta)) ?? error
+}
+
+/** invalid_text_representation. */
+const NO_NUMBER = '22P02'
+
+function mismatch({ schema, partitions, service }: Expected, stored: Meta | undefined): Error | undefined {
+  if (stored?.partitions !== partitions)
+    return new OutboxPartitionsMismatch(schema, partitions, stored?.partitions ?? undefined)
   if (stored.service !== null && stored.service !== service) return new OutboxOwned(schema, service, stored.service)
-  return new SqlRowCountWrong(count, rowCount)
+  return undefined
 }
 
 const COLUMNS = 'partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time'
@@ -93,10 +116,11 @@ function insertOne(
   m: EncodedMessage,
   partition: number,
 ): Promise<SqlResult<object>> {
-  return tx.query(
+  return queryLast(
+    tx,
     `INSERT INTO ${tables.outbox} (${COLUMNS})
-     SELECT $1::int, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::text, $8::text, $9::json, $10::bigint
-     FROM ${tables.meta} WHERE partitions = $11 AND (service IS NULL OR service = $12)`,
+     SELECT ${placeOf('$1::int', tables, tx)}, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::text, $8::text, $9::json, $10::bigint
+     FROM (VALUES (1)) AS one ${ofMeta(tables, tx, '$11', '$12')}`,
     [
       partition,
       m.id,
@@ -114,7 +138,21 @@ function insertOne(
   )
 }
 
-/** The condition on `outbox_meta` writes nothing when the tables have another number of partitions, or are another service's. */
+/**
+ * The condition on `outbox_meta`: when the tables have another number of partitions, or are another service's, nothing is written; or the
+ * statement fails, where that must not be committed.
+ */
+function ofMeta({ meta }: OutboxTables, tx: SqlTransaction, partitions: string, service: string): string {
+  return `${isLast(tx) ? 'LEFT' : ''} JOIN ${meta} meta ON meta.partitions = ${partitions} AND (meta.service IS NULL OR meta.service = ${service})`
+}
+
+function placeOf(partition: string, tables: OutboxTables, tx: SqlTransaction): string {
+  if (!isLast(tx)) return partition
+  // No number, whatever is there: also of a table that is empty.
+  const found = `SELECT json_build_object('partitions', max(partitions), 'service', max(service))::text FROM ${tables.meta}`
+  return `CASE WHEN meta.partitions IS NOT NULL THEN ${partition} ELSE (${found})::int END`
+}
+
 function insertMany(
   tx: SqlTransaction,
   tables: OutboxTables,
@@ -122,14 +160,15 @@ function insertMany(
   messages: readonly EncodedMessage[],
   targets: readonly number[],
 ): Promise<SqlResult<object>> {
-  return tx.query(
+  return queryLast(
+    tx,
     `INSERT INTO ${tables.outbox} (${COLUMNS})
-     SELECT m.partition, m.id, m.destination, m.key, m.type, decode(m.payload, 'base64'), m.source, m.content_type,
+     SELECT ${placeOf('m.partition', tables, tx)}, m.id, m.destination, m.key, m.type, decode(m.payload, 'base64'), m.source, m.content_type,
        m.headers::json, m.time::bigint
-     FROM ${tables.meta} meta, unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
        $8::text[], $9::text[], $10::text[]) WITH ORDINALITY
        AS m(partition, id, destination, key, type, payload, source, content_type, headers, time, n)
-     WHERE meta.partitions = $11 AND (meta.service IS NULL OR meta.service = $12) ORDER BY m.n`,
+     ${ofMeta(tables, tx, '$11', '$12')} ORDER BY m.n`,
     [
       targets,
       messages.map((m) => m.id),

@@ -71,7 +71,10 @@ export function makeParts(options: ResolvedService): Parts {
 function makeStored(options: ResolvedService, sql: SqlClient): Omit<StoredParts, 'relay'> {
   const { identity, schema, parts, sagas = [], drainTimeoutMs } = options
   const { service, instance, logger, telemetry } = identity
-  const outbox = createOutbox({ ...parts.outbox, sql, schema, service, telemetry, transport: options.transport })
+  // Each instance that listens hears of what the others add.
+  const defaults = options.listener === undefined ? {} : { notifyEveryMs: NOTIFY_EVERY_MS }
+  const { transport } = options
+  const outbox = createOutbox({ ...defaults, ...parts.outbox, sql, schema, service, telemetry, transport })
   const inbox = createInbox({ ...parts.inbox, sql, schema, outbox, logger })
   const common = { service, instance, logger, telemetry, sql, schema, outbox }
   const coordinator =
@@ -125,6 +128,7 @@ function makeRelay(options: ResolvedService, outbox: Outbox, publisher: Binder):
 }
 
 const IDLE_POLL_MS = 5 * SECOND
+const NOTIFY_EVERY_MS = 10
 
 interface Roles {
   readonly elections: Readonly<Record<string, Election>>

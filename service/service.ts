@@ -64,7 +64,10 @@ export interface ServiceOptions<Sent extends string = string> {
   readonly sql?: SqlClient | undefined
   /** Schema of all tables. @default 'concordat' */
   readonly schema?: string | undefined
-  /** Wakes the relay when another process of the service adds a message; see `createRelay`. @default none */
+  /**
+   * Wakes the relay when another process of the service adds a message, and the outbox tells the others (`notifyEveryMs`: 10).
+   * A relay that is idle for a minute then looks every 2 s instead of every 200 ms; see `createRelay`. @default none
+   */
   readonly listener?: SqlListener | undefined
   /** Sinks, processors, routes, sources, participants. `inbox: true` and a participant without `sql` take the service's. */
   readonly bindings?: readonly Binding[] | undefined

@@ -1,6 +1,7 @@
 /** What it costs an instance to report while somebody watches, as CPU time of its process beside that without a watch. */
 import { createBinder } from 'concordat/binder'
 import { createBus } from 'concordat/bus'
+import { median } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
 import { Worker } from '../processes.ts'
@@ -62,11 +63,6 @@ async function reports(broker: string, address: string, { progress, rounds }: Su
   const [idle, slow, fast] = [sides.idle, sides.slow, sides.fast].map(median) as [number, number, number]
   const each = fast - idle
   return [broker, percent(idle), percent(slow), percent(fast), `${number(each * 1_000)} ms`]
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
 function percent(share: number): string {

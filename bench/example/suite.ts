@@ -9,10 +9,14 @@ import { median } from '../compare.ts'
 import { cpuUsOfTree } from '../cpu.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
+import { PeerUnavailable } from '../peers.ts'
 import { PostgresBed } from '../postgres-bed.ts'
-import { number } from '../table.ts'
+import { number, type Table } from '../table.ts'
+import { type Target, verdict } from '../target.ts'
 import { COUNTED, countStatements } from './counts.ts'
+import { DBOS, runDbos } from './dbos.ts'
 import { difference, type ExampleRun, runExample, type Setting } from './run.ts'
+import { runSteps, STEPS } from './steps.ts'
 
 type Transport = 'kafka' | 'rabbitmq' | 'postgres'
 
@@ -25,44 +29,99 @@ const BESIDE: Readonly<Record<Transport, readonly ServerKind[]>> = {
 const SHORT = 100
 
 export async function exampleSuite(options: SuiteOptions): Promise<void> {
-  const wanted = wantedParts(options.only, ['embedded', 'rabbitmq', 'postgres', 'kafka', 'counts'])
-  const rows: (readonly string[])[] = []
-  if (wanted('embedded')) rows.push(await speed('embedded, one process', { flags: [], servers: {} }, options))
+  const wanted = wantedParts(options.only, ['embedded', 'rabbitmq', 'postgres', 'kafka', 'steps', 'dbos', 'counts'])
+  const sides: Side[] = []
+  if (wanted('embedded')) sides.push(await speed('embedded, one process', { flags: [], servers: {} }, options))
   for (const transport of ['rabbitmq', 'postgres', 'kafka'] as const) {
     if (!wanted(transport)) continue
     await onServers(transport, options, async (setting) => {
-      rows.push(await speed(`${transport}, one process per service`, setting, options))
+      sides.push(await speed(`${transport}, one process per service`, setting, options))
     })
   }
-  if (rows.length > 0)
-    options.report({ title: `example: ${options.orders} orders, start-up not counted`, head: HEAD, rows })
+  if (wanted('steps')) sides.push(...(await inOneProcess(STEPS, 'steps', runSteps, options)))
+  if (wanted('dbos')) sides.push(...(await inOneProcess(DBOS, 'dbos', runDbos, options)))
+  if (sides.length > 0) options.report(tableOf(sides, options))
   for (const transport of ['rabbitmq', 'postgres'] as const) {
     if (!wanted('counts')) continue
     await onServers(transport, options, (setting, bed) => countStatements(transport, setting, bed, options))
   }
 }
 
-const HEAD = ['where', 'orders/s', 'CPU ms per order', 'processes', 'PostgreSQL', 'other servers'] as const
+/** One place to run, with its rounds. */
+interface Side {
+  readonly where: string
+  readonly runs: readonly ExampleRun[]
+}
 
-async function speed(where: string, setting: Setting, { rounds, orders, progress }: SuiteOptions): Promise<string[]> {
+async function inOneProcess(
+  where: string,
+  database: string,
+  run: (bed: PostgresBed, database: string, options: SuiteOptions) => Promise<ExampleRun>,
+  options: SuiteOptions,
+): Promise<readonly Side[]> {
+  try {
+    await using bed = await PostgresBed.open()
+    const runs: ExampleRun[] = []
+    for (let round = 0; round < options.rounds; round++) {
+      options.progress(`example, ${where}, round ${round + 1}`)
+      runs.push(await run(bed, `${database}_${round}`, options))
+    }
+    return [{ where, runs }]
+  } catch (error) {
+    if (!(error instanceof ServerUnavailable || error instanceof PeerUnavailable)) throw error
+    options.skip(`${where}: ${error.message}`)
+    return []
+  }
+}
+
+const HEAD = [
+  'where',
+  'orders/s',
+  'CPU ms per order',
+  'processes',
+  'PostgreSQL',
+  'other servers',
+  'of DBOS',
+  'target',
+] as const
+/** Who has no broker either, of its orders a second. */
+const TARGETS: Readonly<Record<string, Target>> = {
+  'postgres, one process per service': { atLeast: 3 },
+  [STEPS]: { atLeast: 3 },
+}
+
+function tableOf(sides: readonly Side[], { orders }: SuiteOptions): Table {
+  const rateOf = ({ runs }: Side): number => median(runs.map((run) => (run.orders / run.ms) * 1_000))
+  const peer = sides.find(({ where }) => where === DBOS)
+  const rows = sides.map((side) => {
+    const ratio = peer === undefined || side === peer ? undefined : rateOf(side) / rateOf(peer)
+    const target = ratio === undefined ? '-' : verdict(ratio, TARGETS[side.where])
+    return [side.where, number(rateOf(side)), ...costOf(side), ratio?.toFixed(2) ?? '-', target]
+  })
+  return { title: `example: ${orders} orders, start-up not counted`, head: HEAD, rows }
+}
+
+function costOf({ runs }: Side): string[] {
+  const perOrder = (us: (run: ExampleRun) => number): string =>
+    number(median(runs.map((run) => us(run) / 1_000 / run.orders)))
+  const serversUs = ({ serverCpuUs }: ExampleRun): number => Object.values(serverCpuUs).reduce((sum, us) => sum + us, 0)
+  const postgresUs = ({ serverCpuUs }: ExampleRun): number => serverCpuUs['postgres'] ?? 0
+  return [
+    perOrder((run) => run.cpuUs + serversUs(run)),
+    perOrder((run) => run.cpuUs),
+    perOrder(postgresUs),
+    perOrder((run) => serversUs(run) - postgresUs(run)),
+  ]
+}
+
+async function speed(where: string, setting: Setting, { rounds, orders, progress }: SuiteOptions): Promise<Side> {
   const runs: ExampleRun[] = []
   for (let round = 0; round < rounds; round++) {
     progress(`example, ${where}, round ${round + 1}`)
     const short = await runExample(setting, SHORT)
     runs.push(difference(await runExample(setting, orders + SHORT), short))
   }
-  const medianOf = (pick: (run: ExampleRun) => number): number => median(runs.map(pick))
-  const perOrder = (us: (run: ExampleRun) => number): number => medianOf((run) => us(run) / 1_000 / run.orders)
-  const serversUs = ({ serverCpuUs }: ExampleRun): number => Object.values(serverCpuUs).reduce((sum, us) => sum + us, 0)
-  const postgresUs = ({ serverCpuUs }: ExampleRun): number => serverCpuUs['postgres'] ?? 0
-  return [
-    where,
-    number(medianOf((run) => (run.orders / run.ms) * 1_000)),
-    number(perOrder((run) => run.cpuUs + serversUs(run))),
-    number(perOrder((run) => run.cpuUs)),
-    number(perOrder(postgresUs)),
-    number(perOrder((run) => serversUs(run) - postgresUs(run))),
-  ]
+  return { where, runs }
 }
 
 /** Servers that nobody else uses, since their CPU time is part of the result. */

@@ -5,6 +5,7 @@ import { PostgresBed } from '../postgres-bed.ts'
 import { measureAdd } from './add.ts'
 import { Bed } from './bed.ts'
 import { measureGrowth } from './growth.ts'
+import { measureIdle } from './idle.ts'
 import { measureInbox } from './inbox.ts'
 import { measureRelay } from './relay.ts'
 
@@ -15,9 +16,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   add: measureAdd,
   inbox: measureInbox,
   growth: measureGrowth,
+  idle: measureIdle,
 }
 
-/** How fast the relay is, what `add` costs a business transaction, and what a million messages leave in the table. */
+/** How fast the relay is, what `add` costs a business transaction, what a million messages leave in the table, and what a service asks that has nothing to do. */
 export async function outboxSuite(options: SuiteOptions): Promise<void> {
   const wanted = wantedParts(options.only, Object.keys(PARTS))
   try {

@@ -1,18 +1,27 @@
 import { type Binder, type Channel, createBinder, defineChannel, sink } from 'concordat/binder'
-import { postgresTransport } from 'concordat/binder/postgres'
+import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import { pgClient } from 'concordat/core/pg'
 import pg from 'pg'
 import { z } from 'zod'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
-import { atOnce, calls, type Payload, type Side, TAKEN } from './sides.ts'
+import { atOnce, CALL, calls, type Payload, type Side, TAKEN } from './sides.ts'
 
 const Schema = z.object({ n: z.number().int(), key: z.string(), text: z.string() })
 
 /** The binder over the PostgreSQL transport: checked, with ids and headers, in order of key. */
-export async function openOurs(connectionString: string, groups: readonly string[] = ['g0']): Promise<Ours> {
+export function openOurs(connectionString: string, groups: readonly string[] = ['g0']): Promise<Ours> {
   const pool = new pg.Pool({ connectionString, max: 10 })
-  const transport = postgresTransport({ sql: pgClient(pool) })
+  return openOn({ sql: pgClient(pool) }, () => pool.end(), groups)
+}
+
+/** The same on a database that somebody else has opened. */
+export async function openOn(
+  options: PostgresTransportOptions,
+  end: () => Promise<void>,
+  groups: readonly string[] = ['g0'],
+): Promise<Ours> {
+  const transport = postgresTransport(options)
   const channel = defineChannel(`bench${groups.length}`, {
     payload: Schema,
     key: ({ key }: Payload) => key,
@@ -26,35 +35,37 @@ export async function openOurs(connectionString: string, groups: readonly string
   const binder = createBinder({ service: 'bench', transport, sends: [channel], bindings })
   await binder.start()
   await binder.ready()
-  return new Ours(binder, channel, groups, pool, arrivals)
+  return new Ours({ binder, channel, groups, end, arrivals })
 }
 
-class Ours implements Side {
+interface OursFields {
+  readonly binder: Binder
+  readonly channel: Channel<Payload, Payload>
+  readonly groups: readonly string[]
+  readonly end: () => Promise<void>
+  readonly arrivals: { now: Arrivals | undefined }
+}
+
+export class Ours implements Side {
   readonly name = 'concordat'
   readonly #binder: Binder
   readonly #channel: Channel<Payload, Payload>
   readonly #groups: readonly string[]
-  readonly #pool: pg.Pool
+  readonly #end: () => Promise<void>
   readonly #arrivals: { now: Arrivals | undefined }
 
-  constructor(
-    binder: Binder,
-    channel: Channel<Payload, Payload>,
-    groups: readonly string[],
-    pool: pg.Pool,
-    arrivals: { now: Arrivals | undefined },
-  ) {
+  constructor({ binder, channel, groups, end, arrivals }: OursFields) {
     this.#binder = binder
     this.#channel = channel
     this.#groups = groups
-    this.#pool = pool
+    this.#end = end
     this.#arrivals = arrivals
     this.#each((name) => binder.binding(name).pause())
   }
 
-  publish(payloads: readonly Payload[]): Promise<Measured> {
+  publish(payloads: readonly Payload[], inCallsOf: number = CALL): Promise<Measured> {
     return timed(payloads.length, async () => {
-      for (const call of calls(payloads)) await this.#binder.sendBatch(this.#channel, call)
+      for (const call of calls(payloads, inCallsOf)) await this.#binder.sendBatch(this.#channel, call)
     })
   }
 
@@ -73,7 +84,7 @@ class Ours implements Side {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#binder.close()
-    await this.#pool.end()
+    await this.#end()
   }
 
   #each(act: (name: string) => unknown): void {

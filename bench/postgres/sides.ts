@@ -28,8 +28,8 @@ export function payloads(count: number): Payload[] {
   return Array.from({ length: count }, (_, n) => ({ n, key: `account-${n % 100}`, text }))
 }
 
-export function calls<T>(items: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(items.length / CALL) }, (_, i) => items.slice(i * CALL, (i + 1) * CALL))
+export function calls<T>(items: readonly T[], of: number = CALL): T[][] {
+  return Array.from({ length: Math.ceil(items.length / of) }, (_, i) => items.slice(i * of, (i + 1) * of))
 }
 
 /** `AT_ONCE` loops over the same list. */

@@ -2,8 +2,10 @@ import { ServerUnavailable } from '../../test/support/servers/kinds.ts'
 import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
 import { PostgresBed } from '../postgres-bed.ts'
+import { measureDisk } from './disk.ts'
 import { measureGroups } from './groups.ts'
 import { measureLatency } from './latency.ts'
+import { measurePglite } from './pglite.ts'
 import { measureRates } from './rates.ts'
 import { measureSnapshot } from './snapshot.ts'
 
@@ -14,6 +16,8 @@ const PARTS: Readonly<Record<string, Part>> = {
   groups: measureGroups,
   latency: measureLatency,
   snapshot: measureSnapshot,
+  pglite: (_, options) => measurePglite(options),
+  disk: measureDisk,
 }
 
 /** The binder over PostgreSQL alone beside queues that live there, too. */

@@ -24,9 +24,31 @@ export interface Comparison {
 }
 
 /** Columns that say how we stand to somebody else, in tables of the suites' own. */
-const RATIO_COLUMNS = ['ratio', 'ours / theirs', 'of bare', 'each further / first', 'of the rate of kafkajs']
+const RATIO_COLUMNS = [
+  'ratio',
+  'ours / theirs',
+  'concordat / it',
+  'of bare',
+  'of DBOS',
+  'of one',
+  'of the rate without',
+  'of the rate of kafkajs',
+]
+/** The less the better: turned over. */
+const COST_COLUMNS = ['each further / first']
 /** Columns that say what a row is about. */
-const LABEL_COLUMNS = ['what', 'who', 'where', 'side', 'at once', 'groups', 'on']
+const LABEL_COLUMNS = [
+  'what',
+  'who',
+  'where',
+  'side',
+  'at once',
+  'groups',
+  'on',
+  'transaction',
+  'processes',
+  'there already',
+]
 const TOLERANCE = 0.1
 
 export function ratiosOf({ suites }: Report): readonly Ratio[] {
@@ -39,13 +61,14 @@ export function ratiosOf({ suites }: Report): readonly Ratio[] {
 }
 
 function ratiosIn(suite: string, { title, head, rows }: Table): readonly Ratio[] {
-  const at = head.findIndex((column) => RATIO_COLUMNS.includes(column))
+  const at = head.findIndex((column) => RATIO_COLUMNS.includes(column) || COST_COLUMNS.includes(column))
   if (at < 0) return []
   return rows.flatMap((row) => {
     const value = Number.parseFloat((row[at] ?? '').replaceAll(',', ''))
     if (!Number.isFinite(value)) return []
     const labels = row.filter((_, i) => LABEL_COLUMNS.includes(head[i] ?? ''))
-    return [{ name: `${suite}: ${title}: ${labels.join(', ')}`, value }]
+    const isCost = COST_COLUMNS.includes(head[at] ?? '')
+    return [{ name: `${suite}: ${title}: ${labels.join(', ')}`, value: isCost ? 1 / value : value }]
   })
 }
 

@@ -1,23 +1,10 @@
 /** The same three steps as a DBOS workflow, on a database of the same server. */
+import type { DbosSdk } from '../dbos-sdk.ts'
 import { loadPeer } from '../peers.ts'
 import { serve } from '../serve.ts'
 
-/** What is used of `@dbos-inc/dbos-sdk`. */
-interface Dbos {
-  readonly DBOS: {
-    setConfig(config: object): void
-    launch(): Promise<void>
-    registerWorkflow<Args extends unknown[], R>(
-      work: (...args: Args) => Promise<R>,
-      options: { readonly name: string },
-    ): (...args: Args) => Promise<R>
-    runStep<R>(work: () => Promise<R>, options: { readonly name: string }): Promise<R>
-    withNextWorkflowID<R>(id: string, work: () => Promise<R>): Promise<R>
-  }
-}
-
 const [folder = '', url = '', connections = ''] = process.argv.slice(2)
-const { DBOS } = loadPeer<Dbos>(folder, '@dbos-inc/dbos-sdk')
+const { DBOS } = loadPeer<DbosSdk>(folder, '@dbos-inc/dbos-sdk')
 const step = (name: string, n: number): Promise<number> => DBOS.runStep(async () => n + 1, { name })
 const three = DBOS.registerWorkflow(
   async (n: number) => {

@@ -188,14 +188,9 @@ export class TransportBinder implements Binder {
     this.#requireStarted('sendBatch')
     if (!Array.isArray(payloads)) throw wrongKind('sendBatch payloads', payloads, 'an array of payloads')
     if (options !== undefined) requireFunction('sendBatch options', options)
-    const messages = await Promise.all(
-      payloads.map(async (payload, index) => {
-        const own = this.#around(channel, options?.(payload, index))
-        const message = await encodeMessage(channel, payload, this.service, own, this.#clock)
-        this.#destinations.learn(channel, message.destination)
-        return message
-      }),
-    )
+    const encoded = payloads.map((payload, index) => this.#encoded(channel, payload, () => options?.(payload, index)))
+    const messages = encoded.every(isThere) ? encoded : await Promise.all(encoded.map((one) => Promise.resolve(one)))
+    for (const { destination } of messages) this.#destinations.learn(channel, destination)
     const outcomes = await this.#publisher.publish(messages)
     for (const [i, message] of messages.entries()) {
       const outcome = outcomes[i]
@@ -296,6 +291,19 @@ export class TransportBinder implements Binder {
     this.#state = 'closed'
   }
 
+  /** One of a batch. What is wrong with it is a rejection: others of the batch may be under way. */
+  #encoded<In, Out>(
+    channel: Channel<In, Out>,
+    payload: In,
+    options: () => SendOptions | undefined,
+  ): EncodedMessage | Promise<EncodedMessage> {
+    try {
+      return encodeMessage(channel, payload, this.service, this.#around(channel, options()), this.#clock)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
   /** The options with what `headers` says of the caller. */
   #around(channel: Pick<Channel, 'name'>, options?: SendOptions): SendOptions | undefined {
     return withAmbient(this.#ambient, channel?.name, options)
@@ -308,6 +316,10 @@ export class TransportBinder implements Binder {
   #notStarted(call: string, state: ConstructorParameters<typeof BinderClosed>[0]): BinderClosed {
     return new BinderClosed(state, `binder("${this.service}").${call}`)
   }
+}
+
+function isThere<T>(value: T | Promise<T>): value is T {
+  return !(value instanceof Promise)
 }
 
 /** What of a destination is known that no declaration names. */

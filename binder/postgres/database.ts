@@ -27,6 +27,10 @@ export class Database {
     this.#timeoutMs = timeoutMs
   }
 
+  get sql(): SqlClient {
+    return this.#sql
+  }
+
   get health(): TransportHealth {
     return this.#health
   }

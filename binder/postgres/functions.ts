@@ -58,15 +58,16 @@ const PROVISION = `
 /**
  * Gives positions to what has been committed since the last ones were given: what this statement sees and the newest tick
  * did not see. Every committed row is in exactly one such difference, however late it commits. Inside it the sequence
- * orders: of two transactions that serialise on the row that a key stands for, the first has the lower number.
+ * orders: of two transactions that serialise on the row that a key stands for, the first has the lower number. False: somebody
+ * else is doing it, and what was committed last may have no position yet.
  */
-const ASSIGN = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
+const GIVE_POSITIONS = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   DECLARE base pg_snapshot; next_position bigint; is_mine boolean;
   BEGIN
     SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, p) INTO is_mine FROM {schema}.transport_ring r WHERE r.one;
-    IF NOT is_mine THEN RETURN; END IF;
+    IF NOT is_mine THEN RETURN false; END IF;
     SELECT t.snap, t.first + t.n INTO base, next_position
       FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1;
     INSERT INTO {schema}.transport_tick
@@ -84,16 +85,17 @@ const ASSIGN = `
       WHERE pg_visible_in_snapshot(l.xid, cur.s)
     ) fresh
     GROUP BY (rank - 1) / ${TICK_SIZE};
+    RETURN true;
   END $transport$`
 
+/** For who need not know. */
+const ASSIGN = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_assign(p int) RETURNS void LANGUAGE plpgsql ${PLANNED_ONCE}
+  AS $transport$ BEGIN PERFORM {schema}.transport_give_positions(p); END $transport$`
+
 /** The messages from a position on, at most so many and so many bytes; the first one whatever its size. */
-const READ = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_read(p int, p_from bigint, p_limit int, p_bytes bigint)
-  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql STABLE ${PLANNED_ONCE}
-  AS $transport$
-  #variable_conflict use_column
-  BEGIN
-    RETURN QUERY SELECT pos, xid, seq, key, meta, body FROM (
+const ROWS = `
+    SELECT pos, xid, seq, key, meta, body FROM (
       SELECT e.pos, l.xid, l.seq, l.key, l.meta, l.body,
         sum(coalesce(octet_length(l.body), 0)) OVER (ORDER BY e.pos ROWS UNBOUNDED PRECEDING) - coalesce(octet_length(l.body), 0) AS bytes_before
       FROM (
@@ -104,25 +106,26 @@ const READ = `
           AND t.first < p_from + p_limit AND t.first + u.n - 1 >= p_from
         ORDER BY 1 LIMIT p_limit
       ) e JOIN {schema}.transport_log l ON l.segment = e.segment AND l.part = p AND l.xid = e.xid AND l.seq = e.seq
-    ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos;
-  END $transport$`
+    ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos`
 
 /**
  * Settles what is done and hands out what is next, under the caller's version and epoch. Refused with CN001 when somebody
  * has appended after what the caller knows, or a crash of the server has undone it. Does not wait for the disk: what a
- * crash undoes is handed out again, and the one whose version is missing is refused.
+ * crash undoes is handed out again, and the one whose version is missing is refused. A last row without a position says that
+ * somebody else is giving positions.
  */
-const CYCLE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+const FETCH = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_fetch(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
     p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
-  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
+  RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
-  DECLARE up_to bigint := p_from; count_read bigint := 0; earliest bigint;
+  #variable_conflict use_column
+  DECLARE up_to bigint := p_from; count_read bigint := 0; is_mine boolean := true;
   BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     IF p_limit > 0 THEN
-      PERFORM {schema}.transport_assign(p);
-      RETURN QUERY SELECT r.pos, r.key, r.meta, r.body FROM {schema}.transport_read(p, p_from, p_limit, p_bytes) r;
+      is_mine := {schema}.transport_give_positions(p);
+      RETURN QUERY ${ROWS};
       GET DIAGNOSTICS count_read = ROW_COUNT;
       up_to := p_from + count_read;
     END IF;
@@ -132,6 +135,46 @@ const CYCLE = `
       WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
       IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
     END IF;
+    IF NOT is_mine THEN RETURN QUERY SELECT NULL::bigint, NULL::xid8, NULL::bigint, NULL::bytea, NULL::json, NULL::bytea; END IF;
+  END $transport$`
+
+/** As processes of the version before call it. */
+const CYCLE = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_cycle(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+    p_writes boolean, p_from bigint, p_limit int, p_bytes bigint)
+  RETURNS TABLE (pos bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
+  AS $transport$
+  BEGIN
+    RETURN QUERY SELECT f.pos, f.key, f.meta, f.body
+      FROM {schema}.transport_fetch(g, p, v, e, p_owner, p_settled, p_done, p_writes, p_from, p_limit, p_bytes) f
+      WHERE f.pos IS NOT NULL;
+  END $transport$`
+
+/**
+ * Settles what is done and hands out messages that the caller has from another group. False, and nothing done: from \`p_from\` on
+ * others lie there by now, since a crash has undone positions.
+ */
+const FOLLOW = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_follow(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[],
+    p_from bigint, p_xids xid8[], p_seqs bigint[])
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
+  AS $transport$
+  DECLARE up_to bigint := p_from + cardinality(p_seqs); same bigint;
+  BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    SELECT sum(s.upto - s.start) INTO same FROM (
+      SELECT greatest(p_from, t.first) AS start, least(up_to, t.first + t.n) AS upto, t.first, t.xids, t.seqs FROM {schema}.transport_tick t
+      WHERE t.part = p AND t.first + t.n > p_from AND t.first < up_to AND t.first >= coalesce(
+        (SELECT b.first FROM {schema}.transport_tick b WHERE b.part = p AND b.first <= p_from ORDER BY b.first DESC LIMIT 1), p_from)
+    ) s
+    WHERE s.xids[s.start - s.first + 1:s.upto - s.first] = p_xids[s.start - p_from + 1:s.upto - p_from]
+      AND s.seqs[s.start - s.first + 1:s.upto - s.first] = p_seqs[s.start - p_from + 1:s.upto - p_from];
+    IF same IS DISTINCT FROM up_to - p_from THEN RETURN false; END IF;
+    INSERT INTO {schema}.transport_progress
+    SELECT g, p, v + 1, e, p_owner, p_settled, greatest(up_to, b.handed), p_done FROM {schema}.transport_progress b
+    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
+    RETURN true;
   END $transport$`
 
 /** The same for a reader without a group, which remembers the message before: CN001 when a crash has undone its position. */
@@ -139,6 +182,7 @@ const PEEK = `
   CREATE OR REPLACE FUNCTION {schema}.transport_peek(p int, p_from bigint, p_limit int, p_bytes bigint, p_xid xid8, p_seq bigint)
   RETURNS TABLE (pos bigint, xid xid8, seq bigint, key bytea, meta json, body bytea) LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
+  #variable_conflict use_column
   DECLARE is_undone boolean;
   BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -149,7 +193,7 @@ const PEEK = `
         SELECT * FROM {schema}.transport_tick b WHERE b.part = p AND b.first < p_from ORDER BY b.first DESC LIMIT 1
       ) t WHERE t.first + t.n >= p_from AND (t.xids[p_from - t.first] <> p_xid OR t.seqs[p_from - t.first] <> p_seq)
     ) THEN RAISE EXCEPTION 'the position was undone' USING ERRCODE = 'CN001'; END IF;
-    RETURN QUERY SELECT r.pos, r.xid, r.seq, r.key, r.meta, r.body FROM {schema}.transport_read(p, p_from, p_limit, p_bytes) r;
+    RETURN QUERY ${ROWS};
   END $transport$`
 
 /** Takes places of a group that nobody holds, or whose holder's session is over, or that are the caller's own. */
@@ -250,9 +294,11 @@ const PROMOTE = `
 
 export const MESSAGE_FUNCTIONS: readonly string[] = [
   PROVISION,
+  GIVE_POSITIONS,
   ASSIGN,
-  READ,
+  FETCH,
   CYCLE,
+  FOLLOW,
   PEEK,
   CLAIM,
   GIVE,

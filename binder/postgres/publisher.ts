@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
+import { queryLast, withoutCommit } from '../../core/last-statement.ts'
 import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
@@ -36,6 +37,10 @@ export interface PublisherHost {
   delayed(durationMs: number): void
 }
 
+/** So many messages are worth a second statement, and it a second connection of so many. */
+const LANES_FROM = 200
+const CONNECTIONS_FOR_LANES = 4
+
 interface Placed {
   readonly index: number
   readonly message: EncodedMessage
@@ -62,13 +67,17 @@ export class Publisher {
     const now: Placed[] = []
     const later: Placed[] = []
     for (const [index, message] of messages.entries()) {
-      const placed = await this.#place(message, index)
+      const found = this.#place(message, index)
+      const placed = found instanceof Promise ? await found : found
       if (placed instanceof Error) outcomes[index] = placed
       else if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
       else now.push(placed)
     }
     if (later.length > 0) await this.#write(later, deadline, outcomes, (list, ms) => this.#insertDelayed(list, ms))
-    if (now.length > 0) await this.#write(now, deadline, outcomes, (list, ms) => this.#insert(list, ms))
+    const written = this.#lanes(now).map((lane) =>
+      this.#write(lane, deadline, outcomes, (list, ms) => this.#insert(list, ms)),
+    )
+    await Promise.all(written)
     const parts = new Set<number>()
     for (const { index, part } of now) if (outcomes[index] === undefined) parts.add(part)
     if (parts.size > 0) this.#host.wrote(parts)
@@ -93,8 +102,11 @@ export class Publisher {
       else now.push(placed)
     }
     const { tables, clock } = this.#host
-    if (later.length > 0) await tx.query(...delayedStatement(tables, later, clock.now()))
-    if (now.length > 0) await tx.query(...statement(tables, now))
+    if (later.length > 0) {
+      const before = now.length > 0 ? withoutCommit(tx) : tx
+      await queryLast(before, ...delayedStatement(tables, later, clock.now()))
+    }
+    if (now.length > 0) await queryLast(tx, ...statement(tables, now))
     const parts = new Set(now.map(({ part }) => part))
     const wake = (): void => {
       if (parts.size > 0) this.#host.wrote(parts)
@@ -105,23 +117,39 @@ export class Publisher {
     else tx.afterCommit(wake)
   }
 
-  async #place(
+  /** At once where the destination is known. Never throws, never rejects. */
+  #place(
     message: EncodedMessage,
     index: number,
     tx?: SqlTransaction,
     specOf?: (destination: string) => DestinationSpec,
-  ): Promise<Placed | TransportError> {
-    const { destination, key } = message
+  ): Placed | TransportError | Promise<Placed | TransportError> {
     const refused = this.#refusal(message, tx !== undefined)
     if (refused !== undefined) return refused
-    let known: KnownDestination | undefined
+    const found = this.#host.find(message.destination, tx)
+    return found === undefined || found instanceof Promise
+      ? this.#looked(message, index, found, tx, specOf)
+      : this.#placed(message, index, found)
+  }
+
+  async #looked(
+    message: EncodedMessage,
+    index: number,
+    found: Promise<KnownDestination | undefined> | undefined,
+    tx?: SqlTransaction,
+    specOf?: (destination: string) => DestinationSpec,
+  ): Promise<Placed | TransportError> {
+    const { destination } = message
     try {
-      const found = this.#host.find(destination, tx)
-      known = found instanceof Promise ? await found : found
-      if (known === undefined && specOf !== undefined) known = await this.#host.make(specOf(destination), tx)
+      const known = (await found) ?? (specOf === undefined ? undefined : await this.#host.make(specOf(destination), tx))
+      return this.#placed(message, index, known)
     } catch (error) {
       return toTransportError(`look for "${destination}"`, error, this.#host.options.schema, destination)
     }
+  }
+
+  #placed(message: EncodedMessage, index: number, known: KnownDestination | undefined): Placed | TransportError {
+    const { destination, key } = message
     if (known === undefined)
       return failure(
         'unroutable',
@@ -156,6 +184,20 @@ export class Publisher {
         message,
       )
     return undefined
+  }
+
+  /**
+   * A long list as two, written at once: the server works on both. A partition is in one of them, and the next list comes after
+   * both, so the order of a key is kept.
+   */
+  #lanes(list: readonly Placed[]): ReadonlyArray<readonly Placed[]> {
+    const { exclusive, connections = 1 } = this.#host.options.sql
+    if (list.length < LANES_FROM || exclusive !== undefined || connections < CONNECTIONS_FOR_LANES) {
+      return list.length === 0 ? [] : [list]
+    }
+    const lanes: [Placed[], Placed[]] = [[], []]
+    for (const placed of list) lanes[(placed.part % 2) as 0 | 1].push(placed)
+    return lanes.filter(({ length }) => length > 0)
   }
 
   /** One statement for all; when the fault lies in one of them, halves until it is alone. */
@@ -203,7 +245,10 @@ export class Publisher {
 
 type Statement = readonly [text: string, parameters: readonly unknown[]]
 
-/** The most frequent case without arrays. */
+/**
+ * The most frequent case without arrays. Of several, each column is one text, cut where neither base64 nor JSON on one line
+ * has that character: an array of texts is read letter by letter, and has to be quoted so. Two and more, so no text is empty.
+ */
 function statement(tables: TransportTables, list: readonly Placed[]): Statement {
   const [only] = list
   if (list.length === 1 && only !== undefined) {
@@ -216,9 +261,15 @@ function statement(tables: TransportTables, list: readonly Placed[]): Statement 
   return [
     `INSERT INTO ${tables.log} (segment, part, key, meta, body)
      SELECT (SELECT current FROM ${tables.ring}), m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
-     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS m(part, key, meta, body, n)
+     FROM unnest($1::int[], string_to_array($2, ',', '-'), string_to_array($3, E'\\n'), string_to_array($4, ',', '-'))
+       WITH ORDINALITY AS m(part, key, meta, body, n)
      ORDER BY m.n`,
-    columns(list),
+    [
+      list.map(({ part }) => part),
+      list.map(({ message: { key } }) => (key === null ? '-' : Buffer.from(key).toString('base64'))).join(),
+      list.map(({ message }) => metaOf(message)).join('\n'),
+      list.map(({ message: { body } }) => (body === null ? '-' : toBase64(body))).join(),
+    ],
   ]
 }
 

@@ -3,13 +3,10 @@ import type { SqlExecutor } from '../../core/sql.ts'
 import type { Database } from './database.ts'
 import { failure } from './failure.ts'
 import type { Place } from './place.ts'
+import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
 import { Turn } from './turn.ts'
-import type { LogRow } from './wire.ts'
-
-export interface ReadRow extends LogRow {
-  readonly position: number
-}
+import type { ReadRow } from './wire.ts'
 
 export interface ReadRequest {
   /** Where it stands; told what was written of it. */
@@ -22,6 +19,10 @@ export interface ReadRequest {
 
 export interface ReadResult {
   readonly rows: readonly ReadRow[]
+  /** There are more, though these are fewer than were asked for. */
+  readonly isPart?: boolean
+  /** Somebody else was giving positions: what was committed last may not be among them. */
+  readonly isBehind?: boolean
   /** What was settled is on its way to the disk. */
   readonly wrote: boolean
 }
@@ -35,10 +36,13 @@ export interface Source {
   read(request: ReadRequest): Promise<ReadResult>
   /** Gives the place up, settled on the disk. @throws TransportError; also when it could not be, so that it may be ours still */
   give(place: Place): Promise<void>
+  /** It is read no more. */
+  leave(): void
 }
 
 interface FetchedRow {
-  readonly pos: string
+  /** `null` in a last row that says something else. */
+  readonly pos: string | null
   readonly key: Uint8Array | null
   readonly meta: string
   readonly body: Uint8Array | null
@@ -86,6 +90,9 @@ export class GroupSource implements Source {
   readonly #fields: GroupSourceFields
   readonly #epoch: string
   readonly #turn = new Turn()
+  /** What other groups of this process read of the partition; from the first read on. */
+  #shared: SharedReads | undefined
+  #hasLeft = false
   #version: bigint
   #appended = 0
 
@@ -125,21 +132,75 @@ export class GroupSource implements Source {
     if (this.#appended % TIDY_EVERY === 0) this.#tidy()
   }
 
-  async read({ place, limit, bytes }: ReadRequest): Promise<ReadResult> {
+  async read(request: ReadRequest): Promise<ReadResult> {
+    const shared = this.#joined(request.place)
+    if (shared === undefined || request.limit === 0) return this.#fetch(request, shared)
+    await shared.underWay(request.place.next)
+    const result = (await this.#follow(request, shared)) ?? (await this.#fetch(request, shared))
+    shared.moved(this, request.place.next + result.rows.length)
+    return result
+  }
+
+  leave(): void {
+    this.#hasLeft = true
+    this.#shared?.leave(this)
+  }
+
+  /** `undefined`: no other group of this process reads the partition. */
+  #joined({ next }: Place): SharedReads | undefined {
+    if (this.#hasLeft) return undefined
+    const { database, tables } = this.#fields
+    if (this.#shared === undefined) {
+      this.#shared = sharedReads(database.sql, tables.log, this.part)
+      this.#shared.join(this, next)
+    }
+    return this.#shared.isShared ? this.#shared : undefined
+  }
+
+  #fetch({ place, limit, bytes }: ReadRequest, shared: SharedReads | undefined): Promise<ReadResult> {
     const { tables } = this.#fields
     return this.#write('fetch messages', async (sql) => {
       const { settled, done, changes } = place.settled()
       const writes = place.unwritten > 0
       const { group, part, version, epoch, owner } = this.version
-      const { rows } = await sql<FetchedRow>(
-        `SELECT pos::text AS pos, key, meta::text AS meta, body FROM ${tables.cycle}($1, $2, $3::bigint, $4::bigint, $5,
+      const numbers = shared === undefined ? '' : 'xid::text AS xid, seq::text AS seq, '
+      const fetched = sql<FetchedRow & { readonly xid: string; readonly seq: string }>(
+        `SELECT pos::text AS pos, ${numbers}key, meta::text AS meta, body FROM ${tables.fetch}($1, $2, $3::bigint, $4::bigint, $5,
            $6::bigint, $7::bigint[], $8, $9::bigint, $10, $11::bigint)`,
         [group, part, version, epoch, owner, settled, done, writes, place.next, limit, bytes],
       )
+      const read = fetched.then(({ rows }) =>
+        inLine(this.index, place.next, rows.at(-1)?.pos === null ? rows.slice(0, -1) : rows),
+      )
+      if (limit > 0) await shared?.fetched(place.next, limit, read)
+      const rows = await read
       if (rows.length > 0 || writes) this.appended()
       place.wrote(changes)
-      return { rows: inLine(this.index, place.next, rows), wrote: writes }
+      return { rows, wrote: writes, isBehind: rows.length < (await fetched).rows.length }
     })
+  }
+
+  /** Takes what another group has fetched. `undefined`: nothing worth it, or it is not what lies there any more. */
+  async #follow({ place, limit, bytes }: ReadRequest, shared: SharedReads): Promise<ReadResult | undefined> {
+    const rows = shared.from(place.next, limit, bytes)
+    if (rows.length === 0) return undefined
+    const result = await this.#write('go on in messages that another group has fetched', async (sql) => {
+      const { settled, done, changes } = place.settled()
+      const wrote = place.unwritten > 0
+      const { group, part, version, epoch, owner } = this.version
+      const numbers = [rows.map(({ xid }) => xid).join(), rows.map(({ seq }) => seq).join()]
+      const answer = await sql<{ is_same: boolean }>(
+        `SELECT ${this.#fields.tables.follow}($1, $2, $3::bigint, $4::bigint, $5, $6::bigint, $7::bigint[], $8::bigint,
+           string_to_array($9, ',')::xid8[], string_to_array($10, ',')::bigint[]) AS is_same`,
+        [group, part, version, epoch, owner, settled, done, place.next, ...numbers],
+      )
+      if (answer.rows[0]?.is_same !== true) return undefined
+      this.appended()
+      place.wrote(changes)
+      return { rows, wrote, isPart: rows.length < limit }
+    })
+    if (result === undefined) shared.forget()
+    return result
   }
 
   async give(place: Place): Promise<void> {
@@ -231,12 +292,15 @@ export class AnonymousSource implements Source {
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
-    return { rows: read, wrote: false }
+    // It is not told whether somebody else was giving positions.
+    return { rows: read, wrote: false, isBehind: true }
   }
 
   give(): Promise<void> {
     return Promise.resolve()
   }
+
+  leave(): void {}
 }
 
 /**
@@ -244,12 +308,16 @@ export class AnonymousSource implements Source {
  * was carried over and not the messages; the next one finds both. A reader without a group may have come too late.
  * @throws Error when one is missing
  */
-function inLine(index: number, from: number, rows: readonly FetchedRow[]): readonly ReadRow[] {
-  return rows.map(({ pos, key, meta, body }, n) => {
+function inLine<Row extends FetchedRow>(
+  index: number,
+  from: number,
+  rows: readonly Row[],
+): ReadonlyArray<Omit<Row, 'pos'> & ReadRow> {
+  return rows.map(({ pos, ...row }, n) => {
     if (Number(pos) !== from + n)
       throw new Error(
         `partition ${index} offset ${from + n} cannot be read: its segment was freed meanwhile, or retentionMs is over`,
       )
-    return { position: from + n, key, meta, body }
+    return { ...row, position: from + n }
   })
 }

@@ -6,8 +6,8 @@ import type { Receiver, Subscription, SubscriptionSpec } from '../transport/tran
 import { isFenced } from './failure.ts'
 import { HeldPlace } from './held-place.ts'
 import type { Fetched, Place } from './place.ts'
-import type { ReadRow, Source } from './source.ts'
-import { messageOf } from './wire.ts'
+import type { ReadResult, Source } from './source.ts'
+import { messageOf, type ReadRow } from './wire.ts'
 
 /** Messages of a fetch at most: the best price for each. */
 const MAX_FETCH = 500
@@ -22,6 +22,8 @@ export interface LogSubscriptionHost {
   fenced(part: number): void
   /** A place could not be given back: the server may think that it is held. */
   unsure(subscription: LogSubscription): void
+  /** There may be messages that it could not see yet. */
+  lookSoon(): void
   /** It is over: closed or lost. */
   ended(subscription: LogSubscription): Promise<void>
 }
@@ -185,6 +187,7 @@ export class LogSubscription implements Subscription {
 
   #drop(held: HeldPlace, reason: Error): void {
     if (this.#places.get(held.source.part) === held) this.#places.delete(held.source.part)
+    held.source.leave()
     this.#withdraw(held, reason)
   }
 
@@ -219,21 +222,22 @@ export class LogSubscription implements Subscription {
     const { place, source, wakes } = held
     const bytes = this.#fetchBytes()
     let fetched: readonly Fetched[]
-    let wrote: boolean
+    let read: ReadResult
     try {
-      const read = await source.read({ place, limit, bytes })
+      read = await source.read({ place, limit, bytes })
       fetched = read.rows.map((row) => this.#fetched(held, row))
-      wrote = read.wrote
     } catch (error) {
       this.#failed(held, toError(error))
       return
     }
     if (!this.#isHeld(held)) return
-    if (wrote) held.flushed()
+    if (read.wrote) held.flushed()
     if (limit === 0) return
+    if (read.isBehind === true) this.#host.lookSoon()
     place.append(fetched)
     const total = fetched.reduce((sum, each) => sum + each.bytes, 0)
-    held.mayHaveMore = fetched.length >= limit || (fetched.length > 0 && total >= bytes) || held.wakes !== wakes
+    const isFull = fetched.length >= limit || (fetched.length > 0 && total >= bytes)
+    held.mayHaveMore = isFull || read.isPart === true || held.wakes !== wakes
     this.#handOut()
   }
 

@@ -72,6 +72,12 @@ const MIGRATIONS: readonly SqlMigration[] = [
   },
   // The functions as they are now, where version 1 made them as they were.
   { version: 2, worksWith: 1, statements: MESSAGE_FUNCTIONS },
+  // Groups of one process read once (`transport_fetch`, `transport_follow`).
+  {
+    version: 3,
+    worksWith: 1,
+    statements: [...MESSAGE_FUNCTIONS, 'DROP FUNCTION IF EXISTS {schema}.transport_read(int, bigint, int, bigint)'],
+  },
 ]
 
 export const TRANSPORT_PART: SqlPart = {
@@ -95,7 +101,8 @@ const NAMES = {
   delayed: 'transport_delayed',
   provision: 'transport_provision',
   claim: 'transport_claim',
-  cycle: 'transport_cycle',
+  fetch: 'transport_fetch',
+  follow: 'transport_follow',
   peek: 'transport_peek',
   give: 'transport_give',
   pending: 'transport_pending',

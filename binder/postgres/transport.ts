@@ -264,6 +264,7 @@ class LogTransport implements PostgresTransport {
       isValid: () => session.isValid(),
       fenced: () => void members.look(),
       unsure: ({ group: left }) => void (left !== undefined && members.unsure(left)),
+      lookSoon: () => this.#parts?.wakes.soon(),
       ended: async (ended) => {
         this.#subscriptions.delete(ended)
         await members.leave(ended)

@@ -47,18 +47,19 @@ export class Wakes {
 
   /** These partitions have something new, committed by this process. */
   wrote(parts: ReadonlySet<number>): void {
-    for (const each of this.#neighbours()) {
-      each.#wake(parts)
-      // Of two readers at once one gives positions, and the other may have looked before they were there.
-      each.#gate.soon()
-    }
+    for (const each of this.#neighbours()) each.#wake(parts)
     this.#notify?.([...parts].map(String))
+  }
+
+  /** Of two readers at once one gives positions, and the other may have read before they were there. */
+  soon(): void {
+    this.#gate.soon()
   }
 
   /** They will have, at a moment that nobody tells: every reader looks again soon. */
   wroteSoon(parts: ReadonlySet<number>): void {
     for (const each of this.#neighbours()) each.#gate.wake()
-    this.#notify?.([...parts].map(String))
+    this.#notify?.(Array.from(parts, (part) => `s${part}`))
   }
 
   /** A group has a new member, one less, or a partition to take. */
@@ -100,15 +101,14 @@ export class Wakes {
     for (const subscription of this.#parts.subscriptions) subscription.wake(parts)
   }
 
-  /** `3,17`: partitions; `g5`: a group; empty: look everywhere. */
+  /** `3,17`: partitions with something that is committed; `s3`: with something that may be soon; `g5`: a group; empty: look everywhere. */
   #heard(payload: string): void {
     const items = payload === '' ? [] : payload.split(',')
     if (items.length === 0 || items.some((item) => item.startsWith('g'))) this.#parts.onMembers()
     const parts = items.filter((item) => /^\d+$/.test(item)).map(Number)
     if (items.length === 0) this.#wake(undefined)
     else if (parts.length > 0) this.#wake(new Set(parts))
-    // It may come before the commit that it announces.
-    this.#gate.soon()
+    if (parts.length < items.length || items.length === 0) this.#gate.soon()
   }
 
   async #look(): Promise<void> {

@@ -23,6 +23,10 @@ export interface LogRow {
   readonly body: Uint8Array | null
 }
 
+export interface ReadRow extends LogRow {
+  readonly position: number
+}
+
 const NO_HEADERS: Headers = Object.freeze({})
 
 /**

@@ -26,7 +26,8 @@ import type {
   Transport,
   TransportDelivery,
 } from '../transport/transport.ts'
-import { type DeadLetter, readDeadLetter } from './letter.ts'
+import { readDeadLetter } from './letter.ts'
+import { Listing } from './listing.ts'
 import { nameOf, replaceBy } from './moving.ts'
 import {
   type RedriveHost,
@@ -54,16 +55,10 @@ export class RedriveRun {
   readonly #waiting: Queue<TransportDelivery> = new Queue()
   /** Letters that this run has sent back or kept, in the order of time. */
   readonly #passed: Set<string> = new Set()
-  readonly #listed: DeadLetter[] = []
   readonly #counts = { sent: 0, kept: 0, copies: 0 }
-  /** Bytes of payloads that a dry run has looked at. */
-  #lookedAtBytes = 0
+  /** Of a dry run. */
+  readonly #listing: Listing
   #isBeyondLimit = false
-  /** Of `after`: passed over by a dry run. */
-  #skipped = 0
-  /** What may be of those, as long as that is not known. */
-  readonly #before: DeadLetter[] = []
-  #isBehind: boolean
   #lost: Error | undefined
   #wake: () => void = () => {}
   #nextAt = 0
@@ -80,7 +75,7 @@ export class RedriveRun {
     const { name, partitions, groups, retentionMs } = channel
     const input = { name, partitions, groups: [...new Set([...groups, group])], retentionMs }
     this.#options = options
-    this.#isBehind = options.after === undefined
+    this.#listing = new Listing(options, this.#counts)
     this.#letters = { ...deadLetterSpec(name, group), goesWith: name }
     this.#target = to === 'group' ? { ...retrySpec(input, group), goesWith: name } : input
   }
@@ -92,8 +87,9 @@ export class RedriveRun {
     await this.#publish(this.#mark())
     this.#progressAt = this.#options.clock.monotonic()
     const end = await this.#readToEnd()
-    const skipped = this.#options.after && { skipped: this.#skipped }
-    return { ...this.#counts, complete: end === 'complete' && !this.#isBeyondLimit, letters: this.#listed, ...skipped }
+    const { letters, skipped, isBeyondLimit } = this.#listing
+    const complete = end === 'complete' && !this.#isBeyondLimit && !isBeyondLimit
+    return { ...this.#counts, complete, letters, ...(this.#options.after && { skipped }) }
   }
 
   /** A subscription that is lost is made again: what was not settled comes back, what was is known by its id. */
@@ -132,10 +128,8 @@ export class RedriveRun {
 
   /** What it kept lies at the end. Then what follows has to go there too, or it would come before. */
   #isEnough(): boolean {
-    const { dryRun, lookAt, lookAtBytes } = this.#options
     const { sent, kept } = this.#counts
-    if (dryRun && (this.#skipped + sent + kept >= lookAt || this.#lookedAtBytes >= lookAtBytes)) return true
-    return sent >= this.#options.limit && (dryRun || kept === 0)
+    return this.#options.dryRun ? this.#listing.isFull : sent >= this.#options.limit && kept === 0
   }
 
   async #subscribe(): Promise<Subscription> {
@@ -214,7 +208,7 @@ export class RedriveRun {
     const { dryRun, onProgress, id } = this.#options
     if (message.type === REDRIVE_END) {
       delivery.ack()
-      if (message.id === id && !this.#isBehind) await this.#goBehind()
+      if (message.id === id) await this.#listing.end()
       return message.id === id
     }
     // Another run took the mark away, which lay before this one. It is no copy of what it came from.
@@ -225,7 +219,7 @@ export class RedriveRun {
     // Of a place that was taken anew, what it held is on its way again.
     if (this.#settling !== undefined && delivery.signal.aborted) return false
     try {
-      await (dryRun ? this.#list(message) : this.#move(message, delivery))
+      await (dryRun ? this.#listing.add(message) : this.#move(message, delivery))
     } catch (error) {
       if (this.#settling !== undefined && delivery.signal.aborted) return false
       delivery.release()
@@ -237,42 +231,6 @@ export class RedriveRun {
       logger.error({ err: error, id }, 'redrive: `onProgress` failed, going on'),
     )
     return false
-  }
-
-  async #list(message: EncodedMessage): Promise<void> {
-    const letter = readDeadLetter(message)
-    this.#lookedAtBytes += letter.bytes
-    const listed = this.#options.payloads ? letter : { ...letter, body: null }
-    if (this.#isBehind) return this.#listOne(letter, listed)
-    this.#before.push(listed)
-    this.#skipped = this.#before.length
-    if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
-  }
-
-  async #listOne(letter: DeadLetter, listed = letter): Promise<void> {
-    if (!(await this.#options.filter(letter))) {
-      this.#counts.kept++
-      return
-    }
-    this.#listed.push(listed)
-    this.#counts.sent++
-  }
-
-  /**
-   * What was looked at before ends with the last letter of that id among as many: an id may come twice, and what lay before it may be
-   * gone. When it is gone itself nobody knows where that was: then all are listed.
-   */
-  async #goBehind(): Promise<void> {
-    const before = this.#before.splice(0)
-    this.#skipped = before.findLastIndex(({ id }) => id === this.#options.after?.id) + 1
-    this.#isBehind = true
-    for (const letter of before.slice(this.#skipped)) {
-      if (this.#isEnough()) {
-        this.#isBeyondLimit = true
-        return
-      }
-      await this.#listOne(letter)
-    }
   }
 
   /** Confirmed at its new place when this resolves. */
@@ -354,11 +312,7 @@ export class RedriveRun {
 
   /** A dry run that begins again lists again. */
   #forget(): void {
-    this.#listed.length = 0
-    this.#lookedAtBytes = 0
-    this.#skipped = 0
-    this.#before.length = 0
-    this.#isBehind = this.#options.after === undefined
+    this.#listing.forget()
     Object.assign(this.#counts, { sent: 0, kept: 0, copies: 0 })
   }
 

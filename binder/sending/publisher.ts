@@ -69,7 +69,10 @@ export class Publisher {
 
   /** Resolves when the broker has confirmed. @throws SendError */
   async send(message: EncodedMessage): Promise<void> {
-    const outcome = this.#telemetry === undefined ? await this.#enqueue(message) : (await this.publish([message]))[0]
+    const outcome =
+      this.#telemetry === undefined
+        ? await new Promise<PublishOutcome>((resolve) => this.#enqueue(message, false, resolve))
+        : (await this.publish([message]))[0]
     if (outcome !== undefined) throw new SendError(message.destination, message.id, outcome)
   }
 
@@ -110,17 +113,26 @@ export class Publisher {
     return this.#telemetry.send(messages, parent, (traced) => this.#enqueueAll(traced, isResult))
   }
 
+  /** One promise for all of them. */
   #enqueueAll(messages: readonly EncodedMessage[], isResult: boolean): Promise<readonly PublishOutcome[]> {
-    return Promise.all(messages.map((message) => this.#enqueue(message, isResult)))
+    return new Promise((resolve) => {
+      const outcomes: PublishOutcome[] = messages.map(() => undefined)
+      let open = messages.length
+      if (open === 0) resolve(outcomes)
+      for (const [i, message] of messages.entries())
+        this.#enqueue(message, isResult, (outcome) => {
+          outcomes[i] = outcome
+          open--
+          if (open === 0) resolve(outcomes)
+        })
+    })
   }
 
-  #enqueue(message: EncodedMessage, isResult = false): Promise<PublishOutcome> {
+  #enqueue(message: EncodedMessage, isResult: boolean, resolve: (outcome: PublishOutcome) => void): void {
     if (this.#destinations.isTransactional(message.destination))
-      return Promise.resolve(transactionalOnly(this.#transport.name, message))
-    return new Promise((resolve) => {
-      if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
-      else this.#blocked.push({ message, resolve })
-    })
+      resolve(transactionalOnly(this.#transport.name, message))
+    else if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
+    else this.#blocked.push({ message, resolve })
   }
 
   #hasRoom(): boolean {

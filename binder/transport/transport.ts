@@ -225,7 +225,11 @@ export interface TransportDelivery {
   readonly position: string
   /** True when the broker says that it was handed out before; `undefined` when it cannot tell. */
   readonly redelivered: boolean | undefined
-  /** Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. */
+  /**
+   * Aborts when the loan is withdrawn (connection lost, partition moved): `ack` has no effect after, it comes back. What
+   * was handed out in order is withdrawn in one turn, as by a signal that it shares: else what lies behind a message
+   * that is gone would be handled before it.
+   */
   readonly signal: AbortSignal
   /** Settles it for good. After a crash the broker may still hand it out again. */
   ack(): void

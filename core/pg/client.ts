@@ -15,7 +15,6 @@ import {
   SqlCannotPrepare,
   type SqlClient,
   SqlCommitError,
-  type SqlResult,
   SqlStatementLost,
   type SqlTransaction,
   SqlTransactionMissing,
@@ -24,12 +23,11 @@ import {
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
+import { RoundTrips } from './round-trips.ts'
 import { StatementNames } from './statement-names.ts'
+import { type PgConnection, run } from './statements.ts'
 
-/** The part of `pg.Client` / `pg.PoolClient` that is used. */
-export interface PgConnection {
-  query(text: string, values?: unknown[]): Promise<PgResult>
-}
+export type { PgConnection } from './statements.ts'
 
 export interface PgPoolConnection extends PgConnection {
   release(destroy?: boolean | Error): void
@@ -49,12 +47,6 @@ export interface PgPool extends PgConnection {
   readonly options?: { readonly max?: number | undefined } | undefined
   connect(): Promise<PgPoolConnection>
   on(event: 'error', listener: (error: Error) => void): unknown
-}
-
-interface PgResult {
-  readonly rows: unknown[]
-  readonly rowCount: number | null
-  readonly command?: string
 }
 
 /** Options of `pgClient`. */
@@ -180,15 +172,17 @@ interface Ending {
 }
 
 interface Beginning {
-  readonly begin: string
+  /** Statements without parameters, in one round trip. */
+  readonly begin: readonly string[]
   readonly limits?: TransactionLimits | undefined
 }
 
-const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED'
+const BEGIN = ['BEGIN ISOLATION LEVEL READ COMMITTED']
 
-/** In the round trip of the `BEGIN`. */
-function beginning({ idleMs }: TransactionLimits = {}): string {
-  return idleMs === undefined ? BEGIN : `${BEGIN}; SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`
+function beginning({ idleMs }: TransactionLimits = {}): readonly string[] {
+  return idleMs === undefined
+    ? BEGIN
+    : [...BEGIN, `SET LOCAL idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`]
 }
 
 const COMMIT: Ending = { text: 'COMMIT', isCommit: true, explain: (error) => error }
@@ -220,29 +214,37 @@ async function transaction<T>(
     broken ||= isStale(error)
     throw error
   }
+  const trips = new RoundTrips(connection, begin, names)
   const scope = new TransactionScope({
-    query: (statement, parameters) => run<never>(connection, statement, parameters, names).catch(notStale),
-    script: async (statements) => void (await connection.query(statements).catch(throwFromDriver)),
+    query: (statement, parameters) => trips.run<never>(statement, parameters).catch(notStale),
+    ...(isCommit && {
+      last: (statement: string, parameters?: readonly unknown[]) =>
+        trips.runLast<never>(statement, parameters, text).catch(notStale),
+    }),
+    script: (statements) => trips.after(async () => void (await connection.query(statements).catch(throwFromDriver))),
     native: (_, statement) =>
-      (connection as unknown as NativeConnection).query(statement).catch(throwFromDriver).catch(notStale),
+      trips
+        .after(() => (connection as unknown as NativeConnection).query(statement).catch(throwFromDriver))
+        .catch(notStale),
   })
   const { afterCommit: _, ...preparedTx } = scope.tx
   let result: T
   try {
-    await connection.query(begin).catch(throwFromDriver)
     const tx = isCommit ? scope.tx : preparedTx
+    if (limits?.opened === true) await trips.begin()
     result = await work(limits === undefined ? tx : { ...tx, limits })
     scope.close()
-    const ended = await connection.query(text).catch((error: unknown) => {
-      throw explain(fromDriver(error))
-    })
-    if (ended.command === 'ROLLBACK') throw new SqlCommitError()
+    // What no statement was run in needs no commit; to be prepared it has to be there.
+    if (!isCommit) await trips.begin()
+    if (trips.isBegun) await end(connection, trips, { text, explain })
   } catch (error) {
     scope.close()
     broken ||= isStale(error)
-    await connection.query('ROLLBACK').catch(() => {
-      broken = true
-    })
+    if (trips.isBegun && trips.endedWith === undefined) {
+      await connection.query('ROLLBACK').catch(() => {
+        broken = true
+      })
+    }
     throw error
   } finally {
     connection.off('error', ignoreError)
@@ -252,33 +254,20 @@ async function transaction<T>(
   return result
 }
 
-async function run<Row extends object>(
+/** Unless the last statement did. @throws SqlCommitError */
+async function end(
   connection: PgConnection,
-  text: string,
-  parameters?: readonly unknown[],
-  names?: StatementNames,
-): Promise<SqlResult<Row>> {
-  const name = parameters === undefined ? undefined : names?.of(text)
-  const asked =
-    name === undefined
-      ? connection.query(text, parameters && [...parameters])
-      : runNamed(connection, { name, text, values: [...(parameters ?? [])] })
-  const result = await asked.catch(throwFromDriver)
-  return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
-}
-
-/** The other form of `query`, which every connection of `pg` has. Not asked of those who bring one of their own. */
-interface NamingConnection {
-  query(named: { readonly name: string; readonly text: string; readonly values: unknown[] }): Promise<PgResult>
-}
-
-/** @throws SqlStatementLost */
-async function runNamed(connection: PgConnection, named: Parameters<NamingConnection['query']>[0]): Promise<PgResult> {
-  try {
-    return await (connection as unknown as NamingConnection).query(named)
-  } catch (error) {
-    throw hasCode(error, '26000') || hasCode(error, '42P05') ? new SqlStatementLost({ cause: error }) : error
+  trips: RoundTrips,
+  { text, explain }: Omit<Ending, 'isCommit'>,
+): Promise<void> {
+  const asked = async (): Promise<string | undefined> => {
+    try {
+      return (await connection.query(text)).command
+    } catch (error) {
+      throw explain(fromDriver(error))
+    }
   }
+  if ((trips.endedWith ?? (await asked())) === 'ROLLBACK') throw new SqlCommitError()
 }
 
 /**

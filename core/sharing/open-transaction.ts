@@ -1,7 +1,7 @@
 /** One open transaction, and the piece of work that has its turn in it. */
 import type { Clock } from '../clock.ts'
 import { SqlCommitError, type SqlTransaction } from '../sql.ts'
-import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
+import { KEEP, NeedsOwnTransaction, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
 
 /** Calls the work and takes its time, without that of the transaction around it. */
 export type Timed = <T>(work: () => Promise<T>) => Promise<T>
@@ -61,13 +61,17 @@ export class OpenTransaction<Item> {
     if (this.#isShared && elapsed > HOLD_MS) this.#giveUp?.()
   }
 
-  /** Calls the pieces one after the other, each between two savepoints; writes down what became of those that are not done. */
+  /**
+   * Calls the pieces one after the other, each between two savepoints, unless they are trusted; writes down what became of those
+   * that are not done.
+   * @throws Error when one that was trusted has to be undone: nothing of any may be committed
+   */
   async take(
     tx: SqlTransaction,
     pieces: readonly Piece<Item>[],
-    ends: Map<Piece<Item>, PieceEnd>,
-    took: (ms: number) => void,
+    { ends, took, areTrusted }: Taking<Item>,
   ): Promise<void> {
+    const points = areTrusted ? NO_POINTS : savepointsOf(tx)
     const startedAt = this.#clock.monotonic()
     let isTaken = false
     for (const piece of pieces) {
@@ -75,40 +79,45 @@ export class OpenTransaction<Item> {
         ends.set(piece, { kind: 'again', obstacle: 'turn' })
         continue
       }
-      if (!isTaken) await tx.query(TAKE)
+      if (!isTaken) await points.take()
       const beganAt = this.begin()
-      const end = await this.#call(tx, piece, (late) => ends.set(piece, late))
+      const end = await this.#call(tx, points, piece, (late) => ends.set(piece, late))
       this.end()
       took(this.#clock.monotonic() - beganAt)
       if (end.kind !== 'done') ends.set(piece, end)
       isTaken = piece !== pieces.at(-1)
-      await (isTaken ? runAll(tx, KEEP, TAKE) : tx.query(KEEP))
+      await (isTaken ? points.next() : points.keep())
     }
   }
 
   /**
    * Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done.
-   * @param isLate told before anything else can fail: however the transaction ends, the call is still under way
+   * @param note told of what calls it again, before anything else can fail: however the transaction ends, that is so
    */
-  async #call(tx: SqlTransaction, piece: Piece<Item>, isLate: (end: PieceEnd) => void): Promise<PieceEnd> {
+  async #call(
+    tx: SqlTransaction,
+    points: Savepoints,
+    piece: Piece<Item>,
+    note: (end: PieceEnd) => void,
+  ): Promise<PieceEnd> {
     const scope = new SavepointScope(tx)
     const given = new Promise<'late'>((resolve) => (this.#giveUp = () => resolve('late')))
     const work = this.#isolated(piece, scope)
     const end = await Promise.race([work, given])
     this.#giveUp = undefined
     scope.close()
-    if (end === 'late') {
-      const late: PieceEnd = { kind: 'again', obstacle: 'slow', after: work }
-      isLate(late)
-      await tx.query(UNDO)
-      return late
+    if (end !== 'late' && end.kind === 'done' && scope.obstacle === undefined) {
+      if (!scope.hasFailed || (await isIntact(tx))) {
+        scope.join()
+        return end
+      }
     }
-    if (end.kind === 'done' && scope.obstacle === undefined && (!scope.hasFailed || (await isIntact(tx)))) {
-      scope.join()
-      return end
-    }
-    await tx.query(UNDO)
-    if (scope.obstacle !== undefined) return { kind: 'again', obstacle: scope.obstacle }
+    const { obstacle } = scope
+    const again: PieceEnd | undefined =
+      end === 'late' ? { kind: 'again', obstacle: 'slow', after: work } : obstacle && { kind: 'again', obstacle }
+    if (again !== undefined) note(again)
+    await points.undo(scope)
+    if (again !== undefined || end === 'late') return again as PieceEnd
     // A statement failed, and its error was caught.
     return end.kind === 'done' ? { kind: 'failed', error: new SqlCommitError() } : end
   }
@@ -121,6 +130,41 @@ export class OpenTransaction<Item> {
         (error: unknown) => ({ kind: 'failed' as const, error }),
       )
   }
+}
+
+interface Taking<Item> {
+  readonly ends: Map<Piece<Item>, PieceEnd>
+  readonly took: (ms: number) => void
+  /** No savepoints: when one of them has to be undone, all are. */
+  readonly areTrusted: boolean
+}
+
+/** What stands between two pieces. */
+interface Savepoints {
+  take(): Promise<unknown>
+  next(): Promise<unknown>
+  keep(): Promise<unknown>
+  undo(of: SavepointScope): Promise<unknown>
+}
+
+function savepointsOf(tx: SqlTransaction): Savepoints {
+  return {
+    take: () => tx.query(TAKE),
+    next: () => runAll(tx, KEEP, TAKE),
+    keep: () => tx.query(KEEP),
+    undo: () => tx.query(UNDO),
+  }
+}
+
+const NOTHING = (): Promise<void> => Promise.resolve()
+const NO_POINTS: Savepoints = {
+  take: NOTHING,
+  next: NOTHING,
+  keep: NOTHING,
+  // What ran no statement has left nothing behind.
+  undo: async ({ hasRun }) => {
+    if (hasRun) throw new NeedsOwnTransaction()
+  },
 }
 
 /** In an aborted transaction any statement fails. */

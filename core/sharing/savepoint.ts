@@ -44,6 +44,8 @@ export class SavepointScope {
   #obstacle: Obstacle | undefined
   /** Only then can the transaction have been aborted, and the error been caught. */
   hasFailed = false
+  /** A statement of it was begun. */
+  hasRun = false
 
   constructor(outer: SqlTransaction) {
     this.#outer = outer
@@ -81,6 +83,7 @@ export class SavepointScope {
       this.#obstacle = 'beyond'
       throw new NeedsOwnTransaction()
     }
+    this.hasRun = true
     try {
       return await statement()
     } catch (error) {

@@ -19,12 +19,17 @@ const FIRST_PAUSE_MS = 1 * SECOND
 const LONGEST_PAUSE_MS = 1 * MINUTE
 /** Pieces of work that shared without a conflict before a pause begins again at the shortest. */
 const CALM = 1_000
+/** Pieces of work that shared without a failure before they go without savepoints: at first, and at most. */
+const TRUSTED_AFTER = 1_000
+const TRUSTED_AFTER_AT_MOST = 256_000
 
 export class SharePace {
   #floorMs: number | undefined
   #pausedUntil = Number.NEGATIVE_INFINITY
   #nextPauseMs = FIRST_PAUSE_MS
   #calm = 0
+  #clean = 0
+  #trustedAfter = TRUSTED_AFTER
   #isOver = false
 
   /** A piece of work took so long inside its transaction. */
@@ -36,6 +41,22 @@ export class SharePace {
   shared(): void {
     this.#calm++
     if (this.#calm >= CALM) this.#nextPauseMs = FIRST_PAUSE_MS
+    this.#clean++
+    if (this.#clean >= 2 * this.#trustedAfter) this.#trustedAfter = TRUSTED_AFTER
+  }
+
+  /**
+   * Whether so many have worked without a failure that savepoints cost more than they spare: without them all of a transaction
+   * are called again when one fails.
+   */
+  get isTrusted(): boolean {
+    return this.#clean >= this.#trustedAfter
+  }
+
+  /** A piece of work has failed in a shared transaction: it may do so each time that it is tried again. */
+  failed(): void {
+    this.#clean = 0
+    this.#trustedAfter = Math.min(this.#trustedAfter * 2, TRUSTED_AFTER_AT_MOST)
   }
 
   /** Sharing got in the way of the work: it is left off for a while, longer each time. */

@@ -8,6 +8,9 @@
  *                      the others in the way, too slow,
  *                      beyond a savepoint, no commit    -> waiting, alone
  *
+ * Once many have worked without a failure the savepoints are left out. When one of these has to be undone, the transaction is
+ * rolled back and each is called again alone; until as many have worked again, and twice as many each time, there are savepoints.
+ *
  * So a piece of work may be called twice, also without a failure of its own. What the first call did through its
  * transaction is undone; whatever else it did is done again, as after a crash. Never are two calls of a piece under way at
  * once, and no call begins after the piece has an outcome.
@@ -37,7 +40,8 @@ export interface ShareHost<Item> {
 }
 
 const LOCK_MS = 100
-const LIMIT_LOCKS = `SELECT set_config('lock_timeout', '${LOCK_MS}', true)`
+/** With a parameter: so it goes out together with the `BEGIN`. */
+const LIMIT_LOCKS = `SELECT set_config('lock_timeout', $1, true)`
 /** A piece that is at work for so long does not count as using a transaction: others get another one. */
 const STUCK_MS = 25
 /** How often is looked for those. */
@@ -155,6 +159,7 @@ export class SharedTransactions<Item> {
       // A database that is away is away for each of them.
       if (!hasBegun) for (const piece of pieces) ends.set(piece, { kind: 'done' })
       if (!hasBegun || (isWhole && !isRolledBack(error))) return this.#reject(pieces, ends, error)
+      if (pieces.length > 1) this.#pace.failed()
       // A failure, too, may rest on what another piece wrote.
       for (const [piece, end] of ends) if (end.kind !== 'again') ends.set(piece, { kind: 'again' })
       this.#settle(pieces, ends)
@@ -185,14 +190,15 @@ export class SharedTransactions<Item> {
     pieces: readonly Piece<Item>[],
     ends: Map<Piece<Item>, PieceEnd>,
   ): Promise<void> {
-    await tx.query(LIMIT_LOCKS)
+    await tx.query(LIMIT_LOCKS, [`${LOCK_MS}`])
     const isCalled = await this.#host.open?.(
       tx,
       pieces.map(({ item }) => item),
     )
     const called = pieces.filter((_, i) => isCalled?.[i] ?? true)
     for (const piece of pieces) ends.set(piece, { kind: 'done' })
-    await transaction.take(tx, called, ends, (ms) => this.#pace.took(ms))
+    const { isTrusted } = this.#pace
+    await transaction.take(tx, called, { ends, took: (ms) => this.#pace.took(ms), areTrusted: isTrusted })
     const isDone = (piece: Piece<Item>): boolean => ends.get(piece)?.kind === 'done'
     await this.#host.close?.(
       tx,
@@ -208,8 +214,10 @@ export class SharedTransactions<Item> {
       if (end.kind === 'done') {
         this.#pace.shared()
         piece.resolve()
-      } else if (end.kind === 'failed') piece.reject(end.error)
-      else this.#again(piece, end)
+      } else if (end.kind === 'failed') {
+        this.#pace.failed()
+        piece.reject(end.error)
+      } else this.#again(piece, end)
     }
   }
 

@@ -1,5 +1,6 @@
 /** The page: files that hold no data, the same for everybody. */
 import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { HEADERS } from './guard.ts'
 import { Problem } from './problem.ts'
@@ -12,7 +13,7 @@ const FILES: Readonly<Record<string, string>> = {
 }
 
 export class PageFiles {
-  readonly #folder: URL
+  readonly #folder: URL | undefined
   readonly #known = new Map<string, Uint8Array<ArrayBuffer>>()
 
   /** @param folder of a page that was built. @default the one in the package */
@@ -33,6 +34,7 @@ export class PageFiles {
 
   async #load(name: string): Promise<Uint8Array<ArrayBuffer>> {
     try {
+      if (this.#folder === undefined) throw new Error('the package is not here')
       return new Uint8Array(await readFile(new URL(name, this.#folder)))
     } catch {
       const remedy = 'npm run build makes it; in a bundle, give createConsole `page`, the folder where you copied it'
@@ -41,8 +43,12 @@ export class PageFiles {
   }
 }
 
-/** Run from the source, it is where the build puts it. */
-function packaged(): URL {
-  const isSource = import.meta.url.endsWith('.ts')
-  return new URL(isSource ? '../../dist/operate/console/page/' : './page/', import.meta.url)
+/** Also where we run from the source. `undefined` where the package is not: in a bundle of somebody else's. */
+function packaged(): URL | undefined {
+  try {
+    const manifest = createRequire(import.meta.url).resolve('concordat/package.json')
+    return new URL('dist/operate/console/page/', pathToFileURL(manifest))
+  } catch {
+    return undefined
+  }
 }

@@ -2,6 +2,7 @@
  * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
  * one their commands; each still stands or falls by its own revision.
  */
+import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { outcomeOf } from '../../core/sql-steps.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
@@ -88,15 +89,19 @@ export class Committer {
       )
     )
       return store.write(sql, plans.map(toWrite))
-    return sql.transaction((tx) => writePlans(tx, this.#host, plans))
+    return sql.transaction((tx) => writePlans(tx, this.#host, plans, andCommit(tx)))
   }
 }
 
-/** Writes plans, and the commands of those that fitted, in the caller's transaction. */
+/**
+ * Writes plans, and the commands of those that fitted, in the caller's transaction.
+ * @param last through which the commands are written
+ */
 export async function writePlans(
   tx: SqlTransaction,
   { store, outbox }: Pick<CommitHost, 'store' | 'outbox'>,
   plans: readonly Plan[],
+  last: SqlTransaction = tx,
 ): Promise<ReadonlySet<number>> {
   await lockAll(tx, store, plans.map(toWrite))
   const written = await store.write(tx, plans.map(toWrite))
@@ -105,7 +110,7 @@ export async function writePlans(
   if (starts.length > 0) await beginAll(tx, store, starts)
   for (const post of fitted.flatMap((write) => write.posts ?? [])) await deliver(tx, store, post)
   const messages = plans.flatMap((plan, index) => (written.has(index) ? plan.messages : []))
-  if (messages.length > 0) await outbox.addEncoded(tx, messages)
+  if (messages.length > 0) await outbox.addEncoded(last, messages)
   return written
 }
 

@@ -99,7 +99,7 @@ export class Driver implements RunHost {
       runner: this.#runner,
       stuck: (row) => this.#notices.ended(row),
     })
-    this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => store.nextDueMs(this.sql) })
+    this.#sweeper = new Sweeper({ ...shared, sweep: () => this.#sweep(), nextDueMs: () => this.#due.nextDueMs() })
     this.#starter = new Starter({ ...shared, engine: this.#engine })
     this.transactions = new GlobalTransactions({ ...shared, engine: this.#engine, starter: this.#starter, runs: this })
     this.retention = new Retention(shared)

@@ -30,6 +30,8 @@ const LIMIT = 32
 export class DueSagas {
   readonly #host: DueHost
   #isBehind = false
+  /** What the last look saw of it, if it took nothing. */
+  #seen: { readonly nextDueMs: number | undefined } | undefined
 
   constructor(host: DueHost) {
     this.#host = host
@@ -40,16 +42,25 @@ export class DueSagas {
     return this.#isBehind
   }
 
+  /** After a look: in how many ms the next saga is due, `undefined` when none waits. */
+  async nextDueMs(): Promise<number | undefined> {
+    const { sql, store } = this.#host
+    return this.#seen === undefined ? store.nextDueMs(sql) : this.#seen.nextDueMs
+  }
+
   /** One look. True: there may be more. */
   async take(): Promise<boolean> {
     const { sql, store, runner, leaseMs, sagas, clock, instance } = this.#host
     const limit = Math.min(LIMIT, Math.ceil(runner.room / 2)) // the other half is for what starts here
     this.#isBehind = limit === 0
+    this.#seen = undefined
     if (limit === 0) return false
     runner.keep(limit)
     try {
       const takenAt = clock.monotonic()
-      const rows = await store.claim(sql, instance, leaseMs, sagas, limit)
+      const { rows, nextDueMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      // What is taken becomes due at times of its own.
+      if (rows.length === 0) this.#seen = { nextDueMs }
       await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
       return rows.length === limit
     } finally {

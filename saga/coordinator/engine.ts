@@ -9,6 +9,7 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
+import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
 import { grown } from '../definition/grown.ts'
@@ -129,7 +130,7 @@ export class Engine {
   }
 
   /**
-   * Applies what came of a local call within the transaction of its effect. Call `committed` after the commit.
+   * Applies what came of a local call, as the last thing in the transaction of its effect. Call `committed` after the commit.
    * @throws OwnershipLost: roll back
    */
   async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
@@ -139,7 +140,7 @@ export class Engine {
       this.#requireEpoch(known, epoch)
       const plan: Plan | undefined = await this.#plan(known, event, epoch)
       if (plan === undefined) break
-      if ((await writePlans(tx, this.#host, [plan])).size === 1) return plan
+      if ((await writePlans(tx, this.#host, [plan], andCommit(tx))).size === 1) return plan
       known = await this.load(tx, snapshot.row)
     }
     throw new OwnershipLost(snapshot.row.name, snapshot.row.id)

@@ -30,6 +30,9 @@ export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'insta
   onRoom(): void
 }
 
+/** That no transaction could be begun is no failure of the step. */
+const OPENED = Object.freeze({ opened: true })
+
 /** Sagas in hand per running chain: the line behind the running ones. */
 const LINE = 4
 /** How often a result that the database would not take is written again before the saga is left to its lease. */
@@ -232,7 +235,7 @@ export class Runner {
         hasBegun = true
         const result = await attempt(this.#host, current, call, lease.signal, tx)
         return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
-      })
+      }, OPENED)
     } catch (error) {
       if (!hasBegun) return { notBegun: toError(error) }
       return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }

@@ -40,7 +40,14 @@
  *
  * @see "barrier" of the DTM project: one table serves idempotence, empty compensation and late action
  */
-import { type OwnQuery, ownQuery, quoteIdentifier, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import {
+  type OwnQuery,
+  ownQuery,
+  quoteIdentifier,
+  type SqlClient,
+  type SqlExecutor,
+  type SqlTransaction,
+} from '../../core/sql.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import type { CommandHeaders } from '../wire/wire.ts'
@@ -116,8 +123,21 @@ export class Barrier {
   }
 
   /** The same of an operation that was most likely entered before: it is looked for first. */
-  async hold(tx: SqlTransaction, command: Command, operation: Operation, status: BarrierStatus): Promise<BarrierEntry> {
-    return (await this.find(tx, command, operation)) ?? this.enter(tx, command, operation, status)
+  async hold(
+    tx: SqlTransaction,
+    command: Command,
+    operation: Operation,
+    status: BarrierStatus,
+    reply: SagaReply | null = null,
+  ): Promise<BarrierEntry> {
+    return (await this.find(tx, command, operation)) ?? this.enter(tx, command, operation, status, reply)
+  }
+
+  /** Enters an operation that was most likely never entered, in a commit of its own. @returns false: something is in its place */
+  enterAlone(sql: SqlClient, command: Command, operation: Operation, status: BarrierStatus): Promise<boolean> {
+    const { key, replyTo, birth, round } = command
+    const beside = [[key, replyTo].join(SEPARATOR), [key, replyTo, birth].join(SEPARATOR)]
+    return this.#insert(sql, command, { key, operation, isNew: true, status, reply: null, round, gid: null }, beside)
   }
 
   /** What is entered, locked; `undefined`: nothing is. */
@@ -164,7 +184,7 @@ export class Barrier {
 
   /** @param beside keys under which nothing of the same operation may lie */
   async #insert(
-    tx: SqlTransaction,
+    tx: SqlExecutor,
     { replyTo, birth, round }: Command,
     { key, operation, status, reply }: BarrierEntry,
     beside: readonly string[],

@@ -6,6 +6,7 @@ import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
 import { isRetryable } from '../../core/errors.ts'
+import { andCommit } from '../../core/last-statement.ts'
 import type { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
@@ -122,7 +123,7 @@ export class CommandHandler<Request> {
         return undefined
       }
       if (duty.begin !== undefined) {
-        await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
+        isFirst = await this.#begin(duty, command)
       }
       await this.#decide(duty, request, command, message, (calls) => {
         unanswered.add(step)
@@ -135,6 +136,15 @@ export class CommandHandler<Request> {
       unanswered.delete(step)
       return error
     }
+  }
+
+  /** @returns whether nothing was begun before */
+  async #begin(duty: Duty<Request, ParticipantContext>, command: CommandHeaders): Promise<boolean> {
+    const { sql, shared } = this.#parts
+    if (shared === undefined && (await duty.beginFirst?.(sql, command)) === true) return true
+    let isFirst = false
+    await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
+    return isFirst
   }
 
   /** @param calling told before each call, which may leave something outside of its transaction: the how manieth it is */
@@ -249,11 +259,12 @@ export class CommandHandler<Request> {
     })
   }
 
+  /** The last that is done in `tx`. */
   async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
     const { telemetry, outbox } = this.#parts
     const trace = telemetry?.active()
     const headers = trace === undefined ? undefined : traceHeaders(trace)
-    await outbox.add(tx, replyChannel(replyTo), reply, { key: sagaId, headers })
+    await outbox.add(andCommit(tx), replyChannel(replyTo), reply, { key: sagaId, headers })
   }
 }
 

@@ -3,7 +3,7 @@
  * handler is called, what is kept. A kind of participant is a table of these: that of a saga step undoes what it did.
  */
 import type { HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { SqlTransaction } from '../../core/sql.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
@@ -38,6 +38,8 @@ export interface Duty<Request, Context> extends Giving {
    * @returns false when it was begun before: then its refusal does not say that nothing was done
    */
   begin?(tx: SqlTransaction, command: CommandHeaders): Promise<boolean>
+  /** The same of the first call, in one statement. @returns false: it is to be begun by `begin` */
+  beginFirst?(sql: SqlClient, command: CommandHeaders): Promise<boolean>
   /**
    * What to do about errors of one command's `decide`; absent: they are answered. Resolved with true, after a pause: its
    * transaction, which was rolled back, is to be made again.
@@ -122,6 +124,10 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
     return isAgain
   }
 
+  beginFirst(sql: SqlClient, command: CommandHeaders): Promise<boolean> {
+    return this.#barrier.enterAlone(sql, command, 'invoke', 'begun')
+  }
+
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     return this.#doing.decide(tx, request, command, context)
   }
@@ -150,7 +156,8 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
 
   async decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
     const ok: SagaReply = { ...answerTo(command), status: 'ok' }
-    const entry = await this.#barrier.enter(tx, command, 'invoke', 'ok', ok)
+    // What has effects elsewhere was begun before, in a commit of its own.
+    const entry = await this.#barrier[this.isInside ? 'enter' : 'hold'](tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
     if (known !== undefined) return known
     const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)

@@ -87,31 +87,37 @@ export class SagaStore {
     return keys.map(({ name, id }) => found.get(`${name}/${id}`))
   }
 
-  /** Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. */
+  /**
+   * Takes due sagas of these versions: overdue replies and retries, and whatever a dead owner left. `nextDueMs`: in how many
+   * ms the next saga is due, of those that were not due yet, `undefined` when none waits.
+   */
   async claim(
     sql: SqlExecutor,
     owner: string,
     leaseMs: number,
     versions: readonly SagaVersion[],
     limit: number,
-  ): Promise<readonly ClaimedRow[]> {
-    const result = await this.#query<ClaimedRow>(
+  ): Promise<{ readonly rows: readonly ClaimedRow[]; readonly nextDueMs: number | undefined }> {
+    const { rows } = await this.#query<(ClaimedRow | { readonly name: null }) & { readonly nextDueMs: number | null }>(
       sql,
-      `WITH due AS MATERIALIZED (
+      `WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now), due AS MATERIALIZED (
          SELECT name, id, owner AS former FROM ${this.#saga}
-         WHERE due_at <= ${NOW} AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
+         WHERE due_at <= (SELECT now FROM clock) AND (name, version) IN (SELECT * FROM unnest($3::text[], $4::int[]))
          ORDER BY due_at LIMIT $5 FOR UPDATE SKIP LOCKED
        ), taken AS (
          UPDATE ${this.#saga} s SET owner = $1, epoch = epoch + 1, revision = revision + 1,
            due_at = clock_timestamp() + $2 * interval '1 millisecond'
          FROM due WHERE s.name = due.name AND s.id = due.id RETURNING s.*, due.former
-       ) SELECT ${COLUMNS}, former FROM taken`,
+       ), next AS (
+         SELECT (extract(epoch FROM min(due_at) - (SELECT now FROM clock)) * 1000)::float8 AS ms
+         FROM ${this.#saga} WHERE due_at > (SELECT now FROM clock)
+       ) SELECT ${COLUMNS}, former, next.ms AS "nextDueMs" FROM next LEFT JOIN taken ON true`,
       [owner, leaseMs, versions.map(({ name }) => name), versions.map(({ version }) => version), limit],
     )
-    return result.rows
+    return { rows: rows.filter((row) => row.name !== null), nextDueMs: rows[0]?.nextDueMs ?? undefined }
   }
 
-  /** In how many ms the next row becomes due, `undefined` when none waits. */
+  /** In how many ms the next row becomes due, as `claim` says it. */
   async nextDueMs(sql: SqlExecutor): Promise<number | undefined> {
     const result = await this.#query<{ ms: number | null }>(
       sql,

@@ -41,6 +41,7 @@ const TRANSPORTS = {
 describeWith(['rabbitmq', 'kafka'], 'the log of a binder whose broker is killed', { private: true }, () => {
   it.for(['rabbitmq', 'kafka'] as const)(
     '%s: one line for all bindings and attempts, with the reason',
+    { timeout: 400_000 },
     async (kind) => {
       const server = await startServer(kind)
       onTestFinished(() => server.stop())
@@ -57,9 +58,11 @@ describeWith(['rabbitmq', 'kafka'], 'the log of a binder whose broker is killed'
       await away()
       await server.start()
       await until('it is up again', () => binder.health().status === 'up', 120_000)
-      expect(lines).toEqual([
-        expect.stringMatching(/^binding has no subscription, connecting: .*(?:ECONNRESET|ECONNREFUSED)/),
-      ])
+      expect(lines).toHaveLength(1)
+      // A driver may also say that its connection was closed, that no broker is left, or hang until the place in the group is given up.
+      expect(lines[0], lines[0]).toMatch(
+        /^binding has no subscription, connecting: .*(?:ECONNRESET|ECONNREFUSED|EPIPE|[Cc]onnection|answered|No broker available)/,
+      )
       lines.length = 0
       await server.kill()
       await until('the next time is told again', () => lines.length > 0, 60_000)

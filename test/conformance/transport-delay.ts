@@ -10,6 +10,9 @@ const SOON = Object.freeze({ initialMs: 150, maxMs: 150, jitter: 0 })
 /** Longer than any test: what waits for it does not come while it runs. */
 const LATE = Object.freeze({ initialMs: 20 * MINUTE, maxMs: 20 * MINUTE, jitter: 0 })
 
+/** RabbitMQ, of itself: so long a queue of the ladder waits for a confirm that a crash has swallowed. */
+const BROKER_ASKS_AGAIN_MS = 3 * MINUTE
+
 export function delayCases(context: CaseContext): void {
   describe('delayed messages', () => {
     it('come to every group, not before their time, as they were sent', async ({ expect }) => {
@@ -174,7 +177,7 @@ export function delayCases(context: CaseContext): void {
   describe('delays and the broker', () => {
     it.runIf(context.killsBroker)(
       'outlast a broker that is killed meanwhile',
-      { timeout: 180_000 },
+      { timeout: 420_000 },
       async ({ expect }) => {
         const channel = createTestChannel(context.freshName(), ['g', 'plain'])
         const plain = collector(channel, 'plain')
@@ -202,7 +205,7 @@ export function delayCases(context: CaseContext): void {
           await context.broker.kill()
           await context.broker.restart()
           const numbers = Array.from({ length: 10 }, (_, n) => n)
-          await until('each came and was retried', () => numbers.every(isDone), 120_000)
+          await until('each came and was retried', () => numbers.every(isDone), BROKER_ASKS_AGAIN_MS + 60_000)
           const seen = (): Set<number> => new Set(plain.got.map(({ payload }) => payload.n))
           await until('the other group has each', () => seen().size === 11, 60_000)
           expect(plain.got.every(({ context: { attempt } }) => attempt === 1)).toBe(true)

@@ -22,12 +22,12 @@ describe('npm run bench', () => {
     ],
     [
       ['example', '--only', 'kafka,x'],
-      'bench: --only: there is no part "x", only embedded, rabbitmq, postgres, kafka, counts. Usage: ',
+      'bench: --only: there is no part "x", only embedded, rabbitmq, postgres, kafka, steps, dbos, counts. Usage: ',
     ],
-    [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, inbox, growth. '],
+    [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, inbox, growth, idle. '],
     [
       ['postgres', '--only', 'speed'],
-      'bench: --only: there is no part "speed", only rates, groups, latency, snapshot. Usage: ',
+      'bench: --only: there is no part "speed", only rates, groups, latency, snapshot, pglite, disk. Usage: ',
     ],
     [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, parked. Usage: '],
     [['locks', '--only', 'toString'], 'bench: --only: there is no part "toString", only pairs, handoff, crowd, '],

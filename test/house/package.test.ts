@@ -124,6 +124,25 @@ describe('the packed package', { timeout: 120_000 }, () => {
     }
   })
 
+  it('calls every class as it is exported, and leads to the sources', async () => {
+    const project = await install(packed, 'named', Object.keys(manifest.peerDependencies))
+    await writeFile(
+      join(project, 'names.js'),
+      `const renamed = []
+       for (const subpath of ${JSON.stringify(SUBPATHS)})
+         for (const [name, value] of Object.entries(await import(subpath)))
+           if (/^class /.test(String(value)) && value.name !== name) renamed.push([subpath, name, value.name])
+       const { createBinder } = await import('concordat/binder')
+       let stack
+       try { createBinder({ service: '' }) } catch (error) { stack = error.stack }
+       console.log(JSON.stringify({ renamed, stack }))`,
+    )
+    const { stdout } = await run(process.execPath, ['--enable-source-maps', 'names.js'], project)
+    const { renamed, stack } = JSON.parse(stdout) as { renamed: unknown; stack: string }
+    expect(renamed).toEqual([])
+    expect(stack).toMatch(/at createBinder \(.*binder\/assembly\/\w[\w-]*\.ts:\d+:\d+\)/)
+  })
+
   it('says what to import instead of the whole', async () => {
     const project = await install(packed, 'root', [])
     const told = /concordat has no root export: import a part.*'concordat\/binder'/

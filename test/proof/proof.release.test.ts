@@ -53,6 +53,7 @@ describeWith(['postgres', 'redis', 'rabbitmq', 'kafka'], 'npm run proof', { priv
     expect(counts.duplicates).toBeGreaterThan(0)
     expect(faults.every(({ times }) => times >= 1)).toBe(true)
     expect(existsSync(join(dir(), 'servers'))).toBe(false)
+    expect(existsSync(join(dir(), 'postgres.log'))).toBe(true)
   })
 
   it.for([

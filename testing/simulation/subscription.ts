@@ -29,6 +29,8 @@ export class SimulatedSubscription implements Subscription {
   /** Under way, or held: the instance does not know of them yet. */
   readonly #under = new Set<TransportDelivery>()
   readonly #ends: Array<() => void> = []
+  /** Of each loan of the broker's, as the instance sees it. */
+  readonly #loans = new WeakMap<AbortSignal, AbortSignal>()
   #inner: Subscription | undefined
   #isOver = false
   #isPaused = false
@@ -126,7 +128,6 @@ export class SimulatedSubscription implements Subscription {
   }
 
   #lent(delivery: TransportDelivery): TransportDelivery {
-    const controller = new AbortController()
     const { message, position, redelivered } = delivery
     let isSettled = false
     const once = (settle: () => void) => (): void => {
@@ -134,17 +135,26 @@ export class SimulatedSubscription implements Subscription {
       isSettled = true
       settle()
     }
-    const withdrawn = (): void => void this.#instance.receive(1, () => controller.abort(delivery.signal.reason))
-    if (delivery.signal.aborted) withdrawn()
-    else delivery.signal.addEventListener('abort', withdrawn, { once: true })
     return {
       message,
       position,
       redelivered,
-      signal: controller.signal,
+      signal: this.#signalOf(delivery.signal),
       ack: once(() => this.#ack(delivery)),
       release: once(() => this.#release(delivery)),
     }
+  }
+
+  /** One for all that is lent together: it ends for all of it in the same moment, as the contract of a transport has it. */
+  #signalOf(loan: AbortSignal): AbortSignal {
+    const known = this.#loans.get(loan)
+    if (known !== undefined) return known
+    const controller = new AbortController()
+    this.#loans.set(loan, controller.signal)
+    const withdrawn = (): void => void this.#instance.receive(1, () => controller.abort(loan.reason))
+    if (loan.aborted) withdrawn()
+    else loan.addEventListener('abort', withdrawn, { once: true })
+    return controller.signal
   }
 
   #ack(delivery: TransportDelivery): void {

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts'
+import { toError } from '../../../core/errors.ts'
 import { hasType, isExpelled, isRebalance } from '../errors.ts'
 import { Membership, type MembershipTimes } from './membership.ts'
 
@@ -25,6 +26,8 @@ export class Heart {
   readonly #tickMs: number
   readonly #events: HeartEvents
   #call: (() => Promise<void>) | undefined
+  /** Why the last beat that failed did. */
+  #failure: { readonly error: Error; readonly at: number } | undefined
   #beating = false
   #stopped = false
 
@@ -48,10 +51,17 @@ export class Heart {
     this.#stopped = true
   }
 
+  /** What has happened to the place, with the reason where a beat has failed since the last answer. */
+  because(what: string): Error {
+    const failure = this.#failure
+    if (failure === undefined || failure.at < this.membership.answeredAt) return new Error(what)
+    return new Error(`${what}: ${failure.error.message}`, { cause: failure.error })
+  }
+
   #tick(): void {
     const doubt = this.membership.doubt()
     if (doubt !== undefined) {
-      this.#events.onLost(new Error(doubt))
+      this.#events.onLost(this.because(doubt))
       return
     }
     if (this.membership.isForgotten()) this.#events.onExpelled(new Error('the group does not know this member'))
@@ -81,6 +91,9 @@ export class Heart {
     if (hasType(error, 'REBALANCE_IN_PROGRESS')) this.membership.confirmed()
     if (isExpelled(error)) this.#events.onExpelled(error)
     else if (isRebalance(error)) this.#events.onRebalance()
-    else this.#events.onSilence(error)
+    else {
+      this.#failure = { error: toError(error), at: this.#clock.monotonic() }
+      this.#events.onSilence(error)
+    }
   }
 }

@@ -30,6 +30,11 @@ export class Membership {
     return this.#term
   }
 
+  /** When the coordinator last knew this member, or a join began. */
+  get answeredAt(): number {
+    return this.#since
+  }
+
   /** A join request is about to leave. */
   joining(): void {
     this.#enter('joining')

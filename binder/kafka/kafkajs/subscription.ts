@@ -154,7 +154,7 @@ export class KafkaSubscription implements Member {
     consumer.on('consumer.end_batch_process', ({ payload }) => this.#onEndedBatch(payload as EndedBatch))
     // A crash stops the consumer first and says why later, if it gets that far.
     consumer.on('consumer.stop', () => {
-      this.#host.clock.setTimer(CRASH_MS, () => this.#lost(new Error('the consumer stopped')))
+      this.#host.clock.setTimer(CRASH_MS, () => this.#lost(this.#heart.because('the consumer stopped')))
     })
   }
 

@@ -54,7 +54,7 @@ export async function connect(addresses: Addresses, instance: string, logger: Lo
     connect: () => new pg.Client({ connectionString: addresses.postgres, application_name: instance, keepAlive: true }),
     logger,
   })
-  const sql = pgClient(pool, { logger })
+  const sql = pgClient(pool, { logger, preparedStatements: true })
   const { locks, cluster } =
     addresses.redis === undefined
       ? await inPostgres(sql, listener, addresses.schema, instance, logger)

@@ -12,7 +12,8 @@ export async function startStock(environment: ServiceEnvironment): Promise<Runni
   if (openingFile !== undefined) await fillShelves(sql, tables, openingFile)
   const commands = participant(
     stockCommands,
-    { ...PATIENT, group: 'stock', concurrency: 16 },
+    // All that these do is in `tx`: nothing has to be written down before.
+    { ...PATIENT, group: 'stock', concurrency: 16, effects: 'tx' },
     {
       invoke: (request, { tx, key }) => reserve(tx, tables, key, request),
       compensate: (_request, { tx, key }) => release(tx, tables, key),

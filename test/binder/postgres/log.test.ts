@@ -1,5 +1,6 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -222,6 +223,39 @@ describe('a member', () => {
     await until('it came again', () => handled.length === 2)
     expect(handled).toEqual(['first false', 'second true'])
   })
+})
+
+it('brings every key, header and body of a list as it was, whatever is in them', async () => {
+  const schema = `log${++count}`
+  const texts = defineChannel('texts', {
+    payload: z.string(),
+    codec: textCodec,
+    tombstones: true,
+    partitions: 1,
+    groups: ['g'],
+  })
+  const got: unknown[] = []
+  const binding = sink(
+    texts,
+    { group: 'g' },
+    (payload, { key, headers }) => void got.push([payload, key, headers['h']]),
+  )
+  const binder = createBinder({ service: 'test', transport: postgresTransport({ sql, schema }), bindings: [binding] })
+  onTestFinished(() => binder.close())
+  await binder.start()
+  const odd = ['', '-', ',', '\n', '\u0000', '"\\', 'NULL', '{}', '-,-\n-']
+  const sent = odd.flatMap((text) => [
+    [text, text, text],
+    [null, text === '' ? 'k' : text, text],
+    [text, null, text],
+  ])
+  await binder.sendBatch(
+    texts,
+    sent.map(([payload]) => payload as string),
+    (_, n) => ({ key: sent[n]?.[1] ?? null, headers: { h: sent[n]?.[2] ?? null } }),
+  )
+  await until('all are there', () => got.length === sent.length)
+  expect(got).toEqual(sent)
 })
 
 it('reads what other programs write into the log', async () => {

@@ -136,6 +136,24 @@ describeWith(['postgres'], 'the log under load', () => {
     expect(await turnedAt(), 'the ring has turned').not.toEqual(began)
   }, 120_000)
 
+  test('long lists keep the order of every key, also when the next is sent before the last is confirmed', async () => {
+    const got: Change[] = []
+    const reader = await member('lists', got)
+    const transport = postgresTransport({ sql: clientOf() })
+    const writer = createBinder({ service: 'lists', transport, sends: [changes] })
+    binders.push(writer)
+    await writer.start()
+    const list = Array.from({ length: 4_000 }, (_, n) => ({ aggregate: `l${n % 7}`, version: Math.floor(n / 7) }))
+    const lists = Array.from({ length: 8 }, (_, n) => list.slice(n * 500, (n + 1) * 500))
+    await Promise.all(lists.map((each) => writer.sendBatch(changes, each)))
+    await until('all are there', () => got.filter(({ aggregate }) => aggregate.startsWith('l')).length === list.length)
+    await reader.close()
+    for (let key = 0; key < 7; key++) {
+      const versions = got.filter(({ aggregate }) => aggregate === `l${key}`).map(({ version }) => version)
+      expect(versions).toEqual(versions.map((_, n) => n))
+    }
+  })
+
   async function turnedAt(): Promise<unknown> {
     return (await database.sql.query('SELECT since FROM concordat.transport_ring')).rows
   }

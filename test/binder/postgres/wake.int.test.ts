@@ -1,6 +1,7 @@
-import { createBinder, defineChannel, sink } from 'concordat/binder'
+import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
+import { pgClient, pgListener, pgTransaction } from 'concordat/core/pg'
 import pg from 'pg'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -17,15 +18,21 @@ describeWith(['postgres'], 'a reader that was woken', () => {
   })
   afterAll(() => database.drop())
 
-  it('while somebody else gives positions looks again at once, not after pollMs', async () => {
-    let looks = 0
+  /** The same client, and whether a look over it has just ended a pause so long that the next one is of 10 s. */
+  function watching(): { readonly sql: SqlClient; readonly isIdle: () => boolean } {
+    let [lastAt, pause] = [performance.now(), 0]
     const sql: SqlClient = {
       ...database.sql,
       query: (text, parameters) => {
-        if (text.includes('transport_pending')) looks++
+        if (text.includes('transport_pending')) [lastAt, pause] = [performance.now(), performance.now() - lastAt]
         return database.sql.query(text, parameters)
       },
     }
+    return { sql, isIdle: () => pause > 4_500 && performance.now() - lastAt < 500 }
+  }
+
+  it('while somebody else gives positions looks again at once, not after pollMs', async () => {
+    const { sql, isIdle } = watching()
     const transport = postgresTransport({ sql, pollMs: 60_000, notifyEveryMs: 0 })
     let handledAt = 0
     const binding = sink(numbers, { group: 'g' }, () => {
@@ -35,8 +42,7 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     onTestFinished(() => binder.close())
     await binder.start()
     await binder.ready()
-    // The pauses have grown to 10 s by now.
-    await until('it is idle', () => looks >= 11, 30_000)
+    await until('it is idle', isIdle, 40_000)
     const other = new pg.Client({ connectionString: database.url })
     await other.connect()
     await other.query('BEGIN')
@@ -52,5 +58,38 @@ describeWith(['postgres'], 'a reader that was woken', () => {
     await other.end()
     await until('it is handled', () => handledAt > 0, 20_000)
     expect(handledAt - freedAt).toBeLessThan(2_000)
-  }, 60_000)
+  }, 90_000)
+
+  it('by a message in a transaction of somebody else, before its commit, looks again until that has come', async () => {
+    const { sql, isIdle } = watching()
+    const listener = pgListener({ connect: () => new pg.Client({ connectionString: database.url }) })
+    const reading = postgresTransport({ sql, listener, pollMs: 60_000, schema: 'announced' })
+    let handledAt = 0
+    const binding = sink(numbers, { group: 'g' }, () => void (handledAt = performance.now()))
+    const reader = createBinder({ service: 'reader', transport: reading, bindings: [binding] })
+    const pool = new pg.Pool({ connectionString: database.url, max: 4 })
+    const writing = postgresTransport({ sql: pgClient(pool), schema: 'announced' })
+    const writer = createBinder({ service: 'writer', transport: writing, sends: [numbers] })
+    onTestFinished(async () => {
+      await Promise.all([reader.close(), writer.close()])
+      await Promise.all([listener.close(), pool.end()])
+    })
+    await reader.start()
+    await writer.start()
+    await reader.ready()
+    await writer.send(numbers, { n: 0 })
+    await until('it reads', () => handledAt > 0)
+    handledAt = 0
+    await until('it is idle', isIdle, 40_000)
+    const client = await pool.connect()
+    await client.query('BEGIN')
+    await writing.publishIn?.(pgTransaction(client), [await encodeMessage(numbers, { n: 1 }, 'writer')])
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    expect(handledAt).toBe(0)
+    const committedAt = performance.now()
+    await client.query('COMMIT')
+    client.release()
+    await until('it is handled', () => handledAt > 0, 20_000)
+    expect(handledAt - committedAt).toBeLessThan(5_000)
+  }, 90_000)
 })

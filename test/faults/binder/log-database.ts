@@ -208,7 +208,7 @@ interface Change {
 
 const MISTAKES = {
   'trusts-last': {
-    of: 'transport_assign',
+    of: 'transport_give_positions',
     lines: [
       [
         'xid >= pg_snapshot_xmax(base)',
@@ -218,7 +218,7 @@ const MISTAKES = {
     ],
   },
   'splits-assign': {
-    of: 'transport_assign',
+    of: 'transport_give_positions',
     // A function that is volatile sees what was committed since the statement around it began.
     helper: `CREATE FUNCTION concordat.later_snapshot() RETURNS pg_snapshot LANGUAGE plpgsql VOLATILE
       AS $$ BEGIN PERFORM pg_sleep(0.003); RETURN pg_current_snapshot(); END $$`,
@@ -226,7 +226,7 @@ const MISTAKES = {
   },
   // Its processes believe in their sessions for ever (`transports.ts`), the server ends these all the same.
   'acks-unfenced': {
-    of: 'transport_cycle',
+    of: 'transport_fetch',
     helper: `CREATE FUNCTION concordat.short_session() RETURNS trigger LANGUAGE plpgsql
         AS $$ BEGIN NEW.live_until := clock_timestamp() + interval '${SESSION_MS} ms'; RETURN NEW; END $$;
       CREATE TRIGGER short_session BEFORE INSERT OR UPDATE ON concordat.transport_session

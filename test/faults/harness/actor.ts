@@ -1,11 +1,17 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { type Event, nowMs } from './events.ts'
 
 type Watcher = (event: Event) => void
 
-/** kafkajs sets timers in the past. */
-const EXEC_ARGV = ['--conditions=concordat-source', '--disable-warning=TimeoutNegativeWarning']
+const EXEC_ARGV = [
+  '--conditions=concordat-source',
+  // kafkajs sets timers in the past.
+  '--disable-warning=TimeoutNegativeWarning',
+  `--import=${new URL('keep-compiled.ts', import.meta.url).href}`,
+]
+const COMPILED = fileURLToPath(new URL('../../../.cache/compile', import.meta.url))
 
 /** A worker process that is given orders and tells every event of its history; to be killed and stopped at will. */
 export class Actor<Order extends object> {
@@ -20,7 +26,8 @@ export class Actor<Order extends object> {
   constructor(name: string, module: URL) {
     this.name = name
     // Not in our process group: Ctrl-C ends the run in its order, not the workers before it.
-    this.#child = fork(module, [], { execArgv: EXEC_ARGV, detached: true })
+    const env = { NODE_COMPILE_CACHE: COMPILED, ...process.env }
+    this.#child = fork(module, [], { execArgv: EXEC_ARGV, detached: true, env })
     this.#child.on('message', (message) => this.#tell(message as Event))
     this.#child.on('error', () => {})
   }

@@ -4,23 +4,15 @@ import pg from 'pg'
 import type { PrivateServer, ServerClock } from '../../support/servers/index.ts'
 import type { Actor } from '../harness/actor.ts'
 import { told } from '../harness/errors.ts'
-import { type Event, type EventLog, nowMs } from '../harness/events.ts'
+import { type EventLog, nowMs } from '../harness/events.ts'
 import { Link } from '../harness/link.ts'
 import type { Random } from '../harness/random.ts'
+import { Doing } from './doing.ts'
 import { openLocks } from './open.ts'
 import type { Order } from './orders.ts'
 import { COMES_WITHIN_MS, TTL_MS } from './sizes.ts'
 
 export type Worker = Actor<Order>
-
-/** What a worker does at the moment, as its events tell. */
-interface Doing {
-  held: Event | undefined
-  /** It stays in its section, and has written. */
-  lingers: boolean
-  waitingSince: number | undefined
-  lastGrantAt: number
-}
 
 /** What an episode has: a server, a link for each worker, the workers; and what a fault needs to see and to do. */
 export class Stage {
@@ -68,9 +60,9 @@ export class Stage {
   async connect(worker: Worker): Promise<string> {
     const link = await Link.to(portOf(this.server))
     this.#links.set(worker, link)
-    const doing: Doing = { held: undefined, lingers: false, waitingSince: undefined, lastGrantAt: 0 }
+    const doing = new Doing()
     this.#doing.set(worker, doing)
-    this.#unwatch.push(worker.watch((event) => follow(doing, event)))
+    this.#unwatch.push(worker.watch((event) => doing.heard(event)))
     return this.#address(link.port)
   }
 
@@ -105,7 +97,11 @@ export class Stage {
   }
 
   hasGrantSince(worker: Worker, since: number): boolean {
-    return (this.#doing.get(worker)?.lastGrantAt ?? 0) > since
+    return this.#lastGrantAt(worker) > since
+  }
+
+  #lastGrantAt(worker: Worker): number {
+    return this.#doing.get(worker)?.lastGrantAt ?? 0
   }
 
   all(order: Order): void {
@@ -123,8 +119,11 @@ export class Stage {
    */
   async lingerer(): Promise<Worker> {
     if (this.#holders === 'always') {
+      // One that a fault has cut off may not have heard yet that its term is over.
       const leader = (): Worker | undefined =>
-        this.workers.find((each) => each.isAlive && this.#doing.get(each)?.lingers)
+        this.workers
+          .filter((each) => each.isAlive && this.#doing.get(each)?.lingers)
+          .toSorted((a, b) => this.#lastGrantAt(b) - this.#lastGrantAt(a))[0]
       await this.until('somebody leads and has written', () => leader() !== undefined)
       return leader() as Worker
     }
@@ -254,15 +253,4 @@ export class Stage {
 
 export function portOf(server: PrivateServer): number {
   return Number(new URL(server.url).port)
-}
-
-function follow(doing: Doing, event: Event): void {
-  if (event.op === 'lingers') doing.lingers = true
-  if (event.op === 'acquire') {
-    doing.waitingSince = event.type === 'invoke' ? event.at : undefined
-    if (event.type !== 'ok') return
-    doing.held = event
-    doing.lastGrantAt = event.at
-  } else if (event.op === 'release' && event.type !== 'invoke') doing.held = undefined
-  if (event.op === 'release') doing.lingers = false
 }

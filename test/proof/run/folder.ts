@@ -1,6 +1,6 @@
 /**
  * The folder of a run: `run.json` says which run it is and where its servers are, `run.lock` which process is at work, `faults.jsonl` which faults were played,
- * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers. Lines are
+ * `samples.jsonl` the memory and the disk, `log.jsonl` what the processes warned of, `servers/` the data of the servers, of which their logs are left at the end. Lines are
  * appended, the rest is written by a rename: whenever the run is killed, it can go on.
  */
 import {
@@ -145,9 +145,14 @@ export class RunFolder {
     return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Value) : undefined
   }
 
-  /** What a run that is over needs no more. */
+  /** What a run that is over needs no more. What the servers said is kept. */
   dropServers(): void {
-    rmSync(join(this.path, 'servers'), { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
+    const servers = join(this.path, 'servers')
+    for (const server of existsSync(servers) ? readdirSync(servers) : []) {
+      const said = join(servers, server, 'server.log')
+      if (existsSync(said)) renameSync(said, join(this.path, `${server}.log`))
+    }
+    rmSync(servers, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 })
   }
 
   get hasServers(): boolean {

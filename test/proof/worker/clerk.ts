@@ -22,11 +22,15 @@ export async function contend({ sql, post, logger }: Site): Promise<never> {
   }
   const turn = async (): Promise<void> => {
     const lease = await locks.acquire(KEY, { ttlMs: LOCK_TTL_MS, waitMs: WAIT_MS })
-    for (let n = 0; n < WRITES; n++) {
-      await write(lease)
-      await systemClock.sleep(PAUSE_MS)
+    try {
+      for (let n = 0; n < WRITES; n++) {
+        await write(lease)
+        await systemClock.sleep(PAUSE_MS)
+      }
+    } finally {
+      // Also when its database is away: a lease that is not given back is renewed until `maxHoldMs` is over.
+      await lease.release()
     }
-    await lease.release()
   }
   for (;;) {
     await turn().catch((error: unknown) => {

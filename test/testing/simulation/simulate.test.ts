@@ -1,4 +1,5 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
+import type { TransportDelivery } from 'concordat/binder/transport'
 import {
   type PlayedHistory,
   type SimulatedService,
@@ -8,7 +9,7 @@ import {
 } from 'concordat/testing'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { settlesFirst } from '../../sim/planted.ts'
+import { onDelivery, settlesFirst } from '../../sim/planted.ts'
 
 const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
 
@@ -86,6 +87,31 @@ describe('a history', () => {
       }
     }
     expect(kills).toBeGreaterThan(10)
+  })
+
+  it('ends what was lent of a partition all at once, so that nothing behind a message that is gone is begun', async () => {
+    let ended = 0
+    const left: string[] = []
+    const { options } = hearts()
+    const start: SimulatedService['start'] = (instance) => {
+      const lent = new Map<string, TransportDelivery[]>()
+      const transport = onDelivery(instance.transport, (delivery, receiver) => {
+        const partition = delivery.position.replace(/ offset .*/, '')
+        lent.set(partition, [...(lent.get(partition) ?? []), delivery])
+        const over = (): void => {
+          const others = lent.get(partition) ?? []
+          lent.delete(partition)
+          ended += others.length
+          for (const { signal, position } of others) if (!signal.aborted) left.push(position)
+        }
+        delivery.signal.addEventListener('abort', over, { once: true })
+        receiver.deliver(delivery)
+      })
+      return options.services['heart']?.start({ ...instance, transport })
+    }
+    await simulate({ ...options, services: { heart: { start } }, seeds: SEEDS, faults: ['drop', 'freeze', 'restart'] })
+    expect(ended).toBeGreaterThan(SEEDS)
+    expect(left).toEqual([])
   })
 
   it('takes hours of its own time in little of ours, and has dates and timers of its own', async () => {

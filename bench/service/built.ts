@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { rolldown } from 'rolldown'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** Below `node_modules`, so that what the package needs is found as a user's is. */
+const FOLDER = join(ROOT, 'node_modules/.cache/concordat-bench/built')
+
+/**
+ * The package as users install it, and a program beside it, both JavaScript: what Node needs to read TypeScript is no part
+ * of anybody's service.
+ * @param program a module that imports the package by its name
+ * @returns where the program is
+ */
+export async function built(program: URL): Promise<URL> {
+  const own = join(FOLDER, 'node_modules/concordat')
+  mkdirSync(own, { recursive: true })
+  cpSync(join(ROOT, 'package.json'), join(own, 'package.json'))
+  writeFileSync(join(FOLDER, 'package.json'), '{ "private": true, "type": "module" }\n')
+  const args = [join(ROOT, 'scripts/build.ts'), join(own, 'dist')]
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`building the package failed: ${stderr}`)
+  const file = join(FOLDER, 'program.js')
+  const bundle = await rolldown({
+    input: fileURLToPath(program),
+    external: (id) => !/^[./]/.test(id),
+    platform: 'node',
+  })
+  await bundle.write({ file })
+  await bundle.close()
+  return pathToFileURL(file)
+}

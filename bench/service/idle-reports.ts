@@ -1,0 +1,16 @@
+/** What the idle process is told on its command line, and what it reports. */
+export interface Order {
+  /** A service with every part; what it connects to, with the drivers alone; nothing at all. */
+  readonly side: 'service' | 'drivers' | 'nothing'
+  readonly world: World
+  readonly addresses: Readonly<Record<Server, string>>
+  readonly idleMs: number
+}
+
+export type World = 'rabbitmq' | 'kafka' | 'postgres'
+export type Server = 'rabbitmq' | 'kafka' | 'postgres' | 'redis'
+
+export type IdleReport =
+  | { readonly did: 'ready'; readonly importsMs: number; readonly startMs: number }
+  | { readonly did: 'idle'; readonly rssMb: number; readonly heapMb: number; readonly cpu: number }
+  | { readonly did: 'closed'; readonly closeMs: number }

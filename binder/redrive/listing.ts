@@ -1,0 +1,94 @@
+import type { EncodedMessage } from '../channel/message.ts'
+import { type DeadLetter, readDeadLetter } from './letter.ts'
+import type { ResolvedRedrive } from './redrive.ts'
+
+type ListingOptions = Pick<ResolvedRedrive, 'after' | 'filter' | 'limit' | 'lookAt' | 'lookAtBytes' | 'payloads'>
+
+/** What a dry run has looked at, in order, from behind the letter that the list before it ended with. */
+export class Listing {
+  readonly letters: DeadLetter[] = []
+  readonly #options: ListingOptions
+  readonly #counts: { sent: number; kept: number }
+  /** Bytes of payloads that it has looked at. */
+  #bytes = 0
+  /** Of `after`: passed over. */
+  #skipped = 0
+  /** What may be of those, as long as that is not known. */
+  readonly #before: DeadLetter[] = []
+  #isBehind: boolean
+  #isBeyondLimit = false
+
+  /** @param counts of the run: what is listed counts as sent */
+  constructor(options: ListingOptions, counts: { sent: number; kept: number }) {
+    this.#options = options
+    this.#counts = counts
+    this.#isBehind = options.after === undefined
+  }
+
+  /** How many it passed over: at most what `after` says. */
+  get skipped(): number {
+    return this.#skipped
+  }
+
+  /** There was more than it was to list. */
+  get isBeyondLimit(): boolean {
+    return this.#isBeyondLimit
+  }
+
+  /** It is to look at no more. */
+  get isFull(): boolean {
+    const { limit, lookAt, lookAtBytes } = this.#options
+    const { sent, kept } = this.#counts
+    return sent >= limit || this.#skipped + sent + kept >= lookAt || this.#bytes >= lookAtBytes
+  }
+
+  async add(message: EncodedMessage): Promise<void> {
+    const letter = readDeadLetter(message)
+    this.#bytes += letter.bytes
+    const listed = this.#options.payloads ? letter : { ...letter, body: null }
+    if (this.#isBehind) return this.#list(letter, listed)
+    this.#before.push(listed)
+    this.#skipped = this.#before.length
+    if (this.#skipped >= (this.#options.after?.skip ?? 0)) await this.#goBehind()
+  }
+
+  /** There are no more. */
+  async end(): Promise<void> {
+    if (!this.#isBehind) await this.#goBehind()
+  }
+
+  /** Begins again. */
+  forget(): void {
+    this.letters.length = 0
+    this.#bytes = 0
+    this.#skipped = 0
+    this.#before.length = 0
+    this.#isBehind = this.#options.after === undefined
+  }
+
+  async #list(letter: DeadLetter, listed = letter): Promise<void> {
+    if (!(await this.#options.filter(letter))) {
+      this.#counts.kept++
+      return
+    }
+    this.letters.push(listed)
+    this.#counts.sent++
+  }
+
+  /**
+   * What was looked at before ends with the last letter of that id among as many: an id may come twice, and what lay before it may be
+   * gone. When it is gone itself nobody knows where that was: then all are listed.
+   */
+  async #goBehind(): Promise<void> {
+    const before = this.#before.splice(0)
+    this.#skipped = before.findLastIndex(({ id }) => id === this.#options.after?.id) + 1
+    this.#isBehind = true
+    for (const letter of before.slice(this.#skipped)) {
+      if (this.isFull) {
+        this.#isBeyondLimit = true
+        return
+      }
+      await this.#list(letter)
+    }
+  }
+}

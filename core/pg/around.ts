@@ -1,0 +1,191 @@
+/**
+ * Several statements in one round trip of `pg`: `BEGIN` ahead of the first statement of a transaction, `COMMIT` behind its last one, as
+ * the JDBC driver does the former. What is sent is a `Submittable`, the way of `pg-cursor`; the driver's own query object does the rest.
+ */
+
+/** The part of `pg`'s query object that its client uses. */
+interface DriverQuery {
+  readonly text: unknown
+  readonly name?: string | undefined
+  readonly _result?: unknown
+  binary?: boolean
+  callback: Answer | undefined
+  requiresPreparation(): boolean
+  submit(connection: Wire): Error | null
+  handleRowDescription(message: unknown): void
+  handleDataRow(message: unknown): void
+  handleCommandComplete(message: unknown, connection: Wire): void
+  handleEmptyQuery(connection: Wire): void
+  handlePortalSuspended(connection: Wire): void
+  handleCopyInResponse(connection: Wire): void
+  handleCopyData(message: unknown, connection: Wire): void
+  handleError(error: Error, connection: Wire): void
+  handleReadyForQuery(connection: Wire): void
+}
+
+type Answer = (error: Error | null, result?: unknown) => void
+
+/** The part of `pg`'s `Connection` that is used. */
+interface Wire {
+  readonly stream: { cork?(): void; uncork?(): void; destroy(error: Error): void }
+  parse(statement: { readonly text: string }): void
+  bind(portal: object): void
+  execute(portal: object): void
+  sync(): void
+  close(statement: object): void
+}
+
+export interface Statement {
+  readonly text: string
+  readonly values: unknown[]
+  readonly name?: string | undefined
+}
+
+/** Statements without parameters or rows that share the round trip of another one. */
+export interface Around {
+  readonly before: readonly string[]
+  /** Only run when the statement has worked. */
+  readonly after: readonly string[]
+}
+
+export interface AroundAnswer<Result> {
+  readonly result: Result
+  /** What the last statement of `after` was answered with: `COMMIT`. */
+  readonly tag: string | undefined
+}
+
+type DriverQueryClass = new (statement: Statement) => DriverQuery
+
+/**
+ * Sends all of it in one go. What fails ends all that comes behind it.
+ * @returns `undefined` when this connection cannot, and nothing was sent: it is no `pg.Client`, or one in pipeline mode
+ */
+export function sendAround<Result>(
+  connection: object,
+  statement: Statement,
+  around: Around,
+): Promise<AroundAnswer<Result>> | undefined {
+  const Query = queryClassOf(connection)
+  if (Query === undefined) return undefined
+  const query = new Query(statement)
+  // Without parameters it would be another protocol, in which it ends what was sent before.
+  if (!query.requiresPreparation()) return undefined
+  const { promise, resolve, reject } = Promise.withResolvers<AroundAnswer<Result>>()
+  const sent = new Sent(query, around)
+  query.callback = (error, result) => {
+    if (error === null) resolve({ result: result as Result, tag: sent.tag })
+    else reject(error)
+  }
+  ;(connection as { query(submittable: object): unknown }).query(sent)
+  return promise
+}
+
+function queryClassOf(connection: object): DriverQueryClass | undefined {
+  const { Query } = connection.constructor as { readonly Query?: DriverQueryClass }
+  if (typeof Query?.prototype?.requiresPreparation !== 'function') return undefined
+  return (connection as { readonly pipeline?: boolean }).pipeline === true ? undefined : Query
+}
+
+/** What the client sees: the query, whose answers come after those of `before` and before those of `after`. */
+class Sent {
+  tag: string | undefined
+  readonly #query: DriverQuery
+  readonly #around: Around
+  #answered = 0
+
+  constructor(query: DriverQuery, around: Around) {
+    this.#query = query
+    this.#around = around
+  }
+
+  get text(): unknown {
+    return this.#query.text
+  }
+
+  /** Only when it is its turn: the client takes each statement that was parsed for the one of this name. */
+  get name(): string | undefined {
+    return this.#answered === this.#around.before.length ? this.#query.name : undefined
+  }
+
+  get _result(): unknown {
+    return this.#query._result
+  }
+
+  get callback(): Answer | undefined {
+    return this.#query.callback
+  }
+
+  set callback(answer: Answer | undefined) {
+    this.#query.callback = answer
+  }
+
+  set binary(isBinary: boolean) {
+    this.#query.binary = isBinary
+  }
+
+  submit(connection: Wire): null {
+    const { stream } = connection
+    stream.cork?.()
+    try {
+      for (const text of this.#around.before) send(connection, text)
+      let hasFailed = false
+      // The query ends with a sync, and closes itself when a value cannot be sent.
+      const wire = Object.create(connection, {
+        sync: { value: () => undefined },
+        close: { value: () => (hasFailed = true) },
+      }) as Wire
+      const error = this.#query.submit(wire)
+      // Half of it is sent, and nobody waits for the answer.
+      if (error !== null) stream.destroy(error)
+      if (!hasFailed) for (const text of this.#around.after) send(connection, text)
+      connection.sync()
+    } finally {
+      stream.uncork?.()
+    }
+    return null
+  }
+
+  handleCommandComplete(message: { readonly text?: string }, connection: Wire): void {
+    if (this.#answered++ === this.#around.before.length) this.#query.handleCommandComplete(message, connection)
+    else this.tag = message.text
+  }
+
+  handleRowDescription(message: unknown): void {
+    this.#query.handleRowDescription(message)
+  }
+
+  handleDataRow(message: unknown): void {
+    this.#query.handleDataRow(message)
+  }
+
+  handleEmptyQuery(connection: Wire): void {
+    this.#answered++
+    this.#query.handleEmptyQuery(connection)
+  }
+
+  handlePortalSuspended(connection: Wire): void {
+    this.#query.handlePortalSuspended(connection)
+  }
+
+  handleCopyInResponse(connection: Wire): void {
+    this.#query.handleCopyInResponse(connection)
+  }
+
+  handleCopyData(message: unknown, connection: Wire): void {
+    this.#query.handleCopyData(message, connection)
+  }
+
+  handleError(error: Error, connection: Wire): void {
+    this.#query.handleError(error, connection)
+  }
+
+  handleReadyForQuery(connection: Wire): void {
+    this.#query.handleReadyForQuery(connection)
+  }
+}
+
+function send(connection: Wire, text: string): void {
+  connection.parse({ text })
+  connection.bind({})
+  connection.execute({})
+}

@@ -1,0 +1,82 @@
+import type { SqlResult } from '../sql.ts'
+import { throwFromDriver } from '../sql-away.ts'
+import { sendAround } from './around.ts'
+import type { StatementNames } from './statement-names.ts'
+import { type PgConnection, type PgResult, resultOf, run, throwLost } from './statements.ts'
+
+/**
+ * The statements of a transaction, in few round trips: its `BEGIN` goes out with the first one, and what ends it with the last, if
+ * that is said to be the last.
+ */
+export class RoundTrips {
+  readonly #connection: PgConnection
+  readonly #begin: readonly string[]
+  readonly #names: StatementNames | undefined
+  /** The answer to `BEGIN`, where somebody has to wait for that; `true` once it was sent ahead of a statement. */
+  #begun: Promise<unknown> | true | undefined
+  /** What its end was answered with, once it was sent behind a statement. */
+  endedWith: string | undefined
+
+  /** @param begin statements without parameters */
+  constructor(connection: PgConnection, begin: readonly string[], names: StatementNames | undefined) {
+    this.#connection = connection
+    this.#begin = begin
+    this.#names = names
+  }
+
+  /** `BEGIN` was sent. */
+  get isBegun(): boolean {
+    return this.#begun !== undefined
+  }
+
+  async run<Row extends object>(text: string, parameters: readonly unknown[] | undefined): Promise<SqlResult<Row>> {
+    if (this.#begun === undefined) {
+      const sent = this.#around<Row>(text, parameters, [])
+      if (sent !== undefined) return sent
+    }
+    return this.after(() => run<Row>(this.#connection, text, parameters, this.#names))
+  }
+
+  /** The last statement, with the end of the transaction behind it where the connection can; `endedWith` says whether it could. */
+  async runLast<Row extends object>(
+    text: string,
+    parameters: readonly unknown[] | undefined,
+    end: string,
+  ): Promise<SqlResult<Row>> {
+    if (this.#begun !== undefined && this.#begun !== true) await this.#begun
+    return this.#around<Row>(text, parameters, [end]) ?? this.run<Row>(text, parameters)
+  }
+
+  /** Runs it when the transaction is open. */
+  async after<T>(statement: () => Promise<T>): Promise<T> {
+    if (this.#begun !== true) await this.begin()
+    return statement()
+  }
+
+  /** Resolves when the transaction is open. */
+  async begin(): Promise<void> {
+    this.#begun ??= this.#connection.query(this.#begin.join('; ')).catch(throwFromDriver)
+    await this.#begun
+  }
+
+  #around<Row extends object>(
+    text: string,
+    parameters: readonly unknown[] | undefined,
+    after: readonly string[],
+  ): Promise<SqlResult<Row>> | undefined {
+    // What the driver would refuse it refuses before anything is sent.
+    if (typeof text !== 'string' || !Array.isArray(parameters)) return undefined
+    const statement = { text, values: [...parameters], name: this.#names?.of(text) }
+    const before = this.#begun === undefined ? this.#begin : []
+    const sent = sendAround<PgResult>(this.#connection, statement, { before, after })
+    if (sent === undefined) return undefined
+    this.#begun ??= true
+    return sent
+      .then(({ result, tag }) => {
+        if (after.length > 0) this.endedWith = tag
+        return resultOf<Row>(result)
+      })
+      .catch(throwLost)
+      .catch(throwFromDriver)
+  }
+}

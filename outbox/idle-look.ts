@@ -1,0 +1,228 @@
+/**
+ * How the idle partitions of a relay are looked at: all with one statement.
+ *
+ * Each has pauses of its own, 5 ms and doubled, which begin again when it is woken or had something. A look is made when
+ * the first of them is over, and takes in every partition that is idle at that moment, so that there are never more looks
+ * than the partition with the shortest pauses asks for.
+ */
+import { type Clock, MINUTE } from '../core/clock.ts'
+import { toError } from '../core/errors.ts'
+import type { SqlClient } from '../core/sql.ts'
+import type { HeldLease } from './lease.ts'
+import type { OutboxTables } from './tables.ts'
+
+/** A partition to be looked at, under its lease. */
+export interface Place {
+  readonly lease: HeldLease
+  /** Destinations that are left out. */
+  readonly away: readonly string[]
+}
+
+export interface IdleLookHost {
+  readonly sql: SqlClient
+  readonly tables: OutboxTables
+  readonly clock: Clock
+  /** The longest pause, in ms, */
+  readonly idlePollMs: number
+  /** and the longest when nothing has come for a minute and others announce what they add. */
+  readonly listenedPollMs: number
+  /** Whether announcements arrive now. */
+  isListening(): boolean
+  /** Told of each look. */
+  onLook(error: Error | undefined): void
+}
+
+const FIRST_PAUSE_MS = 5
+
+/** Announcements are relied on when all partitions have been idle for so long: one may come before its commit, or not at all. */
+const QUIET_MS = 1 * MINUTE
+
+export class IdleLook {
+  readonly #host: IdleLookHost
+  readonly #waiting = new Set<IdlePlace>()
+  #cancelTimer: (() => void) | undefined
+  #looking: Promise<void> | undefined
+  #quietAt = Number.POSITIVE_INFINITY
+
+  constructor(host: IdleLookHost) {
+    this.#host = host
+  }
+
+  /** @param place what to look at now, `undefined` when its lease is in doubt: it is only let go then */
+  place(place: () => Place | undefined): IdlePlace {
+    return new IdlePlace({
+      place,
+      enter: (it) => this.#enter(it),
+      leave: (it) => this.#waiting.delete(it),
+    })
+  }
+
+  /** Resolves when no look is under way. */
+  async ended(): Promise<void> {
+    await this.#looking
+  }
+
+  #enter(place: IdlePlace): void {
+    this.#quietAt = this.#now + QUIET_MS
+    place.begin(this.#now, this.#longestMs)
+    this.#waiting.add(place)
+    this.#plan()
+  }
+
+  get #now(): number {
+    return this.#host.clock.monotonic()
+  }
+
+  get #longestMs(): number {
+    const { idlePollMs, listenedPollMs } = this.#host
+    return this.#host.isListening() && this.#now >= this.#quietAt ? listenedPollMs : idlePollMs
+  }
+
+  #plan(): void {
+    this.#cancelTimer?.()
+    this.#cancelTimer = undefined
+    if (this.#looking !== undefined || this.#waiting.size === 0) return
+    const at = this.#nextAt
+    this.#cancelTimer = this.#host.clock.setTimer(at - this.#now, () => this.#begin(at))
+  }
+
+  get #nextAt(): number {
+    return Math.min(...Array.from(this.#waiting, ({ lookAt }) => lookAt))
+  }
+
+  /** @param at the time that has come: a timer may fire a little too early */
+  #begin(at: number): void {
+    // Whose pause is over may have been woken since.
+    if (this.#nextAt > at) return this.#plan()
+    this.#looking = this.#look(Math.max(at, this.#now)).finally(() => {
+      this.#looking = undefined
+      this.#plan()
+    })
+  }
+
+  /** Never rejects. */
+  async #look(startedAt: number): Promise<void> {
+    const looked = (waiting: IdlePlace, dueMs?: number | null): void =>
+      waiting.looked(startedAt, this.#now, this.#longestMs, dueMs ?? Number.POSITIVE_INFINITY)
+    const places = new Map<number, readonly [IdlePlace, Place]>()
+    for (const waiting of this.#waiting) {
+      const place = waiting.now
+      if (place !== undefined) places.set(place.lease.partition, [waiting, place])
+      else {
+        looked(waiting)
+        waiting.letGo()
+      }
+    }
+    if (places.size === 0) return
+    try {
+      const rows = await this.#pending(Array.from(places.values(), ([, place]) => place))
+      this.#host.onLook(undefined)
+      for (const { partition, isPending, dueMs } of rows) {
+        const waiting = places.get(partition)?.[0]
+        if (waiting === undefined || !this.#waiting.has(waiting)) continue
+        if (isPending) waiting.wake()
+        else looked(waiting, dueMs)
+      }
+    } catch (error) {
+      this.#host.onLook(toError(error))
+      for (const [waiting] of places.values()) looked(waiting)
+    }
+  }
+
+  /** Of each place, whether something may leave, and in how many ms the next row is due that is held back. */
+  async #pending(places: readonly Place[]): Promise<readonly PendingRow[]> {
+    const { sql, tables } = this.#host
+    const { rows } = await sql.query<PendingRow>(
+      `SELECT p.partition, EXISTS (
+           SELECT 1 FROM ${tables.window}(p.partition, p.owner, p.epoch, 1, '{}', '{}',
+             ARRAY(SELECT jsonb_array_elements_text(p.away)), NULL)
+         ) AS "isPending", (
+           SELECT extract(epoch FROM min(next_attempt_at) - clock_timestamp())::float8 * 1000 FROM ${tables.outbox} o
+           WHERE o.partition = p.partition AND next_attempt_at > now() AND next_attempt_at < 'infinity'
+         ) AS "dueMs"
+       FROM jsonb_to_recordset($1::jsonb) AS p(partition int, owner text, epoch bigint, away jsonb)`,
+      [
+        JSON.stringify(
+          places.map(({ lease: { partition, owner, epoch }, away }) => ({ partition, owner, epoch, away })),
+        ),
+      ],
+    )
+    return rows
+  }
+}
+
+interface PendingRow {
+  readonly partition: number
+  readonly isPending: boolean
+  readonly dueMs: number | null
+}
+
+interface IdlePlaceHost {
+  readonly place: () => Place | undefined
+  enter(place: IdlePlace): void
+  leave(place: IdlePlace): void
+}
+
+/** Where the worker of one partition waits while it finds nothing. */
+export class IdlePlace {
+  readonly #host: IdlePlaceHost
+  #pauseMs = FIRST_PAUSE_MS
+  #lookAt = 0
+  #woken = false
+  #letGo: (() => void) | undefined
+
+  constructor(host: IdlePlaceHost) {
+    this.#host = host
+  }
+
+  /** What to look at now. */
+  get now(): Place | undefined {
+    return this.#host.place()
+  }
+
+  /** When its pause is over, on the monotonic clock. */
+  get lookAt(): number {
+    return this.#lookAt
+  }
+
+  /** There may be something: `wait` returns. The pauses after it are short, for this may come before the commit that it announces. */
+  wake(): void {
+    this.#woken = true
+    this.letGo()
+  }
+
+  /** There was something: the next pauses are short. */
+  reset(): void {
+    this.#pauseMs = FIRST_PAUSE_MS
+  }
+
+  /** Returns at once when woken since the last call. */
+  async wait(): Promise<void> {
+    if (!this.#woken) {
+      await new Promise<void>((resolve) => {
+        this.#letGo = resolve
+        this.#host.enter(this)
+      })
+    }
+    if (this.#woken) this.reset()
+    this.#woken = false
+  }
+
+  /** Ends `wait`. */
+  letGo(): void {
+    this.#host.leave(this)
+    this.#letGo?.()
+    this.#letGo = undefined
+  }
+
+  /** The first pause begins. */
+  begin(now: number, longestMs: number): void {
+    this.#lookAt = now + Math.min(this.#pauseMs, longestMs)
+  }
+
+  /** Nothing was there: the next pause begins, a longer one, or the same again when this one was not over. */
+  looked(startedAt: number, now: number, longestMs: number, dueMs: number): void {
+    if (this.#lookAt <= startedAt) this.#pauseMs = Math.min(this.#pauseMs * 2, longestMs)
+    this.#lookAt = now + Math.min(this.#pauseMs, longestMs, Math.max(1, dueMs))
+  }
+}

@@ -1,0 +1,58 @@
+import { describe, it } from 'vitest'
+import { FakeClock } from '../fake-clock.ts'
+import { Heart } from '../inside.ts'
+
+const TIMES = { sessionTimeoutMs: 10_000, heartbeatIntervalMs: 3_000, joinTimeoutMs: 35_000 }
+
+function beating(clock: FakeClock): { heart: Heart; lost: Error[] } {
+  const lost: Error[] = []
+  const heart = new Heart(clock, TIMES, {
+    onLost: (error) => void lost.push(error),
+    onExpelled: () => {},
+    onRebalance: () => {},
+    onSilence: () => {},
+  })
+  heart.membership.joined()
+  return { heart, lost }
+}
+
+/** With turns in between, in which answers come. */
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 100) {
+    clock.advance(100)
+    await Promise.resolve()
+    await Promise.resolve()
+  }
+}
+
+describe('the heart of a member', () => {
+  it('says with a place that is lost why the last beat failed', async ({ expect }) => {
+    const clock = new FakeClock()
+    const { heart, lost } = beating(clock)
+    const refused = new Error('connect ECONNREFUSED 127.0.0.1:9092')
+    heart.use(() => Promise.reject(refused))
+    heart.start()
+    await pass(clock, 11_000)
+    expect(lost).toHaveLength(1)
+    expect(lost[0]?.message).toMatch(
+      /^no heartbeat was answered for 10\d\d\d ms: connect ECONNREFUSED 127\.0\.0\.1:9092$/,
+    )
+    expect(lost[0]?.cause).toBe(refused)
+  })
+
+  it('says nothing of a beat that failed before the last answer', async ({ expect }) => {
+    const clock = new FakeClock()
+    const { heart, lost } = beating(clock)
+    let beat = (): Promise<void> => Promise.reject(new Error('of before'))
+    heart.use(() => beat())
+    heart.start()
+    await pass(clock, 2_000)
+    beat = () => new Promise<void>(() => {})
+    await pass(clock, 1_000)
+    heart.membership.confirmed()
+    await pass(clock, 11_000)
+    expect(lost).toHaveLength(1)
+    expect(lost[0]?.message).toMatch(/^no heartbeat was answered for 10\d\d\d ms$/)
+    expect(lost[0]?.cause).toBeUndefined()
+  })
+})
