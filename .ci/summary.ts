@@ -31,7 +31,11 @@ const files = reports.flatMap((report) => readReport(report).testResults)
 const results = files.flatMap((file) => file.assertionResults)
 const passed = results.filter(({ status }) => status === 'passed').length
 const problems = [
-  ...results.filter(({ status }) => status !== 'passed').map(({ status, fullName }) => `${status}: ${fullName}`),
+  ...results
+    .filter(({ status }) => status !== 'passed')
+    .map(({ status, fullName, failureMessages = [] }) =>
+      [`${status}: ${fullName}`, ...failureMessages.map(briefly)].join('\n'),
+    ),
   ...files.filter(failedAsAWhole).map(({ name, message }) => `failed: ${name} ${message}`),
 ]
 // A step may fail without a failed test: a type error, a promise that nobody awaited.
@@ -54,6 +58,13 @@ process.exitCode = problems.length === 0 && passed > 0 ? 0 : 1
 /** A file that could not be loaded, or whose hooks failed, has no failed test of its own. */
 function failedAsAWhole(file: FileResult): boolean {
   return file.status === 'failed' && file.assertionResults.every(({ status }) => status !== 'failed')
+}
+
+/** Of one try: what went wrong, and where in a test. */
+function briefly(message: string): string {
+  const where = /\(?([^\s(]+\.test\.ts:\d+:\d+)/.exec(message)?.[1]
+  const brief = firstLine(message).slice(0, 400)
+  return where === undefined ? `  ${brief}` : `  ${brief} (${where})`
 }
 
 function firstLine(text = ''): string {

@@ -38,6 +38,23 @@ describe('the summary of .ci/run', () => {
     expect(summary).toEqual({ code: 1, lines: ['failed: divides', 'skipped: needs kafka', '1 passed, 2 failed'] })
   })
 
+  test('tells of each try of a failed test what went wrong, and where', () => {
+    const failureMessages = [
+      'AssertionError: expected 1 to be 2\n    at helper (/a/support.ts:3:1)\n    at /a/b.test.ts:7:9',
+      'Error: no answer\nmore',
+    ]
+    const failed = { fullName: 'divides', status: 'failed', failureMessages }
+    expect(summarize([file('failed', passed, failed)], 'check=passed', 'tests=failed')).toEqual({
+      code: 1,
+      lines: [
+        'failed: divides',
+        '  AssertionError: expected 1 to be 2 (/a/b.test.ts:7:9)',
+        '  Error: no answer',
+        '1 passed, 1 failed',
+      ],
+    })
+  })
+
   test('names a test that passed at its second try, with what failed at first', () => {
     const again = { fullName: 'waits', status: 'passed', failureMessages: ['Error: timed out\n    at a.ts:1'] }
     const summary = summarize([file('passed', passed, again)], 'check=passed', 'tests=passed')

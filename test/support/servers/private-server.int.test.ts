@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { type Check, checks } from './checks.ts'
 import { describeWith, type PrivateServer, startServer } from './index.ts'
 import { freePorts } from './private-server.ts'
@@ -29,21 +29,17 @@ describeWith(['mariadb'], 'a private MariaDB', { private: true }, () => behavesA
 
 function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
   test('in a folder that is kept goes on where it was ended', async () => {
-    const keepIn = join(temporary, `kept-${kind}`)
-    const ports = await freePorts()
-    const options = { settings, keepIn, ports }
+    const options = { settings, keepIn: keptFolder(), ports: await freePorts() }
     await using first = await startServer(kind, options)
     await write(first.url, 'before the end')
     await first.stop()
     await using second = await startServer(kind, options)
     expect(second.url).toBe(first.url)
     expect(await read(second.url)).toBe('before the end')
-    await second.stop()
-    rmSync(keepIn, { recursive: true })
   })
 
   test('in a folder that is kept goes on although its owner was killed while it stood still', async () => {
-    const keepIn = join(temporary, `left-${kind}`)
+    const keepIn = keptFolder()
     const options = { settings, keepIn, ports: await freePorts() }
     const module = new URL('./start.ts', import.meta.url).href
     const program = `const { startServer } = await import(${JSON.stringify(module)})
@@ -61,7 +57,7 @@ function behavesAsPrivateServer({ kind, settings, write, read }: Check): void {
     await using server = await startServer(kind, options)
     expect(await read(server.url)).toBe('before the owner is killed')
     await server.stop()
-    rmSync(keepIn, { recursive: true })
+    await expect.poll(() => processesIn(keepIn), { timeout: 10_000 }).toEqual([])
   })
 
   let server: PrivateServer
@@ -137,4 +133,24 @@ function oneSecond(): Promise<string> {
 
 function foldersLeft(): readonly string[] {
   return readdirSync(temporary)
+}
+
+/** A folder for one try of one test: what it leaves there when it fails is not in the way of another. */
+function keptFolder(): string {
+  const folder = mkdtempSync(join(temporary, 'kept-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }))
+  return folder
+}
+
+/** Those that work in this folder or below it, whoever started them. */
+function processesIn(folder: string): readonly string[] {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  return pids.flatMap((pid) => {
+    try {
+      if (!readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)) return []
+      return [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')}`]
+    } catch {
+      return []
+    }
+  })
 }

@@ -62,6 +62,7 @@ export interface Ports {
 
 /** Time for a server to answer, on a loaded machine; an idle one needs 0.1 s (Redis) to 5 s (RabbitMQ). */
 const ANSWER_WITHIN_MS = 90_000
+const PING_WITHIN_MS = 10_000
 const STOP_GRACE_MS = 5_000
 /** How long the watchdog of a process that is gone may take to end its server. */
 const LEFT_WITHIN_MS = 10_000
@@ -216,7 +217,8 @@ class LocalServer implements PrivateServer {
     const deadline = performance.now() + ANSWER_WITHIN_MS
     for (;;) {
       signal?.throwIfAborted()
-      const failure = await this.#recipe.ping(this.url).then(() => undefined, String)
+      const tooLong = sleep(PING_WITHIN_MS, `a ping took more than ${PING_WITHIN_MS} ms`, { ref: false })
+      const failure = await Promise.race([this.#recipe.ping(this.url).then(() => undefined, String), tooLong])
       if (hasEnded(child)) throw this.#startError('ended at once')
       if (failure === undefined) return
       if (performance.now() > deadline) throw this.#startError(`gave no answer in ${ANSWER_WITHIN_MS} ms: ${failure}`)

@@ -11,15 +11,15 @@ export const PID_FILE = 'pid'
 /**
  * Waits for one line on its input. The line means "all done". The end of the input means that the process that started the
  * server is gone, however it died: then end the server whose pid is in the folder, and remove the folder unless it is kept (then the
- * file with the pid goes last). PostgreSQL has processes outside of its group: whatever works in
- * its data is ended too. What stands still goes on first, so that it can end in good order: a server does not start beside a lock file of one
+ * file with the pid goes last). PostgreSQL and RabbitMQ have processes outside of its group: whatever works
+ * in its folder is ended too. What stands still goes on first, so that it can end in good order: a server does not start beside a lock file of one
  * that was killed and that nobody has waited for.
  */
 const SCRIPT = `
 all() {
   kill -s "$1" -- "-$pid"
   for each in /proc/[0-9]*; do
-    [ "$(readlink "$each/cwd")" = "$2/data" ] && kill -s "$1" "\${each#/proc/}"
+    case "$(readlink "$each/cwd")" in "$2" | "$2"/*) kill -s "$1" "\${each#/proc/}" ;; esac
   done
 }
 read -r _ && exit 0
