@@ -2,13 +2,14 @@ import type { MemberSpec } from '../driver.ts'
 import { fetchSizes } from '../group/waiting-bytes.ts'
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
+import { FailedJoins } from './mends/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './mends/fetch-reader.ts'
 import { atNextSeed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
 
 /**
- * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead) and rides out
- * several rebalances in a row. `onFetched` hears what each fetch said about a partition, before the batch comes.
+ * A kafkajs consumer that never restarts by itself after a crash (its subscription is made anew instead), rides out
+ * several rebalances in a row and tries a join that failed again. `onFetched` hears what each fetch said about a partition, before the batch comes.
  */
 export function createConsumer(
   options: KafkaOptions,
@@ -19,14 +20,17 @@ export function createConsumer(
   const sizes = fetchSizes(spec)
   const limits = { ...sizes, answerBytes: spec.prefetchBytes, maxBatchBytes: options.maxBatchBytes }
   const { kafka } = options
-  return atNextSeed(kafka, () =>
+  const joins = new FailedJoins()
+  const consumer = atNextSeed(kafka, () =>
     kafka.consumer({
       groupId: spec.groupId,
       allowAutoTopicCreation: false,
       partitionAssigners: [
         (config) => {
           readFetchesOf(config.cluster, limits, onFetched)
-          return assigner(config)
+          const gated = assigner(config)
+          joins.watch(config.cluster)
+          return gated
         },
       ],
       sessionTimeout: options.sessionTimeoutMs,
@@ -43,4 +47,6 @@ export function createConsumer(
       },
     }),
   )
+  consumer.on('consumer.group_join', () => joins.joined())
+  return consumer
 }

@@ -10,16 +10,19 @@ export const PARTITIONS = 3
 export const LENGTH = 12
 const PATIENCE = 400
 
-type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'pause' | 'resume'
+type Plain = 'round' | 'serve' | 'fetch' | 'read' | 'wait' | 'expel' | 'cut' | 'pause' | 'resume'
 export type Step =
   | { readonly do: Plain }
   /** Some of what is lent, from the oldest or the newest. */
   | { readonly do: 'settle'; readonly count: number; readonly newest: boolean; readonly ok: boolean }
   | { readonly do: 'rebalance'; readonly next: readonly number[]; readonly others: number }
+  | { readonly do: 'move'; readonly gone: number; readonly loading: number }
 
 const ROUND: Step = { do: 'round' }
 const WAIT: Step = { do: 'wait' }
 const SETTLE_ALL = { do: 'settle', count: 1_000, newest: false, ok: true } as const
+
+const settled = (count: number): Step[] => Array.from({ length: count }, () => [ROUND, WAIT, SETTLE_ALL]).flat()
 
 const plain = (...names: Plain[]) => fc.constantFrom(...names).map((name): Step => ({ do: name }))
 const settle = fc.record({
@@ -34,22 +37,21 @@ const rebalance = fc.record({
   others: fc.nat(2),
 })
 
+const move = fc.record({ do: fc.constant('move' as const), gone: fc.nat(3), loading: fc.nat(3) })
+
 const anything: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: plain('round', 'wait') },
   { weight: 4, arbitrary: plain('serve', 'read', 'fetch') },
   { weight: 3, arbitrary: settle },
   { weight: 2, arbitrary: rebalance },
-  { weight: 2, arbitrary: plain('expel', 'pause', 'resume') },
+  { weight: 2, arbitrary: move },
+  { weight: 2, arbitrary: plain('expel', 'cut', 'pause', 'resume') },
 )
 
 /** A rebalance that comes as far as the join, and then each order of what is asked, answered and read. */
 const join: fc.Arbitrary<Step[]> = fc
-  .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait'), { minLength: 4, maxLength: 12 }))
-  .map(([first, rounds, rest]) => [
-    first,
-    ...Array.from({ length: rounds }, () => [ROUND, WAIT, SETTLE_ALL]).flat(),
-    ...rest,
-  ])
+  .tuple(rebalance, fc.nat(4), fc.array(plain('serve', 'read', 'wait', 'cut'), { minLength: 4, maxLength: 12 }))
+  .map(([first, count, rest]) => [first, ...settled(count), ...rest])
 
 export const steps: fc.Arbitrary<Step[]> = fc
   .array(
@@ -75,6 +77,21 @@ export const EXAMPLES: Array<[Step[], number]> = [
       [WAIT, SERVE, READ, SERVE, SERVE, READ],
     ].flat() as Step[],
     100,
+  ],
+  // The join finds the coordinator loading the group, or its connection ends: the place before is still good.
+  [
+    [
+      [{ do: 'rebalance', next: [], others: 0 }, SERVE, SERVE, SERVE, READ],
+      [{ do: 'expel' }, ROUND, SERVE, { do: 'move', gone: 0, loading: 3 }],
+    ].flat() as Step[],
+    1,
+  ],
+  [
+    [
+      [{ do: 'rebalance', next: [], others: 0 }, ...settled(3), SERVE, SERVE, SERVE, SERVE],
+      [{ do: 'rebalance', next: [1], others: 0 }, ...settled(2), { do: 'cut' }, SERVE, SERVE, SERVE, SERVE],
+    ].flat() as Step[],
+    1,
   ],
   // Expelled while the batch of each partition waits for room.
   [[rounds(6), [{ do: 'expel' }, WAIT, SERVE, READ, WAIT, SERVE, READ]].flat() as Step[], 1],
@@ -108,9 +125,11 @@ export class Play {
     if (each.do === 'fetch' || each.do === 'round') group.serveFetch()
     if (each.do === 'read' || each.do === 'round') group.read()
     if (each.do === 'expel') group.expel()
+    if (each.do === 'cut') group.cut()
     if (each.do === 'pause') subscription.pause()
     if (each.do === 'resume') subscription.resume()
     if (each.do === 'rebalance') group.rebalance(each.next, each.others)
+    if (each.do === 'move') group.move(each.gone, each.loading)
     if (each.do === 'settle') this.#settle(each)
     await vi.advanceTimersByTimeAsync(each.do === 'wait' ? 60 : 0)
   }

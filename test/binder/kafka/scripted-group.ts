@@ -1,6 +1,24 @@
 const FETCH_COUNT = 3
 
-export type Refusal = 'ILLEGAL_GENERATION' | 'UNKNOWN_MEMBER_ID' | 'REBALANCE_IN_PROGRESS'
+export type Refusal =
+  | 'ILLEGAL_GENERATION'
+  | 'UNKNOWN_MEMBER_ID'
+  | 'REBALANCE_IN_PROGRESS'
+  | 'NOT_COORDINATOR_FOR_GROUP'
+  | 'GROUP_LOAD_IN_PROGRESS'
+
+type Peer = 'coordinator' | 'leader'
+
+interface Asked {
+  readonly take: () => void
+  readonly fail: (error: unknown) => void
+}
+
+interface Answer {
+  readonly of: Peer
+  readonly read: () => void
+  readonly fail: (error: unknown) => void
+}
 
 export interface Place {
   readonly memberId: string
@@ -18,6 +36,7 @@ export class ScriptedGroup {
   readonly committed: number[]
   readonly begun: number[]
   readonly #refuse: (why: Refusal) => Error
+  readonly #lost: () => Error
   #assigned: readonly number[] = []
   #next: readonly number[]
   #othersTake = 0
@@ -25,18 +44,21 @@ export class ScriptedGroup {
   #members = 0
   #member: string | undefined
   #rebalancing = false
+  /** How the coordinator answers the next requests. */
+  #away: Refusal[] = []
   /** The connection to the coordinator, and the one for fetching. */
-  readonly #asked: Array<() => void> = []
-  readonly #fetches: Array<() => void> = []
-  #answers: Array<() => void> = []
+  #asked: Asked[] = []
+  readonly #fetches: Asked[] = []
+  #answers: Answer[] = []
 
-  /** @param refuse what the client is told */
-  constructor(ends: readonly number[], refuse: (why: Refusal) => Error) {
+  /** @param refuse what the client is told @param lost what it is told when a connection ends */
+  constructor(ends: readonly number[], refuse: (why: Refusal) => Error, lost: () => Error) {
     this.ends = [...ends]
     this.committed = ends.map(() => 0)
     this.begun = ends.map(() => 0)
     this.#next = ends.map((_, partition) => partition)
     this.#refuse = refuse
+    this.#lost = lost
   }
 
   /** The partitions of a member that has joined and is not asked to join again; `undefined` when there is none. */
@@ -48,18 +70,18 @@ export class ScriptedGroup {
 
   /** The coordinator takes the next request. */
   serve(): void {
-    this.#asked.shift()?.()
+    this.#asked.shift()?.take()
   }
 
   serveFetch(): void {
-    this.#fetches.shift()?.()
+    this.#fetches.shift()?.take()
   }
 
   /** The client reads everything that was answered, in one piece. */
   read(): void {
     const answers = this.#answers
     this.#answers = []
-    for (const answer of answers) answer()
+    for (const answer of answers) answer.read()
   }
 
   /** Another member comes or goes: the next join gets these partitions, and others do so many of the rest. */
@@ -69,6 +91,23 @@ export class ScriptedGroup {
     this.#othersTake = othersTake
   }
 
+  /** The coordinator moves: it is not there for some requests, loads the group for some, and knows what was written. */
+  move(gone: number, loading: number): void {
+    this.#rebalancing = false
+    this.#away = [
+      ...Array.from({ length: gone }, () => 'NOT_COORDINATOR_FOR_GROUP' as const),
+      ...Array.from({ length: loading }, () => 'GROUP_LOAD_IN_PROGRESS' as const),
+    ]
+  }
+
+  /** The connection to the coordinator ends, with what was asked and what was not read yet. */
+  cut(): void {
+    const [asked, answers] = [this.#asked, this.#answers]
+    this.#asked = []
+    this.#answers = answers.filter(({ of }) => of === 'leader')
+    for (const each of [...asked, ...answers.filter(({ of }) => of === 'coordinator')]) each.fail(this.#lost())
+  }
+
   /** The session is over: the group forgets the member. */
   expel(): void {
     this.#member = undefined
@@ -76,17 +115,20 @@ export class ScriptedGroup {
 
   // ---- what the client asks
 
-  ask<T>(answer: () => T, of: 'coordinator' | 'leader' = 'coordinator'): Promise<T> {
+  ask<T>(answer: () => T, of: Peer = 'coordinator'): Promise<T> {
     const queue = of === 'leader' ? this.#fetches : this.#asked
-    return new Promise((resolve, reject) => {
-      queue.push(() => {
+    return new Promise((resolve, fail) => {
+      const take = (): void => {
         try {
+          const away = of === 'coordinator' ? this.#away.shift() : undefined
+          if (away !== undefined) throw this.#refuse(away)
           const value = answer()
-          this.#answers.push(() => resolve(value))
+          this.#answers.push({ of, fail, read: () => resolve(value) })
         } catch (error) {
-          this.#answers.push(() => reject(error as Error))
+          this.#answers.push({ of, fail, read: () => fail(error) })
         }
-      })
+      }
+      queue.push({ take, fail })
     })
   }
 

@@ -9,7 +9,13 @@ const { createErrorFromCode } = load('kafkajs/src/protocol/error') as {
   readonly createErrorFromCode: (code: number) => Error
 }
 
+const { KafkaJSConnectionClosedError } = load('kafkajs/src/errors') as {
+  readonly KafkaJSConnectionClosedError: new (message: string, options: object) => Error
+}
+
 const CODES: Readonly<Record<Refusal, number>> = {
+  GROUP_LOAD_IN_PROGRESS: 14,
+  NOT_COORDINATOR_FOR_GROUP: 16,
   ILLEGAL_GENERATION: 22,
   UNKNOWN_MEMBER_ID: 25,
   REBALANCE_IN_PROGRESS: 27,
@@ -29,7 +35,11 @@ export class ScriptedClient {
   readonly group: ScriptedGroup
 
   constructor(ends: readonly number[]) {
-    this.group = new ScriptedGroup(ends, (why) => createErrorFromCode(CODES[why]))
+    this.group = new ScriptedGroup(
+      ends,
+      (why) => createErrorFromCode(CODES[why]),
+      () => new KafkaJSConnectionClosedError('Closed connection', { host: 'broker', port: 9092 }),
+    )
   }
 
   /** For `new KafkaSubscription`: the kafkajs client of this broker. */

@@ -3,6 +3,7 @@ import {
   ByteReader,
   ByteWriter,
   type Cluster,
+  ConnectionLost,
   type Envelope,
   KafkaRefusal,
   writeBatch,
@@ -46,7 +47,11 @@ export class ScriptedCluster {
   readonly #batches: readonly Buffer[]
 
   constructor(ends: readonly number[], batches: readonly Buffer[]) {
-    this.group = new ScriptedGroup(ends, (why) => new KafkaRefusal(why, 'as the script says'))
+    this.group = new ScriptedGroup(
+      ends,
+      (why) => new KafkaRefusal(why, 'as the script says'),
+      () => new ConnectionLost('a request', 'broker:9092', new Error('as the script says')),
+    )
     this.#batches = batches
   }
 

@@ -1,0 +1,72 @@
+/**
+ * kafkajs joins again after some refusals alone. When the coordinator is still loading the group, or the connection ends in the
+ * middle of a join, it says nothing and goes back to fetching in the generation that it had, which a coordinator that was
+ * restarted may still know: heartbeats are answered, and the partitions that were handed over for the join are nobody's. So who
+ * begins to fetch although a join has begun and not come about is told that the group rebalances: it joins again.
+ */
+import type { KafkaCluster } from '../client.ts'
+
+/** The calls of a join, and the one that each round of fetching begins with. */
+interface Joining {
+  findGroupCoordinator(group: unknown): Promise<Coordinator>
+  refreshMetadata(): Promise<void>
+  getNodeIds(): readonly number[]
+}
+
+interface Coordinator {
+  joinGroup(request: unknown): Promise<unknown>
+  syncGroup(request: unknown): Promise<unknown>
+}
+
+const CALLS = ['findGroupCoordinator', 'refreshMetadata', 'getNodeIds'] as const
+
+/** The joins of one consumer. */
+export class FailedJoins {
+  #state: 'joined' | 'joining' | 'failed' = 'joined'
+
+  /** The consumer has its share of the group. */
+  joined(): void {
+    this.#state = 'joined'
+  }
+
+  /** @throws TypeError when the cluster is not that of kafkajs 2.2 */
+  watch(cluster: KafkaCluster): void {
+    const joining = cluster as unknown as Joining
+    const missing = CALLS.find((name) => typeof joining[name] !== 'function')
+    if (missing !== undefined)
+      throw new TypeError(`kafkaTransport needs kafkajs 2.2: the cluster of this one has no ${missing}`)
+    const find = joining.findGroupCoordinator.bind(cluster)
+    const refresh = joining.refreshMetadata.bind(cluster)
+    const getNodeIds = joining.getNodeIds.bind(cluster)
+    const known = new WeakSet<Coordinator>()
+    joining.findGroupCoordinator = async (group) => {
+      this.#state = 'joining'
+      const coordinator = await this.#step(() => find(group))
+      if (!known.has(coordinator)) this.#watchCoordinator(coordinator)
+      known.add(coordinator)
+      return coordinator
+    }
+    joining.refreshMetadata = () => this.#step(refresh)
+    joining.getNodeIds = () => {
+      if (this.#state !== 'failed') return getNodeIds()
+      throw Object.assign(new Error('the group was not joined'), { type: 'REBALANCE_IN_PROGRESS' })
+    }
+  }
+
+  #watchCoordinator(coordinator: Coordinator): void {
+    const join = coordinator.joinGroup.bind(coordinator)
+    const sync = coordinator.syncGroup.bind(coordinator)
+    coordinator.joinGroup = (request) => this.#step(() => join(request))
+    coordinator.syncGroup = (request) => this.#step(() => sync(request))
+  }
+
+  /** What a fetch that failed asks for meanwhile counts as well: a join too many does no harm. */
+  async #step<T>(take: () => Promise<T>): Promise<T> {
+    try {
+      return await take()
+    } catch (error) {
+      if (this.#state === 'joining') this.#state = 'failed'
+      throw error
+    }
+  }
+}
