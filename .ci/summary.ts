@@ -1,9 +1,10 @@
 /**
  * The last lines of `.ci/run`: reads vitest's JSON reports, lists what went wrong, ends with `N passed, N failed`.
  * Here a skipped test is a failed one: every server is required, so there is no reason to skip. A test with a second try that
- * passed at its second try counts as passed and is named, with what failed at first.
+ * passed at its second try counts as passed and is named, with what failed at first. So does one of a file that was run again
+ * by itself.
  *
- * Arguments: the reports, then `<step>=passed|failed` for each step of the run.
+ * Arguments: the reports, `again=<report>` of the files that were run again, `<step>=passed|failed` for each step of the run.
  */
 import { readFileSync } from 'node:fs'
 
@@ -26,8 +27,11 @@ interface TestResult {
 }
 
 const steps = process.argv.slice(2).filter((argument) => /=(passed|failed)$/.test(argument))
-const reports = process.argv.slice(2).filter((argument) => !steps.includes(argument))
-const files = reports.flatMap((report) => readReport(report).testResults)
+const rerun = process.argv.slice(2).flatMap((argument) => /^again=(.+)$/.exec(argument)?.[1] ?? [])
+const reports = process.argv.slice(2).filter((argument) => !steps.includes(argument) && !argument.startsWith('again='))
+const first = reports.flatMap((report) => readReport(report).testResults)
+const second = rerun.flatMap((report) => readReport(report).testResults)
+const files = [...first.filter(({ name }) => second.every((file) => file.name !== name)), ...second]
 const results = files.flatMap((file) => file.assertionResults)
 const passed = results.filter(({ status }) => status === 'passed').length
 const problems = [
@@ -45,15 +49,28 @@ if (failedSteps.includes('sim')) problems.push('failed: npm run sim, see its out
 if (failedSteps.includes('containers')) problems.push('failed: the tests in containers, see their output above')
 if (failedSteps.includes('tests') && problems.length === 0) problems.push('failed: npm test, see its output above')
 
+const alone = first
+  .filter((file) => !files.includes(file))
+  .flatMap(({ assertionResults }) => assertionResults)
+  .filter(({ status, fullName }) => status !== 'passed' && hasPassed(fullName))
+  .map(({ fullName, failureMessages = [] }) =>
+    [`passed when its file was run again alone: ${fullName}`, ...failureMessages.map(briefly)].join('\n'),
+  )
 const again = results
   .filter(({ status, failureMessages = [] }) => status === 'passed' && failureMessages.length > 0)
   .map(
     ({ fullName, failureMessages = [] }) => `passed at the second try: ${fullName}: ${firstLine(failureMessages[0])}`,
   )
 
-const lines = [...again, ...problems, `${passed} passed, ${problems.length} failed`]
+const lines = [...again, ...alone, ...problems, `${passed} passed, ${problems.length} failed`]
 process.stdout.write(`${lines.join('\n')}\n`)
 process.exitCode = problems.length === 0 && passed > 0 ? 0 : 1
+
+function hasPassed(fullName: string): boolean {
+  return second.some((file) =>
+    file.assertionResults.some((each) => each.fullName === fullName && each.status === 'passed'),
+  )
+}
 
 /** A file that could not be loaded, or whose hooks failed, has no failed test of its own. */
 function failedAsAWhole(file: FileResult): boolean {

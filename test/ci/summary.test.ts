@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 
 const SUMMARY = fileURLToPath(new URL('../../.ci/summary.ts', import.meta.url))
+const FAILED_FILES = fileURLToPath(new URL('../../.ci/failed-files.ts', import.meta.url))
 
 /** What `.ci/run` prints at its end for these files of test results. */
 function summarize(files: readonly object[], ...steps: readonly string[]) {
@@ -62,6 +63,51 @@ describe('the summary of .ci/run', () => {
       code: 0,
       lines: ['passed at the second try: waits: Error: timed out', '2 passed, 0 failed'],
     })
+  })
+
+  test('counts the files that were run again alone, and says what failed at first', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const rerun = join(folder, 'alone.json')
+    const failed = {
+      fullName: 'divides',
+      status: 'failed',
+      failureMessages: ['Error: no answer\n at /a/b.test.ts:7:9'],
+    }
+    const first = file('failed', { fullName: 'adds', status: 'passed' }, failed)
+    const other = { ...file('passed', { fullName: 'waits', status: 'passed' }), name: 'b.test.ts' }
+    const alone = (status: string) =>
+      writeFileSync(
+        rerun,
+        JSON.stringify({ testResults: [file(status, passed, { fullName: 'divides', status, failureMessages: [] })] }),
+      )
+    alone('passed')
+    expect(summarize([first, other], `again=${rerun}`, 'check=passed', 'tests=passed')).toEqual({
+      code: 0,
+      lines: [
+        'passed when its file was run again alone: divides',
+        '  Error: no answer (/a/b.test.ts:7:9)',
+        '3 passed, 0 failed',
+      ],
+    })
+    alone('failed')
+    expect(summarize([first, other], `again=${rerun}`, 'check=passed', 'tests=failed')).toEqual({
+      code: 1,
+      lines: ['failed: divides', '2 passed, 1 failed'],
+    })
+  })
+
+  test('a few files that failed are named for another run, many are not', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const report = join(folder, 'report.json')
+    const named = (...states: readonly string[]) => {
+      const testResults = states.map((status, n) => ({ ...file(status), name: `${n}.test.ts` }))
+      writeFileSync(report, JSON.stringify({ testResults }))
+      return spawnSync(process.execPath, [FAILED_FILES, report], { encoding: 'utf8' }).stdout
+    }
+    expect(named('passed', 'failed', 'failed')).toBe('1.test.ts\n2.test.ts\n')
+    expect(named('failed', 'failed', 'failed', 'failed')).toBe('')
   })
 
   test('counts a file that could not be loaded', () => {
