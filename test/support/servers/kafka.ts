@@ -5,7 +5,7 @@ import { findBinary } from './binaries.ts'
 import { runCommand } from './command.ts'
 import { fetchKafkaJars, haveKafkaJars, kafkaJarFolder } from './kafka-jars.ts'
 import { ServerUnavailable } from './kinds.ts'
-import type { Command, Recipe, Site } from './recipe.ts'
+import { type Command, PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /** Kafka in KRaft mode: broker and controller in one process, run from its jars by the Java that is installed. */
 export const kafka: Recipe = kafkaRecipe(() => newClusterId(), 384)
@@ -115,8 +115,8 @@ async function ping(url: string): Promise<void> {
   const client = new Kafka({
     brokers: url.split(','),
     logLevel: logLevel.NOTHING,
-    connectionTimeout: 2_000,
-    requestTimeout: 2_000,
+    connectionTimeout: PING_STEP_MS,
+    requestTimeout: PING_STEP_MS,
     retry: { retries: 0 },
   })
   const admin = client.admin()

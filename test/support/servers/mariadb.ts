@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { findBinary, unprivilegedAccount } from './binaries.ts'
 import { runCommand } from './command.ts'
 import { ServerUnavailable } from './kinds.ts'
-import type { Recipe, Site } from './recipe.ts'
+import { PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /**
  * MariaDB: user `root`, database `test`, no password, every commit on the disk. It refuses to run as root, so root runs it as
@@ -68,7 +68,7 @@ function binary(name: string): string {
 
 async function ping(url: string): Promise<void> {
   const { createConnection } = await import('mysql2/promise')
-  const connection = await createConnection({ uri: url, connectTimeout: 2_000 })
+  const connection = await createConnection({ uri: url, connectTimeout: PING_STEP_MS })
   try {
     await connection.query('SELECT 1')
   } finally {

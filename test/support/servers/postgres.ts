@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { findBinary, unprivilegedAccount, versionedFolders } from './binaries.ts'
 import { runCommand } from './command.ts'
 import { ServerUnavailable } from './kinds.ts'
-import type { Recipe, Site } from './recipe.ts'
+import { PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /**
  * PostgreSQL: user `postgres`, database `postgres`, no password, `fsync` on. It refuses to run as root, so root runs it as
@@ -57,7 +57,11 @@ export function binary(name: string): string {
 
 async function ping(url: string): Promise<void> {
   const { default: pg } = await import('pg')
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000, query_timeout: 2_000 })
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: PING_STEP_MS,
+    query_timeout: PING_STEP_MS,
+  })
   client.on('error', () => {})
   try {
     await client.connect()

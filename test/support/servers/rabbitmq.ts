@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { findBinary, versionedFolders } from './binaries.ts'
 import type { Certificates } from './certificates.ts'
 import { ServerUnavailable } from './kinds.ts'
-import type { Recipe, Site } from './recipe.ts'
+import { PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /**
  * RabbitMQ: user and password `guest`, no plugins. Debian's `/usr/sbin/rabbitmq-server` switches to another user and reads
@@ -73,7 +73,7 @@ export function toolPath(name: string): string {
 
 async function ping(url: string): Promise<void> {
   const { connect } = await import('amqplib')
-  const connection = await connect(url, { timeout: 2_000 })
+  const connection = await connect(url, { timeout: PING_STEP_MS })
   connection.on('error', () => {})
   await connection.close()
 }

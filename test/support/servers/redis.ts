@@ -1,6 +1,6 @@
 import { findBinary } from './binaries.ts'
 import { ServerUnavailable } from './kinds.ts'
-import type { Recipe, Site } from './recipe.ts'
+import { PING_STEP_MS, type Recipe, type Site } from './recipe.ts'
 
 /**
  * Redis (or Valkey). It keeps nothing across a kill unless the settings say so:
@@ -41,8 +41,8 @@ async function ping(url: string): Promise<void> {
   const { Redis } = await import('ioredis')
   const client = new Redis(url, {
     lazyConnect: true,
-    connectTimeout: 2_000,
-    commandTimeout: 2_000,
+    connectTimeout: PING_STEP_MS,
+    commandTimeout: PING_STEP_MS,
     retryStrategy: () => null,
   })
   client.on('error', () => {})
