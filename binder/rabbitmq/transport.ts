@@ -181,7 +181,10 @@ class RabbitTransport implements Transport {
     const settling = new Settling((what, ask) => this.#onControl(what, ask))
     const actual: DestinationSpec[] = []
     for (const spec of destinations) {
-      for (const { queue, settled } of settlingOf(spec, this.#options)) await settling.begin(queue, settled)
+      for (const { queue, settled } of settlingOf(spec, this.#options)) {
+        if (settled === undefined) await settling.beginClassic(queue, spec.name)
+        else await settling.begin(queue, settled)
+      }
       actual.push(await this.#create(spec))
     }
     const delayed = destinations.filter(({ delays }) => delays === true).map(({ name }) => name)

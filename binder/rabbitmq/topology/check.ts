@@ -17,7 +17,7 @@ import type { ResolvedRabbitOptions } from '../options.ts'
 import { type Ask, type Declaration, declareUnbound, look, nameOf } from './declaration.ts'
 import { dueDeclaration, dueSettled, LADDER_SETTLED, ladderDeclarations } from './delay.ts'
 import { exchangeOf } from './places.ts'
-import { declarationsOf, existingCount, settlingOf } from './provision.ts'
+import { declarationsOf, existingCount, marksOf } from './provision.ts'
 import { markerOf } from './topology.ts'
 
 /** So many questions are open at once: the ladder alone has 52. */
@@ -62,8 +62,7 @@ function questionsOf(
   spec: DestinationSpec,
   options: Pick<ResolvedRabbitOptions, 'queueArguments' | 'places'>,
 ): readonly Question[] {
-  const marks = settlingOf(spec, options).map(({ settled }) => settled)
-  const own = [...declarationsOf(spec, options), ...marks].map((declaration) => ({
+  const own = [...declarationsOf(spec, options), ...marksOf(spec, options)].map((declaration) => ({
     declaration,
     asFound: spec.assumed === true && declaration.name === markerOf(spec.name),
   }))

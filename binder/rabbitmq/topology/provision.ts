@@ -50,18 +50,23 @@ function placed(
     }))
 }
 
-/** The groups whose queues have to settle, by their last queue, and what says that they have. None of classic queues. */
+/** Of each group whose queues are ours its last one, and for quorum queues what says that they have settled. */
 export function settlingOf(
   { name, partitions, groups: all }: DestinationSpec,
   { queueArguments, places }: QueueOptions,
-): ReadonlyArray<{ readonly queue: string; readonly settled: ExchangeDeclaration }> {
-  if (queueArguments['x-queue-type'] !== 'quorum') return []
+): ReadonlyArray<{ readonly queue: string; readonly settled: ExchangeDeclaration | undefined }> {
   const place = places.get(name)
   const groups = place === undefined ? all : all.filter((group) => !place.queues.has(group))
+  const isQuorum = queueArguments['x-queue-type'] === 'quorum'
   return groups.map((group) => ({
     queue: queueOf(name, group, partitions - 1, partitions),
-    settled: settledMark(settledOf(name, group)),
+    settled: isQuorum ? settledMark(settledOf(name, group)) : undefined,
   }))
+}
+
+/** The marks of the groups that have to settle. */
+export function marksOf(spec: DestinationSpec, options: QueueOptions): readonly ExchangeDeclaration[] {
+  return settlingOf(spec, options).flatMap(({ settled }) => settled ?? [])
 }
 
 /** The number of partitions as an argument that RabbitMQ compares: a second opinion is refused with both numbers. */
@@ -110,7 +115,7 @@ export function partsOf(spec: DestinationSpec, options: QueueOptions): readonly 
     dueDeclaration(spec.name, exchangeOf(spec.name, options.places)),
     dueSettled(spec.name),
   ]
-  const own = [...declarationsOf(spec, options), ...settlingOf(spec, options).map(({ settled }) => settled)]
+  const own = [...declarationsOf(spec, options), ...marksOf(spec, options)]
   return [own, spec.delays === true ? ladder : []].flatMap((declarations) => [
     ...declarations.filter(({ kind }) => kind === 'exchange').map(partOf),
     ...declarations.filter(({ kind }) => kind === 'queue').map(partOf),

@@ -2,8 +2,9 @@ import { SECOND } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import { replyCodeOf } from '../failure.ts'
 import type { Ask } from './declaration.ts'
-import { type Declaration, type ExchangeDeclaration, look, nameOf } from './declaration.ts'
+import { type Declaration, type ExchangeDeclaration, look, nameOf, settledMark } from './declaration.ts'
 import { declareAll } from './provision.ts'
+import { writtenOf } from './topology.ts'
 
 /**
  * How long a new quorum queue is left alone before it is relied on. RabbitMQ (3.10, measured) registers it on disk half a
@@ -12,12 +13,20 @@ import { declareAll } from './provision.ts'
 export const SETTLE_MS: number = 2.5 * SECOND
 
 /**
- * Lets new quorum queues settle. AMQP does not tell how old a queue is, and another process may have declared it a moment
- * ago: an exchange that nothing is ever sent to says that it is old enough, and whoever does not find it waits.
+ * Lets new queues settle.
+ *
+ * A declaration that RabbitMQ has answered (3.10, metadata in Mnesia) is on disk as an attempt, and a moment later as done. Now and
+ * then the second stays in a buffer for up to two seconds: one that is killed meanwhile has forgotten the queue or its binding, with
+ * what it has confirmed. The next declaration writes the buffer out, so a mark is made and deleted after all others.
+ *
+ * New quorum queues are left alone for longer. AMQP does not tell how old a queue is, and another process may have declared it a
+ * moment ago: an exchange that nothing is ever sent to says that it is old enough, and whoever does not find it waits.
  */
 export class Settling {
   readonly #ask: Ask
   readonly #young: ExchangeDeclaration[] = []
+  /** The destination of a new queue that needs no more than to be written out. */
+  #unwritten: string | undefined
 
   constructor(ask: Ask) {
     this.#ask = ask
@@ -34,11 +43,32 @@ export class Settling {
     this.#young.push(settled)
   }
 
+  /** Before a classic queue is declared. */
+  async beginClassic(queue: string, destination: string): Promise<void> {
+    if (!(await this.#exists({ kind: 'queue', name: queue }))) this.#unwritten = destination
+  }
+
   /** After all were declared: waits once, if one is young. */
   async end(sleep: (durationMs: number) => Promise<void>): Promise<void> {
-    if (this.#young.length === 0) return
-    await sleep(SETTLE_MS)
-    await this.#ask('say that the queues have settled', (channel) => declareAll(channel, this.#young))
+    if (this.#young.length > 0) {
+      await sleep(SETTLE_MS)
+      await this.#ask('say that the queues have settled', (channel) => declareAll(channel, this.#young))
+    } else if (this.#unwritten !== undefined && !(await this.#writeOut(this.#unwritten))) await sleep(SETTLE_MS)
+  }
+
+  /** @returns false when the user may not make the mark */
+  async #writeOut(destination: string): Promise<boolean> {
+    const mark = settledMark(writtenOf(destination))
+    try {
+      await this.#ask(`have what is new written out, by ${nameOf(mark)}`, async (channel) => {
+        await declareAll(channel, [mark])
+        await channel.deleteExchange(mark.name)
+      })
+      return true
+    } catch (error) {
+      if (replyCodeOf(toError(error).cause) === REFUSED) return false
+      throw error
+    }
   }
 
   async #exists(declaration: Pick<Declaration, 'kind' | 'name'>): Promise<boolean> {
@@ -53,3 +83,4 @@ export class Settling {
 }
 
 const NOT_FOUND = 404
+const REFUSED = 403

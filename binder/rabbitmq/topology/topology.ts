@@ -11,6 +11,7 @@ import { TransportError } from '../../errors.ts'
  * orders.placed:audit:members     never holds a message, its consumers count the live members; expires unused
  * orders.placed:audit:idle        likewise counts the members without a partition
  * orders.placed:audit:settled     exchange that says: the group's quorum queues are old enough (`settling.ts`)
+ * orders.placed:written           exchange that is there for a moment after new queues were made (`settling.ts`)
  * amq.gen-...                     an anonymous subscription: exclusive, bound to every partition
  * ```
  *
@@ -35,6 +36,9 @@ export const membersQueueOf = (destination: string, group: string): string =>
 /** The exchange that says that a group's quorum queues have settled. */
 export const settledOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:settled`, destination)
+
+/** The exchange that is made and deleted so that what is new is on disk. */
+export const writtenOf = (destination: string): string => checked(`${destination}:written`, destination)
 
 export const idleQueueOf = (destination: string, group: string): string =>
   checked(`${destination}:${group}:idle`, destination)

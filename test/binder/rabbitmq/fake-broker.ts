@@ -9,8 +9,10 @@ import type { AmqpConnection } from 'concordat/binder/rabbitmq'
 export class FakeBroker {
   readonly connections: FakeConnection[] = []
   readonly exchanges: Set<string> = new Set()
-  /** What the user may not do, by the name of a channel's method: closes the channel with 403. */
+  /** What the user may not do, by a channel's method, an exchange with its name: closes the channel with 403. */
   readonly forbidden: Set<string> = new Set()
+  /** What was declared, in this order: `exchange orders`, `queue orders:g`, `bind orders:g`. */
+  readonly declared: string[] = []
   /** Queues of which a declaration has no answer, with how often it was asked. */
   readonly mute: Map<string, number> = new Map()
   readonly #queues: Map<string, FakeQueue> = new Map()
@@ -151,6 +153,8 @@ export class FakeChannel extends EventEmitter {
   }
 
   async assertExchange(name: string): Promise<void> {
+    this.#requireAllowed(`assertExchange ${name}`)
+    this.#broker.declared.push(`exchange ${name}`)
     this.#broker.exchanges.add(name)
   }
 
@@ -166,8 +170,9 @@ export class FakeChannel extends EventEmitter {
     if (!this.#broker.hasQueue(name)) this.#missing(`queue '${name}'`)
   }
 
-  async bindQueue(): Promise<void> {
+  async bindQueue(name: string): Promise<void> {
     this.#requireAllowed('bindQueue')
+    this.#broker.declared.push(`bind ${name}`)
   }
 
   async deleteQueue(name: string): Promise<void> {
@@ -185,6 +190,7 @@ export class FakeChannel extends EventEmitter {
       this.#broker.mute.set(name, asked + 1)
       return new Promise(() => {})
     }
+    this.#broker.declared.push(`queue ${name}`)
     const { ready, consumers } = this.#broker.queue(name)
     return { queue: name, messageCount: ready.length, consumerCount: consumers.length }
   }

@@ -78,6 +78,26 @@ it('quorum queues of a group settle likewise, classic ones need not', async () =
   expect((await starting(new FakeBroker(), group)).state.isDone).toBe(true)
 })
 
+it('a classic queue that is new is written out by one more declaration, and one that is there is not', async () => {
+  const broker = new FakeBroker()
+  const group = { ...spec, delays: false }
+  expect((await starting(broker, group)).state.isDone).toBe(true)
+  const declared = broker.declared.slice()
+  expect(declared.slice(-2)).toEqual(['bind orders:g', 'exchange orders:written'])
+  expect(broker.exchanges.has('orders:written')).toBe(false)
+  expect((await starting(broker, group)).state.isDone).toBe(true)
+  expect(broker.declared.slice(declared.length)).not.toContain('exchange orders:written')
+})
+
+it('where the user may not declare that, the queue is left alone until it is written out by itself', async () => {
+  const broker = new FakeBroker()
+  broker.forbidden.add('assertExchange orders:written')
+  const first = await starting(broker, { ...spec, delays: false })
+  expect(first.state.isDone).toBe(false)
+  await first.clock.advance(LONG_MS)
+  await first.done
+})
+
 it('a close does not wait for it, and what has not settled does not count as settled', async () => {
   const broker = new FakeBroker()
   const { transport, done } = await starting(broker)
