@@ -2,6 +2,7 @@ import { MINUTE } from '../../core/clock.ts'
 import type { TransportHost } from '../transport/transport.ts'
 import type { Database } from './database.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
+import { sweep } from './sweeping.ts'
 import type { TransportTables } from './tables.ts'
 
 export interface RotationParts {
@@ -83,6 +84,7 @@ export class Rotation {
       return rows[0]?.done === true
     }
     try {
+      await sweep({ database, tables, isOver: () => this.#closed }, segment)
       if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return false
       return await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])
     } catch (err) {

@@ -1,6 +1,6 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
-import { textCodec } from 'concordat/core'
+import { type SqlClient, textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -15,6 +15,15 @@ afterAll(() => database.close())
 
 let count = 0
 const Payload = z.object({ n: z.number() })
+
+/** Looks before a closed segment is cleared. */
+function withLook(look: () => Promise<void> | undefined): SqlClient {
+  const query: SqlClient['query'] = async (text, parameters) => {
+    if (text.includes('transport_clear')) await look()
+    return sql.query(text, parameters)
+  }
+  return new Proxy(sql, { get: (of, name) => (name === 'query' ? query : Reflect.get(of, name, of)) })
+}
 
 function setup(options: Partial<PostgresTransportOptions> = {}) {
   const schema = `log${++count}`
@@ -57,6 +66,32 @@ describe('the ring of segments', () => {
       return (await t.emptySegments()) >= 6 && (await t.rowsOf('transport_log')) < 15
     })
     expect(got.length).toBeGreaterThanOrEqual(30)
+  })
+
+  it('is freed some at a time: what holds up all partitions at once finds next to nothing left to do', async () => {
+    const t = setup({ segmentMs: 200, sql: withLook(() => (isFilled ? look() : undefined)) })
+    const left: number[] = []
+    let isFilled = false
+    const look = async (): Promise<void> => {
+      const [row] = await t.table<{ n: number }>(
+        'SELECT count(*)::int AS n FROM {schema}.transport_tick, {schema}.transport_ring r WHERE NOT r.current = ANY (segments)',
+      )
+      left.push(Number(row?.n))
+    }
+    const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})] })
+    await t.table(
+      `INSERT INTO {schema}.transport_tick SELECT p.id, g * 2 - 20000, 2, '3:3:', ARRAY[r.current, r.current], '{3,3}', '{1,2}'
+       FROM {schema}.transport_ring r, {schema}.transport_partition p, generate_series(1, 1700) g`,
+    )
+    isFilled = true
+    await until('all of them are gone', async () => {
+      await binder.send(t.numbers, { n: 0 })
+      const [row] = await t.table<{ n: number }>(
+        'SELECT count(*)::int AS n FROM {schema}.transport_tick WHERE first < -1',
+      )
+      return Number(row?.n) === 0 && left.length > 0
+    })
+    expect(Math.max(...left)).toBeLessThan(200)
   })
 
   it('carries over what a slow group has not settled, in order, and a new group gets what is left', async () => {
