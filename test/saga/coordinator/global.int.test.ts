@@ -25,6 +25,7 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
   let sql: SqlClient
   let front: Service
   let bank: Service
+  let begun = 0
   let inTry = async (_sagaId: string): Promise<void> => {}
 
   beforeAll(async () => {
@@ -62,8 +63,11 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
     await pool.end()
   })
 
-  async function launch(id: string) {
-    const job = JSON.stringify({ url, id, run, instance: id, leaseMs: LEASE_MS })
+  /** Another transaction at each try. */
+  const idOf = (name: string): string => `${name}-${++begun}`
+
+  async function launch(id: string, leaseMs = LEASE_MS) {
+    const job = JSON.stringify({ url, id, run, instance: id, leaseMs })
     const child = spawn(process.execPath, ['--conditions=concordat-source', PROGRAM, job], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })
@@ -95,45 +99,48 @@ describeWith(['postgres', 'rabbitmq'], 'a process that runs a global transaction
   }
 
   test('lives: all is confirmed', { timeout: 120_000 }, async () => {
-    const { says, tell } = await launch('lives')
+    const id = idOf('lives')
+    const { says, tell } = await launch(id, 60_000)
     await says('called a')
     tell('call')
     await says('outcome: done')
-    expect(await fate('lives')).toEqual(['done', 'confirm a', 'confirm b', 'try a', 'try b'])
+    expect(await fate(id)).toEqual(['done', 'confirm a', 'confirm b', 'try a', 'try b'])
   })
 
   test('is killed in the middle: another one cancels what it had called', { timeout: 120_000 }, async () => {
-    const { child, says } = await launch('killed')
+    const id = idOf('killed')
+    const { child, says } = await launch(id)
     await says('called a')
     await kill(child)
-    expect(await fate('killed')).toEqual(['saga.orphaned', 'cancel a', 'try a'])
+    expect(await fate(id)).toEqual(['saga.orphaned', 'cancel a', 'try a'])
   })
 
   test('is killed while a branch is being tried: that one is cancelled, too', { timeout: 120_000 }, async () => {
     const [reached, opened] = [gate(), gate()]
-    inTry = async (id) => {
-      if (id !== 'in-try') return
+    const id = idOf('in-try')
+    inTry = async (tried) => {
+      if (tried !== id) return
       reached.open()
       await opened.opened
     }
     const { coordinator } = front
     if (coordinator === undefined) return expect.unreachable()
-    const { child } = await launch('in-try')
+    const { child } = await launch(id)
     await reached.opened
     await kill(child)
     await until('another one has turned it back', async () => {
-      const { status } = await coordinator.report({ saga: 'transfer', id: 'in-try' })
+      const { status } = await coordinator.report({ saga: 'transfer', id })
       return status === 'compensating'
     })
     opened.open()
-    expect(await fate('in-try')).toEqual(['saga.orphaned', 'cancel a', 'try a'])
+    expect(await fate(id)).toEqual(['saga.orphaned', 'cancel a', 'try a'])
   })
 
   test.each(['call', 'return'] as const)(
     'is frozen beyond its lease and wakes up to %s: refused, and nothing is half',
     { timeout: 120_000 },
     async (then) => {
-      const id = `frozen-${then}`
+      const id = idOf(`frozen-${then}`)
       const { child, says, tell } = await launch(id)
       await says('called a')
       child.kill('SIGSTOP')
