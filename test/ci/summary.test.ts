@@ -8,10 +8,16 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 const SUMMARY = fileURLToPath(new URL('../../.ci/summary.ts', import.meta.url))
 const FAILED_FILES = fileURLToPath(new URL('../../.ci/failed-files.ts', import.meta.url))
 
-/** What `.ci/run` prints at its end for these files of test results. */
-function summarize(files: readonly object[], ...steps: readonly string[]) {
+/** Gone with the test. */
+function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
+  return folder
+}
+
+/** What `.ci/run` prints at its end for these files of test results. */
+function summarize(files: readonly object[], ...steps: readonly string[]) {
+  const folder = temporaryFolder()
   const report = join(folder, 'report.json')
   writeFileSync(report, JSON.stringify({ testResults: files }))
   const { status, stdout } = spawnSync(process.execPath, [SUMMARY, report, ...steps], { encoding: 'utf8' })
@@ -66,8 +72,7 @@ describe('the summary of .ci/run', () => {
   })
 
   test('counts the files that were run again alone, and says what failed at first', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder()
     const rerun = join(folder, 'alone.json')
     const failed = {
       fullName: 'divides',
@@ -98,8 +103,7 @@ describe('the summary of .ci/run', () => {
   })
 
   test('a few files that failed are named for another run, many are not', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder()
     const report = join(folder, 'report.json')
     const named = (...states: readonly string[]) => {
       const testResults = states.map((status, n) => ({ ...file(status), name: `${n}.test.ts` }))
@@ -129,8 +133,7 @@ describe('the summary of .ci/run', () => {
   })
 
   test('adds up several reports, and counts one that is missing', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'concordat-test-'))
-    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder()
     const [first, second, missing] = ['a', 'b', 'c'].map((name) => join(folder, `${name}.json`)) as [
       string,
       string,
