@@ -94,6 +94,34 @@ describe('the ring of segments', () => {
     expect(Math.max(...left)).toBeLessThan(200)
   })
 
+  it('keeps what a channel keeps longer, for a group that comes later, while the positions of others go', async () => {
+    const t = setup({ segmentMs: 200 })
+    const kept = defineChannel('kept', { payload: Payload, partitions: 1, groups: ['g'], retentionMs: 60_000 })
+    const got: number[] = []
+    const bindings = [
+      sink(t.numbers, { group: 'g' }, () => {}),
+      sink(kept, { group: 'g' }, ({ n }) => void got.push(n)),
+    ]
+    const binder = await t.started({ sends: [t.numbers, kept], bindings })
+    for (let n = 0; n < 10; n++) {
+      await binder.send(kept, { n })
+      await binder.send(t.numbers, { n })
+    }
+    await until('they are handled', () => got.length === 10)
+    await until('the oldest positions of the other channel are gone', async () => {
+      await binder.send(t.numbers, { n: 0 })
+      const [row] = await t.table<{ oldest: number }>(
+        `SELECT min(t.first)::int AS oldest FROM {schema}.transport_tick t JOIN {schema}.transport_partition p ON p.id = t.part
+         WHERE p.destination = 'numbers' AND t.seqs <> '{}'`,
+      )
+      return Number(row?.oldest) > 0
+    })
+    const late: number[] = []
+    await t.started({ sends: [kept], bindings: [sink(kept, { group: 'late' }, ({ n }) => void late.push(n))] })
+    await until('the group that comes later has all', () => late.length === 10)
+    expect(late).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  })
+
   it('carries over what a slow group has not settled, in order, and a new group gets what is left', async () => {
     const t = setup()
     const first = await t.started({
