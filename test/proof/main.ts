@@ -6,13 +6,14 @@
 import { writeFileSync } from 'node:fs'
 import { told } from '../faults/harness/errors.ts'
 import { interruption } from '../support/interruption.ts'
+import { ProgressLine } from '../support/progress-line.ts'
 import { ServerUnavailable } from '../support/servers/index.ts'
 import { type Given, help, parseCommand } from './command-line.ts'
 import { UsageError } from './errors.ts'
 import { checkOutputs } from './outputs.ts'
 import { curveSvg } from './report/curve.ts'
 import { markdownOf } from './report/markdown.ts'
-import { ProgressLine } from './report/progress-line.ts'
+import { progressTeller } from './report/progress-text.ts'
 import type { Report } from './report/report.ts'
 import { run } from './run/run.ts'
 
@@ -30,8 +31,9 @@ async function main(): Promise<number> {
   }
   const { signal, exitCode } = interruption((text) => say(`\n${text}`))
   const line = new ProgressLine(process.stderr)
+  const tell = progressTeller()
   try {
-    const report = await run(given, { signal, told: (told) => line.show(told), say })
+    const report = await run(given, { signal, told: (told) => line.show(() => tell(told)), say })
     line.end()
     conclude(given, report)
     if (report.gaveUp) say(`given up, not over; ${onwardOf(given)}`)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { curveSvg } from './report/curve.ts'
-import { progressText } from './report/progress-line.ts'
+import { progressText } from './report/progress-text.ts'
 import { SlopeOf, WARM_UP_MS } from './report/slope.ts'
 import { Thinned } from './report/thinned.ts'
 import { NO_CAUSE, Stalls } from './run/stalls.ts'

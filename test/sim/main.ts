@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type PlayedHistory, SimulationFailed, type SimulationReport, simulate } from 'concordat/testing'
+import { ProgressLine } from '../support/progress-line.ts'
 import { Databases } from './databases.ts'
 import { playMistakes } from './mistakes.ts'
 import { Pairs } from './pairs.ts'
@@ -28,7 +29,10 @@ class Sim {
   readonly #databases: Databases
   readonly #pairs = new Pairs()
   readonly #digest = createHash('sha256')
+  readonly #line = new ProgressLine(process.stderr)
   readonly sum: Sum = { histories: 0, simulatedMs: 0, faults: 0 }
+  #played = 0
+  #workload = ''
 
   constructor(options: SimOptions, databases: Databases) {
     this.#options = options
@@ -45,6 +49,11 @@ class Sim {
     }
   }
 
+  /** Nothing more comes on the line that tells how far it is. */
+  end(): void {
+    this.#line.end()
+  }
+
   print(tookMs: number): void {
     const { histories, simulatedMs, faults } = this.sum
     const rate = (histories / tookMs) * SECOND
@@ -57,7 +66,13 @@ class Sim {
     if (this.#options.pairs) for (const line of this.#pairs.missing) console.log(line)
   }
 
+  /** Which workload it is, or was when a history failed. */
+  get workload(): string {
+    return this.#workload
+  }
+
   async #playSome(name: string, from: number, count: number): Promise<void> {
+    this.#workload = name
     const workload = WORKLOADS[name] as Workload
     const { broken, size = workload.size, replay } = this.#options
     const databases = await this.#databases.of(name, workload)
@@ -66,14 +81,22 @@ class Sim {
       seeds: { from, count },
       size,
       ...(replay !== undefined && { replay }),
-      onHistory: (history) => this.#played(name, history),
+      onHistory: (history) => this.#keep(name, history),
     })
     this.#add(name, report)
   }
 
-  #played(name: string, { seed, lines }: PlayedHistory): void {
+  #keep(name: string, { seed, lines }: PlayedHistory): void {
+    this.#played++
+    this.#line.show(() => this.#progress(seed))
     this.#digest.update(`${name} ${seed}\n${lines.join('\n')}\n`)
     if (this.#options.history !== undefined) writeFileSync(this.#options.history, `${lines.join('\n')}\n`)
+  }
+
+  #progress(seed: number): string {
+    const { minutes, count, workloads } = this.#options
+    const of = minutes === undefined ? ` of ${count * workloads.length}` : ''
+    return `${this.#workload} ${seed}: ${this.#played}${of} histories played`
   }
 
   #add(name: string, { histories, simulatedMs, faults, points }: SimulationReport): void {
@@ -85,16 +108,14 @@ class Sim {
 }
 
 /** How the shortest history went, and how to see it again. */
-function printFailure(failure: SimulationFailed, { workloads, broken, history }: SimOptions): void {
+function printFailure(failure: SimulationFailed, workload: string, { broken, history }: SimOptions): void {
   if (history === undefined) console.log(failure.lines.join('\n'))
   else writeFileSync(history, `${failure.lines.join('\n')}\n`)
   console.log(`\n${failure.message}`)
   const { seed, size, replay } = failure
   const mistake = broken === undefined ? '' : ` --broken ${broken}`
   const given = replay === '' ? ' --calm' : ` --replay '${replay}'`
-  console.log(
-    `\nnpm run sim -- --workload ${workloads.join(',')} --seed ${seed} --seeds 1 --size ${size}${mistake}${given}`,
-  )
+  console.log(`\nnpm run sim -- --workload ${workload} --seed ${seed} --seeds 1 --size ${size}${mistake}${given}`)
 }
 
 async function main(): Promise<number> {
@@ -134,11 +155,13 @@ async function main(): Promise<number> {
   const begunMs = performance.now()
   try {
     await sim.play()
+    sim.end()
     sim.print(performance.now() - begunMs)
     return 0
   } catch (error) {
     if (!(error instanceof SimulationFailed)) throw error
-    printFailure(error, options)
+    sim.end()
+    printFailure(error, sim.workload, options)
     return 1
   } finally {
     await databases.close()

@@ -87,7 +87,7 @@ export class SimulatedClusterStore implements ClusterStore {
     const tell = (told: () => void): void => {
       const { timeline } = this.#world
       const atMs = lane.after(timeline.nowMs + this.#world.latencyMs(this.#instance, 'cluster follow'))
-      this.#instance.receive(atMs - timeline.nowMs, () => {
+      this.#instance.receiveAt(atMs, () => {
         if (!isStopped) told()
       })
     }

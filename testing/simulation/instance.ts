@@ -59,13 +59,18 @@ export class Instance implements Surroundings {
 
   /** Runs it in this process, unless that is dead by then; once it is no longer frozen. */
   receive(delayMs: number, run: () => void): () => void {
+    return this.receiveAt(this.#timeline.nowMs + delayMs, run)
+  }
+
+  /** The same at a moment of the timeline. A moment that is made into a delay and back is rounded, so that one may overtake another. */
+  receiveAt(atMs: number, run: () => void): () => void {
     if (!this.#isAlive) return () => {}
     const arrive = (): void => {
       if (!this.#isAlive) return
       if (this.isFrozen) this.#held.push(arrive)
       else runIn(this, run)
     }
-    return this.#timeline.after(delayMs, arrive)
+    return this.#timeline.at(atMs, arrive)
   }
 
   freeze(forMs: number): void {

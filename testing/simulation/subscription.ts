@@ -122,7 +122,7 @@ export class SimulatedSubscription implements Subscription {
   #tell(tell: () => void, delayMs = 1): void {
     const { timeline } = this.#world
     const atMs = this.#in.after(timeline.nowMs + delayMs)
-    this.#instance.receive(atMs - timeline.nowMs, () => {
+    this.#instance.receiveAt(atMs, () => {
       if (!this.#isOver) tell()
     })
   }

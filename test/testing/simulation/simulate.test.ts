@@ -14,7 +14,7 @@ import { onDelivery, settlesFirst } from '../../sim/planted.ts'
 const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
 
 /** Two senders that number their messages and two receivers that count what they got. */
-function hearts(): { readonly options: Omit<SimulationOptions, 'seeds'>; readonly got: number[] } {
+function hearts(pauseMs = 200): { readonly options: Omit<SimulationOptions, 'seeds'>; readonly got: number[] } {
   const got: number[] = []
   const options: Omit<SimulationOptions, 'seeds'> = {
     services: {
@@ -36,7 +36,7 @@ function hearts(): { readonly options: Omit<SimulationOptions, 'seeds'>; readonl
       await binder.start()
       for (let n = 0; n < size * 5; n++) {
         while (!(await binder.send(beats, { n }).then(Boolean, () => false))) await sleep(100)
-        await sleep(between(0, 200))
+        await sleep(between(0, pauseMs))
       }
     },
     settled: ({ size }) => new Set(got).size === size * 5,
@@ -112,6 +112,28 @@ describe('a history', () => {
     await simulate({ ...options, services: { heart: { start } }, seeds: SEEDS, faults: ['drop', 'freeze', 'restart'] })
     expect(ended).toBeGreaterThan(SEEDS)
     expect(left).toEqual([])
+  })
+
+  it('brings what a broker lends in its order, also what waits behind a delivery that is late', async () => {
+    let arrived = 0
+    const overtaken: string[] = []
+    const { options } = hearts(20)
+    const start: SimulatedService['start'] = (instance) => {
+      const last = new Map<string, number>()
+      const transport = onDelivery(instance.transport, (delivery, receiver) => {
+        const [, partition = '', offset = ''] = /^partition (\d+) offset (\d+)$/.exec(delivery.position) ?? []
+        if (!delivery.redelivered) {
+          arrived++
+          if (Number(offset) < (last.get(partition) ?? 0)) overtaken.push(delivery.position)
+          last.set(partition, Number(offset))
+        }
+        receiver.deliver(delivery)
+      })
+      return options.services['heart']?.start({ ...instance, transport })
+    }
+    await simulate({ ...options, services: { heart: { start } }, seeds: SEEDS, size: 8, faults: ['delay'] })
+    expect(arrived).toBeGreaterThan(SEEDS)
+    expect(overtaken).toEqual([])
   })
 
   it('takes hours of its own time in little of ours, and has dates and timers of its own', async () => {

@@ -1,32 +1,13 @@
 import type { Told } from '../run/conductor.ts'
 import { duration } from './markdown.ts'
 
-/** A line that is written over on a terminal, and now and then a new one elsewhere. */
-export class ProgressLine {
-  readonly #out: NodeJS.WriteStream
-  readonly #everyMs: number
-  #shownAt = Number.NEGATIVE_INFINITY
-  #before: Told | undefined
-  #isOpen = false
-
-  constructor(out: NodeJS.WriteStream) {
-    this.#out = out
-    this.#everyMs = out.isTTY ? 2_000 : 15_000
-  }
-
-  show(told: Told): void {
-    const now = performance.now()
-    if (now - this.#shownAt < this.#everyMs) return
-    const text = progressText(told, this.#before)
-    this.#shownAt = now
-    this.#before = told
-    this.#isOpen = this.#out.isTTY
-    this.#out.write(this.#out.isTTY ? `\r\u001b[K${text}` : `${text}\n`)
-  }
-
-  end(): void {
-    if (this.#isOpen) this.#out.write('\n')
-    this.#isOpen = false
+/** Tells of a run, with the rate since it was asked before. */
+export function progressTeller(): (told: Told) => string {
+  let before: Told | undefined
+  return (told) => {
+    const text = progressText(told, before)
+    before = told
+    return text
   }
 }
 
