@@ -2,31 +2,40 @@ import { comparisonTable } from '../compare.ts'
 import { tableText } from '../table.ts'
 import type { Report, SuiteReport } from './report.ts'
 
-const BEGIN = '<!-- made by `npm run bench -- tables`: begin -->'
-const END = '<!-- made by `npm run bench -- tables`: end -->'
+/** Where the page has what all suites have in common. */
+const VERSIONS = 'versions'
+const begins = (name: string): string => `<!-- npm run bench -- tables: ${name} begins -->`
+const ends = (name: string): string => `<!-- npm run bench -- tables: ${name} ends -->`
 
-/** The page with the tables of the report between its two marks. @throws Error when it has not both */
+/**
+ * The page with the tables of each suite of the report between its marks. What the report has not stays as it is.
+ * @throws Error when the page lacks the marks of a suite
+ */
 export function withTables(page: string, report: Report): string {
-  const begin = page.indexOf(BEGIN)
-  const end = page.indexOf(END)
-  if (begin < 0 || end < begin) throw new Error(`the page has no lines "${BEGIN}" and "${END}", in that order`)
-  return `${page.slice(0, begin + BEGIN.length)}\n\n${tablesOf(report)}\n${page.slice(end)}`
-}
-
-function tablesOf({ at, rounds, versions, machine, suites }: Report): string {
+  const { versions, suites } = report
   const said = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
-  const head = [
-    `${dateOf(at)}, medians of ${rounds} round${rounds === 1 ? '' : 's'}, on ${machine.cores} cores (${machine.cpu}) with ${machine.memoryGb} GB.`,
-    `${said.join(', ')}.`,
-  ].join('\n')
-  return [head, ...suites.map((suite) => sectionOf(suite, machine.cores))].join('\n\n')
+  const sections = new Map([[VERSIONS, `${said.join(', ')}.`]])
+  for (const suite of suites) sections.set(suite.name, sectionOf(suite, report))
+  return [...sections].reduce((text, [name, section]) => between(text, name, section), page)
 }
 
-function sectionOf({ name, load, tookS, results, tables, leftOut, failed }: SuiteReport, cores: number): string {
-  const isBusy = Math.max(load.before, load.after) > cores
-  const about = `Load ${load.before} before and ${load.after} after, ${tookS} s.${isBusy ? ' More than there are cores: the ratios mean something, the rates little.' : ''}`
+function between(page: string, name: string, text: string): string {
+  const [first, last] = [begins(name), ends(name)]
+  const begin = page.indexOf(first)
+  const end = page.indexOf(last)
+  if (begin < 0 || end < begin)
+    throw new Error(`the page has no lines "${first}" and "${last}", in that order: write them where its tables belong`)
+  return `${page.slice(0, begin + first.length)}\n\n${text}\n\n${page.slice(end)}`
+}
+
+function sectionOf(suite: SuiteReport, { at, rounds, machine }: Report): string {
+  const { name, load, tookS, results, tables, leftOut, failed } = suite
+  const isBusy = Math.max(load.before, load.after) > machine.cores
+  const about = [
+    `${dateOf(at)}, medians of ${rounds} round${rounds === 1 ? '' : 's'}, on ${machine.cores} cores (${machine.cpu}) with ${machine.memoryGb} GB.`,
+    `Load ${load.before} before and ${load.after} after, ${tookS} s.${isBusy ? ' More than there are cores: the ratios mean something, the rates little.' : ''}`,
+  ].join('\n')
   return [
-    `### ${name}, measured`,
     about,
     ...(results.length === 0 ? [] : [tableText(comparisonTable(name, results))]),
     ...tables.map((table) => `**${table.title}**\n\n${tableText(table)}`),

@@ -94,32 +94,50 @@ describe('npm run bench -- compare', () => {
   })
 })
 
+const marks = (name: string, between = ''): string =>
+  ['begins', 'ends'].map((each) => `<!-- npm run bench -- tables: ${name} ${each} -->`).join(`\n${between}\n`)
+
 describe('npm run bench -- tables', () => {
-  it('writes the tables of a report between the marks of a page, with its date, versions and load', ({ expect }) => {
+  it('writes the tables of each suite between its marks, with date, load and versions', ({ expect }) => {
     const { write } = setup()
-    const marks = ['begin', 'end'].map((each) => `<!-- made by \`npm run bench -- tables\`: ${each} -->`)
-    const page = write('page.md', `# Before\n\n${marks.join('\nold\n')}\n\n# After\n`)
+    const parts = ['# Before', marks('versions'), marks('locks', 'old'), 'Prose.', marks('binder', 'old'), '# After\n']
+    const page = write('page.md', parts.join('\n\n'))
     const report = write('report.json', reportOf([95_000, 85_000], '1.20'))
     expect(bench('tables', report, page)).toMatchObject({ status: 0, stderr: '' })
     const text = readFileSync(page, 'utf8')
-    expect(text).toMatch(/^# Before\n\n<!-- made by/)
-    expect(text).toMatch(/end -->\n\n# After\n$/)
     expect(text).not.toContain('old')
-    expect(text).toContain('22 November 2026, 12:10 UTC, medians of 5 rounds, on 2 cores (a CPU) with 23 GB.')
-    expect(text).toContain('node 24.21.0, kafkajs 2.2.4.')
-    expect(text).toContain('Load 0.4 before and 12.25 after, 61 s. More than there are cores')
-    expect(text).toMatch(/\| publish, 200 B +\| 95,000 +\| 100,000 \| 0.95 +\| kafkajs 2.2.4 \| >= 0.90: met +\|/)
-    expect(text).toMatch(/\| 0.85 +\| kafkajs 2.2.4 \| >= 0.90: NOT MET \|/)
-    expect(text).toContain('Left out: rabbitmq: no server')
+    const [head = '', locks = '', binder = ''] = text.split(/ends -->\n\n/)
+    expect(head).toContain('node 24.21.0, kafkajs 2.2.4.')
+    expect(locks).toContain('Load 0.4 before and 0.5 after, 30 s.')
+    expect(locks).toMatch(/\| 1 +\| redlock 5 \| 1.20 +\|/)
+    expect(binder).toMatch(/^Prose\.\n/)
+    expect(binder).toContain('22 November 2026, 12:10 UTC, medians of 5 rounds, on 2 cores (a CPU) with 23 GB.')
+    expect(binder).toContain('Load 0.4 before and 12.25 after, 61 s. More than there are cores')
+    expect(binder).toMatch(/\| publish, 200 B +\| 95,000 +\| 100,000 \| 0.95 +\| kafkajs 2.2.4 \| >= 0.90: met +\|/)
+    expect(binder).toMatch(/\| 0.85 +\| kafkajs 2.2.4 \| >= 0.90: NOT MET \|/)
+    expect(binder).toContain('Left out: rabbitmq: no server')
+    expect(text).toMatch(/ends -->\n\n# After\n$/)
     // Made again it is the same.
     bench('tables', report, page)
     expect(readFileSync(page, 'utf8')).toBe(text)
   })
 
-  it('refuses a page without the marks', ({ expect }) => {
+  it('leaves the suites alone that the report has not', ({ expect }) => {
     const { write } = setup()
-    const { status, stderr } = bench('tables', write('r.json', reportOf([1, 1], '1')), write('page.md', '# Page'))
-    expect([status, stderr]).toEqual([2, expect.stringContaining('the page has no lines')])
+    const whole = reportOf([95_000, 85_000], '1.20')
+    const report = write('report.json', { ...whole, suites: whole.suites.slice(1) })
+    const page = write('page.md', [marks('versions'), marks('locks', 'old'), marks('binder', 'as it was')].join('\n'))
+    expect(bench('tables', report, page)).toMatchObject({ status: 0, stderr: '' })
+    expect(readFileSync(page, 'utf8')).toContain(marks('binder', 'as it was'))
+  })
+
+  it('refuses a page without the marks of a suite, and leaves it as it is', ({ expect }) => {
+    const { write } = setup()
+    const page = write('page.md', `${marks('versions')}\n${marks('binder')}\n`)
+    const before = readFileSync(page, 'utf8')
+    const { status, stderr } = bench('tables', write('r.json', reportOf([1, 1], '1')), page)
+    expect([status, stderr]).toEqual([2, expect.stringContaining('tables: locks begins')])
+    expect(readFileSync(page, 'utf8')).toBe(before)
   })
 })
 

@@ -35,19 +35,20 @@ export class Servers {
     const note = (text: string): void => {
       if (instance.isAlive) world.note(instance.name, text)
     }
+    const logger = loggerTo(note)
     return {
       name: instance.name,
       service: instance.service,
       generation: instance.generation,
       transport: new SimulatedTransport(world, instance, this.#broker),
-      logger: loggerTo(note),
+      logger,
       sql: (name) => {
         const database = this.#databases.get(name)
         if (database !== undefined) return database.clientOf(instance)
         throw invalidOption('sql.database', name, `one of ${[...this.#databases.keys()].join(', ')}`)
       },
       locks: (options) =>
-        createLocks(new SimulatedLockStore(world, instance, this.#locks), { owner: instance.name, ...options }),
+        createLocks(new SimulatedLockStore(world, instance, this.#locks), { owner: instance.name, logger, ...options }),
       clusterStore: () => new SimulatedClusterStore(world, instance, this.#cluster),
       note,
     }

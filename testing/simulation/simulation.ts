@@ -66,7 +66,7 @@ export interface SimulatedInstance {
   readonly logger: Logger
   /** A pool of a database. @throws RangeError when there is none of the name */
   readonly sql: (database: string) => SqlClient
-  /** On the one server of locks. */
+  /** On the one server of locks, with the `logger` above unless the options name another. */
   readonly locks: (options?: LocksOptions) => Locks
   /** On the one server of cluster state. */
   readonly clusterStore: () => ClusterStore

@@ -12,7 +12,7 @@ const WAIT_MS = 60_000
 
 async function startClerk(instance: SimulatedInstance, broken: string | undefined): Promise<void> {
   const sql = instance.sql('office')
-  const locks = instance.locks({ logger: instance.logger })
+  const locks = instance.locks()
   let first: number | undefined
   const write: Write = (to, token) => {
     first ??= token

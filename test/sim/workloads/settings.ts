@@ -75,10 +75,10 @@ async function addOne(state: State, broken: string | undefined): Promise<void> {
 async function change(world: SimulatedWorld): Promise<void> {
   known = new Known()
   const { client } = world
-  const state: State = createSharedState({ store: client.clusterStore(), name: 'settings' })
-  const bus = createBus({ service: 'operator', instance: 'operator', heartbeatMs: HEARTBEAT_MS })
-  const { transport } = client
-  const binder = createBinder({ service: 'operator', transport, bindings: bus.bindings, sends: bus.channels })
+  const { transport, logger } = client
+  const state: State = createSharedState({ store: client.clusterStore(), name: 'settings', logger })
+  const bus = createBus({ service: 'operator', instance: 'operator', heartbeatMs: HEARTBEAT_MS, logger })
+  const binder = createBinder({ service: 'operator', transport, logger, bindings: bus.bindings, sends: bus.channels })
   await persist(world, () => binder.start())
   await bus.start(binder)
   for (let n = 1; n <= world.size; n++) {
@@ -109,7 +109,8 @@ function requireForward(): void {
 
 async function requireCount({ client }: SimulatedWorld): Promise<void> {
   const { raised } = known
-  const state: State = createSharedState({ store: client.clusterStore(), name: 'settings' })
+  const { logger } = client
+  const state: State = createSharedState({ store: client.clusterStore(), name: 'settings', logger })
   const { value } = await state.get('count')
   if (typeof value !== 'number' || value < raised)
     throw new Error(`the count is ${String(value)}, and ${raised} were confirmed`)

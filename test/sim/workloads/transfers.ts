@@ -154,9 +154,10 @@ async function prepareDesk(sql: SqlClient, broken: string | undefined): Promise<
 
 /** The customers, who start transfers, and an operator who cancels some. */
 async function trade(world: SimulatedWorld): Promise<void> {
+  const { logger } = world.client
   const sql = world.client.sql('home')
   const outbox = createOutbox({ sql, service: 'desk', partitions: 1 })
-  const desk = createCoordinator({ service: 'desk', sql, outbox, sagas: SAGAS, instance: 'customer' })
+  const desk = createCoordinator({ service: 'desk', sql, outbox, sagas: SAGAS, instance: 'customer', logger })
   for (let n = 0; n < world.size; n++) {
     const id = `t-${n}`
     const to = world.random() < 0.2 ? CLOSED : accountOf('south', world.between(0, ACCOUNTS - 1))
