@@ -226,7 +226,7 @@ export class SqlTransactionMissing extends ConcordatError {
 }
 
 /**
- * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and counted others. Thrown inside the
+ * A `SqlExecutor` written by the caller does not keep the contract: it wrote rows and told of others. Thrown inside the
  * transaction, which must roll back.
  */
 export class SqlRowCountWrong extends ConcordatError {
@@ -237,7 +237,7 @@ export class SqlRowCountWrong extends ConcordatError {
 
   constructor(written: number, rowCount: unknown) {
     super(
-      `query() gave rowCount ${String(rowCount)} for an INSERT that wrote ${written}: an adapter returns how many rows an INSERT, UPDATE or DELETE touched`,
+      `query() told ${String(rowCount)} of ${written} written: an adapter returns how many rows an INSERT, UPDATE or DELETE touched, and the rows of a SELECT`,
     )
     this.written = written
     this.rowCount = rowCount

@@ -1,5 +1,7 @@
 /**
- * What a relay asks of its partition, as SQL functions. Each reads or writes only while the caller's lease is in force,
+ * What is asked of the tables often, as SQL functions: PL/pgSQL keeps the plan of each, for a session.
+ *
+ * What a relay asks of its partition. Each reads or writes only while the caller's lease is in force,
  * checked in the same statement.
  *
  * They are functions for their SET clauses: the statistics of a queue are always stale, and a planner that believes a
@@ -107,4 +109,57 @@ export const HOLD_FUNCTION = `
     )
     SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
     RETURN is_ours;
+  END $$`
+
+const META = `{schema}.outbox_meta meta`
+const META_FITS = 'meta.partitions = p_partitions AND (meta.service IS NULL OR meta.service = p_service)'
+/** No number: that is the error by which it is known. */
+const FAILS_AS_LAST = `IF p_is_last THEN
+      RAISE invalid_text_representation USING MESSAGE =
+        (SELECT json_build_object('partitions', max(partitions), 'service', max(service))::text FROM {schema}.outbox_meta);
+    END IF;`
+
+/**
+ * Writes a message and returns how many that were. Where the tables have another number of partitions, or are another
+ * service's, that is none; or it fails with what `outbox_meta` says, where that must not be committed. A function for its plan
+ * alone: to plan the INSERT at each call takes PostgreSQL longer than to run it.
+ */
+export const ADD_FUNCTION = `
+  CREATE OR REPLACE FUNCTION {schema}.outbox_add(p_partitions int, p_service text, p_is_last boolean, p_partition int,
+    p_id text, p_aggregatetype text, p_aggregateid text, p_type text, p_payload bytea, p_source text, p_content_type text,
+    p_headers json, p_time bigint)
+  RETURNS int LANGUAGE plpgsql
+  AS $$
+  BEGIN
+    INSERT INTO {schema}.outbox (partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time)
+    SELECT p_partition, p_id, p_aggregatetype, p_aggregateid, p_type, p_payload, p_source, p_content_type, p_headers, p_time
+    FROM ${META} WHERE ${META_FITS};
+    IF FOUND THEN
+      RETURN 1;
+    END IF;
+    ${FAILS_AS_LAST}
+    RETURN 0;
+  END $$`
+
+/** As `outbox_add`, of all of them or none, numbered in their order. Payloads are base64. */
+export const ADD_MANY_FUNCTION = `
+  CREATE OR REPLACE FUNCTION {schema}.outbox_add_many(p_partitions int, p_service text, p_is_last boolean, p_partition int[],
+    p_id text[], p_aggregatetype text[], p_aggregateid text[], p_type text[], p_payload text[], p_source text[],
+    p_content_type text[], p_headers text[], p_time text[])
+  RETURNS int LANGUAGE plpgsql
+  AS $$
+  DECLARE written int;
+  BEGIN
+    INSERT INTO {schema}.outbox (partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time)
+    SELECT m.partition, m.id, m.destination, m.key, m.type, decode(m.payload, 'base64'), m.source, m.content_type,
+      m.headers::json, m.time::bigint
+    FROM unnest(p_partition, p_id, p_aggregatetype, p_aggregateid, p_type, p_payload, p_source, p_content_type, p_headers,
+      p_time) WITH ORDINALITY
+      AS m(partition, id, destination, key, type, payload, source, content_type, headers, time, n)
+    JOIN ${META} ON ${META_FITS} ORDER BY m.n;
+    GET DIAGNOSTICS written = ROW_COUNT;
+    IF written = 0 THEN
+      ${FAILS_AS_LAST}
+    END IF;
+    RETURN written;
   END $$`

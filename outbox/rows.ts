@@ -5,7 +5,7 @@ import type { EncodedMessage } from '../binder/channel/message.ts'
 import { partitionOf } from '../binder/channel/partition.ts'
 import { hasCode, toError } from '../core/errors.ts'
 import { isLast, queryLast } from '../core/last-statement.ts'
-import { type SqlResult, SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
+import { SqlRowCountWrong, type SqlTransaction } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch, OutboxTextInvalid } from './errors.ts'
 import { fromHeadersColumn, headersColumn } from './headers.ts'
 import type { ExpectedOutbox, OutboxTables } from './tables.ts'
@@ -60,13 +60,13 @@ export async function insertMessages(
   for (const message of messages) checkText(message)
   const targets = messages.map((message) => outboxPartition(message, expected.partitions))
   const [first] = messages
-  const { rowCount } = await (messages.length === 1 && first !== undefined
+  const written = await (messages.length === 1 && first !== undefined
     ? insertOne(tx, tables, expected, first, targets[0] as number)
     : insertMany(tx, tables, expected, messages, targets)
   ).catch((error: unknown) => {
     throw explainNoPlace(error, expected)
   })
-  if (rowCount !== messages.length) throw await explainCount(tx, tables, expected, messages.length, rowCount)
+  if (written !== messages.length) throw await explainCount(tx, tables, expected, messages.length, written)
   return new Set(targets)
 }
 
@@ -106,22 +106,21 @@ function mismatch({ schema, partitions, service }: Expected, stored: Meta | unde
   return undefined
 }
 
-const COLUMNS = 'partition, id, aggregatetype, aggregateid, type, payload, source, content_type, headers, time'
-
-/** The most frequent case without arrays: half the time (measured 0.2 ms against 0.5). */
-function insertOne(
+/** The most frequent case without arrays: half the time (measured 0.2 ms against 0.5). @returns how many were written */
+async function insertOne(
   tx: SqlTransaction,
-  tables: OutboxTables,
+  { add }: OutboxTables,
   { partitions, service }: Pick<ExpectedOutbox, 'partitions' | 'service'>,
   m: EncodedMessage,
   partition: number,
-): Promise<SqlResult<object>> {
-  return queryLast(
+): Promise<unknown> {
+  const { rows } = await queryLast(
     tx,
-    `INSERT INTO ${tables.outbox} (${COLUMNS})
-     SELECT ${placeOf('$1::int', tables, tx)}, $2::text, $3::text, $4::text, $5::text, $6::bytea, $7::text, $8::text, $9::json, $10::bigint
-     FROM (VALUES (1)) AS one ${ofMeta(tables, tx, '$11', '$12')}`,
+    `SELECT ${add}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS written`,
     [
+      partitions,
+      service,
+      isLast(tx),
       partition,
       m.id,
       m.destination,
@@ -132,44 +131,26 @@ function insertOne(
       m.contentType,
       headersColumn(m),
       timeText(m),
-      partitions,
-      service,
     ],
   )
+  return rows[0]?.['written']
 }
 
-/**
- * The condition on `outbox_meta`: when the tables have another number of partitions, or are another service's, nothing is written; or the
- * statement fails, where that must not be committed.
- */
-function ofMeta({ meta }: OutboxTables, tx: SqlTransaction, partitions: string, service: string): string {
-  return `${isLast(tx) ? 'LEFT' : ''} JOIN ${meta} meta ON meta.partitions = ${partitions} AND (meta.service IS NULL OR meta.service = ${service})`
-}
-
-function placeOf(partition: string, tables: OutboxTables, tx: SqlTransaction): string {
-  if (!isLast(tx)) return partition
-  // No number, whatever is there: also of a table that is empty.
-  const found = `SELECT json_build_object('partitions', max(partitions), 'service', max(service))::text FROM ${tables.meta}`
-  return `CASE WHEN meta.partitions IS NOT NULL THEN ${partition} ELSE (${found})::int END`
-}
-
-function insertMany(
+/** @returns how many were written */
+async function insertMany(
   tx: SqlTransaction,
-  tables: OutboxTables,
+  { addMany }: OutboxTables,
   { partitions, service }: Pick<ExpectedOutbox, 'partitions' | 'service'>,
   messages: readonly EncodedMessage[],
   targets: readonly number[],
-): Promise<SqlResult<object>> {
-  return queryLast(
+): Promise<unknown> {
+  const { rows } = await queryLast(
     tx,
-    `INSERT INTO ${tables.outbox} (${COLUMNS})
-     SELECT ${placeOf('m.partition', tables, tx)}, m.id, m.destination, m.key, m.type, decode(m.payload, 'base64'), m.source, m.content_type,
-       m.headers::json, m.time::bigint
-     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-       $8::text[], $9::text[], $10::text[]) WITH ORDINALITY
-       AS m(partition, id, destination, key, type, payload, source, content_type, headers, time, n)
-     ${ofMeta(tables, tx, '$11', '$12')} ORDER BY m.n`,
+    `SELECT ${addMany}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS written`,
     [
+      partitions,
+      service,
+      isLast(tx),
       targets,
       messages.map((m) => m.id),
       messages.map((m) => m.destination),
@@ -180,10 +161,9 @@ function insertMany(
       messages.map((m) => m.contentType),
       messages.map((m) => headersColumn(m)),
       messages.map(timeText),
-      partitions,
-      service,
     ],
   )
+  return rows[0]?.['written']
 }
 
 function timeText(message: EncodedMessage): string {

@@ -6,7 +6,14 @@ import { hasCode } from '../core/errors.ts'
 import { migrate, requireMigrated, type SqlMigration, type SqlPart } from '../core/migrate.ts'
 import { explainMissing, quoteIdentifier, type SqlClient } from '../core/sql.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
-import { CONFIRM_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, HOLD_FUNCTION, WINDOW_FUNCTION } from './functions.ts'
+import {
+  ADD_FUNCTION,
+  ADD_MANY_FUNCTION,
+  CONFIRM_FUNCTION,
+  DESTINATIONS_WINDOW_FUNCTION,
+  HOLD_FUNCTION,
+  WINDOW_FUNCTION,
+} from './functions.ts'
 
 /** Quoted, schema-qualified names. */
 export interface OutboxTables {
@@ -19,6 +26,8 @@ export interface OutboxTables {
   readonly window: string
   readonly confirm: string
   readonly hold: string
+  readonly add: string
+  readonly addMany: string
 }
 
 export function outboxTables(schema: string): OutboxTables {
@@ -32,6 +41,8 @@ export function outboxTables(schema: string): OutboxTables {
     window: `${quoted}.outbox_window`,
     confirm: `${quoted}.outbox_confirm`,
     hold: `${quoted}.outbox_hold`,
+    add: `${quoted}.outbox_add`,
+    addMany: `${quoted}.outbox_add_many`,
   })
 }
 
@@ -105,6 +116,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
     worksWith: 1,
     statements: [WINDOW_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION],
   },
+  { version: 4, worksWith: 1, statements: [ADD_FUNCTION, ADD_MANY_FUNCTION] },
 ]
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }

@@ -140,6 +140,7 @@ describeWith(['postgres'], 'relays on a server', () => {
       { part: 'outbox', version: 1 },
       { part: 'outbox', version: 2 },
       { part: 'outbox', version: 3 },
+      { part: 'outbox', version: 4 },
     ])
   })
 

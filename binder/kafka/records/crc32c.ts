@@ -1,32 +1,34 @@
-/** CRC-32C (Castagnoli), eight bytes at a time. @see https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4 */
+/** CRC-32C (Castagnoli), sixteen bytes at a time. @see https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4 */
 
 const POLYNOMIAL = 0x82f63b78
-const SLICES = 8
+const SLICES = 16
+/** A table for each place of a byte among the sixteen, the last byte's first: one array, as V8 looks up fastest. */
 const TABLE = makeTable()
 
+/** @param end of `bytes`, exclusive */
 export function crc32c(bytes: Uint8Array, begin = 0, end = bytes.length): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let crc = -1
   let at = begin
   for (const last = end - SLICES; at <= last; at += SLICES) {
-    const low =
-      crc ^
-      (byteAt(bytes, at) | (byteAt(bytes, at + 1) << 8) | (byteAt(bytes, at + 2) << 16) | (byteAt(bytes, at + 3) << 24))
     crc =
-      entry(7, low & 0xff) ^
-      entry(6, (low >>> 8) & 0xff) ^
-      entry(5, (low >>> 16) & 0xff) ^
-      entry(4, low >>> 24) ^
-      entry(3, byteAt(bytes, at + 4)) ^
-      entry(2, byteAt(bytes, at + 5)) ^
-      entry(1, byteAt(bytes, at + 6)) ^
-      entry(0, byteAt(bytes, at + 7))
+      fourAt(12, crc ^ view.getInt32(at, true)) ^
+      fourAt(8, view.getInt32(at + 4, true)) ^
+      fourAt(4, view.getInt32(at + 8, true)) ^
+      fourAt(0, view.getInt32(at + 12, true))
   }
-  for (; at < end; at++) crc = entry(0, (crc ^ byteAt(bytes, at)) & 0xff) ^ (crc >>> 8)
+  for (; at < end; at++) crc = entry(0, (crc ^ (bytes[at] as number)) & 0xff) ^ (crc >>> 8)
   return ~crc >>> 0
 }
 
-function byteAt(bytes: Uint8Array, at: number): number {
-  return bytes[at] as number
+/** Of four bytes behind which `after` follow. */
+function fourAt(after: number, four: number): number {
+  return (
+    entry(after + 3, four & 0xff) ^
+    entry(after + 2, (four >>> 8) & 0xff) ^
+    entry(after + 1, (four >>> 16) & 0xff) ^
+    entry(after, four >>> 24)
+  )
 }
 
 function entry(slice: number, byte: number): number {
