@@ -8,6 +8,12 @@ export interface DbosSdk {
       options: { readonly name: string },
     ): (...args: Args) => Promise<R>
     runStep<R>(work: () => Promise<R>, options: { readonly name: string }): Promise<R>
+    /** Into a queue, when one is named. */
+    startWorkflow<Args extends unknown[], R>(
+      work: (...args: Args) => Promise<R>,
+      options: { readonly queueName: string },
+    ): (...args: Args) => Promise<{ getResult(options: { readonly pollingIntervalMs: number }): Promise<R> }>
+    registerQueue(name: string, options: { readonly minPollingIntervalMs: number }): Promise<unknown>
     withNextWorkflowID<R>(id: string, work: () => Promise<R>): Promise<R>
   }
 }

@@ -1,14 +1,14 @@
 /**
  * `npm run bench -- <suite>... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE]`: speed beside the peer, measured in the same run.
- * `all` is every suite but the soak. `compare FILE [BEFORE]` shows ratios that fell, `tables [FILE] [PAGE]` writes a report's tables into the page.
+ * `all` is every suite but the soak. A report that is there keeps the suites that are not measured again. `compare FILE [BEFORE]` shows ratios that fell, `tables [FILE] [PAGE]` writes a report's tables into the page.
  */
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { type Comparison, compare, comparisonTable, type Result } from './compare.ts'
 import { UnknownPart } from './parts.ts'
-import { COMMANDS } from './report/commands.ts'
+import { COMMANDS, reportAt } from './report/commands.ts'
 import { loadNow, thisMachine, versionsHere } from './report/machine.ts'
-import { FORMAT, type Report, type SuiteReport } from './report/report.ts'
+import { FORMAT, type Report, type SuiteReport, withSuites } from './report/report.ts'
 import { printTable, type Table } from './table.ts'
 
 /** What a suite gets from the command line. */
@@ -53,7 +53,8 @@ async function main(): Promise<number> {
   if (command !== undefined) return conclude(() => command(more))
   const given = parseArguments()
   if (typeof given === 'string') return misused(given)
-  const at = new Date().toISOString()
+  const mistake = given.report === undefined ? undefined : mistakeOfReport(given.report, given)
+  if (mistake !== undefined) return misused(mistake)
   const suites: SuiteReport[] = []
   for (const suite of given.suites) {
     try {
@@ -63,7 +64,7 @@ async function main(): Promise<number> {
       throw error
     }
     // After each: hours are not lost to the last one.
-    if (given.report !== undefined) writeReport(given.report, { at, rounds: given.rounds, suites })
+    if (given.report !== undefined) writeReport(given.report, suites)
   }
   return suites.some(({ failed }) => failed !== undefined) ? 1 : 0
 }
@@ -78,15 +79,33 @@ function conclude(command: () => number | string): number {
   }
 }
 
-function writeReport(file: string, of: Pick<Report, 'at' | 'rounds' | 'suites'>): void {
-  const report: Report = { format: FORMAT, ...of, versions: versionsHere(), machine: thisMachine() }
+/** What is wrong with the file of `--report`, before anything is measured for it. */
+function mistakeOfReport(file: string, { suites, only }: Given): string | undefined {
+  if (!existsSync(file)) return undefined
+  try {
+    const had = withSuites(reportAt(file), reportOf([])).suites.map(({ name }) => name)
+    const name = suites.map((suite) => suite.name).find((each) => had.includes(each))
+    return only.length > 0 && name !== undefined
+      ? `--only: parts of ${name} cannot replace the whole of it in ${file}: name another file`
+      : undefined
+  } catch (error) {
+    return `--report ${file}: ${error instanceof Error ? error.message : String(error)}`
+  }
+}
+
+function writeReport(file: string, suites: readonly SuiteReport[]): void {
+  const report = withSuites(existsSync(file) ? reportAt(file) : undefined, reportOf(suites))
   writeFileSync(file, `${JSON.stringify(report, undefined, 2)}\n`)
+}
+
+function reportOf(suites: readonly SuiteReport[]): Report {
+  return { format: FORMAT, versions: versionsHere(), machine: thisMachine(), suites }
 }
 
 /** Its tables are printed when it has ended. With a report a suite that fails does not end those behind it. */
 async function runSuite({ name, load }: NamedSuite, given: Given): Promise<SuiteReport> {
   const { rounds, only, minutes, orders } = given
-  const [before, beganAt] = [loadNow(), performance.now()]
+  const [at, before, beganAt] = [new Date().toISOString(), loadNow(), performance.now()]
   let failed: string | undefined
   const results: Result[] = []
   const tables: Table[] = []
@@ -116,7 +135,7 @@ async function runSuite({ name, load }: NamedSuite, given: Given): Promise<Suite
   for (const table of tables) printTable(table)
   for (const reason of skipped) console.log(`left out: ${reason}`)
   const tookS = Math.round((performance.now() - beganAt) / 1_000)
-  return { name, tookS, load: { before, after: loadNow() }, results, tables, leftOut: skipped, failed }
+  return { name, at, rounds, tookS, load: { before, after: loadNow() }, results, tables, leftOut: skipped, failed }
 }
 
 function misused(how: string): number {

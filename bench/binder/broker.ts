@@ -1,6 +1,6 @@
 /** The rows of one broker: the binder and the bare driver in a process each, in turns. */
 import { newId } from 'concordat/core'
-import type { Measured, Run } from '../compare.ts'
+import type { Measured } from '../compare.ts'
 import type { SuiteOptions } from '../main.ts'
 import { Worker } from '../processes.ts'
 import type { Order, Scene, SideReport, Work } from './side.ts'
@@ -33,21 +33,44 @@ export async function measureBroker(sides: BrokerSides, address: string, options
 }
 
 async function measureScene(sides: BrokerSides, scene: Scene, label: string, options: SuiteOptions): Promise<void> {
-  // Ours first: it makes the topics and fills the one that both read.
-  await using ours = await started(sides.ours, scene)
-  await using bare = await started(sides.bare, scene)
+  await using stack = new AsyncDisposableStack()
+  const { run, leave } = await startedSides(sides, scene, stack)
   const row = (work: Work, peerWork: Work, name: string, atLeast?: number): Promise<void> =>
     options.measure({
       what: `${sides.broker}, ${work}, ${label}, messages/s`,
-      ours: runOf(ours, work),
-      peer: { name, run: runOf(bare, peerWork) },
+      ours: () => run('ours', work),
+      peer: { name, run: () => run('bare', peerWork) },
       ratio: atLeast === undefined ? undefined : { atLeast },
     })
   const { peers, atLeast } = sides
   await row('publish', 'publish', peers.publish, atLeast?.publish ?? TARGET)
   if (scene.keyed && peers.publishPlain !== undefined) await row('publish', 'publishPlain', peers.publishPlain)
   await row('consume', 'consume', peers.consume, atLeast?.consume ?? TARGET)
-  for (const side of [bare, ours]) await report(side, 'leave')
+  await leave()
+}
+
+type SideName = 'ours' | 'bare'
+
+interface StartedSides {
+  readonly pids: Readonly<Record<SideName, number>>
+  readonly run: (side: SideName, work: Work) => Promise<Measured>
+  readonly leave: () => Promise<void>
+}
+
+/** Ours first: it makes the topics and fills the one that both read. */
+export async function startedSides(
+  { ours, bare }: BrokerSides,
+  scene: Scene,
+  stack: AsyncDisposableStack,
+): Promise<StartedSides> {
+  const workers = { ours: stack.use(await started(ours, scene)), bare: stack.use(await started(bare, scene)) }
+  return {
+    pids: { ours: workers.ours.pid, bare: workers.bare.pid },
+    run: (side, work) => measuredBy(workers[side], work),
+    leave: async () => {
+      for (const side of [workers.bare, workers.ours]) await report(side, 'leave')
+    },
+  }
 }
 
 async function started(file: URL, scene: Scene): Promise<Worker<SideReport>> {
@@ -56,12 +79,10 @@ async function started(file: URL, scene: Scene): Promise<Worker<SideReport>> {
   return worker
 }
 
-function runOf(worker: Worker<SideReport>, work: Work): Run {
-  return async (): Promise<Measured> => {
-    const { measured } = await report(worker, work)
-    if (measured === undefined) throw new Error(`"${work}" measured nothing`)
-    return measured
-  }
+async function measuredBy(worker: Worker<SideReport>, work: Work): Promise<Measured> {
+  const { measured } = await report(worker, work)
+  if (measured === undefined) throw new Error(`"${work}" measured nothing`)
+  return measured
 }
 
 function report(worker: Worker<SideReport>, work: Order['work']): Promise<SideReport> {

@@ -3,7 +3,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka-works.ts'
-import { plainRecord, type RecordToSend, recordByHand } from './record-by-hand.ts'
+import { publishWorks, type RecordToSend } from './record-by-hand.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
 import { batches, PARTITIONS, Payload, payloads } from './workload.ts'
 
@@ -13,10 +13,10 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   const producer = kafka.producer({ idempotent: true, allowAutoTopicCreation: false })
   await producer.connect()
 
-  const publish = (toRecord: (payload: Payload, scene: Scene) => RecordToSend): Promise<Measured> =>
+  const publish = (toRecord: (payload: Payload) => RecordToSend): Promise<Measured> =>
     timed(all.length, async () => {
       for (const batch of batches(all)) {
-        const messages = batch.map((payload) => toRecord(payload, scene))
+        const messages = batch.map(toRecord)
         await producer.sendBatch({ acks: -1, topicMessages: [{ topic: scene.publishing, messages }] })
       }
     })
@@ -40,5 +40,5 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   }
 
   const leave = (): Promise<void> => producer.disconnect()
-  return { publish: () => publish(recordByHand), publishPlain: () => publish(plainRecord), consume, leave }
+  return { ...publishWorks(scene, publish), consume, leave }
 })

@@ -1,56 +1,51 @@
 import type { SuiteOptions } from '../main.ts'
-import { measureBroker } from './broker.ts'
+import { type BrokerSides, measureBroker } from './broker.ts'
+import { measureWire } from './wire.ts'
+
+const PLAIN = 'the same without any header, id or check'
+const countOf = (bytes: number): number => (bytes < 1_000 ? 60_000 : 20_000)
+
+const KAFKAJS: BrokerSides = {
+  broker: 'kafka',
+  ours: new URL('./kafka-ours.ts', import.meta.url),
+  bare: new URL('./kafka-bare.ts', import.meta.url),
+  peers: {
+    publish: 'kafkajs, idempotent, acks all, same batch, same records',
+    publishPlain: PLAIN,
+    consume: 'kafkajs eachMessage, parse and check, commit every 200 ms',
+  },
+  countOf,
+}
+
+const PLATFORMATIC: BrokerSides = {
+  broker: 'kafka on platformatic',
+  ours: new URL('./platformatic-ours.ts', import.meta.url),
+  bare: new URL('./platformatic-bare.ts', import.meta.url),
+  peers: {
+    publish: '@platformatic/kafka, idempotent, acks all, same batch, same records',
+    publishPlain: PLAIN,
+    consume: '@platformatic/kafka stream, parse and check, commit every 200 ms',
+  },
+  countOf,
+}
 
 export function measureKafka(address: string, options: SuiteOptions): Promise<void> {
-  return measureBroker(
-    {
-      broker: 'kafka',
-      ours: new URL('./kafka-ours.ts', import.meta.url),
-      bare: new URL('./kafka-bare.ts', import.meta.url),
-      peers: {
-        publish: 'kafkajs, idempotent, acks all, same batch, same records',
-        publishPlain: 'the same without any header, id or check',
-        consume: 'kafkajs eachMessage, parse and check, commit every 200 ms',
-      },
-      countOf: (bytes) => (bytes < 1_000 ? 60_000 : 20_000),
-    },
-    address,
-    options,
-  )
+  return measureBroker(KAFKAJS, address, options)
 }
 
 /** The same on the other client library, beside that library. */
 export function measurePlatformatic(address: string, options: SuiteOptions): Promise<void> {
-  return measureBroker(
-    {
-      broker: 'kafka on platformatic',
-      ours: new URL('./platformatic-ours.ts', import.meta.url),
-      bare: new URL('./platformatic-bare.ts', import.meta.url),
-      peers: {
-        publish: '@platformatic/kafka, idempotent, acks all, same batch, same records',
-        publishPlain: 'the same without any header, id or check',
-        consume: '@platformatic/kafka stream, parse and check, commit every 200 ms',
-      },
-      countOf: (bytes) => (bytes < 1_000 ? 60_000 : 20_000),
-    },
-    address,
-    options,
-  )
+  return measureBroker(PLATFORMATIC, address, options)
 }
 
 /** What the second library brings: our transport on each, in turns. */
 export function measureBoth(address: string, options: SuiteOptions): Promise<void> {
   const kafkajs = 'our transport on kafkajs'
-  return measureBroker(
-    {
-      broker: 'kafka on platformatic',
-      ours: new URL('./platformatic-ours.ts', import.meta.url),
-      bare: new URL('./kafka-ours.ts', import.meta.url),
-      peers: { publish: kafkajs, consume: kafkajs },
-      atLeast: { publish: 1.8, consume: 1 },
-      countOf: (bytes) => (bytes < 1_000 ? 60_000 : 20_000),
-    },
-    address,
-    options,
-  )
+  const peers = { publish: kafkajs, consume: kafkajs }
+  const sides = { ...PLATFORMATIC, bare: KAFKAJS.ours, peers, atLeast: { publish: 1.8, consume: 1 } }
+  return measureBroker(sides, address, options)
+}
+
+export async function measureKafkaWire(address: string, options: SuiteOptions): Promise<void> {
+  for (const sides of [KAFKAJS, PLATFORMATIC]) await measureWire(sides, address, options)
 }

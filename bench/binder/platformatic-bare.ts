@@ -3,7 +3,7 @@ import { newId } from 'concordat/core'
 import { Arrivals } from '../arrivals.ts'
 import { type Measured, timed } from '../compare.ts'
 import { COMMIT_INTERVAL_MS, MAX_WAIT_MS } from './kafka-works.ts'
-import { plainRecord, type RecordToSend, recordByHand } from './record-by-hand.ts'
+import { publishWorks, type RecordToSend } from './record-by-hand.ts'
 import { type Scene, serveSide, type Works } from './side.ts'
 import { batches, Payload, payloads } from './workload.ts'
 
@@ -18,11 +18,11 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   const all = payloads(scene.count, scene.bytes)
   const producer = new Producer({ ...options, serializers: stringSerializers, idempotent: true })
 
-  const publish = (toRecord: (payload: Payload, scene: Scene) => RecordToSend): Promise<Measured> =>
+  const publish = (toRecord: (payload: Payload) => RecordToSend): Promise<Measured> =>
     timed(all.length, async () => {
       for (const batch of batches(all)) {
         const messages = batch.map((payload) => {
-          const { key, ...record } = toRecord(payload, scene)
+          const { key, ...record } = toRecord(payload)
           return { topic: scene.publishing, ...(key === null ? {} : { key }), ...record }
         })
         await producer.send({ acks: -1, messages })
@@ -56,5 +56,5 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   const leave = async (): Promise<void> => {
     await producer.close()
   }
-  return { publish: () => publish(recordByHand), publishPlain: () => publish(plainRecord), consume, leave }
+  return { ...publishWorks(scene, publish), consume, leave }
 })

@@ -20,20 +20,20 @@ await serveSide(async (scene: Scene): Promise<Works> => {
     for (const queue of queues) await channel.purgeQueue(queue)
   }
 
-  const send = async (toOptions: ToOptions): Promise<void> => {
+  const send = async (toOptions: ToOptions, padding = ''): Promise<void> => {
     for (const batch of batches(all)) {
       for (const payload of batch) {
         const partition = scene.keyed ? partitionOf(payload.account, PARTITIONS) : payload.n % PARTITIONS
-        const content = Buffer.from(JSON.stringify(payload))
+        const content = Buffer.from(JSON.stringify(payload) + padding)
         channel.publish(exchange, String(partition), content, toOptions(payload, exchange))
       }
       await channel.waitForConfirms()
     }
   }
 
-  const publish = async (toOptions: ToOptions): Promise<Measured> => {
+  const publish = async (toOptions: ToOptions, padding?: string): Promise<Measured> => {
     await purge()
-    const measured = await timed(all.length, () => send(toOptions))
+    const measured = await timed(all.length, () => send(toOptions, padding))
     await purge()
     return measured
   }
@@ -60,12 +60,22 @@ await serveSide(async (scene: Scene): Promise<Works> => {
   }
 
   const withProperties: ToOptions = (payload, type) => properties(payload, type, scene.keyed)
+  const constant = properties({ n: 0, account: 'account-10', text: '' }, exchange, scene.keyed)
+  const { messageId, type, appId, contentType, headers } = constant
+  const padding = ' '.repeat([messageId, type, appId, contentType, ...Object.entries({ ...headers })].join().length)
   const leave = async (): Promise<void> => {
     for (const queue of queues) await channel.deleteQueue(queue)
     await channel.deleteExchange(exchange)
     await connection.close()
   }
-  return { publish: () => publish(withProperties), publishPlain: () => publish(plainProperties), consume, leave }
+  return {
+    publish: () => publish(withProperties),
+    publishPlain: () => publish(plainProperties),
+    publishPadded: () => publish(plainProperties, padding),
+    publishConstant: () => publish(() => constant),
+    consume,
+    leave,
+  }
 })
 
 async function declare(channel: ConfirmChannel, exchange: string, queues: readonly string[]): Promise<void> {

@@ -13,7 +13,7 @@ export interface Scene {
   readonly keyed: boolean
 }
 
-export const WORKS = ['publish', 'publishPlain', 'consume'] as const
+export const WORKS = ['publish', 'publishPlain', 'publishPadded', 'publishConstant', 'consume'] as const
 export type Work = (typeof WORKS)[number]
 
 export interface SideReport {
@@ -21,7 +21,10 @@ export interface SideReport {
   readonly measured?: Measured
 }
 
-/** One side at work; `publishPlain` is the bare driver without ids, headers and checks. */
+/**
+ * One side at work. Of the bare driver `publishPlain` is without ids, headers and checks, `publishPadded` the same with as many
+ * bytes as the headers have behind the payload, and `publishConstant` with headers that are made once.
+ */
 export interface Works extends Readonly<Partial<Record<Work, () => Promise<Measured>>>> {
   /** Takes away what it left on the broker. */
   readonly leave: () => Promise<unknown>

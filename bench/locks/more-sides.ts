@@ -1,5 +1,5 @@
 /** Sides of the other kinds of locks: readers, permits, a majority of servers, and a fenced write. */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { redisFence, redisLocks } from 'concordat/locks/redis'
 import { redlockLocks } from 'concordat/locks/redlock'
 import { Redis } from 'ioredis'
@@ -41,6 +41,49 @@ export const semaphore: SideMaker = async (url, prefix) => {
       const semaphore = new Semaphore(client, `${prefix}${key}`, PERMITS, { lockTimeout: TTL_MS })
       await semaphore.acquire()
       await semaphore.release()
+    },
+    close: () => quit(client),
+  }
+}
+
+/** As many of one key as there are readers. */
+export const sharedSemaphore: SideMaker = async (url, prefix) => {
+  const client = new Redis(url)
+  return {
+    name: 'redis-semaphore 5.8 Semaphore of 1 000, one key',
+    pair: async () => {
+      const semaphore = new Semaphore(client, `${prefix}readers`, 1_000, { lockTimeout: TTL_MS })
+      await semaphore.acquire()
+      await semaphore.release()
+    },
+    close: () => quit(client),
+  }
+}
+
+const TAKE_PERMIT = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return false end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return redis.call('INCR', KEYS[2])
+`
+const GIVE_PERMIT = `return redis.call('ZREM', KEYS[1], ARGV[1])`
+const [TAKE_SHA, GIVE_SHA] = [TAKE_PERMIT, GIVE_PERMIT].map((script) => createHash('sha1').update(script).digest('hex'))
+
+/** The least that a permit with a fencing token is that ends by the server's clock: no line, and nobody is told. */
+export const barePermit: SideMaker = async (url, prefix) => {
+  const client = new Redis(url)
+  await client.script('LOAD', TAKE_PERMIT)
+  await client.script('LOAD', GIVE_PERMIT)
+  return {
+    name: 'bare ioredis, scripts for just this, with a token',
+    pair: async (of) => {
+      const [key, value] = [`${prefix}permit:${of}`, randomBytes(16).toString('hex')]
+      const token = await client.evalsha(TAKE_SHA ?? '', 2, key, `${key}:fence`, value, PERMITS, TTL_MS)
+      if (token === null) throw new Error(`${key} has no permit`)
+      await client.evalsha(GIVE_SHA ?? '', 1, key, value)
     },
     close: () => quit(client),
   }

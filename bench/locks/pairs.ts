@@ -7,10 +7,10 @@ import { number } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import type { Side, SideMaker } from './sides.ts'
 
-/** A side beside ours, and the share of its rate we are to reach. */
+/** A side beside ours, and the share of its rate we are to reach when so many are under way. */
 export interface Rival {
   readonly make: SideMaker
-  readonly target?: Target | undefined
+  readonly target?: ((atOnce: number) => Target) | undefined
 }
 
 export interface PairsCase {
@@ -122,7 +122,7 @@ function row(
     number(quantile(sorted, 0.99)),
     perPair((each) => each.clientUs),
     perPair((each) => each.serverUs),
-    verdict(ratio, rival?.target),
+    verdict(ratio, rival?.target?.(atOnce)),
   ]
 }
 

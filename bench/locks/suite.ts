@@ -5,13 +5,28 @@ import { wantedParts } from '../parts.ts'
 import { PostgresBed } from '../postgres-bed.ts'
 import { RedisStats } from '../redis-stats.ts'
 import { provideServer } from '../servers.ts'
+import type { Target } from '../target.ts'
 import { measureCrowd } from './crowd.ts'
 import { measureHandOff } from './handoff.ts'
-import { bareFencedWrite, bareQuorum, fencedWrite, PERMITS, permits, quorum, readers, semaphore } from './more-sides.ts'
+import {
+  bareFencedWrite,
+  barePermit,
+  bareQuorum,
+  fencedWrite,
+  PERMITS,
+  permits,
+  quorum,
+  readers,
+  semaphore,
+  sharedSemaphore,
+} from './more-sides.ts'
 import { measurePairs } from './pairs.ts'
 import { forUpdate, inPostgres, rowLease } from './postgres-sides.ts'
-import { bare, bareTogether, concordat, redisSemaphore, redlock } from './sides.ts'
+import { bare, bareTogether, bareWithToken, concordat, redisSemaphore, redlock } from './sides.ts'
 import { measureUpkeep } from './upkeep.ts'
+
+const inAllRows = (): Target => ({ atLeast: 1 })
+const asFast = (atOnce: number): Target => ({ atLeast: atOnce === 1 ? 0.95 : 1 })
 
 type Part = (bed: Bed, options: SuiteOptions) => Promise<void>
 
@@ -23,10 +38,11 @@ const PARTS: Readonly<Record<string, Part>> = {
         title: 'acquire and release, a key for each',
         ours: concordat,
         rivals: [
-          { make: bare, target: { atLeast: 0.85 } },
+          { make: bare, target: () => ({ atLeast: 0.85 }) },
+          { make: bareWithToken },
           { make: bareTogether },
-          { make: redlock, target: { atLeast: 1 } },
-          { make: redisSemaphore, target: { atLeast: 1 } },
+          { make: redlock, target: asFast },
+          { make: redisSemaphore, target: asFast },
         ],
         atOnce: [1, 16, 64, 256],
       },
@@ -36,12 +52,10 @@ const PARTS: Readonly<Record<string, Part>> = {
   crowd: measureCrowd,
   modes: async (bed, options) => {
     const permitsCase = { title: `permits (${PERMITS} of each key), a key for each`, ours: permits }
-    await measurePairs(bed, { ...permitsCase, rivals: [{ make: semaphore }], atOnce: [1, 16, 64] }, options)
-    await measurePairs(
-      bed,
-      { title: 'readers', ours: readers, rivals: [{ make: concordat }], atOnce: [1, 16, 64] },
-      options,
-    )
+    const rivals = [{ make: semaphore, target: inAllRows }, { make: barePermit }]
+    await measurePairs(bed, { ...permitsCase, rivals, atOnce: [1, 16, 64] }, options)
+    const beside = [{ make: sharedSemaphore, target: inAllRows }, { make: concordat }]
+    await measurePairs(bed, { title: 'readers', ours: readers, rivals: beside, atOnce: [1, 16, 64] }, options)
   },
   fence: (bed, options) =>
     measurePairs(
@@ -95,7 +109,7 @@ async function measureQuorum(bed: Bed, options: SuiteOptions): Promise<void> {
     {
       title: 'acquire and release by a majority of three servers, a key for each',
       ours: quorum(urls),
-      rivals: [{ make: bareQuorum(urls) }, { make: concordat }],
+      rivals: [{ make: bareQuorum(urls), target: inAllRows }, { make: concordat }],
       atOnce: [1, 16, 64],
       cpuUs: async () => {
         const each = await Promise.all([bed.stats, ...stats].map((server) => server.cpuUs()))

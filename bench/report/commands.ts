@@ -33,7 +33,7 @@ function comparing(before: Report, after: Report): number {
 }
 
 /** @throws Error that says which file, and what is wrong */
-function reportAt(path: string): Report {
+export function reportAt(path: string): Report {
   let text: string
   try {
     text = readFileSync(path, 'utf8')

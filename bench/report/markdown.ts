@@ -28,8 +28,8 @@ function between(page: string, name: string, text: string): string {
   return `${page.slice(0, begin + first.length)}\n\n${text}\n\n${page.slice(end)}`
 }
 
-function sectionOf(suite: SuiteReport, { at, rounds, machine }: Report): string {
-  const { name, load, tookS, results, tables, leftOut, failed } = suite
+function sectionOf(suite: SuiteReport, { machine }: Report): string {
+  const { name, at, rounds, load, tookS, results, tables, leftOut, failed } = suite
   const isBusy = Math.max(load.before, load.after) > machine.cores
   const about = [
     `${dateOf(at)}, medians of ${rounds} round${rounds === 1 ? '' : 's'}, on ${machine.cores} cores (${machine.cpu}) with ${machine.memoryGb} GB.`,

@@ -4,9 +4,6 @@ import type { Table } from '../table.ts'
 
 export interface Report {
   readonly format: typeof FORMAT
-  /** When it began, ISO 8601. */
-  readonly at: string
-  readonly rounds: number
   /** By name: Node, this package, and the packages that it is measured with. */
   readonly versions: Readonly<Record<string, string>>
   readonly machine: Machine
@@ -27,6 +24,9 @@ export interface Load {
 
 export interface SuiteReport {
   readonly name: string
+  /** When it began, ISO 8601. */
+  readonly at: string
+  readonly rounds: number
   readonly tookS: number
   readonly load: Load
   /** Our rate beside that of a peer. */
@@ -38,7 +38,21 @@ export interface SuiteReport {
   readonly failed?: string | undefined
 }
 
-export const FORMAT = 1
+export const FORMAT = 2
+
+/**
+ * A report with these suites in it, measured now: those of before that were not measured again stay.
+ * @throws Error when it is of another machine, or of other versions of what we are compared with
+ */
+export function withSuites(before: Report | undefined, now: Report): Report {
+  if (before === undefined) return now
+  const [then, here] = [before, now].map(({ machine, versions }) =>
+    JSON.stringify({ machine, versions: { ...versions, concordat: undefined } }),
+  )
+  if (then !== here) throw new Error(`it is of ${then}, and this is ${here}: name another file, or delete it`)
+  const suites = new Map([...before.suites, ...now.suites].map((suite) => [suite.name, suite]))
+  return { ...now, suites: [...suites.values()].toSorted((a, b) => a.name.localeCompare(b.name)) }
+}
 
 /** @throws Error that says what is wrong with it */
 export function parseReport(text: string, path: string): Report {

@@ -1,26 +1,8 @@
 /** The same three steps as a Restate handler: its endpoint, and the client that calls it through the server's ingress. */
-import { once } from 'node:events'
-import { createServer, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2'
-import type { AddressInfo } from 'node:net'
 import { loadPeer } from '../peers.ts'
 import { serve } from '../serve.ts'
 import { httpCaller } from './http-caller.ts'
-
-/** What is used of `@restatedev/restate-sdk`. */
-interface Restate {
-  service(definition: {
-    readonly name: string
-    readonly handlers: { readonly run: (context: Context, n: number) => Promise<number> }
-  }): object
-  createEndpointHandler(options: {
-    readonly services: readonly object[]
-    readonly logger: () => void
-  }): (request: Http2ServerRequest, response: Http2ServerResponse) => void
-}
-
-interface Context {
-  run<T>(name: string, work: () => Promise<T>): Promise<T>
-}
+import { type Context, offer, type Restate } from './restate-endpoint.ts'
 
 const [folder = '', admin = '', ingress = ''] = process.argv.slice(2)
 const restate = loadPeer<Restate>(folder, '@restatedev/restate-sdk')
@@ -35,16 +17,7 @@ const three = restate.service({
     },
   },
 })
-const endpoint = createServer(restate.createEndpointHandler({ services: [three], logger: () => {} }))
-endpoint.listen(0, '127.0.0.1')
-await once(endpoint, 'listening')
-const { port } = endpoint.address() as AddressInfo
-const registered = await fetch(`${admin}/deployments`, {
-  method: 'POST',
-  headers: { 'content-type': 'application/json' },
-  body: JSON.stringify({ uri: `http://127.0.0.1:${port}` }),
-})
-if (!registered.ok) throw new Error(`Restate did not take the deployment: ${await registered.text()}`)
+await offer(restate, three, admin)
 
 const call = httpCaller(ingress)
 serve(async (id) => {

@@ -7,11 +7,11 @@ import type { Burst, Ran, SideReport } from '../serve.ts'
 import { startRestate } from './restate-server.ts'
 
 /** Connections to PostgreSQL of each side that has some. */
-const CONNECTIONS = '20'
+export const CONNECTIONS = '20'
 /** As many chains at once as sagas. */
-const CONCURRENCY = '256'
-const DBOS = { '@dbos-inc/dbos-sdk': '5.3.0' } as const
-const RESTATE = { '@restatedev/restate-sdk': '1.17.2', '@restatedev/restate-server': '1.7.12' } as const
+export const CONCURRENCY = '256'
+export const DBOS = { '@dbos-inc/dbos-sdk': '5.3.0' } as const
+export const RESTATE = { '@restatedev/restate-sdk': '1.17.2', '@restatedev/restate-server': '1.7.12' } as const
 
 export interface Side {
   readonly name: string
@@ -64,7 +64,7 @@ function onPostgres(name: string, database: string, postgres: PostgresBed, worke
 }
 
 /** @throws PeerUnavailable when it ends before it is ready */
-async function started(
+export async function started(
   stack: AsyncDisposableStack,
   file: string,
   args: readonly string[],
@@ -78,7 +78,7 @@ async function started(
   return worker
 }
 
-async function ranBy(worker: Worker<SideReport>, burst: Burst): Promise<Ran> {
+export async function ranBy(worker: Worker<SideReport>, burst: Burst): Promise<Ran> {
   worker.tell(burst)
   const { ran } = await worker.report('ran')
   if (ran === undefined) throw new Error('a worker reported that it ran, and not what')

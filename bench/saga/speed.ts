@@ -1,147 +1,19 @@
-/** Three durable local steps, 256 at a time and one at a time, beside the engines that make functions durable. */
-import { setTimeout as sleep } from 'node:timers/promises'
-import { median, takeTurns } from '../compare.ts'
-import { ascending, quantile } from '../distribution.ts'
+/** Three durable local steps, beside the engines that make functions durable. */
 import type { SuiteOptions } from '../main.ts'
-import { PeerUnavailable } from '../peers.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
-import type { Burst, Ran } from '../serve.ts'
-import { number, type Table } from '../table.ts'
-import { type Target, verdict } from '../target.ts'
-import { type Bed, dbosSide, ourSide, restateSide, type Side } from './sides.ts'
+import { measureBout } from './bout.ts'
+import { dbosSide, ourSide, restateSide } from './sides.ts'
 
-interface Rival {
-  readonly make: (bed: Bed) => Promise<Side>
-  readonly what: string
-  readonly target: Target
-}
+const THREE_STEPS = {
+  what: 'three durable local steps',
+  ours: ourSide,
+  rivals: [
+    { make: dbosSide, what: 'DBOS', target: { atLeast: 5 } },
+    { make: restateSide, what: 'Restate', target: { atLeast: 2 } },
+  ],
+  oneAtMostMs: 10,
+} as const
 
-const RIVALS: readonly Rival[] = [
-  { make: dbosSide, what: 'DBOS', target: { atLeast: 5 } },
-  { make: restateSide, what: 'Restate', target: { atLeast: 2 } },
-]
-const MANY: Burst = { atOnce: 256, rampMs: 1_500, countedMs: 3_000, atLeast: 256 }
-const ONE: Burst = { atOnce: 1, rampMs: 300, countedMs: 2_000, atLeast: 5 }
-const ONE_TARGET_MS = 10
-/** Until each connection of PostgreSQL has told what it counted. */
-const COUNTED_AFTER_MS = 1_200
-
-/** What one turn gave; the last three are per saga, NaN where nobody counts. */
-interface Turn extends Ran {
-  readonly serverCpuUs: number
-  readonly commits: number
-  readonly rows: number
-  readonly walBytes: number
-}
-
-interface Entrant {
-  readonly side: Side
-  readonly target: Target | undefined
-}
-
-export async function measureSpeed(postgres: PostgresBed, options: SuiteOptions): Promise<void> {
-  await using stack = new AsyncDisposableStack()
-  const bed = { postgres, stack, progress: options.progress }
-  const entrants = await enter(bed, options)
-  for (const burst of [MANY, ONE]) {
-    options.progress(`three steps, ${burst.atOnce} at a time: ${entrants.map(({ side }) => side.name).join(', ')}`)
-    const turns = await takeTurns(
-      entrants.map(
-        ({ side }) =>
-          () =>
-            oneTurn(side, burst),
-      ),
-      { rounds: options.rounds, collect: false },
-    )
-    options.report(burst === MANY ? manyTable(entrants, turns) : oneTable(entrants, turns))
-  }
-}
-
-/** Those that can be had here; who cannot is left out, with the reason. */
-async function enter(bed: Bed, options: SuiteOptions): Promise<readonly Entrant[]> {
-  const entrants: Entrant[] = [{ side: await ourSide(bed), target: undefined }]
-  for (const { make, what, target } of RIVALS) {
-    try {
-      entrants.push({ side: await make(bed), target })
-    } catch (error) {
-      if (!(error instanceof PeerUnavailable)) throw error
-      options.skip(`${what}: ${error.message}`)
-    }
-  }
-  return entrants
-}
-
-async function oneTurn(side: Side, burst: Burst): Promise<Turn> {
-  const before = await side.counters?.()
-  const cpuBefore = side.serverCpuUs()
-  const ran = await side.run(burst)
-  const serverCpuUs = side.serverCpuUs() - cpuBefore
-  if (side.counters !== undefined) await sleep(COUNTED_AFTER_MS)
-  const after = await side.counters?.()
-  const perSaga = (of: 'commits' | 'rows' | 'walBytes'): number =>
-    ((after?.[of] ?? Number.NaN) - (before?.[of] ?? Number.NaN)) / ran.total
-  return { ...ran, serverCpuUs, commits: perSaga('commits'), rows: perSaga('rows'), walBytes: perSaga('walBytes') }
-}
-
-const MANY_HEAD = [
-  'who',
-  'sagas/s',
-  'ours / theirs',
-  'p50 ms',
-  'p95 ms',
-  'CPU us of its process',
-  'of its server',
-  'commits',
-  'rows written',
-  'WAL bytes',
-  'target',
-] as const
-
-function manyTable(entrants: readonly Entrant[], turns: readonly Turn[][]): Table {
-  const [ours = []] = turns.map((side) => side.map(rateOf))
-  const rows = entrants.map(({ side, target }, n) => {
-    const mine = turns[n] ?? []
-    const ratio = median(mine.map((turn, round) => (ours[round] ?? Number.NaN) / rateOf(turn)))
-    return [
-      side.name,
-      number(median(mine.map(rateOf))),
-      n === 0 ? '-' : ratio.toFixed(2),
-      ...quantiles(mine),
-      ...perSaga(mine),
-      target === undefined ? '-' : verdict(ratio, target),
-    ]
-  })
-  return { title: `saga: three durable local steps, ${MANY.atOnce} at a time`, head: MANY_HEAD, rows }
-}
-
-const ONE_HEAD = ['who', 'sagas', 'p50 ms', 'p95 ms', ...MANY_HEAD.slice(5)] as const
-
-function oneTable(entrants: readonly Entrant[], turns: readonly Turn[][]): Table {
-  const rows = entrants.map(({ side }, n) => {
-    const mine = turns[n] ?? []
-    const sorted = ascending(mine.flatMap(({ eachMs }) => eachMs))
-    const held = n === 0 ? `p50 ${verdict(quantile(sorted, 0.5), { atMost: ONE_TARGET_MS }, ' ms')}` : '-'
-    return [side.name, String(sorted.length), ...quantiles(mine), ...perSaga(mine), held]
-  })
-  return { title: 'saga: the same, one at a time', head: ONE_HEAD, rows }
-}
-
-function rateOf({ eachMs, countedMs }: Ran): number {
-  return (eachMs.length / countedMs) * 1_000
-}
-
-function quantiles(turns: readonly Turn[]): readonly string[] {
-  const sorted = ascending(turns.flatMap(({ eachMs }) => eachMs))
-  return [0.5, 0.95].map((q) => number(quantile(sorted, q)))
-}
-
-function perSaga(turns: readonly Turn[]): readonly string[] {
-  const each = (of: (turn: Turn) => number): string => number(median(turns.map(of)))
-  return [
-    each(({ cpuUs, total }) => cpuUs / total),
-    each(({ serverCpuUs, total }) => serverCpuUs / total),
-    each(({ commits }) => commits),
-    each(({ rows }) => rows),
-    each(({ walBytes }) => walBytes),
-  ]
+export function measureSpeed(postgres: PostgresBed, options: SuiteOptions): Promise<void> {
+  return measureBout(THREE_STEPS, postgres, options)
 }

@@ -3,11 +3,16 @@ import type { SuiteOptions } from '../main.ts'
 import { wantedParts } from '../parts.ts'
 import { PostgresBed } from '../postgres-bed.ts'
 import { measureParked } from './parked.ts'
+import { measureParticipants } from './participants.ts'
 import { measureSpeed } from './speed.ts'
 
 type Part = (postgres: PostgresBed, options: SuiteOptions) => Promise<void>
 
-const PARTS: Readonly<Record<string, Part>> = { speed: measureSpeed, parked: measureParked }
+const PARTS: Readonly<Record<string, Part>> = {
+  speed: measureSpeed,
+  participants: measureParticipants,
+  parked: measureParked,
+}
 
 /** Sagas beside DBOS on the same PostgreSQL and beside Restate, and what a hundred thousand that wait cost. */
 export async function sagaSuite(options: SuiteOptions): Promise<void> {

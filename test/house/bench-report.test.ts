@@ -27,17 +27,18 @@ const row = (what: string, ours: number, peer?: number) => ({
   ratio: { atLeast: 0.9 },
 })
 
+const when = { at: '2026-11-22T12:10:30.000Z', rounds: 5 }
+
 function reportOf(rates: readonly number[], turns: string) {
   const [publish = 0, consume = 0] = rates
   return {
-    format: 1,
-    at: '2026-11-22T12:10:30.000Z',
-    rounds: 5,
+    format: 2,
     versions: { node: '24.21.0', kafkajs: '2.2.4' },
     machine: { cpu: 'a CPU', cores: 2, memoryGb: 23 },
     suites: [
       {
         name: 'binder',
+        ...when,
         tookS: 61,
         load: { before: 0.4, after: 12.25 },
         results: [row('publish, 200 B', publish, 100_000), row('consume, 200 B', consume, 100_000), row('memory', 5)],
@@ -46,6 +47,7 @@ function reportOf(rates: readonly number[], turns: string) {
       },
       {
         name: 'locks',
+        ...when,
         tookS: 30,
         load: { before: 0.4, after: 0.5 },
         results: [],
@@ -143,14 +145,33 @@ describe('npm run bench -- tables', () => {
 
 describe('npm run bench -- --report', () => {
   it('writes versions, machine, load and rows of a run', { timeout: 120_000 }, ({ expect }) => {
-    const { folder } = setup()
+    const { folder, write } = setup()
     const file = join(folder, 'report.json')
-    const { status, stderr } = bench('soak', '--only', 'memory', '--minutes', '0.02', '--rounds', '1', '--report', file)
+    const run = () => bench('soak', '--only', 'memory', '--minutes', '0.02', '--rounds', '1', '--report', file)
+    const { status, stderr } = run()
     expect(status, stderr).toBe(0)
     const report = JSON.parse(readFileSync(file, 'utf8')) as ReturnType<typeof reportOf>
-    expect(report).toMatchObject({ format: 1, rounds: 1, versions: { node: process.versions.node } })
-    expect(report.suites[0]).toMatchObject({ name: 'soak', leftOut: [] })
+    expect(report).toMatchObject({ format: 2, versions: { node: process.versions.node } })
+    expect(report.suites[0]).toMatchObject({ name: 'soak', rounds: 1, leftOut: [] })
     expect(report.suites[0]?.tables.length).toBeGreaterThan(0)
     expect(report.machine.cores).toBeGreaterThan(0)
+    // A report that is there keeps its suites; parts do not replace a whole one.
+    const other = { ...reportOf([95_000, 85_000], '1.20'), versions: report.versions, machine: report.machine }
+    write('report.json', other)
+    expect(run().status).toBe(0)
+    const names = (JSON.parse(readFileSync(file, 'utf8')) as typeof report).suites.map(({ name }) => name)
+    expect(names).toEqual(['binder', 'locks', 'soak'])
+    expect(run()).toMatchObject({ status: 2, stderr: expect.stringContaining('cannot replace the whole of it') })
+  })
+
+  it('refuses a report of another machine or other versions before anything is measured', ({ expect }) => {
+    const { write } = setup()
+    const file = write('report.json', reportOf([1, 1], '1'))
+    const before = readFileSync(file, 'utf8')
+    expect(bench('soak', '--report', file)).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('another file'),
+    })
+    expect(readFileSync(file, 'utf8')).toBe(before)
   })
 })

@@ -18,7 +18,7 @@ describe('npm run bench', () => {
     [['binder', '--rounds', '0'], 'bench: --rounds: expected a whole number >= 1, got "0". Usage: '],
     [
       ['binder', '--only', 'memroy'],
-      'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, platformatic, both, drivers. ',
+      'bench: --only: there is no part "memroy", only memory, kafka, rabbitmq, platformatic, both, drivers, wire. ',
     ],
     [
       ['example', '--only', 'kafka,x'],
@@ -29,7 +29,7 @@ describe('npm run bench', () => {
       ['postgres', '--only', 'speed'],
       'bench: --only: there is no part "speed", only rates, groups, latency, snapshot, pglite, disk. Usage: ',
     ],
-    [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, parked. Usage: '],
+    [['saga', '--only', 'fast'], 'bench: --only: there is no part "fast", only speed, participants, parked. Usage: '],
     [['locks', '--only', 'toString'], 'bench: --only: there is no part "toString", only pairs, handoff, crowd, '],
     [
       ['election', '--only', 'failovers'],

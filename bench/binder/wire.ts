@@ -1,0 +1,52 @@
+/** What a message pays for its headers, its id and its check: the bare driver from payload and key alone to all that we send. */
+import { newId } from 'concordat/core'
+import { type Measured, median, rate, takeTurns } from '../compare.ts'
+import { cpuUsOfTree } from '../cpu.ts'
+import type { SuiteOptions } from '../main.ts'
+import { number } from '../table.ts'
+import { type BrokerSides, startedSides } from './broker.ts'
+import type { Scene, Work } from './side.ts'
+import { SIZES } from './workload.ts'
+
+const STEPS = [
+  { who: 'driver, payload and key', side: 'bare', work: 'publishPlain' },
+  { who: 'and the bytes of the headers, in the payload', side: 'bare', work: 'publishPadded' },
+  { who: 'and the headers instead, made once', side: 'bare', work: 'publishConstant' },
+  { who: 'and made for each, id, time, payload checked', side: 'bare', work: 'publish' },
+  { who: 'concordat', side: 'ours', work: 'publish' },
+] as const satisfies readonly { who: string; side: 'bare' | 'ours'; work: Work }[]
+
+interface Turn extends Measured {
+  readonly cpuUs: number
+}
+
+export async function measureWire(sides: BrokerSides, address: string, options: SuiteOptions): Promise<void> {
+  const rows: string[][] = []
+  for (const { label, bytes } of SIZES) {
+    options.progress(`${sides.broker}, what a message pays, ${label}`)
+    const names = { publishing: `bench-${newId()}`, reading: `bench-${newId()}` }
+    rows.push(
+      ...(await rowsOf(sides, { address, ...names, bytes, count: sides.countOf(bytes), keyed: true }, label, options)),
+    )
+  }
+  const head = ['size', 'who', 'messages/s', 'of the first', 'us a message', 'CPU us of its process']
+  options.report({ title: `binder: what a message pays on ${sides.broker}`, head, rows })
+}
+
+async function rowsOf(sides: BrokerSides, scene: Scene, label: string, options: SuiteOptions): Promise<string[][]> {
+  await using stack = new AsyncDisposableStack()
+  const { run, pids, leave } = await startedSides(sides, scene, stack)
+  const turns = STEPS.map(({ side, work }) => async (): Promise<Turn> => {
+    const before = cpuUsOfTree(pids[side])
+    const measured = await run(side, work)
+    return { ...measured, cpuUs: cpuUsOfTree(pids[side]) - before }
+  })
+  const outcomes = await takeTurns(turns, { rounds: options.rounds })
+  await leave()
+  const rates = outcomes.map((of) => median(of.map(rate)))
+  return STEPS.map(({ who }, step) => {
+    const own = rates[step] ?? Number.NaN
+    const cpu = median((outcomes[step] ?? []).map(({ cpuUs, units }) => cpuUs / units))
+    return [label, who, number(own), (own / (rates[0] ?? Number.NaN)).toFixed(2), number(1e6 / own), number(cpu)]
+  })
+}
