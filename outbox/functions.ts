@@ -13,8 +13,6 @@ const BY_PRIMARY_KEY =
   'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
 
 const PLANNED_ONCE = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_generic_plan`
-/** For a join, whose plan depends on how many rows there are at that moment: one from when there were few reads all of many. */
-const PLANNED_EACH_TIME = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_custom_plan`
 
 /** Lets the planner hash the held keys however many there are; without it 10^5 of them took half a minute per window. */
 const HASH_HELD_KEYS = "SET work_mem = '256MB'"
@@ -67,7 +65,7 @@ export const DESTINATIONS_WINDOW_FUNCTION = `
     ORDER BY seq LIMIT p_limit;
   END $$`
 
-/** From so many rows on a join, which is planned each time, costs less than a statement for each. */
+/** From so many rows on one statement, which is planned each time, costs less than a statement for each. */
 const FEW = 10
 
 /** Deletes published rows. False when the lease is not the caller's: nothing was deleted. */
@@ -82,32 +80,32 @@ export const CONFIRM_FUNCTION = `
         DELETE FROM {schema}.outbox WHERE partition = p_partition AND seq = p_seq AND EXISTS (${LEASE});
       END LOOP;
     ELSE
-      -- EXECUTE plans it for as many rows as there are now.
-      EXECUTE $q$DELETE FROM {schema}.outbox o USING unnest($4) AS confirmed(seq)
-        WHERE o.partition = $1 AND o.seq = confirmed.seq
+      -- EXECUTE plans it with the values, so their list is hashed. Not a join: with statistics from when the table was
+      -- empty, which is what they are of most of the time, each row would be compared with each value.
+      EXECUTE $q$DELETE FROM {schema}.outbox
+        WHERE partition = $1 AND seq = ANY ($4) AND seq BETWEEN $5 AND $6
           AND EXISTS (SELECT 1 FROM {schema}.outbox_lease WHERE partition = $1 AND owner = $2 AND epoch = $3)$q$
-        USING p_partition, p_owner, p_epoch, p_seqs;
+        USING p_partition, p_owner, p_epoch, p_seqs, (SELECT min(s) FROM unnest(p_seqs) s), (SELECT max(s) FROM unnest(p_seqs) s);
     END IF;
     SELECT EXISTS (${LEASE}) INTO is_ours;
     RETURN is_ours;
   END $$`
 
-/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
+/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. One by one, as a join could go wrong. */
 export const HOLD_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
-  RETURNS boolean LANGUAGE plpgsql ${PLANNED_EACH_TIME}
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $$
-  DECLARE is_ours boolean;
+  DECLARE is_ours boolean; f record;
   BEGIN
-    WITH lease AS MATERIALIZED (${LEASE}), held AS (
+    FOR f IN SELECT * FROM json_to_recordset(p_holds) AS h(seq bigint, strikes int, "delayMs" float8, error text) LOOP
       UPDATE {schema}.outbox o
       SET attempts = o.attempts + 1, strikes = f.strikes, last_error = f.error,
         parked_at = CASE WHEN f."delayMs" IS NULL THEN clock_timestamp() END,
         next_attempt_at = coalesce(clock_timestamp() + f."delayMs" * interval '1 ms', 'infinity')
-      FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
-      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
-    )
-    SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
+      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (${LEASE});
+    END LOOP;
+    SELECT EXISTS (${LEASE}) INTO is_ours;
     RETURN is_ours;
   END $$`
 
