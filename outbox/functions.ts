@@ -13,6 +13,8 @@ const BY_PRIMARY_KEY =
   'SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off'
 
 const PLANNED_ONCE = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_generic_plan`
+/** For a join, whose plan depends on how many rows there are at that moment: one from when there were few reads all of many. */
+const PLANNED_EACH_TIME = `${BY_PRIMARY_KEY} SET plan_cache_mode = force_custom_plan`
 
 /** Lets the planner hash the held keys however many there are; without it 10^5 of them took half a minute per window. */
 const HASH_HELD_KEYS = "SET work_mem = '256MB'"
@@ -91,21 +93,22 @@ export const CONFIRM_FUNCTION = `
     RETURN is_ours;
   END $$`
 
-/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. One by one, as a join could go wrong. */
+/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
 export const HOLD_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
-  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_EACH_TIME}
   AS $$
-  DECLARE is_ours boolean; f record;
+  DECLARE is_ours boolean;
   BEGIN
-    FOR f IN SELECT * FROM json_to_recordset(p_holds) AS h(seq bigint, strikes int, "delayMs" float8, error text) LOOP
+    WITH lease AS MATERIALIZED (${LEASE}), held AS (
       UPDATE {schema}.outbox o
       SET attempts = o.attempts + 1, strikes = f.strikes, last_error = f.error,
         parked_at = CASE WHEN f."delayMs" IS NULL THEN clock_timestamp() END,
         next_attempt_at = coalesce(clock_timestamp() + f."delayMs" * interval '1 ms', 'infinity')
-      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (${LEASE});
-    END LOOP;
-    SELECT EXISTS (${LEASE}) INTO is_ours;
+      FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
+      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
+    )
+    SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
     RETURN is_ours;
   END $$`
 

@@ -18,13 +18,13 @@ const saysBefore = (call: string) => ({
   retryable: false,
   message: expect.stringContaining(call),
 })
-/** What met the missing table. */
-const says = (call: string) => ({ ...saysBefore(call), cause: { code: '42P01' } })
+/** What met the missing table, or schema. */
+const says = (call: string, code = '42P01') => ({ ...saysBefore(call), cause: { code } })
 
 test('add says that outbox.migrate() was not called', async () => {
   const { sql, outbox } = setup()
   const added = sql.transaction((tx) => outbox.addEncoded(tx, [message('a')]))
-  await expect(added).rejects.toMatchObject(says('outbox.migrate()'))
+  await expect(added).rejects.toMatchObject(says('outbox.migrate()', '3F000'))
 })
 
 test('a relay does not start', async () => {
