@@ -17,3 +17,14 @@ export interface DbosSdk {
     withNextWorkflowID<R>(id: string, work: () => Promise<R>): Promise<R>
   }
 }
+
+/** What a worker of DBOS says first: everything in one database, no words but errors. */
+export function dbosConfig(url: string, connections: string): object {
+  return {
+    name: 'bench',
+    systemDatabaseUrl: url,
+    systemDatabasePoolSize: Number(connections),
+    logLevel: 'error',
+    runAdminServer: false,
+  }
+}

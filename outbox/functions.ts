@@ -93,12 +93,17 @@ export const CONFIRM_FUNCTION = `
     RETURN is_ours;
   END $$`
 
-/** Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. */
+/**
+ * Writes failures on their rows, `delayMs` null = parked. Returns as `outbox_confirm`. One statement, so that the lease that it
+ * answers for is the one by which it wrote. The list of numbers keeps all other rows out of the join, as above.
+ */
 export const HOLD_FUNCTION = `
   CREATE OR REPLACE FUNCTION {schema}.outbox_hold(p_partition int, p_owner text, p_epoch bigint, p_holds json)
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_EACH_TIME}
   AS $$
-  DECLARE is_ours boolean;
+  DECLARE
+    is_ours boolean;
+    seqs bigint[] := ARRAY(SELECT seq FROM json_to_recordset(p_holds) AS f(seq bigint));
   BEGIN
     WITH lease AS MATERIALIZED (${LEASE}), held AS (
       UPDATE {schema}.outbox o
@@ -106,7 +111,7 @@ export const HOLD_FUNCTION = `
         parked_at = CASE WHEN f."delayMs" IS NULL THEN clock_timestamp() END,
         next_attempt_at = coalesce(clock_timestamp() + f."delayMs" * interval '1 ms', 'infinity')
       FROM json_to_recordset(p_holds) AS f(seq bigint, strikes int, "delayMs" float8, error text)
-      WHERE o.partition = p_partition AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
+      WHERE o.partition = p_partition AND o.seq = ANY (seqs) AND o.seq = f.seq AND EXISTS (SELECT 1 FROM lease)
     )
     SELECT EXISTS (SELECT 1 FROM lease) INTO is_ours;
     RETURN is_ours;

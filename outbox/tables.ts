@@ -116,7 +116,7 @@ const OUTBOX_MIGRATIONS: readonly SqlMigration[] = [
     worksWith: 1,
     statements: [WINDOW_FUNCTION, DESTINATIONS_WINDOW_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION],
   },
-  { version: 4, worksWith: 1, statements: [ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION] },
+  { version: 4, worksWith: 1, statements: [ADD_FUNCTION, ADD_MANY_FUNCTION, CONFIRM_FUNCTION, HOLD_FUNCTION] },
 ]
 
 export const OUTBOX_PART: SqlPart = { name: 'outbox', migrations: OUTBOX_MIGRATIONS, call: 'outbox.migrate()' }

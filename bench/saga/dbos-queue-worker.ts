@@ -1,5 +1,5 @@
 /** The same as a workflow of DBOS that puts a workflow of one step into a queue, three times; the queue is another process's. */
-import type { DbosSdk } from '../dbos-sdk.ts'
+import { type DbosSdk, dbosConfig } from '../dbos-sdk.ts'
 import { loadPeer } from '../peers.ts'
 import { serve } from '../serve.ts'
 
@@ -15,14 +15,7 @@ const ask = async (n: number): Promise<number> => {
   return handle.getResult({ pollingIntervalMs: POLL_MS })
 }
 const three = DBOS.registerWorkflow(async () => ask(await ask(await ask(1))), { name: 'three' })
-DBOS.setConfig({
-  name: 'bench',
-  systemDatabaseUrl: url,
-  systemDatabasePoolSize: Number(connections),
-  logLevel: 'error',
-  runAdminServer: false,
-  listenQueues: role === 'asked' ? [QUEUE] : [],
-})
+DBOS.setConfig({ ...dbosConfig(url, connections), listenQueues: role === 'asked' ? [QUEUE] : [] })
 await DBOS.launch()
 await DBOS.registerQueue(QUEUE, { minPollingIntervalMs: POLL_MS })
 

@@ -1,5 +1,5 @@
 /** The same three steps as a DBOS workflow, on a database of the same server. */
-import type { DbosSdk } from '../dbos-sdk.ts'
+import { type DbosSdk, dbosConfig } from '../dbos-sdk.ts'
 import { loadPeer } from '../peers.ts'
 import { serve } from '../serve.ts'
 
@@ -14,13 +14,7 @@ const three = DBOS.registerWorkflow(
   },
   { name: 'three' },
 )
-DBOS.setConfig({
-  name: 'bench',
-  systemDatabaseUrl: url,
-  systemDatabasePoolSize: Number(connections),
-  logLevel: 'error',
-  runAdminServer: false,
-})
+DBOS.setConfig(dbosConfig(url, connections))
 await DBOS.launch()
 
 serve(async (id) => {

@@ -1,11 +1,10 @@
 /** Who asks another process three times: two processes each, all on the same machine. */
 import { cpuUsOfTree } from '../cpu.ts'
 import { providePeer } from '../peers.ts'
-import type { PostgresBed, PostgresCounters } from '../postgres-bed.ts'
 import type { Worker } from '../processes.ts'
 import type { SideReport } from '../serve.ts'
 import { startRestate } from './restate-server.ts'
-import { type Bed, CONCURRENCY, CONNECTIONS, DBOS, RESTATE, ranBy, type Side, started } from './sides.ts'
+import { type Bed, CONCURRENCY, CONNECTIONS, countedOn, DBOS, RESTATE, ranBy, type Side, started } from './sides.ts'
 
 /** Each service has a database of its own; over PostgreSQL the messages have a third one. */
 export async function askingSide({ postgres, stack }: Bed, rabbitmq: string | undefined): Promise<Side> {
@@ -14,7 +13,7 @@ export async function askingSide({ postgres, stack }: Bed, rabbitmq: string | un
   const databases = ['shop', 'work', ...(rabbitmq === undefined ? ['messages'] : [])]
   const asked = await started(stack, './asked-worker.ts', [work, broker, CONNECTIONS, CONCURRENCY])
   const asking = await started(stack, './asking-worker.ts', [shop, broker, CONNECTIONS, CONCURRENCY])
-  return { ...twoProcesses(asking, asked), name: 'concordat', ...onPostgres(postgres, databases) }
+  return { ...twoProcesses(asking, asked), name: 'concordat', ...countedOn(postgres, databases) }
 }
 
 /** @throws PeerUnavailable */
@@ -24,7 +23,7 @@ export async function dbosQueueSide({ postgres, stack, progress }: Bed): Promise
   const asked = await started(stack, './dbos-queue-worker.ts', [packages, url, CONNECTIONS, 'asked'])
   const asking = await started(stack, './dbos-queue-worker.ts', [packages, url, CONNECTIONS, 'asking'])
   const name = `DBOS ${DBOS['@dbos-inc/dbos-sdk']}, a queue`
-  return { ...twoProcesses(asking, asked), name, ...onPostgres(postgres, ['dbos']) }
+  return { ...twoProcesses(asking, asked), name, ...countedOn(postgres, ['dbos']) }
 }
 
 /** @throws PeerUnavailable */
@@ -43,19 +42,6 @@ function twoProcesses(asking: Worker<SideReport>, asked: Worker<SideReport>): Pi
       const before = cpuUsOfTree(asked.pid)
       const ran = await ranBy(asking, burst)
       return { ...ran, cpuUs: ran.cpuUs + cpuUsOfTree(asked.pid) - before }
-    },
-  }
-}
-
-function onPostgres(postgres: PostgresBed, databases: readonly string[]): Pick<Side, 'serverCpuUs' | 'counters'> {
-  return {
-    serverCpuUs: () => postgres.cpuUs(),
-    counters: async () => {
-      const each = await Promise.all(databases.map((database) => postgres.counters(database)))
-      const sum = (of: 'commits' | 'rows'): number => each.reduce((total, counters) => total + counters[of], 0)
-      // The log is that of the whole server.
-      const walBytes = each[0]?.walBytes ?? Number.NaN
-      return { commits: sum('commits'), rows: sum('rows'), walBytes } satisfies PostgresCounters
     },
   }
 }

@@ -31,7 +31,7 @@ export interface Bed {
 export async function ourSide({ postgres, stack }: Bed): Promise<Side> {
   const url = await postgres.database('ours')
   const worker = await started(stack, './ours-worker.ts', [url, CONNECTIONS, CONCURRENCY])
-  return onPostgres('concordat', 'ours', postgres, worker)
+  return { name: 'concordat', run: (burst) => ranBy(worker, burst), ...countedOn(postgres, ['ours']) }
 }
 
 /** @throws PeerUnavailable */
@@ -39,7 +39,8 @@ export async function dbosSide({ postgres, stack, progress }: Bed): Promise<Side
   const packages = await providePeer('dbos', DBOS, progress)
   const url = await postgres.database('dbos')
   const worker = await started(stack, './dbos-worker.ts', [packages, url, CONNECTIONS])
-  return onPostgres(`DBOS ${DBOS['@dbos-inc/dbos-sdk']}`, 'dbos', postgres, worker)
+  const name = `DBOS ${DBOS['@dbos-inc/dbos-sdk']}`
+  return { name, run: (burst) => ranBy(worker, burst), ...countedOn(postgres, ['dbos']) }
 }
 
 /** @throws PeerUnavailable */
@@ -54,12 +55,18 @@ export async function restateSide({ stack, progress }: Bed): Promise<Side> {
   }
 }
 
-function onPostgres(name: string, database: string, postgres: PostgresBed, worker: Worker<SideReport>): Side {
+/** What is durable in these databases of one server, whose CPU and log are those of all of it. */
+export function countedOn(
+  postgres: PostgresBed,
+  databases: readonly string[],
+): Pick<Side, 'serverCpuUs'> & Required<Pick<Side, 'counters'>> {
   return {
-    name,
-    run: (burst) => ranBy(worker, burst),
     serverCpuUs: () => postgres.cpuUs(),
-    counters: () => postgres.counters(database),
+    counters: async () => {
+      const each = await Promise.all(databases.map((database) => postgres.counters(database)))
+      const sum = (of: 'commits' | 'rows'): number => each.reduce((total, counters) => total + counters[of], 0)
+      return { commits: sum('commits'), rows: sum('rows'), walBytes: each[0]?.walBytes ?? Number.NaN }
+    },
   }
 }
 
