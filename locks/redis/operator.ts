@@ -93,15 +93,18 @@ type InspectReply = [
   notes: string[],
 ]
 
-function read(key: string, [now, value, fence, pttl, line, shared, flatNotes]: InspectReply): Seen {
-  const notes = pairs(flatNotes)
+function read(key: string, [now, value, fence, pttl, line, flatShared, flatNotes]: InspectReply): Seen {
+  const [notes, shared] = [pairs(flatNotes), pairs(flatShared)]
   const held =
     value === null
-      ? [...pairs(shared)].map(([each, endsAt]) => ({
-          value: each,
-          stamp: notes.get(each),
-          freesInMs: Number(endsAt) - now,
-        }))
+      ? [...shared]
+          .filter(([each]) => !/^[#@]/.test(each))
+          .map(([each, endsAt]) => ({
+            value: each,
+            // Of the release before: in the notes.
+            stamp: [shared.get(`#${each}`) ?? notes.get(each), shared.get(`@${each}`)].join(' ').trimEnd(),
+            freesInMs: Number(endsAt) - now,
+          }))
       : [{ value, stamp: fence, freesInMs: pttl }]
   const live = held.filter(({ freesInMs }) => freesInMs > 0)
   const waiting = line.filter((each) => Number.parseInt(notes.get(each) ?? '0', 10) > now)

@@ -5,6 +5,9 @@
 export const TOMBSTONE = (key: string, ms: string): string =>
   `redis.call('PEXPIRE', ${key}, ${ms}) redis.call('SET', ${key}, 'given up', 'PX', ${ms})`
 
+/** In `{k}:shared` what is below is an end, in ms of server time; tokens are above, being microseconds of it. */
+export const ENDS_BELOW = '1e14'
+
 /**
  * Who is next: the Lua that all scripts share which let somebody in or out. Expects these names around it:
  * `lock line shared notes` (keys), `turn` (begins the channels), `me` (the caller's value, or '').
@@ -28,13 +31,16 @@ local function leave(value)
   redis.call('HDEL', notes, value)
 end
 
--- How many hold the lock shared, after those are out whose time is over.
+-- Out of those who hold it shared, with its token: 0 if it was not among them.
+local function leave_shared(value)
+  return redis.call('ZREM', shared, value, '#' .. value, '@' .. value)
+end
+
+-- How many hold the lock shared, after those are out whose time is over. The tokens come behind all of the ends.
 local function count_shared()
-  for _, value in ipairs(redis.call('ZRANGEBYSCORE', shared, '-inf', now)) do
-    redis.call('ZREM', shared, value)
-    redis.call('HDEL', notes, value)
-  end
-  return redis.call('ZCARD', shared)
+  for _, value in ipairs(redis.call('ZRANGEBYSCORE', shared, '-inf', now)) do leave_shared(value) end
+  local token = redis.call('ZRANGEBYSCORE', shared, ${ENDS_BELOW}, '+inf', 'LIMIT', 0, 1)[1]
+  return token and redis.call('ZRANK', shared, token) or redis.call('ZCARD', shared)
 end
 
 -- In a cluster a message reaches the subscribers of all nodes, but only those of this node are counted: there a waiter
@@ -116,15 +122,44 @@ end
 
 /** The token granted next: above `last_token`, `time`, and `floor`, which the caller has seen. Sets `token` and `stamp`. */
 export const TOKEN_OF_TIME = `
-local now_us = time[1] * 1000000 + time[2]
-local token = now_us
+local now_us = time[1] .. string.sub('000000' .. time[2], -6)
+local token, stamp = now_us + 0, now_us
 if last_token >= token then token = last_token + 1 end
 if floor + 0 >= token then token = floor + 1 end
--- The token says since when, but for a clock that was set back or a floor ahead of it. Redis writes whole numbers in full.
-local stamp = token == now_us and token or string.format('%.0f %.0f', token, now_us)
+-- The token says since when, but for a clock that was set back or a floor ahead of it.
+if token ~= now_us + 0 then stamp = string.format('%.0f %s', token, now_us) end
 `
 
-/** The same of now. */
+/**
+ * Puts the next token into the fence, in one command where the fence need not be looked at before. Expects `fence` and
+ * `floor`; sets `time`, `micros`, `now_us`, `token` and `stamp`. Answers nil, and leaves the fence as it was, if there is no
+ * token in it. Texts, where numbers would do: to write one out takes Redis longer than most commands do.
+ */
+export const TAKE_TOKEN = `
+local time = redis.call('TIME')
+local micros = string.sub('000000' .. time[2], -6)
+local now_us = time[1] .. micros
+local token, stamp = now_us + 0, now_us
+if floor + 0 >= token then
+  token = floor + 1
+  stamp = string.format('%.0f %s', token, now_us)
+end
+local last = redis.call('SET', fence, stamp, 'GET')
+if last then
+  local last_token = tonumber(last) or tonumber(string.match(last, '^%d+'))
+  if not last_token then
+    redis.call('SET', fence, last)
+    return nil
+  end
+  if last_token >= token then
+    token = last_token + 1
+    stamp = string.format('%.0f %s', token, now_us)
+    redis.call('SET', fence, stamp)
+  end
+end
+`
+
+/** `TOKEN_OF_TIME` of now. */
 export const NEXT_TOKEN = `
 local time = redis.call('TIME')
 ${TOKEN_OF_TIME}

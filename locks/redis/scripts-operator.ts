@@ -1,9 +1,9 @@
 /** What people ask and do. Keys: `scripts.ts`. */
-import { LINE, NEXT_TOKEN } from './scripts-line.ts'
+import { ENDS_BELOW, LINE, NEXT_TOKEN } from './scripts-line.ts'
 
 /**
  * KEYS lock fence line shared notes
- * -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, ...}, {waiter, kept_until, shared, stamp, ...}}
+ * -> {now_ms, value or nil, fence or nil, pttl, {waiter, ...}, {shared, until, #shared, token, ...}, {waiter, kept_until, ...}}
  *
  * One script: they belong together. It changes nothing. MGET, unlike the others: one name that another program took must
  * not keep the whole list from an operator.
@@ -33,7 +33,7 @@ local dead = {}
 for n = 7, #ARGV do dead[ARGV[n]] = KEYS[n] end
 count_shared()
 local held = {redis.call('GET', lock), redis.call('GET', fence)}
-local values = redis.call('ZRANGE', shared, 0, -1)
+local values = redis.call('ZRANGEBYSCORE', shared, '-inf', ${ENDS_BELOW})
 if held[1] then values = {held[1]} end
 for _, value in ipairs(values) do
   if not dead[value] then return 0 end
@@ -43,10 +43,9 @@ ${NEXT_TOKEN}
 redis.call('SET', fence, stamp)
 local ended = {}
 for _, value in ipairs(values) do
-  local granted = held[1] and held[2] or redis.call('HGET', notes, value)
+  local granted = held[1] and held[2] or redis.call('ZSCORE', shared, '#' .. value) or redis.call('HGET', notes, value)
   ended[#ended + 1] = value .. ' ' .. string.match(granted or '0', '^%d+')
   local expires = held[1] and redis.call('PTTL', lock) or redis.call('ZSCORE', shared, value) - now
-  redis.call('HDEL', notes, value)
   redis.call('SET', dead[value], mark, 'PX', string.format('%.0f', math.max(forget, expires)))
 end
 redis.call('DEL', lock, shared)

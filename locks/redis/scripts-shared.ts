@@ -1,5 +1,5 @@
 /** The lock in shared mode: readers and the holders of permits. Keys: `scripts.ts`. */
-import { LINE, TOKEN_OF_TIME, TOMBSTONE } from './scripts-line.ts'
+import { ENDS_BELOW, LINE, TAKE_TOKEN, TOKEN_OF_TIME, TOMBSTONE } from './scripts-line.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn
@@ -11,80 +11,93 @@ import { LINE, TOKEN_OF_TIME, TOMBSTONE } from './scripts-line.ts'
  */
 export const ACQUIRE_SHARED = `
 local call, lock, fence, line, shared, notes, dead = redis.call, unpack(KEYS)
-local me, hold, floor = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local last, time, wake_next = call('GET', fence), call('TIME'), nil
--- Those whose time is over are among them.
-local holding = call('ZCARD', shared)
-local plain = call('EXISTS', lock, line, dead) == 0
-if plain and holding > 0 then
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local kind, limit = string.match(me, '^[^.]+%.[^.]+%.(%a)(%d*)')
-  plain = (kind == 's' or holding < tonumber(limit))
-    and tonumber(call('ZRANGE', shared, 0, 0, 'WITHSCORES')[2]) > now and not call('ZSCORE', shared, me)
+local me, hold, floor, keep, turn = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local exclusive, last = call('GET', lock), call('GET', fence)
+${LINE}
+local given_up = call('GET', dead)
+if given_up then return given_up end
+local ends = string.format('%.0f', now + hold)
+if tonumber(call('ZSCORE', shared, me) or 0) > now then
+  call('ZADD', shared, ends, me)
+  lasts(shared, hold)
+  return tonumber(call('ZSCORE', shared, '#' .. me))
 end
-local ends = time[1] * 1000 + math.floor(time[2] / 1000) + hold
-if not plain then
-  local exclusive, keep, turn = call('GET', lock), tonumber(ARGV[4]), ARGV[5]
-  ${LINE}
-  local given_up = call('GET', dead)
-  if given_up then return given_up end
-  if tonumber(call('ZSCORE', shared, me) or 0) > now then
-    call('ZADD', shared, ends, me)
-    lasts(shared, hold)
-    lasts(notes, hold)
-    return tonumber(string.match(call('HGET', notes, me), '^%d+'))
-  end
-  local answer = barred(exclusive, limit_of(me), keep, '')
-  if answer then return answer end
-  wake_next = function()
-    lasts(shared, hold)
-    lasts(notes, hold)
-    if call('EXISTS', line) == 1 then first_in_line(call('ZCARD', shared)) end
-  end
-end
-local last_token = tonumber(last) or tonumber(string.match(last or '0', '^%d+'))
+local answer = barred(exclusive, limit_of(me), keep, '')
+if answer then return answer end
+local last_token, time = tonumber(last) or tonumber(string.match(last or '0', '^%d+')), now_time
 ${TOKEN_OF_TIME}
 call('SET', fence, stamp)
-call('HSET', notes, me, stamp)
-call('ZADD', shared, ends, me)
-if wake_next then
-  wake_next()
-elseif holding == 0 or call('PTTL', shared) < hold then
-  -- Nobody waits, so the notes are those of the holders, and last as long as they do.
-  call('PEXPIRE', shared, hold)
-  call('PEXPIRE', notes, hold)
-end
+call('ZADD', shared, ends, me, string.format('%.0f', token), '#' .. me)
+if stamp ~= now_us then call('ZADD', shared, now_us, '@' .. me) end
+lasts(shared, hold)
+if call('EXISTS', line) == 1 then first_in_line(count_shared()) end
 return token
 `
 
-/** KEYS shared notes dead   ARGV value hold_ms   -> as EXTEND */
+/**
+ * ACQUIRE_SHARED for one who does not want a place in the line, when nobody waits and all who hold it are shared and alive.
+ *
+ * KEYS lock fence line shared dead   ARGV value hold_ms floor most(as many others may be in; '': no limit)
+ * -> token: granted | {retry_after_ms, -1, value in the way} | nil: not as plain as that, nobody has got anything, ask ACQUIRE_SHARED
+ */
+export const ACQUIRE_SHARED_IDLE = `
+local call, lock, fence, shared, me, hold, floor = redis.call, KEYS[1], KEYS[2], KEYS[4], ARGV[1], ARGV[2], ARGV[3]
+if call('EXISTS', lock, KEYS[3], KEYS[5]) > 0 then
+  local held = call('GET', lock)
+  return held and {call('PTTL', lock), -1, held} or nil
+end
+local first = call('ZRANGE', shared, '0', '0', 'WITHSCORES')
+if first[1] and ARGV[4] ~= '' then
+  local full = call('ZRANGE', shared, ARGV[4], ARGV[4], 'WITHSCORES')[2]
+  if full and tonumber(full) < ${ENDS_BELOW} then return nil end
+end
+${TAKE_TOKEN}
+local now = (time[1] .. string.sub(micros, 1, 3)) + 0
+if first[1] and tonumber(first[2]) <= now then return nil end
+local written = stamp == now_us and stamp or string.format('%.0f', token)
+-- None is added when it is in already. Then a token was left out.
+if call('ZADD', shared, 'NX', string.format('%.0f', now + hold), me, written, '#' .. me) == 0 then return nil end
+if stamp ~= now_us then call('ZADD', shared, now_us, '@' .. me) end
+if not first[1] or call('PTTL', shared) < hold + 0 then call('PEXPIRE', shared, hold) end
+return token
+`
+
+/** KEYS shared dead   ARGV value hold_ms   -> as EXTEND */
 export const EXTEND_SHARED = `
-local shared, notes, me, hold = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local shared, me, hold = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-if tonumber(redis.call('ZSCORE', shared, me) or 0) <= now then return redis.call('GET', KEYS[3]) or 0 end
+if tonumber(redis.call('ZSCORE', shared, me) or 0) <= now then return redis.call('GET', KEYS[2]) or 0 end
 -- Redis with a full memory refuses ZADD, but not after PEXPIRE has written: what is held stays held.
-for _, key in ipairs({shared, notes}) do
-  redis.call('PEXPIRE', key, math.max(hold, redis.call('PTTL', key)))
-end
+redis.call('PEXPIRE', shared, math.max(hold, redis.call('PTTL', shared)))
 redis.call('ZADD', shared, string.format('%.0f', now + hold), me)
 return 1
 `
 
 /** KEYS lock line shared notes dead   ARGV value forget_after_ms turn   -> as RELEASE; wakes whom there is room for */
 export const RELEASE_SHARED = `
-local call, lock, line, shared, notes, dead = redis.call, unpack(KEYS)
-local time = call('TIME')
-local ours = tonumber(call('ZSCORE', shared, ARGV[1]) or 0) > time[1] * 1000 + math.floor(time[2] / 1000)
+local call, lock, line, shared, notes, dead, turn, me = redis.call, KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], ARGV[3], ''
+${LINE}
+local ours = tonumber(call('ZSCORE', shared, ARGV[1]) or 0) > now
 local given_up = not ours and call('GET', dead)
-if ours then
-  call('ZREM', shared, ARGV[1])
-  call('HDEL', notes, ARGV[1])
-end
+if ours then leave_shared(ARGV[1]) end
 if ARGV[2] ~= '0' and not given_up then ${TOMBSTONE('dead', 'ARGV[2]')} end
 if not ours then return given_up or 0 end
+if call('EXISTS', line) == 1 then first_in_line(count_shared()) end
+return 1
+`
+
+/**
+ * RELEASE_SHARED of a value of which no other request can be under way. One whose time is over without anybody having
+ * looked is still in: nobody got in on that account.
+ *
+ * KEYS lock line shared notes   ARGV value turn   -> 1 released | nil: not ours, nothing was done, ask RELEASE_SHARED
+ */
+export const RELEASE_SHARED_CERTAIN = `
+local call, line, shared = redis.call, KEYS[2], KEYS[3]
+if call('ZREM', shared, ARGV[1], '#' .. ARGV[1], '@' .. ARGV[1]) == 0 then return nil end
 if call('EXISTS', line) == 1 then
-  local me, turn = '', ARGV[3]
+  local lock, notes, turn, me = KEYS[1], KEYS[4], ARGV[2], ''
   ${LINE}
   first_in_line(count_shared())
 end

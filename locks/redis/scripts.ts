@@ -3,13 +3,13 @@
  *
  * Keys of lock `k`, all in one slot through the hash tag:
  *   {k}          string  value of the exclusive holder, PX = the lease and its lock delay
- *   {k}:shared   zset    values of the shared holders, scored by the end of lease and lock delay, ms of server time
+ *   {k}:shared   zset    values of the shared holders, scored by the end of lease and lock delay, ms of server time; and
+ *                        `#<value>`, scored by its token; and `@<value>`, since when (µs) if the token does not say so
  *   {k}:fence    string  last token granted, and since when (µs) if the token does not say so; never expires, or tokens
  *                        could repeat
  *   {k}:line     zset    waiters (values), scored by order of arrival
  *   {k}:notes    hash    waiter -> until when its place is kept, ms of server time; if the lock may be handed to it, also
  *                        for how long (ms) and what the token must be above
- *                        shared holder -> its token, as in the fence
  *   {k}:dead:<v> string  value v was given up, or ended by force (then JSON, by whom and why); a straggling request for
  *                        it is refused
  *   {k}:audit    list    forced releases, JSON, newest last
@@ -22,7 +22,7 @@
  *
  * Here: the exclusive lock, whose way through an idle lock is kept short, and giving up. The rest: `scripts-*.ts`.
  */
-import { HAND_OVER, LINE, NEXT_TOKEN, TOMBSTONE } from './scripts-line.ts'
+import { HAND_OVER, LINE, NEXT_TOKEN, TAKE_TOKEN, TOMBSTONE } from './scripts-line.ts'
 
 /**
  * KEYS lock fence line shared notes dead   ARGV value hold_ms floor keep_place_ms turn hand_over(1|0)
@@ -66,13 +66,13 @@ return token
  * -> token: granted | {retry_after_ms, -1, value in the way} | nil: not as plain as that, nothing was done, ask ACQUIRE
  */
 export const ACQUIRE_IDLE = `
-local call, lock, fence, me = redis.call, KEYS[1], KEYS[2], ARGV[1]
-local held = {call('GET', lock), call('GET', fence)}
-if held[1] and held[1] ~= me then return {call('PTTL', lock), -1, held[1]} end
-if held[1] or call('EXISTS', KEYS[3], KEYS[4], KEYS[5]) > 0 then return nil end
-local last_token, floor = tonumber(held[2]) or tonumber(string.match(held[2] or '0', '^%d+')), ARGV[3]
-${NEXT_TOKEN}
-call('SET', fence, stamp)
+local call, lock, fence, me, floor = redis.call, KEYS[1], KEYS[2], ARGV[1], ARGV[3]
+if call('EXISTS', lock, KEYS[3], KEYS[4], KEYS[5]) > 0 then
+  local held = call('GET', lock)
+  if held and held ~= me then return {call('PTTL', lock), -1, held} end
+  return nil
+end
+${TAKE_TOKEN}
 call('SET', lock, me, 'PX', ARGV[2])
 return token
 `
@@ -139,10 +139,9 @@ local lock, line, shared, notes, turn, me = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 
 ${LINE}
 if ARGV[4] == '1' then
   if redis.call('GET', lock) == ARGV[1] then redis.call('DEL', lock) end
-  if redis.call('ZREM', shared, ARGV[1]) == 1 then redis.call('HDEL', notes, ARGV[1]) end
+  leave_shared(ARGV[1])
 end
--- One that is in already, woken too late, keeps its notes: they have its token.
-if not redis.call('ZSCORE', shared, ARGV[1]) then leave(ARGV[1]) end
+leave(ARGV[1])
 if ARGV[2] ~= '0' and redis.call('EXISTS', KEYS[5]) == 0 then ${TOMBSTONE('KEYS[5]', 'ARGV[2]')} end
 if redis.call('EXISTS', lock) == 0 and redis.call('EXISTS', line) == 1 then first_in_line(count_shared()) end
 return 1

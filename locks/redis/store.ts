@@ -7,17 +7,25 @@ import { lockKeys, notHeld, termsOf, valueOf } from './keys.ts'
 import { RedisOperator } from './operator.ts'
 import type { RestartGuard } from './restart.ts'
 import { ABANDON, ACQUIRE, ACQUIRE_IDLE, EXTEND, RELEASE, RELEASE_CERTAIN } from './scripts.ts'
-import { ACQUIRE_SHARED, EXTEND_SHARED, RELEASE_SHARED } from './scripts-shared.ts'
+import {
+  ACQUIRE_SHARED,
+  ACQUIRE_SHARED_IDLE,
+  EXTEND_SHARED,
+  RELEASE_SHARED,
+  RELEASE_SHARED_CERTAIN,
+} from './scripts-shared.ts'
 import { Turns } from './turns.ts'
 
 const acquireScript = defineScript(ACQUIRE)
 const acquireIdleScript = defineScript(ACQUIRE_IDLE)
 const acquireSharedScript = defineScript(ACQUIRE_SHARED)
+const acquireSharedIdleScript = defineScript(ACQUIRE_SHARED_IDLE)
 const extendScript = defineScript(EXTEND)
 const extendSharedScript = defineScript(EXTEND_SHARED)
 const releaseScript = defineScript(RELEASE)
 const releaseCertainScript = defineScript(RELEASE_CERTAIN)
 const releaseSharedScript = defineScript(RELEASE_SHARED)
+const releaseSharedCertainScript = defineScript(RELEASE_SHARED_CERTAIN)
 const abandonScript = defineScript(ABANDON)
 
 /** The lock store on one Redis server, a master with its replicas, or a cluster: see `scripts.ts` for what is stored. */
@@ -72,8 +80,15 @@ export class RedisLockStore implements LockStore {
     if (this.#guard.enabled) await this.#guard.requireSettled(lock)
     const terms = [value, request.ttlMs + claim.lockDelayMs, request.tokenFloor]
     let reply: unknown = null
-    if (claim.mode === 'exclusive' && request.keepPlaceMs === 0) {
-      reply = await this.#run(acquireIdleScript, [lock, fence, line, shared, dead(value)], terms)
+    if (request.keepPlaceMs === 0) {
+      const keys = [lock, fence, line, shared, dead(value)]
+      reply =
+        claim.mode === 'exclusive'
+          ? await this.#run(acquireIdleScript, keys, terms)
+          : await this.#run(acquireSharedIdleScript, keys, [
+              ...terms,
+              Number.isFinite(claim.limit) ? claim.limit - 1 : '',
+            ])
       if (reply === null && request.thenWaits === true) return NOT_AT_ONCE
     }
     const handOver = request.handOver === true && this.#mayHandOver ? 1 : 0
@@ -88,20 +103,24 @@ export class RedisLockStore implements LockStore {
   }
 
   async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
-    const { lock, shared, notes, dead } = lockKeys(this.#lockKey(claim.key))
+    const { lock, shared, dead } = lockKeys(this.#lockKey(claim.key))
     const args = [claim.value, ttlMs + claim.lockDelayMs]
     const runner = this.#acknowledged ?? this.#commands
     const reply =
       claim.mode === 'exclusive'
         ? await runner.run(extendScript, [lock, dead(claim.value)], args)
-        : await runner.run(extendSharedScript, [shared, notes, dead(claim.value)], args)
+        : await runner.run(extendSharedScript, [shared, dead(claim.value)], args)
     return reply === 1 ? 'extended' : notHeld(reply)
   }
 
   async release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
     const { lock, line, shared, notes, dead } = lockKeys(this.#lockKey(claim.key))
-    if (claim.mode === 'exclusive' && forgetAfterMs === 0) {
-      const reply = await this.#run(releaseCertainScript, [lock, line, notes], [claim.value, this.#channel])
+    if (forgetAfterMs === 0) {
+      const certain = [claim.value, this.#channel]
+      const reply =
+        claim.mode === 'exclusive'
+          ? await this.#run(releaseCertainScript, [lock, line, notes], certain)
+          : await this.#run(releaseSharedCertainScript, [lock, line, shared, notes], certain)
       if (reply === 1) return 'released'
     }
     const args = [claim.value, forgetAfterMs, this.#channel]

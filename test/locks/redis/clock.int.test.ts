@@ -78,21 +78,27 @@ describeWith(
       await until('it is free', async () => (await b.tryAcquire('k')) !== undefined)
     })
 
-    it('back: tokens go on rising, from the counter', async () => {
-      const locks = contender()
-      let last = 0
-      for (const offsetMs of [HOUR_MS, 0, -HOUR_MS, -24 * HOUR_MS]) {
-        clock.shift(offsetMs)
-        // A process of its own each, so that no memory of an older token helps.
-        await using other = redisLocks({ url: server.url })
-        for (const contender of [locks, other]) {
-          const lease = await contender.acquire('k')
-          expect(lease.token).toBeGreaterThan(last)
-          last = lease.token
-          await lease.release()
+    it.for(['exclusive', 'shared'] as const)(
+      'back: tokens of %s locks go on rising, from the counter',
+      async (mode) => {
+        const locks = contender()
+        let last = 0
+        for (const offsetMs of [HOUR_MS, 0, -HOUR_MS, -24 * HOUR_MS]) {
+          clock.shift(offsetMs)
+          // A process of its own each, so that no memory of an older token helps.
+          await using other = redisLocks({ url: server.url })
+          for (const contender of [locks, other]) {
+            const lease = await contender.acquire('k', { mode })
+            expect(lease.token).toBeGreaterThan(last)
+            last = lease.token
+            const [holder] = (await locks.inspect('k'))?.holders ?? []
+            expect(holder?.token).toBe(last)
+            expect(Math.abs((holder?.sinceAt ?? 0) - (Date.now() + offsetMs))).toBeLessThan(HOUR_MS / 2)
+            await lease.release()
+          }
         }
-      }
-    })
+      },
+    )
 
     it('back, and the counter lost too: the fence refuses, and says above which token to ask', async () => {
       await using fence = redisFence({ url: server.url })
