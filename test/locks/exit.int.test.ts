@@ -33,33 +33,36 @@ describeWith(['redis'], 'a process that has nothing else to do', () => {
     child.disconnect()
     children.push(child)
     const said: string[] = []
-    child.stdout?.on('data', (text: Buffer) => said.push(...text.toString().trim().split('\n')))
-    return { child, said }
+    for (const output of [child.stdout, child.stderr]) {
+      output?.on('data', (text: Buffer) => said.push(...text.toString().trim().split('\n')))
+    }
+    const ended = () => until('it has ended', () => said.some((line) => line.startsWith('exit')))
+    return { child, said, ended }
   }
 
   it('ends although it holds a lock, which is free after its ttl', async () => {
-    const { said } = start('hold')
-    await until('it has ended', () => said.includes('exit 0'))
+    const { said, ended } = start('hold')
+    await ended()
     expect(said).toEqual(['held', 'exit 0'])
     expect(await locks.inspect('k')).toMatchObject({ holders: [{ mode: 'exclusive' }] })
     await (await locks.acquire('k')).release()
   })
 
   it('does not end while it waits for the answer to a release', async () => {
-    const { said } = start('release')
-    await until('it has ended', () => said.some((line) => line.startsWith('exit')))
+    const { said, ended } = start('release')
+    await ended()
     expect(said).toEqual(['released', 'exit 0'])
   })
 
   it('does not end while it waits for a lock', async () => {
     const lease = await locks.acquire('k')
-    const { child, said } = start('wait')
+    const { child, said, ended } = start('wait')
     await until('it is in line', async () => (await locks.inspect('k'))?.waiters.length === 1)
     const heartbeats = performance.now() + 2_500
     await until('two heartbeats are over', () => performance.now() > heartbeats)
     expect(child.exitCode).toBeNull()
     await lease.release()
-    await until('it has ended', () => said.includes('exit 0'))
+    await ended()
     expect(said).toEqual(['waiting', 'held', 'exit 0'])
   })
 })

@@ -6,7 +6,7 @@ const locks = redisLocks({ url, prefix })
 process.on('exit', (code) => process.stdout.write(`exit ${code}\n`))
 
 if (what === 'hold') {
-  const lease = await locks.acquire('k', { ttlMs: 2_000 })
+  const lease = await locks.acquire('k', { ttlMs: 5_000 })
   process.stdout.write(`${lease.state}\n`)
 }
 if (what === 'release') {
