@@ -2,6 +2,7 @@ import type { MemberSpec } from '../driver.ts'
 import { fetchSizes } from '../group/waiting-bytes.ts'
 import type { gatedAssigner } from './assigner.ts'
 import type { KafkaConsumer } from './client.ts'
+import { EndedFetches } from './mends/ended-fetches.ts'
 import { FailedJoins } from './mends/failed-join.ts'
 import { type FetchListener, readFetchesOf } from './mends/fetch-reader.ts'
 import { atNextSeed } from './mends/next-seed.ts'
@@ -21,6 +22,7 @@ export function createConsumer(
   const limits = { ...sizes, answerBytes: spec.prefetchBytes, maxBatchBytes: options.maxBatchBytes }
   const { kafka } = options
   const joins = new FailedJoins()
+  const fetches = new EndedFetches()
   const consumer = atNextSeed(kafka, () =>
     kafka.consumer({
       groupId: spec.groupId,
@@ -30,6 +32,7 @@ export function createConsumer(
           readFetchesOf(config.cluster, limits, onFetched)
           const gated = assigner(config)
           joins.watch(config.cluster)
+          fetches.watch(config.cluster)
           return gated
         },
       ],
@@ -48,5 +51,6 @@ export function createConsumer(
     }),
   )
   consumer.on('consumer.group_join', () => joins.joined())
+  fetches.endWith(consumer)
   return consumer
 }

@@ -33,8 +33,11 @@ interface Topics<Partition> {
 /** A scripted group below kafkajs' own consumer: runner, fetchers, offsets and heartbeats are the real ones. */
 export class ScriptedClient {
   readonly group: ScriptedGroup
+  /** The brokers that are known, and lead the partitions in turn. */
+  nodes: readonly number[]
 
-  constructor(ends: readonly number[]) {
+  constructor(ends: readonly number[], nodes: readonly number[] = [1]) {
+    this.nodes = nodes
     this.group = new ScriptedGroup(
       ends,
       (why) => createErrorFromCode(CODES[why]),
@@ -67,10 +70,11 @@ export class ScriptedClient {
       refreshMetadataIfNecessary: done,
       addMultipleTargetTopics: done,
       removeBroker: () => {},
-      getNodeIds: () => [1],
+      getNodeIds: () => this.nodes,
       findGroupCoordinator: () => Promise.resolve(node),
       findBroker: () => Promise.resolve(node),
-      findTopicPartitionMetadata: () => this.group.ends.map((_, partitionId) => ({ partitionId, leader: 1 })),
+      findTopicPartitionMetadata: () =>
+        this.group.ends.map((_, partitionId) => ({ partitionId, leader: this.nodes[partitionId % this.nodes.length] })),
       committedOffsets: () => known,
     }
   }
