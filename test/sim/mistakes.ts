@@ -42,7 +42,7 @@ export async function playMistakes(options: SimOptions, databases: Databases): P
       if (found === undefined) missed++
       const told =
         found === undefined ? `NOT FOUND in ${options.count} seeds` : `seed ${found.seeds}: ${found.invariant}`
-      console.log(`${name.padEnd(COLUMN)}${broken.padEnd(COLUMN)}${told}`)
+      console.log(`${name.padEnd(COLUMN)}${broken.padEnd(COLUMN)} ${told}`)
     }
   }
   return missed === 0 ? 0 : 1
