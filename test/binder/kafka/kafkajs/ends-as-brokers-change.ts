@@ -1,29 +1,9 @@
 /** A process whose subscription ends while kafkajs waits for a fetch before it goes on with other brokers. Says `ended`. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { MINUTE, silentLogger, systemClock } from 'concordat/core'
-import { createConsumer, gatedAssigner, KafkaSubscription, resolveKafkaOptions } from '../inside.ts'
-import { ScriptedClient } from './scripted-client.ts'
+import { ScriptedClient, subscribeTo } from './scripted-client.ts'
 
 const client = new ScriptedClient([0, 0], [1, 2])
-const options = resolveKafkaOptions({
-  kafka: client.kafka,
-  sessionTimeoutMs: MINUTE,
-  heartbeatIntervalMs: 50,
-  rebalanceTimeoutMs: MINUTE,
-  maxWaitMs: 10,
-})
-const subscription = new KafkaSubscription(
-  { topic: 't', groupId: 'g.t', partitions: 2, prefetch: 10, prefetchBytes: 1_000_000, startAt: undefined },
-  {
-    options,
-    clock: systemClock,
-    logger: silentLogger,
-    createConsumer: (each, beforeJoin) => createConsumer(options, each, gatedAssigner(systemClock, beforeJoin)),
-    onAnswer: () => {},
-    onEnd: () => Promise.resolve(),
-  },
-  { deliver: () => {}, recall: () => {}, lost: () => {} },
-)
+const subscription = subscribeTo(client, 10, { deliver: () => {}, recall: () => {}, lost: () => {} })
 
 let leadersAnswer = true
 const answers = setInterval(() => {

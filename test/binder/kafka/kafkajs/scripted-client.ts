@@ -1,6 +1,13 @@
 import { createRequire } from 'node:module'
+import { MINUTE, silentLogger, systemClock } from 'concordat/core'
 import { AssignerProtocol } from 'kafkajs'
-import type { KafkaClient } from '../inside.ts'
+import {
+  createConsumer as consumerOf,
+  gatedAssigner,
+  type KafkaClient,
+  KafkaSubscription,
+  resolveKafkaOptions,
+} from '../inside.ts'
 import { type Refusal, ScriptedGroup } from '../scripted-group.ts'
 
 const load = createRequire(import.meta.url)
@@ -145,3 +152,31 @@ function placeOf({ memberId, groupGenerationId: generation }: Member) {
 }
 
 const silent = { namespace: () => silent, debug() {}, info() {}, warn() {}, error() {} }
+
+/** A subscription on such a broker. Its group waits for as long as the test takes. */
+export function subscribeTo(
+  { group, kafka }: ScriptedClient,
+  prefetch: number,
+  receiver: ConstructorParameters<typeof KafkaSubscription>[2],
+): KafkaSubscription {
+  const options = resolveKafkaOptions({
+    kafka,
+    sessionTimeoutMs: 20 * MINUTE,
+    heartbeatIntervalMs: 50,
+    rebalanceTimeoutMs: 20 * MINUTE,
+    maxWaitMs: 10,
+  })
+  const partitions = group.ends.length
+  return new KafkaSubscription(
+    { topic: TOPIC, groupId: 'g.t', partitions, prefetch, prefetchBytes: 1_000_000, startAt: undefined },
+    {
+      options,
+      clock: systemClock,
+      logger: silentLogger,
+      createConsumer: (each, beforeJoin) => consumerOf(options, each, gatedAssigner(systemClock, beforeJoin)),
+      onAnswer: () => {},
+      onEnd: () => Promise.resolve(),
+    },
+    receiver,
+  )
+}
