@@ -39,6 +39,9 @@ export interface ShareHost<Item> {
   nameOf?(item: Item): string
 }
 
+/** What it needs of a client. */
+export type SharingClient = Pick<SqlClient, 'transaction' | 'connections' | 'isInTransaction'>
+
 const LOCK_MS = 100
 /** With a parameter: so it goes out together with the `BEGIN`. */
 const LIMIT_LOCKS = `SELECT set_config('lock_timeout', $1, true)`
@@ -50,7 +53,7 @@ const LOOK_MS = 25
 const CONNECTIONS = 10
 
 export class SharedTransactions<Item> {
-  readonly #sql: SqlClient
+  readonly #sql: SharingClient
   readonly #clock: Clock
   readonly #host: ShareHost<Item>
   readonly #pace = new SharePace()
@@ -60,7 +63,7 @@ export class SharedTransactions<Item> {
   #isPumping = false
   #looking: (() => void) | undefined
 
-  constructor(sql: SqlClient, clock: Clock, host: ShareHost<Item> = {}) {
+  constructor(sql: SharingClient, clock: Clock, host: ShareHost<Item> = {}) {
     this.#sql = sql
     this.#clock = clock
     this.#host = host

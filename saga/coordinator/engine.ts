@@ -9,8 +9,7 @@
  */
 
 import { lastingContext } from '../../core/ambient.ts'
-import { andCommit } from '../../core/last-statement.ts'
-import type { SqlClient, SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import type { SqlClient, SqlExecutor } from '../../core/sql.ts'
 import { reportToParent } from '../definition/child.ts'
 import { grown } from '../definition/grown.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -23,7 +22,7 @@ import { mailAtEnd } from '../store/mail.ts'
 import type { SagaKey, SagaMail, SagaOperatorMail, SagaRow, SagaWrite } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
 import { type Asked, type CallHost, prepareCall, withoutCall } from './calls.ts'
-import { Committer, writePlans } from './committer.ts'
+import { Committer } from './committer.ts'
 import { KeptRoom, type RoomHost } from './kept-room.ts'
 import { operatorEvent } from './outcome.ts'
 import type { CommandOutbox, Plan, Snapshot } from './plan.ts'
@@ -130,20 +129,14 @@ export class Engine {
   }
 
   /**
-   * Applies what came of a local call, as the last thing in the transaction of its effect. Call `committed` after the commit.
+   * Plans what came of a local call, for whoever writes it in the transaction of the effect. Call `committed` after the commit.
    * @throws OwnershipLost: roll back
    */
-  async applyIn(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
-    const { epoch } = snapshot.row
-    let known: Snapshot | undefined = snapshot
-    while (known !== undefined) {
-      this.#requireEpoch(known, epoch)
-      const plan: Plan | undefined = await this.#plan(known, event, epoch)
-      if (plan === undefined) break
-      if ((await writePlans(tx, this.#host, [plan], andCommit(tx))).size === 1) return plan
-      known = await this.load(tx, snapshot.row)
-    }
-    throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+  async planOf(snapshot: Snapshot, event: SagaEvent, epoch: number): Promise<Plan> {
+    this.#requireEpoch(snapshot, epoch)
+    const plan = await this.#plan(snapshot, event, epoch)
+    if (plan === undefined) throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+    return plan
   }
 
   /** Keeps the new snapshot and tells the host. */

@@ -18,6 +18,7 @@ import {
 } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { checkSaga } from '../definition/graph.ts'
+import { requireFlag } from '../definition/resolve.ts'
 import type { Saga } from '../definition/saga.ts'
 import { withSubSagas } from '../definition/ties.ts'
 import type { Operation } from '../machine/operation.ts'
@@ -50,6 +51,12 @@ export interface CoordinatorOptions {
    * less 2. @default 8
    */
   readonly transactions?: number | undefined
+  /**
+   * Calls of a transactional step that are ready together share a transaction and its commit, each between savepoints. So a step may be
+   * called twice without a failure of its own, as after a crash: what it did through `tx` is undone then. False: each has its own
+   * transaction. @default true
+   */
+  readonly sharesTransactions?: boolean | undefined
   /** Replies handled at once in this process. @default 16 */
   readonly replyConcurrency?: number | undefined
   /** How long `close` waits for running local steps. @default 10 seconds */
@@ -139,6 +146,7 @@ export const COORDINATOR_OPTIONS: ReadonlySet<string> = optionNames<CoordinatorO
   pollMs: true,
   concurrency: true,
   transactions: true,
+  sharesTransactions: true,
   replyConcurrency: true,
   drainTimeoutMs: true,
   maxPayloadBytes: true,
@@ -182,6 +190,7 @@ export function resolveCoordinatorOptions(options: CoordinatorOptions, path = 'c
     pollMs: integer('pollMs', 1, MAX_MS),
     concurrency: integer('concurrency', 1, 100_000),
     transactions: Math.min(integer('transactions', 1, 10_000), Math.max(1, (sql.connections ?? 10_002) - 2)),
+    sharesTransactions: requireFlag(`${path}.sharesTransactions`, options.sharesTransactions ?? true),
     replyConcurrency: integer('replyConcurrency', 1, 10_000),
     drainTimeoutMs: integer('drainTimeoutMs', 0, MAX_MS),
     maxPayloadBytes: integer('maxPayloadBytes', 1_024, MAX_PAYLOAD_BYTES),

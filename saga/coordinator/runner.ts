@@ -13,25 +13,20 @@ import { CoordinatorClosed } from '../errors.ts'
 import type { SagaEvent } from '../machine/event.ts'
 import { type Call, localCalls } from '../machine/state.ts'
 import { type AttemptHost, attempt, isNotOurs, isOwnershipLost } from './attempt.ts'
-import { type Engine, type EngineHost, takesRoom } from './engine.ts'
+import { type EngineHost, takesRoom } from './engine.ts'
 import type { HeldLease, Leases } from './leases.ts'
 import { failedEvent } from './outcome.ts'
-import type { Plan, Snapshot } from './plan.ts'
+import type { Snapshot } from './plan.ts'
+import { type StepDone, StepTransactions, type StepTransactionsHost } from './step-transactions.ts'
 import { traceOf } from './telemetry.ts'
 
-export interface RunnerHost extends AttemptHost, Pick<EngineHost, 'sql' | 'instance'> {
-  readonly engine: Engine
+export interface RunnerHost extends AttemptHost, StepTransactionsHost, Pick<EngineHost, 'instance'> {
   readonly leases: Leases
   readonly concurrency: number
-  /** Transactions of steps at once. */
-  readonly transactions: number
   readonly logger: Logger
   /** Told when a chain ended: there is room. */
   onRoom(): void
 }
-
-/** That no transaction could be begun is no failure of the step. */
-const OPENED = Object.freeze({ opened: true })
 
 /** Sagas in hand per running chain: the line behind the running ones. */
 const LINE = 4
@@ -47,7 +42,7 @@ export class Runner {
   readonly #chains = new Set<Promise<void>>()
   /** Around whoever made the coordinator: not around who started a saga or brought a reply, whose locks are not the saga's. */
   readonly #outside: <T>(work: () => T) => T = lastingContext()
-  readonly #transactions: Slots
+  readonly #transactions: StepTransactions
   #running = 0
   /** Leases of global transactions whose code runs here: most of the time they wait for others, and take no room. */
   readonly #coded = new Set<HeldLease>()
@@ -56,7 +51,7 @@ export class Runner {
 
   constructor(host: RunnerHost) {
     this.#host = host
-    this.#transactions = new Slots(host.transactions)
+    this.#transactions = new StepTransactions(host)
   }
 
   /** How many more sagas this process would take in hand. */
@@ -205,19 +200,13 @@ export class Runner {
    * have the others. A transaction that did not begin is no attempt: the step was not called.
    */
   async #transactional(current: Snapshot, call: Call, lease: HeldLease): Promise<Snapshot | undefined> {
-    await this.#transactions.take()
-    try {
-      for (let tries = 1; ; tries++) {
-        if (this.#closing) return await this.#record(current, { type: 'yielded', step: call.step }, lease)
-        const done = await this.#inTransaction(current, call, lease)
-        if (!('notBegun' in done)) return done.next
-        if (lease.signal.aborted) throw toError(lease.signal.reason)
-        const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
-        this.#host.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
-        await this.#host.clock.sleep(backoffDelayMs(BEGIN_BACKOFF, tries, Math.random()), lease.signal)
-      }
-    } finally {
-      this.#transactions.give()
+    for (let tries = 1; ; tries++) {
+      const done = await this.#inTransaction(current, call, lease)
+      if (!('notBegun' in done)) return done.next
+      if (lease.signal.aborted) throw toError(lease.signal.reason)
+      const fields = { saga: lease.name, id: lease.id, step: call.step, err: done.notBegun }
+      this.#host.logger.warn(fields, 'the transaction of a saga step did not begin, trying again')
+      await this.#host.clock.sleep(backoffDelayMs(BEGIN_BACKOFF, tries, Math.random()), lease.signal)
     }
   }
 
@@ -227,21 +216,22 @@ export class Runner {
     lease: HeldLease,
   ): Promise<{ readonly next: Snapshot | undefined } | { readonly notBegun: Error }> {
     const { step, operation } = call
-    const { sql, engine } = this.#host
-    let hasBegun = false
-    let plan: Plan
+    const yielded = { type: 'yielded', step } as const
+    if (this.#closing) return { next: await this.#record(current, yielded, lease) }
+    let done: StepDone
     try {
-      plan = await sql.transaction(async (tx) => {
-        hasBegun = true
+      done = await this.#transactions.run(current, call, async (tx) => {
+        if (this.#closing) return undefined
         const result = await attempt(this.#host, current, call, lease.signal, tx)
-        return engine.applyIn(tx, current, { type: 'succeeded', step, operation, result })
-      }, OPENED)
+        return { type: 'succeeded', step, operation, result }
+      })
     } catch (error) {
-      if (!hasBegun) return { notBegun: toError(error) }
       return { next: await this.#record(current, this.#failed(current, call, lease, error), lease) }
     }
-    engine.committed(plan)
-    return { next: plan.next }
+    if ('notBegun' in done) return { notBegun: toError(done.notBegun) }
+    if (done.plan === undefined) return { next: await this.#record(current, yielded, lease) }
+    this.#host.engine.committed(done.plan)
+    return { next: done.plan.next }
   }
 
   /** @throws the end of ownership, or of this coordinator: neither is an outcome of the step */
@@ -280,33 +270,4 @@ export class Runner {
 function newest(one: Snapshot | undefined, other: Snapshot | undefined): Snapshot | undefined {
   if (one === undefined || other === undefined) return undefined
   return other.row.revision > one.row.revision ? other : one
-}
-
-/** So many at once, the others in line. */
-class Slots {
-  #free: number
-  readonly #line: Array<() => void> = []
-
-  constructor(count: number) {
-    this.#free = count
-  }
-
-  async take(): Promise<void> {
-    if (this.#free > 0) this.#free--
-    else await new Promise<void>((resolve) => this.#line.push(resolve))
-  }
-
-  give(): void {
-    const next = this.#line.shift()
-    if (next === undefined) this.#free++
-    else next()
-  }
-
-  /** Lets all that wait through: nothing is begun any more. */
-  open(): void {
-    for (const next of this.#line.splice(0)) {
-      this.#free--
-      next()
-    }
-  }
 }

@@ -1,0 +1,37 @@
+/** So many at once, the others in line. */
+export class Slots {
+  #free: number
+  readonly #line: Array<() => void> = []
+
+  constructor(count: number) {
+    this.#free = count
+  }
+
+  async around<T>(work: () => Promise<T>): Promise<T> {
+    await this.#take()
+    try {
+      return await work()
+    } finally {
+      this.#give()
+    }
+  }
+
+  /** Lets all that wait through: nothing is begun any more. */
+  open(): void {
+    for (const next of this.#line.splice(0)) {
+      this.#free--
+      next()
+    }
+  }
+
+  async #take(): Promise<void> {
+    if (this.#free > 0) this.#free--
+    else await new Promise<void>((resolve) => this.#line.push(resolve))
+  }
+
+  #give(): void {
+    const next = this.#line.shift()
+    if (next === undefined) this.#free++
+    else next()
+  }
+}

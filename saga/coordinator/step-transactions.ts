@@ -1,0 +1,142 @@
+/**
+ * The transactions of transactional steps: at most so many at once, and calls of one step that are ready together share one.
+ * Each call is between two savepoints, and one statement at the end advances all their sagas. A call that fails is undone and the
+ * others commit; a saga that does not fit what was planned for it has all of them called again, each in a transaction of its own.
+ */
+import type { Clock } from '../../core/clock.ts'
+import { andCommit } from '../../core/last-statement.ts'
+import { SharedTransactions, type SharingClient } from '../../core/sharing/shared-transactions.ts'
+import type { SqlTransaction } from '../../core/sql.ts'
+import { OwnershipLost } from '../errors.ts'
+import type { SagaEvent } from '../machine/event.ts'
+import type { Call } from '../machine/state.ts'
+import { type CommitHost, writePlans } from './committer.ts'
+import type { Engine } from './engine.ts'
+import type { Plan, Snapshot } from './plan.ts'
+import { Slots } from './slots.ts'
+
+export interface StepTransactionsHost extends CommitHost {
+  readonly clock: Clock
+  readonly engine: Engine
+  /** At once. */
+  readonly transactions: number
+  readonly sharesTransactions: boolean
+}
+
+/** Makes the call. @returns what came of it; `undefined`: it is not made any more */
+export type StepWork = (tx: SqlTransaction) => Promise<SagaEvent | undefined>
+
+/** `notBegun`: no transaction could be begun, so it was not called. `plan`: what is written, `undefined` when it was not called. */
+export type StepDone = { readonly plan: Plan | undefined } | { readonly notBegun: unknown }
+
+/** A call that waits for its turn or has it. */
+interface StepCall {
+  plan: Plan | undefined
+  /** In the present transaction. */
+  hasBegun: boolean
+}
+
+/** That no transaction could be begun is no failure of the step. */
+const OPENED = Object.freeze({ opened: true })
+
+export class StepTransactions {
+  readonly #host: StepTransactionsHost
+  readonly #slots: Slots
+  /** By step: how long one takes says nothing about others. Those that an instance adds to itself count as the one that adds them. */
+  readonly #shared = new Map<string, SharedTransactions<StepCall>>()
+
+  constructor(host: StepTransactionsHost) {
+    this.#host = host
+    this.#slots = new Slots(host.transactions)
+  }
+
+  /** Lets all that wait through: their work says that it is not done any more. */
+  open(): void {
+    this.#slots.open()
+  }
+
+  /**
+   * Calls `work`, maybe more than once: an earlier call is undone then, what it did outside of `tx` stands. Resolves after the
+   * commit of its effect and of what came of it.
+   * @throws what `work` and the commit throw; OwnershipLost
+   */
+  async run(snapshot: Snapshot, call: Call, work: StepWork): Promise<StepDone> {
+    const own: StepCall = { plan: undefined, hasBegun: false }
+    try {
+      if (this.#host.sharesTransactions) await this.#together(own, snapshot, call, work)
+      else await this.#alone(own, snapshot, work)
+    } catch (error) {
+      if (!own.hasBegun) return { notBegun: error }
+      throw error
+    }
+    return { plan: own.plan }
+  }
+
+  async #together(own: StepCall, snapshot: Snapshot, call: Call, work: StepWork): Promise<void> {
+    await this.#sharedBy(snapshot, call).run(
+      own,
+      (timed) => this.#alone(own, snapshot, (tx) => timed(() => work(tx))),
+      async (tx) => {
+        own.hasBegun = true
+        own.plan = undefined
+        const event = await work(tx)
+        if (event !== undefined) own.plan = await this.#host.engine.planOf(snapshot, event, snapshot.row.epoch)
+      },
+    )
+  }
+
+  async #alone(own: StepCall, snapshot: Snapshot, work: StepWork): Promise<void> {
+    own.hasBegun = false
+    own.plan = await this.#slots.around(() =>
+      this.#host.sql.transaction(async (tx) => {
+        own.hasBegun = true
+        const event = await work(tx)
+        return event && this.#write(tx, snapshot, event)
+      }, OPENED),
+    )
+  }
+
+  /** As the last thing in the transaction of the effect. @throws OwnershipLost: roll back */
+  async #write(tx: SqlTransaction, snapshot: Snapshot, event: SagaEvent): Promise<Plan> {
+    const { engine } = this.#host
+    let known: Snapshot | undefined = snapshot
+    while (known !== undefined) {
+      const plan: Plan = await engine.planOf(known, event, snapshot.row.epoch)
+      if ((await writePlans(tx, this.#host, [plan], andCommit(tx))).size === 1) return plan
+      known = await engine.load(tx, snapshot.row)
+    }
+    throw new OwnershipLost(snapshot.row.name, snapshot.row.id)
+  }
+
+  #sharedBy({ saga, row }: Snapshot, { index, step, operation }: Call): SharedTransactions<StepCall> {
+    const name = `${row.name}/${saga.steps[index]?.branch ?? step}/${operation}`
+    let shared = this.#shared.get(name)
+    if (shared === undefined) {
+      shared = new SharedTransactions<StepCall>(this.#limited(), this.#host.clock, {
+        close: (tx, done) => this.#writeAll(tx, done),
+      })
+      this.#shared.set(name, shared)
+    }
+    return shared
+  }
+
+  async #writeAll(tx: SqlTransaction, done: readonly StepCall[]): Promise<void> {
+    const plans = done.flatMap(({ plan }) => (plan === undefined ? [] : [plan]))
+    if (plans.length === 0) return
+    const written = await writePlans(tx, this.#host, plans, andCommit(tx))
+    if (written.size < plans.length) throw new SagaMovedOn()
+  }
+
+  /** The client, with no more transactions at once than steps may have. */
+  #limited(): SharingClient {
+    const { sql, transactions } = this.#host
+    return {
+      connections: sql.isInTransaction === undefined ? transactions : 1,
+      isInTransaction: sql.isInTransaction,
+      transaction: (work) => this.#slots.around(() => sql.transaction(work)),
+    }
+  }
+}
+
+/** Nobody outside gets to see it: all that shared the transaction are called again, each alone. */
+class SagaMovedOn extends Error {}

@@ -1,0 +1,114 @@
+import { type SqlTransaction, systemClock } from 'concordat/core'
+import { defineSaga, Refusal } from 'concordat/saga'
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { xidOf } from '../../support/sharing.ts'
+import { runningWorlds } from '../support/running-world.ts'
+import { FAST } from '../support/world.ts'
+
+const Input = z.object({})
+const setup = runningWorlds()
+/** Steps take next to no time, so as many as wait may share a transaction. */
+const clock = { ...systemClock, monotonic: () => performance.now() / 20 }
+const IDS = Array.from('abcdefghijkl')
+
+type Invoke = (context: { readonly sagaId: string; readonly tx: SqlTransaction }) => Promise<unknown>
+
+async function start(invoke: Invoke, sharesTransactions?: boolean) {
+  const xids = new Map<string, string>()
+  const calls: string[] = []
+  const buy = defineSaga('buy', { version: 1, input: Input })
+    .step('note', {
+      transactional: true,
+      retry: FAST,
+      invoke: async ({ sagaId, tx }) => {
+        calls.push(sagaId)
+        xids.set(sagaId, await xidOf(tx))
+        await tx.query(`INSERT INTO ${table} VALUES ($1, 'note')`, [sagaId])
+        return await invoke({ sagaId, tx })
+      },
+      compensate: async ({ sagaId, tx }) => {
+        await tx.query(`DELETE FROM ${table} WHERE id = $1`, [sagaId])
+      },
+    })
+    .step('end', { transactional: true, pivot: true, invoke: () => undefined })
+  const world = await setup({ sagas: [buy], coordinator: { clock, sharesTransactions } })
+  const table = `${world.schema}.effect`
+  await world.sql.query(`CREATE TABLE ${table} (id text, what text)`)
+  const { coordinator, sql } = world
+  const place = (id: string) => coordinator.start(buy, { id, input: {} })
+  await (await place('first')).outcome()
+  calls.length = 0
+  /** All at once: they are committed together, and found together. */
+  const placeAll = async () => {
+    const runs = await sql.transaction((tx) =>
+      Promise.all(IDS.map((id) => coordinator.start(tx, buy, { id, input: {} }))),
+    )
+    return Promise.all(runs.map((run) => run.outcome()))
+  }
+  const effects = async (): Promise<readonly string[]> =>
+    (await sql.query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)).rows.map(({ id }) => id)
+  return { ...world, buy, placeAll, effects, calls, transactions: () => new Set(IDS.map((id) => xids.get(id))).size }
+}
+
+describe('transactional steps that are ready together', () => {
+  test('share transactions, each saga with its own effect and result', async () => {
+    const { placeAll, effects, calls, transactions } = await start(async ({ sagaId }) => `noted ${sagaId}`)
+    const ends = await placeAll()
+    expect(ends.map((end) => end.status === 'completed' && end.results.note)).toEqual(IDS.map((id) => `noted ${id}`))
+    expect(await effects()).toEqual(IDS)
+    expect([...calls].sort()).toEqual(IDS)
+    expect(transactions()).toBeLessThan(IDS.length / 2)
+  })
+
+  test('are undone alone when they fail, and are tried again', async () => {
+    const failures: string[] = []
+    const { placeAll, effects, calls, events, transactions } = await start(async ({ sagaId, tx }) => {
+      if (sagaId !== 'e' || failures.length > 1) return
+      failures.push(sagaId)
+      await tx.query('SELECT 1 / 0')
+    })
+    const ends = await placeAll()
+    expect(ends.map(({ status }) => status)).toEqual(IDS.map(() => 'completed'))
+    expect(await effects()).toEqual(IDS)
+    expect(transactions()).toBeLessThan(IDS.length)
+    expect(failures).toHaveLength(2)
+    expect([...calls].sort()).toEqual([...IDS, 'e', 'e'].sort())
+    expect((await events('buy', 'e')).filter((event) => event === 'failed note')).toHaveLength(2)
+  })
+
+  test('are refused alone', async () => {
+    const { placeAll, effects, calls } = await start(async ({ sagaId }) => {
+      if (sagaId === 'c') throw new Refusal('no.more', 'there is no more')
+    })
+    const ends = await placeAll()
+    expect(ends.map(({ status }) => status)).toEqual(IDS.map((id) => (id === 'c' ? 'compensated' : 'completed')))
+    expect(await effects()).toEqual(IDS.filter((id) => id !== 'c'))
+    expect([...calls].sort()).toEqual(IDS)
+  })
+
+  test('have a transaction each where they are told to', async () => {
+    const { placeAll, effects, transactions } = await start(async () => {}, false)
+    await placeAll()
+    expect(await effects()).toEqual(IDS)
+    expect(transactions()).toBe(IDS.length)
+  })
+
+  test('that were not called when the coordinator closed are called by the next one', async () => {
+    const close: { now?: () => void } = {}
+    const { placeAll, effects, calls, coordinator, another, buy } = await start(async () => close.now?.())
+    close.now = () => void coordinator.close()
+    await expect(placeAll()).rejects.toThrow('closed')
+    await coordinator.close()
+    const called = calls.length
+    expect(called).toBeGreaterThan(0)
+    expect(called).toBeLessThan(IDS.length)
+    expect(await effects()).toHaveLength(called)
+    await using next = another({ clock })
+    await next.run()
+    const ends = await Promise.all(IDS.map((id) => next.get(buy, id).outcome()))
+    expect(ends.map(({ status }) => status)).toEqual(IDS.map(() => 'completed'))
+    expect(await effects()).toEqual(IDS)
+    expect([...calls].sort()).toEqual(IDS)
+  })
+})
