@@ -123,7 +123,8 @@ export class StepTransactions {
   async #writeAll(tx: SqlTransaction, done: readonly StepCall[]): Promise<void> {
     const plans = done.flatMap(({ plan }) => (plan === undefined ? [] : [plan]))
     if (plans.length === 0) return
-    const written = await writePlans(tx, this.#host, plans, andCommit(tx))
+    // The commit may not go out with the commands of those that fitted: first it has to be seen that all did.
+    const written = await writePlans(tx, this.#host, plans)
     if (written.size < plans.length) throw new SagaMovedOn()
   }
 

@@ -6,7 +6,7 @@ import { it } from 'vitest'
 import { z } from 'zod'
 import { describeWith, serverUrl } from '../../support/servers/index.ts'
 import { xidOf } from '../../support/sharing.ts'
-import { setupWorld } from '../support/world.ts'
+import { setupWorld, stockCommands } from '../support/world.ts'
 
 const clock = { ...systemClock, monotonic: () => performance.now() / 20 }
 const IDS = Array.from('abcdefghij')
@@ -22,14 +22,15 @@ describeWith(['postgres'], 'transactional steps that share a transaction', () =>
         transactional: true,
         invoke: async ({ sagaId, tx }) => {
           xids.set(sagaId, [...(xids.get(sagaId) ?? []), await xidOf(tx)])
-          await tx.query(`INSERT INTO ${table} VALUES ($1)`, [sagaId])
+          await tx.query(`INSERT INTO ${table} VALUES ($1, 'done')`, [sagaId])
           if (sagaId !== 'e' || isCancelled) return
           isCancelled = true
           await coordinator.cancel({ saga: 'buy', id: 'e' }, note)
         },
-        compensate: async ({ sagaId, tx }) => void (await tx.query(`DELETE FROM ${table} WHERE id = $1`, [sagaId])),
+        compensate: async ({ sagaId, tx }) => void (await tx.query(`INSERT INTO ${table} VALUES ($1, 'undone')`, [sagaId])),
       })
-      .step('end', { transactional: true, pivot: true, invoke: () => undefined })
+      // What goes out when they advance is written last, and the commit goes out with it.
+      .command('take', { to: stockCommands, request: () => ({ sku: 'apple', n: 1 }), compensate: true })
     const world = await setupWorld({
       sagas: [buy],
       sql: pgClient(pool),
@@ -43,7 +44,7 @@ describeWith(['postgres'], 'transactional steps that share a transaction', () =>
       await pool.end()
     })
     const table = `${schema}.effect`
-    await sql.query(`CREATE TABLE ${table} (id text)`)
+    await sql.query(`CREATE TABLE ${table} (id text, what text)`)
     await world.start()
     await (await coordinator.start(buy, { id: 'first', input: {} })).outcome()
     const runs = await sql.transaction((tx) =>
@@ -51,8 +52,12 @@ describeWith(['postgres'], 'transactional steps that share a transaction', () =>
     )
     const ends = await Promise.all(runs.map((run) => run.outcome({ timeoutMs: 60_000 })))
     expect(ends.map(({ status }) => status)).toEqual(IDS.map((id) => (id === 'e' ? 'compensated' : 'completed')))
-    const { rows } = await sql.query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)
-    expect(rows.map(({ id }) => id)).toEqual(IDS.filter((id) => id !== 'e'))
+    const { rows } = await sql.query<{ line: string }>(
+      `SELECT id || ' ' || what AS line FROM ${table} WHERE id <> 'first' ORDER BY 1`,
+    )
+    expect(rows.map(({ line }) => line)).toEqual(
+      IDS.flatMap((id) => (id === 'e' ? ['e done', 'e undone'] : [`${id} done`])),
+    )
     const firstOfE = xids.get('e')?.[0]
     expect(IDS.filter((id) => xids.get(id)?.[0] === firstOfE).length).toBeGreaterThan(1)
   })

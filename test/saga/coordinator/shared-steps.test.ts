@@ -25,7 +25,7 @@ async function start(invoke: Invoke, sharesTransactions?: boolean) {
         calls.push(sagaId)
         xids.set(sagaId, await xidOf(tx))
         await tx.query(`INSERT INTO ${table} VALUES ($1, 'note')`, [sagaId])
-        return await invoke({ sagaId, tx })
+        return invoke({ sagaId, tx })
       },
       compensate: async ({ sagaId, tx }) => {
         await tx.query(`DELETE FROM ${table} WHERE id = $1`, [sagaId])
@@ -47,7 +47,9 @@ async function start(invoke: Invoke, sharesTransactions?: boolean) {
     return Promise.all(runs.map((run) => run.outcome()))
   }
   const effects = async (): Promise<readonly string[]> =>
-    (await sql.query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)).rows.map(({ id }) => id)
+    (await sql.query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)).rows.map(
+      ({ id }) => id,
+    )
   return { ...world, buy, placeAll, effects, calls, transactions: () => new Set(IDS.map((id) => xids.get(id))).size }
 }
 
