@@ -27,7 +27,8 @@ describeWith(['postgres'], 'transactional steps that share a transaction', () =>
           isCancelled = true
           await coordinator.cancel({ saga: 'buy', id: 'e' }, note)
         },
-        compensate: async ({ sagaId, tx }) => void (await tx.query(`INSERT INTO ${table} VALUES ($1, 'undone')`, [sagaId])),
+        compensate: async ({ sagaId, tx }) =>
+          void (await tx.query(`INSERT INTO ${table} VALUES ($1, 'undone')`, [sagaId])),
       })
       // What goes out when they advance is written last, and the commit goes out with it.
       .command('take', { to: stockCommands, request: () => ({ sku: 'apple', n: 1 }), compensate: true })

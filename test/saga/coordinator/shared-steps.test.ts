@@ -1,10 +1,11 @@
-import { type SqlTransaction, systemClock } from 'concordat/core'
+import { type SqlClient, type SqlTransaction, systemClock } from 'concordat/core'
 import { defineSaga, Refusal } from 'concordat/saga'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { lossyAnswers } from '../../support/lossy-answers.ts'
 import { xidOf } from '../../support/sharing.ts'
 import { runningWorlds } from '../support/running-world.ts'
-import { FAST } from '../support/world.ts'
+import { embedded, FAST } from '../support/world.ts'
 
 const Input = z.object({})
 const setup = runningWorlds()
@@ -14,7 +15,13 @@ const IDS = Array.from('abcdefghijkl')
 
 type Invoke = (context: { readonly sagaId: string; readonly tx: SqlTransaction }) => Promise<unknown>
 
-async function start(invoke: Invoke, sharesTransactions?: boolean) {
+interface Starting {
+  readonly invoke?: Invoke
+  readonly sharesTransactions?: boolean
+  readonly sql?: SqlClient
+}
+
+async function start({ invoke = async () => {}, sharesTransactions, sql: given }: Starting = {}) {
   const xids = new Map<string, string>()
   const calls: string[] = []
   const buy = defineSaga('buy', { version: 1, input: Input })
@@ -32,7 +39,7 @@ async function start(invoke: Invoke, sharesTransactions?: boolean) {
       },
     })
     .step('end', { transactional: true, pivot: true, invoke: () => undefined })
-  const world = await setup({ sagas: [buy], coordinator: { clock, sharesTransactions } })
+  const world = await setup({ sagas: [buy], coordinator: { clock, sharesTransactions }, ...(given && { sql: given }) })
   const table = `${world.schema}.effect`
   await world.sql.query(`CREATE TABLE ${table} (id text, what text)`)
   const { coordinator, sql } = world
@@ -40,22 +47,23 @@ async function start(invoke: Invoke, sharesTransactions?: boolean) {
   await (await place('first')).outcome()
   calls.length = 0
   /** All at once: they are committed together, and found together. */
-  const placeAll = async () => {
+  const placeAll = async (ids: readonly string[] = IDS, placed = (): void => {}) => {
     const runs = await sql.transaction((tx) =>
-      Promise.all(IDS.map((id) => coordinator.start(tx, buy, { id, input: {} }))),
+      Promise.all(ids.map((id) => coordinator.start(tx, buy, { id, input: {} }))),
     )
-    return Promise.all(runs.map((run) => run.outcome()))
+    placed()
+    return Promise.all(runs.map((run) => run.outcome({ timeoutMs: 60_000 })))
   }
-  const effects = async (): Promise<readonly string[]> =>
-    (await sql.query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)).rows.map(
-      ({ id }) => id,
-    )
+  const effects = async (): Promise<readonly string[]> => {
+    const { rows } = await embedded().query<{ id: string }>(`SELECT id FROM ${table} WHERE id <> 'first' ORDER BY id`)
+    return rows.map(({ id }) => id)
+  }
   return { ...world, buy, placeAll, effects, calls, transactions: () => new Set(IDS.map((id) => xids.get(id))).size }
 }
 
 describe('transactional steps that are ready together', () => {
   test('share transactions, each saga with its own effect and result', async () => {
-    const { placeAll, effects, calls, transactions } = await start(async ({ sagaId }) => `noted ${sagaId}`)
+    const { placeAll, effects, calls, transactions } = await start({ invoke: async ({ sagaId }) => `noted ${sagaId}` })
     const ends = await placeAll()
     expect(ends.map((end) => end.status === 'completed' && end.results.note)).toEqual(IDS.map((id) => `noted ${id}`))
     expect(await effects()).toEqual(IDS)
@@ -65,10 +73,12 @@ describe('transactional steps that are ready together', () => {
 
   test('are undone alone when they fail, and are tried again', async () => {
     const failures: string[] = []
-    const { placeAll, effects, calls, events, transactions } = await start(async ({ sagaId, tx }) => {
-      if (sagaId !== 'e' || failures.length > 1) return
-      failures.push(sagaId)
-      await tx.query('SELECT 1 / 0')
+    const { placeAll, effects, calls, events, transactions } = await start({
+      invoke: async ({ sagaId, tx }) => {
+        if (sagaId !== 'e' || failures.length > 1) return
+        failures.push(sagaId)
+        await tx.query('SELECT 1 / 0')
+      },
     })
     const ends = await placeAll()
     expect(ends.map(({ status }) => status)).toEqual(IDS.map(() => 'completed'))
@@ -80,8 +90,10 @@ describe('transactional steps that are ready together', () => {
   })
 
   test('are refused alone', async () => {
-    const { placeAll, effects, calls } = await start(async ({ sagaId }) => {
-      if (sagaId === 'c') throw new Refusal('no.more', 'there is no more')
+    const { placeAll, effects, calls } = await start({
+      invoke: async ({ sagaId }) => {
+        if (sagaId === 'c') throw new Refusal('no.more', 'there is no more')
+      },
     })
     const ends = await placeAll()
     expect(ends.map(({ status }) => status)).toEqual(IDS.map((id) => (id === 'c' ? 'compensated' : 'completed')))
@@ -90,15 +102,39 @@ describe('transactional steps that are ready together', () => {
   })
 
   test('have a transaction each where they are told to', async () => {
-    const { placeAll, effects, transactions } = await start(async () => {}, false)
+    const { placeAll, effects, transactions } = await start({ sharesTransactions: false })
     await placeAll()
     expect(await effects()).toEqual(IDS)
     expect(transactions()).toBe(IDS.length)
   })
 
+  test.each(['before', 'after'] as const)(
+    'have each effect once, whichever answer of the database is lost %s it was done',
+    async (when) => {
+      const lossy = lossyAnswers(embedded(), when)
+      const { placeAll, effects } = await start({ sql: lossy.sql })
+      const expected: string[] = []
+      for (let nth = 1; nth <= 20; nth++) {
+        const ids = ['a', 'b', 'c'].map((name) => `${String(nth).padStart(2, '0')}${name}`)
+        expected.push(...ids)
+        const never = (): void => lossy.breakNth(Number.POSITIVE_INFINITY)
+        never()
+        // Whoever asks for an outcome may be the one without an answer.
+        const ends = await placeAll(ids, () => lossy.breakNth(nth)).catch(() => {
+          never()
+          return placeAll(ids)
+        })
+        expect(ends.map(({ status }) => status)).toEqual(ids.map(() => 'completed'))
+        expect(await effects()).toEqual(expected)
+      }
+      expect(lossy.broke()).toBe(true)
+    },
+    120_000,
+  )
+
   test('that were not called when the coordinator closed are called by the next one', async () => {
     const close: { now?: () => void } = {}
-    const { placeAll, effects, calls, coordinator, another, buy } = await start(async () => close.now?.())
+    const { placeAll, effects, calls, coordinator, another, buy } = await start({ invoke: async () => close.now?.() })
     close.now = () => void coordinator.close()
     await expect(placeAll()).rejects.toThrow('closed')
     await coordinator.close()
