@@ -1,17 +1,16 @@
 import type { Clock } from '../../core/clock.ts'
 import { queryLast, withoutCommit } from '../../core/last-statement.ts'
 import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
-import { toBase64 } from '../channel/json-header.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
+import { appendStatement, delayedStatement, type Placed, soonestOf } from './appending.ts'
 import type { Database } from './database.ts'
 import { failure, isOfData, toTransportError } from './failure.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { TransportTables } from './tables.ts'
-import { metaOf } from './wire.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {
@@ -40,12 +39,6 @@ export interface PublisherHost {
 /** So many messages are worth a second statement, and it a second connection of so many. */
 const LANES_FROM = 200
 const CONNECTIONS_FOR_LANES = 4
-
-interface Placed {
-  readonly index: number
-  readonly message: EncodedMessage
-  readonly part: number
-}
 
 /** Appends lists of messages: one statement, whose own commit is the confirm. One outcome per message, never rejects. */
 export class Publisher {
@@ -106,7 +99,7 @@ export class Publisher {
       const before = now.length > 0 ? withoutCommit(tx) : tx
       await queryLast(before, ...delayedStatement(tables, later, clock.now()))
     }
-    if (now.length > 0) await queryLast(tx, ...statement(tables, now))
+    if (now.length > 0) await queryLast(tx, ...appendStatement(tables, now))
     const parts = new Set(now.map(({ part }) => part))
     const wake = (): void => {
       if (parts.size > 0) this.#host.wrote(parts)
@@ -167,8 +160,9 @@ export class Publisher {
       )
     }
     const count = known.parts.length
-    const part = known.parts[key === null ? this.#turn++ % count : partitionOf(key, count)] as number
-    return { index, message, part }
+    const keyBytes = key === null ? null : Buffer.from(key)
+    const part = known.parts[keyBytes === null ? this.#turn++ % count : partitionOf(keyBytes, count)] as number
+    return { index, message, key: keyBytes, part }
   }
 
   #refusal(message: EncodedMessage, isInside: boolean): TransportError | undefined {
@@ -232,7 +226,7 @@ export class Publisher {
 
   #insert(list: readonly Placed[], timeoutMs: number): Promise<unknown> {
     const { database, tables } = this.#host
-    return database.query(`publish to "${list[0]?.message.destination}"`, ...statement(tables, list), timeoutMs)
+    return database.query(`publish to "${list[0]?.message.destination}"`, ...appendStatement(tables, list), timeoutMs)
   }
 
   async #insertDelayed(list: readonly Placed[], timeoutMs: number): Promise<void> {
@@ -241,67 +235,4 @@ export class Publisher {
     await database.query('publish delayed messages', ...delayedStatement(tables, list, now), timeoutMs)
     this.#host.delayed(soonestOf(list, now))
   }
-}
-
-type Statement = readonly [text: string, parameters: readonly unknown[]]
-
-/**
- * The most frequent case without arrays. Of several, each column is one text, cut where neither base64 nor JSON on one line
- * has that character: an array of texts is read letter by letter, and has to be quoted so. Two and more, so no text is empty.
- */
-function statement(tables: TransportTables, list: readonly Placed[]): Statement {
-  const [only] = list
-  if (list.length === 1 && only !== undefined) {
-    return [
-      `INSERT INTO ${tables.log} (segment, part, key, meta, body)
-       VALUES ((SELECT current FROM ${tables.ring}), $1, $2::bytea, $3::json, $4::bytea)`,
-      [only.part, keyOf(only.message), metaOf(only.message), only.message.body],
-    ]
-  }
-  return [
-    `INSERT INTO ${tables.log} (segment, part, key, meta, body)
-     SELECT (SELECT current FROM ${tables.ring}), m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
-     FROM unnest($1::int[], string_to_array($2, ',', '-'), string_to_array($3, E'\\n'), string_to_array($4, ',', '-'))
-       WITH ORDINALITY AS m(part, key, meta, body, n)
-     ORDER BY m.n`,
-    [
-      list.map(({ part }) => part),
-      list.map(({ message: { key } }) => (key === null ? '-' : Buffer.from(key).toString('base64'))).join(),
-      list.map(({ message }) => metaOf(message)).join('\n'),
-      list.map(({ message: { body } }) => (body === null ? '-' : toBase64(body))).join(),
-    ],
-  ]
-}
-
-/** Due by the server's clock: what the client's says counts from now. */
-function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
-  return [
-    `INSERT INTO ${tables.delayed} (due, part, key, meta, body)
-     SELECT clock_timestamp() + m.wait * interval '1 ms', m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
-     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY AS m(part, key, meta, body, wait, n)
-     ORDER BY m.n`,
-    [...columns(list), waitsOf(list, now)],
-  ]
-}
-
-function waitsOf(list: readonly Placed[], now: number): number[] {
-  return list.map(({ message }) => Math.max(0, (message.notBefore ?? 0) - now))
-}
-
-function soonestOf(list: readonly Placed[], now: number): number {
-  return Math.min(...waitsOf(list, now))
-}
-
-/** Bytes as base64: `bytea[]` is slow in the drivers. */
-function columns(list: readonly Placed[]): unknown[] {
-  return [
-    list.map(({ part }) => part),
-    list.map(({ message: { key } }) => (key === null ? null : Buffer.from(key).toString('base64'))),
-    list.map(({ message }) => metaOf(message)),
-    list.map(({ message: { body } }) => (body === null ? null : toBase64(body))),
-  ]
-}
-
-function keyOf({ key }: EncodedMessage): Uint8Array | null {
-  return key === null ? null : Buffer.from(key)
 }

@@ -7,13 +7,27 @@ import { bounded, firstInstant, instantOf, unfoldStructured } from '../transport
  * The `meta` column: everything but key and body as `[id, type, source, contentType, time, headers?, keyBytes?]`, short, and
  * read in one step. Header values keep their types (`json-header.ts`).
  */
-export function metaOf({ id, type, source, contentType, time, headers, keyBytes }: EncodedMessage): string {
+export function metaOf(message: EncodedMessage): string {
+  const { id, type, source, contentType, time, headers, keyBytes } = message
   const names = Object.keys(headers)
+  if (names.length === 0 && keyBytes === undefined && Number.isFinite(time))
+    return `[${JSON.stringify(id)},${constantOf(message)},${time}]`
   const meta: unknown[] = [id, type, source, contentType, time]
   if (names.length > 0 || keyBytes !== undefined)
     meta.push(Object.fromEntries(names.map((name) => [name, headerToJson(headers[name] as HeaderValue)])))
   if (keyBytes !== undefined) meta.push(toBase64(keyBytes))
   return JSON.stringify(meta)
+}
+
+const constant = { type: '', source: '', contentType: '', json: '"","",""' }
+
+/** What messages of one channel have in common, as it was made for the one before. */
+function constantOf({ type, source, contentType }: EncodedMessage): string {
+  if (type !== constant.type || source !== constant.source || contentType !== constant.contentType) {
+    const json = JSON.stringify([type, source, contentType]).slice(1, -1)
+    Object.assign(constant, { type, source, contentType, json })
+  }
+  return constant.json
 }
 
 /** The columns of a row as a driver gives them. */

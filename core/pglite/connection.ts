@@ -33,6 +33,8 @@ const METHODS = ['execProtocolStream', 'syncToFs', '_checkReady', '_runExclusive
 /** The prepared statement is gone, or its types do not fit its tables or its values any more. It has done nothing. */
 const OUTDATED = /^(?:26000|0A000|22...|42...)$/
 
+const BYTEA = 17
+
 const connections = new WeakMap<object, PgliteConnection>()
 
 /** The one of this database, whichever client asks. Undefined: it is not a `PGlite` itself, so its `query` has to do. */
@@ -155,10 +157,11 @@ export class PgliteConnection {
     return prepared
   }
 
-  /** As PGlite's own `query` makes them. */
-  #texts(types: readonly number[], values: Values): Array<string | null> {
+  /** As PGlite's own `query` makes them, but for bytes: it writes them as hexadecimal digits, one at a time. */
+  #texts(types: readonly number[], values: Values): Array<string | Uint8Array | null> {
     return values.map((value, i) => {
       if (value === null || value === undefined) return null
+      if (types[i] === BYTEA && value instanceof Uint8Array) return value
       const serializer = this.#database.serializers[types[i] ?? 0]
       return serializer === undefined ? (value as Printable).toString() : serializer(value)
     })

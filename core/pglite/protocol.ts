@@ -20,7 +20,7 @@ export interface Protocol {
   readonly serialize: {
     parse(statement: { readonly name: string; readonly text: string }): Uint8Array
     describe(target: Target): Uint8Array
-    bind(portal: { readonly statement: string; readonly values: ReadonlyArray<string | null> }): Uint8Array
+    bind(portal: { readonly statement: string; readonly values: ReadonlyArray<string | Uint8Array | null> }): Uint8Array
     execute(portal: object): Uint8Array
     close(target: Target): Uint8Array
     query(text: string): Uint8Array

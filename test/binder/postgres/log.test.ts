@@ -4,6 +4,8 @@ import { type SqlClient, textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
+import { messageOf } from '../../../binder/postgres/wire.ts'
 import { LogLines } from '../../support/log-lines.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { gate, until } from '../../support/until.ts'
@@ -181,6 +183,31 @@ describe('the ring of segments', () => {
       return binder.health().transport.detail === undefined && (await t.rowsOf('transport_log')) < 1_000
     })
   }, 120_000)
+})
+
+describe('a list of messages', () => {
+  it('lies in the log as it was given, whatever is absent, empty or no text', async () => {
+    const t = setup({ segmentMs: 60_000 })
+    const binder = await t.started()
+    const keys = [null, '', 'a\0b', 'ü,"\n', null, 'k']
+    const bodies = [Buffer.of(0, 255, 10), Buffer.alloc(0), null, Buffer.from('{"n":1}'), Buffer.from(','), null]
+    const headers = [{}, { a: '\0\ud800"' }, {}, { b: -0, c: Buffer.of(1) }, {}, {}]
+    const list = keys.map((key, i) => ({
+      ...{ id: `id "${i}" ü`, destination: 'numbers', type: i < 3 ? 't"1' : 't2', source: 's\\', contentType: 'c', time: i },
+      ...{ key, headers: headers[i] ?? {}, body: bodies[i] ?? null },
+    }))
+    expect(await binder.publish(list)).toEqual(list.map(() => undefined))
+    const rows = await t.table<{ key: Uint8Array | null; meta: unknown; body: Uint8Array | null }>(
+      'SELECT key, meta::text AS meta, body FROM {schema}.transport_log ORDER BY seq',
+    )
+    const read = rows.map(({ key, meta, body }) => messageOf('numbers', { key, meta: String(meta), body }, '0'))
+    const hex = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString('hex'))
+    expect(read.map((one) => ({ ...one, body: hex(one.body) }))).toEqual(
+      list.map((one) => ({ ...one, body: hex(one.body), headers: expect.anything() })),
+    )
+    expect(read[1]?.headers).toEqual(headers[1])
+    expect(read[3]?.headers).toEqual({ b: -0, c: new Uint8Array([1]) })
+  })
 })
 
 describe('a dump of another cluster', () => {

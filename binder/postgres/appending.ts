@@ -1,0 +1,97 @@
+/** The statements that append messages. */
+import { toBase64 } from '../channel/json-header.ts'
+import type { EncodedMessage } from '../channel/message.ts'
+import type { TransportTables } from './tables.ts'
+import { metaOf } from './wire.ts'
+
+/** A message whose partition is known. */
+export interface Placed {
+  /** In the list that was given. */
+  readonly index: number
+  readonly message: EncodedMessage
+  /** In UTF-8. */
+  readonly key: Buffer | null
+  readonly part: number
+}
+
+export type Statement = readonly [text: string, parameters: readonly unknown[]]
+
+/**
+ * Into the log, in the order given. The most frequent case without lists. Of several, keys and bodies are one value in bytes, which is sent
+ * and cut up as it is, and what is JSON is one JSON: an array of texts is read letter by letter, has to be quoted so, and
+ * bytes in it would be base64. Lists are texts, since drivers differ in what they make of arrays.
+ */
+export function appendStatement(tables: TransportTables, list: readonly Placed[]): Statement {
+  const [only] = list
+  if (list.length === 1 && only !== undefined) {
+    return [
+      `INSERT INTO ${tables.log} (segment, part, key, meta, body)
+       VALUES ((SELECT current FROM ${tables.ring}), $1, $2::bytea, $3::json, $4::bytea)`,
+      [only.part, only.key, metaOf(only.message), only.message.body],
+    ]
+  }
+  return [
+    `INSERT INTO ${tables.log} (segment, part, key, meta, body)
+     SELECT (SELECT current FROM ${tables.ring}), m.part,
+       substr($1::bytea, m.at - m.key, m.key), m.meta, substr($1::bytea, m.at, m.body)
+     FROM ROWS FROM (
+       unnest($2::text::int[], $3::text::int[], $4::text::int[], $5::text::int[]), json_array_elements($6::text::json)
+     ) WITH ORDINALITY AS m(part, at, key, body, meta, n)
+     ORDER BY m.n`,
+    packed(list),
+  ]
+}
+
+/** Each key, and its body behind it: where the bodies begin, and how long both are. What is not there has no length. */
+function packed(list: readonly Placed[]): unknown[] {
+  let size = 0
+  for (const { key, message } of list) size += (key?.length ?? 0) + (message.body?.byteLength ?? 0)
+  const data = Buffer.allocUnsafe(size)
+  const starts: number[] = []
+  let at = 0
+  for (const { key, message } of list) {
+    if (key !== null) {
+      data.set(key, at)
+      at += key.length
+    }
+    starts.push(at + 1)
+    if (message.body !== null) {
+      data.set(message.body, at)
+      at += message.body.byteLength
+    }
+  }
+  return [
+    data,
+    `{${list.map(({ part }) => part).join()}}`,
+    `{${starts.join()}}`,
+    `{${list.map(({ key }) => key?.length ?? 'NULL').join()}}`,
+    `{${list.map(({ message: { body } }) => body?.byteLength ?? 'NULL').join()}}`,
+    `[${list.map(({ message }) => metaOf(message)).join()}]`,
+  ]
+}
+
+/** Due by the server's clock: what the client's says counts from now. */
+export function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
+  return [
+    `INSERT INTO ${tables.delayed} (due, part, key, meta, body)
+     SELECT clock_timestamp() + m.wait * interval '1 ms', m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
+     FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY AS m(part, key, meta, body, wait, n)
+     ORDER BY m.n`,
+    [
+      list.map(({ part }) => part),
+      list.map(({ key }) => key?.toString('base64') ?? null),
+      list.map(({ message }) => metaOf(message)),
+      list.map(({ message: { body } }) => (body === null ? null : toBase64(body))),
+      waitsOf(list, now),
+    ],
+  ]
+}
+
+/** In how many ms the first of them is due. */
+export function soonestOf(list: readonly Placed[], now: number): number {
+  return Math.min(...waitsOf(list, now))
+}
+
+function waitsOf(list: readonly Placed[], now: number): number[] {
+  return list.map(({ message }) => Math.max(0, (message.notBefore ?? 0) - now))
+}
