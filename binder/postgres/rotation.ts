@@ -14,6 +14,10 @@ export interface RotationParts {
 
 /** A segment that holds more unsettled messages is kept: carrying them over would cost more than the room. */
 const MOST_CARRIED = 50_000
+/** One that somebody uses just now is looked at again after so long, then after twice as long, up to the usual time. */
+const AGAIN_MS = 250
+
+type Freed = 'freed' | 'kept' | 'in use'
 
 interface Holder {
   readonly destination: string
@@ -31,6 +35,8 @@ export class Rotation {
   #kept: string | undefined
   #isTold = false
   #closed = false
+  /** Until the next look, where that is to come sooner than usual. */
+  #againMs: number | undefined
 
   constructor(parts: RotationParts) {
     this.#parts = parts
@@ -43,8 +49,8 @@ export class Rotation {
 
   start(): void {
     if (this.#closed || this.#cancel !== undefined || this.#turning !== undefined) return
-    const { host, options } = this.#parts
-    this.#cancel = host.clock.setTimer(Math.min(MINUTE, options.segmentMs), () => {
+    const { host } = this.#parts
+    this.#cancel = host.clock.setTimer(Math.min(this.#usualMs, this.#againMs ?? MINUTE), () => {
       this.#cancel = undefined
       this.#turning = this.turn()
         .catch((err: unknown) => host.logger.debug({ err }, 'could not free segments of the log'))
@@ -53,6 +59,10 @@ export class Rotation {
           this.start()
         })
     })
+  }
+
+  get #usualMs(): number {
+    return Math.min(MINUTE, this.#parts.options.segmentMs)
   }
 
   async close(): Promise<void> {
@@ -69,15 +79,18 @@ export class Rotation {
       `SELECT segment FROM ${tables.rotate}($1::bigint, $2::bigint, $3::bigint) AS r(segment)`,
       [options.segmentBytes, options.segmentMs, options.retentionMs],
     )
-    let isAnyKept = false
+    const outcomes = new Set<Freed>()
     for (const { segment } of rows) {
       if (this.#closed) return
-      if (!(await this.#free(segment))) isAnyKept = true
+      outcomes.add(await this.#free(segment))
     }
-    await this.#tell(isAnyKept)
+    const isInUse = outcomes.has('in use')
+    this.#againMs = isInUse ? 2 * (this.#againMs ?? AGAIN_MS / 2) : undefined
+    // What is in use for a moment is no news.
+    await this.#tell(outcomes.has('kept') || (isInUse && (this.#againMs ?? 0) > this.#usualMs))
   }
 
-  async #free(segment: number): Promise<boolean> {
+  async #free(segment: number): Promise<Freed> {
     const { database, tables } = this.#parts
     const asked = async (what: string, text: string, parameters: readonly unknown[]): Promise<boolean> => {
       const { rows } = await database.query<{ done: boolean }>(what, `SELECT ${text} AS done`, parameters)
@@ -85,12 +98,12 @@ export class Rotation {
     }
     try {
       await sweep({ database, tables, isOver: () => this.#closed }, segment)
-      if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return false
-      return await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])
+      if (!(await asked('clear a segment', `${tables.clear}($1::smallint, $2)`, [segment, MOST_CARRIED]))) return 'kept'
+      return (await asked('free a segment', `${tables.truncate}($1::smallint)`, [segment])) ? 'freed' : 'in use'
     } catch (err) {
       // Somebody still writes or reads there (a dump does): the next look tries again.
       this.#parts.host.logger.debug({ err, segment }, 'a segment of the log is in use')
-      return false
+      return 'in use'
     }
   }
 

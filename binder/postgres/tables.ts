@@ -16,6 +16,14 @@ const APPENDED =
   'autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000, vacuum_truncate = false)'
 
 /**
+ * No plan asks for statistics of a segment. An ANALYZE of a full one takes seconds, in which nobody can free it, and does not
+ * make way, since it is not waited for that long.
+ */
+const NOT_ANALYZED = 'autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2147483647'
+
+const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
+
+/**
  * - `key` is bytes: `text` refuses a NUL. `meta` is `json`: `jsonb` refuses NUL and lone surrogates.
  * - `tick` gives positions `first` to `first + n - 1`; the newest of a partition is the state of who gives them: `snap` is
  *   what it had seen.
@@ -43,9 +51,8 @@ const MIGRATIONS: readonly SqlMigration[] = [
          xid xid8 NOT NULL DEFAULT pg_current_xact_id(), seq bigserial NOT NULL,
          segment smallint NOT NULL, part int NOT NULL, key bytea, meta json NOT NULL, body bytea
        ) PARTITION BY LIST (segment)`,
-      ...Array.from(
-        { length: SEGMENTS },
-        (_, k) =>
+      ...segments().map(
+        (k) =>
           `CREATE TABLE {schema}.transport_log_${k} PARTITION OF {schema}.transport_log FOR VALUES IN (${k})
            WITH (autovacuum_vacuum_insert_threshold = -1)`,
       ),
@@ -77,6 +84,11 @@ const MIGRATIONS: readonly SqlMigration[] = [
     version: 3,
     worksWith: 1,
     statements: [...MESSAGE_FUNCTIONS, 'DROP FUNCTION IF EXISTS {schema}.transport_read(int, bigint, int, bigint)'],
+  },
+  {
+    version: 4,
+    worksWith: 1,
+    statements: segments().map((k) => `ALTER TABLE {schema}.transport_log_${k} SET (${NOT_ANALYZED})`),
   },
 ]
 

@@ -96,6 +96,33 @@ describe('the ring of segments', () => {
     expect(Math.max(...left)).toBeLessThan(200)
   })
 
+  it('is freed soon after somebody has used it for a moment, and that is no news', async () => {
+    const log = new LogLines()
+    let refusals = 3
+    const inUse: SqlClient['query'] = async (text, parameters) => {
+      if (!text.includes('transport_truncate') || refusals-- <= 0) return sql.query(text, parameters)
+      throw Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })
+    }
+    const busy = new Proxy(sql, { get: (of, name) => (name === 'query' ? inUse : Reflect.get(of, name, of)) })
+    const t = setup({ segmentMs: 10_000, sql: busy })
+    const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})], logger: log.logger })
+    await binder.send(t.numbers, { n: 0 })
+    await until('it is freed', async () => refusals < 0 && (await t.emptySegments()) === 7, 40_000)
+    const [ring] = await t.table<{ current: number }>('SELECT current::int AS current FROM {schema}.transport_ring')
+    expect(ring?.current).toBe(1)
+    expect(log.lines.filter(({ message }) => message !== 'a segment of the log is in use')).toEqual([])
+  }, 60_000)
+
+  it('is never analyzed: nobody could free it meanwhile', async () => {
+    const t = setup()
+    await t.started()
+    const options = await t.table<{ is: boolean }>(
+      `SELECT 'autovacuum_analyze_threshold=2147483647' = ANY (c.reloptions) AS is FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+       WHERE i.inhparent = '{schema}.transport_log'::regclass`,
+    )
+    expect(options).toEqual(Array.from({ length: 8 }, () => ({ is: true })))
+  })
+
   it('keeps what a channel keeps longer, for a group that comes later, while the positions of others go', async () => {
     const t = setup({ segmentMs: 200 })
     const kept = defineChannel('kept', { payload: Payload, partitions: 1, groups: ['g'], retentionMs: 60_000 })
