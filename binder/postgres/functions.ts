@@ -105,7 +105,9 @@ const ROWS = `
             (SELECT b.first FROM {schema}.transport_tick b WHERE b.part = p AND b.first <= p_from ORDER BY b.first DESC LIMIT 1), p_from)
           AND t.first < p_from + p_limit AND t.first + u.n - 1 >= p_from
         ORDER BY 1 LIMIT p_limit
-      ) e JOIN {schema}.transport_log l ON l.segment = e.segment AND l.part = p AND l.xid = e.xid AND l.seq = e.seq
+      ) e CROSS JOIN LATERAL (
+        -- OFFSET 0: one probe for each. Of a segment that was analyzed when it was empty the planner else reads all for each.
+        SELECT * FROM {schema}.transport_log m WHERE m.segment = e.segment AND m.part = p AND m.xid = e.xid AND m.seq = e.seq OFFSET 0) l
     ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos`
 
 /**

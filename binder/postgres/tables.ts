@@ -5,7 +5,7 @@
 import type { SqlMigration, SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
-import { UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
+import { CLEAR, UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
 /** Segments that `migrate` makes. One is written; the others are empty, or wait for their readers. */
 export const SEGMENTS = 8
@@ -85,10 +85,15 @@ const MIGRATIONS: readonly SqlMigration[] = [
     worksWith: 1,
     statements: [...MESSAGE_FUNCTIONS, 'DROP FUNCTION IF EXISTS {schema}.transport_read(int, bigint, int, bigint)'],
   },
+  // Segments are not analyzed, and read by probes whatever their statistics say.
   {
     version: 4,
     worksWith: 1,
-    statements: segments().map((k) => `ALTER TABLE {schema}.transport_log_${k} SET (${NOT_ANALYZED})`),
+    statements: [
+      ...segments().map((k) => `ALTER TABLE {schema}.transport_log_${k} SET (${NOT_ANALYZED})`),
+      ...MESSAGE_FUNCTIONS,
+      CLEAR,
+    ],
   },
 ]
 

@@ -53,8 +53,8 @@ const CUT_BELOW = `
  * Frees a closed segment of what is settled, and carries the rest over to the one that is written, with its numbers. Waits
  * only for who still writes there, and not for long. False: it holds more than \`p_most\`, or a channel keeps it longer.
  */
-const CLEAR = `
-  CREATE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
+export const CLEAR = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_clear(k smallint, p_most int) RETURNS boolean LANGUAGE plpgsql ${BY_INDEX}
   AS $transport$
   DECLARE c smallint; since timestamptz;
   BEGIN
@@ -86,7 +86,9 @@ const CLEAR = `
     INSERT INTO {schema}.transport_log (xid, seq, segment, part, key, meta, body)
       SELECT l.xid, l.seq, c, l.part, l.key, l.meta, l.body FROM {schema}.transport_tick t
       CROSS JOIN LATERAL unnest(t.segments, t.xids, t.seqs) e(segment, xid, seq)
-      JOIN {schema}.transport_log l ON l.segment = k AND l.part = t.part AND l.xid = e.xid AND l.seq = e.seq
+      CROSS JOIN LATERAL (
+        -- As in a fetch: one probe for each.
+        SELECT * FROM {schema}.transport_log m WHERE m.segment = k AND m.part = t.part AND m.xid = e.xid AND m.seq = e.seq OFFSET 0) l
       WHERE e.segment = k AND k = ANY (t.segments);
     UPDATE {schema}.transport_tick SET segments = array_replace(segments, k, c) WHERE k = ANY (segments);
     RETURN true;

@@ -113,6 +113,36 @@ describe('the ring of segments', () => {
     expect(log.lines.filter(({ message }) => message !== 'a segment of the log is in use')).toEqual([])
   }, 60_000)
 
+  it('is read by one probe for each message, also with a plan of when it was empty and had been analyzed', async () => {
+    const t = setup({ segmentMs: 60_000 })
+    const binder = await t.started()
+    await t.table('ANALYZE {schema}.transport_log')
+    const [part] = await t.table<{ id: number }>('SELECT min(id) AS id FROM {schema}.transport_partition')
+    const peek = (): Promise<{ readonly messages: number; readonly tuples: number }> =>
+      sql.transaction(async (tx) => {
+        const tuples = async (): Promise<number> => {
+          const { rows } = await tx.query<{ n: number }>(
+            `SELECT sum(idx_tup_fetch)::int AS n FROM pg_stat_xact_user_tables WHERE schemaname = $1 AND relname LIKE 'transport_log_%'`,
+            [t.schema],
+          )
+          return rows[0]?.n ?? 0
+        }
+        const before = await tuples()
+        const text = `SELECT pos FROM "${t.schema}".transport_peek($1::int, 0, 100, 1000000, '3', 0)`
+        const { rows } = await tx.query(text, [part?.id])
+        return { messages: rows.length, tuples: (await tuples()) - before }
+      })
+    await peek()
+    await binder.sendBatch(
+      t.numbers,
+      Array.from({ length: 1_000 }, (_, n) => ({ n })),
+    )
+    const read = await peek()
+    expect(read.messages).toBe(100)
+    // All of them once, to give positions, and those that are read.
+    expect(read.tuples).toBeLessThanOrEqual(1_100)
+  })
+
   it('is never analyzed: nobody could free it meanwhile', async () => {
     const t = setup()
     await t.started()
