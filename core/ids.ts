@@ -6,7 +6,16 @@ const BYTES = 16
 const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** `hex` is `random` as text; `head` what ids of one millisecond begin with while the upper 18 bits of the sequence are the same. */
-const state = { random: new Uint8Array(0), hex: '', next: 0, ms: 0, sequence: 0, head: '', headMs: -1, headSequence: -1 }
+const state = {
+  random: new Uint8Array(0),
+  hex: '',
+  next: 0,
+  ms: 0,
+  sequence: 0,
+  head: '',
+  headMs: -1,
+  headSequence: -1,
+}
 
 /**
  * A new UUIDv7: unique without coordination, sortable by creation time, and strictly rising within this process.

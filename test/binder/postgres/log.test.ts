@@ -250,7 +250,14 @@ describe('a list of messages', () => {
     const bodies = [Buffer.of(0, 255, 10), Buffer.alloc(0), null, Buffer.from('{"n":1}'), Buffer.from(','), null]
     const headers = [{}, { a: '\0\ud800"' }, {}, { b: -0, c: Buffer.of(1) }, {}, {}]
     const list = keys.map((key, i) => ({
-      ...{ id: `id "${i}" ü`, destination: 'numbers', type: i < 3 ? 't"1' : 't2', source: 's\\', contentType: 'c', time: i },
+      ...{
+        id: `id "${i}" ü`,
+        destination: 'numbers',
+        type: i < 3 ? 't"1' : 't2',
+        source: 's\\',
+        contentType: 'c',
+        time: i,
+      },
       ...{ key, headers: headers[i] ?? {}, body: bodies[i] ?? null },
     }))
     expect(await binder.publish(list)).toEqual(list.map(() => undefined))
@@ -258,7 +265,8 @@ describe('a list of messages', () => {
       'SELECT key, meta::text AS meta, body FROM {schema}.transport_log ORDER BY seq',
     )
     const read = rows.map(({ key, meta, body }) => messageOf('numbers', { key, meta: String(meta), body }, '0'))
-    const hex = (bytes: Uint8Array | null): string | null => (bytes === null ? null : Buffer.from(bytes).toString('hex'))
+    const hex = (bytes: Uint8Array | null): string | null =>
+      bytes === null ? null : Buffer.from(bytes).toString('hex')
     expect(read.map((one) => ({ ...one, body: hex(one.body) }))).toEqual(
       list.map((one) => ({ ...one, body: hex(one.body), headers: expect.anything() })),
     )
