@@ -2,10 +2,12 @@ import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient, RedisConnectionClient } from '../../core/redis/client.ts'
-import { RedisConnection, type RedisErrors, type Script } from '../../core/redis/connection.ts'
+import { RedisConnection, type RedisErrors } from '../../core/redis/connection.ts'
 import { evictionPolicy, infoField } from '../../core/redis/info.ts'
 import { within } from '../../core/time-limit.ts'
-import type { NodeReply, TimeLimit } from './time-limit.ts'
+import type { Question } from './questions.ts'
+import type { Round } from './round.ts'
+import type { NodeReply } from './time-limit.ts'
 
 /** Where a server is, and how it is called in errors: never more of its address than host and port. */
 export interface NodeSource {
@@ -33,7 +35,8 @@ const DROP_MS = 1 * SECOND
 /** `uptime_in_seconds` is a difference of whole seconds: up to one too many. */
 const UPTIME_STEP_MS = 1 * SECOND
 
-interface Identity {
+/** Which server it is, and how old. */
+export interface Identity {
   readonly runId: string | undefined
   /** From when on it may vote, on this process's monotonic clock. */
   readonly votesFrom: number
@@ -91,36 +94,40 @@ export class QuorumNode {
     return this.#opened
   }
 
-  /** Settles within `limit`, never rejects. */
+  /** Settles `voter` of the round with what comes of it. @param ifNil called instead, if the answer is nil in time */
   ask(
-    script: Script,
-    keys: readonly string[],
-    args: readonly (string | number)[],
-    limit: TimeLimit,
-  ): Promise<NodeReply> {
-    return new Promise((resolve) => {
-      limit.onOver(resolve)
-      this.#connection.run(script, keys, args).then(
-        (answer) => resolve({ kind: 'answer', answer }),
-        (error: unknown) => resolve(failure(error)),
-      )
-    })
+    { script, keys, args }: Question,
+    round: Round,
+    voter: number,
+    ifNil?: (voter: number, round: Round) => void,
+  ): void {
+    this.#connection.run(script, keys, args).then(
+      (answer) => {
+        if (answer !== null || ifNil === undefined) round.settle(voter, { kind: 'answer', answer })
+        else if (round.awaits(voter)) ifNil(voter, round)
+      },
+      (error: unknown) => round.settle(voter, failure(error)),
+    )
   }
 
-  /** `ask`, unless the server must not vote. Settles within `limit`, never rejects. @param whyNot something else that bars it */
-  vote(ask: () => Promise<NodeReply>, limit: TimeLimit, whyNot: () => string | undefined): Promise<NodeReply> {
-    const asWho = (identity: Identity): Promise<NodeReply> => {
-      const bar = this.#bar(identity, whyNot)
-      return bar === undefined ? ask() : Promise.resolve(bar)
-    }
-    // What is known stays true for as long as the connection does, over which the question is sent at once.
-    if (this.#identity !== undefined) return asWho(this.#identity)
-    return new Promise((resolve) => {
-      limit.onOver(resolve)
-      this.#identify()
-        .then(asWho)
-        .then(resolve, (error: unknown) => resolve(failure(error)))
-    })
+  /** Calls `put` when the server has said it on this connection, while the round waits for it; settles `voter` if it does not. */
+  whoIsThere(round: Round, voter: number, put: (identity: Identity) => void): void {
+    // What is known stays true for as long as the connection does, over which a question is sent at once.
+    if (this.#identity !== undefined) return put(this.#identity)
+    this.#identify().then(
+      (identity) => {
+        if (round.awaits(voter)) put(identity)
+      },
+      (error: unknown) => round.settle(voter, failure(error)),
+    )
+  }
+
+  /** Why it must not vote. */
+  bar({ votesFrom }: Identity): NodeReply | undefined {
+    const waitMs = votesFrom === 0 ? 0 : Math.ceil(votesFrom - this.#clock.monotonic())
+    if (waitMs <= 0) return undefined
+    const detail = `restarted and may have forgotten votes, it votes again in ${waitMs} ms (restartGraceMs)`
+    return { kind: 'silent', outcome: 'not_done', detail }
   }
 
   onRestored(listener: () => void): void {
@@ -135,16 +142,6 @@ export class QuorumNode {
 
   close(): void {
     this.#connection.close()
-  }
-
-  #bar(identity: Identity, whyNot: () => string | undefined): NodeReply | undefined {
-    const waitMs = identity.votesFrom === 0 ? 0 : Math.ceil(identity.votesFrom - this.#clock.monotonic())
-    if (waitMs > 0) {
-      const detail = `restarted and may have forgotten votes, it votes again in ${waitMs} ms (restartGraceMs)`
-      return { kind: 'silent', outcome: 'not_done', detail }
-    }
-    const detail = whyNot()
-    return detail === undefined ? undefined : { kind: 'refused', detail }
   }
 
   async #identify(): Promise<Identity> {

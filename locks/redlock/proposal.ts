@@ -1,9 +1,9 @@
 import type { Clock } from '../../core/clock.ts'
 
 /** Added to what is expected, so that a request that takes a little longer than usual still comes before it. */
-const SLACK_US = 500
+const SLACK_US = 1_000
 /** How fast the estimate follows down. */
-const DECAY = 0.02
+const DECAY = 0.005
 
 /**
  * The token that all servers would give, guessed before they are asked: if they all take it, none has to be told of a

@@ -1,36 +1,100 @@
-import type { Clock } from '../../core/clock.ts'
-import { TimeLimit } from './time-limit.ts'
+import type { Place } from '../bag.ts'
+import type { Limited, NodeReply, TimeLimits } from './time-limit.ts'
 
-/** One question to all servers under one time limit, which begins with the first, and their answers as they come. */
-export class Round<T> {
-  /** By the number of the server; `undefined`: not asked, or not answered yet. */
-  readonly answers: (T | undefined)[]
-  readonly #clock: Clock
+/** Is given what one server replied, and says whether that is a vote for. Called once for each server that was asked. */
+export type Judge = (reply: NodeReply, voter: number) => boolean
+
+/** Puts the question to one server; what comes of it goes to `settle` of the round. */
+export type Send = (voter: number, round: Round) => void
+
+/** One question to all servers under one time limit, which begins with the first, and their replies as they come. */
+export class Round implements Limited {
+  /** By the number of the server; `undefined`: not asked, or no reply yet. */
+  readonly replies: (NodeReply | undefined)[] = []
+  readonly #limits: TimeLimits
   readonly #limitMs: number
-  readonly #asked: Promise<T>[] = []
-  #limit: TimeLimit | undefined
+  readonly #send: Send
+  readonly #judge: Judge
+  readonly #waiting: (((vote: number) => void) | undefined)[] = []
+  #whenFinished: (() => void)[] | undefined
+  #open = 0
+  #place: Place<Limited> | undefined
+  #dueAt = 0
 
-  constructor(clock: Clock, size: number, limitMs: number) {
-    this.answers = Array.from<T | undefined>({ length: size })
-    this.#clock = clock
+  constructor(limits: TimeLimits, size: number, limitMs: number, send: Send, judge: Judge) {
+    for (let voter = 0; voter < size; voter++) {
+      this.replies.push(undefined)
+      this.#waiting.push(undefined)
+    }
+    this.#limits = limits
     this.#limitMs = limitMs
+    this.#send = send
+    this.#judge = judge
   }
 
-  /** `question` applies the limit and never rejects. */
-  ask(voter: number, question: (limit: TimeLimit) => Promise<T>): Promise<T> {
-    this.#limit ??= new TimeLimit(this.#clock, this.#limitMs)
-    const asked = question(this.#limit).then((answer) => {
-      this.answers[voter] = answer
-      return answer
+  get dueAt(): number {
+    return this.#dueAt
+  }
+
+  /** Once for each server. Resolves in time, never rejects: 1 is a vote for, 0 one against. */
+  ask(voter: number): Promise<number> {
+    return new Promise((resolve) => {
+      this.#begin(voter, resolve)
+      this.#send(voter, this)
     })
-    this.#asked.push(asked)
-    return asked
   }
 
-  /** When all those asked have answered, or had their time. */
-  async finished(): Promise<readonly (T | undefined)[]> {
-    await Promise.all(this.#asked)
-    this.#limit?.end()
-    return this.answers
+  /** `ask`, for one who waits for the others too: see `finished`. */
+  tell(voter: number): void {
+    this.#begin(voter, noop)
+    this.#send(voter, this)
+  }
+
+  /** False when it had its time, or has replied: an answer does not count any more. */
+  awaits(voter: number): boolean {
+    return this.#waiting[voter] !== undefined
+  }
+
+  settle(voter: number, reply: NodeReply): void {
+    const resolve = this.#waiting[voter]
+    if (resolve === undefined) return
+    this.#waiting[voter] = undefined
+    this.replies[voter] = reply
+    resolve(this.#judge(reply, voter) ? 1 : 0)
+    if (--this.#open === 0) this.#end()
+  }
+
+  expire(): void {
+    const detail = `no answer within ${Math.round(this.#limitMs)} ms`
+    for (const voter of this.#waiting.keys()) this.settle(voter, { kind: 'silent', outcome: 'unknown', detail })
+  }
+
+  /** Calls back when all those asked have replied, or had their time. */
+  whenFinished(callback: () => void): void {
+    if (this.#open === 0) callback()
+    else (this.#whenFinished ??= []).push(callback)
+  }
+
+  async finished(): Promise<readonly (NodeReply | undefined)[]> {
+    if (this.#open > 0) await new Promise<void>((resolve) => this.whenFinished(resolve))
+    return this.replies
+  }
+
+  #begin(voter: number, resolve: (vote: number) => void): void {
+    this.#waiting[voter] = resolve
+    this.#open++
+    if (this.#place !== undefined) return
+    this.#dueAt = this.#limits.dueAt(this.#limitMs)
+    this.#place = this.#limits.begin(this)
+  }
+
+  #end(): void {
+    if (this.#place !== undefined) this.#limits.end(this.#place)
+    this.#place = undefined
+    const callbacks = this.#whenFinished
+    this.#whenFinished = undefined
+    if (callbacks !== undefined) for (const callback of callbacks) callback()
   }
 }
+
+function noop(): void {}

@@ -83,6 +83,43 @@ return {1, token, now}
 `
 
 /**
+ * VOTE for one who does not want a place in the line, when the lock is idle or plainly held: less to send, and less for
+ * Redis to do. Texts, where numbers would do: to write one out takes Redis longer than most commands do.
+ *
+ * KEYS lock fence line dead   ARGV value ttl_ms floor proposal
+ * -> now in us: a vote for, its token is the proposal | as VOTE | nil: not as plain as that, nothing was done, ask VOTE
+ */
+export const VOTE_IDLE = `
+local call, lock, fence, me, proposal = redis.call, KEYS[1], KEYS[2], ARGV[1], ARGV[4]
+if call('EXISTS', lock, KEYS[3], KEYS[4]) > 0 then
+  local holder = call('GET', lock)
+  if holder and holder ~= me and call('EXISTS', KEYS[4]) == 0 then return {0, -1, holder, 1, 0} end
+  return nil
+end
+local time = call('TIME')
+local micros = string.sub('000000' .. time[2], -6)
+local now_us = time[1] .. micros
+local now = now_us + 0
+local token, text = now, now_us
+local last, floor, wanted = call('HGET', fence, 'token'), ARGV[3] + 0, proposal + 0
+if last and last + 0 >= token then
+  token = last + 1
+  text = nil
+end
+if floor >= token then
+  token = floor + 1
+  text = nil
+end
+local agreed = wanted > token and wanted <= now + 1000000
+if agreed then text = proposal end
+text = text or string.format('%.0f', token)
+call('HSET', fence, 'token', text, 'held', text, 'since', time[1] .. string.sub(micros, 1, 3))
+call('SET', lock, me, 'PX', ARGV[2])
+if agreed then return now end
+return {1, token, now}
+`
+
+/**
  * KEYS lock fence line places   ARGV value token   -> 1 written back | 0 not ours
  *
  * Invariant: the token is kept here before anybody else can be voted for here: only while the vote is still ours.
@@ -137,6 +174,16 @@ end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 return 1
+`
+
+/**
+ * RELEASE of a value that has no place in the line, and of which no other request can be under way.
+ *
+ * KEYS lock   ARGV value   -> 1 released | 0 not ours
+ */
+export const RELEASE_CERTAIN = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
 `
 
 /** KEYS lock fence line places   -> {value or '', token, since_ms, frees_in_ms, waiter, ticket, waiter, ticket, ...} */

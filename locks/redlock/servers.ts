@@ -1,20 +1,11 @@
 import type { Clock } from '../../core/clock.ts'
 import type { Logger } from '../../core/logger.ts'
-import { defineScript, type Script } from '../../core/redis/connection.ts'
 import type { LockStoreRefused, LockStoreUnavailable } from '../errors.ts'
-import type { Claim } from '../store.ts'
 import type { QuorumNode } from './node.ts'
-import { Round } from './round.ts'
-import { EXTEND, HEAL, INSPECT, RELEASE, VOTE, WRITE_BACK } from './scripts.ts'
+import { inspect, type Question, quorumKeys } from './questions.ts'
+import { type Judge, Round, type Send } from './round.ts'
 import { failureOf, majorityOf, replySaid } from './tally.ts'
-import type { NodeReply, TimeLimit } from './time-limit.ts'
-
-const voteScript = defineScript(VOTE)
-const writeBackScript = defineScript(WRITE_BACK)
-const extendScript = defineScript(EXTEND)
-const healScript = defineScript(HEAL)
-const releaseScript = defineScript(RELEASE)
-const inspectScript = defineScript(INSPECT)
+import { type NodeReply, TimeLimits } from './time-limit.ts'
 
 export interface QuorumSettings {
   readonly prefix: string
@@ -31,23 +22,18 @@ export interface QuorumSettings {
 const SHARE_OF_TTL = 1 / 5
 const MIN_LIMIT_MS = 20
 
-/** What a vote asks beside its claim. */
-export interface VoteRequest {
-  readonly ttlMs: number
-  readonly tokenFloor: number
-  readonly keepPlaceMs: number
-  readonly ticket: number
-  readonly proposal: number
-}
+const NOT_WANTED: NodeReply = { kind: 'silent', outcome: 'not_done', detail: 'not asked' }
 
-/** All servers of the quorum, and each script as a question to one of them. A reply never rejects and comes in time. */
+/** All servers of the quorum, and the rounds of questions to them. */
 export class Servers {
   readonly size: number
   readonly majority: number
   readonly names: readonly string[]
   readonly #nodes: readonly QuorumNode[]
   readonly #settings: QuorumSettings
+  readonly #limits: TimeLimits
   readonly #knownTwins = new Set<string>()
+  #isOpen = false
   #opening: Promise<unknown> | undefined
 
   constructor(nodes: readonly QuorumNode[], settings: QuorumSettings) {
@@ -56,60 +42,68 @@ export class Servers {
     this.names = nodes.map(({ name }) => name)
     this.#nodes = nodes
     this.#settings = settings
+    this.#limits = new TimeLimits(settings.clock)
   }
 
-  /** Settles when each has been reached once, or could not be; never rejects. */
+  /** Each has been reached once, or could not be. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** Settles when `isOpen`; never rejects. */
   open(): Promise<unknown> {
-    this.#opening ??= Promise.all(this.#nodes.map((node) => node.open(this.#settings.answerMs)))
+    this.#opening ??= Promise.all(this.#nodes.map((node) => node.open(this.#settings.answerMs))).then(() => {
+      this.#isOpen = true
+    })
     return this.#opening
   }
 
-  /** @param ttlMs a question takes a small part of it, and no more than `answerMs` */
-  round<T = NodeReply>(ttlMs: number = Number.POSITIVE_INFINITY): Round<T> {
-    const { clock, answerMs } = this.#settings
-    return new Round<T>(clock, this.size, Math.min(answerMs, Math.max(MIN_LIMIT_MS, ttlMs * SHARE_OF_TTL)))
+  /**
+   * @param ttlMs a question takes a small part of it, and no more than `answerMs`
+   * @param questionOf or what it would reply, when that is known
+   */
+  round(ttlMs: number, questionOf: (voter: number) => Question | NodeReply, judge: Judge): Round {
+    const send = (voter: number, round: Round): void => {
+      const question = questionOf(voter)
+      if ('kind' in question) round.settle(voter, question)
+      else this.#node(voter).ask(question, round, voter)
+    }
+    return this.#round(ttlMs, send, judge)
   }
 
-  vote(voter: number, claim: Claim, request: VoteRequest, limit: TimeLimit): Promise<NodeReply> {
-    const { lock, fence, line, places, dead } = this.#keys(claim)
-    const { ttlMs, tokenFloor, keepPlaceMs, ticket, proposal } = request
-    const args = [claim.value, ttlMs, tokenFloor, keepPlaceMs, ticket, proposal]
-    const node = this.#node(voter)
-    const ask = (): Promise<NodeReply> => node.ask(voteScript, [lock, fence, line, places, dead], args, limit)
-    return node.vote(ask, limit, () => this.#twinOf(node))
+  /**
+   * A round in which only those servers are asked that may vote.
+   * @param questionOf asked for right before it is sent, and once more when the answer to the first is nil (it has done
+   *   nothing); gives none when no vote is wanted any more
+   */
+  election(ttlMs: number, questionOf: (afterNil: boolean) => Question | undefined, judge: Judge): Round {
+    const put = (voter: number, round: Round, afterNil: boolean): void => {
+      const node = this.#node(voter)
+      // After nil too: the connection may be another one by now.
+      node.whoIsThere(round, voter, (identity) => {
+        const bar = node.bar(identity) ?? this.#barOfTwin(node)
+        const question = bar === undefined ? questionOf(afterNil) : undefined
+        if (question === undefined) round.settle(voter, bar ?? NOT_WANTED)
+        else node.ask(question, round, voter, afterNil ? undefined : again)
+      })
+    }
+    const again = (voter: number, round: Round): void => put(voter, round, true)
+    return this.#round(ttlMs, (voter, round) => put(voter, round, false), judge)
   }
 
-  writeBack(voter: number, claim: Claim, token: number, limit: TimeLimit): Promise<NodeReply> {
-    const { lock, fence, line, places } = this.#keys(claim)
-    return this.#ask(voter, writeBackScript, [lock, fence, line, places], [claim.value, token], limit)
-  }
-
-  extend(voter: number, claim: Claim, ttlMs: number, limit: TimeLimit): Promise<NodeReply> {
-    return this.#ask(voter, extendScript, [this.#keys(claim).lock], [claim.value, ttlMs], limit)
-  }
-
-  heal(voter: number, claim: Claim, ttlMs: number, token: number, limit: TimeLimit): Promise<NodeReply> {
-    const { lock, fence, dead } = this.#keys(claim)
-    return this.#ask(voter, healScript, [lock, fence, dead], [claim.value, ttlMs, token], limit)
-  }
-
-  /** Takes the vote back, but keeps the place in the line. */
-  takeBack(voter: number, claim: Claim, limit: TimeLimit): Promise<NodeReply> {
-    return this.#release(voter, claim, [claim.value, 0, 0], limit)
-  }
-
-  /** @param waited it may have a place in the line */
-  release(voter: number, claim: Claim, forgetMs: number, waited: boolean, limit: TimeLimit): Promise<NodeReply> {
-    return this.#release(voter, claim, [claim.value, Math.ceil(forgetMs), waited ? 1 : 0], limit)
+  /** Resolves when no round waits for a server any more. */
+  quiet(): Promise<void> {
+    return this.#limits.none()
   }
 
   async inspect(key: string): Promise<readonly (NodeReply | undefined)[]> {
-    const { lock, fence, line, places } = this.#keys({ key, value: '' })
-    const round = this.round()
-    const asked = this.names.map((_name, voter) =>
-      round.ask(voter, (limit) => this.#ask(voter, inspectScript, [lock, fence, line, places], [], limit)),
+    const question = inspect(quorumKeys(this.#settings.prefix, key, ''))
+    const round = this.round(
+      Number.POSITIVE_INFINITY,
+      () => question,
+      () => true,
     )
-    await Promise.all(asked)
+    for (let voter = 0; voter < this.size; voter++) round.tell(voter)
     return round.finished()
   }
 
@@ -141,51 +135,30 @@ export class Servers {
     for (const node of this.#nodes) node.close()
   }
 
-  #release(voter: number, claim: Claim, args: readonly (string | number)[], limit: TimeLimit): Promise<NodeReply> {
-    const { lock, line, places, dead } = this.#keys(claim)
-    return this.#ask(voter, releaseScript, [lock, line, places, dead], args, limit)
-  }
-
-  #ask(
-    voter: number,
-    script: Script,
-    keys: readonly string[],
-    args: readonly (string | number)[],
-    limit: TimeLimit,
-  ): Promise<NodeReply> {
-    return this.#node(voter).ask(script, keys, args, limit)
+  #round(ttlMs: number, send: Send, judge: Judge): Round {
+    const limitMs = Math.min(this.#settings.answerMs, Math.max(MIN_LIMIT_MS, ttlMs * SHARE_OF_TTL))
+    return new Round(this.#limits, this.size, limitMs, send, judge)
   }
 
   /** A server that another address leads to as well would have two votes: then neither counts. */
-  #twinOf(node: QuorumNode): string | undefined {
+  #barOfTwin(node: QuorumNode): NodeReply | undefined {
     const { runId } = node
-    const twin = this.#nodes.find((other) => other !== node && runId !== undefined && other.runId === runId)
-    if (twin === undefined || runId === undefined) return undefined
+    if (runId === undefined) return undefined
+    let twin: QuorumNode | undefined
+    for (const other of this.#nodes) if (other !== node && other.runId === runId) twin ??= other
+    if (twin === undefined) return undefined
     if (!this.#knownTwins.has(runId)) {
       this.#knownTwins.add(runId)
       const fields = { servers: [node.name, twin.name], runId }
       this.#settings.logger.error(fields, 'two addresses of a quorum lead to one Redis server: name each server once')
     }
-    return `is the same server as ${twin.name}, name each server once`
+    return { kind: 'refused', detail: `is the same server as ${twin.name}, name each server once` }
   }
 
   #node(voter: number): QuorumNode {
     return this.#nodes[voter] as QuorumNode
   }
-
-  #keys({ key, value }: Pick<Claim, 'key' | 'value'>): Readonly<Record<KeyName, string>> {
-    const lock = `${this.#settings.prefix}{${key}}`
-    return {
-      lock,
-      fence: `${lock}:fence`,
-      line: `${lock}:line`,
-      places: `${lock}:places`,
-      dead: `${lock}:dead:${value}`,
-    }
-  }
 }
-
-type KeyName = 'lock' | 'fence' | 'line' | 'places' | 'dead'
 
 /** True when the server answered with this number. */
 export function answered(reply: NodeReply | undefined, answer: number): boolean {

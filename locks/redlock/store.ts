@@ -7,10 +7,12 @@ import { STRAGGLER_MS } from '../undo.ts'
 import { Ballot } from './ballot.ts'
 import { Grants } from './grants.ts'
 import { lockInfo } from './inspect.ts'
+import { extend, heal, release } from './questions.ts'
+import type { Round } from './round.ts'
 import { answered, type QuorumSettings, type Servers } from './servers.ts'
 import type { Loss } from './tally.ts'
 import type { NodeReply } from './time-limit.ts'
-import { type Trace, Traces } from './trace.ts'
+import { isUndone, type Trace, Traces } from './trace.ts'
 import { newValue, ownerOf } from './value.ts'
 
 /** Newcomers that took the votes from each other try again this often, and for no more than this part of the ttl. */
@@ -49,8 +51,8 @@ export class RedlockStore implements LockStore {
     this.#settings = settings
     this.#clock = settings.clock
     this.#ballot = new Ballot(servers.size)
-    this.#grants = new Grants(servers, this.#ballot, settings.clock, (work) => this.#inBackground(work))
-    this.#traces = new Traces(() => settings.clock.monotonic())
+    this.#grants = new Grants(servers, this.#ballot, settings.clock)
+    this.#traces = new Traces(settings.prefix, () => settings.clock.monotonic())
   }
 
   newValue(terms: ClaimTerms): string {
@@ -60,10 +62,10 @@ export class RedlockStore implements LockStore {
   async acquire(claim: Claim, request: AcquireRequest): Promise<AcquireReply> {
     const ttlMs = request.ttlMs + claim.lockDelayMs
     this.#requireCovered(claim, ttlMs)
-    await this.#servers.open()
-    const trace = this.#traces.open(claim.value, ttlMs)
+    if (!this.#servers.isOpen) await this.#servers.open()
+    const trace = this.#traces.open(claim, ttlMs)
     trace.waited ||= request.keepPlaceMs > 0
-    const asked = { ...request, keepPlaceMs: this.#placeMs(request, trace) }
+    const asked = request.keepPlaceMs === 0 ? request : { ...request, keepPlaceMs: this.#placeMs(request, trace) }
     const begunAt = this.#clock.monotonic()
     for (let round = 1; ; round++) {
       const result = await this.#grants.attempt(claim, asked, trace)
@@ -88,13 +90,15 @@ export class RedlockStore implements LockStore {
 
   async extend(claim: Claim, ttlMs: number): Promise<'extended' | NotHeld> {
     const keepMs = ttlMs + claim.lockDelayMs
-    const trace = this.#traces.open(claim.value, keepMs)
-    const round = this.#servers.round(ttlMs)
-    const extended = await this.#ballot.extend(async (voter) =>
-      answered(await round.ask(voter, (limit) => this.#servers.extend(voter, claim, keepMs, limit)), 1),
+    const trace = this.#traces.open(claim, keepMs)
+    const question = extend(trace.keys, keepMs)
+    const round = this.#servers.round(
+      ttlMs,
+      () => question,
+      (reply) => answered(reply, 1),
     )
-    if (extended) {
-      this.#inBackground(round.finished().then((replies) => this.#heal(claim, keepMs, trace, replies)))
+    if (await this.#ballot.vote(round)) {
+      this.#inBackground(round.finished().then((replies) => this.#heal(keepMs, trace, replies)))
       return 'extended'
     }
     const replies = await round.finished()
@@ -104,24 +108,14 @@ export class RedlockStore implements LockStore {
   }
 
   async release(claim: Claim, forgetAfterMs: number): Promise<'released' | NotHeld> {
-    const trace = this.#traces.open(claim.value, 0)
-    trace.over = true
-    const round = this.#servers.round()
-    const released = await this.#ballot.release(async (voter) => {
-      const forgetMs = forgetAt(voter, trace, forgetAfterMs)
-      const reply = await round.ask(voter, (limit) =>
-        this.#servers.release(voter, claim, forgetMs, trace.waited, limit),
-      )
-      if (reply.kind === 'answer') trace.votes.delete(voter)
-      if (answered(reply, 1)) trace.released.add(voter)
-      return trace.released.has(voter)
-    })
-    if (released) {
-      this.#inBackground(round.finished().then(() => this.#dropIfUndone(claim, trace)))
+    const trace = this.#traces.open(claim, 0)
+    const round = this.#undoing(trace, forgetAfterMs)
+    if (await this.#ballot.vote(round)) {
+      round.whenFinished(() => this.#dropIfUndone(claim, trace))
       return 'released'
     }
     const replies = await round.finished()
-    const notOurs = replies.filter((reply, voter) => answered(reply, 0) && !trace.released.has(voter)).length
+    const notOurs = replies.filter((reply, voter) => answered(reply, 0) && trace.released[voter] !== true).length
     if (notOurs < this.#servers.majority) {
       throw this.#servers.failure(replies, (answer) => (answer === 1 ? 'released' : 'not ours any more'))
     }
@@ -132,19 +126,11 @@ export class RedlockStore implements LockStore {
   async abandon(claim: Claim, forgetAfterMs: number): Promise<void> {
     const trace = this.#traces.get(claim.value)
     if (trace === undefined) return
-    trace.over = true
-    const round = this.#servers.round()
-    const asked = this.#servers.names.map(async (_name, voter) => {
-      const forgetMs = forgetAt(voter, trace, forgetAfterMs)
-      const reply = await round.ask(voter, (limit) =>
-        this.#servers.release(voter, claim, forgetMs, trace.waited, limit),
-      )
-      if (reply.kind === 'answer') trace.votes.delete(voter)
-    })
-    await Promise.all(asked)
+    const round = this.#undoing(trace, forgetAfterMs)
+    for (let voter = 0; voter < this.#servers.size; voter++) round.tell(voter)
     const replies = await round.finished()
     // A server that this claim never reached has nothing to undo.
-    if (trace.votes.size > 0) throw this.#servers.failure(replies, () => 'undone')
+    if (!isUndone(trace)) throw this.#servers.failure(replies, () => 'undone')
     this.#traces.drop(claim.value)
   }
 
@@ -170,22 +156,42 @@ export class RedlockStore implements LockStore {
   }
 
   async close(): Promise<void> {
-    await within(this.#clock, 2 * this.#settings.answerMs, Promise.allSettled(this.#running), undefined)
+    const ending = Promise.allSettled([...this.#running, this.#servers.quiet()])
+    await within(this.#clock, 2 * this.#settings.answerMs, ending, undefined)
     this.#servers.close()
   }
 
+  /** The end of a claim, which takes whatever it has left on the servers. */
+  #undoing(trace: Trace, forgetAfterMs: number): Round {
+    trace.over = true
+    return this.#servers.round(
+      Number.POSITIVE_INFINITY,
+      (voter) => release(trace.keys, forgetAt(voter, trace, forgetAfterMs), trace.waited),
+      (reply, voter) => {
+        if (reply.kind === 'answer') trace.votes[voter] = undefined
+        if (answered(reply, 1)) trace.released[voter] = true
+        return trace.released[voter] === true
+      },
+    )
+  }
+
   /** Servers that missed the grant, or forgot it, vote too: so the lock survives the loss of another one. */
-  async #heal(claim: Claim, keepMs: number, trace: Trace, replies: readonly (NodeReply | undefined)[]): Promise<void> {
+  async #heal(keepMs: number, trace: Trace, replies: readonly (NodeReply | undefined)[]): Promise<void> {
     const free = [...replies.keys()].filter((voter) => answered(replies[voter], -1))
     if (free.length === 0 || trace.token === 0 || trace.over) return
-    const round = this.#servers.round(keepMs)
-    const asked = free.map(async (voter) => {
-      trace.votes.set(voter, 'unknown')
-      const ask = (limit: Parameters<Servers['heal']>[4]): Promise<NodeReply> =>
-        this.#servers.heal(voter, claim, keepMs, trace.token, limit)
-      if ((await round.ask(voter, ask)).kind === 'answer') trace.votes.set(voter, 'granted')
-    })
-    await Promise.all(asked)
+    const question = heal(trace.keys, keepMs, trace.token)
+    const round = this.#servers.round(
+      keepMs,
+      () => question,
+      (reply, voter) => {
+        if (reply.kind === 'answer') trace.votes[voter] = 'granted'
+        return true
+      },
+    )
+    for (const voter of free) {
+      trace.votes[voter] = 'unknown'
+      round.tell(voter)
+    }
     await round.finished()
   }
 
@@ -218,7 +224,7 @@ export class RedlockStore implements LockStore {
   }
 
   #dropIfUndone(claim: Claim, trace: Trace): void {
-    if (trace.votes.size === 0) this.#traces.drop(claim.value)
+    if (isUndone(trace)) this.#traces.drop(claim.value)
   }
 
   /** What goes on after a decision; `close` waits for it. */
@@ -230,5 +236,5 @@ export class RedlockStore implements LockStore {
 
 /** For how long a server has to refuse stragglers of the claim. */
 function forgetAt(voter: number, trace: Trace, forgetAfterMs: number): number {
-  return trace.votes.get(voter) === 'unknown' ? Math.max(forgetAfterMs, STRAGGLER_MS) : forgetAfterMs
+  return trace.votes[voter] === 'unknown' ? Math.max(forgetAfterMs, STRAGGLER_MS) : forgetAfterMs
 }

@@ -1,32 +1,73 @@
 import type { Clock } from '../../core/clock.ts'
+import { Bag, type Place } from '../bag.ts'
 
-/** The time that all servers together have for one question: one timer, however many are asked. */
-export class TimeLimit {
-  readonly #waiting: Array<(reply: NodeReply) => void> = []
-  readonly #cancel: () => void
-  #over: NodeReply | undefined
+/** Something that waits for answers until `dueAt`, monotonic ms. */
+export interface Limited {
+  readonly dueAt: number
+  /** The time is over. */
+  expire(): void
+}
 
-  constructor(clock: Clock, durationMs: number) {
-    this.#cancel = clock.setTimer(durationMs, () => {
-      // After a stall of the event loop the timer is due before answers that came long ago are read: read them first.
-      setImmediate(() => setImmediate(() => this.#expire(`no answer within ${Math.round(durationMs)} ms`)))
-    })
+/** A timer may be so much early. */
+const TIMER_STEP_MS = 1
+
+/**
+ * The time limits of all that waits for servers, on one timer: nearly all get their answers long before, and to set and
+ * clear a timer for each would be dearer than what it guards.
+ */
+export class TimeLimits {
+  readonly #clock: Clock
+  readonly #open = new Bag<Limited>()
+  #timerAt = Number.POSITIVE_INFINITY
+  #cancel: () => void = () => {}
+  #none: PromiseWithResolvers<void> | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
   }
 
-  /** `resolve` is given `silent` when the time is over, which means nothing if it was given a reply before. */
-  onOver(resolve: (reply: NodeReply) => void): void {
-    if (this.#over === undefined) this.#waiting.push(resolve)
-    else resolve(this.#over)
+  /** When something that may take so long is due. */
+  dueAt(durationMs: number): number {
+    return this.#clock.monotonic() + durationMs
+  }
+
+  begin(limited: Limited): Place<Limited> {
+    if (limited.dueAt < this.#timerAt) this.#arm(limited.dueAt)
+    return this.#open.add(limited)
   }
 
   /** When all have answered. */
-  end(): void {
-    this.#cancel()
+  end(place: Place<Limited>): void {
+    this.#open.remove(place)
+    if (this.#open.size === 0) this.#none?.resolve()
   }
 
-  #expire(detail: string): void {
-    this.#over = { kind: 'silent', outcome: 'unknown', detail }
-    for (const resolve of this.#waiting) resolve(this.#over)
+  /** Resolves when nothing waits. */
+  async none(): Promise<void> {
+    if (this.#open.size === 0) return
+    this.#none ??= Promise.withResolvers()
+    await this.#none.promise
+  }
+
+  #arm(at: number): void {
+    this.#cancel()
+    this.#timerAt = at
+    this.#cancel = this.#clock.setTimer(Math.max(0, at - this.#clock.monotonic()), () => {
+      const now = this.#clock.monotonic() + TIMER_STEP_MS
+      // After a stall of the event loop the timer is due before answers that came long ago are read: read them first.
+      setImmediate(() => setImmediate(() => this.#expire(now)))
+    })
+  }
+
+  #expire(now: number): void {
+    this.#timerAt = Number.POSITIVE_INFINITY
+    let next = Number.POSITIVE_INFINITY
+    for (const limited of this.#open) {
+      if (limited.dueAt <= now) limited.expire()
+      else next = Math.min(next, limited.dueAt)
+    }
+    // What has begun meanwhile may have set it already.
+    if (next < this.#timerAt) this.#arm(next)
   }
 }
 

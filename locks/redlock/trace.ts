@@ -1,14 +1,14 @@
+import type { Claim } from '../store.ts'
 import { STRAGGLER_MS } from '../undo.ts'
+import { type QuorumKeys, quorumKeys } from './questions.ts'
 
 /** What one claim may have left on the servers, as far as this process knows. */
 export interface Trace {
-  /**
-   * By the number of the server: it has voted for the claim, is being asked (what is sent after that arrives after it),
-   * or may have voted, or may yet.
-   */
-  readonly votes: Map<number, 'granted' | 'asked' | 'unknown'>
-  /** Servers that have confirmed the release: a second "not yours" from them is no news. */
-  readonly released: Set<number>
+  readonly keys: QuorumKeys
+  /** By the number of the server; those that were not asked yet may be missing. */
+  readonly votes: TraceOfVote[]
+  /** By the number of the server: it has confirmed the release, and a second "not yours" from it is no news. */
+  readonly released: boolean[]
   /** When the claim began to wait, in us of a server's time: its order in the line of every server. 0: not yet. */
   ticket: number
   /** It may have a place in the line of servers. */
@@ -23,16 +23,30 @@ export interface Trace {
   until: number
 }
 
+/**
+ * The server has voted for the claim, is being asked (what is sent after that arrives after it), or may have voted, or
+ * may yet. `undefined`: there is nothing of the claim.
+ */
+export type TraceOfVote = 'granted' | 'asked' | 'unknown' | undefined
+
+/** True when no server has, or may have, voted for it. */
+export function isUndone({ votes }: Trace): boolean {
+  for (const vote of votes) if (vote !== undefined) return false
+  return true
+}
+
 const SWEEP_EVERY = 1_024
 
 /** Traces by value. Dropped when undone; those of claims that just ended are swept when nothing of them can be left. */
 export class Traces {
+  readonly #prefix: string
   readonly #now: () => number
   readonly #byValue = new Map<string, Trace>()
   #opened = 0
 
   /** @param now monotonic ms */
-  constructor(now: () => number) {
+  constructor(prefix: string, now: () => number) {
+    this.#prefix = prefix
     this.#now = now
   }
 
@@ -41,7 +55,7 @@ export class Traces {
   }
 
   /** For a request that keeps its effect for `ttlMs`. */
-  open(value: string, ttlMs: number): Trace {
+  open({ key, value }: Claim, ttlMs: number): Trace {
     if (++this.#opened % SWEEP_EVERY === 0) this.#sweep()
     const until = this.#now() + Math.max(ttlMs, STRAGGLER_MS)
     const known = this.#byValue.get(value)
@@ -50,8 +64,9 @@ export class Traces {
       return known
     }
     const trace: Trace = {
-      votes: new Map(),
-      released: new Set(),
+      keys: quorumKeys(this.#prefix, key, value),
+      votes: [],
+      released: [],
       ticket: 0,
       waited: false,
       position: undefined,
