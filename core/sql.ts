@@ -30,6 +30,15 @@ export interface SqlResult<Row> {
   readonly rowCount: number
 }
 
+/** A statement with parameters, for `SqlTransaction.batch`. */
+export interface SqlStatement {
+  readonly text: string
+  readonly parameters: readonly unknown[]
+}
+
+/** What became of one of several statements. */
+export type SqlOutcome = PromiseSettledResult<SqlResult<Record<string, unknown>>>
+
 /** Statements inside one open transaction. Invalid after the `transaction` callback settled. */
 export interface SqlTransaction extends SqlExecutor {
   readonly inTransaction: true
@@ -47,6 +56,11 @@ export interface SqlTransaction extends SqlExecutor {
    * rejects with may then be what the commit was answered with. Absent where it makes no difference.
    */
   readonly last?: SqlExecutor['query'] | undefined
+  /**
+   * Runs statements one after the other, in one round trip where the connection can. When one fails, those behind it are not run and reject
+   * with 25P02, as they would had they been asked one by one. Absent where the driver cannot.
+   */
+  readonly batch?: ((statements: readonly SqlStatement[]) => Promise<readonly SqlOutcome[]>) | undefined
   /** Runs `work` where `SqlClient.isInTransaction` knows this transaction, in whatever context it was begun. */
   readonly within?: (<T>(work: () => T) => T) | undefined
   /**

@@ -1,5 +1,11 @@
 import { toError } from './errors.ts'
-import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from './sql.ts'
+import {
+  type SqlExecutor,
+  type SqlOutcome,
+  type SqlStatement,
+  type SqlTransaction,
+  SqlTransactionEnded,
+} from './sql.ts'
 
 /** A driver that can do more than the contract asks for. */
 export interface ScopedExecutor extends SqlExecutor {
@@ -7,6 +13,7 @@ export interface ScopedExecutor extends SqlExecutor {
   readonly within?: SqlTransaction['within']
   readonly native?: SqlTransaction['native']
   readonly last?: SqlTransaction['last']
+  readonly batch?: SqlTransaction['batch']
 }
 
 /** For adapters: the `SqlTransaction` lent to a callback, closed when the callback settles. */
@@ -16,7 +23,7 @@ export class TransactionScope {
   readonly #committed: Array<() => void> = []
 
   constructor(executor: ScopedExecutor) {
-    const { script, within, native, last } = executor
+    const { script, within, native, last, batch } = executor
     this.tx = {
       inTransaction: true,
       query: (text, parameters) => {
@@ -28,6 +35,9 @@ export class TransactionScope {
         script: (text: string) => (this.#open ? script(text) : Promise.reject(new SqlTransactionEnded())),
       }),
       ...(within !== undefined && { within }),
+      ...(batch !== undefined && {
+        batch: (statements: readonly SqlStatement[]) => (this.#open ? batch(statements) : ended(statements)),
+      }),
       ...(last !== undefined && {
         last: (text: string, parameters?: readonly unknown[]) => {
           if (!this.#open) return Promise.reject(new SqlTransactionEnded())
@@ -57,4 +67,8 @@ export class TransactionScope {
       }
     }
   }
+}
+
+async function ended(statements: readonly SqlStatement[]): Promise<readonly SqlOutcome[]> {
+  return statements.map(() => ({ status: 'rejected', reason: new SqlTransactionEnded() }))
 }

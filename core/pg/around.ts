@@ -2,44 +2,7 @@
  * Several statements in one round trip of `pg`: `BEGIN` ahead of the first statement of a transaction, `COMMIT` behind its last one, as
  * the JDBC driver does the former. What is sent is a `Submittable`, the way of `pg-cursor`; the driver's own query object does the rest.
  */
-
-/** The part of `pg`'s query object that its client uses. */
-interface DriverQuery {
-  readonly text: unknown
-  readonly name?: string | undefined
-  readonly _result?: unknown
-  binary?: boolean
-  callback: Answer | undefined
-  requiresPreparation(): boolean
-  submit(connection: Wire): Error | null
-  handleRowDescription(message: unknown): void
-  handleDataRow(message: unknown): void
-  handleCommandComplete(message: unknown, connection: Wire): void
-  handleEmptyQuery(connection: Wire): void
-  handlePortalSuspended(connection: Wire): void
-  handleCopyInResponse(connection: Wire): void
-  handleCopyData(message: unknown, connection: Wire): void
-  handleError(error: Error, connection: Wire): void
-  handleReadyForQuery(connection: Wire): void
-}
-
-type Answer = (error: Error | null, result?: unknown) => void
-
-/** The part of `pg`'s `Connection` that is used. */
-interface Wire {
-  readonly stream: { cork?(): void; uncork?(): void; destroy(error: Error): void }
-  parse(statement: { readonly text: string }): void
-  bind(portal: object): void
-  execute(portal: object): void
-  sync(): void
-  close(statement: object): void
-}
-
-export interface Statement {
-  readonly text: string
-  readonly values: unknown[]
-  readonly name?: string | undefined
-}
+import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-query.ts'
 
 /** Statements without parameters or rows that share the round trip of another one. */
 export interface Around {
@@ -53,8 +16,6 @@ export interface AroundAnswer<Result> {
   /** What the last statement of `after` was answered with: `COMMIT`. */
   readonly tag: string | undefined
 }
-
-type DriverQueryClass = new (statement: Statement) => DriverQuery
 
 /**
  * Sends all of it in one go. What fails ends all that comes behind it.
@@ -78,12 +39,6 @@ export function sendAround<Result>(
   }
   ;(connection as { query(submittable: object): unknown }).query(sent)
   return promise
-}
-
-function queryClassOf(connection: object): DriverQueryClass | undefined {
-  const { Query } = connection.constructor as { readonly Query?: DriverQueryClass }
-  if (typeof Query?.prototype?.requiresPreparation !== 'function') return undefined
-  return (connection as { readonly pipeline?: boolean }).pipeline === true ? undefined : Query
 }
 
 /** What the client sees: the query, whose answers come after those of `before` and before those of `after`. */

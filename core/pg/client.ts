@@ -221,6 +221,11 @@ async function transaction<T>(
       last: (statement: string, parameters?: readonly unknown[]) =>
         trips.runLast<never>(statement, parameters, text).catch(notStale),
     }),
+    batch: async (statements) => {
+      const outcomes = await trips.batch(statements)
+      broken ||= outcomes.some((outcome) => outcome.status === 'rejected' && isStale(outcome.reason))
+      return outcomes
+    },
     script: (statements) => trips.after(async () => void (await connection.query(statements).catch(throwFromDriver))),
     native: (_, statement) =>
       trips

@@ -1,6 +1,7 @@
-import type { SqlResult } from '../sql.ts'
-import { throwFromDriver } from '../sql-away.ts'
+import type { SqlOutcome, SqlResult, SqlStatement } from '../sql.ts'
+import { fromDriver, throwFromDriver } from '../sql-away.ts'
 import { sendAround } from './around.ts'
+import { type Outcome, sendBatch } from './batch.ts'
 import type { StatementNames } from './statement-names.ts'
 import { type PgConnection, type PgResult, resultOf, run, throwLost } from './statements.ts'
 
@@ -47,6 +48,19 @@ export class RoundTrips {
     return this.#around<Row>(text, parameters, [end]) ?? this.run<Row>(text, parameters)
   }
 
+  /** Several statements, in one round trip where the connection can, behind that of `BEGIN` if there was none yet. */
+  async batch(statements: readonly SqlStatement[]): Promise<readonly SqlOutcome[]> {
+    if (this.#begun !== true) await this.begin()
+    const sent = sendBatch<PgResult>(
+      this.#connection,
+      statements.map(({ text, parameters }) => ({ text, values: [...parameters] })),
+    )
+    if (sent !== undefined) return (await sent).map(outcomeOf)
+    return Promise.allSettled(
+      statements.map(({ text, parameters }) => this.run<Record<string, unknown>>(text, parameters)),
+    )
+  }
+
   /** Runs it when the transaction is open. */
   async after<T>(statement: () => Promise<T>): Promise<T> {
     if (this.#begun !== true) await this.begin()
@@ -79,4 +93,9 @@ export class RoundTrips {
       .catch(throwLost)
       .catch(throwFromDriver)
   }
+}
+
+function outcomeOf(outcome: Outcome<PgResult>): SqlOutcome {
+  if (outcome.status === 'rejected') return { status: 'rejected', reason: fromDriver(outcome.reason) }
+  return { status: 'fulfilled', value: resultOf(outcome.value) }
 }

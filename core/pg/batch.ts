@@ -1,0 +1,162 @@
+/** Statements of one transaction in one round trip of `pg`: one write, one answer, and what comes more than once in a row is parsed once. */
+import { type Answer, type DriverQuery, queryClassOf, type Statement, type Wire } from './driver-query.ts'
+
+export type Outcome<Result> = PromiseSettledResult<Result>
+
+/**
+ * Sends all of them in one go, each with parameters, in a transaction. What fails at the server ends all behind it, as it would one by one.
+ * @returns what became of each, in order; `undefined` when this connection cannot, and nothing was sent
+ */
+export function sendBatch<Result>(
+  connection: object,
+  statements: readonly Statement[],
+): Promise<readonly Outcome<Result>[]> | undefined {
+  const Query = queryClassOf(connection)
+  if (Query === undefined) return undefined
+  const queries = statements.map((statement) => new Query(statement))
+  // Without parameters it would be another protocol, in which it ends what was sent before.
+  if (!queries.every((query) => query.requiresPreparation())) return undefined
+  const { promise, resolve } = Promise.withResolvers<readonly Outcome<Result>[]>()
+  ;(connection as { query(submittable: object): unknown }).query(new Batch(queries, resolve as Resolve))
+  return promise
+}
+
+type Resolve = (outcomes: readonly Outcome<unknown>[]) => void
+
+/** What the client sees: one query after the other, until the answers to all have come. */
+class Batch {
+  /** For the client, which puts its time limit around it. */
+  callback: Answer
+  readonly text = ''
+  readonly #queries: readonly DriverQuery[]
+  readonly #outcomes: Array<Outcome<unknown> | undefined>
+  /** The one that is answered now. */
+  #at = 0
+
+  constructor(queries: readonly DriverQuery[], resolve: Resolve) {
+    this.#queries = queries
+    this.#outcomes = queries.map(() => undefined)
+    for (const [i, query] of queries.entries()) {
+      query.callback = (error, value) =>
+        (this.#outcomes[i] ??= error === null ? { status: 'fulfilled', value } : { status: 'rejected', reason: error })
+    }
+    this.callback = (error) => resolve(this.#outcomes.map((outcome) => outcome ?? notRun(error)))
+  }
+
+  /** Where the client says how values are read. */
+  get _result(): { _types: unknown } {
+    const queries = this.#queries
+    return {
+      get _types() {
+        return undefined
+      },
+      set _types(types: unknown) {
+        for (const { _result } of queries) if (_result !== undefined) _result._types ??= types
+      },
+    }
+  }
+
+  set binary(isBinary: boolean) {
+    for (const query of this.#queries) query.binary = isBinary
+  }
+
+  submit(connection: Wire): null {
+    const chunks: Uint8Array[] = []
+    const gathering = gatheringInto(chunks, connection)
+    const each = withoutSync(gathering)
+    for (const [i, query] of this.#queries.entries()) {
+      const error = query.submit(each)
+      // Refused by the driver: nothing of it was sent.
+      if (error !== null) this.#outcomes[i] = { status: 'rejected', reason: error }
+    }
+    gathering.sync()
+    connection.stream.write(Buffer.concat(chunks))
+    this.#skip()
+    return null
+  }
+
+  handleCommandComplete(message: unknown, connection: Wire): void {
+    this.#current?.handleCommandComplete(message, connection)
+    this.#next(connection)
+  }
+
+  handleEmptyQuery(connection: Wire): void {
+    this.#current?.handleEmptyQuery(connection)
+    this.#next(connection)
+  }
+
+  handleRowDescription(message: unknown): void {
+    this.#current?.handleRowDescription(message)
+  }
+
+  handleDataRow(message: unknown): void {
+    this.#current?.handleDataRow(message)
+  }
+
+  handlePortalSuspended(connection: Wire): void {
+    this.#current?.handlePortalSuspended(connection)
+  }
+
+  handleCopyInResponse(connection: Wire): void {
+    this.#current?.handleCopyInResponse(connection)
+  }
+
+  handleCopyData(message: unknown, connection: Wire): void {
+    this.#current?.handleCopyData(message, connection)
+  }
+
+  handleError(error: Error, connection: Wire): void {
+    this.#current?.handleError(error, connection)
+    this.callback(error)
+  }
+
+  handleReadyForQuery(): void {
+    this.callback(null)
+  }
+
+  get #current(): DriverQuery | undefined {
+    return this.#queries[this.#at]
+  }
+
+  /** Its rows are all there. */
+  #next(connection: Wire): void {
+    this.#current?.handleReadyForQuery(connection)
+    this.#at++
+    this.#skip()
+  }
+
+  /** What was not sent is not answered. */
+  #skip(): void {
+    while (this.#at < this.#queries.length && this.#outcomes[this.#at] !== undefined) this.#at++
+  }
+}
+
+/** Many small writes cost more than what they carry. */
+function gatheringInto(chunks: Uint8Array[], connection: Wire): Wire {
+  const stream = { writable: true, write: (chunk: Uint8Array) => chunks.push(chunk), destroy: NOTHING }
+  return Object.create(connection, { stream: { value: stream } }) as Wire
+}
+
+const NOTHING = (): void => {}
+
+/** Without the end of each, and without parsing again what was parsed just before. */
+function withoutSync(wire: Wire): Wire {
+  let parsed: string | undefined
+  return Object.create(wire, {
+    sync: { value: NOTHING },
+    // Of one whose parameters cannot be sent; without a name it leaves nothing behind.
+    close: { value: NOTHING },
+    parse: {
+      value: (statement: { readonly text: string }) => {
+        if (parsed !== statement.text) wire.parse(statement)
+        parsed = statement.text
+      },
+    },
+  }) as Wire
+}
+
+/** in_failed_sql_transaction: what the server says to whoever asks something after a failure. */
+function notRun(cause: Error | null): Outcome<never> {
+  const reason = new Error('a statement before this one failed, so it was not run', { cause })
+  return { status: 'rejected', reason: Object.assign(reason, { code: '25P02' }) }
+}
