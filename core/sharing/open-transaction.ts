@@ -1,7 +1,8 @@
 /** One open transaction, and the piece of work that has its turn in it. */
 import type { Clock } from '../clock.ts'
 import { SqlCommitError, type SqlTransaction } from '../sql.ts'
-import { KEEP, NeedsOwnTransaction, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
+import { KEEP, type Obstacle, runAll, SavepointScope, TAKE, UNDO } from './savepoint.ts'
+import { type BatchingTransaction, NeedsOwnTransaction, StatementsTogether } from './statements-together.ts'
 
 /** Calls the work and takes its time, without that of the transaction around it. */
 export type Timed = <T>(work: () => Promise<T>) => Promise<T>
@@ -35,7 +36,7 @@ export class OpenTransaction<Item> {
   readonly #clock: Clock
   readonly #isShared: boolean
   #beganAt: number | undefined
-  #giveUp: (() => void) | undefined
+  readonly #giveUps = new Set<() => void>()
   isStuck = false
 
   constructor(clock: Clock, isShared: boolean) {
@@ -58,7 +59,7 @@ export class OpenTransaction<Item> {
     if (this.#beganAt === undefined) return
     const elapsed = this.#clock.monotonic() - this.#beganAt
     this.isStuck = elapsed > stuckMs
-    if (this.#isShared && elapsed > HOLD_MS) this.#giveUp?.()
+    if (this.#isShared && elapsed > HOLD_MS) for (const giveUp of this.#giveUps) giveUp()
   }
 
   /**
@@ -69,7 +70,7 @@ export class OpenTransaction<Item> {
   async take(
     tx: SqlTransaction,
     pieces: readonly Piece<Item>[],
-    { ends, took, areTrusted }: Taking<Item>,
+    { ends, took, ran, areTrusted }: Taking<Item>,
   ): Promise<void> {
     const points = areTrusted ? NO_POINTS : savepointsOf(tx)
     const startedAt = this.#clock.monotonic()
@@ -81,9 +82,11 @@ export class OpenTransaction<Item> {
       }
       if (!isTaken) await points.take()
       const beganAt = this.begin()
-      const end = await this.#call(tx, points, piece, (late) => ends.set(piece, late))
+      const scope = new SavepointScope(tx)
+      const end = await this.#call({ points, scope, piece, note: (late) => ends.set(piece, late) })
       this.end()
       took(this.#clock.monotonic() - beganAt)
+      ran(scope.isSingle)
       if (end.kind !== 'done') ends.set(piece, end)
       isTaken = piece !== pieces.at(-1)
       await (isTaken ? points.next() : points.keep())
@@ -91,23 +94,39 @@ export class OpenTransaction<Item> {
   }
 
   /**
-   * Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done.
-   * @param note told of what calls it again, before anything else can fail: however the transaction ends, that is so
+   * Calls all of them at once, without savepoints. Each may have one statement, with which it ends: it is as if they came one after the other.
+   * @throws Error as `take`; no call is under way then but of those that are `slow`
    */
-  async #call(
-    tx: SqlTransaction,
-    points: Savepoints,
-    piece: Piece<Item>,
-    note: (end: PieceEnd) => void,
-  ): Promise<PieceEnd> {
-    const scope = new SavepointScope(tx)
-    const given = new Promise<'late'>((resolve) => (this.#giveUp = () => resolve('late')))
+  async takeTogether(
+    tx: BatchingTransaction,
+    pieces: readonly Piece<Item>[],
+    { ends, ran }: Pick<Taking<Item>, 'ends' | 'ran'>,
+  ): Promise<void> {
+    const together = new StatementsTogether(tx)
+    this.begin()
+    const calls = pieces.map(async (piece) => {
+      const scope = new SavepointScope(tx, together)
+      const end = await this.#call({ points: NO_POINTS, scope, piece, note: (late) => ends.set(piece, late) })
+      ran(scope.isSingle)
+      if (end.kind !== 'done') ends.set(piece, end)
+    })
+    const ended = await Promise.allSettled(calls)
+    await together.answered()
+    this.end()
+    for (const call of ended) if (call.status === 'rejected') throw call.reason
+  }
+
+  /** Afterwards the savepoint is there, and nothing of the piece beyond it unless it is done. */
+  async #call({ points, scope, piece, note }: Call<Item>): Promise<PieceEnd> {
+    const given = Promise.withResolvers<'late'>()
+    const giveUp = (): void => given.resolve('late')
+    this.#giveUps.add(giveUp)
     const work = this.#isolated(piece, scope)
-    const end = await Promise.race([work, given])
-    this.#giveUp = undefined
+    const end = await Promise.race([work, given.promise])
+    this.#giveUps.delete(giveUp)
     scope.close()
     if (end !== 'late' && end.kind === 'done' && scope.obstacle === undefined) {
-      if (!scope.hasFailed || (await isIntact(tx))) {
+      if (!scope.hasFailed || (await scope.isIntact())) {
         scope.join()
         return end
       }
@@ -132,9 +151,19 @@ export class OpenTransaction<Item> {
   }
 }
 
+interface Call<Item> {
+  readonly points: Savepoints
+  readonly scope: SavepointScope
+  readonly piece: Piece<Item>
+  /** Told of what calls it again, before anything else can fail: however the transaction ends, that is so. */
+  readonly note: (end: PieceEnd) => void
+}
+
 interface Taking<Item> {
   readonly ends: Map<Piece<Item>, PieceEnd>
   readonly took: (ms: number) => void
+  /** Whether a piece had one statement at most, with which it ended. */
+  readonly ran: (isSingle: boolean) => void
   /** No savepoints: when one of them has to be undone, all are. */
   readonly areTrusted: boolean
 }
@@ -162,17 +191,7 @@ const NO_POINTS: Savepoints = {
   next: NOTHING,
   keep: NOTHING,
   // What ran no statement has left nothing behind.
-  undo: async ({ hasRun }) => {
-    if (hasRun) throw new NeedsOwnTransaction()
+  undo: async ({ statements }) => {
+    if (statements > 0) throw new NeedsOwnTransaction()
   },
-}
-
-/** In an aborted transaction any statement fails. */
-async function isIntact(tx: SqlTransaction): Promise<boolean> {
-  try {
-    await tx.query('SELECT 1')
-    return true
-  } catch {
-    return false
-  }
 }

@@ -1,6 +1,7 @@
 /** One piece of work within a shared transaction: statements up to a savepoint, as if the transaction were its own. */
 import { hasCode } from '../errors.ts'
-import { type SqlExecutor, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type SqlResult, type SqlTransaction, SqlTransactionEnded } from '../sql.ts'
+import { type Asker, canBatch, endOfTurn, NeedsOwnTransaction, type StatementsTogether } from './statements-together.ts'
 
 const NAME = 'concordat_share'
 export const TAKE = `SAVEPOINT ${NAME}`
@@ -30,36 +31,63 @@ function reachesBeyond(text: string): boolean {
 /** lock_not_available, deadlock_detected, serialization_failure: others in the transaction may be the reason. */
 const CONFLICTS = ['55P03', '40P01', '40001'] as const
 
-/** Ends a piece of work that is begun again in a transaction of its own. Nobody outside gets to see it. */
-export class NeedsOwnTransaction extends Error {}
+/**
+ * Why a piece of work is begun again: the others were in its way, or what it does goes beyond a savepoint, or beyond one statement with
+ * which it ends.
+ */
+export type Obstacle = 'conflict' | 'beyond' | 'several'
 
-/** Why a piece of work is begun again: the others were in its way, or what it does goes beyond a savepoint. */
-export type Obstacle = 'conflict' | 'beyond'
-
-export class SavepointScope {
+export class SavepointScope implements Asker {
   readonly tx: SqlTransaction
   readonly #outer: SqlTransaction
+  readonly #together: StatementsTogether | undefined
   readonly #listeners: Array<() => void> = []
-  #isOpen = true
+  isOpen = true
+  #hasLingered = false
   #obstacle: Obstacle | undefined
   /** Only then can the transaction have been aborted, and the error been caught. */
   hasFailed = false
-  /** A statement of it was begun. */
-  hasRun = false
+  /** How many statements of it were begun. */
+  statements = 0
 
-  constructor(outer: SqlTransaction) {
+  /** @param together at work with others at once: then it may have one statement, and ends with that */
+  constructor(outer: SqlTransaction, together?: StatementsTogether) {
     this.#outer = outer
+    this.#together = together
     const { native } = outer
     this.tx = {
       inTransaction: true,
-      query: (text, parameters) => this.#run(text, () => (this.#outer as SqlExecutor).query(text, parameters)),
+      query: (text, parameters) => this.#run(text, () => this.#ask(text, parameters)),
       ...(native !== undefined && {
-        native: (text: string, statement: unknown) => this.#run(text, () => native(text, statement)),
+        native: (text: string, statement: unknown) => {
+          const asked = (): Promise<unknown> => native(text, statement)
+          return this.#run(text, () => together?.ask(this, asked) ?? asked())
+        },
       }),
       within: outer.within,
       ...(outer.afterCommit !== undefined && {
         afterCommit: (listener: () => void) => void this.#listeners.push(listener),
       }),
+    }
+  }
+
+  /** It had one statement at most, and ended in the turn in which that was answered. */
+  get isSingle(): boolean {
+    return this.statements <= 1 && !this.#hasLingered
+  }
+
+  lingers(): void {
+    this.#hasLingered = true
+    if (this.#together !== undefined) this.#obstacle ??= 'several'
+  }
+
+  /** In an aborted transaction any statement fails. */
+  async isIntact(): Promise<boolean> {
+    try {
+      await this.#ask('SELECT 1')
+      return true
+    } catch {
+      return false
     }
   }
 
@@ -69,7 +97,7 @@ export class SavepointScope {
 
   /** Later statements reject. */
   close(): void {
-    this.#isOpen = false
+    this.isOpen = false
   }
 
   /** It commits with the transaction: so do its listeners. */
@@ -78,19 +106,34 @@ export class SavepointScope {
   }
 
   async #run<T>(text: string, statement: () => Promise<T>): Promise<T> {
-    if (!this.#isOpen) throw new SqlTransactionEnded()
+    if (!this.isOpen) throw new SqlTransactionEnded()
     if (this.#obstacle === 'beyond' || reachesBeyond(text)) {
       this.#obstacle = 'beyond'
       throw new NeedsOwnTransaction()
     }
-    this.hasRun = true
+    if (this.#together !== undefined && this.statements > 0) {
+      this.#obstacle ??= 'several'
+      throw new NeedsOwnTransaction()
+    }
+    this.statements++
     try {
       return await statement()
     } catch (error) {
       this.hasFailed = true
       if (CONFLICTS.some((code) => hasCode(error, code))) this.#obstacle ??= 'conflict'
       throw error
+    } finally {
+      if (this.#together === undefined && this.statements === 1 && canBatch(this.#outer)) void this.#watchTurn()
     }
+  }
+
+  async #watchTurn(): Promise<void> {
+    await endOfTurn()
+    if (this.isOpen) this.lingers()
+  }
+
+  #ask<Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> {
+    return this.#together?.query<Row>(this, text, parameters) ?? this.#outer.query<Row>(text, parameters)
   }
 }
 

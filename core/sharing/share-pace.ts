@@ -22,6 +22,9 @@ const CALM = 1_000
 /** Pieces of work that shared without a failure before they go without savepoints: at first, and at most. */
 const TRUSTED_AFTER = 1_000
 const TRUSTED_AFTER_AT_MOST = 256_000
+/** Pieces of work with one statement at most before they are called at once: at first, and at most. */
+const TOGETHER_AFTER = 1_000
+const TOGETHER_AFTER_AT_MOST = 256_000
 
 export class SharePace {
   #floorMs: number | undefined
@@ -30,6 +33,8 @@ export class SharePace {
   #calm = 0
   #clean = 0
   #trustedAfter = TRUSTED_AFTER
+  #single = 0
+  #togetherAfter = TOGETHER_AFTER
   #isOver = false
 
   /** A piece of work took so long inside its transaction. */
@@ -51,6 +56,25 @@ export class SharePace {
    */
   get isTrusted(): boolean {
     return this.#clean >= this.#trustedAfter
+  }
+
+  /** A piece of work was called in a shared transaction. @param isSingle it had one statement at most, with which it ended */
+  ran(isSingle: boolean): void {
+    this.#single = isSingle ? this.#single + 1 : 0
+    if (this.#single >= 2 * this.#togetherAfter) this.#togetherAfter = TOGETHER_AFTER
+  }
+
+  /** One that was called at once with others wanted more than a statement: all of them are called again. */
+  several(): void {
+    // Told once of a transaction, however many of it wanted one.
+    if (this.#single >= this.#togetherAfter)
+      this.#togetherAfter = Math.min(this.#togetherAfter * 2, TOGETHER_AFTER_AT_MOST)
+    this.#single = 0
+  }
+
+  /** Whether so many in a row ended with their one statement that the next ones may be called at once: it can be undone only with all others. */
+  get mayGoTogether(): boolean {
+    return this.isTrusted && this.#single >= this.#togetherAfter
   }
 
   /** A piece of work has failed in a shared transaction: it may do so each time that it is tried again. */

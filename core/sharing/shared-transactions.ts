@@ -11,6 +11,9 @@
  * Once many have worked without a failure the savepoints are left out. When one of these has to be undone, the transaction is
  * rolled back and each is called again alone; until as many have worked again, and twice as many each time, there are savepoints.
  *
+ * Once many have ended with their one statement, and the driver can send several, those without savepoints are called at once and
+ * their statements are one round trip (`statements-together.ts`). One that wants more has all of them called again alone.
+ *
  * So a piece of work may be called twice, also without a failure of its own. What the first call did through its
  * transaction is undone; whatever else it did is done again, as after a crash. Never are two calls of a piece under way at
  * once, and no call begins after the piece has an outcome.
@@ -28,6 +31,7 @@ import { type SqlClient, SqlCommitError, type SqlTransaction } from '../sql.ts'
 import { outcomeOf } from '../sql-steps.ts'
 import { OpenTransaction, type Piece, type PieceEnd, type Timed } from './open-transaction.ts'
 import { SharePace } from './share-pace.ts'
+import { canBatch } from './statements-together.ts'
 
 /** What is done for all pieces of a shared transaction, in one statement each. */
 export interface ShareHost<Item> {
@@ -162,7 +166,7 @@ export class SharedTransactions<Item> {
       // A database that is away is away for each of them.
       if (!hasBegun) for (const piece of pieces) ends.set(piece, { kind: 'done' })
       if (!hasBegun || (isWhole && !isRolledBack(error))) return this.#reject(pieces, ends, error)
-      if (pieces.length > 1) this.#pace.failed()
+      if (pieces.length > 1 && !wantedSeveral(ends)) this.#pace.failed()
       // A failure, too, may rest on what another piece wrote.
       for (const [piece, end] of ends) if (end.kind !== 'again') ends.set(piece, { kind: 'again' })
       this.#settle(pieces, ends)
@@ -200,8 +204,11 @@ export class SharedTransactions<Item> {
     )
     const called = pieces.filter((_, i) => isCalled?.[i] ?? true)
     for (const piece of pieces) ends.set(piece, { kind: 'done' })
-    const { isTrusted } = this.#pace
-    await transaction.take(tx, called, { ends, took: (ms) => this.#pace.took(ms), areTrusted: isTrusted })
+    const { isTrusted, mayGoTogether } = this.#pace
+    const ran = (isSingle: boolean): void => this.#pace.ran(isSingle)
+    const took = (ms: number): void => this.#pace.took(ms)
+    if (mayGoTogether && canBatch(tx)) await transaction.takeTogether(tx, called, { ends, ran })
+    else await transaction.take(tx, called, { ends, took, ran, areTrusted: isTrusted })
     const isDone = (piece: Piece<Item>): boolean => ends.get(piece)?.kind === 'done'
     await this.#host.close?.(
       tx,
@@ -226,6 +233,7 @@ export class SharedTransactions<Item> {
 
   #again(piece: Piece<Item>, end: Extract<PieceEnd, { kind: 'again' }>): void {
     if (end.obstacle === 'beyond') this.#pace.endSharing()
+    else if (end.obstacle === 'several') this.#pace.several()
     else if (end.obstacle === 'conflict' || end.obstacle === 'slow') this.#pace.conflicted(this.#clock.monotonic())
     const next = { ...piece, mustBeAlone: end.obstacle !== 'turn' }
     if (end.after === undefined) this.#wait([next])
@@ -252,4 +260,8 @@ export class SharedTransactions<Item> {
 /** The server says so; anything else may be a commit. */
 function isRolledBack(error: unknown): boolean {
   return error instanceof SqlCommitError || outcomeOf(error) !== 'unknown'
+}
+
+function wantedSeveral(ends: ReadonlyMap<unknown, PieceEnd>): boolean {
+  return [...ends.values()].some((end) => end.kind === 'again' && end.obstacle === 'several')
 }
