@@ -24,6 +24,8 @@ const moved = defineChannel('stock.moved', {
 
 interface Side {
   readonly what: string
+  /** What its rate is divided by: the place of the same handler by hand. */
+  readonly beside: number
   readonly binding: (done: () => void) => SinkBinding
 }
 
@@ -44,9 +46,9 @@ export async function measureInbox(bed: Bed, options: SuiteOptions): Promise<voi
     sides.map((side) => () => oneTurn(bed, side)),
     { rounds: options.rounds },
   )
-  const byHand = turns.at(-1) ?? []
-  const rows = sides.map(({ what }, n) => {
+  const rows = sides.map(({ what, beside }, n) => {
     const mine = turns[n] ?? []
+    const byHand = turns[beside] ?? []
     const of = (pick: (turn: Turn) => number): string => number(median(mine.map(pick)))
     const ratio = median(mine.map((turn, round) => turn.perSecond / (byHand[round]?.perSecond ?? Number.NaN)))
     return [
@@ -80,26 +82,36 @@ async function inboxOf(bed: Bed): Promise<ReturnType<typeof createInbox>> {
   return inbox
 }
 
+/** A handler's statements. */
+type Move = (tx: SqlExecutor, row: number, units: number) => Promise<unknown>
+
+const move: Move = (tx, row, units) => tx.query('UPDATE shelf SET n = n + $2 WHERE id = $1', [row, units])
+const look: Move = async (tx, row, units) => {
+  await tx.query('SELECT n FROM shelf WHERE id = $1 FOR UPDATE', [row])
+  await move(tx, row, units)
+}
+
 function sidesOf({ sql }: Bed, inbox: ReturnType<typeof createInbox>): readonly Side[] {
-  const options = { group: 'stock', concurrency: CONCURRENCY } as const
-  const move = (tx: SqlExecutor, row: number, units: number): Promise<unknown> =>
-    tx.query('UPDATE shelf SET n = n + $2 WHERE id = $1', [row, units])
-  const withInbox = (sharesTransactions: boolean) => (done: () => void) =>
-    sink(moved, { ...options, inbox, sharesTransactions }, async ({ row, units }, { tx }) => {
-      await move(tx, row, units)
-      done()
-    })
+  const withInbox =
+    (group: string, work: Move, sharesTransactions: boolean): Side['binding'] =>
+    (done) =>
+      sink(moved, { group, concurrency: CONCURRENCY, inbox, sharesTransactions }, async ({ row, units }, { tx }) => {
+        await work(tx, row, units)
+        done()
+      })
+  const byHand =
+    (group: string, work: Move): Side['binding'] =>
+    (done) =>
+      sink(moved, { group, concurrency: CONCURRENCY }, async ({ row, units }) => {
+        await sql.transaction((tx) => work(tx, row, units))
+        done()
+      })
   return [
-    { what: 'inbox, shared transactions', binding: withInbox(true) },
-    { what: 'inbox, a transaction each', binding: withInbox(false) },
-    {
-      what: 'no inbox, a transaction each by hand',
-      binding: (done) =>
-        sink(moved, options, async ({ row, units }) => {
-          await sql.transaction((tx) => move(tx, row, units))
-          done()
-        }),
-    },
+    { what: 'inbox, shared transactions', beside: 2, binding: withInbox('stock', move, true) },
+    { what: 'inbox, a transaction each', beside: 2, binding: withInbox('stock', move, false) },
+    { what: 'no inbox, a transaction each by hand', beside: 2, binding: byHand('stock', move) },
+    { what: 'two statements: inbox, shared transactions', beside: 4, binding: withInbox('checked', look, true) },
+    { what: 'two statements: no inbox, by hand', beside: 4, binding: byHand('checked', look) },
   ]
 }
 
