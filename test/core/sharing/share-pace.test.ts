@@ -62,4 +62,42 @@ describe('how work shares transactions', () => {
     pace.endSharing()
     expect(pace.share(64, 2, 1e12)).toBe(1)
   })
+
+  /** Of so many pieces, each done with one statement. */
+  const singles = (pace: SharePace, count: number): void => {
+    for (let i = 0; i < count; i++) {
+      pace.ran(true)
+      pace.shared()
+    }
+  }
+
+  test('a thousand in a row that ended with their one statement may go together', () => {
+    const pace = paced(0.5)
+    singles(pace, 999)
+    expect(pace.mayGoTogether).toBe(false)
+    singles(pace, 1)
+    expect(pace.mayGoTogether).toBe(true)
+    pace.ran(false)
+    expect(pace.mayGoTogether).toBe(false)
+    singles(pace, 1_000)
+    expect(pace.mayGoTogether).toBe(true)
+  })
+
+  test('one that wanted more than a statement has twice as many go one by one, though all of a transaction say so', () => {
+    const pace = paced(0.5)
+    singles(pace, 1_000)
+    for (let i = 0; i < 32; i++) pace.several()
+    singles(pace, 1_999)
+    expect(pace.mayGoTogether).toBe(false)
+    expect(pace.isTrusted).toBe(true)
+    singles(pace, 1)
+    expect(pace.mayGoTogether).toBe(true)
+  })
+
+  test('nothing goes together that needs savepoints', () => {
+    const pace = paced(0.5)
+    singles(pace, 1_000)
+    pace.failed()
+    expect(pace.mayGoTogether).toBe(false)
+  })
 })
