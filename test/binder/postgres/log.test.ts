@@ -4,8 +4,6 @@ import { type SqlClient, textCodec } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-// oxlint-disable-next-line no-restricted-imports -- pure inside of the adapter
-import { messageOf } from '../../../binder/postgres/wire.ts'
 import { LogLines } from '../../support/log-lines.ts'
 import { freshPglite } from '../../support/pglite.ts'
 import { gate, until } from '../../support/until.ts'
@@ -98,20 +96,21 @@ describe('the ring of segments', () => {
 
   it('is freed soon after somebody has used it for a moment, and that is no news', async () => {
     const log = new LogLines()
-    let refusals = 3
+    const tries: number[] = []
     const inUse: SqlClient['query'] = async (text, parameters) => {
-      if (!text.includes('transport_truncate') || refusals-- <= 0) return sql.query(text, parameters)
+      if (!text.includes('transport_truncate') || tries.push(performance.now()) > 3) return sql.query(text, parameters)
       throw Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })
     }
     const busy = new Proxy(sql, { get: (of, name) => (name === 'query' ? inUse : Reflect.get(of, name, of)) })
-    const t = setup({ segmentMs: 10_000, sql: busy })
+    const t = setup({ segmentMs: 8_000, sql: busy })
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})], logger: log.logger })
     await binder.send(t.numbers, { n: 0 })
-    await until('it is freed', async () => refusals < 0 && (await t.emptySegments()) === 7, 40_000)
-    const [ring] = await t.table<{ current: number }>('SELECT current::int AS current FROM {schema}.transport_ring')
-    expect(ring?.current).toBe(1)
-    expect(log.lines.filter(({ message }) => message !== 'a segment of the log is in use')).toEqual([])
-  }, 60_000)
+    await until('it is freed', async () => tries.length > 3 && (await t.emptySegments()) === 7, 60_000)
+    // By looks at the usual times it would be 24 s.
+    expect(Number(tries[3]) - Number(tries[0])).toBeLessThan(16_000)
+    expect(log.lines.filter(({ message }) => /the log/.test(message) && !/in use/.test(message))).toEqual([])
+    expect(binder.health().transport.detail).toBeUndefined()
+  }, 90_000)
 
   it('is read by one probe for each message, also with a plan of when it was empty and had been analyzed', async () => {
     const t = setup({ segmentMs: 60_000 })
@@ -240,39 +239,6 @@ describe('the ring of segments', () => {
       return binder.health().transport.detail === undefined && (await t.rowsOf('transport_log')) < 1_000
     })
   }, 120_000)
-})
-
-describe('a list of messages', () => {
-  it('lies in the log as it was given, whatever is absent, empty or no text', async () => {
-    const t = setup({ segmentMs: 60_000 })
-    const binder = await t.started()
-    const keys = [null, '', 'a\0b', 'ü,"\n', null, 'k']
-    const bodies = [Buffer.of(0, 255, 10), Buffer.alloc(0), null, Buffer.from('{"n":1}'), Buffer.from(','), null]
-    const headers = [{}, { a: '\0\ud800"' }, {}, { b: -0, c: Buffer.of(1) }, {}, {}]
-    const list = keys.map((key, i) => ({
-      ...{
-        id: `id "${i}" ü`,
-        destination: 'numbers',
-        type: i < 3 ? 't"1' : 't2',
-        source: 's\\',
-        contentType: 'c',
-        time: i,
-      },
-      ...{ key, headers: headers[i] ?? {}, body: bodies[i] ?? null },
-    }))
-    expect(await binder.publish(list)).toEqual(list.map(() => undefined))
-    const rows = await t.table<{ key: Uint8Array | null; meta: unknown; body: Uint8Array | null }>(
-      'SELECT key, meta::text AS meta, body FROM {schema}.transport_log ORDER BY seq',
-    )
-    const read = rows.map(({ key, meta, body }) => messageOf('numbers', { key, meta: String(meta), body }, '0'))
-    const hex = (bytes: Uint8Array | null): string | null =>
-      bytes === null ? null : Buffer.from(bytes).toString('hex')
-    expect(read.map((one) => ({ ...one, body: hex(one.body) }))).toEqual(
-      list.map((one) => ({ ...one, body: hex(one.body), headers: expect.anything() })),
-    )
-    expect(read[1]?.headers).toEqual(headers[1])
-    expect(read[3]?.headers).toEqual({ b: -0, c: new Uint8Array([1]) })
-  })
 })
 
 describe('a dump of another cluster', () => {
