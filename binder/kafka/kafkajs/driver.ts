@@ -4,6 +4,7 @@ import { AdminConnection } from './admin.ts'
 import { gatedAssigner, type JoinGate } from './assigner.ts'
 import { provideCodecs } from './codecs.ts'
 import { createConsumer } from './consumer.ts'
+import { mendDeadSockets } from './mends/dead-sockets.ts'
 import { mendTornAnswers } from './mends/torn-answers.ts'
 import type { KafkaOptions } from './options.ts'
 import { ProducerSlot } from './producer-slot.ts'
@@ -22,6 +23,7 @@ export class KafkajsDriver implements KafkaDriver {
 
   attach(host: TransportHost): DriverLink {
     mendTornAnswers()
+    mendDeadSockets()
     provideCodecs()
     return new KafkajsLink(this.#options, host)
   }
