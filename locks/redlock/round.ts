@@ -21,7 +21,8 @@ export class Round implements Limited {
   #place: Place<Limited> | undefined
   #dueAt = 0
 
-  constructor(limits: TimeLimits, size: number, limitMs: number, send: Send, judge: Judge) {
+  /** @param size how many servers there are */
+  constructor(limits: TimeLimits, size: number, limitMs: number, { send, judge }: { send: Send; judge: Judge }) {
     for (let voter = 0; voter < size; voter++) {
       this.replies.push(undefined)
       this.#waiting.push(undefined)

@@ -137,7 +137,7 @@ export class Servers {
 
   #round(ttlMs: number, send: Send, judge: Judge): Round {
     const limitMs = Math.min(this.#settings.answerMs, Math.max(MIN_LIMIT_MS, ttlMs * SHARE_OF_TTL))
-    return new Round(this.#limits, this.size, limitMs, send, judge)
+    return new Round(this.#limits, this.size, limitMs, { send, judge })
   }
 
   /** A server that another address leads to as well would have two votes: then neither counts. */

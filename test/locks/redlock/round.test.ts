@@ -12,9 +12,12 @@ function setup() {
   const limits = new TimeLimits(clock)
   const judged: string[] = []
   const round = (limitMs = 200, send: Send = unanswered): Round =>
-    new Round(limits, 3, limitMs, send, (reply, voter) => {
-      judged.push(`${voter}: ${reply.kind}`)
-      return reply.kind === 'answer' && reply.answer === 1
+    new Round(limits, 3, limitMs, {
+      send,
+      judge: (reply, voter) => {
+        judged.push(`${voter}: ${reply.kind}`)
+        return reply.kind === 'answer' && reply.answer === 1
+      },
     })
   return { clock, limits, judged, round }
 }
