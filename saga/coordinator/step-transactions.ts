@@ -31,6 +31,7 @@ export type StepDone = { readonly plan: Plan | undefined } | { readonly notBegun
 
 /** A call that waits for its turn or has it. */
 interface StepCall {
+  readonly saga: string
   plan: Plan | undefined
   /** In the present transaction. */
   hasBegun: boolean
@@ -61,7 +62,7 @@ export class StepTransactions {
    * @throws what `work` and the commit throw; OwnershipLost
    */
   async run(snapshot: Snapshot, call: Call, work: StepWork): Promise<StepDone> {
-    const own: StepCall = { plan: undefined, hasBegun: false }
+    const own: StepCall = { saga: `${snapshot.row.name}/${snapshot.row.id}`, plan: undefined, hasBegun: false }
     try {
       if (this.#host.sharesTransactions) await this.#together(own, snapshot, call, work)
       else await this.#alone(own, snapshot, work)
@@ -113,6 +114,8 @@ export class StepTransactions {
     let shared = this.#shared.get(name)
     if (shared === undefined) {
       shared = new SharedTransactions<StepCall>(this.#limited(), this.#host.clock, {
+        // Items of a list advance one saga one after the other: the second would not fit what was planned for it.
+        nameOf: ({ saga }) => saga,
         close: (tx, done) => this.#writeAll(tx, done),
       })
       this.#shared.set(name, shared)
