@@ -25,7 +25,7 @@ export interface Lives {
 
 const STARTING = 0.25
 /** More than are done from one line of progress to the one after the next: so there is work left for the next life. */
-const ORDERS_PER_LIFE = 300
+const ORDERS_PER_LIFE = 550
 const STARTS_MS = 3_000
 /** A line of progress comes every two seconds: the kill is at any moment between two. */
 const LINE_MS = 2_000
