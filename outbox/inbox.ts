@@ -15,6 +15,7 @@ import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork } fro
 import type { EncodedMessage } from '../binder/channel/message.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
+import { andCommit } from '../core/last-statement.ts'
 import { checkLogger, type Logger } from '../core/logger.ts'
 import { migrate, requireMigrated } from '../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../core/options.ts'
@@ -180,7 +181,7 @@ class TableInbox implements SqlInbox {
             undone.map(({ message }) => message),
           )
         const outputs = done.flatMap((item) => item.outputs)
-        if (outputs.length > 0) await this.#outbox?.addEncoded(tx, outputs)
+        if (outputs.length > 0) await this.#outbox?.addEncoded(andCommit(tx), outputs)
       },
     })
     this.#shared.set(name, shared)

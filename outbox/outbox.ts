@@ -97,8 +97,14 @@ export interface Outbox {
     payload: NoInfer<In>,
     options?: SendOptions,
   ): Promise<{ readonly id: string }>
-  /** Writes messages in the order given, in one statement. @throws as `add`, but for schema and codec */
-  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void>
+  /** A message as `add` writes it, for `addEncoded`. @throws as `add`, but for what the table says */
+  encode<In, Out>(channel: Channel<In, Out>, payload: NoInfer<In>, options?: SendOptions): Promise<EncodedMessage>
+  /**
+   * Writes messages in the order given, in one statement.
+   * @param channel of all of them, where they have one: a destination that does not exist yet becomes as it says
+   * @throws as `add`, but for schema and codec
+   */
+  addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place): Promise<void>
   /**
    * Hears of additions made through this object, with their partitions: after the commit where the transaction tells of
    * it, else (`pgTransaction`) right after the INSERT, when it is not visible yet. A hint, not a promise.
@@ -189,14 +195,7 @@ class SqlOutbox implements Outbox {
     options?: SendOptions,
   ): Promise<{ readonly id: string }> {
     requireTransaction(tx)
-    const { name, transactional } = requireChannel('outbox.add', channel)
-    if (transactional === true && this.#logOf(name) === undefined)
-      throw wrongKind(
-        `outbox.add("${name}")`,
-        this.sql,
-        'the database of a transactional channel: createOutbox({ sql, transport }) with a postgresTransport on this sql',
-      )
-    const message = await encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
+    const message = await this.#encode('outbox.add', channel, payload, options)
     if (this.#telemetry === undefined) await this.#write(tx, [message], channel)
     else await this.#addTraced(this.#telemetry, tx, message, channel)
     return { id: message.id }
@@ -213,9 +212,37 @@ class SqlOutbox implements Outbox {
     }
   }
 
-  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[]): Promise<void> {
+  async encode<In, Out>(
+    channel: Channel<In, Out>,
+    payload: NoInfer<In>,
+    options?: SendOptions,
+  ): Promise<EncodedMessage> {
+    const message = await this.#encode('outbox.encode', channel, payload, options)
+    if (this.#telemetry === undefined) return message
+    const span = createSpan(this.#telemetry, message.destination, message.id)
+    span.end()
+    return withTrace(message, span.context)
+  }
+
+  #encode<In, Out>(
+    path: string,
+    channel: Channel<In, Out>,
+    payload: In,
+    options: SendOptions | undefined,
+  ): EncodedMessage | Promise<EncodedMessage> {
+    const { name, transactional } = requireChannel(path, channel)
+    if (transactional === true && this.#logOf(name) === undefined)
+      throw wrongKind(
+        `${path}("${name}")`,
+        this.sql,
+        'the database of a transactional channel: createOutbox({ sql, transport }) with a postgresTransport on this sql',
+      )
+    return encodeMessage(channel, payload, this.service, withAmbient(this.#ambient, name, options))
+  }
+
+  async addEncoded(tx: SqlTransaction, messages: readonly EncodedMessage[], channel?: Place): Promise<void> {
     requireTransaction(tx)
-    if (messages.length > 0) await this.#write(tx, messages)
+    if (messages.length > 0) await this.#write(tx, messages, channel)
   }
 
   /** @param place of all of them, where it is known */

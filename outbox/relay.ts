@@ -9,6 +9,7 @@
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
+import { SqlVersionMismatch } from '../core/migrate.ts'
 import { explainMissing, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
@@ -31,7 +32,7 @@ import type { WindowResult } from './window.ts'
 export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever.
-   * @throws OutboxPartitionsMismatch, SqlTablesMissing
+   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
@@ -68,7 +69,9 @@ export function createRelay(options: RelayOptions): Relay {
 }
 
 function isMistake(error: unknown): error is Error {
-  return error instanceof OutboxPartitionsMismatch || error instanceof OutboxOwned || error instanceof SqlTablesMissing
+  return [OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch].some(
+    (type) => error instanceof type,
+  )
 }
 
 /** One that cannot say whether it is connected is taken to be. */

@@ -37,7 +37,7 @@ import { canBatch } from './statements-together.ts'
 export interface ShareHost<Item> {
   /** Before the first one. @returns of each, whether its work is to be called; one that is not is done already */
   open?(tx: SqlTransaction, items: readonly Item[]): Promise<readonly boolean[]>
-  /** After the last one: `done` were called and worked, nothing may stay of `undone`. */
+  /** After the last one: `done` were called and worked, nothing may stay of `undone`. May end with what commits (`andCommit`). */
   close?(tx: SqlTransaction, done: readonly Item[], undone: readonly Item[]): Promise<void>
   /** Two with one name never share a transaction. @default all may */
   nameOf?(item: Item): string
@@ -158,7 +158,12 @@ export class SharedTransactions<Item> {
     try {
       await this.#sql.transaction(async (tx) => {
         hasBegun = true
-        await this.#share(tx, transaction, pieces, ends)
+        await this.#share(
+          withLast(tx, () => (isWhole = true)),
+          transaction,
+          pieces,
+          ends,
+        )
         isWhole = true
       })
       this.#settle(pieces, ends)
@@ -254,6 +259,19 @@ export class SharedTransactions<Item> {
       for (const transaction of this.#open) transaction.look(STUCK_MS)
       this.#pump()
     })
+  }
+}
+
+/** @param last called before the statement with which the transaction commits */
+function withLast(tx: SqlTransaction, last: () => void): SqlTransaction {
+  if (tx.last === undefined) return tx
+  const commit = tx.last
+  return {
+    ...tx,
+    last: (text, parameters) => {
+      last()
+      return commit(text, parameters)
+    },
   }
 }
 

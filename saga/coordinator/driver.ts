@@ -115,7 +115,7 @@ export class Driver implements RunHost {
 
   async run(resend: boolean): Promise<void> {
     const { sql, store } = this
-    await requireReadableInputs(sql, { store, sagas: this.#options.sagas })
+    await requireReadableInputs(sql, { store, ...this.#options })
     await requireFit(directTargets(this.#options.sagas), this.#options.clock, this.#options.logger)
     await this.#starter.register(sql)
     if (sql.exclusive !== undefined) await store.expireOthers(sql, ownerPrefix(sql.exclusive))

@@ -1,7 +1,10 @@
 /** A saga's input, as its steps see it. */
 import { synchronous } from '../../core/callbacks.ts'
+import type { Clock } from '../../core/clock.ts'
+import type { Logger } from '../../core/logger.ts'
 import { SchemaError, validate } from '../../core/schema.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
+import { within } from '../../core/time-limit.ts'
 import type { Saga } from '../definition/saga.ts'
 import { SagaInputUnreadable } from '../errors.ts'
 import type { SagaKey, SagaRow } from '../store/rows.ts'
@@ -46,25 +49,39 @@ function settled(work: () => unknown, otherwise: (cause: unknown) => unknown): u
 export interface InputCheckHost {
   readonly store: SagaStore
   readonly sagas: readonly Saga<unknown, unknown, object>[]
+  readonly clock: Clock
+  readonly logger: Logger
+  /** How long a schema may take for one input. */
+  readonly leaseMs: number
 }
 
 const PAGE = 500
 const NAMED = 5
 
 /**
- * Reads the inputs of all open sagas, so that a definition which some of them do not fit touches none.
+ * Reads the inputs of all open sagas, so that a definition which some of them do not fit touches none. One whose schema hangs
+ * keeps nobody from running: that is logged, and its other inputs are read when their sagas are due.
  * @throws SagaInputUnreadable with how many, and some ids
  */
-export async function requireReadableInputs(sql: SqlExecutor, { store, sagas }: InputCheckHost): Promise<void> {
+export async function requireReadableInputs(sql: SqlExecutor, host: InputCheckHost): Promise<void> {
+  const { store, sagas, clock, leaseMs, logger } = host
   const unreadable = new Map<Saga, string[]>()
+  const hanging = new Set<Saga>()
   let after: SagaKey = { name: '', id: '' }
   for (;;) {
     const rows = await store.openInputs(sql, sagas, after, PAGE)
     for (const row of rows) {
       const saga = sagas.find(({ name, version }) => name === row.name && version === row.version)
-      if (saga !== undefined && !(await isReadable(saga, row))) {
-        unreadable.set(saga, [...(unreadable.get(saga) ?? []), row.id])
-      }
+      if (saga === undefined || hanging.has(saga)) continue
+      const read = isReadable(saga, row)
+      const isIt = read instanceof Promise ? await within(clock, leaseMs, read, 'hangs' as const) : read
+      if (isIt === false) unreadable.set(saga, [...(unreadable.get(saga) ?? []), row.id])
+      if (isIt !== 'hangs') continue
+      hanging.add(saga)
+      logger.error(
+        { saga: row.name, version: row.version, id: row.id, leaseMs },
+        `the schema of saga "${row.name}" has not answered within ${leaseMs} ms whether it fits the input of ${row.id}: open sagas of it were not checked`,
+      )
     }
     const last = rows.at(-1)
     if (last === undefined || rows.length < PAGE) break
@@ -81,12 +98,16 @@ export async function requireReadableInputs(sql: SqlExecutor, { store, sagas }: 
   )
 }
 
-async function isReadable(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): Promise<boolean> {
-  try {
-    await readInput(saga, row)
-    return true
-  } catch (error) {
+/** Synchronous when the schema is. */
+function isReadable(saga: Saga, row: Pick<SagaRow, 'name' | 'id' | 'version' | 'input'>): boolean | Promise<boolean> {
+  const unreadable = (error: unknown): boolean => {
     if (error instanceof SagaInputUnreadable) return false
     throw error
+  }
+  try {
+    const input = readInput(saga, row)
+    return input instanceof Promise ? input.then(() => true, unreadable) : true
+  } catch (error) {
+    return unreadable(error)
   }
 }

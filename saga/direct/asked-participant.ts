@@ -7,12 +7,13 @@ import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { newId } from '../../core/ids.ts'
 import { type Logger, withFields } from '../../core/logger.ts'
-import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry, type Telemetry } from '../../core/telemetry.ts'
 import { Barrier } from '../participant/barrier.ts'
 import type { DeclaredParticipant } from '../participant/binding.ts'
-import { CommandHandler, type ReplyOutbox } from '../participant/command-handler.ts'
+import { CommandHandler } from '../participant/command-handler.ts'
+import type { ReplyOutbox } from '../participant/reply-outbox.ts'
+import { SharedCommands } from '../participant/shared-commands.ts'
 import { Unanswered } from '../participant/unanswered.ts'
 import type { SagaReply } from '../wire/reply.ts'
 
@@ -68,7 +69,7 @@ export class AskedParticipant {
       maxAttempts: 1,
       telemetry: checkTelemetry(`${path}.telemetry`, given.telemetry ?? options.telemetry),
       unanswered: new Unanswered(),
-      shared: isSharing ? new SharedTransactions<undefined>(sql, by.clock) : undefined,
+      shared: isSharing ? new SharedCommands(sql, by.clock, barrier) : undefined,
     }
     this.#handler = (outbox) => new CommandHandler({ ...parts, outbox })
   }

@@ -77,8 +77,23 @@ interface Row extends Pick<BarrierEntry, 'key' | 'status' | 'reply' | 'round' | 
   readonly birth: string | null
 }
 
+/** What was answered to a command. */
+export interface BarrierAnswer {
+  /** The row's key. */
+  readonly key: string
+  readonly operation: Operation
+  readonly status: BarrierStatus
+  readonly command: Command
+  readonly reply: SagaReply | null
+}
+
 /** Holds in no key: control characters are refused in ids and names. */
 const SEPARATOR = '\u001f'
+const COLUMNS = 'saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth, gid'
+const ANSWERS = `(saga_key, operation, status, reply_to, birth, round, reply)
+  SELECT key, operation, status, reply_to, birth, round, reply::jsonb
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::text[])
+    AS a(key, operation, status, reply_to, birth, round, reply) ORDER BY key`
 
 export class Barrier {
   readonly #query: OwnQuery
@@ -150,6 +165,53 @@ export class Barrier {
     return this.#found(sql, command, operation, '')
   }
 
+  /**
+   * What is entered of each of several commands, locked, in one statement; each with a key of its own. `undefined`: nothing is.
+   * `'another'`: only what is of others with its key, beside which it is entered by itself.
+   */
+  async findAll(
+    tx: SqlTransaction,
+    commands: readonly Command[],
+    operation: Operation,
+  ): Promise<readonly (BarrierEntry | 'another' | undefined)[]> {
+    const places = commands.map(placesOf)
+    // One probe of the index for each place, whatever the statistics say; in one order everywhere, so that nobody waits in a circle.
+    const { rows } = await this.#query<Row>(
+      tx,
+      `SELECT found.* FROM (SELECT place FROM unnest($1::text[]) AS p(place) ORDER BY place) AS p
+       CROSS JOIN LATERAL (SELECT ${COLUMNS} FROM ${this.#table} WHERE saga_key = p.place AND operation = $2 OFFSET 0 FOR UPDATE) AS found`,
+      [places.flat(), operation],
+    )
+    const byKey = new Map(rows.map((row) => [row.key, row]))
+    return commands.map((command, i) => {
+      const its = (places[i] ?? []).flatMap((place) => byKey.get(place) ?? [])
+      const found = its.find((row) => fits(row, command))
+      if (found === undefined) return its.length > 0 ? 'another' : undefined
+      return { ...found, operation, isNew: false }
+    })
+  }
+
+  /**
+   * Enters and keeps in one statement what was answered to commands of which nothing was entered.
+   * @throws an error of the database when something is by now: nothing may be committed then
+   */
+  async enterAll(tx: SqlTransaction, answers: readonly BarrierAnswer[]): Promise<void> {
+    if (answers.length === 0) return
+    await this.#query(tx, `INSERT INTO ${this.#table} ${ANSWERS}`, columnsOf(answers))
+  }
+
+  /** Keeps what was answered to commands whose rows are locked, in one statement. */
+  async keepAll(tx: SqlTransaction, answers: readonly BarrierAnswer[]): Promise<void> {
+    if (answers.length === 0) return
+    // By way of the conflict: that is found by the index, whatever the statistics say.
+    await this.#query(
+      tx,
+      `INSERT INTO ${this.#table} AS kept ${ANSWERS} ON CONFLICT (saga_key, operation) DO UPDATE
+       SET status = excluded.status, reply = excluded.reply, round = greatest(kept.round, excluded.round)`,
+      columnsOf(answers),
+    )
+  }
+
   /** Keeps what was answered. */
   async keep(
     tx: SqlTransaction,
@@ -206,9 +268,7 @@ export class Barrier {
     operation: Operation,
     lock: 'FOR UPDATE' | '',
   ): Promise<BarrierEntry | undefined> {
-    const { key, replyTo, birth } = command
-    const places = [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
-    const found = (await this.#rows(sql, operation, places, lock)).find((row) => fits(row, command))
+    const found = (await this.#rows(sql, operation, placesOf(command), lock)).find((row) => fits(row, command))
     return found && { ...found, operation, isNew: false }
   }
 
@@ -221,12 +281,29 @@ export class Barrier {
   ): Promise<readonly Row[]> {
     const { rows } = await this.#query<Row>(
       sql,
-      `SELECT saga_key AS key, status, reply, round::int AS round, reply_to AS "replyTo", birth, gid FROM ${this.#table}
+      `SELECT ${COLUMNS} FROM ${this.#table}
        WHERE saga_key = ANY($1::text[]) AND operation = $2 ORDER BY saga_key ${lock}`,
       [[...keys], operation],
     )
     return keys.flatMap((key) => rows.filter((row) => row.key === key))
   }
+}
+
+/** Where its row may be: that of its own first. */
+function placesOf({ key, replyTo, birth }: Command): readonly string[] {
+  return [[key, replyTo, birth].join(SEPARATOR), [key, replyTo].join(SEPARATOR), key]
+}
+
+function columnsOf(answers: readonly BarrierAnswer[]): readonly (readonly unknown[])[] {
+  return [
+    answers.map(({ key }) => key),
+    answers.map(({ operation }) => operation),
+    answers.map(({ status }) => status),
+    answers.map(({ command }) => command.replyTo),
+    answers.map(({ command }) => command.birth ?? null),
+    answers.map(({ command }) => command.round),
+    answers.map(({ reply }) => reply && JSON.stringify(reply)),
+  ]
 }
 
 /** What is not known of either fits. */

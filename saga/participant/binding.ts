@@ -6,13 +6,13 @@ import { type Channel, checkName } from '../../binder/channel/channel.ts'
 import { systemClock } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { hasMethods, wrongKind } from '../../core/options.ts'
-import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import { DEFAULT_SCHEMA, requireSqlClient, type SqlClient } from '../../core/sql.ts'
 import { checkTelemetry } from '../../core/telemetry.ts'
 import { Barrier } from './barrier.ts'
 import { CommandHandler, type ParticipantContext } from './command-handler.ts'
 import type { Duties } from './duties.ts'
 import type { ParticipantOptions } from './options.ts'
+import { SharedCommands } from './shared-commands.ts'
 import { Unanswered } from './unanswered.ts'
 
 /** What a kind of participant does. */
@@ -94,7 +94,7 @@ export function participantBinding<In, Out>(
     maxAttempts,
     telemetry,
     unanswered: new Unanswered(),
-    shared: sharesTransactions ? new SharedTransactions(sql, systemClock) : undefined,
+    shared: sharesTransactions ? new SharedCommands(sql, systemClock, barrier) : undefined,
   })
   const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
     handler.handle(request, context),

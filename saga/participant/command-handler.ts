@@ -3,11 +3,9 @@
  * first is rolled back, and one span around both.
  */
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
-import type { Channel } from '../../binder/channel/channel.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
 import { isRetryable } from '../../core/errors.ts'
 import { andCommit } from '../../core/last-statement.ts'
-import type { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
@@ -17,14 +15,9 @@ import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
 import { type Duties, type Duty, type DutyAhead, type GivenUp, inDoubt } from './duties.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
+import type { SharedCommand, SharedCommands } from './shared-commands.ts'
 import { stepOf, type Unanswered } from './unanswered.ts'
-
-/** What a participant needs of the outbox. */
-export interface ReplyOutbox {
-  /** As `Outbox.ready`. */
-  ready?(): Promise<void>
-  add<In, Out>(tx: SqlTransaction, channel: Channel<In, Out>, payload: In, options?: SendOptions): Promise<unknown>
-}
 
 /** What the handlers of a participant get beside the request. */
 export interface ParticipantContext {
@@ -60,13 +53,17 @@ export interface CommandHandlerParts<Request> {
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: Unanswered
   /** Where calls that are ready together share a transaction; absent: each has its own. */
-  readonly shared: SharedTransactions<undefined> | undefined
+  readonly shared: SharedCommands | undefined
 }
 
 /** A command, and what is to be done about it. */
 interface Commanded<Request> {
   readonly command: CommandHeaders
   readonly duty: AnyDuty<Request>
+}
+
+interface Decided<Request> extends Commanded<Request> {
+  readonly duty: Duty<Request, ParticipantContext>
 }
 
 type AnyDuty<Request> = Duty<Request, ParticipantContext> | DutyAhead<Request, ParticipantContext>
@@ -141,10 +138,9 @@ export class CommandHandler<Request> {
   /** @returns whether nothing was begun before */
   async #begin(duty: Duty<Request, ParticipantContext>, command: CommandHeaders): Promise<boolean> {
     const { sql, shared } = this.#parts
-    if (shared === undefined && (await duty.beginFirst?.(sql, command)) === true) return true
-    let isFirst = false
-    await this.#transaction(async (tx) => void (isFirst = (await duty.begin?.(tx, command)) === true))
-    return isFirst
+    if (shared !== undefined) return shared.begin(command, duty)
+    if ((await duty.beginFirst?.(sql, command)) === true) return true
+    return sql.transaction(async (tx) => (await duty.begin?.(tx, command)) === true)
   }
 
   /** @param calling told before each call, which may leave something outside of its transaction: the how manieth it is */
@@ -159,11 +155,10 @@ export class CommandHandler<Request> {
     for (;;) {
       let calls = 0
       try {
-        await this.#transaction(async (tx) => {
-          // A shared transaction that was rolled back has called it before: what that did outside of it stands.
+        // A shared transaction that was rolled back has called it before: what that did outside of it stands.
+        await this.#transaction({ command, duty }, request, (tx) => {
           calling(++calls)
-          const context = contextOf(tx, command, message)
-          await this.#send(tx, command, await duty.decide(tx, request, command, context))
+          return contextOf(tx, command, message)
         })
         return
       } catch (error) {
@@ -210,10 +205,30 @@ export class CommandHandler<Request> {
     return duty.uncalled(tx, command, attempt === 1 && round === 0 ? { ...no, status: 'refused' } : failed)
   }
 
-  async #transaction(work: (tx: SqlTransaction) => Promise<void>): Promise<void> {
-    const { sql, shared } = this.#parts
-    if (shared === undefined) await sql.transaction(work)
-    else await shared.run(undefined, (timed) => sql.transaction((tx) => timed(() => work(tx))), work)
+  /** @param calling told before each call */
+  async #transaction(
+    { command, duty }: Decided<Request>,
+    request: Request,
+    calling: (tx: SqlTransaction) => ParticipantContext,
+  ): Promise<void> {
+    const { sql, shared, outbox } = this.#parts
+    const decide = async (tx: SqlTransaction): Promise<void> => {
+      const context = calling(tx)
+      await this.#send(tx, command, await duty.decide(tx, request, command, context))
+    }
+    if (shared === undefined) return sql.transaction(decide)
+    const { together } = duty
+    const item: SharedCommand = { command, outbox, operation: together?.operation }
+    await shared.decide(
+      item,
+      (timed) => sql.transaction((tx) => timed(() => decide(tx))),
+      async (tx) => {
+        if (together === undefined || item.found === 'another') return decide(tx)
+        const decided = await together.decideFound(item.found, { request, command, context: calling(tx) })
+        item.decided = decided
+        item.answer = await this.#written(tx, command, decided.reply)
+      },
+    )
   }
 
   /** One span around the call and its answer. */
@@ -261,10 +276,23 @@ export class CommandHandler<Request> {
 
   /** The last that is done in `tx`. */
   async #send(tx: SqlTransaction, { replyTo, sagaId }: CommandHeaders, reply: SagaReply): Promise<void> {
-    const { telemetry, outbox } = this.#parts
-    const trace = telemetry?.active()
-    const headers = trace === undefined ? undefined : traceHeaders(trace)
-    await outbox.add(andCommit(tx), replyChannel(replyTo), reply, { key: sagaId, headers })
+    await this.#parts.outbox.add(andCommit(tx), replyChannel(replyTo), reply, this.#optionsOf(sagaId))
+  }
+
+  /** For an outbox that takes several at once; any other has it then. */
+  async #written(tx: SqlTransaction, command: CommandHeaders, reply: SagaReply): Promise<SharedCommand['answer']> {
+    const { outbox } = this.#parts
+    if (outbox.encode === undefined || outbox.addEncoded === undefined) {
+      await this.#send(tx, command, reply)
+      return undefined
+    }
+    const channel = replyChannel(command.replyTo)
+    return { channel, message: await outbox.encode(channel, reply, this.#optionsOf(command.sagaId)) }
+  }
+
+  #optionsOf(sagaId: string): SendOptions {
+    const trace = this.#parts.telemetry?.active()
+    return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
   }
 }
 

@@ -8,7 +8,7 @@ import { stored } from '../json.ts'
 import type { Operation } from '../machine/operation.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders } from '../wire/wire.ts'
-import type { Barrier, BarrierEntry } from './barrier.ts'
+import type { Barrier, BarrierEntry, BarrierStatus } from './barrier.ts'
 
 /** How a command is given up: `failed` may be tried again. */
 export type GivenUp = 'refused' | 'final' | 'failed'
@@ -45,8 +45,33 @@ export interface Duty<Request, Context> extends Giving {
    * transaction, which was rolled back, is to be made again.
    */
   patience?(signal: AbortSignal): DutyPatience
+  /** For commands that share a transaction; absent: each is decided by itself there, too. */
+  readonly together?: DutyTogether<Request, Context>
   /** Calls the handler, unless the barrier knows better. @throws what the handler throws: roll back */
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply>
+}
+
+/** The same duty done for several commands in one transaction: what the barrier is asked and told is a statement for all. */
+export interface DutyTogether<Request, Context> {
+  readonly operation: Operation
+  /**
+   * Calls the handler, unless the barrier knows better. Nothing is written yet.
+   * @param found what is entered, locked
+   */
+  decideFound(found: BarrierEntry | undefined, asked: AskedTogether<Request, Context>): Promise<DecidedTogether>
+}
+
+/** A command, and what its handler is called with. */
+export interface AskedTogether<Request, Context> {
+  readonly request: Request
+  readonly command: CommandHeaders
+  readonly context: Context
+}
+
+export interface DecidedTogether {
+  readonly reply: SagaReply
+  /** Absent: the barrier says so already. */
+  readonly status?: BarrierStatus
 }
 
 /** Of one command. Dispose of it when the command is decided or given up. */
@@ -108,9 +133,9 @@ export function stepDuties<Request, Context>(
 export class Beginning<Request, Context> implements Duty<Request, Context> {
   readonly mayRefuse = true
   readonly #barrier: Barrier
-  readonly #doing: Duty<Request, Context>
+  readonly #doing: Doing<Request, Context>
 
-  constructor(barrier: Barrier, doing: Duty<Request, Context>) {
+  constructor(barrier: Barrier, doing: Doing<Request, Context>) {
     this.#barrier = barrier
     this.#doing = doing
   }
@@ -126,6 +151,10 @@ export class Beginning<Request, Context> implements Duty<Request, Context> {
 
   beginFirst(sql: SqlClient, command: CommandHeaders): Promise<boolean> {
     return this.#barrier.enterAlone(sql, command, 'invoke', 'begun')
+  }
+
+  get together(): DutyTogether<Request, Context> {
+    return this.#doing.together
   }
 
   decide(tx: SqlTransaction, request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
@@ -160,11 +189,25 @@ export class Doing<Request, Context> implements Duty<Request, Context> {
     const entry = await this.#barrier[this.isInside ? 'enter' : 'hold'](tx, command, 'invoke', 'ok', ok)
     const known = answered(command, entry)
     if (known !== undefined) return known
-    const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)
-    if (result === undefined && entry.isNew) return ok
-    const reply: SagaReply = result === undefined ? ok : { ...ok, result }
+    const reply = await this.#call(request, command, context)
+    if (reply.result === undefined && entry.isNew) return ok
     await this.#barrier.keep(tx, entry, 'ok', reply, command.round)
     return reply
+  }
+
+  readonly together: DutyTogether<Request, Context> = {
+    operation: 'invoke',
+    decideFound: async (found, { request, command, context }) => {
+      const known = found && answered(command, found)
+      if (known !== undefined) return { reply: known }
+      return { reply: await this.#call(request, command, context), status: 'ok' }
+    },
+  }
+
+  async #call(request: Request, command: CommandHeaders, context: Context): Promise<SagaReply> {
+    const result = stored(`result of ${command.key}`, await this.#handler(request, context), Number.POSITIVE_INFINITY)
+    const ok: SagaReply = { ...answerTo(command), status: 'ok' }
+    return result === undefined ? ok : { ...ok, result }
   }
 
   async uncalled(tx: SqlTransaction, command: CommandHeaders, no: SagaReply): Promise<SagaReply> {

@@ -59,6 +59,19 @@ export function replyPlace(destination: string): Channel<SagaReply> | undefined 
 
 /** The reply channel of this name. @throws TypeError when the name is not a destination */
 export function replyChannel(name: string): Channel<SagaReply> {
+  const known = replyChannels.get(name)
+  if (known !== undefined) return known
+  if (replyChannels.size >= KNOWN_CHANNELS) replyChannels.clear()
+  const channel = defineReplies(name)
+  replyChannels.set(name, channel)
+  return channel
+}
+
+/** A command names its own, so whoever may send one may name many. */
+const KNOWN_CHANNELS = 1_000
+const replyChannels = new Map<string, Channel<SagaReply>>()
+
+function defineReplies(name: string): Channel<SagaReply> {
   return defineChannel(checkName('saga-reply-to', name, 200), {
     payload: REPLY_SCHEMA,
     key: (reply) => reply.sagaId,

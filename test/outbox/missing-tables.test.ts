@@ -34,6 +34,19 @@ test('a relay does not start', async () => {
   await relay.close()
 })
 
+test('nor does it on tables of a release that this one cannot work with', async () => {
+  const sql = embedded()
+  const outbox = createOutbox({ sql, service: 'orders', schema: uniqueName('newer') })
+  await outbox.migrate()
+  await sql.query(
+    `INSERT INTO ${outbox.schema}.concordat_migration (part, version, works_with) VALUES ('outbox', 98, 98)`,
+  )
+  const relay = createRelay({ outbox, publisher: new FakePublisher() })
+  await expect(relay.start()).rejects.toMatchObject({ code: 'core.sql_version', found: 98 })
+  expect(relay.health()).toMatchObject({ detail: expect.stringContaining('version 98') })
+  await relay.close()
+})
+
 test('an inbox is not ready, and processes nothing', async () => {
   const { inbox } = setup()
   await expect(inbox.ready?.()).rejects.toMatchObject(saysBefore('inbox.migrate()'))

@@ -107,6 +107,8 @@ describe('an input that the schema of a new release refuses', () => {
 })
 
 describe('a schema that never settles', () => {
+  type Schema = StandardSchemaV1<z.input<typeof Input>, z.output<typeof Input>>
+
   test('holds up its own saga only', async () => {
     const hangs = {
       '~standard': {
@@ -131,6 +133,31 @@ describe('a schema that never settles', () => {
     expect(await run.outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
   })
 
+  test('keeps no process from running that starts while its sagas are open', async () => {
+    let isHanging = false
+    let asked = 0
+    const own = Input['~standard']
+    const validate: Schema['~standard']['validate'] = (value) =>
+      isHanging ? (asked++, new Promise<never>(() => {})) : own.validate(value)
+    const silent: Schema = { '~standard': { ...own, validate } }
+    const bad = defineSaga('bad', { version: 1, input: silent }).signal('go', { payload: z.string() })
+    const good = defineSaga('good', { version: 1, input: Input })
+      .timer('wait', { delay: 100 })
+      .step('after', { compensate: 'none', invoke: () => 1 })
+    world = await setupWorld({ sagas: [bad, good], coordinator: { leaseMs: 300, drainTimeoutMs: 100 } })
+    await world.start()
+    for (const id of ['b', 'c', 'd']) await world.coordinator.start(bad, { id, input })
+    await world.coordinator.start(good, { id: 'g', input })
+    await world.coordinator.close()
+    isHanging = true
+    const next = world.another()
+    await next.run()
+    expect(await next.get(good, 'g').outcome({ timeoutMs: 10_000 })).toMatchObject({ status: 'completed' })
+    // It has shown that it hangs: the time of the others is not waited for, too.
+    expect(asked).toBe(1)
+    await next.close()
+  })
+
   test('ends with the time limit of the step that it is read for, and keeps no other saga waiting', async () => {
     let asked = 0
     const atStartOnly = Input.refine(() => (++asked > 1 ? new Promise<boolean>(() => {}) : true))
@@ -152,8 +179,6 @@ describe('a schema that never settles', () => {
       failure: { code: 'saga.step_timeout' },
     })
   })
-
-  type Schema = StandardSchemaV1<z.input<typeof Input>, z.output<typeof Input>>
 
   test('takes no room for ever from other sagas, when a local step was already to begin', async () => {
     let asked = 0

@@ -12,7 +12,7 @@ const Input = z.object({})
 
 describeWith(['postgres'], 'a pool with fewer connections than transactional steps', () => {
   it.for([2, 3, 10])('of %d loses no lease and turns no saga back', async (max, { expect, onTestFinished }) => {
-    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max, connectionTimeoutMillis: 200 })
+    const pool = new pg.Pool({ connectionString: serverUrl('postgres'), max, connectionTimeoutMillis: 400 })
     const schema = `small_pool_${max}_${Date.now().toString(36)}`
     const lines: string[] = []
     const write = (_: unknown, message: string): void => void lines.push(message)
@@ -25,10 +25,18 @@ describeWith(['postgres'], 'a pool with fewer connections than transactional ste
       compensate: 'none',
       invoke: async ({ tx }) => {
         calls++
-        await tx.query('SELECT pg_sleep(0.4)')
+        await tx.query('SELECT pg_sleep(0.7)')
       },
     })
-    const coordinator = createCoordinator({ service: 'shop', sql, outbox, schema, sagas: [saga], leaseMs: 900, logger })
+    const coordinator = createCoordinator({
+      service: 'shop',
+      sql,
+      outbox,
+      schema,
+      sagas: [saga],
+      leaseMs: 1_500,
+      logger,
+    })
     const binder = createBinder({ service: 'shop', transport: memoryTransport(), bindings: coordinator.bindings })
     onTestFinished(async () => {
       await coordinator.close()

@@ -1,0 +1,147 @@
+/**
+ * Commands that are ready together share a transaction: what the barrier is asked, what it is told, and the answers are a statement
+ * each for all of them, and the commit goes out with the last one. Between these each command only has what its handler asks for.
+ *
+ *   find all -> call the handlers, one after the other -> enter or keep what was answered -> answer all, commit
+ *
+ * A command whose row is entered meanwhile by another process (the same one came twice) fails the whole transaction, and each of
+ * its commands is decided again in one of its own.
+ */
+import type { Channel } from '../../binder/channel/channel.ts'
+import type { EncodedMessage } from '../../binder/channel/message.ts'
+import type { Clock } from '../../core/clock.ts'
+import { andCommit } from '../../core/last-statement.ts'
+import type { Timed } from '../../core/sharing/open-transaction.ts'
+import { SharedTransactions } from '../../core/sharing/shared-transactions.ts'
+import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import type { Operation } from '../machine/operation.ts'
+import type { SagaReply } from '../wire/reply.ts'
+import type { CommandHeaders } from '../wire/wire.ts'
+import type { Barrier, BarrierAnswer, BarrierEntry } from './barrier.ts'
+import type { DecidedTogether, Duty } from './duties.ts'
+import type { ReplyOutbox } from './reply-outbox.ts'
+
+/** A command that is decided in a transaction which it may share. */
+export interface SharedCommand {
+  readonly command: CommandHeaders
+  readonly outbox: ReplyOutbox
+  /** What is asked of the barrier for all at once. Absent: it asks and tells the barrier by itself. */
+  readonly operation: Operation | undefined
+  /** What is entered of it in the transaction that it shares; `'another'`: it asks and tells the barrier by itself. */
+  found?: BarrierEntry | 'another' | undefined
+  /** Of its last call; written with those of the others. */
+  decided?: DecidedTogether | undefined
+  answer?: { readonly channel: Channel<SagaReply>; readonly message: EncodedMessage } | undefined
+}
+
+/** A command of which it is written down that it may be done, before it is. */
+interface BeginningCommand {
+  readonly command: CommandHeaders
+  isFirst: boolean
+}
+
+type Begin = Pick<Duty<never, never>, 'begin' | 'beginFirst'>
+type Run = SharedTransactions<SharedCommand>['run']
+
+/** The transactions that the commands of a participant share. */
+export class SharedCommands {
+  readonly #sql: SqlClient
+  readonly #barrier: Barrier
+  readonly #beginning: SharedTransactions<BeginningCommand>
+  readonly #deciding: SharedTransactions<SharedCommand>
+
+  constructor(sql: SqlClient, clock: Clock, barrier: Barrier) {
+    this.#sql = sql
+    this.#barrier = barrier
+    this.#beginning = new SharedTransactions<BeginningCommand>(sql, clock, {
+      nameOf,
+      open: (tx, items) => this.#beginAll(tx, items),
+    })
+    this.#deciding = new SharedTransactions<SharedCommand>(sql, clock, {
+      nameOf,
+      open: (tx, items) => this.#findAll(tx, items),
+      close: (tx, done) => this.#writeAll(tx, done),
+    })
+  }
+
+  /** @returns false when it was begun before, as `Duty.begin` */
+  async begin(command: CommandHeaders, duty: Begin): Promise<boolean> {
+    const item: BeginningCommand = { command, isFirst: true }
+    const begin = async (tx: SqlTransaction): Promise<void> => {
+      item.isFirst = (await duty.begin?.(tx, command)) === true
+    }
+    const alone = async (timed: Timed): Promise<void> => {
+      item.isFirst = true
+      if ((await timed(async () => duty.beginFirst?.(this.#sql, command))) !== true) await this.#sql.transaction(begin)
+    }
+    await this.#beginning.run(item, alone, begin)
+    return item.isFirst
+  }
+
+  /** @see SharedTransactions.run */
+  decide(item: SharedCommand, alone: Parameters<Run>[1], work: Parameters<Run>[2]): Promise<void> {
+    return this.#deciding.run(item, alone, work)
+  }
+
+  /** @returns of each, whether it is to be looked at by itself, since something is entered */
+  async #beginAll(tx: SqlTransaction, items: readonly BeginningCommand[]): Promise<readonly boolean[]> {
+    const found = await this.#barrier.findAll(tx, commandsOf(items), 'invoke')
+    const fresh = items.filter((_, i) => found[i] === undefined)
+    for (const item of fresh) item.isFirst = true
+    await this.#barrier.enterAll(
+      tx,
+      fresh.map(({ command }) => ({ key: command.key, operation: 'invoke', status: 'begun', command, reply: null })),
+    )
+    return found.map((entry) => entry !== undefined)
+  }
+
+  async #findAll(tx: SqlTransaction, items: readonly SharedCommand[]): Promise<readonly boolean[]> {
+    for (const [operation, its] of Map.groupBy(items, (item) => item.operation)) {
+      if (operation === undefined) continue
+      const found = await this.#barrier.findAll(tx, commandsOf(its), operation)
+      for (const [i, item] of its.entries()) item.found = found[i]
+    }
+    return items.map(() => true)
+  }
+
+  async #writeAll(tx: SqlTransaction, done: readonly SharedCommand[]): Promise<void> {
+    const answers = done.flatMap(answerOf)
+    await this.#barrier.enterAll(
+      tx,
+      answers.filter(({ isNew }) => isNew),
+    )
+    await this.#barrier.keepAll(
+      tx,
+      answers.filter(({ isNew }) => !isNew),
+    )
+    await sendAll(tx, done)
+  }
+}
+
+function nameOf({ command }: Pick<SharedCommand, 'command'>): string {
+  return command.key
+}
+
+function commandsOf(items: readonly Pick<SharedCommand, 'command'>[]): readonly CommandHeaders[] {
+  return items.map(({ command }) => command)
+}
+
+/** What the barrier does not say yet. */
+function answerOf({ command, operation, found, decided }: SharedCommand): (BarrierAnswer & { isNew: boolean })[] {
+  if (operation === undefined || found === 'another' || decided?.status === undefined) return []
+  const { status, reply } = decided
+  return [{ key: found?.key ?? command.key, isNew: found === undefined, operation, status, command, reply }]
+}
+
+/** Those for one coordinator are one statement. */
+async function sendAll(tx: SqlTransaction, items: readonly SharedCommand[]): Promise<void> {
+  const answers = items.flatMap(({ outbox, answer }) => (answer === undefined ? [] : [{ outbox, ...answer }]))
+  const places = [...Map.groupBy(answers, ({ outbox }) => outbox).values()].flatMap((its) => [
+    ...Map.groupBy(its, ({ channel }) => channel.name).values(),
+  ])
+  for (const its of places) {
+    const [first] = its
+    const messages = its.map(({ message }) => message)
+    await first?.outbox.addEncoded?.(its === places.at(-1) ? andCommit(tx) : tx, messages, first.channel)
+  }
+}

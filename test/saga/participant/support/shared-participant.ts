@@ -1,0 +1,61 @@
+// oxlint-disable no-restricted-imports -- a small part with rules of its own that nobody outside can reach
+import type { HandlerContext, Headers } from 'concordat/binder'
+import { type ContextLogger, type SqlClient, silentLogger } from 'concordat/core'
+import { Barrier } from '../../../../saga/participant/barrier.ts'
+import { CommandHandler, type ParticipantContext } from '../../../../saga/participant/command-handler.ts'
+import { stepDuties } from '../../../../saga/participant/duties.ts'
+import type { ReplyOutbox } from '../../../../saga/participant/reply-outbox.ts'
+import { SharedCommands } from '../../../../saga/participant/shared-commands.ts'
+import { Unanswered } from '../../../../saga/participant/unanswered.ts'
+import { StillClock } from '../../../support/sharing.ts'
+import { commandHeaders } from '../../support/delivery.ts'
+
+interface SharedParticipant {
+  readonly sql: SqlClient
+  readonly outbox: ReplyOutbox
+  readonly schema: string
+  readonly effects: 'tx' | 'anywhere'
+  readonly invoke: (context: ParticipantContext) => unknown
+}
+
+/** A participant whose commands share transactions whenever they are ready together. @returns how it is given a command */
+export async function sharedParticipant({ sql, outbox, schema, effects, invoke }: SharedParticipant) {
+  const barrier = new Barrier(schema)
+  const duties = stepDuties<unknown, ParticipantContext>(
+    barrier,
+    { invoke: (_, context) => invoke(context), compensate: () => {} },
+    effects === 'tx',
+  )
+  const handler = new CommandHandler({
+    sql,
+    outbox,
+    duties,
+    madeBy: 'participant',
+    maxAttempts: 1,
+    telemetry: undefined,
+    unanswered: new Unanswered(),
+    shared: new SharedCommands(sql, new StillClock(), barrier),
+  })
+  const command = (sagaId: string, headers: Headers = {}): Promise<void> =>
+    handler.handle({}, contextOf(sagaId, { ...commandHeaders(sagaId, 'invoke'), ...headers }))
+  // How long a call takes is not known before the first one, which is therefore alone.
+  await command('first')
+  return command
+}
+
+function contextOf(sagaId: string, headers: Headers): HandlerContext {
+  return {
+    id: sagaId,
+    channel: 'stock.commands',
+    key: sagaId,
+    headers,
+    time: 0,
+    source: 'test',
+    attempt: 1,
+    group: 'stock',
+    position: 'here',
+    redelivered: false,
+    signal: new AbortController().signal,
+    log: silentLogger as ContextLogger,
+  }
+}
