@@ -12,7 +12,8 @@ export function optionNames<O extends object>(names: Readonly<Record<keyof O, tr
  * @throws TypeError naming `<path>.<name>`, the names there are and the nearest of them
  */
 export function refuseUnknown(path: string, options: unknown, known: ReadonlySet<string>): void {
-  if (typeof options !== 'object' || options === null) throw wrongKind(path, options, 'an object of options')
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw wrongKind(path, options, 'an object of options')
   for (const name of Object.keys(options)) if (!known.has(name)) throw unknownOption(path, name, known)
 }
 

@@ -45,8 +45,9 @@ export interface ChannelOptions<S extends StandardSchemaV1> {
    */
   readonly groups?: readonly string[] | undefined
   /**
-   * How long a broker that keeps what was read (Kafka) keeps the messages, about, in ms; at least a minute. For a topic
-   * that this package creates. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
+   * How long a broker that keeps what was read (Kafka, PostgreSQL) keeps the messages, about, in ms; at least a minute. On
+   * Kafka for a topic that this package creates; on PostgreSQL where it is longer than the transport's, as declared by who
+   * started last. RabbitMQ and memory keep what a group has still to read, and nothing else. @default the broker's
    */
   readonly retentionMs?: number | undefined
   /**

@@ -49,7 +49,7 @@ const REMEDIES: Readonly<Record<TransportErrorKind, string>> = {
 
 /** What a library knows of its own errors. */
 export interface DriverErrors {
-  /** The kind by the `name` of an error that has no `type`. */
+  /** The kind by the `type` or the `name` of an error, where the protocol has no name for it. */
   readonly names: Readonly<Record<string, TransportErrorKind>>
   /** Where the remedy of the kind would send the reader the wrong way. */
   readonly remedyFor: (error: unknown) => string | undefined
@@ -108,7 +108,7 @@ export function transportError(
 /** Anything that is not known is taken for a broker that is away: try again. */
 export function kindOf(error: unknown, names: DriverErrors['names'] = {}): TransportErrorKind {
   for (const each of chain(error)) {
-    const kind = KINDS[each.type ?? ''] ?? names[each.name ?? '']
+    const kind = KINDS[each.type ?? ''] ?? names[each.type ?? ''] ?? names[each.name ?? '']
     if (kind !== undefined) return kind
   }
   return 'unavailable'

@@ -3,7 +3,7 @@ import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { within as withinDeadline } from '../transport/kit/deadline.ts'
 import { type Failure, failureOf } from '../transport/kit/failure.ts'
-import { isTlsFailure } from '../transport/tls-failure.ts'
+import { hasEndedBeforeTls, isTlsFailure } from '../transport/tls-failure.ts'
 
 export const TRANSPORT = 'rabbitmq'
 
@@ -59,8 +59,15 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
         }
       if (isHostRefused(cause))
         return { kind: 'refused', remedy: 'Check the virtual host in the address, and that the user may use it.' }
-      return { kind: 'unavailable', remedy: 'Check that RabbitMQ is up and reachable.' }
+      return { kind: 'unavailable', remedy: remedyFor(cause) }
   }
+}
+
+function remedyFor(cause: unknown): string {
+  if (hasEndedBeforeTls([cause])) return 'Check that RabbitMQ is up, and that this port speaks TLS, as amqps:// says.'
+  // They are called for each connection: what they give may be right the next time.
+  if (cause instanceof TypeError) return 'Check what `tls` and `connect` of rabbitTransport give: they are asked again.'
+  return 'Check that RabbitMQ is up and reachable.'
 }
 
 /** amqplib 2 asks for the virtual host last of all, and keeps of a refusal only that it is none of what it waited for. */

@@ -1,6 +1,6 @@
 import { SECOND } from '../../core/clock.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
-import { optionNames, refuseUnknown } from '../../core/options.ts'
+import { optionNames, refuseUnknown, wrongKind } from '../../core/options.ts'
 import { checkProvisionMode, type ProvisionMode } from '../transport/provision-mode.ts'
 import { inTurn, resolveAddresses } from './link/addresses.ts'
 import type { AmqpConnection } from './link/client.ts'
@@ -146,7 +146,7 @@ export function resolveRabbitOptions(options: RabbitTransportOptions): ResolvedR
     requestTimeoutMs: milliseconds('requestTimeoutMs', 1),
     closeTimeoutMs: milliseconds('closeTimeoutMs', 0),
     queueArguments: Object.freeze({
-      ...options.queueArguments,
+      ...checkArguments(options.queueArguments),
       'x-queue-type': queueType,
       'x-single-active-consumer': true,
     }),
@@ -191,8 +191,24 @@ function checkTls({ tls, url }: RabbitTransportOptions): RabbitTransportOptions[
 }
 
 function checkTlsFields(tls: RabbitTls): RabbitTls {
-  refuseUnknown('rabbitTransport.tls', tls, TLS_NAMES)
+  const path = 'rabbitTransport.tls'
+  refuseUnknown(path, tls, TLS_NAMES)
+  const { ca, cert, key, passphrase, servername } = tls
+  for (const authority of Array.isArray(ca) ? ca : [ca]) checkPem(`${path}.ca`, authority)
+  for (const [name, value] of Object.entries({ cert, key })) checkPem(`${path}.${name}`, value)
+  for (const [name, value] of Object.entries({ passphrase, servername }))
+    if (value !== undefined && typeof value !== 'string') throw wrongKind(`${path}.${name}`, value, 'a text')
   return Object.freeze({ ...tls })
+}
+
+function checkPem(path: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'string' && !(value instanceof Uint8Array))
+    throw wrongKind(path, value, 'PEM as a text or a Buffer')
+}
+
+function checkArguments(given: RabbitTransportOptions['queueArguments']): RabbitTransportOptions['queueArguments'] {
+  if (given === undefined || (typeof given === 'object' && given !== null && !Array.isArray(given))) return given
+  throw wrongKind('rabbitTransport.queueArguments', given, 'an object of arguments')
 }
 
 function oneOf<const T extends string>(name: string, value: unknown, allowed: readonly T[]): T {

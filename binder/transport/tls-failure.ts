@@ -5,6 +5,14 @@ const TLS_CODE =
 /** How OpenSSL begins its messages; kafkajs keeps nothing else of such an error. */
 const OPENSSL_TEXT = /error:[0-9A-F]{8}:/
 
+/** Node's words; kafkajs keeps nothing else of such an error. */
+const ENDED_TEXT = 'disconnected before secure TLS connection was established'
+
+/** True when the other side went away in the middle of the handshake: it is down, or the port speaks no TLS. */
+export function hasEndedBeforeTls(errors: readonly unknown[]): boolean {
+  return errors.some((error) => error instanceof Error && error.message.includes(ENDED_TEXT))
+}
+
 /** True when one of these errors says that TLS failed, not that nobody was there. */
 export function isTlsFailure(errors: readonly unknown[]): boolean {
   return errors.some((error) => {

@@ -1,6 +1,6 @@
 /** What kafkajs says beside the names of Kafka's protocol, and where its users look. */
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
-import { isTlsFailure } from '../../transport/tls-failure.ts'
+import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
 import { chain, type DriverErrors, hasType, kindOf as kindAmong, toTransportError as translate } from '../errors.ts'
 
 const NAMES: Readonly<Record<string, TransportErrorKind>> = {
@@ -23,6 +23,10 @@ export function kindOf(error: unknown): TransportErrorKind {
 function remedyFor(error: unknown): string | undefined {
   if (isTlsFailure(chain(error)))
     return 'Check `ssl` of new Kafka (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
+  if (hasEndedBeforeTls(chain(error)))
+    return 'Check that the brokers are up, and that this port speaks TLS, as `ssl` of new Kafka says.'
+  if (isOptions(error))
+    return 'Check `brokers`, `ssl` and `sasl` of new Kafka, and that the brokers are up: it is tried again.'
   if (hasType(error, 'ILLEGAL_SASL_STATE'))
     return 'The broker asks for no password at this port: check `brokers` and `sasl` of new Kafka.'
   if (hasType(error, 'INCONSISTENT_GROUP_PROTOCOL'))
@@ -34,4 +38,15 @@ function remedyFor(error: unknown): string | undefined {
     ({ name, type }) => name === 'KafkaJSSASLAuthenticationError' || type === 'SASL_AUTHENTICATION_FAILED',
   )
   return isDenied ? 'Check the user, the password and the mechanism (`sasl` of new Kafka).' : undefined
+}
+
+/**
+ * What kafkajs throws before it asks a broker, and what it makes of options that it does not check. It reads `ssl` and calls
+ * `brokers` again for each connection, so that what is wrong may be mended while it runs.
+ */
+function isOptions(error: unknown): boolean {
+  return chain(error).some((each) => {
+    if (each.name === 'TypeError') return true
+    return each instanceof Error && each.message.startsWith('Failed to connect: ')
+  })
 }

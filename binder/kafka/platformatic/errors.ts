@@ -1,19 +1,19 @@
 /** What `@platformatic/kafka` says of connections, and where its users look. */
 import { toError } from '../../../core/errors.ts'
 import type { TransportError, TransportErrorKind } from '../../errors.ts'
-import { isTlsFailure } from '../../transport/tls-failure.ts'
+import { hasEndedBeforeTls, isTlsFailure } from '../../transport/tls-failure.ts'
 import { DeadlineExceeded } from '../deadline.ts'
 import { chain, type DriverErrors, hasType, toTransportError as translate } from '../errors.ts'
 
 /** No connection to a broker: nothing was asked yet, so nothing is unknown. */
 export class ConnectFailed extends Error {
   override readonly name = 'KafkaConnectFailed'
-  /** The protocol's name of why, where the broker said so. */
+  /** The protocol's name of why, where the broker said so; `WRONG_OPTIONS` where no broker was asked. */
   readonly type: string | undefined
 
   constructor(address: string, cause: unknown) {
     super(`no connection to ${address}: ${rootOf(cause).message}`, { cause })
-    this.type = refusalIn(cause)
+    this.type = refusalIn(cause) ?? mistakeIn(cause)
   }
 }
 
@@ -36,7 +36,8 @@ export function isUnreachable(error: unknown): boolean {
   )
 }
 
-const NAMES: Readonly<Record<string, TransportErrorKind>> = {}
+const WRONG_OPTIONS = 'WRONG_OPTIONS'
+const NAMES: Readonly<Record<string, TransportErrorKind>> = { [WRONG_OPTIONS]: 'mismatch' }
 const OF_PLATFORMATIC: DriverErrors = { names: NAMES, remedyFor }
 
 /** @param attempted for the message: `publish to "orders"` */
@@ -48,6 +49,12 @@ export function toTransportError(error: unknown, attempted: string, destination?
 function remedyFor(error: unknown): string | undefined {
   if (isTlsFailure(chain(error)))
     return 'Check `tls` of `kafka` (the authority to trust, key and certificate in PEM) and the names in the certificate of the broker.'
+  if (hasEndedBeforeTls(chain(error)))
+    return 'Check that the brokers are up, and that this port speaks TLS, as `tls` of `kafka` says.'
+  if (usersErrorIn(error) === NEEDS_TLS)
+    return 'Give `tls` of `kafka`, or `bootstrapBrokers` of a port without it: this one speaks TLS.'
+  if (hasType(error, WRONG_OPTIONS))
+    return 'Check `Connection`, `tls` and `sasl` of `kafka`: trying again will not help.'
   if (hasType(error, 'ILLEGAL_SASL_STATE'))
     return 'The broker asks for no password at this port: check `bootstrapBrokers` and `sasl` of `kafka`.'
   if (hasType(error, 'INCONSISTENT_GROUP_PROTOCOL'))
@@ -58,6 +65,27 @@ function remedyFor(error: unknown): string | undefined {
   if (hasType(error, 'SASL_AUTHENTICATION_FAILED', 'UNSUPPORTED_SASL_MECHANISM'))
     return 'Check the user, the password and the mechanism (`sasl` of `kafka`).'
   return undefined
+}
+
+/**
+ * What the class throws at once, and what the library calls an error of its user, is the same at every attempt. What depends on
+ * the other side is not: a port that speaks TLS, one that ends before it, a function that could not fetch a password.
+ */
+function mistakeIn(cause: unknown): string | undefined {
+  const isThrown = cause instanceof TypeError || cause instanceof RangeError
+  const users = usersErrorIn(cause)
+  return isThrown || (users !== undefined && users !== NEEDS_TLS) ? WRONG_OPTIONS : undefined
+}
+
+const NEEDS_TLS = 'Broker requires TLS.'
+
+/** What the library calls an error of its user, unless something else is the cause. */
+function usersErrorIn(error: unknown): unknown {
+  const users = chain(error).find((each) => {
+    const { code } = each as { readonly code?: unknown }
+    return code === 'PLT_KFK_USER' && each.cause === undefined
+  })
+  return (users as { readonly message?: unknown } | undefined)?.message
 }
 
 /** The library has the protocol's name of an error as `apiId`. */

@@ -1,9 +1,10 @@
 import { invalidOption } from '../../../core/errors.ts'
-import { optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
+import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import { COMMON_NAMES, checkCompression, type KafkaCommonOptions } from '../options.ts'
 import { type KafkaSettings, resolveKafkaSettings } from '../settings.ts'
 import { type Compression, requirePackage } from '../wire/codecs.ts'
 import type { KafkaConnectionClass } from './client.ts'
+import { checkSasl } from './sasl.ts'
 
 /** Options of `platformaticTransport`. */
 export interface PlatformaticTransportOptions extends KafkaCommonOptions {
@@ -23,7 +24,10 @@ export interface KafkaConnectOptions {
   readonly tls?: object | undefined
   /** The name to ask a certificate for: `true` for the broker's host. @default none */
   readonly tlsServerName?: string | boolean | undefined
-  /** `{ mechanism: 'SCRAM-SHA-512', username, password }`, or as `@platformatic/kafka` has it. @default no password */
+  /**
+   * `{ mechanism: 'SCRAM-SHA-512', username, password }`, or PLAIN, SCRAM-SHA-256, OAUTHBEARER with a `token`, or as
+   * `@platformatic/kafka` has it; small letters do. A function in place of a text is called for each login. @default no password
+   */
   readonly sasl?: object | undefined
 }
 
@@ -61,18 +65,23 @@ export function resolvePlatformaticOptions(options: PlatformaticTransportOptions
 function checkKafka(kafka: KafkaConnectOptions): KafkaConnectOptions {
   const path = 'platformaticTransport.kafka'
   refuseUnknown(path, kafka, KAFKA_NAMES)
-  const { Connection, bootstrapBrokers, clientId, tls, sasl } = kafka
-  if (typeof Connection !== 'function')
+  const { Connection, bootstrapBrokers, clientId, tls, tlsServerName, sasl } = kafka
+  if (typeof Connection !== 'function' || !hasMethods(Connection.prototype, USED))
     throw wrongKind(`${path}.Connection`, Connection, "the class Connection of '@platformatic/kafka'")
   if (!Array.isArray(bootstrapBrokers) || bootstrapBrokers.length === 0)
     throw wrongKind(`${path}.bootstrapBrokers`, bootstrapBrokers, "a list of at least one broker: ['127.0.0.1:9092']")
   if (clientId !== undefined && (typeof clientId !== 'string' || clientId === ''))
     throw invalidOption(`${path}.clientId`, clientId, 'a name')
   for (const [name, value] of Object.entries({ tls, sasl }))
-    if (value !== undefined && (typeof value !== 'object' || value === null))
+    if (value !== undefined && (typeof value !== 'object' || value === null || Array.isArray(value)))
       throw wrongKind(`${path}.${name}`, value, 'an object of options')
-  return Object.freeze({ ...kafka })
+  if (tlsServerName !== undefined && typeof tlsServerName !== 'string' && typeof tlsServerName !== 'boolean')
+    throw wrongKind(`${path}.tlsServerName`, tlsServerName, 'a name, true or false')
+  return Object.freeze({ ...kafka, ...(sasl === undefined ? {} : { sasl: checkSasl(`${path}.sasl`, sasl) }) })
 }
+
+/** Of a connection; kafkajs exports classes that could be taken for it. */
+const USED = ['connect', 'isConnected', 'close', 'send', 'on'] as const
 
 const PLACE = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/
 
@@ -80,6 +89,6 @@ const PLACE = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/
 function placeOf(broker: unknown): { readonly host: string; readonly port: number } {
   const [, six, four, port] = (typeof broker === 'string' ? PLACE.exec(broker) : null) ?? []
   const host = six ?? four
-  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) }
+  if (host !== undefined && Number(port) >= 1 && Number(port) <= 65_535) return { host, port: Number(port) }
   throw invalidOption('platformaticTransport.kafka.bootstrapBrokers', broker, "addresses as 'host:port'")
 }

@@ -18,6 +18,9 @@ export function withHeartbeat(url: unknown, path = 'rabbitTransport.url'): strin
     const got = protocol === undefined ? 'something else' : `something that begins with ${protocol}`
     throw new TypeError(`${path}: expected amqp://user:password@host:port/vhost or amqps://..., got ${got}`)
   }
+  // amqplib would take the default one.
+  if (new URL(url).port === '0')
+    throw new TypeError(`${path}: expected amqp://... with a port from 1 to 65535, or none, got port 0`)
   if (new URL(url).searchParams.has('heartbeat')) return url
   return `${url}${url.includes('?') ? '&' : '?'}heartbeat=${HEARTBEAT_SECONDS}`
 }

@@ -1,6 +1,7 @@
 import { resolveBackoff } from '../../../core/backoff.ts'
 import { SECOND } from '../../../core/clock.ts'
-import { toError } from '../../../core/errors.ts'
+import { isRetryable, toError } from '../../../core/errors.ts'
+import { hasMethods, wrongKind } from '../../../core/options.ts'
 import { CLOSED_TRANSPORT } from '../../transport/kit/failure.ts'
 import { keepTrying } from '../../transport/kit/keep-trying.ts'
 import type { TransportHealth, TransportHost } from '../../transport/transport.ts'
@@ -85,13 +86,13 @@ export class Link {
       return connection
     } catch (cause) {
       this.#error = toTransportError('connect to RabbitMQ', cause)
-      void this.#keep()
+      if (isRetryable(this.#error)) void this.#keep()
       throw this.#error
     }
   }
 
   async #connect(): Promise<AmqpConnection> {
-    const attempt = this.#options.connect(this.#name)
+    const attempt = Promise.resolve(this.#options.connect(this.#name)).then(requireConnection)
     let late = false
     attempt.then(
       (connection) => (late ? this.#shut(connection) : undefined),
@@ -143,6 +144,12 @@ export class Link {
       destroySocket(connection, toError(error))
     }
   }
+}
+
+/** @throws TransportError `mismatch`: the next one would be no other */
+function requireConnection(given: AmqpConnection): AmqpConnection {
+  if (hasMethods(given, ['on', 'createChannel', 'createConfirmChannel', 'close'])) return given
+  throw failure('mismatch', wrongKind('rabbitTransport.connect', given, 'what amqplib.connect(url) gives').message)
 }
 
 const BACKOFF = resolveBackoff('rabbitTransport', { initialMs: 100, maxMs: 5 * SECOND })

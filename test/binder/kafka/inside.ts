@@ -27,6 +27,7 @@ export type { KafkaConnection } from '../../../binder/kafka/platformatic/client.
 export { ConnectionLost } from '../../../binder/kafka/platformatic/errors.ts'
 export { Fetcher } from '../../../binder/kafka/platformatic/group/fetcher.ts'
 export { GroupMember } from '../../../binder/kafka/platformatic/group/member.ts'
+export { SameTopic } from '../../../binder/kafka/platformatic/group/same-topic.ts'
 export { Cluster } from '../../../binder/kafka/platformatic/network/cluster.ts'
 export { resolvePlatformaticOptions } from '../../../binder/kafka/platformatic/options.ts'
 export { IdempotentProducer } from '../../../binder/kafka/platformatic/producer.ts'

@@ -41,7 +41,7 @@ function secureTransport(
   if (KAFKA_DRIVER === 'platformatic') {
     const secrets = {
       ...(ssl === undefined ? {} : { tls: ssl }),
-      ...(sasl === undefined ? {} : { sasl: { ...sasl, mechanism: sasl.mechanism.toUpperCase() } }),
+      ...(sasl === undefined ? {} : { sasl }),
     }
     return onPlatformatic({
       kafka: { Connection, bootstrapBrokers: [broker], clientId: 'secure', ...secrets },

@@ -32,6 +32,11 @@ describe('errors of RabbitMQ', () => {
     [new Error('connect ECONNREFUSED'), 'Check that RabbitMQ is up'],
     [amqp(404, 'NOT_FOUND - no queue'), "Make it as binder.describe() says, or use provision: 'create'"],
     [new Error('Expected ConnectionOpenOk; got <ConnectionClose channel:0>'), 'Check the virtual host'],
+    [new TypeError('rabbitTransport.tls: expected'), 'Check what `tls` and `connect` of rabbitTransport give'],
+    [
+      new Error('Client network socket disconnected before secure TLS connection was established'),
+      'this port speaks TLS, as amqps:// says',
+    ],
     [amqp(403, 'ACCESS_REFUSED'), 'Grant the user configure, write and read on it'],
   ] as const)('say where to look: %s', ([cause, remedy], { expect }) => {
     expect(toTransportError('connect', cause).message).toContain(remedy)

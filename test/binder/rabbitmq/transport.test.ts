@@ -15,3 +15,19 @@ it.for(['bindQueue', 'consume'])('an anonymous subscription whose %s is refused 
   await anonymous()
   expect(broker.queues()).toHaveLength(before.length + 1)
 })
+
+it.for<[given: unknown, got: string]>([
+  [Promise.resolve(undefined), 'got undefined'],
+  [Promise.resolve({ connection: {} }), 'got another object'],
+  [undefined, 'got undefined'],
+])('is not tried again when `connect` gives no connection: %#', async ([given, got]) => {
+  let asked = 0
+  const transport = attached({ connect: () => (asked++, given) as never })
+  await expect(transport.provision([{ name: 'orders', partitions: 1, groups: [] }])).rejects.toMatchObject({
+    kind: 'mismatch',
+    retryable: false,
+    message: expect.stringMatching(`^rabbitTransport.connect: expected what amqplib.connect\\(url\\) gives, ${got}`),
+  })
+  expect(transport.health()).toMatchObject({ status: 'down', detail: expect.stringContaining(got) })
+  expect(asked).toBe(1)
+})

@@ -31,6 +31,10 @@ export interface FetcherEvents {
   onSkipped(assigned: AssignedPartition, next: number): void
   /** The offset is not there any more, or not yet: reading goes on at the first that is. */
   onOutOfRange(partition: number, offset: number, first: number): void
+  /** A broker does not know the topic, or a partition of it. */
+  onUnknown(): void
+  /** Asked when it is known again. False when it is another one of the same name: nothing more is fetched then. */
+  isSame(): Promise<boolean>
   onAnswer(error?: unknown): void
   /** It cannot go on. */
   onLost(error: unknown): void
@@ -60,6 +64,7 @@ export class Fetcher implements FetchBlock {
   #paused = false
   #stopped = false
   #missing = 0
+  #isDoubtful = false
   /** In a row. */
   #failures = 0
   #isLooking = false
@@ -84,6 +89,10 @@ export class Fetcher implements FetchBlock {
   stop(): void {
     this.#stopped = true
     this.refresh()
+  }
+
+  get isStopped(): boolean {
+    return this.#stopped
   }
 
   setPaused(paused: boolean): void {
@@ -133,6 +142,8 @@ export class Fetcher implements FetchBlock {
 
   async #look(): Promise<void> {
     const { partitions } = await this.#cluster.freshTopic(this.#options.topic)
+    if (this.#isDoubtful && !(await this.#events.isSame())) return this.stop()
+    this.#isDoubtful = false
     for (const { partition, leader } of partitions) {
       const place = this.#places.get(partition)
       if (place !== undefined) place.leader = leader
@@ -215,6 +226,7 @@ export class Fetcher implements FetchBlock {
     if (error !== undefined) {
       const refusal = new KafkaRefusal(error, `partition ${partition} of "${this.#options.topic}" was not read`)
       if (!isPassing(error) && error !== UNKNOWN_TOPIC && error !== 'UNKNOWN_SERVER_ERROR') throw refusal
+      if (error === UNKNOWN_TOPIC) this.#doubt()
       return true
     }
     // The partitions before it may have taken the room that all share: it will be fetched again.
@@ -246,9 +258,15 @@ export class Fetcher implements FetchBlock {
   #failed(error: unknown): void {
     if (this.#stopped) return
     const isMissing = error instanceof KafkaRefusal && error.type === UNKNOWN_TOPIC
+    if (isMissing) this.#doubt()
     if (isMissing && ++this.#missing < MISSING_TRIES) return
     if (error instanceof KafkaRefusal && !isPassing(error.type)) this.#lost(error)
     else this.#events.onAnswer(toError(error))
+  }
+
+  #doubt(): void {
+    this.#isDoubtful = true
+    this.#events.onUnknown()
   }
 
   #lost(error: unknown): void {

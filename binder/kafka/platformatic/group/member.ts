@@ -32,6 +32,7 @@ import { EARLIEST, listOffsets, READ_UNCOMMITTED } from '../protocol/offsets.ts'
 import type { FetcherSettings } from './fetcher.ts'
 import { GroupSession, type Term } from './group-session.ts'
 import { RunningTerm } from './running-term.ts'
+import { SameTopic } from './same-topic.ts'
 
 const FLUSH_MS = 3 * SECOND
 const CLOSE_MS = 5 * SECOND
@@ -65,6 +66,7 @@ export class GroupMember implements Member {
   readonly #host: MemberHost
   readonly #receiver: Receiver
   readonly #session: GroupSession
+  readonly #sameTopic: SameTopic
   readonly #commits: Commits
   readonly #heart: Heart
   readonly #carried: CarryOver
@@ -89,7 +91,13 @@ export class GroupMember implements Member {
     this.#lentAgain = new LentAgain(clock, () => this.#term?.assignment)
     this.#session = new GroupSession({ ...spec, ...settings }, cluster, clock)
     this.#commits = new Commits(spec.topic, clock, settings.commitIntervalMs, logger)
-    this.#commits.use((positions) => this.#session.commit(positions))
+    this.#sameTopic = new SameTopic({
+      topic: () => cluster.freshTopic(spec.topic),
+      committed: (partitions) => this.#session.committed(partitions),
+      commit: (positions) => this.#session.commit(positions),
+      onRemade: () => this.#remade(),
+    })
+    this.#commits.use((positions) => this.#sameTopic.commit(positions))
     this.#heart = new Heart(
       clock,
       { ...settings, joinTimeoutMs: settings.rebalanceTimeoutMs + settings.connectTimeoutMs },
@@ -181,6 +189,8 @@ export class GroupMember implements Member {
       onReleased: (assigned) => this.#lentAgain.add(assigned),
       onHindered: (hindrance) => this.#receiver.hindered?.(hindrance),
       onHeard: (partition, offset) => this.#fetches.answered(partition, offset),
+      onUnknown: () => this.#sameTopic.doubt(),
+      isSame: () => this.#sameTopic.isSame(),
       onAnswer: (error) => this.#host.onAnswer(error),
       onLost: (error) => this.#lost(error),
       onOutOfRange: (partition, offset, first) =>
@@ -225,6 +235,7 @@ export class GroupMember implements Member {
       return new Map(partitions.map((partition) => [partition, this.#carried.positionOf(partition)]))
     if (partitions.length === 0) return new Map()
     const committed = new Map(await this.#session.committed(partitions))
+    this.#sameTopic.begin(committed.keys())
     const { cluster } = this.#host
     const { topic } = this.#spec
     const missing = new Set(partitions.filter((partition) => !committed.has(partition)))
@@ -296,6 +307,14 @@ export class GroupMember implements Member {
   #expelled(error: unknown): void {
     this.#term?.assignment.withdraw(toError(error))
     this.#shareIsOver()
+  }
+
+  /** Joining anew reads what the group has committed, which is nothing. */
+  #remade(): void {
+    const { topic, groupId } = this.#spec
+    this.#host.logger.warn({ topic, group: groupId }, 'the topic was deleted and made again: reading from the first')
+    this.#commits.reset()
+    this.#expelled(new Error('the topic was deleted and made again'))
   }
 
   #shareIsOver(): void {

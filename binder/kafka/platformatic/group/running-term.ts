@@ -18,6 +18,8 @@ export interface TermParts extends AssignmentLimits {
   /** A fetch of the partition from that offset was answered. */
   onHeard(partition: number, offset: number): void
   onOutOfRange(partition: number, offset: number, first: number): void
+  onUnknown(): void
+  isSame(): Promise<boolean>
   onAnswer(error?: unknown): void
   onLost(error: unknown): void
 }
@@ -55,6 +57,8 @@ export class RunningTerm {
         parts.onProgress(assigned)
       },
       onOutOfRange: (partition, offset, first) => parts.onOutOfRange(partition, offset, first),
+      onUnknown: () => parts.onUnknown(),
+      isSame: () => parts.isSame(),
       onAnswer: (error) => parts.onAnswer(error),
       onLost: (error) => parts.onLost(error),
     })

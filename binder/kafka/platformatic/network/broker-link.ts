@@ -31,16 +31,17 @@ export class BrokerLink {
     { host, port }: { readonly host: string; readonly port: number },
     timeoutMs: number,
   ): Promise<BrokerLink> {
-    const connection = make()
-    // It says the same to whoever waits for it; one without a listener would end the process.
-    connection.on('error', () => {})
     const address = `${host}:${port}`
-    const link = new BrokerLink(clock, address, connection)
+    let link: BrokerLink | undefined
     try {
+      const connection = make()
+      // It says the same to whoever waits for it; one without a listener would end the process.
+      connection.on('error', () => {})
+      link = new BrokerLink(clock, address, connection)
       await within(clock, timeoutMs, 'connecting', Promise.resolve(connection.connect(host, port)))
       return link
     } catch (error) {
-      link.close()
+      link?.close()
       throw new ConnectFailed(
         address,
         error instanceof DeadlineExceeded ? new Error(`none within ${timeoutMs} ms`) : error,

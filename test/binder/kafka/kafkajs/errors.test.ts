@@ -54,6 +54,14 @@ describe('errors of kafkajs', () => {
     [{ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }, '`ssl` of new Kafka'],
     [{ message: 'Failed to connect: error:0480006C:PEM routines::no start line' }, '`ssl` of new Kafka'],
     [{ type: 'ILLEGAL_SASL_STATE' }, '`sasl` of new Kafka'],
+    [{ message: 'Failed to connect: brokers array is empty' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
+    [{ message: 'Failed to connect: Port should be >= 0' }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
+    // What kafkajs says of `sasl: {}`.
+    [{ cause: new TypeError('reading toUpperCase') }, 'Check `brokers`, `ssl` and `sasl` of new Kafka'],
+    [
+      { message: 'Connection error: socket disconnected before secure TLS connection was established' },
+      'this port speaks TLS, as `ssl` of new Kafka says',
+    ],
     [{ type: 'SASL_AUTHENTICATION_FAILED' }, '`sasl` of new Kafka'],
     [{}, 'Check that the brokers are up and reachable'],
   ] as const)('say where to look: %j', ([fields, remedy], { expect }) => {

@@ -98,6 +98,7 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
   const { asked, brokers } = cluster(led)
   const got: IncomingRecord[] = []
   const lost: unknown[] = []
+  const doubts = { count: 0, isSame: true }
   const settings = {
     topic: 't',
     window: 100,
@@ -113,6 +114,8 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
     onBatch: (_, batch) => void got.push(...batch.messages),
     onSkipped: () => {},
     onOutOfRange: () => {},
+    onUnknown: () => void (doubts.count += 1),
+    isSame: () => Promise.resolve(doubts.isSame),
     onAnswer: () => {},
     onLost: (error) => void lost.push(error),
   })
@@ -123,7 +126,7 @@ function setup(leaders: ReadonlyArray<readonly [number, number]>) {
       new Map([...led.keys()].map((partition) => [partition, position])),
     )
   const offsets = (): number[] => got.map(({ offset }) => Number(offset))
-  return { led, asked, fetcher, lost, begin, offsets }
+  return { led, asked, fetcher, lost, doubts, begin, offsets }
 }
 
 describe('fetching', () => {
@@ -174,6 +177,21 @@ describe('fetching', () => {
     asked.findLast(({ leader }) => leader === 3)?.answer([await answerOf(0, 0, 5)])
     await until('it came', () => offsets().length >= 5)
     expect(offsets()).toEqual(range(5))
+  })
+
+  it.for([
+    [true, 'goes on where it stood', [10]],
+    [false, 'asks for nothing more', []],
+  ] as const)('of a topic that was not known for a while (the same: %s) %s', async ([isSame, , then], { expect }) => {
+    const { asked, begin, doubts, fetcher } = setup([[0, 1]])
+    doubts.isSame = isSame
+    begin(10)
+    await until('it is asked', () => asked.length === 1)
+    asked[0]?.answer([{ ...(await answerOf(0, 0, 0)), error: 'UNKNOWN_TOPIC_OR_PARTITION' }])
+    if (isSame) await until('it is asked again', () => asked.length === 2)
+    else await until('it has stopped', () => fetcher.isStopped)
+    expect(doubts.count).toBe(1)
+    expect(asked.slice(1).map(({ from }) => from.get(0))).toEqual(then)
   })
 
   it('is lost for good where it has no right', async ({ expect }) => {

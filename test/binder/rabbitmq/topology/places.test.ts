@@ -53,7 +53,7 @@ describe('places', () => {
       { orders: { queues: { g: { queue: 'q', ordered: 1 } } } },
       'ordered: expected true or false',
     ],
-    ['a list', { orders: [] }, 'expected an exchange, or queues'],
+    ['a list', { orders: [] }, 'rabbitTransport.places["orders"]: expected an object of options'],
     ['a text', 'orders', 'rabbitTransport.places: expected an object of places'],
     ['a name that is too long', { orders: { exchange: 'x'.repeat(256) } }, 'at most 255 bytes'],
   ] as const)('refuse %s', ([, places, message]) => {

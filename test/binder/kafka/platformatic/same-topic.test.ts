@@ -1,0 +1,72 @@
+import { describe, it } from 'vitest'
+import { KafkaRefusal, SameTopic } from '../inside.ts'
+
+const UNKNOWN = 'UNKNOWN_TOPIC_OR_PARTITION'
+
+/** A broker with one topic and one group, which is `deleted` and `made` as the test says. */
+function setup(committed: ReadonlyArray<readonly [number, number]> = []) {
+  const group = new Map(committed)
+  const state = { isThere: true, remade: 0 }
+  const requireTopic = (): void => {
+    if (!state.isThere) throw new KafkaRefusal(UNKNOWN, 'it is not there')
+  }
+  const same = new SameTopic({
+    topic: async () => requireTopic(),
+    committed: async (partitions) => new Map([...group].filter(([partition]) => partitions.includes(partition))),
+    commit: async (positions) => {
+      requireTopic()
+      for (const [partition, position] of positions) group.set(partition, position)
+    },
+    onRemade: () => void state.remade++,
+  })
+  const deleted = (): void => {
+    state.isThere = false
+    group.clear()
+  }
+  const made = (): void => void (state.isThere = true)
+  return { same, group, state, deleted, made }
+}
+
+describe('a topic that was not known for a while', () => {
+  it('is the same while the group stands in it', async ({ expect }) => {
+    const { same, state, group } = setup([[0, 10]])
+    same.begin([0])
+    same.doubt()
+    expect(await same.isSame()).toBe(true)
+    await same.commit(new Map([[0, 11]]))
+    expect([state.remade, group]).toEqual([0, new Map([[0, 11]])])
+  })
+
+  it('is another one when what the group had committed is gone', async ({ expect }) => {
+    const { same, state, deleted, made } = setup()
+    same.begin([])
+    await same.commit(new Map([[1, 10]]))
+    deleted()
+    made()
+    same.doubt()
+    expect(await Promise.all([same.isSame(), same.isSame()])).toEqual([false, false])
+    expect(state.remade).toBe(1)
+  })
+
+  it('is taken for the same by a group that has committed nothing', async ({ expect }) => {
+    const { same, state } = setup()
+    same.doubt()
+    expect(await same.isSame()).toBe(true)
+    expect(state.remade).toBe(0)
+  })
+
+  it('gets no position of the one before it, whoever hears first that it was gone', async ({ expect }) => {
+    for (const hears of ['the fetch', 'the commit']) {
+      const { same, state, group, deleted, made } = setup([[0, 10]])
+      same.begin([0])
+      deleted()
+      if (hears === 'the fetch') same.doubt()
+      for (let attempt = 1; attempt <= 2; attempt++)
+        await expect(same.commit(new Map([[0, 12]]))).rejects.toMatchObject({ type: UNKNOWN })
+      expect(state.remade).toBe(0)
+      made()
+      await expect(same.commit(new Map([[0, 12]]))).rejects.toThrow('the topic was deleted and made again')
+      expect([state.remade, group]).toEqual([1, new Map()])
+    }
+  })
+})
