@@ -12,6 +12,8 @@ export interface Placed {
   /** In UTF-8. */
   readonly key: Buffer | null
   readonly part: number
+  /** See `KnownDestination.log`. */
+  readonly log: string
 }
 
 export type Statement = readonly [text: string, parameters: readonly unknown[]]
@@ -20,26 +22,44 @@ export type Statement = readonly [text: string, parameters: readonly unknown[]]
  * Into the log, in the order given. The most frequent case without lists. Of several, keys and bodies are one value in bytes, which is sent
  * and cut up as it is, and what is JSON is one JSON: an array of texts is read letter by letter, has to be quoted so, and
  * bytes in it would be base64. Lists are texts, since drivers differ in what they make of arrays.
+ *
+ * Where a partition is not the destination's (any more), and in another log, there is no segment, so the statement is refused:
+ * `isOutdated`. The log may have been dropped and made again, or a failover has lost the channel: another one may have its numbers.
  */
 export function appendStatement(tables: TransportTables, list: readonly Placed[]): Statement {
   const [only] = list
   if (list.length === 1 && only !== undefined) {
     return [
       `INSERT INTO ${tables.log} (segment, part, key, meta, body)
-       VALUES ((SELECT current FROM ${tables.ring}), $1, $2::bytea, $3::json, $4::bytea)`,
-      [only.part, only.key, metaOf(only.message), only.message.body],
+       VALUES ((
+         SELECT r.current FROM ${tables.ring} r JOIN ${tables.partition} p ON p.id = $1 AND p.destination = $5 WHERE r.tableoid = $6::text::oid
+       ), $1, $2::bytea, $3::json, $4::bytea)`,
+      [only.part, only.key, metaOf(only.message), only.message.body, only.message.destination, only.log],
     ]
   }
   return [
     `INSERT INTO ${tables.log} (segment, part, key, meta, body)
-     SELECT (SELECT current FROM ${tables.ring}), m.part,
+     SELECT ${segmentOf(tables, '$7', '$8')}, m.part,
        substr($1::bytea, m.at - m.key, m.key), m.meta, substr($1::bytea, m.at, m.body)
      FROM ROWS FROM (
        unnest($2::text::int[], $3::text::int[], $4::text::int[], $5::text::int[]), json_array_elements($6::text::json)
      ) WITH ORDINALITY AS m(part, at, key, body, meta, n)
      ORDER BY m.n`,
-    packed(list),
+    [...packed(list), ...placesOf(list)],
   ]
+}
+
+/** The segment that is written, if all places are what they were taken for. */
+const segmentOf = (tables: TransportTables, logs: string, destinations: string): string =>
+  `(SELECT r.current FROM ${tables.ring} r WHERE r.tableoid = ALL (${logs}::text::oid[]) AND NOT EXISTS (
+       SELECT FROM json_each_text(${destinations}::text::json) w WHERE NOT EXISTS (
+         SELECT FROM ${tables.partition} p WHERE p.id = w.key::int AND p.destination = w.value OFFSET 0)))`
+
+/** The logs, and the destination of each partition. */
+function placesOf(list: readonly Placed[]): [logs: string, destinations: string] {
+  const logs = new Set(list.map(({ log }) => log))
+  const destinations = Object.fromEntries(list.map(({ part, message }) => [part, message.destination]))
+  return [`{${[...logs].join()}}`, JSON.stringify(destinations)]
 }
 
 /** Each key, and its body behind it: where the bodies begin, and how long both are. What is not there has no length. */
@@ -70,11 +90,12 @@ function packed(list: readonly Placed[]): unknown[] {
   ]
 }
 
-/** Due by the server's clock: what the client's says counts from now. */
+/** Due by the server's clock: what the client's says counts from now. Refused in another log, as `appendStatement`. */
 export function delayedStatement(tables: TransportTables, list: readonly Placed[], now: number): Statement {
   return [
     `INSERT INTO ${tables.delayed} (due, part, key, meta, body)
-     SELECT clock_timestamp() + m.wait * interval '1 ms', m.part, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
+     SELECT clock_timestamp() + m.wait * interval '1 ms',
+       CASE WHEN ${segmentOf(tables, '$6', '$7')} IS NOT NULL THEN m.part END, decode(m.key, 'base64'), m.meta::json, decode(m.body, 'base64')
      FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::float8[]) WITH ORDINALITY AS m(part, key, meta, body, wait, n)
      ORDER BY m.n`,
     [
@@ -83,6 +104,7 @@ export function delayedStatement(tables: TransportTables, list: readonly Placed[
       list.map(({ message }) => metaOf(message)),
       list.map(({ message: { body } }) => (body === null ? null : toBase64(body))),
       waitsOf(list, now),
+      ...placesOf(list),
     ],
   ]
 }

@@ -1,5 +1,5 @@
 import { counted } from '../../core/counted.ts'
-import type { SqlExecutor } from '../../core/sql.ts'
+import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
 import { partitionMismatch, type TransportError } from '../errors.ts'
 import type { DestinationSpec } from '../transport/transport.ts'
 import type { Database } from './database.ts'
@@ -7,11 +7,27 @@ import { failure, TRANSPORT } from './failure.ts'
 import type { KnownDestination } from './publisher.ts'
 import type { TransportTables } from './tables.ts'
 
+/** A group of a destination, as it is. */
+export interface KnownGroup {
+  readonly id: number
+  /** How many partitions its destination has, whatever is declared. */
+  readonly partitions: number
+  /** See `KnownDestination.log`. */
+  readonly log: string
+}
+
+interface PartitionRow {
+  readonly id: number
+  readonly log: string
+}
+
 /** What there is in the tables: destinations with their partitions, groups with their numbers. Rows, so no rights to create. */
 export class Directory {
   readonly #database: Database
   readonly #tables: TransportTables
   readonly #known: Map<string, KnownDestination> = new Map()
+  /** What this process has made. */
+  readonly #made: Map<string, DestinationSpec> = new Map()
   /** Hold dead letters. */
   readonly #deadLetters: Set<string> = new Set()
 
@@ -22,11 +38,21 @@ export class Directory {
 
   /** Makes what is missing. @throws TransportError `mismatch` when a destination has other partitions */
   async create(spec: DestinationSpec): Promise<void> {
-    const { rows } = await this.#database.query<{ id: number }>(`provision "${spec.name}"`, ...this.#provision(spec))
-    this.#learn(
-      spec,
-      rows.map(({ id }) => id),
-    )
+    const { rows } = await this.#database.query<PartitionRow>(`provision "${spec.name}"`, ...this.#provision(spec))
+    if (rows.length === 0) throw failure('mismatch', `the log has no ring: ${emptied('transport_ring')}`)
+    this.#learn(spec, rows)
+    const groups = new Set([...(this.#made.get(spec.name)?.groups ?? []), ...spec.groups])
+    this.#made.set(spec.name, { ...spec, groups: [...groups] })
+  }
+
+  /** What this process has made of a destination: it makes it again when it is gone. */
+  specOf(destination: string): DestinationSpec | undefined {
+    return this.#made.get(destination)
+  }
+
+  /** Looks for all of them again. */
+  forget(): void {
+    this.#known.clear()
   }
 
   /**
@@ -38,20 +64,21 @@ export class Directory {
       await this.create(spec)
       return this.#known.get(spec.name)
     }
-    const { rows } = await sql.query<{ id: number }>(...this.#provision(spec))
-    return { parts: rows.map(({ id }) => id), takesAnySize: false }
+    const { rows } = await sql.query<PartitionRow>(...this.#provision(spec))
+    return this.#destination(spec.name, rows)
   }
 
   #provision(spec: DestinationSpec): readonly [text: string, parameters: readonly unknown[]] {
     return [
-      `SELECT id, n FROM ${this.#tables.provision}($1, $2, $3::text[], $4::bigint)`,
+      `SELECT p.id, r.tableoid::text AS log FROM ${this.#tables.provision}($1, $2, $3::text[], $4::bigint) p
+       CROSS JOIN ${this.#tables.ring} r ORDER BY p.n`,
       [spec.name, spec.partitions, [...spec.groups], spec.retentionMs ?? null],
     ]
   }
 
   /** @returns what is missing or does not fit, one line each */
   async check(spec: DestinationSpec): Promise<readonly string[]> {
-    const parts = await this.#partsOf(spec.name)
+    const parts = await this.#partitionsOf(spec.name)
     if (parts.length === 0) return [`"${spec.name}" does not exist`]
     const { rows } = await this.#database.query<{ name: string }>(
       `look for the groups of "${spec.name}"`,
@@ -70,48 +97,76 @@ export class Directory {
 
   /**
    * Looks for it unless it is known.
-   * @param sql the caller's transaction, where another connection may not be waited for @throws TransportError
+   * @param tx the caller's transaction, where another connection may not be waited for @throws TransportError
    */
-  find(destination: string, sql?: SqlExecutor): Promise<KnownDestination | undefined> | KnownDestination | undefined {
-    return this.#known.get(destination) ?? this.#look(destination, sql)
+  find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined {
+    return this.#known.get(destination) ?? this.#look(destination, tx)
   }
 
-  /** The number of a group. @throws TransportError `unavailable` when it does not exist: it may be made later */
-  async group(destination: string, name: string): Promise<number> {
-    const { rows } = await this.#database.query<{ id: number }>(
+  /**
+   * @returns an error where it could read nothing: `unavailable` for what may be made later, as by `create`, `mismatch` for what
+   * nobody makes @throws TransportError when the server does not say
+   */
+  async group(destination: string, name: string): Promise<KnownGroup | TransportError> {
+    const { group, partition, progress, tick, ring } = this.#tables
+    const { rows } = await this.#database.query<KnownGroup & { readonly places: number; readonly numbered: number }>(
       `look for the group "${name}" of "${destination}"`,
-      `SELECT id FROM ${this.#tables.group} WHERE destination = $1 AND name = $2`,
+      `SELECT g.id, r.tableoid::text AS log, count(p.id)::int AS partitions,
+         count(place.ver)::int AS places, count(newest.first)::int AS numbered
+       FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN ${partition} p ON p.destination = g.destination
+       LEFT JOIN LATERAL (SELECT x.ver FROM ${progress} x WHERE x.grp = g.id AND x.part = p.id ORDER BY x.ver DESC LIMIT 1) place ON true
+       LEFT JOIN LATERAL (SELECT t.first FROM ${tick} t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1) newest ON true
+       WHERE g.destination = $1 AND g.name = $2 GROUP BY 1, 2`,
       [destination, name],
     )
     const [found] = rows
-    if (found !== undefined) return found.id
-    throw failure('unavailable', `"${destination}" has no group "${name}": provision it, or use provision: 'create'`, {
-      destination,
-    })
+    if (found !== undefined && found.numbered < found.partitions)
+      return failure('mismatch', `the positions of "${destination}" are gone: ${emptied('transport_tick')}`, {
+        destination,
+      })
+    if (found !== undefined && found.partitions > 0 && found.places === found.partitions) return found
+    const lacks = found === undefined ? 'has no group' : 'has not all places of the group'
+    const remedy = "provision it, or use provision: 'create'"
+    return failure('unavailable', `"${destination}" ${lacks} "${name}": ${remedy}`, { destination })
   }
 
-  async #look(destination: string, sql?: SqlExecutor): Promise<KnownDestination | undefined> {
-    const parts = await this.#partsOf(destination, sql)
-    if (parts.length === 0) return undefined
-    const known = { parts, takesAnySize: this.#deadLetters.has(destination) }
-    this.#known.set(destination, known)
+  /** What a transaction sees with the only connection it may have made itself: what is left of that shows when it is over. */
+  async #look(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> {
+    const known = this.#destination(destination, await this.#partitionsOf(destination, tx))
+    if (known === undefined) return undefined
+    if (tx === undefined || this.#database.sql.exclusive === undefined) this.#known.set(destination, known)
+    else tx.afterCommit?.(() => void this.#look(destination).catch(NOTHING))
     return known
   }
 
-  async #partsOf(destination: string, sql?: SqlExecutor): Promise<readonly number[]> {
-    const text = `SELECT id FROM ${this.#tables.partition} WHERE destination = $1 ORDER BY n`
+  async #partitionsOf(destination: string, sql?: SqlExecutor): Promise<readonly PartitionRow[]> {
+    const { partition, ring } = this.#tables
+    const text = `SELECT p.id, r.tableoid::text AS log FROM ${partition} p CROSS JOIN ${ring} r WHERE p.destination = $1 ORDER BY p.n`
     const { rows } = await (sql === undefined
-      ? this.#database.query<{ id: number }>(`look for "${destination}"`, text, [destination])
-      : sql.query<{ id: number }>(text, [destination]))
-    return rows.map(({ id }) => id)
+      ? this.#database.query<PartitionRow>(`look for "${destination}"`, text, [destination])
+      : sql.query<PartitionRow>(text, [destination]))
+    return rows
   }
 
-  #learn(spec: DestinationSpec, parts: readonly number[]): void {
-    if (spec.assumed !== true && parts.length !== spec.partitions) throw mismatch(spec, parts.length)
+  #learn(spec: DestinationSpec, rows: readonly PartitionRow[]): void {
+    if (spec.assumed !== true && rows.length !== spec.partitions) throw mismatch(spec, rows.length)
     if (spec.deadLetters === true) this.#deadLetters.add(spec.name)
-    this.#known.set(spec.name, { parts, takesAnySize: this.#deadLetters.has(spec.name) })
+    const known = this.#destination(spec.name, rows)
+    if (known !== undefined) this.#known.set(spec.name, known)
+  }
+
+  #destination(name: string, rows: readonly PartitionRow[]): KnownDestination | undefined {
+    const [first] = rows
+    if (first === undefined) return undefined
+    return { parts: rows.map(({ id }) => id), log: first.log, takesAnySize: this.#deadLetters.has(name) }
   }
 }
+
+/** It is looked for again by the next one that needs it. */
+const NOTHING = (): void => {}
+
+const emptied = (table: string): string =>
+  `somebody has emptied ${table}. Restore the log, or stop every process that uses it and drop its tables: they are made again`
 
 function mismatch({ name, partitions }: DestinationSpec, existing: number): TransportError {
   const remedy = 'take another name for it and move the messages by a processor'

@@ -1,4 +1,5 @@
 import { toError } from '../../core/errors.ts'
+import { SqlVersionMismatch } from '../../core/migrate.ts'
 import { explainMissing, SqlTablesMissing } from '../../core/sql.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { type Failure, failureOf } from '../transport/kit/failure.ts'
@@ -23,8 +24,17 @@ export function toTransportError(what: string, cause: unknown, schema: string, d
   return failure(kind, `could not ${what}: ${toError(explained).message}${remedy}`, { destination, cause: explained })
 }
 
+/** The server says the same of both. */
+const READ_ONLY =
+  '. Of a replica: connect to the primary. Of a role or database: set its default_transaction_read_only to off.'
+
+/** For whoever read in it. */
+export const LOG_MADE_AGAIN = 'the log was dropped while this process read it'
+const MADE_AGAIN =
+  '. The channel is not where it was: the log was made again, or a failover has lost it. Try again, it is looked for anew.'
+
 function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
-  if (cause instanceof SqlTablesMissing) return { kind: 'mismatch', remedy: '' }
+  if (cause instanceof SqlTablesMissing || cause instanceof SqlVersionMismatch) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
   // Rights are taken and given while services run: tried again, as with a password.
   if (state === '42501')
@@ -34,16 +44,33 @@ function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
     }
   if (state.startsWith('28')) return { kind: 'refused', remedy: '. Check the user and its password.' }
   if (state.startsWith('53')) return { kind: 'refused', remedy: '. The server is out of connections, memory or disk.' }
-  if (state === '25006') return { kind: 'refused', remedy: '. This is a read-only replica: connect to the primary.' }
+  if (state === '25006') return { kind: 'refused', remedy: READ_ONLY }
+  if (isOfOtherLog(state)) return { kind: 'unavailable', remedy: MADE_AGAIN }
   if (isTlsFailure([cause, cause instanceof Error ? cause.cause : undefined]))
     return { kind: 'refused', remedy: '. Check the certificates of the connection.' }
   return { kind: 'unavailable', remedy: '' }
 }
 
+/** The tables are gone, or were never there. */
+export function isWithoutTables(error: unknown): boolean {
+  return error instanceof TransportError && error.cause instanceof SqlTablesMissing
+}
+
+/** What is known of the log is not so any more. See `appendStatement`. */
+export function isOutdated(error: unknown): boolean {
+  return error instanceof SqlTablesMissing || isOfOtherLog(sqlStateOf(error))
+}
+
 /** A statement that will fail again as it is: the fault lies in one of its messages. */
 export function isOfData(error: unknown): boolean {
   const state = sqlStateOf(error) ?? ''
+  if (isOfOtherLog(state)) return false
   return /^(22|23|54)/.test(state) || (state === 'XX000' && /alloc|size/.test(toError(error).message))
+}
+
+/** No value for what must have one, no segment for what has none: nothing else that the transport writes can lack them. */
+function isOfOtherLog(state: string | undefined): boolean {
+  return state === '23502' || state === '23514'
 }
 
 function sqlStateOf(error: unknown): string | undefined {

@@ -18,10 +18,19 @@ const PLANNED_ONCE = `${BY_INDEX} SET plan_cache_mode = force_generic_plan`
 /** Positions in a row of `transport_tick` at most. */
 export const TICK_SIZE = 500
 
-/** A lock of one partition of one schema: the table's own number tells schemas apart. */
+/** Locks of the partitions of one schema; the table's own number tells schemas apart. */
 export const PARTITION_LOCK = `(r.tableoid::bigint - 2147483648)::int`
 
-/** Makes a destination and its groups exist; one that exists keeps its partitions. A new group starts at the earliest message. */
+/** A server has room for some thousands of locks in all: of more partitions than this some share one. */
+const LOCKS = 512
+
+/** The second number of a partition's lock. */
+export const lockOf = (part: string): string => `${part} % ${LOCKS}`
+
+/**
+ * Makes a destination and its groups exist; one that exists keeps its partitions, and is kept as long as was declared last. A new
+ * group starts at the earliest message.
+ */
 const PROVISION = `
   CREATE OR REPLACE FUNCTION {schema}.transport_provision(p_destination text, p_partitions int, p_groups text[], p_retention_ms bigint)
   RETURNS TABLE (id int, n int) LANGUAGE plpgsql ${PLANNED_ONCE}
@@ -35,22 +44,25 @@ const PROVISION = `
       )
       INSERT INTO {schema}.transport_tick SELECT made.id, -1, 1, '3:3:', '{}', '{}', '{}' FROM made;
     END IF;
-    IF EXISTS (SELECT FROM unnest(p_groups) AS wanted(name) WHERE NOT EXISTS (
-      SELECT FROM {schema}.transport_group g WHERE g.destination = p_destination AND g.name = wanted.name)) THEN
+    IF EXISTS (SELECT FROM {schema}.transport_partition p
+      WHERE p.destination = p_destination AND coalesce(p_retention_ms, p.retention_ms) IS DISTINCT FROM p.retention_ms) THEN
+      UPDATE {schema}.transport_partition p SET retention_ms = p_retention_ms WHERE p.destination = p_destination;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(p_groups) AS wanted(name), {schema}.transport_partition p WHERE p.destination = p_destination AND NOT EXISTS (
+      SELECT FROM {schema}.transport_group g JOIN {schema}.transport_progress x ON x.grp = g.id
+      WHERE g.destination = p_destination AND g.name = wanted.name AND x.part = p.id)) THEN
       -- Nobody cuts what the new group is about to start at.
-      PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id) FROM {schema}.transport_ring r, {schema}.transport_partition p
+      PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, ${lockOf('p.id')}) FROM {schema}.transport_ring r, {schema}.transport_partition p
         WHERE r.one AND p.destination = p_destination;
-      WITH made AS (
-        INSERT INTO {schema}.transport_group (destination, name)
-        SELECT p_destination, wanted.name FROM unnest(p_groups) AS wanted(name) ON CONFLICT DO NOTHING
-        RETURNING transport_group.id
-      )
+      INSERT INTO {schema}.transport_group (destination, name)
+        SELECT p_destination, wanted.name FROM unnest(p_groups) AS wanted(name) ON CONFLICT DO NOTHING;
       INSERT INTO {schema}.transport_progress (grp, part, ver, epoch, settled, handed)
-      SELECT made.id, p.id, 0, 0, earliest.at, earliest.at
-      FROM made, {schema}.transport_partition p, LATERAL (
+      SELECT g.id, p.id, 0, 0, earliest.at, earliest.at
+      FROM {schema}.transport_group g, {schema}.transport_partition p, LATERAL (
         SELECT greatest(0, coalesce(min(t.first) FILTER (WHERE t.seqs <> '{}'), max(t.first + t.n))) AS at
         FROM {schema}.transport_tick t WHERE t.part = p.id
-      ) earliest WHERE p.destination = p_destination;
+      ) earliest WHERE g.destination = p_destination AND g.name = ANY (p_groups) AND p.destination = p_destination
+        AND NOT EXISTS (SELECT FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = p.id);
     END IF;
     RETURN QUERY SELECT p.id, p.n FROM {schema}.transport_partition p WHERE p.destination = p_destination ORDER BY p.n;
   END $transport$`
@@ -62,14 +74,15 @@ const PROVISION = `
  * else is doing it, and what was committed last may have no position yet.
  */
 const GIVE_POSITIONS = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
+  CREATE OR REPLACE FUNCTION {schema}.transport_give_positions(p int) RETURNS boolean LANGUAGE plpgsql
   AS $transport$
   DECLARE base pg_snapshot; next_position bigint; is_mine boolean;
   BEGIN
-    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, p) INTO is_mine FROM {schema}.transport_ring r WHERE r.one;
+    SELECT pg_try_advisory_xact_lock(${PARTITION_LOCK}, ${lockOf('p')}) INTO is_mine FROM {schema}.transport_ring r WHERE r.one;
     IF NOT is_mine THEN RETURN false; END IF;
     SELECT t.snap, t.first + t.n INTO base, next_position
       FROM {schema}.transport_tick t WHERE t.part = p ORDER BY t.first DESC LIMIT 1;
+    IF base IS NULL THEN RAISE EXCEPTION 'partition % has no positions', p; END IF;
     INSERT INTO {schema}.transport_tick
     SELECT p, next_position + min(rank) - 1, count(*), min(s::text)::pg_snapshot,
       array_agg(segment ORDER BY rank), array_agg(xid ORDER BY rank), array_agg(seq ORDER BY rank)
@@ -111,8 +124,8 @@ const ROWS = `
     ) sized WHERE bytes_before = 0 OR bytes_before < p_bytes ORDER BY pos`
 
 /**
- * Settles what is done and hands out what is next, under the caller's version and epoch. Refused with CN001 when somebody
- * has appended after what the caller knows, or a crash of the server has undone it. Does not wait for the disk: what a
+ * Settles what is done and hands out what is next, under the caller's version, epoch and name: after a crash that has undone a
+ * claim the next one has the same numbers. Refused with CN001 when somebody has appended after what the caller knows. Does not wait for the disk: what a
  * crash undoes is handed out again, and the one whose version is missing is refused. A last row without a position says that
  * somebody else is giving positions.
  */
@@ -134,7 +147,7 @@ const FETCH = `
     IF count_read > 0 OR p_writes THEN
       INSERT INTO {schema}.transport_progress
       SELECT g, p, v + 1, e, p_owner, p_settled, greatest(up_to, b.handed), p_done FROM {schema}.transport_progress b
-      WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+      WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e AND b.owner = p_owner ON CONFLICT DO NOTHING;
       IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
     END IF;
     IF NOT is_mine THEN RETURN QUERY SELECT NULL::bigint, NULL::xid8, NULL::bigint, NULL::bytea, NULL::json, NULL::bytea; END IF;
@@ -174,7 +187,7 @@ const FOLLOW = `
     IF same IS DISTINCT FROM up_to - p_from THEN RETURN false; END IF;
     INSERT INTO {schema}.transport_progress
     SELECT g, p, v + 1, e, p_owner, p_settled, greatest(up_to, b.handed), p_done FROM {schema}.transport_progress b
-    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e AND b.owner = p_owner ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN RAISE EXCEPTION 'the place was taken over' USING ERRCODE = 'CN001'; END IF;
     RETURN true;
   END $transport$`
@@ -221,15 +234,25 @@ const CLAIM = `
   END $transport$`
 
 /** Gives a place up for whoever wants it, on the disk. False when it was not the caller's any more. */
-const GIVE = `
-  CREATE OR REPLACE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
+const GIVE_BACK = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_give_back(g int, p int, v bigint, e bigint, p_owner text, p_settled bigint, p_done bigint[])
   RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
   AS $transport$
   BEGIN
     INSERT INTO {schema}.transport_progress
     SELECT g, p, v + 1, e, NULL, p_settled, b.handed, p_done FROM {schema}.transport_progress b
-    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e ON CONFLICT DO NOTHING;
+    WHERE b.grp = g AND b.part = p AND b.ver = v AND b.epoch = e AND b.owner = p_owner ON CONFLICT DO NOTHING;
     RETURN FOUND;
+  END $transport$`
+
+/** As processes of the version before call it. */
+const GIVE = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_give(g int, p int, v bigint, e bigint, p_settled bigint, p_done bigint[])
+  RETURNS boolean LANGUAGE plpgsql ${PLANNED_ONCE}
+  AS $transport$
+  BEGIN
+    RETURN (SELECT {schema}.transport_give_back(g, p, v, e, b.owner, p_settled, p_done) FROM {schema}.transport_progress b
+      WHERE b.grp = g AND b.part = p AND b.ver = v);
   END $transport$`
 
 /** Which of these partitions have something from these positions on, with a position or without one yet. */
@@ -303,6 +326,7 @@ export const MESSAGE_FUNCTIONS: readonly string[] = [
   FOLLOW,
   PEEK,
   CLAIM,
+  GIVE_BACK,
   GIVE,
   PENDING,
   ENDS,

@@ -3,4 +3,4 @@
  * lease and acknowledgement in one, and nothing else to run.
  */
 export type { PostgresTransportOptions } from './options.ts'
-export { type PostgresTransport, postgresTransport } from './transport.ts'
+export { type LogRepair, type PostgresTransport, postgresTransport } from './transport.ts'

@@ -1,8 +1,11 @@
+import { TransportError } from '../errors.ts'
 import type { TransportHost } from '../transport/transport.ts'
 import type { Database } from './database.ts'
+import type { KnownGroup } from './directory.ts'
+import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import { Place } from './place.ts'
-import { type Others, type Session, shareOf } from './session.ts'
+import { type GroupNow, type Session, shareOf } from './session.ts'
 import { Settling } from './settling.ts'
 import { GroupSource, type GroupSourceFields } from './source.ts'
 import type { LogSubscription } from './subscription.ts'
@@ -14,6 +17,8 @@ export interface MembersParts {
   readonly database: Database
   readonly tables: TransportTables
   readonly session: Session
+  /** An error says that it is not there, or not whole. @throws TransportError */
+  find(destination: string, group: string): Promise<KnownGroup | TransportError>
   /** Other members should look: there is something to take, or somebody new. */
   moved(group: number): void
 }
@@ -51,9 +56,9 @@ export class Members {
   }
 
   /** Takes a place among the members. @throws TransportError: it may hold partitions already, which `close` gives back */
-  async join(subscription: LogSubscription): Promise<void> {
+  async join(subscription: LogSubscription, partitions: number): Promise<void> {
     this.#subscriptions.add(subscription)
-    this.#partitions.set(subscription, subscription.spec.partitions)
+    this.#partitions.set(subscription, partitions)
     try {
       if (!this.#isTidy) await this.#parts.session.tidy(this.#parts.options.sql.exclusive)
       this.#isTidy = true
@@ -122,13 +127,14 @@ export class Members {
 
   async #balance(): Promise<void> {
     const { session, options, host } = this.#parts
-    const members = [...this.#subscriptions].filter((each) => each.group !== undefined)
-    const groups = members.map((each) => each.group as number)
+    const all = [...this.#subscriptions].filter((each) => each.group !== undefined)
+    const groups = all.map((each) => each.group as number)
     // A process that stood still must not take everything before the others could say that they live.
     const stoodStill = this.#lastBeat !== undefined && host.clock.monotonic() - this.#lastBeat > options.leaseMs
     const wasOver = this.#lastBeat !== undefined && !session.isValid()
-    const others = await session.renew(groups)
+    const found = await session.renew(groups)
     this.#lastBeat = host.clock.monotonic()
+    const members = all.filter((member) => this.#isThere(member, found.get(member.group as number)))
     if (wasOver) for (const member of members) member.forfeit()
     for (const group of this.#unsure) await this.#free(group)
     if (stoodStill) return
@@ -137,14 +143,23 @@ export class Members {
       const group = member.group as number
       const rank = ranks.get(group) ?? 0
       ranks.set(group, rank + 1)
-      await this.#fit(member, others.get(group) ?? NOBODY, rank, groups.filter((each) => each === group).length)
+      await this.#fit(member, found.get(group) as GroupNow, rank, groups.filter((each) => each === group).length)
     }
   }
 
-  async #fit(member: LogSubscription, others: Others, rank: number, mine: number): Promise<void> {
+  /** Ends it where its group is gone, or another one has its number. Whoever subscribes again makes the group, or is told why not. */
+  #isThere(member: LogSubscription, group: GroupNow | undefined): boolean {
+    const { destination, group: name } = member.spec
+    if (group?.destination === destination && group.name === name && group.log === member.log) return true
+    const forgotten = `the group "${name}" of "${destination}" was forgotten while this process read in it`
+    member.lost(failure('unavailable', group === undefined ? forgotten : LOG_MADE_AGAIN, { destination }))
+    return false
+  }
+
+  async #fit(member: LogSubscription, { others, before }: GroupNow, rank: number, mine: number): Promise<void> {
     const partitions = this.#partitions.get(member)
     if (partitions === undefined || member.isOver) return
-    const share = shareOf(partitions, others.count + mine, others.before + rank)
+    const share = shareOf(partitions, others + mine, before + rank)
     if (member.kept > share) {
       void member.giveBack(member.kept - share).then(() => {
         if (member.group !== undefined) this.#parts.moved(member.group)
@@ -178,12 +193,14 @@ export class Members {
 
   async #claim(member: LogSubscription, want: number): Promise<void> {
     const { database, tables, session } = this.#parts
+    const { destination, group: name } = member.spec
     const group = member.group as number
     const claimed = database.query<ClaimedRow>(
       'take partitions',
-      `SELECT part, n, ver::text AS ver, epoch::text AS epoch, settled::text AS settled, handed::text AS handed, done
-       FROM ${tables.claim}($1, $2, $3::int[], $4)`,
-      [group, session.owner, this.#heldOf(group), want],
+      `SELECT c.part, c.n, c.ver::text AS ver, c.epoch::text AS epoch, c.settled::text AS settled, c.handed::text AS handed, c.done
+       FROM ${tables.group} g CROSS JOIN LATERAL ${tables.claim}(g.id, $2, $3::int[], $4) c
+       WHERE g.id = $1 AND g.destination = $5 AND g.name = $6`,
+      [group, session.owner, this.#heldOf(group), want, destination, name],
     )
     const { rows } = await claimed.catch((error: unknown) => {
       // It may have been done all the same.
@@ -198,6 +215,10 @@ export class Members {
       })
       member.hold(new GroupSource({ ...this.#common(member), group, owner: session.owner }, row), place)
     }
+    if (rows.length === want) return
+    // Others hold the rest, unless there is no rest.
+    const now = await this.#parts.find(destination, name as string)
+    if (now instanceof TransportError) member.lost(now)
   }
 
   #common({ spec }: LogSubscription): Omit<GroupSourceFields, 'group' | 'owner'> {
@@ -219,5 +240,3 @@ export class Members {
     for (const subscription of this.#subscriptions) subscription.lost(reason)
   }
 }
-
-const NOBODY: Others = { count: 0, before: 0 }

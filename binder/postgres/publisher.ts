@@ -8,13 +8,15 @@ import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type { DestinationSpec, PublishOutcome, PublishUntil } from '../transport/transport.ts'
 import { appendStatement, delayedStatement, type Placed, soonestOf } from './appending.ts'
 import type { Database } from './database.ts'
-import { failure, isOfData, toTransportError } from './failure.ts'
+import { failure, isOfData, isOutdated, toTransportError } from './failure.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { TransportTables } from './tables.ts'
 
 /** A destination's partitions by their numbers in the tables. */
 export interface KnownDestination {
   readonly parts: readonly number[]
+  /** The number of a table of the log that they are in: another one once it has been dropped and made again. */
+  readonly log: string
   /** Holds dead letters: takes every message that was taken before. */
   readonly takesAnySize: boolean
 }
@@ -25,9 +27,13 @@ export interface PublisherHost {
   readonly database: Database
   readonly tables: TransportTables
   /** `undefined` when nobody provisioned it. @throws TransportError */
-  find(destination: string, sql?: SqlExecutor): Promise<KnownDestination | undefined> | KnownDestination | undefined
+  find(destination: string, tx?: SqlTransaction): Promise<KnownDestination | undefined> | KnownDestination | undefined
   /** Makes it exist. @param sql see `find` @throws TransportError */
   make(spec: DestinationSpec, sql?: SqlExecutor): Promise<KnownDestination | undefined>
+  /** What this process has made of a destination before. */
+  specOf(destination: string): DestinationSpec | undefined
+  /** What is known of destinations is not so any more. */
+  forget(): void
   /** These have something new, committed. */
   wrote(parts: ReadonlySet<number>): void
   /** These will have something new, at a moment that nobody tells. */
@@ -94,12 +100,8 @@ export class Publisher {
       if (message.notBefore !== undefined && message.notBefore > this.#host.clock.now()) later.push(placed)
       else now.push(placed)
     }
-    const { tables, clock } = this.#host
-    if (later.length > 0) {
-      const before = now.length > 0 ? withoutCommit(tx) : tx
-      await queryLast(before, ...delayedStatement(tables, later, clock.now()))
-    }
-    if (now.length > 0) await queryLast(tx, ...appendStatement(tables, now))
+    await this.#writeIn(tx, now, later)
+    const { clock } = this.#host
     const parts = new Set(now.map(({ part }) => part))
     const wake = (): void => {
       if (parts.size > 0) this.#host.wrote(parts)
@@ -108,6 +110,21 @@ export class Publisher {
     // Without it the end of the transaction is not ours to see: who reads looks again soon.
     if (tx.afterCommit === undefined) this.#host.wroteSoon(parts)
     else tx.afterCommit(wake)
+  }
+
+  async #writeIn(tx: SqlTransaction, now: readonly Placed[], later: readonly Placed[]): Promise<void> {
+    const { tables, clock, options } = this.#host
+    try {
+      if (later.length > 0) {
+        const before = now.length > 0 ? withoutCommit(tx) : tx
+        await queryLast(before, ...delayedStatement(tables, later, clock.now()))
+      }
+      if (now.length > 0) await queryLast(tx, ...appendStatement(tables, now))
+    } catch (error) {
+      if (!isOutdated(error)) throw error
+      this.#host.forget()
+      throw toTransportError('publish', error, options.schema)
+    }
   }
 
   /** At once where the destination is known. Never throws, never rejects. */
@@ -133,9 +150,11 @@ export class Publisher {
     specOf?: (destination: string) => DestinationSpec,
   ): Promise<Placed | TransportError> {
     const { destination } = message
+    const host = this.#host
     try {
-      const known = (await found) ?? (specOf === undefined ? undefined : await this.#host.make(specOf(destination), tx))
-      return this.#placed(message, index, known)
+      const known = await found
+      const spec = known === undefined ? (specOf?.(destination) ?? host.specOf(destination)) : undefined
+      return this.#placed(message, index, spec === undefined ? known : await host.make(spec, tx))
     } catch (error) {
       return toTransportError(`look for "${destination}"`, error, this.#host.options.schema, destination)
     }
@@ -162,7 +181,7 @@ export class Publisher {
     const count = known.parts.length
     const keyBytes = key === null ? null : Buffer.from(key)
     const part = known.parts[keyBytes === null ? this.#turn++ % count : partitionOf(keyBytes, count)] as number
-    return { index, message, key: keyBytes, part }
+    return { index, message, key: keyBytes, part, log: known.log }
   }
 
   #refusal(message: EncodedMessage, isInside: boolean): TransportError | undefined {
@@ -205,6 +224,7 @@ export class Publisher {
       await insert(list, deadline - this.#host.clock.monotonic())
     } catch (error) {
       const cause = toTransportError('publish', error, this.#host.options.schema)
+      if (isOutdated(cause.cause)) this.#host.forget()
       if (!isOfData(cause.cause)) {
         for (const { index } of list) outcomes[index] = cause
       } else if (list.length === 1) {

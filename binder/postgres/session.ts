@@ -2,9 +2,14 @@ import type { Clock } from '../../core/clock.ts'
 import type { Database } from './database.ts'
 import type { TransportTables } from './tables.ts'
 
-/** Who else reads a group: how many other members there are, and how many of them stand before this process. */
-export interface Others {
-  readonly count: number
+/** A group as a beat finds it. */
+export interface GroupNow {
+  readonly destination: string
+  readonly name: string
+  /** See `KnownDestination.log`. */
+  readonly log: string
+  /** How many other members it has, and how many of them stand before this process. */
+  readonly others: number
   readonly before: number
 }
 
@@ -38,26 +43,30 @@ export class Session {
 
   /**
    * @param groups one entry for each subscription of this process
-   * @returns the others of each group
+   * @returns those of the groups that there are
    * @throws TransportError
    */
-  async renew(groups: readonly number[]): Promise<ReadonlyMap<number, Others>> {
+  async renew(groups: readonly number[]): Promise<ReadonlyMap<number, GroupNow>> {
     const sent = { monotonic: this.#clock.monotonic(), wall: this.#clock.now() }
-    const { session } = this.#tables
-    const { rows } = await this.#database.query<{ grp: number; others: number; before: number }>(
+    const { session, group, ring } = this.#tables
+    const { rows } = await this.#database.query<GroupNow & { readonly id: number }>(
       'renew the session',
       `WITH alive AS (
          INSERT INTO ${session} (owner, live_until, groups) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $3::int[])
          ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, groups = EXCLUDED.groups
+       ), other AS (
+         SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
+         FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)
+         WHERE s.owner <> $1 AND s.live_until > clock_timestamp() AND g.grp = ANY ($3::int[]) GROUP BY 1
        )
-       SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
-       FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)
-       WHERE s.owner <> $1 AND s.live_until > clock_timestamp() AND g.grp = ANY ($3::int[]) GROUP BY 1`,
+       SELECT g.id, g.destination, g.name, r.tableoid::text AS log,
+         coalesce(o.others, 0) AS others, coalesce(o.before, 0) AS before
+       FROM ${group} g CROSS JOIN ${ring} r LEFT JOIN other o ON o.grp = g.id WHERE g.id = ANY ($3::int[])`,
       [this.owner, this.#leaseMs, [...groups]],
     )
     const validMs = this.#leaseMs * (1 - MARGIN)
     this.#validUntil = { monotonic: sent.monotonic + validMs, wall: sent.wall + validMs }
-    return new Map(rows.map(({ grp, others, before }) => [grp, { count: others, before }]))
+    return new Map(rows.map((row) => [row.id, row]))
   }
 
   /** Forgets processes that are long gone; on a database that only this process can use, all others. */

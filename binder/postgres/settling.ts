@@ -116,7 +116,7 @@ export class Settling implements SettlingTransactions {
       `INSERT INTO ${progress} (grp, part, ver, epoch, owner, settled, handed, done)
        SELECT w.grp, w.part, w.ver + 1, w.epoch, w.owner, w.settled, b.handed, w.done
        FROM (VALUES ${rows.join(', ')}) AS w(grp, part, ver, epoch, owner, settled, done)
-       JOIN ${progress} b ON b.grp = w.grp AND b.part = w.part AND b.ver = w.ver AND b.epoch = w.epoch
+       JOIN ${progress} b ON b.grp = w.grp AND b.part = w.part AND b.ver = w.ver AND b.epoch = w.epoch AND b.owner = w.owner
        ON CONFLICT DO NOTHING RETURNING part`,
       values,
     )

@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.ts'
 import type { SqlExecutor } from '../../core/sql.ts'
 import type { Database } from './database.ts'
-import { failure } from './failure.ts'
+import { failure, LOG_MADE_AGAIN } from './failure.ts'
 import type { Place } from './place.ts'
 import { type SharedReads, sharedReads } from './shared-reads.ts'
 import type { TransportTables } from './tables.ts'
@@ -207,10 +207,10 @@ export class GroupSource implements Source {
     const { tables } = this.#fields
     await this.#write('give a partition back', async (sql) => {
       const { settled, done } = place.settled()
-      const { group, part, version, epoch } = this.version
+      const { group, part, version, epoch, owner } = this.version
       const { rows } = await sql<{ given: boolean }>(
-        `SELECT ${tables.give}($1, $2, $3::bigint, $4::bigint, $5::bigint, $6::bigint[]) AS given`,
-        [group, part, version, epoch, settled, done],
+        `SELECT ${tables.giveBack}($1, $2, $3::bigint, $4::bigint, $5, $6::bigint, $7::bigint[]) AS given`,
+        [group, part, version, epoch, owner, settled, done],
       )
       // After a crash of the server it may be ours all the same, under an older version.
       if (rows[0]?.given !== true)
@@ -271,11 +271,13 @@ export class AnonymousSource implements Source {
   readonly index: number
   readonly #database: Database
   readonly #tables: TransportTables
+  readonly #log: string
   #last: { readonly xid: string; readonly seq: string } | undefined
 
-  constructor(fields: { database: Database; tables: TransportTables }, part: number, index: number) {
+  constructor(fields: { database: Database; tables: TransportTables; log: string }, part: number, index: number) {
     this.#database = fields.database
     this.#tables = fields.tables
+    this.#log = fields.log
     this.part = part
     this.index = index
   }
@@ -283,12 +285,16 @@ export class AnonymousSource implements Source {
   async read({ place, limit, bytes }: ReadRequest): Promise<ReadResult> {
     const from = place.next
     if (limit === 0) return { rows: [], wrote: false }
-    const { rows } = await this.#database.query<FetchedRow & { readonly xid: string; readonly seq: string }>(
+    const { rows: found } = await this.#database.query<FetchedRow & { readonly xid: string; readonly seq: string }>(
       'fetch messages',
-      `SELECT pos::text AS pos, xid::text AS xid, seq::text AS seq, key, meta::text AS meta, body
-       FROM ${this.#tables.peek}($1, $2::bigint, $3, $4::bigint, $5::xid8, $6::bigint)`,
-      [this.part, from, limit, bytes, this.#last?.xid ?? null, this.#last?.seq ?? null],
+      `SELECT m.pos::text AS pos, m.xid::text AS xid, m.seq::text AS seq, m.key, m.meta::text AS meta, m.body
+       FROM ${this.#tables.ring} r LEFT JOIN LATERAL ${this.#tables.peek}($1, $2::bigint, $3, $4::bigint, $5::xid8, $6::bigint) m ON true
+       WHERE r.tableoid = $7::text::oid`,
+      [this.part, from, limit, bytes, this.#last?.xid ?? null, this.#last?.seq ?? null, this.#log],
     )
+    // Nothing at all, not even that there is nothing: the partition's number may be that of another channel by now.
+    if (found.length === 0) throw failure('unavailable', LOG_MADE_AGAIN)
+    const rows = found.filter(({ pos }) => pos !== null)
     const read = inLine(this.index, from, rows)
     const last = rows.at(-1)
     if (last !== undefined) this.#last = { xid: last.xid, seq: last.seq }
@@ -316,7 +322,8 @@ function inLine<Row extends FetchedRow>(
   return rows.map(({ pos, ...row }, n) => {
     if (Number(pos) !== from + n)
       throw new Error(
-        `partition ${index} offset ${from + n} cannot be read: its segment was freed meanwhile, or retentionMs is over`,
+        `partition ${index} offset ${from + n} cannot be read: its segment was freed meanwhile, or retentionMs is over. It is tried ` +
+          'again; where it stays so (a dump was restored without the log), stop every process and call postgresTransport({ sql }).repair() once',
       )
     return { ...row, position: from + n }
   })

@@ -12,6 +12,14 @@ import { messageOf, type ReadRow } from './wire.ts'
 /** Messages of a fetch at most: the best price for each. */
 const MAX_FETCH = 500
 
+/** Where it reads. */
+export interface LogPlace {
+  /** The group's number in the tables; `undefined` without one. */
+  readonly id: number | undefined
+  /** See `KnownDestination.log`. */
+  readonly log: string
+}
+
 export interface LogSubscriptionHost {
   readonly clock: Clock
   readonly commitIntervalMs: number
@@ -33,6 +41,7 @@ export class LogSubscription implements Subscription {
   readonly spec: SubscriptionSpec
   /** The group's number in the tables. */
   readonly group: number | undefined
+  readonly log: string
   readonly #host: LogSubscriptionHost
   readonly #receiver: Receiver
   readonly #places: Map<number, HeldPlace> = new Map()
@@ -40,9 +49,10 @@ export class LogSubscription implements Subscription {
   #isOver = false
   #closing: Promise<void> | undefined
 
-  constructor(spec: SubscriptionSpec, group: number | undefined, receiver: Receiver, host: LogSubscriptionHost) {
+  constructor(spec: SubscriptionSpec, { id, log }: LogPlace, receiver: Receiver, host: LogSubscriptionHost) {
     this.spec = spec
-    this.group = group
+    this.group = id
+    this.log = log
     this.#receiver = receiver
     this.#host = host
     this.#lending = new Lending(spec, {

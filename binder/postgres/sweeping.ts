@@ -1,6 +1,6 @@
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { Database } from './database.ts'
-import { PARTITION_LOCK } from './functions.ts'
+import { lockOf, PARTITION_LOCK } from './functions.ts'
 import type { TransportTables } from './tables.ts'
 
 /** Rows of `transport_tick` that go in one transaction: some ms in which nobody else gives positions in that partition. */
@@ -58,9 +58,10 @@ async function sweepSome(
   { partition, segment, from }: Some,
 ): Promise<string | undefined> {
   await tx.query(SETTINGS)
-  await tx.query(`SELECT pg_advisory_xact_lock(${PARTITION_LOCK}, $1::int) FROM ${tables.ring} r WHERE r.one`, [
-    partition,
-  ])
+  await tx.query(
+    `SELECT pg_advisory_xact_lock(${PARTITION_LOCK}, ${lockOf('$1::int')}) FROM ${tables.ring} r WHERE r.one`,
+    [partition],
+  )
   const { rows } = await tx.query<{ next: string | null; count: string }>(
     `WITH low AS MATERIALIZED (
        SELECT coalesce(min(l.settled), 9e18::bigint) AS settled,

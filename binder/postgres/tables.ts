@@ -5,10 +5,11 @@
 import type { SqlMigration, SqlPart } from '../../core/migrate.ts'
 import { quoteIdentifier } from '../../core/sql.ts'
 import { MESSAGE_FUNCTIONS } from './functions.ts'
-import { CLEAR, UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
+import { CLEAR, fewerSegments, IS_RESTORED, REPAIR, TRUNCATE, UPKEEP_FUNCTIONS } from './upkeep-functions.ts'
 
-/** Segments that `migrate` makes. One is written; the others are empty, or wait for their readers. */
-export const SEGMENTS = 8
+/** One is written; the others are empty, or wait for their readers. Each is a probe of every look for messages. */
+const SEGMENTS = 4
+const SEGMENTS_AT_FIRST = 8
 
 /** They grow and shrink without end, so vacuum comes by row count, and never locks the table to shrink it. */
 const APPENDED =
@@ -21,7 +22,7 @@ const APPENDED =
  */
 const NOT_ANALYZED = 'autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 2147483647'
 
-const segments = (): number[] => Array.from({ length: SEGMENTS }, (_, k) => k)
+const segments = (): number[] => Array.from({ length: SEGMENTS_AT_FIRST }, (_, k) => k)
 
 /**
  * - `key` is bytes: `text` refuses a NUL. `meta` is `json`: `jsonb` refuses NUL and lone surrogates.
@@ -46,7 +47,7 @@ const MIGRATIONS: readonly SqlMigration[] = [
       `CREATE TABLE {schema}.transport_segment (
          segment smallint PRIMARY KEY, closed_at timestamptz, is_empty boolean NOT NULL DEFAULT true)`,
       `INSERT INTO {schema}.transport_segment (segment, is_empty)
-         SELECT k, k > 0 FROM generate_series(0, ${SEGMENTS - 1}) k`,
+         SELECT k, k > 0 FROM generate_series(0, ${SEGMENTS_AT_FIRST - 1}) k`,
       `CREATE TABLE {schema}.transport_log (
          xid xid8 NOT NULL DEFAULT pg_current_xact_id(), seq bigserial NOT NULL,
          segment smallint NOT NULL, part int NOT NULL, key bytea, meta json NOT NULL, body bytea
@@ -95,6 +96,20 @@ const MIGRATIONS: readonly SqlMigration[] = [
       CLEAR,
     ],
   },
+  // Four segments, where there were eight; a place is written under its owner's name; locks of partitions are limited in number.
+  {
+    version: 5,
+    worksWith: 1,
+    statements: [
+      ...MESSAGE_FUNCTIONS,
+      CLEAR,
+      TRUNCATE,
+      IS_RESTORED,
+      'DROP FUNCTION {schema}.transport_repair()',
+      REPAIR,
+      fewerSegments(SEGMENTS),
+    ],
+  },
 ]
 
 export const TRANSPORT_PART: SqlPart = {
@@ -121,7 +136,7 @@ const NAMES = {
   fetch: 'transport_fetch',
   follow: 'transport_follow',
   peek: 'transport_peek',
-  give: 'transport_give',
+  giveBack: 'transport_give_back',
   pending: 'transport_pending',
   ends: 'transport_ends',
   lag: 'transport_lag',

@@ -1,11 +1,11 @@
 import { lastingContext } from '../../core/ambient.ts'
 import { HOUR, systemClock } from '../../core/clock.ts'
-import { counted } from '../../core/counted.ts'
 import { newId } from '../../core/ids.ts'
 import { migrate, requireMigrated } from '../../core/migrate.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
-import type { TransportError } from '../errors.ts'
+import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
+import { TransportError } from '../errors.ts'
 import { CLOSED_TRANSPORT } from '../transport/kit/failure.ts'
 import type {
   DestinationSpec,
@@ -25,8 +25,10 @@ import type {
 import { Database } from './database.ts'
 import { Delays } from './delays.ts'
 import { Directory } from './directory.ts'
-import { failure, TRANSPORT, toTransportError } from './failure.ts'
+import { failure, isWithoutTables, TRANSPORT, toTransportError } from './failure.ts'
+import { forgetGroup } from './forget-group.ts'
 import { Members } from './members.ts'
+import { requireOneDatabase } from './one-database.ts'
 import { type PostgresTransportOptions, type ResolvedPostgresOptions, resolvePostgresOptions } from './options.ts'
 import { Place } from './place.ts'
 import { Publisher } from './publisher.ts'
@@ -34,7 +36,7 @@ import { Rotation } from './rotation.ts'
 import { Session } from './session.ts'
 import { Settling } from './settling.ts'
 import { AnonymousSource } from './source.ts'
-import { LogSubscription } from './subscription.ts'
+import { type LogPlace, LogSubscription } from './subscription.ts'
 import { TRANSPORT_PART, transportTables } from './tables.ts'
 import { Wakes } from './wakes.ts'
 
@@ -52,10 +54,16 @@ export interface PostgresTransport extends Transport {
    */
   forgetGroup(destination: string, group: string): Promise<boolean>
   /**
-   * After a dump was restored into another cluster, with every process stopped: `start()` refuses such a log. Loses nothing;
-   * what was handed out before the dump and settled after it comes again.
+   * After a dump was restored into another cluster, with every process stopped: `start()` refuses such a log. Loses nothing that
+   * is in the dump; what was handed out before the dump and settled after it comes again.
    */
-  repair(): Promise<void>
+  repair(): Promise<LogRepair>
+}
+
+/** What `repair` found. */
+export interface LogRepair {
+  /** Messages that some group had not settled, and that were not in the dump. In their partitions what is there comes to every group. */
+  readonly missing: number
 }
 
 /**
@@ -77,6 +85,7 @@ class LogTransport implements PostgresTransport {
   #parts: Parts | undefined
   #migrated: Promise<void> | undefined
   #isOfThisCluster = false
+  #isOneDatabase = false
   #closed: Promise<void> | undefined
 
   constructor(options: ResolvedPostgresOptions) {
@@ -105,6 +114,7 @@ class LogTransport implements PostgresTransport {
       database,
       tables,
       session,
+      find: (destination, group) => directory.group(destination, group),
       moved: (group) => wakes.moved(group),
     })
     const wakes: Wakes = new Wakes({
@@ -123,8 +133,10 @@ class LogTransport implements PostgresTransport {
       options,
       database,
       tables,
-      find: (destination, sql) => directory.find(destination, sql),
+      find: (destination, tx) => directory.find(destination, tx),
       wrote: (parts) => wakes.wrote(parts),
+      specOf: (destination) => directory.specOf(destination),
+      forget: () => directory.forget(),
       make: (spec, sql) => directory.make(spec, options.sql.exclusive === undefined ? undefined : sql),
       wroteSoon: (parts) => wakes.wroteSoon(parts),
       delayed: (durationMs) => wakes.delayed(durationMs),
@@ -139,41 +151,32 @@ class LogTransport implements PostgresTransport {
 
   async forgetGroup(destination: string, group: string): Promise<boolean> {
     const { database, tables } = this.#attachedOrOwn()
-    const { rows } = await database.query<{ members: number; gone: number }>(
-      `forget the group "${group}" of "${destination}"`,
-      `WITH g AS (SELECT id FROM ${tables.group} WHERE destination = $1 AND name = $2),
-       members AS (
-         SELECT count(*)::int AS n FROM ${tables.session} s, g WHERE g.id = ANY (s.groups) AND s.live_until > clock_timestamp()
-       ),
-       places AS (DELETE FROM ${tables.progress} p USING g, members WHERE p.grp = g.id AND members.n = 0),
-       gone AS (DELETE FROM ${tables.group} x USING g, members WHERE x.id = g.id AND members.n = 0 RETURNING x.id)
-       SELECT members.n AS members, (SELECT count(*)::int FROM gone) AS gone FROM members`,
-      [destination, group],
-    )
-    const { members = 0, gone = 0 } = rows[0] ?? {}
-    if (members > 0)
-      throw failure(
-        'refused',
-        `the group "${group}" of "${destination}" has ${counted(members, 'member')}: stop them first`,
-        {
-          destination,
-        },
-      )
-    return gone > 0
+    return forgetGroup(database, tables, { destination, group })
   }
 
-  async repair(): Promise<void> {
+  async repair(): Promise<LogRepair> {
     const { database, tables } = this.#attachedOrOwn()
-    await database.query('repair the log', `SELECT ${tables.repair}()`, [], HOUR)
+    const { rows } = await database.query<{ missing: string }>(
+      'repair the log',
+      `SELECT ${tables.repair}()::text AS missing`,
+      [],
+      HOUR,
+    )
+    return { missing: Number(rows[0]?.missing ?? 0) }
   }
 
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
     const parts = this.#attached()
     const { provision } = this.#options
-    await this.#withTables()
-    if (provision === 'create') for (const spec of destinations) await parts.directory.create(spec)
-    if (provision === 'check') await this.#check(destinations)
+    try {
+      await this.#provision(destinations)
+    } catch (error) {
+      if (this.#migrated === undefined || !isWithoutTables(error)) throw error
+      // Somebody has dropped what was there before.
+      this.#migrated = undefined
+      await this.#provision(destinations)
+    }
     parts.lasting(() => {
       parts.delays.start()
       if (provision === 'create') parts.rotation.start()
@@ -253,11 +256,12 @@ class LogTransport implements PostgresTransport {
 
   async #subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const { destination, group, partitions } = spec
-    const { directory, members, session, wakes, host } = this.#attached()
+    const { directory, members, session, wakes, rotation, host } = this.#attached()
     const groups = group === null ? [] : [group]
     await this.provision([{ name: destination, partitions, groups }])
-    const number = group === null ? undefined : await directory.group(destination, group)
-    const subscription: LogSubscription = new LogSubscription(spec, number, receiver, {
+    const place = group === null ? await this.#ends(destination) : await directory.group(destination, group)
+    if (place instanceof TransportError) throw place
+    const subscription: LogSubscription = new LogSubscription(spec, place, receiver, {
       clock: host.clock,
       commitIntervalMs: this.#options.commitIntervalMs,
       rebalanceTimeoutMs: this.#options.rebalanceTimeoutMs,
@@ -270,33 +274,46 @@ class LogTransport implements PostgresTransport {
         await members.leave(ended)
       },
     })
-    const places = group === null ? await this.#ends(destination) : []
     this.#attached()
     this.#subscriptions.add(subscription)
-    for (const { source, place } of places) subscription.hold(source, place)
     try {
-      if (group !== null) await members.join(subscription)
+      if ('ends' in place) for (const each of place.ends) subscription.hold(each.source, each.place)
+      else await members.join(subscription, place.partitions)
     } catch (error) {
       await subscription.close()
       throw toTransportError(`subscribe to "${destination}"`, error, this.#options.schema, destination)
     }
     wakes.start()
+    // Whoever looks at dead letters may be an operator, with other times than the services.
+    if (group !== null && group !== DEAD_LETTER_GROUP) rotation.start()
     return subscription
   }
 
   /** Everything from now on. */
-  async #ends(destination: string): Promise<ReadonlyArray<{ source: AnonymousSource; place: Place }>> {
+  async #ends(destination: string): Promise<Ends | TransportError> {
     const { database, tables } = this.#attached()
-    const { rows } = await database.query<{ part: number; n: number; next: string }>(
+    const { rows } = await database.query<{ part: number; n: number; next: string; log: string }>(
       `subscribe to "${destination}"`,
-      `SELECT part, n, next::text AS next FROM ${tables.ends}($1)`,
+      `SELECT e.part, e.n, e.next::text AS next, r.tableoid::text AS log FROM ${tables.ends}($1) e CROSS JOIN ${tables.ring} r`,
       [destination],
     )
-    return rows.map(({ part, n, next }) => {
+    const log = rows[0]?.log
+    if (log === undefined)
+      return failure('unavailable', `"${destination}" does not exist: provision it`, { destination })
+    const ends = rows.map(({ part, n, next }) => {
       const from = Number(next)
       const place = new Place({ settled: from, handed: from, done: [] })
-      return { source: new AnonymousSource({ database, tables }, part, n), place }
+      return { source: new AnonymousSource({ database, tables, log }, part, n), place }
     })
+    return { id: undefined, log, ends }
+  }
+
+  async #provision(destinations: readonly DestinationSpec[]): Promise<void> {
+    const { provision } = this.#options
+    await this.#withTables()
+    await this.#withTransactions()
+    if (provision === 'create') for (const spec of destinations) await this.#attached().directory.create(spec)
+    if (provision === 'check') await this.#check(destinations)
   }
 
   async #check(destinations: readonly DestinationSpec[]): Promise<void> {
@@ -331,6 +348,16 @@ class LogTransport implements PostgresTransport {
     this.#isOfThisCluster = true
   }
 
+  /** @throws TransportError */
+  async #withTransactions(): Promise<void> {
+    const { sql, transactionsOf, schema, requestTimeoutMs } = this.#options
+    if (this.#isOneDatabase || transactionsOf === sql) return
+    const { database, tables, host } = this.#attached()
+    const transactions = new Database(transactionsOf, schema, host.clock, requestTimeoutMs)
+    await requireOneDatabase(database, transactions, tables)
+    this.#isOneDatabase = true
+  }
+
   /** Also for a transport that no binder has. */
   #attachedOrOwn(): Pick<Parts, 'database' | 'tables'> {
     const { sql, schema, requestTimeoutMs } = this.#options
@@ -343,6 +370,11 @@ class LogTransport implements PostgresTransport {
     if (this.#parts === undefined) throw notAttached()
     return this.#parts
   }
+}
+
+/** Where a subscription without a group begins. */
+interface Ends extends LogPlace {
+  readonly ends: ReadonlyArray<{ readonly source: AnonymousSource; readonly place: Place }>
 }
 
 interface Parts {

@@ -1,5 +1,5 @@
 /** What keeps the log small, as SQL functions: the ring of segments, and what a restored dump needs. */
-import { BY_INDEX, PARTITION_LOCK, TICK_SIZE } from './functions.ts'
+import { BY_INDEX, lockOf, PARTITION_LOCK, TICK_SIZE } from './functions.ts'
 
 /** A table of our schema by its name, for statements that are made as text: the schema's name would need quoting there. */
 const tableOf = (name: string): string =>
@@ -49,6 +49,10 @@ const CUT_BELOW = `
     ORDER BY t.first LIMIT 1)) AS settled
   FROM (${LOWEST}) l`
 
+/** Nobody gives positions meanwhile. */
+const LOCK_ALL = `PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.lock) FROM {schema}.transport_ring r,
+      (SELECT DISTINCT ${lockOf('id')} AS lock FROM {schema}.transport_partition ORDER BY 1) p;`
+
 /**
  * Frees a closed segment of what is settled, and carries the rest over to the one that is written, with its numbers. Waits
  * only for who still writes there, and not for long. False: it holds more than \`p_most\`, or a channel keeps it longer.
@@ -59,8 +63,7 @@ export const CLEAR = `
   DECLARE c smallint; since timestamptz;
   BEGIN
     PERFORM set_config('lock_timeout', '100ms', true);
-    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id)
-      FROM {schema}.transport_ring r, (SELECT id FROM {schema}.transport_partition ORDER BY id) p;
+    ${LOCK_ALL}
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', ${SEGMENT_OF});
     SELECT r.current INTO c FROM {schema}.transport_ring r;
     IF k = c THEN RETURN false; END IF;
@@ -95,14 +98,13 @@ export const CLEAR = `
   END $transport$`
 
 /** Empties a segment that \`clear\` has freed. False when somebody wrote there meanwhile: clear it again. */
-const TRUNCATE = `
-  CREATE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
+export const TRUNCATE = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_truncate(k smallint) RETURNS boolean LANGUAGE plpgsql
   SECURITY DEFINER SET search_path = pg_catalog, pg_temp ${BY_INDEX}
   AS $transport$
   BEGIN
     PERFORM set_config('lock_timeout', '100ms', true);
-    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, p.id)
-      FROM {schema}.transport_ring r, (SELECT id FROM {schema}.transport_partition ORDER BY id) p;
+    ${LOCK_ALL}
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', ${SEGMENT_OF});
     PERFORM {schema}.transport_assign(p.id) FROM {schema}.transport_partition p;
     IF k = (SELECT r.current FROM {schema}.transport_ring r)
@@ -129,23 +131,46 @@ const HOLDERS = `
     GROUP BY 1, 2 HAVING sum(newest.next - l.settled - cardinality(l.done)) > 0 ORDER BY 3 DESC LIMIT 10
   $transport$`
 
-/** Everything stored lies in the future of this cluster: a dump of another one was restored. */
-const IS_RESTORED = `
-  CREATE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
+/**
+ * Something stored lies in the future of this cluster: a dump of another one was restored. Of a log that nobody had read yet
+ * only the messages tell.
+ */
+export const IS_RESTORED = `
+  CREATE OR REPLACE FUNCTION {schema}.transport_is_restored() RETURNS boolean LANGUAGE sql ${BY_INDEX}
   AS $transport$
-    SELECT coalesce(max(newest.snap_xmax) > pg_snapshot_xmax(pg_current_snapshot()), false)
+    SELECT coalesce(bool_or(newest.snap_xmax > pg_snapshot_xmax(pg_current_snapshot())
+      OR last.xid >= pg_snapshot_xmax(pg_current_snapshot())), false)
     FROM {schema}.transport_partition p CROSS JOIN LATERAL (
       SELECT pg_snapshot_xmax(t.snap) AS snap_xmax FROM {schema}.transport_tick t WHERE t.part = p.id ORDER BY t.first DESC LIMIT 1
-    ) newest
+    ) newest LEFT JOIN LATERAL (
+      SELECT l.xid FROM {schema}.transport_log l WHERE l.part = p.id ORDER BY l.xid DESC LIMIT 1
+    ) last ON true
   $transport$`
+
+/** The lowest position of the partition \`t.part\` that some group has not settled; without a group all are wanted. */
+const LOWEST_OF_PART = `
+  SELECT coalesce(min(l.settled), -1) FROM {schema}.transport_partition q
+  JOIN {schema}.transport_group g ON g.destination = q.destination
+  CROSS JOIN LATERAL (
+    SELECT x.settled FROM {schema}.transport_progress x WHERE x.grp = g.id AND x.part = q.id ORDER BY x.ver DESC LIMIT 1
+  ) l WHERE q.id = t.part`
+
+/** Every position, and whether its message is there, once all transactions have number 3. */
+const POSITIONS = `(
+  SELECT t.part, t.first + u.n - 1 AS pos, u.segment, u.seq, m.seq IS NULL AS is_missing
+  FROM {schema}.transport_tick t CROSS JOIN LATERAL unnest(t.segments, t.seqs) WITH ORDINALITY u(segment, seq, n)
+  LEFT JOIN {schema}.transport_log m ON m.segment = u.segment AND m.part = t.part AND m.seq = u.seq
+)`
 
 /**
  * Sets all that is stored to the past of this cluster. What had no position when the dump was taken gets one, by the rule
- * of \`assign\` with the numbers that it was stored under.
+ * of \`assign\` with the numbers that it was stored under. Where messages that some group has not settled are missing (a dump
+ * without the segments), positions begin anew behind all others: what is there comes, to every group. Answers how many are missing.
  */
-const REPAIR = `
-  CREATE FUNCTION {schema}.transport_repair() RETURNS void LANGUAGE plpgsql
+export const REPAIR = `
+  CREATE FUNCTION {schema}.transport_repair() RETURNS bigint LANGUAGE plpgsql
   AS $transport$
+  DECLARE p int; behind bigint; lowest bigint; missing bigint := 0; missing_here bigint;
   BEGIN
     LOCK TABLE {schema}.transport_log, {schema}.transport_tick IN ACCESS EXCLUSIVE MODE;
     INSERT INTO {schema}.transport_tick
@@ -160,7 +185,46 @@ const REPAIR = `
     UPDATE {schema}.transport_log SET xid = '3';
     UPDATE {schema}.transport_tick t SET snap = pg_current_snapshot(),
       xids = CASE WHEN cardinality(t.xids) = 0 THEN '{}' ELSE array_fill('3'::xid8, ARRAY[cardinality(t.xids)]) END;
+    FOR p, behind, lowest, missing_here IN
+      SELECT low.part, low.behind, low.settled, count(*)
+      FROM (
+        SELECT t.part, max(t.first + t.n) AS behind, (${LOWEST_OF_PART}) AS settled FROM {schema}.transport_tick t GROUP BY t.part
+      ) low, ${POSITIONS} e
+      WHERE e.part = low.part AND e.pos >= low.settled AND e.is_missing GROUP BY 1, 2, 3
+    LOOP
+      missing := missing + missing_here;
+      WITH kept AS (
+        SELECT e.segment, e.seq, row_number() OVER (ORDER BY e.pos) AS rank FROM ${POSITIONS} e
+        WHERE e.part = p AND e.pos >= lowest AND NOT e.is_missing
+      ), dropped AS (
+        DELETE FROM {schema}.transport_tick t WHERE t.part = p
+      )
+      INSERT INTO {schema}.transport_tick
+      SELECT p, behind + min(rank), count(*), pg_current_snapshot(),
+        array_agg(segment ORDER BY rank), array_agg('3'::xid8), array_agg(seq ORDER BY rank)
+      FROM kept GROUP BY (rank - 1) / ${TICK_SIZE}
+      UNION ALL SELECT p, behind, 1, pg_current_snapshot(), '{}', '{}', '{}';
+      UPDATE {schema}.transport_progress x SET settled = behind + 1, handed = greatest(x.handed, behind + 1), done = '{}'
+      WHERE x.part = p;
+    END LOOP;
     DELETE FROM {schema}.transport_session;
+    RETURN missing;
+  END $transport$`
+
+/** Drops the segments behind the first `n` that are empty; nobody begins to write one meanwhile. */
+export const fewerSegments = (n: number): string => `
+  DO $transport$
+  DECLARE k smallint;
+  BEGIN
+    PERFORM pg_advisory_xact_lock(${PARTITION_LOCK}, -1) FROM {schema}.transport_ring r;
+    LOCK TABLE {schema}.transport_log IN ACCESS EXCLUSIVE MODE;
+    FOR k IN SELECT s.segment FROM {schema}.transport_segment s
+      WHERE s.segment >= ${n} AND s.is_empty AND s.segment <> (SELECT r.current FROM {schema}.transport_ring r)
+    LOOP
+      CONTINUE WHEN EXISTS (SELECT FROM {schema}.transport_log l WHERE l.segment = k);
+      EXECUTE format('DROP TABLE %s', ${SEGMENT_OF});
+      DELETE FROM {schema}.transport_segment WHERE segment = k;
+    END LOOP;
   END $transport$`
 
 export const UPKEEP_FUNCTIONS: readonly string[] = [ROTATE, CLEAR, TRUNCATE, HOLDERS, IS_RESTORED, REPAIR]

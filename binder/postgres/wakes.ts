@@ -3,6 +3,7 @@ import { debouncedNotify, notifyChannelOf } from '../../core/notify.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { TransportHost } from '../transport/transport.ts'
 import type { Database } from './database.ts'
+import { failure, isWithoutTables, LOG_MADE_AGAIN } from './failure.ts'
 import type { ResolvedPostgresOptions } from './options.ts'
 import type { LogSubscription } from './subscription.ts'
 import type { TransportTables } from './tables.ts'
@@ -119,6 +120,7 @@ export class Wakes {
       if (places.length === 0) continue
       const { database, tables } = this.#parts
       try {
+        await this.#lookForLog()
         const { rows } = await database.query<{ part: number }>(
           'look for messages',
           `SELECT part FROM ${tables.pending}($1::int[], $2::bigint[]) AS p(part)`,
@@ -131,5 +133,21 @@ export class Wakes {
         // Health says so; who fetches meanwhile is told.
       }
     }
+  }
+
+  /** Ends those without a group whose log is gone, since they have no place that anybody could miss. @throws TransportError */
+  async #lookForLog(): Promise<void> {
+    const { database, tables } = this.#parts
+    const readers = [...this.#parts.subscriptions].filter(({ group }) => group === undefined)
+    if (readers.length === 0) return
+    const asked = database.query<{ log: string }>(
+      'look for the log',
+      `SELECT tableoid::text AS log FROM ${tables.ring}`,
+    )
+    const { rows } = await asked.catch((error: unknown) => {
+      if (isWithoutTables(error)) return { rows: [] }
+      throw error
+    })
+    for (const reader of readers) if (reader.log !== rows[0]?.log) reader.lost(failure('unavailable', LOG_MADE_AGAIN))
   }
 }

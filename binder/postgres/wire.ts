@@ -11,12 +11,17 @@ export function metaOf(message: EncodedMessage): string {
   const { id, type, source, contentType, time, headers, keyBytes } = message
   const names = Object.keys(headers)
   if (names.length === 0 && keyBytes === undefined && Number.isFinite(time))
-    return `[${JSON.stringify(id)},${constantOf(message)},${time}]`
+    return inAscii(`[${JSON.stringify(id)},${constantOf(message)},${time}]`)
   const meta: unknown[] = [id, type, source, contentType, time]
   if (names.length > 0 || keyBytes !== undefined)
     meta.push(Object.fromEntries(names.map((name) => [name, headerToJson(headers[name] as HeaderValue)])))
   if (keyBytes !== undefined) meta.push(toBase64(keyBytes))
-  return JSON.stringify(meta)
+  return inAscii(JSON.stringify(meta))
+}
+
+/** The same JSON without a character that a database of another encoding than UTF-8 may not have. */
+function inAscii(json: string): string {
+  return json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 const constant = { type: '', source: '', contentType: '', json: '"","",""' }

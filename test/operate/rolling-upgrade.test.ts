@@ -12,7 +12,7 @@ beforeAll(() => database.waitReady, 180_000)
 afterAll(() => database.close())
 
 interface Shape {
-  /** `table.column type`, and whether it has to be given. */
+  /** `table.column type`, and whether it has to be given. Those of partitions are left out: each release names their table only. */
   readonly columns: ReadonlyMap<string, { readonly type: string; readonly required: boolean }>
   /** `name(arguments) returns`. */
   readonly functions: ReadonlySet<string>
@@ -25,7 +25,7 @@ async function shapeOf(schema: string): Promise<Shape> {
     `SELECT c.relname || '.' || a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
             a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AS required
        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-      WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped`,
+      WHERE c.relnamespace = $1::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND a.attnum > 0 AND NOT a.attisdropped`,
     [schema],
   )
   const functions = await database.query<{ text: string }>(
@@ -35,9 +35,10 @@ async function shapeOf(schema: string): Promise<Shape> {
   )
   const rules = await database.query<{ text: string }>(
     `SELECT c.relname || ': ' || pg_get_constraintdef(k.oid) AS text
-       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.connamespace = $1::regnamespace AND k.contype <> 'n'
+       FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+      WHERE k.connamespace = $1::regnamespace AND k.contype <> 'n' AND NOT c.relispartition
       UNION SELECT t.relname || ': ' || pg_get_indexdef(i.indexrelid) FROM pg_index i
-       JOIN pg_class t ON t.oid = i.indrelid WHERE t.relnamespace = $1::regnamespace AND i.indisunique`,
+       JOIN pg_class t ON t.oid = i.indrelid WHERE t.relnamespace = $1::regnamespace AND i.indisunique AND NOT t.relispartition`,
     [schema],
   )
   return {

@@ -208,4 +208,52 @@ describe('a member', () => {
     expect(handled.filter((each) => each.startsWith('first'))).toEqual(['first 0'])
     frozen.open()
   }, 30_000)
+
+  // A failover to a standby that had not heard of its claim, where another one has taken the same place since.
+  it.each([['by what it handles'], ['when it closes']])(
+    "settles nothing, %s, in a place that is another one's under the same numbers",
+    async (how) => {
+      const t = setup()
+      const held = gate()
+      const handled: number[] = []
+      let refused = 0
+      const watched: SqlClient = {
+        ...sql,
+        query: async (text, parameters) => {
+          const answer = sql.query<never>(text, parameters)
+          answer.catch((error: { code?: string }) => (refused += error.code === 'CN001' ? 1 : 0))
+          return answer
+        },
+      }
+      const binding = sink(t.numbers, { group: 'g' }, async ({ n }) => {
+        handled.push(n)
+        if (n === 1) await held.opened
+      })
+      const first = await t.started({ bindings: [binding] }, { sql: watched })
+      await first.send(t.numbers, { n: 0 })
+      await until('one is settled', async () => (await first.lag('numbers.g')) === 0)
+      await first.send(t.numbers, { n: 1 })
+      await until('another is handled', () => handled.length === 2)
+      await t.table(
+        `INSERT INTO {schema}.transport_session (owner, live_until) VALUES ('another', now() + interval '1 h')`,
+      )
+      await t.table(
+        `UPDATE {schema}.transport_progress p SET owner = 'another'
+         WHERE owner IS NOT NULL AND ver = (SELECT max(ver) FROM {schema}.transport_progress)`,
+      )
+      const place = async () =>
+        (
+          await t.table(
+            'SELECT owner, settled::int AS settled FROM {schema}.transport_progress ORDER BY ver DESC LIMIT 1',
+          )
+        )[0]
+      const before = await place()
+      held.open()
+      if (how === 'when it closes') await first.close()
+      else await until('its place is refused', () => refused > 0)
+      expect(await place()).toEqual(before)
+      expect(before).toMatchObject({ owner: 'another', settled: 1 })
+    },
+    60_000,
+  )
 })

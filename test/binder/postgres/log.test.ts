@@ -63,7 +63,7 @@ describe('the ring of segments', () => {
     await until('all are handled', () => got.length === 30)
     await until('nothing is left but the newest tick of each partition', async () => {
       await binder.send(t.numbers, { n: 0 })
-      return (await t.emptySegments()) >= 6 && (await t.rowsOf('transport_log')) < 15
+      return (await t.emptySegments()) >= 2 && (await t.rowsOf('transport_log')) < 15
     })
     expect(got.length).toBeGreaterThanOrEqual(30)
   })
@@ -105,7 +105,7 @@ describe('the ring of segments', () => {
     const t = setup({ segmentMs: 8_000, sql: busy })
     const binder = await t.started({ bindings: [sink(t.numbers, { group: 'g' }, () => {})], logger: log.logger })
     await binder.send(t.numbers, { n: 0 })
-    await until('it is freed', async () => tries.length > 3 && (await t.emptySegments()) === 7, 60_000)
+    await until('it is freed', async () => tries.length > 3 && (await t.emptySegments()) === 3, 60_000)
     // By looks at the usual times it would be 24 s.
     expect(Number(tries[3]) - Number(tries[0])).toBeLessThan(16_000)
     expect(log.lines.filter(({ message }) => /the log/.test(message) && !/in use/.test(message))).toEqual([])
@@ -149,7 +149,7 @@ describe('the ring of segments', () => {
       `SELECT 'autovacuum_analyze_threshold=2147483647' = ANY (c.reloptions) AS is FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
        WHERE i.inhparent = '{schema}.transport_log'::regclass`,
     )
-    expect(options).toEqual(Array.from({ length: 8 }, () => ({ is: true })))
+    expect(options).toEqual(Array.from({ length: 4 }, () => ({ is: true })))
   })
 
   it('keeps what a channel keeps longer, for a group that comes later, while the positions of others go', async () => {
@@ -239,43 +239,6 @@ describe('the ring of segments', () => {
       return binder.health().transport.detail === undefined && (await t.rowsOf('transport_log')) < 1_000
     })
   }, 120_000)
-})
-
-describe('a dump of another cluster', () => {
-  it('is recognised and refused; repair loses nothing, and what had no position gets one in the old order', async () => {
-    const t = setup()
-    const got: number[] = []
-    const handled = sink(t.numbers, { group: 'g' }, ({ n }) => void got.push(n))
-    const first = await t.started({ bindings: [handled] })
-    for (let n = 0; n < 10; n++) await first.send(t.numbers, { n })
-    await until('ten are handled', () => got.length === 10)
-    first.binding('numbers.g').pause()
-    for (let n = 10; n < 20; n++) await first.send(t.numbers, { n })
-    await first.close()
-    const shifted = `(xid::text::bigint + 1000000)::text::xid8`
-    await t.table(`UPDATE {schema}.transport_log SET xid = ${shifted}`)
-    await t.table(
-      `UPDATE {schema}.transport_tick SET
-         xids = ARRAY(SELECT (x::text::bigint + 1000000)::text::xid8 FROM unnest(xids) WITH ORDINALITY u(x, n) ORDER BY n),
-         snap = (pg_snapshot_xmin(snap)::text::bigint + 1000000 || ':' || pg_snapshot_xmax(snap)::text::bigint + 1000000 || ':')::pg_snapshot`,
-    )
-    const transport = postgresTransport({ sql, schema: t.schema })
-    const refused = createBinder({ service: 'test', transport, bindings: [handled] })
-    await expect(refused.start()).rejects.toMatchObject({
-      kind: 'mismatch',
-      message: /a dump was restored.*repair\(\)/,
-    })
-    await refused.close()
-    await postgresTransport({ sql, schema: t.schema }).repair()
-    const again = await t.started({ bindings: [handled] })
-    await again.send(t.numbers, { n: 20 })
-    await until('the rest is handled', () => [...Array(21).keys()].every((n) => got.includes(n)))
-    for (const key of [0, 1, 2]) {
-      const line = got.filter((n) => n % 3 === key && n >= 10)
-      expect(line).toEqual(line.toSorted((a, b) => a - b))
-    }
-    expect(got.filter((n) => n >= 10)).toHaveLength(11)
-  })
 })
 
 describe('a transaction', () => {

@@ -18,3 +18,22 @@ test.each([
   expect(read.headers).toEqual(expected)
   expect(messageOf('d', { key: null, body: null, meta: metaOf(read) }, '0/1').headers).toEqual(expected)
 })
+
+test('meta is ASCII, for a database that has no other characters, and means the same', () => {
+  const message = {
+    id: 'n\u00e9 \u2192',
+    destination: 'd',
+    key: null,
+    type: 't \u8a02',
+    source: 's \ud83d\ude00',
+    contentType: 'text/plain',
+    time: 5,
+    headers: { '\u8a02': 'no such item \u2192 \ud83d\ude00' },
+    body: null,
+  }
+  for (const each of [message, { ...message, headers: {} }]) {
+    const meta = metaOf(each)
+    expect(meta).toMatch(/^[\x20-\x7e]*$/)
+    expect(messageOf('d', { key: null, body: null, meta }, '0/1')).toEqual(each)
+  }
+})

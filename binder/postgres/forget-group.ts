@@ -1,0 +1,28 @@
+import { counted } from '../../core/counted.ts'
+import type { GroupPlace } from '../transport/transport.ts'
+import type { Database } from './database.ts'
+import { failure } from './failure.ts'
+import type { TransportTables } from './tables.ts'
+
+/** See `PostgresTransport.forgetGroup`. A member that was cut off meanwhile finds out with its next beat. */
+export async function forgetGroup(
+  database: Database,
+  tables: TransportTables,
+  { destination, group }: Pick<GroupPlace, 'destination' | 'group'>,
+): Promise<boolean> {
+  const { rows } = await database.query<{ members: number; gone: number }>(
+    `forget the group "${group}" of "${destination}"`,
+    `WITH g AS (SELECT id FROM ${tables.group} WHERE destination = $1 AND name = $2),
+     members AS (
+       SELECT count(*)::int AS n FROM ${tables.session} s, g WHERE g.id = ANY (s.groups) AND s.live_until > clock_timestamp()
+     ),
+     places AS (DELETE FROM ${tables.progress} p USING g, members WHERE p.grp = g.id AND members.n = 0),
+     gone AS (DELETE FROM ${tables.group} x USING g, members WHERE x.id = g.id AND members.n = 0 RETURNING x.id)
+     SELECT members.n AS members, (SELECT count(*)::int FROM gone) AS gone FROM members`,
+    [destination, group],
+  )
+  const { members = 0, gone = 0 } = rows[0] ?? {}
+  if (members === 0) return gone > 0
+  const why = `the group "${group}" of "${destination}" has ${counted(members, 'member')}: stop them first`
+  throw failure('refused', why, { destination })
+}

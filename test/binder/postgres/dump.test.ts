@@ -1,0 +1,120 @@
+import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
+import { pgliteClient } from 'concordat/core/pglite'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { z } from 'zod'
+import { freshPglite } from '../../support/pglite.ts'
+import { until } from '../../support/until.ts'
+
+const database = freshPglite()
+const sql = pgliteClient(database)
+beforeAll(() => database.waitReady, 180_000)
+afterAll(() => database.close())
+
+let count = 0
+const FAR = 1_000_000
+
+/** A log of ten messages that group `g` has settled, and of ten that it has not. */
+async function setup() {
+  const schema = `dump${++count}`
+  const numbers = defineChannel('numbers', {
+    payload: z.object({ n: z.number() }),
+    key: ({ n }) => String(n % 3),
+    partitions: 2,
+    groups: ['g'],
+  })
+  const got: number[] = []
+  const handled = sink(numbers, { group: 'g' }, ({ n }) => void got.push(n))
+  const made = (bindings: BinderOptions['bindings'] = [handled]): Binder => {
+    const transport = postgresTransport({ sql, schema })
+    const binder = createBinder({ service: 'test', transport, sends: [numbers], bindings })
+    onTestFinished(() => binder.close())
+    return binder
+  }
+  const started = async (bindings?: BinderOptions['bindings']): Promise<Binder> => {
+    const binder = made(bindings)
+    await binder.start()
+    await binder.ready()
+    return binder
+  }
+  const table = (text: string) => sql.query(text.replaceAll('{schema}', `"${schema}"`))
+  const repaired = () => postgresTransport({ sql, schema }).repair()
+
+  const first = await started()
+  for (let n = 0; n < 10; n++) await first.send(numbers, { n })
+  await until('ten are handled and settled', async () => got.length === 10 && (await first.lag('numbers.g')) === 0)
+  first.binding('numbers.g').pause()
+  for (let n = 10; n < 20; n++) await first.send(numbers, { n })
+  await first.close()
+  return { numbers, got, handled, made, started, table, repaired }
+}
+
+const future = (xid: string) => `(${xid}::text::bigint + ${FAR})::text::xid8`
+
+describe('a dump of another cluster', () => {
+  it('is recognised and refused; repair loses nothing, and what had no position gets one in the old order', async () => {
+    const t = await setup()
+    await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')}`)
+    await t.table(
+      `UPDATE {schema}.transport_tick SET
+         xids = ARRAY(SELECT ${future('x')} FROM unnest(xids) WITH ORDINALITY u(x, n) ORDER BY n),
+         snap = (pg_snapshot_xmin(snap)::text::bigint + ${FAR} || ':' || pg_snapshot_xmax(snap)::text::bigint + ${FAR} || ':')::pg_snapshot`,
+    )
+    const refused = t.made()
+    await expect(refused.start()).rejects.toMatchObject({
+      kind: 'mismatch',
+      message: /a dump was restored.*repair\(\)/,
+    })
+    await refused.close()
+    expect(await t.repaired()).toEqual({ missing: 0 })
+    const again = await t.started()
+    await again.send(t.numbers, { n: 20 })
+    await until('the rest is handled', () => [...Array(21).keys()].every((n) => t.got.includes(n)))
+    for (const key of [0, 1, 2]) {
+      const line = t.got.filter((n) => n % 3 === key && n >= 10)
+      expect(line).toEqual(line.toSorted((a, b) => a - b))
+    }
+    expect(t.got.filter((n) => n >= 10)).toHaveLength(11)
+  })
+
+  it('is recognised by its messages alone, where nobody had read the last ones', async () => {
+    const t = await setup()
+    await t.table(`UPDATE {schema}.transport_log SET xid = ${future('xid')} WHERE seq > 10`)
+    const refused = t.made()
+    await expect(refused.start()).rejects.toMatchObject({ kind: 'mismatch', message: /a dump was restored/ })
+    await refused.close()
+    expect(await t.repaired()).toEqual({ missing: 0 })
+    await t.started()
+    await until('the rest is handled', () => [...Array(20).keys()].every((n) => t.got.includes(n)))
+  })
+})
+
+describe('a dump without the messages', () => {
+  it('is read on by a group that was behind, and by a new one, when it was repaired; that says how many are missing', async () => {
+    const t = await setup()
+    // Each has a position.
+    await t.table(`SELECT {schema}.transport_ends('numbers')`)
+    await t.table('TRUNCATE {schema}.transport_log')
+    expect(await t.repaired()).toEqual({ missing: 10 })
+    const late: number[] = []
+    const again = await t.started([t.handled, sink(t.numbers, { group: 'new' }, ({ n }) => void late.push(n))])
+    for (let n = 20; n < 26; n++) await again.send(t.numbers, { n })
+    await until('both have what comes now', () => t.got.length === 16 && late.length === 6)
+    expect(await again.lag('numbers.g')).toBeLessThanOrEqual(6)
+    expect(await t.repaired().catch((error: unknown) => error)).toEqual({ missing: 0 })
+  })
+
+  it('says what to do until then, and repair keeps every message that is there', async () => {
+    const t = await setup()
+    await t.table(`SELECT {schema}.transport_ends('numbers')`)
+    await t.table('DELETE FROM {schema}.transport_log WHERE seq = 12')
+    const stuck = t.made()
+    await stuck.start()
+    await until('it says so', () => /repair\(\)/.test(JSON.stringify(stuck.health())))
+    await stuck.close()
+    expect(await t.repaired()).toEqual({ missing: 1 })
+    await t.started()
+    const left = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
+    await until('all but one are handled', () => left.filter((n) => t.got.includes(n)).length === 9)
+  })
+})
