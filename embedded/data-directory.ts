@@ -1,54 +1,54 @@
 /**
  * A folder with a PGlite that survives kill -9.
  *
- *   DIR/lock       which process uses it, see `directory-lock.ts`
+ *   DIR/lock       which process uses it, see `directory-lock.ts`, with what else belongs to that
  *   DIR/concordat  that the folder is ours: `begun` before the database is made, `ready` when it has been. One that was
  *                  only begun is half made, and is made again
  *   DIR/pg/        the database
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { type Clock, systemClock } from '../core/clock.ts'
-import { hasCode } from '../core/errors.ts'
-import { isOfLock, lockDirectory, sweepTemporary, temporaryName } from './directory-lock.ts'
-import { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryUnusable } from './errors.ts'
-import { type OwnDatabase, openPglite } from './open-pglite.ts'
+import { ConcordatError, hasCode } from '../core/errors.ts'
+import { type DirectoryLock, isOfLock, lockDirectory, sweepLeftovers } from './directory-lock.ts'
+import { DataDirectoryForeign, DataDirectoryLost } from './errors.ts'
+import { loadPglite, type OwnDatabase } from './open-pglite.ts'
+import { unopened, unusable } from './unusable.ts'
+import { writeWhole } from './whole-file.ts'
 
 export interface OpenDatabase {
   readonly database: OwnDatabase
   readonly close: () => Promise<void>
 }
 
-/** @throws DataDirectoryInUse, DataDirectoryForeign, DataDirectoryUnusable; what PGlite says */
+/**
+ * Statements throw DataDirectoryLost once another process has the folder.
+ * @throws DataDirectoryInUse, DataDirectoryForeign, DataDirectoryUnusable
+ */
 export async function openDataDirectory(path: string, clock: Clock = systemClock): Promise<OpenDatabase> {
   const directory = resolve(path)
-  const unlock = await claim(directory, clock)
+  const lock = await onDisk(directory, async () => {
+    await makeFolders(directory)
+    await requireOurs(directory)
+    return lockDirectory(directory, clock)
+  })
   try {
+    await onDisk(directory, () => sweepLeftovers(directory))
     const database = await openDatabase(directory)
-    return {
-      database,
-      close: async () => {
-        await database.close()
-        await unlock()
-      },
-    }
+    stopWithout(lock, database, directory)
+    return { database, close: () => close(database, lock) }
   } catch (error) {
-    await unlock()
+    await lock.release()
     throw error
   }
 }
 
-/** Makes the folder if it is missing, and locks it. @returns gives the lock back */
-async function claim(directory: string, clock: Clock): Promise<() => Promise<void>> {
+/** Runs what the file system may refuse. @throws DataDirectoryUnusable, or our own error as it is */
+async function onDisk<T>(directory: string, work: () => Promise<T>): Promise<T> {
   try {
-    await makeFolders(directory)
-    await requireOurs(directory)
-    const unlock = await lockDirectory(directory, clock)
-    await sweepTemporary(directory)
-    return unlock
+    return await work()
   } catch (error) {
-    if (error instanceof DataDirectoryForeign || error instanceof DataDirectoryInUse) throw error
-    throw new DataDirectoryUnusable(directory, error)
+    throw error instanceof ConcordatError ? error : unusable(directory, error)
   }
 }
 
@@ -79,15 +79,41 @@ async function requireOurs(directory: string): Promise<void> {
 }
 
 async function openDatabase(directory: string): Promise<OwnDatabase> {
+  const PGlite = await loadPglite()
   const path = join(directory, 'pg')
   const isReady = (await markOf(directory)) === 'ready'
   if (!isReady) {
     await writeMark(directory, 'begun')
-    await rm(path, { recursive: true, force: true })
+    await onDisk(directory, () => rm(path, { recursive: true, force: true }))
   }
-  const database = await openPglite(path)
-  if (!isReady) await writeMark(directory, 'ready')
-  return database
+  const database = await PGlite.create({ dataDir: path }).catch(async (error: unknown) => {
+    throw await unopened(directory, path, error)
+  })
+  try {
+    if (!isReady) await writeMark(directory, 'ready')
+    return database
+  } catch (error) {
+    await database.close().catch(() => undefined)
+    throw error
+  }
+}
+
+/** Whoever else has the folder reads and writes it: then nothing of ours may be run any more. */
+function stopWithout(lock: DirectoryLock, database: OwnDatabase, directory: string): void {
+  const run = database.execProtocolRawSync.bind(database)
+  database.execProtocolRawSync = (message) => {
+    if (!lock.isHeld()) throw new DataDirectoryLost(directory)
+    return run(message)
+  }
+}
+
+/** A database that is closed is written to. */
+async function close(database: OwnDatabase, lock: DirectoryLock): Promise<void> {
+  try {
+    if (lock.isHeld()) await database.close()
+  } finally {
+    await lock.release()
+  }
 }
 
 const MARK = 'concordat'
@@ -96,9 +122,6 @@ async function markOf(directory: string): Promise<string | undefined> {
   return text === 'begun' || text === 'ready' ? text : undefined
 }
 
-/** Whole or not at all. */
-async function writeMark(directory: string, text: 'begun' | 'ready'): Promise<void> {
-  const temporary = join(directory, temporaryName())
-  await writeFile(temporary, text)
-  await rename(temporary, join(directory, MARK))
+function writeMark(directory: string, text: 'begun' | 'ready'): Promise<void> {
+  return onDisk(directory, () => writeWhole(join(directory, MARK), text))
 }

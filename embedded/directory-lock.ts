@@ -1,100 +1,134 @@
-/** One process at a time uses a folder: the file `lock` names it. One that is gone counts for nothing. */
+/**
+ * One process at a time uses a folder: the file `lock` names it.
+ *
+ *   DIR/lock                      the process that has the folder, see `lock-holder.ts`; it touches it every two seconds
+ *   DIR/concordat-<id>.sock       that it lives, for its kernel, see `lock-socket.ts`
+ *   DIR/concordat-<digest>.claim  who may replace a dead lock, see `lock-contest.ts`
+ *   DIR/concordat-<id>.tmp        what is being written
+ *
+ * Not guaranteed: a process on another kernel that stood still for so long that its lock was taken (a machine that was paused, a
+ * file system that hung) may be in the middle of a statement, and writes what is left of it when it goes on. It begins no
+ * other: `isHeld` comes before each.
+ */
 import { randomUUID } from 'node:crypto'
-import { link, readdir, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { readdir, readFile, rm, stat, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Clock, MINUTE, SECOND } from '../core/clock.ts'
 import { hasCode } from '../core/errors.ts'
-import { DataDirectoryInUse } from './errors.ts'
+import { startHeartbeat } from './heartbeat.ts'
+import { contend } from './lock-contest.ts'
+import { holderOf, ownLock, type Place, placeOf } from './lock-holder.ts'
+import { openSocket, socketName } from './lock-socket.ts'
 
-/** A process that was just told to stop may take this long to close its database. */
-const WAIT_MS = 5 * SECOND
-const PAUSE_MS = 100
-/** A file that is half written for so long belongs to nobody any more. */
+/** How long a process relies on its last look at its lock. */
+const CHECK_MS = 1 * SECOND
+/** What nobody has written to for so long belongs to nobody any more. */
 const ABANDONED_MS = 1 * MINUTE
 
 const LOCK = 'lock'
-const TEMPORARY = /^concordat-[0-9a-f-]{36}\.tmp$/
+const BESIDE = /^concordat-[0-9a-f-]+\.(?:tmp|sock|claim)$/
 
-/** For what is written whole or not at all, and moved into its place then. */
-export const temporaryName = (): string => `concordat-${randomUUID()}.tmp`
+/** The folder, while it is this process's. */
+export interface DirectoryLock {
+  /** To be asked before whatever writes to the folder. False once it is another process's, and ever after. */
+  isHeld(): boolean
+  /** Gives the lock back; another process's stays. Never rejects. */
+  release(): Promise<void>
+}
 
-/** A lock that names a process, or what one of ours has half written. */
+/** A lock that names a process, or what belongs to one. */
 export async function isOfLock(directory: string, entry: string): Promise<boolean> {
-  if (TEMPORARY.test(entry)) return true
+  if (BESIDE.test(entry)) return true
   if (entry !== LOCK) return false
   const text = await readFile(join(directory, LOCK), 'utf8').catch((error: unknown) =>
     hasCode(error, 'ENOENT') ? '0 ' : '',
   )
-  return /^\d+ \d*$/.test(text)
+  return holderOf(text) !== undefined
 }
 
-/** @returns gives the lock back @throws DataDirectoryInUse */
-export async function lockDirectory(directory: string, clock: Clock): Promise<() => Promise<void>> {
+/**
+ * At once when nobody has the folder, or a process that is dead and was on this kernel. Where nobody can tell whether the process
+ * lives, it takes 20 seconds to find out.
+ * @param place where this process is. @default as the system tells
+ * @throws DataDirectoryInUse; what the file system says
+ */
+export async function lockDirectory(directory: string, clock: Clock, place?: Place): Promise<DirectoryLock> {
+  const here = place ?? (await placeOf(directory))
+  const id = randomUUID()
+  const text = await ownLock(here, id)
   const path = join(directory, LOCK)
-  const mine = join(directory, temporaryName())
-  await writeFile(mine, `${process.pid} ${await startedAt(process.pid)}`)
-  const giveUpAt = clock.monotonic() + WAIT_MS
+  // Before the lock, so that whoever reads that finds the socket.
+  const closeSocket = await openSocket(directory, id)
+  const giveBack = async (): Promise<void> => {
+    await unlinkOwn(path, text)
+    await closeSocket?.()
+  }
   try {
-    for (;;) {
-      // A link is made whole or not at all, and fails if the name is taken.
-      if (await takes(mine, path)) return () => unlink(path).catch(() => undefined)
-      const user = await removeStaleLock(directory, path)
-      if (user !== undefined && clock.monotonic() > giveUpAt) throw new DataDirectoryInUse(directory, user)
-      if (user !== undefined) await clock.sleep(PAUSE_MS)
-    }
-  } finally {
-    await unlink(mine)
+    await contend({ directory, path, text, here, clock })
+    const stopHeartbeat = startHeartbeat(path, text)
+    return new HeldLock(path, text, clock, () => stopHeartbeat().then(giveBack))
+  } catch (error) {
+    await giveBack()
+    throw error
   }
 }
 
-/** Removes what killed processes had half written; not what another one is writing just now. */
-export async function sweepTemporary(directory: string): Promise<void> {
+/** For the holder: removes what killed processes have left, not what another one is writing just now. */
+export async function sweepLeftovers(directory: string): Promise<void> {
+  const own = holderOf(await readFile(join(directory, LOCK), 'utf8'))?.id ?? ''
   for (const entry of await readdir(directory)) {
-    if (!TEMPORARY.test(entry)) continue
+    if (!BESIDE.test(entry) || entry === socketName(own)) continue
     const path = join(directory, entry)
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
     if (Date.now() - mtimeMs > ABANDONED_MS) await rm(path, { force: true })
   }
 }
 
-async function takes(mine: string, path: string): Promise<boolean> {
-  try {
-    await link(mine, path)
-    return true
-  } catch (error) {
-    if (hasCode(error, 'EEXIST')) return false
-    throw error
+class HeldLock implements DirectoryLock {
+  readonly #path: string
+  readonly #text: string
+  readonly #clock: Clock
+  readonly #end: () => Promise<void>
+  #isLost = false
+  #released: Promise<void> | undefined
+  #checked: { readonly monotonic: number; readonly wall: number }
+
+  constructor(path: string, text: string, clock: Clock, end: () => Promise<void>) {
+    this.#path = path
+    this.#text = text
+    this.#clock = clock
+    this.#end = end
+    this.#checked = { monotonic: clock.monotonic(), wall: clock.now() }
+  }
+
+  isHeld(): boolean {
+    if (this.#isLost) return false
+    const monotonic = this.#clock.monotonic()
+    const wall = this.#clock.now()
+    // The monotonic clock may stop with the machine, and the other one may be set back.
+    if (Math.max(monotonic - this.#checked.monotonic, wall - this.#checked.wall) < CHECK_MS) return true
+    this.#checked = { monotonic, wall }
+    this.#isLost = !saysStill(this.#path, this.#text)
+    return !this.#isLost
+  }
+
+  release(): Promise<void> {
+    return (this.#released ??= this.#end().catch(() => undefined))
   }
 }
 
-/** @returns the process that holds the lock, when it lives */
-async function removeStaleLock(directory: string, path: string): Promise<number | undefined> {
-  const text = await readFile(path, 'utf8').catch(() => undefined)
-  if (text === undefined) return undefined
-  const [id, started] = text.split(' ')
-  const pid = Number(id)
-  if (isAlive(pid) && (await startedAt(pid)) === started) return pid
-  const aside = join(directory, temporaryName())
-  await rename(path, aside).catch(() => undefined)
-  // Another process that found the same dead lock may have made its own meanwhile: then it is put back.
-  const moved = await readFile(aside, 'utf8').catch(() => undefined)
-  if (moved !== undefined && moved !== text) await link(aside, path).catch(() => undefined)
-  await rm(aside, { force: true })
-  return undefined
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0) return false
+/** A disk that does not answer says nothing of who has the lock. */
+function saysStill(path: string, text: string): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    return readFileSync(path, 'utf8') === text
   } catch (error) {
-    return hasCode(error, 'EPERM')
+    return !hasCode(error, 'ENOENT')
   }
 }
 
-/** Tells a process from a later one that got the same id, where the system says so. */
-async function startedAt(pid: number): Promise<string> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
-  return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? ''
+/** One that cannot be removed is a dead process's soon. */
+async function unlinkOwn(path: string, text: string): Promise<void> {
+  const found = await readFile(path, 'utf8').catch(() => undefined)
+  if (found === text) await unlink(path).catch(() => undefined)
 }

@@ -8,13 +8,14 @@ import { postgresLocks } from '../locks/postgres/postgres-locks.ts'
 import type { ServiceIdentity } from '../service/service.ts'
 import { openDataDirectory } from './data-directory.ts'
 import { LazyDatabase } from './lazy-database.ts'
-import { openPglite } from './open-pglite.ts'
+import { openInMemory } from './open-pglite.ts'
 
 /** Options of `embedded`. */
 export interface EmbeddedOptions {
   /**
-   * Where everything is kept; made when it is missing. One process at a time uses it. A killed process loses nothing of it
-   * (PGlite does not wait for the disk, so a power cut may). @default none: in memory, gone with the process
+   * Where everything is kept; made when it is missing. One process at a time uses it, also where containers or machines share
+   * the folder: a second one is refused. A killed process loses nothing of it (PGlite does not wait for the disk, so a power
+   * cut may). @default none: in memory, gone with the process
    */
   readonly dataDir?: string | undefined
 }
@@ -45,7 +46,8 @@ function closedBy(locks: Locks, close: () => Promise<void>): Locks {
 /**
  * Opens nothing yet. The parts of a service that is embedded: PGlite, `postgresTransport` and `postgresLocks` on it.
  * @throws TypeError naming the option; the first statement throws `DataDirectoryInUse` when another process uses the folder,
- *   `DataDirectoryForeign` when it holds what is not ours, `DataDirectoryUnusable` when it cannot be made, read or written
+ *   `DataDirectoryForeign` when it holds what is not ours, `DataDirectoryUnusable` when it cannot be made, read or written, or
+ *   PGlite cannot open its database; any statement throws `DataDirectoryLost` when another process has taken the folder
  */
 export function embedded(options: EmbeddedOptions = {}): Embedded {
   refuseUnknown('embedded', options, NAMES)
@@ -53,7 +55,7 @@ export function embedded(options: EmbeddedOptions = {}): Embedded {
   if (dataDir !== undefined) requireText('embedded.dataDir', dataDir)
   const database = new LazyDatabase(dataDir === undefined, async () => {
     if (dataDir !== undefined) return openDataDirectory(dataDir)
-    const inMemory = await openPglite(undefined)
+    const inMemory = await openInMemory()
     return { database: inMemory, close: () => inMemory.close() }
   })
   const { sql } = database

@@ -5,12 +5,34 @@ export class DataDirectoryInUse extends ConcordatError {
   readonly code = 'embedded.in_use' as const
   readonly retryable = true as const
   readonly dataDir: string
+  /** On its host: in a container it is mostly 1. 0 when it is not known. */
   readonly pid: number
+  /** Of the process; in a container the container's. Undefined when it is not known. */
+  readonly host: string | undefined
 
-  constructor(dataDir: string, pid: number) {
-    super(`"${dataDir}" is in use by process ${pid}: wait for its end, or give embedded() another dataDir`)
+  constructor(dataDir: string, pid: number, host?: string) {
+    const user = `${pid === 0 ? 'another process' : `process ${pid}`}${host === undefined ? '' : ` on host ${host}`}`
+    super(`"${dataDir}" is in use by ${user}: wait for its end, or give embedded() another dataDir`)
     this.dataDir = dataDir
     this.pid = pid
+    this.host = host
+  }
+}
+
+/**
+ * The folder is not this process's any more. It stood still for so long that another machine took it for dead, or the file `lock`
+ * was removed. No statement is run from then on, and nothing more is written; what was committed before is in the folder.
+ */
+export class DataDirectoryLost extends ConcordatError {
+  readonly code = 'embedded.lost' as const
+  readonly retryable = true as const
+  readonly dataDir: string
+
+  constructor(dataDir: string) {
+    super(
+      `"${dataDir}" was taken by another process while this one stood still, or its file "lock" was removed: end this process and start it again`,
+    )
+    this.dataDir = dataDir
   }
 }
 
@@ -26,15 +48,20 @@ export class DataDirectoryForeign extends ConcordatError {
   }
 }
 
-/** The folder cannot be made, or not be read and written. `cause` is what the system said. */
+/**
+ * The folder cannot be made, or not be read and written, or PGlite cannot open the database in it. `cause` is what the system or
+ * PGlite said.
+ */
 export class DataDirectoryUnusable extends ConcordatError {
   readonly code = 'embedded.unusable' as const
   readonly retryable = false as const
   readonly dataDir: string
+  /** What is wrong, in a few words. */
+  readonly reason: string
 
-  constructor(dataDir: string, cause: unknown) {
-    const reason = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause)
-    super(`"${dataDir}" cannot be used as a folder (${reason}): give embedded() another dataDir`, { cause })
+  constructor(dataDir: string, reason: string, remedy: string, options?: ErrorOptions) {
+    super(`"${dataDir}" cannot be used as a folder (${reason}): ${remedy}`, options)
     this.dataDir = dataDir
+    this.reason = reason
   }
 }

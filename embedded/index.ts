@@ -9,4 +9,4 @@
  * @module
  */
 export { type Embedded, type EmbeddedOptions, embedded } from './embedded.ts'
-export { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryUnusable } from './errors.ts'
+export { DataDirectoryForeign, DataDirectoryInUse, DataDirectoryLost, DataDirectoryUnusable } from './errors.ts'

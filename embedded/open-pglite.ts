@@ -2,18 +2,28 @@ import { hasCode } from '../core/errors.ts'
 import type { PgliteDatabase } from '../core/pglite/pglite-client.ts'
 
 export interface OwnDatabase extends PgliteDatabase {
+  /** The one way into the database: whatever is run is run by it. */
+  execProtocolRawSync(message: Uint8Array): Uint8Array
   close(): Promise<void>
+}
+
+interface Pglite {
+  create(options: { readonly dataDir?: string }): Promise<OwnDatabase>
 }
 
 /**
  * Loaded when it is needed: who gives `sql` of their own needs no PGlite.
- * @param dataDir in memory without
  * @throws Error naming the package when it is not installed
  */
-export async function openPglite(dataDir: string | undefined): Promise<OwnDatabase> {
+export async function loadPglite(): Promise<Pglite> {
   const { PGlite } = await import('@electric-sql/pglite').catch((error: unknown) => {
     if (!hasCode(error, 'ERR_MODULE_NOT_FOUND')) throw error
     throw new Error('embedded() needs PGlite: npm install @electric-sql/pglite', { cause: error })
   })
-  return PGlite.create(dataDir === undefined ? {} : { dataDir })
+  return PGlite
+}
+
+/** @throws as `loadPglite` */
+export async function openInMemory(): Promise<OwnDatabase> {
+  return (await loadPglite()).create({})
 }

@@ -10,6 +10,7 @@ import { createService } from 'concordat/service'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { until } from '../support/until.ts'
+import { ownLock, placeOf } from './inside.ts'
 
 const KILLS = 5
 const numbers = defineChannel('numbers', { payload: z.object({ n: z.number() }), groups: ['g'] })
@@ -106,13 +107,16 @@ describe('embedded', () => {
   it('takes a folder with the lock of a dead process, and clears away what that had half written', async () => {
     const dataDir = await folder()
     const half = 'concordat-0f8fad5b-d9cb-469f-a165-70867728950e.tmp'
-    await writeFile(join(dataDir, 'lock'), '999999999 12345')
+    const lock = await ownLock(await placeOf(dataDir), '0f8fad5b-d9cb-469f-a165-70867728950e')
+    await writeFile(join(dataDir, 'lock'), lock.replace(/^\d+/, '999999999'))
     await writeFile(join(dataDir, half), '')
     await utimes(join(dataDir, half), 0, 0)
     const { sql, locks } = embedded({ dataDir })
     expect((await sql.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }])
-    expect((await readdir(dataDir)).toSorted()).toEqual(['concordat', 'lock', 'pg'])
+    const entries = (await readdir(dataDir)).filter((entry) => !entry.endsWith('.sock'))
+    expect(entries.toSorted()).toEqual(['concordat', 'lock', 'pg'])
     await locks({ instance: 'i', service: 's', logger: silentLogger, telemetry: undefined }).close()
+    expect((await readdir(dataDir)).toSorted(), 'closed, it leaves nothing behind').toEqual(['concordat', 'pg'])
   }, 60_000)
 
   it('makes a database again that a killed process had half made', async () => {

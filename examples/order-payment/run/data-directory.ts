@@ -61,7 +61,7 @@ export async function keepOpen(parts: Embedded): Promise<OpenEmbedded> {
 async function requireOurs(directory: string): Promise<void> {
   const entries = await readdir(directory).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return []
-    throw unusable(directory, error)
+    throw unusable(directory, codeOf(error))
   })
   const foreign = entries.find((entry) => entry !== MANIFEST && entry !== DATABASE && !HALF_WRITTEN.test(entry))
   if (foreign !== undefined) throw notOurs(directory, foreign)
@@ -69,7 +69,7 @@ async function requireOurs(directory: string): Promise<void> {
 
 function usageErrorOf(error: unknown, directory: string): unknown {
   if (error instanceof DataDirectoryForeign) return notOurs(directory, DATABASE)
-  if (error instanceof DataDirectoryUnusable) return unusable(directory, error.cause)
+  if (error instanceof DataDirectoryUnusable) return unusable(directory, error.reason)
   if (!(error instanceof DataDirectoryInUse)) return error
   return new UsageError(`--data: ${directory} is in use by process ${error.pid}: wait for it, or pass another folder`)
 }
@@ -78,8 +78,8 @@ function notOurs(directory: string, entry: string): UsageError {
   return new UsageError(`--data: ${directory} holds "${entry}", which is not ours: pass an empty folder or a new one`)
 }
 
-function unusable(directory: string, error: unknown): UsageError {
-  return new UsageError(`--data: ${directory} cannot be used as a folder (${codeOf(error)}): pass another one`)
+function unusable(directory: string, reason: string): UsageError {
+  return new UsageError(`--data: ${directory} cannot be used as a folder (${reason}): pass another one`)
 }
 
 type Manifest = Readonly<Record<string, unknown>>

@@ -1,0 +1,117 @@
+/**
+ * How a starter gets a lock that nobody has, or a dead process.
+ *
+ * No two locks say the same, and one that was replaced never comes back. So a dead lock is replaced under a claim that bears its
+ * digest: one starter makes it, and the others fail. If the dead lock is still there under the claim, as it was, nobody else can
+ * replace it any more; if it is not, the starter came late, and gives the claim up. A claim is a lock like any other, so that of
+ * a starter which died is replaced in the same way.
+ */
+import { createHash } from 'node:crypto'
+import { open, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Clock, SECOND } from '../core/clock.ts'
+import { hasCode } from '../core/errors.ts'
+import { DataDirectoryInUse } from './errors.ts'
+import { type Holder, holderOf, type Place, stateOf } from './lock-holder.ts'
+import { StillWatch } from './still-watch.ts'
+import { createWhole, writeWhole } from './whole-file.ts'
+
+/** A process that was just told to stop may take this long to close its database. */
+const WAIT_MS = 5 * SECOND
+const PAUSE_MS = 100
+
+export interface Starter {
+  readonly directory: string
+  /** Of the lock. */
+  readonly path: string
+  /** What the lock will say: what nobody has said before. */
+  readonly text: string
+  readonly here: Place
+  readonly clock: Clock
+}
+
+/** Resolves when the lock is the starter's. @throws DataDirectoryInUse; what the file system says */
+export async function contend(starter: Starter): Promise<void> {
+  const { directory, path, clock } = starter
+  const contest = new Contest(starter)
+  const giveUpAt = clock.monotonic() + WAIT_MS
+  while (!(await contest.takes(path))) {
+    const { user } = contest
+    if (user !== undefined && clock.monotonic() > giveUpAt) throw new DataDirectoryInUse(directory, user.pid, user.host)
+    await clock.sleep(PAUSE_MS)
+  }
+}
+
+interface User {
+  /** 0 when its lock does not tell. */
+  readonly pid: number
+  readonly host?: string | undefined
+}
+
+class Contest {
+  readonly #starter: Starter
+  readonly #watch: StillWatch
+  /** Who stood in the way the last time and lives. */
+  user: User | undefined
+
+  constructor(starter: Starter) {
+    this.#starter = starter
+    this.#watch = new StillWatch(starter.clock)
+  }
+
+  /** @param path of the lock, or of a claim */
+  async takes(path: string): Promise<boolean> {
+    const { directory, text } = this.#starter
+    this.user = undefined
+    const found = await read(path)
+    if (found === undefined) return createWhole(path, text)
+    if (!(await this.#isDead(path, found))) return false
+    const claim = join(directory, `concordat-${digestOf(found.text)}.claim`)
+    if (!(await this.takes(claim))) return false
+    try {
+      const still = await read(path)
+      if (still?.text !== found.text || still.touchedAt !== found.touchedAt) return false
+      await writeWhole(path, text)
+      return true
+    } finally {
+      await rm(claim, { force: true })
+    }
+  }
+
+  async #isDead(path: string, { text, touchedAt }: Found): Promise<boolean> {
+    const { directory, here } = this.#starter
+    const holder = holderOf(text)
+    let state = await stateOf(holder, directory, here)
+    if (state === 'unknown') state = this.#watch.look(path, text, touchedAt)
+    if (state === 'alive') this.user = userOf(holder)
+    return state === 'dead'
+  }
+}
+
+interface Found {
+  readonly text: string
+  /** By the clock of whoever touched it. */
+  readonly touchedAt: number
+}
+
+/** Opened anew each time: that is when a network file system looks at its server. */
+async function read(path: string): Promise<Found | undefined> {
+  const file = await open(path, 'r').catch((error: unknown) => {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw error
+  })
+  try {
+    return file && { text: await file.readFile('utf8'), touchedAt: (await file.stat()).mtimeMs }
+  } finally {
+    await file?.close()
+  }
+}
+
+function userOf(holder: Holder | undefined): User {
+  return { pid: holder?.pid ?? 0, host: holder?.place?.host }
+}
+
+/** Of hexadecimal digits, as an id is. */
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32)
+}

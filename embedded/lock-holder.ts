@@ -1,0 +1,138 @@
+/**
+ * Who holds a folder, as its lock tells, and whether that process lives, as far as this one can know.
+ *
+ * A process id counts within its pid namespace only: every container has a process 1. So a lock names the boot of the kernel
+ * and the namespace beside the process. Whoever reads it
+ *
+ *   in the same namespace          looks at the process: it lives or is dead
+ *   elsewhere on the same kernel   asks the holder's socket, see `lock-socket.ts`: likewise
+ *   on another kernel              cannot know, and watches whether the holder touches its lock, see `heartbeat.ts`
+ *
+ * The name of the host decides nothing. A machine that was started again has the same name and another boot, and so has a
+ * second machine with a pod of that name.
+ */
+import { readFile, readlink, stat } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { hasCode } from '../core/errors.ts'
+import { askSocket } from './lock-socket.ts'
+
+/** Where a process runs, and sees the folder. A part that the system does not tell is `-`. */
+export interface Place {
+  readonly host: string
+  /** Of the kernel: another one after each start of the machine. */
+  readonly boot: string
+  readonly pidNamespace: string
+  /** Two mounts of one folder may be two devices, and a socket is found on its own alone. */
+  readonly device: string
+}
+
+export interface Holder {
+  readonly pid: number
+  /** In ticks since the boot; tells a process from a later one with its id. Empty where the system does not tell. */
+  readonly started: string
+  /** Undefined in the lock of a version that did not write it. */
+  readonly place: Place | undefined
+  /** Of this lock alone, and of its socket. */
+  readonly id: string | undefined
+}
+
+const UNTOLD = '-'
+const LOCK = /^(\d+) (\d*)(?: ([!-~]+) ([!-~]+) ([!-~]+) ([!-~]+) ([0-9a-f-]{36}))?$/
+
+/** What a lock of this process says. */
+export async function ownLock(place: Place, id: string): Promise<string> {
+  const { started = '' } = (await processOf(process.pid)) ?? {}
+  return [process.pid, started, place.host, place.boot, place.pidNamespace, place.device, id].join(' ')
+}
+
+/** Undefined: it is not a lock of ours, or one that a power cut has left empty. */
+export function holderOf(text: string): Holder | undefined {
+  const match = LOCK.exec(text)
+  if (match === null) return undefined
+  const [, pid, started = '', host, boot, pidNamespace, device, id] = match
+  const isPlaced = host !== undefined && boot !== undefined && pidNamespace !== undefined && device !== undefined
+  return { pid: Number(pid), started, place: isPlaced ? { host, boot, pidNamespace, device } : undefined, id }
+}
+
+export async function placeOf(directory: string): Promise<Place> {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(() => UNTOLD)
+  const { dev } = await stat(directory)
+  return {
+    host: encodeURIComponent(hostname()) || UNTOLD,
+    boot: boot.trim(),
+    pidNamespace: await ownNamespace(),
+    device: String(dev),
+  }
+}
+
+/** Whether the holder lives. `unknown`: from here nobody can tell. */
+export async function stateOf(
+  holder: Holder | undefined,
+  directory: string,
+  here: Place,
+): Promise<'alive' | 'dead' | 'unknown'> {
+  if (holder === undefined) return 'unknown'
+  const { place, id } = holder
+  // A lock of an earlier version does not name its place: a process that is not here may live elsewhere.
+  if (place === undefined || id === undefined) return (await isRunning(holder)) === true ? 'alive' : 'unknown'
+  if (isSameNamespace(place, here)) {
+    const running = await isRunning(holder)
+    if (running !== undefined) return running ? 'alive' : 'dead'
+  }
+  const answer = await askSocket(directory, id)
+  if (answer === 'refused') return isSameKernel(place, here) && place.device === here.device ? 'dead' : 'unknown'
+  return answer === 'taken' ? 'alive' : 'unknown'
+}
+
+function isSameKernel(one: Place, other: Place): boolean {
+  return one.boot === other.boot && one.boot !== UNTOLD
+}
+
+function isSameNamespace(one: Place, other: Place): boolean {
+  if (one.host !== other.host || one.boot !== other.boot || one.pidNamespace !== other.pidNamespace) return false
+  // Other systems tell nothing of it, and have no namespaces.
+  return process.platform !== 'linux' || (isSameKernel(one, other) && one.pidNamespace !== UNTOLD)
+}
+
+/** A `/proc` of another namespace, which `unshare --pid` alone leaves, tells of other processes. */
+async function ownNamespace(): Promise<string> {
+  try {
+    const isOurs = (await readlink('/proc/self')) === String(process.pid)
+    return isOurs ? await readlink('/proc/self/ns/pid') : UNTOLD
+  } catch {
+    return UNTOLD
+  }
+}
+
+/** Undefined: there is a process with this id, and the system does not tell which one. */
+async function isRunning({ pid, started }: Holder): Promise<boolean | undefined> {
+  if (!isThere(pid)) return false
+  const found = await processOf(pid)
+  if (found === undefined) return started === '' ? true : undefined
+  return found.started === started && !found.hasEnded
+}
+
+function isThere(pid: number): boolean {
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return hasCode(error, 'EPERM')
+  }
+}
+
+interface ProcessEntry {
+  readonly started: string
+  /** It is a zombie: its parent has not asked for the exit code yet, and none of its other threads is left. */
+  readonly hasEnded: boolean
+}
+
+/** What Linux tells of a process. The fields follow the name, which stands in parentheses and may hold anything. */
+async function processOf(pid: number): Promise<ProcessEntry | undefined> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined)
+  if (text === undefined) return undefined
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+  const { 0: state = '', 17: threads, 19: started = '' } = fields
+  return { started, hasEnded: state === 'X' || (state === 'Z' && Number(threads) <= 1) }
+}

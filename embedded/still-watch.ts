@@ -1,0 +1,37 @@
+import { type Clock, SECOND } from '../core/clock.ts'
+
+/** A lock that was not touched for so long belongs to nobody: ten beats of a heart. */
+const STILL_MS = 20 * SECOND
+/** A starter that was stopped itself has seen nothing meanwhile: one look stands for no more than this. */
+const MAX_LOOK_MS = 1 * SECOND
+
+interface Seen {
+  readonly text: string
+  readonly touchedAt: number
+  readonly lookedAt: number
+  readonly stillMs: number
+  readonly hasBeaten: boolean
+}
+
+/** Which files were touched since this process has looked at them, by its own monotonic clock. */
+export class StillWatch {
+  readonly #clock: Clock
+  readonly #seen = new Map<string, Seen>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** `unknown`: not watched for long enough. @param touchedAt by whatever clock: it is compared with its own past alone */
+  look(path: string, text: string, touchedAt: number): 'alive' | 'dead' | 'unknown' {
+    const lookedAt = this.#clock.monotonic()
+    const found = this.#seen.get(path)
+    const before = found?.text === text ? found : undefined
+    const isStill = before?.touchedAt === touchedAt
+    const stillMs = isStill ? before.stillMs + Math.min(lookedAt - before.lookedAt, MAX_LOOK_MS) : 0
+    const hasBeaten = before !== undefined && (before.hasBeaten || !isStill)
+    this.#seen.set(path, { text, touchedAt, lookedAt, stillMs, hasBeaten })
+    if (stillMs >= STILL_MS) return 'dead'
+    return hasBeaten ? 'alive' : 'unknown'
+  }
+}

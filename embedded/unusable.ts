@@ -1,0 +1,89 @@
+/** What is wrong with a folder, told from what the system or PGlite said of it, which may be nothing but a number. */
+import { readFile, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { show } from '../core/errors.ts'
+import { DataDirectoryUnusable } from './errors.ts'
+import { openInMemory } from './open-pglite.ts'
+
+const TAKE_ANOTHER = 'give embedded() another dataDir'
+const MAKE_ROOM = 'make room on its disk and start again'
+/** PostgreSQL writes ahead in files of this size, and needs one to open a database that was killed. */
+const WAL_SEGMENT_BYTES = 16 * 1024 * 1024
+
+/** PGlite's file system throws the numbers of WASI, and nothing else. */
+const WASI_CODES: ReadonlyMap<unknown, string> = new Map([
+  [2, 'EACCES'],
+  [19, 'EDQUOT'],
+  [29, 'EIO'],
+  [33, 'EMFILE'],
+  [41, 'ENFILE'],
+  [51, 'ENOSPC'],
+  [63, 'EPERM'],
+  [69, 'EROFS'],
+])
+
+/** For what the file system said of the folder. */
+export function unusable(directory: string, cause: unknown): DataDirectoryUnusable {
+  const code = codeOf(cause)
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT'
+  const reason = isFull ? `${code}, its disk is full` : (code ?? saidBy(cause))
+  return new DataDirectoryUnusable(directory, reason, isFull ? MAKE_ROOM : TAKE_ANOTHER, { cause })
+}
+
+/** For what PGlite said when it opened the database at `path`. PostgreSQL has told its reason to nobody. */
+export async function unopened(directory: string, path: string, cause: unknown): Promise<DataDirectoryUnusable> {
+  if (codeOf(cause) !== undefined) return unusable(directory, cause)
+  const made = await versionOf(path)
+  const ours = made === undefined ? undefined : await ownVersion()
+  if (made !== ours && ours !== undefined) {
+    const reason = `its database is of PostgreSQL ${made}, and this release of @electric-sql/pglite has ${ours}`
+    const remedy = 'open it with the release that made it, dump it, and restore the dump into another dataDir'
+    return new DataDirectoryUnusable(directory, reason, remedy, { cause })
+  }
+  const free = await freeBytes(path)
+  if (free !== undefined && free < WAL_SEGMENT_BYTES) {
+    const reason = `PGlite cannot open the database, and its disk has ${Math.floor(free / 1024)} KiB left`
+    return new DataDirectoryUnusable(directory, reason, MAKE_ROOM, { cause })
+  }
+  const reason = `PGlite cannot open the database: ${saidBy(cause)}`
+  return new DataDirectoryUnusable(directory, reason, `restore it from a copy, or ${TAKE_ANOTHER}`, { cause })
+}
+
+/** Such as `ENOSPC`, when it is the system that has said something. Codes of Node's own say less than their texts. */
+function codeOf(cause: unknown): string | undefined {
+  if (typeof cause !== 'object' || cause === null) return undefined
+  if ('code' in cause && typeof cause.code === 'string' && /^E[A-Z0-9]+$/.test(cause.code)) return cause.code
+  return 'errno' in cause ? WASI_CODES.get(cause.errno) : undefined
+}
+
+function saidBy(cause: unknown): string {
+  const text = cause instanceof Error ? cause.message : show(cause)
+  return text.replaceAll(/\s+/g, ' ')
+}
+
+/** Of the PostgreSQL that made a database. */
+async function versionOf(path: string): Promise<number | undefined> {
+  const text = await readFile(join(path, 'PG_VERSION'), 'utf8').catch(() => '')
+  return /^\d+\s*$/.test(text) ? Number(text) : undefined
+}
+
+/** Of the PGlite that is installed, which tells it of an open database alone. */
+async function ownVersion(): Promise<number | undefined> {
+  try {
+    const database = await openInMemory()
+    try {
+      const { rows } = await database.query('SHOW server_version_num')
+      const [row] = rows as ReadonlyArray<{ readonly server_version_num: string }>
+      return row && Math.floor(Number(row.server_version_num) / 10_000)
+    } finally {
+      await database.close()
+    }
+  } catch {
+    return undefined
+  }
+}
+
+async function freeBytes(path: string): Promise<number | undefined> {
+  const found = await statfs(path).catch(() => undefined)
+  return found && found.bavail * found.bsize
+}

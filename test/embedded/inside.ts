@@ -1,0 +1,5 @@
+/** What these tests need and users do not: the lock without a database, and places where no test can go. */
+// oxlint-disable no-restricted-imports -- the one file of these tests that reaches inside
+export { type DirectoryLock, lockDirectory } from '../../embedded/directory-lock.ts'
+export { ownLock, type Place, placeOf } from '../../embedded/lock-holder.ts'
+export { StillWatch } from '../../embedded/still-watch.ts'

@@ -1,0 +1,41 @@
+import { HOUR, SECOND, systemClock } from 'concordat/core'
+import { expect, it } from 'vitest'
+import { StillWatch } from './inside.ts'
+
+function setup(everyMs: number) {
+  let passedMs = 0
+  const watch = new StillWatch({ ...systemClock, monotonic: () => passedMs })
+  const look = (touchedAt: number, text = 'a') => {
+    passedMs += everyMs
+    return watch.look('lock', text, touchedAt)
+  }
+  return { look, seconds: () => passedMs / SECOND }
+}
+
+it('takes a lock that nobody touches for dead after 20 seconds', () => {
+  const { look, seconds } = setup(SECOND / 2)
+  while (look(7) === 'unknown');
+  expect(look(7)).toBe('dead')
+  expect(seconds()).toBeCloseTo(21, 0)
+})
+
+it('knows one that was touched for alive, whatever its clock says, until it stands still again', () => {
+  const { look } = setup(SECOND)
+  expect(look(7)).toBe('unknown')
+  expect(look(5)).toBe('alive')
+  for (let i = 0; i < 19; i++) expect(look(5)).toBe('alive')
+  expect(look(5)).toBe('dead')
+})
+
+it('begins anew with another lock', () => {
+  const { look } = setup(SECOND)
+  for (let i = 0; i < 19; i++) look(7)
+  for (let i = 0; i < 20; i++) expect(look(7, 'b')).toBe('unknown')
+  expect(look(7, 'b')).toBe('dead')
+})
+
+it('counts no more than a second for each look: whoever stood still itself has seen nothing', () => {
+  const { look } = setup(HOUR)
+  for (let i = 0; i < 20; i++) expect(look(7)).toBe('unknown')
+  expect(look(7)).toBe('dead')
+})
