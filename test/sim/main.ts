@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { type PlayedHistory, SimulationFailed, type SimulationReport, simulate } from 'concordat/testing'
 import { ProgressLine } from '../support/progress-line.ts'
 import { Databases } from './databases.ts'
+import { playDefects } from './defects/play.ts'
 import { playMistakes } from './mistakes.ts'
 import { Pairs } from './pairs.ts'
 import { resolveSim, type SimOptions, UsageError } from './sim-options.ts'
@@ -134,6 +135,8 @@ async function main(): Promise<number> {
           calm: { type: 'boolean' },
           pairs: { type: 'boolean' },
           mistakes: { type: 'boolean' },
+          defects: { type: 'boolean' },
+          defect: { type: 'string' },
           history: { type: 'string' },
           help: { type: 'boolean' },
         },
@@ -144,6 +147,7 @@ async function main(): Promise<number> {
     console.error(`${error instanceof Error ? error.message : String(error)}${help}`)
     return error instanceof UsageError && error.isHelp ? 0 : 2
   }
+  if (options.defects) return playDefects(options)
   const databases = new Databases()
   if (options.mistakes) {
     const code = await playMistakes(options, databases)

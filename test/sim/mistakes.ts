@@ -12,12 +12,13 @@ export interface Found {
   readonly seeds: number
   readonly invariant: string
   readonly faults: number
+  readonly isRepeatable: boolean
 }
 
-/** Plays a workload with a mistake built in until an invariant does not hold. @returns undefined when all held */
+/** Plays a workload, with a mistake built in if one is named, until an invariant does not hold. @returns undefined when all held */
 export async function find(
   workload: Workload,
-  broken: string,
+  broken: string | undefined,
   { from, count }: Pick<SimOptions, 'from' | 'count'>,
   databases: Awaited<ReturnType<Databases['of']>>,
 ): Promise<Found | undefined> {
@@ -27,8 +28,8 @@ export async function find(
     return undefined
   } catch (error) {
     if (!(error instanceof SimulationFailed)) throw error
-    const { seed, invariant, drawnFaults } = error
-    return { seeds: seed - from + 1, invariant, faults: drawnFaults }
+    const { seed, invariant, drawnFaults, isRepeatable } = error
+    return { seeds: seed - from + 1, invariant, faults: drawnFaults, isRepeatable }
   }
 }
 
@@ -41,7 +42,9 @@ export async function playMistakes(options: SimOptions, databases: Databases): P
       const found = await find(workload, broken, options, await databases.of(name, workload))
       if (found === undefined) missed++
       const told =
-        found === undefined ? `NOT FOUND in ${options.count} seeds` : `seed ${found.seeds}: ${found.invariant}`
+        found === undefined
+          ? `NOT FOUND in ${options.count} seeds`
+          : `seed ${found.seeds}: ${found.invariant}${found.isRepeatable ? '' : ', NOT THE SAME TWICE'}`
       console.log(`${name.padEnd(COLUMN)}${broken.padEnd(COLUMN)} ${told}`)
     }
   }

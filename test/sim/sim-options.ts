@@ -1,3 +1,5 @@
+import { isPlayed } from './defects/defect.ts'
+import { DEFECTS } from './defects/defects.ts'
 import { WORKLOADS } from './workloads.ts'
 
 /** A mistake in the command line, or a wish for help. */
@@ -20,6 +22,9 @@ export interface SimOptions {
   readonly replay: string | undefined
   readonly pairs: boolean
   readonly mistakes: boolean
+  readonly defects: boolean
+  /** That one alone. */
+  readonly defect: string | undefined
   readonly history: string | undefined
 }
 
@@ -53,6 +58,8 @@ export function resolveSim(given: Given): SimOptions {
     replay: given['calm'] === true ? '' : text('replay'),
     pairs: given['pairs'] === true,
     mistakes: given['mistakes'] === true,
+    defects: given['defects'] === true || given['defect'] !== undefined,
+    defect: playedDefect(text('defect')),
     history: text('history'),
   }
 }
@@ -63,6 +70,14 @@ function withMistake(broken: string | undefined): readonly string[] {
   const found = names.filter((name) => Object.hasOwn(WORKLOADS[name]?.mistakes ?? {}, broken))
   if (found.length > 0) return found
   throw new UsageError(`--broken ${broken}: no workload has this mistake. See --help`)
+}
+
+function playedDefect(name: string | undefined): string | undefined {
+  if (name === undefined) return undefined
+  const defect = Object.hasOwn(DEFECTS, name) ? DEFECTS[name] : undefined
+  if (defect === undefined) throw new UsageError(`--defect ${name}: one of ${Object.keys(DEFECTS).join(', ')}`)
+  if (!isPlayed(defect)) throw new UsageError(`--defect ${name} is not played: ${defect.notPlayed}. See ${defect.test}`)
+  return name
 }
 
 function wholeOf(name: string, text: string | undefined, least: number): number | undefined {
@@ -77,7 +92,8 @@ function help(): string {
     `  ${name}: ${about}`,
     ...Object.entries(mistakes).map(([mistake, does]) => `    --broken ${mistake}: ${does}`),
   ])
-  return `npm run sim -- [--seed N] [--seeds COUNT] [--minutes M] [--workload NAME,...] [--size N] [--pairs] [--history FILE]
+  return `npm run sim -- [--seed N] [--seeds COUNT] [--minutes M] [--workload NAME,...] [--size N] [--pairs]
+            [--mistakes] [--defects] [--defect NAME] [--history FILE]
 
   --seed N        the first seed; without it a new one
   --seeds COUNT   so many seeds of each workload (${SEEDS})
@@ -86,6 +102,9 @@ function help(): string {
   --broken NAME   with a mistake built in: the run has to fail
   --replay LIST   these faults alone, as a failure prints them; --calm: none
   --mistakes      each mistake that can be built in, until it is found; fails unless it is within --seeds
+  --defects       each defect that the package once had, put back in a process of its own, until it is found; fails as
+                  --mistakes does, or when its workload does not hold without it
+  --defect NAME   that one alone, such as saga-outbox/H1: see test/sim/defects
   --pairs         lists what could happen and never did
   --history FILE  writes the last history, or the one that failed, to a file
 

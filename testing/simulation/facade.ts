@@ -45,7 +45,12 @@ export class Servers {
       sql: (name) => {
         const database = this.#databases.get(name)
         if (database !== undefined) return database.clientOf(instance)
-        throw invalidOption('sql.database', name, `one of ${[...this.#databases.keys()].join(', ')}`)
+        const names = [...this.#databases.keys()].join(', ')
+        throw invalidOption(
+          'sql.database',
+          name,
+          names === '' ? 'a name of simulate.databases, which has none' : `one of ${names}`,
+        )
       },
       locks: (options) =>
         createLocks(new SimulatedLockStore(world, instance, this.#locks), { owner: instance.name, logger, ...options }),

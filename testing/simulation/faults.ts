@@ -97,16 +97,33 @@ export class DrawnFaults implements FaultPlan {
   }
 }
 
+/** What is known of a fault before it comes. */
+export type GivenFault = Pick<SimulatedFault, 'id' | 'kind'>
+
 /** These faults and no others. */
 export class GivenFaults implements FaultPlan {
   readonly #kinds: ReadonlyMap<string, FaultKind>
+  /** Why not, by the id of each that has not come. */
+  readonly #missing: Map<string, string>
 
-  constructor(faults: readonly Pick<SimulatedFault, 'id' | 'kind'>[]) {
+  constructor(faults: readonly GivenFault[]) {
     this.#kinds = new Map(faults.map(({ id, kind }) => [id, kind]))
+    this.#missing = new Map(faults.map(({ id }) => [id, 'was not met']))
   }
 
   at(place: Place, kinds: readonly FaultKind[]): FaultKind | undefined {
-    const kind = this.#kinds.size === 0 ? undefined : this.#kinds.get(shortName(nameOfPlace(place)))
-    return kind !== undefined && kinds.includes(kind) ? kind : undefined
+    if (this.#kinds.size === 0) return undefined
+    const name = nameOfPlace(place)
+    const id = shortName(name)
+    const kind = this.#kinds.get(id)
+    if (kind === undefined) return undefined
+    if (kinds.includes(kind)) this.#missing.delete(id)
+    else this.#missing.set(id, `cannot come at ${name}, but ${kinds.join(', ')} can`)
+    return kinds.includes(kind) ? kind : undefined
+  }
+
+  /** Of those that have not come, each with why. */
+  get missing(): readonly string[] {
+    return [...this.#missing].map(([id, why]) => `fault ${id}:${this.#kinds.get(id)} ${why}`)
   }
 }

@@ -17,6 +17,7 @@ export class Instance implements Surroundings {
   readonly generation: number
   readonly #timeline: Timeline
   readonly #onTimer: (instance: Instance) => void
+  readonly #onOutside: (instance: Instance, kind: string) => void
   readonly stream: Stream
   readonly #ends = new Set<() => void>()
   readonly #held: Array<() => void> = []
@@ -30,6 +31,7 @@ export class Instance implements Surroundings {
     this.#timeline = world.timeline
     this.stream = world.stream
     this.#onTimer = (instance) => world.onTimer(instance)
+    this.#onOutside = (instance, kind) => world.onOutside(instance, kind)
   }
 
   get isAlive(): boolean {
@@ -55,6 +57,10 @@ export class Instance implements Surroundings {
       isCancelled = true
       leave()
     }
+  }
+
+  onOutside(kind: string): void {
+    this.#onOutside(this, kind)
   }
 
   /** Runs it in this process, unless that is dead by then; once it is no longer frozen. */
@@ -111,4 +117,5 @@ interface InstanceWorld {
   readonly timeline: Timeline
   readonly stream: Stream
   onTimer(instance: Instance): void
+  onOutside(instance: Instance, kind: string): void
 }

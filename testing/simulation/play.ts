@@ -1,13 +1,17 @@
 /** One history, from the first start to the last invariant. */
 import { MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
+import { wrongKind } from '../../core/options.ts'
 import type { SqlClient } from '../../core/sql.ts'
 import type { Coverage } from './coverage.ts'
-import { draw } from './draws.ts'
 import { facadeOf, Servers } from './facade.ts'
 import type { FaultPlan, SimulatedFault } from './faults.ts'
 import type { Instance } from './instance.ts'
+import { forgetRealWaits, possibleWaits, type RealWait } from './process/real-waits.ts'
+import { hearUncaught } from './process/uncaught.ts'
+import type { Kept } from './restoring.ts'
 import type { SimulatedWorld, SimulationOptions } from './simulation.ts'
+import { Starts } from './starts.ts'
 import { forgetDrawn, runIn, turn } from './surroundings.ts'
 import { World } from './world.ts'
 
@@ -18,10 +22,8 @@ export interface Play {
   readonly coverage: Coverage
 }
 
-export interface PlayedDatabase {
+export interface PlayedDatabase extends Kept {
   readonly sql: SqlClient
-  /** Back to how it was. */
-  restore(seed: number): Promise<void>
 }
 
 /** Where a history begins. */
@@ -35,7 +37,15 @@ export interface Played {
   readonly lines: readonly string[]
   readonly fired: readonly SimulatedFault[]
   readonly simulatedMs: number
-  readonly failure: { readonly invariant: string; readonly error: Error } | undefined
+  readonly failure: Failure | undefined
+}
+
+/** What did not hold. */
+export interface Failure {
+  readonly invariant: string
+  readonly error: Error
+  /** What else is not as it should be, and may be why. */
+  readonly hints: readonly string[]
 }
 
 const CLIENT = 'client'
@@ -44,36 +54,46 @@ const SETTLES_WITHIN_MS = 5 * MINUTE
 /** A workload that has not ended by then never will. */
 const LONGEST_WORKLOAD_MS = 60 * MINUTE
 const MOST_EVENTS = 1_000_000
-const STARTS_WITHIN_MS = 50
-const START_AGAIN_MS = 1 * SECOND
 /** Of code of dead instances that is not waiting for the world. */
 const LAST_TURNS = 5
 
 export async function play({ options, databases, coverage }: Play, { seed, size, plan }: Beginning): Promise<Played> {
   for (const database of databases.values()) await database.restore(seed)
   forgetDrawn()
+  forgetRealWaits()
   const world = new World(seed, plan, coverage)
-  const company = new Company(world, options, new Map([...databases].map(([name, { sql }]) => [name, sql])))
-  const failure = await company.play(size)
-  const { lines, fired, timeline } = world
-  const simulatedMs = timeline.nowMs
-  company.end()
-  for (let n = 0; n < LAST_TURNS; n++) await turn()
+  const script = new Script(world, options, new Map([...databases].map(([name, { sql }]) => [name, sql])))
+  const ended = await script.play(size)
   for (const { sql } of databases.values()) await sql.query('ROLLBACK')
   forgetDrawn()
-  return { lines, fired, simulatedMs, failure }
+  await requireUnchanged(databases, seed)
+  return { lines: world.lines, fired: world.fired, ...ended }
 }
 
-type Failure = NonNullable<Played['failure']>
+/** Rows are put back, and nothing else: the next history would be another one. @throws TypeError */
+async function requireUnchanged(databases: Play['databases'], seed: number): Promise<void> {
+  for (const [name, database] of databases) {
+    const change = await database.change()
+    if (change === undefined) continue
+    throw new TypeError(
+      `simulate.databases.${name}.prepare: ${change} in the history of seed ${seed}, and the next one would begin with that. ` +
+        'Only rows are put back, so make everything else in `prepare`',
+    )
+  }
+}
 
-/** The instances of all services, and who starts them. */
-class Company {
+/** The script of a history: the workload, then that all is mended and settles, then the invariants. */
+class Script {
   readonly #world: World
   readonly #options: SimulationOptions
   readonly #servers: Servers
+  readonly #starts: Starts
   readonly #client: Instance
-  /** What of the script is under way: whose name a failure gets. */
+  /** What is under way: whose name a failure gets. */
   #doing = 'the workload ends'
+  /** Until then. */
+  #deadlineMs = LONGEST_WORKLOAD_MS
+  #awaitsStarts = false
   #failure: Failure | undefined
   #isOver = false
 
@@ -82,38 +102,29 @@ class Company {
     this.#options = options
     this.#servers = new Servers(world, databases)
     this.#client = world.start(CLIENT, '', 1)
-    world.onDeath(({ name, service, generation }, startsInMs) => {
-      if (!this.#isOver) world.timeline.after(startsInMs, () => this.#start(name, service, generation + 1))
-    })
+    this.#starts = new Starts(world, options.services, this.#servers)
+    world.onReal((wait) => this.#failReal(wait))
   }
 
-  async play(size: number): Promise<Failure | undefined> {
-    const onUnhandled = (reason: unknown): void => this.#fail('no rejection is unhandled', reason)
-    process.on('unhandledRejection', onUnhandled)
+  async play(size: number): Promise<Pick<Played, 'failure' | 'simulatedMs'>> {
+    const stop = hearUncaught((invariant, reason) => this.#fail(invariant, reason))
     try {
-      this.#startAll()
-      this.#world.timeline.after(0, () => void runIn(this.#client, () => this.#script(size)))
+      this.#starts.begin()
+      this.#world.timeline.after(0, () => void runIn(this.#client, () => this.#play(size)))
       await this.#run()
-      return this.#failure
+      const ended = { failure: this.#failure, simulatedMs: this.#world.timeline.nowMs }
+      this.#starts.end()
+      for (let n = 0; n < LAST_TURNS; n++) await turn()
+      return ended
     } finally {
-      process.off('unhandledRejection', onUnhandled)
+      stop()
     }
   }
 
-  /** Nothing of any of them runs any more. */
-  end(): void {
-    this.#isOver = true
-    for (const instance of this.#world.instances.values()) instance.kill()
-    this.#world.timeline.clear()
-  }
-
   async #run(): Promise<void> {
-    const { timeline } = this.#world
     for (let events = 0; !this.#isOver; events++) {
-      const deadlineMs = this.#deadlineMs
       if (events > MOST_EVENTS) this.#fail('a history ends', `it has more than ${MOST_EVENTS} events`)
-      else if (timeline.nowMs > deadlineMs)
-        this.#fail(this.#doing, `not by second ${Math.round(deadlineMs / SECOND)} of its time`)
+      else if (this.#world.timeline.nowMs > this.#deadlineMs) this.#failLate()
       else await this.#next()
     }
   }
@@ -121,15 +132,13 @@ class Company {
   /** What a timer or a delivery throws at once is a failure of this history. */
   async #next(): Promise<void> {
     try {
-      if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more')
+      if (!(await this.#world.next())) this.#fail(this.#doing, 'nothing will ever happen any more', { isStill: true })
     } catch (error) {
       this.#fail('no error is uncaught', error)
     }
   }
 
-  #deadlineMs = LONGEST_WORKLOAD_MS
-
-  async #script(size: number): Promise<void> {
+  async #play(size: number): Promise<void> {
     const facade = facadeOf(this.#world, this.#servers.connect(this.#client), size)
     try {
       await this.#options.workload(facade)
@@ -138,7 +147,7 @@ class Company {
       for (const [name, holds] of Object.entries(this.#options.invariants)) {
         this.#doing = name
         this.#deadlineMs = this.#world.timeline.nowMs + LONGEST_WORKLOAD_MS
-        await holds(facade)
+        if ((await holds(facade)) === false) throw new Error('it answered false')
       }
       this.#isOver = true
     } catch (error) {
@@ -146,45 +155,51 @@ class Company {
     }
   }
 
+  /** What never began would make many an invariant hold: nothing is as much as nothing. */
   async #settle(facade: SimulatedWorld): Promise<void> {
     const { settled, settlesWithinMs = SETTLES_WITHIN_MS } = this.#options
-    this.#doing = 'all is settled'
     this.#deadlineMs = this.#world.timeline.nowMs + settlesWithinMs
-    while (settled !== undefined && !(await settled(facade))) await facade.sleep(LOOK_MS)
+    this.#awaitsStarts = true
+    while (this.#starts.late.length > 0) await facade.sleep(LOOK_MS)
+    this.#awaitsStarts = false
+    this.#doing = 'all is settled'
+    while (settled !== undefined && !settledBy(await settled(facade))) await facade.sleep(LOOK_MS)
   }
 
-  #startAll(): void {
-    for (const [service, { instances = 2 }] of Object.entries(this.#options.services)) {
-      for (let n = 1; n <= instances; n++) {
-        const name = `${service}-${n}`
-        this.#world.timeline.after(STARTS_WITHIN_MS * draw(this.#world.seed, name, 'start'), () =>
-          this.#start(name, service, 1),
-        )
-      }
-    }
+  #failLate(): void {
+    const [late] = this.#awaitsStarts ? this.#starts.late : []
+    const isStill = true
+    if (late !== undefined) this.#fail(`${late.name} starts`, late.error, { isStill })
+    else this.#fail(this.#doing, `not by second ${Math.round(this.#deadlineMs / SECOND)} of its time`, { isStill })
   }
 
-  #start(name: string, service: string, generation: number): void {
-    const world = this.#world
-    const instance = world.start(name, service, generation)
-    world.note(name, generation === 1 ? 'starts' : `starts again (${generation})`)
-    runIn(instance, () => this.#begin(service, instance)).catch((error: unknown) => {
-      if (!instance.isAlive) return
-      world.note(name, `does not start: ${toError(error).message}`)
-      instance.kill()
-      world.timeline.after(START_AGAIN_MS, () => this.#start(name, service, generation + 1))
-    })
+  #failReal({ who, kind }: RealWait): void {
+    const invariant = who === CLIENT ? this.#doing : 'services wait for nothing real'
+    this.#fail(
+      invariant,
+      `${who} waits for a real ${kind}, which this world has not: give it something of the world, or a stand-in that answers by itself`,
+    )
   }
 
-  async #begin(service: string, instance: Instance): Promise<void> {
-    await this.#options.services[service]?.start(this.#servers.connect(instance))
-  }
-
-  #fail(invariant: string, reason: unknown): void {
+  /** The first failure counts, and ends it. */
+  #fail(invariant: string, reason: unknown, { isStill = false } = {}): void {
     this.#isOver = true
     if (this.#failure !== undefined) return
     const error = toError(reason)
-    this.#failure = { invariant, error }
+    const late = this.#starts.late.filter(({ name }) => `${name} starts` !== invariant)
+    const hints = [
+      ...late
+        .filter(({ hasRejected }) => isStill || hasRejected)
+        .map((each) => `${each.name} is not up: ${each.error.message}`),
+      ...(isStill ? possibleWaits().map(({ who, kind }) => `${who} may wait for a real ${kind}`) : []),
+    ]
+    this.#failure = { invariant, error, hints: [...new Set(hints)] }
     this.#world.note('world', `"${invariant}" does not hold: ${error.message}`)
   }
+}
+
+/** Rows would be true, also when there are none. @throws TypeError */
+function settledBy(answer: unknown): boolean {
+  if (typeof answer === 'boolean') return answer
+  throw wrongKind('simulate.settled', answer, 'an answer of true or false')
 }

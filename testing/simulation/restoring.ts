@@ -1,5 +1,6 @@
 /** Puts a database back to how it was when the histories began, in some milliseconds: a new PGlite takes a second. */
 import { quoteIdentifier, quoteLiteral, type SqlClient } from '../../core/sql.ts'
+import { changeBetween, shapeOf } from './shape.ts'
 
 const SCHEMA = 'concordat_simulation'
 const NOT_OURS = `n.nspname NOT IN ('pg_catalog', 'information_schema', '${SCHEMA}') AND n.nspname NOT LIKE 'pg\\_%'`
@@ -10,8 +11,16 @@ interface Column {
   readonly columns: string
 }
 
-/** Keeps all rows and sequences of now. @returns restores them */
-export async function keepForRestoring(sql: SqlClient): Promise<(seed: number) => Promise<void>> {
+/** How a database was. */
+export interface Kept {
+  /** All rows and sequences are as they were, and random numbers are of this seed. */
+  restore(seed: number): Promise<void>
+  /** What cannot be restored: that `table public.t was made`, or dropped, or changed. */
+  change(): Promise<string | undefined>
+}
+
+/** Keeps all rows and sequences of now, and of everything else what it is like. */
+export async function keepForRestoring(sql: SqlClient): Promise<Kept> {
   // A plan that depends on how often a statement was run before would read rows in another order.
   await sql.query('SET plan_cache_mode = force_generic_plan')
   await sql.query(`DROP SCHEMA IF EXISTS ${SCHEMA} CASCADE`)
@@ -38,9 +47,14 @@ export async function keepForRestoring(sql: SqlClient): Promise<(seed: number) =
       await sequencesOf(sql),
     ),
   )
-  return async (seed) => {
-    await sql.query(`SELECT ${SCHEMA}.restore($1)`, [seed])
-    await sql.query('DISCARD PLANS')
+  const shape = await shapeOf(sql, NOT_OURS)
+  return {
+    restore: async (seed) => {
+      await sql.query('DISCARD TEMP')
+      await sql.query(`SELECT ${SCHEMA}.restore($1)`, [seed])
+      await sql.query('DISCARD PLANS')
+    },
+    change: async () => changeBetween(shape, await shapeOf(sql, NOT_OURS)),
   }
 }
 

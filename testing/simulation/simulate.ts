@@ -2,12 +2,19 @@ import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { optionNames, refuseUnknown, requireFunction, wrongKind } from '../../core/options.ts'
 import { pgliteClient } from '../../core/pglite/pglite-client.ts'
 import { Coverage } from './coverage.ts'
-import { DrawnFaults, FAULT_KINDS, type FaultKind, GivenFaults, type SimulatedFault } from './faults.ts'
+import {
+  DrawnFaults,
+  FAULT_KINDS,
+  type FaultKind,
+  type GivenFault,
+  GivenFaults,
+  type SimulatedFault,
+} from './faults.ts'
 import { type Play, type Played, type PlayedDatabase, play } from './play.ts'
+import { installWorld } from './process/install.ts'
 import { keepForRestoring } from './restoring.ts'
 import { fewestFaults } from './shrink.ts'
 import { SimulationFailed, type SimulationOptions, type SimulationReport } from './simulation.ts'
-import { installSurroundings } from './surroundings.ts'
 
 const NAMES = optionNames<SimulationOptions>({
   services: true,
@@ -34,8 +41,8 @@ let last: Promise<unknown> = Promise.resolve()
  * Plays a system of several services with several instances each, in this process, once for each seed: time, randomness,
  * servers and faults are a world's. One seed gives one history.
  *
- * Code of the services sees `Date`, `performance.now`, timers, `Math.random` and `crypto` of its world; other code of the process
- * is left alone. Nothing of a service may wait for anything real: a socket, a file, a thread.
+ * Code of the services sees time, timers and random numbers of its world; other code of the process
+ * is left alone. Nothing of a service may wait for anything outside of the process: a history in which it asks for a connection fails.
  * @throws SimulationFailed for the first seed that fails, with the shortest history that was found to fail
  * @throws TypeError / RangeError naming the option
  */
@@ -49,8 +56,12 @@ async function simulateAlone(options: SimulationOptions): Promise<SimulationRepo
   const { from, count, given } = checked(options)
   const databases = await opened(options)
   const coverage = new Coverage()
-  const uninstall = installSurroundings()
+  const uninstall = installWorld()
   const sum = { faults: 0, simulatedMs: 0 }
+  const restore = async (): Promise<void> => {
+    uninstall()
+    for (const database of databases.values()) await database.restore(from)
+  }
   try {
     for (let seed = from; seed < from + count; seed++) {
       const { fired, simulatedMs, lines } = await playSeed({ options, databases, coverage }, seed, given)
@@ -58,30 +69,53 @@ async function simulateAlone(options: SimulationOptions): Promise<SimulationRepo
       sum.simulatedMs += simulatedMs
       options.onHistory?.({ seed, faults: fired, lines, simulatedMs })
     }
-  } finally {
-    uninstall()
-    for (const database of databases.values()) await database.restore(from)
+  } catch (error) {
+    // A table that was dropped cannot be filled again: what went wrong before is what counts.
+    await restore().catch(() => {})
+    throw error
   }
+  await restore()
   return { histories: count, ...sum, points: coverage.points }
 }
 
 /** @throws SimulationFailed */
-async function playSeed(
-  what: Play,
-  seed: number,
-  given: readonly Pick<SimulatedFault, 'id' | 'kind'>[] | undefined,
-): Promise<Played> {
+async function playSeed(what: Play, seed: number, given: readonly GivenFault[] | undefined): Promise<Played> {
   const size = what.options.size ?? DEFAULT_SIZE
   const plan = given === undefined ? new DrawnFaults(seed, what.options.faults) : new GivenFaults(given)
   const played = await play(what, { seed, size, plan })
-  if (played.failure === undefined) return played
+  if (played.failure === undefined) {
+    if (plan instanceof GivenFaults) requireMet(plan, seed)
+    return played
+  }
   const drawn = { played, size }
   const shortest = what.options.shorten === false ? drawn : await shortened(what, seed, drawn)
-  const { failure, fired, lines } = shortest.played
-  const { invariant, error } = failure ?? played.failure
+  const { failure, fired: faults, lines } = shortest.played
+  const { error, ...failed } = failure ?? played.failure
+  const difference = await differenceOfAnother(what, seed, shortest)
   throw new SimulationFailed(
-    { seed, invariant, faults: fired, drawnFaults: played.fired.length, size: shortest.size, lines },
+    { seed, ...failed, faults, drawnFaults: played.fired.length, size: shortest.size, lines, difference },
     error,
+  )
+}
+
+/** Plays it once more, as who is told of it will. @returns where that differs; `undefined`: nowhere */
+async function differenceOfAnother(what: Play, seed: number, { played, size }: Sized): Promise<string | undefined> {
+  const quiet = { ...what, coverage: new Coverage() }
+  const another = await play(quiet, { seed, size, plan: new GivenFaults(played.fired) })
+  const length = Math.max(played.lines.length, another.lines.length)
+  for (let n = 0; n < length; n++) {
+    const [was, is] = [played.lines[n], another.lines[n]].map((line) => line?.trim() ?? 'nothing')
+    if (was !== is) return `line ${n + 1} was "${was}", and then "${is}"`
+  }
+  return undefined
+}
+
+/** A history that is another one than the replay was of says nothing by holding. @throws TypeError */
+function requireMet({ missing }: GivenFaults, seed: number): void {
+  if (missing.length === 0) return
+  throw new TypeError(
+    `simulate.replay: seed ${seed} held, but ${missing.join(', ')}: the code has changed since, or this is another seed or size. ` +
+      'Play the seed without `replay`',
   )
 }
 
@@ -115,7 +149,7 @@ async function opened({ databases = {} }: SimulationOptions): Promise<ReadonlyMa
   for (const [name, { pglite, prepare }] of Object.entries(databases)) {
     const sql = pgliteClient(pglite)
     await prepare?.(sql)
-    all.set(name, { sql, restore: await keepForRestoring(sql) })
+    all.set(name, { sql, ...(await keepForRestoring(sql)) })
   }
   return all
 }
@@ -123,7 +157,7 @@ async function opened({ databases = {} }: SimulationOptions): Promise<ReadonlyMa
 interface Checked {
   readonly from: number
   readonly count: number
-  readonly given: readonly Pick<SimulatedFault, 'id' | 'kind'>[] | undefined
+  readonly given: readonly GivenFault[] | undefined
 }
 
 /** @throws TypeError / RangeError naming the option */
@@ -153,7 +187,7 @@ function checked(options: SimulationOptions): Checked {
   }
 }
 
-function faultsIn(replay: string): readonly Pick<SimulatedFault, 'id' | 'kind'>[] {
+function faultsIn(replay: string): readonly GivenFault[] {
   return replay
     .split(',')
     .filter((part) => part !== '')

@@ -18,19 +18,19 @@ export interface SimulationOptions {
   readonly databases?: Readonly<Record<string, SimulatedDatabase>> | undefined
   /** What the world's clients do. Faults come while it runs; once it has resolved everything is mended. */
   readonly workload: (world: SimulatedWorld) => Promise<void>
-  /** Whether all is over that the workload began. Asked each half second of the world's time. @default at once */
+  /** Whether all is over that the workload began, as `true` or `false`. Asked each half second of the world's time. @default at once */
   readonly settled?: ((world: SimulatedWorld) => boolean | Promise<boolean>) | undefined
-  /** By name, each throws when it does not hold. Called when all is settled. */
-  readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => void | Promise<void>>>
+  /** By name, each throws or answers `false` when it does not hold. Called when all is settled. */
+  readonly invariants: Readonly<Record<string, (world: SimulatedWorld) => boolean | void | Promise<boolean | void>>>
   /** One history for each seed: a number of them from 1 on, or from another one. */
   readonly seeds: number | { readonly from: number; readonly count: number }
   /** How much the workload does: it reads this from the world. A failing history is played again with less. @default 4 */
   readonly size?: number | undefined
   /** Which faults may come. @default all */
   readonly faults?: readonly FaultKind[] | undefined
-  /** These faults alone, as a failure names them: `'1x0abcd:kill,09zzzzz:drop'`. @default drawn from the seed */
+  /** These faults alone, as a failure names them: `'1x0abcd:kill,09zzzzz:drop'`. Refused when the history holds and one has not come. @default drawn from the seed */
   readonly replay?: string | undefined
-  /** After the workload all must be settled within this much of the world's time. @default 5 minutes */
+  /** After the workload each instance must be up and all must be settled within this much of the world's time. @default 5 minutes */
   readonly settlesWithinMs?: number | undefined
   /** Whether a history that fails is played again with less, up to 60 times, to find the least that fails. @default true */
   readonly shorten?: boolean | undefined
@@ -42,14 +42,17 @@ export interface SimulationOptions {
 export interface SimulatedService {
   /** @default 2 */
   readonly instances?: number | undefined
-  /** Starts one instance, as its process would. What it rejects with ends the process. Nothing is ever closed: instances are killed. */
+  /**
+   * Starts one instance, as its process would, and resolves when it is up. What it rejects with ends the process, which starts again a second
+   * later. Once the workload is over and all is mended, each instance must come up within `settlesWithinMs`. Nothing is ever closed: instances are killed.
+   */
   readonly start: (instance: SimulatedInstance) => void | Promise<void>
 }
 
 /** A database of the world, on a PGlite that nobody else uses meanwhile. */
 export interface SimulatedDatabase {
   readonly pglite: PgliteDatabase
-  /** Makes tables and first rows, once. Each history begins with what is there then. */
+  /** Makes tables and first rows, once. Each history begins with what is there then, and only rows may be other ones after it. */
   readonly prepare?: ((sql: SqlClient) => Promise<void>) | undefined
 }
 
@@ -110,6 +113,9 @@ export interface SimulationReport {
   readonly points: readonly CoveredPoint[]
 }
 
+const NOT_THE_SAME =
+  'this history is not the same twice: the services have a source of chance or of time that the world does not know, or keep something from one history to the next'
+
 /** A history in which an invariant did not hold. */
 export class SimulationFailed extends ConcordatError {
   readonly code = 'testing.simulation_failed' as const
@@ -124,15 +130,22 @@ export class SimulationFailed extends ConcordatError {
   readonly size: number
   readonly replay: string
   readonly lines: readonly string[]
+  /** Whether it was the same, line by line, when it was played once more. Else `replay` may not play it again. */
+  readonly isRepeatable: boolean
 
   constructor(failure: FailedHistory, cause: Error) {
-    const { seed, invariant, faults, size, lines, drawnFaults } = failure
+    const { seed, invariant, faults, size, lines, drawnFaults, hints, difference } = failure
     const replay = faults.map(({ id, kind }) => `${id}:${kind}`).join(',')
-    const told = faults.map(({ kind, place }) => `  ${kind} at ${place}`)
+    const enough = `${faults.length} of ${drawnFaults} faults are enough, with size ${size}`
     super(
-      `seed ${seed}: "${invariant}" does not hold: ${cause.message}\n` +
-        `${faults.length} of ${drawnFaults} faults are enough, with size ${size}:\n${told.join('\n')}\n` +
+      [
+        `seed ${seed}: "${invariant}" does not hold: ${cause.message}`,
+        ...hints.map((hint) => `  ${hint}`),
+        ...(difference === undefined ? [] : [`${NOT_THE_SAME}: ${difference}`]),
+        faults.length === 0 ? enough : `${enough}:`,
+        ...faults.map(({ kind, place }) => `  ${kind} at ${place}`),
         `play it again: seeds: { from: ${seed}, count: 1 }, size: ${size}, replay: '${replay}'`,
+      ].join('\n'),
       { cause },
     )
     this.seed = seed
@@ -142,6 +155,7 @@ export class SimulationFailed extends ConcordatError {
     this.size = size
     this.replay = replay
     this.lines = lines
+    this.isRepeatable = difference === undefined
   }
 }
 
@@ -152,4 +166,8 @@ interface FailedHistory {
   readonly drawnFaults: number
   readonly size: number
   readonly lines: readonly string[]
+  /** What else is not as it should be, and may be why. */
+  readonly hints: readonly string[]
+  /** Where it was another one when it was played once more. */
+  readonly difference: string | undefined
 }

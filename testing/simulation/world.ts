@@ -4,10 +4,12 @@
  *
  * Everything an instance asks for passes `call`, which is where faults are.
  */
+import { SECOND } from '../../core/clock.ts'
 import type { Coverage } from './coverage.ts'
 import { draw, Stream, shortName } from './draws.ts'
 import { type FaultKind, type FaultPlan, nameOfPlace, type Place, type SimulatedFault } from './faults.ts'
 import { Instance } from './instance.ts'
+import { jobUnderWay, type RealWait } from './process/real-waits.ts'
 import { type Lane, Server } from './server.ts'
 import { runIn, type Surroundings, turn } from './surroundings.ts'
 import { Timeline } from './timeline.ts'
@@ -39,6 +41,8 @@ const LATEST_START_MS = 5_000
 const TIMER_FAULTS: readonly FaultKind[] = ['kill', 'freeze']
 /** Turns of the event loop after each event: more than any code of ours takes for what it does without the world. */
 const TURNS = 2
+/** Of real time, for what a thread of the process does after one event. */
+const LONGEST_JOB_MS = 30 * SECOND
 
 export class World {
   readonly timeline: Timeline = new Timeline()
@@ -55,6 +59,7 @@ export class World {
   readonly #counts = new Map<string, number>()
   #isHealed = false
   #onDeath: (instance: Instance, startsInMs: number) => void = () => {}
+  #onReal: (wait: RealWait) => void = () => {}
 
   constructor(seed: number, plan: FaultPlan, coverage: Coverage) {
     this.seed = seed
@@ -74,7 +79,7 @@ export class World {
     const run = this.timeline.next()
     if (run === undefined) return false
     await run()
-    for (let n = 0; n < TURNS; n++) await turn()
+    await this.#quiet()
     return true
   }
 
@@ -89,10 +94,20 @@ export class World {
     this.#onDeath = onDeath
   }
 
+  /** @param onReal is told when code of an instance waits for what the world cannot answer */
+  onReal(onReal: (wait: RealWait) => void): void {
+    this.#onReal = onReal
+  }
+
   start(name: string, service: string, generation: number): Instance {
     const instance = new Instance(
       { name, service, generation },
-      { timeline: this.timeline, stream: this.stream, onTimer: (at) => this.#timerOf(at) },
+      {
+        timeline: this.timeline,
+        stream: this.stream,
+        onTimer: (at) => this.#timerOf(at),
+        onOutside: (at, kind) => this.#onReal({ who: at.name, kind }),
+      },
     )
     this.instances.set(name, instance)
     return instance
@@ -217,6 +232,19 @@ export class World {
   #answering<T>(instance: Instance, call: Call<T>, reject: (error: Error) => void): (settle: () => void) => void {
     if (call.answerMs !== undefined) instance.receive(call.answerMs, () => reject(call.lost(true)))
     return (settle) => void instance.receive(this.latencyMs(instance, call.point), settle)
+  }
+
+  /** Until no code has anything left to do but wait for the world. */
+  async #quiet(): Promise<void> {
+    let beganMs: number | undefined
+    for (let n = 0; n < TURNS; n++) {
+      await turn()
+      const job = jobUnderWay()
+      if (job === undefined) continue
+      beganMs ??= performance.now()
+      if (performance.now() - beganMs > LONGEST_JOB_MS) return this.#onReal(job)
+      n = -1
+    }
   }
 
   #timerOf(instance: Instance): void {

@@ -1,15 +1,10 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import type { TransportDelivery } from 'concordat/binder/transport'
-import {
-  type PlayedHistory,
-  type SimulatedService,
-  SimulationFailed,
-  type SimulationOptions,
-  simulate,
-} from 'concordat/testing'
+import { type PlayedHistory, type SimulatedService, type SimulationOptions, simulate } from 'concordat/testing'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { onDelivery, settlesFirst } from '../../sim/planted.ts'
+import { failureOf, IDLE } from './failure.ts'
 
 const beats = defineChannel('beats', { payload: z.object({ n: z.number() }), groups: ['heart'], partitions: 2 })
 
@@ -49,12 +44,6 @@ async function historiesOf(options: SimulationOptions): Promise<PlayedHistory[]>
   const histories: PlayedHistory[] = []
   await simulate({ ...options, onHistory: (history) => histories.push(history) })
   return histories
-}
-
-async function failureOf(options: SimulationOptions): Promise<SimulationFailed> {
-  const failure = await simulate(options).catch((error: unknown) => error)
-  if (failure instanceof SimulationFailed) return failure
-  throw new Error('it did not fail', { cause: failure })
 }
 
 const SEEDS = 40
@@ -201,6 +190,20 @@ describe('a failure', () => {
     const { histories, points } = await simulate({ ...counting('last'), seeds: 60 })
     expect(histories).toBe(60)
     expect(points.map(({ point }) => point)).toContain('heart: delivery of beats/heart')
+  })
+
+  it('is an invariant that answers false, and no other answer', async () => {
+    const answering = (answer: unknown): SimulationOptions => ({ ...IDLE, invariants: { equal: () => answer as void } })
+    expect((await failureOf(answering(false))).message).toContain('"equal" does not hold: it answered false')
+    expect((await failureOf(answering(Promise.resolve(false)))).invariant).toBe('equal')
+    for (const answer of [true, undefined, null, 0, '']) await simulate(answering(answer))
+  })
+
+  it('is an answer of settled that is neither true nor false', async () => {
+    const rows = [{ open: 1 }] as unknown as boolean
+    const failure = await failureOf({ ...IDLE, settled: () => rows })
+    expect(failure.invariant).toBe('all is settled')
+    expect(failure.message).toContain('simulate.settled: expected an answer of true or false, got an array')
   })
 
   it('is a workload that waits for what never comes', async () => {

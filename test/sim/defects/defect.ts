@@ -1,0 +1,35 @@
+/** A defect that the package once had: found by reading in November 2026, mended since, and put back here one at a time. */
+export type Defect = PlayedDefect | UnplayedDefect
+
+/** Put back by patches of the sources of today, and found by a workload. */
+export interface PlayedDefect {
+  readonly about: string
+  readonly patches: readonly Patch[]
+  readonly workload: string
+}
+
+/** Nothing that a workload can show. */
+export interface UnplayedDefect {
+  readonly about: string
+  /** Why it is not. */
+  readonly notPlayed: string
+  /** The test that goes red instead; `undefined` where only a look at the file can tell. */
+  readonly test: string
+}
+
+/** Text of a source that is replaced while it is loaded: the file stays as it is. */
+export interface Patch {
+  readonly file: string
+  /** Exactly as it stands there, once. */
+  readonly find: string
+  readonly put: string
+}
+
+export const isPlayed = (defect: Defect): defect is PlayedDefect => 'patches' in defect
+
+/** @throws Error when the text is not there exactly once: the code has moved, and the defect would be none */
+export function patched(source: string, { file, find, put }: Patch): string {
+  const times = source.split(find).length - 1
+  if (times !== 1) throw new Error(`${file} has the text ${times} times that a defect replaces:\n${find}`)
+  return source.replace(find, () => put)
+}

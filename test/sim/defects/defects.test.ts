@@ -1,0 +1,48 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { WORKLOADS } from '../workloads.ts'
+import { isPlayed, patched } from './defect.ts'
+import { DEFECTS } from './defects.ts'
+import { playIn } from './play.ts'
+
+const ALL = Object.entries(DEFECTS)
+const PLAYED = ALL.flatMap(([name, defect]) => (isPlayed(defect) ? [[name, defect] as const] : []))
+const UNPLAYED = ALL.flatMap(([name, defect]) => (isPlayed(defect) ? [] : [[name, defect] as const]))
+
+it.for(PLAYED)('%s fits the sources of today, and has a workload', ([, { patches, workload }]) => {
+  expect(Object.keys(WORKLOADS)).toContain(workload)
+  expect(patches).not.toEqual([])
+  for (const file of new Set(patches.map((patch) => patch.file))) {
+    const before = readFileSync(file, 'utf8')
+    const after = patches.filter((patch) => patch.file === file).reduce(patched, before)
+    expect(after).not.toBe(before)
+  }
+})
+
+it.for(UNPLAYED)('%s names a test that there is', ([, { test, notPlayed }]) => {
+  expect(notPlayed).not.toBe('')
+  expect(existsSync(test)).toBe(true)
+})
+
+it('has all forty-one, by the review that found them', () => {
+  const counts = Map.groupBy(ALL, ([name]) => name.split('/')[0])
+  expect(Object.fromEntries([...counts].map(([review, found]) => [review, found.length]))).toEqual({
+    'saga-outbox': 22,
+    'locks-bus': 16,
+    binder: 3,
+  })
+})
+
+it('refuses a text that is not there, or more than once', () => {
+  const patch = { file: 'a.ts', find: 'one', put: 'two' }
+  expect(patched('one, three', patch)).toBe('two, three')
+  expect(() => patched('three', patch)).toThrow('a.ts has the text 0 times')
+  expect(() => patched('one, one', patch)).toThrow('a.ts has the text 2 times')
+})
+
+/** One of them; `npm run sim -- --defects` plays all. */
+it('finds one that is put back, in a process of its own', { timeout: 120_000 }, async () => {
+  const asked = { workload: 'flows', from: 1, count: 1 }
+  expect(await playIn({ ...asked, defect: 'binder/2' })).toMatchObject({ seeds: 1, invariant: 'all is settled' })
+  expect(await playIn({ ...asked, defect: undefined })).toBeUndefined()
+})

@@ -1,0 +1,141 @@
+/**
+ * What code of an instance asks of the process itself, although the world has no answer for it. Time of the world stands still meanwhile, so an
+ * answer would come at a moment of the history that no seed tells.
+ *
+ * - A *job* of a thread of this process (a file, a hash, a compression) has an end: the world waits for it.
+ * - What is *outside* of this process (a connection, an address, another process) fails the history.
+ * - Of the *rest* (a timer of the process's own, a port, a worker) nobody can tell whether somebody waits for it: code that writes a log has such
+ *   things, too. It is told of when a history stands still.
+ *
+ * Node's async hooks tell of each when it is begun, and in whose code. `process.getActiveResourcesInfo()` tells neither that nor of hashes.
+ */
+import { createHook } from 'node:async_hooks'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { surroundingsHere } from '../surroundings.ts'
+import { type Restore, replace } from './replace.ts'
+
+/** Something that was begun and has not called back. */
+export interface RealWait {
+  /** The instance. */
+  readonly who: string
+  /** As Node calls it: `FSREQPROMISE`, `fetch`. */
+  readonly kind: string
+}
+
+interface Begun extends RealWait {
+  readonly resource: object
+}
+
+const OUTSIDE: ReadonlySet<string> = new Set([
+  'TCPCONNECTWRAP',
+  'PIPECONNECTWRAP',
+  'HTTPCLIENTREQUEST',
+  'GETADDRINFOREQWRAP',
+  'GETNAMEINFOREQWRAP',
+  'QUERYWRAP',
+  'PROCESSWRAP',
+])
+const REST: ReadonlySet<string> = new Set(['Timeout', 'MESSAGEPORT', 'WORKER', 'FSEVENTWRAP', 'STATWATCHER', 'UDPWRAP'])
+/** Where `fetch` tells of each request, also of one over a connection that is there already. */
+const FETCHES = 'undici:request:create'
+/** Stays while many parts are compressed. */
+const COMPRESSION = 'ZLIB'
+
+const begun = new Map<number, Begun>()
+/** Of Web Crypto, whose jobs the hooks cannot tell from those that are made at once. */
+const promised = new Set<RealWait>()
+
+/** @returns ends it */
+export function watchRealWaits(): Restore[] {
+  return [watchHooks(), watchFetch(), ...watchedSubtle()]
+}
+
+function watchFetch(): Restore {
+  const onFetch = (): void => surroundingsHere()?.onOutside?.('fetch')
+  subscribe(FETCHES, onFetch)
+  return () => void unsubscribe(FETCHES, onFetch)
+}
+
+function watchHooks(): Restore {
+  const hook = createHook({
+    init(id, kind, _, resource) {
+      if (!REST.has(kind) && !OUTSIDE.has(kind) && !isOfThread(kind)) return
+      const here = surroundingsHere()
+      if (here?.name === undefined) return
+      if (OUTSIDE.has(kind)) here.onOutside?.(kind)
+      else begun.set(id, { who: here.name, kind, resource })
+    },
+    before(id) {
+      if (begun.size > 0 && begun.get(id)?.kind !== COMPRESSION) begun.delete(id)
+    },
+    trackPromises: false,
+  })
+  hook.enable()
+  return () => {
+    hook.disable()
+    forgetRealWaits()
+  }
+}
+
+function watchedSubtle(): Restore[] {
+  const methods = SubtleCrypto.prototype as unknown as Record<string, (...given: unknown[]) => PromiseLike<unknown>>
+  const names = Object.getOwnPropertyNames(methods).filter((name) => name !== 'constructor')
+  return names.map((name) => {
+    const real = methods[name] as (typeof methods)[string]
+    return replace(methods, name, function (this: unknown, ...given: unknown[]): PromiseLike<unknown> {
+      const result = real.apply(this, given)
+      const who = surroundingsHere()?.name
+      if (who !== undefined) keep({ who, kind: `crypto.subtle.${name}` }, result)
+      return result
+    })
+  })
+}
+
+function keep(wait: RealWait, result: PromiseLike<unknown>): void {
+  const end = (): void => void promised.delete(wait)
+  promised.add(wait)
+  result.then(end, end)
+}
+
+/** What an earlier history has left behind is no matter of the next one. */
+export function forgetRealWaits(): void {
+  begun.clear()
+  promised.clear()
+}
+
+/** One that a thread of this process is at, if there is any. */
+export function jobUnderWay(): RealWait | undefined {
+  for (const each of promised) return each
+  for (const [id, each] of begun) {
+    if (!isOfThread(each.kind)) continue
+    if (isUnderWay(each)) return each
+    if (each.kind !== COMPRESSION) begun.delete(id)
+  }
+  return undefined
+}
+
+/** What somebody may wait for. */
+export function possibleWaits(): readonly RealWait[] {
+  return [...begun.values()].filter(({ kind, resource }) => REST.has(kind) && !isEnded(resource))
+}
+
+function isOfThread(kind: string): boolean {
+  return (
+    kind.startsWith('FSREQ') ||
+    kind === 'FILEHANDLECLOSEREQ' ||
+    kind === COMPRESSION ||
+    (kind.endsWith('REQUEST') && kind !== 'HTTPCLIENTREQUEST')
+  )
+}
+
+/** Hashes and compressions may also be made at once, by the thread that asks. Whoever waits has left what is to be called. */
+function isUnderWay({ kind, resource }: Begun): boolean {
+  const { ondone, buffer } = resource as { readonly ondone?: unknown; readonly buffer?: unknown }
+  if (kind === COMPRESSION) return buffer !== undefined && buffer !== null
+  return !kind.endsWith('REQUEST') || typeof ondone === 'function'
+}
+
+/** A timer that was cleared. */
+function isEnded(resource: object): boolean {
+  return '_destroyed' in resource && resource._destroyed === true
+}
