@@ -12,10 +12,25 @@ export interface DbosSdk {
     startWorkflow<Args extends unknown[], R>(
       work: (...args: Args) => Promise<R>,
       options: { readonly queueName: string },
-    ): (...args: Args) => Promise<{ getResult(options: { readonly pollingIntervalMs: number }): Promise<R> }>
+    ): (...args: Args) => Promise<DbosHandle<R>>
     registerQueue(name: string, options: { readonly minPollingIntervalMs: number }): Promise<unknown>
     withNextWorkflowID<R>(id: string, work: () => Promise<R>): Promise<R>
   }
+  readonly DBOSClient: {
+    create(options: object): Promise<DbosClient>
+  }
+}
+
+export interface DbosHandle<R> {
+  getResult(options: { readonly pollingIntervalMs: number }): Promise<R>
+}
+
+/** Puts work into the queues of another application. What it does is no step by itself. */
+export interface DbosClient {
+  enqueue<Work extends (...args: never[]) => Promise<unknown>>(
+    options: { readonly queueName: string; readonly workflowName: string; readonly workflowID: string },
+    ...args: Parameters<Work>
+  ): Promise<DbosHandle<Awaited<ReturnType<Work>>>>
 }
 
 /** What a worker of DBOS says first: everything in one database, no words but errors. */

@@ -18,6 +18,8 @@ export interface BrokerSides {
   readonly peers: Readonly<Record<'publish' | 'consume', string>> & { readonly publishPlain?: string }
   /** Of the rate of the peer. @default 0.9 */
   readonly atLeast?: Readonly<Record<'publish' | 'consume', number>>
+  /** Of the rate of payload and key alone, what publishing should reach. */
+  readonly ofPlain: number
   /** Messages of a turn, by the bytes of each. */
   readonly countOf: (bytes: number) => number
 }
@@ -35,16 +37,16 @@ export async function measureBroker(sides: BrokerSides, address: string, options
 async function measureScene(sides: BrokerSides, scene: Scene, label: string, options: SuiteOptions): Promise<void> {
   await using stack = new AsyncDisposableStack()
   const { run, leave } = await startedSides(sides, scene, stack)
-  const row = (work: Work, peerWork: Work, name: string, atLeast?: number): Promise<void> =>
+  const row = (work: Work, peerWork: Work, name: string, atLeast: number): Promise<void> =>
     options.measure({
       what: `${sides.broker}, ${work}, ${label}, messages/s`,
       ours: () => run('ours', work),
       peer: { name, run: () => run('bare', peerWork) },
-      ratio: atLeast === undefined ? undefined : { atLeast },
+      ratio: { atLeast },
     })
-  const { peers, atLeast } = sides
+  const { peers, atLeast, ofPlain } = sides
   await row('publish', 'publish', peers.publish, atLeast?.publish ?? TARGET)
-  if (scene.keyed && peers.publishPlain !== undefined) await row('publish', 'publishPlain', peers.publishPlain)
+  if (scene.keyed && peers.publishPlain !== undefined) await row('publish', 'publishPlain', peers.publishPlain, ofPlain)
   await row('consume', 'consume', peers.consume, atLeast?.consume ?? TARGET)
   await leave()
 }

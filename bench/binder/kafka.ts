@@ -14,6 +14,7 @@ const KAFKAJS: BrokerSides = {
     publishPlain: PLAIN,
     consume: 'kafkajs eachMessage, parse and check, commit every 200 ms',
   },
+  ofPlain: 0.6,
   countOf,
 }
 
@@ -26,6 +27,7 @@ const PLATFORMATIC: BrokerSides = {
     publishPlain: PLAIN,
     consume: '@platformatic/kafka stream, parse and check, commit every 200 ms',
   },
+  ofPlain: 0.6,
   countOf,
 }
 

@@ -12,6 +12,7 @@ const SIDES: BrokerSides = {
     publishPlain: 'the same without any header, id or check',
     consume: 'amqplib consume, parse and check, ack each, same prefetch',
   },
+  ofPlain: 0.75,
   countOf: () => 20_000,
 }
 

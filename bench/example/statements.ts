@@ -20,11 +20,17 @@ export async function open(query: Query, line: number, order: Order): Promise<vo
 }
 
 export async function close(query: Query, order: Order, status: string): Promise<void> {
-  const { orderId, customer } = order
+  await settle(query, order, status)
+  if (status === 'confirmed') await writeReceipt(query, order)
+}
+
+export async function settle(query: Query, { orderId }: Order, status: string): Promise<void> {
   await query('UPDATE purchase SET status = $2 WHERE order_id = $1', [orderId, status])
-  if (status !== 'confirmed') return
+}
+
+export async function writeReceipt(query: Query, order: Order): Promise<void> {
   const text = 'INSERT INTO receipt (order_id, customer, cents) VALUES ($1, $2, $3)'
-  await query(text, [orderId, customer, totalCents(order)])
+  await query(text, [order.orderId, order.customer, totalCents(order)])
 }
 
 /** False: there is not so much. */

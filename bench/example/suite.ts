@@ -15,6 +15,7 @@ import { number, type Table } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
 import { COUNTED, countStatements } from './counts.ts'
 import { DBOS, runDbos } from './dbos.ts'
+import { DBOS_SERVICES, runDbosServices } from './dbos-services.ts'
 import { difference, type ExampleRun, runExample, type Setting } from './run.ts'
 import { runSteps, STEPS } from './steps.ts'
 
@@ -25,11 +26,12 @@ const BESIDE: Readonly<Record<Transport, readonly ServerKind[]>> = {
   rabbitmq: ['rabbitmq', 'redis'],
   postgres: [],
 }
+const PARTS = ['embedded', 'rabbitmq', 'postgres', 'kafka', 'steps', 'dbos', 'dbos-services', 'counts']
 /** The run that is taken off: starting, a few orders, ending. */
 const SHORT = 100
 
 export async function exampleSuite(options: SuiteOptions): Promise<void> {
-  const wanted = wantedParts(options.only, ['embedded', 'rabbitmq', 'postgres', 'kafka', 'steps', 'dbos', 'counts'])
+  const wanted = wantedParts(options.only, PARTS)
   const sides: Side[] = []
   if (wanted('embedded')) sides.push(await speed('embedded, one process', { flags: [], servers: {} }, options))
   for (const transport of ['rabbitmq', 'postgres', 'kafka'] as const) {
@@ -38,8 +40,9 @@ export async function exampleSuite(options: SuiteOptions): Promise<void> {
       sides.push(await speed(`${transport}, one process per service`, setting, options))
     })
   }
-  if (wanted('steps')) sides.push(...(await inOneProcess(STEPS, 'steps', runSteps, options)))
-  if (wanted('dbos')) sides.push(...(await inOneProcess(DBOS, 'dbos', runDbos, options)))
+  if (wanted('steps')) sides.push(...(await placedBy(runSteps, STEPS, 'steps', options)))
+  if (wanted('dbos')) sides.push(...(await placedBy(runDbos, DBOS, 'dbos', options)))
+  if (wanted('dbos-services')) sides.push(...(await placedBy(runDbosServices, DBOS_SERVICES, 'dbos_services', options)))
   if (sides.length > 0) options.report(tableOf(sides, options))
   for (const transport of ['rabbitmq', 'postgres'] as const) {
     if (!wanted('counts')) continue
@@ -53,10 +56,11 @@ interface Side {
   readonly runs: readonly ExampleRun[]
 }
 
-async function inOneProcess(
+/** Others than the example, on a server of its kind. */
+async function placedBy(
+  run: (bed: PostgresBed, database: string, options: SuiteOptions) => Promise<ExampleRun>,
   where: string,
   database: string,
-  run: (bed: PostgresBed, database: string, options: SuiteOptions) => Promise<ExampleRun>,
   options: SuiteOptions,
 ): Promise<readonly Side[]> {
   try {
@@ -74,6 +78,7 @@ async function inOneProcess(
   }
 }
 
+/** Each target stands beside the ratio that it is for. */
 const HEAD = [
   'where',
   'orders/s',
@@ -83,22 +88,36 @@ const HEAD = [
   'other servers',
   'of DBOS',
   'target',
+  'of DBOS services',
+  'target',
 ] as const
+const ON_POSTGRES = 'postgres, one process per service'
 /** Who has no broker either, of its orders a second. */
-const TARGETS: Readonly<Record<string, Target>> = {
-  'postgres, one process per service': { atLeast: 3 },
-  [STEPS]: { atLeast: 3 },
-}
+const TARGETS: Readonly<Record<string, Target>> = { [ON_POSTGRES]: { atLeast: 3 }, [STEPS]: { atLeast: 3 } }
+const SERVICES_TARGETS: Readonly<Record<string, Target>> = { [ON_POSTGRES]: { atLeast: 3 } }
 
 function tableOf(sides: readonly Side[], { orders }: SuiteOptions): Table {
   const rateOf = ({ runs }: Side): number => median(runs.map((run) => (run.orders / run.ms) * 1_000))
-  const peer = sides.find(({ where }) => where === DBOS)
-  const rows = sides.map((side) => {
-    const ratio = peer === undefined || side === peer ? undefined : rateOf(side) / rateOf(peer)
-    const target = ratio === undefined ? '-' : verdict(ratio, TARGETS[side.where])
-    return [side.where, number(rateOf(side)), ...costOf(side), ratio?.toFixed(2) ?? '-', target]
-  })
+  const beside = (side: Side, peer: Side | undefined, target: Target | undefined): string[] => {
+    if (peer === undefined || side === peer) return ['-', '-']
+    const ratio = rateOf(side) / rateOf(peer)
+    return [ratio.toFixed(2), verdict(ratio, target)]
+  }
+  const inOne = sides.find(({ where }) => where === DBOS)
+  const inFour = sides.find(({ where }) => where === DBOS_SERVICES)
+  const rows = sides.map((side) => [
+    side.where,
+    number(rateOf(side)),
+    ...costOf(side),
+    ...beside(side, inOne, TARGETS[side.where]),
+    ...beside(side, isOfServices(side) ? inFour : undefined, SERVICES_TARGETS[side.where]),
+  ])
   return { title: `example: ${orders} orders, start-up not counted`, head: HEAD, rows }
+}
+
+/** Only those have the work of services to do. */
+function isOfServices({ where }: Side): boolean {
+  return where.endsWith(', one process per service')
 }
 
 function costOf({ runs }: Side): string[] {

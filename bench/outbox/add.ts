@@ -6,13 +6,16 @@ import { z } from 'zod'
 import { median, takeTurns } from '../compare.ts'
 import { ascending, quantile } from '../distribution.ts'
 import type { SuiteOptions } from '../main.ts'
-import { number } from '../table.ts'
+import { number, type Table } from '../table.ts'
+import { verdict } from '../target.ts'
 import type { Bed } from './bed.ts'
 
 const CLIENTS = 16
 const LOAD_MS = 2_000
 /** Until each connection of PostgreSQL has told what it counted. */
 const COUNTED_AFTER_MS = 1_200
+/** Of the rate with a row written by hand: `add` costs a transaction no more. */
+const TARGET = { atLeast: 1 } as const
 
 const orderPlaced = defineChannel('orders.placed', {
   payload: z.object({ orderId: z.string(), note: z.string() }),
@@ -25,7 +28,8 @@ interface Side {
   readonly more: (tx: SqlTransaction) => Promise<unknown>
 }
 
-interface Turn {
+/** What one turn of a side gave. */
+export interface AddTurn {
   readonly perSecond: number
   readonly eachMs: readonly number[]
   readonly serverCpuUs: number
@@ -47,25 +51,49 @@ export async function measureAdd(bed: Bed, options: SuiteOptions): Promise<void>
     ),
     { rounds: options.rounds },
   )
-  const [alone = []] = turns
-  const rows = sides.map(({ what }, n) => {
+  const names = sides.map(({ what }) => what)
+  options.report(addTable(names, turns))
+}
+
+const HEAD = [
+  'transaction',
+  'per s',
+  'of the rate without',
+  'ours / a bare INSERT',
+  'p50 ms',
+  'p95 ms',
+  'CPU us of PostgreSQL',
+  'WAL bytes',
+  'target',
+] as const
+
+/** @param turns of each side: the transaction alone, with `add`, with a row written by hand */
+export function addTable(names: readonly string[], turns: readonly (readonly AddTurn[])[]): Table {
+  const [alone = [], added = [], byHand = []] = turns
+  const beside = ratioOf(added, byHand)
+  const rows = names.map((what, n) => {
     const mine = turns[n] ?? []
-    const share = median(mine.map((turn, round) => turn.perSecond / (alone[round]?.perSecond ?? Number.NaN)))
     const sorted = ascending(mine.flatMap(({ eachMs }) => eachMs))
     return [
       what,
       number(median(mine.map(({ perSecond }) => perSecond))),
-      n === 0 ? '-' : share.toFixed(2),
+      mine === alone ? '-' : ratioOf(mine, alone).toFixed(2),
+      mine === added ? beside.toFixed(2) : '-',
       ...[0.5, 0.95].map((q) => number(quantile(sorted, q))),
       number(median(mine.map(({ serverCpuUs }) => serverCpuUs))),
       number(median(mine.map(({ walBytes }) => walBytes))),
+      mine === added ? verdict(beside, TARGET) : '-',
     ]
   })
-  const head = ['transaction', 'per s', 'of the rate without', 'p50 ms', 'p95 ms', 'CPU us of PostgreSQL', 'WAL bytes']
-  options.report({ title: `outbox: what enqueuing costs, ${CLIENTS} at a time`, head, rows })
+  return { title: `outbox: what enqueuing costs, ${CLIENTS} at a time`, head: HEAD, rows }
 }
 
-async function oneTurn(bed: Bed, more: Side['more']): Promise<Turn> {
+/** Of their rates, the median of the rounds. */
+function ratioOf(side: readonly AddTurn[], other: readonly AddTurn[]): number {
+  return median(side.map(({ perSecond }, round) => perSecond / (other[round]?.perSecond ?? Number.NaN)))
+}
+
+async function oneTurn(bed: Bed, more: Side['more']): Promise<AddTurn> {
   await bed.empty()
   await sleep(COUNTED_AFTER_MS)
   const before = await bed.counters()

@@ -89,7 +89,7 @@ export class CheckingPublisher implements RelayPublisher {
     return this.#done.promise
   }
 
-  async publish(messages: readonly EncodedMessage[]): ReturnType<RelayPublisher['publish']> {
+  async publish(messages: readonly Pick<EncodedMessage, 'id' | 'key'>[]): ReturnType<RelayPublisher['publish']> {
     for (const { id, key } of messages) {
       const last = this.#last.get(key) ?? ''
       if (last >= id) this.#done.reject(new Error(`key ${key}: ${id} left after ${last}`))

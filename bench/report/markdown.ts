@@ -8,14 +8,15 @@ const begins = (name: string): string => `<!-- npm run bench -- tables: ${name} 
 const ends = (name: string): string => `<!-- npm run bench -- tables: ${name} ends -->`
 
 /**
- * The page with the tables of each suite of the report between its marks. What the report has not stays as it is.
+ * The page with the tables of each suite of the report between its marks. What the report has not stays as it is, and
+ * what stands there for a suite that ended with an error: it has less than a whole run.
  * @throws Error when the page lacks the marks of a suite
  */
 export function withTables(page: string, report: Report): string {
   const { versions, suites } = report
   const said = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
   const sections = new Map([[VERSIONS, `${said.join(', ')}.`]])
-  for (const suite of suites) sections.set(suite.name, sectionOf(suite, report))
+  for (const suite of suites) if (suite.failed === undefined) sections.set(suite.name, sectionOf(suite, report))
   return [...sections].reduce((text, [name, section]) => between(text, name, section), page)
 }
 
@@ -29,7 +30,7 @@ function between(page: string, name: string, text: string): string {
 }
 
 function sectionOf(suite: SuiteReport, { machine }: Report): string {
-  const { name, at, rounds, load, tookS, results, tables, leftOut, failed } = suite
+  const { name, at, rounds, load, tookS, results, tables, leftOut } = suite
   const isBusy = Math.max(load.before, load.after) > machine.cores
   const about = [
     `${dateOf(at)}, medians of ${rounds} round${rounds === 1 ? '' : 's'}, on ${machine.cores} cores (${machine.cpu}) with ${machine.memoryGb} GB.`,
@@ -40,7 +41,6 @@ function sectionOf(suite: SuiteReport, { machine }: Report): string {
     ...(results.length === 0 ? [] : [tableText(comparisonTable(name, results))]),
     ...tables.map((table) => `**${table.title}**\n\n${tableText(table)}`),
     ...leftOut.map((reason) => `Left out: ${reason}`),
-    ...(failed === undefined ? [] : [`Ended with an error: ${failed}`]),
   ].join('\n\n')
 }
 

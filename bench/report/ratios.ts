@@ -27,9 +27,12 @@ export interface Comparison {
 const RATIO_COLUMNS = [
   'ratio',
   'ours / theirs',
+  'ours / a bare INSERT',
   'concordat / it',
   'of bare',
+  'of the first',
   'of DBOS',
+  'of DBOS services',
   'of one',
   'of the rate without',
   'of the rate of kafkajs',
@@ -48,28 +51,43 @@ const LABEL_COLUMNS = [
   'transaction',
   'processes',
   'there already',
+  'handler',
+  'size',
+  // Of the rows, in a table whose columns are drivers.
+  'messages/s',
 ]
 const TOLERANCE = 0.1
 
+/** @throws Error when two have one name: of those one would be compared with both */
 export function ratiosOf({ suites }: Report): readonly Ratio[] {
-  return suites.flatMap(({ name, results, tables }) => [
+  const ratios = suites.flatMap(({ name, results, tables }) => [
     ...results.flatMap(({ what, ours, peer, peerName }) =>
       peer === undefined ? [] : [{ name: `${name}: ${what}, beside ${peerName ?? '-'}`, value: ours / peer }],
     ),
     ...tables.flatMap((table) => ratiosIn(name, table)),
   ])
+  const names = new Set<string>()
+  for (const { name } of ratios) {
+    if (names.has(name))
+      throw new Error(`two ratios are called "${name}": put the column that tells its rows apart into LABEL_COLUMNS`)
+    names.add(name)
+  }
+  return ratios
 }
 
+/** A second ratio of a row has its column in its name; the first one had none in reports that were written before. */
 function ratiosIn(suite: string, { title, head, rows }: Table): readonly Ratio[] {
-  const at = head.findIndex((column) => RATIO_COLUMNS.includes(column) || COST_COLUMNS.includes(column))
-  if (at < 0) return []
-  return rows.flatMap((row) => {
-    const value = Number.parseFloat((row[at] ?? '').replaceAll(',', ''))
-    if (!Number.isFinite(value)) return []
-    const labels = row.filter((_, i) => LABEL_COLUMNS.includes(head[i] ?? ''))
-    const isCost = COST_COLUMNS.includes(head[at] ?? '')
-    return [{ name: `${suite}: ${title}: ${labels.join(', ')}`, value: isCost ? 1 / value : value }]
-  })
+  const columns = head.flatMap((name, at) => (RATIO_COLUMNS.includes(name) || COST_COLUMNS.includes(name) ? [at] : []))
+  return rows.flatMap((row) =>
+    columns.flatMap((at, nth) => {
+      const value = Number.parseFloat((row[at] ?? '').replaceAll(',', ''))
+      if (!Number.isFinite(value)) return []
+      const column = head[at] ?? ''
+      const labels = row.filter((_, i) => LABEL_COLUMNS.includes(head[i] ?? ''))
+      const name = `${suite}: ${title}: ${[...labels, ...(nth === 0 ? [] : [column])].join(', ')}`
+      return [{ name, value: COST_COLUMNS.includes(column) ? 1 / value : value }]
+    }),
+  )
 }
 
 /** What of `before` is worse in `after`, of the suites that both have. */

@@ -1,6 +1,7 @@
 /** What a run of benches came to, as `--report FILE` writes it. */
 import type { Result } from '../compare.ts'
 import type { Table } from '../table.ts'
+import { mistakeIn } from './shape.ts'
 
 export interface Report {
   readonly format: typeof FORMAT
@@ -54,7 +55,7 @@ export function withSuites(before: Report | undefined, now: Report): Report {
   return { ...now, suites: [...suites.values()].toSorted((a, b) => a.name.localeCompare(b.name)) }
 }
 
-/** @throws Error that says what is wrong with it */
+/** @throws Error that names the file, and says which part of it is wrong */
 export function parseReport(text: string, path: string): Report {
   let given: unknown
   try {
@@ -67,5 +68,7 @@ export function parseReport(text: string, path: string): Report {
     throw new Error(`${path} is no report of a bench: it has no suites`)
   if (report.format !== FORMAT)
     throw new Error(`${path} has format ${String(report.format)}, this bench reads ${FORMAT}: make it again`)
+  const mistake = mistakeIn(report)
+  if (mistake !== undefined) throw new Error(`${path} is no whole report: ${mistake}. Make it again`)
   return report as Report
 }

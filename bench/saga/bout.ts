@@ -15,7 +15,7 @@ export interface Bout {
   readonly what: string
   readonly ours: (bed: Bed) => Promise<Side>
   readonly rivals: readonly Rival[]
-  /** What the median should not exceed when there is one at a time. @default the least of the rivals */
+  /** What our median should not exceed when there is one at a time, besides that of each rival. */
   readonly oneAtMostMs?: number
 }
 
@@ -32,7 +32,7 @@ const ONE: Burst = { atOnce: 1, rampMs: 300, countedMs: 2_000, atLeast: 5 }
 const COUNTED_AFTER_MS = 1_200
 
 /** What one turn gave; the last three are per saga, NaN where nobody counts. */
-interface Turn extends Ran {
+export interface Turn extends Ran {
   readonly serverCpuUs: number
   readonly commits: number
   readonly rows: number
@@ -58,7 +58,8 @@ export async function measureBout(bout: Bout, postgres: PostgresBed, options: Su
       ),
       { rounds: options.rounds, collect: false },
     )
-    options.report(burst === MANY ? manyTable(bout, entrants, turns) : oneTable(bout, entrants, turns))
+    const names = entrants.map(({ side }) => side.name)
+    options.report(burst === MANY ? manyTable(bout, entrants, turns) : oneTable(bout, names, turns))
   }
 }
 
@@ -121,17 +122,22 @@ function manyTable({ what }: Bout, entrants: readonly Entrant[], turns: readonly
 
 const ONE_HEAD = ['who', 'sagas', 'p50 ms', 'p95 ms', ...MANY_HEAD.slice(5)] as const
 
-function oneTable(bout: Bout, entrants: readonly Entrant[], turns: readonly Turn[][]): Table {
+/** Our median stands against the bout's limit in our row, and against that of each rival in the rival's. */
+export function oneTable(
+  { what, oneAtMostMs }: Pick<Bout, 'what' | 'oneAtMostMs'>,
+  names: readonly string[],
+  turns: readonly (readonly Turn[])[],
+): Table {
   const each = turns.map((side) => ascending(side.flatMap(({ eachMs }) => eachMs)))
-  const atMost = bout.oneAtMostMs ?? Math.min(...each.slice(1).map((sorted) => quantile(sorted, 0.5)))
-  const target = Number.isFinite(atMost) ? { atMost } : undefined
-  const rows = entrants.map(({ side }, n) => {
-    const sorted = each[n] ?? []
-    const held = n === 0 && target !== undefined ? `p50 ${verdict(quantile(sorted, 0.5), target, ' ms')}` : '-'
+  const medians = each.map((sorted) => quantile(sorted, 0.5))
+  const [ours = Number.NaN] = medians
+  const rows = names.map((name, n) => {
     const mine = turns[n] ?? []
-    return [side.name, String(sorted.length), ...quantiles(mine), ...perSaga(mine), held]
+    const atMost = n === 0 ? oneAtMostMs : medians[n]
+    const held = atMost === undefined ? '-' : `our p50 ${verdict(ours, { atMost }, ' ms')}`
+    return [name, String(each[n]?.length ?? 0), ...quantiles(mine), ...perSaga(mine), held]
   })
-  return { title: `saga: ${bout.what}, one at a time`, head: ONE_HEAD, rows }
+  return { title: `saga: ${what}, one at a time`, head: ONE_HEAD, rows }
 }
 
 function rateOf({ eachMs, countedMs }: Ran): number {

@@ -81,6 +81,23 @@ describe('npm run bench -- compare', () => {
     expect(status).toBe(1)
   })
 
+  it('compares every ratio of a row, the second one by its column', ({ expect }) => {
+    const { write } = setup()
+    const [, locks] = reportOf([1, 1], '1.00').suites
+    const exampleOf = (...ratios: readonly string[]) => {
+      const [first = '', second = ''] = ratios
+      const head = ['where', 'of DBOS', 'target', 'of DBOS services', 'target']
+      const table = { title: 'orders', head, rows: [['postgres', first, '-', second, '-']] }
+      return { ...reportOf([1, 1], '1.00'), suites: [{ ...locks, name: 'example', tables: [table] }] }
+    }
+    const { stdout } = bench('compare', write('now.json', exampleOf('1', '2')), write('then.json', exampleOf('2', '8')))
+    expect(stdout.trim().split('\n')).toEqual([
+      'fell by 75 %: example: orders: postgres, of DBOS services: 8.00 -> 2.00',
+      'fell by 50 %: example: orders: postgres: 2.00 -> 1.00',
+      '2 ratios compared, 2 fell by more than 10 %',
+    ])
+  })
+
   it('says what was not measured any more, of suites that were run', ({ expect }) => {
     const { write } = setup()
     const [binder, locks] = reportOf([100_000, 200_000], '1.00').suites
@@ -93,6 +110,109 @@ describe('npm run bench -- compare', () => {
       '1 ratios compared, 0 fell by more than 10 %',
     ])
     expect([status, locks?.name]).toEqual([0, 'locks'])
+  })
+
+  it('finds nothing that fell in the committed report beside itself', ({ expect }) => {
+    const { status, stdout, stderr } = bench('compare', 'bench/report.json', 'bench/report.json')
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/^\d+ ratios compared, 0 fell by more than 10 %\n$/)
+  })
+
+  it('compares what each message pays, by size and step', ({ expect }) => {
+    const { write } = setup()
+    const wireOf = (small: string, large: string) => {
+      const [binder] = reportOf([1, 1], '1.00').suites
+      const rows = [
+        ['200 B', 'concordat', small],
+        ['2 KB', 'concordat', large],
+      ]
+      const table = { title: 'wire', head: ['size', 'who', 'of the first'], rows }
+      return { ...reportOf([1, 1], '1.00'), suites: [{ ...binder, results: [], tables: [table] }] }
+    }
+    const { stdout } = bench(
+      'compare',
+      write('now.json', wireOf('0.3', '0.7')),
+      write('then.json', wireOf('0.6', '0.7')),
+    )
+    expect(stdout.trim().split('\n')).toEqual([
+      'fell by 50 %: binder: wire: 200 B, concordat: 0.60 -> 0.30',
+      '2 ratios compared, 1 fell by more than 10 %',
+    ])
+  })
+
+  it('refuses two ratios of one name, of which only one would be compared', ({ expect }) => {
+    const { write } = setup()
+    const report = reportOf([1, 1], '1.00')
+    const [binder, locks] = report.suites
+    const head = ['colour', 'ratio']
+    const rows = [
+      ['red', '1'],
+      ['blue', '2'],
+    ]
+    const file = write('r.json', {
+      ...report,
+      suites: [{ ...binder, ...locks, tables: [{ title: 'pairs', head, rows }] }],
+    })
+    const { status, stderr } = bench('compare', file, file)
+    expect(stderr).toMatch(/^bench: two ratios are called "locks: pairs: ".*LABEL_COLUMNS.*\n$/)
+    expect(status).toBe(2)
+  })
+
+  it('ends with 2 when the reports have no ratio in common', ({ expect }) => {
+    const { write } = setup()
+    const whole = reportOf([100_000, 200_000], '1.00')
+    const before = write('before.json', whole)
+    const renamed = whole.suites.map((suite) => ({ ...suite, name: `${suite.name}s` }))
+    for (const suites of [[], renamed]) {
+      const after = write('after.json', { ...whole, suites })
+      const { status, stdout, stderr } = bench('compare', after, before)
+      expect([status, stdout]).toEqual([2, ''])
+      const names = suites.map(({ name }) => name).join(', ') || 'none'
+      expect(stderr).toBe(
+        `bench: nothing was compared: ${after} and ${before} have no ratio in common. The suites are ${names} and binder, locks\n`,
+      )
+    }
+  })
+
+  it('says which suites ended with an error', ({ expect }) => {
+    const { write } = setup()
+    const whole = reportOf([100_000, 200_000], '1.00')
+    const [binder, locks] = whole.suites
+    const failed = { ...locks, tables: [], failed: 'no Redis' }
+    const { stdout } = bench('compare', write('a.json', { ...whole, suites: [binder, failed] }), write('b.json', whole))
+    expect(stdout.trim().split('\n')).toEqual([
+      'locks ended with an error: no Redis',
+      'not measured any more: locks: pairs: 1, redlock 5',
+      '2 ratios compared, 0 fell by more than 10 %',
+    ])
+  })
+})
+
+describe('a file that is no whole report', () => {
+  const [binder] = reportOf([1, 1], '1.00').suites
+  const tables = [{ title: 'pairs', head: ['a'], rows: [['1', '2']] }]
+  it.for([
+    [{ suites: undefined }, 'is no report of a bench: it has no suites'],
+    [{ format: 1 }, 'has format 1, this bench reads 2: make it again'],
+    [{ versions: undefined }, 'is no whole report: versions: '],
+    [{ machine: { cpu: 'a CPU', cores: '2', memoryGb: 23 } }, 'is no whole report: machine.cores: '],
+    [{ suites: [{}] }, 'is no whole report: suites[0].name: '],
+    [{ suites: [null] }, 'is no whole report: suites[0]: '],
+    [{ suites: [{ ...binder, at: 'yesterday' }] }, 'is no whole report: suites[0].at: '],
+    [{ suites: [{ ...binder, results: [{ ...row('publish', 5), ours: null }] }] }, 'suites[0].results[0].ours: '],
+    [{ suites: [{ ...binder, tables }] }, 'suites[0].tables[0].rows[0]: has another number of cells than its head'],
+    [{ suites: [binder, binder] }, 'is no whole report: suites[1].name: two suites are called "binder"'],
+  ] as const)('$1 (refused by compare and tables, which name the file)', ([parts, message], { expect }) => {
+    const { write } = setup()
+    const file = write('broken.json', { ...reportOf([1, 1], '1.00'), ...parts })
+    const page = write('page.md', 'as it was')
+    for (const { status, stdout, stderr } of [bench('compare', file), bench('tables', file, page)]) {
+      expect([status, stdout]).toEqual([2, ''])
+      expect(stderr).toMatch(/^bench: [^\n]+\n$/)
+      expect(stderr).toContain(file)
+      expect(stderr).toContain(message)
+    }
+    expect(readFileSync(page, 'utf8')).toBe('as it was')
   })
 })
 
@@ -131,6 +251,19 @@ describe('npm run bench -- tables', () => {
     const page = write('page.md', [marks('versions'), marks('locks', 'old'), marks('binder', 'as it was')].join('\n'))
     expect(bench('tables', report, page)).toMatchObject({ status: 0, stderr: '' })
     expect(readFileSync(page, 'utf8')).toContain(marks('binder', 'as it was'))
+  })
+
+  it('leaves a suite alone that ended with an error, says so and ends with 1', ({ expect }) => {
+    const { write } = setup()
+    const whole = reportOf([95_000, 85_000], '1.20')
+    const suites = whole.suites.map((suite) => (suite.name === 'locks' ? { ...suite, failed: 'no Redis' } : suite))
+    const report = write('report.json', { ...whole, suites })
+    const page = write('page.md', [marks('versions'), marks('locks', 'as it was'), marks('binder', 'old')].join('\n'))
+    const { status, stdout } = bench('tables', report, page)
+    expect([status, stdout]).toEqual([1, 'left as it is in the page: locks, which ended with an error: no Redis\n'])
+    const text = readFileSync(page, 'utf8')
+    expect(text).toContain(marks('locks', 'as it was'))
+    expect(text).toContain('| publish, 200 B ')
   })
 
   it('refuses a page without the marks of a suite, and leaves it as it is', ({ expect }) => {

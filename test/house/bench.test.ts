@@ -22,7 +22,7 @@ describe('npm run bench', () => {
     ],
     [
       ['example', '--only', 'kafka,x'],
-      'bench: --only: there is no part "x", only embedded, rabbitmq, postgres, kafka, steps, dbos, counts. Usage: ',
+      'bench: --only: there is no part "x", only embedded, rabbitmq, postgres, kafka, steps, dbos, dbos-services, counts. Usage: ',
     ],
     [['outbox', '--only', 'nope'], 'bench: --only: there is no part "nope", only relay, add, inbox, growth, idle. '],
     [

@@ -1,6 +1,8 @@
-/** The orders of the example in one process, without services or messages between its steps: what a peer is compared with there. */
+/** The orders of the example without its services and messages: what others are compared with, who place them in their own way. */
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { cpuUsOfTree } from '../cpu.ts'
 import type { SuiteOptions } from '../main.ts'
 import type { PostgresBed } from '../postgres-bed.ts'
 import { Worker } from '../processes.ts'
@@ -9,10 +11,11 @@ import type { ExampleRun } from './run.ts'
 import type { OrdersReport } from './serve-orders.ts'
 
 const CONNECTIONS = '20'
-/** As many as a service of the example has open at most: chosen, not searched for. */
+/** As many as the embedded example has under way: chosen, not searched for. */
 const AT_ONCE = 64
 /** Until its code is compiled. */
 const WARM_UP = 500
+const LOOK_EVERY_MS = 50
 
 const TABLES = `
   CREATE TABLE purchase (order_id text PRIMARY KEY, digest text NOT NULL, customer text NOT NULL, amount_cents bigint NOT NULL, status text NOT NULL);
@@ -25,46 +28,79 @@ const TABLES = `
     PRIMARY KEY (saga_key, kind));
   CREATE TABLE receipt (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, order_id text NOT NULL, customer text NOT NULL, cents bigint NOT NULL)`
 
+const STOCKED = `
+  INSERT INTO account SELECT 'c-' || i, 1000000000, 1000000000 FROM generate_series(0, 499) i;
+  INSERT INTO shelf SELECT 'sku-' || i, 1000000000, 1000000000 FROM generate_series(0, 199) i`
+
 /** Who places the orders. */
-export interface OneProcess {
+export interface Placing {
   /** A module that calls `serveOrders`. */
   readonly worker: URL
   /** Before the address of the database, the file of the orders and the number of connections. */
   readonly args?: readonly string[]
-  /** What it means that it does not get ready. */
+  /** Processes that it asks. They are ready before it starts. */
+  readonly asked?: readonly Asked[]
+  /** Orders under way. @default 64, as many as the embedded example has */
+  readonly atOnce?: number
+  /** What it means that one does not get ready. */
   readonly notReady: (cause: unknown) => Error
 }
 
-export async function runInOneProcess(
+export interface Asked {
+  /** A module that reports `ready`. */
+  readonly worker: URL
+  /** Before the address of the database. */
+  readonly args: readonly string[]
+}
+
+export async function runOrders(
   bed: PostgresBed,
   database: string,
   { orders }: SuiteOptions,
-  { worker: file, args = [], notReady }: OneProcess,
+  { worker: file, args = [], asked = [], atOnce = AT_ONCE, notReady }: Placing,
 ): Promise<ExampleRun> {
   const url = await bed.database(database)
   await using files = await writeOrders(orders + WARM_UP)
+  await using stack = new AsyncDisposableStack()
   const client = new pg.Client({ connectionString: url })
   await client.connect()
-  try {
-    await client.query(TABLES)
-    await client.query(
-      `INSERT INTO account SELECT 'c-' || i, 1000000000, 1000000000 FROM generate_series(0, 499) i;
-       INSERT INTO shelf SELECT 'sku-' || i, 1000000000, 1000000000 FROM generate_series(0, 199) i`,
-    )
-    await using worker = new Worker<OrdersReport>(file, [...args, url, join(files.folder, 'orders.jsonl'), CONNECTIONS])
+  stack.defer(() => client.end())
+  await client.query(TABLES)
+  await client.query(STOCKED)
+  const start = async (module: URL, words: readonly string[]): Promise<Worker<OrdersReport>> => {
+    const worker = stack.use(new Worker<OrdersReport>(module, words))
     await worker.report('ready').catch((cause: unknown) => {
       throw notReady(cause)
     })
-    worker.tell({ from: 0, to: WARM_UP, atOnce: AT_ONCE })
-    await worker.report('ran')
-    const before = bed.cpuUs()
-    worker.tell({ from: WARM_UP, to: WARM_UP + orders, atOnce: AT_ONCE })
+    return worker
+  }
+  const others: Worker<OrdersReport>[] = []
+  for (const other of asked) others.push(await start(other.worker, [...other.args, url]))
+  const worker = await start(file, [...args, url, join(files.folder, 'orders.jsonl'), CONNECTIONS])
+  const place = async (from: number, to: number): Promise<{ readonly ms: number; readonly cpuUs: number }> => {
+    worker.tell({ from, to, atOnce })
     const { ms, cpuUs } = await worker.report('ran')
-    const postgres = bed.cpuUs() - before
-    await checkBooks(client, orders + WARM_UP)
-    return { orders, ms: ms ?? Number.NaN, cpuUs: cpuUs ?? Number.NaN, serverCpuUs: { postgres } }
-  } finally {
-    await client.end()
+    return { ms: (ms ?? Number.NaN) + (await receiptsWritten(client)), cpuUs: cpuUs ?? Number.NaN }
+  }
+  const othersCpuUs = (): number => others.reduce((sum, { pid }) => sum + cpuUsOfTree(pid), 0)
+  await place(0, WARM_UP)
+  const [before, othersBefore] = [bed.cpuUs(), othersCpuUs()]
+  const { ms, cpuUs } = await place(WARM_UP, WARM_UP + orders)
+  const postgres = bed.cpuUs() - before
+  const ran = { orders, ms, cpuUs: cpuUs + othersCpuUs() - othersBefore, serverCpuUs: { postgres } }
+  await checkBooks(client, orders + WARM_UP)
+  return ran
+}
+
+/** An order may have ended before its receipt is written, as in the example. @returns how long it took, in ms */
+async function receiptsWritten(client: pg.Client): Promise<number> {
+  const beganAt = performance.now()
+  for (;;) {
+    const { rows } = await client.query<{ readonly missing: boolean }>(
+      `SELECT (SELECT count(*) FROM receipt) < (SELECT count(*) FROM purchase WHERE status = 'confirmed') AS missing`,
+    )
+    if (rows[0]?.missing === false) return performance.now() - beganAt
+    await sleep(LOOK_EVERY_MS)
   }
 }
 

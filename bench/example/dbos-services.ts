@@ -1,0 +1,34 @@
+/** The same orders by DBOS in four processes, as the example has them: each service an application with a schema of its own. */
+import type { SuiteOptions } from '../main.ts'
+import { PeerUnavailable, providePeer } from '../peers.ts'
+import type { PostgresBed } from '../postgres-bed.ts'
+import { PACKAGES } from './dbos.ts'
+import type { AskedService } from './dbos-app.ts'
+import { runOrders } from './place-orders.ts'
+import type { ExampleRun } from './run.ts'
+
+export const DBOS_SERVICES = `DBOS ${PACKAGES['@dbos-inc/dbos-sdk']}, one process per service`
+
+const ASKED: readonly AskedService[] = ['stock', 'payments', 'receipts']
+/** Of each of the two pools of a process: with those of the clients less than the 100 that PostgreSQL allows as it comes. */
+const CONNECTIONS = '10'
+/** Of each client, of which the orders have one for each service. */
+const CLIENT_CONNECTIONS = '5'
+
+/** As many as the example has under way with a process per service. */
+const AT_ONCE = 128
+
+/** @throws PeerUnavailable */
+export async function runDbosServices(bed: PostgresBed, database: string, options: SuiteOptions): Promise<ExampleRun> {
+  const packages = await providePeer('dbos-example', PACKAGES, options.progress)
+  return runOrders(bed, database, options, {
+    worker: new URL('./dbos-orders-worker.ts', import.meta.url),
+    args: [packages, CONNECTIONS, CLIENT_CONNECTIONS],
+    asked: ASKED.map((service) => ({
+      worker: new URL('./dbos-asked-worker.ts', import.meta.url),
+      args: [packages, CONNECTIONS, service],
+    })),
+    atOnce: AT_ONCE,
+    notReady: (cause) => new PeerUnavailable('DBOS did not get ready; its own words are above', { cause }),
+  })
+}

@@ -1,0 +1,59 @@
+/** What each part of a report has to be: files are edited, cut off and taken for reports that are none. */
+import { z } from 'zod'
+
+const target = z.union([z.object({ atLeast: z.number() }), z.object({ atMost: z.number() })])
+
+const result = z.object({
+  what: z.string(),
+  ours: z.number(),
+  peer: z.number().optional(),
+  peerName: z.string().optional(),
+  target: target.optional(),
+  ratio: target.optional(),
+})
+
+const table = z
+  .object({ title: z.string(), head: z.array(z.string()), rows: z.array(z.array(z.string())) })
+  .superRefine(({ head, rows }, context) => {
+    const odd = rows.findIndex((row) => row.length !== head.length)
+    if (odd >= 0)
+      context.addIssue({ code: 'custom', path: ['rows', odd], message: 'has another number of cells than its head' })
+  })
+
+const suite = z.object({
+  name: z.string().min(1),
+  at: z.iso.datetime(),
+  rounds: z.number(),
+  tookS: z.number(),
+  load: z.object({ before: z.number(), after: z.number() }),
+  results: z.array(result),
+  tables: z.array(table),
+  leftOut: z.array(z.string()),
+  failed: z.string().optional(),
+})
+
+const report = z.object({
+  versions: z.record(z.string(), z.string()),
+  machine: z.object({ cpu: z.string(), cores: z.number(), memoryGb: z.number() }),
+  suites: z.array(suite).superRefine((suites, context) => {
+    const names = suites.map(({ name }) => name)
+    const twice = names.findIndex((name, at) => names.indexOf(name) < at)
+    if (twice >= 0)
+      context.addIssue({
+        code: 'custom',
+        path: [twice, 'name'],
+        message: `two suites are called "${names[twice] ?? ''}"`,
+      })
+  }),
+})
+
+/** The first part that is wrong, and how: `suites[0].name: ...`. */
+export function mistakeIn(given: unknown): string | undefined {
+  const [first] = report.safeParse(given).error?.issues ?? []
+  return first === undefined ? undefined : `${placeOf(first.path)}: ${first.message}`
+}
+
+function placeOf(path: readonly PropertyKey[]): string {
+  const steps = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${String(step)}`))
+  return steps.join('').replace(/^\./, '')
+}
