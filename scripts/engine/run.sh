@@ -95,7 +95,7 @@ command -v mmdebstrap >/dev/null || packages+=(mmdebstrap)
 [ ${#packages[@]} = 0 ] || install_packages "${packages[@]}"
 
 # ----------------------------------------------------------------------------------------------- one file system for all images
-declare -A server_packages=([postgres]=postgresql [redis]=redis-server [rabbitmq]=rabbitmq-server [kafka]=openjdk-21-jre-headless
+declare -A server_packages=([postgres]=postgresql [redis]=redis-server,valkey-server [rabbitmq]=rabbitmq-server [kafka]=openjdk-21-jre-headless
   [mariadb]=mariadb-server)
 debian=$work/debian-$(printf '%s\n' "${kinds[@]}" | sort | paste -sd-).tar
 

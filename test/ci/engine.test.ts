@@ -61,13 +61,13 @@ describe('scripts/engine/run.sh', () => {
 })
 
 describe('.ci/run', () => {
-  test('leaves the tests in containers out by name where there is no engine, and counts them where there is one', () => {
+  test('leaves the tests in containers out by name where there is no engine or no time, and counts them where they ran', () => {
     const text = readFileSync('.ci/run', 'utf8')
     const [, step = ''] = text.match(/\nstep containers\n([^]*?\nfi)\n/) ?? []
-    const outcome = (code: number, hasBegun: boolean) => {
+    const outcome = (code: number, hasBegun: boolean, seconds = 0) => {
       const reports = mkdtempSync(join(tmpdir(), 'concordat-test-'))
       onTestFinished(() => rmSync(reports, { recursive: true }))
-      const stubbed = `set -euo pipefail; reports=${reports}
+      const stubbed = `set -euo pipefail; reports=${reports}; SECONDS=${seconds}
         timeout() { ${hasBegun ? 'mkdir "$reports/containers"; touch "$reports/containers/began"; ' : ''}return ${code}; }
         ${step}
         echo "containers=$containers reports=\${#container_reports[@]}"`
@@ -82,6 +82,8 @@ describe('.ci/run', () => {
     expect(outcome(124, true)).toEqual(['containers=failed reports=2'])
     expect(outcome(75, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
     expect(outcome(124, false)).toEqual([expect.stringContaining('left out'), 'containers=passed reports=0'])
+    const late = 'left out, since the tests before took until minute 31: the tests in containers'
+    expect(outcome(0, true, 1_860)).toEqual([late, 'containers=passed reports=0'])
     expect(outcome(1, false)).toEqual([expect.stringContaining('exit code 1'), 'containers=failed reports=0'])
   })
 })

@@ -20,6 +20,7 @@ const MISTAKES: readonly Mistake[] = [
   { run: 'locks --store postgres --seed 2', mistake: 'no-fence', invariant: 'accepted in order' },
   { run: 'election --seed 2', mistake: 'no-fence', invariant: 'accepted in order' },
   { run: 'election --store postgres --seed 2', mistake: 'late-revoke', invariant: 'one leads' },
+  { run: 'binder --seed 1 --transport postgres', mistake: 'trusts-last', invariant: 'nothing is lost' },
   { run: 'binder --seed 1 --transport postgres', mistake: 'takes-held', invariant: 'one at a time' },
   { run: 'binder --seed 1 --transport postgres', mistake: 'splits-assign', invariant: 'nothing is lost' },
   { run: 'binder --seed 1 --transport postgres', mistake: 'acks-unfenced', invariant: 'places go forward' },

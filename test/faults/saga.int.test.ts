@@ -3,13 +3,13 @@ import { expect, it } from 'vitest'
 import { describeWith } from '../support/servers/index.ts'
 import { faultsCommand, type Played, UNTIL_SHOWN } from './played.ts'
 
-describeWith(['postgres', 'rabbitmq', 'kafka'], 'npm run faults -- saga', { private: true }, () => {
+describeWith(['postgres', 'rabbitmq'], 'npm run faults -- saga', { private: true }, () => {
   const faults = faultsCommand()
   const run = (...args: readonly string[]): Promise<Played> => faults.play('saga', ...args)
 
+  // On Kafka in played.release.test.ts.
   it.for([
     ['rabbitmq', ['kill-any', 'stop-coordinator', 'repeats']],
-    ['kafka', ['kill-participants', 'repeats']],
     ['postgres', ['kill-any', 'broker-kill', 'stop-coordinator']],
   ] as const)(
     'passes on %s while processes die and stop and messages are repeated, and leaves nothing behind',

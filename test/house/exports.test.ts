@@ -282,7 +282,13 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'UndoParticipant',
     'XaParticipant',
   ],
-  'concordat/embedded': ['DataDirectoryForeign', 'DataDirectoryInUse', 'DataDirectoryUnusable', 'embedded'],
+  'concordat/embedded': [
+    'DataDirectoryForeign',
+    'DataDirectoryInUse',
+    'DataDirectoryLost',
+    'DataDirectoryUnusable',
+    'embedded',
+  ],
   'concordat/operate': [
     'OperatorLettersOutOfReach',
     'OperatorOutcomeNotKept',

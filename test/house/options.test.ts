@@ -41,6 +41,11 @@ const pool = { query: async () => ({}), connect: async () => ({}), on: () => und
 const CORE: readonly Mistake[] = [
   mistake('an unknown option of backoff', () => resolveBackoff('retry', js({ maxms: 5 })), 'Did you mean "maxMs"?'),
   mistake('backoff that is no object', () => resolveBackoff('retry', js(5)), 'retry: expected an object of options'),
+  mistake(
+    'backoff that is a list',
+    () => resolveBackoff('retry', js([])),
+    'expected an object of options, got an array',
+  ),
   mistake('an unknown option of pgClient', () => pgClient(js(pool), js({ log: 1 })), 'pgClient.log: expected one of'),
   mistake('pgClient of an address', () => pgClient(js('postgres://u:secret@h/d')), 'new pg.Pool({ connectionString })'),
   mistake('pgClient of nothing', () => pgClient(js(undefined)), 'pgClient: expected a pool'),

@@ -1,4 +1,7 @@
-/** The command line as a process, against a server with known content. Every example of the help is run. */
+/**
+ * The command line against a server with known content. Every example of the help is run as a process; other commands as the
+ * process runs them, without the second that it takes to start.
+ */
 import { execFile, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -16,6 +19,7 @@ import { COMMANDS } from '../../operate/cli/run.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { describeWith } from '../support/servers/index.ts'
 import { until } from '../support/until.ts'
+import { type Ran, ranHere } from './support/cli.ts'
 import { type Closing, placed, withBranches, withBus, withLetters, withLocks } from './support/cli-content.ts'
 
 const MAIN = [`--conditions=concordat-source`, resolve('operate/cli/main.ts')]
@@ -49,12 +53,6 @@ const wait = defineSaga('wait', { version: 1, input: Empty })
 /** For the commands that read what services declare. */
 const DECLARATIONS = `export const orders = { name: 'orders', sends: [{ name: 'orders.placed', partitions: 4, groups: [] }] }`
 
-interface Ran {
-  readonly stdout: string
-  readonly stderr: string
-  readonly code: number
-}
-
 describeWith(['postgres'], 'npx concordat', () => {
   let database: TestDatabase
   let coordinator: Coordinator
@@ -76,8 +74,7 @@ describeWith(['postgres'], 'npx concordat', () => {
       ({ stdout, stderr }) => ({ stdout, stderr, code: 0 }),
       ({ stdout, stderr, code }: Ran) => ({ stdout, stderr, code }),
     )
-  const cli = (...args: string[]): Promise<Ran> =>
-    ran(promisify(execFile)(process.execPath, [...MAIN, ...args], { env: env() }))
+  const cli = (...args: string[]): Promise<Ran> => ranHere(args, env())
   const json = async (...args: string[]): Promise<unknown> => JSON.parse((await cli(...args, '--json')).stdout)
 
   beforeAll(async () => {
@@ -330,11 +327,13 @@ describeWith(['postgres'], 'npx concordat', () => {
 
     test('a broker or a Redis that does not answer: exit code 3 for these, too', async () => {
       const places = ['dlq', 'list', 'orders.placed', 'stock']
-      const rabbit = await cli(...places, '--rabbitmq', `amqp://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
-      const kafka = await cli(...places, '--kafka', '127.0.0.1:1')
-      const redis = await cli('locks', 'list', '--redis', `redis://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`)
-      const bus = await cli('bus', 'members', '--listen', '1s', '--kafka', '127.0.0.1:1')
-      const mysql = await cli('prepared', '--mysql', `mysql://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1/d`)
+      const [rabbit, kafka, redis, bus, mysql] = await Promise.all([
+        cli(...places, '--rabbitmq', `amqp://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`),
+        cli(...places, '--kafka', '127.0.0.1:1'),
+        cli('locks', 'list', '--redis', `redis://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1`),
+        cli('bus', 'members', '--listen', '1s', '--kafka', '127.0.0.1:1'),
+        cli('prepared', '--mysql', `mysql://u:${encodeURIComponent(PASSWORD)}@127.0.0.1:1/d`),
+      ])
       for (const [{ code, stderr }, name, option] of [
         [rabbit, 'RabbitMQ', '--rabbitmq'],
         [kafka, 'Kafka', '--kafka'],

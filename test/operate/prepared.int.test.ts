@@ -1,11 +1,10 @@
 /** What the command line and the doctor say of transactions that are prepared on MariaDB. */
 import { createOperator } from 'concordat/operate'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-// oxlint-disable-next-line no-restricted-imports -- inside of the command line: what it prints, without a process
-import { run } from '../../operate/cli/run.ts'
 import { createDatabase, type TestDatabase } from '../outbox/support/postgres.ts'
 import { type MariaDatabase, openMaria } from '../saga/support/maria.ts'
 import { describeWith, serverUrl } from '../support/servers/index.ts'
+import { ranHere } from './support/cli.ts'
 
 describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on MariaDB', () => {
   const name = `operate_prepared_${process.pid}`
@@ -27,7 +26,7 @@ describeWith(['postgres', 'mariadb'], 'an operator of a service that prepares on
   })
 
   const cli = (args: readonly string[], env: Readonly<Record<string, string>> = {}) =>
-    run([...args, '--postgres', database.url], { env, input: process.stdin, output: process.stdout })
+    ranHere([...args, '--postgres', database.url], env)
 
   test('sees the age, the saga and the server of each', async () => {
     const { stdout, code } = await cli(['prepared'], { CONCORDAT_MYSQL: maria.url })

@@ -8,6 +8,10 @@ const MARGIN_MS = 100
 const ANSWERS_SINCE = `(SELECT coalesce(min(backend_start), pg_postmaster_start_time())
    FROM pg_stat_activity WHERE backend_type IN ('logical replication launcher', 'autovacuum launcher'))`
 
+/** What keeps them, when a saga is left alone for too long: a lock, the disk, or nothing that the server knows of. */
+const WAITS = `SELECT count(*)::int AS connections, state || coalesce(' on ' || wait_event_type || ' ' || wait_event, '') AS what
+  FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() GROUP BY 2 ORDER BY 1 DESC`
+
 interface Sample {
   readonly id: string
   readonly status: string
@@ -27,6 +31,7 @@ export class Watchman {
   readonly #sql: SqlClient
   readonly #timer: NodeJS.Timeout
   #looking = false
+  #explained = false
   readonly #told = new Set<string>()
 
   constructor(sql: SqlClient) {
@@ -51,6 +56,7 @@ export class Watchman {
       this.samples++
       this.running = rows.length
       for (const row of rows) this.#judge(row)
+      if (this.evidence.length > 0 && !this.#explained) await this.#explain()
     } catch {
       // The database is away: nobody can own anything.
     } finally {
@@ -66,6 +72,14 @@ export class Watchman {
     } else if (owner !== null && leaseMs > LEASE_MS + MARGIN_MS) {
       this.#say(id, `${id} belongs to ${owner} for ${leaseMs.toFixed(0)} ms more, the lease is ${LEASE_MS} ms`)
     }
+  }
+
+  /** Before the evidence, of which a report shows the first lines. */
+  async #explain(): Promise<void> {
+    const { rows } = await this.#sql.query<{ connections: number; what: string }>(WAITS)
+    const waits = rows.map(({ connections, what }) => `${connections} ${what}`).join(', ')
+    this.evidence.unshift(`when the first was seen, PostgreSQL's connections were: ${waits}`)
+    this.#explained = true
   }
 
   #say(id: string, line: string): void {

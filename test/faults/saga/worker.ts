@@ -124,7 +124,9 @@ class Worker {
 
   #serve<Request>(channel: Channel<Request, Request>, command: Command<Request>) {
     const { role, name: worker, broken } = this.#post
-    const options = { group: role, concurrency: 4, sql: this.#sql, outbox: this.#outbox }
+    // What is reserved is told to the barrier together; of the other service each command tells it by itself.
+    const sharing = role === 'debit' ? { concurrency: 16, sharesTransactions: true } : { concurrency: 4 }
+    const options = { group: role, ...sharing, sql: this.#sql, outbox: this.#outbox }
     const handle =
       (operation: 'invoke' | 'compensate') =>
       async (request: Request, { tx, key }: { readonly tx: SqlExecutor; readonly key: string }) => {

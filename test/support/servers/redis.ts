@@ -32,8 +32,10 @@ const settings = (site: Site): Readonly<Record<string, string>> => ({
 })
 
 function binary(): string {
-  const found = findBinary('redis-server') ?? findBinary('valkey-server')
-  if (found === undefined) throw new ServerUnavailable('redis', 'no redis-server or valkey-server in PATH')
+  const wanted = process.env['REDIS_SERVER'] || undefined
+  const names = wanted === undefined ? ['redis-server', 'valkey-server'] : [wanted]
+  const found = names.map((name) => findBinary(name)).find((file) => file !== undefined)
+  if (found === undefined) throw new ServerUnavailable('redis', `no ${names.join(' or ')} in PATH`)
   return found
 }
 
