@@ -3,6 +3,9 @@ import type { Database } from './database.ts'
 import { failure, isWithoutTables } from './failure.ts'
 import type { TransportTables } from './tables.ts'
 
+const WHAT = 'look whether transactionsOf is in the database of the log'
+const MOST_LOOKS = 10
+
 /**
  * Looks whether the transactions are in the database of the log: what is written here has to be seen there. Names and numbers
  * would say nothing of two copies. What such transactions send would lie in a log of theirs, for others.
@@ -13,26 +16,40 @@ export async function requireOneDatabase(
   transactions: Database,
   { session }: TransportTables,
 ): Promise<void> {
-  const owner = `look/${newId()}`
-  const what = 'look whether transactionsOf is in the database of the log'
-  await log.query(what, `INSERT INTO ${session} (owner, live_until) VALUES ($1, '-infinity')`, [owner])
-  try {
-    const seen = transactions.query<{ is: boolean }>(
-      what,
-      `SELECT EXISTS (SELECT FROM ${session} WHERE owner = $1) AS is`,
-      [owner],
-    )
-    const { rows } = await seen.catch((error: unknown) => {
-      if (isWithoutTables(error)) return { rows: [] }
-      throw error
-    })
-    if (rows[0]?.is === true) return
-  } finally {
-    await log.query(what, `DELETE FROM ${session} WHERE owner = $1`, [owner]).catch(() => undefined)
+  for (let looks = 0; looks < MOST_LOOKS; looks++) {
+    const owner = `look/${newId()}`
+    // Of no group, so it counts for nothing; of now, so that it is not forgotten with sessions of long ago.
+    await log.query(WHAT, `INSERT INTO ${session} (owner, live_until) VALUES ($1, clock_timestamp())`, [owner])
+    let isSeen = false
+    let isThere = false
+    try {
+      isSeen = await sees(transactions, session, owner)
+    } finally {
+      isThere = await remove(log, session, owner).catch(() => false)
+    }
+    if (isSeen) return
+    // If it is gone, a member that starts has taken it for a process of before, and nothing is known.
+    if (isThere) break
   }
   throw failure(
     'mismatch',
     'postgresTransport.transactionsOf: expected a client of the database of `sql`, got one of another: what its transactions ' +
       'send would not be in this log. Give both pools one address, or leave transactionsOf out and let the relay send',
   )
+}
+
+async function sees(transactions: Database, session: string, owner: string): Promise<boolean> {
+  const text = `SELECT EXISTS (SELECT FROM ${session} WHERE owner = $1) AS is`
+  try {
+    const { rows } = await transactions.query<{ is: boolean }>(WHAT, text, [owner])
+    return rows[0]?.is === true
+  } catch (error) {
+    if (isWithoutTables(error)) return false
+    throw error
+  }
+}
+
+async function remove(log: Database, session: string, owner: string): Promise<boolean> {
+  const { rowCount } = await log.query(WHAT, `DELETE FROM ${session} WHERE owner = $1`, [owner])
+  return rowCount > 0
 }

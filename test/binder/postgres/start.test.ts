@@ -1,5 +1,6 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
@@ -72,6 +73,23 @@ describe('transactions of another database than the one of the log', () => {
       kind: 'mismatch',
       message: expect.stringContaining('postgresTransport.transactionsOf'),
     })
+  })
+
+  it('are looked for again when another member has forgotten who is gone meanwhile', async () => {
+    const t = setup()
+    await t.started({ sends: [plain] })
+    let forgotten = 0
+    const forgets: SqlClient = {
+      ...pgliteClient(database),
+      async query(text, parameters) {
+        // As a member does that starts at that moment.
+        if (text.includes('SELECT EXISTS') && forgotten++ < 2)
+          await t.run(`DELETE FROM {schema}.transport_session WHERE owner LIKE 'look/%'`)
+        return sql.query(text, parameters)
+      },
+    }
+    await t.started({ sends: [plain] }, { transactionsOf: forgets })
+    expect(forgotten).toBe(3)
   })
 
   it('are taken when it is another client of the same one', async () => {
