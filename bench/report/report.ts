@@ -1,4 +1,5 @@
 /** What a run of benches came to, as `--report FILE` writes it. */
+import { inspect } from 'node:util'
 import type { Result } from '../compare.ts'
 import type { Table } from '../table.ts'
 import { mistakeIn } from './shape.ts'
@@ -67,7 +68,9 @@ export function parseReport(text: string, path: string): Report {
   if (typeof report !== 'object' || report === null || !Array.isArray(report.suites))
     throw new Error(`${path} is no report of a bench: it has no suites`)
   if (report.format !== FORMAT)
-    throw new Error(`${path} has format ${String(report.format)}, this bench reads ${FORMAT}: make it again`)
+    throw new Error(
+      `${path} has format ${inspect(report.format, { depth: 0 })}, this bench reads ${FORMAT}: make it again`,
+    )
   const mistake = mistakeIn(report)
   if (mistake !== undefined) throw new Error(`${path} is no whole report: ${mistake}. Make it again`)
   return report as Report

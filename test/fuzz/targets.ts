@@ -8,6 +8,7 @@ import { expression, stateMachine } from './targets/language.ts'
 import { cloudEvent, deadLetter, logRow, outboxRow } from './targets/messages.ts'
 import { asyncapi, commandLine, consoleDeed, consoleLook, cursor, shownPayload } from './targets/operators.ts'
 import { amqpMessage, amqpTable } from './targets/rabbitmq.ts'
+import { benchReport, proofRun } from './targets/reports.ts'
 import { sagaCommand, sagaReply, transactionHeader } from './targets/sagas.ts'
 import { clusterRows, redisCluster, redisLocks, redlockValues } from './targets/stores.ts'
 
@@ -44,4 +45,6 @@ export const TARGETS: readonly Target[] = [
   cursor,
   shownPayload,
   asyncapi,
+  benchReport,
+  proofRun,
 ]

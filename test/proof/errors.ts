@@ -1,3 +1,5 @@
+import { inspect } from 'node:util'
+
 /** What is wrong with how a run was asked for: nothing was begun. Exit code 2. */
 export class UsageError extends Error {
   readonly code = 'proof.usage' as const
@@ -7,10 +9,15 @@ export class UsageError extends Error {
   readonly remedy: string
 
   constructor(path: string, value: unknown, remedy: string) {
-    super(`${path}: got ${value === undefined ? 'nothing' : JSON.stringify(value)}. ${remedy}`)
+    super(`${path}: got ${shown(value)}. ${remedy}`)
     this.name = 'UsageError'
     this.path = path
     this.value = value
     this.remedy = remedy
   }
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 1 })
 }

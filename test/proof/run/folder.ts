@@ -179,13 +179,18 @@ function makeFolder(folder: string): void {
 function readRun(folder: string): RunFile | undefined {
   const path = join(folder, RUN)
   if (!existsSync(path)) return undefined
+  return parseRun(readFileSync(path, 'utf8'), path)
+}
+
+/** @throws UsageError when it is no run, or one of another version */
+export function parseRun(text: string, path: string): RunFile {
   let file: unknown
   try {
-    file = JSON.parse(readFileSync(path, 'utf8'))
+    file = JSON.parse(text)
   } catch {
     throw new UsageError('--dir', path, 'It cannot be read: name another folder, or remove it.')
   }
-  const { format } = file as { readonly format?: unknown }
+  const { format, options, ports } = asObject(file)
   if (format !== FORMAT) {
     throw new UsageError(
       path,
@@ -193,7 +198,13 @@ function readRun(folder: string): RunFile | undefined {
       `It was written by another version (this one reads ${FORMAT}): name another folder.`,
     )
   }
-  return file as RunFile
+  if (typeof options !== 'object' || options === null || typeof ports !== 'object' || ports === null)
+    throw new UsageError('--dir', path, 'It is not whole: name another folder, or remove it.')
+  return { options, ports } as RunFile
+}
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
 }
 
 function differenceOf(said: Partial<RunOptions>, there: RunOptions): string | undefined {
