@@ -128,6 +128,11 @@ describe('the summary of .ci/run', () => {
       code: 1,
       lines: ['failed: the tests in containers, see their output above', '1 passed, 1 failed'],
     })
+    const dependencies = summarize([file('passed', passed)], 'tests=passed', 'dependencies=failed')
+    expect(dependencies).toEqual({
+      code: 1,
+      lines: ['failed: npm run licences or npm audit, see their output above', '1 passed, 1 failed'],
+    })
     const run = summarize([file('passed', passed)], 'check=passed', 'tests=failed')
     expect(run).toEqual({ code: 1, lines: ['failed: npm test, see its output above', '1 passed, 1 failed'] })
   })
