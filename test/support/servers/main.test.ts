@@ -10,6 +10,12 @@ describe('npm run servers', () => {
     )
   })
 
+  test('shows what can be started, and starts nothing', async () => {
+    const run = runServers(['--help'])
+    expect(await run.exit).toEqual({ code: 0, stdout: expect.stringContaining('npm run servers -- cluster [--only ') })
+    expect(run.stderr()).toBe('')
+  })
+
   test('names what is missing and the remedy on one line each with exit code 2', async () => {
     const run = runServers(['kafka', 'redis'], { CONCORDAT_SERVERS: 'none' })
     expect(await run.exit).toEqual({ code: 2, stdout: '' })

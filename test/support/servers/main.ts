@@ -21,6 +21,10 @@ async function main(args: readonly string[]): Promise<number> {
     say(wanted)
     return EXIT_UNUSABLE
   }
+  if ('help' in wanted) {
+    console.log(wanted.help)
+    return 0
+  }
   const interrupted = interruption()
   const starts = await Promise.allSettled(
     'parts' in wanted
