@@ -1,3 +1,4 @@
+import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
 import { invalidOption } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
@@ -61,14 +62,15 @@ export class Configs {
 
   async #loadOnce(config: LiveConfig<unknown>): Promise<void> {
     // One that fails goes on by itself.
-    if (config.canLoad) await config.refresh().catch(() => {})
+    if (config.canLoad) await lastingContext()(() => config.refresh()).catch(() => {})
   }
 
   async #retry(config: LiveConfig<unknown>): Promise<void> {
     if (!this.#started || this.#failing.has(config)) return
     this.#failing.add(config)
     const { signal } = this.#closing
-    while (config.loadFailure !== undefined && !signal.aborted) await config.loadPatiently(signal)
+    const inContext = lastingContext()
+    while (config.loadFailure !== undefined && !signal.aborted) await inContext(() => config.loadPatiently(signal))
     this.#failing.delete(config)
   }
 }

@@ -1,3 +1,5 @@
+import { lastingContext } from './ambient.ts'
+
 /**
  * Sends what is gathered, one call at a time: at once when none is under way, and what comes meanwhile together with the
  * next. Failures are ignored: whoever is told also looks by itself.
@@ -5,6 +7,8 @@
 export class Gathered<Item> {
   readonly #send: (items: readonly Item[]) => Promise<unknown>
   readonly #afterwards: (next: () => void) => void
+  /** Whoever adds to it may be in a transaction that this waits for, or under a lock that ends. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #pending = new Map<string, Item>()
   #isBusy = false
   #closed = false
@@ -39,6 +43,6 @@ export class Gathered<Item> {
     this.#isBusy = items.length > 0
     if (!this.#isBusy) return
     const goOn = (): void => this.#afterwards(() => this.#sendPending())
-    this.#send(items).then(goOn, goOn)
+    this.#outside(() => this.#send(items)).then(goOn, goOn)
   }
 }

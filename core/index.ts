@@ -29,6 +29,7 @@ export {
   type SqlExecutor,
   type SqlListener,
   type SqlOutcome,
+  SqlOwnTransaction,
   type SqlResult,
   SqlRowCountWrong,
   type SqlStatement,

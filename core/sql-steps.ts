@@ -8,7 +8,7 @@
  */
 import { type Clock, SECOND } from './clock.ts'
 import { hasCode, toError } from './errors.ts'
-import { explainMissing, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
+import { explainMissing, refuseOwnTransaction, type SqlClient, type SqlResult, SqlTablesMissing } from './sql.ts'
 import { WRONG_ISOLATION } from './sql-functions.ts'
 import { within } from './time-limit.ts'
 
@@ -52,10 +52,11 @@ export class SqlSteps {
     this.#onBack.push(listener)
   }
 
-  /** @throws what the store's errors make of it */
+  /** @throws SqlOwnTransaction, which says nothing about the store; what the store's errors make of anything else */
   async run<Row extends object>(text: string, parameters: readonly unknown[]): Promise<readonly Row[]> {
     const { clock, answerMs, errors } = this.#fields
     if (this.#closed) throw errors.unavailable('not_done', 'the store is closed')
+    this.refuseInside()
     let rows: readonly Row[] | typeof NO_ANSWER
     try {
       rows = await this.#unlessClosed(within(clock, answerMs, this.#persist<Row>(text, parameters), NO_ANSWER))
@@ -65,6 +66,11 @@ export class SqlSteps {
     if (rows === NO_ANSWER) throw this.#away('unknown', `no answer within ${answerMs} ms`)
     this.#answered()
     return rows
+  }
+
+  /** @throws SqlOwnTransaction when the caller runs inside a transaction that a step would wait for */
+  refuseInside(): void {
+    refuseOwnTransaction(this.#fields.sql)
   }
 
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {

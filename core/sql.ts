@@ -83,8 +83,8 @@ export interface SqlClient extends SqlExecutor {
   /** Set when nothing is on a disk: a database that is gone with the process. */
   readonly inMemory?: boolean | undefined
   /**
-   * On a database with one connection: whether the caller runs inside a `transaction` that is still open, so that a
-   * statement outside of it, awaited in there, would wait forever.
+   * On a database with one connection: whether the caller runs inside a `transaction` that is still open. A statement
+   * outside of it, awaited in there, would wait forever, so `query` and `transaction` reject with `SqlOwnTransaction`.
    */
   readonly isInTransaction?: (() => boolean) | undefined
   /** How many connections there are at most, if that is known. */
@@ -221,6 +221,31 @@ export class SqlTransactionEnded extends ConcordatError {
   constructor() {
     super('the transaction has ended: await every query inside its callback, and keep `tx` nowhere else')
   }
+}
+
+/**
+ * A statement was asked for outside of the transaction that the calling code runs in, on a database with one connection
+ * (PGlite): it would have waited for the end of the transaction, and the transaction for it. Nothing was run, and the
+ * transaction is still open.
+ */
+export class SqlOwnTransaction extends ConcordatError {
+  readonly code = 'core.sql_own_transaction' as const
+  readonly retryable = false as const
+
+  constructor() {
+    super(
+      'this database has one connection, and the transaction that this code runs in has it: use the `tx` that was handed in, ' +
+        'pass `{ tx }` to calls that take it, or call after the commit',
+    )
+  }
+}
+
+/**
+ * For whoever hands statements to others to run: what they run is not seen to be asked for inside a transaction.
+ * @throws SqlOwnTransaction when the caller runs inside an open transaction of a database with one connection
+ */
+export function refuseOwnTransaction(sql: Pick<SqlClient, 'isInTransaction'>): void {
+  if (sql.isInTransaction?.() === true) throw new SqlOwnTransaction()
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.ts'
+import { SqlOwnTransaction } from '../core/sql.ts'
 import { unlessAborted } from '../core/time-limit.ts'
 import { LockStoreRefused, LockStoreUnavailable } from './errors.ts'
 import type { Lateness } from './lateness.ts'
@@ -119,5 +120,5 @@ export class Acquisition {
 /** False when the store says that it did nothing. */
 export function mayHaveHappened(error: unknown): boolean {
   if (error instanceof LockStoreUnavailable) return error.outcome !== 'not_done'
-  return !(error instanceof LockStoreRefused)
+  return !(error instanceof LockStoreRefused || error instanceof SqlOwnTransaction)
 }

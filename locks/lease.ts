@@ -11,8 +11,10 @@
  * One way: what is lost stays lost, also when a renewal is confirmed too late. The deadline is computed from the clocks
  * whenever it is asked for; the timers (watchdog, renewal) only make things happen, nothing relies on their punctuality.
  */
+import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
+import { SqlOwnTransaction } from '../core/sql.ts'
 import { within } from '../core/time-limit.ts'
 import { mayHaveHappened } from './acquisition.ts'
 import { LockLost, type LockLostReason } from './errors.ts'
@@ -133,7 +135,8 @@ export class HeldLease implements Lease {
       const left = this.#remaining()
       this.#lose('closed')
       if (this.#grant.claim.lockDelayMs > 0) return this.#grant.onEnd()
-      this.#releasing ??= this.#giveBack(left).then((outcome) => (outcome === 'unconfirmed' ? outcome : 'lost'))
+      const givenBack = lastingContext()(() => this.#giveBack(left))
+      this.#releasing ??= givenBack.then((outcome) => (outcome === 'unconfirmed' ? outcome : 'lost'))
     }
     await this.#releasing
   }
@@ -249,13 +252,23 @@ export class HeldLease implements Lease {
     // The belief ends before the store is told: between the two nobody holds the lock, never two.
     this.#state = 'releasing'
     this.#stopTimers()
-    const outcome = await this.#giveBack(left)
+    const outcome = await this.#giveBack(left).catch((error: unknown) => this.#notGivenBack(error))
     if (outcome === 'released' || outcome === 'unconfirmed') {
       this.#state = 'released'
       return outcome
     }
     this.#displaced(outcome)
     return 'lost'
+  }
+
+  /** The store was not even asked, so it is held as before. @throws error */
+  #notGivenBack(error: unknown): never {
+    this.#releasing = undefined
+    if (this.#state === 'releasing') {
+      this.#state = 'held'
+      this.#scheduleRenewal()
+    }
+    throw error
   }
 
   /** A store answers within about a second (its contract). Without an answer it goes on in the background. */
@@ -267,6 +280,7 @@ export class HeldLease implements Lease {
       onEnd()
       return outcome
     } catch (error) {
+      if (error instanceof SqlOwnTransaction) throw error
       const retrying = this.#releaseAgain(until, error).finally(() => onEnd())
       return within(clock, RELEASE_WAIT_MS, retrying, 'unconfirmed')
     }

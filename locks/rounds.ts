@@ -1,3 +1,4 @@
+import { lastingContext } from '../core/ambient.ts'
 import type { Clock } from '../core/clock.ts'
 import { Bag } from './bag.ts'
 
@@ -39,11 +40,12 @@ export class Rounds {
 
   #open(at: number, delayMs: number): { readonly calls: Bag<() => void> } {
     const calls = new Bag<() => void>()
-    const cancel = this.#clock.setTimer(delayMs, () => {
+    const callAll = (): void => {
       this.#rounds.delete(at)
       this.#onLate(this.#clock.monotonic() - at)
       for (const call of calls) call()
-    })
+    }
+    const cancel = lastingContext()(() => this.#clock.setTimer(delayMs, callAll))
     const round = { calls, cancel }
     this.#rounds.set(at, round)
     return round

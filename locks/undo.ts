@@ -1,3 +1,4 @@
+import { lastingContext } from '../core/ambient.ts'
 import { backoffDelayMs, resolveBackoff } from '../core/backoff.ts'
 import { type Clock, MINUTE } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
@@ -35,7 +36,7 @@ export class Undoing {
    * @param uncertain a request for the value may still be under way
    */
   begin(claim: Claim, ttlMs: number, uncertain: boolean): void {
-    const undoing = this.#abandon(claim, ttlMs, uncertain)
+    const undoing = lastingContext()(() => this.#abandon(claim, ttlMs, uncertain))
       .catch((error: unknown) => {
         this.#logger.warn({ key: claim.key, err: error }, 'an unfinished acquisition was not undone, it ends by itself')
       })

@@ -13,6 +13,7 @@
  */
 import type { Inbox, InboxBatchWork, InboxMessage, InboxSharing, InboxWork } from '../binder/bindings/inbox.ts'
 import type { EncodedMessage } from '../binder/channel/message.ts'
+import { lastingContext } from '../core/ambient.ts'
 import { type Clock, DAY, HOUR, SECOND, systemClock } from '../core/clock.ts'
 import { requireInteger } from '../core/errors.ts'
 import { andCommit } from '../core/last-statement.ts'
@@ -193,7 +194,8 @@ class TableInbox implements SqlInbox {
   }
 
   start(): void {
-    if (!this.#stopping.signal.aborted) this.#sweeping ??= this.#sweepForEver(this.#stopping.signal)
+    if (this.#stopping.signal.aborted) return
+    this.#sweeping ??= lastingContext()(() => this.#sweepForEver(this.#stopping.signal))
   }
 
   async close(): Promise<void> {

@@ -6,11 +6,12 @@
  * under the same ids.
  */
 
+import { lastingContext } from '../core/ambient.ts'
 import { SECOND } from '../core/clock.ts'
 import { toError } from '../core/errors.ts'
 import { newId } from '../core/ids.ts'
 import { SqlVersionMismatch } from '../core/migrate.ts'
-import { explainMissing, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
+import { explainMissing, refuseOwnTransaction, type SqlListener, SqlTablesMissing } from '../core/sql.ts'
 import { finishesWithin } from '../core/time-limit.ts'
 import { Trouble } from '../core/trouble.ts'
 import { OutboxOwned, OutboxPartitionsMismatch } from './errors.ts'
@@ -32,7 +33,7 @@ import type { WindowResult } from './window.ts'
 export interface Relay {
   /**
    * Takes its partitions. Resolves after the first attempt: a database or broker that is down is retried forever.
-   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch
+   * @throws OutboxPartitionsMismatch, OutboxOwned, SqlTablesMissing, SqlVersionMismatch; SqlOwnTransaction
    */
   start(): Promise<void>
   /** Looks for messages now. Never needed, only sooner. */
@@ -124,17 +125,21 @@ class LeasedRelay implements Relay {
   async start(): Promise<void> {
     if (this.#beat !== undefined || this.#closing !== undefined) return
     const { outbox, listener } = this.#options
+    refuseOwnTransaction(outbox.sql)
     this.#unsubscribe.push(outbox.onAdded((partitions) => this.#staff.wake(partitions)))
     if (listener !== undefined) {
       const onNotify = (payload: string): void => this.#staff.wake(partitionsOfPayload(payload))
       this.#unsubscribe.push(listener.listen(notifyChannel(outbox.schema), onNotify))
     }
     if (this.#telemetry !== undefined) this.#unsubscribe.push(this.#telemetry.observe(outbox))
-    const first = this.#firstTick()
-    this.#beat = first.then(
-      () => this.#run(),
-      () => undefined,
-    )
+    const first = lastingContext()(() => {
+      const tick = this.#firstTick()
+      this.#beat = tick.then(
+        () => this.#run(),
+        () => undefined,
+      )
+      return tick
+    })
     await first
   }
 

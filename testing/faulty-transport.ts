@@ -61,6 +61,10 @@ export class FaultyTransport implements Transport {
     return this.#inner.lag?.(place) ?? Promise.resolve(0)
   }
 
+  refuses(message: EncodedMessage): ReturnType<NonNullable<Transport['refuses']>> {
+    return this.#inner.refuses?.(message)
+  }
+
   provision(...args: Parameters<Transport['provision']>): Promise<void> {
     return this.#inner.provision(...args)
   }

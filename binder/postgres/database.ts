@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.ts'
-import type { SqlClient, SqlResult, SqlTransaction } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlClient, type SqlResult, type SqlTransaction } from '../../core/sql.ts'
 import { within } from '../transport/kit/deadline.ts'
 import type { TransportHealth } from '../transport/transport.ts'
 import { failure, isFenced, toTransportError } from './failure.ts'
@@ -37,7 +37,7 @@ export class Database {
 
   /**
    * @param what completes "could not"
-   * @throws TransportError; the server's own error where `isFenced`
+   * @throws SqlOwnTransaction; TransportError; the server's own error where `isFenced`
    */
   query<Row extends object = Record<string, unknown>>(
     what: string,
@@ -54,6 +54,8 @@ export class Database {
   }
 
   async #do<T>(what: string, work: () => Promise<T>, timeoutMs: number): Promise<T> {
+    // Before it stands in line: what is before it may wait for the end of that transaction.
+    refuseOwnTransaction(this.#sql)
     try {
       const result = await this.#timed(what, timeoutMs, this.#inTurn(work))
       this.#health = { status: 'up' }

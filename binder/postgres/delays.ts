@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import type { TransportHost } from '../transport/transport.ts'
 import type { Database } from './database.ts'
 import type { TransportTables } from './tables.ts'
@@ -50,10 +51,11 @@ export class Delays {
     if (this.#cancel !== undefined && at >= this.#dueAt) return
     this.#cancel?.()
     this.#dueAt = at
-    this.#cancel = clock.setTimer(waitMs, () => {
+    const look = (): void => {
       this.#cancel = undefined
       void this.#look()
-    })
+    }
+    this.#cancel = lastingContext()(() => clock.setTimer(waitMs, look))
   }
 
   async #look(): Promise<void> {

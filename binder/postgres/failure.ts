@@ -1,6 +1,6 @@
 import { toError } from '../../core/errors.ts'
 import { SqlVersionMismatch } from '../../core/migrate.ts'
-import { explainMissing, SqlTablesMissing } from '../../core/sql.ts'
+import { explainMissing, SqlOwnTransaction, SqlTablesMissing } from '../../core/sql.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { type Failure, failureOf } from '../transport/kit/failure.ts'
 import { isTlsFailure } from '../transport/tls-failure.ts'
@@ -34,7 +34,8 @@ const MADE_AGAIN =
   '. The channel is not where it was: the log was made again, or a failover has lost it. Try again, it is looked for anew.'
 
 function verdict(cause: unknown): { kind: TransportErrorKind; remedy: string } {
-  if (cause instanceof SqlTablesMissing || cause instanceof SqlVersionMismatch) return { kind: 'mismatch', remedy: '' }
+  const never = [SqlTablesMissing, SqlVersionMismatch, SqlOwnTransaction]
+  if (never.some((type) => cause instanceof type)) return { kind: 'mismatch', remedy: '' }
   const state = sqlStateOf(cause) ?? ''
   // Rights are taken and given while services run: tried again, as with a password.
   if (state === '42501')

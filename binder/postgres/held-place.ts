@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import type { Lending, Line, Loan } from '../transport/kit/lending.ts'
 import type { Fetched, Place } from './place.ts'
@@ -99,12 +100,12 @@ export class HeldPlace implements Line<Fetched> {
   #flushLater(): void {
     const { clock, commitIntervalMs, onFlushDue } = this.#parts
     if (commitIntervalMs === undefined) return
+    const flush = (): void => {
+      this.#cancelFlush = undefined
+      this.flushDue = true
+      onFlushDue(this)
+    }
     if (this.place.unwritten >= FLUSH_AT) this.flushDue = true
-    else
-      this.#cancelFlush ??= clock.setTimer(commitIntervalMs, () => {
-        this.#cancelFlush = undefined
-        this.flushDue = true
-        onFlushDue(this)
-      })
+    else this.#cancelFlush ??= lastingContext()(() => clock.setTimer(commitIntervalMs, flush))
   }
 }

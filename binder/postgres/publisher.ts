@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.ts'
 import { queryLast, withoutCommit } from '../../core/last-statement.ts'
-import type { SqlExecutor, SqlTransaction } from '../../core/sql.ts'
+import { type SqlExecutor, SqlOwnTransaction, type SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { partitionOf } from '../channel/partition.ts'
 import type { TransportError } from '../errors.ts'
@@ -58,6 +58,17 @@ export class Publisher {
 
   close(): void {
     this.#closed = true
+  }
+
+  /** The statement would wait for the end of the transaction, and the transaction for the statement. */
+  refuses(message: EncodedMessage): TransportError | undefined {
+    if (this.#host.options.sql.isInTransaction?.() !== true) return undefined
+    return failure(
+      'mismatch',
+      `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
+        'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
+      { destination: message.destination, cause: new SqlOwnTransaction() },
+    )
   }
 
   async publish(messages: readonly EncodedMessage[], until: PublishUntil = {}): Promise<readonly PublishOutcome[]> {
@@ -188,15 +199,7 @@ export class Publisher {
     if (this.#closed) return failure('closed', CLOSED_TRANSPORT, message)
     if (!Number.isFinite(message.time))
       return failure('mismatch', `message ${message.id}: time ${message.time} is not an instant in epoch ms`, message)
-    // The statement would wait for the end of the transaction, and the transaction for the statement.
-    if (!isInside && this.#host.options.sql.isInTransaction?.() === true)
-      return failure(
-        'mismatch',
-        `message ${message.id} to "${message.destination}" was sent inside an open transaction of a database with one ` +
-          'connection, which would wait for itself: write it with outbox.add(tx, ...), or send it after the commit',
-        message,
-      )
-    return undefined
+    return isInside ? undefined : this.refuses(message)
   }
 
   /**

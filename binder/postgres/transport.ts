@@ -2,7 +2,7 @@ import { lastingContext } from '../../core/ambient.ts'
 import { HOUR, systemClock } from '../../core/clock.ts'
 import { newId } from '../../core/ids.ts'
 import { migrate, requireMigrated } from '../../core/migrate.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import type { EncodedMessage } from '../channel/message.ts'
 import { DEAD_LETTER_GROUP } from '../consuming/failure/dead-letter.ts'
 import { TransportError } from '../errors.ts'
@@ -168,7 +168,9 @@ class LogTransport implements PostgresTransport {
   async provision(destinations: readonly DestinationSpec[]): Promise<void> {
     if (destinations.length === 0) return
     const parts = this.#attached()
-    const { provision } = this.#options
+    const { provision, sql } = this.#options
+    // Whoever comes meanwhile waits for the same tables.
+    refuseOwnTransaction(sql)
     try {
       await this.#provision(destinations)
     } catch (error) {
@@ -188,6 +190,10 @@ class LogTransport implements PostgresTransport {
       { kind: 'log', name, details: { partitions } },
       ...groups.map((group) => ({ kind: 'group', name: group, details: { log: name } })),
     ]
+  }
+
+  refuses(message: EncodedMessage): TransportError | undefined {
+    return this.#parts?.publisher.refuses(message)
   }
 
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
@@ -215,6 +221,7 @@ class LogTransport implements PostgresTransport {
 
   async subscribe(spec: SubscriptionSpec, receiver: Receiver): Promise<Subscription> {
     const { lasting } = this.#attached()
+    refuseOwnTransaction(this.#options.sql)
     return lasting(() => this.#subscribe(spec, receiver))
   }
 

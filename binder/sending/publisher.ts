@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
@@ -36,6 +37,8 @@ export class Publisher {
   readonly #preparation: Preparation<Entry>
   readonly #blocked: Queue<Omit<Entry, 'deadline'>> = new Queue()
   readonly #idleWaiters: Array<() => void> = []
+  /** A batch carries what several sent: it goes out under the locks and in the transaction of none of them. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   #inFlight = 0
   #inFlightBytes = 0
   #openBatches = 0
@@ -129,10 +132,15 @@ export class Publisher {
   }
 
   #enqueue(message: EncodedMessage, isResult: boolean, resolve: (outcome: PublishOutcome) => void): void {
-    if (this.#destinations.isTransactional(message.destination))
-      resolve(transactionalOnly(this.#transport.name, message))
+    const refusal = this.#refusal(message)
+    if (refusal !== undefined) resolve(refusal)
     else if (isResult || (this.#hasRoom() && this.#blocked.length === 0)) this.#admit(message, resolve)
     else this.#blocked.push({ message, resolve })
+  }
+
+  #refusal(message: EncodedMessage): TransportError | undefined {
+    if (this.#destinations.isTransactional(message.destination)) return transactionalOnly(this.#transport.name, message)
+    return this.#transport.refuses?.(message)
   }
 
   #hasRoom(): boolean {
@@ -148,7 +156,7 @@ export class Publisher {
     this.#scheduled = true
     queueMicrotask(() => {
       this.#scheduled = false
-      this.#preparation.begin()
+      this.#outside(() => this.#preparation.begin())
       this.#pump()
     })
   }
@@ -165,7 +173,7 @@ export class Publisher {
     while (this.#waiting.length > 0 && this.#openBatches < publishConcurrency) {
       const batch = takeBatch(this.#waiting, waitsForRoom === true, this.#timeoutMs * SPREAD)
       this.#openBatches++
-      void this.#publishBatch(batch)
+      void this.#outside(() => this.#publishBatch(batch))
     }
   }
 

@@ -163,6 +163,10 @@ class CombinedTransport implements Transport {
     return this.#owner(destination.name).describe?.(destination) ?? []
   }
 
+  refuses(message: EncodedMessage): TransportError | undefined {
+    return this.ownerOf(message.destination)?.refuses?.(message)
+  }
+
   async publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]> {
     const parts = new Map<PublishLane, number[]>()
     const outcomes: PublishOutcome[] = messages.map(({ destination }, i) => {

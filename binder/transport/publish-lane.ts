@@ -1,3 +1,4 @@
+import { lastingContext } from '../../core/ambient.ts'
 import { toError } from '../../core/errors.ts'
 import { Queue } from '../../core/queue.ts'
 import type { EncodedMessage } from '../channel/message.ts'
@@ -19,6 +20,8 @@ interface Job {
 export class PublishLane {
   readonly #transport: Transport
   readonly #waiting: Queue<Job> = new Queue()
+  /** A call carries what several sent: it is made under the locks and in the transaction of none of them. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
   constructor(transport: Transport) {
@@ -36,7 +39,8 @@ export class PublishLane {
   #pump(): void {
     while (this.#waiting.length > 0 && this.#open < this.#transport.publishConcurrency) {
       this.#open++
-      void this.#publishNext(this.#take())
+      const jobs = this.#take()
+      void this.#outside(() => this.#publishNext(jobs))
     }
   }
 

@@ -62,6 +62,12 @@ export interface Transport {
    */
   publish(messages: readonly EncodedMessage[], until?: PublishUntil): Promise<readonly PublishOutcome[]>
 
+  /**
+   * Why this message is not taken from whoever sends it, asked in the sender's own context before the message waits for its
+   * turn: `publish` is called with the messages of several senders, in the context of none. Cheap, no I/O. @default taken
+   */
+  refuses?(message: EncodedMessage): TransportError | undefined
+
   /** Whether its messages lie in this database, so that `publishIn` may be used in its transactions. @default never */
   isOn?(sql: SqlClient): boolean
 

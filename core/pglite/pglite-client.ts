@@ -1,7 +1,7 @@
 import { endingContext } from '../ambient.ts'
 import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
-import { type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
+import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
 import { connectionOf, type PgliteExecutor } from './connection.ts'
 
@@ -46,6 +46,13 @@ function isWithin(database: PgliteDatabase, open: Open | undefined): boolean {
   return false
 }
 
+/** The innermost one that has not ended: code that outlives its transaction may open others forever. */
+function stillOpen(open: Open | undefined): Open | undefined {
+  let innermost = open
+  while (innermost?.isOpen === false) innermost = innermost.outer
+  return innermost
+}
+
 /** A `SqlClient` over a `PGlite` instance; make one per instance. Closing the instance stays with the caller. @throws TypeError */
 export function pgliteClient(database: PgliteDatabase): SqlClient {
   if (!hasMethods(database, ['query', 'transaction'])) {
@@ -53,19 +60,33 @@ export function pgliteClient(database: PgliteDatabase): SqlClient {
   }
   const connecting = connectionOf(database)
   const connection = async (): Promise<Pick<PgliteDatabase, 'query' | 'transaction'>> => (await connecting) ?? database
+  const isInTransaction = (): boolean => isWithin(database, transactions.getStore())
   return {
     exclusive: newId(),
     inMemory: database.dataDir === undefined || database.dataDir.startsWith('memory:'),
-    isInTransaction: () => isWithin(database, transactions.getStore()),
-    query: async (text, parameters) => run(await connection(), text, parameters),
-    async transaction(work) {
-      const open = { database, outer: transactions.getStore(), isOpen: true }
-      try {
-        return await transaction(await connection(), open, (tx) => transactions.run(open, () => work(tx)))
-      } finally {
-        open.isOpen = false
-      }
+    isInTransaction,
+    async query(text, parameters) {
+      refuseOwnTransaction({ isInTransaction })
+      return run(await connection(), text, parameters)
     },
+    async transaction(work) {
+      refuseOwnTransaction({ isInTransaction })
+      const open = { database, outer: stillOpen(transactions.getStore()), isOpen: true }
+      return transaction(await connection(), open, (tx) => transactions.run(open, () => workIn(open, tx, work)))
+    },
+  }
+}
+
+/** Nothing can wait for itself any more when the work has settled: what it has left running waits for the commit alone. */
+async function workIn<T>(
+  open: { isOpen: boolean },
+  tx: SqlTransaction,
+  work: (tx: SqlTransaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await work(tx)
+  } finally {
+    open.isOpen = false
   }
 }
 
@@ -85,7 +106,7 @@ async function transaction<T>(
     scope = new TransactionScope({
       query,
       ...(inner.exec !== undefined && { script: async (text: string) => void (await inner.exec?.(text)) }),
-      within: (nested) => transactions.run(new Within(open, transactions.getStore()), nested),
+      within: (nested) => transactions.run(new Within(open, stillOpen(transactions.getStore())), nested),
     })
     const outcome = await work(scope.tx).finally(() => scope?.close())
     // Only a statement that failed, and whose error was swallowed, can have left it aborted.

@@ -5,6 +5,7 @@ import { hasMethods, optionNames, refuseUnknown, requireFunction, wrongKind } fr
 import {
   DEFAULT_SCHEMA,
   quoteIdentifier,
+  refuseOwnTransaction,
   requireSqlClient,
   type SqlClient,
   type SqlListener,
@@ -107,6 +108,8 @@ export function postgresLocks(options: PostgresLocksOptions): PostgresLocks {
     turns: (onUnclaimed) => new Turns({ sql, steps, schema: quoted, clock, listener, onUnclaimed }),
     ready: () => {
       if (sql.exclusive === undefined) return undefined
+      // Whoever comes meanwhile waits for the same call.
+      refuseOwnTransaction(sql)
       const adopt = `SELECT FROM ${quoted}.lock_adopt($1)`
       return homeOf(sql).adopted(schema, () => steps.run(adopt, [sql.exclusive]))
     },

@@ -2,11 +2,13 @@
  * Calls of branches, by code that is part of a global transaction: in the process that runs it, or in one that has joined it.
  * Each is durable before it leaves, and refused from the moment at which the transaction is decided.
  */
+import { lastingContext } from '../../core/ambient.ts'
 import { type Backoff, backoffDelayMs } from '../../core/backoff.ts'
 import type { Clock } from '../../core/clock.ts'
 import { invalidOption, toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { validate } from '../../core/schema.ts'
+import { SqlOwnTransaction } from '../../core/sql.ts'
 import type { Branch } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { resultSchema } from '../definition/ties.ts'
@@ -133,7 +135,7 @@ export class BranchCalls {
         if (applied !== undefined && this.#isThere(applied.snapshot, step)) return
         throw new GlobalTransactionEnded(this.#caller.definition.name, this.#caller.id, 'nothing more can be called')
       } catch (error) {
-        if (error instanceof GlobalTransactionEnded) throw error
+        if (error instanceof GlobalTransactionEnded || error instanceof SqlOwnTransaction) throw error
         this.#caller.log().warn({ branch: step, err: toError(error) }, 'branch not written, trying again')
         await clock.sleep(backoffDelayMs(WRITE, tries, Math.random()), this.signal)
       }
@@ -169,7 +171,7 @@ export class BranchCalls {
   #look(): void {
     if (this.#looking) return
     this.#looking = true
-    void this.#lookAgain().finally(() => {
+    void lastingContext()(() => this.#lookAgain()).finally(() => {
       this.#looking = false
     })
   }

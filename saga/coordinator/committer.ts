@@ -2,8 +2,9 @@
  * Group commit: transitions that are ready while a commit is under way share the next one. One statement writes them all,
  * one their commands; each still stands or falls by its own revision.
  */
+import { lastingContext } from '../../core/ambient.ts'
 import { andCommit } from '../../core/last-statement.ts'
-import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlClient, type SqlTransaction } from '../../core/sql.ts'
 import { outcomeOf } from '../../core/sql-steps.ts'
 import { addressOf, isChildOf, reportToParent } from '../definition/child.ts'
 import type { SagaKey, SagaPost, SagaWrite } from '../store/rows.ts'
@@ -29,6 +30,8 @@ const MAX_OPEN = 2
 export class Committer {
   readonly #host: CommitHost
   readonly #waiting: Waiting[] = []
+  /** Around whoever made the coordinator: a commit is not made in the transaction of one of those who share it. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   #open = 0
 
   constructor(host: CommitHost) {
@@ -37,9 +40,10 @@ export class Committer {
 
   /**
    * True once it is durable, with its commands; false when the saga is no longer at the revision it was planned on.
-   * @throws what the database threw; it may have been written then
+   * @throws SqlOwnTransaction; what the database threw, it may have been written then
    */
-  commit(plan: Plan): Promise<boolean> {
+  async commit(plan: Plan): Promise<boolean> {
+    refuseOwnTransaction(this.#host.sql)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ plan, resolve, reject })
       if (this.#waiting.length === 1) queueMicrotask(() => this.#pump())
@@ -49,7 +53,8 @@ export class Committer {
   #pump(): void {
     while (this.#waiting.length > 0 && this.#open < MAX_OPEN) {
       this.#open++
-      void this.#flush(this.#waiting.splice(0, MAX_BATCH)).finally(() => {
+      const batch = this.#waiting.splice(0, MAX_BATCH)
+      void this.#outside(() => this.#flush(batch)).finally(() => {
         this.#open--
         this.#pump()
       })

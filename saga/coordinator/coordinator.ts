@@ -11,7 +11,7 @@ import type { Binding } from '../../binder/bindings/declarations.ts'
 import type { Channel } from '../../binder/channel/channel.ts'
 import { invalidOption, requireInteger } from '../../core/errors.ts'
 import { requireMayStart } from '../../core/reading.ts'
-import { MAX_AGE_MS, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
+import { MAX_AGE_MS, refuseOwnTransaction, type SqlExecutor, type SqlTransaction } from '../../core/sql.ts'
 import type { GlobalTransactionDefinition } from '../definition/global-transaction.ts'
 import type { Saga } from '../definition/saga.ts'
 import { requireSagaId } from '../definition/saga-id.ts'
@@ -209,6 +209,7 @@ export class SagaCoordinator implements Coordinator {
     code: (global: GlobalTransaction) => Result | Promise<Result>,
   ): Promise<Stored<Result>> {
     this.#requireOpen()
+    refuseOwnTransaction(this.#options.sql)
     const { join, ...start } = resolvePropagation(definition, options, code)
     if (join !== undefined) return (await join()) as Stored<Result>
     const { transactions } = this.#driver
@@ -217,6 +218,7 @@ export class SagaCoordinator implements Coordinator {
 
   async inheritTransaction<T>(headers: AnyHeaders, work: () => T | Promise<T>): Promise<T> {
     this.#requireOpen()
+    refuseOwnTransaction(this.#options.sql)
     return this.#driver.transactions.inherit(headers, work)
   }
 

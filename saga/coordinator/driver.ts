@@ -84,7 +84,7 @@ export class Driver implements RunHost {
       committed: (plan) => this.#committed(plan),
     })
     this.watch = new Watch(shared)
-    this.#reports = new Together((keys) => store.reports(this.sql, keys))
+    this.#reports = new Together(this.sql, (keys) => store.reports(this.sql, keys))
     this.#leases = new Leases(shared)
     this.#runner = new Runner({
       ...shared,

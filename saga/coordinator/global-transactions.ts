@@ -31,7 +31,7 @@ export class GlobalTransactions {
 
   constructor(host: GlobalTransactionsHost) {
     this.#host = host
-    this.#snapshots = new Together((keys) => host.engine.loadMany(host.sql, keys))
+    this.#snapshots = new Together(host.sql, (keys) => host.engine.loadMany(host.sql, keys))
   }
 
   /** A saga was written here. */

@@ -3,7 +3,9 @@
  * as long as the transaction is not decided; that is decided where its code is. When code that has joined it fails, all of it
  * turns back, which is durable before the failure is told.
  */
+
 import { randomUUID } from 'node:crypto'
+import { lastingContext } from '../../core/ambient.ts'
 import { backoffDelayMs } from '../../core/backoff.ts'
 import { toError } from '../../core/errors.ts'
 import { type ContextLogger, type Logger, withFields } from '../../core/logger.ts'
@@ -58,7 +60,7 @@ export class JoinedTransaction implements AroundCode {
   get signal(): AbortSignal {
     if (!this.#isFollowing) {
       this.#isFollowing = true
-      void this.#follow()
+      void lastingContext()(() => this.#follow())
     }
     return this.#branches.signal
   }

@@ -4,6 +4,7 @@
  * late); what protects the data is that every write names its epoch.
  */
 
+import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -93,15 +94,18 @@ export class Leases {
 
   #schedule(): void {
     if (this.#cancelTimer !== undefined) return
-    this.#cancelTimer = this.#host.clock.setTimer(this.#host.leaseMs / 3, () => {
-      this.#cancelTimer = undefined
-      this.#giveUpExpiring()
-      if (this.#held.size === 0) return
-      this.#renewing ??= this.#renew().finally(() => {
-        this.#renewing = undefined
-      })
-      this.#schedule()
+    const { clock, leaseMs } = this.#host
+    this.#cancelTimer = lastingContext()(() => clock.setTimer(leaseMs / 3, () => this.#beat()))
+  }
+
+  #beat(): void {
+    this.#cancelTimer = undefined
+    this.#giveUpExpiring()
+    if (this.#held.size === 0) return
+    this.#renewing ??= this.#renew().finally(() => {
+      this.#renewing = undefined
     })
+    this.#schedule()
   }
 
   #giveUpExpiring(): void {

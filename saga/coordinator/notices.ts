@@ -1,4 +1,5 @@
 /** What the coordinator tells its user without being asked: a saga that ended or is stuck, a command nobody answers. */
+import { lastingContext } from '../../core/ambient.ts'
 import { tell } from '../../core/callbacks.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -58,8 +59,7 @@ export class Notices {
   /** Writes down that somebody was told. Without that it is told once more, after the lease of whoever parked it. */
   told(row: SagaRow): void {
     const { sql, store, logger } = this.#host
-    const marked = store
-      .told(sql, row)
+    const marked = lastingContext()(() => store.told(sql, row))
       .catch((error: unknown) => {
         const fields = { saga: row.name, id: row.id, err: toError(error) }
         logger.debug(fields, 'that somebody was told of a stuck saga is not written down')

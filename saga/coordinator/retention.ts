@@ -2,6 +2,7 @@
  * What becomes of sagas that have ended: kept for `retentionMs`, and as long as any saga of which they are a part, near or
  * far, is open and may undo them; then archived and deleted, with their timelines, in one transaction. Several instances may do it at once. An id that is deleted can be started again.
  */
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { HOUR, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
@@ -69,7 +70,7 @@ export class Retention {
 
   start(): void {
     if (this.#host.retentionMs === Number.POSITIVE_INFINITY || this.#stopping.signal.aborted) return
-    this.#loop ??= this.#run(this.#stopping.signal)
+    this.#loop ??= lastingContext()(() => this.#run(this.#stopping.signal))
   }
 
   async close(): Promise<void> {

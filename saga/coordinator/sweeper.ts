@@ -3,6 +3,7 @@
  * the next one is due, at most `pollMs`; a write that makes something due earlier nudges it.
  */
 
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -43,7 +44,7 @@ export class Sweeper {
   }
 
   start(): void {
-    this.#loop ??= this.#run()
+    this.#loop ??= lastingContext()(() => this.#run())
   }
 
   /** Something becomes due in `ms`. */

@@ -1,5 +1,8 @@
 /** Reads that are asked for while one is under way share the next one: a round trip for many instead of one for each. */
 
+import { lastingContext } from '../../core/ambient.ts'
+import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
+
 const MAX_BATCH = 128
 
 /** Answers in the order of the keys. */
@@ -13,18 +16,23 @@ interface Asked<Key, Value> {
 
 export class Together<Key, Value> {
   readonly #read: ReadMany<Key, Value>
+  readonly #sql: Pick<SqlClient, 'isInTransaction'>
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
   readonly #asked: Asked<Key, Value>[] = []
   #reading = false
 
-  constructor(read: ReadMany<Key, Value>) {
+  /** @param sql what it reads from */
+  constructor(sql: Pick<SqlClient, 'isInTransaction'>, read: ReadMany<Key, Value>) {
+    this.#sql = sql
     this.#read = read
   }
 
-  /** Never older than the call. @throws what reading this key alone throws */
-  get(key: Key): Promise<Value> {
+  /** Never older than the call. @throws SqlOwnTransaction; what reading this key alone throws */
+  async get(key: Key): Promise<Value> {
+    refuseOwnTransaction(this.#sql)
     return new Promise((resolve, reject) => {
       this.#asked.push({ key, resolve, reject })
-      if (!this.#reading) void this.#run()
+      if (!this.#reading) void this.#outside(() => this.#run())
     })
   }
 

@@ -3,10 +3,11 @@
  * instance did.
  */
 
+import { lastingContext } from '../../core/ambient.ts'
 import type { Clock } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { SqlClient } from '../../core/sql.ts'
+import { refuseOwnTransaction, type SqlClient } from '../../core/sql.ts'
 import { Trouble } from '../../core/trouble.ts'
 import { CoordinatorClosed, SagaPending } from '../errors.ts'
 import type { SagaKey } from '../store/rows.ts'
@@ -76,11 +77,12 @@ export class Watch {
 
   /**
    * Resolves once the saga has ended or is stuck.
-   * @throws SagaPending; the signal's reason; CoordinatorClosed
+   * @throws SagaPending; the signal's reason; CoordinatorClosed; SqlOwnTransaction, for no saga goes on before that has ended
    */
   async wait(key: SagaKey, options: Patience = this.patience()): Promise<void> {
     options.signal?.throwIfAborted()
     if (this.#closed) throw new CoordinatorClosed()
+    refuseOwnTransaction(this.#host.sql)
     const name = `${key.name}/${key.id}`
     const watched = this.#watched.get(name) ?? { key, waiters: new Set() }
     this.#watched.set(name, watched)
@@ -132,7 +134,7 @@ export class Watch {
       return
     }
     this.#looping = true
-    void this.#loop()
+    void lastingContext()(() => this.#loop())
   }
 
   /** Runs while anybody waits: new ones after a moment, all of them every `pollMs`. */

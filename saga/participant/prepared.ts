@@ -2,6 +2,7 @@
  * Transactions that stay prepared: each holds its rows, and keeps `VACUUM` from its work. One that is old waits for a saga
  * that is not decided, or is nobody's any more. Nothing here ends one: only its saga knows how.
  */
+import { lastingContext } from '../../core/ambient.ts'
 import { type Clock, MINUTE, SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { type Logger } from '../../core/logger.ts'
@@ -81,7 +82,7 @@ export class PreparedWatch {
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#running ??= lastingContext()(() => this.#run())
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,5 @@
 /** On which shard a saga is, and which one starts it. */
+import { lastingContext } from '../../core/ambient.ts'
 import { hasCode } from '../../core/errors.ts'
 import type { SqlTransaction } from '../../core/sql.ts'
 import type { SagaCoordinator } from '../coordinator/coordinator.ts'
@@ -69,7 +70,7 @@ export class Locator {
       return await work(this.#on(home), mark, tx)
     } catch (error) {
       // For the next one. Not waited for: with one connection it comes after the transaction.
-      if (hasCode(error, 'saga.shards_changed')) void layouts.catchUp(home).catch(() => {})
+      if (hasCode(error, 'saga.shards_changed')) lastingContext()(() => layouts.catchUp(home)).catch(() => {})
       throw error
     }
   }

@@ -24,8 +24,11 @@ import { gate, until } from '../support/until.ts'
 
 const database = freshPglite()
 const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+/** With one connection: a statement that is asked for inside its transaction, outside of `tx`, is refused. */
+const other = freshPglite()
+const elsewhere = pgliteClient(other)
+beforeAll(() => Promise.all([database.waitReady, other.waitReady]), 180_000)
+afterAll(() => Promise.all([database.close(), other.close()]))
 
 const Payload = z.object({ n: z.number() })
 const user = new AsyncLocalStorage<string>()
@@ -36,6 +39,7 @@ interface Seen {
   readonly saga: string | undefined
   readonly headers: readonly string[]
   readonly reenters: boolean
+  readonly isInTransaction: boolean | undefined
   readonly user: string | undefined
 }
 
@@ -57,6 +61,7 @@ function watcher() {
       saga: currentSaga()?.saga,
       headers: Object.keys(leaseHeaders()),
       reenters: await refused,
+      isInTransaction: elsewhere.isInTransaction?.(),
       user: user.getStore(),
     })
   }
@@ -80,6 +85,7 @@ const PLACES: Readonly<Record<string, (world: World, begin: () => Promise<void>)
     election.start()
     await begun.promise
   },
+  'a transaction': (_, begin) => elsewhere.transaction(begin),
   'a step of a saga': async (_, begin) => {
     const begun = Promise.withResolvers<void>()
     const invoke = (): Promise<void> => begin().then(begun.resolve, begun.reject)
@@ -278,7 +284,7 @@ const LEADS: ReadonlySet<string> = new Set(['an election', 'a job of a schedule'
 
 describe.for(Object.keys(WORKS))('%s', (work) => {
   test.for(Object.keys(PLACES))(
-    'started in %s carries no lease and no step of it, but what the user stored',
+    'started in %s carries no lease, step or transaction of it, but what the user stored',
     async (place) => {
       const world = watcher()
       const goOn = gate()
@@ -296,6 +302,7 @@ describe.for(Object.keys(WORKS))('%s', (work) => {
         else expect(each.lease).toBeUndefined()
         expect(each.headers).toEqual(LEADS.has(work) ? expect.any(Array) : [])
         expect(each.reenters).toBe(false)
+        expect(each.isInTransaction).toBe(false)
         expect(each.saga).toBe(work === 'a coordinator' ? 'inner' : work === 'a participant' ? 'asks' : undefined)
       }
       expect(world.seen.map((each) => each.user)).toEqual(world.seen.map(() => STARTER))

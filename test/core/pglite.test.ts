@@ -14,14 +14,3 @@ test('says that nobody else can use the database, with a token of its own', () =
   expect(a.exclusive).toMatch(/^\S{36}$/)
   expect(a.exclusive).not.toBe(b.exclusive)
 })
-
-test('a query made while a transaction is open runs after it', async () => {
-  const sql = pgliteClient(database)
-  await sql.query('CREATE TABLE waits (n int)')
-  let outside: Promise<{ rowCount: number }> | undefined
-  await sql.transaction(async (tx) => {
-    outside = sql.query('SELECT * FROM waits')
-    await tx.query('INSERT INTO waits VALUES (1)')
-  })
-  expect((await outside)?.rowCount).toBe(1)
-})

@@ -16,6 +16,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
     'SqlCannotPrepare',
     'SqlCommitError',
     'SqlMigrationBlocked',
+    'SqlOwnTransaction',
     'SqlRowCountWrong',
     'SqlStatementLost',
     'SqlTablesMissing',

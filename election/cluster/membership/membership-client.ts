@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import { hasCode, invalidOption, toError } from '../../../core/errors.ts'
 import { optionNames, refuseUnknown } from '../../../core/options.ts'
 import { unlessAborted } from '../../../core/time-limit.ts'
@@ -60,6 +61,7 @@ class MembershipClient implements Membership {
   async join(options: Waiting = {}): Promise<Presence> {
     refuseUnknown(`membership("${this.cluster}").join`, options, WAITING_NAMES)
     this.#closing.signal.throwIfAborted()
+    this.#options.store.refuseInside?.()
     const { signal } = options
     signal?.throwIfAborted()
     const shown = unlessAborted(this.#closing.signal, this.#joinAndShow(signal))
@@ -97,6 +99,7 @@ class MembershipClient implements Membership {
   async ready(options: Waiting = {}): Promise<void> {
     refuseUnknown(`membership("${this.cluster}").ready`, options, WAITING_NAMES)
     this.#closing.signal.throwIfAborted()
+    this.#options.store.refuseInside?.()
     this.#sweepWhileObserving()
     await this.#view.open(options.signal)
   }
@@ -121,6 +124,7 @@ class MembershipClient implements Membership {
   }
 
   async leave(): Promise<void> {
+    this.#options.store.refuseInside?.()
     await this.#keeper.leave()
   }
 
@@ -171,7 +175,7 @@ class MembershipClient implements Membership {
 
   /** Members sweep with their heartbeats. Where there is none left, who watches has to. */
   #sweepWhileObserving(): void {
-    this.#sweeping ??= this.#sweep()
+    this.#sweeping ??= lastingContext()(() => this.#sweep())
   }
 
   async #sweep(): Promise<void> {

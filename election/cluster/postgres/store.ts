@@ -142,6 +142,10 @@ export class PostgresClusterStore implements ClusterStore {
     return this.#tail.follow(stored(log), after, follower)
   }
 
+  refuseInside(): void {
+    this.#steps.refuseInside()
+  }
+
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string } {
     return this.#steps.health()
   }

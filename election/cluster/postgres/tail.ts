@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -75,7 +76,9 @@ export class Tail {
   #start(): void {
     if (this.#closed) return
     this.#isReading = true
-    this.#read().catch((error: unknown) => this.#warn(error, 'cluster: the reader of the logs ended'))
+    lastingContext()(() => this.#read()).catch((error: unknown) =>
+      this.#warn(error, 'cluster: the reader of the logs ended'),
+    )
   }
 
   async #read(): Promise<void> {

@@ -165,6 +165,7 @@ class StateMap<Out, In> implements SharedState<Out, In> {
   async mirror(options: CallOptions = {}): Promise<StateMirror<Out>> {
     refuseUnknown(`sharedState("${this.name}").mirror`, options, CALL_NAMES)
     this.#requireOpen()
+    this.#options.store.refuseInside?.()
     await this.#replica.open(options.signal)
     return this.#watches.mirror()
   }

@@ -71,7 +71,7 @@ export class StateWatches<Out, In> {
     })
     this.#feeds.add(feed)
     // The state was closed meanwhile, and the feed has ended; or the store was, and nothing will ever come.
-    this.#begin(feed, prefix, after, snapshot).catch((error: unknown) => feed.stop(error))
+    lastingContext()(() => this.#begin(feed, prefix, after, snapshot)).catch((error: unknown) => feed.stop(error))
     return feed
   }
 

@@ -1,3 +1,4 @@
+import { lastingContext } from '../../../core/ambient.ts'
 import type { Clock } from '../../../core/clock.ts'
 import { hasCode, toError } from '../../../core/errors.ts'
 import type { Logger } from '../../../core/logger.ts'
@@ -79,7 +80,7 @@ export class Replica<Item, Applied> {
   async open(signal?: AbortSignal): Promise<void> {
     if (!this.#isOpen && !this.#closing.signal.aborted) {
       this.#isOpen = true
-      this.#background(this.#read('first'))
+      this.#background(lastingContext()(() => this.#read('first')))
     }
     const closed = unlessAborted(this.#closing.signal, this.#live.promise)
     await (signal === undefined ? closed : unlessAborted(signal, closed))

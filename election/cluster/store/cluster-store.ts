@@ -40,6 +40,12 @@ export interface ClusterStore {
   /** Tells what is logged after `after`, in order, until the function returned is called. Goes on after outages. */
   follow(log: LogId, after: number, follower: LogFollower): () => void
 
+  /**
+   * For calls that wait until a copy has been read in the background. Absent where no caller can be in the store's way.
+   * @throws SqlOwnTransaction when the caller runs inside a transaction that the store's statements would wait for
+   */
+  refuseInside?(): void
+
   health(): { readonly status: 'up' | 'down' | 'idle'; readonly detail?: string | undefined }
   /** Idempotent, never rejects. What is under way rejects. */
   close(): Promise<void>

@@ -6,7 +6,7 @@ import { Together } from '../../../saga/coordinator/together.ts'
 function setup(answer: (key: string) => string = (key) => key.toUpperCase()) {
   const reads: string[][] = []
   const gates: (() => void)[] = []
-  const together = new Together<string, string>(async (keys) => {
+  const together = new Together<string, string>({}, async (keys) => {
     reads.push([...keys])
     await new Promise<void>((resolve) => gates.push(resolve))
     return keys.map(answer)
@@ -39,7 +39,7 @@ test('what is asked for during a read belongs to the next one, for an answer is 
 })
 
 test('one that cannot be read fails alone', async () => {
-  const together = new Together<string, string>(async (keys) => {
+  const together = new Together<string, string>({}, async (keys) => {
     if (keys.includes('bad')) throw new Error('unreadable')
     return keys.map((key) => key.toUpperCase())
   })
