@@ -1,6 +1,8 @@
 /** Ways to build a mistake in around the package, which has no switch for them. */
+import type { EncodedMessage } from 'concordat/binder'
 import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
 import type { SqlClient, SqlExecutor, SqlTransaction, TransactionLimits } from 'concordat/core'
+import type { Outbox } from 'concordat/outbox'
 
 /** The same object, but for some members. Methods are bound: they reach what is private. */
 export function override<T extends object>(target: T, members: Partial<T>): T {
@@ -96,4 +98,44 @@ export function ignoresFailures(transport: Transport): Transport {
       return messages.map(() => undefined)
     },
   })
+}
+
+/** What a transaction was about to send, which is to leave before it. */
+class Early extends Error {
+  readonly messages: readonly EncodedMessage[]
+
+  constructor(messages: readonly EncodedMessage[]) {
+    super('sent before it is decided')
+    this.messages = messages
+  }
+}
+
+/** What a transaction sends of these messages leaves in one of its own, before what it goes with is written. */
+export function sendsFirst(
+  outbox: Outbox,
+  isMeant: (message: EncodedMessage) => boolean,
+): Pick<Outbox, 'addEncoded' | 'sql'> {
+  const sent = new Set<string>()
+  const { sql } = outbox
+  return {
+    sql: override(sql, {
+      async transaction(work, limits) {
+        for (;;) {
+          try {
+            return await sql.transaction(work, limits)
+          } catch (error) {
+            if (!(error instanceof Early)) throw error
+            await sql.transaction((tx) => outbox.addEncoded(tx, error.messages))
+            for (const { id } of error.messages) sent.add(id)
+          }
+        }
+      },
+    }),
+    addEncoded: async (tx, messages) => {
+      const left = messages.filter(({ id }) => !sent.has(id))
+      const early = left.filter(isMeant)
+      if (early.length > 0) throw new Early(early)
+      if (left.length > 0) await outbox.addEncoded(tx, left)
+    },
+  }
 }
