@@ -4,7 +4,7 @@ import type { SimOptions } from './sim-options.ts'
 import type { Workload } from './workload.ts'
 import { WORKLOADS } from './workloads.ts'
 
-const COLUMN = 18
+const COLUMN = 26
 
 /** How a mistake showed itself. */
 export interface Found {

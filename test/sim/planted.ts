@@ -1,6 +1,8 @@
 /** Ways to build a mistake in around the package, which has no switch for them. */
+import type { EncodedMessage } from 'concordat/binder'
 import type { Receiver, Transport, TransportDelivery } from 'concordat/binder/transport'
-import type { SqlClient, SqlExecutor, SqlTransaction } from 'concordat/core'
+import type { SqlClient, SqlExecutor, SqlTransaction, TransactionLimits } from 'concordat/core'
+import type { Outbox } from 'concordat/outbox'
 
 /** The same object, but for some members. Methods are bound: they reach what is private. */
 export function override<T extends object>(target: T, members: Partial<T>): T {
@@ -21,12 +23,12 @@ export function rewritten(sql: SqlClient, rewrite: (text: string) => string): Sq
       executor.query(rewrite(text), parameters)
   return override(sql, {
     query: queryOf(sql),
-    transaction: <T>(work: (tx: SqlTransaction) => Promise<T>) =>
-      sql.transaction((tx) => work(override(tx, { query: queryOf(tx) }))),
+    transaction: <T>(work: (tx: SqlTransaction) => Promise<T>, limits?: TransactionLimits) =>
+      sql.transaction((tx) => work(override(tx, { query: queryOf(tx) })), limits),
   })
 }
 
-/** A copy of a function of the database with a part of it left out. @throws Error when the part is not there: the mistake would be none */
+/** A copy of a function of the database with a part of it left out, or another one put in its place. @throws Error when the part is not there: the mistake would be none */
 export async function createWithout(sql: SqlClient, { name, as, part, put = '' }: Changed): Promise<void> {
   const { rows } = await sql.query<{ text: string }>(
     `SELECT pg_get_functiondef(p.oid) AS text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -37,7 +39,7 @@ export async function createWithout(sql: SqlClient, { name, as, part, put = '' }
   if (!text.includes(part)) throw new Error(`no "${part}" in ${name}: the mistake cannot be built in`)
   const [schema, own] = name.split('.') as [string, string]
   const head = new RegExp(`(FUNCTION ${schema}\\.)${own}\\(`)
-  await sql.query(text.replace(head, `$1${as}(`).replace(part, put))
+  await sql.query(text.replace(head, `$1${as}(`).replaceAll(part, put))
 }
 
 interface Changed {
@@ -96,4 +98,44 @@ export function ignoresFailures(transport: Transport): Transport {
       return messages.map(() => undefined)
     },
   })
+}
+
+/** What a transaction was about to send, which is to leave before it. */
+class Early extends Error {
+  readonly messages: readonly EncodedMessage[]
+
+  constructor(messages: readonly EncodedMessage[]) {
+    super('sent before it is decided')
+    this.messages = messages
+  }
+}
+
+/** What a transaction sends of these messages leaves in one of its own, before what it goes with is written. */
+export function sendsFirst(
+  outbox: Outbox,
+  isMeant: (message: EncodedMessage) => boolean,
+): Pick<Outbox, 'addEncoded' | 'sql'> {
+  const sent = new Set<string>()
+  const { sql } = outbox
+  return {
+    sql: override(sql, {
+      async transaction(work, limits) {
+        for (;;) {
+          try {
+            return await sql.transaction(work, limits)
+          } catch (error) {
+            if (!(error instanceof Early)) throw error
+            await sql.transaction((tx) => outbox.addEncoded(tx, error.messages))
+            for (const { id } of error.messages) sent.add(id)
+          }
+        }
+      },
+    }),
+    addEncoded: async (tx, messages) => {
+      const left = messages.filter(({ id }) => !sent.has(id))
+      const early = left.filter(isMeant)
+      if (early.length > 0) throw new Early(early)
+      if (left.length > 0) await outbox.addEncoded(tx, left)
+    },
+  }
 }

@@ -4,6 +4,8 @@ import { crowd } from './workloads/crowd.ts'
 import { families } from './workloads/families.ts'
 import { flows } from './workloads/flows.ts'
 import { leaders } from './workloads/leaders.ts'
+import { leases } from './workloads/leases.ts'
+import { log } from './workloads/log.ts'
 import { outbox } from './workloads/outbox.ts'
 import { settings } from './workloads/settings.ts'
 import { shops } from './workloads/shops.ts'
@@ -22,4 +24,6 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
   shops,
   crowd,
   terms,
+  log,
+  leases,
 }

@@ -4,16 +4,17 @@
  * cut at any statement, and none is interleaved with another.
  */
 import { hasCode } from '../../core/errors.ts'
-import { type SqlClient, SqlCommitError, type SqlResult } from '../../core/sql.ts'
+import { type SqlClient, SqlCommitError, type SqlResult, type TransactionLimits } from '../../core/sql.ts'
 import { TransactionScope } from '../../core/transaction-scope.ts'
 import type { FaultKind } from './faults.ts'
 import type { Instance } from './instance.ts'
+import { IDLE, Limits, limitSetBy } from './limits.ts'
 import type { Server } from './server.ts'
 import { runIn } from './surroundings.ts'
 import type { World } from './world.ts'
 
 const FAULTS: readonly FaultKind[] = ['kill', 'kill-after', 'freeze', 'drop', 'drop-after', 'delay', 'restart']
-/** A transaction that does nothing while others wait for it is ended by the server after this long. */
+/** A transaction that does nothing while others wait for it is ended by the server after this long, also where nobody has set a limit. */
 const IDLE_MS = 5_000
 /** Of a statement's text that is enough to tell where it comes from. */
 const POINT_LENGTH = 64
@@ -42,8 +43,8 @@ export class Database {
   clientOf(instance: Instance): SqlClient {
     return {
       query: (text, parameters) => this.#once(instance, text, parameters),
-      transaction: async (work) => {
-        const session = new Session(this, instance)
+      transaction: async (work, limits) => {
+        const session = new Session(this, instance, limits)
         this.#sessions.add(session)
         try {
           return await session.transaction(work)
@@ -90,7 +91,8 @@ export class Database {
       point: this.pointOf(text),
       server: this.server,
       faults: FAULTS,
-      run: () => this.sql.query<Row>(text, parameters),
+      // Of a transaction of its own a limit is over with it.
+      run: () => (limitSetBy(text) === undefined ? this.sql.query<Row>(text, parameters) : nothing<Row>()),
       admit: (go) => this.admit(undefined, go),
       lost: connectionLost,
     })
@@ -111,9 +113,14 @@ export class Database {
     timeline.after(IDLE_MS, () => {
       if (this.#owner !== owner || this.#waiting.length === 0) return
       if (owner.usedAtMs + IDLE_MS > timeline.nowMs) return this.#endIdle(owner)
-      this.world.note(this.#name, `ends the idle transaction of ${owner.instance.name}`)
-      owner.drop()
+      this.end(owner, 'idle')
     })
+  }
+
+  /** By itself, as a server does. */
+  end(session: Session, which: string): void {
+    this.world.note(this.#name, `ends the ${which} transaction of ${session.instance.name}`)
+    session.drop()
   }
 }
 
@@ -127,21 +134,26 @@ class Session {
   readonly instance: Instance
   usedAtMs: number
   readonly #database: Database
-  #hasBegun = false
+  readonly #given: TransactionLimits | undefined
+  /** From its first statement on. */
+  #limits: Limits | undefined
   #hasFailed = false
   #isGone = false
 
-  constructor(database: Database, instance: Instance) {
+  constructor(database: Database, instance: Instance, limits: TransactionLimits | undefined) {
     this.#database = database
     this.instance = instance
+    this.#given = limits
     this.usedAtMs = database.world.timeline.nowMs
   }
 
   async transaction<T>(work: Parameters<SqlClient['transaction']>[0]): Promise<T> {
     const forget = this.instance.onEnd(() => this.drop())
     const scope = new TransactionScope({ query: (text, parameters) => this.#query(text, parameters) })
+    const limits = this.#given
     try {
-      const result = (await work(scope.tx)) as T
+      if (limits?.opened === true) await this.#ask(this.#database.pointOf('BEGIN'), async () => {})
+      const result = (await work(limits === undefined ? scope.tx : { ...scope.tx, limits })) as T
       scope.close()
       await this.#commit()
       scope.committed()
@@ -159,11 +171,17 @@ class Session {
   drop(): void {
     if (this.#isGone) return
     this.#isGone = true
+    this.#limits?.close()
     this.#database.undo(this)
   }
 
   #query<Row extends object>(text: string, parameters?: readonly unknown[]): Promise<SqlResult<Row>> {
     return this.#ask(this.#database.pointOf(text), async () => {
+      const set = limitSetBy(text)
+      if (set !== undefined) {
+        this.#limits?.set(set.limit, set.durationMs)
+        return nothing<Row>()
+      }
       try {
         return await this.#database.sql.query<Row>(text, parameters)
       } catch (error) {
@@ -174,11 +192,12 @@ class Session {
   }
 
   async #commit(): Promise<void> {
-    if (!this.#hasBegun) return
+    if (this.#limits === undefined) return
     await this.#ask(this.#database.pointOf('COMMIT'), async () => {
       if (this.#hasFailed) await this.#refuseAborted()
       await this.#database.sql.query('COMMIT')
       this.#isGone = true
+      this.#limits?.close()
       this.#database.release(this)
     })
   }
@@ -189,6 +208,14 @@ class Session {
     } catch (error) {
       throw hasCode(error, IN_FAILED_TRANSACTION) ? new SqlCommitError() : error
     }
+  }
+
+  #begin(): Limits {
+    const database = this.#database
+    const limits = new Limits(database.world.timeline, (limit) => database.end(this, limit === IDLE ? 'idle' : 'long'))
+    const { idleMs } = this.#given ?? {}
+    if (idleMs !== undefined) limits.set(IDLE, Math.ceil(idleMs))
+    return limits
   }
 
   #ask<T>(point: string, run: () => Promise<T>): Promise<T> {
@@ -203,8 +230,9 @@ class Session {
       run: async () => {
         if (this.#isGone) throw connectionLost(true)
         this.usedAtMs = database.world.timeline.nowMs
-        if (!this.#hasBegun) {
-          this.#hasBegun = true
+        this.#limits?.used()
+        if (this.#limits === undefined) {
+          this.#limits = this.#begin()
           database.own(this)
           await database.sql.query('BEGIN')
         }
@@ -212,6 +240,10 @@ class Session {
       },
     })
   }
+}
+
+async function nothing<Row extends object>(): Promise<SqlResult<Row>> {
+  return { rows: [], rowCount: 0 }
 }
 
 function connectionLost(isDone: boolean): Error {

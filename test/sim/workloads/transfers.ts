@@ -1,5 +1,5 @@
 /** Money moves from one bank to another by a saga, or by try, confirm and cancel. The desk and both banks have two instances each. */
-import { createBinder, defineChannel, type SinkBinding } from 'concordat/binder'
+import { createBinder, defineChannel, type EncodedMessage, type SinkBinding } from 'concordat/binder'
 import type { SqlClient, SqlExecutor } from 'concordat/core'
 import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import {
@@ -15,7 +15,7 @@ import type { SimulatedInstance, SimulatedWorld } from 'concordat/testing'
 import { z } from 'zod'
 import { forgetful } from '../../faults/harness/forgetful.ts'
 import { persist } from '../persist.ts'
-import { createWithout, rewritten } from '../planted.ts'
+import { createWithout, rewritten, sendsFirst } from '../planted.ts'
 import { databaseOf, type Setting, type Workload } from '../workload.ts'
 
 const Move = z.object({ account: z.string(), cents: z.number().int() })
@@ -121,7 +121,9 @@ async function startDesk(instance: SimulatedInstance, broken: string | undefined
   const { name, transport, logger } = instance
   const sql = broken === 'no-epoch' ? rewritten(instance.sql('home'), unchecked) : instance.sql('home')
   const outbox = createOutbox({ sql, service: 'desk', partitions: 1 })
-  const options = { service: 'desk', sql, outbox, sagas: SAGAS, leaseMs: LEASE_MS, pollMs: POLL_MS, logger }
+  const written = broken === 'decision-after-phase-two' ? sendsFirst(outbox, isConfirm) : outbox
+  const times = { leaseMs: LEASE_MS, pollMs: POLL_MS }
+  const options = { service: 'desk', sql: written.sql, outbox: written, sagas: SAGAS, ...times, logger }
   const desk = createCoordinator({ ...options, instance: `${name}/${instance.generation}` })
   const binder = createBinder({ service: 'desk', transport, logger, bindings: desk.bindings, sends: desk.channels })
   await binder.start()
@@ -141,6 +143,8 @@ async function prepare(bank: Bank, sql: SqlClient): Promise<void> {
 }
 
 const accountOf = (bank: Bank, n: number): string => `${bank}-${n}`
+
+const isConfirm = ({ headers }: EncodedMessage): boolean => headers['saga-operation'] === 'confirm'
 
 const UNCHECKED = { name: 'concordat.saga_write', as: 'saga_write_unchecked', part: 'AND s.revision = w.revision - 1' }
 const unchecked = (text: string): string => text.replace('.saga_write(', '.saga_write_unchecked(')
@@ -244,6 +248,7 @@ export const transfers: Workload = {
     'no-dedupe': 'a participant does what each message says',
     'moves-back-blindly':
       'a compensation is called for what failed, and does not look whether there is anything to take back',
+    'decision-after-phase-two': 'a TCC confirms before its decision is written',
   },
   databases: Object.values(BANKS),
   size: 4,
