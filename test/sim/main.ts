@@ -119,6 +119,13 @@ function printFailure(failure: SimulationFailed, workload: string, { broken, his
   console.log(`\nnpm run sim -- --workload ${workload} --seed ${seed} --seeds 1 --size ${size}${mistake}${given}`)
 }
 
+/** The text of a mistake in the faults that were to be played again. */
+function wrongReplay(error: unknown): string | undefined {
+  const said = error instanceof TypeError || error instanceof RangeError ? error.message : ''
+  return said.startsWith('simulate.replay') ? `--${said.slice('simulate.'.length)}` : undefined
+}
+
+/** 0: all held. 1: an invariant did not hold. 2: nothing can be said, the command line or the run itself is wrong. */
 async function main(): Promise<number> {
   let options: SimOptions
   try {
@@ -163,8 +170,11 @@ async function main(): Promise<number> {
     sim.print(performance.now() - begunMs)
     return 0
   } catch (error) {
-    if (!(error instanceof SimulationFailed)) throw error
     sim.end()
+    if (!(error instanceof SimulationFailed)) {
+      console.error(wrongReplay(error) ?? error)
+      return 2
+    }
     printFailure(error, sim.workload, options)
     return 1
   } finally {

@@ -48,6 +48,9 @@ export function resolveSim(given: Given): SimOptions {
     }
   }
   const minutes = whole('minutes', 1)
+  const replay = given['calm'] === true ? '' : text('replay')
+  if (replay !== undefined && (workloads.length > 1 || given['seed'] === undefined))
+    throw new UsageError('--replay and --calm are of one history: name its --workload and its --seed')
   return {
     from: whole('seed', 0) ?? Math.floor(Date.now() / 1_000),
     count: whole('seeds', 1) ?? (minutes === undefined ? SEEDS : MANY),
@@ -55,7 +58,7 @@ export function resolveSim(given: Given): SimOptions {
     workloads,
     size: whole('size', 1),
     broken,
-    replay: given['calm'] === true ? '' : text('replay'),
+    replay,
     pairs: given['pairs'] === true,
     mistakes: given['mistakes'] === true,
     defects: given['defects'] === true || given['defect'] !== undefined,
