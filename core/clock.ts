@@ -14,8 +14,11 @@ export interface Clock {
    * Any duration, `Infinity` too: Node's own limit of 2^31 - 1 ms, beyond which it fires at once, does not apply.
    */
   sleep(durationMs: number, signal?: AbortSignal): Promise<void>
-  /** Calls `callback` once after `durationMs`; the returned function cancels it. Does not keep the process alive. */
-  setTimer(durationMs: number, callback: () => void): () => void
+  /**
+   * Calls `callback` once after `durationMs`, any duration; the returned function cancels it.
+   * @param keepsAlive the process does not end before; else the timer does not keep it alive
+   */
+  setTimer(durationMs: number, callback: () => void, keepsAlive?: boolean): () => void
 }
 
 /** One second in milliseconds: write `5 * SECOND`. */
@@ -34,8 +37,8 @@ export const systemClock: Clock = Object.freeze({
   now: () => Date.now(),
   monotonic: () => performance.now(),
   sleep: (durationMs: number, signal?: AbortSignal) => sleep(durationMs, signal),
-  setTimer: (durationMs: number, callback: () => void) => {
-    return startTimer(durationMs, callback, true)
+  setTimer: (durationMs: number, callback: () => void, keepsAlive = false) => {
+    return startTimer(durationMs, callback, !keepsAlive)
   },
 })
 

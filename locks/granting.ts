@@ -144,7 +144,8 @@ export class Granting {
     })
     this.#waiters.add(over)
     this.#tries.begin()
-    const awake = this.#keepProcessAlive()
+    // Who holds a lock does not keep the process alive, who waits for one does.
+    const letExit = clock.setTimer(Number.POSITIVE_INFINITY, noop, true)
     try {
       if (options.signal?.aborted === true) onAbort()
       this.#requireOpen()
@@ -159,17 +160,10 @@ export class Granting {
     } finally {
       this.#waiters.delete(over)
       this.#tries.end()
-      awake.abort()
+      letExit()
       cancelTimer()
       options.signal?.removeEventListener('abort', onAbort)
     }
-  }
-
-  /** Who holds a lock does not keep the process alive, who waits for one does. */
-  #keepProcessAlive(): AbortController {
-    const awake = new AbortController()
-    this.#options.clock.sleep(Number.POSITIVE_INFINITY, awake.signal).catch(() => {})
-    return awake
   }
 
   #abortAfter(over: AbortController, leftMs: number, reason: () => Error): () => void {
@@ -202,6 +196,8 @@ export class Granting {
     return lease
   }
 }
+
+function noop(): void {}
 
 /** Counts what is under way. */
 class UnderWay {

@@ -16,6 +16,8 @@ export class Rounds {
   readonly #clock: Clock
   readonly #onLate: (lateMs: number) => void
   readonly #rounds = new Map<number, { readonly calls: Bag<() => void>; readonly cancel: () => void }>()
+  /** Of whoever made the locks: a round is of many leases. */
+  readonly #outside: <T>(work: () => T) => T = lastingContext()
 
   /** @param onLate told of each round how late the event loop was */
   constructor(clock: Clock, onLate: (lateMs: number) => void) {
@@ -45,7 +47,7 @@ export class Rounds {
       this.#onLate(this.#clock.monotonic() - at)
       for (const call of calls) call()
     }
-    const cancel = lastingContext()(() => this.#clock.setTimer(delayMs, callAll))
+    const cancel = this.#outside(() => this.#clock.setTimer(delayMs, callAll))
     const round = { calls, cancel }
     this.#rounds.set(at, round)
     return round

@@ -105,14 +105,16 @@ class Turn {
     this.#wake?.()
   }
 
+  /** Resolves with the token that the last ring told, after a ring or `durationMs`. */
   async wait(clock: Clock, durationMs: number): Promise<number | undefined> {
-    const sleeping = new AbortController()
     if (!this.#rung) {
-      const rung = new Promise<void>((resolve) => {
-        this.#wake = resolve
+      await new Promise<void>((resolve) => {
+        const cancel = clock.setTimer(durationMs, resolve)
+        this.#wake = () => {
+          cancel()
+          resolve()
+        }
       })
-      await Promise.race([rung, clock.sleep(durationMs, sleeping.signal).catch(() => {})])
-      sleeping.abort()
     }
     const token = this.#token
     this.#token = undefined

@@ -54,12 +54,13 @@ export class Activity {
         const over = this.#waits()
         return clock.sleep(durationMs, signal).finally(over)
       },
-      setTimer: (durationMs, callback) => {
+      setTimer: (durationMs, callback, keepsAlive) => {
         const over = this.#waits()
-        const cancel = clock.setTimer(durationMs, () => {
+        const onTime = (): void => {
           over()
           callback()
-        })
+        }
+        const cancel = clock.setTimer(durationMs, onTime, keepsAlive)
         return () => {
           over()
           cancel()

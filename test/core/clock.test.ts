@@ -93,6 +93,18 @@ describe('systemClock.setTimer', () => {
     vi.advanceTimersByTime(10 * MINUTE)
     expect(callback).not.toHaveBeenCalled()
   })
+
+  it.for([MINUTE, Number.POSITIVE_INFINITY])('keeps the process alive only if it is to: %d ms', (durationMs) => {
+    const alive = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    const before = alive()
+    const cancel = systemClock.setTimer(durationMs, () => {})
+    expect(alive()).toBe(before)
+    const letExit = systemClock.setTimer(durationMs, () => {}, true)
+    expect(alive()).toBe(before + 1)
+    letExit()
+    expect(alive()).toBe(before)
+    cancel()
+  })
 })
 
 it('systemClock.monotonic never goes back', () => {
