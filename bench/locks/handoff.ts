@@ -7,7 +7,7 @@ import type { SuiteOptions } from '../main.ts'
 import { type Traffic, trafficBetween } from '../redis-stats.ts'
 import { number } from '../table.ts'
 import { type Target, verdict } from '../target.ts'
-import { concordat, redisSemaphore, redlock, type Waiter, type WaiterKind } from './waiters.ts'
+import { bareLine, concordat, redisSemaphore, redlock, type Waiter, type WaiterKind } from './waiters.ts'
 
 const WAITERS = 16
 const ROUND_MS = 1_500
@@ -49,7 +49,7 @@ const HEAD = [
 export async function measureHandOff(bed: Bed, options: SuiteOptions): Promise<void> {
   for (const { title, sectionMs, target } of CASES) {
     options.progress(title)
-    const kinds = [concordat, redlock, redisSemaphore]
+    const kinds = [concordat, bareLine, redlock, redisSemaphore]
     const crews = kinds.map(({ make }) => Array.from({ length: WAITERS }, () => make(bed.url, bed.prefix)))
     try {
       const runs = kinds.map((kind, i) => () => round(bed, kind, crews[i] ?? [], sectionMs))

@@ -1,4 +1,5 @@
 /** Who waits for a lock, over connections of its own: this package, and the lock libraries of npm with their defaults. */
+import { randomUUID } from 'node:crypto'
 import { redisLocks } from 'concordat/locks/redis'
 import { Redis } from 'ioredis'
 import { Mutex } from 'redis-semaphore'
@@ -30,6 +31,52 @@ export const concordat: WaiterKind = {
         return () => lease.release()
       },
       close: () => locks.close(),
+    }
+  },
+}
+
+const TAKE_OR_WAIT = `
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('RPUSH', KEYS[2], ARGV[1]) * 0 end
+return redis.call('INCR', KEYS[3])
+`
+const GIVE_TO_NEXT = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local next = redis.call('LPOP', KEYS[2])
+if not next then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], next, 'PX', ARGV[2])
+return redis.call('PUBLISH', next, redis.call('INCR', KEYS[3]))
+`
+
+/**
+ * The least that a lock with a line and a token is: a list, and a message to the first in it, who has the lock then. A waiter
+ * that dies holds up all behind it for the whole ttl, and one that gives up gets the lock none the less.
+ */
+export const bareLine: WaiterKind = {
+  name: 'bare ioredis, a list and PUBLISH, with a token',
+  direct: SCRIPTS,
+  make: (url, prefix) => {
+    const me = randomUUID()
+    const [client, subscriber] = [new Redis(url), new Redis(url)]
+    const ready = Promise.all([
+      client.script('LOAD', TAKE_OR_WAIT),
+      client.script('LOAD', GIVE_TO_NEXT),
+      subscriber.subscribe(me),
+    ])
+    let onTurn = (): void => {}
+    subscriber.on('message', () => onTurn())
+    return {
+      take: async (key) => {
+        const [take, give] = await ready
+        const keys = ['', ':line', ':token'].map((end) => `${prefix}bare:${key}${end}`)
+        const turn = new Promise<void>((resolve) => {
+          onTurn = resolve
+        })
+        if ((await client.evalsha(String(take), 3, ...keys, me, TTL_MS)) === 0) await turn
+        return () => client.evalsha(String(give), 3, ...keys, me, TTL_MS)
+      },
+      close: async () => {
+        await Promise.all([quit(client), quit(subscriber)])
+      },
     }
   },
 }
