@@ -11,10 +11,15 @@ export interface KafkaConnection {
     apiKey: number,
     apiVersion: number,
     createPayload: () => KafkaPayload,
-    responseParser: (correlationId: number, apiKey: number, apiVersion: number, reader: KafkaReader) => Buffer,
+    responseParser: (
+      correlationId: number,
+      apiKey: number,
+      apiVersion: number,
+      reader: KafkaReader,
+    ) => readonly Buffer[],
     hasRequestHeaderTaggedFields: boolean,
     hasResponseHeaderTaggedFields: boolean,
-    callback: (error: Error | null, answer: Buffer) => void,
+    callback: (error: Error | null, answer: readonly Buffer[]) => void,
   ): void
   on(event: 'close' | 'error', listener: () => void): unknown
   readonly socket: { destroy(): unknown } | undefined
@@ -29,7 +34,7 @@ export interface KafkaPayload {
 /** What `send` hands to a parser, as far as it is used. */
 export interface KafkaReader {
   readonly position: number
-  readonly buffer: { slice(start: number): Buffer }
+  readonly buffer: { subarray(start: number): { readonly buffers: readonly Buffer[] } }
 }
 
 /** `Connection` of `@platformatic/kafka` 2. */

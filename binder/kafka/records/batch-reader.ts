@@ -14,6 +14,7 @@ import { CODECS, COMPRESSION_TYPES, type Codec } from '../wire/codecs.ts'
 import { type AbortedTransaction, AbortedTransactions } from './aborted.ts'
 import { AT, ATTRIBUTES, FORMAT, LENGTH_END, readInt64 } from './batch-format.ts'
 import { crc32c } from './crc32c.ts'
+import { Pieces } from './pieces.ts'
 import { RecordReader, type RecordsHead } from './record-reader.ts'
 import { heldBytes } from './record-size.ts'
 
@@ -46,27 +47,32 @@ const SMALL_PART = 4
 
 /** @param from where the fetch began: what a batch has before it is nobody's */
 export async function readBatches(
-  answer: Buffer,
+  answer: Pieces,
   from: number,
   aborted: readonly AbortedTransaction[],
   limits: ReadLimits,
   findCodec: FindCodec = (type) => CODECS[type],
 ): Promise<ReadRecords> {
-  const bytes = answer.length * SMALL_PART < answer.buffer.byteLength ? Buffer.from(answer) : answer
+  const bytes = answer.length * SMALL_PART < answer.backingBytes ? answer.copy() : answer
   const transactions = new AbortedTransactions(aborted)
   let messages: IncomingRecord[] = []
   let held = 0
   let next = from
   for (let at = 0; at + AT.records <= bytes.length && (held < limits.roomBytes || messages.length === 0); ) {
-    const end = at + Math.max(AT.records, LENGTH_END + bytes.readInt32BE(at + AT.length))
+    const header = bytes.from(at, AT.records)
+    const end = at + Math.max(AT.records, LENGTH_END + header.readInt32BE(AT.length))
     // The last batch of an answer may be cut off.
     if (end > bytes.length) break
-    const batch = bytes.subarray(at, end)
-    const firstOffset = readInt64(batch, AT.firstOffset)
+    const firstOffset = readInt64(header, AT.firstOffset)
     try {
       const roomBytes = messages.length === 0 ? Math.max(1, limits.roomBytes) : limits.roomBytes - held
       const isFirst = messages.length === 0
-      const read = await readBatch(batch, from, transactions, { ...limits, roomBytes, isFirst, findCodec })
+      const read = await readBatch({ header, all: bytes.part(at, end) }, from, transactions, {
+        ...limits,
+        roomBytes,
+        isFirst,
+        findCodec,
+      })
       held += read.heldBytes
       if (isFirst) messages = read.records
       else for (const record of read.records) messages.push(record)
@@ -74,7 +80,7 @@ export async function readBatches(
     } catch (error) {
       return { messages, next, heldBytes: held, unreadable: { offset: firstOffset, error: toError(error) } }
     }
-    next = Math.max(next, firstOffset + batch.readInt32BE(AT.lastOffsetDelta) + 1)
+    next = Math.max(next, firstOffset + header.readInt32BE(AT.lastOffsetDelta) + 1)
     at = end
   }
   return { messages, next, heldBytes: held }
@@ -95,34 +101,48 @@ interface BatchRead {
 
 const NOTHING: BatchRead = { records: [], heldBytes: 0 }
 
+interface Batch {
+  /** All that comes before its records, at least. */
+  readonly header: Buffer
+  readonly all: Pieces
+}
+
 async function readBatch(
-  batch: Buffer,
+  { header, all }: Batch,
   from: number,
   transactions: AbortedTransactions,
   limits: BatchLimits,
 ): Promise<BatchRead> {
-  const format = batch.readInt8(AT.magic)
+  const format = header.readInt8(AT.magic)
   if (format !== FORMAT) throw new RangeError(`records have format ${format}, of before Kafka 0.11, which is not read`)
-  if (crc32c(batch, AT.attributes) !== batch.readUInt32BE(AT.crc)) throw new RangeError('its checksum does not fit')
-  const attributes = batch.readInt16BE(AT.attributes)
-  const producerId = readInt64(batch, AT.producerId)
-  const firstOffset = readInt64(batch, AT.firstOffset)
+  if (checksum(all) !== header.readUInt32BE(AT.crc)) throw new RangeError('its checksum does not fit')
+  const attributes = header.readInt16BE(AT.attributes)
+  const producerId = readInt64(header, AT.producerId)
+  const firstOffset = readInt64(header, AT.firstOffset)
   const isControl = (attributes & ATTRIBUTES.control) !== 0
-  transactions.reach(firstOffset + batch.readInt32BE(AT.lastOffsetDelta))
+  transactions.reach(firstOffset + header.readInt32BE(AT.lastOffsetDelta))
   if (!isControl && (attributes & ATTRIBUTES.transactional) !== 0 && transactions.isAborted(producerId)) return NOTHING
   const compression = attributes & ATTRIBUTES.compression
-  const packed = batch.subarray(AT.records)
-  const bytes = compression === COMPRESSION_TYPES.none ? packed : await unpacked(packed, compression, limits)
+  const packed = all.part(AT.records, all.length)
+  const bytes =
+    compression === COMPRESSION_TYPES.none ? packed : Pieces.of(await unpacked(packed.joined(), compression, limits))
   const head = {
     firstOffset,
-    firstTimestamp: readInt64(batch, AT.firstTimestamp),
-    appendedAt: (attributes & ATTRIBUTES.logAppendTime) === 0 ? undefined : readInt64(batch, AT.maxTimestamp),
-    count: batch.readInt32BE(AT.count),
+    firstTimestamp: readInt64(header, AT.firstTimestamp),
+    appendedAt: (attributes & ATTRIBUTES.logAppendTime) === 0 ? undefined : readInt64(header, AT.maxTimestamp),
+    count: header.readInt32BE(AT.count),
   }
   if (!isControl) return readRecords(bytes, head, from, limits)
   const { records } = new RecordReader(bytes).read(head, 0, UNLIMITED)
   if (records.some(isAbortMarker)) transactions.ended(producerId)
   return NOTHING
+}
+
+/** Of all that comes after the checksum. */
+function checksum(batch: Pieces): number {
+  let crc = 0
+  for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, 0, piece.length, crc)
+  return crc
 }
 
 const UNLIMITED = {
@@ -143,13 +163,13 @@ async function unpacked(
   return bytes
 }
 
-function readRecords(bytes: Buffer, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
+function readRecords(bytes: Pieces, head: RecordsHead, from: number, limits: BatchLimits): BatchRead {
   const read = new RecordReader(bytes).read(head, from, limits)
   const { begin, end, next } = read
-  // A part of a batch would keep all that the batch became alive.
-  const isPart = (end - begin) * SMALL_PART < bytes.length && read.records.length > 0
+  // A part of a batch would keep all that the batch became alive, or the pieces in which it lies.
+  const isPart = (end - begin) * SMALL_PART < bytes.around(begin, end) && read.records.length > 0
   const { records } = isPart
-    ? new RecordReader(Buffer.from(bytes.subarray(begin, end))).read({ ...head, count: read.records.length }, from, {
+    ? new RecordReader(bytes.part(begin, end).copy()).read({ ...head, count: read.records.length }, from, {
         ...UNLIMITED,
         maxBatchBytes: limits.maxBatchBytes,
       })

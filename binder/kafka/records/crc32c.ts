@@ -5,10 +5,10 @@ const SLICES = 16
 /** A table for each place of a byte among the sixteen, the last byte's first: one array, as V8 looks up fastest. */
 const TABLE = makeTable()
 
-/** @param end of `bytes`, exclusive */
-export function crc32c(bytes: Uint8Array, begin = 0, end = bytes.length): number {
+/** @param end of `bytes`, exclusive @param before the checksum of the bytes before these */
+export function crc32c(bytes: Uint8Array, begin = 0, end = bytes.length, before = 0): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  let crc = -1
+  let crc = ~before
   let at = begin
   for (const last = end - SLICES; at <= last; at += SLICES) {
     crc =

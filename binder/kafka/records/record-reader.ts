@@ -1,6 +1,10 @@
-/** The records inside a batch. What repeats from record to record, names and short values of headers, is made a string once. */
+/**
+ * The records inside a batch. Each is read where it lies, and copied only if it lies across two pieces. What repeats from record
+ * to record, names and short values of headers, is made a string once.
+ */
 import type { IncomingHeader, IncomingRecord } from '../driver.ts'
 import { BatchTooLarge } from '../wire/batch-too-large.ts'
+import type { Pieces } from './pieces.ts'
 import { heldBytes, recordSize } from './record-size.ts'
 
 export interface RecordsHead {
@@ -31,9 +35,12 @@ type Headers = Record<string, IncomingHeader>
 
 const SHORT = 64
 const PLACES = 32
+/** The bytes of a number of 32 bits. */
+const VARINT_BYTES = 5
 
-/** What was at a place of the record before. */
+/** What was at a place of the record before, and where: bytes are compared with bytes, which is faster than with a text. */
 interface Seen {
+  bytes: Buffer
   at: number
   length: number
   text: string
@@ -41,14 +48,19 @@ interface Seen {
 
 /** @throws RangeError when a record does not fit into the bytes @throws BatchTooLarge when one takes more than a batch may */
 export class RecordReader {
-  readonly #bytes: Buffer
+  readonly #pieces: Pieces
+  /** What is read just now: the rest of a piece, or a record that was put together. */
+  #bytes: Buffer
   #at = 0
+  /** Where that begins. */
+  #base = 0
   /** The last name and value at each place: records of one topic mostly have the same headers in the same order. */
   readonly #names: Seen[] = []
   readonly #values: Seen[] = []
 
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes
+  constructor(pieces: Pieces) {
+    this.#pieces = pieces
+    this.#bytes = pieces.from(0, 0)
   }
 
   /** Those from offset `from` on, as far as there is room. */
@@ -61,8 +73,10 @@ export class RecordReader {
     let held = 0
     let begin = 0
     for (let i = 0; i < count; i++) {
-      const start = this.#at
+      this.#need(VARINT_BYTES)
+      const start = this.#base + this.#at
       const length = this.#varint()
+      this.#need(length)
       const end = this.#end(length)
       this.#at++
       const timestamp = appendedAt ?? firstTimestamp + this.#varlong()
@@ -82,7 +96,15 @@ export class RecordReader {
       if (this.#at > end) throw new RangeError(`a record of ${length} bytes at ${start} has more than that`)
       this.#at = end
     }
-    return { records, begin, end: this.#at, next: undefined }
+    return { records, begin, end: this.#base + this.#at, next: undefined }
+  }
+
+  /** So many bytes of what follows lie in one buffer, if there are so many. */
+  #need(length: number): void {
+    if (this.#at + length <= this.#bytes.length) return
+    this.#base += this.#at
+    this.#bytes = this.#pieces.from(this.#base, length)
+    this.#at = 0
   }
 
   #headers(count: number): Headers {
@@ -114,19 +136,21 @@ export class RecordReader {
     const length = end - this.#at
     if (length > SHORT) return undefined
     const seen = places[place]
-    if (seen !== undefined && seen.length === length && this.#isHere(seen.at, length)) return seen.text
+    if (seen !== undefined && seen.length === length && this.#isHere(seen)) return seen.text
     for (let at = this.#at; at < end; at++) if ((this.#bytes[at] as number) > 0x7f) return undefined
     const text = this.#bytes.toString('latin1', this.#at, end)
     if (seen !== undefined) {
+      seen.bytes = this.#bytes
       seen.at = this.#at
       seen.length = length
       seen.text = text
-    } else if (place === places.length && place < PLACES) places.push({ at: this.#at, length, text })
+    } else if (place === places.length && place < PLACES)
+      places.push({ bytes: this.#bytes, at: this.#at, length, text })
     return text
   }
 
-  #isHere(begin: number, length: number): boolean {
-    for (let i = 0; i < length; i++) if (this.#bytes[this.#at + i] !== this.#bytes[begin + i]) return false
+  #isHere({ bytes, at, length }: Seen): boolean {
+    for (let i = 0; i < length; i++) if (this.#bytes[this.#at + i] !== bytes[at + i]) return false
     return true
   }
 
@@ -142,7 +166,9 @@ export class RecordReader {
   #end(length: number): number {
     const end = this.#at + length
     if (length < 0 || end > this.#bytes.length)
-      throw new RangeError(`${length} bytes of a record at ${this.#at} do not fit into ${this.#bytes.length}`)
+      throw new RangeError(
+        `${length} bytes of a record at ${this.#base + this.#at} do not fit into ${this.#pieces.length}`,
+      )
     return end
   }
 
@@ -171,7 +197,7 @@ export class RecordReader {
 
   #byte(): number {
     const byte = this.#bytes[this.#at++]
-    if (byte === undefined) throw new RangeError(`a batch of ${this.#bytes.length} bytes ends in a record`)
+    if (byte === undefined) throw new RangeError(`a batch of ${this.#pieces.length} bytes ends in a record`)
     return byte
   }
 }

@@ -37,6 +37,7 @@ export { KafkaRefusal } from '../../../binder/kafka/platformatic/protocol/errors
 export { Publisher } from '../../../binder/kafka/publisher.ts'
 export { readBatches } from '../../../binder/kafka/records/batch-reader.ts'
 export { crc32c } from '../../../binder/kafka/records/crc32c.ts'
+export { Pieces } from '../../../binder/kafka/records/pieces.ts'
 export { heldBytes } from '../../../binder/kafka/records/record-size.ts'
 export { Subscriber, type SubscriberParts } from '../../../binder/kafka/subscriber.ts'
 export { CODECS } from '../../../binder/kafka/wire/codecs.ts'

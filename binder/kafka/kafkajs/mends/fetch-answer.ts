@@ -15,6 +15,7 @@ import type { IncomingRecord } from '../../driver.ts'
 import type { AbortedTransaction } from '../../records/aborted.ts'
 import { FORMAT, MAGIC_AT, readInt64 } from '../../records/batch-format.ts'
 import { type FindCodec, type ReadRecords, readBatches } from '../../records/batch-reader.ts'
+import { Pieces } from '../../records/pieces.ts'
 import { requireBounded } from './message-sets.ts'
 
 /** kafkajs' reader of bytes, as far as it is used. */
@@ -168,7 +169,7 @@ const NOTHING: Records = { messages: [], heldBytes: 0 }
 async function readRecords({ records, aborted }: Part, from: number, reading: Reading): Promise<Records> {
   if (records.length === 0) return NOTHING
   if (records.length <= MAGIC_AT || records.readInt8(MAGIC_AT) !== FORMAT) return readMessageSet(records, reading)
-  return asKafkajs(await readBatches(records, from, aborted, reading, reading.findCodec), from)
+  return asKafkajs(await readBatches(Pieces.of(records), from, aborted, reading, reading.findCodec), from)
 }
 
 /** What is passed over at the end is a control record for kafkajs: it goes on behind it. */

@@ -1,5 +1,6 @@
 import type { Clock } from '../../../../core/clock.ts'
 import { DeadlineExceeded, within } from '../../deadline.ts'
+import { Pieces } from '../../records/pieces.ts'
 import type { KafkaConnection, KafkaReader } from '../client.ts'
 import { ConnectFailed, ConnectionLost } from '../errors.ts'
 import { ByteReader, ByteWriter } from '../protocol/bytes.ts'
@@ -60,7 +61,7 @@ export class BrokerLink {
    */
   async call<T>(request: Request<T>, timeoutMs: number): Promise<T> {
     const answering = this.#send(request)
-    let answer: Buffer
+    let answer: Pieces
     try {
       answer = await within(this.#clock, timeoutMs, `${request.name} at ${this.address}`, answering)
     } catch (error) {
@@ -81,16 +82,16 @@ export class BrokerLink {
     }
   }
 
-  #send<T>(request: Request<T>): Promise<Buffer> {
+  #send<T>(request: Request<T>): Promise<Pieces> {
     return new Promise((resolve, reject) => {
       this.#connection.send(
         request.apiKey,
         request.apiVersion,
         () => payloadOf(request),
-        bytesOf,
+        piecesOf,
         false,
         false,
-        (error, answer) => (error === null || error === undefined ? resolve(answer) : reject(error)),
+        (error, answer) => (error === null || error === undefined ? resolve(new Pieces(answer)) : reject(error)),
       )
     })
   }
@@ -103,6 +104,11 @@ function payloadOf(request: Request<unknown>) {
   return { context: {}, dynamicBuffer: { buffers: [bytes], length: bytes.length } }
 }
 
-function bytesOf(_correlationId: number, _apiKey: number, _apiVersion: number, reader: KafkaReader): Buffer {
-  return reader.buffer.slice(reader.position)
+function piecesOf(
+  _correlationId: number,
+  _apiKey: number,
+  _apiVersion: number,
+  reader: KafkaReader,
+): readonly Buffer[] {
+  return reader.buffer.subarray(reader.position).buffers
 }

@@ -1,5 +1,6 @@
 /** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
 import { readInt64 } from '../../records/batch-format.ts'
+import type { Pieces } from '../../records/pieces.ts'
 
 const FIRST_BYTES = 256
 const TWO_32 = 2 ** 32
@@ -79,35 +80,35 @@ export class ByteWriter {
 
 /** Reads an answer. @throws RangeError at what ends too early */
 export class ByteReader {
-  readonly bytes: Buffer
-  at = 0
+  readonly #pieces: Pieces
+  /** What is read just now, and where it begins. */
+  #bytes: Buffer
+  #base = 0
+  #at = 0
 
-  constructor(bytes: Buffer) {
-    this.bytes = bytes
+  constructor(pieces: Pieces) {
+    this.#pieces = pieces
+    this.#bytes = pieces.from(0, 0)
   }
 
   int8(): number {
-    const value = this.bytes.readInt8(this.at)
-    this.at += 1
-    return value
+    const at = this.#need(1)
+    return this.#bytes.readInt8(at)
   }
 
   int16(): number {
-    const value = this.bytes.readInt16BE(this.at)
-    this.at += 2
-    return value
+    const at = this.#need(2)
+    return this.#bytes.readInt16BE(at)
   }
 
   int32(): number {
-    const value = this.bytes.readInt32BE(this.at)
-    this.at += 4
-    return value
+    const at = this.#need(4)
+    return this.#bytes.readInt32BE(at)
   }
 
   int64(): number {
-    const value = readInt64(this.bytes, this.at)
-    this.at += 8
-    return value
+    const at = this.#need(8)
+    return readInt64(this.#bytes, at)
   }
 
   boolean(): boolean {
@@ -124,9 +125,18 @@ export class ByteReader {
     return length < 0 ? null : this.take(length).toString()
   }
 
-  /** A view; null is empty. */
+  /** A view, or a copy of what lies in several pieces; null is empty. */
   bytesField(): Buffer {
     return this.take(Math.max(0, this.int32()))
+  }
+
+  /** Views; null is empty. */
+  piecesField(): Pieces {
+    const length = Math.max(0, this.int32())
+    const begin = this.#base + this.#at
+    if (begin + length > this.#pieces.length) throw this.#tooShort(length)
+    this.#move(begin + length, 0)
+    return this.#pieces.part(begin, begin + length)
   }
 
   /** Null is empty. */
@@ -138,12 +148,30 @@ export class ByteReader {
   }
 
   take(length: number): Buffer {
-    const end = this.at + length
-    if (length < 0 || end > this.bytes.length)
-      throw new RangeError(`${length} bytes at ${this.at} do not fit into ${this.bytes.length}`)
-    const part = this.bytes.subarray(this.at, end)
-    this.at = end
-    return part
+    if (length < 0) throw this.#tooShort(length)
+    const at = this.#need(length)
+    return this.#bytes.subarray(at, at + length)
+  }
+
+  /** Where the next bytes lie in `#bytes`, all of them, and reads on behind them. */
+  #need(length: number): number {
+    if (this.#at + length > this.#bytes.length) {
+      this.#move(this.#base + this.#at, length)
+      if (length > this.#bytes.length) throw this.#tooShort(length)
+    }
+    const at = this.#at
+    this.#at += length
+    return at
+  }
+
+  #move(to: number, length: number): void {
+    this.#base = to
+    this.#bytes = this.#pieces.from(to, length)
+    this.#at = 0
+  }
+
+  #tooShort(length: number): RangeError {
+    return new RangeError(`${length} bytes at ${this.#base + this.#at} do not fit into ${this.#pieces.length}`)
   }
 }
 

@@ -1,4 +1,5 @@
 import type { AbortedTransaction } from '../../records/aborted.ts'
+import type { Pieces } from '../../records/pieces.ts'
 import { errorName, requireSuccess } from './errors.ts'
 import { READ_COMMITTED } from './offsets.ts'
 import type { Request } from './request.ts'
@@ -20,7 +21,7 @@ export interface FetchedPartition {
   readonly highWatermark: number
   readonly lastStableOffset: number
   readonly aborted: readonly AbortedTransaction[]
-  readonly records: Buffer
+  readonly records: Pieces
 }
 
 /** Records of transactions that are open or were aborted are for nobody: read committed. @throws KafkaRefusal */
@@ -51,7 +52,7 @@ export function fetch(spec: FetchSpec): Request<readonly FetchedPartition[]> {
           const [highWatermark, lastStableOffset] = [from.int64(), from.int64()]
           from.int64()
           const aborted = from.array(() => ({ producerId: from.int64(), firstOffset: from.int64() }))
-          return { partition, error, highWatermark, lastStableOffset, aborted, records: from.bytesField() }
+          return { partition, error, highWatermark, lastStableOffset, aborted, records: from.piecesField() }
         })
       })
       return topics.flat()

@@ -8,6 +8,7 @@ import {
   type Cluster,
   Fetcher,
   type IncomingRecord,
+  Pieces,
   writeBatch,
 } from '../inside.ts'
 import { range } from '../kit.ts'
@@ -31,8 +32,8 @@ interface Request {
 function offsetsIn(request: Request): ReadonlyMap<number, number> {
   const writer = new ByteWriter()
   request.write(writer)
-  const from = new ByteReader(writer.bytes)
-  from.at = 25
+  const from = new ByteReader(Pieces.of(writer.bytes))
+  from.take(25)
   const [partitions = []] = from.array(() => {
     from.string()
     return from.array(() => {
@@ -89,7 +90,7 @@ async function answerOf(partition: number, first: number, count: number) {
     highWatermark: first + count,
     lastStableOffset: first + count,
     aborted: [],
-    records,
+    records: Pieces.of(records),
   }
 }
 

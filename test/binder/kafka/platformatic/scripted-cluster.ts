@@ -6,6 +6,7 @@ import {
   ConnectionLost,
   type Envelope,
   KafkaRefusal,
+  Pieces,
   writeBatch,
 } from '../inside.ts'
 import { ScriptedGroup } from '../scripted-group.ts'
@@ -71,8 +72,8 @@ export class ScriptedCluster {
     const asked = new ByteWriter()
     request.write(asked)
     const to = new ByteWriter()
-    this.#write(request.apiKey, new ByteReader(asked.bytes), to.int32(0))
-    return request.read(new ByteReader(to.bytes))
+    this.#write(request.apiKey, new ByteReader(Pieces.of(asked.bytes)), to.int32(0))
+    return request.read(new ByteReader(Pieces.of(to.bytes)))
   }
 
   #write(key: number, from: ByteReader, to: ByteWriter): void {

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { crc32c, type Envelope, readBatches, recordBytes, writeBatch } from '../inside.ts'
+import { crc32c, type Envelope, Pieces, readBatches, recordBytes, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 
 const require = createRequire(import.meta.url)
@@ -42,6 +42,13 @@ const head = {
   compression: 'none',
 } as const
 
+/** As a socket might bring them. */
+const cuts = fc.array(fc.nat(), { maxLength: 12 })
+function piecesOf(all: Buffer, at: readonly number[]): Pieces {
+  const borders = [0, ...at.map((cut) => cut % (all.length + 1)).toSorted((a, b) => a - b), all.length]
+  return new Pieces(borders.slice(1).map((end, i) => Buffer.from(all.subarray(borders[i], end))))
+}
+
 const toBytes = (value: unknown): Buffer | null =>
   value === null || value === undefined ? null : Buffer.from(value as string)
 const plain = (record: { readonly key: unknown; readonly value: unknown; readonly headers?: object | undefined }) => ({
@@ -69,7 +76,7 @@ describe('batches of records', () => {
       await fc.assert(
         fc.asyncProperty(envelopes, async (written) => {
           const batch = await writeBatch(written, { ...head, compression })
-          const { messages, next, unreadable } = await readBatches(batch, 0, [], ROOMY)
+          const { messages, next, unreadable } = await readBatches(Pieces.of(batch), 0, [], ROOMY)
           expect(unreadable).toBeUndefined()
           expect(messages.map(plain)).toEqual(written.map(plain))
           expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i))
@@ -87,21 +94,39 @@ describe('batches of records', () => {
         const second = Buffer.from(batch)
         second.writeInt32BE(written.length, 4)
         const all = Buffer.concat([batch, second.subarray(0, Math.max(0, second.length - 1 - cut))])
-        const { messages, next } = await readBatches(all, from, [], ROOMY)
+        const { messages, next } = await readBatches(Pieces.of(all), from, [], ROOMY)
         expect(messages.map(({ offset }) => offset)).toEqual(written.map((_, i) => i).slice(from))
         expect(next).toBe(Math.max(from, written.length))
       }),
     )
   })
 
+  it.for(['none', 'zstd'] as const)(
+    'are the same in whatever pieces they come: %s',
+    async (compression, { expect }) => {
+      await fc.assert(
+        fc.asyncProperty(envelopes, cuts, fc.nat(50), fc.nat(3_000), async (written, cut, from, roomBytes) => {
+          const batch = await writeBatch(written, { ...head, compression })
+          const second = Buffer.from(batch)
+          second.writeInt32BE(written.length, 4)
+          const all = Buffer.concat([batch, second])
+          const limits = { ...ROOMY, roomBytes }
+          const whole = await readBatches(Pieces.of(all), from, [], limits)
+          expect(await readBatches(piecesOf(all, cut), from, [], limits)).toEqual(whole)
+          expect(whole.unreadable).toBeUndefined()
+        }),
+      )
+    },
+  )
+
   it('with one wrong byte are unreadable, and nothing behind them is skipped', async ({ expect }) => {
     await fc.assert(
-      fc.asyncProperty(envelopes, fc.nat(), fc.integer({ min: 1, max: 255 }), async (written, at, bits) => {
+      fc.asyncProperty(envelopes, fc.nat(), fc.integer({ min: 1, max: 255 }), cuts, async (written, at, bits, cut) => {
         const batch = await writeBatch(written, head)
         // Behind the offset, the length and the epoch, which the broker writes.
         const place = 16 + (at % (batch.length - 16))
         batch[place] = (batch[place] as number) ^ bits
-        const { unreadable, messages, next } = await readBatches(batch, 0, [], ROOMY)
+        const { unreadable, messages, next } = await readBatches(piecesOf(batch, cut), 0, [], ROOMY)
         expect(unreadable?.error).toBeInstanceOf(RangeError)
         expect([messages, next, unreadable?.offset]).toEqual([[], 0, 0])
       }),
@@ -110,8 +135,8 @@ describe('batches of records', () => {
 
   it('of any bytes neither hang nor throw', async ({ expect }) => {
     await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ minLength: 60, maxLength: 300 }), async (hostile) => {
-        const { messages } = await readBatches(Buffer.from(hostile), 0, [], ROOMY)
+      fc.asyncProperty(fc.uint8Array({ minLength: 60, maxLength: 300 }), cuts, async (hostile, cut) => {
+        const { messages } = await readBatches(piecesOf(Buffer.from(hostile), cut), 0, [], ROOMY)
         expect(messages).toEqual([])
       }),
     )

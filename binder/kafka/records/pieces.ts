@@ -1,0 +1,76 @@
+/**
+ * Bytes in the pieces in which a socket brought them. To put the pieces of a fetch together took more time than to check and
+ * read its records (bench/README): only what lies across a border is copied.
+ */
+export class Pieces {
+  readonly buffers: readonly Buffer[]
+  readonly length: number
+
+  /** @param buffers must not change afterwards */
+  constructor(buffers: readonly Buffer[]) {
+    this.buffers = buffers
+    this.length = buffers.reduce((sum, { length }) => sum + length, 0)
+  }
+
+  static of(bytes: Buffer): Pieces {
+    return new Pieces([bytes])
+  }
+
+  /** How much memory stays as long as a part of these bytes does. */
+  get backingBytes(): number {
+    return this.buffers.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  }
+
+  /** Nothing is copied. @param end exclusive; what lies beyond the last byte is left out */
+  part(begin: number, end: number): Pieces {
+    const buffers: Buffer[] = []
+    let start = 0
+    for (const buffer of this.buffers) {
+      if (start >= end) break
+      const after = start + buffer.length
+      if (after > begin) buffers.push(buffer.subarray(Math.max(0, begin - start), end - start))
+      start = after
+    }
+    return new Pieces(buffers)
+  }
+
+  /**
+   * From there on, in one buffer: the rest of a piece, or, if `length` bytes go on into the next one, a copy of these. Fewer
+   * than that at the end.
+   */
+  from(begin: number, length: number): Buffer {
+    let start = 0
+    for (const buffer of this.buffers) {
+      const after = start + buffer.length
+      if (begin < after)
+        return begin + length <= after || after === this.length
+          ? buffer.subarray(begin - start)
+          : this.part(begin, begin + length).joined()
+      start = after
+    }
+    return NOTHING
+  }
+
+  /** In one buffer: a view where there is one piece, else a copy. */
+  joined(): Buffer {
+    const [first] = this.buffers
+    return this.buffers.length === 1 && first !== undefined ? first : Buffer.concat(this.buffers, this.length)
+  }
+
+  /** What the buffers hold in which a part lies. */
+  around(begin: number, end: number): number {
+    let [start, held] = [0, 0]
+    for (const { length } of this.buffers) {
+      if (start < end && start + length > begin) held += length
+      start += length
+    }
+    return held
+  }
+
+  /** In memory of its own. */
+  copy(): Pieces {
+    return Pieces.of(Buffer.concat(this.buffers, this.length))
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
