@@ -81,10 +81,19 @@ export function pgClient(pool: PgPool, options: PgClientOptions = {}): SqlClient
   }
 }
 
+/** Of `pg.Pool`, which tells of each connection as soon as it is made. */
+interface TellingPool {
+  on(event: 'connect', listener: (connection: PgPoolConnection) => void): unknown
+}
+
 /** Who is told of what happens to a pool. */
 const heard = new WeakMap<PgPool, { logger: Logger }>()
 
-/** One listener for each pool, however many clients are made of it: the last one that was given a logger is told. */
+/**
+ * One listener for each pool, however many clients are made of it: the last one that was given a logger is told. And one on each
+ * connection, from when it is made: what a server says right behind an answer, in one piece with it, is read before a promise
+ * tells whoever is handed the connection, and an error that nobody hears ends the process. It fails the next statement.
+ */
 function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
   const known = heard.get(pool)
   if (known !== undefined) {
@@ -94,6 +103,7 @@ function hearErrors(pool: PgPool, logger: Logger, isGiven: boolean): void {
   const told = { logger }
   heard.set(pool, told)
   pool.on('error', (error) => told.logger.warn({ err: withoutClient(error) }, 'idle PostgreSQL connection lost'))
+  ;(pool as unknown as TellingPool).on('connect', (connection) => connection.on('error', ignoreError))
 }
 
 /**

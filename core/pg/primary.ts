@@ -86,6 +86,7 @@ class PrimaryPool implements PgPool {
     }
   }
 
+  /** `connect`, too, of pools that tell of it. */
   on(event: 'error', listener: (error: Error) => void): this {
     for (const pool of this.#pools) pool.on(event, listener)
     return this
