@@ -6,6 +6,7 @@ import pg from 'pg'
 import { describe, expect, it, onTestFinished } from 'vitest'
 // oxlint-disable-next-line no-restricted-imports -- no part of what users see
 import { sqlAway } from '../../core/sql-away.ts'
+import { uncaughtErrors } from '../support/uncaught-errors.ts'
 
 const message = (type: string, body: Buffer): Buffer => {
   const head = Buffer.alloc(5)
@@ -29,7 +30,10 @@ async function serverThatEnds(when: When): Promise<string> {
     socket.on('error', () => {})
     socket.once('data', () => {
       const greeting = [AUTHENTICATED, READY]
-      if (when === 'connected') return void end(socket, greeting)
+      if (when === 'connected') {
+        end(socket, greeting)
+        return
+      }
       socket.write(Buffer.concat(greeting))
       socket.once('data', () => end(socket, [DONE, READY]))
     })
@@ -51,19 +55,6 @@ function poolAt(connectionString: string): pg.Pool {
   return pool
 }
 
-/** What would have ended the process. */
-function uncaught(): readonly unknown[] {
-  const errors: unknown[] = []
-  const hear = (error: unknown): void => void errors.push(error)
-  const before = process.listeners('uncaughtException')
-  process.removeAllListeners('uncaughtException').on('uncaughtException', hear)
-  onTestFinished(() => {
-    process.removeAllListeners('uncaughtException')
-    for (const listener of before) process.on('uncaughtException', listener)
-  })
-  return errors
-}
-
 const CLIENTS = [
   ['a pool', (pool: pg.Pool) => pgClient(pool, { logger: silentLogger })],
   ['a pool among several', (pool: pg.Pool) => pgClient(pgPrimary([pool]), { logger: silentLogger })],
@@ -71,7 +62,7 @@ const CLIENTS = [
 
 describe.for(CLIENTS)('a connection of %s', ([, clientOf]) => {
   it('that ends as soon as it is made fails the transaction, and not the process', async () => {
-    const errors = uncaught()
+    const errors = uncaughtErrors()
     const client = clientOf(poolAt(await serverThatEnds('connected')))
     const failed = await client.transaction((tx) => tx.query('SELECT 1')).catch((error: unknown) => error)
     expect(sqlAway(failed)).toBe('lost')
@@ -81,7 +72,7 @@ describe.for(CLIENTS)('a connection of %s', ([, clientOf]) => {
   })
 
   it('that ends as it goes from one to the next fails the next, and not the process', async () => {
-    const errors = uncaught()
+    const errors = uncaughtErrors()
     const client = clientOf(poolAt(await serverThatEnds('answered')))
     const outcomes = await Promise.allSettled([
       client.query('SELECT 1'),

@@ -8,6 +8,7 @@ import type { TransportHealth, TransportHost } from '../../transport/transport.t
 import { failure, toTransportError, within } from '../failure.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 import { type AmqpConnection, destroySocket, surviveHeaders } from './client.ts'
+import { hasEnded, mendEarlyFrames } from './early-frames.ts'
 
 export interface LinkEvents {
   /** The broker takes no more publishes on this connection (an alarm), `undefined`: it does again. */
@@ -78,6 +79,7 @@ export class Link {
       const connection = await this.#connect()
       surviveHeaders(connection)
       this.#watch(connection)
+      if (hasEnded(connection)) throw new Error('RabbitMQ closed the connection as soon as it was made')
       if (this.#closing.signal.aborted) {
         await this.#shut(connection)
         throw failure('closed', CLOSED_TRANSPORT)
@@ -92,6 +94,7 @@ export class Link {
   }
 
   async #connect(): Promise<AmqpConnection> {
+    mendEarlyFrames()
     const attempt = Promise.resolve(this.#options.connect(this.#name)).then(requireConnection)
     let late = false
     attempt.then(

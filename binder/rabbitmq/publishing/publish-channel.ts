@@ -4,6 +4,7 @@ import type { TransportHost } from '../../transport/transport.ts'
 import { TRANSPORT, toTransportError, within } from '../failure.ts'
 import { type AmqpConfirmChannel, type AmqpMessage, frameMaxOf } from '../link/client.ts'
 import type { Link } from '../link/connection.ts'
+import { hasEnded } from '../link/early-frames.ts'
 import type { ResolvedRabbitOptions } from '../options.ts'
 
 export interface PublishChannelEvents {
@@ -78,6 +79,7 @@ export class PublishChannel {
     try {
       const opening = connection.createConfirmChannel()
       const channel = await within(this.#host.clock, this.#options.requestTimeoutMs, 'open a channel', opening)
+      if (hasEnded(connection)) throw new Error('RabbitMQ closed the connection as the channel was made')
       this.#watch(channel)
       this.frameMax = frameMaxOf(connection)
       this.#isFull = false
