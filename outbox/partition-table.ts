@@ -26,7 +26,8 @@ interface FetchedRow extends MessageRow {
   readonly seq: string
   readonly attempts: number
   readonly strikes: number
-  readonly age_ms: number
+  /** Of the first row; to work it out for each took PostgreSQL an eighth of a window. */
+  readonly age_ms: number | null
 }
 
 export class PartitionTable {
@@ -73,7 +74,8 @@ export class PartitionTable {
          FROM ${this.#tables.window}($1, $2, $3::bigint, $4, $6::text[], $7::text[], $8::text[], $9)
        )
        SELECT seq::text AS seq, ${MESSAGE_COLUMNS}, attempts, strikes,
-         extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 AS age_ms
+         CASE WHEN bytes_so_far <= coalesce(octet_length(payload), 0)
+           THEN extract(epoch FROM clock_timestamp() - added_at)::float8 * 1000 END AS age_ms
        FROM sized WHERE bytes_so_far - coalesce(octet_length(payload), 0) < $5 ORDER BY sized.seq`,
       [...this.#guard, limit, maxBytes, lanes.map((m) => m.destination), lanes.map((m) => m.key), [...away], only],
     )
