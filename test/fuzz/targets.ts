@@ -4,6 +4,7 @@ import { busEnvelope, busOutcome, busReport } from './targets/bus.ts'
 import { headers, payload, replies } from './targets/headers.ts'
 import { httpAnswer, httpRequest } from './targets/http.ts'
 import { kafkaRecord, lz4Frame, snappyFrame } from './targets/kafka.ts'
+import { kafkaAnswer, kafkaBatch } from './targets/kafka-wire.ts'
 import { expression, stateMachine } from './targets/language.ts'
 import { cloudEvent, deadLetter, logRow, outboxRow } from './targets/messages.ts'
 import { asyncapi, commandLine, consoleDeed, consoleLook, cursor, shownPayload } from './targets/operators.ts'
@@ -16,6 +17,8 @@ export const TARGETS: readonly Target[] = [
   kafkaRecord,
   lz4Frame,
   snappyFrame,
+  kafkaBatch,
+  kafkaAnswer,
   amqpMessage,
   amqpTable,
   cloudEvent,
