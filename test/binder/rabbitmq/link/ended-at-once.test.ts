@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import { createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { connect as amqpConnect } from 'amqplib'
-import { createBinder, defineChannel } from 'concordat/binder'
+import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { type RabbitTransportOptions, rabbitTransport } from 'concordat/binder/rabbitmq'
 import { silentLogger, systemClock } from 'concordat/core'
 import { describe, type ExpectStatic, it, onTestFinished } from 'vitest'
@@ -65,25 +65,23 @@ function has(data: Buffer, method: string): boolean {
   return data.includes(id)
 }
 
+const numbers = defineChannel('numbers', { payload: z.number() })
+const SENDER = { sends: [numbers] }
+const READER = { bindings: [sink(numbers, { group: 'g' }, () => {})] }
+
 async function isMadeAgain(
   broker: { readonly connections: readonly Socket[] },
   options: RabbitTransportOptions,
   expect: ExpectStatic,
+  who: typeof SENDER | typeof READER = SENDER,
 ): Promise<void> {
   const errors = uncaughtErrors()
-  const numbers = defineChannel('numbers', { payload: z.number() })
   const transport = rabbitTransport({ ...options, provision: 'none' })
-  const binder = createBinder({
-    service: 'test',
-    transport,
-    sends: [numbers],
-    logger: silentLogger,
-    sendTimeoutMs: 1_000,
-  })
+  const binder = createBinder({ service: 'test', transport, ...who, logger: silentLogger, sendTimeoutMs: 1_000 })
   onTestFinished(() => binder.close())
   binder
     .start()
-    .then(() => binder.send(numbers, 1))
+    .then(() => (who === SENDER ? binder.send(numbers, 1) : undefined))
     .catch(() => {})
   await until('it was made again', () => broker.connections.length > 2)
   expect(errors).toEqual([])
@@ -95,6 +93,14 @@ describe.for(CLOSES)('closed with %d, %s: a connection', ([code]) => {
     async (last, { expect }) => {
       const broker = await brokerThatEnds(last, code)
       await isMadeAgain(broker, { url: broker.url }, expect)
+    },
+  )
+
+  it.for(['ConnectionOpen', 'ChannelOpen'] as const)(
+    'to read on that ends with the answer to %s is made again',
+    async (last, { expect }) => {
+      const broker = await brokerThatEnds(last, code)
+      await isMadeAgain(broker, { url: broker.url }, expect, READER)
     },
   )
 })
