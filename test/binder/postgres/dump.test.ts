@@ -1,15 +1,11 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const FAR = 1_000_000

@@ -1,17 +1,13 @@
-import { type Binder, type BinderOptions, createBinder, defineChannel, sink } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { type Binder, defineChannel, sink } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
 import type { Clock, SqlClient } from 'concordat/core'
 import { systemClock } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite, starterOn } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })
@@ -21,16 +17,7 @@ function setup() {
   const schema = `forgotten${++count}`
   const numbers = defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions: 2, groups: ['g'] })
   const other = defineChannel('other', { payload: Payload, key: ({ n }) => `k${n}`, partitions: 2, groups: ['g'] })
-  const started = async (
-    more: Partial<BinderOptions> = {},
-    options: Partial<PostgresTransportOptions> = {},
-  ): Promise<Binder> => {
-    const transport = postgresTransport({ sql, schema, ...options })
-    const binder = createBinder({ service: 'test', transport, ...more })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    return binder
-  }
+  const started = starterOn(sql, schema)
   const run = async (text: string): Promise<void> => void (await sql.query(text.replaceAll('{schema}', schema)))
   const forget = (): Promise<boolean> => postgresTransport({ sql, schema }).forgetGroup('numbers', 'g')
   return { schema, numbers, other, started, run, forget }

@@ -2,16 +2,12 @@ import { postgresTransport } from 'concordat/binder/postgres'
 import type { Subscription } from 'concordat/binder/transport'
 import type { SqlClient } from 'concordat/core'
 import { silentLogger, systemClock } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
-import { freshPglite } from '../../support/pglite.ts'
+import { expect, it, onTestFinished } from 'vitest'
 import { gate, until } from '../../support/until.ts'
 import { numbered, Recorder } from '../rabbitmq/kit.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 const spec = { partitions: 1, group: 'g', prefetch: 10, prefetchBytes: 1_000_000 }
 

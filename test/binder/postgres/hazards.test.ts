@@ -2,16 +2,12 @@ import { type Binder, type BinderOptions, createBinder, defineChannel, sink } fr
 import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import type { Clock, SqlClient } from 'concordat/core'
 import { systemClock } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { gate, until } from '../../support/until.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })

@@ -1,16 +1,12 @@
 import { createBinder, defineChannel, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 const PARTITIONS = 4
 const Payload = z.object({ n: z.number() })

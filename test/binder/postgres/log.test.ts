@@ -1,17 +1,13 @@
 import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { type PostgresTransport, type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
 import { type SqlClient, textCodec } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
 import { LogLines } from '../../support/log-lines.ts'
-import { freshPglite } from '../../support/pglite.ts'
 import { gate, until } from '../../support/until.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })

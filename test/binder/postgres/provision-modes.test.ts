@@ -1,16 +1,12 @@
-import { type Binder, type BinderOptions, createBinder, defineChannel, redrive, sink } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { defineChannel, redrive, sink } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
 import { silentLogger } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite, starterOn } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })
@@ -20,15 +16,7 @@ function setup() {
   const schema = `modes${++count}`
   const numbers = (partitions: number) =>
     defineChannel('numbers', { payload: Payload, key: ({ n }) => `k${n}`, partitions, groups: ['g'] })
-  const started = async (
-    more: Partial<BinderOptions> = {},
-    options: Partial<PostgresTransportOptions> = {},
-  ): Promise<Binder> => {
-    const binder = createBinder({ service: 'test', transport: postgresTransport({ sql, schema, ...options }), ...more })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    return binder
-  }
+  const started = starterOn(sql, schema)
   const value = async (text: string): Promise<unknown> =>
     (await sql.query<{ value: unknown }>(text.replaceAll('{schema}', schema))).rows[0]?.value
   return { schema, numbers, started, value }

@@ -1,17 +1,13 @@
 import { defineChannel, redrive } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import { type SqlClient, silentLogger, systemClock } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { lossyAnswers } from '../../support/lossy-answers.ts'
-import { freshPglite } from '../../support/pglite.ts'
 import { numbered } from '../rabbitmq/kit.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 const LETTERS = 3
 /** Statements and commits of a run. */

@@ -1,17 +1,13 @@
 import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
 import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
-import { pgliteClient } from 'concordat/core/pglite'
 import { createOutbox } from 'concordat/outbox'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-beforeAll(() => database.waitReady, 180_000)
-afterAll(() => database.close())
+const { sql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })

@@ -1,18 +1,14 @@
-import { type Binder, type BinderOptions, createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
-import { type PostgresTransportOptions, postgresTransport } from 'concordat/binder/postgres'
+import { createBinder, defineChannel, encodeMessage, sink } from 'concordat/binder'
+import { postgresTransport } from 'concordat/binder/postgres'
 import type { SqlClient } from 'concordat/core'
 import { pgliteClient } from 'concordat/core/pglite'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { freshPglite } from '../../support/pglite.ts'
 import { until } from '../../support/until.ts'
+import { onPglite, starterOn } from './support/on-pglite.ts'
 
-const database = freshPglite()
-const sql = pgliteClient(database)
-const elsewhere = freshPglite()
-const otherSql = pgliteClient(elsewhere)
-beforeAll(() => Promise.all([database.waitReady, elsewhere.waitReady]), 180_000)
-afterAll(() => Promise.all([database.close(), elsewhere.close()]))
+const { database, sql } = onPglite()
+const { sql: otherSql } = onPglite()
 
 let count = 0
 const Payload = z.object({ n: z.number() })
@@ -21,15 +17,7 @@ const MODES = ['create', 'check', 'none'] as const
 
 function setup() {
   const schema = `start${++count}`
-  const started = async (
-    more: Partial<BinderOptions> = {},
-    options: Partial<PostgresTransportOptions> = {},
-  ): Promise<Binder> => {
-    const binder = createBinder({ service: 'test', transport: postgresTransport({ sql, schema, ...options }), ...more })
-    onTestFinished(() => binder.close())
-    await binder.start()
-    return binder
-  }
+  const started = starterOn(sql, schema)
   const run = async (text: string): Promise<void> => void (await sql.query(text.replaceAll('{schema}', schema)))
   return { schema, started, run }
 }
