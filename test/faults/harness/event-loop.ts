@@ -6,7 +6,11 @@ export class EventLoop {
   readonly #timer: NodeJS.Timeout
   #last = performance.now()
 
-  constructor() {
+  readonly #onStall: ((stallMs: number) => void) | undefined
+
+  /** @param onStall told of each stall when it is over */
+  constructor(onStall?: (stallMs: number) => void) {
+    this.#onStall = onStall
     this.#timer = setInterval(() => this.#tick(), TICK_MS)
     this.#timer.unref()
   }
@@ -26,7 +30,10 @@ export class EventLoop {
     const now = performance.now()
     const stallMs = now - this.#last - TICK_MS
     this.#last = now
-    if (stallMs > TICK_MS) this.#stalls.push({ at: now, stallMs })
+    if (stallMs > TICK_MS) {
+      this.#stalls.push({ at: now, stallMs })
+      this.#onStall?.(stallMs)
+    }
     if (this.#stalls.length > 200) this.#stalls.splice(0, 100)
   }
 }

@@ -1,6 +1,7 @@
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { nowMs, readEvents, writeEvents } from '../harness/events.ts'
+import { type Event, nowMs, readEvents, writeEvents } from '../harness/events.ts'
 import type { Arena, Episode, EpisodeReport, Played, Setting, Suite } from '../harness/suite.ts'
 import { timelineOf } from '../harness/verdicts.ts'
 import { Company } from './company.ts'
@@ -145,6 +146,7 @@ class Bank implements Arena {
     for (const { name } of this.#company.deserters()) failures.push(`${name} ended by itself`)
     const asked = [...this.#asked]
     const withoutOwner = [...this.#watchman.evidence]
+    if (withoutOwner.length > 0) withoutOwner.splice(1, 0, whoStoodStill(all))
     if (this.#watchman.samples === 0) withoutOwner.push('nobody ever looked')
     const sagas = own(tables.sagas)
     const kinds = (kind: string): number => own(tables.timeline).filter((line) => line.kind === kind).length
@@ -170,4 +172,15 @@ class Bank implements Arena {
       },
     }
   }
+}
+
+/** For whoever reads that a saga was left alone: whether its processes had a machine to run on. */
+function whoStoodStill(events: readonly Event[]): string {
+  const longest = new Map<string, number>()
+  for (const { process, stalledMs = 0 } of events)
+    if (stalledMs > 0) longest.set(process, Math.max(stalledMs, longest.get(process) ?? 0))
+  const each = [...longest].map(([name, ms]) => `${name} ${ms} ms`).join(', ')
+  return `stood still themselves: ${each || 'none'}; load ${loadavg()
+    .map((load) => load.toFixed(1))
+    .join(', ')}`
 }

@@ -10,6 +10,7 @@ import { createOutbox, createRelay, type Outbox } from 'concordat/outbox'
 import { createCoordinator, participant, sagaReplies } from 'concordat/saga'
 import pg from 'pg'
 import { describe } from '../harness/errors.ts'
+import { EventLoop } from '../harness/event-loop.ts'
 import { EventLog } from '../harness/events.ts'
 import { forgetful } from '../harness/forgetful.ts'
 import { Random } from '../harness/random.ts'
@@ -28,6 +29,9 @@ import { uncheckedWrites } from './broken.ts'
 import type { Order, Post } from './place.ts'
 import { LEASE_MS, POLL_MS, RELAY_LEASE_MS } from './settings.ts'
 import { transportTo } from './transport.ts'
+
+/** What is late then, on a machine that had no time for this process, is no fault of the package. */
+const STALL_MS = 250
 
 class Worker {
   readonly #post: Post
@@ -54,6 +58,10 @@ class Worker {
     // Accounts that are paid are in another database: what they send takes an outbox, whichever the broker.
     this.#transport = transportTo(post.place.broker, post.role === 'credit' ? undefined : this.#sql)
     this.#outbox = createOutbox({ sql: this.#sql, service, schema: schemaOf(post.role), transport: this.#transport })
+  }
+
+  noteStall(stallMs: number): void {
+    if (stallMs > STALL_MS) this.#log.note('stalled', { stalledMs: Math.round(stallMs) })
   }
 
   note(op: string, error?: unknown): void {
@@ -176,6 +184,7 @@ function schemaOf(role: Post['role']): string {
 }
 
 let worker: Worker | undefined
+new EventLoop((stallMs) => worker?.noteStall(stallMs))
 
 async function obey(order: Order): Promise<void> {
   switch (order.do) {
