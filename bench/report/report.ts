@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import type { Result } from '../compare.ts'
 import type { Table } from '../table.ts'
-import { mistakeIn } from './shape.ts'
+import { shapeOf } from './shape.ts'
 
 export interface Report {
   readonly format: typeof FORMAT
@@ -71,7 +71,7 @@ export function parseReport(text: string, path: string): Report {
     throw new Error(
       `${path} has format ${inspect(report.format, { depth: 0 })}, this bench reads ${FORMAT}: make it again`,
     )
-  const mistake = mistakeIn(report)
-  if (mistake !== undefined) throw new Error(`${path} is no whole report: ${mistake}. Make it again`)
-  return report as Report
+  const shape = shapeOf(report)
+  if ('mistake' in shape) throw new Error(`${path} is no whole report: ${shape.mistake}. Make it again`)
+  return { format: FORMAT, ...shape.checked } as Report
 }

@@ -48,10 +48,12 @@ const report = z.object({
   }),
 })
 
-/** The first part that is wrong, and how: `suites[0].name: ...`. */
-export function mistakeIn(given: unknown): string | undefined {
-  const [first] = report.safeParse(given).error?.issues ?? []
-  return first === undefined ? undefined : `${placeOf(first.path)}: ${first.message}`
+/** What was checked, and nothing else that the file has; or the first part that is wrong, and how: `suites[0].name: ...`. */
+export function shapeOf(given: unknown): { readonly checked: z.infer<typeof report> } | { readonly mistake: string } {
+  const { data, error } = report.safeParse(given)
+  if (data !== undefined) return { checked: data }
+  const [first] = error.issues
+  return { mistake: first === undefined ? 'it is wrong' : `${placeOf(first.path)}: ${first.message}` }
 }
 
 function placeOf(path: readonly PropertyKey[]): string {

@@ -12,7 +12,7 @@ afterAll(() => expect(process.listeners('unhandledRejection')).toHaveLength(befo
 
 test.each(TARGETS.map((each) => [each.name, each] as const))('%s takes what is hostile', async (name, each) => {
   const { failure } = await play(each, { inputs: 200, seed: SEED })
-  const command = `npm run fuzz -- --target ${name} --replay '${failure?.replay}'`
+  const command = `npm run fuzz -- --target ${name} '--replay=${failure?.replay}'`
   expect(failure, `${failure?.why}\n${failure?.input}\n${command}`).toBeUndefined()
 })
 

@@ -65,7 +65,7 @@ async function main(): Promise<number> {
     code = 1
     const { why, input, replay } = played.failure
     console.log(`  failed: ${why}\n  input: ${input}`)
-    console.log(`  replay: npm run fuzz -- --target ${target.name} --replay '${replay}'`)
+    console.log(`  replay: npm run fuzz -- --target ${target.name} '--replay=${replay}'`)
   }
   return code
 }
