@@ -8,37 +8,32 @@
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { mendMethod } from '../../transport/kit/mended.ts'
 import type { AmqpConnection } from './client.ts'
 
 const MENDED = Symbol.for('concordat.rabbitmq.early-frames')
 
 /** amqplib's connection, as far as it is used. */
 interface Connection {
-  acceptLoop: ((this: Connection) => void) & { [MENDED]?: true }
+  acceptLoop: (this: Connection) => void
 }
 
 /** Idempotent. @returns whether it is mended */
 export function mendEarlyFrames(): boolean {
-  try {
-    const require = createRequire(import.meta.url)
-    // It exports no more than its API.
-    const file = join(dirname(require.resolve('amqplib')), 'lib', 'connection.js')
-    const { prototype } = (require(file) as { readonly Connection: { readonly prototype: Connection } }).Connection
-    const { acceptLoop } = prototype
-    if (typeof acceptLoop !== 'function') return false
-    if (acceptLoop[MENDED] !== true) prototype.acceptLoop = afterHandOut(acceptLoop)
-    return true
-  } catch {
-    return false
-  }
+  return mendMethod(MENDED, connectionClass, 'acceptLoop', afterHandOut)
+}
+
+function connectionClass(): Connection {
+  const require = createRequire(import.meta.url)
+  // It exports no more than its API.
+  const file = join(dirname(require.resolve('amqplib')), 'lib', 'connection.js')
+  return (require(file) as { readonly Connection: { readonly prototype: Connection } }).Connection.prototype
 }
 
 function afterHandOut(acceptLoop: Connection['acceptLoop']): Connection['acceptLoop'] {
-  const mended: Connection['acceptLoop'] = function (this: Connection) {
+  return function (this: Connection) {
     setImmediate(() => acceptLoop.call(this))
   }
-  mended[MENDED] = true
-  return mended
 }
 
 /** Whether its end has come already: no event will tell of it to who hears of the connection, or of a channel on it, only now. */

@@ -8,37 +8,32 @@
  */
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
+import { mendMethod } from '../../../transport/kit/mended.ts'
 
 const MENDED = Symbol.for('concordat.kafka.dead-sockets')
 
 /** kafkajs' connection, as far as it is used. */
 interface Connection {
   readonly socket?: Socket | null
-  disconnect: ((this: Connection) => Promise<unknown>) & { [MENDED]?: true }
+  disconnect: (this: Connection) => Promise<unknown>
 }
 
 /** Idempotent. @returns whether it is mended */
 export function mendDeadSockets(): boolean {
-  try {
-    const require = createRequire(import.meta.url)
-    const { prototype } = require('kafkajs/src/network/connection.js') as { readonly prototype: Connection }
-    const { disconnect } = prototype
-    if (typeof disconnect !== 'function') return false
-    if (disconnect[MENDED] !== true) prototype.disconnect = withoutLeftovers(disconnect)
-    return true
-  } catch {
-    return false
-  }
+  return mendMethod(MENDED, connectionClass, 'disconnect', withoutLeftovers)
+}
+
+function connectionClass(): Connection {
+  const require = createRequire(import.meta.url)
+  return (require('kafkajs/src/network/connection.js') as { readonly prototype: Connection }).prototype
 }
 
 function withoutLeftovers(disconnect: Connection['disconnect']): Connection['disconnect'] {
-  const mended: Connection['disconnect'] = async function (this: Connection) {
+  return async function (this: Connection) {
     try {
       return await disconnect.call(this)
     } finally {
       if (this.socket?.destroyed === true) this.socket.removeAllListeners('connect')
     }
   }
-  mended[MENDED] = true
-  return mended
 }

@@ -8,6 +8,7 @@
  * or one that looks otherwise inside, stays as it is.
  */
 import { createRequire } from 'node:module'
+import { mendMethod } from '../../../transport/kit/mended.ts'
 
 const MENDED = Symbol.for('concordat.kafka.torn-answers')
 const LENGTH_BYTES = 4
@@ -19,25 +20,24 @@ interface Connection {
   /** Before the next answer, or its length, can be read. */
   bytesNeeded: number
   readonly isConnected: (this: Connection) => boolean
-  connect: ((this: Connection) => Promise<unknown>) & { [MENDED]?: true }
+  connect: (this: Connection) => Promise<unknown>
 }
 
 /** Idempotent. @returns whether it is mended */
 export function mendTornAnswers(): boolean {
-  try {
-    const require = createRequire(import.meta.url)
-    const { prototype } = require('kafkajs/src/network/connection.js') as { readonly prototype: Connection }
-    const { connect, isConnected } = prototype
-    if (typeof connect !== 'function' || typeof isConnected !== 'function') return false
-    if (connect[MENDED] !== true) prototype.connect = afterForgetting(connect)
-    return true
-  } catch {
-    return false
-  }
+  return mendMethod(MENDED, connectionClass, 'connect', afterForgetting)
+}
+
+/** @throws TypeError when it is another one inside */
+function connectionClass(): Connection {
+  const require = createRequire(import.meta.url)
+  const { prototype } = require('kafkajs/src/network/connection.js') as { readonly prototype: Connection }
+  if (typeof prototype.isConnected !== 'function') throw new TypeError('kafkajs: a connection has no isConnected')
+  return prototype
 }
 
 function afterForgetting(connect: Connection['connect']): Connection['connect'] {
-  const mended: Connection['connect'] = function (this: Connection) {
+  return function (this: Connection) {
     if (!this.isConnected() && Array.isArray(this.chunks)) {
       this.chunks = []
       this.bytesBuffered = 0
@@ -45,6 +45,4 @@ function afterForgetting(connect: Connection['connect']): Connection['connect'] 
     }
     return connect.call(this)
   }
-  mended[MENDED] = true
-  return mended
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
-import { ByteReader, ByteWriter, Pieces } from '../inside.ts'
+import { cuts, piecesOf } from '../in-pieces.ts'
+import { ByteReader, ByteWriter, type Pieces } from '../inside.ts'
 
 const WHOLE = 2 ** 53 - 1
 const written = fc.record({
@@ -26,11 +27,6 @@ function bytesOf({
   return to.bytesField(field).bytesField(field).int32(last).bytes
 }
 
-function cut(all: Buffer, at: readonly number[]): Pieces {
-  const borders = [0, ...at.map((each) => each % (all.length + 1)).toSorted((a, b) => a - b), all.length]
-  return new Pieces(borders.slice(1).map((end, i) => all.subarray(borders[i], end)))
-}
-
 function read(pieces: Pieces) {
   const from = new ByteReader(pieces)
   const [small, short, long] = [from.int8(), from.int16(), from.int64()]
@@ -41,18 +37,18 @@ function read(pieces: Pieces) {
 describe('an answer', () => {
   it('is what was written, in whatever pieces it comes', ({ expect }) => {
     fc.assert(
-      fc.property(written, fc.array(fc.nat(), { maxLength: 12 }), (fields, at) => {
-        expect(read(cut(bytesOf(fields), at))).toEqual({ ...fields, same: fields.field })
+      fc.property(written, cuts, (fields, at) => {
+        expect(read(piecesOf(bytesOf(fields), at))).toEqual({ ...fields, same: fields.field })
       }),
     )
   })
 
   it('that ends too early is a RangeError, in whatever pieces it comes', ({ expect }) => {
     fc.assert(
-      fc.property(written, fc.array(fc.nat(), { maxLength: 12 }), fc.nat(), (fields, at, missing) => {
+      fc.property(written, cuts, fc.nat(), (fields, at, missing) => {
         const all = bytesOf(fields)
         const short = all.subarray(0, all.length - 1 - (missing % all.length))
-        expect(() => read(cut(short, at))).toThrow(RangeError)
+        expect(() => read(piecesOf(short, at))).toThrow(RangeError)
       }),
     )
   })

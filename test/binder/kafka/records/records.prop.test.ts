@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
+import { cuts, piecesOf } from '../in-pieces.ts'
 import { crc32c, type Envelope, Pieces, readBatches, recordBytes, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
 
@@ -41,13 +42,6 @@ const head = {
   sequence: 77,
   compression: 'none',
 } as const
-
-/** As a socket might bring them. */
-const cuts = fc.array(fc.nat(), { maxLength: 12 })
-function piecesOf(all: Buffer, at: readonly number[]): Pieces {
-  const borders = [0, ...at.map((cut) => cut % (all.length + 1)).toSorted((a, b) => a - b), all.length]
-  return new Pieces(borders.slice(1).map((end, i) => Buffer.from(all.subarray(borders[i], end))))
-}
 
 const toBytes = (value: unknown): Buffer | null =>
   value === null || value === undefined ? null : Buffer.from(value as string)
