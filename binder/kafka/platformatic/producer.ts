@@ -1,12 +1,12 @@
 import type { Clock } from '../../../core/clock.ts'
 import { DeadlineExceeded } from '../deadline.ts'
 import type { Envelope, Producer } from '../driver.ts'
+import { type ProducerIdentity, writeBatch } from '../records/batch-writer.ts'
 import type { Compression } from '../wire/codecs.ts'
 import { Placing } from '../wire/placing.ts'
 import { toTransportError } from './errors.ts'
 import type { Cluster } from './network/cluster.ts'
-import { writeBatch } from './protocol/batch-writer.ts'
-import { initProducerId, type ProducerIdentity } from './protocol/produce.ts'
+import { initProducerId } from './protocol/produce.ts'
 import { type Parcel, Sending, type Session } from './sending.ts'
 
 const SEQUENCES = 2 ** 31

@@ -30,6 +30,13 @@ export function readInt64(bytes: Buffer, at: number): number {
   return bytes.readInt32BE(at) * TWO_32 + bytes.readUInt32BE(at + 4)
 }
 
+/** Exact up to 2^53. */
+export function writeInt64(bytes: Buffer, value: number, at: number): void {
+  const high = Math.floor(value / TWO_32)
+  bytes.writeInt32BE(high, at)
+  bytes.writeUInt32BE(value - high * TWO_32, at + 4)
+}
+
 const TWO_32 = 2 ** 32
 
 export const ATTRIBUTES = { compression: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5 } as const

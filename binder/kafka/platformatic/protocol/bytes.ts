@@ -1,9 +1,8 @@
 /** The types of Kafka's protocol in versions without tagged fields. Integers of 64 bits are numbers, exact up to 2^53. */
-import { readInt64 } from '../../records/batch-format.ts'
+import { readInt64, writeInt64 } from '../../records/batch-format.ts'
 import type { Pieces } from '../../records/pieces.ts'
 
 const FIRST_BYTES = 256
-const TWO_32 = 2 ** 32
 
 /** Writes a request into a buffer that grows. */
 export class ByteWriter {
@@ -173,10 +172,4 @@ export class ByteReader {
   #tooShort(length: number): RangeError {
     return new RangeError(`${length} bytes at ${this.#base + this.#at} do not fit into ${this.#pieces.length}`)
   }
-}
-
-export function writeInt64(bytes: Buffer, value: number, at: number): void {
-  const high = Math.floor(value / TWO_32)
-  bytes.writeInt32BE(high, at)
-  bytes.writeUInt32BE(value - high * TWO_32, at + 4)
 }

@@ -1,11 +1,6 @@
+import type { ProducerIdentity } from '../../records/batch-writer.ts'
 import { errorName, requireSuccess } from './errors.ts'
 import type { Request } from './request.ts'
-
-/** Who writes: the broker drops what it has of the same producer under the same sequence number. */
-export interface ProducerIdentity {
-  readonly id: number
-  readonly epoch: number
-}
 
 /** @throws KafkaRefusal */
 export function initProducerId(): Request<ProducerIdentity> {

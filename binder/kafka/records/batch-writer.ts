@@ -1,10 +1,14 @@
 /** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
-import type { Envelope } from '../../driver.ts'
-import { AT, FORMAT, LENGTH_END } from '../../records/batch-format.ts'
-import { crc32c } from '../../records/crc32c.ts'
-import { COMPRESSION_TYPES, type Codec, type Compression, GZIP, LZ4, SNAPPY, ZSTD } from '../../wire/codecs.ts'
-import { writeInt64 } from './bytes.ts'
-import type { ProducerIdentity } from './produce.ts'
+import type { Envelope } from '../driver.ts'
+import { COMPRESSION_TYPES, type Codec, type Compression, GZIP, LZ4, SNAPPY, ZSTD } from '../wire/codecs.ts'
+import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-format.ts'
+import { crc32c } from './crc32c.ts'
+
+/** Who writes: the broker drops what it has of the same producer under the same sequence number. */
+export interface ProducerIdentity {
+  readonly id: number
+  readonly epoch: number
+}
 
 /** What its head says beside the records. */
 export interface BatchHead {
