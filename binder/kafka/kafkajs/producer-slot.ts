@@ -5,8 +5,11 @@ import type { Envelope, Producer } from '../driver.ts'
 import { COMPRESSION_TYPES } from '../wire/codecs.ts'
 import { byTopic } from '../wire/requests.ts'
 import type { KafkaProducer } from './client.ts'
+import { codecOf } from './codecs.ts'
 import { connectWithin } from './deadline.ts'
 import { toTransportError } from './errors.ts'
+import { writeBatchesOf } from './mends/batch-writer.ts'
+import { withClusters } from './mends/clusters.ts'
 import { atNextSeed } from './mends/next-seed.ts'
 import type { KafkaOptions } from './options.ts'
 import { createPartitioner } from './partitioner.ts'
@@ -73,15 +76,17 @@ export class ProducerSlot implements Producer {
   }
 
   async #connect(isOpen: () => boolean): Promise<KafkaProducer> {
-    const { kafka } = this.#options
-    const producer = atNextSeed(kafka, () =>
+    const { kafka, compression } = this.#options
+    const make = (): KafkaProducer =>
       kafka.producer({
         idempotent: true,
         allowAutoTopicCreation: false,
         createPartitioner: createPartitioner(isOpen),
         retry: { retries: Number.MAX_SAFE_INTEGER, initialRetryTime: 100, maxRetryTime: 1_000 },
-      }),
-    )
+      })
+    const writing = { clock: this.#clock, compression, findCodec: codecOf }
+    const withWriter = (): KafkaProducer => withClusters(kafka, (cluster) => writeBatchesOf(cluster, writing), make)
+    const producer = atNextSeed(kafka, withWriter)
     await connectWithin(this.#clock, this.#options, producer)
     return producer
   }

@@ -141,7 +141,7 @@ async function readBatch(
 /** Of all that comes after the checksum. */
 function checksum(batch: Pieces): number {
   let crc = 0
-  for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, 0, piece.length, crc)
+  for (const piece of batch.part(AT.attributes, batch.length).buffers) crc = crc32c(piece, crc)
   return crc
 }
 

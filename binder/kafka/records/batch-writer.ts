@@ -1,7 +1,8 @@
 /** Records in the form of the wire, written once into one buffer: strings byte by byte, since most are short and ASCII. */
 import type { Envelope } from '../driver.ts'
-import { COMPRESSION_TYPES, type Codec, type Compression, GZIP, LZ4, SNAPPY, ZSTD } from '../wire/codecs.ts'
+import { CODECS, COMPRESSION_TYPES, CodecMissing, type Compression } from '../wire/codecs.ts'
 import { AT, FORMAT, LENGTH_END, writeInt64 } from './batch-format.ts'
+import type { FindCodec } from './batch-reader.ts'
 import { crc32c } from './crc32c.ts'
 
 /** Who writes: the broker drops what it has of the same producer under the same sequence number. */
@@ -18,14 +19,10 @@ export interface BatchHead {
   /** Of the first record. */
   readonly sequence: number
   readonly compression: Compression
+  /** @default those of this package */
+  readonly findCodec?: FindCodec | undefined
 }
 
-const CODECS: Readonly<Record<Exclude<Compression, 'none'>, Codec>> = {
-  gzip: GZIP,
-  snappy: SNAPPY,
-  lz4: LZ4,
-  zstd: ZSTD,
-}
 const SHORT = 64
 /** A record's length takes one to five bytes: most take two. */
 const USUAL_LENGTH_BYTES = 2
@@ -39,11 +36,14 @@ export async function writeBatch(records: readonly Envelope[], head: BatchHead):
   const written = bytes.subarray(0, at)
   return head.compression === 'none'
     ? sealed(written, records.length, head)
-    : sealed(await compressed(written, head.compression), records.length, head)
+    : sealed(await compressed(written, head), records.length, head)
 }
 
-async function compressed(batch: Buffer, compression: Exclude<Compression, 'none'>): Promise<Buffer> {
-  const records = await CODECS[compression].compress(batch.subarray(AT.records))
+async function compressed(batch: Buffer, { compression, findCodec }: BatchHead): Promise<Buffer> {
+  const type = COMPRESSION_TYPES[compression]
+  const codec = findCodec?.(type) ?? CODECS[type]
+  if (codec === undefined) throw new CodecMissing(`there is nothing that compresses with ${compression}`)
+  const records = await codec.compress(batch.subarray(AT.records))
   return Buffer.concat([batch.subarray(0, AT.records), records])
 }
 
@@ -61,7 +61,7 @@ function sealed(batch: Buffer, count: number, { time, identity, sequence, compre
   batch.writeInt16BE(identity.epoch, AT.producerEpoch)
   batch.writeInt32BE(sequence, AT.firstSequence)
   batch.writeInt32BE(count, AT.count)
-  batch.writeUInt32BE(crc32c(batch, AT.attributes), AT.crc)
+  batch.writeUInt32BE(crc32c(batch.subarray(AT.attributes)), AT.crc)
   return batch
 }
 

@@ -1,15 +1,26 @@
-/** CRC-32C (Castagnoli), sixteen bytes at a time. @see https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4 */
+/**
+ * CRC-32C (Castagnoli), by the processor's own instruction where `@node-rs/crc32` is installed: it comes with
+ * `@platformatic/kafka`. Else sixteen bytes at a time, which takes three times as long.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4
+ */
+import { createRequire } from 'node:module'
+
+/** Of all bytes. @param before the checksum of the bytes before these */
+export type Crc32c = (bytes: Uint8Array, before?: number) => number
 
 const POLYNOMIAL = 0x82f63b78
 const SLICES = 16
 /** A table for each place of a byte among the sixteen, the last byte's first: one array, as V8 looks up fastest. */
 const TABLE = makeTable()
+/** Of RFC 3720: the digits 1 to 9, in two parts. */
+const KNOWN = { parts: ['1234', '56789'], sum: 0xe3069283 } as const
 
-/** @param end of `bytes`, exclusive @param before the checksum of the bytes before these */
-export function crc32c(bytes: Uint8Array, begin = 0, end = bytes.length, before = 0): number {
+export function slicedCrc32c(bytes: Uint8Array, before = 0): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const end = bytes.length
   let crc = ~before
-  let at = begin
+  let at = 0
   for (const last = end - SLICES; at <= last; at += SLICES) {
     crc =
       fourAt(12, crc ^ view.getInt32(at, true)) ^
@@ -19,6 +30,24 @@ export function crc32c(bytes: Uint8Array, begin = 0, end = bytes.length, before 
   }
   for (; at < end; at++) crc = entry(0, (crc ^ (bytes[at] as number)) & 0xff) ^ (crc >>> 8)
   return ~crc >>> 0
+}
+
+/** A package that is not there, does not load on this machine or adds up to something else is not used. */
+export function fastestCrc32c(load: (name: string) => unknown): Crc32c {
+  try {
+    const { crc32c: native } = load('@node-rs/crc32') as { readonly crc32c: Crc32c }
+    const sum = KNOWN.parts.reduce((before, part) => native(Buffer.from(part), before), 0)
+    return sum === KNOWN.sum ? native : slicedCrc32c
+  } catch {
+    return slicedCrc32c
+  }
+}
+
+let fastest: Crc32c | undefined
+
+export function crc32c(bytes: Uint8Array, before = 0): number {
+  fastest ??= fastestCrc32c(createRequire(import.meta.url))
+  return fastest(bytes, before)
 }
 
 /** Of four bytes behind which `after` follow. */

@@ -64,7 +64,7 @@ export const kafkaBatch = target({
   input(tape) {
     const bytes = Buffer.from(hostileBytes(tape, ...BATCHES))
     // Else the checksum would keep nearly all of it out.
-    if (!tape.once(4) && bytes.length > COVERED_AT) bytes.writeUInt32BE(crc32c(bytes, COVERED_AT), CRC_AT)
+    if (!tape.once(4) && bytes.length > COVERED_AT) bytes.writeUInt32BE(crc32c(bytes.subarray(COVERED_AT)), CRC_AT)
     const roomBytes = tape.once(3) ? tape.below(700) : ROOMY.roomBytes
     return { ...inPieces(tape, bytes), from: tape.pick([0, 1, 9_999]), roomBytes }
   },

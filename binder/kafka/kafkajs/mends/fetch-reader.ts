@@ -5,6 +5,7 @@
 import type { KafkaCluster } from '../client.ts'
 import { codecOf } from '../codecs.ts'
 import { decodeFetch, FETCH_VERSIONS, type FetchAnswer, type PartitionAnswer, type Reading } from './fetch-answer.ts'
+import { changeRequests, type Protocol } from './requests.ts'
 
 export type FetchLimits = Pick<Reading, 'answerBytes' | 'roomBytes' | 'maxBatchBytes'>
 
@@ -28,63 +29,22 @@ interface FetchArgs {
   }>
 }
 
-interface Protocol {
-  readonly request: { readonly apiVersion: number }
-  readonly response: { readonly decode: (payload: Buffer) => Promise<unknown> }
-}
-
-type MakeRequest = (args: FetchArgs) => Protocol
-type LookupRequest = (apiKey: number, definition: unknown) => MakeRequest
-
-interface Broker {
-  lookupRequest: LookupRequest
-}
-
-interface BrokerFinder {
-  findBroker(node: unknown): Promise<Broker>
-}
-
 /** @throws TypeError when the cluster is not that of kafkajs 2.2: aborted records would reach handlers */
 export function readFetchesOf(cluster: KafkaCluster, limits: FetchLimits, listener: FetchListener): void {
-  const finder = cluster as unknown as BrokerFinder
-  if (typeof finder.findBroker !== 'function')
-    throw new TypeError('kafkaTransport needs kafkajs 2.2: the cluster of this one has no findBroker')
-  const find = finder.findBroker.bind(cluster)
-  const known = new WeakSet<Broker>()
-  finder.findBroker = async (node) => {
-    const broker = await find(node)
-    if (!known.has(broker)) {
-      known.add(broker)
-      intercept(broker, limits, listener)
-    }
-    return broker
-  }
-}
-
-/**
- * kafkajs assigns `lookupRequest` anew with each connection. The first fetch does not wait for records: it tells how things
- * stand.
- */
-function intercept(broker: Broker, limits: FetchLimits, listener: FetchListener): void {
-  if (typeof broker.lookupRequest !== 'function')
-    throw new TypeError('kafkaTransport needs kafkajs 2.2: a broker of this one has no lookupRequest')
-  let lookup = broker.lookupRequest
-  let turn = 0
-  Object.defineProperty(broker, 'lookupRequest', {
-    configurable: true,
-    enumerable: true,
-    get: (): LookupRequest => (apiKey, definition) => {
-      const make = lookup(apiKey, definition)
-      if (apiKey !== FETCH_KEY) return make
-      return (args) => {
+  changeRequests<FetchArgs>(cluster, {
+    apiKey: FETCH_KEY,
+    changeFor: () => {
+      let turn = 0
+      return (make) => (args) => {
+        // The first fetch does not wait for records: it tells how things stand.
         const maxWaitTime = turn === 0 ? 0 : args.maxWaitTime
         const startOf = (topic: string, partition: number): number => startIn(args, topic, partition)
         const reading = { ...limits, findCodec: codecOf, turn: turn++, startOf }
         return withOwnReader(make({ ...args, maxWaitTime }), reading, listener)
       }
     },
-    set: (next: LookupRequest) => {
-      lookup = next
+    onUnknown: (missing) => {
+      throw new TypeError(`kafkaTransport needs kafkajs 2.2: ${missing}`)
     },
   })
 }

@@ -4,7 +4,7 @@
  * brokers are there. So what is made after a connect that failed begins with the next address.
  */
 import type { KafkaClient } from '../client.ts'
-import { replaced } from './replaced.ts'
+import { withClusters } from './clusters.ts'
 
 /** Lists of up to six are gone through evenly. */
 const MOST_SKIPPED = 60
@@ -20,20 +20,10 @@ export function seedFailed(client: KafkaClient): void {
 export function atNextSeed<T>(client: KafkaClient, make: () => T): T {
   const skipped = failures.get(client) ?? 0
   if (skipped === 0) return make()
-  const usual = replaced<(options: object) => Partial<SeededCluster>>(
-    client,
-    'private:Kafka:createCluster',
-    (create) => (options) => {
-      const cluster = create?.(options) ?? {}
-      if (cluster.connectionPoolBuilder !== undefined) skip(cluster.connectionPoolBuilder, skipped)
-      return cluster
-    },
-  )
-  try {
-    return make()
-  } finally {
-    usual()
+  const look = ({ connectionPoolBuilder: builder }: Partial<SeededCluster>): void => {
+    if (builder !== undefined) skip(builder, skipped)
   }
+  return withClusters(client, look, make)
 }
 
 interface SeededCluster {

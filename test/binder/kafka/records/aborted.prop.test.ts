@@ -18,7 +18,7 @@ async function batchOf({ offset, producer, kind }: Logged): Promise<Buffer> {
   const batch = await writeBatch([envelope], { time: 1, identity, sequence: -1, compression: 'none' })
   batch.writeInt32BE(offset, 4)
   batch.writeInt16BE((kind === 'plain' ? 0 : TRANSACTIONAL) | (isMarker ? CONTROL : 0), 21)
-  batch.writeUInt32BE(crc32c(batch, 21), 17)
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
   return batch
 }
 

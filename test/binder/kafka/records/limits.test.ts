@@ -40,7 +40,7 @@ async function withRecords(records: Buffer, count: number): Promise<Buffer> {
   batch.writeInt32BE(batch.length - 12, 8)
   batch.writeInt32BE(count, COUNT_AT)
   batch.writeInt32BE(count - 1, 23)
-  batch.writeUInt32BE(crc32c(batch, 21), 17)
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
   return batch
 }
 

@@ -2,8 +2,9 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { cuts, piecesOf } from '../in-pieces.ts'
-import { crc32c, type Envelope, Pieces, readBatches, recordBytes, writeBatch } from '../inside.ts'
+import { crc32c, fastestCrc32c, Pieces, readBatches, slicedCrc32c, writeBatch } from '../inside.ts'
 import { ROOMY } from '../kit.ts'
+import { envelopes, plain } from './envelopes.ts'
 
 const require = createRequire(import.meta.url)
 
@@ -24,32 +25,13 @@ const theirs = {
   }>,
 }
 
-const bytes = fc.uint8Array({ maxLength: 300 }).map((each) => Buffer.from(each))
-const text = fc.oneof(fc.string({ maxLength: 200 }), fc.string({ unit: 'grapheme', maxLength: 80 }))
-/** Each once, as in an object; the wire has no lone surrogates. kafkajs takes a name that every object inherits for one that came twice. */
-const headers = fc.dictionary(
-  fc.string({ unit: 'grapheme', maxLength: 90 }).filter((name) => !(name in Object.prototype)),
-  fc.oneof(text, bytes),
-  { maxKeys: 12 },
-)
-const envelope = fc
-  .record({ key: fc.oneof(fc.constant(null), text, bytes), value: fc.oneof(fc.constant(null), bytes), headers })
-  .map((record): Envelope => ({ ...record, topic: 't', bytes: recordBytes(record), index: 0, place: 0 }))
-const envelopes = fc.array(envelope, { minLength: 1, maxLength: 40 })
+const bytes = fc.uint8Array({ maxLength: 300 })
 const head = {
   time: 1_795_334_400_000,
   identity: { id: 4_294_967_300, epoch: 3 },
   sequence: 77,
   compression: 'none',
 } as const
-
-const toBytes = (value: unknown): Buffer | null =>
-  value === null || value === undefined ? null : Buffer.from(value as string)
-const plain = (record: { readonly key: unknown; readonly value: unknown; readonly headers?: object | undefined }) => ({
-  key: toBytes(record.key),
-  value: toBytes(record.value),
-  headers: new Map(Object.entries(record.headers ?? {}).map(([name, value]) => [name, toBytes(value)])),
-})
 
 describe('batches of records', () => {
   it('are for kafkajs what was written', async ({ expect }) => {
@@ -138,12 +120,29 @@ describe('batches of records', () => {
 })
 
 describe('crc32c', () => {
-  it('is the one of kafkajs', ({ expect }) => {
+  it.for([
+    ['by sixteen bytes at a time', slicedCrc32c],
+    ['by the processor', fastestCrc32c(require)],
+    ['whichever is there', crc32c],
+  ] as const)('%s is the one of kafkajs, in parts as in one', ([, sum], { expect }) => {
     fc.assert(
-      fc.property(bytes, (each) => {
-        expect(crc32c(each)).toBe(theirs.crc32c(each) >>> 0)
+      fc.property(bytes, fc.nat(300), (each, cut) => {
+        expect(sum(each)).toBe(theirs.crc32c(Buffer.from(each)) >>> 0)
+        expect(sum(each.subarray(cut), sum(each.subarray(0, cut)))).toBe(sum(each))
       }),
     )
-    expect(crc32c(Buffer.from('123456789'))).toBe(0xe3069283)
+    expect(sum(Buffer.from('123456789'))).toBe(0xe3069283)
+  })
+
+  it('is that of the package where it is installed', ({ expect }) => {
+    expect(fastestCrc32c(require)).toBe((require('@node-rs/crc32') as { readonly crc32c: unknown }).crc32c)
+  })
+
+  it('is our own where the package is missing, does not load here or is wrong', ({ expect }) => {
+    const missing = (): never => {
+      throw new Error('Cannot find module')
+    }
+    const broken = [missing, () => undefined, () => ({}), () => ({ crc32c: () => 1 }), () => ({ crc32c: missing })]
+    for (const load of broken) expect(fastestCrc32c(load)).toBe(slicedCrc32c)
   })
 })
