@@ -39,23 +39,8 @@ const RATIO_COLUMNS = [
 ]
 /** The less the better: turned over. */
 const COST_COLUMNS = ['each further / first']
-/** Columns that say what a row is about. */
-const LABEL_COLUMNS = [
-  'what',
-  'who',
-  'where',
-  'side',
-  'at once',
-  'groups',
-  'on',
-  'transaction',
-  'processes',
-  'there already',
-  'handler',
-  'size',
-  // Of the rows, in a table whose columns are drivers.
-  'messages/s',
-]
+/** Columns behind the first one that say what a row is about, too. The first one always does. */
+const LABEL_COLUMNS = ['who']
 const TOLERANCE = 0.1
 
 /** @throws Error when two have one name: of those one would be compared with both */
@@ -83,7 +68,7 @@ function ratiosIn(suite: string, { title, head, rows }: Table): readonly Ratio[]
       const value = Number.parseFloat((row[at] ?? '').replaceAll(',', ''))
       if (!Number.isFinite(value)) return []
       const column = head[at] ?? ''
-      const labels = row.filter((_, i) => LABEL_COLUMNS.includes(head[i] ?? ''))
+      const labels = row.filter((_, i) => i === 0 || LABEL_COLUMNS.includes(head[i] ?? ''))
       const name = `${suite}: ${title}: ${[...labels, ...(nth === 0 ? [] : [column])].join(', ')}`
       return [{ name, value: COST_COLUMNS.includes(column) ? 1 / value : value }]
     }),
