@@ -51,6 +51,10 @@ async function main(): Promise<number> {
   const [first = '', ...more] = process.argv.slice(2)
   const command = Object.hasOwn(COMMANDS, first) ? COMMANDS[first] : undefined
   if (command !== undefined) return conclude(() => command(more))
+  if (first === '--help') {
+    console.log(usage())
+    return 0
+  }
   const given = parseArguments()
   if (typeof given === 'string') return misused(given)
   const mistake = given.report === undefined ? undefined : mistakeOfReport(given.report, given)
@@ -139,11 +143,13 @@ async function runSuite({ name, load }: NamedSuite, given: Given): Promise<Suite
 }
 
 function misused(how: string): number {
-  const suites = Object.keys(SUITES).join('|')
-  console.error(
-    `bench: ${how}. Usage: npm run bench -- all|${suites}... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE], or compare FILE [BEFORE], or tables [FILE]`,
-  )
+  console.error(`bench: ${how}. ${usage()}`)
   return 2
+}
+
+function usage(): string {
+  const suites = Object.keys(SUITES).join('|')
+  return `Usage: npm run bench -- all|${suites}... [--rounds N] [--only NAME,...] [--minutes N] [--orders N] [--report FILE], or compare FILE [BEFORE], or tables [FILE]`
 }
 
 const MAX_MINUTES = 10_000

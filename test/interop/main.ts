@@ -14,11 +14,6 @@ import { Report } from './report.ts'
 import { startSpring } from './spring.ts'
 
 const closers: Array<() => Promise<unknown>> = []
-try {
-  process.exitCode = await main()
-} finally {
-  for (const close of closers.reverse()) await close()
-}
 
 const USAGE = [
   'Usage: npm run interop [-- java | spring]',
@@ -75,4 +70,10 @@ async function springCases(report: Report, classes: Classes, kafka: string, rabb
   await kafkaSpringCases(report, spring, onKafka)
   await rabbitSpringCases(report, onRabbit)
   await takeOverCases(report, spring, kafka, onKafka)
+}
+
+try {
+  process.exitCode = await main()
+} finally {
+  for (const close of closers.reverse()) await close()
 }

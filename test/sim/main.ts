@@ -150,9 +150,13 @@ async function main(): Promise<number> {
       }).values,
     )
   } catch (error) {
+    if (error instanceof UsageError && error.isHelp) {
+      console.log(error.message)
+      return 0
+    }
     const help = error instanceof UsageError ? '' : '. See npm run sim -- --help'
     console.error(`${error instanceof Error ? error.message : String(error)}${help}`)
-    return error instanceof UsageError && error.isHelp ? 0 : 2
+    return 2
   }
   if (options.defects) return playDefects(options)
   const databases = new Databases()
