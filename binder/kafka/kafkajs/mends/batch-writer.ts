@@ -17,7 +17,7 @@ export interface BatchWriting {
 }
 
 /** As kafkajs has it. */
-interface ProduceArgs {
+export interface ProduceArgs {
   readonly acks: number
   /** Milliseconds. */
   readonly timeout: number

@@ -1,8 +1,9 @@
 import { createRequire } from 'node:module'
 import fc from 'fast-check'
+import { Kafka } from 'kafkajs'
 import { describe, it } from 'vitest'
 import { FakeClock } from '../../fake-clock.ts'
-import { ByteReader, CODECS, type Envelope, Pieces, writeBatchesOf } from '../../inside.ts'
+import { ByteReader, CODECS, Pieces, type ProduceArgs, withClusters, writeBatchesOf } from '../../inside.ts'
 import { envelopes, plain } from '../../records/envelopes.ts'
 
 const require = createRequire(import.meta.url)
@@ -10,25 +11,10 @@ const require = createRequire(import.meta.url)
 interface Encoder {
   readonly buffer: Buffer
 }
-interface ProduceArgs {
-  readonly acks: number
-  readonly timeout: number
-  readonly compression: number
-  readonly producerId: string
-  readonly producerEpoch: number
-  readonly topicData: ReadonlyArray<{
-    readonly topic: string
-    readonly partitions: ReadonlyArray<{
-      readonly partition: number
-      readonly firstSequence: number
-      readonly messages: readonly Envelope[]
-    }>
-  }>
-}
 type Lookup = (
   apiKey: number,
   definition: unknown,
-) => (args: ProduceArgs) => {
+) => (args: ProduceArgs & { readonly compression: number }) => {
   readonly request: { readonly apiVersion: number; readonly encode: () => Promise<Encoder> }
 }
 
@@ -133,6 +119,15 @@ describe('what a producer of kafkajs writes', () => {
       )
     },
   )
+
+  it('reaches the connections of a producer of kafkajs, and of that one alone', ({ expect }) => {
+    const kafka = new Kafka({ brokers: ['127.0.0.1:9'] })
+    const seen: object[] = []
+    const make = (): unknown => kafka.producer({ createPartitioner: () => () => 0 })
+    withClusters(kafka as never, (cluster) => seen.push(cluster), make)
+    make()
+    expect(seen.map((cluster) => typeof (cluster as { findBroker?: unknown }).findBroker)).toEqual(['function'])
+  })
 
   it('is of kafkajs for a broker before 0.11, and under a producer id that is no exact number', async ({ expect }) => {
     const args = { acks: -1, timeout: 1, compression: NONE, producerEpoch: 0, topicData: [] }
