@@ -1,6 +1,6 @@
 /**
  * Makes one kafkajs producer write its records with `records/batch-writer.ts`. kafkajs makes an encoder for each record and each
- * header, copies what they hold four times, and adds its checksum up byte by byte: that was most of what publishing cost. The
+ * header, copies what they hold several times, and adds its checksum up byte by byte: that was most of what publishing cost. The
  * bytes are those of the same records; brokers, topics, sequence numbers and retries stay kafkajs'.
  */
 import type { Clock } from '../../../../core/clock.ts'
