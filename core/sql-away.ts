@@ -88,6 +88,6 @@ function awayOf(cause: object): SqlAway | undefined {
  * The role lacks a right. Row-level security has the same code and depends on the row: PostgreSQL names the function of its source
  * that said it, in no language.
  */
-function isDenied(code: unknown, cause: object): boolean {
+export function isDenied(code: unknown, cause: object): boolean {
   return code === '42501' && 'routine' in cause && String(cause.routine).startsWith('aclcheck_error')
 }

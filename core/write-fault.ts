@@ -1,0 +1,48 @@
+/**
+ * Classifies why a write failed. Every part that writes asks this one function: coordinator, replies, due sagas, participants,
+ * inbox, relay, transport, locks, cluster state.
+ *
+ * | fault | what the caller does |
+ * |---|---|
+ * | `unavailable` | waits until the server is back; counts no attempt |
+ * | `busy` | retries with jitter, up to a limit; counts no attempt |
+ * | `session-ended` | counts an attempt: the server ended the session because of what the caller did with it |
+ * | `operator` | waits with health `down`, goes on by itself once somebody fixed rights or clocks; counts no attempt |
+ * | `permanent` | fails the step or the message: the same write never succeeds |
+ *
+ * `undefined`: nothing is known of the error. The caller treats it as a failure of the work itself.
+ */
+import { causesOf } from './errors.ts'
+import { isDenied, sqlAway } from './sql-away.ts'
+
+export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' | 'permanent'
+
+/** Serialization failure, deadlock, lock not available. */
+const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03'])
+/** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
+const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
+/** Data exceptions, program limits, CHECK constraints. */
+const PERMANENT = /^(22...|54...|23514)$/
+
+/** Why a write failed, from the error or the first of its causes that says so. Never throws. */
+export function writeFault(error: unknown): WriteFault | undefined {
+  try {
+    const causes = causesOf(error)
+    for (const cause of causes) {
+      const fault = faultOf(cause)
+      if (fault !== undefined) return fault
+    }
+    if (sqlAway(error) !== undefined) return 'unavailable'
+    return causes.some((cause) => 'retryable' in cause && cause.retryable === false) ? 'permanent' : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function faultOf(cause: object): WriteFault | undefined {
+  const code = 'code' in cause ? cause.code : undefined
+  if (BUSY.has(code)) return 'busy'
+  if (SESSION_ENDED.has(code)) return 'session-ended'
+  if (isDenied(code, cause)) return 'operator'
+  return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
+}

@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../core/clock.ts'
+import { LONGEST_RUN_MS, Turns } from '../../core/turns.ts'
+import { FakeClock } from '../support/locks/fake-clock.ts'
+
+function busy(durationMs: number): void {
+  const until = performance.now() + durationMs
+  while (performance.now() < until);
+}
+
+describe('Turns', () => {
+  it('is due once callbacks have run for the longest run without a turn', () => {
+    const turns = new Turns(systemClock)
+    expect(turns.isDue()).toBe(false)
+    busy(LONGEST_RUN_MS + 1)
+    expect(turns.isDue()).toBe(true)
+  })
+
+  it('is not due after the event loop has turned', async () => {
+    const turns = new Turns(systemClock)
+    turns.isDue()
+    busy(LONGEST_RUN_MS + 1)
+    await turns.next()
+    expect(turns.isDue()).toBe(false)
+  })
+
+  it('lets a timer fire between two waiting loops, in the order in which they waited', async () => {
+    const turns = new Turns(systemClock)
+    const order: string[] = []
+    const loop = async (name: string): Promise<void> => {
+      await turns.next()
+      order.push(name)
+      busy(LONGEST_RUN_MS)
+    }
+    setTimeout(() => order.push('timer'), 1)
+    await Promise.all([loop('a'), loop('b')])
+    await turns.next()
+    expect(order).toEqual(['a', 'timer', 'b'])
+  })
+
+  it('is never due on a clock that stands still', () => {
+    const turns = new Turns(new FakeClock())
+    turns.isDue()
+    busy(LONGEST_RUN_MS + 1)
+    expect(turns.isDue()).toBe(false)
+  })
+})

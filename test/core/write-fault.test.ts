@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest'
+import { fromDriver } from '../../core/sql-away.ts'
+import { writeFault } from '../../core/write-fault.ts'
+
+const sql = (code: string, fields: object = {}): unknown =>
+  fromDriver(Object.assign(new Error(`server said ${code}`), { code, ...fields }))
+
+describe('writeFault', () => {
+  it.each([
+    ['40001', 'busy'],
+    ['40P01', 'busy'],
+    ['55P03', 'busy'],
+    ['25P03', 'session-ended'],
+    ['25P04', 'session-ended'],
+    ['22P05', 'permanent'],
+    ['54000', 'permanent'],
+    ['23514', 'permanent'],
+    ['08006', 'unavailable'],
+    ['57P01', 'unavailable'],
+    ['53100', 'unavailable'],
+    ['53300', 'unavailable'],
+    ['25006', 'unavailable'],
+    ['ECONNREFUSED', 'unavailable'],
+    ['23505', undefined],
+    ['42601', undefined],
+  ] as const)('classifies %s as %s', (code, fault) => {
+    expect(writeFault(sql(code))).toBe(fault)
+  })
+
+  it('classifies a missing right as a task of the operator', () => {
+    expect(writeFault(sql('42501', { routine: 'aclcheck_error' }))).toBe('operator')
+  })
+
+  it('looks through what a library put around the error', () => {
+    expect(writeFault(new Error('query failed', { cause: sql('40P01') }))).toBe('busy')
+  })
+
+  it('classifies an error that refuses to be retried as permanent', () => {
+    expect(writeFault(Object.assign(new Error('too large'), { code: 'outbox.too_large', retryable: false }))).toBe(
+      'permanent',
+    )
+  })
+
+  it('knows nothing of any other error', () => {
+    expect(writeFault(new Error('boom'))).toBeUndefined()
+    expect(writeFault(undefined)).toBeUndefined()
+  })
+})
