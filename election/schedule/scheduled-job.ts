@@ -69,6 +69,8 @@ export class JobRunner implements RunHost {
     const runs = new TermRuns(this, term, signal)
     const over = AbortSignal.any([signal, runs.failed])
     this.#isLeading = true
+    // A failure of an earlier term: another leader may have done the job since.
+    this.#error = undefined
     try {
       let from = await this.#makeUp(runs, signal)
       while (!over.aborted) {
