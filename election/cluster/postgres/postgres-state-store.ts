@@ -1,7 +1,7 @@
 import { type Clock, SECOND, systemClock } from '../../../core/clock.ts'
 import { requireInteger } from '../../../core/errors.ts'
 import { checkLogger, type Logger } from '../../../core/logger.ts'
-import { migrate } from '../../../core/migrate.ts'
+import { migrate, REQUIRE_TABLES, requireMigrated } from '../../../core/migrate.ts'
 import { hasMethods, optionNames, refuseUnknown, wrongKind } from '../../../core/options.ts'
 import {
   DEFAULT_SCHEMA,
@@ -79,5 +79,6 @@ export function postgresStateStore(options: PostgresStateStoreOptions): Postgres
   const store = new PostgresClusterStore({ steps, tail, wakes, schema })
   return Object.assign(new WatchedClusterStore(store, clock), {
     migrate: () => migrate(sql, name, CLUSTER_PART.name, CLUSTER_PART.migrations),
+    [REQUIRE_TABLES]: () => requireMigrated(sql, name, CLUSTER_PART),
   })
 }
