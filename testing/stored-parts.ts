@@ -81,7 +81,7 @@ export class StoredParts {
   start(publisher: Binder): void {
     const { clock, logger } = this.#fields
     this.#relay = createRelay({ outbox: this.#outbox, publisher, instance: 'test', clock, logger })
-    this.#relay.start()
+    void this.#relay.start()
   }
 
   /** Whether a message waits that the relay will send, or send again. */

@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
 import { CallHealth } from '../../core/call-health.ts'
 import { FakeClock } from '../support/locks/fake-clock.ts'

@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../core/clock.ts'
 import { LONGEST_RUN_MS, Turns } from '../../core/turns.ts'

@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- tests what users do not import
 import { describe, expect, it } from 'vitest'
 import { fromDriver } from '../../core/sql-away.ts'
 import { writeFault } from '../../core/write-fault.ts'
