@@ -45,8 +45,11 @@ export interface SqlTransaction extends SqlExecutor {
   /**
    * Calls `listener` once after the server confirmed the commit; never when it rolled back or the outcome is unknown, so
    * only good for hints; what it throws becomes a process warning. Absent when the transaction's end is not ours to see (`pgTransaction`).
+   *
+   * `isWhole` is true when no statement of the transaction has rolled back to a savepoint. Otherwise what was written before the call may be gone
+   * though the transaction committed: look at the rows before acting on them.
    */
-  readonly afterCommit?: ((listener: () => void) => void) | undefined
+  readonly afterCommit?: ((listener: (isWhole?: boolean) => void) => void) | undefined
   /** What was set when it began. */
   readonly limits?: TransactionLimits | undefined
   /** Runs several statements without parameters, divided by semicolons, in one round trip. Absent where the driver cannot. */
