@@ -23,6 +23,7 @@ import {
 import { fromDriver, throwFromConnecting, throwFromDriver } from '../sql-away.ts'
 import { repeatable } from '../sql-retry.ts'
 import { TransactionScope } from '../transaction-scope.ts'
+import { LastWords } from './last-words.ts'
 import { RoundTrips } from './round-trips.ts'
 import { StatementNames } from './statement-names.ts'
 import { type PgConnection, run } from './statements.ts'
@@ -185,11 +186,12 @@ async function transaction<T>(
   names: StatementNames | undefined,
 ): Promise<T> {
   const connection = await pool.connect().catch(throwFromConnecting)
-  connection.on('error', ignoreError)
+  const said = new LastWords()
+  connection.on('error', said.hear)
   let broken = false
   const notStale = (error: unknown): never => {
     broken ||= isStale(error)
-    throw error
+    throw said.explain(error)
   }
   const trips = new RoundTrips(connection, begin, names)
   const scope = new TransactionScope({
@@ -227,9 +229,9 @@ async function transaction<T>(
         broken = true
       })
     }
-    throw error
+    throw said.explain(error)
   } finally {
-    connection.off('error', ignoreError)
+    connection.off('error', said.hear)
     connection.release(broken)
   }
   scope.committed()
