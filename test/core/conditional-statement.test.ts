@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of the core: the rewriting of statements has no public name
 import { PGlite } from '@electric-sql/pglite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { conditional } from '../../core/conditional-statement.ts'

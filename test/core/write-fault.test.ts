@@ -1,3 +1,4 @@
+// oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
 import { TransportError } from 'concordat/binder'
 import { describe, expect, it } from 'vitest'
 import { fromDriver } from '../../core/sql-away.ts'

@@ -36,7 +36,7 @@ describeWith(['postgres'], 'a transaction of another library', () => {
     calls = {
       'outbox.add': (tx, orderId) => outbox.add(tx, placed, { orderId }),
       'outbox.addEncoded': async (tx, orderId) => {
-        const messages = await Promise.all([1, 2].map(() => encodeMessage(placed, { orderId }, 'orders')))
+        const messages = await Promise.all([1, 2].map(async () => encodeMessage(placed, { orderId }, 'orders')))
         await outbox.addEncoded(tx, messages)
       },
       'coordinator.start': (tx, id) => coordinator.start(tx, placeOrder, { id, input: { orderId: id } }),
