@@ -39,8 +39,25 @@ export function writeFault(error: unknown): WriteFault | undefined {
   }
 }
 
+/** Rights, passwords, clocks: an operator changes them while services run. Names of Kafka's protocol, and AMQP's `access-refused`. */
+const BROKER_DENIED = /_AUTHORIZATION_FAILED$|^SASL_AUTHENTICATION_FAILED$|^INVALID_TIMESTAMP$/
+
+/** What became of a message, by the kind of a `TransportError` and what the broker said. */
+function faultOfBroker(error: object): WriteFault | undefined {
+  const isDenied = causesOf(error).some(
+    (cause) =>
+      ('type' in cause && typeof cause.type === 'string' && BROKER_DENIED.test(cause.type)) ||
+      ('code' in cause && cause.code === 403),
+  )
+  if (isDenied) return 'operator'
+  return 'retryable' in error && error.retryable === false && 'kind' in error && error.kind !== 'closed'
+    ? 'permanent'
+    : 'unavailable'
+}
+
 function faultOf(cause: object): WriteFault | undefined {
   const code = 'code' in cause ? cause.code : undefined
+  if (code === 'binder.transport') return faultOfBroker(cause)
   if (BUSY.has(code)) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
   if (isDenied(code, cause)) return 'operator'

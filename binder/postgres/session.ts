@@ -42,6 +42,8 @@ export class Session {
   }
 
   /**
+   * Says that this process lives. A session that ends later than `leaseMs` from now was written before the server's clock was set back, or
+   * by another server: it is counted anew from now.
    * @param groups one entry for each subscription of this process
    * @returns those of the groups that there are
    * @throws TransportError
@@ -54,6 +56,9 @@ export class Session {
       `WITH alive AS (
          INSERT INTO ${session} (owner, live_until, groups) VALUES ($1, clock_timestamp() + $2::int * interval '1 ms', $3::int[])
          ON CONFLICT (owner) DO UPDATE SET live_until = EXCLUDED.live_until, groups = EXCLUDED.groups
+       ), anew AS (
+         UPDATE ${session} SET live_until = clock_timestamp() + $2::int * interval '1 ms'
+         WHERE owner <> $1 AND live_until > clock_timestamp() + $2::int * interval '1 ms'
        ), other AS (
          SELECT g.grp, count(*)::int AS others, (count(*) FILTER (WHERE s.owner < $1))::int AS before
          FROM ${session} s CROSS JOIN LATERAL unnest(s.groups) AS g(grp)

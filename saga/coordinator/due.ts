@@ -30,6 +30,8 @@ const LIMIT = 32
 export class DueSagas {
   readonly #host: DueHost
   #isBehind = false
+  /** The server's clock at the last look; `undefined` before the first one, and when it has gone back. */
+  #serverNowMs: number | undefined
   /** What the last look saw of it, if it took nothing. */
   #seen: { readonly nextDueMs: number | undefined } | undefined
 
@@ -57,12 +59,15 @@ export class DueSagas {
     if (limit === 0) return false
     runner.keep(limit)
     try {
+      if (this.#serverNowMs === undefined) await store.countAnew(sql, leaseMs)
       const takenAt = clock.monotonic()
-      const { rows, nextDueMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      const { rows, nextDueMs, nowMs } = await store.claim(sql, instance, leaseMs, sagas, limit)
+      // The next look counts anew.
+      this.#serverNowMs = nowMs < (this.#serverNowMs ?? 0) ? undefined : nowMs
       // What is taken becomes due at times of its own.
-      if (rows.length === 0) this.#seen = { nextDueMs }
+      if (rows.length === 0 && this.#serverNowMs !== undefined) this.#seen = { nextDueMs }
       await Promise.all(rows.map((row) => this.#settles(row, this.#handle(row, takenAt))))
-      return rows.length === limit
+      return rows.length === limit || this.#serverNowMs === undefined
     } finally {
       runner.letGo(limit)
     }

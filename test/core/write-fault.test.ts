@@ -1,4 +1,5 @@
-// oxlint-disable no-restricted-imports -- tests what users do not import
+// oxlint-disable no-restricted-imports -- inside of the core: the classifier has no public name
+import { TransportError } from 'concordat/binder'
 import { describe, expect, it } from 'vitest'
 import { fromDriver } from '../../core/sql-away.ts'
 import { writeFault } from '../../core/write-fault.ts'
@@ -26,6 +27,24 @@ describe('writeFault', () => {
     ['42601', undefined],
   ] as const)('classifies %s as %s', (code, fault) => {
     expect(writeFault(sql(code))).toBe(fault)
+  })
+
+  it.each([
+    ['unavailable', {}, 'unavailable'],
+    ['timeout', {}, 'unavailable'],
+    ['closed', {}, 'unavailable'],
+    ['refused', { type: 'NOT_ENOUGH_REPLICAS' }, 'unavailable'],
+    ['refused', { code: 530 }, 'unavailable'],
+    ['refused', { type: 'TOPIC_AUTHORIZATION_FAILED' }, 'operator'],
+    ['refused', { type: 'SASL_AUTHENTICATION_FAILED' }, 'operator'],
+    ['refused', { type: 'INVALID_TIMESTAMP' }, 'operator'],
+    ['refused', { code: 403 }, 'operator'],
+    ['too_large', { type: 'MESSAGE_TOO_LARGE' }, 'permanent'],
+    ['mismatch', { type: 'INVALID_RECORD' }, 'permanent'],
+    ['mismatch', { code: 406 }, 'permanent'],
+  ] as const)('classifies a broker that says %s with %o as %s', (kind, said, fault) => {
+    const cause = Object.assign(new Error('the broker'), said)
+    expect(writeFault(new TransportError({ transport: 'kafka', kind, message: 'not sent', cause }))).toBe(fault)
   })
 
   it('classifies a missing right as a task of the operator', () => {
