@@ -1,5 +1,5 @@
-import { setImmediate as turnOfTheLoop } from 'node:timers/promises'
 import { finishesWithin } from '../../core/time-limit.ts'
+import { turnsOf } from '../../core/turns.ts'
 import type { BatchBinding, ConsumerBinding } from '../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../bindings/options.ts'
 import type { BindingState, BindingStatus } from '../status.ts'
@@ -203,9 +203,13 @@ export class Consumer {
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
     const { concurrency, batch } = this.options
     const keyOf = ({ message }: TransportDelivery): string | null => message.key
-    if (batch === undefined) return new Lanes(concurrency, keyOf, (delivery) => this.#processing.one(delivery), gate)
+    const { clock } = this.#host
+    if (batch === undefined) {
+      const handle = (delivery: TransportDelivery): Promise<void> | undefined => this.#processing.one(delivery)
+      return new Lanes(concurrency, keyOf, handle, turnsOf(clock), gate)
+    }
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
-    return new BatchLanes({ limits: { concurrency, ...batch }, clock: this.#host.clock, keyOf, run, gate })
+    return new BatchLanes({ limits: { concurrency, ...batch }, clock, keyOf, run, gate })
   }
 
   #end(state: BindingState): { run: Run } {
@@ -280,7 +284,7 @@ export class Consumer {
     this.#lanes.hold()
     this.#keeper.pause()
     pace.dismiss()
-    await turnOfTheLoop()
+    await turnsOf(this.#host.clock).next()
     this.giveBack()
     if (run.over || this.#paused) return
     this.#lanes.release()

@@ -1,3 +1,4 @@
+import { turnsOf } from '../../../core/turns.ts'
 import type { BatchBinding } from '../../bindings/declarations.ts'
 import type { ResolvedConsumer } from '../../bindings/options.ts'
 import { decodePayload } from '../../channel/encode.ts'
@@ -77,6 +78,7 @@ export class BatchHandling {
     let left = items
     let isFree = false
     for (let isAgain = isRepeated; left.length > 0; isAgain = true) {
+      if (isAgain) await turnsOf(this.#host.clock).give()
       const permit = await this.#enter(left, isAgain, isFree)
       left = this.#stillOurs(left, permit !== undefined, settle)
       if (permit === undefined) return
