@@ -29,6 +29,8 @@ async function setup(
     return binder.close()
   })
   await binder.start()
+  // After a turn of the event loop what is delivered begins at once.
+  await new Promise(setImmediate)
   return { binder, transport, begun, finish: (n) => gateOf(n).open() }
 }
 
