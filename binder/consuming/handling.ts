@@ -126,6 +126,10 @@ export class Handling {
       const mayWait = (): AbortSignal => this.#failures.mayWait(delivery)
       const permit: Permit | undefined = pace && (await pace.enter(Number(calls > 0), mayWait, isFree))
       if (pace !== undefined && permit === undefined) return 'returned'
+      if (permit !== undefined && this.#failures.gone(delivery)) {
+        pace?.abandoned(permit)
+        return 'returned'
+      }
       try {
         const result = await ((calls === 0 && begun) || this.#observed(payload, delivery, attempt))
         if (permit !== undefined) pace?.succeeded(permit)

@@ -292,7 +292,8 @@ export class Failures {
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
       await this.#host.clock.sleep(delayMs, this.mayWait(delivery))
-      return true
+      // A process that stood still through the pause has not heard of its loss yet.
+      return !this.gone(delivery)
     } catch {
       return false
     }

@@ -100,6 +100,7 @@ describe('stop', () => {
     expect(status(binder).state).toBe('running')
     expect([before.closed, transport.subscription === before]).toEqual([true, false])
     transport.subscription.deliver('k', 1)
+    await until('it began', () => begun.includes(1))
     expect(begun).toEqual([0, 1])
   })
 
