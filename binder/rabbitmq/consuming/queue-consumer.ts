@@ -12,6 +12,8 @@ export interface ConsumerHost {
   /** True while acks are kept back so that the broker sends nothing more. */
   readonly holdsAcks: boolean
   now(): number
+  /** Whether the broker can have given what is lent to another member. */
+  isCertain(): boolean
   openChannel(): Promise<AmqpChannel>
   closeChannel(channel: AmqpChannel): Promise<void>
   /** Something waits in `consumer`. */
@@ -64,6 +66,15 @@ export class QueueConsumer implements Lender {
 
   get signal(): AbortSignal {
     return this.#loan.signal
+  }
+
+  isCertain(): boolean {
+    return this.#host.isCertain()
+  }
+
+  /** Asks the broker something that changes nothing. Its answer says that it has not given the place away. */
+  async ask(): Promise<void> {
+    await this.#channel?.prefetch(this.prefetch, false)
   }
 
   /** Takes a place in the line of the queue's consumers. */

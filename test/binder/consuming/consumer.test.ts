@@ -40,6 +40,7 @@ describe('messages', () => {
   it('without a key are handled side by side, those of one key are not', async () => {
     const { transport, begun } = await setup()
     for (const [n, key] of [null, null, 'k', 'k'].entries()) transport.subscription.deliver(key, n)
+    await until('they began', () => begun.includes(2))
     expect(begun).toEqual([0, 1, 2])
   })
 
