@@ -7,6 +7,7 @@ import type { ConsumerName } from '../telemetry/telemetry.ts'
 import type { Hindrance, TransportDelivery } from '../transport/transport.ts'
 import { BatchLanes, type RunBatch } from './batch/batch-lanes.ts'
 import type { HandlingEnd } from './failure/failures.ts'
+import { TakenAway } from './failure/taken-away.ts'
 import type { Gate, Line } from './gate.ts'
 import { type ConsumerHost, type Handlings, newHandlings } from './handlings.ts'
 import { Keeper } from './keeper.ts'
@@ -33,6 +34,7 @@ export class Consumer {
   readonly #lanes: Line<TransportDelivery>
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
+  readonly #takenAway: TakenAway = new TakenAway()
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
   readonly #counts: Record<HandlingEnd, number> = {
     handled: 0,
@@ -82,6 +84,7 @@ export class Consumer {
       logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
+      onTakenAway: ({ message }) => this.#takenAway.add(message),
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
@@ -197,7 +200,7 @@ export class Consumer {
   }
 
   #newHandlings(): Handlings {
-    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace)
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, this.#takenAway)
   }
 
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
@@ -315,7 +318,10 @@ export class Consumer {
           `message ${delivery.message.id} at ${delivery.position} failed for good; start() the binding to try it again`,
         ),
       )
-    } else delivery.ack()
+    } else {
+      if (!delivery.signal.aborted) this.#takenAway.forget(delivery.message)
+      delivery.ack()
+    }
   }
 
   #halt(error: Error): void {

@@ -1,4 +1,5 @@
 /** Kafka's words translated into the binder's. The only file that knows the protocol's names of errors. */
+import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { failureOf } from '../transport/kit/failure.ts'
@@ -68,9 +69,21 @@ export function toTransportError(
     `${attempted} failed: ${textOf(error)}`,
     destination,
     error,
-    remedyFor(error) ?? (isDenied(error) ? RIGHTS : undefined),
+    remedyFor(error) ?? (error instanceof StoodStill ? STOOD_STILL : isDenied(error) ? RIGHTS : undefined),
   )
 }
+
+/** No heartbeat left, since nothing ran in this process: the brokers have no part in it. */
+export class StoodStill extends Error {
+  constructor(stillMs: number) {
+    super(
+      `the event loop was blocked for ${Math.round(stillMs / SECOND)} s, or the process was stopped, and no heartbeat was sent`,
+    )
+  }
+}
+
+const STOOD_STILL =
+  'Let a handler of long computation run in a worker thread, or raise `sessionTimeoutMs` above its time; the place is taken again.'
 
 const RIGHTS = 'Give the user the rights on it (`kafka-acls`): it is tried again.'
 

@@ -1,4 +1,5 @@
 import { toError } from '../../../core/errors.ts'
+import { closedBecause } from '../failure.ts'
 import type { AmqpChannel, AmqpMessage } from '../link/client.ts'
 import { fromAmqp } from '../wire/envelope.ts'
 import { type Lender, RabbitDelivery } from './delivery.ts'
@@ -81,7 +82,7 @@ export class QueueConsumer implements Lender {
   async open(): Promise<void> {
     const channel = await this.#host.openChannel()
     let error: Error | undefined
-    channel.on('error', (cause: Error) => (error = cause))
+    channel.on('error', (cause: Error) => (error = closedBecause(cause)))
     channel.on('close', () => this.#broken(channel, error ?? this.#host.closed(this.queue)))
     this.#channel = channel
     this.#loan = new AbortController()
