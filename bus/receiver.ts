@@ -62,7 +62,7 @@ export class Receiver {
       CONCURRENCY,
       ({ event }) => event.sender,
       (item) => this.#run(item),
-      turnsOf(host.clock),
+      { turns: turnsOf(host.clock) },
     )
     this.#lanes.hold()
   }

@@ -34,7 +34,6 @@ export class Consumer {
   readonly #lanes: Line<TransportDelivery>
   /** Rate limit and circuit breaker, if the binding has either. */
   readonly #pace: Pace | undefined
-  readonly #takenAway: TakenAway = new TakenAway()
   readonly #watched: WeakSet<AbortSignal> = new WeakSet()
   readonly #counts: Record<HandlingEnd, number> = {
     handled: 0,
@@ -79,12 +78,13 @@ export class Consumer {
       onRefused: (error) => this.#halt(error),
     })
     this.#pace = Pace.of(options, host, () => this.#lanes.wake())
-    this.#processing = new Processing(this.#run, this.#newHandlings(), {
+    const takenAway = new TakenAway()
+    this.#processing = new Processing(this.#run, this.#newHandlings(takenAway), {
       binding: options.name,
       logger: host.logger,
       onTurnEnded: () => this.#pace?.ended(),
       onEnded: (delivery, end) => this.#settle(delivery, end),
-      onTakenAway: ({ message }) => this.#takenAway.add(message),
+      takenAway,
     })
     this.#lanes = this.#newLine(gate ?? this.#pace)
   }
@@ -147,7 +147,7 @@ export class Consumer {
     if (this.#state !== 'idle' && this.#state !== 'stopped' && this.#state !== 'halted') return
     const run = new Run()
     this.#run = run
-    this.#processing.begin(run, this.#newHandlings())
+    this.#processing.begin(run, this.#newHandlings(this.#processing.takenAway))
     this.#pace?.reset()
     this.#error = undefined
     this.#state = 'connecting'
@@ -199,8 +199,8 @@ export class Consumer {
     this.#state = 'stopped'
   }
 
-  #newHandlings(): Handlings {
-    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, this.#takenAway)
+  #newHandlings(takenAway: TakenAway): Handlings {
+    return newHandlings(this.#binding, this.options, this.#host, this.#run, this.#pace, takenAway)
   }
 
   #newLine(gate: Gate | undefined): Line<TransportDelivery> {
@@ -209,7 +209,7 @@ export class Consumer {
     const { clock } = this.#host
     if (batch === undefined) {
       const handle = (delivery: TransportDelivery): Promise<void> | undefined => this.#processing.one(delivery)
-      return new Lanes(concurrency, keyOf, handle, turnsOf(clock), gate)
+      return new Lanes(concurrency, keyOf, handle, { turns: turnsOf(clock), gate })
     }
     const run: RunBatch<TransportDelivery> = (deliveries, done) => this.#processing.batch(deliveries, done)
     return new BatchLanes({ limits: { concurrency, ...batch }, clock, keyOf, run, gate })
@@ -318,10 +318,7 @@ export class Consumer {
           `message ${delivery.message.id} at ${delivery.position} failed for good; start() the binding to try it again`,
         ),
       )
-    } else {
-      if (!delivery.signal.aborted) this.#takenAway.forget(delivery.message)
-      delivery.ack()
-    }
+    } else delivery.ack()
   }
 
   #halt(error: Error): void {

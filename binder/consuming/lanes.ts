@@ -33,8 +33,7 @@ export class Lanes<Item> implements Line<Item> {
     concurrency: number,
     keyOf: (item: Item) => string | null,
     run: (item: Item) => Promise<void> | undefined,
-    turns: Turns,
-    gate?: Gate,
+    { turns, gate }: { readonly turns: Turns; readonly gate?: Gate | undefined },
   ) {
     this.#turns = turns
     this.#gate = gate

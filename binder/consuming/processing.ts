@@ -2,6 +2,7 @@ import type { Logger } from '../../core/logger.ts'
 import { uncertainSignal } from '../transport/kit/last-heard.ts'
 import type { TransportDelivery } from '../transport/transport.ts'
 import type { HandlingEnd } from './failure/failures.ts'
+import type { TakenAway } from './failure/taken-away.ts'
 import type { Handling } from './handling.ts'
 import type { Handlings } from './handlings.ts'
 import type { Run } from './run.ts'
@@ -13,8 +14,7 @@ export interface ProcessingHost {
   /** A turn is over, before what it settled is. */
   onTurnEnded(): void
   onEnded(delivery: TransportDelivery, end: HandlingEnd): void
-  /** Its place was lost while its handler ran, or may have been. */
-  onTakenAway(delivery: TransportDelivery): void
+  readonly takenAway: TakenAway
 }
 
 /** Takes deliveries through the handling of the present run. Neither throws nor rejects, whatever handling does. */
@@ -27,6 +27,11 @@ export class Processing {
     this.#run = run
     this.#handlings = handlings
     this.#host = host
+  }
+
+  /** Outlasts runs. */
+  get takenAway(): TakenAway {
+    return this.#host.takenAway
   }
 
   /** What comes from now on belongs to this run. */
@@ -76,9 +81,13 @@ export class Processing {
 
   /** What was handled after its place was lost is not settled, and comes again. */
   #finished(delivery: TransportDelivery, end: HandlingEnd): undefined {
-    const { signal } = delivery
-    if (!signal.aborted) return this.#ended(delivery, end)
-    this.#host.onTakenAway(delivery)
+    const { signal, message } = delivery
+    const { takenAway } = this.#host
+    if (!signal.aborted) {
+      if (end !== 'returned') takenAway.forget(message)
+      return this.#ended(delivery, end)
+    }
+    takenAway.add(message)
     const isHandled = end === 'handled' || end === 'discarded'
     return this.#ended(delivery, isHandled && signal !== uncertainSignal() ? 'returned' : end)
   }

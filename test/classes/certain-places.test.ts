@@ -17,9 +17,9 @@ import { FakeClock } from '../support/locks/fake-clock.ts'
 const LIMIT_MS = 10_000
 
 interface Place {
-  isCertain(): boolean
+  readonly isCertain: () => boolean
   /** The server answers a question that was asked just now. */
-  answered(): Promise<void> | void
+  readonly answered: () => Promise<void> | void
 }
 
 const PLACES: Readonly<Record<string, (clock: FakeClock) => Promise<Place>>> = {

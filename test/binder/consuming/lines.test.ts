@@ -25,7 +25,7 @@ class Work {
 const keyOf = (item: string): string => item.slice(0, 1)
 
 it.each<[string, (work: Work) => Line<string>]>([
-  ['one by one', (work) => new Lanes(2, keyOf, work.run, turnsOf())],
+  ['one by one', (work) => new Lanes(2, keyOf, work.run, { turns: turnsOf() })],
   [
     'in batches',
     (work) =>
