@@ -1,4 +1,5 @@
 /** Kafka's words translated into the binder's. The only file that knows the protocol's names of errors. */
+import { SECOND } from '../../core/clock.ts'
 import { toError } from '../../core/errors.ts'
 import { TransportError, type TransportErrorKind } from '../errors.ts'
 import { failureOf } from '../transport/kit/failure.ts'
@@ -73,8 +74,9 @@ export function toTransportError(
   )
 }
 
-/** What is to be done about a refusal, where that is not the same for all of its kind. */
+/** What is to be done about a failure, where that is not the same for all of its kind. */
 export function remedyOf(error: unknown): string | undefined {
+  if (error instanceof StoodStill) return STOOD_STILL
   if (isDenied(error)) return RIGHTS
   return hasType(error, 'INVALID_TIMESTAMP') ? TIMESTAMP : undefined
 }
@@ -82,6 +84,19 @@ export function remedyOf(error: unknown): string | undefined {
 const TIMESTAMP =
   'The timestamp is out of range for the broker: put the clock of this host or of the broker right (message.timestamp.after.max.ms, 1 hour ' +
   'unless it is set). It is tried again.'
+
+/** No heartbeat left, since nothing ran in this process: the brokers have no part in it. */
+export class StoodStill extends Error {
+  constructor(stillMs: number) {
+    super(
+      `the event loop was blocked for ${Math.round(stillMs / SECOND)} s, or the process was stopped, and no heartbeat was sent`,
+    )
+  }
+}
+
+const STOOD_STILL =
+  'Let a handler of long computation run in a worker thread, or raise `sessionTimeoutMs` above its time; the place is taken again.'
+
 const RIGHTS = 'Give the user the rights on it (`kafka-acls`): it is tried again.'
 
 /** The user lacks rights on the topic, on the group or on the cluster: they may be given while we try. */

@@ -3,6 +3,7 @@ import { newId } from '../ids.ts'
 import { hasMethods, wrongKind } from '../options.ts'
 import { refuseOwnTransaction, type SqlClient, SqlCommitError, type SqlResult, type SqlTransaction } from '../sql.ts'
 import { TransactionScope } from '../transaction-scope.ts'
+import { turnsOf } from '../turns.ts'
 import { connectionOf, type PgliteExecutor } from './connection.ts'
 
 /** The part of `PGlite` that is used. */
@@ -126,11 +127,15 @@ async function refuseAborted(inner: PgliteExecutor): Promise<void> {
   }
 }
 
+/** PGlite answers in microtasks: without a turn now and then a loop of statements would keep the event loop to itself. */
+const turns = turnsOf()
+
 async function run<Row extends object>(
   executor: Pick<PgliteExecutor, 'query'>,
   text: string,
   parameters?: readonly unknown[],
 ): Promise<SqlResult<Row>> {
+  if (turns.isDue()) await turns.next()
   const result = await executor.query(text, parameters === undefined ? undefined : [...parameters])
   return { rows: result.rows as Row[], rowCount: Math.max(result.affectedRows ?? 0, result.rows.length) }
 }

@@ -100,6 +100,30 @@ export class Failures {
     return this.#beforeNext(delivery, attempt, backoffDelayMs(this.#options.backoff, attempt, Math.random()))
   }
 
+  /** A batch handler failed as a whole: resolves when the parts may be handed over, or it is of no use to wait. Never rejects. */
+  async apart(
+    items: ReadonlyArray<{ readonly delivery: TransportDelivery }>,
+    error: unknown,
+    halvings: number,
+    mayWait: boolean,
+  ): Promise<void> {
+    const { name, backoff } = this.#options
+    this.#host.logger.warn(
+      { err: error, binding: name, messages: items.length },
+      'batch handler failed as a whole; its messages are handed over in smaller parts, which is no attempt',
+    )
+    if (!mayWait || !this.#worthRetrying(toError(error))) return
+    const { clock, stopping } = this.#host
+    const loans = new Loans(items.map(({ delivery }) => delivery))
+    try {
+      await clock.sleep(backoffDelayMs(backoff, halvings, Math.random()), AbortSignal.any([stopping, loans.signal]))
+    } catch {
+      // The caller looks what is still its own.
+    } finally {
+      loans.dispose()
+    }
+  }
+
   /** Whether this failure makes what lies behind the message in its key wait, or come back with it. Asks, and does nothing. */
   holdsUp(delivery: TransportDelivery, thrown: unknown, attempt: number): boolean {
     const { maxAttempts, retry, onFailure } = this.#options
@@ -285,7 +309,8 @@ export class Failures {
   async #pause(delivery: TransportDelivery, delayMs: number): Promise<boolean> {
     try {
       await this.#host.clock.sleep(delayMs, this.mayWait(delivery))
-      return true
+      // A process that stood still through the pause has not heard of its loss yet.
+      return !this.gone(delivery)
     } catch {
       return false
     }
