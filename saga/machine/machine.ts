@@ -293,7 +293,9 @@ function succeeded(draft: Draft, step: string, operation: Operation, result: unk
   switch (operation) {
     case 'invoke': {
       const reserved = draft.shapeOf(index).confirm === undefined ? {} : ({ reserved: true } as const)
-      draft.close(index, 'invoked', { ...reserved, ...(result !== undefined && { result }) })
+      // A script asks whether an earlier call may have had an effect: its result may be that it failed.
+      const doubt = draft.isScripted && draft.step(index).doubt === true ? ({ doubt: true } as const) : {}
+      draft.close(index, 'invoked', { ...reserved, ...doubt, ...(result !== undefined && { result }) })
       draft.note('invoked', index)
       onward(draft, index)
       return true
