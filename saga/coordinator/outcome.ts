@@ -1,6 +1,7 @@
 /** From what happened outside to what the machine understands. */
 import { isRetryable, toError } from '../../core/errors.ts'
 import { validate } from '../../core/schema.ts'
+import { writeFault } from '../../core/write-fault.ts'
 import { grown } from '../definition/grown.ts'
 import { resultsByName } from '../definition/results.ts'
 import type { Saga } from '../definition/saga.ts'
@@ -29,11 +30,25 @@ export function isRefusal(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'refusal' in error && error.refusal === true
 }
 
+/** True when the same call fails whenever it is made: the error says so, or the database never takes what it writes. */
+export function isPermanent(error: unknown): boolean {
+  return !isRetryable(error) || writeFault(error) === 'permanent'
+}
+
+/** In text that every database can store: its encoding may lack all that is not ASCII. */
+export function storable({ code, message }: StepFailure): StepFailure {
+  return { code: toAscii(code), message: toAscii(message) }
+}
+
+function toAscii(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]/gu, '?')
+}
+
 /** What a local call that rejected means. */
 export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
   const error = describeError(cause)
   if (isRefusal(cause)) return { type: 'refused', step, operation, error }
-  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
+  return { type: 'failed', step, operation, error, terminal: isPermanent(cause), attempt }
 }
 
 /** What a participant's reply means. A result that does not fit the step's schema: it did something, we cannot use it. */

@@ -4,13 +4,13 @@
  */
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
-import { isRetryable } from '../../core/errors.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
-import { describeError, isRefusal } from '../coordinator/outcome.ts'
+import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
+import type { StepFailure } from '../machine/state.ts'
 import { inSaga } from '../wire/context.ts'
 import type { SagaReply } from '../wire/reply.ts'
 import { answerTo, type CommandHeaders, REPLIES, readCommandHeaders, replyChannel, TCC } from '../wire/wire.ts'
@@ -258,20 +258,25 @@ export class CommandHandler<Request> {
     const saysNo = isRefusal(error) && duty.mayRefuse
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
     const refused = saysNo && (isFirst || duty.isInside === true)
-    const final = saysNo || !isRetryable(error)
+    const final = saysNo || isPermanent(error)
     const isLast = final || duty.isHeld?.(error) === true || message.attempt >= this.#parts.maxAttempts
     if (message.signal.aborted || !isLast) throw error
-    const { operation, key, attempt } = command
-    const { code, message: text } = describeError(error)
+    const { operation, key } = command
+    const failure = describeError(error)
+    const { code } = failure
     const status: GivenUp = refused ? 'refused' : final ? 'final' : 'failed'
     // A no is an answer of the business, however often it is given; all else is something to look at.
     message.log[refused ? 'info' : 'warn']({ sagaKey: key, operation, code, status }, 'saga command not done')
-    const no = { ...answerTo(command), code, message: text, ...(attempt !== undefined && { attempt }) }
-    const failed: SagaReply = { ...no, status: 'failed' }
-    const reply: SagaReply = status === 'refused' ? { ...no, status } : status === 'final' ? inDoubt(failed) : failed
-    await this.#parts.sql.transaction(async (tx) => {
-      await this.#send(tx, command, await duty.givenUp(tx, command, status, reply))
-    })
+    const answer = (said: StepFailure): Promise<void> =>
+      this.#parts.sql.transaction(async (tx) => {
+        await this.#send(tx, command, await duty.givenUp(tx, command, status, noOf(command, status, said)))
+      })
+    try {
+      await answer(failure)
+    } catch (unanswered) {
+      if (!isPermanent(unanswered)) throw unanswered
+      await answer(storable(failure))
+    }
   }
 
   /** The last that is done in `tx`. */
@@ -294,6 +299,14 @@ export class CommandHandler<Request> {
     const trace = this.#parts.telemetry?.active()
     return { key: sagaId, headers: trace === undefined ? undefined : traceHeaders(trace) }
   }
+}
+
+function noOf(command: CommandHeaders, status: GivenUp, failure: StepFailure): SagaReply {
+  const { attempt } = command
+  const no = { ...answerTo(command), ...failure, ...(attempt !== undefined && { attempt }) }
+  if (status === 'refused') return { ...no, status }
+  const failed: SagaReply = { ...no, status: 'failed' }
+  return status === 'final' ? inDoubt(failed) : failed
 }
 
 const PARTICIPANTS: Readonly<Record<string, string>> = { [TCC]: 'tccParticipant, xaParticipant or undoParticipant' }
