@@ -1,6 +1,6 @@
+import type { Engine } from './engine.ts'
 import { replyEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
-import type { Engine } from './engine.ts'
 import { withoutMail } from './snapshot.ts'
 
 /**

@@ -348,16 +348,24 @@ function refused(draft: Draft, event: Extract<SagaEvent, { type: 'refused' }>): 
 function failed(draft: Draft, event: Extract<SagaEvent, { type: 'failed' }>, random: number): boolean {
   const index = draft.indexOf(event.step, event.operation)
   if (index === -1 || isOfEarlierRound(draft, index, event.round)) return false
-  const { attempts, wait } = draft.step(index)
+  const { attempts, wait, failedAttempt = 0 } = draft.step(index)
   if (wait !== 'call' && wait !== 'reply') return false
-  if (!event.terminal && event.attempt !== undefined && event.attempt !== attempts) return false
+  const attempt = event.attempt ?? attempts
+  const isEarlier = attempt !== attempts && !event.terminal
+  // Of an operation that waits for answers without end, the failure of an earlier copy counts like that of the newest.
+  if (isEarlier && (wait === 'call' || draft.policy(index).patient !== true)) return false
+  if (isEarlier && (attempt > attempts || attempt <= failedAttempt)) return false
   const { code, message } = event.error
-  draft.note('failed', index, { attempt: attempts, code, message })
+  draft.note('failed', index, { attempt: isEarlier ? attempt : attempts, code, message })
   draft.doubt(index, event.error)
   if (draft.cancel !== undefined) return giveUp(draft, index, draft.cancel)
-  const policy = draft.policy(index)
-  const answered = attempts - (draft.step(index).unanswered ?? 0)
-  if (event.terminal || answered >= policy.maxAttempts) return giveUp(draft, index, event.error)
-  draft.wait(index, 'retry', backoffDelayMs(policy.backoff, answered, random))
+  const { maxAttempts, backoff } = draft.policy(index)
+  if (isEarlier) draft.answeredLate(index, attempt)
+  const answered = draft.answered(index) - (isEarlier ? 1 : 0)
+  if (event.terminal || answered >= maxAttempts) return giveUp(draft, index, event.error)
+  // A newer copy is on its way: its answer is waited for, and no other copy is sent before.
+  if (isEarlier) return true
+  if (wait === 'reply') draft.set(index, { failedAttempt: attempts })
+  draft.wait(index, 'retry', backoffDelayMs(backoff, answered, random))
   return true
 }

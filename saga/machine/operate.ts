@@ -44,7 +44,7 @@ export function operate(
 
 function again(draft: Draft, index: number): void {
   if (draft.shapeOf(index).remote) draft.set(index, { round: (draft.step(index).round ?? 0) + 1 })
-  draft.set(index, { unanswered: undefined })
+  draft.set(index, { unanswered: undefined, failedAttempt: undefined })
   draft.call(index, 1)
 }
 

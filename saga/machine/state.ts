@@ -164,6 +164,8 @@ export interface StepState {
   readonly leftMs?: number | undefined
   /** How many of the attempts nobody answered, of an operation that waits for its answer without end. */
   readonly unanswered?: number | undefined
+  /** The latest attempt that a participant answered with a failure: each attempt counts once, also when its answer comes late. */
+  readonly failedAttempt?: number | undefined
   /** An earlier attempt may have had an effect. */
   readonly doubt?: true | undefined
   /** How often an operator had it tried again. */

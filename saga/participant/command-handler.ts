@@ -4,10 +4,13 @@
  */
 import { type HandlerContext } from '../../binder/bindings/handler-contexts.ts'
 import type { SendOptions } from '../../binder/channel/encode.ts'
+import type { Clock } from '../../core/clock.ts'
 import { andCommit } from '../../core/last-statement.ts'
 import type { SqlClient, SqlTransaction } from '../../core/sql.ts'
 import type { Telemetry } from '../../core/telemetry.ts'
 import { readTraceContext, type TraceContext, traceHeaders } from '../../core/trace-context.ts'
+import { writeFault } from '../../core/write-fault.ts'
+import { BusyTries } from '../busy.ts'
 import { describeError, isPermanent, isRefusal, storable } from '../coordinator/outcome.ts'
 import { callAttributes, sagaAttributes } from '../coordinator/telemetry.ts'
 import type { StepFailure } from '../machine/state.ts'
@@ -49,6 +52,9 @@ export interface CommandHandlerParts<Request> {
   readonly madeBy: string
   /** Calls of the handler in one go; after the last the answer is `failed`. */
   readonly maxAttempts: number
+  /** While its database is away a command is not answered: the binder delivers it again, without counting that. */
+  readonly waitsForDatabase?: boolean | undefined
+  readonly clock: Clock
   readonly telemetry: Telemetry | undefined
   /** Kept over all messages. A circuit breaker's trial and a database that was away are calls, and no attempts. */
   readonly unanswered: Unanswered
@@ -152,8 +158,8 @@ export class CommandHandler<Request> {
     calling: (nth: number) => void,
   ): Promise<void> {
     using patience = duty.patience?.(message.signal)
-    for (;;) {
-      let calls = 0
+    const busy = new BusyTries(this.#parts.clock, message.signal)
+    for (let calls = 0; ; ) {
       try {
         // A shared transaction that was rolled back has called it before: what that did outside of it stands.
         await this.#transaction({ command, duty }, request, (tx) => {
@@ -162,7 +168,8 @@ export class CommandHandler<Request> {
         })
         return
       } catch (error) {
-        if ((await patience?.wait(error)) !== true) throw error
+        if ((await patience?.wait(error)) === true) calls = 0
+        else if (!(await busy.wait(error))) throw error
       }
     }
   }
@@ -259,7 +266,9 @@ export class CommandHandler<Request> {
     // After a call that failed, maybe with an effect, the no of a later one does not say that nothing was done.
     const refused = saysNo && (isFirst || duty.isInside === true)
     const final = saysNo || isPermanent(error)
-    const isLast = final || duty.isHeld?.(error) === true || message.attempt >= this.#parts.maxAttempts
+    const { maxAttempts, waitsForDatabase } = this.#parts
+    const isAway = waitsForDatabase === true && writeFault(error) === 'unavailable'
+    const isLast = final || duty.isHeld?.(error) === true || (message.attempt >= maxAttempts && !isAway)
     if (message.signal.aborted || !isLast) throw error
     const { operation, key } = command
     const failure = describeError(error)
