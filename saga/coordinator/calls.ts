@@ -67,7 +67,11 @@ export async function prepareCall(asked: Asked, state: SagaState, call: Call): P
   if (refusal !== undefined) return unsent(refusal)
   const prepared = new PlannedCall(asked, state, call)
   try {
-    if (isFirst && definition.conditional === true && !isNeeded(definition, await prepared.context())) {
+    if (
+      isFirst &&
+      definition.conditional === true &&
+      !isNeeded(asked.before.saga, state.steps, call.index, await prepared.context())
+    ) {
       return { type: 'omitted', step }
     }
     const answer = await kindOf(definition).prepare(definition, prepared)
