@@ -17,7 +17,10 @@ const MAX_MESSAGE = 500
 
 /** The error as the timeline and `failure` keep it: a stable code and a bounded message. */
 export function describeError(error: unknown): StepFailure {
-  const { message, name } = toError(error)
+  const cause = toError(error)
+  const { message } = cause
+  // A class that sets no name of its own is told by what it is called.
+  const name = cause.name === 'Error' ? cause.constructor.name : cause.name
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
   return {
     code: clean(typeof code === 'string' && code !== '' ? code : name, 100),
