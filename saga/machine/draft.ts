@@ -229,8 +229,10 @@ export class Draft {
 
   /** Opens an operation and asks for its first call. */
   begin(index: number, status: OpenStatus): void {
-    const { step, result, error, signal, reserved, branch, payload } = this.step(index)
+    const { step, status: before, result, error, signal, reserved, branch, payload } = this.step(index)
+    const isUndone = status === 'compensating' && before === 'invoked' && this.shapeOf(index).remote
     const known = {
+      ...(isUndone && { succeeded: true as const }),
       ...(branch !== undefined && { branch }),
       ...(payload !== undefined && { payload }),
       ...(reserved !== undefined && { reserved }),

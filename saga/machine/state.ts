@@ -172,6 +172,8 @@ export interface StepState {
   readonly round?: number | undefined
   /** Calls that were cut short by the end of their process. */
   readonly orphans?: number | undefined
+  /** Of a step of a participant that is undone: it was answered `ok`. */
+  readonly succeeded?: true | undefined
   /** Of a step that is confirmed later: what it reserves certainly stands. */
   readonly reserved?: true | undefined
   readonly result?: unknown

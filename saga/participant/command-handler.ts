@@ -169,7 +169,7 @@ export class CommandHandler<Request> {
         return
       } catch (error) {
         if ((await patience?.wait(error)) === true) calls = 0
-        else if (!(await busy.wait(error))) throw error
+        else if (duty.isHeld?.(error) === true || !(await busy.wait(error))) throw error
       }
     }
   }
