@@ -51,7 +51,7 @@ function toAscii(text: string): string {
 export function failedEvent(step: string, operation: Operation, attempt: number, cause: unknown): SagaEvent {
   const error = describeError(cause)
   if (isRefusal(cause)) return { type: 'refused', step, operation, error }
-  return { type: 'failed', step, operation, error, terminal: isPermanent(cause), attempt }
+  return { type: 'failed', step, operation, error, terminal: !isRetryable(cause), attempt }
 }
 
 /** What a participant's reply means. A result that does not fit the step's schema: it did something, we cannot use it. */
