@@ -100,9 +100,8 @@ export function participantBinding<In, Out>(
     unanswered: new Unanswered(),
     shared: sharesTransactions ? new SharedCommands(sql, systemClock, barrier) : undefined,
   })
-  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, (request, context) =>
-    handler.handle(request, context),
-  )
+  const handle = (request: Out, context: HandlerContext) => handler.handle(request, context)
+  const binding: SinkBinding = sink<In, Out>(channel, { ...consumer, maxAttempts }, handle)
   return Object.freeze({
     ...binding,
     ...declared,
