@@ -21,6 +21,15 @@ export type WriteFault = 'unavailable' | 'busy' | 'session-ended' | 'operator' |
 const BUSY: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03'])
 /** `idle_in_transaction_session_timeout` and `transaction_timeout`. */
 const SESSION_ENDED: ReadonlySet<unknown> = new Set(['25P03', '25P04'])
+/** Tables, settings or a deployment that do not fit: the same write succeeds once an operator has put that right. */
+const OPERATOR: ReadonlySet<unknown> = new Set([
+  'core.tables_missing',
+  'core.sql_version',
+  'outbox.partitions',
+  'outbox.owner',
+  'saga.shards_mismatch',
+  'saga.other_shard',
+])
 /** Data exceptions, program limits, CHECK constraints. */
 const PERMANENT = /^(22...|54...|23514)$/
 
@@ -60,6 +69,7 @@ function faultOf(cause: object): WriteFault | undefined {
   if (code === 'binder.transport') return faultOfBroker(cause)
   if (BUSY.has(code)) return 'busy'
   if (SESSION_ENDED.has(code)) return 'session-ended'
-  if (isDenied(code, cause)) return 'operator'
+  if (OPERATOR.has(code) || isDenied(code, cause)) return 'operator'
+  if (code === 'binder.transport' && 'kind' in cause && cause.kind === 'closed') return 'unavailable'
   return typeof code === 'string' && PERMANENT.test(code) ? 'permanent' : undefined
 }

@@ -8,11 +8,12 @@ import { localCalls } from '../machine/state.ts'
 import { refusalOf } from '../store/mail.ts'
 import type { ClaimedRow, SagaKey, SagaMail, SagaRow } from '../store/rows.ts'
 import type { SagaStore } from '../store/store.ts'
-import { type Applied, type Engine, withoutMail } from './engine.ts'
+import type { Applied, Engine } from './engine.ts'
 import type { ResolvedOptions } from './options.ts'
 import { mailEvent } from './outcome.ts'
 import type { Snapshot } from './plan.ts'
 import type { Runner } from './runner.ts'
+import { withoutMail } from './snapshot.ts'
 
 export interface DueHost
   extends Pick<ResolvedOptions, 'sagas' | 'clock' | 'leaseMs' | 'maxPayloadBytes' | 'logger' | 'instance'> {
@@ -118,7 +119,7 @@ export class DueSagas {
         now = withoutMail(now, [item])
       }
       if (event === undefined) continue
-      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read })
+      const applied = await engine.apply(row, event, { snapshot: now, epoch: row.epoch, read, parks: true })
       if (applied === undefined) return undefined
       const { changed, heard, snapshot } = applied
       if (item !== undefined && !(changed && heard)) await this.#refuse(row, item, `it is ${snapshot.row.state.status}`)

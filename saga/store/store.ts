@@ -28,7 +28,11 @@ const COLUMNS = `name, id, version, graph_hash AS "graphHash", birth, state, inp
   (extract(epoch FROM deadline_at - clock_timestamp()) * 1000)::float8 AS "deadlineInMs",
   (extract(epoch FROM clock_timestamp() - updated_at) * 1000)::float8 AS "sinceWriteMs",
   (extract(epoch FROM clock_timestamp() - created_at) * 1000)::float8 AS "ageMs", trace`
-const SUMMARY = `name, id, version, status, state->'failure' AS failure,
+/** Why a saga turned back; of one that is stuck, the step that an operator has to see to and its error. */
+const FAILURE = `(CASE WHEN status = 'stuck' THEN coalesce(
+  (SELECT jsonb_build_object('step', s->'step') || (s->'error') FROM jsonb_array_elements(state->'steps') AS s
+   WHERE s->>'wait' = 'operator' AND s->'error' IS NOT NULL LIMIT 1), state->'failure') ELSE state->'failure' END)`
+const SUMMARY = `name, id, version, status, ${FAILURE} AS failure,
   (extract(epoch FROM created_at) * 1000)::float8 AS "createdAt",
   (extract(epoch FROM updated_at) * 1000)::float8 AS "updatedAt"`
 
@@ -376,7 +380,7 @@ function listCondition(filter: ResolvedFilter): { readonly where: string; readon
   if (status === 'running' || status === 'compensating' || status === 'stuck') conditions.push('ended_at IS NULL')
   if (saga !== undefined) conditions.push(`name = ${given(saga)}`)
   if (version !== undefined) conditions.push(`version = ${given(version)}`)
-  if (code !== undefined) conditions.push(`state->'failure'->>'code' = ${given(code)}`)
+  if (code !== undefined) conditions.push(`${FAILURE}->>'code' = ${given(code)}`)
   if (startedAfter !== undefined) conditions.push(`created_at > ${moment(startedAfter)}`)
   if (startedBefore !== undefined) conditions.push(`created_at < ${moment(startedBefore)}`)
   if (after !== undefined) {

@@ -51,6 +51,18 @@ describe('writeFault', () => {
     expect(writeFault(sql('42501', { routine: 'aclcheck_error' }))).toBe('operator')
   })
 
+  it.each(['core.tables_missing', 'outbox.partitions', 'outbox.owner', 'saga.shards_mismatch'])(
+    'classifies %s, which a deployment causes, as a task of the operator',
+    (code) => {
+      expect(writeFault(Object.assign(new Error(code), { code, retryable: false }))).toBe('operator')
+    },
+  )
+
+  it('classifies a transport that is closed as unavailable', () => {
+    const closed = { code: 'binder.transport', kind: 'closed', retryable: false }
+    expect(writeFault(Object.assign(new Error('closed'), closed))).toBe('unavailable')
+  })
+
   it('looks through what a library put around the error', () => {
     expect(writeFault(new Error('query failed', { cause: sql('40P01') }))).toBe('busy')
   })
