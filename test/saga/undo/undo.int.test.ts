@@ -8,6 +8,7 @@ import { createDatabase, type TestDatabase } from '../../outbox/support/postgres
 import { describeWith } from '../../support/servers/index.ts'
 import { until } from '../../support/until.ts'
 import { undoConflictsSuite } from '../support/undo-conflicts.ts'
+import { undoOrdinarySuite } from '../support/undo-ordinary.ts'
 import { undoProtectSuite } from '../support/undo-protect.ts'
 import { makeTables, undoSuite } from '../support/undo-suite.ts'
 import { type UndoWorld, undoWorld } from '../support/undo-world.ts'
@@ -28,6 +29,7 @@ describeWith(['postgres'], 'undo on a server', () => {
   describe('writers', () => undoWritersSuite(() => world))
   describe('conflicts', () => undoConflictsSuite(() => world))
   describe('tables', () => undoProtectSuite(() => world))
+  describe('ordinary schemas', () => undoOrdinarySuite(() => world))
 
   describe('at the same time', () => {
     let sql: SqlClient
