@@ -153,7 +153,7 @@ BEGIN
           WHEN NOT EXISTS (SELECT FROM {schema}.saga_undo_table t JOIN pg_catalog.pg_trigger g ON g.tgrelid = c.oid AND g.tgenabled IN ('O', 'A')
                 AND g.tgfoid = pg_catalog.to_regprocedure($name$\{schema}.saga_undo_row_$name$ || t.id || '()')
             WHERE t.relation = r.oid AND t.name IS NOT DISTINCT FROM pg_catalog.format('%I.%I', q.nspname, r.relname)) THEN 'unprotected'
-          WHEN r.relrowsecurity AND {schema}.saga_undo_ruled(r.oid, m.oid) THEN 'ruled' END AS why
+          WHEN r.relrowsecurity AND {schema}.saga_undo_ruled(r.oid, m.oid) THEN 'ruled' ELSE '' END AS why
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
         JOIN pg_catalog.pg_class r ON r.oid = coalesce(pg_catalog.pg_partition_root(c.oid), c.oid)
         JOIN pg_catalog.pg_namespace q ON q.oid = r.relnamespace
